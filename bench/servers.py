@@ -1,0 +1,117 @@
+"""Server processes under test, each pinned to the server core and reachable on a loopback port of its own."""
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+BENCH = Path(__file__).parent
+CACHE = BENCH / ".cache"
+CERBOS = CACHE / "cerbos"
+REMIT = Path(sys.executable).parent / "remit"
+_START_S = 60
+_STOP_S = 30
+
+
+class Server:
+    """Starts on entry and waits until the port accepts; stops with SIGTERM on leaving."""
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        *,
+        port: int,
+        core: int,
+        scratch: Path,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.target = f"127.0.0.1:{port}"
+        self._command = ["taskset", "-c", str(core), *command]
+        self._port = port
+        self._log = scratch / f"{name.replace(' ', '-')}.log"
+        self._environment = os.environ | (environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=subprocess.STDOUT, env=self._environment, cwd=BENCH.parent
+            )
+        deadline = time.monotonic() + _START_S
+        while True:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"{self.name} exited with {self._process.returncode}:\n{self._log.read_text()}")
+            try:
+                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+            except OSError:
+                if time.monotonic() > deadline:
+                    self.__exit__(None, None, None)
+                    raise RuntimeError(
+                        f"{self.name} did not listen in {_START_S} s:\n{self._log.read_text()}"
+                    ) from None
+                time.sleep(0.05)
+            else:
+                return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def records(self) -> int | None:
+        """Decisions in the server's audit store; None where it keeps none."""
+        return None
+
+
+class Remit(Server):
+    def __init__(self, delivery: str, core: int, scratch: Path) -> None:
+        self._store = scratch / f"{delivery}.db"
+        port = free_port()
+        command = [str(REMIT), "serve", "--policies", str(BENCH / "example"), "--listen", f"127.0.0.1:{port}"]
+        command += ["--audit", f"sqlite:///{self._store}", "--audit-delivery", delivery]
+        super().__init__(f"remit {delivery}", command, port=port, core=core, scratch=scratch)
+
+    def records(self) -> int:
+        with closing(sqlite3.connect(f"file:{self._store}?mode=ro", uri=True)) as store:
+            return int(store.execute("SELECT count(*) FROM decisions").fetchone()[0])
+
+
+def echo(threads: int, core: int, scratch: Path) -> Server:
+    port = free_port()
+    command = [sys.executable, "-m", "bench.echo_server", "--listen", f"127.0.0.1:{port}", "--threads", str(threads)]
+    return Server("echo", command, port=port, core=core, scratch=scratch)
+
+
+def cerbos(core: int, scratch: Path, policies: Path = BENCH / "cerbos" / "policies") -> Server:
+    port = free_port()
+    command = [str(CERBOS), "server", "--log-level=warn", f"--config={BENCH / 'cerbos' / 'config.yaml'}"]
+    environment = {
+        "GOMAXPROCS": "1",
+        "CERBOS_GRPC_PORT": str(port),
+        "CERBOS_HTTP_PORT": str(free_port()),
+        "CERBOS_POLICIES": str(policies),
+        "CERBOS_NO_TELEMETRY": "1",
+    }
+    return Server("cerbos", command, port=port, core=core, scratch=scratch, environment=environment)
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

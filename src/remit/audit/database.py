@@ -1,0 +1,79 @@
+"""Engines whose every connection makes a commit durable, or is refused."""
+
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+from remit.audit.errors import AuditStoreError
+
+_SYNCHRONOUS_FULL = 2
+_CACHE_KIB = 32 * 1024
+# A burst may leave a large write-ahead log behind; SQLite cuts it to this at the next checkpoint.
+_WAL_KEPT_BYTES = 64 * 1024 * 1024
+_BEGIN = "sqlite_begin"
+
+
+def sqlite_engine(url: URL, *, max_bytes: int | None, busy_timeout_s: float) -> Engine:
+    """AuditStoreError, at each connect, where SQLite does not grant WAL with synchronous FULL."""
+    engine = create_engine(url, connect_args={"check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def configure(driver: Any, _record: Any) -> None:
+        driver.isolation_level = None
+        cursor = driver.cursor()
+        pragmas: dict[str, Any] = {
+            "busy_timeout": int(busy_timeout_s * 1000),
+            "journal_mode": "WAL",
+            "synchronous": "FULL",
+            "cache_size": -_CACHE_KIB,
+            "journal_size_limit": _WAL_KEPT_BYTES,
+        }
+        for name, value in pragmas.items():
+            cursor.execute(f"PRAGMA {name} = {value}").fetchall()
+        mode = cursor.execute("PRAGMA journal_mode").fetchone()[0]
+        synchronous = cursor.execute("PRAGMA synchronous").fetchone()[0]
+        if mode != "wal" or synchronous < _SYNCHRONOUS_FULL:
+            raise AuditStoreError(
+                f"the audit database `{url.render_as_string()}` reports journal_mode `{mode}` and synchronous "
+                f"`{synchronous}`: expected `wal` and `2` (FULL), without which a record may be lost after its answer"
+            )
+        if max_bytes is not None:
+            page_bytes = cursor.execute("PRAGMA page_size").fetchone()[0]
+            cursor.execute(f"PRAGMA max_page_count = {max(max_bytes // page_bytes, 1)}").fetchall()
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN, 'DEFERRED')}")
+
+    return engine
+
+
+def writing(engine: Engine) -> Engine:
+    """The same connections; on SQLite transactions take the write lock when they begin, never halfway."""
+    return engine.execution_options(**{_BEGIN: "IMMEDIATE"})
+
+
+def postgresql_engine(url: URL) -> Engine:
+    """AuditStoreError, at each connect, where a commit may return before it is durable."""
+    engine = create_engine(url, pool_pre_ping=True)
+
+    @event.listens_for(engine, "connect")
+    def check(driver: Any, _record: Any) -> None:
+        cursor = driver.cursor()
+        for setting, refused in (("synchronous_commit", "off"), ("fsync", "off")):
+            found = cursor.execute(f"SHOW {setting}").fetchone()[0]
+            if found == refused:
+                raise AuditStoreError(
+                    f"the audit database `{url.render_as_string()}` has {setting} `{found}`: "
+                    "with it a record may be lost after its answer; expected `on`"
+                )
+        encoding = cursor.execute("SHOW server_encoding").fetchone()[0]
+        if encoding != "UTF8":
+            raise AuditStoreError(
+                f"the audit database `{url.render_as_string()}` has server_encoding `{encoding}`: expected `UTF8`"
+            )
+        cursor.close()
+        driver.rollback()
+
+    return engine

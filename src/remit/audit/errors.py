@@ -1,0 +1,31 @@
+class AuditStoreError(Exception):
+    """The audit store could not do what was asked; the text holds the cause. What was to be written is not written,
+    except where a lost connection hid the outcome of a commit."""
+
+
+class RecordRefused(AuditStoreError):  # noqa: N818
+    """The store works and will never take these records: a duplicate id, or a value that its columns cannot hold."""
+
+
+class UnmigratedError(AuditStoreError):
+    """The database's schema is not the one this program was written for.
+
+    `found` is the database's schema version (None: it has no audit tables), `needed` is this program's.
+    """
+
+    def __init__(self, url: str, found: str | None, needed: str) -> None:
+        self.found = found
+        self.needed = needed
+        state = "has no audit tables" if found is None else f"has audit schema `{found}`"
+        super().__init__(
+            f"the audit database `{url}` {state} and this program needs schema `{needed}`: "
+            "back it up and start `remit serve` once with `--audit-migrate`"
+        )
+
+
+class JournalUnavailable(Exception):  # noqa: N818
+    """No promise that the records are on disk: the caller must not answer as if they were.
+
+    After a timeout the records may still be written; after any other cause they were not, unless the store lost sight
+    of its own commit.
+    """

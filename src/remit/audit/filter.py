@@ -1,0 +1,76 @@
+"""Which records are meant: from a filter to conditions on the tables."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, and_, literal_column, or_
+
+from remit.audit.ids import first_id_at, last_id_at
+from remit.audit.tables import decisions
+
+# The time in a record and the millisecond in its id come from two looks at a clock unless `DecisionIds.stamp` made
+# both: ranges of ids are taken this much wider, and `time_us` decides.
+CLOCK_SLACK_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionFilter:
+    """All that is given must hold; None asks nothing."""
+
+    id: bytes | None = None
+    tenant: str | None = None
+    namespace: str | None = None
+    """This namespace and all below it; '' (the tenant itself) is therefore all."""
+    principal: str | None = None
+    effect: str | None = None
+    reason: str | None = None
+    since_us: int | None = None
+    """Inclusive, microseconds since the Unix epoch."""
+    until_us: int | None = None
+    """Exclusive, microseconds since the Unix epoch."""
+
+    def conditions(self, *, unindexed: frozenset[str] = frozenset()) -> list[ColumnElement[bool]]:
+        """`unindexed`: columns that SQLite must not look up in an index."""
+
+        def column(name: str) -> ColumnElement[Any]:
+            kept = decisions.c[name]
+            # SQLite's own idiom: a term with a unary plus never leads its planner to an index.
+            return literal_column(f"+{decisions.name}.{name}", kept.type) if name in unindexed else kept
+
+        equal = ("id", "tenant", "principal", "effect", "reason")
+        asked = ((name, getattr(self, name)) for name in equal)
+        found = [column(name) == value for name, value in asked if value is not None]
+        if self.namespace:
+            found.append(at_or_below(column("namespace"), self.namespace))
+        return [*found, *in_time(decisions, self.since_us, self.until_us)]
+
+
+def at_or_below(column: ColumnElement[str], namespace: str) -> ColumnElement[bool]:
+    """As one range of an index, by bytes: `/` is the byte after `.`, and what sorts between `a` and `a.` is cut out.
+
+    Never LIKE: `_` is a letter of namespaces, and LIKE folds case on SQLite.
+    """
+    return and_(
+        column >= namespace,
+        column < namespace + "/",
+        or_(column == namespace, column >= namespace + "."),
+    )
+
+
+def id_range(table: Table, since_us: int | None, until_us: int | None) -> list[ColumnElement[bool]]:
+    """Holds for every record of that time, and for some just outside it."""
+    found: list[ColumnElement[bool]] = []
+    if since_us is not None:
+        found.append(table.c.id >= first_id_at(since_us - CLOCK_SLACK_US))
+    if until_us is not None:
+        found.append(table.c.id <= last_id_at(until_us + CLOCK_SLACK_US))
+    return found
+
+
+def in_time(table: Table, since_us: int | None, until_us: int | None) -> list[ColumnElement[bool]]:
+    found = id_range(table, since_us, until_us)
+    if since_us is not None:
+        found.append(table.c.time_us >= since_us)
+    if until_us is not None:
+        found.append(table.c.time_us < until_us)
+    return found

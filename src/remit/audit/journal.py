@@ -1,0 +1,365 @@
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Condition, Lock, Thread
+from typing import Literal, NamedTuple
+
+from remit.audit.entry import Entry
+from remit.audit.errors import AuditStoreError, JournalUnavailable, RecordRefused
+from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.store import AuditStore
+
+Delivery = Literal["before_answer", "after_answer"]
+
+# One transaction stays short enough for others to wait for it.
+_ROWS_PER_COMMIT = 4096
+_CLOSING_RETRY_S = 0.1
+
+_log = logging.getLogger("remit.audit")
+
+
+class Drained(NamedTuple):
+    """Rows, counted from the call of `Journal.close` on."""
+
+    written: int
+    unwritten: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStats:
+    committed: int
+    """Rows on disk since the start."""
+    queued: int
+    """Rows accepted and neither on disk nor given up."""
+    lost: int
+    """Rows given up that a caller was told were accepted. Anything but 0 has been logged."""
+    healthy: bool
+    error: str
+    """Why the journal is not healthy; '' when it is."""
+    last_commit_s: float
+    """Duration of the last commit, in seconds."""
+
+
+class Journal:
+    """The way of records into the store: many callers, one writer thread, one commit for all that wait.
+
+    `before_answer`: `offer` returns when its records are on disk. `after_answer`: it returns when they are queued,
+    and they are written again and again until the store takes them; only `close` gives up, and says so.
+    `queue_limit` counts rows. Each failure of the store turns `healthy` False until the store takes a write again,
+    which a probe tries every `probe_s` seconds. `on_commit` hears the rows and seconds of each commit, on the writer's
+    thread, after the callers have been let go.
+    """
+
+    def __init__(
+        self,
+        store: AuditStore,
+        *,
+        delivery: Delivery = "before_answer",
+        queue_limit: int = 10_000,
+        wait_s: float = 1.0,
+        probe_s: float = 1.0,
+        on_commit: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._waits = delivery == "before_answer"
+        self._limit = queue_limit
+        self._wait_s = wait_s
+        self._probe_s = probe_s
+        self._on_commit = on_commit
+        self._mutex = Lock()
+        self._room = Condition(self._mutex)
+        self._short_of_room = 0
+        self._pending: deque[Entry] = deque()
+        self._queued = 0
+        self._committed = 0
+        self._lost = 0
+        self._error = ""
+        self._last_commit_s = 0.0
+        self._closed = False
+        self._unwritten = 0
+        self._give_up_at: float | None = None
+        self._in_flight: list[Entry] = []
+        # After a failure that left accepted records in the queue: they wait for `_next_try`, or for someone who waits.
+        self._backing_off = False
+        self._next_try = 0.0
+        self._asleep = False
+        # A raw lock as a one-shot signal: the writer sleeps in `acquire`, whoever clears `_asleep` releases it once.
+        self._wake = Lock()
+        self._wake.acquire()
+        self._writer = Thread(target=self._run, name="remit-journal", daemon=True)
+        self._writer.start()
+
+    @property
+    def healthy(self) -> bool:
+        return self._error == ""
+
+    @property
+    def error(self) -> str:
+        return self._error
+
+    def stats(self) -> JournalStats:
+        with self._mutex:
+            return JournalStats(
+                committed=self._committed,
+                queued=self._queued,
+                lost=self._lost,
+                healthy=self._error == "",
+                error=self._error,
+                last_commit_s=self._last_commit_s,
+            )
+
+    def offer(self, records: Sequence[DecisionRecord], timeout_s: float | None = None) -> None:
+        """Returns when the records are on disk (before_answer) or queued (after_answer); JournalUnavailable otherwise.
+
+        They are written together or not at all. A full queue is waited for up to `wait_s`. `timeout_s` bounds the
+        whole wait; None waits as long as the store takes.
+        """
+        if records:
+            self._submit(Entry(records, (), waits=self._waits), timeout_s)
+
+    def lifecycle(self, record: LifecycleRecord, timeout_s: float | None = None) -> None:
+        """Returns when the record is on disk, whatever the delivery; JournalUnavailable otherwise."""
+        self._submit(Entry((), (record,), waits=True), timeout_s)
+
+    def close(self, timeout_s: float = 10.0) -> Drained:
+        """Refuses new records, writes what is queued, stops the writer. The store stays open.
+
+        Where the store fails, accepted records are tried again until the time is up; then they are lost, logged as
+        such and counted.
+        """
+        with self._mutex:
+            committed, unwritten = self._committed, self._unwritten
+            if not self._closed:
+                self._closed = True
+                self._give_up_at = time.monotonic() + timeout_s
+            self._room.notify_all()
+            wake = self._asleep
+            self._asleep = False
+        if wake:
+            self._wake.release()
+        self._writer.join(timeout_s + _CLOSING_RETRY_S)
+        if self._writer.is_alive():
+            self._abandon()
+        with self._mutex:
+            return Drained(self._committed - committed, self._unwritten - unwritten)
+
+    def _submit(self, entry: Entry, timeout_s: float | None) -> None:
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._mutex:
+            if self._queued and self._queued + entry.rows > self._limit:
+                self._wait_for_room(entry.rows, timeout_s)
+            if self._closed:
+                raise JournalUnavailable("the journal is closed: the server is stopping")
+            self._pending.append(entry)
+            self._queued += entry.rows
+            wake = self._asleep and (entry.done is not None or not self._backing_off)
+            if wake:
+                self._asleep = False
+        if wake:
+            self._wake.release()
+        if entry.done is None:
+            return
+        left_s = -1.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
+        if not entry.done.acquire(timeout=left_s):
+            raise JournalUnavailable(f"the record was not on disk within {timeout_s} s; it may still be written")
+        if entry.error:
+            raise JournalUnavailable(entry.error)
+
+    def _wait_for_room(self, rows: int, timeout_s: float | None) -> None:
+        """Called with the mutex held. An offer larger than the whole queue has room when the queue is empty."""
+        wait_s = self._wait_s if timeout_s is None else min(self._wait_s, timeout_s)
+        self._short_of_room += 1
+        try:
+            room = self._room.wait_for(
+                lambda: self._closed or not self._queued or self._queued + rows <= self._limit, wait_s
+            )
+        finally:
+            self._short_of_room -= 1
+        if not room:
+            cause = f": {self._error}" if self._error else ""
+            raise JournalUnavailable(f"the audit queue has been full ({self._limit} records) for {wait_s} s{cause}")
+
+    def _run(self) -> None:
+        while True:
+            batch = self._next_batch()
+            if batch is None:
+                return
+            if batch:
+                self._write(batch)
+            else:
+                self._probe()
+
+    def _next_batch(self) -> list[Entry] | None:
+        """What to write next; [] when it is time to probe; None when all is done."""
+        while True:
+            with self._mutex:
+                now = time.monotonic()
+                waiting = self._pending and not (self._backing_off and now < self._next_try)
+                if waiting:
+                    self._backing_off = False
+                    self._in_flight = self._take()
+                    return self._in_flight
+                if self._closed and not self._pending:
+                    return None
+                if self._error and now >= self._next_try:
+                    return []
+                timeout_s = max(self._next_try - now, 0.0) if self._error else -1.0
+                self._asleep = True
+            woken = self._wake.acquire(timeout=timeout_s)
+            with self._mutex:
+                if not woken and not self._asleep:
+                    self._wake.acquire()
+                    woken = True
+                self._asleep = False
+                if woken:
+                    self._backing_off = False
+
+    def _take(self) -> list[Entry]:
+        batch = [self._pending.popleft()]
+        rows = batch[0].rows
+        while self._pending and rows + self._pending[0].rows <= _ROWS_PER_COMMIT:
+            entry = self._pending.popleft()
+            rows += entry.rows
+            batch.append(entry)
+        return batch
+
+    def _write(self, batch: list[Entry]) -> bool:
+        """False where the store failed."""
+        try:
+            self._commit(batch)
+        except RecordRefused as error:
+            if len(batch) == 1:
+                self._refuse(batch[0], str(error))
+                return True
+            return self._write_one_by_one(batch)
+        except Exception as error:  # noqa: BLE001 (whatever the store does, its callers hear of it and the writer lives)
+            self._fail(batch, str(error) or repr(error))
+            return False
+        return True
+
+    def _write_one_by_one(self, batch: list[Entry]) -> bool:
+        """One caller's bad record must not fail the others: each offer gets a transaction of its own."""
+        for position, entry in enumerate(batch):
+            if not self._write([entry]):
+                self._fail(batch[position + 1 :], self._error)
+                return False
+        return True
+
+    def _commit(self, batch: list[Entry]) -> None:
+        began = time.monotonic()
+        decided = batch[0].decided if len(batch) == 1 else [record for entry in batch for record in entry.decided]
+        happened = [record for entry in batch for record in entry.happened]
+        self._store.append(decided, happened)
+        seconds = time.monotonic() - began
+        self._settle(batch, committed=True, seconds=seconds)
+        self._recovered()
+        if self._on_commit is not None:
+            try:
+                self._on_commit(len(decided) + len(happened), seconds)
+            except Exception:  # noqa: BLE001 (a meter's trouble is not the journal's)
+                _log.exception("the hook on audit commits failed")
+
+    def _refuse(self, entry: Entry, error: str) -> None:
+        """The store works and does not take these rows."""
+        if entry.retried and self._already_written(entry):
+            self._settle([entry], committed=True)
+        elif entry.done is None:
+            self._lose([entry], error)
+        else:
+            entry.error = error
+            self._settle([entry])
+
+    def _already_written(self, entry: Entry) -> bool:
+        """Whether an earlier attempt was committed after all, and only its confirmation was lost."""
+        try:
+            return all(self._store.decision(record.id) == record for record in entry.decided)
+        except AuditStoreError:
+            return False
+
+    def _fail(self, batch: list[Entry], error: str) -> None:
+        """The store fails: those who wait are told, what was accepted stays first in the queue."""
+        told = [entry for entry in batch if entry.done is not None]
+        kept = [entry for entry in batch if entry.done is None]
+        for entry in kept:
+            entry.retried = True
+        given_up: list[Entry] = []
+        with self._mutex:
+            if not self._error:
+                _log.error("the audit store fails: %s", error)
+            self._error = error
+            self._pending.extendleft(entry for entry in reversed(kept) if not entry.settled)
+            self._backing_off = bool(self._pending) and self._pending[0].done is None
+            now = time.monotonic()
+            self._next_try = now + (self._probe_s if self._give_up_at is None else _CLOSING_RETRY_S)
+            if self._give_up_at is not None and now >= self._give_up_at:
+                told += [entry for entry in self._pending if entry.done is not None]
+                given_up = [entry for entry in self._pending if entry.done is None]
+                self._pending.clear()
+        for entry in told:
+            entry.error = error
+        self._settle(told)
+        self._lose(given_up, error)
+
+    def _probe(self) -> None:
+        try:
+            self._store.probe()
+        except Exception as error:  # noqa: BLE001 (as in _write)
+            with self._mutex:
+                self._error = str(error) or repr(error)
+                self._next_try = time.monotonic() + self._probe_s
+        else:
+            self._recovered()
+
+    def _recovered(self) -> None:
+        if self._error:
+            with self._mutex:
+                self._error = ""
+                self._backing_off = False
+            _log.warning("the audit store writes again")
+
+    def _lose(self, entries: list[Entry], error: str) -> None:
+        rows = self._settle(entries, lost=True)
+        if rows:
+            _log.error("LOST %d audit records that had been accepted: %s", rows, error)
+
+    def _settle(
+        self, entries: list[Entry], *, committed: bool = False, seconds: float = 0.0, lost: bool = False
+    ) -> int:
+        """Takes entries off the books, once, and lets their callers go. The number of rows taken off."""
+        waiting: list[Lock] = []
+        rows = 0
+        with self._mutex:
+            for entry in entries:
+                if entry.settled:
+                    continue
+                entry.settled = True
+                rows += entry.rows
+                if entry.done is not None:
+                    waiting.append(entry.done)
+            self._queued -= rows
+            if committed:
+                self._committed += rows
+                self._last_commit_s = seconds
+            elif self._closed:
+                self._unwritten += rows
+            if lost:
+                self._lost += rows
+            if self._short_of_room:
+                self._room.notify_all()
+        for done in waiting:
+            done.release()
+        return rows
+
+    def _abandon(self) -> None:
+        """The store has not returned in time: what it holds and what is queued behind it is given up."""
+        error = "the audit store did not return before the journal had to close; the record may still be written"
+        with self._mutex:
+            entries = [*self._in_flight, *self._pending]
+            self._pending.clear()
+        told = [entry for entry in entries if entry.done is not None and not entry.settled]
+        for entry in told:
+            entry.error = error
+        self._settle(told)
+        self._lose([entry for entry in entries if entry.done is None], error)

@@ -1,0 +1,49 @@
+from typing import NamedTuple
+
+
+class DecisionRecord(NamedTuple):
+    """One row of table `decisions`, in column order, so that a tuple goes straight to the driver."""
+
+    id: bytes
+    """UUIDv7, 16 bytes: the primary key, and the order of time."""
+    time_us: int
+    """Microseconds since the Unix epoch. Best taken from `DecisionIds.stamp`, which keeps it in step with `id`."""
+    node: str
+    caller: str
+    on_behalf_of: str
+    """'' where none."""
+    tenant: str
+    namespace: str
+    principal: str
+    action: str
+    kind: str
+    resource_id: str
+    effect: str
+    """'allow' or 'deny'."""
+    reason: str
+    """A name of the reason enum without its prefix: 'ALLOWED_BY_RULE'."""
+    rule: str
+    """'acme/roles.csv:12'; '' where no rule decided."""
+    revision: str
+    """64 hex digits; '' where none."""
+    latency_ns: int
+    """Time taken to decide."""
+    call_id: bytes
+    """UUIDv7 of the call, the same for all items of a batch."""
+    batch_index: int
+    """0-based position in the batch; -1 for a single question."""
+    trace_id: str
+
+
+class LifecycleRecord(NamedTuple):
+    """One row of table `lifecycle`, in column order."""
+
+    id: bytes
+    time_us: int
+    node: str
+    type: str
+    """SERVER_STARTED, SERVER_STOPPED, POLICY_LOADED, POLICY_REFUSED or PURGED."""
+    tenant: str
+    revision: str
+    detail: str
+    """JSON text."""

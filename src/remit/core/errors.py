@@ -1,0 +1,25 @@
+from dataclasses import dataclass
+
+
+class RemitError(Exception):
+    """Base of every error that remit raises on purpose."""
+
+
+class InvalidNameError(RemitError, ValueError):
+    """A text outside the grammar of the name it should be. The message quotes it and says what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """A field of a question that is wrong: its path (`namespace`, `question.kind`), and what was expected."""
+
+    field: str
+    description: str
+
+
+class MalformedQuestionError(RemitError, ValueError):
+    """No decision is possible: the question itself is wrong. Neither an allow nor a deny, and never recorded as one."""
+
+    def __init__(self, *violations: FieldViolation) -> None:
+        super().__init__("; ".join(f"{each.field}: {each.description}" for each in violations))
+        self.violations = violations

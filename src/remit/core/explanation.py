@@ -1,0 +1,50 @@
+from dataclasses import dataclass
+from enum import StrEnum
+
+from remit.core.decision import Decision
+from remit.core.names import Tenant
+from remit.core.question import Question
+from remit.core.rows import Link, Rule
+
+
+class Clause(StrEnum):
+    """A part of a rule that a question must meet, as in the matcher of access.conf."""
+
+    SCOPE = "scope"
+    """A g row of the chain holds elsewhere only."""
+    NAMESPACE = "namespace"
+    """The rule's own namespaces do not cover the one asked about."""
+    ACTION = "action"
+    KIND = "kind"
+
+
+@dataclass(frozen=True, slots=True)
+class NearMiss:
+    """An allow rule of the principal's own chains that one clause kept from matching."""
+
+    rule: Rule
+    chain: tuple[Link, ...]
+    failed: Clause
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What would turn a deny into an allow: rows, or, where no row helps, words."""
+
+    rule: str = ""
+    """The narrowest p row for the principal."""
+    binding: str = ""
+    """The narrowest g row to an existing role."""
+    instead: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    tenant: Tenant
+    question: Question
+    decision: Decision
+    chain: tuple[Link, ...] = ()
+    """The g rows from the principal to the deciding rule's subject; empty where the rule names the principal."""
+    near_misses: tuple[NearMiss, ...] = ()
+    remedy: Remedy | None = None

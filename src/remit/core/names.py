@@ -1,0 +1,87 @@
+"""The names of policy-language section 3: each is parsed once, at the edge, into a type of its own."""
+
+import re
+from typing import Final, NewType
+
+from remit.core.errors import InvalidNameError
+
+Tenant = NewType("Tenant", str)
+Namespace = NewType("Namespace", str)
+"""Dotted segments; the empty text is the tenant itself."""
+Principal = NewType("Principal", str)
+"""`user:ID` or `service:ID`: who a question is about."""
+Subject = NewType("Subject", str)
+"""`user:`, `service:`, `group:` or `role:` with an ID: what a row may name."""
+Word = NewType("Word", str)
+"""A kind, an action or a relation."""
+
+INSTANCE: Final = Tenant("_instance")
+"""The instance itself: asked like a tenant, outside the tenant grammar."""
+WHOLE_TENANT: Final = Namespace("")
+
+NAMESPACE_LIMIT: Final = 150
+WORD_LIMIT: Final = 64
+
+SEGMENT: Final = r"[a-z0-9][a-z0-9_-]*"
+_TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}").fullmatch
+_NAMESPACE = re.compile(rf"{SEGMENT}(?:\.{SEGMENT})*").fullmatch
+_WORD = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{WORD_LIMIT - 1}}}").fullmatch
+# Printable ASCII without what Casbin's CSV breaks on: space , " # \ | * ( ) [ ] { }
+_ID = r"[!$%&'+\-./0-9:;<=>?@A-Z^_`a-z~]{1,256}"
+_PRINCIPAL = re.compile(rf"(?:user|service):{_ID}").fullmatch
+_SUBJECT = re.compile(rf"(?:user|service|group|role):{_ID}").fullmatch
+
+TENANT_GRAMMAR: Final = "1 to 63 of a-z, 0-9, `_` and `-`, beginning with a letter or digit"
+NAMESPACE_GRAMMAR: Final = (
+    f"segments of a-z, 0-9, `_` and `-`, each beginning with a letter or digit, joined by `.`; "
+    f"at most {NAMESPACE_LIMIT} characters"
+)
+WORD_GRAMMAR: Final = f"a letter, then letters, digits and `_`; at most {WORD_LIMIT} characters"
+_ID_GRAMMAR = 'an ID of 1 to 256 printable ASCII characters without space and , " # \\ | * ( ) [ ] { }'
+PRINCIPAL_GRAMMAR: Final = f"`user:` or `service:` with {_ID_GRAMMAR}"
+SUBJECT_GRAMMAR: Final = f"`user:`, `service:`, `group:` or `role:` with {_ID_GRAMMAR}"
+
+
+def parse_tenant(text: str) -> Tenant:
+    """A tenant's name, or `_instance`."""
+    if not _TENANT(text) and text != INSTANCE:
+        raise _invalid("tenant", text, TENANT_GRAMMAR)
+    return Tenant(text)
+
+
+def parse_namespace(text: str) -> Namespace:
+    """A namespace that is not the tenant itself: the empty text is refused."""
+    if len(text) > NAMESPACE_LIMIT or not _NAMESPACE(text):
+        raise _invalid("namespace", text, NAMESPACE_GRAMMAR)
+    return Namespace(text)
+
+
+def parse_principal(text: str) -> Principal:
+    if not _PRINCIPAL(text):
+        raise _invalid("principal", text, PRINCIPAL_GRAMMAR)
+    return Principal(text)
+
+
+def parse_subject(text: str) -> Subject:
+    if not _SUBJECT(text):
+        raise _invalid("subject", text, SUBJECT_GRAMMAR)
+    return Subject(text)
+
+
+def parse_word(what: str, text: str) -> Word:
+    """A kind, action or relation; `what` says which of them for the message."""
+    if not _WORD(text):
+        raise _invalid(what, text, WORD_GRAMMAR)
+    return Word(text)
+
+
+def _invalid(what: str, text: str, grammar: str) -> InvalidNameError:
+    if not text:
+        return InvalidNameError(f"{what} is missing: expected {grammar}")
+    return InvalidNameError(f"`{quote(text)}` is not a {what}: expected {grammar}")
+
+
+def quote(text: str, limit: int = 80) -> str:
+    """Offending text as it may stand in a message: printable, and cut after `limit` characters."""
+    shown = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text[:limit])
+    return shown if len(text) <= limit else f"{shown}…"

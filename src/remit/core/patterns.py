@@ -1,0 +1,94 @@
+"""Sets of namespaces that people can write: `acme.data`, `acme.*`, `acme.data.**`, `**`."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from remit.core.errors import InvalidNameError
+from remit.core.names import NAMESPACE_LIMIT, SEGMENT, Namespace, quote
+
+_PATTERN = re.compile(rf"(?:{SEGMENT}|\*)(?:\.(?:{SEGMENT}|\*))*(?:\.\*\*)?").fullmatch
+
+PATTERN_GRAMMAR: Final = (
+    "segments joined by `.`, each a literal or `*` for exactly one segment, "
+    f"then optionally `.**` for this and everything below; or `**` alone; at most {NAMESPACE_LIMIT} characters"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NamespacePattern:
+    """A set of namespaces: those that begin with `segments`, or, without `subtree`, those that equal them.
+
+    A segment `*` stands for any one segment. `**` has no segments and `subtree`: it alone covers the tenant itself,
+    which is the empty namespace. Patterns are compared by their text.
+    """
+
+    text: str
+    segments: tuple[str, ...] = field(repr=False)
+    subtree: bool = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises InvalidNameError where `text` is no pattern."""
+        if text == "**":
+            return cls(text, (), subtree=True)
+        if len(text) > NAMESPACE_LIMIT or not _PATTERN(text):
+            raise InvalidNameError(f"`{quote(text)}` is not a namespace pattern: expected {PATTERN_GRAMMAR}")
+        subtree = text.endswith(".**")
+        return cls(text, tuple((text[:-3] if subtree else text).split(".")), subtree=subtree)
+
+    def contains(self, namespace: Namespace) -> bool:
+        segments = namespace.split(".") if namespace else []
+        if len(segments) < len(self.segments) or (len(segments) > len(self.segments) and not self.subtree):
+            return False
+        return all(mine in ("*", its) for mine, its in zip(self.segments, segments, strict=False))
+
+    def covers(self, other: "NamespacePattern") -> bool:
+        """Whether every namespace of `other` is in this set."""
+        if len(other.segments) < len(self.segments):
+            return False
+        if not self.subtree and (other.subtree or len(other.segments) > len(self.segments)):
+            return False
+        return all(mine in ("*", its) for mine, its in zip(self.segments, other.segments, strict=False))
+
+    def meet(self, other: "NamespacePattern") -> "NamespacePattern | None":
+        """The namespaces in both sets, which are again one pattern; None where there are none."""
+        short, long = sorted((self, other), key=lambda pattern: len(pattern.segments))
+        if len(short.segments) < len(long.segments) and not short.subtree:
+            return None
+        segments = list(long.segments)
+        for index, segment in enumerate(short.segments):
+            if segments[index] == "*":
+                segments[index] = segment
+            elif segment not in ("*", segments[index]):
+                return None
+        subtree = short.subtree and long.subtree
+        # Each segment is longer than the `*` it replaced: past the limit no namespace fits any more.
+        if sum(map(len, segments)) + len(segments) - 1 > NAMESPACE_LIMIT:
+            return None
+        return NamespacePattern(_text(segments, subtree), tuple(segments), subtree)
+
+    def overlaps(self, other: "NamespacePattern") -> bool:
+        return self.meet(other) is not None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NamespacePattern) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+EVERYWHERE: Final = NamespacePattern("**", (), subtree=True)
+"""All of a tenant and the tenant itself: the scope of a g row that names the tenant alone."""
+
+
+def exactly(namespace: Namespace) -> NamespacePattern:
+    """The pattern of this one namespace; of the tenant itself there is none narrower than `**`."""
+    return NamespacePattern(namespace, tuple(namespace.split(".")), subtree=False) if namespace else EVERYWHERE
+
+
+def _text(segments: list[str], subtree: bool) -> str:
+    return ".".join([*segments, "**"] if subtree else segments)

@@ -1,0 +1,57 @@
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from remit.core.names import INSTANCE, Namespace, Subject, Tenant
+from remit.core.rows import Link, ReachRule, Rule
+from remit.core.vocabulary import Vocabulary
+
+
+class ResourceType(StrEnum):
+    """The dedicated resources that a tenant or a namespace may have."""
+
+    STORAGE = "storage"
+    SECRETS = "secrets"
+    WORKER_GROUP = "worker_group"
+
+
+@dataclass(frozen=True, slots=True)
+class DedicatedResource:
+    """An entry of resources.yaml that is open to the policy's tenant."""
+
+    name: str
+    type: str = ""
+    """What it is, in the words of the software that uses it, for example `s3`."""
+    read_only: bool = False
+    denied_services: frozenset[str] = frozenset()
+    """Services (`WEBSERVER`, `WORKER`, ...) that may not touch it."""
+    fallback: str = ""
+    config: Mapping[str, object] = field(default_factory=dict)
+    """Free-form settings: texts, lists and mappings of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All that one tenant's files and the root files say about this tenant."""
+
+    tenant: Tenant
+    revision: str
+    """SHA-256 over the files, 64 hexadecimal digits (policy-language section 6)."""
+    vocabulary: Vocabulary
+    rules: tuple[Rule, ...] = ()
+    """Managed roles' rows included, except in `_instance`."""
+    links: tuple[Link, ...] = ()
+    reach: tuple[ReachRule, ...] = ()
+    """In file order: the first that matches decides."""
+    access: frozenset[Subject] | None = None
+    """The access list; None admits everyone."""
+    dedicated: Mapping[Namespace, Mapping[ResourceType, DedicatedResource]] = field(default_factory=dict)
+    """What each namespace names for itself; the empty namespace is the tenant."""
+
+    @property
+    def rows(self) -> int:
+        return len(self.rules) + len(self.links) + len(self.reach)
+
+    @property
+    def is_instance(self) -> bool:
+        return self.tenant == INSTANCE

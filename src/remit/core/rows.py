@@ -1,0 +1,121 @@
+"""The rows of a policy, as policy-language section 4 writes them. Each knows where it stands."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from remit.core.names import Subject, Tenant, Word
+from remit.core.patterns import EVERYWHERE, NamespacePattern
+
+ANY: Final = (Word("*"),)
+"""What `kinds`, `actions` and `relations` hold for `*`."""
+
+
+class Effect(StrEnum):
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A p row of the access plane: `subject` may (or may not) do `actions` on `kinds` in `namespaces`."""
+
+    subject: Subject
+    tenant: Tenant
+    """`*` for a managed role."""
+    namespaces: NamespacePattern
+    kinds: tuple[Word, ...]
+    actions: tuple[Word, ...]
+    effect: Effect
+    file: str
+    line: int
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The six fields behind `p`, as Casbin reads them."""
+        return (
+            self.subject,
+            self.tenant,
+            self.namespaces.text,
+            "|".join(self.kinds),
+            "|".join(self.actions),
+            self.effect.value,
+        )
+
+    @property
+    def text(self) -> str:
+        return ", ".join(("p", *self.fields))
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def names(self, kind: Word, action: Word) -> bool:
+        return (self.kinds == ANY or kind in self.kinds) and (self.actions == ANY or action in self.actions)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A g row: a membership (in a group), a binding (to a role) or an inclusion (of a role in a role).
+
+    It counts for a question whose namespace `scope` covers.
+    """
+
+    member: Subject
+    holds: Subject
+    tenant: Tenant
+    scope: NamespacePattern
+    """`**` where the row names the tenant alone."""
+    file: str
+    line: int
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The three fields behind `g`, as Casbin reads them."""
+        scope = self.tenant if self.scope == EVERYWHERE else f"{self.tenant}/{self.scope.text}"
+        return (self.member, self.holds, scope)
+
+    @property
+    def text(self) -> str:
+        return ", ".join(("g", *self.fields))
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReachRule:
+    """A p row of the reach plane: work in `caller` may (or may not) use what `owner` owns, by `relations`."""
+
+    tenant: Tenant
+    caller: NamespacePattern
+    owner: NamespacePattern
+    relations: tuple[Word, ...]
+    effect: Effect
+    file: str
+    line: int
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The five fields behind `p`, as Casbin reads them."""
+        return (self.tenant, self.caller.text, self.owner.text, "|".join(self.relations), self.effect.value)
+
+    @property
+    def text(self) -> str:
+        return ", ".join(("p", *self.fields))
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def names(self, relation: Word) -> bool:
+        return self.relations == ANY or relation in self.relations
+
+    def covers(self, other: "ReachRule") -> bool:
+        """Whether every question that `other` matches is matched by this rule too."""
+        return (
+            self.caller.covers(other.caller)
+            and self.owner.covers(other.owner)
+            and (self.relations == ANY or (other.relations != ANY and set(other.relations) <= set(self.relations)))
+        )

@@ -1,0 +1,58 @@
+from collections.abc import Iterable, Sequence
+
+from remit.core.names import Namespace
+from remit.core.patterns import NamespacePattern
+
+
+class _Node:
+    """A place in the tree of segments: the pattern that ends here, the subtree that begins here, the segments below."""
+
+    __slots__ = ("below", "exact", "subtree")
+
+    def __init__(self) -> None:
+        self.exact: str | None = None
+        self.subtree: str | None = None
+        self.below: dict[str, _Node] | None = None
+
+
+class Coverage:
+    """Which patterns of a fixed set cover a namespace, found in steps of its depth and not of the set's size."""
+
+    def __init__(self, patterns: Iterable[NamespacePattern]) -> None:
+        self._root = _Node()
+        for pattern in patterns:
+            node = self._root
+            for segment in pattern.segments:
+                if node.below is None:
+                    node.below = {}
+                node = node.below.get(segment) or node.below.setdefault(segment, _Node())
+            if pattern.subtree:
+                node.subtree = pattern.text
+            else:
+                node.exact = pattern.text
+
+    def of(self, namespace: Namespace) -> frozenset[str]:
+        """The texts of the patterns that cover `namespace`."""
+        return self._over(namespace.split(".") if namespace else (), below=False)
+
+    def of_pattern(self, pattern: NamespacePattern) -> frozenset[str]:
+        """The texts of the patterns that cover all of `pattern`."""
+        return self._over(pattern.segments, below=pattern.subtree)
+
+    def _over(self, segments: Sequence[str], *, below: bool) -> frozenset[str]:
+        """The patterns over these segments and, with `below`, over everything under them. A segment `*` is one that
+        only a `*` covers."""
+        nodes = [self._root]
+        covering = [self._root.subtree]
+        for segment in segments:
+            nodes = [
+                inner
+                for node in nodes
+                if node.below
+                for inner in (node.below.get(segment), node.below.get("*") if segment != "*" else None)
+                if inner is not None
+            ]
+            covering += [node.subtree for node in nodes]
+        if not below:
+            covering += [node.exact for node in nodes]
+        return frozenset(text for text in covering if text is not None)

@@ -1,0 +1,86 @@
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from remit.core.names import Principal, Subject
+from remit.core.patterns import EVERYWHERE, NamespacePattern
+from remit.core.rows import Link, Rule
+
+STATES_LIMIT: Final = 4096
+"""How many (subject, scope) pairs `Graph.reachable` tells apart for one principal. Scopes such as `*.*.a.**` along a
+chain multiply: 40 rows can make 390,625 of them."""
+
+_Row = TypeVar("_Row", Rule, Link)
+
+
+class Graph:
+    """The g rows of a policy with the p rows at its nodes."""
+
+    def __init__(self, rules: Iterable[Rule], links: Iterable[Link]) -> None:
+        self._rules = _grouped(rules, lambda rule: rule.subject)
+        self._links = _grouped(links, lambda link: link.member)
+
+    def rules_of(self, subject: str) -> Sequence[Rule]:
+        return self._rules.get(subject, ())
+
+    def links_of(self, subject: str) -> Sequence[Link]:
+        return self._links.get(subject, ())
+
+    def roles(self) -> list[Subject]:
+        """Every role the policy defines, sorted."""
+        return sorted(Subject(name) for name in {*self._rules, *self._links} if name.startswith("role:"))
+
+    def scopes(self, principal: Principal) -> frozenset[str]:
+        """The scopes, `**` apart, of all g rows that a chain of the principal's could go through."""
+        scopes = {link.scope.text for subject in self._walk(principal) for link in self._links.get(subject, ())}
+        scopes.discard(EVERYWHERE.text)
+        return frozenset(scopes)
+
+    def held(self, principal: str, covering: frozenset[str]) -> frozenset[str]:
+        """The subjects with p rows, `principal` among them, that it reaches over the g rows whose scope is the whole
+        tenant or in `covering`."""
+        return frozenset(subject for subject in self._walk(principal, covering) if subject in self._rules)
+
+    def reachable(self, principal: Principal) -> list[tuple[str, NamespacePattern]]:
+        """Every subject with p rows that the principal reaches somewhere, and where: the meets of the scopes along each
+        chain, without those that another chain to the same subject covers.
+
+        Past STATES_LIMIT the scopes are given up, and each subject that any chain reaches is said to be held
+        everywhere; that serves for a reason, never for an effect.
+        """
+        scopes: defaultdict[str, list[NamespacePattern]] = defaultdict(list, {principal: [EVERYWHERE]})
+        waiting: list[tuple[str, NamespacePattern]] = [(principal, EVERYWHERE)]
+        states = 1
+        while waiting:
+            subject, scope = waiting.pop()
+            for link in self._links.get(subject, ()):
+                meet = scope.meet(link.scope)
+                if meet is None or any(known.covers(meet) for known in scopes[link.holds]):
+                    continue
+                scopes[link.holds].append(meet)
+                waiting.append((link.holds, meet))
+                states += 1
+                if states > STATES_LIMIT:
+                    return [(held, EVERYWHERE) for held in self._walk(principal) if held in self._rules]
+        return [(subject, scope) for subject in scopes if subject in self._rules for scope in scopes[subject]]
+
+    def _walk(self, principal: str, covering: frozenset[str] | None = None) -> set[str]:
+        """All subjects reached, `principal` first among them; over every g row where `covering` is None."""
+        everywhere = EVERYWHERE.text
+        seen = {principal}
+        waiting = [principal]
+        while waiting:
+            for link in self._links.get(waiting.pop(), ()):
+                if link.holds not in seen:
+                    scope = link.scope.text
+                    if covering is None or scope == everywhere or scope in covering:
+                        seen.add(link.holds)
+                        waiting.append(link.holds)
+        return seen
+
+
+def _grouped(rows: Iterable[_Row], subject_of: Callable[[_Row], str]) -> Mapping[str, tuple[_Row, ...]]:
+    groups: defaultdict[str, list[_Row]] = defaultdict(list)
+    for row in rows:
+        groups[subject_of(row)].append(row)
+    return {subject: tuple(group) for subject, group in groups.items()}

@@ -1,0 +1,78 @@
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from remit.core.decision import Decision, Reason
+from remit.core.names import Namespace
+from remit.core.policy import Policy
+from remit.core.question import ReachQuestion
+from remit.core.rows import Effect, ReachRule
+from remit.engine.coverage import Coverage
+
+
+class ReachIndex:
+    """Reach rows found by the patterns that cover a caller and an owner, so that a question does not scan them."""
+
+    def __init__(self, rules: Sequence[ReachRule]) -> None:
+        self._callers = Coverage(rule.caller for rule in rules)
+        self._owners = Coverage(rule.owner for rule in rules)
+        self._rows: defaultdict[tuple[str, str], list[tuple[int, ReachRule]]] = defaultdict(list)
+        for order, rule in enumerate(rules):
+            self._rows[rule.caller.text, rule.owner.text].append((order, rule))
+
+    def first_match(self, question: ReachQuestion) -> ReachRule | None:
+        """The first row, in file order, that matches."""
+        return self._first(
+            self._callers.of(question.caller),
+            self._owners.of(question.owner),
+            lambda rule: rule.names(question.relation),
+        )
+
+    def first_covering(self, row: ReachRule) -> ReachRule | None:
+        """The first row, in file order, that matches all that `row` matches: `row` itself if no other does."""
+        return self._first(
+            self._callers.of_pattern(row.caller),
+            self._owners.of_pattern(row.owner),
+            lambda rule: rule.covers(row),
+        )
+
+    def _first(
+        self, callers: Iterable[str], owners: Collection[str], wanted: Callable[[ReachRule], bool]
+    ) -> ReachRule | None:
+        found = (
+            (order, rule)
+            for caller in callers
+            for owner in owners
+            for order, rule in self._rows.get((caller, owner), ())
+            if wanted(rule)
+        )
+        return min(found, key=lambda row: row[0], default=(0, None))[1]
+
+
+class Reach:
+    """The reach plane of one tenant: may work in one namespace use what another owns?
+
+    The namespace itself; else the first matching row; else inheritance; else deny.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self._relations = policy.vocabulary.relations
+        self._index = ReachIndex(policy.reach)
+
+    def decide(self, question: ReachQuestion) -> Decision:
+        relation = self._relations.get(question.relation)
+        if relation is None:
+            return Decision(Effect.DENY, Reason.UNKNOWN_RELATION)
+        if question.caller == question.owner:
+            return Decision(Effect.ALLOW, Reason.SAME_NAMESPACE)
+        rule = self._index.first_match(question)
+        if rule is not None:
+            allowed = rule.effect is Effect.ALLOW
+            return Decision(rule.effect, Reason.ALLOWED_BY_RULE if allowed else Reason.DENIED_BY_RULE, rule)
+        if relation.inherited and is_ancestor(question.owner, question.caller):
+            return Decision(Effect.ALLOW, Reason.INHERITED)
+        return Decision(Effect.DENY, Reason.NO_MATCHING_RULE)
+
+
+def is_ancestor(ancestor: Namespace, descendant: Namespace) -> bool:
+    """Whether `descendant` lies below `ancestor`, by whole segments."""
+    return descendant.startswith(f"{ancestor}.")

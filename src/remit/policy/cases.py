@@ -1,0 +1,286 @@
+"""The tests of a tenant: what a file of `tests/*.yaml` says must stay true, and whether it does."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from remit.core.decision import Decision, Reason
+from remit.core.diagnostics import Diagnostic
+from remit.core.names import Namespace, parse_namespace, parse_principal, parse_word, quote
+from remit.core.policy import ResourceType
+from remit.core.question import Question, ReachQuestion
+from remit.core.rows import Effect
+from remit.core.vocabulary import Vocabulary
+from remit.engine.dedicated import resolve
+from remit.engine.explain import explain, summary
+from remit.engine.snapshot import Snapshot
+from remit.engine.witness import Witness
+from remit.policy.report import did_you_mean
+from remit.policy.schema import Schema
+from remit.policy.yaml import Node
+
+ACCESS_REASONS: Final = frozenset(Reason) - {
+    Reason.UNKNOWN_RELATION,
+    Reason.SAME_NAMESPACE,
+    Reason.INHERITED,
+    Reason.NO_MATCHING_RULE,
+    Reason.UNKNOWN_TENANT,
+}
+REACH_REASONS: Final = frozenset(
+    {
+        Reason.UNKNOWN_RELATION,
+        Reason.SAME_NAMESPACE,
+        Reason.DENIED_BY_RULE,
+        Reason.ALLOWED_BY_RULE,
+        Reason.INHERITED,
+        Reason.NO_MATCHING_RULE,
+    }
+)
+_BY_ROWS: Final = frozenset(
+    {Reason.DENIED_BY_RULE, Reason.ALLOWED_BY_RULE, Reason.OUT_OF_SCOPE, Reason.NOT_GRANTED, Reason.NO_BINDING}
+)
+"""Reasons behind the doors, where Casbin has a say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One expectation and where it stands."""
+
+    test: str
+    """The `name` of its file."""
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccessCase(Case):
+    question: Question
+    expect: Effect
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReachCase(Case):
+    question: ReachQuestion
+    expect: Effect
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DedicatedCase(Case):
+    namespace: Namespace
+    resource: ResourceType
+    level: str
+    """A namespace, `tenant` or `none`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A case that does not hold: what it asks, what was expected, what is, and why."""
+
+    case: Case
+    asked: str
+    expected: str
+    actual: str
+    why: str
+
+    @property
+    def diagnostic(self) -> Diagnostic:
+        message = f"{self.asked}: expected {self.expected}, got {self.actual}"
+        return Diagnostic(self.case.file, self.case.line, self.case.column, f"{message}. {self.why}")
+
+
+class CaseReader:
+    """Reads the cases of one test file; what is wrong goes to the schema's report."""
+
+    def __init__(self, schema: Schema, vocabulary: Vocabulary) -> None:
+        self._schema = schema
+        self._vocabulary = vocabulary
+        self._test = ""
+
+    def read(self, document: Node) -> list[Case]:
+        optional = ("access", "grids", "reach", "dedicated")
+        fields = self._schema.fields(document, "a test file", required=("name",), optional=optional)
+        self._test = (self._schema.text(fields["name"], "`name`") if "name" in fields else None) or ""
+        cases: list[Case | None] = [
+            *map(self._access, self._schema.items(fields.get("access"), "`access`")),
+            *(case for grid in self._schema.items(fields.get("grids"), "`grids`") for case in self._grid(grid)),
+            *map(self._reach, self._schema.items(fields.get("reach"), "`reach`")),
+            *map(self._dedicated, self._schema.items(fields.get("dedicated"), "`dedicated`")),
+        ]
+        return [case for case in cases if case is not None]
+
+    def _access(self, node: Node) -> AccessCase | None:
+        required = ("principal", "action", "kind", "expect")
+        fields = self._schema.fields(node, "an access case", required, optional=("namespace", "reason"))
+        if any(key not in fields for key in required):
+            return None
+        reason = self._reason(fields.get("reason"), ACCESS_REASONS)
+        expect = self._expect(fields["expect"], reason)
+        question = self._question(fields["principal"], fields["action"], fields["kind"], fields.get("namespace"))
+        if question is None or expect is None or not self._declared(fields, question, reason):
+            return None
+        return AccessCase(self._test, self._schema.file, node.line, node.column, question, expect, reason)
+
+    def _grid(self, node: Node) -> Iterator[AccessCase]:
+        required = ("kind", "actions", "expect")
+        fields = self._schema.fields(node, "a grid", required, optional=("namespace",))
+        if any(key not in fields for key in required):
+            return
+        actions = list(self._schema.items(fields["actions"], "`actions`"))
+        for principal, row in self._schema.entries(fields["expect"], "`expect`"):
+            cells = list(self._schema.items(row, f"the effects of `{quote(principal.text)}`"))
+            if len(cells) != len(actions):
+                self._schema.refuse(row, f"{len(cells)} effects for {len(actions)} actions: expected one each")
+                continue
+            for action, cell in zip(actions, cells, strict=True):
+                expect = self._expect(cell, None)
+                question = self._question(principal, action, fields["kind"], fields.get("namespace"))
+                if question and expect and self._declared({**fields, "action": action}, question, None):
+                    yield AccessCase(self._test, self._schema.file, cell.line, cell.column, question, expect)
+
+    def _reach(self, node: Node) -> ReachCase | None:
+        required = ("caller", "owner", "relation", "expect")
+        fields = self._schema.fields(node, "a reach case", required, optional=("reason",))
+        if any(key not in fields for key in required):
+            return None
+        reason = self._reason(fields.get("reason"), REACH_REASONS)
+        expect = self._expect(fields["expect"], reason)
+        caller = self._schema.name(fields["caller"], "`caller`", parse_namespace)
+        owner = self._schema.name(fields["owner"], "`owner`", parse_namespace)
+        relation = self._schema.name(fields["relation"], "`relation`", lambda text: parse_word("relation", text))
+        if caller is None or owner is None or relation is None or expect is None:
+            return None
+        known = self._vocabulary.relations
+        if relation not in known and reason is not Reason.UNKNOWN_RELATION:
+            self._unknown(fields["relation"], "relation", relation, known, Reason.UNKNOWN_RELATION)
+            return None
+        question = ReachQuestion(caller, owner, relation)
+        return ReachCase(self._test, self._schema.file, node.line, node.column, question, expect, reason)
+
+    def _dedicated(self, node: Node) -> DedicatedCase | None:
+        required = ("namespace", "resource", "from")
+        fields = self._schema.fields(node, "a dedicated case", required)
+        if any(key not in fields for key in required):
+            return None
+        namespace = self._schema.name(fields["namespace"], "`namespace`", parse_namespace)
+        resource = self._schema.choice(fields["resource"], "a resource", ResourceType)
+        level = self._schema.name(fields["from"], "`from`", parse_namespace)
+        if namespace is None or resource is None or level is None:
+            return None
+        place = (self._test, self._schema.file, node.line, node.column)
+        return DedicatedCase(*place, namespace, ResourceType(resource), level)
+
+    def _question(self, principal: Node, action: Node, kind: Node, namespace: Node | None) -> Question | None:
+        parsed = (
+            self._schema.name(principal, "`principal`", parse_principal),
+            self._schema.name(action, "`action`", lambda text: parse_word("action", text)),
+            self._schema.name(kind, "`kind`", lambda text: parse_word("kind", text)),
+            self._schema.name(namespace, "`namespace`", parse_namespace) if namespace else Namespace(""),
+        )
+        who, what, which, where = parsed
+        if who is None or what is None or which is None or where is None:
+            return None
+        return Question(who, what, which, where)
+
+    def _expect(self, node: Node, reason: Reason | None) -> Effect | None:
+        text = self._schema.choice(node, "an effect", list(Effect))
+        allows = reason in {Reason.ALLOWED_BY_RULE, Reason.SAME_NAMESPACE, Reason.INHERITED}
+        if text is not None and reason is not None and (text == Effect.ALLOW) != allows:
+            self._schema.refuse(node, f"`{text}` never has the reason {reason}")
+            return None
+        return Effect(text) if text is not None else None
+
+    def _reason(self, node: Node | None, reasons: Iterable[Reason]) -> Reason | None:
+        text = self._schema.choice(node, "a reason", sorted(reasons)) if node else None
+        return Reason(text) if text is not None else None
+
+    def _declared(self, fields: dict[str, Node], question: Question, reason: Reason | None) -> bool:
+        """A word outside the vocabulary is an error unless the case expects it, so that a typo cannot pass as a deny."""
+        kinds = self._vocabulary.kinds
+        kind = kinds.get(question.kind)
+        if kind is None:
+            if reason is not Reason.UNKNOWN_KIND:
+                self._unknown(fields["kind"], "kind", question.kind, kinds, Reason.UNKNOWN_KIND)
+            return reason is Reason.UNKNOWN_KIND
+        if question.action not in kind.actions:
+            if reason is not Reason.UNKNOWN_ACTION:
+                self._unknown(
+                    fields["action"], f"action of `{kind.name}`", question.action, kind.actions, Reason.UNKNOWN_ACTION
+                )
+            return reason is Reason.UNKNOWN_ACTION
+        if kind.namespaced != bool(question.namespace):
+            where = fields.get("namespace", fields["kind"])
+            rule = "so name a namespace" if kind.namespaced else "so name no namespace"
+            self._schema.refuse(where, f"kind `{kind.name}` is of class `{kind.kind_class}`, {rule}")
+            return False
+        return True
+
+    def _unknown(self, node: Node, what: str, name: str, known: Iterable[str], reason: Reason) -> None:
+        hint = did_you_mean(name, known)
+        self._schema.refuse(
+            node, f"unknown {what} `{quote(name)}`: if that is what is tested, say `reason: {reason}`{hint}"
+        )
+
+
+def run_case(case: Case, snapshot: Snapshot, witness: Witness | None) -> Iterator[Failure]:
+    """What does not hold of a case, by the engine or by Casbin, whose answers must agree; nothing where all does."""
+    match case:
+        case AccessCase():
+            yield from _run_access(case, snapshot, witness)
+        case ReachCase():
+            yield from _run_reach(case, snapshot, witness)
+        case DedicatedCase():
+            yield from _run_dedicated(case, snapshot)
+
+
+def _run_access(case: AccessCase, snapshot: Snapshot, witness: Witness | None) -> Iterator[Failure]:
+    question = case.question
+    decision = snapshot.decide(question)
+    where = f" in {question.namespace}" if question.namespace else ""
+    asked = f"{question.principal} {question.action} {question.kind}{where}"
+    if not _holds(case, decision):
+        yield Failure(
+            case,
+            asked,
+            _told(case.expect, case.reason),
+            _told(decision.effect, decision.reason),
+            summary(explain(snapshot, question)),
+        )
+    if witness is not None and decision.reason in _BY_ROWS and witness.allows(question) != decision.allowed:
+        yield _disagreement(case, asked, decision)
+
+
+def _run_reach(case: ReachCase, snapshot: Snapshot, witness: Witness | None) -> Iterator[Failure]:
+    question = case.question
+    decision = snapshot.reach.decide(question)
+    asked = f"{question.caller} uses {question.owner} by {question.relation}"
+    if not _holds(case, decision):
+        why = f"{decision.rule.place}: `{decision.rule.text}`" if decision.rule else decision.reason.meaning
+        yield Failure(case, asked, _told(case.expect, case.reason), _told(decision.effect, decision.reason), why)
+    matched = decision.reason in {Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE, Reason.NO_MATCHING_RULE}
+    if witness is not None and matched and witness.reaches(question) != decision.allowed:
+        yield _disagreement(case, asked, decision)
+
+
+def _run_dedicated(case: DedicatedCase, snapshot: Snapshot) -> Iterator[Failure]:
+    found = resolve(snapshot.policy, case.namespace, case.resource)
+    level = "none" if found is None else found.level or "tenant"
+    if level != case.level:
+        why = f"`{found.resource.name}` serves it" if found else "no level names one"
+        yield Failure(case, f"{case.resource} of {case.namespace}", f"from {case.level}", f"from {level}", why)
+
+
+def _holds(case: AccessCase | ReachCase, decision: Decision) -> bool:
+    return decision.effect is case.expect and case.reason in {None, decision.reason}
+
+
+def _told(effect: Effect, reason: Reason | None) -> str:
+    return f"{effect} {reason}" if reason else str(effect)
+
+
+def _disagreement(case: Case, asked: str, decision: Decision) -> Failure:
+    other = Effect.DENY if decision.allowed else Effect.ALLOW
+    why = "remit and Casbin disagree over the same rows: a defect in remit, please report it with these files"
+    return Failure(case, asked, f"Casbin's {other} and remit's answer to agree", str(decision.effect), why)

@@ -1,0 +1,104 @@
+"""What must hold for the g rows and reach rows of a tenant taken together."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from remit.core.rows import Link, ReachRule, Rule
+from remit.engine.reach import ReachIndex
+from remit.policy.report import Report, did_you_mean
+
+CHAIN_LIMIT: Final = 9
+"""Casbin walks no further, and a deny behind a longer chain would vanish."""
+
+
+def check_graph(rules: Sequence[Rule], links: Sequence[Link], managed: Collection[str], report: Report) -> None:
+    """Roles that nobody defines, managed roles extended, cycles, and chains past CHAIN_LIMIT."""
+    defined = {
+        *managed,
+        *(rule.subject for rule in rules if rule.subject.startswith("role:")),
+        *(link.member for link in links if link.member.startswith("role:")),
+    }
+    for rule in rules:
+        if rule.subject in managed and rule.tenant != "*":
+            _at(report, rule, f"`{rule.subject}` is a managed role: a tenant may bind and include it, never extend it")
+    for link in links:
+        if link.member in managed:
+            _at(report, link, f"`{link.member}` is a managed role: a tenant may bind and include it, never extend it")
+        if link.holds.startswith("role:") and link.holds not in defined:
+            hint = did_you_mean(link.holds, defined)
+            _at(report, link, f"role `{link.holds}` is defined nowhere: no p row names it and it includes none{hint}")
+    inner: dict[str, list[Link]] = {}
+    for link in links:
+        if link.member.startswith(("group:", "role:")):
+            inner.setdefault(link.member, []).append(link)
+    longest = _longest_chains(inner, report)
+    if longest is None:
+        return
+    for chain in _too_long(links, longest):
+        names = " -> ".join([chain[0].member, *(link.holds for link in chain)])
+        places = ", ".join(link.place for link in chain)
+        _at(
+            report,
+            chain[0],
+            f"a chain of {len(chain)} g rows, expected at most {CHAIN_LIMIT}: {names} ({places})",
+        )
+
+
+def _longest_chains(
+    inner: Mapping[str, Sequence[Link]], report: Report
+) -> Mapping[str, tuple[int, Link | None]] | None:
+    """For each group and role the length of the longest chain from it and that chain's first row; None on a cycle."""
+    longest: dict[str, tuple[int, Link | None]] = {}
+    for start in inner:
+        path: list[tuple[str, Link | None]] = [(start, None)]
+        on_path = {start}
+        while path:
+            subject, _ = path[-1]
+            onward = next((link for link in inner.get(subject, ()) if link.holds not in longest), None)
+            if subject in longest or onward is None:
+                links = inner.get(subject, ())
+                longest.setdefault(
+                    subject,
+                    max(
+                        ((longest[link.holds][0] + 1, link) for link in links),
+                        key=lambda each: each[0],
+                        default=(0, None),
+                    ),
+                )
+                on_path.discard(subject)
+                path.pop()
+            elif onward.holds in on_path:
+                names = [subject for subject, _ in path]
+                cycle = [*names[names.index(onward.holds) :], onward.holds]
+                _at(report, onward, f"a cycle: {' -> '.join(cycle)}")
+                return None
+            else:
+                on_path.add(onward.holds)
+                path.append((onward.holds, onward))
+    return longest
+
+
+def _too_long(links: Iterable[Link], longest: Mapping[str, tuple[int, Link | None]]) -> Iterable[tuple[Link, ...]]:
+    """The longest chain, whole, from each row that begins one past the limit and is itself behind no other."""
+    held = {link.holds for link in links}
+    for link in links:
+        if link.member not in held and longest.get(link.holds, (0, None))[0] + 1 > CHAIN_LIMIT:
+            chain = [link]
+            onward = longest[link.holds][1]
+            while onward is not None:
+                chain.append(onward)
+                onward = longest[onward.holds][1] if onward.holds in longest else None
+            yield tuple(chain)
+
+
+def check_reach(reach: Sequence[ReachRule], report: Report) -> None:
+    """Rows that one earlier row covers: they could never decide."""
+    index = ReachIndex(reach)
+    for rule in reach:
+        earlier = index.first_covering(rule)
+        if earlier is not None and earlier is not rule:
+            _at(report, rule, f"`{rule.text}` can never decide: {earlier.place} covers it: `{earlier.text}`")
+
+
+def _at(report: Report, row: Rule | Link | ReachRule, message: str) -> None:
+    report.add(row.file, row.line, 0, message)

@@ -1,0 +1,245 @@
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from remit.core.diagnostics import Diagnostic, PolicyError
+from remit.core.names import INSTANCE, Tenant
+from remit.core.policy import Policy
+from remit.core.rows import Link, ReachRule, Rule
+from remit.core.vocabulary import EMPTY_VOCABULARY, Vocabulary
+from remit.engine.snapshot import Snapshot
+from remit.engine.witness import Witness
+from remit.policy import source
+from remit.policy.cases import Case, CaseReader, Failure, run_case
+from remit.policy.csv import RowReader, rows
+from remit.policy.graph import check_graph, check_reach
+from remit.policy.limits import Limits
+from remit.policy.manifests import (
+    Manifest,
+    Resources,
+    read_manifest,
+    read_resources,
+    read_vocabulary,
+)
+from remit.policy.schema import Schema
+from remit.policy.source import Folder, Tree, read_tree
+from remit.policy.text import read_text
+from remit.policy.yaml import Mapping as YamlMapping
+from remit.policy.yaml import parse_yaml
+
+DEFAULT_LIMITS: Final = Limits()
+_CLOCK_EVERY: Final = 4096
+"""Rows between two looks at the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """What the root files say to every tenant."""
+
+    vocabulary: Vocabulary
+    managed: tuple[Rule, ...]
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTenant:
+    """One tenant's folder, loaded or refused. `snapshot` is None where it was refused, and `diagnostics` say why."""
+
+    tenant: Tenant
+    revision: str
+    snapshot: Snapshot | None
+    cases: tuple[Case, ...]
+    failures: tuple[Failure, ...]
+    diagnostics: tuple[Diagnostic, ...]
+    witnessed: bool
+    """Whether Casbin answered the tests too."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTree:
+    root: Root
+    tree_revision: str
+    tenants: Mapping[Tenant, LoadedTenant]
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        return tuple(each for loaded in self.tenants.values() for each in loaded.diagnostics)
+
+
+def load_tree(
+    directory: Path, limits: Limits = DEFAULT_LIMITS, *, on_tenant: Callable[[LoadedTenant], None] | None = None
+) -> LoadedTree:
+    """Loads a policy directory: the root, then each tenant alone. `on_tenant` hears of each as it is done.
+
+    Raises PolicyError where the root files are off; a tenant that is off says so in its LoadedTenant.
+    """
+    tree = read_tree(directory, limits)
+    root = load_root(tree, limits)
+    tenants = {}
+    for tenant in tree.tenants:
+        tenants[tenant] = load_tenant(tree, tenant, root, limits)
+        if on_tenant is not None:
+            on_tenant(tenants[tenant])
+    return LoadedTree(root, tree.tree_revision, tenants)
+
+
+def load_root(tree: Tree, limits: Limits = DEFAULT_LIMITS) -> Root:
+    """Raises PolicyError with every diagnostic of the root files."""
+    reading = _Reading(tree.root, limits)
+    vocabulary = EMPTY_VOCABULARY
+    document = reading.document(source.VOCABULARY)
+    if document is not None:
+        vocabulary = read_vocabulary(reading.schema(source.VOCABULARY), document)
+    resources: Resources = {}
+    document = reading.document(source.RESOURCES)
+    if document is not None:
+        resources = read_resources(reading.schema(source.RESOURCES), document)
+    managed: tuple[Rule, ...] = ()
+    # Rows are held against the vocabulary: where that is off, each of them would be.
+    if not reading.report:
+        managed, _ = reading.access_rows(RowReader(None, vocabulary, reading.report))
+    if reading.report:
+        raise PolicyError(reading.report.diagnostics)
+    return Root(vocabulary, managed, resources)
+
+
+def load_tenant(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS) -> LoadedTenant:
+    """One tenant, all or nothing: read, check, compile, and run its tests on both engines."""
+    started = time.monotonic()
+    folder = tree.tenants[tenant]
+    revision = tree.revision(tenant)
+    reading = _Reading(folder, limits)
+    cases: tuple[Case, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    snapshot: Snapshot | None = None
+    witness: Witness | None = None
+    try:
+        policy = reading.policy(tenant, root, revision)
+        cases = reading.cases(root.vocabulary)
+        if not folder.report:
+            snapshot = Snapshot(policy)
+            reading.check_clock()
+            if cases and policy.rows <= limits.witness_rows:
+                witness = Witness(policy)
+            failures = reading.run(cases, snapshot, witness)
+    except _LimitError as error:
+        folder.report.add(folder.name, 0, 0, str(error))
+    diagnostics = (*folder.report.diagnostics, *(failure.diagnostic for failure in failures))
+    return LoadedTenant(
+        tenant,
+        revision,
+        None if diagnostics else snapshot,
+        cases,
+        failures,
+        diagnostics,
+        witness is not None,
+        time.monotonic() - started,
+    )
+
+
+class _LimitError(Exception):
+    pass
+
+
+class _Reading:
+    """The files of one folder on their way to rows, within the limits."""
+
+    def __init__(self, folder: Folder, limits: Limits) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._deadline = time.monotonic() + limits.seconds
+        self._rows = 0
+        self.report = folder.report
+
+    def policy(self, tenant: Tenant, root: Root, revision: str) -> Policy:
+        manifest = Manifest(None, {})
+        document = self.document(source.MANIFEST)
+        if document is not None:
+            manifest = read_manifest(self.schema(source.MANIFEST), document, tenant, root.resources)
+        reader = RowReader(tenant, root.vocabulary, self.report)
+        rules, links = self.access_rows(reader)
+        reach = self.reach_rows(reader)
+        managed = () if tenant == INSTANCE else root.managed
+        check_graph(rules, links, {rule.subject for rule in managed}, self.report)
+        check_reach(reach, self.report)
+        self.check_clock()
+        return Policy(
+            tenant,
+            revision,
+            root.vocabulary,
+            rules=(*managed, *rules),
+            links=links,
+            reach=reach,
+            access=manifest.access,
+            dedicated=manifest.dedicated,
+        )
+
+    def access_rows(self, reader: RowReader) -> tuple[tuple[Rule, ...], tuple[Link, ...]]:
+        rules: list[Rule] = []
+        links: list[Link] = []
+        for file in (source.ROLES, source.BINDINGS):
+            for row in rows(self._path(file), self.text(file)):
+                self._count_row()
+                parsed = reader.access(row)
+                if isinstance(parsed, Rule):
+                    rules.append(parsed)
+                elif parsed is not None:
+                    links.append(parsed)
+        return tuple(rules), tuple(links)
+
+    def reach_rows(self, reader: RowReader) -> tuple[ReachRule, ...]:
+        found = []
+        for row in rows(self._path(source.REACH), self.text(source.REACH)):
+            self._count_row()
+            found.append(reader.reach(row))
+        return tuple(rule for rule in found if rule is not None)
+
+    def cases(self, vocabulary: Vocabulary) -> tuple[Case, ...]:
+        found: list[Case] = []
+        prefix = f"{self._path(source.TESTS)}/"
+        for path in self._folder.files:
+            if path.startswith(prefix):
+                file = path.removeprefix(f"{self._folder.name}/")
+                document = self.document(file)
+                if document is not None:
+                    found += CaseReader(self.schema(file), vocabulary).read(document)
+                if len(found) > self._limits.cases:
+                    raise _LimitError(f"has more than {self._limits.cases} test cases, its limit")
+                self.check_clock()
+        return tuple(found)
+
+    def text(self, file: str) -> str:
+        """Empty where the file is absent or not clean."""
+        content = self._folder.get(file)
+        return (read_text(self._path(file), content, self.report) or "") if content is not None else ""
+
+    def document(self, file: str) -> YamlMapping | None:
+        text = self.text(file)
+        return parse_yaml(self._path(file), text, self.report) if text else None
+
+    def schema(self, file: str) -> Schema:
+        return Schema(self._path(file), self.report)
+
+    def check_clock(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise _LimitError(f"takes longer than {self._limits.seconds:g} s to build, its limit")
+
+    def run(self, cases: Sequence[Case], snapshot: Snapshot, witness: Witness | None) -> tuple[Failure, ...]:
+        failures: list[Failure] = []
+        for case in cases:
+            failures += run_case(case, snapshot, witness)
+            self.check_clock()
+        return tuple(failures)
+
+    def _count_row(self) -> None:
+        self._rows += 1
+        if self._rows > self._limits.rows:
+            raise _LimitError(f"has more than {self._limits.rows} rows, its limit")
+        if self._rows % _CLOCK_EVERY == 0:
+            self.check_clock()
+
+    def _path(self, file: str) -> str:
+        return f"{self._folder.name}/{file}" if self._folder.name else file

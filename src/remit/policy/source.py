@@ -1,0 +1,160 @@
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from remit.core.errors import InvalidNameError
+from remit.core.names import INSTANCE, TENANT_GRAMMAR, Tenant, parse_tenant, quote
+from remit.policy.limits import Limits
+from remit.policy.report import Report, did_you_mean
+
+REVISION_FORMAT: Final = b"remit policy 1\n"
+"""Changes when the same files come to mean something else."""
+
+VOCABULARY: Final = "vocabulary.yaml"
+ROLES: Final = "roles.csv"
+BINDINGS: Final = "bindings.csv"
+REACH: Final = "reach.csv"
+RESOURCES: Final = "resources.yaml"
+MANIFEST: Final = "tenant.yaml"
+TESTS: Final = "tests"
+
+_ROOT_FILES: Final = (VOCABULARY, ROLES, RESOURCES)
+_TENANT_FILES: Final = (ROLES, BINDINGS, REACH, MANIFEST)
+
+_IGNORED = re.compile(r"\..*|README(\..*)?|.*~|#.*#|.*\.(swp|swo|bak)", re.DOTALL).fullmatch
+
+
+@dataclass(slots=True)
+class Folder:
+    """The files of the root or of one tenant as they were read: bytes by path below the policy directory."""
+
+    name: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    report: Report = field(default_factory=Report)
+
+    def get(self, file: str) -> bytes | None:
+        return self.files.get(f"{self.name}/{file}" if self.name else file)
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    root: Folder
+    tenants: Mapping[Tenant, Folder]
+
+    def revision(self, tenant: Tenant) -> str:
+        """SHA-256 over a format version and the (path, length, bytes) of the root's and the tenant's files."""
+        return _digest(self.root.files, self.tenants[tenant].files)
+
+    @property
+    def tree_revision(self) -> str:
+        return _digest(self.root.files, *(folder.files for folder in self.tenants.values()))
+
+
+def read_tree(directory: Path, limits: Limits) -> Tree:
+    """Reads every file of a policy directory. What is wrong with the tree's shape is in the folders' reports.
+
+    Raises NotADirectoryError or OSError where the directory itself cannot be read.
+    """
+    root = Folder("")
+    tenants: dict[Tenant, Folder] = {}
+    reader = _Reader(directory.resolve(strict=True), limits)
+    for entry in _entries(directory):
+        if entry.is_dir():
+            try:
+                tenant = parse_tenant(entry.name)
+            except InvalidNameError:
+                root.report.add(
+                    entry.name,
+                    0,
+                    0,
+                    f"`{quote(entry.name)}` is no tenant's name: a folder here is a tenant, {TENANT_GRAMMAR}, "
+                    f"or `{INSTANCE}`",
+                )
+            else:
+                tenants[tenant] = Folder(tenant)
+                reader.read_tenant(tenants[tenant], Path(entry.path))
+        elif entry.name in _ROOT_FILES:
+            reader.read(root, entry.name)
+        else:
+            _unknown(root, entry.name, entry.name, _ROOT_FILES)
+    if VOCABULARY not in root.files and not root.report:
+        root.report.add(VOCABULARY, 0, 0, "is missing: it declares the kinds, actions and relations of all tenants")
+    return Tree(root, dict(sorted(tenants.items())))
+
+
+class _Reader:
+    def __init__(self, directory: Path, limits: Limits) -> None:
+        self._directory = directory
+        self._limits = limits
+
+    def read_tenant(self, folder: Folder, path: Path) -> None:
+        if not self._inside(folder, folder.name):
+            return
+        for entry in _entries(path):
+            file = f"{folder.name}/{entry.name}"
+            if entry.name == TESTS and entry.is_dir():
+                self._read_tests(folder, path / TESTS)
+            elif entry.name in _TENANT_FILES and not entry.is_dir():
+                self.read(folder, file)
+            else:
+                _unknown(folder, file, entry.name, (*_TENANT_FILES, f"{TESTS}/"))
+
+    def _read_tests(self, folder: Folder, path: Path) -> None:
+        if not self._inside(folder, f"{folder.name}/{TESTS}"):
+            return
+        for entry in _entries(path):
+            file = f"{folder.name}/{TESTS}/{entry.name}"
+            if entry.name.endswith(".yaml") and not entry.is_dir():
+                self.read(folder, file)
+            else:
+                _unknown(folder, file, entry.name, ("*.yaml",))
+
+    def read(self, folder: Folder, file: str) -> None:
+        if not self._inside(folder, file):
+            return
+        room = self._limits.bytes - sum(map(len, folder.files.values()))
+        try:
+            with (self._directory / file).open("rb") as stream:
+                content = stream.read(room + 1)
+        except OSError as error:
+            folder.report.add(file, 0, 0, f"cannot be read: {error.strerror}")
+            return
+        if len(content) > room:
+            folder.report.add(file, 0, 0, f"takes the folder past its limit of {self._limits.bytes} bytes")
+            return
+        folder.files[file] = content
+
+    def _inside(self, folder: Folder, file: str) -> bool:
+        """Whether links on the way to `file` stay inside the policy directory."""
+        try:
+            target = (self._directory / file).resolve(strict=True)
+        except (OSError, RuntimeError):
+            folder.report.add(file, 0, 0, "is a link to nowhere")
+            return False
+        if not target.is_relative_to(self._directory):
+            folder.report.add(file, 0, 0, "is a link that leaves the policy directory")
+            return False
+        return True
+
+
+def _entries(path: Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(path) as entries:
+        yield from sorted((entry for entry in entries if not _IGNORED(entry.name)), key=lambda entry: entry.name)
+
+
+def _unknown(folder: Folder, file: str, name: str, expected: Iterable[str]) -> None:
+    names = ", ".join(f"`{each}`" for each in expected)
+    hint = did_you_mean(name, expected)
+    folder.report.add(quote(file, 300), 0, 0, f"unknown file `{quote(name)}`: expected one of {names}{hint}")
+
+
+def _digest(*folders: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256(REVISION_FORMAT)
+    for path, content in sorted((path, content) for files in folders for path, content in files.items()):
+        digest.update(f"{len(path.encode())}:{path}{len(content)}:".encode())
+        digest.update(content)
+    return digest.hexdigest()

@@ -1,0 +1,45 @@
+"""Records for tests of the audit store: valid everywhere, and each field of its own making where asked."""
+
+from remit.audit.ids import DecisionIds
+from remit.audit.record import DecisionRecord, LifecycleRecord
+
+IDS = DecisionIds()
+REVISION = "5e" * 32
+
+
+def decision(**fields: object) -> DecisionRecord:
+    time_us, (id_, call_id) = IDS.stamp(2)
+    record = DecisionRecord(
+        id=id_,
+        time_us=time_us,
+        node="node-1",
+        caller="anonymous",
+        on_behalf_of="",
+        tenant="acme",
+        namespace="prod.etl",
+        principal="user:ada",
+        action="VIEW",
+        kind="FLOW",
+        resource_id="orders",
+        effect="allow",
+        reason="ALLOWED_BY_RULE",
+        rule="acme/roles.csv:12",
+        revision=REVISION,
+        latency_ns=2_100,
+        call_id=call_id,
+        batch_index=-1,
+        trace_id="",
+    )
+    return record._replace(**fields)  # type: ignore[arg-type]
+
+
+def decision_at(time_us: int, **fields: object) -> DecisionRecord:
+    """A record of that time, id included."""
+    ids = DecisionIds(lambda: time_us * 1_000)
+    return decision(id=ids.next(), time_us=time_us, **fields)
+
+
+def happened(type_: str = "POLICY_LOADED", **fields: object) -> LifecycleRecord:
+    time_us, (id_,) = IDS.stamp()
+    record = LifecycleRecord(id_, time_us, "node-1", type_, "acme", REVISION, '{"rows":12}')
+    return record._replace(**fields)  # type: ignore[arg-type]

