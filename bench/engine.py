@@ -225,7 +225,7 @@ def main() -> int:
         return 0
 
     print(f"machine: {machine.describe()}")
-    print(f"other work on these cores just before: {machine.busy():.0%}\n")
+    print(f"{machine.quietness()}\n")
     CACHE.mkdir(exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="engine-", dir=CACHE))
     results: dict[int, dict[str, float]] = {}

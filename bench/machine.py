@@ -54,6 +54,13 @@ def fdatasync_us(directory: Path, times: int = 300) -> float:
     return statistics.median(taken) / 1000
 
 
+def quietness() -> str:
+    """A line that says whether the machine is quiet enough to believe what follows."""
+    share = busy()
+    line = f"other work on these cores just before: {share:.0%}"
+    return f"{line}: too much, run again on a quiet machine" if share > 0.1 else line
+
+
 def busy(seconds: float = 1.0) -> float:
     """The share of the usable cores' time that is taken already (by others, or by the host) while we do nothing."""
     before = _ticks()

@@ -206,7 +206,7 @@ def main() -> int:
             print(
                 "one core only: server and load generator share it, so the figures are about half of what they could be"
             )
-        print(f"other work on these cores just before: {machine.busy():.0%}")
+        print(machine.quietness())
         kind = machine.file_system(scratch)
         print(f"audit on {kind}: one fdatasync of 4 KiB takes {machine.fdatasync_us(scratch):,.0f} us (median)\n")
         if kind in {"tmpfs", "ramfs"}:

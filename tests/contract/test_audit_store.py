@@ -2,7 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event, Thread
+from threading import Thread
 
 import pytest
 from contract.audit_records import IDS, decision, decision_at, happened
@@ -137,18 +137,17 @@ NAMESPACES = [
 ]
 
 
-@pytest.mark.parametrize("namespace", [*NAMESPACES, "nowhere", "pro", "a_"])
 @pytest.mark.parametrize("more", [{}, {"tenant": "acme"}, {"tenant": "acme", "principal": "user:ada"}], ids=str)
-def test_a_namespace_means_itself_and_what_is_below(store: AuditStore, namespace: str, more: dict[str, str]) -> None:
+def test_a_namespace_means_itself_and_what_is_below(store: AuditStore, more: dict[str, str]) -> None:
     """Siblings such as `prod2`, `prod-eu` and `Prod`, and letters that LIKE would read, stay out."""
     records = [decision(namespace=name) for name in NAMESPACES]
-    store.append([*records, decision(tenant="globex", principal="user:eve", namespace="prod.etl")])
-    found = store.decisions(DecisionFilter(namespace=namespace, **more), newest_first=False)  # type: ignore[arg-type]
-    expected = [
-        name for name in NAMESPACES if namespace == "" or name == namespace or name.startswith(namespace + ".")
-    ]
-    assert expected == [record.namespace for record in found if record.tenant == "acme"]
-    assert not more or all(record.tenant == "acme" for record in found)
+    other = decision(tenant="globex", principal="user:eve", namespace="prod.etl")
+    store.append([*records, other])
+    for asked in [*NAMESPACES, "nowhere", "pro", "a_"]:
+        found = store.decisions(DecisionFilter(namespace=asked, **more), newest_first=False)  # type: ignore[arg-type]
+        below = [name for name in NAMESPACES if asked == "" or name == asked or name.startswith(asked + ".")]
+        assert below == [record.namespace for record in found if record.tenant == "acme"]
+        assert (not more and "prod.etl" in below) == (other in found)
 
 
 def test_since_is_inclusive_and_until_exclusive_to_the_microsecond(store: AuditStore) -> None:
@@ -157,7 +156,7 @@ def test_since_is_inclusive_and_until_exclusive_to_the_microsecond(store: AuditS
 
     def between(since_us: int | None, until_us: int | None) -> list[int]:
         where = DecisionFilter(since_us=since_us, until_us=until_us)
-        return [record.time_us - T0 for record in store.decisions(where, newest_first=False)]
+        return sorted(record.time_us - T0 for record in store.decisions(where))
 
     assert [0, 1, 999, 1_000, 5_000_000] == between(T0, None)
     assert [-1_000_000, -1] == between(None, T0)
@@ -222,9 +221,7 @@ def test_lifecycle_records_are_filtered_and_paged(store: AuditStore) -> None:
 
 
 def test_lifecycle_since_is_inclusive_and_until_exclusive(store: AuditStore) -> None:
-    events = [
-        happened(id=decision_at(T0 + offset).id, time_us=T0 + offset, detail=str(offset)) for offset in (0, 1, 2)
-    ]
+    events = [happened(id=decision_at(T0 + offset).id, time_us=T0 + offset, detail=str(offset)) for offset in (0, 1, 2)]
     store.append([], events)
     assert ["1"] == [event.detail for event in store.lifecycle(since_us=T0 + 1, until_us=T0 + 2)]
 
@@ -275,32 +272,30 @@ def test_a_purge_that_breaks_off_has_told_what_is_gone(store: AuditStore) -> Non
 
 def test_a_second_program_reads_and_purges_while_one_writes(store: AuditStore, url: str) -> None:
     """Every acknowledged record is seen by a reader that looks afterwards, and readers see whole transactions."""
+    old = [decision_at(T0 - 10_000_000_000_000 + offset, tenant="old") for offset in range(100)]
+    store.append(old)
     written: list[DecisionRecord] = []
-    stop = Event()
 
     def write() -> None:
-        while not stop.is_set():
+        for _ in range(100):
             batch = [decision() for _ in range(20)]
             store.append(batch)
             written.extend(batch)
 
-    old = [decision_at(T0 - 10_000_000_000_000 + offset, tenant="old") for offset in range(200)]
-    store.append(old)
     writer = Thread(target=write)
     with AuditStore(url).open() as other:
         writer.start()
         try:
-            for _ in range(20):
+            while writer.is_alive():
                 before = len(written)
-                found = other.decisions(DecisionFilter(tenant="acme"), limit=100_000, newest_first=False)
+                found = other.decisions(DecisionFilter(tenant="acme"), limit=5_000, newest_first=False)
                 assert before <= len(found)
                 assert 0 == len(found) % 20
-            assert 200 == other.purge(T0 - 1_000_000_000_000, rows_per_transaction=20)
+                other.purge(T0 - 9_000_000_000_000, rows_per_transaction=20)
         finally:
-            stop.set()
             writer.join()
-        assert written == other.decisions(limit=100_000, newest_first=False)
-        assert [] == other.decisions(DecisionFilter(tenant="old"))
+        assert written == other.decisions(limit=5_000, newest_first=False)
+        assert 100 == sum(json.loads(event.detail)["deleted"] for event in other.lifecycle(limit=1_000))
 
 
 def test_many_threads_may_share_a_store(store: AuditStore) -> None:

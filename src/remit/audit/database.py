@@ -7,6 +7,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from remit.audit.errors import AuditStoreError
 
 _SYNCHRONOUS_FULL = 2
+_DURABILITY = {"journal_mode": "WAL", "synchronous": "FULL"}
 _CACHE_KIB = 32 * 1024
 # A burst may leave a large write-ahead log behind; SQLite cuts it to this at the next checkpoint.
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
@@ -23,8 +24,7 @@ def sqlite_engine(url: URL, *, max_bytes: int | None, busy_timeout_s: float) -> 
         cursor = driver.cursor()
         pragmas: dict[str, Any] = {
             "busy_timeout": int(busy_timeout_s * 1000),
-            "journal_mode": "WAL",
-            "synchronous": "FULL",
+            **_DURABILITY,
             "cache_size": -_CACHE_KIB,
             "journal_size_limit": _WAL_KEPT_BYTES,
         }

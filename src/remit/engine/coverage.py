@@ -16,20 +16,23 @@ class _Node:
 
 
 class Coverage:
-    """Which patterns of a fixed set cover a namespace, found in steps of its depth and not of the set's size."""
+    """Which patterns of a set cover a namespace, found in steps of its depth and not of the set's size."""
 
-    def __init__(self, patterns: Iterable[NamespacePattern]) -> None:
+    def __init__(self, patterns: Iterable[NamespacePattern] = ()) -> None:
         self._root = _Node()
         for pattern in patterns:
-            node = self._root
-            for segment in pattern.segments:
-                if node.below is None:
-                    node.below = {}
-                node = node.below.get(segment) or node.below.setdefault(segment, _Node())
-            if pattern.subtree:
-                node.subtree = pattern.text
-            else:
-                node.exact = pattern.text
+            self.add(pattern)
+
+    def add(self, pattern: NamespacePattern) -> None:
+        node = self._root
+        for segment in pattern.segments:
+            if node.below is None:
+                node.below = {}
+            node = node.below.get(segment) or node.below.setdefault(segment, _Node())
+        if pattern.subtree:
+            node.subtree = pattern.text
+        else:
+            node.exact = pattern.text
 
     def of(self, namespace: Namespace) -> frozenset[str]:
         """The texts of the patterns that cover `namespace`."""

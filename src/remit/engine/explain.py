@@ -3,7 +3,7 @@ from typing import Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.explanation import Clause, Explanation, NearMiss, Remedy
-from remit.core.names import Namespace, Subject
+from remit.core.names import Namespace, Subject, Tenant
 from remit.core.patterns import exactly
 from remit.core.question import Question
 from remit.core.rows import ANY, Effect, Link, Rule
@@ -29,6 +29,13 @@ def explain(snapshot: Snapshot, question: Question) -> Explanation:
         near_misses = tuple(sorted(_near_misses(snapshot, question, held, nearly), key=_nearness)[:NEAR_MISSES])
     remedy = None if decision.allowed else _remedy(snapshot, question, decision)
     return Explanation(snapshot.tenant, question, decision, chain, near_misses, remedy)
+
+
+def unknown_tenant(tenant: Tenant, question: Question) -> Explanation:
+    """What there is to say where no tenant of this name is configured."""
+    decision = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
+    remedy = Remedy(instead=f"no row helps: {Reason.UNKNOWN_TENANT.meaning}")
+    return Explanation(tenant, question, decision, remedy=remedy)
 
 
 def _chains(snapshot: Snapshot, question: Question) -> tuple[Chains, Chains]:

@@ -5,6 +5,7 @@ from typing import Final, TypeVar
 from remit.core.names import Principal, Subject
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import Link, Rule
+from remit.engine.coverage import Coverage
 
 STATES_LIMIT: Final = 4096
 """How many (subject, scope) pairs `Graph.reachable` tells apart for one principal. Scopes such as `*.*.a.**` along a
@@ -48,21 +49,18 @@ class Graph:
         Past STATES_LIMIT the scopes are given up, and each subject that any chain reaches is said to be held
         everywhere; that serves for a reason, never for an effect.
         """
-        scopes: defaultdict[str, list[NamespacePattern]] = defaultdict(list, {principal: [EVERYWHERE]})
-        waiting: list[tuple[str, NamespacePattern]] = [(principal, EVERYWHERE)]
-        states = 1
-        while waiting:
-            subject, scope = waiting.pop()
+        states: list[tuple[str, NamespacePattern]] = [(principal, EVERYWHERE)]
+        scopes: defaultdict[str, Coverage] = defaultdict(Coverage, {principal: Coverage([EVERYWHERE])})
+        for subject, scope in states:
             for link in self._links.get(subject, ()):
                 meet = scope.meet(link.scope)
-                if meet is None or any(known.covers(meet) for known in scopes[link.holds]):
+                if meet is None or scopes[link.holds].of_pattern(meet):
                     continue
-                scopes[link.holds].append(meet)
-                waiting.append((link.holds, meet))
-                states += 1
-                if states > STATES_LIMIT:
+                if len(states) == STATES_LIMIT:
                     return [(held, EVERYWHERE) for held in self._walk(principal) if held in self._rules]
-        return [(subject, scope) for subject in scopes if subject in self._rules for scope in scopes[subject]]
+                scopes[link.holds].add(meet)
+                states.append((link.holds, meet))
+        return [(subject, scope) for subject, scope in states if subject in self._rules]
 
     def _walk(self, principal: str, covering: frozenset[str] | None = None) -> set[str]:
         """All subjects reached, `principal` first among them; over every g row where `covering` is None."""

@@ -15,9 +15,10 @@ class ReachIndex:
     def __init__(self, rules: Sequence[ReachRule]) -> None:
         self._callers = Coverage(rule.caller for rule in rules)
         self._owners = Coverage(rule.owner for rule in rules)
-        self._rows: defaultdict[tuple[str, str], list[tuple[int, ReachRule]]] = defaultdict(list)
+        self._rows: defaultdict[str, defaultdict[str, list[tuple[int, ReachRule]]]]
+        self._rows = defaultdict(lambda: defaultdict(list))
         for order, rule in enumerate(rules):
-            self._rows[rule.caller.text, rule.owner.text].append((order, rule))
+            self._rows[rule.caller.text][rule.owner.text].append((order, rule))
 
     def first_match(self, question: ReachQuestion) -> ReachRule | None:
         """The first row, in file order, that matches."""
@@ -38,14 +39,20 @@ class ReachIndex:
     def _first(
         self, callers: Iterable[str], owners: Collection[str], wanted: Callable[[ReachRule], bool]
     ) -> ReachRule | None:
-        found = (
-            (order, rule)
-            for caller in callers
-            for owner in owners
-            for order, rule in self._rows.get((caller, owner), ())
-            if wanted(rule)
-        )
-        return min(found, key=lambda row: row[0], default=(0, None))[1]
+        first: tuple[int, ReachRule] | None = None
+        for caller in callers:
+            by_owner = self._rows[caller]
+            # Whichever is fewer: the two sets of patterns multiplied can be far more than there are rows.
+            both = (
+                (owner for owner in owners if owner in by_owner)
+                if len(owners) < len(by_owner)
+                else (owner for owner in by_owner if owner in owners)
+            )
+            for owner in both:
+                found = next((row for row in by_owner[owner] if wanted(row[1])), None)
+                if found is not None and (first is None or found[0] < first[0]):
+                    first = found
+        return first[1] if first is not None else None
 
 
 class Reach:

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -24,6 +24,10 @@ _WRONG_CLASS: Final = Decision(Effect.DENY, Reason.WRONG_CLASS)
 _OUT_OF_SCOPE: Final = Decision(Effect.DENY, Reason.OUT_OF_SCOPE)
 _NOT_GRANTED: Final = Decision(Effect.DENY, Reason.NOT_GRANTED)
 _NO_BINDING: Final = Decision(Effect.DENY, Reason.NO_BINDING)
+
+_Cell = Mapping[str, tuple[int, Decision]]
+"""The rows of what is held for a kind and an action in deciding order (a deny before an allow, then the lowest
+(file, line)): by the text of their namespaces the rank of the first, and the decision it gives."""
 
 
 class Snapshot:
@@ -62,10 +66,7 @@ class Snapshot:
             return _NO_ACCESS
         covering = self._covering(namespace)
         held = self._held(principal, self._scopes(principal) & covering)
-        for namespaces, decision in self._cell(held, kind, action):
-            if namespaces in covering:
-                return decision
-        return self._refusal(principal, kind, action)
+        return _first(self._cell(held, kind, action), covering) or self._refusal(principal, kind, action)
 
     def held(self, subject: str, namespace: Namespace) -> frozenset[str]:
         """The subjects with p rows that `subject` holds in a namespace, itself among them."""
@@ -74,10 +75,9 @@ class Snapshot:
     def would_allow(self, subject: str, question: Question) -> bool:
         """Whether what `subject` holds would by itself allow the question's action."""
         covering = self._covering(question.namespace)
-        for namespaces, decision in self._cell(self.held(subject, question.namespace), question.kind, question.action):
-            if namespaces in covering:
-                return decision.allowed
-        return False
+        cell = self._cell(self.held(subject, question.namespace), question.kind, question.action)
+        decision = _first(cell, covering)
+        return decision is not None and decision.allowed
 
     def _closed_door(self, question: Question) -> Decision:
         kind = self.policy.vocabulary.kinds.get(question.kind)
@@ -99,12 +99,15 @@ class Snapshot:
             )
         return _WRONG_CLASS
 
-    def _rows(self, held: frozenset[str], kind: Word, action: Word) -> Sequence[tuple[str, Decision]]:
-        """The rows of `held` for this kind and action in deciding order: a deny before an allow, then the lowest
-        (file, line). Each is the text of its namespaces and the decision it gives."""
+    def _rows(self, held: frozenset[str], kind: Word, action: Word) -> _Cell:
+        """The rows of `held` for this kind and action."""
         rules = [rule for subject in held for rule in self.graph.rules_of(subject) if rule.names(kind, action)]
         rules.sort(key=_deciding_order)
-        return [(rule.namespaces.text, _decided_by(rule)) for rule in rules]
+        cell: dict[str, tuple[int, Decision]] = {}
+        for rank, rule in enumerate(rules):
+            if rule.namespaces.text not in cell:
+                cell[rule.namespaces.text] = (rank, _decided_by(rule))
+        return cell
 
     def _refuse(self, principal: Principal, kind: Word, action: Word) -> Decision:
         """Why no row matches."""
@@ -116,6 +119,17 @@ class Snapshot:
                 if rule.effect is Effect.ALLOW and rule.names(kind, action) and rule.namespaces.overlaps(scope):
                     return _OUT_OF_SCOPE
         return _NOT_GRANTED
+
+
+def _first(cell: _Cell, covering: frozenset[str]) -> Decision | None:
+    """The decision of the first row whose namespaces cover, in steps of whichever is fewer."""
+    if len(cell) <= len(covering):
+        for namespaces, (_, decision) in cell.items():
+            if namespaces in covering:
+                return decision
+        return None
+    found = [cell[namespaces] for namespaces in covering if namespaces in cell]
+    return min(found)[1] if found else None
 
 
 def _deciding_order(rule: Rule) -> tuple[bool, str, int]:

@@ -49,33 +49,32 @@ def _longest_chains(
 ) -> Mapping[str, tuple[int, Link | None]] | None:
     """For each group and role the length of the longest chain from it and that chain's first row; None on a cycle."""
     longest: dict[str, tuple[int, Link | None]] = {}
+    cycles = False
     for start in inner:
-        path: list[tuple[str, Link | None]] = [(start, None)]
+        if start in longest:
+            continue
+        path = [(start, iter(inner[start]))]
         on_path = {start}
         while path:
-            subject, _ = path[-1]
-            onward = next((link for link in inner.get(subject, ()) if link.holds not in longest), None)
-            if subject in longest or onward is None:
-                links = inner.get(subject, ())
-                longest.setdefault(
-                    subject,
-                    max(
-                        ((longest[link.holds][0] + 1, link) for link in links),
-                        key=lambda each: each[0],
-                        default=(0, None),
-                    ),
+            subject, onward = path[-1]
+            link = next(onward, None)
+            if link is None:
+                longest[subject] = max(
+                    ((longest[each.holds][0] + 1, each) for each in inner.get(subject, ()) if each.holds in longest),
+                    key=lambda each: each[0],
+                    default=(0, None),
                 )
-                on_path.discard(subject)
+                on_path.remove(subject)
                 path.pop()
-            elif onward.holds in on_path:
-                names = [subject for subject, _ in path]
-                cycle = [*names[names.index(onward.holds) :], onward.holds]
-                _at(report, onward, f"a cycle: {' -> '.join(cycle)}")
-                return None
-            else:
-                on_path.add(onward.holds)
-                path.append((onward.holds, onward))
-    return longest
+            elif link.holds in on_path:
+                names = [name for name, _ in path]
+                cycle = [*names[names.index(link.holds) :], link.holds]
+                _at(report, link, f"a cycle: {' -> '.join(cycle)}")
+                cycles = True
+            elif link.holds not in longest:
+                on_path.add(link.holds)
+                path.append((link.holds, iter(inner.get(link.holds, ()))))
+    return None if cycles else longest
 
 
 def _too_long(links: Iterable[Link], longest: Mapping[str, tuple[int, Link | None]]) -> Iterable[tuple[Link, ...]]:

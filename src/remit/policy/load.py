@@ -99,8 +99,11 @@ def load_root(tree: Tree, limits: Limits = DEFAULT_LIMITS) -> Root:
         resources = read_resources(reading.schema(source.RESOURCES), document)
     managed: tuple[Rule, ...] = ()
     # Rows are held against the vocabulary: where that is off, each of them would be.
-    if not reading.report:
-        managed, _ = reading.access_rows(RowReader(None, vocabulary, reading.report))
+    if not any(each.file == source.VOCABULARY for each in reading.report.diagnostics):
+        try:
+            managed, _ = reading.access_rows(RowReader(None, vocabulary, reading.report))
+        except _LimitError as error:
+            reading.report.add(source.ROLES, 0, 0, str(error))
     if reading.report:
         raise PolicyError(reading.report.diagnostics)
     return Root(vocabulary, managed, resources)
@@ -181,7 +184,7 @@ class _Reading:
         rules: list[Rule] = []
         links: list[Link] = []
         for file in (source.ROLES, source.BINDINGS):
-            for row in rows(self._path(file), self.text(file)):
+            for row in rows(self._path(file), self.text(file) or ""):
                 self._count_row()
                 parsed = reader.access(row)
                 if isinstance(parsed, Rule):
@@ -192,7 +195,7 @@ class _Reading:
 
     def reach_rows(self, reader: RowReader) -> tuple[ReachRule, ...]:
         found = []
-        for row in rows(self._path(source.REACH), self.text(source.REACH)):
+        for row in rows(self._path(source.REACH), self.text(source.REACH) or ""):
             self._count_row()
             found.append(reader.reach(row))
         return tuple(rule for rule in found if rule is not None)
@@ -211,14 +214,14 @@ class _Reading:
                 self.check_clock()
         return tuple(found)
 
-    def text(self, file: str) -> str:
-        """Empty where the file is absent or not clean."""
+    def text(self, file: str) -> str | None:
+        """None where the file is absent or not clean."""
         content = self._folder.get(file)
-        return (read_text(self._path(file), content, self.report) or "") if content is not None else ""
+        return read_text(self._path(file), content, self.report) if content is not None else None
 
     def document(self, file: str) -> YamlMapping | None:
         text = self.text(file)
-        return parse_yaml(self._path(file), text, self.report) if text else None
+        return parse_yaml(self._path(file), text, self.report) if text is not None else None
 
     def schema(self, file: str) -> Schema:
         return Schema(self._path(file), self.report)

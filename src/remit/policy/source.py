@@ -63,12 +63,12 @@ def read_tree(directory: Path, limits: Limits) -> Tree:
     tenants: dict[Tenant, Folder] = {}
     reader = _Reader(directory.resolve(strict=True), limits)
     for entry in _entries(directory):
-        if entry.is_dir():
+        if _is_folder(entry):
             try:
                 tenant = parse_tenant(entry.name)
             except InvalidNameError:
                 root.report.add(
-                    entry.name,
+                    quote(entry.name, 300),
                     0,
                     0,
                     f"`{quote(entry.name)}` is no tenant's name: a folder here is a tenant, {TENANT_GRAMMAR}, "
@@ -96,9 +96,9 @@ class _Reader:
             return
         for entry in _entries(path):
             file = f"{folder.name}/{entry.name}"
-            if entry.name == TESTS and entry.is_dir():
+            if entry.name == TESTS and _is_folder(entry):
                 self._read_tests(folder, path / TESTS)
-            elif entry.name in _TENANT_FILES and not entry.is_dir():
+            elif entry.name in _TENANT_FILES and not _is_folder(entry):
                 self.read(folder, file)
             else:
                 _unknown(folder, file, entry.name, (*_TENANT_FILES, f"{TESTS}/"))
@@ -108,7 +108,8 @@ class _Reader:
             return
         for entry in _entries(path):
             file = f"{folder.name}/{TESTS}/{entry.name}"
-            if entry.name.endswith(".yaml") and not entry.is_dir():
+            # A name that cannot be printed (not UTF-8, a line break) has no place in a diagnostic or a revision.
+            if entry.name.endswith(".yaml") and entry.name.isprintable() and not _is_folder(entry):
                 self.read(folder, file)
             else:
                 _unknown(folder, file, entry.name, ("*.yaml",))
@@ -138,7 +139,18 @@ class _Reader:
         if not target.is_relative_to(self._directory):
             folder.report.add(file, 0, 0, "is a link that leaves the policy directory")
             return False
+        # Opening a pipe would wait for its writer, and hold up every tenant.
+        if not (target.is_file() or target.is_dir()):
+            folder.report.add(file, 0, 0, "is neither a file nor a folder")
+            return False
         return True
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link to itself; `_inside` says so
 
 
 def _entries(path: Path) -> Iterator[os.DirEntry[str]]:

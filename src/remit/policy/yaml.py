@@ -100,7 +100,7 @@ class _Builder:
         if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag:
             raise _RefusedError(line, column, f"tag `{event.tag}`: every value is text, a list or a mapping")
         if isinstance(event, yaml.ScalarEvent):
-            if event.style is None and event.value in _NULLS:
+            if not event.style and event.value in _NULLS:
                 raise _RefusedError(line, column, f"`{event.value}` is null: write a value, or leave the key out")
             self._place(Scalar(event.value, line, column))
             return

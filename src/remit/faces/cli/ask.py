@@ -1,0 +1,147 @@
+import json
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from google.protobuf.json_format import MessageToDict
+
+from remit import wire
+from remit.client import Answer, DecisionUnavailable
+from remit.core.decision import Reason
+from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, RemitError
+from remit.core.names import Tenant, parse_tenant
+from remit.core.question import Question, parse_question
+from remit.core.rows import Effect
+from remit.engine.explain import explain as explain_locally
+from remit.engine.explain import summary, unknown_tenant
+from remit.engine.snapshot import Snapshot
+from remit.faces.cli.exits import Exit, fail, out
+from remit.faces.cli.files import read_tenant
+from remit.faces.cli.target import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
+from remit.v1.access_service_pb2 import ExplainResponse
+
+TenantArgument = Annotated[str, typer.Argument(help="The tenant, or `_instance`.", show_default=False)]
+PrincipalArgument = Annotated[str, typer.Argument(help="`user:ID` or `service:ID`.", show_default=False)]
+ActionArgument = Annotated[str, typer.Argument(help="For example `VIEW`.", show_default=False)]
+KindArgument = Annotated[str, typer.Argument(help="For example `FLOW`.", show_default=False)]
+NamespaceArgument = Annotated[
+    str,
+    typer.Argument(help="For example `acme.finance`; none for kinds that live in no namespace.", show_default=False),
+]
+PoliciesOption = Annotated[
+    Path, typer.Option("--policies", metavar="DIR", help="Without --target: answer from these files.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def check(
+    tenant: TenantArgument,
+    principal: PrincipalArgument,
+    action: ActionArgument,
+    kind: KindArgument,
+    namespace: NamespaceArgument = "",
+    policies: PoliciesOption = Path("policies"),
+    target: TargetOption = None,
+    timeout: TimeoutOption = 5.0,
+    tls_server_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask one question: exits 0 on an allow, 1 on a deny.
+
+    From the files in --policies (not recorded), or with --target from a running server (recorded).
+
+    Example: `remit check acme user:dave VIEW FLOW acme.finance`
+    """
+    try:
+        if target is not None:
+            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
+                answer = client.check(tenant, principal, action, kind, namespace)
+        else:
+            answer = _answer_locally(policies, *_names(tenant, principal, action, kind, namespace))
+    except (DecisionUnavailable, MalformedQuestionError) as error:
+        _no_answer(error)
+    if as_json:
+        told = {"effect": answer.effect.value, "reason": answer.reason.value, "revision": answer.revision}
+        _print_json(told | ({"decision_id": answer.decision_id} if answer.decision_id else {}))
+    else:
+        out.print(f"{answer.effect} {answer.reason}", style="green" if answer.allowed else "red")
+    raise typer.Exit(Exit.OK if answer.allowed else Exit.NO)
+
+
+def explain(
+    tenant: TenantArgument,
+    principal: PrincipalArgument,
+    action: ActionArgument,
+    kind: KindArgument,
+    namespace: NamespaceArgument = "",
+    policies: PoliciesOption = Path("policies"),
+    target: TargetOption = None,
+    timeout: TimeoutOption = 5.0,
+    tls_server_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask one question and see why: the rule, the chain of rows to it, near misses, and what would allow.
+
+    Exits 0 on an allow, 1 on a deny. With --json in the shape of the API's ExplainResponse.
+
+    Example: `remit explain acme user:dave UPDATE FLOW acme.finance`
+    """
+    try:
+        if target is not None:
+            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
+                response = client.explain(tenant, principal, action, kind, namespace)
+        else:
+            response = _explain_locally(policies, *_names(tenant, principal, action, kind, namespace))
+    except (DecisionUnavailable, MalformedQuestionError) as error:
+        _no_answer(error)
+    if as_json:
+        _print_json(MessageToDict(response, preserving_proto_field_name=True))
+    else:
+        out.print(response.summary, markup=False)
+    allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW]
+    raise typer.Exit(Exit.OK if allowed else Exit.NO)
+
+
+def _answer_locally(policies: Path, tenant: Tenant, question: Question) -> Answer:
+    snapshot = _snapshot(policies, tenant)
+    if snapshot is None:
+        return Answer(Effect.DENY, Reason.UNKNOWN_TENANT, "", "")
+    decision = snapshot.decide(question)
+    return Answer(decision.effect, decision.reason, "", snapshot.revision)
+
+
+def _explain_locally(policies: Path, tenant: Tenant, question: Question) -> ExplainResponse:
+    snapshot = _snapshot(policies, tenant)
+    explanation = unknown_tenant(tenant, question) if snapshot is None else explain_locally(snapshot, question)
+    revision = "" if snapshot is None else snapshot.revision
+    return wire.explanation_to(explanation, "", revision, summary(explanation))
+
+
+def _snapshot(policies: Path, tenant: Tenant) -> Snapshot | None:
+    loaded = read_tenant(policies, tenant)
+    if loaded is None:
+        return None
+    if loaded.snapshot is None:
+        told = "\n".join(map(str, loaded.diagnostics))
+        fail(Exit.UNAVAILABLE, f"{told}\ntenant `{tenant}` does not load, so it has no answers")
+    return loaded.snapshot
+
+
+def _names(tenant: str, principal: str, action: str, kind: str, namespace: str) -> tuple[Tenant, Question]:
+    try:
+        return parse_tenant(tenant), parse_question(principal, action, kind, namespace)
+    except InvalidNameError as error:
+        raise MalformedQuestionError(FieldViolation("tenant", str(error))) from None
+
+
+def _no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
+    malformed = isinstance(error, MalformedQuestionError) or getattr(error, "code", "") == "INVALID_ARGUMENT"
+    fail(Exit.USAGE if malformed else Exit.UNAVAILABLE, str(error))
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, indent=2))

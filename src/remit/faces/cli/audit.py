@@ -1,0 +1,227 @@
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+
+import typer
+from rich.box import SIMPLE
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+
+from remit.audit.errors import AuditStoreError
+from remit.audit.filter import DecisionFilter
+from remit.audit.ids import format_id, parse_id
+from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.store import AuditStore
+from remit.core.decision import Reason
+from remit.core.rows import Effect
+from remit.faces.cli.exits import EXIT_CODES, Exit, err, fail, out
+
+_AGO = re.compile(r"(\d{1,6})([smhd])").fullmatch
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+app = typer.Typer(
+    help=f"Read and purge the audit store: what was decided, for whom, by which rule, when.\n\n{EXIT_CODES}",
+    no_args_is_help=True,
+)
+
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--audit",
+        envvar="REMIT_AUDIT",
+        metavar="URL",
+        help="The audit store: `sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`.",
+    ),
+]
+STORE_DEFAULT: Final = "sqlite:///var/audit.db"
+
+
+def _moment(text: str) -> int:
+    """Microseconds since the Unix epoch: an ISO 8601 time (UTC where it names no zone), or an age such as `90m`."""
+    age = _AGO(text)
+    if age is not None:
+        moment = datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    else:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            expected = (
+                "expected a time such as `2026-11-23` or `2026-11-23T14:00:00+01:00`, or an age such as `90m` or `7d`"
+            )
+            raise typer.BadParameter(f"`{text}`: {expected}") from None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1_000_000)
+
+
+def _decision_id(text: str) -> bytes:
+    try:
+        return parse_id(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@app.command("list")
+def list_records(
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant.", show_default=False)] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="Only this namespace and all below it.", show_default=False)
+    ] = None,
+    principal: Annotated[str | None, typer.Option(help="Only this principal.", show_default=False)] = None,
+    effect: Annotated[Effect | None, typer.Option(help="Only allows or only denies.", show_default=False)] = None,
+    reason: Annotated[
+        Reason | None,
+        typer.Option(metavar="REASON", help="Only this reason, for example NO_BINDING.", show_default=False),
+    ] = None,
+    since: Annotated[
+        int | None,
+        typer.Option(
+            parser=_moment, metavar="TIME", help="From this time on: ISO 8601, or `90m` ago.", show_default=False
+        ),
+    ] = None,
+    until: Annotated[
+        int | None, typer.Option(parser=_moment, metavar="TIME", help="Before this time.", show_default=False)
+    ] = None,
+    decision_id: Annotated[
+        bytes | None,
+        typer.Option("--id", parser=_decision_id, metavar="ID", help="Only this decision.", show_default=False),
+    ] = None,
+    after: Annotated[
+        bytes | None,
+        typer.Option(
+            parser=_decision_id, metavar="ID", help="Go on behind this record: the next page.", show_default=False
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Records a page.")] = 50,
+    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="In the order of time.")] = False,
+    lifecycle: Annotated[
+        bool, typer.Option("--lifecycle", help="Instead of decisions: server starts and stops, policy loads, purges.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+    audit: StoreOption = STORE_DEFAULT,
+) -> None:
+    """List records, newest first, a page at a time.
+
+    Example: `remit audit list --tenant acme --namespace acme.finance --effect deny --since 2h`
+    """
+    decisions_only = {"--namespace": namespace, "--principal": principal, "--effect": effect, "--reason": reason}
+    if lifecycle:
+        named = [flag for flag, value in (decisions_only | {"--id": decision_id}).items() if value is not None]
+        if named:
+            fail(Exit.USAGE, f"{', '.join(named)} is for decisions: leave out --lifecycle")
+    where = DecisionFilter(
+        id=decision_id,
+        tenant=tenant,
+        namespace=namespace,
+        principal=principal,
+        effect=effect.value if effect else None,
+        reason=reason.value if reason else None,
+        since_us=since,
+        until_us=until,
+    )
+    page: Sequence[DecisionRecord | LifecycleRecord]
+    with _open(audit) as store:
+        if lifecycle:
+            page = store.lifecycle(
+                tenant=tenant, since_us=since, until_us=until, after=after, limit=limit, newest_first=not oldest_first
+            )
+        else:
+            page = store.decisions(where, after=after, limit=limit, newest_first=not oldest_first)
+    if as_json:
+        for record in page:
+            typer.echo(json.dumps(_told(record)))
+    elif not page:
+        err.print("no record matches")
+    else:
+        out.print(_lifecycle_table(page) if lifecycle else _decision_table(page))
+    if len(page) == limit:
+        err.print(f"next page: --after {format_id(page[-1].id)}")
+
+
+@app.command()
+def show(
+    decision_id: Annotated[bytes, typer.Argument(parser=_decision_id, metavar="ID", help="The decision's id.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    audit: StoreOption = STORE_DEFAULT,
+) -> None:
+    """Show one decision with every field."""
+    with _open(audit) as store:
+        record = store.decision(decision_id)
+    if record is None:
+        fail(Exit.NO, f"no decision `{format_id(decision_id)}` in `{store.url}`")
+    told = _told(record)
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+        return
+    for name, value in told.items():
+        out.print(f"{name:<14}{value}", markup=False)
+
+
+@app.command()
+def purge(
+    before: Annotated[int, typer.Option(parser=_moment, metavar="TIME", help="ISO 8601, or an age such as `90d`.")],
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's decisions.", show_default=False)] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    audit: StoreOption = STORE_DEFAULT,
+) -> None:
+    """Delete the decisions made before a time. The purge itself is recorded; lifecycle records stay.
+
+    In small transactions, so a server may go on writing to the same store.
+    """
+    whose = f"of tenant {tenant}" if tenant else "of all tenants"
+    if not yes:
+        typer.confirm(f"Delete all decisions {whose} made before {_time(before)}?", abort=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
+    with _open(audit) as store, Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("deleted", total=None)
+        deleted = store.purge(before, tenant=tenant, progress=lambda count: progress.advance(task, count))
+    out.print(f"{deleted} decisions {whose} made before {_time(before)} deleted")
+
+
+@contextmanager
+def _open(url: str) -> Iterator[AuditStore]:
+    try:
+        store = AuditStore(url)
+        if store.is_new():
+            fail(Exit.UNAVAILABLE, f"there is no audit store at `{store.url}`: name one with --audit or REMIT_AUDIT")
+        with store.open():
+            yield store
+    except AuditStoreError as error:
+        fail(Exit.UNAVAILABLE, str(error))
+
+
+def _told(record: DecisionRecord | LifecycleRecord) -> dict[str, Any]:
+    told = record._asdict()
+    told["id"] = format_id(record.id)
+    told["time"] = _time(told.pop("time_us"))
+    if isinstance(record, DecisionRecord):
+        told["call_id"] = format_id(record.call_id)
+    else:
+        told["detail"] = json.loads(record.detail) if record.detail else {}
+    return {"id": told.pop("id"), "time": told.pop("time"), **told}
+
+
+def _decision_table(page: Sequence[Any]) -> Table:
+    names = ("time", "tenant", "namespace", "principal", "question", "effect", "reason", "rule", "id")
+    table = Table(*(Column(name, overflow="fold") for name in names), box=SIMPLE)
+    for each in page:
+        colour = "green" if each.effect == Effect.ALLOW else "red"
+        question = f"{each.action} {each.kind}"
+        cells = (_time(each.time_us), each.tenant, each.namespace, each.principal, question)
+        table.add_row(*cells, f"[{colour}]{each.effect}[/]", each.reason, each.rule, format_id(each.id))
+    return table
+
+
+def _lifecycle_table(page: Sequence[Any]) -> Table:
+    names = ("time", "node", "type", "tenant", "revision", "detail")
+    table = Table(*(Column(name, overflow="fold") for name in names), box=SIMPLE)
+    for each in page:
+        table.add_row(_time(each.time_us), each.node, each.type, each.tenant, each.revision[:12], each.detail)
+    return table
+
+
+def _time(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

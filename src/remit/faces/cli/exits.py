@@ -1,0 +1,31 @@
+import sys
+from enum import IntEnum
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+
+# A pipe has no width: tables there are as wide as what they hold.
+out = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 400)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+
+
+class Exit(IntEnum):
+    """What the commands end with."""
+
+    OK = 0
+    """Allowed; files are fine; tests pass; engines agree."""
+    NO = 1
+    """Denied; files are refused; a test fails; engines differ; no such record."""
+    USAGE = 2
+    """A flag, an argument or a question is malformed."""
+    UNAVAILABLE = 3
+    """No answer: a server, store or directory is not there, or the server refuses to start."""
+
+
+EXIT_CODES = "Exit codes: 0 yes (allowed, fine, passed), 1 no (denied, refused, failed), 2 wrong usage, 3 no answer."
+
+
+def fail(code: Exit, message: str) -> NoReturn:
+    err.print(message, style="red", markup=False)
+    raise typer.Exit(code)

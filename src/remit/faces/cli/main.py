@@ -1,0 +1,43 @@
+import sys
+
+import typer
+
+from remit.faces.cli import ask, audit, policies, serve, status
+from remit.faces.cli.exits import EXIT_CODES, out
+from remit.service.version import VERSION
+
+app = typer.Typer(
+    name="remit",
+    help="May this principal, in this tenant, do this action on this kind of resource in this namespace, "
+    "and which rule says so?\n\n"
+    "Policies are files: `validate`, `test` and `verify` read them, `serve` answers from them over gRPC and records "
+    "every decision, `check` and `explain` ask, `audit` remembers.\n\n"
+    f"{EXIT_CODES}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+)
+app.command(rich_help_panel="Serve and ask")(serve.serve)
+app.command(rich_help_panel="Serve and ask")(ask.check)
+app.command(rich_help_panel="Serve and ask")(ask.explain)
+app.command(rich_help_panel="Serve and ask")(status.status)
+app.command(rich_help_panel="Work on policies")(policies.validate)
+app.command(rich_help_panel="Work on policies")(policies.test)
+
+app.add_typer(audit.app, name="audit", rich_help_panel="Remember")
+
+
+@app.command(rich_help_panel="Remember")
+def version() -> None:
+    """Print remit's version."""
+    out.print(VERSION)
+
+
+def main() -> None:
+    # Policy files are UTF-8 whatever the terminal's locale is.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    app()

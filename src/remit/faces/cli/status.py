@@ -1,0 +1,79 @@
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.box import SIMPLE
+from rich.table import Table
+
+from remit.client import DecisionUnavailable
+from remit.faces.cli.exits import Exit, fail, out
+from remit.faces.cli.target import CaOption, CertOption, KeyOption, TimeoutOption, client_for
+from remit.v1 import status_service_pb2 as messages
+
+_STATES = {
+    messages.TENANT_STATE_SERVING: "green",
+    messages.TENANT_STATE_STALE: "yellow",
+    messages.TENANT_STATE_UNAVAILABLE: "red",
+}
+
+
+def status(
+    target: Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="The server.")] = "127.0.0.1:9090",
+    timeout: TimeoutOption = 5.0,
+    tls_server_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, in the shape of the API's answer.")] = False,
+) -> None:
+    """Show what a running server serves: each tenant's revision and state, and the audit store.
+
+    Exits 1 where a tenant is not serving its newest files or the audit store takes no records.
+    """
+    try:
+        with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
+            told = client.status()
+    except DecisionUnavailable as error:
+        fail(Exit.UNAVAILABLE, str(error))
+    if as_json:
+        typer.echo(json.dumps(MessageToDict(told, preserving_proto_field_name=True), indent=2))
+    else:
+        _print(told)
+    well = told.audit.healthy and all(each.state == messages.TENANT_STATE_SERVING for each in told.tenants)
+    raise typer.Exit(Exit.OK if well else Exit.NO)
+
+
+def _print(told: messages.GetStatusResponse) -> None:
+    out.print(f"node {told.node}, remit {told.version}, up since {_time(told.started_us)}", markup=False)
+    table = Table("tenant", "state", "since", "rows", "revision", box=SIMPLE)
+    for each in told.tenants:
+        state = messages.TenantState.Name(each.state).removeprefix("TENANT_STATE_")
+        colour = _STATES.get(each.state, "red")
+        rows = str(each.rows) if each.revision else ""
+        table.add_row(each.tenant, f"[{colour}]{state}[/]", _time(each.since_us), rows, each.revision[:12])
+    out.print(table)
+    for each in told.tenants:
+        for found in each.diagnostics:
+            place = ":".join(str(part) for part in (found.file, found.line, found.column) if part)
+            out.print(f"{place}: {found.message}", markup=False)
+    audit = told.audit
+    health = "healthy" if audit.healthy else f"NOT HEALTHY: {audit.error}"
+    out.print(
+        f"audit {audit.delivery}, {health}; {audit.committed} records committed since the start, {audit.queued} "
+        f"waiting; store {_size(audit.store_bytes)}, free {_size(audit.free_bytes)}",
+        markup=False,
+    )
+
+
+def _time(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _size(size: int) -> str:
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:  # noqa: PLR2004 (the unit's own size)
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"

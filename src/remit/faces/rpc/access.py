@@ -1,0 +1,118 @@
+import re
+
+import grpc
+
+from remit import wire
+from remit.audit.ids import format_id
+from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError
+from remit.core.names import Tenant, parse_principal, parse_tenant
+from remit.engine.explain import summary
+from remit.faces.rpc.calls import caller, violation
+from remit.service.point import Asked, DecisionPoint, Origin
+from remit.v1 import access_service_pb2 as messages
+from remit.v1 import access_service_pb2_grpc
+
+_REVISION = re.compile(r"[0-9a-f]{64}").fullmatch
+_TRACE_ID = re.compile(r"[!-~]{1,64}").fullmatch
+
+
+class AccessFace(access_service_pb2_grpc.AccessServiceServicer):
+    """The access plane over gRPC."""
+
+    def __init__(self, point: DecisionPoint, *, batch_limit: int, call_timeout_s: float) -> None:
+        self._point = point
+        self._batch_limit = batch_limit
+        self._call_timeout_s = call_timeout_s
+
+    def Check(self, request: messages.CheckRequest, context: grpc.ServicerContext) -> messages.CheckResponse:
+        tenant, asked, origin = _single(request)
+        decision, decision_id, revision = self._point.check(
+            tenant, asked, origin, _revision(request.revision), self._time_for(context)
+        )
+        return messages.CheckResponse(decision=wire.decision_to(decision, format_id(decision_id)), revision=revision)
+
+    def Explain(self, request: messages.ExplainRequest, context: grpc.ServicerContext) -> messages.ExplainResponse:
+        tenant, asked, origin = _single(request)
+        answer, explanation = self._point.explain(
+            tenant, asked, origin, _revision(request.revision), self._time_for(context)
+        )
+        told = summary(explanation)
+        return wire.explanation_to(explanation, format_id(answer.decision_id), answer.revision, told)
+
+    def BatchCheck(
+        self, request: messages.BatchCheckRequest, context: grpc.ServicerContext
+    ) -> messages.BatchCheckResponse:
+        tenant = _tenant(request.tenant)
+        origin = _origin(request.origin)
+        count = len(request.questions)
+        if count == 0 or count > self._batch_limit:
+            raise violation("questions", f"holds {count} questions: expected 1 to {self._batch_limit}")
+        if request.principal:
+            _named("principal", request.principal)
+        items = [_item(question, request.principal) for question in request.questions]
+        revision, results = self._point.batch(
+            tenant, items, origin, _revision(request.revision), self._time_for(context)
+        )
+        response = messages.BatchCheckResponse(revision=revision)
+        for result in results:
+            if isinstance(result, MalformedQuestionError):
+                error = messages.ItemError(field_violations=wire.violations_to(result.violations))
+                response.results.add(error=error)
+            else:
+                response.results.add(decision=wire.decision_to(result.decision, format_id(result.decision_id)))
+        return response
+
+    def _time_for(self, context: grpc.ServicerContext) -> float:
+        # None where the caller set no deadline, whatever grpcio's stubs say.
+        remaining: float | None = context.time_remaining()
+        return min(remaining or self._call_timeout_s, self._call_timeout_s)
+
+
+def _single(request: messages.CheckRequest | messages.ExplainRequest) -> tuple[Tenant, Asked, Origin]:
+    tenant = _tenant(request.tenant)
+    origin = _origin(request.origin)
+    try:
+        return tenant, Asked(*wire.question_from(request.question)), origin
+    except MalformedQuestionError as error:
+        raise _below("question", error) from None
+
+
+def _item(question: messages.Question, principal: str) -> Asked | MalformedQuestionError:
+    try:
+        return Asked(*wire.question_from(question, principal))
+    except MalformedQuestionError as error:
+        return error
+
+
+def _below(field: str, error: MalformedQuestionError) -> MalformedQuestionError:
+    return MalformedQuestionError(
+        *(FieldViolation(f"{field}.{each.field}", each.description) for each in error.violations)
+    )
+
+
+def _tenant(text: str) -> Tenant:
+    try:
+        return parse_tenant(text)
+    except InvalidNameError as error:
+        raise violation("tenant", str(error)) from None
+
+
+def _named(field: str, text: str) -> None:
+    try:
+        parse_principal(text)
+    except InvalidNameError as error:
+        raise violation(field, str(error)) from None
+
+
+def _origin(message: messages.Origin) -> Origin:
+    if message.on_behalf_of:
+        _named("origin.on_behalf_of", message.on_behalf_of)
+    if message.trace_id and not _TRACE_ID(message.trace_id):
+        raise violation("origin.trace_id", "expected at most 64 printable ASCII characters without blanks")
+    return Origin(caller.get(), message.on_behalf_of, message.trace_id)
+
+
+def _revision(text: str) -> str:
+    if text and not _REVISION(text):
+        raise violation("revision", "expected 64 lower-case hexadecimal digits")
+    return text

@@ -1,0 +1,117 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Self
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+
+from remit.faces.rpc.access import AccessFace
+from remit.faces.rpc.calls import CallInterceptor
+from remit.faces.rpc.status import StatusFace
+from remit.policy.cell import TenantState
+from remit.service.errors import StartupError
+from remit.service.node import Node
+from remit.service.settings import Settings, split_address
+from remit.v1 import access_service_pb2, access_service_pb2_grpc, status_service_pb2, status_service_pb2_grpc
+
+ACCESS_SERVICE: Final = access_service_pb2.DESCRIPTOR.services_by_name["AccessService"].full_name
+STATUS_SERVICE: Final = status_service_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
+_HEALTH_EVERY_S: Final = 0.1
+
+_log = structlog.get_logger("remit")
+
+
+class Server:
+    """The gRPC server of a node, with health, reflection and the metrics endpoint."""
+
+    def __init__(self, node: Node) -> None:
+        """Binds the addresses, without serving yet. Raises StartupError where it cannot."""
+        settings = node.settings
+        self._node = node
+        self._stopping = threading.Event()
+        self._health = health.HealthServicer()
+        self._server = grpc.server(
+            ThreadPoolExecutor(settings.threads, thread_name_prefix="remit-call"),
+            interceptors=[CallInterceptor(node.metrics, authenticated=settings.mutual_tls is not None)],
+            maximum_concurrent_rpcs=settings.max_calls,
+            options=[
+                ("grpc.max_receive_message_length", settings.max_message_bytes),
+                # Two servers on one port would share its calls, each with policies of its own.
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        face = AccessFace(node.point, batch_limit=settings.batch_limit, call_timeout_s=settings.call_timeout_s)
+        access_service_pb2_grpc.add_AccessServiceServicer_to_server(face, self._server)
+        status_service_pb2_grpc.add_StatusServiceServicer_to_server(StatusFace(node), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (ACCESS_SERVICE, STATUS_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        self.port = self._bind(settings)
+        self.metrics_port = self._serve_metrics(settings)
+
+    def start(self) -> Self:
+        self._server.start()
+        self._set_health()
+        threading.Thread(target=self._watch_health, name="remit-health", daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        """Health turns NOT_SERVING, new calls are refused, calls in flight finish within the grace, the journal
+        drains."""
+        self._stopping.set()
+        self._health.enter_graceful_shutdown()
+        self._server.stop(self._node.settings.grace_s).wait()
+        self._node.stop()
+
+    def _bind(self, settings: Settings) -> int:
+        try:
+            if settings.mutual_tls is None:
+                return self._server.add_insecure_port(settings.listen)
+            cert, key, client_ca = (path.read_bytes() for path in settings.mutual_tls)
+            credentials = grpc.ssl_server_credentials([(key, cert)], client_ca, require_client_auth=True)
+            return self._server.add_secure_port(settings.listen, credentials)
+        except OSError as error:
+            raise StartupError(f"`{error.filename}` cannot be read: {error.strerror}") from error
+        except RuntimeError as error:
+            raise StartupError(f"cannot listen on `{settings.listen}`: {error}") from error
+
+    def _serve_metrics(self, settings: Settings) -> int:
+        if not settings.metrics:
+            return 0
+        host, port = split_address("metrics", settings.metrics)
+        try:
+            if settings.mutual_tls is None:
+                server, _ = start_http_server(port, host, self._node.metrics.registry)
+            else:
+                cert, key, client_ca = map(str, settings.mutual_tls)
+                server, _ = start_http_server(
+                    port,
+                    host,
+                    self._node.metrics.registry,
+                    certfile=cert,
+                    keyfile=key,
+                    client_cafile=client_ca,
+                    client_auth_required=True,
+                )
+        except OSError as error:
+            raise StartupError(f"cannot serve metrics on `{settings.metrics}`: {error.strerror}") from error
+        return int(server.server_port)
+
+    def _watch_health(self) -> None:
+        while not self._stopping.wait(_HEALTH_EVERY_S):
+            self._set_health()
+
+    def _set_health(self) -> None:
+        serving = self._node.journal.healthy
+        for name in ("", ACCESS_SERVICE):
+            self._health.set(name, _serving(serving))
+        self._health.set(STATUS_SERVICE, _serving(True))
+        for tenant, policy in self._node.cell.tenants.items():
+            self._health.set(f"tenant/{tenant}", _serving(serving and policy.state is not TenantState.UNAVAILABLE))
+
+
+def _serving(serving: bool) -> health_pb2.HealthCheckResponse.ServingStatus:
+    return health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING

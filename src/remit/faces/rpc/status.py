@@ -1,0 +1,63 @@
+import grpc
+
+from remit.core.errors import InvalidNameError
+from remit.core.names import parse_tenant
+from remit.faces.rpc.calls import violation
+from remit.policy.cell import TenantPolicy
+from remit.service.node import Node
+from remit.service.version import VERSION
+from remit.v1 import status_service_pb2 as messages
+from remit.v1 import status_service_pb2_grpc
+
+
+class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
+    """What this node serves, and how well."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def GetStatus(
+        self, request: messages.GetStatusRequest, context: grpc.ServicerContext
+    ) -> messages.GetStatusResponse:
+        del context
+        tenants = self._node.cell.tenants
+        if request.tenant:
+            try:
+                tenant = parse_tenant(request.tenant)
+            except InvalidNameError as error:
+                raise violation("tenant", str(error)) from None
+            tenants = {tenant: tenants[tenant]} if tenant in tenants else {}
+        return messages.GetStatusResponse(
+            node=self._node.settings.node,
+            version=VERSION,
+            started_us=self._node.started_us,
+            tree_revision=self._node.cell.tree_revision,
+            tenants=[_tenant_to(policy) for _, policy in sorted(tenants.items())],
+            audit=self._audit(),
+        )
+
+    def _audit(self) -> messages.AuditStatus:
+        stats = self._node.journal.stats()
+        return messages.AuditStatus(
+            delivery=self._node.settings.audit_delivery,
+            healthy=stats.healthy,
+            committed=stats.committed,
+            queued=stats.queued,
+            store_bytes=self._node.store.size_bytes(),
+            free_bytes=self._node.store.free_bytes() or 0,
+            error=stats.error,
+        )
+
+
+def _tenant_to(policy: TenantPolicy) -> messages.TenantStatus:
+    return messages.TenantStatus(
+        tenant=policy.tenant,
+        state=messages.TenantState.Value(f"TENANT_STATE_{policy.state.name}"),
+        revision=policy.revision,
+        since_us=policy.since_us,
+        diagnostics=[
+            messages.Diagnostic(file=each.file, line=each.line, column=each.column, message=each.message)
+            for each in policy.diagnostics
+        ],
+        rows=policy.snapshot.policy.rows if policy.snapshot is not None else 0,
+    )

@@ -1,0 +1,5 @@
+from remit.core.errors import RemitError
+
+
+class StartupError(RemitError):
+    """The server refuses to start. The message says what is unsure and what to set."""

@@ -1,0 +1,103 @@
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from remit.audit.journal import Journal
+from remit.audit.store import AuditStore
+from remit.core.decision import Reason
+from remit.core.names import Tenant
+from remit.core.rows import Effect
+from remit.policy.cell import Cell, TenantPolicy, TenantState
+
+_CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Metrics:
+    """What Prometheus scrapes. One registry a server, nothing global."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._decisions = Counter(
+            "remit_decisions",
+            "Decisions answered. `tenant` is empty for tenants that are not configured.",
+            ("tenant", "effect", "reason"),
+            registry=self.registry,
+        )
+        self._by_labels: dict[tuple[str, Effect, Reason], Counter] = {}
+        self._calls = Histogram(
+            "remit_call_seconds",
+            "Time from a call's arrival in a thread to its answer, its audit record included.",
+            ("method", "code"),
+            buckets=_CALL_BUCKETS,
+            registry=self.registry,
+        )
+        self._by_call: dict[tuple[str, str], Histogram] = {}
+        self._commits = Histogram(
+            "remit_audit_commit_seconds",
+            "Time of one audit transaction, its fdatasync included.",
+            buckets=_CALL_BUCKETS,
+            registry=self.registry,
+        )
+        self._committed = Counter("remit_audit_records", "Audit records committed.", registry=self.registry)
+
+    def decided(self, tenant: str, effect: Effect, reason: Reason, count: int = 1) -> None:
+        labels = (tenant, effect, reason)
+        counter = self._by_labels.get(labels)
+        if counter is None:
+            counter = self._by_labels[labels] = self._decisions.labels(tenant, effect.value, reason.value)
+        counter.inc(count)
+
+    def called(self, method: str, code: str, seconds: float) -> None:
+        histogram = self._by_call.get((method, code))
+        if histogram is None:
+            histogram = self._by_call[method, code] = self._calls.labels(method, code)
+        histogram.observe(seconds)
+
+    def committed(self, records: int, seconds: float) -> None:
+        self._committed.inc(records)
+        self._commits.observe(seconds)
+
+    def watch(self, cell: Cell, journal: Journal, store: AuditStore, clock_us: Callable[[], int]) -> None:
+        """Adds what is read off at each scrape: policies and the audit store."""
+        self.registry.register(_Watched(cell, journal, store, clock_us))
+
+
+class _Watched(Collector):
+    def __init__(self, cell: Cell, journal: Journal, store: AuditStore, clock_us: Callable[[], int]) -> None:
+        self._cell = cell
+        self._journal = journal
+        self._store = store
+        self._clock_us = clock_us
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return ()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        yield from _tenants(self._cell.tenants, self._clock_us())
+        stats = self._journal.stats()
+        yield _gauge("remit_audit_healthy", "1 while the audit store takes writes.", float(stats.healthy))
+        yield _gauge("remit_audit_queue", "Audit records waiting for their commit.", stats.queued)
+        yield _gauge("remit_audit_lost", "Accepted audit records given up. Anything but 0 is an incident.", stats.lost)
+        yield _gauge("remit_audit_store_bytes", "Bytes the audit store takes.", self._store.size_bytes())
+        free = self._store.free_bytes()
+        if free is not None:
+            yield _gauge("remit_audit_free_bytes", "Bytes free where the audit store lives.", free)
+
+
+def _tenants(tenants: Mapping[Tenant, TenantPolicy], now_us: int) -> Iterable[GaugeMetricFamily]:
+    state = GaugeMetricFamily("remit_tenant_state", "1 for the state a tenant is in.", labels=("tenant", "state"))
+    age = GaugeMetricFamily(
+        "remit_tenant_state_age_seconds", "Time since the tenant's state or revision changed.", labels=("tenant",)
+    )
+    for name, policy in tenants.items():
+        for each in TenantState:
+            state.add_metric((name, each.value), float(policy.state is each))
+        age.add_metric((name,), (now_us - policy.since_us) / 1e6)
+    yield state
+    yield age
+
+
+def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, documentation, value=value)

@@ -1,0 +1,216 @@
+import ipaddress
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from remit.policy.limits import Limits
+from remit.service.errors import StartupError
+
+ENV_PREFIX: Final = "REMIT_"
+CONFIG_VARIABLE: Final = "REMIT_CONFIG"
+_DEFAULT_LIMITS: Final = Limits()
+_LAST_PORT: Final = 65_535
+
+
+class Settings(BaseSettings):
+    """Every setting of the server. A flag beats the environment, which beats the file, which beats the default.
+
+    An unknown setting is an error wherever it stands.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
+
+    policies: Path = Field(Path("policies"), description="Policy directory.")
+    node: str = Field(
+        default_factory=socket.gethostname,
+        max_length=64,
+        min_length=1,
+        description="This node's name in audit records.",
+    )
+    listen: str = Field(
+        "127.0.0.1:9090",
+        description="Address of the gRPC service, `HOST:PORT`; port 0 takes a free one. Any but a loopback address needs "
+        "the three `tls_*` settings.",
+    )
+    metrics: str = Field(
+        "127.0.0.1:9464",
+        description="Address of the Prometheus endpoint, `HOST:PORT`; empty for none. As `listen`, it needs mutual TLS "
+        "unless it is loopback.",
+    )
+    tls_cert: Path | None = Field(None, description="PEM file: the server's certificate chain.")
+    tls_key: Path | None = Field(None, description="PEM file: the private key of `tls_cert`.")
+    tls_client_ca: Path | None = Field(
+        None, description="PEM file: the authorities that sign callers' certificates. Callers without one are refused."
+    )
+    threads: int = Field(64, ge=1, le=1024, description="Threads that answer calls.")
+    max_calls: int = Field(
+        256, ge=1, description="Calls in flight, waiting ones included; past it RESOURCE_EXHAUSTED at once."
+    )
+    max_message_bytes: int = Field(
+        1_048_576, ge=4096, description="Largest request, in bytes; past it RESOURCE_EXHAUSTED."
+    )
+    batch_limit: int = Field(100, ge=1, le=10_000, description="Questions a BatchCheck may hold.")
+    call_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        description="Longest that a call waits for its record, in seconds; a shorter deadline of the caller "
+        "counts instead.",
+    )
+    revision_wait_s: float = Field(
+        5.0, ge=0, description="Longest that a call waits for the `revision` it requires, in seconds."
+    )
+    grace_s: float = Field(10.0, ge=0, description="On a stop: time for calls in flight to finish, in seconds.")
+    audit: str = Field(
+        "sqlite:///var/audit.db",
+        description="Audit store: `sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`.",
+    )
+    audit_delivery: Literal["before_answer", "after_answer"] = Field(
+        "before_answer",
+        description="`before_answer`: an answer leaves after its record is committed. `after_answer`: once it is queued; "
+        "a crash loses what was not yet committed.",
+    )
+    audit_migrate: bool = Field(
+        False, description="Bring an existing audit database to the newest schema at the start."
+    )
+    audit_queue: int = Field(10_000, ge=1, description="Audit records that may wait for their commit.")
+    audit_wait_s: float = Field(
+        1.0, ge=0, description="Longest that a call waits for room in a full audit queue, in seconds; then UNAVAILABLE."
+    )
+    audit_max_bytes: int = Field(
+        0, ge=0, description="Size that a SQLite audit file may grow to, in bytes; 0 for no cap. Past it UNAVAILABLE."
+    )
+    audit_low_space_bytes: int = Field(
+        1_073_741_824, ge=0, description="Free space below which the log warns, in bytes."
+    )
+    policy_max_rows: int = Field(_DEFAULT_LIMITS.rows, ge=1, description="Rows a tenant may have.")
+    policy_max_bytes: int = Field(_DEFAULT_LIMITS.bytes, ge=1, description="Bytes a tenant's files may have together.")
+    policy_max_cases: int = Field(_DEFAULT_LIMITS.cases, ge=0, description="Test cases a tenant may have.")
+    policy_max_seconds: float = Field(
+        _DEFAULT_LIMITS.seconds, gt=0, description="Time a tenant may take to load, in seconds."
+    )
+    policy_witness_rows: int = Field(
+        _DEFAULT_LIMITS.witness_rows, ge=0, description="Rows up to which Casbin answers a tenant's tests too."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity that is logged."
+    )
+    log_format: Literal["json", "console"] = Field("json", description="Shape of log lines, on standard error.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        file = os.environ.get(CONFIG_VARIABLE)
+        sources = (init_settings, env_settings)
+        return (*sources, TomlConfigSettingsSource(settings_cls, Path(file))) if file else sources
+
+    @model_validator(mode="after")
+    def _refuse_when_unsure(self) -> "Settings":
+        tls = {"tls_cert": self.tls_cert, "tls_key": self.tls_key, "tls_client_ca": self.tls_client_ca}
+        missing = [name for name, path in tls.items() if path is None]
+        if missing and len(missing) < len(tls):
+            raise ValueError(
+                f"mutual TLS needs all of `tls_cert`, `tls_key` and `tls_client_ca`: set {_listed(missing)}"
+            )
+        for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
+            if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and missing:
+                raise ValueError(
+                    f"`{name}` is `{address}`, which is not a loopback address, so it needs mutual TLS: "
+                    f"set {_listed(missing)}, or listen on `127.0.0.1`"
+                )
+        return self
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            rows=self.policy_max_rows,
+            bytes=self.policy_max_bytes,
+            cases=self.policy_max_cases,
+            seconds=self.policy_max_seconds,
+            witness_rows=self.policy_witness_rows,
+        )
+
+    @property
+    def mutual_tls(self) -> tuple[Path, Path, Path] | None:
+        if self.tls_cert is None or self.tls_key is None or self.tls_client_ca is None:
+            return None
+        return self.tls_cert, self.tls_key, self.tls_client_ca
+
+
+def read_settings(flags: Mapping[str, Any]) -> Settings:
+    """Settings from flags, environment and the file that REMIT_CONFIG names.
+
+    Raises StartupError that names each setting that is unknown or off, and what was expected.
+    """
+    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
+    if unknown:
+        raise StartupError(f"unknown setting {_listed(unknown)} in the environment; docs/settings.md lists all")
+    file = os.environ.get(CONFIG_VARIABLE)
+    if file is not None and not Path(file).is_file():
+        raise StartupError(f"`{CONFIG_VARIABLE}` names `{file}`, which is not a file")
+    try:
+        return Settings(**flags)
+    except ValidationError as error:
+        raise StartupError("\n".join(map(_told, error.errors()))) from None
+    except ValueError as error:
+        raise StartupError(f"`{file}` is not TOML: {error}") from None
+
+
+def settings_table() -> str:
+    """The table of docs/settings.md."""
+    rows = ["| setting | environment | default | meaning |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        rows.append(f"| `{name}` | `{ENV_PREFIX}{name.upper()}` | {default_told(field)} | {field.description} |")
+    return "\n".join(rows)
+
+
+def split_address(name: str, text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > _LAST_PORT:
+        raise ValueError(f"`{name}` is `{text}`: expected `HOST:PORT`, for example `127.0.0.1:9090`")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def default_told(field: FieldInfo) -> str:
+    """A setting's default as people read it."""
+    if field.default_factory is not None:
+        return "the host's name"
+    match field.default:
+        case None | "":
+            return "none"
+        case bool() as value:
+            return f"`{str(value).lower()}`"
+        case value:
+            return f"`{value}`"
+
+
+def _told(error: Any) -> str:
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"unknown setting `{place}`; docs/settings.md lists all"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"setting `{place}` is `{error['input']}`: {message}" if place else message
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
