@@ -1,11 +1,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
+PROTO_OUT ?= src
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test serve proto lock
+.PHONY: help setup demo serve test lint proto lock bench million
 
 help: ## What can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: .venv/ready ## A virtual environment with the locked dependencies and remit itself
 
@@ -15,12 +16,35 @@ setup: .venv/ready ## A virtual environment with the locked dependencies and rem
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-lock: ## Write requirements.lock anew from pyproject.toml (no registry address in it)
-	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+demo: setup ## Serve the example company, ask it questions, read the audit, stop
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/demo.sh
+
+serve: setup ## Serve the example company on 127.0.0.1:9090 until Ctrl-C
+	$(BIN)/remit serve --log-format console
+
+test: setup lint ## Everything that must hold: formatting, lint, types, imports, the example policies, all tests
+	$(BIN)/remit test policies
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache | tail -n 4
 
 proto: setup ## Generate src/remit/v1 from protos/
 	$(BIN)/python -m grpc_tools.protoc -I protos --plugin=$(BIN)/protoc-gen-mypy \
-	  --python_out=src --mypy_out=quiet:src protos/remit/v1/*.proto
+	  --python_out=$(PROTO_OUT) --mypy_out=quiet:$(PROTO_OUT) protos/remit/v1/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I protos --plugin=$(BIN)/protoc-gen-mypy_grpc \
-	  --grpc_python_out=src --mypy_grpc_out=quiet:src protos/remit/v1/*_service.proto
+	  --grpc_python_out=$(PROTO_OUT) --mypy_grpc_out=quiet:$(PROTO_OUT) protos/remit/v1/*_service.proto
+
+lock: setup ## Write requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+
+million: setup ## A million random questions to three engines, with progress (some minutes)
+	$(BIN)/python tests/million.py --questions 1000000
+
+bench: setup ## Measure the service and the engine beside their floors and peers (under ten minutes)
+	$(BIN)/python -m bench.engine
+	$(BIN)/python -m bench.service

@@ -74,6 +74,10 @@ class Server:
             self._process.kill()
             self._process.wait()
 
+    def last_words(self) -> str:
+        """The end of the server's log."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
+
     def records(self) -> int | None:
         """Decisions in the server's audit store; None where it keeps none."""
         return None

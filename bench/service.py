@@ -65,6 +65,12 @@ class Bench:
                 series[server.name].runs.append(self._run(figure, server, calls[server.name]))
         return series
 
+    def _run(self, figure: Figure, server: Server, calls: int) -> Run:
+        try:
+            return self._believable_run(figure, server, calls)
+        except VoidFigureError as error:
+            raise VoidFigureError(f"{figure.title}: {server.name}: {error}\n{server.last_words()}") from error
+
     def _calls(self, figure: Figure, server: Server) -> int:
         """How many calls take about `figure.seconds`, from a pilot that also warms the server."""
         pilot = 20 * figure.load.connections * figure.load.streams + 100
@@ -73,7 +79,7 @@ class Bench:
             pilot = max(pilot, int(rate * figure.seconds / 3))
         return max(pilot, int(rate * figure.seconds))
 
-    def _run(self, figure: Figure, server: Server, calls: int) -> Run:
+    def _believable_run(self, figure: Figure, server: Server, calls: int) -> Run:
         """One run, void unless every call was answered with an allow and, where there is an audit, recorded."""
         call = figure.call(server)
         body = self.scratch / "body.bin"
@@ -90,7 +96,7 @@ class Bench:
             scratch=self.scratch,
         )
         if call.ask(server.target) != answer_bytes:
-            raise VoidFigureError(f"{server.name}: the answer's length changed during the run")
+            raise VoidFigureError("the answer's length changed during the run")
         if before is not None:
             self._await_records(server, before + (calls + 2) * call.decisions)
         return run
@@ -100,7 +106,7 @@ class Bench:
         deadline = time.monotonic() + (0 if server.name == AUDITED else _RECORDS_S)
         while (found := server.records()) != expected:
             if time.monotonic() > deadline:
-                raise VoidFigureError(f"{server.name}: the audit store holds {found} decisions, expected {expected}")
+                raise VoidFigureError(f"the audit store holds {found} decisions, expected {expected}")
             time.sleep(0.05)
 
 

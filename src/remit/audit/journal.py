@@ -188,6 +188,7 @@ class Journal:
                 return
             if batch:
                 self._write(batch)
+                self._in_flight = []
             else:
                 self._probe()
 
@@ -253,8 +254,8 @@ class Journal:
         happened = [record for entry in batch for record in entry.happened]
         self._store.append(decided, happened)
         seconds = time.monotonic() - began
-        self._settle(batch, committed=True, seconds=seconds)
         self._recovered()
+        self._settle(batch, committed=True, seconds=seconds)
         if self._on_commit is not None:
             try:
                 self._on_commit(len(decided) + len(happened), seconds)

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from remit.core.rows import Effect, ReachRule, Rule
@@ -52,6 +52,12 @@ class Decision:
     effect: Effect
     reason: Reason
     rule: Rule | ReachRule | None = None
+    recorded: tuple[str, str, str] = field(init=False, repr=False, compare=False)
+    """Effect, reason and the rule's place as plain texts: made once for each rule, read for each answer."""
+
+    def __post_init__(self) -> None:
+        place = self.rule.place if self.rule is not None else ""
+        object.__setattr__(self, "recorded", (self.effect.value, self.reason.value, place))
 
     @property
     def allowed(self) -> bool:

@@ -24,11 +24,11 @@ WORD_LIMIT: Final = 64
 
 SEGMENT: Final = r"[a-z0-9][a-z0-9_-]*"
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}").fullmatch
-_NAMESPACE = re.compile(rf"{SEGMENT}(?:\.{SEGMENT})*").fullmatch
-_WORD = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{WORD_LIMIT - 1}}}").fullmatch
+is_namespace: Final = re.compile(rf"(?=.{{1,{NAMESPACE_LIMIT}}}\Z){SEGMENT}(?:\.{SEGMENT})*").fullmatch
+is_word: Final = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{WORD_LIMIT - 1}}}").fullmatch
 # Printable ASCII without what Casbin's CSV breaks on: space , " # \ | * ( ) [ ] { }
 _ID = r"[!$%&'+\-./0-9:;<=>?@A-Z^_`a-z~]{1,256}"
-_PRINCIPAL = re.compile(rf"(?:user|service):{_ID}").fullmatch
+is_principal: Final = re.compile(rf"(?:user|service):{_ID}").fullmatch
 _SUBJECT = re.compile(rf"(?:user|service|group|role):{_ID}").fullmatch
 
 TENANT_GRAMMAR: Final = "1 to 63 of a-z, 0-9, `_` and `-`, beginning with a letter or digit"
@@ -51,13 +51,13 @@ def parse_tenant(text: str) -> Tenant:
 
 def parse_namespace(text: str) -> Namespace:
     """A namespace that is not the tenant itself: the empty text is refused."""
-    if len(text) > NAMESPACE_LIMIT or not _NAMESPACE(text):
+    if not is_namespace(text):
         raise _invalid("namespace", text, NAMESPACE_GRAMMAR)
     return Namespace(text)
 
 
 def parse_principal(text: str) -> Principal:
-    if not _PRINCIPAL(text):
+    if not is_principal(text):
         raise _invalid("principal", text, PRINCIPAL_GRAMMAR)
     return Principal(text)
 
@@ -70,7 +70,7 @@ def parse_subject(text: str) -> Subject:
 
 def parse_word(what: str, text: str) -> Word:
     """A kind, action or relation; `what` says which of them for the message."""
-    if not _WORD(text):
+    if not is_word(text):
         raise _invalid(what, text, WORD_GRAMMAR)
     return Word(text)
 

@@ -1,3 +1,4 @@
+from functools import partial
 from typing import NamedTuple
 
 from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError
@@ -6,6 +7,9 @@ from remit.core.names import (
     Namespace,
     Principal,
     Word,
+    is_namespace,
+    is_principal,
+    is_word,
     parse_namespace,
     parse_principal,
     parse_word,
@@ -34,17 +38,17 @@ def parse_question(principal: str, action: str, kind: str, namespace: str) -> Qu
 
     Raises MalformedQuestionError with every field that is wrong.
     """
+    if is_principal(principal) and is_word(action) and is_word(kind) and (not namespace or is_namespace(namespace)):
+        return Question(Principal(principal), Word(action), Word(kind), Namespace(namespace))
     violations: list[FieldViolation] = []
     for field, parse, text in (
         ("principal", parse_principal, principal),
-        ("action", lambda text: parse_word("action", text), action),
-        ("kind", lambda text: parse_word("kind", text), kind),
+        ("action", partial(parse_word, "action"), action),
+        ("kind", partial(parse_word, "kind"), kind),
         ("namespace", lambda text: text and parse_namespace(text), namespace),
     ):
         try:
             parse(text)
         except InvalidNameError as error:
             violations.append(FieldViolation(field, str(error)))
-    if violations:
-        raise MalformedQuestionError(*violations)
-    return Question(Principal(principal), Word(action), Word(kind), Namespace(namespace))
+    raise MalformedQuestionError(*violations)

@@ -6,9 +6,7 @@ from prometheus_client.registry import Collector
 
 from remit.audit.journal import Journal
 from remit.audit.store import AuditStore
-from remit.core.decision import Reason
 from remit.core.names import Tenant
-from remit.core.rows import Effect
 from remit.policy.cell import Cell, TenantPolicy, TenantState
 
 _CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -25,7 +23,7 @@ class Metrics:
             ("tenant", "effect", "reason"),
             registry=self.registry,
         )
-        self._by_labels: dict[tuple[str, Effect, Reason], Counter] = {}
+        self._by_labels: dict[tuple[str, str, str], Counter] = {}
         self._calls = Histogram(
             "remit_call_seconds",
             "Time from a call's arrival in a thread to its answer, its audit record included.",
@@ -42,11 +40,11 @@ class Metrics:
         )
         self._committed = Counter("remit_audit_records", "Audit records committed.", registry=self.registry)
 
-    def decided(self, tenant: str, effect: Effect, reason: Reason, count: int = 1) -> None:
+    def decided(self, tenant: str, effect: str, reason: str, count: int = 1) -> None:
         labels = (tenant, effect, reason)
         counter = self._by_labels.get(labels)
         if counter is None:
-            counter = self._by_labels[labels] = self._decisions.labels(tenant, effect.value, reason.value)
+            counter = self._by_labels[labels] = self._decisions.labels(*labels)
         counter.inc(count)
 
     def called(self, method: str, code: str, seconds: float) -> None:

@@ -116,7 +116,7 @@ class DecisionPoint:
         call = _Call(tenant, "" if snapshot is None else snapshot.revision, origin, time_us, ids.pop())
         results: list[Answer | MalformedQuestionError] = []
         records: list[DecisionRecord] = []
-        counts: Counter[tuple[Effect, Reason]] = Counter()
+        counts: Counter[tuple[str, str, str]] = Counter()
         for position, (item, decision_id) in enumerate(zip(items, ids, strict=True)):
             if isinstance(item, MalformedQuestionError):
                 results.append(item)
@@ -128,12 +128,12 @@ class DecisionPoint:
                 results.append(error)
                 continue
             made = _Made(decision, decision_id, perf_counter_ns() - began, position)
-            counts[decision.effect, decision.reason] += 1
+            counts[decision.recorded] += 1
             results.append(Answer(decision, decision_id, call.revision))
             records.append(self._record(call, item, made))
         self.journal.offer(records, timeout_s)
-        for (effect, reason), count in counts.items():
-            self._count(call, effect, reason, count)
+        for recorded, count in counts.items():
+            self._count(call, recorded, count)
         return call.revision, results
 
     def _snapshot(self, tenant: Tenant, revision: str, timeout_s: float) -> Snapshot | None:
@@ -148,36 +148,36 @@ class DecisionPoint:
 
     def _answer(self, call: _Call, asked: Asked, made: _Made, timeout_s: float) -> Answer:
         self.journal.offer((self._record(call, asked, made),), timeout_s)
-        self._count(call, made.decision.effect, made.decision.reason)
+        self._count(call, made.decision.recorded)
         return Answer(made.decision, made.decision_id, call.revision)
 
-    def _count(self, call: _Call, effect: Effect, reason: Reason, count: int = 1) -> None:
+    def _count(self, call: _Call, recorded: tuple[str, str, str], count: int = 1) -> None:
         # Names of tenants that do not exist are the caller's invention: as labels they would grow without bound.
-        self.metrics.decided(call.tenant if call.revision else "", effect, reason, count)
+        self.metrics.decided(call.tenant if call.revision else "", recorded[0], recorded[1], count)
 
     def _record(self, call: _Call, asked: Asked, made: _Made) -> DecisionRecord:
-        tenant, revision, origin, time_us, call_id = call
+        tenant, revision, (caller, on_behalf_of, trace_id), time_us, call_id = call
         decision, decision_id, took_ns, position = made
         (principal, action, kind, namespace), resource_id = asked
-        rule = decision.rule
+        effect, reason, rule = decision.recorded
         return DecisionRecord(
             decision_id,
             time_us,
             self.node,
-            origin.caller,
-            origin.on_behalf_of,
+            caller,
+            on_behalf_of,
             tenant,
             namespace,
             principal,
             action,
             kind,
             resource_id,
-            decision.effect.value,
-            decision.reason.value,
-            rule.place if rule is not None else "",
+            effect,
+            reason,
+            rule,
             revision,
             took_ns,
             call_id,
             position,
-            origin.trace_id,
+            trace_id,
         )

@@ -56,8 +56,12 @@ def locked(path: Path) -> Iterator[Callable[[], None]]:
     """Another program holds the database's write lock, until the end or until told to let go."""
     other = sqlite3.connect(path, isolation_level=None, timeout=DEADLINE_S, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
+
+    def let_go() -> None:
+        other.execute("ROLLBACK")
+
     try:
-        yield lambda: other.execute("ROLLBACK") and None
+        yield let_go
     finally:
         other.close()
 
@@ -78,7 +82,7 @@ def fill(store: AuditStore) -> list[DecisionRecord]:
             size //= 2
         else:
             written += batch
-    return written
+    return sorted(written)
 
 
 def test_an_offer_before_answer_returns_only_when_its_record_is_on_disk(store: AuditStore, path: Path) -> None:
@@ -101,7 +105,7 @@ def test_all_that_wait_share_one_commit(store: AuditStore, path: Path) -> None:
     journal = Journal(store, on_commit=lambda rows, _: commits.append(rows))
     with ThreadPoolExecutor(40) as pool, locked(path) as let_go:
         first = pool.submit(journal.offer, [decision()])
-        until(lambda: journal.stats().queued == 1)
+        until(lambda: journal._in_flight != [])
         rest = [pool.submit(journal.offer, [decision(), decision()]) for _ in range(39)]
         until(lambda: journal.stats().queued == 1 + 2 * 39)
         # The writer holds the first alone; whatever came later goes together.
@@ -210,9 +214,9 @@ def test_a_failing_store_recovers_with_the_next_offer(hasty: AuditStore, path: P
     journal = Journal(hasty, probe_s=3_600)
     with locked(path), pytest.raises(JournalUnavailable, match="locked"):
         journal.offer([decision()])
-    assert not journal.healthy
+    assert not journal.stats().healthy
     journal.offer([record := decision()])
-    assert journal.healthy
+    assert journal.stats().healthy
     assert [record] == stored(hasty)
     journal.close()
 
@@ -223,10 +227,10 @@ def test_a_full_queue_makes_the_caller_wait_and_then_refuses(store: AuditStore, 
     with locked(path):
         journal.offer(records)
         began = time.monotonic()
-        with pytest.raises(JournalUnavailable, match=r"full \(10 records\) for 0.05 s"):
+        with pytest.raises(JournalUnavailable, match=r"full \(10 records\) for 0\.05 s"):
             journal.offer([decision()])
         assert time.monotonic() - began >= 0.05
-    assert Drained(10, 0) == journal.close() or 10 == journal.stats().committed
+    journal.close()
     assert records == stored(store)
 
 
@@ -256,7 +260,7 @@ def test_a_caller_s_timeout_bounds_the_wait(store: AuditStore, path: Path, deliv
     with locked(path):
         if delivery == "after_answer":
             journal.offer([decision()])
-        with pytest.raises(JournalUnavailable, match="0.05 s"):
+        with pytest.raises(JournalUnavailable, match=r"0\.05 s"):
             journal.offer([decision()], timeout_s=0.05)
     journal.close()
 
@@ -275,7 +279,7 @@ def test_one_caller_s_bad_record_does_not_fail_the_others(store: AuditStore, pat
     good = [decision() for _ in range(5)]
     with ThreadPoolExecutor(7) as pool, locked(path) as let_go:
         first = pool.submit(journal.offer, good[:1])
-        until(lambda: journal.stats().queued == 1)
+        until(lambda: journal._in_flight != [])
         offers: list[Future[None]] = [pool.submit(journal.offer, [record]) for record in good[1:3]]
         bad = pool.submit(journal.offer, [decision(), taken])
         until(lambda: journal.stats().queued == 5)

@@ -102,7 +102,7 @@ def explain(
         _print_json(MessageToDict(response, preserving_proto_field_name=True))
     else:
         out.print(response.summary, markup=False)
-    allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW]
+    allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
     raise typer.Exit(Exit.OK if allowed else Exit.NO)
 
 

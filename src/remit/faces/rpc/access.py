@@ -29,7 +29,9 @@ class AccessFace(access_service_pb2_grpc.AccessServiceServicer):
         decision, decision_id, revision = self._point.check(
             tenant, asked, origin, _revision(request.revision), self._time_for(context)
         )
-        return messages.CheckResponse(decision=wire.decision_to(decision, format_id(decision_id)), revision=revision)
+        response = messages.CheckResponse(revision=revision)
+        wire.fill_decision(response.decision, decision, format_id(decision_id))
+        return response
 
     def Explain(self, request: messages.ExplainRequest, context: grpc.ServicerContext) -> messages.ExplainResponse:
         tenant, asked, origin = _single(request)
@@ -55,11 +57,11 @@ class AccessFace(access_service_pb2_grpc.AccessServiceServicer):
         )
         response = messages.BatchCheckResponse(revision=revision)
         for result in results:
+            message = response.results.add()
             if isinstance(result, MalformedQuestionError):
-                error = messages.ItemError(field_violations=wire.violations_to(result.violations))
-                response.results.add(error=error)
+                message.error.field_violations.extend(wire.violations_to(result.violations))
             else:
-                response.results.add(decision=wire.decision_to(result.decision, format_id(result.decision_id)))
+                wire.fill_decision(message.decision, result.decision, format_id(result.decision_id))
         return response
 
     def _time_for(self, context: grpc.ServicerContext) -> float:

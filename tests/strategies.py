@@ -1,0 +1,244 @@
+"""Whole worlds (policy directories as texts), patterns, namespaces and names, out of small alphabets.
+
+A world is drawn from a `random.Random`. Hypothesis hands in one whose every draw it knows and shrinks; the long run
+(million.py) hands in a seeded one: both walk the same worlds.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from hypothesis import strategies as st
+
+from remit.core.names import NAMESPACE_LIMIT
+from remit.core.patterns import NamespacePattern
+
+# Kept by hand: sibling prefixes, words of routes and keywords, segments that differ by one character.
+NASTY_SEGMENTS: Final = (
+    *("a", "b", "prod", "prod2", "prod-2", "prod_2", "pro", "system", "systems", "webhook", "a-b_c", "a-b-c", "p", "g"),
+    *("r", "allow", "deny", "true", "no", "null", "0", "1-10", "2024", "tenant", "none", "main", "api", "x__"),
+    "long" * 15,
+)
+NASTY_IDS: Final = (
+    *(
+        "alice",
+        "Alice",
+        "alice2",
+        "ali",
+        "a:b",
+        "a/b",
+        "a@b.example",
+        "..",
+        ".",
+        "role:admin",
+        "group:staff",
+        "user:bob",
+    ),
+    *(
+        "p.sub",
+        "r.tenant",
+        "acme/a.b",
+        "true",
+        "None",
+        "$x",
+        "%s",
+        "a&b",
+        "a'b",
+        "`",
+        "~",
+        "!",
+        "a;b",
+        "a=b",
+        "<x>",
+        "^",
+        "+",
+    ),
+    *("admin", "viewer", "g", "p", "x" * 256),
+)
+TENANTS: Final = ("acme", "acme2", "_instance")
+KINDS: Final = {
+    "FLOW": ("namespace", ("VIEW", "LIST", "UPDATE")),
+    "FLOWS": ("namespace", ("VIEW", "UPDATE")),
+    "Flow": ("namespace", ("View", "VIEW")),
+    "VIEW": ("namespace", ("VIEW",)),
+    "BLUEPRINT": ("tenant", ("VIEW", "CREATE")),
+    "USER": ("tenant", ("VIEW", "LIST", "UPDATE")),
+    "TENANT": ("instance", ("VIEW", "CREATE")),
+    "WORKER": ("instance", ("VIEW",)),
+}
+RELATIONS: Final = {"SUBFLOW": False, "SUB": False, "KV": True, "SECRET": True}
+
+VOCABULARY: Final = "\n".join(
+    [
+        "kinds:",
+        *(f"  {kind}: {{class: {side}, actions: [{', '.join(acts)}]}}" for kind, (side, acts) in KINDS.items()),
+        "relations:",
+        *(f"  {name}: {{{'inherited: true' if inherited else ''}}}" for name, inherited in RELATIONS.items()),
+        "",
+    ]
+).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    files: dict[str, bytes]
+    segments: tuple[str, ...]
+    """The literals its patterns are made of."""
+    subjects: tuple[str, ...] = field(default=(), repr=False)
+    """Everyone its rows may name, managed roles apart."""
+
+    def __repr__(self) -> str:
+        return "\n".join(f"--- {path}\n{content.decode()}" for path, content in self.files.items() if content)
+
+    def with_rows(self, file: str, *rows: str) -> "World":
+        """The same with these rows at the file's end."""
+        more = "".join(f"{row}\n" for row in rows).encode()
+        return World({**self.files, file: self.files.get(file, b"") + more}, self.segments, self.subjects)
+
+
+def pick(random: Random, choices: Sequence[str]) -> str:
+    return choices[random.randrange(len(choices))]
+
+
+def some(random: Random, choices: Sequence[str], most: int) -> list[str]:
+    """One to `most` distinct ones, in the order of `choices`."""
+    picked = {random.randrange(len(choices)) for _ in range(random.randint(1, most))}
+    return [choices[index] for index in sorted(picked)]
+
+
+def pattern_text(random: Random, segments: Sequence[str]) -> str:
+    """A legal pattern: two in three subtrees, every fourth segment a star."""
+    depth = random.randint(0, 3)
+    subtree = depth == 0 or random.randrange(3) > 0
+    parts = ["*" if random.randrange(4) == 0 else pick(random, segments) for _ in range(depth)]
+    text = ".".join([*parts, "**"] if subtree else parts)
+    return text if len(text) <= NAMESPACE_LIMIT else "**"
+
+
+def namespace_text(random: Random, segments: Sequence[str], *, least: int = 1) -> str:
+    parts = [pick(random, (*segments, "zz")) for _ in range(random.randint(least, 4))]
+    while len(".".join(parts)) > NAMESPACE_LIMIT:
+        parts.pop()
+    return ".".join(parts)
+
+
+def world(random: Random) -> World:
+    segments = tuple(some(random, NASTY_SEGMENTS, 4))
+    ids = tuple(some(random, NASTY_IDS, 6))
+    managed = [f"role:{each}" for each in ("admin", "viewer")[: random.randint(0, 2)]]
+    files = {
+        "vocabulary.yaml": VOCABULARY,
+        "roles.csv": _lines(
+            _rule_row(random, role, "*", segments, "acme") for role in managed for _ in range(random.randint(1, 2))
+        ),
+    }
+    subjects: list[str] = []
+    for tenant in TENANTS[: random.randint(1, 3)]:
+        files |= _tenant_files(random, tenant, segments, ids, managed, subjects)
+    return World(files, segments, tuple(dict.fromkeys(subjects)))
+
+
+def _tenant_files(
+    random: Random, tenant: str, segments: Sequence[str], ids: Sequence[str], managed: list[str], subjects: list[str]
+) -> dict[str, bytes]:
+    people = [f"{pick(random, ('user', 'service'))}:{each}" for each in ids]
+    # Ordered, so that a row only ever points onward: no cycles, and no chain of more than nine rows.
+    groups = [f"group:{pick(random, (*ids, 'g'))}{number}" for number in range(random.randint(0, 5))]
+    roles = [f"role:{pick(random, (*ids, 'r'))}{number}"[:260] for number in range(random.randint(0, 4))]
+    groups = [group[:260] for group in groups if len(group) <= 261]
+    subjects += [*people, *groups, *roles]
+    mine = [] if tenant == "_instance" else managed
+    rules = [_rule_row(random, role, tenant, segments, tenant) for role in roles for _ in range(random.randint(1, 2))]
+    rules += [
+        _rule_row(random, pick(random, (*people, *groups)), tenant, segments, tenant)
+        for _ in range(random.randint(0, 2))
+    ]
+    links = []
+    for index, group in enumerate(groups):
+        onward = [*groups[index + 1 :], *roles, *mine]
+        links += [(group, pick(random, onward)) for _ in range(random.randint(0, 2)) if onward]
+    for index, role in enumerate(roles):
+        onward = [*roles[index + 1 :], *mine]
+        links += [(role, pick(random, onward)) for _ in range(random.randint(0, 1)) if onward]
+    held = [*groups, *roles, *mine]
+    links += [(person, pick(random, held)) for person in people for _ in range(random.randint(0, 2)) if held]
+    bindings = [f"g, {member}, {holds}, {_scope(random, tenant, segments)}" for member, holds in links]
+    files = {f"{tenant}/roles.csv": _lines(rules), f"{tenant}/bindings.csv": _lines(bindings)}
+    if tenant != "_instance":
+        files[f"{tenant}/reach.csv"] = _lines(reach_rows(random, tenant, segments))
+    if random.randrange(4) == 0:
+        listed = some(random, (*people, *groups, "user:nobody"), 3)
+        files[f"{tenant}/tenant.yaml"] = f"access: [{', '.join(map(repr_yaml, listed))}]\n".encode()
+    return files
+
+
+def repr_yaml(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def rule_row(random: Random, subject: str, tenant: str, segments: Sequence[str]) -> str:
+    """A p row that the loader accepts."""
+    return _rule_row(random, subject, tenant, segments, tenant)
+
+
+def link_row(random: Random, member: str, holds: str, tenant: str, segments: Sequence[str]) -> str:
+    return f"g, {member}, {holds}, {_scope(random, tenant, segments)}"
+
+
+def _rule_row(random: Random, subject: str, tenant: str, segments: Sequence[str], side: str) -> str:
+    classes = {"instance"} if side == "_instance" else {"namespace", "tenant"}
+    here = [kind for kind, (its, _) in KINDS.items() if its in classes]
+    kinds = "|".join(some(random, here, 2)) if random.randrange(4) else "*"
+    named = here if kinds == "*" else kinds.split("|")
+    shared = [act for act in KINDS[named[0]][1] if all(act in KINDS[kind][1] for kind in named)] if kinds != "*" else []
+    actions = "|".join(some(random, shared, 2)) if shared and random.randrange(3) else "*"
+    namespaced = any(KINDS[kind][0] == "namespace" for kind in named)
+    where = pattern_text(random, segments) if namespaced and random.randrange(3) else "**"
+    effect = "deny" if random.randrange(5) == 0 else "allow"
+    return f"p, {subject}, {tenant}, {where}, {kinds}, {actions}, {effect}"
+
+
+def _scope(random: Random, tenant: str, segments: Sequence[str]) -> str:
+    pattern = pattern_text(random, segments) if random.randrange(3) else "**"
+    return tenant if pattern == "**" else f"{tenant}/{pattern}"
+
+
+def reach_rows(random: Random, tenant: str, segments: Sequence[str]) -> list[str]:
+    """Reach rows of which no earlier one covers a later."""
+    kept: list[tuple[NamespacePattern, NamespacePattern, set[str]]] = []
+    rows = []
+    for _ in range(random.randint(0, 4)):
+        caller, owner = pattern_text(random, segments), pattern_text(random, segments)
+        relations = some(random, tuple(RELATIONS), 2) if random.randrange(3) else ["*"]
+        patterns = NamespacePattern.parse(caller), NamespacePattern.parse(owner)
+        if not any(
+            before[0].covers(patterns[0])
+            and before[1].covers(patterns[1])
+            and (before[2] >= set(relations) or "*" in before[2])
+            for before in kept
+        ):
+            kept.append((*patterns, set(relations)))
+            effect = pick(random, ("allow", "deny"))
+            rows.append(f"p, {tenant}, {caller}, {owner}, {'|'.join(relations)}, {effect}")
+    return rows
+
+
+def _lines(rows: Iterable[str]) -> bytes:
+    return "".join(f"{row}\n" for row in rows).encode()
+
+
+randoms = st.randoms(use_true_random=False)
+worlds = randoms.map(world)
+segments_lists = st.lists(st.sampled_from(NASTY_SEGMENTS), min_size=1, max_size=3, unique=True)
+
+_small = st.sampled_from(("a", "b", "a2", "a-b_c", "prod", "prod2"))
+namespaces = st.lists(_small, max_size=4).map(".".join)
+"""The empty one, the tenant itself, among them."""
+
+
+@st.composite
+def patterns(draw: st.DrawFn) -> NamespacePattern:
+    segments = draw(st.lists(st.one_of(_small, st.just("*")), max_size=4))
+    subtree = not segments or draw(st.booleans())
+    return NamespacePattern.parse(".".join([*segments, "**"] if subtree else segments))

@@ -1,0 +1,95 @@
+"""What the import graph, the generated code and the documents must stay."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import grimp
+import pytest
+from remit.core.decision import Reason
+from remit.service.settings import settings_table
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+# One wall a dependency: who alone may import it.
+WALLS = {
+    "casbin": ("remit.engine.witness",),
+    "sqlalchemy": ("remit.audit",),
+    "alembic": ("remit.audit",),
+    "grpc": ("remit.faces.rpc", "remit.client", "remit.v1"),
+    "grpc_status": ("remit.faces.rpc", "remit.client"),
+    "grpc_health": ("remit.faces.rpc",),
+    "google": ("remit.faces", "remit.client", "remit.v1"),
+    "prometheus_client": ("remit.service.metrics", "remit.faces.rpc.server"),
+    "pydantic": ("remit.service.settings",),
+    "pydantic_settings": ("remit.service.settings",),
+    "structlog": ("remit.service", "remit.faces"),
+    "typer": ("remit.faces.cli",),
+    "rich": ("remit.faces.cli",),
+    "yaml": ("remit.policy.yaml",),
+}
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("remit", include_external_packages=True)
+
+
+@pytest.mark.parametrize("package", WALLS)
+def test_each_dependency_stays_behind_its_wall(graph: grimp.ImportGraph, package: str) -> None:
+    importers = graph.find_modules_that_directly_import(package)
+
+    assert importers, f"nobody imports {package}: delete its wall, or the dependency"
+    assert {name for name in importers if not name.startswith(WALLS[package])} == set()
+
+
+def test_the_core_imports_the_standard_library_alone(graph: grimp.ImportGraph) -> None:
+    core = graph.find_descendants("remit.core") | {"remit.core"}
+    outside = {found for module in core for found in graph.find_modules_directly_imported_by(module)} - core
+
+    assert {name for name in outside if name.partition(".")[0] not in sys.stdlib_module_names} == set()
+
+
+def test_the_client_needs_no_server_library(graph: grimp.ImportGraph) -> None:
+    allowed = {"remit", "grpc", "grpc_status", "google", *sys.stdlib_module_names}
+    modules = graph.find_descendants("remit.client") | {"remit.wire"} | graph.find_descendants("remit.core")
+    found = {each.partition(".")[0] for module in modules for each in graph.find_modules_directly_imported_by(module)}
+
+    assert found - allowed == set()
+
+
+def test_generated_code_is_fresh(tmp_path: Path) -> None:
+    subprocess.run(["make", "--silent", "proto", f"PROTO_OUT={tmp_path}"], cwd=ROOT, check=True, timeout=120)
+    fresh = {path.name: path.read_text() for path in (tmp_path / "remit" / "v1").glob("*.py*")}
+    committed = {path.name: path.read_text() for path in _generated()}
+
+    assert fresh == committed
+
+
+def test_protos_pass_buf_lint() -> None:
+    subprocess.run([BIN / "buf", "lint"], cwd=ROOT, check=True, timeout=120)
+
+
+def test_every_setting_is_in_its_table() -> None:
+    assert settings_table() in (ROOT / "docs" / "settings.md").read_text()
+
+
+def test_every_reason_is_documented() -> None:
+    manual = (ROOT / "policies" / "README.md").read_text()
+
+    assert [reason for reason in Reason if f"`{reason}`" not in manual] == []
+
+
+def test_casbin_is_never_switched_off() -> None:
+    """`enable_enforce(False)` makes Casbin answer True to everybody."""
+    assert [path for path in (ROOT / "src").rglob("*.py") if "enable_enforce" in path.read_text()] == []
+
+
+def test_the_lock_file_names_no_registry() -> None:
+    assert "://" not in (ROOT / "requirements.lock").read_text()
+
+
+def _generated() -> Iterator[Path]:
+    return (path for path in (ROOT / "src/remit/v1").glob("*.py*") if path.name.split(".")[0].endswith(("_pb2", "_pb2_grpc")))

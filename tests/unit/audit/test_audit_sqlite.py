@@ -1,0 +1,224 @@
+"""What holds for the audit store on SQLite alone."""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from contract.audit_records import decision, decision_at, happened
+from sqlalchemy import event
+
+from remit.audit import database, page
+from remit.audit.errors import AuditStoreError
+from remit.audit.filter import DecisionFilter
+from remit.audit.record import DecisionRecord
+from remit.audit.store import AuditStore
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "audit.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[AuditStore]:
+    with AuditStore(f"sqlite:///{path}") as opened:
+        opened.migrate()
+        yield opened.open()
+
+
+@pytest.mark.parametrize(
+    ("weaker", "reported"),
+    [
+        ({"journal_mode": "DELETE", "synchronous": "FULL"}, "journal_mode `delete`"),
+        ({"journal_mode": "WAL", "synchronous": "NORMAL"}, "synchronous `1`"),
+        ({"journal_mode": "WAL", "synchronous": "OFF"}, "synchronous `0`"),
+    ],
+)
+def test_a_connection_that_is_not_durable_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch, weaker: dict[str, str], reported: str
+) -> None:
+    monkeypatch.setattr(database, "_DURABILITY", weaker)
+    with AuditStore(f"sqlite:///{path}") as store, pytest.raises(AuditStoreError, match=reported):
+        store.migrate()
+
+
+def test_every_commit_is_durable_for_every_connection_in_use(store: AuditStore) -> None:
+    """What the connections themselves report, the writer's kept one included."""
+    store.append([decision()])
+    assert store._writer is not None
+    cursor = store._writer._cursor
+    modes = [cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    assert ["wal", 2] == modes
+
+
+def test_a_new_file_is_its_owner_s_alone(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with AuditStore(f"sqlite:///{path}") as store:
+            assert store.is_new()
+            store.migrate()
+            assert not store.is_new()
+    finally:
+        os.umask(before)
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+
+
+def test_asking_for_a_file_that_does_not_exist_creates_none(path: Path) -> None:
+    with AuditStore(f"sqlite:///{path}") as store, pytest.raises(AuditStoreError, match="does not exist"):
+        store.open()
+    assert not path.exists()
+
+
+def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
+    path.write_text("not a database, and long enough to be looked at as one" * 20)
+    with AuditStore(f"sqlite:///{path}") as store, pytest.raises(AuditStoreError, match="not a database"):
+        store.open()
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'nowhere' / 'audit.db'}"
+    with AuditStore(url) as store, pytest.raises(AuditStoreError, match="nowhere"):
+        store.migrate()
+
+
+def test_a_full_file_refuses_whole_batches_and_takes_them_when_there_is_room(path: Path) -> None:
+    with AuditStore(f"sqlite:///{path}", max_bytes=300_000) as store:
+        store.migrate()
+        kept = [decision_at(1_000_000 + n * 1_000) for n in range(100)]
+        store.append(kept)
+        large = [decision(trace_id="x" * 4_000) for _ in range(100)]
+        for _ in range(3):
+            with pytest.raises(AuditStoreError, match="full"):
+                store.append(large, [happened()])
+        assert kept == store.decisions(newest_first=False)
+        assert [] == store.lifecycle()
+        store.append([small := decision()])
+        assert small == store.decision(small.id)
+        free = store.free_bytes()
+        assert free is not None
+        assert free < 300_000
+        assert path.stat().st_size <= 300_000
+
+
+def test_a_purge_makes_room(path: Path) -> None:
+    with AuditStore(f"sqlite:///{path}", max_bytes=600_000) as store:
+        store.migrate()
+        store.append([decision_at(1_000_000 + n, trace_id="x" * 400) for n in range(400)])
+        before = store.free_bytes()
+        assert 400 == store.purge(2_000_000, rows_per_transaction=50)
+        after = store.free_bytes()
+        assert before is not None
+        assert after is not None
+        assert after > before + 150_000
+        size = store.size_bytes()
+        store.append([decision(trace_id="x" * 400) for _ in range(100)])
+        assert path.stat().st_size <= size
+
+
+def test_without_a_cap_the_disk_is_the_limit(store: AuditStore, path: Path) -> None:
+    disk = os.statvfs(path.parent)
+    free = store.free_bytes()
+    assert free is not None
+    assert 0.5 < free / (disk.f_bavail * disk.f_frsize) < 2
+
+
+def test_a_writer_waits_for_another_program_s_transaction(path: Path) -> None:
+    """Up to the timeout, and says so past it."""
+    with AuditStore(f"sqlite:///{path}", busy_timeout_s=0.05) as store:
+        store.migrate()
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(AuditStoreError, match="locked"):
+            store.append([decision()])
+        assert [] == store.decisions()
+        other.execute("ROLLBACK")
+        other.close()
+        store.append([record := decision()])
+        assert [record] == store.decisions()
+
+
+FILTERS = [
+    DecisionFilter(tenant="acme"),
+    DecisionFilter(tenant="acme", namespace="prod"),
+    DecisionFilter(tenant="acme", principal="user:ada"),
+    DecisionFilter(tenant="acme", principal="user:ada", namespace="prod.etl", effect="deny"),
+    DecisionFilter(tenant="acme", effect="deny", since_us=1_000_010_000, until_us=1_000_090_000),
+    DecisionFilter(tenant="nobody"),
+]
+
+
+@pytest.fixture
+def records(store: AuditStore) -> list[DecisionRecord]:
+    made = [
+        decision_at(
+            1_000_000_000 + n * 1_000,
+            tenant=("acme", "globex")[n % 2],
+            principal=("user:ada", "user:bob", "user:eve")[n % 3],
+            namespace=("prod", "prod.etl", "prod2", "test")[n // 6 % 4],
+            effect=("allow", "deny")[n // 24 % 2],
+        )
+        for n in range(96)
+    ]
+    store.append(made)
+    return made
+
+
+@pytest.mark.parametrize("where", FILTERS, ids=range(len(FILTERS)))
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_the_way_through_an_index_and_the_walk_find_the_same(
+    store: AuditStore,
+    records: list[DecisionRecord],
+    monkeypatch: pytest.MonkeyPatch,
+    where: DecisionFilter,
+    *,
+    newest_first: bool,
+) -> None:
+    after = records[48].id
+    monkeypatch.setattr(page, "_FEW", 0)
+    walked = store.decisions(where, after=after, newest_first=newest_first)
+    monkeypatch.setattr(page, "_FEW", 1_000)
+    assert walked == store.decisions(where, after=after, newest_first=newest_first)
+    assert (where.tenant == "nobody") == (walked == [])
+
+
+@pytest.mark.parametrize(
+    ("where", "few", "index"),
+    [
+        (DecisionFilter(tenant="acme"), 0, None),
+        (DecisionFilter(tenant="acme", namespace="prod"), 0, None),
+        (DecisionFilter(tenant="acme", namespace="prod"), 1_000, "decisions_by_namespace"),
+        (DecisionFilter(tenant="acme", principal="user:ada"), 0, "decisions_by_principal"),
+        (DecisionFilter(tenant="acme", principal="user:ada", namespace="prod"), 0, "decisions_by_principal"),
+        (DecisionFilter(), 0, None),
+    ],
+    ids=range(6),
+)
+def test_a_page_sorts_only_where_few_records_match(
+    store: AuditStore,
+    records: list[DecisionRecord],
+    monkeypatch: pytest.MonkeyPatch,
+    where: DecisionFilter,
+    *,
+    few: int,
+    index: str | None,
+) -> None:
+    monkeypatch.setattr(page, "_FEW", few)
+    seen: list[tuple[str, tuple[object, ...]]] = []
+
+    def note(_c: object, _cursor: object, statement: str, parameters: tuple[object, ...], *_: object) -> None:
+        seen.append((statement, parameters))
+
+    event.listen(store._reading, "before_cursor_execute", note)
+    store.decisions(where)
+    event.remove(store._reading, "before_cursor_execute", note)
+    statement, parameters = seen[-1]
+    with store._reading.connect() as connection:
+        plan = " ".join(
+            str(row[3]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        )
+    assert (few > 0) == ("TEMP B-TREE" in plan)
+    assert (index is not None) == ("USING INDEX" in plan)
+    assert index is None or index in plan
