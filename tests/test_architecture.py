@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grimp
 import pytest
+
 from remit.core.decision import Reason
 from remit.service.settings import settings_table
 
@@ -92,4 +93,8 @@ def test_the_lock_file_names_no_registry() -> None:
 
 
 def _generated() -> Iterator[Path]:
-    return (path for path in (ROOT / "src/remit/v1").glob("*.py*") if path.name.split(".")[0].endswith(("_pb2", "_pb2_grpc")))
+    return (
+        path
+        for path in (ROOT / "src/remit/v1").glob("*.py*")
+        if path.name.split(".")[0].endswith(("_pb2", "_pb2_grpc"))
+    )

@@ -231,10 +231,9 @@ class Journal:
         try:
             self._commit(batch)
         except RecordRefused as error:
-            if len(batch) == 1:
-                self._refuse(batch[0], str(error))
-                return True
-            return self._write_one_by_one(batch)
+            if len(batch) > 1:
+                return self._write_one_by_one(batch)
+            return self._refuse(batch[0], str(error))
         except Exception as error:  # noqa: BLE001 (whatever the store does, its callers hear of it and the writer lives)
             self._fail(batch, str(error) or repr(error))
             return False
@@ -262,22 +261,25 @@ class Journal:
             except Exception:  # noqa: BLE001 (a meter's trouble is not the journal's)
                 _log.exception("the hook on audit commits failed")
 
-    def _refuse(self, entry: Entry, error: str) -> None:
-        """The store works and does not take these rows."""
-        if entry.retried and self._already_written(entry):
+    def _refuse(self, entry: Entry, error: str) -> bool:
+        """The store works and does not take these rows. False where it fails when looked at again."""
+        try:
+            written = entry.retried and self._already_written(entry)
+        except AuditStoreError as failure:
+            self._fail([entry], str(failure))
+            return False
+        if written:
             self._settle([entry], committed=True)
         elif entry.done is None:
             self._lose([entry], error)
         else:
             entry.error = error
             self._settle([entry])
+        return True
 
     def _already_written(self, entry: Entry) -> bool:
         """Whether an earlier attempt was committed after all, and only its confirmation was lost."""
-        try:
-            return all(self._store.decision(record.id) == record for record in entry.decided)
-        except AuditStoreError:
-            return False
+        return all(self._store.decision(record.id) == record for record in entry.decided)
 
     def _fail(self, batch: list[Entry], error: str) -> None:
         """The store fails: those who wait are told, what was accepted stays first in the queue."""

@@ -77,6 +77,7 @@ class AuditStore:
         """Brings the schema to the newest version, in one transaction; a new SQLite file is its owner's only."""
         with self._errors("migrate"):
             if self._file is not None:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
                 os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
             with self._writing.begin() as connection:
                 schema.upgrade(connection)

@@ -8,6 +8,7 @@ from remit.core.decision import Decision, Reason
 from remit.core.errors import MalformedQuestionError
 from remit.core.policy import Policy
 from remit.core.question import Question, ReachQuestion
+from remit.core.rows import Link, ReachRule, Rule
 from remit.engine.snapshot import Snapshot
 from remit.engine.witness import Witness
 
@@ -41,7 +42,7 @@ class Difference:
     @property
     def text(self) -> str:
         """The policy's rows as they could stand in a file, then the question and both answers."""
-        rows = [*self.policy.rules, *self.policy.links, *self.policy.reach]
+        rows: list[Rule | Link | ReachRule] = [*self.policy.rules, *self.policy.links, *self.policy.reach]
         if isinstance(self.question, Question):
             principal, action, kind, namespace = self.question
             asked = f"{principal} {action} {kind} in {namespace or 'the tenant itself'}"
@@ -86,10 +87,7 @@ def verify(snapshot: Snapshot, questions: Iterable[Question | ReachQuestion]) ->
 def _decide(snapshot: Snapshot, question: Question | ReachQuestion) -> Decision | None:
     """None where Casbin has no say."""
     try:
-        if isinstance(question, Question):
-            decision = snapshot.decide(question)
-        else:
-            decision = snapshot.reach.decide(question)
+        decision = snapshot.decide(question) if isinstance(question, Question) else snapshot.reach.decide(question)
     except MalformedQuestionError:
         return None
     return decision if decision.reason in BY_ROWS else None
@@ -115,10 +113,8 @@ def _minimal(found: Difference) -> Difference:
     open_to_all = replace(policy, access=None)
     if difference(open_to_all) is not None:
         policy = open_to_all
-    if isinstance(found.question, Question):
-        policy = replace(policy, reach=())
-    else:
-        policy = replace(policy, rules=(), links=())
+    about_access = isinstance(found.question, Question)
+    policy = replace(policy, reach=()) if about_access else replace(policy, rules=(), links=())
     rules = _needed(policy.rules, lambda rows: difference(replace(policy, rules=tuple(rows))) is not None)
     policy = replace(policy, rules=tuple(rules))
     links = _needed(policy.links, lambda rows: difference(replace(policy, links=tuple(rows))) is not None)

@@ -71,14 +71,12 @@ class RowReader:
     def _guarded(self, row: Row, read: Callable[[Row], _T]) -> _T | None:
         try:
             if not row.text.isascii():
-                column = next(index for index, char in enumerate(row.text) if not char.isascii())
-                self._report.add(
-                    row.file, row.line, column + 1, f"`{quote(row.text[column])}` in a row: rows are ASCII"
-                )
+                found = next(index for index, char in enumerate(row.text) if not char.isascii())
+                self._report.add(row.file, row.line, found + 1, f"`{quote(row.text[found])}` in a row: rows are ASCII")
                 return None
             return read(row)
         except _RefusedError as error:
-            self._report.add(row.file, row.line, _column(row, error.index), str(error))
+            self._report.add(row.file, row.line, column(row.text, error.index), str(error))
             return None
 
     def _access(self, row: Row) -> Rule | Link:
@@ -245,7 +243,8 @@ def _wrong_number(row: Row, expected: str, reach: str = "") -> _RefusedError:
     )
 
 
-def _column(row: Row, index: int) -> int:
-    start = len(",".join(row.text.split(",")[:index])) + (1 if index else 0)
-    field = row.text[start:]
+def column(text: str, index: int) -> int:
+    """Where a row's field begins, 1-based, the blanks before it left out."""
+    start = len(",".join(text.split(",")[:index])) + (1 if index else 0)
+    field = text[start:]
     return start + len(field) - len(field.lstrip(" ")) + 1

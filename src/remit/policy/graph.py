@@ -1,17 +1,20 @@
 """What must hold for the g rows and reach rows of a tenant taken together."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from remit.core.rows import Link, ReachRule, Rule
 from remit.engine.reach import ReachIndex
-from remit.policy.report import Report, did_you_mean
+from remit.policy.report import did_you_mean
+
+Refuse = Callable[[Rule | Link | ReachRule, int, str], None]
+"""Says what is wrong with a row: the row, the index of the field that is off (0 for its type), and the message."""
 
 CHAIN_LIMIT: Final = 9
 """Casbin walks no further, and a deny behind a longer chain would vanish."""
 
 
-def check_graph(rules: Sequence[Rule], links: Sequence[Link], managed: Collection[str], report: Report) -> None:
+def check_graph(rules: Sequence[Rule], links: Sequence[Link], managed: Collection[str], at: Refuse) -> None:
     """Roles that nobody defines, managed roles extended, cycles, and chains past CHAIN_LIMIT."""
     defined = {
         *managed,
@@ -20,33 +23,35 @@ def check_graph(rules: Sequence[Rule], links: Sequence[Link], managed: Collectio
     }
     for rule in rules:
         if rule.subject in managed and rule.tenant != "*":
-            _at(report, rule, f"`{rule.subject}` is a managed role: a tenant may bind and include it, never extend it")
+            at(rule, 1, f"`{rule.subject}` is a managed role: a tenant may bind and include it, never extend it")
     for link in links:
         if link.member in managed:
-            _at(report, link, f"`{link.member}` is a managed role: a tenant may bind and include it, never extend it")
+            at(link, 1, f"`{link.member}` is a managed role: a tenant may bind and include it, never extend it")
         if link.holds.startswith("role:") and link.holds not in defined:
             hint = did_you_mean(link.holds, defined)
-            _at(report, link, f"role `{link.holds}` is defined nowhere: no p row names it and it includes none{hint}")
+            at(
+                link,
+                2,
+                f"role `{link.holds}` is bound but defined nowhere: no p row names it and it includes none{hint}",
+            )
     inner: dict[str, list[Link]] = {}
     for link in links:
         if link.member.startswith(("group:", "role:")):
             inner.setdefault(link.member, []).append(link)
-    longest = _longest_chains(inner, report)
+    longest = _longest_chains(inner, at)
     if longest is None:
         return
     for chain in _too_long(links, longest):
         names = " -> ".join([chain[0].member, *(link.holds for link in chain)])
         places = ", ".join(link.place for link in chain)
-        _at(
-            report,
+        at(
             chain[0],
+            1,
             f"a chain of {len(chain)} g rows, expected at most {CHAIN_LIMIT}: {names} ({places})",
         )
 
 
-def _longest_chains(
-    inner: Mapping[str, Sequence[Link]], report: Report
-) -> Mapping[str, tuple[int, Link | None]] | None:
+def _longest_chains(inner: Mapping[str, Sequence[Link]], at: Refuse) -> Mapping[str, tuple[int, Link | None]] | None:
     """For each group and role the length of the longest chain from it and that chain's first row; None on a cycle."""
     longest: dict[str, tuple[int, Link | None]] = {}
     cycles = False
@@ -69,7 +74,7 @@ def _longest_chains(
             elif link.holds in on_path:
                 names = [name for name, _ in path]
                 cycle = [*names[names.index(link.holds) :], link.holds]
-                _at(report, link, f"a cycle: {' -> '.join(cycle)}")
+                at(link, 2, f"a cycle: {' -> '.join(cycle)}")
                 cycles = True
             elif link.holds not in longest:
                 on_path.add(link.holds)
@@ -90,14 +95,10 @@ def _too_long(links: Iterable[Link], longest: Mapping[str, tuple[int, Link | Non
             yield tuple(chain)
 
 
-def check_reach(reach: Sequence[ReachRule], report: Report) -> None:
+def check_reach(reach: Sequence[ReachRule], at: Refuse) -> None:
     """Rows that one earlier row covers: they could never decide."""
     index = ReachIndex(reach)
     for rule in reach:
         earlier = index.first_covering(rule)
         if earlier is not None and earlier is not rule:
-            _at(report, rule, f"`{rule.text}` can never decide: {earlier.place} covers it: `{earlier.text}`")
-
-
-def _at(report: Report, row: Rule | Link | ReachRule, message: str) -> None:
-    report.add(row.file, row.line, 0, message)
+            at(rule, 0, f"`{rule.text}` can never decide: {earlier.place} covers it: `{earlier.text}`")

@@ -13,7 +13,7 @@ from remit.engine.snapshot import Snapshot
 from remit.engine.witness import Witness
 from remit.policy import source
 from remit.policy.cases import Case, CaseReader, Failure, run_case
-from remit.policy.csv import RowReader, rows
+from remit.policy.csv import RowReader, column, rows
 from remit.policy.graph import check_graph, check_reach
 from remit.policy.limits import Limits
 from remit.policy.manifests import (
@@ -50,6 +50,8 @@ class LoadedTenant:
     tenant: Tenant
     revision: str
     snapshot: Snapshot | None
+    rows: int
+    """Rows that were read, managed roles included."""
     cases: tuple[Case, ...]
     failures: tuple[Failure, ...]
     diagnostics: tuple[Diagnostic, ...]
@@ -135,6 +137,7 @@ def load_tenant(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT
         tenant,
         revision,
         None if diagnostics else snapshot,
+        snapshot.policy.rows if snapshot is not None else 0,
         cases,
         failures,
         diagnostics,
@@ -166,8 +169,8 @@ class _Reading:
         rules, links = self.access_rows(reader)
         reach = self.reach_rows(reader)
         managed = () if tenant == INSTANCE else root.managed
-        check_graph(rules, links, {rule.subject for rule in managed}, self.report)
-        check_reach(reach, self.report)
+        check_graph(rules, links, {rule.subject for rule in managed}, self._refuse)
+        check_reach(reach, self._refuse)
         self.check_clock()
         return Policy(
             tenant,
@@ -236,6 +239,10 @@ class _Reading:
             failures += run_case(case, snapshot, witness)
             self.check_clock()
         return tuple(failures)
+
+    def _refuse(self, row: Rule | Link | ReachRule, field: int, message: str) -> None:
+        text = self._folder.files[row.file].decode().split("\n")[row.line - 1]
+        self.report.add(row.file, row.line, column(text, field), message)
 
     def _count_row(self) -> None:
         self._rows += 1

@@ -375,12 +375,24 @@ def test_close_writes_what_is_queued_and_refuses_what_comes_after(store: AuditSt
 
 
 def test_close_tries_again_until_the_store_takes_the_records(hasty: AuditStore, path: Path) -> None:
+    """Long before the next probe, and more than once."""
     journal = Journal(hasty, delivery="after_answer", probe_s=3_600)
+    failures: list[str] = []
+    append = hasty.append
+
+    def counting(records: Sequence[DecisionRecord], happened: Sequence[LifecycleRecord] = ()) -> None:
+        try:
+            append(records, happened)
+        except AuditStoreError as error:
+            failures.append(str(error))
+            raise
+
+    hasty.append = counting  # type: ignore[method-assign]
     with ThreadPoolExecutor() as pool, locked(path) as let_go:
         journal.offer([record := decision()])
-        until(lambda: not journal.healthy)
+        until(lambda: len(failures) == 1)
         closing = pool.submit(journal.close, DEADLINE_S)
-        until(lambda: journal._closed)
+        until(lambda: len(failures) == 4)
         let_go()
         assert Drained(1, 0) == closing.result(DEADLINE_S)
     assert [record] == stored(hasty)

@@ -78,9 +78,17 @@ def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
         store.open()
 
 
-def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'nowhere' / 'audit.db'}"
-    with AuditStore(url) as store, pytest.raises(AuditStoreError, match="nowhere"):
+def test_folders_are_made_for_a_new_file(tmp_path: Path) -> None:
+    with AuditStore(f"sqlite:///{tmp_path / 'var' / 'remit' / 'audit.db'}") as store:
+        store.migrate()
+        store.open().append([record := decision()])
+        assert [record] == store.decisions()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    url = f"sqlite:///{tmp_path / 'taken' / 'audit.db'}"
+    with AuditStore(url) as store, pytest.raises(AuditStoreError, match="taken"):
         store.migrate()
 
 

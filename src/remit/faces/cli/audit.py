@@ -1,7 +1,6 @@
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -10,14 +9,13 @@ from rich.box import SIMPLE
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from remit.audit.errors import AuditStoreError
 from remit.audit.filter import DecisionFilter
 from remit.audit.ids import format_id, parse_id
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.store import AuditStore
 from remit.core.decision import Reason
 from remit.core.rows import Effect
 from remit.faces.cli.exits import EXIT_CODES, Exit, err, fail, out
+from remit.faces.cli.store import opened
 
 _AGO = re.compile(r"(\d{1,6})([smhd])").fullmatch
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -123,7 +121,7 @@ def list_records(
         until_us=until,
     )
     page: Sequence[DecisionRecord | LifecycleRecord]
-    with _open(audit) as store:
+    with opened(audit) as store:
         if lifecycle:
             page = store.lifecycle(
                 tenant=tenant, since_us=since, until_us=until, after=after, limit=limit, newest_first=not oldest_first
@@ -148,7 +146,7 @@ def show(
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """Show one decision with every field."""
-    with _open(audit) as store:
+    with opened(audit) as store:
         record = store.decision(decision_id)
     if record is None:
         fail(Exit.NO, f"no decision `{format_id(decision_id)}` in `{store.url}`")
@@ -175,22 +173,10 @@ def purge(
     if not yes:
         typer.confirm(f"Delete all decisions {whose} made before {_time(before)}?", abort=True)
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
-    with _open(audit) as store, Progress(*columns, console=err, transient=True) as progress:
+    with opened(audit) as store, Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("deleted", total=None)
         deleted = store.purge(before, tenant=tenant, progress=lambda count: progress.advance(task, count))
     out.print(f"{deleted} decisions {whose} made before {_time(before)} deleted")
-
-
-@contextmanager
-def _open(url: str) -> Iterator[AuditStore]:
-    try:
-        store = AuditStore(url)
-        if store.is_new():
-            fail(Exit.UNAVAILABLE, f"there is no audit store at `{store.url}`: name one with --audit or REMIT_AUDIT")
-        with store.open():
-            yield store
-    except AuditStoreError as error:
-        fail(Exit.UNAVAILABLE, str(error))
 
 
 def _told(record: DecisionRecord | LifecycleRecord) -> dict[str, Any]:

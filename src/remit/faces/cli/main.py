@@ -25,6 +25,7 @@ app.command(rich_help_panel="Serve and ask")(ask.explain)
 app.command(rich_help_panel="Serve and ask")(status.status)
 app.command(rich_help_panel="Work on policies")(policies.validate)
 app.command(rich_help_panel="Work on policies")(policies.test)
+app.command(rich_help_panel="Work on policies")(policies.verify)
 
 app.add_typer(audit.app, name="audit", rich_help_panel="Remember")
 

@@ -1,0 +1,49 @@
+"""Questions from a file or from the audit store, for one tenant."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from remit.audit.filter import DecisionFilter
+from remit.core.errors import MalformedQuestionError
+from remit.core.names import Tenant
+from remit.core.question import Question, parse_question
+from remit.faces.cli.exits import Exit, fail
+from remit.faces.cli.store import opened
+
+_PAGE = 1000
+_FIELDS = ("tenant", "principal", "action", "kind", "namespace")
+
+
+def questions_in(file: Path, tenant: Tenant) -> Iterator[Question]:
+    """The questions of a JSON lines file that are about `tenant`; ends the command at a line that is none."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(Exit.USAGE, f"`{file}` cannot be read: {error}")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            told = json.loads(line)
+            if not isinstance(told, dict) or not all(isinstance(told.get(name, ""), str) for name in _FIELDS):
+                raise ValueError(f"expected an object with texts for {', '.join(_FIELDS)}")
+            named = [told.get(name, "") for name in _FIELDS]
+            question = parse_question(*named[1:])
+        except (ValueError, MalformedQuestionError) as error:
+            fail(Exit.USAGE, f"{file}:{number}: {error}")
+        if named[0] == tenant:
+            yield question
+
+
+def questions_of(url: str, tenant: Tenant) -> Iterator[Question]:
+    """What the recorded decisions about `tenant` were asked, oldest first."""
+    after = None
+    with opened(url) as store:
+        while True:
+            page = store.decisions(DecisionFilter(tenant=tenant), after=after, limit=_PAGE, newest_first=False)
+            for each in page:
+                yield parse_question(each.principal, each.action, each.kind, each.namespace)
+            if len(page) < _PAGE:
+                return
+            after = page[-1].id

@@ -1,0 +1,75 @@
+from hypothesis import given
+from reference import covers
+from strategies import namespaces, patterns
+
+from remit.core.names import Namespace
+from remit.core.patterns import NamespacePattern, exactly
+from remit.engine.coverage import Coverage
+
+
+@given(patterns(), namespaces)
+def test_contains_agrees_with_regex(pattern: NamespacePattern, namespace: str) -> None:
+    """A pattern contains what the regular expression of its text matches, the tenant itself included."""
+    assert covers(pattern.text, namespace) == pattern.contains(Namespace(namespace))
+
+
+@given(patterns(), patterns(), namespaces)
+def test_meet_is_the_greatest_lower_bound(one: NamespacePattern, other: NamespacePattern, namespace: str) -> None:
+    """A namespace is in the meet exactly if it is in both, so whatever is below both is below the meet."""
+    meet = one.meet(other)
+    both = covers(one.text, namespace) and covers(other.text, namespace)
+    assert both == (meet is not None and covers(meet.text, namespace))
+    assert meet == other.meet(one)
+    assert one.overlaps(other) == (meet is not None)
+    if meet is not None:
+        assert one.covers(meet)
+        assert other.covers(meet)
+        assert NamespacePattern.parse(meet.text) == meet
+
+
+@given(patterns(), patterns(), patterns())
+def test_nothing_below_both_is_outside_the_meet(
+    one: NamespacePattern, other: NamespacePattern, below: NamespacePattern
+) -> None:
+    """Each pattern that two cover is covered by their meet."""
+    meet = one.meet(other)
+    if one.covers(below) and other.covers(below):
+        assert meet is not None
+        assert meet.covers(below)
+
+
+@given(patterns(), patterns(), patterns(), namespaces)
+def test_covers_is_a_partial_order(
+    one: NamespacePattern, two: NamespacePattern, three: NamespacePattern, namespace: str
+) -> None:
+    """Reflexive, antisymmetric, transitive; and what is covered is contained."""
+    assert one.covers(one)
+    assert not (one.covers(two) and two.covers(one)) or one == two
+    assert not (one.covers(two) and two.covers(three)) or one.covers(three)
+    if one.covers(two) and covers(two.text, namespace):
+        assert covers(one.text, namespace)
+
+
+@given(patterns(), patterns())
+def test_covers_holds_where_every_namespace_is_contained(one: NamespacePattern, two: NamespacePattern) -> None:
+    """A pattern that does not cover another misses one of a few telling namespaces of it."""
+    segments = ["zz" if segment == "*" else segment for segment in two.segments]
+    telling = [segments, [*segments, "zz"], [*segments, "a"]] if two.subtree else [segments]
+    contained = all(covers(one.text, ".".join(each)) for each in telling)
+    assert contained == one.covers(two)
+
+
+@given(namespaces, namespaces)
+def test_exactly_is_that_namespace_alone(one: str, other: str) -> None:
+    """The pattern of one namespace contains no second; that of the tenant itself is `**`."""
+    assert exactly(Namespace(one)).contains(Namespace(other)) == (one in {"", other})
+
+
+@given(patterns(), patterns(), patterns(), namespaces)
+def test_coverage_finds_all_that_contain(
+    one: NamespacePattern, two: NamespacePattern, three: NamespacePattern, namespace: str
+) -> None:
+    """The index finds exactly the patterns over a namespace, and over a pattern, that looking at each would find."""
+    coverage = Coverage([one, two])
+    assert {each.text for each in (one, two) if covers(each.text, namespace)} == coverage.of(Namespace(namespace))
+    assert {each.text for each in (one, two) if each.covers(three)} == coverage.of_pattern(three)

@@ -1,0 +1,33 @@
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from system.server import POLICIES, Server
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers that do not outlive the test. Arguments as those of Server, the folder aside."""
+    with ExitStack() as stack:
+
+        def start(*flags: str, folder: Path = tmp_path / "audit", **options: Any) -> Server:
+            return stack.enter_context(Server(folder, *flags, **options))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server over the example company for tests that leave it as it was."""
+    with Server(tmp_path_factory.mktemp("shared")) as shared:
+        yield shared
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    """A copy of the example company, to be broken."""
+    return Path(shutil.copytree(POLICIES, tmp_path / "policies"))
