@@ -235,7 +235,7 @@ def test_a_full_queue_makes_the_caller_wait_and_then_refuses(store: AuditStore, 
 
 
 def test_who_waits_for_room_gets_it(store: AuditStore, path: Path) -> None:
-    journal = Journal(store, delivery="after_answer", queue_limit=10, wait_s=DEADLINE_S)
+    journal = Journal(store, delivery="after_answer", queue_limit=10, wait_s=3_600)
     with ThreadPoolExecutor(3) as pool, locked(path) as let_go:
         journal.offer([decision() for _ in range(10)])
         waiting = [pool.submit(journal.offer, [decision() for _ in range(6)]) for _ in range(3)]
@@ -256,7 +256,7 @@ def test_an_offer_larger_than_the_queue_is_taken_when_the_queue_is_empty(store: 
 
 @pytest.mark.parametrize("delivery", ["before_answer", "after_answer"])
 def test_a_caller_s_timeout_bounds_the_wait(store: AuditStore, path: Path, delivery: str) -> None:
-    journal = Journal(store, delivery=delivery, queue_limit=1, wait_s=DEADLINE_S)  # type: ignore[arg-type]
+    journal = Journal(store, delivery=delivery, queue_limit=1, wait_s=3_600)  # type: ignore[arg-type]
     with locked(path):
         if delivery == "after_answer":
             journal.offer([decision()])

@@ -1,6 +1,12 @@
+import secrets
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
+from random import Random
+from typing import Annotated
 
 import typer
+from rich.progress import Progress, TextColumn
 
 from remit.core.diagnostics import Diagnostic
 from remit.core.question import Question, ReachQuestion

@@ -25,15 +25,18 @@ def questions_in(file: Path, tenant: Tenant) -> Iterator[Question]:
         if not line.strip():
             continue
         try:
-            told = json.loads(line)
-            if not isinstance(told, dict) or not all(isinstance(told.get(name, ""), str) for name in _FIELDS):
-                raise ValueError(f"expected an object with texts for {', '.join(_FIELDS)}")
-            named = [told.get(name, "") for name in _FIELDS]
+            named = _names(json.loads(line))
             question = parse_question(*named[1:])
         except (ValueError, MalformedQuestionError) as error:
             fail(Exit.USAGE, f"{file}:{number}: {error}")
         if named[0] == tenant:
             yield question
+
+
+def _names(told: object) -> list[str]:
+    if not isinstance(told, dict) or not all(isinstance(told.get(name, ""), str) for name in _FIELDS):
+        raise ValueError(f"expected an object with texts for {', '.join(_FIELDS)}")
+    return [told.get(name, "") for name in _FIELDS]
 
 
 def questions_of(url: str, tenant: Tenant) -> Iterator[Question]:
