@@ -64,12 +64,10 @@ def test_a_registered_enforcer_decides_as_remit(world: World, random: Random) ->
             principal, action, kind, namespace = question
             if decision.reason in BY_ROWS:
                 assert decision.allowed == people.enforce(principal, tenant, namespace, kind, action)
-        for caller, owner, relation in reach_questions(snapshot, random):
-            decision = snapshot.reach.decide(
-                reach_questions(snapshot, random, 1)[0]._replace(caller=caller, owner=owner, relation=relation)
-            )
+        for reached in reach_questions(snapshot, random):
+            decision = snapshot.reach.decide(reached)
             if decision.rule is not None:
-                assert decision.allowed == places.enforce(tenant, caller, owner, relation)
+                assert decision.allowed == places.enforce(tenant, *reached)
 
 
 class Declining:

@@ -1,9 +1,10 @@
 """What an explanation says is so."""
 
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
-from hypothesis import assume, given
+from hypothesis import given
 from reference import covers
 from strategies import World, randoms, worlds
 from trees import load, snapshot_of
@@ -11,12 +12,13 @@ from worldly import questions, snapshots
 
 from remit.core.decision import Reason
 from remit.core.explanation import Clause, NearMiss
-from remit.core.names import Subject
+from remit.core.names import Namespace, Principal, Word
+from remit.core.patterns import EVERYWHERE
 from remit.core.question import Question
 from remit.core.rows import ANY, Effect, Link, Rule
 from remit.engine.explain import NEAR_MISSES, explain, summary
+from remit.engine.graph import CHAIN_LIMIT
 from remit.engine.snapshot import Snapshot
-from remit.policy.graph import CHAIN_LIMIT
 
 BY_NO_ROW = {Reason.OUT_OF_SCOPE, Reason.NOT_GRANTED, Reason.NO_BINDING}
 
@@ -95,8 +97,6 @@ def test_a_single_scope_away_is_told(world: World, random: Random) -> None:
 
 
 def _wide(link: Link) -> Link:
-    from remit.core.patterns import EVERYWHERE
-
     return replace(link, scope=EVERYWHERE)
 
 
@@ -160,35 +160,34 @@ def test_where_no_row_helps_none_is_suggested(world: World, random: Random) -> N
             assert (explanation.remedy is None) == explanation.decision.allowed
             if explanation.remedy and explanation.decision.reason not in BY_NO_ROW:
                 assert explanation.remedy.instead
-                assert not (explanation.remedy.rule or explanation.remedy.binding)
+                assert not explanation.remedy.rule
+                assert not explanation.remedy.binding
 
 
 @given(worlds, randoms)
 def test_the_deny_to_narrow_is_named(world: World, random: Random) -> None:
     """Without the rows of denying rules that the words name one after the other, the deny by rule is gone."""
     for snapshot in snapshots(world):
-        denied = [each for each in questions(snapshot, random) if snapshot.decide(each).reason is Reason.DENIED_BY_RULE]
-        assume(denied)
-        rules, question = snapshot.policy.rules, denied[0]
-        while (
-            decision := Snapshot(replace(snapshot.policy, rules=rules)).decide(question)
-        ).reason is Reason.DENIED_BY_RULE:
-            remedy = explain(Snapshot(replace(snapshot.policy, rules=rules)), question).remedy
-            assert remedy is not None
-            assert isinstance(decision.rule, Rule)
-            assert decision.rule.place in remedy.instead
-            rules = tuple(rule for rule in rules if rule != decision.rule)
+        for question in questions(snapshot, random):
+            now = snapshot
+            while now.decide(question).reason is Reason.DENIED_BY_RULE:
+                explanation = explain(now, question)
+                rule = explanation.decision.rule
+                assert isinstance(rule, Rule)
+                assert explanation.remedy is not None
+                assert rule.place in explanation.remedy.instead
+                now = Snapshot(replace(now.policy, rules=tuple(each for each in now.policy.rules if each != rule)))
 
 
 def test_a_suggested_binding_never_makes_a_chain_too_long() -> None:
     """A role that has the longest chain there may be behind it is not offered: the file would be refused."""
     roles = [f"role:a{number}" for number in range(CHAIN_LIMIT + 1)]
-    rows = [f"g, {member}, {holds}, t" for member, holds in zip(roles, roles[1:], strict=False)]
+    rows = [f"g, {member}, {holds}, t" for member, holds in pairwise(roles)]
     files = {
         "vocabulary.yaml": b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\n",
         "t/bindings.csv": "\n".join([*rows, f"p, {roles[-1]}, t, **, FLOW, VIEW, allow", ""]).encode(),
     }
-    question = Question(*map(Subject, ("user:x", "VIEW", "FLOW", "a")))  # type: ignore[arg-type]
+    question = Question(Principal("user:x"), Word("VIEW"), Word("FLOW"), Namespace("a"))
     remedy = explain(snapshot_of(files, "t"), question).remedy
     assert remedy is not None
     assert remedy.binding

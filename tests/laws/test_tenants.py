@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -47,32 +48,64 @@ def corrupt(random: Random, folder: Path) -> None:
     """One thing that a tenant can do to its own files."""
     name = random.choice(("roles.csv", "bindings.csv", "reach.csv", "tenant.yaml", "tests", "tests/x.yaml", "role.csv"))
     path = folder / name
+    if path.is_fifo():  # writing to it would wait for a reader
+        path.unlink()
     with suppress(OSError):
-        match random.randrange(9):
-            case 0:
-                path.write_bytes(bytes(random.randrange(256) for _ in range(random.randint(0, 40))))
-            case 1:
-                content = bytearray(path.read_bytes())
-                content[random.randrange(len(content) + 1) : 0] = bytes([random.randrange(256)])
-                path.write_bytes(content)
-            case 2:
-                path.unlink()
-            case 3:
-                path.parent.mkdir(exist_ok=True)
-                path.symlink_to(path.name)
-            case 4:
-                path.unlink(missing_ok=True)
-                path.symlink_to("/dev/null")
-            case 5:
-                path.unlink(missing_ok=True)
-                os.mkfifo(path)
-            case 6:
-                (folder / "tests").mkdir(exist_ok=True)
-                strange = os.fsencode(folder / "tests") + random.choice(
-                    (b"/\xff.yaml", b"/a\nb.yaml", b"/\xe2\x80\xae.yaml")
-                )
-                Path(os.fsdecode(strange)).write_bytes(b"name: x\n")
-            case 7:
-                path.mkdir(parents=True)
-            case 8:
-                path.write_text("kinds: {FLOW: {class: tenant, actions: [VIEW]}}\np, role:x, *, **, *, *, allow\n")
+        random.choice(HARMS)(random, path)
+
+
+def garbage(random: Random, path: Path) -> None:
+    path.write_bytes(bytes(random.randrange(256) for _ in range(random.randint(0, 40))))
+
+
+def one_more_byte(random: Random, path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content.insert(random.randrange(len(content) + 1), random.randrange(256))
+    path.write_bytes(content)
+
+
+def rows_of_another_place(random: Random, path: Path) -> None:
+    path.write_text("kinds: {FLOW: {class: tenant, actions: [VIEW]}}\np, role:x, *, **, *, *, allow\n")
+
+
+def gone(random: Random, path: Path) -> None:
+    path.unlink()
+
+
+def a_folder(random: Random, path: Path) -> None:
+    path.mkdir(parents=True)
+
+
+def a_link_to_itself(random: Random, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to(path.name)
+
+
+def a_link_out(random: Random, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to(random.choice(("/dev/zero", "/etc/hostname", "/")))
+
+
+def a_pipe(random: Random, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def a_name_nobody_can_print(random: Random, path: Path) -> None:
+    tests = path.parent if path.parent.name == "tests" else path.parent / "tests"
+    tests.mkdir(exist_ok=True)
+    name = random.choice((b"\xff.yaml", b"a\nb.yaml", b"\xe2\x80\xae.yaml"))
+    Path(os.fsdecode(os.fsencode(tests) + b"/" + name)).write_bytes(b"name: x\n")
+
+
+HARMS: tuple[Callable[[Random, Path], None], ...] = (
+    garbage,
+    one_more_byte,
+    rows_of_another_place,
+    gone,
+    a_folder,
+    a_link_to_itself,
+    a_link_out,
+    a_pipe,
+    a_name_nobody_can_print,
+)

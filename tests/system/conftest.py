@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from system.server import POLICIES, Server
 
 
@@ -31,3 +30,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def policies(tmp_path: Path) -> Path:
     """A copy of the example company, to be broken."""
     return Path(shutil.copytree(POLICIES, tmp_path / "policies"))
+
+
+@pytest.fixture(scope="session")
+def untested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example company without its tests: a server over it starts sooner."""
+    folder = tmp_path_factory.mktemp("untested") / "policies"
+    return Path(shutil.copytree(POLICIES, folder, ignore=shutil.ignore_patterns("tests")))

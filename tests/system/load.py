@@ -4,10 +4,10 @@ from threading import Lock, Thread
 from typing import Self
 
 import grpc
+from system.server import DEADLINE_S, Server, access_of, until
 
 from remit.audit.ids import parse_id
 from remit.v1 import access_service_pb2 as messages
-from system.server import DEADLINE_S, Server, access_of, until
 
 GIVEN_UP = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 """What a call may end with whose server goes away."""

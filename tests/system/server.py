@@ -101,10 +101,10 @@ class Server:
         return self
 
     def wait_for(self, event: str) -> dict[str, Any]:
-        """The first log line of that event."""
+        """The first log line whose event begins so."""
 
         def found() -> dict[str, Any] | None:
-            return next((line for line in self.logs if line["event"] == event), None)
+            return next((line for line in self.logs if line["event"].startswith(event)), None)
 
         with self._told:
             self._told.wait_for(lambda: found() or self._ended(), DEADLINE_S)
@@ -210,5 +210,5 @@ class Health:
         return int(self._stub.Check(request, timeout=DEADLINE_S).status)
 
     def watch(self, service: str = "") -> Any:
-        """A stream of statuses, the present one first; it ends with the server."""
-        return self._stub.Watch(health_pb2.HealthCheckRequest(service=service))
+        """A stream of statuses, the present one first."""
+        return self._stub.Watch(health_pb2.HealthCheckRequest(service=service), timeout=DEADLINE_S)

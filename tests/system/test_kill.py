@@ -10,13 +10,15 @@ from system.server import Server
 ROUNDS = 20
 
 
-def test_kill_9_at_any_moment_loses_no_acknowledged_decision(serve: Callable[..., Server], tmp_path: Path) -> None:
+def test_kill_9_at_any_moment_loses_no_acknowledged_decision(
+    serve: Callable[..., Server], untested: Path, tmp_path: Path
+) -> None:
     """Twenty times over one store; each server recovers what the one before it left behind."""
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")
     rng = random.Random(seed)
     acknowledged: set[bytes] = set()
-    server = serve()
+    server = serve(policies=untested)
     for number in range(ROUNDS):
         if number:
             server.start()

@@ -30,7 +30,7 @@ class DecisionIds:
 
     def __init__(self, clock_ns: Callable[[], int] = time.time_ns, random: Random | None = None) -> None:
         self._clock_ns = clock_ns
-        self._bits = (Random() if random is None else random).getrandbits  # noqa: S311
+        self._bits = (Random() if random is None else random).getrandbits
         self._lock = Lock()
         self._ms = -1
         self._head = 0

@@ -1,9 +1,11 @@
-import json
+import random
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -17,22 +19,17 @@ from remit.v1 import access_service_pb2_grpc, status_service_pb2, status_service
 
 _Response = TypeVar("_Response")
 
-# gRPC's own retries, inside the deadline: UNAVAILABLE says that nothing was answered.
-_SERVICE_CONFIG: Final = json.dumps(
-    {
-        "methodConfig": [
-            {
-                "name": [{"service": "remit.v1.AccessService"}, {"service": "remit.v1.StatusService"}],
-                "retryPolicy": {
-                    "maxAttempts": 5,
-                    "initialBackoff": "0.05s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ]
-    }
+_RETRIED: Final = {
+    grpc.StatusCode.UNAVAILABLE,
+    # What a server that stops gives to calls that it has not begun.
+    grpc.StatusCode.CANCELLED,
+}
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 1.0
+# gRPC's own, up to two minutes between two attempts to connect, is for a server that is away for good.
+_CHANNEL_OPTIONS: Final = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", int(_LONGEST_PAUSE_S * 1000)),
 )
 
 
@@ -44,13 +41,13 @@ class Client:
     """
 
     def __init__(self, target: str, *, timeout_s: float = 5.0, tls: MutualTls | None = None) -> None:
-        """`target` is `HOST:PORT`; `timeout_s` the deadline of each call, retries included."""
-        options = [("grpc.enable_retries", 1), ("grpc.service_config", _SERVICE_CONFIG)]
+        """`target` is `HOST:PORT`; `timeout_s` the deadline of each call, which is tried again until then where the
+        server is not available."""
         self._timeout_s = timeout_s
         self._channel = (
-            grpc.insecure_channel(target, options)
+            grpc.insecure_channel(target, _CHANNEL_OPTIONS)
             if tls is None
-            else grpc.secure_channel(target, tls.credentials(), options)
+            else grpc.secure_channel(target, tls.credentials(), _CHANNEL_OPTIONS)
         )
         self._access = access_service_pb2_grpc.AccessServiceStub(self._channel)
         self._status = status_service_pb2_grpc.StatusServiceStub(self._channel)
@@ -121,18 +118,17 @@ class Client:
     ) -> list[Answer | DecisionUnavailable]:
         """One result a question, in order, all of one revision. A malformed question is a DecisionUnavailable in its
         place, returned and not raised: it does not fail the others."""
-        response = self._call(
-            self._access.BatchCheck,
-            lambda: messages.BatchCheckRequest(
-                tenant=tenant,
-                questions=map(_question, questions),
-                origin=messages.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
-                revision=revision,
-            ),
-        )
+        asked: list[messages.Question] = []
+
+        def request() -> messages.BatchCheckRequest:
+            asked.extend(map(_question, questions))
+            origin = messages.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id)
+            return messages.BatchCheckRequest(tenant=tenant, questions=asked, origin=origin, revision=revision)
+
+        response = self._call(self._access.BatchCheck, request)
         results = [_result(each, response.revision) for each in response.results]
-        if len(results) != len(questions):
-            raise DecisionUnavailable("INTERNAL", f"{len(results)} results for {len(questions)} questions")
+        if len(results) != len(asked):
+            raise DecisionUnavailable("INTERNAL", f"{len(results)} results for {len(asked)} questions")
         return results
 
     def explain(
@@ -162,11 +158,21 @@ class Client:
         self.close()
 
     def _call(self, method: Callable[..., _Response], request: Callable[[], Any]) -> _Response:
+        deadline = time.monotonic() + self._timeout_s
+        pause_s = _FIRST_PAUSE_S
         try:
-            return method(request(), timeout=self._timeout_s)
-        except grpc.RpcError as error:
-            raise _unavailable(error) from error
-        except (TypeError, ValueError) as error:
+            message = request()
+            while True:
+                try:
+                    return method(message, timeout=max(deadline - time.monotonic(), 0))
+                except grpc.RpcError as error:
+                    # Not all clients at the same moment.
+                    nap_s = pause_s * random.uniform(0.5, 1)  # noqa: S311 (no secret)
+                    if error.code() not in _RETRIED or time.monotonic() + nap_s >= deadline:
+                        raise _unavailable(error) from error
+                time.sleep(nap_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        except (AttributeError, TypeError, ValueError) as error:
             # No text where one belongs, or a closed channel: not a question, so not an answer.
             raise DecisionUnavailable("INVALID_ARGUMENT", str(error)) from error
 
@@ -198,10 +204,17 @@ def _result(result: messages.BatchResult, revision: str) -> Answer | DecisionUna
 
 
 def _unavailable(error: grpc.RpcError) -> DecisionUnavailable:
-    violations: list[FieldViolation] = []
-    status = rpc_status.from_call(error)
-    for detail in status.details if status is not None else ():
-        bad_request = error_details_pb2.BadRequest()
-        if detail.Unpack(bad_request):
-            violations = [FieldViolation(each.field, each.description) for each in bad_request.field_violations]
-    return DecisionUnavailable(error.code().name, error.details() or "no details", violations)
+    return DecisionUnavailable(error.code().name, error.details() or "no details", _violations(error))
+
+
+def _violations(error: grpc.RpcError) -> list[FieldViolation]:
+    try:
+        status = rpc_status.from_call(error)
+        for detail in status.details if status is not None else ():
+            bad_request = error_details_pb2.BadRequest()
+            if detail.Unpack(bad_request):
+                return [FieldViolation(each.field, each.description) for each in bad_request.field_violations]
+    except (DecodeError, ValueError):
+        # Details that contradict their status, or that are none: of a proxy's making, not remit's.
+        return []
+    return []

@@ -53,7 +53,11 @@ class NamespacePattern:
 
     def meet(self, other: "NamespacePattern") -> "NamespacePattern | None":
         """The namespaces in both sets, which are again one pattern; None where there are none."""
-        short, long = sorted((self, other), key=lambda pattern: len(pattern.segments))
+        if not self.segments:
+            return other
+        if not other.segments:
+            return self
+        short, long = (self, other) if len(self.segments) <= len(other.segments) else (other, self)
         if len(short.segments) < len(long.segments) and not short.subtree:
             return None
         segments = list(long.segments)
@@ -69,7 +73,14 @@ class NamespacePattern:
         return NamespacePattern(_text(segments, subtree), tuple(segments), subtree)
 
     def overlaps(self, other: "NamespacePattern") -> bool:
-        return self.meet(other) is not None
+        """Whether some namespace is in both sets: as `meet`, without making the pattern."""
+        mine, its = self.segments, other.segments
+        if (len(mine) < len(its) and not self.subtree) or (len(its) < len(mine) and not other.subtree):
+            return False
+        for one, two in zip(mine, its, strict=False):
+            if one not in ("*", two) and two != "*":
+                return False
+        return len(self.text) + len(other.text) <= NAMESPACE_LIMIT or self.meet(other) is not None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NamespacePattern) and self.text == other.text

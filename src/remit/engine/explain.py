@@ -122,7 +122,8 @@ def _narrowest_rule(snapshot: Snapshot, question: Question) -> str:
 def _narrowest_binding(snapshot: Snapshot, question: Question) -> str:
     """A g row, in this namespace alone, to the role that gives the fewest permissions there; empty where no role would
     allow."""
-    fitting = [role for role in snapshot.graph.roles() if snapshot.would_allow(role, question)]
+    graph = snapshot.graph
+    fitting = [role for role in graph.roles() if snapshot.would_allow(role, question) and graph.may_be_bound(role)]
     if not fitting:
         return ""
     role = min(fitting, key=lambda role: (_breadth(snapshot, role, question.namespace), role))

@@ -11,6 +11,9 @@ STATES_LIMIT: Final = 4096
 """How many (subject, scope) pairs `Graph.reachable` tells apart for one principal. Scopes such as `*.*.a.**` along a
 chain multiply: 40 rows can make 390,625 of them."""
 
+CHAIN_LIMIT: Final = 9
+"""G rows in a chain. Casbin walks no further, and a deny behind a longer chain would vanish."""
+
 _Row = TypeVar("_Row", Rule, Link)
 
 
@@ -30,6 +33,15 @@ class Graph:
     def roles(self) -> list[Subject]:
         """Every role the policy defines, sorted."""
         return sorted(Subject(name) for name in {*self._rules, *self._links} if name.startswith("role:"))
+
+    def may_be_bound(self, role: Subject) -> bool:
+        """Whether a binding of a principal to this role keeps every chain within CHAIN_LIMIT."""
+        reached = {role}
+        for _ in range(CHAIN_LIMIT):
+            reached = {link.holds for subject in reached for link in self.links_of(subject)}
+            if not reached:
+                return True
+        return False
 
     def scopes(self, principal: Principal) -> frozenset[str]:
         """The scopes, `**` apart, of all g rows that a chain of the principal's could go through."""

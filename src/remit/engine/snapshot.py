@@ -1,21 +1,28 @@
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.errors import FieldViolation, MalformedQuestionError
-from remit.core.names import Namespace, Principal, Word
+from remit.core.names import Namespace, Principal
+from remit.core.patterns import NamespacePattern
 from remit.core.policy import Policy
 from remit.core.question import Question
-from remit.core.rows import Effect, Rule
+from remit.core.rows import Effect
 from remit.engine.coverage import Coverage
 from remit.engine.graph import Graph
+from remit.engine.permissions import Index, Permissions, allows_within, first_of
 from remit.engine.reach import Reach
 
-_REMEMBERED: Final = 131_072
-"""Entries each of the caches of a snapshot may hold, so that names asked for cannot fill memory. None of them
-remembers an answer: they hold the patterns over a namespace, a principal's scopes, what is held there, and the rows
-of what is held."""
+_NAMESPACES: Final = 131_072
+"""Namespaces whose covering patterns are kept ready. None of a snapshot's caches remembers an answer, and each is
+bounded, so that names asked for cannot fill memory."""
+_VIEWS: Final = 65_536
+"""Principals whose views are kept ready."""
+_CELLS: Final = 16_777_216
+"""Cells, the empty ones too, of the subjects whose rows are kept ready: each takes a pointer."""
+_HELD: Final = 1_024
+"""Combinations of scopes of one principal for which what it holds is kept ready."""
 
 _NO_ACCESS: Final = Decision(Effect.DENY, Reason.NO_ACCESS)
 _UNKNOWN_KIND: Final = Decision(Effect.DENY, Reason.UNKNOWN_KIND)
@@ -25,9 +32,23 @@ _OUT_OF_SCOPE: Final = Decision(Effect.DENY, Reason.OUT_OF_SCOPE)
 _NOT_GRANTED: Final = Decision(Effect.DENY, Reason.NOT_GRANTED)
 _NO_BINDING: Final = Decision(Effect.DENY, Reason.NO_BINDING)
 
-_Cell = Mapping[str, tuple[int, Decision]]
-"""The rows of what is held for a kind and an action in deciding order (a deny before an allow, then the lowest
-(file, line)): by the text of their namespaces the rank of the first, and the decision it gives."""
+
+Held = Sequence[Index]
+"""The rows of each subject that is held somewhere."""
+
+
+class _View:
+    """A principal's part of the policy."""
+
+    __slots__ = ("held", "reachable", "scopes")
+
+    def __init__(self, scopes: frozenset[str]) -> None:
+        self.scopes = scopes
+        """The scopes, `**` apart, that its chains could go through."""
+        self.held: dict[frozenset[str], Held] = {}
+        """By which of these scopes cover."""
+        self.reachable: Sequence[tuple[Index, NamespacePattern]] | None = None
+        """The rows of each subject that is held anywhere, and where; found at the first refusal."""
 
 
 class Snapshot:
@@ -40,18 +61,15 @@ class Snapshot:
         self.graph = Graph(policy.rules, policy.links)
         self.reach = Reach(policy)
         self.admitted = _admitted(policy)
-        self._doors = {
-            (kind.name, action): kind.namespaced
-            for kind in policy.vocabulary.kinds.values()
-            if kind.lives_in(policy.tenant)
-            for action in kind.actions
-        }
+        self._permissions = Permissions(policy.vocabulary, policy.tenant)
         patterns = {rule.namespaces for rule in policy.rules} | {link.scope for link in policy.links}
-        self._covering = lru_cache(_REMEMBERED)(Coverage(patterns).of)
-        self._scopes = lru_cache(_REMEMBERED)(self.graph.scopes)
-        self._held = lru_cache(_REMEMBERED)(self.graph.held)
-        self._cell = lru_cache(_REMEMBERED)(self._rows)
-        self._refusal = lru_cache(_REMEMBERED)(self._refuse)
+        self._coverage = Coverage(patterns)
+        self._index = lru_cache(_CELLS // max(1, len(self._permissions)))(
+            lambda subject: self._permissions.index(self.graph.rules_of(subject))
+        )
+        # Plain dicts on the hot path: a hit of lru_cache relinks its neighbours, which costs as much as all the rest.
+        self._covering: dict[Namespace, frozenset[str]] = {}
+        self._views: dict[Principal, _View] = {}
 
     def decide(self, question: Question) -> Decision:
         """The decision of the access plane.
@@ -59,24 +77,36 @@ class Snapshot:
         Raises MalformedQuestionError where a namespace is missing or superfluous for the kind.
         """
         principal, action, kind, namespace = question
-        namespaced = self._doors.get((kind, action))
-        if namespaced is not bool(namespace):
+        permissions = self._permissions
+        doors = permissions.within_namespace if namespace else permissions.without_namespace
+        permission = doors.get((kind, action))
+        if permission is None:
             return self._closed_door(question)
         if self.admitted is not None and principal not in self.admitted:
             return _NO_ACCESS
-        covering = self._covering(namespace)
-        held = self._held(principal, self._scopes(principal) & covering)
-        return _first(self._cell(held, kind, action), covering) or self._refusal(principal, kind, action)
+        covering = self._covering.get(namespace)
+        if covering is None:
+            covering = self._cover(namespace)
+        view = self._views.get(principal)
+        if view is None:
+            view = self._see(principal)
+        scopes = view.scopes & covering
+        held = view.held.get(scopes)
+        if held is None:
+            held = self._hold(view, principal, scopes)
+        return first_of(held, permission, covering) or self._refusal(view, principal, permission)
 
     def held(self, subject: str, namespace: Namespace) -> frozenset[str]:
         """The subjects with p rows that `subject` holds in a namespace, itself among them."""
-        return self.graph.held(subject, self._covering(namespace))
+        return self.graph.held(subject, self._cover(namespace))
 
     def would_allow(self, subject: str, question: Question) -> bool:
         """Whether what `subject` holds would by itself allow the question's action."""
-        covering = self._covering(question.namespace)
-        cell = self._cell(self.held(subject, question.namespace), question.kind, question.action)
-        decision = _first(cell, covering)
+        covering = self._cover(question.namespace)
+        permission = self._permissions.number(question.kind, question.action)
+        if permission is None:
+            return False
+        decision = first_of(self._indexes(subject, covering), permission, covering)
         return decision is not None and decision.allowed
 
     def _closed_door(self, question: Question) -> Decision:
@@ -99,46 +129,40 @@ class Snapshot:
             )
         return _WRONG_CLASS
 
-    def _rows(self, held: frozenset[str], kind: Word, action: Word) -> _Cell:
-        """The rows of `held` for this kind and action."""
-        rules = [rule for subject in held for rule in self.graph.rules_of(subject) if rule.names(kind, action)]
-        rules.sort(key=_deciding_order)
-        cell: dict[str, tuple[int, Decision]] = {}
-        for rank, rule in enumerate(rules):
-            if rule.namespaces.text not in cell:
-                cell[rule.namespaces.text] = (rank, _decided_by(rule))
-        return cell
+    def _cover(self, namespace: Namespace) -> frozenset[str]:
+        if len(self._covering) >= _NAMESPACES:
+            self._covering.clear()
+        covering = self._covering[namespace] = self._coverage.of(namespace)
+        return covering
 
-    def _refuse(self, principal: Principal, kind: Word, action: Word) -> Decision:
+    def _see(self, principal: Principal) -> _View:
+        if len(self._views) >= _VIEWS:
+            self._views.clear()
+        view = self._views[principal] = _View(self.graph.scopes(principal))
+        return view
+
+    def _hold(self, view: _View, principal: Principal, scopes: frozenset[str]) -> Held:
+        if len(view.held) >= _HELD:
+            view.held.clear()
+        held = view.held[scopes] = self._indexes(principal, scopes)
+        return held
+
+    def _indexes(self, subject: str, covering: frozenset[str]) -> Held:
+        return [self._index(held) for held in self.graph.held(subject, covering)]
+
+    def _refusal(self, view: _View, principal: Principal, permission: int) -> Decision:
         """Why no row matches."""
-        reachable = self.graph.reachable(principal)
+        reachable = view.reachable
+        if reachable is None:
+            found = self.graph.reachable(principal)
+            reachable = view.reachable = [(self._index(subject), scope) for subject, scope in found]
         if not reachable:
             return _NO_BINDING
-        for subject, scope in reachable:
-            for rule in self.graph.rules_of(subject):
-                if rule.effect is Effect.ALLOW and rule.names(kind, action) and rule.namespaces.overlaps(scope):
-                    return _OUT_OF_SCOPE
+        for index, scope in reachable:
+            cell = index[permission]
+            if cell is not None and allows_within(cell, scope):
+                return _OUT_OF_SCOPE
         return _NOT_GRANTED
-
-
-def _first(cell: _Cell, covering: frozenset[str]) -> Decision | None:
-    """The decision of the first row whose namespaces cover, in steps of whichever is fewer."""
-    if len(cell) <= len(covering):
-        for namespaces, (_, decision) in cell.items():
-            if namespaces in covering:
-                return decision
-        return None
-    found = [cell[namespaces] for namespaces in covering if namespaces in cell]
-    return min(found)[1] if found else None
-
-
-def _deciding_order(rule: Rule) -> tuple[bool, str, int]:
-    return (rule.effect is Effect.ALLOW, rule.file, rule.line)
-
-
-def _decided_by(rule: Rule) -> Decision:
-    reason = Reason.ALLOWED_BY_RULE if rule.effect is Effect.ALLOW else Reason.DENIED_BY_RULE
-    return Decision(rule.effect, reason, rule)
 
 
 def _admitted(policy: Policy) -> frozenset[str] | None:

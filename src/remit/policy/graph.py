@@ -1,17 +1,14 @@
 """What must hold for the g rows and reach rows of a tenant taken together."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Final
 
 from remit.core.rows import Link, ReachRule, Rule
+from remit.engine.graph import CHAIN_LIMIT
 from remit.engine.reach import ReachIndex
 from remit.policy.report import did_you_mean
 
 Refuse = Callable[[Rule | Link | ReachRule, int, str], None]
 """Says what is wrong with a row: the row, the index of the field that is off (0 for its type), and the message."""
-
-CHAIN_LIMIT: Final = 9
-"""Casbin walks no further, and a deny behind a longer chain would vanish."""
 
 
 def check_graph(rules: Sequence[Rule], links: Sequence[Link], managed: Collection[str], at: Refuse) -> None:

@@ -158,6 +158,7 @@ class _Reading:
         self._limits = limits
         self._deadline = time.monotonic() + limits.seconds
         self._rows = 0
+        self._lines: dict[str, list[str]] = {}
         self.report = folder.report
 
     def policy(self, tenant: Tenant, root: Root, revision: str) -> Policy:
@@ -241,8 +242,11 @@ class _Reading:
         return tuple(failures)
 
     def _refuse(self, row: Rule | Link | ReachRule, field: int, message: str) -> None:
-        text = self._folder.files[row.file].decode().split("\n")[row.line - 1]
-        self.report.add(row.file, row.line, column(text, field), message)
+        lines = self._lines.get(row.file)
+        if lines is None:
+            # Kept, for a file may have as many mistakes as rows.
+            lines = self._lines[row.file] = self._folder.files[row.file].decode().split("\n")
+        self.report.add(row.file, row.line, column(lines[row.line - 1], field), message)
 
     def _count_row(self) -> None:
         self._rows += 1

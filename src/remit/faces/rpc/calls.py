@@ -26,6 +26,8 @@ _STATUS_OF: Final = {
     TenantUnavailableError: grpc.StatusCode.UNAVAILABLE,
     JournalUnavailable: grpc.StatusCode.UNAVAILABLE,
 }
+_AFTER_WAITING: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION}
+_PASSED_S: Final = 0.001
 
 _log = structlog.get_logger("remit.rpc")
 
@@ -66,6 +68,9 @@ class CallInterceptor(grpc.ServerInterceptor):
                 return behavior(request, context)
             except Exception as error:  # noqa: BLE001 (the table's last row)
                 status = _STATUS_OF.get(type(error), grpc.StatusCode.INTERNAL)
+                # Who waits as long as the caller does gives up at the same moment: one of them must not say UNAVAILABLE.
+                if status in _AFTER_WAITING and context.time_remaining() < _PASSED_S:
+                    status = grpc.StatusCode.DEADLINE_EXCEEDED
                 code = status.name
                 _abort(context, status, error)
             finally:

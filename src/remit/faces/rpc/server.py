@@ -4,10 +4,11 @@ from typing import Final, Self
 
 import grpc
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
+from remit.faces.rpc import health
 from remit.faces.rpc.access import AccessFace
 from remit.faces.rpc.calls import CallInterceptor
 from remit.faces.rpc.status import StatusFace
@@ -32,7 +33,7 @@ class Server:
         settings = node.settings
         self._node = node
         self._stopping = threading.Event()
-        self._health = health.HealthServicer()
+        self._health = health.Health()
         self._server = grpc.server(
             ThreadPoolExecutor(settings.threads, thread_name_prefix="remit-call"),
             interceptors=[CallInterceptor(node.metrics, authenticated=settings.mutual_tls is not None)],
@@ -47,7 +48,7 @@ class Server:
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(face, self._server)
         status_service_pb2_grpc.add_StatusServiceServicer_to_server(StatusFace(node), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (ACCESS_SERVICE, STATUS_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (ACCESS_SERVICE, STATUS_SERVICE, health.SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         self.port = self._bind(settings)
         self.metrics_port = self._serve_metrics(settings)
@@ -62,7 +63,7 @@ class Server:
         """Health turns NOT_SERVING, new calls are refused, calls in flight finish within the grace, the journal
         drains."""
         self._stopping.set()
-        self._health.enter_graceful_shutdown()
+        self._health.close()
         self._server.stop(self._node.settings.grace_s).wait()
         self._node.stop()
 
@@ -107,11 +108,8 @@ class Server:
     def _set_health(self) -> None:
         serving = self._node.journal.healthy
         for name in ("", ACCESS_SERVICE):
-            self._health.set(name, _serving(serving))
-        self._health.set(STATUS_SERVICE, _serving(True))
+            self._health.tell(name, serving=serving)
+        self._health.tell(STATUS_SERVICE, serving=True)
         for tenant, policy in self._node.cell.tenants.items():
-            self._health.set(f"tenant/{tenant}", _serving(serving and policy.state is not TenantState.UNAVAILABLE))
-
-
-def _serving(serving: bool) -> health_pb2.HealthCheckResponse.ServingStatus:
-    return health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+            serves = serving and policy.state is not TenantState.UNAVAILABLE
+            self._health.tell(f"tenant/{tenant}", serving=serves)

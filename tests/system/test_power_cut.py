@@ -1,0 +1,84 @@
+"""Each answer leaves after a sync that covers its record, so a power cut takes no acknowledged decision.
+
+kill -9 cannot show this: the kernel keeps what was written and never synced."""
+
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from system.disk import decision_ids
+from system.load import Load
+from system.power import Disk, compiled
+from system.server import Server
+
+LAUNCHER = Path(__file__).with_name("launcher_synchronous.py")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compiled(tmp_path_factory.mktemp("shim"))
+
+
+def cut_under_load(server: Server, acknowledged: int) -> set[bytes]:
+    """What the server had acknowledged when the power went."""
+    with Load(server) as load:
+        load.until_acknowledged(acknowledged)
+        server.kill()
+        load.join()
+    return load.acknowledged
+
+
+def test_a_power_cut_takes_no_acknowledged_decision(
+    serve: Callable[..., Server], untested: Path, library: Path, tmp_path: Path
+) -> None:
+    """Three cuts; each server starts from what the cut before it left."""
+    acknowledged: set[bytes] = set()
+    left: Path | None = None
+    for number in range(3):
+        disk = Disk(library, tmp_path / f"disk-{number}", delay_ms=5, before=left)
+        server = serve(folder=disk.live, extra=disk.environment, policies=untested)
+        acknowledged |= cut_under_load(server, random.randrange(1_000, 4_000))
+        left = disk.after_power_cut(tmp_path / f"left-{number}")
+        assert {"audit.db", "audit.db-wal"} == {file.name for file in left.iterdir()}
+        assert set() == acknowledged - decision_ids(left)
+        left = disk.after_power_cut(tmp_path / f"next-{number}")
+
+
+@pytest.mark.parametrize("synchronous", ["OFF", "NORMAL"])
+def test_the_cut_would_show_a_store_that_does_not_sync_before_the_answer(
+    serve: Callable[..., Server], untested: Path, library: Path, tmp_path: Path, synchronous: str
+) -> None:
+    """The same cut over SQLite with less than synchronous=FULL takes acknowledged decisions: the test has teeth."""
+    left, kept = a_durable_decision(serve, untested, tmp_path)
+    disk = Disk(library, tmp_path / "disk", delay_ms=5, before=left)
+    launcher = (sys.executable, str(LAUNCHER), synchronous)
+    server = serve(folder=disk.live, extra=disk.environment, policies=untested, launcher=launcher)
+    acknowledged = cut_under_load(server, 1_000)
+    found = decision_ids(disk.after_power_cut(tmp_path / "left"))
+    assert kept <= found
+    assert acknowledged - found
+
+
+def test_the_cut_takes_what_after_answer_had_only_queued(
+    serve: Callable[..., Server], untested: Path, library: Path, tmp_path: Path
+) -> None:
+    """Delivery `after_answer` says so; and an answer that does not wait for its record is noticed here."""
+    left, kept = a_durable_decision(serve, untested, tmp_path)
+    disk = Disk(library, tmp_path / "disk", delay_ms=200, before=left)
+    flags = ("--audit-delivery", "after_answer")
+    server = serve(*flags, folder=disk.live, extra=disk.environment, policies=untested)
+    acknowledged = cut_under_load(server, 500)
+    found = decision_ids(disk.after_power_cut(tmp_path / "left"))
+    assert kept <= found
+    assert acknowledged - found
+
+
+def a_durable_decision(serve: Callable[..., Server], policies: Path, tmp_path: Path) -> tuple[Path, set[bytes]]:
+    """A disk with a store, and the one decision in it."""
+    server = serve(folder=tmp_path / "whole", policies=policies)
+    with server.client() as client:
+        client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+    assert 0 == server.terminate()
+    return server.folder, decision_ids(server.folder)

@@ -1,0 +1,68 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+from system.disk import decision_ids
+from system.load import GIVEN_UP, Load
+from system.locks import locked
+from system.questions import check
+from system.server import NOT_SERVING, SERVING, Health, Server, access_of, until
+
+from remit.audit.ids import format_id
+
+
+def test_sigterm_under_load_ends_well(serve: Callable[..., Server], untested: Path) -> None:
+    """Health turns NOT_SERVING, calls end with an answer or UNAVAILABLE, exit code 0, nothing is lost, and the stop is
+    recorded."""
+    server = serve(policies=untested)
+    with server.channel() as channel, Load(server) as load:
+        watched = Health(channel).watch()
+        assert SERVING == next(watched).status
+        load.until_acknowledged(500)
+        server.ask_to_stop()
+        assert [NOT_SERVING] == [told.status for told in watched]
+        assert 0 == server.exit_code()
+        load.join()
+    assert {grpc.StatusCode.UNAVAILABLE} == set(load.failures)
+    assert set() == load.acknowledged - decision_ids(server.folder)
+    with server.store() as store:
+        happened = [record.type for record in store.lifecycle(newest_first=False)]
+    assert ("SERVER_STARTED", "SERVER_STOPPED") == (happened[0], happened[-1])
+    assert 0 == server.wait_for("audit drained")["unwritten"]
+    assert [] == [line for line in server.logs if line["level"] in {"warning", "error"}]
+
+
+def test_a_call_in_flight_is_answered_while_new_ones_are_refused(serve: Callable[..., Server], untested: Path) -> None:
+    server = serve(policies=untested)
+    with server.channel() as channel:
+        access = access_of(channel)
+        with locked(server.database):
+            waiting = access.Check.future(check())
+            until(lambda: server.metric("remit_audit_queue") == 1, "the call waits for its record")
+            server.ask_to_stop()
+            server.wait_for("stopping")
+            late = access.Check.future(check())
+            assert late.code() in GIVEN_UP
+            assert not waiting.done()
+        decision_id = waiting.result().decision.decision_id
+    assert 0 == server.exit_code()
+    with server.store() as store:
+        assert [decision_id] == [format_id(record.id) for record in store.decisions()]
+
+
+def test_after_answer_writes_all_that_was_acknowledged_before_it_stops(
+    serve: Callable[..., Server], untested: Path
+) -> None:
+    """What is still queued when the stop begins, because the store is held up, included."""
+    server = serve("--audit-delivery", "after_answer", policies=untested)
+    with Load(server) as load:
+        load.until_acknowledged(100)
+        with locked(server.database):
+            load.until_acknowledged(len(load.acknowledged) + 1_000)
+            assert server.metric("remit_audit_queue") > 0
+            server.ask_to_stop()
+            server.wait_for("stopping")
+        load.join()
+    assert 0 == server.exit_code()
+    assert set() == load.acknowledged - decision_ids(server.folder)
+    assert 0 == server.wait_for("audit drained")["unwritten"]
