@@ -6,11 +6,13 @@ from threading import Thread
 
 import pytest
 from contract.audit_records import IDS, decision, decision_at, happened
+from sqlalchemy import create_engine, select
 
 from remit.audit.errors import AuditStoreError, RecordRefused
 from remit.audit.filter import DecisionFilter
 from remit.audit.record import DecisionRecord
 from remit.audit.store import AuditStore
+from remit.audit.tables import probe
 
 NASTY = [
     "",
@@ -126,6 +128,7 @@ NAMESPACES = [
     "prod",
     "prod.etl",
     "prod.etl.daily",
+    "prod/etl",
     "prod2",
     "prod2.etl",
     "prod-eu",
@@ -305,12 +308,16 @@ def test_many_threads_may_share_a_store(store: AuditStore) -> None:
     assert sorted(record for batch in batches for record in batch) == store.decisions(limit=1000, newest_first=False)
 
 
-def test_a_probe_leaves_nothing_behind(store: AuditStore) -> None:
+def test_a_probe_leaves_nothing_behind(store: AuditStore, url: str) -> None:
     store.append([record := decision()])
     store.probe()
     store.probe()
     assert [record] == store.decisions()
     assert [] == store.lifecycle()
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert [] == list(connection.execute(select(probe)))
+    engine.dispose()
 
 
 def test_size_grows_with_the_records(store: AuditStore) -> None:

@@ -64,14 +64,14 @@ def use_up(server: Server) -> set[bytes]:
     with server.channel() as channel:
         access = access_of(channel)
         while refused < 20:
-            try:
-                acknowledged.add(parse_id(access.Check(check(), timeout=DEADLINE_S).decision.decision_id))
-            except grpc.RpcError as error:
-                assert grpc.StatusCode.UNAVAILABLE is error.code()
-                assert "full" in error.details()
-                refused += 1
-            else:
+            call = access.Check.future(check(), timeout=DEADLINE_S)
+            if call.code() is grpc.StatusCode.OK:
+                acknowledged.add(parse_id(call.result().decision.decision_id))
                 refused = 0
+            else:
+                assert grpc.StatusCode.UNAVAILABLE is call.code()
+                assert "full" in str(call.details())
+                refused += 1
     return acknowledged
 
 

@@ -1,9 +1,9 @@
 """The hot path: records to rows, by Core-compiled SQL that goes straight to the driver.
 
 CPython's sqlite3 gives up the GIL at every step of a statement, so `executemany` of 60 rows beside 64 busy threads
-queues for it 60 times. Statements of many rows, compiled once, queue for it a handful of times: twice as fast beside
-four busy threads, and no slower alone. psycopg's `executemany` is one pipeline already, and four times as fast there
-as statements of many rows.
+queues for it 60 times. Statements of many rows, compiled once, queue for it a handful of times: up to twice as fast
+beside four busy threads, at worst a fifth slower alone. psycopg's `executemany` is one pipeline already, and three
+times as fast there as statements of many rows.
 """
 
 from collections.abc import Sequence

@@ -167,7 +167,7 @@ class Client:
                     return method(message, timeout=max(deadline - time.monotonic(), 0))
                 except grpc.RpcError as error:
                     # Not all clients at the same moment.
-                    nap_s = pause_s * random.uniform(0.5, 1)  # noqa: S311 (no secret)
+                    nap_s = pause_s * random.uniform(0.5, 1)
                     if error.code() not in _RETRIED or time.monotonic() + nap_s >= deadline:
                         raise _unavailable(error) from error
                 time.sleep(nap_s)

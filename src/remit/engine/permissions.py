@@ -100,11 +100,8 @@ def allows_within(cell: Cell, scope: NamespacePattern) -> bool:
     """Whether some row of the cell allows in some namespace of `scope`."""
     if not isinstance(cell, tuple):
         return any(allows_within(tuple(answers), scope) for answers in cell.values())
-    for _, order, _, pattern in cell:
-        # The order begins with whether the row allows.
-        if order[0] and pattern.overlaps(scope):
-            return True
-    return False
+    # The order begins with whether the row allows.
+    return any(order[0] and pattern.overlaps(scope) for _, order, _, pattern in cell)
 
 
 def _answer(rule: Rule) -> Answer:

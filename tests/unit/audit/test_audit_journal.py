@@ -247,6 +247,18 @@ def test_who_waits_for_room_gets_it(store: AuditStore, path: Path) -> None:
     assert 28 == len(stored(store))
 
 
+def test_an_offer_larger_than_the_queue_waits_until_the_queue_is_empty(store: AuditStore, path: Path) -> None:
+    journal = Journal(store, delivery="after_answer", queue_limit=10, wait_s=3_600)
+    with ThreadPoolExecutor() as pool, locked(path) as let_go:
+        journal.offer([decision()])
+        large = pool.submit(journal.offer, [decision() for _ in range(50)])
+        until(lambda: journal._short_of_room == 1)
+        let_go()
+        large.result(DEADLINE_S)
+    journal.close()
+    assert 51 == len(stored(store))
+
+
 def test_an_offer_larger_than_the_queue_is_taken_when_the_queue_is_empty(store: AuditStore) -> None:
     journal = Journal(store, queue_limit=10)
     journal.offer(records := [decision() for _ in range(50)])

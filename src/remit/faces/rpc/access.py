@@ -25,19 +25,22 @@ class AccessFace(access_service_pb2_grpc.AccessServiceServicer):
         self._call_timeout_s = call_timeout_s
 
     def Check(self, request: messages.CheckRequest, context: grpc.ServicerContext) -> messages.CheckResponse:
-        tenant, asked, origin = _single(request)
-        decision, decision_id, revision = self._point.check(
-            tenant, asked, origin, _revision(request.revision), self._time_for(context)
-        )
+        tenant, asked, origin, required = _single(request)
+        try:
+            answer = self._point.check(tenant, asked, origin, required, self._time_for(context))
+        except MalformedQuestionError as error:
+            raise _below("question", error) from None
+        decision, decision_id, revision = answer
         response = messages.CheckResponse(revision=revision)
         wire.fill_decision(response.decision, decision, format_id(decision_id))
         return response
 
     def Explain(self, request: messages.ExplainRequest, context: grpc.ServicerContext) -> messages.ExplainResponse:
-        tenant, asked, origin = _single(request)
-        answer, explanation = self._point.explain(
-            tenant, asked, origin, _revision(request.revision), self._time_for(context)
-        )
+        tenant, asked, origin, required = _single(request)
+        try:
+            answer, explanation = self._point.explain(tenant, asked, origin, required, self._time_for(context))
+        except MalformedQuestionError as error:
+            raise _below("question", error) from None
         told = summary(explanation)
         return wire.explanation_to(explanation, format_id(answer.decision_id), answer.revision, told)
 
@@ -69,11 +72,12 @@ class AccessFace(access_service_pb2_grpc.AccessServiceServicer):
         return min(context.time_remaining(), self._call_timeout_s)
 
 
-def _single(request: messages.CheckRequest | messages.ExplainRequest) -> tuple[Tenant, Asked, Origin]:
+def _single(request: messages.CheckRequest | messages.ExplainRequest) -> tuple[Tenant, Asked, Origin, str]:
     tenant = _tenant(request.tenant)
     origin = _origin(request.origin)
+    required = _revision(request.revision)
     try:
-        return tenant, Asked(*wire.question_from(request.question)), origin
+        return tenant, Asked(*wire.question_from(request.question)), origin, required
     except MalformedQuestionError as error:
         raise _below("question", error) from None
 

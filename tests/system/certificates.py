@@ -1,0 +1,63 @@
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from remit.client import MutualTls
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Signs servers and callers, each into files of its own."""
+
+    folder: Path
+    ca: trustme.CA
+
+    @property
+    def certificate(self) -> Path:
+        path = self.folder / "ca.pem"
+        self.ca.cert_pem.write_to_path(path)
+        return path
+
+    def signed(self, name: str, *identities: str, common_name: str | None = None) -> tuple[Path, Path]:
+        """Certificate and key with DNS names and addresses."""
+        issued = self.ca.issue_cert(*identities, common_name=common_name)
+        return self._written(name, b"".join(blob.bytes() for blob in issued.cert_chain_pems), issued.private_key_pem)
+
+    def signed_uri(self, name: str, uri: str, dns: str) -> tuple[Path, Path]:
+        """Certificate and key of a workload: a URI beside a DNS name, which trustme cannot issue by itself."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = dt.datetime.now(dt.UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([]))
+            .issuer_name(x509.load_pem_x509_certificate(self.ca.cert_pem.bytes()).subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(dns), x509.UniformResourceIdentifier(uri)]), critical=True
+            )
+            .sign(
+                serialization.load_pem_private_key(self.ca.private_key_pem.bytes(), None),  # type: ignore[arg-type]
+                hashes.SHA256(),
+            )
+        )
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return self._written(name, certificate.public_bytes(serialization.Encoding.PEM), trustme.Blob(private))
+
+    def caller(self, files: tuple[Path, Path]) -> MutualTls:
+        return MutualTls(self.certificate, *files)
+
+    def _written(self, name: str, certificate: bytes, key: trustme.Blob) -> tuple[Path, Path]:
+        paths = self.folder / f"{name}.pem", self.folder / f"{name}.key"
+        paths[0].write_bytes(certificate)
+        key.write_to_path(paths[1])
+        return paths

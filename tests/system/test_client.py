@@ -1,0 +1,168 @@
+"""`remit.client` fails closed: an answer, AccessDenied or DecisionUnavailable, and nothing else."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from system.locks import locked
+from system.server import DEADLINE_S, Server
+
+from remit.client import AccessDenied, Asked, Client, DecisionUnavailable
+from remit.core.decision import Reason
+
+BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+SAM_VIEWS = ("acme", "user:sam", "VIEW", "FLOW", "acme.finance")
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def test_guard_returns_the_answer_where_it_is_an_allow(server: Server) -> None:
+    with server.client() as client:
+        answer = client.guard(*BOB_VIEWS)
+    assert (True, Reason.ALLOWED_BY_RULE) == (answer.allowed, answer.reason)
+
+
+def test_guard_raises_access_denied_with_the_answer_where_it_is_a_deny(server: Server) -> None:
+    with server.client() as client, pytest.raises(AccessDenied, match="NO_BINDING") as caught:
+        client.guard(*SAM_VIEWS)
+    assert Reason.NO_BINDING is caught.value.answer.reason
+    assert caught.value.answer.decision_id in str(caught.value)
+
+
+def test_an_unknown_tenant_is_a_deny(server: Server) -> None:
+    with server.client() as client, pytest.raises(AccessDenied, match="UNKNOWN_TENANT"):
+        client.guard("initech", *BOB_VIEWS[1:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fields"),
+    [
+        (("acme", "bob", "VIEW", "FLOW", "acme.finance"), ["question.principal"]),
+        (("acme", "user:bob", "", "FLOW", "acme.finance"), ["question.action"]),
+        (("acme", "user:bob", "VIEW", "FLOW", ""), ["question.namespace"]),
+        (("Acme", "user:bob", "VIEW", "FLOW", "acme.finance"), ["tenant"]),
+        (("acme", None, "VIEW", None, "acme.finance"), ["question.principal", "question.kind"]),
+        (("acme", 7, "VIEW", "FLOW", "acme.finance"), []),
+        (("acme", "user:bob", ["VIEW"], "FLOW", "acme.finance"), []),
+        (("acme", "user:\ud800", "VIEW", "FLOW", "acme.finance"), []),
+        ((object(), "user:bob", "VIEW", "FLOW", "acme.finance"), []),
+    ],
+)
+def test_a_malformed_question_is_unavailable_and_never_a_deny(
+    server: Server, arguments: tuple[Any, ...], fields: list[str]
+) -> None:
+    """Values of a wrong type too."""
+    with server.client() as client, pytest.raises(DecisionUnavailable) as caught:
+        client.guard(*arguments)
+    assert "INVALID_ARGUMENT" == caught.value.code
+    assert fields == [violation.field for violation in caught.value.violations]
+
+
+@pytest.mark.parametrize("questions", [None, 7, ["user:bob"], [None], [Asked(1, 2, 3)]])  # type: ignore[arg-type]
+def test_a_batch_of_what_is_no_question_is_unavailable(server: Server, questions: Any) -> None:
+    with server.client() as client, pytest.raises(DecisionUnavailable, match="INVALID_ARGUMENT"):
+        client.batch_check("acme", questions)
+
+
+def test_a_batch_has_one_result_a_question_and_a_malformed_one_fails_no_other(server: Server) -> None:
+    questions = [Asked(*BOB_VIEWS[1:]), Asked("bob", "VIEW", "FLOW", "acme.finance"), Asked(*SAM_VIEWS[1:])]
+    with server.client() as client:
+        first, second, third = client.batch_check("acme", questions)
+        assert [first, third] == [each for each in (first, third) if not isinstance(each, DecisionUnavailable)]
+        assert isinstance(second, DecisionUnavailable)
+        assert ["principal"] == [violation.field for violation in second.violations]
+        assert client.batch_check("acme", iter(questions[:1]))  # type: ignore[arg-type]
+
+
+def test_a_closed_client_is_unavailable(server: Server) -> None:
+    client = server.client()
+    client.close()
+    with pytest.raises(DecisionUnavailable, match="closed channel"):
+        client.guard(*BOB_VIEWS)
+
+
+def test_a_server_that_is_away_is_unavailable_once_the_deadline_has_passed() -> None:
+    began = time.monotonic()
+    with Client(f"127.0.0.1:{free_port()}", timeout_s=0.5) as client, pytest.raises(DecisionUnavailable) as caught:
+        client.guard(*BOB_VIEWS)
+    assert caught.value.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+    assert time.monotonic() - began < DEADLINE_S / 2
+
+
+def test_a_deadline_that_passes_is_unavailable(server: Server) -> None:
+    with (
+        locked(server.database),
+        server.client(timeout_s=0.3) as client,
+        pytest.raises(DecisionUnavailable, match="DEADLINE_EXCEEDED"),
+    ):
+        client.guard(*BOB_VIEWS)
+
+
+def test_what_is_not_available_is_tried_again_within_the_deadline(serve: Callable[..., Server], untested: Path) -> None:
+    """A question asked before the server has started; and again over the same client after it has come back."""
+    port = free_port()
+    with Client(f"127.0.0.1:{port}", timeout_s=DEADLINE_S) as client, ThreadPoolExecutor(1) as pool:
+        early = pool.submit(client.guard, *BOB_VIEWS)
+        server = serve(listen=f"127.0.0.1:{port}", policies=untested)
+        assert early.result(DEADLINE_S).allowed
+        server.kill()
+        early = pool.submit(client.guard, *BOB_VIEWS)
+        server.start()
+        assert early.result(DEADLINE_S).allowed
+
+
+@contextmanager
+def impostor(answer: Callable[[bytes, grpc.ServicerContext], bytes]) -> Iterator[Client]:
+    """Something that answers gRPC calls and is not remit."""
+
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, _: grpc.HandlerCallDetails) -> Any:
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    with ThreadPoolExecutor(2) as pool:
+        server = grpc.server(pool, handlers=[Handler()])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        with Client(f"127.0.0.1:{port}", timeout_s=5) as client:
+            yield client
+        server.stop(None)
+
+
+def garbled(_: bytes, context: grpc.ServicerContext) -> bytes:
+    context.set_trailing_metadata((("grpc-status-details-bin", b"\xff\xff\xff"),))
+    context.abort(grpc.StatusCode.PERMISSION_DENIED, "no")
+    raise AssertionError
+
+
+def contradictory(_: bytes, context: grpc.ServicerContext) -> bytes:
+    context.set_trailing_metadata((("grpc-status-details-bin", b"\x08\x05\x12\x02hm"),))
+    context.abort(grpc.StatusCode.PERMISSION_DENIED, "no")
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (lambda *_: b"", "INTERNAL"),
+        (lambda *_: b"\xff\xff", "INTERNAL"),
+        (lambda *_: b"\x0a\x04\x08\x01\x10\x63", "INTERNAL"),
+        (garbled, "PERMISSION_DENIED"),
+        (contradictory, "PERMISSION_DENIED"),
+    ],
+    ids=["nothing", "no message", "an unknown reason", "garbled details", "contradictory details"],
+)
+def test_an_answer_that_is_not_remit_s_is_unavailable(answer: Callable[..., bytes], code: str) -> None:
+    with impostor(answer) as client, pytest.raises(DecisionUnavailable) as caught:
+        client.guard(*BOB_VIEWS)
+    assert code == caught.value.code

@@ -1,0 +1,99 @@
+"""Where anything is unsure the server does not start: exit code 3, and what to write where."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from system.server import Server, remit
+
+from remit.audit.store import AuditStore
+
+REFUSED = 3
+
+
+def serve(tmp_path: Path, policies: Path, *flags: str, **extra: str) -> str:
+    """What a server says that does not start."""
+    named = ("--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--audit", f"sqlite:///{tmp_path / 'audit.db'}")
+    refused = remit("serve", *named, "--policies", str(policies), *flags, **extra)
+    assert REFUSED == refused.returncode, refused.stderr
+    assert "" == refused.stdout
+    assert "Traceback" not in refused.stderr
+    assert "serving" not in refused.stderr
+    return refused.stderr
+
+
+def test_root_files_that_do_not_load(tmp_path: Path, policies: Path) -> None:
+    """Every diagnostic is shown, with file, line and column."""
+    with (policies / "roles.csv").open("a") as file:
+        file.write("p, role:viewer, acme, **, FLOW, VIEW, allow\np, role:viewer, *, **, FLOWW, VIEW, allow\n")
+    lines = len((policies / "roles.csv").read_text().splitlines())
+    told = serve(tmp_path, policies)
+    assert f"roles.csv:{lines - 1}:17: " in told
+    assert f"roles.csv:{lines}:24: unknown kind `FLOWW`" in told
+    assert "did you mean `FLOW`" in told
+    assert not (tmp_path / "audit.db").exists()
+
+
+def test_a_policy_directory_that_is_not_there(tmp_path: Path) -> None:
+    assert f"`{tmp_path / 'nowhere'}`" in serve(tmp_path, tmp_path / "nowhere")
+
+
+def test_an_unknown_setting_in_the_environment(tmp_path: Path, untested: Path) -> None:
+    assert "unknown setting `REMIT_LISTENN`" in serve(tmp_path, untested, REMIT_LISTENN="127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('treads = 8\nlog_level = "info"\n', "unknown setting `treads`"),
+        ("threads = 0\n", "setting `threads` is `0`"),
+        ("threads 8\n", "is not TOML"),
+    ],
+)
+def test_a_settings_file_that_is_off(tmp_path: Path, untested: Path, text: str, told: str) -> None:
+    file = tmp_path / "remit.toml"
+    file.write_text(text)
+    assert told in serve(tmp_path, untested, REMIT_CONFIG=str(file))
+
+
+def test_an_unknown_flag(tmp_path: Path) -> None:
+    """Wrong usage, so the exit code is that of usage."""
+    refused = remit("serve", "--treads", "8")
+    assert 2 == refused.returncode
+    assert "--treads" in refused.stderr
+
+
+def test_a_database_of_an_older_schema(tmp_path: Path, untested: Path) -> None:
+    """It says what to do; and done, the server starts."""
+    with AuditStore(f"sqlite:///{tmp_path / 'audit.db'}") as store:
+        store.migrate()
+    with closing(sqlite3.connect(tmp_path / "audit.db")) as connection, connection:
+        connection.executescript("DROP TABLE decisions; DROP TABLE lifecycle; DROP TABLE probe;")
+        connection.execute("DELETE FROM alembic_version")
+    assert "start `remit serve` once with `--audit-migrate`" in serve(tmp_path, untested)
+    with Server(tmp_path, "--audit-migrate", policies=untested) as server, server.client() as client:
+        assert client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+
+
+def test_a_database_of_a_newer_schema(tmp_path: Path, untested: Path) -> None:
+    with AuditStore(f"sqlite:///{tmp_path / 'audit.db'}") as store:
+        store.migrate()
+    with closing(sqlite3.connect(tmp_path / "audit.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert "use the newer remit" in serve(tmp_path, untested)
+
+
+def test_a_file_that_is_no_database(tmp_path: Path, untested: Path) -> None:
+    (tmp_path / "audit.db").write_bytes(b"no database at all" * 100)
+    assert "not a database" in serve(tmp_path, untested)
+
+
+def test_a_port_that_is_taken(tmp_path: Path, untested: Path) -> None:
+    """By a first server: two on one port would share its calls. The first is not disturbed."""
+    with Server(tmp_path / "first", policies=untested) as first, first.client() as client:
+        told = serve(tmp_path, untested, "--listen", first.target)
+        assert f"cannot listen on `{first.target}`" in told
+        told = serve(tmp_path, untested, "--metrics", f"127.0.0.1:{first.metrics_port}")
+        assert f"cannot serve metrics on `127.0.0.1:{first.metrics_port}`" in told
+        assert client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed

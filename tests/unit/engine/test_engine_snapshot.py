@@ -1,0 +1,204 @@
+"""Doors, reasons by hand, and what a snapshot keeps."""
+
+import gc
+import itertools
+import time
+import tracemalloc
+
+import pytest
+from trees import snapshot_of
+
+from remit.core.decision import Reason
+from remit.core.errors import MalformedQuestionError
+from remit.core.names import Namespace, Principal, Word
+from remit.core.question import Question, ReachQuestion
+from remit.engine.explain import explain
+from remit.engine.snapshot import Snapshot
+
+VOCABULARY = b"""\
+kinds:
+  FLOW: {class: namespace, actions: [VIEW, UPDATE]}
+  USER: {class: tenant, actions: [VIEW]}
+  TENANT: {class: instance, actions: [VIEW]}
+relations: {KV: {inherited: true}, SUBFLOW: {}}
+"""
+
+
+def compiled(rows: str, tenant: str = "acme", **files: str) -> Snapshot:
+    texts = {"vocabulary.yaml": VOCABULARY, f"{tenant}/bindings.csv": rows.encode()}
+    return snapshot_of({**texts, **{f"{tenant}/{name}": content.encode() for name, content in files.items()}}, tenant)
+
+
+def ask(snapshot: Snapshot, principal: str, action: str, kind: str, namespace: str = "") -> Reason:
+    return snapshot.decide(Question(Principal(principal), Word(action), Word(kind), Namespace(namespace))).reason
+
+
+ALL = "p, user:a, acme, **, *, *, allow\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "namespace", "expected"),
+    [
+        ("FLOW", "", r"namespace: is missing: kind `FLOW` lives in namespaces"),
+        ("USER", "a.b", r"namespace: `a\.b` is superfluous: kind `USER` is of class `tenant`"),
+        ("TENANT", "a", r"namespace: `a` is superfluous: kind `TENANT` is of class `instance`"),
+    ],
+)
+def test_a_missing_or_superfluous_namespace_is_an_error(kind: str, namespace: str, expected: str) -> None:
+    """Neither an allow nor a deny: it names the field."""
+    with pytest.raises(MalformedQuestionError, match=expected) as caught:
+        ask(compiled(ALL), "user:a", "VIEW", kind, namespace)
+    (violation,) = caught.value.violations
+    assert violation.field == "namespace"
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "namespace", "expected"),
+    [
+        ("VIEW", "FLOWS", "a", Reason.UNKNOWN_KIND),
+        ("VIEW", "flow", "a", Reason.UNKNOWN_KIND),
+        ("VIEW", "FLOWS", "", Reason.UNKNOWN_KIND),
+        ("view", "FLOW", "a", Reason.UNKNOWN_ACTION),
+        ("UPDATE", "USER", "", Reason.UNKNOWN_ACTION),
+        ("VIEW", "TENANT", "", Reason.WRONG_CLASS),
+        ("UPDATE", "TENANT", "", Reason.UNKNOWN_ACTION),
+        ("VIEW", "FLOW", "a", Reason.ALLOWED_BY_RULE),
+        ("VIEW", "USER", "", Reason.ALLOWED_BY_RULE),
+    ],
+)
+def test_doors_come_before_rows(action: str, kind: str, namespace: str, expected: Reason) -> None:
+    """Whoever may do everything is stopped by the doors all the same, the first that applies."""
+    assert expected is ask(compiled(ALL), "user:a", action, kind, namespace)
+
+
+def test_the_instance_knows_instance_kinds_only() -> None:
+    snapshot = compiled("p, user:a, _instance, **, *, *, allow\n", "_instance")
+    assert Reason.ALLOWED_BY_RULE is ask(snapshot, "user:a", "VIEW", "TENANT")
+    assert Reason.WRONG_CLASS is ask(snapshot, "user:a", "VIEW", "USER")
+    assert Reason.WRONG_CLASS is ask(snapshot, "user:a", "VIEW", "FLOW", "a")
+
+
+def test_the_access_list_comes_before_a_deny() -> None:
+    """NO_ACCESS precedes DENIED_BY_RULE, and UNKNOWN_* precede NO_ACCESS."""
+    snapshot = compiled(ALL.replace("allow", "deny"), **{"tenant.yaml": "access: [user:b]\n"})
+    assert Reason.NO_ACCESS is ask(snapshot, "user:a", "VIEW", "FLOW", "a")
+    assert Reason.UNKNOWN_ACTION is ask(snapshot, "user:a", "FLY", "FLOW", "a")
+    assert Reason.WRONG_CLASS is ask(snapshot, "user:a", "VIEW", "TENANT")
+    assert Reason.NO_BINDING is ask(snapshot, "user:b", "VIEW", "FLOW", "a")
+
+
+def test_members_of_listed_groups_are_admitted_whatever_the_scope() -> None:
+    """Transitively, from every scope of a membership; roles, and groups around the listed one, admit nobody."""
+    rows = "g, user:a, group:in, acme/x\ng, group:in, group:listed, acme/y\ng, group:listed, group:outer, acme\n"
+    rows += "g, user:b, group:outer, acme\ng, service:s, group:listed, acme/z.**\n"
+    snapshot = compiled(rows, **{"tenant.yaml": "access: [group:listed]\n"})
+    assert Reason.NO_BINDING is ask(snapshot, "user:a", "VIEW", "FLOW", "other")
+    assert Reason.NO_BINDING is ask(snapshot, "service:s", "VIEW", "FLOW", "other")
+    assert Reason.NO_ACCESS is ask(snapshot, "user:b", "VIEW", "FLOW", "other")
+    assert Reason.NO_ACCESS is ask(snapshot, "user:in", "VIEW", "FLOW", "other")
+
+
+def test_an_empty_access_list_admits_nobody() -> None:
+    snapshot = compiled(ALL, **{"tenant.yaml": "access: []\n"})
+    assert Reason.NO_ACCESS is ask(snapshot, "user:a", "VIEW", "FLOW", "a")
+
+
+def test_the_deciding_rule_is_the_lowest_file_and_line() -> None:
+    """Numbers, not texts: line 9 before line 10; a deny before every allow."""
+    rows = "#\n" * 8 + "p, user:a, acme, a.**, FLOW, VIEW, allow\n" + ALL
+    snapshot = compiled(rows, **{"roles.csv": ALL})
+    question = Question(Principal("user:a"), Word("VIEW"), Word("FLOW"), Namespace("a"))
+    rule = snapshot.decide(question).rule
+    assert rule is not None
+    assert rule.place == "acme/bindings.csv:9"
+    denied = compiled(rows, **{"roles.csv": ALL + ALL.replace("allow", "deny")}).decide(question).rule
+    assert denied is not None
+    assert denied.place == "acme/roles.csv:2"
+
+
+def bomb(layers: int = 8, width: int = 5) -> str:
+    """40 rows whose scopes, each one literal among stars, multiply to 390,625 along a chain."""
+    names = ["user:a", *(f"group:g{layer}" for layer in range(layers - 1)), "role:r"]
+    rows = ["p, role:r, acme, **, FLOW, VIEW, allow"]
+    for layer, literal in itertools.product(range(layers), range(width)):
+        scope = ".".join("abcde"[literal] if place == layer else "*" for place in range(layers))
+        rows.append(f"g, {names[layer]}, {names[layer + 1]}, acme/{scope}.**")
+    return "\n".join(rows) + "\n"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("namespace", "expected"),
+    [
+        ("a.b.c.d.e.a.b.c.x", Reason.ALLOWED_BY_RULE),
+        ("a.b", Reason.OUT_OF_SCOPE),
+        ("a.b.c.d.e.a.b.x", Reason.OUT_OF_SCOPE),
+    ],
+)
+def test_scopes_that_multiply_are_answered_fast(namespace: str, expected: Reason) -> None:
+    """The effect is exact at the namespace asked about; telling a reason gives up on counting scopes."""
+    snapshot = compiled(bomb())
+    started = time.monotonic()
+    assert expected is ask(snapshot, "user:a", "VIEW", "FLOW", namespace)
+    explain(snapshot, Question(Principal("user:a"), Word("VIEW"), Word("FLOW"), Namespace(namespace)))
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.timeout(60)
+def test_reach_rows_with_stars_are_answered_fast() -> None:
+    """Callers times owners can be far more than there are rows."""
+    masks = sorted(itertools.product("a*", repeat=11), key=lambda mask: mask.count("*"))
+    rows = [f"p, acme, {'.'.join(mask)}, o{number}, KV, deny\n" for number, mask in enumerate(masks)]
+    rows += [f"p, acme, c{number}, {'.'.join(mask)}, KV, deny\n" for number, mask in enumerate(masks)]
+    reach = compiled("", **{"reach.csv": "".join(rows)}).reach
+    caller, owner = Namespace(".".join("a" * 11)), Namespace(".".join("a" * 10 + "b"))
+    started = time.monotonic()
+    for _ in range(10):
+        assert Reason.NO_MATCHING_RULE is reach.decide(ReachQuestion(caller, owner, Word("KV"))).reason
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.timeout(120)
+def test_a_role_of_many_rows_is_not_scanned() -> None:
+    """A role with a row for each of 100,000 namespaces decides like one with ten, and is ready for it in a moment."""
+    rows = "".join(f"p, role:r, acme, a.n{number}, FLOW, VIEW, allow\n" for number in range(100_000))
+    snapshot = compiled(rows + "g, user:a, role:r, acme\n")
+    started = time.monotonic()
+    assert Reason.ALLOWED_BY_RULE is ask(snapshot, "user:a", "VIEW", "FLOW", "a.n99999")
+    assert time.monotonic() - started < 10
+    started = time.monotonic()
+    for number in range(1_000):
+        assert Reason.ALLOWED_BY_RULE is ask(snapshot, "user:a", "VIEW", "FLOW", f"a.n{number}")
+    assert time.monotonic() - started < 0.5
+
+
+@pytest.mark.timeout(60)
+def test_many_bindings_of_one_principal_are_refused_fast() -> None:
+    """A principal bound in 4,000 namespaces is told why not in another, without comparing each scope with each."""
+    rows = "".join(f"g, user:a, role:r, acme/a.n{number}\n" for number in range(4_000))
+    snapshot = compiled("p, role:r, acme, **, FLOW, VIEW, allow\n" + rows)
+    started = time.monotonic()
+    assert Reason.OUT_OF_SCOPE is ask(snapshot, "user:a", "VIEW", "FLOW", "b")
+    assert time.monotonic() - started < 1
+
+
+def test_names_asked_for_cannot_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Principals and namespaces nobody named leave no more behind than the caches may hold."""
+    for name in ("_NAMESPACES", "_VIEWS", "_HELD"):
+        monkeypatch.setattr(f"remit.engine.snapshot.{name}", 100)
+    snapshot = compiled("p, role:r, acme, *.**, FLOW, VIEW, allow\ng, user:a, role:r, acme/a.*\n")
+
+    def flood(name: str, count: int) -> int:
+        for number in range(count):
+            for principal in (f"user:{name}{number}", "user:a"):
+                ask(snapshot, principal, "VIEW", "FLOW", f"a.{name}{number}")
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = flood("x", 1_000)
+        after = flood("y", 10_000)
+    finally:
+        tracemalloc.stop()
+    assert after - before < 200_000

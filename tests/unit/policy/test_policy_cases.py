@@ -1,0 +1,142 @@
+"""A tenant's own tests: what they may say, and what comes of those that fail."""
+
+import pytest
+from trees import load
+
+from remit.engine.witness import Witness
+
+VOCABULARY = b"""\
+kinds:
+  FLOW: {class: namespace, actions: [VIEW, UPDATE]}
+  USER: {class: tenant, actions: [VIEW]}
+  TENANT: {class: instance, actions: [VIEW]}
+relations: {KV: {inherited: true}}
+"""
+FILES = {
+    "vocabulary.yaml": VOCABULARY,
+    "resources.yaml": b"storage: {s: {tenants: [acme]}}\n",
+    "acme/tenant.yaml": b"dedicated: {storage: s}\nnamespaces: {a.own: {dedicated: {storage: s}}}\n",
+    "acme/bindings.csv": b"p, role:r, acme, **, FLOW, VIEW, allow\ng, user:a, role:r, acme/a.**\n",
+    "acme/reach.csv": b"p, acme, a, b, KV, deny\n",
+}
+
+
+def told(test: str) -> list[str]:
+    return [str(each) for each in load({**FILES, "acme/tests/x.yaml": test.encode()}, "acme").diagnostics]
+
+
+def access(**changes: str) -> str:
+    fields = {"principal": "user:a", "action": "VIEW", "kind": "FLOW", "namespace": "a", "expect": "allow"} | changes
+    return "name: x\naccess:\n  - {" + ", ".join(f"{key}: {value}" for key, value in fields.items() if value) + "}\n"
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        access(),
+        access(reason="ALLOWED_BY_RULE"),
+        access(namespace="b", expect="deny", reason="OUT_OF_SCOPE"),
+        access(kind="FLOWS", expect="deny", reason="UNKNOWN_KIND"),
+        access(action="FLY", expect="deny", reason="UNKNOWN_ACTION"),
+        access(kind="TENANT", namespace="", expect="deny", reason="WRONG_CLASS"),
+        "name: x\ngrids: [{kind: FLOW, namespace: a, actions: [VIEW, UPDATE], expect: {user:a: [allow, deny], user:b: [deny, deny]}}]\n",
+        "name: x\nreach: [{caller: a, owner: b, relation: KV, expect: deny, reason: DENIED_BY_RULE}]\n",
+        "name: x\nreach: [{caller: b.c, owner: b, relation: KV, expect: allow, reason: INHERITED}]\n",
+        "name: x\nreach: [{caller: a, owner: b, relation: KVS, expect: deny, reason: UNKNOWN_RELATION}]\n",
+        "name: x\ndedicated: [{namespace: a.own.x, resource: storage, from: a.own}, {namespace: b, resource: storage, from: tenant}]\n",
+        "name: x\ndedicated: [{namespace: a.own.x, resource: secrets, from: none}]\n",
+        "name: x\n",
+    ],
+)
+def test_what_holds_passes(test: str) -> None:
+    assert not told(test)
+
+
+@pytest.mark.parametrize(
+    ("test", "expected"),
+    [
+        (
+            access(kind="FLWO", expect="deny"),
+            "3:45: unknown kind `FLWO`: if that is what is tested, say `reason: UNKNOWN_KIND`",
+        ),
+        (access(action="VEIW", expect="deny"), "3:33: unknown action of `FLOW` `VEIW`"),
+        (access(kind="FLOWS", expect="deny", reason="NO_BINDING"), "unknown kind `FLOWS`"),
+        (access(principal="alice"), "3:17: `alice` is not a principal"),
+        (access(principal="group:g"), "3:17: `group:g` is not a principal"),
+        (access(namespace="A"), "`A` is not a namespace"),
+        (access(namespace=""), "kind `FLOW` is of class `namespace`, so name a namespace"),
+        (access(kind="USER"), "kind `USER` is of class `tenant`, so name no namespace"),
+        (
+            access(expect="allowed"),
+            "`allowed` is not an effect: expected one of `allow`, `deny`; did you mean `allow`?",
+        ),
+        (access(expect="ALLOW"), "`ALLOW` is not an effect"),
+        (access(expect=""), "3:5: an access case lacks `expect`"),
+        (access(reason="OUT_OF_SCOPE"), "`allow` never has the reason OUT_OF_SCOPE"),
+        (access(reason="INHERITED"), "`INHERITED` is not a reason"),
+        (access(tenant="acme"), "unknown key `tenant` in an access case"),
+        ("access: []\n", "1:1: a test file lacks `name`"),
+        ("name: x\nacess: []\n", "2:1: unknown key `acess` in a test file"),
+        ("name: x\naccess: {a: b}\n", "2:9: expected `access` as a list"),
+        (
+            "name: x\ngrids: [{kind: FLOW, namespace: a, actions: [VIEW, UPDATE], expect: {user:a: [allow]}}]\n",
+            "1 effects for 2 actions: expected one each",
+        ),
+        (
+            "name: x\ngrids: [{kind: FLOW, namespace: a, actions: [FLY], expect: {user:a: [deny]}}]\n",
+            "unknown action of `FLOW` `FLY`",
+        ),
+        ("name: x\nreach: [{caller: a, owner: b, relation: KVS, expect: deny}]\n", "unknown relation `KVS`"),
+        ("name: x\nreach: [{caller: a, owner: '', relation: KV, expect: deny}]\n", "namespace is missing"),
+        (
+            "name: x\nreach: [{caller: a, owner: b, relation: KV, expect: deny, reason: NO_BINDING}]\n",
+            "is not a reason",
+        ),
+        ("name: x\ndedicated: [{namespace: a, resource: disk, from: tenant}]\n", "`disk` is not a resource"),
+        ("", "1:1: expected a mapping at the top"),
+    ],
+)
+def test_what_a_test_may_not_say_refuses_the_tenant(test: str, expected: str) -> None:
+    """A typo cannot pass as a deny."""
+    (diagnostic,) = told(test)
+    assert diagnostic.startswith("acme/tests/x.yaml:")
+    assert expected in diagnostic
+
+
+@pytest.mark.parametrize(
+    ("test", "expected"),
+    [
+        (access(namespace="b"), "3:5: user:a VIEW FLOW in b: expected allow, got deny OUT_OF_SCOPE. "),
+        (access(expect="deny"), "3:5: user:a VIEW FLOW in a: expected deny, got allow ALLOWED_BY_RULE. "),
+        (
+            access(namespace="b", expect="deny", reason="NO_BINDING"),
+            "expected deny NO_BINDING, got deny OUT_OF_SCOPE. ",
+        ),
+        (
+            "name: x\ngrids: [{kind: FLOW, namespace: a, actions: [VIEW], expect: {user:a: [deny]}}]\n",
+            "2:71: user:a VIEW FLOW in a: expected deny, got allow",
+        ),
+        (
+            "name: x\nreach: [{caller: a, owner: b, relation: KV, expect: allow}]\n",
+            "2:9: a uses b by KV: expected allow, got deny DENIED_BY_RULE. acme/reach.csv:1: `p, acme, a, b, KV, deny`",
+        ),
+        (
+            "name: x\ndedicated: [{namespace: a.own, resource: storage, from: tenant}]\n",
+            "2:13: storage of a.own: expected from tenant, got from a.own",
+        ),
+    ],
+)
+def test_what_does_not_hold_fails_the_tenant(test: str, expected: str) -> None:
+    """The folder is not served, and the case is told with its place, both answers and why."""
+    loaded = load({**FILES, "acme/tests/x.yaml": test.encode()}, "acme")
+    assert loaded.snapshot is None
+    (failure,) = loaded.failures
+    assert str(failure.diagnostic).startswith("acme/tests/x.yaml:")
+    assert expected in str(failure.diagnostic)
+
+
+def test_casbin_has_a_say_in_every_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it disagrees, the tenant is not served though the engine's own answer was expected."""
+    monkeypatch.setattr(Witness, "allows", lambda self, question: False)
+    (diagnostic,) = told(access())
+    assert "expected Casbin's deny and remit's answer to agree, got allow" in diagnostic
