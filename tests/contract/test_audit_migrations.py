@@ -35,7 +35,7 @@ def test_migrations_build_what_comparison_cannot_see(store: AuditStore, url: str
             columns = "SELECT DISTINCT collation_name FROM information_schema.columns WHERE data_type = 'text' AND table_schema = 'public'"
             assert ["C"] == list(connection.execute(text(columns)).scalars())
         indexes = sorted(str(index["name"]) for index in inspect(connection).get_indexes("decisions"))
-        assert ["decisions_by_namespace", "decisions_by_principal"] == indexes
+        assert ["decisions_by_principal"] == indexes
     engine.dispose()
 
 

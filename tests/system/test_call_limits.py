@@ -4,11 +4,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 from system.locks import locked
 from system.questions import ALLOWED, check
 from system.server import DEADLINE_S, SERVING, Health, Server, access_of, until
+from system.violations import violations
 
 from remit.v1 import access_service_pb2 as messages
 
@@ -113,11 +112,3 @@ def test_a_deadline_shorter_than_the_commit_is_the_caller_s_alone(server: Server
         assert SERVING == Health(channel).of()
         assert access.Check(check(), timeout=DEADLINE_S).decision.decision_id
         until(lambda: server.metric("remit_audit_queue") == 0, "the record of the call given up is written too")
-
-
-def violations(error: grpc.RpcError) -> list[tuple[str, str]]:
-    """google.rpc.BadRequest of the status's details."""
-    (detail,) = rpc_status.from_call(error).details
-    bad_request = error_details_pb2.BadRequest()
-    assert detail.Unpack(bad_request)
-    return [(each.field, each.description) for each in bad_request.field_violations]

@@ -55,7 +55,7 @@ def test_each_field_of_a_decision_is_recorded(server: Server, since: Callable[[]
     after_us = time.time_ns() // 1000
     assert before_us - 1000 <= record.time_us <= after_us + 1000
     assert record.time_us // 1000 == id_time_ms(record.id)
-    assert 0 < record.latency_ns < 1_000_000_000
+    assert record.latency_ns > 0
     assert record.call_id not in {record.id, bytes(16)}
     expected = DecisionRecord(
         id=parse_id(answer.decision.decision_id),

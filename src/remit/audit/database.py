@@ -8,15 +8,19 @@ from remit.audit.errors import AuditStoreError
 
 _SYNCHRONOUS_FULL = 2
 _DURABILITY = {"journal_mode": "WAL", "synchronous": "FULL"}
+# One for each number of rows that the writer inserts at once, and those that read.
+_STATEMENTS = 256
 _CACHE_KIB = 32 * 1024
 # A burst may leave a large write-ahead log behind; SQLite cuts it to this at the next checkpoint.
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
+# 32 MiB: pages that many commits touch, those of the index above all, are copied back once.
+_CHECKPOINT_PAGES = 8_192
 _BEGIN = "sqlite_begin"
 
 
 def sqlite_engine(url: URL, *, max_bytes: int | None, busy_timeout_s: float) -> Engine:
     """AuditStoreError, at each connect, where SQLite does not grant WAL with synchronous FULL."""
-    engine = create_engine(url, connect_args={"check_same_thread": False})
+    engine = create_engine(url, connect_args={"check_same_thread": False, "cached_statements": _STATEMENTS})
 
     @event.listens_for(engine, "connect")
     def configure(driver: Any, _record: Any) -> None:
@@ -27,6 +31,7 @@ def sqlite_engine(url: URL, *, max_bytes: int | None, busy_timeout_s: float) -> 
             **_DURABILITY,
             "cache_size": -_CACHE_KIB,
             "journal_size_limit": _WAL_KEPT_BYTES,
+            "wal_autocheckpoint": _CHECKPOINT_PAGES,
         }
         for name, value in pragmas.items():
             cursor.execute(f"PRAGMA {name} = {value}").fetchall()

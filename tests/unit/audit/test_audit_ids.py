@@ -44,7 +44,7 @@ def test_next_and_take_share_one_order(readings: list[int]) -> None:
 def test_an_id_is_a_uuid_of_version_7_that_carries_its_millisecond(clock_ns: int) -> None:
     made = ids_of([clock_ns]).next()
     parsed = uuid.UUID(bytes=made)
-    assert (7, uuid.RFC_4122) == (parsed.version, parsed.variant)
+    assert (parsed.version, parsed.variant) == (7, uuid.RFC_4122)
     assert clock_ns // 1_000_000 == id_time_ms(made) == parsed.int >> 80
 
 
@@ -100,7 +100,7 @@ def test_threads_get_distinct_ids_each_in_order() -> None:
     with ThreadPoolExecutor(8) as pool:
         runs = list(pool.map(make, range(8)))
     assert all(run == sorted(run) for run in runs)
-    assert 8 * 2_500 == len({id_ for run in runs for id_ in run})
+    assert len({id_ for run in runs for id_ in run}) == 8 * 2_500
 
 
 def test_two_processes_with_one_clock_make_different_ids() -> None:
@@ -117,7 +117,7 @@ def test_bounds_hold_exactly_the_ids_of_their_milliseconds(time_us: int, bound_u
 
 def test_bounds_outside_the_range_of_ids_are_its_ends() -> None:
     assert bytes(16) == first_id_at(-1)
-    assert b"\xff" * 16 == last_id_at(2**70)
+    assert last_id_at(2**70) == b"\xff" * 16
 
 
 @given(st.integers(0, 2**48 * 1_000_000 - 1))

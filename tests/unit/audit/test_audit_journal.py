@@ -91,12 +91,12 @@ def test_an_offer_before_answer_returns_only_when_its_record_is_on_disk(store: A
     with ThreadPoolExecutor() as pool, locked(path) as let_go:
         offer = pool.submit(journal.offer, [record])
         until(lambda: journal.stats().queued == 1)
-        assert [] == stored(store)
+        assert stored(store) == []
         assert not offer.done()
         let_go()
         offer.result(DEADLINE_S)
         assert [record] == stored(store)
-    assert 1 == journal.stats().committed
+    assert journal.stats().committed == 1
     journal.close()
 
 
@@ -113,7 +113,7 @@ def test_all_that_wait_share_one_commit(store: AuditStore, path: Path) -> None:
         for offer in (first, *rest):
             offer.result(DEADLINE_S)
     journal.close()
-    assert [1, 78] == commits
+    assert commits == [1, 78]
 
 
 def test_a_busy_journal_forms_batches_by_itself_and_loses_nothing(store: AuditStore) -> None:
@@ -131,7 +131,7 @@ def test_a_busy_journal_forms_batches_by_itself_and_loses_nothing(store: AuditSt
         list(pool.map(serve, range(64)))
     journal.close()
     assert sorted(record for records in acknowledged for record in records) == stored(store)
-    assert 64 * 30 == sum(commits)
+    assert sum(commits) == 64 * 30
     assert max(commits) >= 20
     assert sum(commits) / len(commits) > 4
 
@@ -142,7 +142,7 @@ def test_an_offer_after_answer_returns_while_the_store_is_held_up(store: AuditSt
     with locked(path):
         for record in records:
             journal.offer([record])
-        assert [] == stored(store)
+        assert stored(store) == []
     until(lambda: journal.stats().committed == 10)
     assert records == stored(store)
     assert Drained(0, 0) == journal.close()
@@ -159,10 +159,10 @@ def test_accepted_records_outlast_a_failing_store(hasty: AuditStore, path: Path)
         for record in records[5_000:]:
             journal.offer([record])
         assert "locked" in journal.error
-        assert 6_000 == journal.stats().queued
+        assert journal.stats().queued == 6_000
     until(lambda: journal.healthy and journal.stats().queued == 0)
     assert records == stored(hasty)
-    assert (6_000, 0) == (journal.stats().committed, journal.stats().lost)
+    assert (journal.stats().committed, journal.stats().lost) == (6_000, 0)
     journal.close()
 
 
@@ -173,12 +173,12 @@ def test_a_full_disk_is_told_to_the_caller_and_recovers_without_traffic(path: Pa
         for _ in range(3):
             with pytest.raises(JournalUnavailable, match=FULL):
                 journal.offer([decision(trace_id="y" * 5_000)])
-        assert (False, 0, 0) == (journal.healthy, journal.stats().queued, journal.stats().committed)
+        assert (journal.healthy, journal.stats().queued, journal.stats().committed) == (False, 0, 0)
         assert FULL in journal.error
         assert kept == stored(store)
         store.purge(2_000_000)
         until(lambda: journal.healthy)
-        assert "" == journal.error
+        assert journal.error == ""
         journal.offer([record := decision(trace_id="y" * 5_000)])
         assert [record] == stored(store)
         journal.close()
@@ -196,7 +196,7 @@ def test_a_full_disk_loses_no_accepted_record(path: Path) -> None:
         store.purge(2_000_000)
         until(lambda: journal.stats().queued == 0)
         assert records == stored(store)
-        assert 0 == journal.stats().lost
+        assert journal.stats().lost == 0
         journal.close()
 
 
@@ -244,7 +244,7 @@ def test_who_waits_for_room_gets_it(store: AuditStore, path: Path) -> None:
         for offer in waiting:
             offer.result(DEADLINE_S)
     journal.close()
-    assert 28 == len(stored(store))
+    assert len(stored(store)) == 28
 
 
 def test_an_offer_larger_than_the_queue_waits_until_the_queue_is_empty(store: AuditStore, path: Path) -> None:
@@ -256,7 +256,7 @@ def test_an_offer_larger_than_the_queue_waits_until_the_queue_is_empty(store: Au
         let_go()
         large.result(DEADLINE_S)
     journal.close()
-    assert 51 == len(stored(store))
+    assert len(stored(store)) == 51
 
 
 def test_an_offer_larger_than_the_queue_is_taken_when_the_queue_is_empty(store: AuditStore) -> None:
@@ -304,7 +304,7 @@ def test_one_caller_s_bad_record_does_not_fail_the_others(store: AuditStore, pat
             bad.result(DEADLINE_S)
     assert sorted([taken, *good]) == stored(store)
     assert journal.healthy
-    assert 0 == journal.stats().queued
+    assert journal.stats().queued == 0
     journal.close()
 
 
@@ -317,8 +317,8 @@ def test_an_accepted_record_that_no_store_can_hold_is_lost_aloud(
     until(lambda: journal.stats().queued == 0)
     journal.close()
     assert [good] == stored(store)
-    assert 1 == journal.stats().lost
-    assert ["LOST 1 audit records"] == [record.getMessage()[:20] for record in caplog.records]
+    assert journal.stats().lost == 1
+    assert [record.getMessage()[:20] for record in caplog.records] == ["LOST 1 audit records"]
 
 
 class ForgetfulStore(AuditStore):
@@ -344,7 +344,7 @@ def test_a_commit_without_confirmation_is_neither_written_twice_nor_called_lost(
         until(lambda: journal.stats().queued == 0)
         journal.close()
         assert records == stored(store)
-        assert (3, 0) == (journal.stats().committed, journal.stats().lost)
+        assert (journal.stats().committed, journal.stats().lost) == (3, 0)
 
 
 @pytest.mark.parametrize("delivery", ["before_answer", "after_answer"])
@@ -364,7 +364,7 @@ def test_a_lifecycle_record_fails_where_accepted_decisions_wait(hasty: AuditStor
             journal.lifecycle(happened())
     until(lambda: journal.stats().queued == 0)
     assert [record] == stored(hasty)
-    assert [] == hasty.lifecycle()
+    assert hasty.lifecycle() == []
     journal.close()
 
 
@@ -419,9 +419,9 @@ def test_close_gives_up_aloud_when_the_store_keeps_failing(
         journal.offer([decision() for _ in range(2)])
         until(lambda: not journal.healthy)
         assert Drained(0, 9) == journal.close(timeout_s=0.05)
-    assert (9, 0) == (journal.stats().lost, journal.stats().queued)
+    assert (journal.stats().lost, journal.stats().queued) == (9, 0)
     losses = [record for record in caplog.records if record.getMessage().startswith("LOST 9 audit records")]
-    assert [("remit.audit", logging.ERROR)] == [(record.name, record.levelno) for record in losses]
+    assert [(record.name, record.levelno) for record in losses] == [("remit.audit", logging.ERROR)]
 
 
 @pytest.mark.parametrize(("delivery", "lost"), [("before_answer", 0), ("after_answer", 3)])
@@ -475,8 +475,8 @@ def test_a_failing_hook_fails_no_caller(store: AuditStore, caplog: pytest.LogCap
     journal.offer([decision()])
     journal.offer([decision()])
     journal.close()
-    assert (2, True) == (journal.stats().committed, journal.healthy)
-    assert 2 == len(caplog.records)
+    assert (journal.stats().committed, journal.healthy) == (2, True)
+    assert len(caplog.records) == 2
 
 
 def test_the_hook_hears_every_row_and_the_seconds_it_took(store: AuditStore) -> None:
@@ -491,7 +491,7 @@ def test_the_hook_hears_every_row_and_the_seconds_it_took(store: AuditStore) -> 
     journal.offer([decision(), decision()])
     journal.lifecycle(happened())
     journal.close()
-    assert [2, 1] == [rows for rows, _ in heard]
+    assert [rows for rows, _ in heard] == [2, 1]
     assert all(seconds > 0 for _, seconds in heard)
     assert heard[-1][1] == journal.stats().last_commit_s
 
@@ -512,6 +512,7 @@ def test_failure_and_recovery_are_logged_once_each(
                 journal.offer([decision()])
     until(lambda: journal.healthy)
     journal.close()
-    assert ["the audit store fails", "the audit store writes again"] == [
-        record.getMessage().split(":")[0] for record in caplog.records
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "the audit store fails",
+        "the audit store writes again",
     ]

@@ -10,7 +10,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from remit.audit.errors import JournalUnavailable
-from remit.core.errors import FieldViolation, MalformedQuestionError
+from remit.core.errors import FieldViolation, MalformedQuestionError, RemitError
 from remit.policy.cell import RevisionNotCurrentError, TenantUnavailableError
 from remit.service.metrics import Metrics
 
@@ -20,11 +20,17 @@ ANONYMOUS: Final = "anonymous"
 caller: ContextVar[str] = ContextVar("caller")
 """Who asks, for the call being answered."""
 
+
+class StoppingError(RemitError):
+    """The server takes no new calls."""
+
+
 _STATUS_OF: Final = {
     MalformedQuestionError: grpc.StatusCode.INVALID_ARGUMENT,
     RevisionNotCurrentError: grpc.StatusCode.FAILED_PRECONDITION,
     TenantUnavailableError: grpc.StatusCode.UNAVAILABLE,
     JournalUnavailable: grpc.StatusCode.UNAVAILABLE,
+    StoppingError: grpc.StatusCode.UNAVAILABLE,
 }
 _AFTER_WAITING: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION}
 _PASSED_S: Final = 0.001
@@ -41,6 +47,11 @@ class CallInterceptor(grpc.ServerInterceptor):
         self._metrics = metrics
         self._authenticated = authenticated
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._refusing = False
+
+    def refuse(self) -> None:
+        """New calls are UNAVAILABLE from now on; those in flight go on."""
+        self._refusing = True
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         method = handler_call_details.method
@@ -64,6 +75,8 @@ class CallInterceptor(grpc.ServerInterceptor):
             began = perf_counter()
             code = "OK"
             try:
+                if self._refusing:
+                    raise StoppingError("the server is stopping")
                 caller.set(caller_of(context) if self._authenticated else ANONYMOUS)
                 return behavior(request, context)
             except Exception as error:  # noqa: BLE001 (the table's last row)

@@ -38,7 +38,6 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("decisions_by_principal", "decisions", ["tenant", "principal", "id"])
-    op.create_index("decisions_by_namespace", "decisions", ["tenant", "namespace", "id"])
     op.create_table(
         "lifecycle",
         sa.Column("id", sa.LargeBinary(16), primary_key=True, nullable=False),
