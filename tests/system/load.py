@@ -9,9 +9,6 @@ from system.server import DEADLINE_S, Server, access_of, until
 from remit.audit.ids import parse_id
 from remit.v1 import access_service_pb2 as messages
 
-GIVEN_UP = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
-"""What a call may end with whose server goes away."""
-
 
 class Load:
     """Threads that ask one question after the other, some alone and some in batches of ten, until an answer fails to
@@ -63,7 +60,7 @@ class Load:
             except grpc.RpcError as error:
                 with self._mutex:
                     self.failures.append(error.code())
-                    if error.code() not in GIVEN_UP:
+                    if error.code() is not grpc.StatusCode.UNAVAILABLE and not self._stopping:
                         self.wrong.append(f"{error.code()}: {error.details()}")
                 return
             except ValueError as error:

@@ -25,6 +25,7 @@ def test_kill_9_at_any_moment_loses_no_acknowledged_decision(
         with Load(server, seed=rng.randrange(1 << 32)) as load:
             load.until_acknowledged(rng.randrange(1, 300))
             time.sleep(rng.uniform(0, 0.03))  # the random moment itself: nothing is waited for
+            assert [] == load.failures
             server.kill()
             load.join()
         assert load.acknowledged

@@ -25,6 +25,7 @@ def cut_under_load(server: Server, acknowledged: int) -> set[bytes]:
     """What the server had acknowledged when the power went."""
     with Load(server) as load:
         load.until_acknowledged(acknowledged)
+        assert [] == load.failures
         server.kill()
         load.join()
     return load.acknowledged

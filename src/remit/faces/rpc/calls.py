@@ -75,10 +75,8 @@ class CallInterceptor(grpc.ServerInterceptor):
             began = perf_counter()
             code = "OK"
             try:
-                if self._refusing:
-                    raise StoppingError("the server is stopping")
                 caller.set(caller_of(context) if self._authenticated else ANONYMOUS)
-                return behavior(request, context)
+                return (_refuse if self._refusing else behavior)(request, context)
             except Exception as error:  # noqa: BLE001 (the table's last row)
                 status = _STATUS_OF.get(type(error), grpc.StatusCode.INTERNAL)
                 # Who waits as long as the caller does gives up at the same moment: one of them must not say UNAVAILABLE.
@@ -90,6 +88,11 @@ class CallInterceptor(grpc.ServerInterceptor):
                 self._metrics.called(method, code, perf_counter() - began)
 
         return answer
+
+
+def _refuse(request: Any, context: grpc.ServicerContext) -> NoReturn:
+    del request, context
+    raise StoppingError("the server is stopping")
 
 
 def caller_of(context: grpc.ServicerContext) -> str:

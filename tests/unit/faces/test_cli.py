@@ -1,0 +1,247 @@
+"""The command line: what it prints, and what it exits with."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from remit.audit.ids import DecisionIds, format_id
+from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.store import AuditStore
+from remit.faces.cli.main import app
+from remit.service.version import VERSION
+
+EXAMPLE = Path(__file__).parents[3] / "policies"
+
+
+def run(*words: str, **environment: str) -> Result:
+    return CliRunner().invoke(app, list(words), env=environment, terminal_width=200)
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    shutil.copytree(EXAMPLE, tmp_path / "policies")
+    return tmp_path / "policies"
+
+
+def append(path: Path, line: str) -> None:
+    path.write_text(f"{path.read_text()}{line}\n")
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert run("version").stdout == f"{VERSION}\n"
+
+
+@pytest.mark.parametrize(
+    ("question", "code", "told"),
+    [
+        (("acme", "user:carol", "VIEW", "FLOW", "acme.finance"), 0, "allow ALLOWED_BY_RULE"),
+        (("acme", "user:carol", "UPDATE", "FLOW", "acme.finance"), 1, "deny OUT_OF_SCOPE"),
+        (("nowhere", "user:carol", "VIEW", "FLOW", "acme.finance"), 1, "deny UNKNOWN_TENANT"),
+        (("acme", "user:carol", "VIEW", "FLOW"), 2, "namespace: is missing"),
+        (("acme", "carol", "VIEW", "FLOW", "acme..finance"), 2, "principal: `carol` is not a principal"),
+        (("Acme", "user:carol", "VIEW", "FLOW", "acme"), 2, "tenant: `Acme` is not a tenant"),
+    ],
+    ids=range(6),
+)
+def test_check_exits_with_its_answer(question: tuple[str, ...], code: int, told: str) -> None:
+    done = run("check", *question, "--policies", str(EXAMPLE))
+
+    assert (code, True) == (done.exit_code, told in done.output)
+
+
+def test_check_prints_json_for_scripts() -> None:
+    done = run("check", "acme", "user:carol", "VIEW", "FLOW", "acme.finance", "--policies", str(EXAMPLE), "--json")
+
+    told = json.loads(done.stdout)
+    assert {"effect": "allow", "reason": "ALLOWED_BY_RULE"} == {key: told[key] for key in ("effect", "reason")}
+    assert len(told["revision"]) == 64
+
+
+def test_explain_names_the_rule_the_chain_and_the_remedy() -> None:
+    done = run("explain", "acme", "user:bob", "UPDATE", "FLOW", "acme.data", "--policies", str(EXAMPLE), "--json")
+
+    told = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert told["near_misses"][0]["failed"] == "CLAUSE_SCOPE"
+    assert told["remedy"]["rule"] == "p, user:bob, acme, acme.data, FLOW, UPDATE, allow"
+
+
+def test_without_a_server_there_is_no_answer() -> None:
+    done = run("check", "acme", "user:a", "VIEW", "FLOW", "a", "--target", "127.0.0.1:1", "--timeout", "0.5")
+
+    assert done.exit_code == 3
+
+
+def test_a_mistake_is_told_by_file_line_and_column_and_the_others_are_fine(policies: Path) -> None:
+    lines = len((policies / "acme" / "roles.csv").read_text().splitlines())
+    append(policies / "acme" / "roles.csv", "p, role:x, acme, **, FLOW, VIEW, Allow")
+
+    done = run("validate", str(policies))
+
+    assert done.exit_code == 1
+    assert f"acme/roles.csv:{lines + 1}:34: `Allow` is not an effect: expected `allow` or `deny`" in done.stderr
+    assert "globex: 100 rows" in done.stdout
+
+
+def test_a_mistake_at_the_root_is_told(policies: Path) -> None:
+    (policies / "role.csv").write_text("")
+
+    done = run("validate", str(policies))
+
+    assert done.exit_code == 1
+    assert "did you mean `roles.csv`?" in done.stderr
+
+
+def test_a_failing_test_is_told_with_what_was_expected_and_why(policies: Path) -> None:
+    append(policies / "globex" / "bindings.csv", "p, user:zoe, globex, **, FLOW, DELETE, deny")
+    (policies / "globex" / "tests" / "zoe.yaml").write_text(
+        "name: zoe\naccess:\n  - {principal: user:zoe, action: DELETE, kind: FLOW, namespace: a.b, expect: allow}\n"
+    )
+
+    done = run("test", str(policies))
+
+    assert done.exit_code == 1
+    assert "FAILED globex/tests/zoe.yaml:3:5" in done.stdout
+    assert "expected allow, got deny NO_ACCESS" in done.stdout
+    assert done.stdout.splitlines()[-1] == "927 passed, 1 failed"
+
+
+def test_a_tenant_that_does_not_load_fails_its_tests_alone(policies: Path) -> None:
+    append(policies / "acme" / "bindings.csv", "g, user:x")
+
+    done = run("test", str(policies))
+
+    assert done.exit_code == 1
+    assert "acme: does not load" in done.stderr
+    assert done.stdout.splitlines()[-1] == "606 passed, 0 failed"
+
+
+def test_verify_compares_random_questions_and_repeats_them_by_seed(policies: Path) -> None:
+    first = run("verify", str(policies), "--tenant", "_instance", "--random", "300", "--seed", "7")
+    again = run("verify", str(policies), "--tenant", "_instance", "--random", "300", "--seed", "7")
+
+    assert first.exit_code == 0
+    assert "seed 7\n_instance: " in first.stdout
+    assert first.stdout == again.stdout
+
+
+def test_verify_takes_questions_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "questions.jsonl"
+    question = {
+        "tenant": "acme",
+        "principal": "user:bob",
+        "action": "VIEW",
+        "kind": "FLOW",
+        "namespace": "acme.finance",
+    }
+    file.write_text(f"{json.dumps(question)}\n\n{json.dumps(question | {'tenant': 'globex'})}\n")
+
+    done = run("verify", str(EXAMPLE), "--tenant", "acme", "--questions", str(file))
+
+    assert done.stdout == "acme: 1 questions answered alike, 0 decided before any row\n"
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"tenant": 1}', '{"tenant": "acme", "principal": "bob"}'])
+def test_verify_names_the_line_that_is_no_question(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "questions.jsonl"
+    file.write_text(f"\n{line}\n")
+
+    done = run("verify", str(EXAMPLE), "--tenant", "acme", "--questions", str(file))
+
+    assert done.exit_code == 2
+    assert f"{file}:2: " in done.stderr
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> AuditStore:
+    made = AuditStore(f"sqlite:///{tmp_path / 'audit.db'}")
+    made.migrate()
+    return made.open()
+
+
+def record(store: AuditStore, ids: DecisionIds, **changed: str) -> bytes:
+    time_us, (decision_id, call_id) = ids.stamp(2)
+    told = {
+        "node": "n", "caller": "anonymous", "on_behalf_of": "", "tenant": "acme", "namespace": "acme.finance",
+        "principal": "user:bob", "action": "VIEW", "kind": "FLOW", "resource_id": "", "effect": "allow",
+        "reason": "ALLOWED_BY_RULE", "rule": "roles.csv:1", "revision": "0" * 64, **changed,
+    }  # fmt: skip
+    store.append([DecisionRecord(decision_id, time_us, *told.values(), 1, call_id, -1, "")])
+    return decision_id
+
+
+def test_audit_list_filters_and_pages(store: AuditStore) -> None:
+    ids = DecisionIds()
+    made = [record(store, ids, principal=f"user:{n % 2}", namespace=f"acme.n{n}") for n in range(6)]
+
+    page = run("audit", "list", "--principal", "user:1", "--limit", "2", "--json", "--audit", store.url)
+    after = format_id(made[3])
+    rest = run("audit", "list", "--principal", "user:1", "--after", after, "--json", "--audit", store.url)
+
+    assert [format_id(made[5]), after] == [json.loads(line)["id"] for line in page.stdout.splitlines()]
+    assert f"next page: --after {after}" in page.stderr
+    assert [format_id(made[1])] == [json.loads(line)["id"] for line in rest.stdout.splitlines()]
+
+
+def test_audit_list_means_a_namespace_and_what_is_below_it(store: AuditStore) -> None:
+    ids = DecisionIds()
+    for namespace in ("prod", "prod.a", "prod2", "prod-x"):
+        record(store, ids, namespace=namespace)
+
+    done = run("audit", "list", "--namespace", "prod", "--json", "--oldest-first", REMIT_AUDIT=store.url)
+
+    assert ["prod", "prod.a"] == [json.loads(line)["namespace"] for line in done.stdout.splitlines()]
+
+
+def test_audit_show_tells_every_field(store: AuditStore) -> None:
+    shown = format_id(record(store, DecisionIds(), principal="user:ada"))
+
+    done = run("audit", "show", shown, "--json", "--audit", store.url)
+
+    assert {*DecisionRecord._fields} - {"time_us"} | {"time"} == {*json.loads(done.stdout)}
+    assert run("audit", "show", format_id(DecisionIds().next()), "--audit", store.url).exit_code == 1
+
+
+def test_audit_purge_deletes_only_what_is_older_and_records_itself(store: AuditStore) -> None:
+    old = DecisionIds(clock_ns=lambda: 1_600_000_000_000_000_000)
+    record(store, old)
+    kept = record(store, DecisionIds())
+
+    done = run("audit", "purge", "--before", "1d", "--yes", "--audit", store.url)
+    told = run("audit", "list", "--lifecycle", "--json", "--audit", store.url)
+
+    assert "1 decisions of all tenants" in done.stdout
+    assert [kept] == [each.id for each in store.decisions()]
+    assert json.loads(told.stdout)["type"] == "PURGED"
+
+
+def test_audit_purge_asks_first(store: AuditStore) -> None:
+    record(store, DecisionIds(clock_ns=lambda: 1_600_000_000_000_000_000))
+
+    done = CliRunner().invoke(app, ["audit", "purge", "--before", "1d", "--audit", store.url], input="n\n")
+
+    assert done.exit_code == 1
+    assert len(store.decisions()) == 1
+
+
+def test_lifecycle_records_take_no_decision_filter(store: AuditStore) -> None:
+    store.append([], [LifecycleRecord(DecisionIds().next(), 1, "n", "SERVER_STARTED", "", "", "{}")])
+
+    done = run("audit", "list", "--lifecycle", "--effect", "deny", "--audit", store.url)
+
+    assert done.exit_code == 2
+    assert "--effect is for decisions" in done.stderr
+
+
+@pytest.mark.parametrize("when", ["yesterday", "2026-13-01", "90", "-1d"])
+def test_a_time_that_is_none_is_refused(store: AuditStore, when: str) -> None:
+    assert run("audit", "list", "--since", when, "--audit", store.url).exit_code == 2
+
+
+def test_every_command_has_help() -> None:
+    commands = ["serve", "check", "explain", "status", "validate", "test", "verify", "version", "audit"]
+    for words in [[], *([each] for each in commands), ["audit", "list"], ["audit", "show"], ["audit", "purge"]]:
+        assert run(*words, "--help").exit_code == 0
