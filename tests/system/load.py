@@ -56,7 +56,7 @@ class Load:
     def _ask(self, ask: Callable[[random.Random], list[str]], rng: random.Random) -> None:
         while not self._stopping:
             try:
-                told = {parse_id(each) for each in ask(rng)}
+                told = [parse_id(each) for each in ask(rng)]
             except grpc.RpcError as error:
                 with self._mutex:
                     self.failures.append(error.code())
@@ -69,9 +69,9 @@ class Load:
                         self.wrong.append(str(error))
                 return
             with self._mutex:
-                if self.acknowledged & told:
+                if self.acknowledged.intersection(told) or len(set(told)) < len(told):
                     self.wrong.append("a decision id was given twice")
-                self.acknowledged |= told
+                self.acknowledged.update(told)
 
     def _one(self, rng: random.Random) -> list[str]:
         request = messages.CheckRequest(tenant="acme", question=_question(rng))

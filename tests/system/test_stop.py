@@ -1,3 +1,4 @@
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,9 +7,17 @@ from system.disk import decision_ids
 from system.load import Load
 from system.locks import locked
 from system.questions import check
-from system.server import NOT_SERVING, SERVING, Health, Server, access_of, until
+from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, until
 
 from remit.audit.ids import format_id
+
+
+def listens(server: Server) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE_S).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 def test_sigterm_under_load_ends_well(serve: Callable[..., Server], untested: Path) -> None:
@@ -43,6 +52,7 @@ def test_a_call_in_flight_is_answered_while_new_ones_are_refused(serve: Callable
             server.wait_for("stopping")
             late = access.Check.future(check())
             assert grpc.StatusCode.UNAVAILABLE is late.code()
+            until(lambda: not listens(server), "it listens no more")
             assert not waiting.done()
         decision_id = waiting.result().decision.decision_id
     assert 0 == server.exit_code()

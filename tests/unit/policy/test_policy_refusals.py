@@ -40,6 +40,11 @@ ACCESS_ROWS = {
         "p, role:dev, acme, **, FLOW, VIEW\n",
         ["1:1: 5 fields behind `p`, expected 6: subject, tenant, namespaces, kind, actions, effect"],
     ),
+    "too many fields of a rule": (
+        "roles.csv",
+        ROW.replace("allow", "allow, deny"),
+        ["1:1: 7 fields behind `p`, expected 6"],
+    ),
     "too many fields": ("bindings.csv", "g, user:a, role:viewer, acme, x\n", ["1:1: 4 fields behind `g`, expected 3"]),
     "a reach row among roles": (
         "roles.csv",
