@@ -111,3 +111,14 @@ def test_without_registering_plain_casbin_does_not_decide() -> None:
     enforcer.add_policy("user:a", "acme", "**", "FLOW", "VIEW", "allow")
     with pytest.raises(Exception, match="one_of"):
         enforcer.enforce("user:a", "acme", "a", "FLOW", "VIEW")
+
+
+def test_register_serves_a_synced_enforcer_too() -> None:
+    """Its add_named_domain_matching_func returns None where Casbin accepts."""
+    enforcer = casbin.SyncedEnforcer(casbin.Enforcer.new_model(text=ACCESS_MODEL))
+    remit.casbin.register(enforcer)
+    enforcer.add_policy("role:r", "acme", "**", "FLOW", "VIEW", "allow")
+    enforcer.add_grouping_policy("user:u", "role:r", "acme/a.**")
+
+    assert enforcer.enforce("user:u", "acme", "a.b", "FLOW", "VIEW")
+    assert not enforcer.enforce("user:u", "acme", "ab", "FLOW", "VIEW")

@@ -54,8 +54,8 @@ def register(enforcer: Any) -> None:
     All of them or none: raises RegistrationError, with nothing added, where Casbin declines. With some of them missing
     a deny can vanish.
     """
-    # First, because it is the one that Casbin can decline.
-    if "g" in enforcer.get_model().model and not enforcer.add_named_domain_matching_func("g", scope_match):
+    # First, because it is the one that Casbin can decline: only False says so (SyncedEnforcer forgets its `return`).
+    if "g" in enforcer.get_model().model and enforcer.add_named_domain_matching_func("g", scope_match) is False:
         raise RegistrationError("casbin declined `scope_match` as the domain matching function of `g`")
     enforcer.add_function("one_of", one_of)
     enforcer.add_function("within", within)

@@ -14,6 +14,7 @@ from remit.core.vocabulary import Vocabulary
 from remit.engine.dedicated import resolve
 from remit.engine.explain import explain, summary
 from remit.engine.snapshot import Snapshot
+from remit.engine.verify import BY_ROWS
 from remit.engine.witness import Witness
 from remit.policy.report import did_you_mean
 from remit.policy.schema import Schema
@@ -36,10 +37,6 @@ REACH_REASONS: Final = frozenset(
         Reason.NO_MATCHING_RULE,
     }
 )
-_BY_ROWS: Final = frozenset(
-    {Reason.DENIED_BY_RULE, Reason.ALLOWED_BY_RULE, Reason.OUT_OF_SCOPE, Reason.NOT_GRANTED, Reason.NO_BINDING}
-)
-"""Reasons behind the doors, where Casbin has a say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +245,7 @@ def _run_access(case: AccessCase, snapshot: Snapshot, witness: Witness | None) -
             _told(decision.effect, decision.reason),
             summary(explain(snapshot, question)),
         )
-    if witness is not None and decision.reason in _BY_ROWS and witness.allows(question) != decision.allowed:
+    if witness is not None and decision.reason in BY_ROWS and witness.allows(question) != decision.allowed:
         yield _disagreement(case, asked, decision)
 
 
@@ -259,8 +256,7 @@ def _run_reach(case: ReachCase, snapshot: Snapshot, witness: Witness | None) -> 
     if not _holds(case, decision):
         why = f"{decision.rule.place}: `{decision.rule.text}`" if decision.rule else decision.reason.meaning
         yield Failure(case, asked, _told(case.expect, case.reason), _told(decision.effect, decision.reason), why)
-    matched = decision.reason in {Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE, Reason.NO_MATCHING_RULE}
-    if witness is not None and matched and witness.reaches(question) != decision.allowed:
+    if witness is not None and decision.reason in BY_ROWS and witness.reaches(question) != decision.allowed:
         yield _disagreement(case, asked, decision)
 
 
