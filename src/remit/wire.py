@@ -1,6 +1,7 @@
 """protobuf <-> core, total both ways. Imported by faces/rpc and the client only."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from remit.core.decision import Decision, Reason
@@ -24,13 +25,18 @@ REASON_OF: Final = {number: Reason(text) for text, number in REASONS.items()}
 
 RESOURCE_ID_LIMIT: Final = 512
 
+# The same names come again and again. Parsed questions are kept, never answers; long texts, which are none, are not.
+_REMEMBERED_LENGTH: Final = 512
+_remembered = lru_cache(32_768)(parse_question)
+
 
 def question_from(message: access.Question, principal: str = "") -> tuple[Question, str]:
     """The question and the resource's id. `principal` stands in where the message names none.
 
     Raises MalformedQuestionError that names every field that is off.
     """
-    question = parse_question(message.principal or principal, message.action, message.kind, message.namespace)
+    names = (message.principal or principal, message.action, message.kind, message.namespace)
+    question = _remembered(*names) if sum(map(len, names)) <= _REMEMBERED_LENGTH else parse_question(*names)
     resource_id = message.resource_id
     if resource_id and (len(resource_id) > RESOURCE_ID_LIMIT or not resource_id.isprintable()):
         expected = f"expected at most {RESOURCE_ID_LIMIT} printable characters"

@@ -13,8 +13,6 @@ _STATEMENTS = 256
 _CACHE_KIB = 32 * 1024
 # A burst may leave a large write-ahead log behind; SQLite cuts it to this at the next checkpoint.
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
-# 32 MiB: pages that many commits touch, those of the index above all, are copied back once.
-_CHECKPOINT_PAGES = 8_192
 _BEGIN = "sqlite_begin"
 
 
@@ -31,7 +29,6 @@ def sqlite_engine(url: URL, *, max_bytes: int | None, busy_timeout_s: float) -> 
             **_DURABILITY,
             "cache_size": -_CACHE_KIB,
             "journal_size_limit": _WAL_KEPT_BYTES,
-            "wal_autocheckpoint": _CHECKPOINT_PAGES,
         }
         for name, value in pragmas.items():
             cursor.execute(f"PRAGMA {name} = {value}").fetchall()

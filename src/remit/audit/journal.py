@@ -16,11 +16,12 @@ Delivery = Literal["before_answer", "after_answer"]
 # One transaction stays short enough for others to wait for it.
 _ROWS_PER_COMMIT = 4096
 _CLOSING_RETRY_S = 0.1
-# Where several wait, the writer rests twice as long as its last commit kept a core busy, so that on a fast disk more
-# of them share the next one: without it commits of three records take as much of the core as the answers. Waiting for
-# the disk is no work, so a slow one makes for no longer rests; whoever asks alone is never kept waiting.
-_REST = 2.0
-_ROWS_THAT_WAKE = 128
+# Where several wait, the writer rests before the next commit, for the time that the last one kept a core busy and that
+# as often as it had further callers, so that more of them share the next one: on a fast disk commits of three records
+# would take as much of the core as the answers do. Waiting for the disk is no work, so a slow one makes for no longer
+# rests. Whoever asks alone is never kept waiting, and where nobody waits the rest is the longest.
+_LONGEST_REST = 8
+_ROWS_THAT_WAKE = 32
 
 _log = logging.getLogger("remit.audit")
 
@@ -265,6 +266,8 @@ class Journal:
         seconds = time.monotonic() - began
         self._recovered()
         self._settle(batch, committed=True, seconds=seconds)
+        shares = _LONGEST_REST if batch[0].done is None else min(len(batch) - 1, _LONGEST_REST)
+        self._rest_until = time.monotonic() + shares * (time.thread_time() - worked)
         if self._on_commit is not None:
             try:
                 self._on_commit(len(decided) + len(happened), seconds)

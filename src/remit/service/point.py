@@ -127,10 +127,10 @@ class DecisionPoint:
             except MalformedQuestionError as error:
                 results.append(error)
                 continue
-            made = _Made(decision, decision_id, perf_counter_ns() - began, position)
+            took_ns = perf_counter_ns() - began
             counts[decision.recorded] += 1
             results.append(Answer(decision, decision_id, call.revision))
-            records.append(self._record(call, item, made))
+            records.append(self._record(call, item, _Made(decision, decision_id, took_ns, position)))
         self.journal.offer(records, timeout_s)
         for recorded, count in counts.items():
             self._count(call, recorded, count)

@@ -11,7 +11,7 @@ from prometheus_client import start_http_server
 
 from remit.faces.rpc import health
 from remit.faces.rpc.access import AccessFace
-from remit.faces.rpc.calls import CallInterceptor
+from remit.faces.rpc.calls import CallBoundary
 from remit.faces.rpc.status import StatusFace
 from remit.policy.cell import TenantState
 from remit.service.errors import StartupError
@@ -38,10 +38,9 @@ class Server:
         self._node = node
         self._stopping = threading.Event()
         self._health = health.Health()
-        self._calls = CallInterceptor(node.metrics, authenticated=settings.mutual_tls is not None)
+        self._calls = CallBoundary(node.metrics, authenticated=settings.mutual_tls is not None)
         self._server = grpc.server(
             ThreadPoolExecutor(settings.threads, thread_name_prefix="remit-call"),
-            interceptors=[self._calls],
             maximum_concurrent_rpcs=settings.max_calls,
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -50,8 +49,8 @@ class Server:
             ],
         )
         face = AccessFace(node.point, batch_limit=settings.batch_limit, call_timeout_s=settings.call_timeout_s)
-        access_service_pb2_grpc.add_AccessServiceServicer_to_server(face, self._server)
-        status_service_pb2_grpc.add_StatusServiceServicer_to_server(StatusFace(node), self._server)
+        access_service_pb2_grpc.add_AccessServiceServicer_to_server(self._calls.around(face), self._server)
+        status_service_pb2_grpc.add_StatusServiceServicer_to_server(self._calls.around(StatusFace(node)), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (ACCESS_SERVICE, STATUS_SERVICE, health.SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
