@@ -20,7 +20,9 @@ _CLOSING_RETRY_S = 0.1
 # as often as it had further callers, so that more of them share the next one: on a fast disk commits of three records
 # would take as much of the core as the answers do. Waiting for the disk is no work, so a slow one makes for no longer
 # rests. Whoever asks alone is never kept waiting, and where nobody waits the rest is the longest.
-_LONGEST_REST = 8
+_MOST_SHARES = 8
+# A commit that brings the log back into the database works for long, and makes for no long rest.
+_LONGEST_REST_S = 0.002
 _ROWS_THAT_WAKE = 32
 
 _log = logging.getLogger("remit.audit")
@@ -266,8 +268,9 @@ class Journal:
         seconds = time.monotonic() - began
         self._recovered()
         self._settle(batch, committed=True, seconds=seconds)
-        shares = _LONGEST_REST if batch[0].done is None else min(len(batch) - 1, _LONGEST_REST)
-        self._rest_until = time.monotonic() + shares * (time.thread_time() - worked)
+        shares = _MOST_SHARES if batch[0].done is None else min(len(batch) - 1, _MOST_SHARES)
+        rest_s = min(shares * (time.thread_time() - worked), _LONGEST_REST_S)
+        self._rest_until = time.monotonic() + rest_s
         if self._on_commit is not None:
             try:
                 self._on_commit(len(decided) + len(happened), seconds)
