@@ -46,5 +46,6 @@ million: setup ## A million random questions to three engines, with progress (so
 	$(BIN)/python tests/million.py --questions 1000000
 
 bench: setup ## Measure the service and the engine beside their floors and peers (under ten minutes)
+	-bench/install
 	$(BIN)/python -m bench.engine
 	$(BIN)/python -m bench.service

@@ -62,7 +62,7 @@ class CheckRequest(_message.Message):
     """The tenant: `[a-z0-9][a-z0-9_-]{0,62}`, or `_instance` for kinds of class `instance`."""
     revision: _builtins.str
     """If set, the answer is given by this revision of the tenant's policy or not at all: the server waits a bounded
-    time for it (setting `revision_wait`), then answers FAILED_PRECONDITION. 64 lower-case hexadecimal digits.
+    time for it (setting `revision_wait_s`), then answers FAILED_PRECONDITION. 64 lower-case hexadecimal digits.
     """
     @_builtins.property
     def question(self) -> Global___Question:
@@ -239,7 +239,7 @@ class FieldViolation(_message.Message):
     FIELD_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     field: _builtins.str
-    """Path of the field, for example `question.namespace`."""
+    """Path of the field: `question.namespace` in Check and Explain, `namespace` for an item of a batch."""
     description: _builtins.str
     """What is wrong and what was expected."""
     def __init__(

@@ -194,7 +194,7 @@ class AuditStatus(_message.Message):
     healthy: _builtins.bool
     """Whether the last write succeeded; decisions fail with UNAVAILABLE while it is false."""
     committed: _builtins.int
-    """Decisions committed since the server started."""
+    """Records committed since the server started, those of the server and its policies included."""
     queued: _builtins.int
     """Records waiting for their commit now."""
     store_bytes: _builtins.int
