@@ -45,7 +45,15 @@ class Graph:
 
     def scopes(self, principal: Principal) -> frozenset[str]:
         """The scopes, `**` apart, of all g rows that a chain of the principal's could go through."""
-        scopes = {link.scope.text for subject in self._walk(principal) for link in self._links.get(subject, ())}
+        scopes: set[str] = set()
+        seen: set[str] = {principal}
+        waiting: list[str] = [principal]
+        while waiting:
+            for link in self._links.get(waiting.pop(), ()):
+                scopes.add(link.scope.text)
+                if link.holds not in seen:
+                    seen.add(link.holds)
+                    waiting.append(link.holds)
         scopes.discard(EVERYWHERE.text)
         return frozenset(scopes)
 
@@ -62,15 +70,24 @@ class Graph:
         everywhere; that serves for a reason, never for an effect.
         """
         states: list[tuple[str, NamespacePattern]] = [(principal, EVERYWHERE)]
-        scopes: defaultdict[str, Coverage] = defaultdict(Coverage, {principal: Coverage([EVERYWHERE])})
+        # Most subjects are reached once: an index of their scopes is made at the second time.
+        first: dict[str, NamespacePattern] = {principal: EVERYWHERE}
+        several: dict[str, Coverage] = {}
         for subject, scope in states:
             for link in self._links.get(subject, ()):
                 meet = scope.meet(link.scope)
-                if meet is None or scopes[link.holds].of_pattern(meet):
+                if meet is None:
                     continue
+                known = first.get(link.holds)
+                if known is None:
+                    first[link.holds] = meet
+                else:
+                    coverage = several.get(link.holds) or several.setdefault(link.holds, Coverage([known]))
+                    if coverage.of_pattern(meet):
+                        continue
+                    coverage.add(meet)
                 if len(states) == STATES_LIMIT:
                     return [(held, EVERYWHERE) for held in self._walk(principal) if held in self._rules]
-                scopes[link.holds].add(meet)
                 states.append((link.holds, meet))
         return [(subject, scope) for subject, scope in states if subject in self._rules]
 
