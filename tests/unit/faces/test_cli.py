@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -245,3 +247,11 @@ def test_every_command_has_help() -> None:
     commands = ["serve", "check", "explain", "status", "validate", "test", "verify", "version", "audit"]
     for words in [[], *([each] for each in commands), ["audit", "list"], ["audit", "show"], ["audit", "purge"]]:
         assert run(*words, "--help").exit_code == 0
+
+
+def test_without_the_server_extra_the_program_says_what_to_install() -> None:
+    code = "import sys; sys.modules['typer'] = None; from remit.faces.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 1
+    assert "pip install 'remit[server]'" in done.stderr

@@ -1,1 +1,12 @@
 """The command line."""
+
+import sys
+
+
+def main() -> None:
+    """The program `remit`. Installed without the extra `server` it says so."""
+    try:
+        from remit.faces.cli.main import main as run  # noqa: PLC0415 (what it needs may not be installed)
+    except ModuleNotFoundError as error:
+        sys.exit(f"remit's command line needs `{error.name}`: install it with `pip install 'remit[server]'`")
+    run()
