@@ -19,7 +19,7 @@ _CLOSING_RETRY_S = 0.1
 # Where several wait, the writer rests before the next commit, for the time that the last one kept a core busy and that
 # as often as it had further callers, so that more of them share the next one: on a fast disk commits of three records
 # would take as much of the core as the answers do. Waiting for the disk is no work, so a slow one makes for no longer
-# rests. Whoever asks alone is never kept waiting, and where nobody waits the rest is the longest.
+# rests. Behind a commit of one caller there is none, and where nobody waits it is the longest.
 _MOST_SHARES = 8
 # A commit that brings the log back into the database works for long, and makes for no long rest.
 _LONGEST_REST_S = 0.002

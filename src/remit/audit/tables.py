@@ -45,7 +45,7 @@ decisions = Table(
     _bytes("call_id"),
     _integer("batch_index"),
     _text("trace_id"),
-    # The only one: a second, by namespace, doubled the cost of a record (a page more in the log for each row).
+    # The only one: a second, by namespace, writes a page more to the log for each row.
     Index("decisions_by_principal", "tenant", "principal", "id"),
     sqlite_with_rowid=False,
 )

@@ -1,8 +1,8 @@
 """The hot path: records to rows, by Core-compiled SQL that goes straight to the driver.
 
 CPython's sqlite3 gives up the GIL at every step of a statement, so `executemany` of 60 rows beside 64 busy threads
-queues for it 60 times; one statement of 60 rows queues once. psycopg's `executemany` is one pipeline already, and three
-times as fast there as statements of many rows.
+queues for it 60 times; one statement of 60 rows queues once. psycopg's `executemany` is one pipeline already, and
+faster there than statements of many rows.
 """
 
 from collections.abc import Sequence

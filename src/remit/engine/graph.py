@@ -60,7 +60,17 @@ class Graph:
     def held(self, principal: str, covering: frozenset[str]) -> frozenset[str]:
         """The subjects with p rows, `principal` among them, that it reaches over the g rows whose scope is the whole
         tenant or in `covering`."""
-        return frozenset(subject for subject in self._walk(principal, covering) if subject in self._rules)
+        everywhere = EVERYWHERE.text
+        seen = {principal}
+        waiting = [principal]
+        while waiting:
+            for link in self._links.get(waiting.pop(), ()):
+                if link.holds not in seen:
+                    scope = link.scope.text
+                    if scope == everywhere or scope in covering:
+                        seen.add(link.holds)
+                        waiting.append(link.holds)
+        return frozenset(subject for subject in seen if subject in self._rules)
 
     def reachable(self, principal: Principal) -> list[tuple[str, NamespacePattern]]:
         """Every subject with p rows that the principal reaches somewhere, and where: the meets of the scopes along each
@@ -87,23 +97,9 @@ class Graph:
                         continue
                     coverage.add(meet)
                 if len(states) == STATES_LIMIT:
-                    return [(held, EVERYWHERE) for held in self._walk(principal) if held in self._rules]
+                    return [(held, EVERYWHERE) for held in self.held(principal, self.scopes(principal))]
                 states.append((link.holds, meet))
         return [(subject, scope) for subject, scope in states if subject in self._rules]
-
-    def _walk(self, principal: str, covering: frozenset[str] | None = None) -> set[str]:
-        """All subjects reached, `principal` first among them; over every g row where `covering` is None."""
-        everywhere = EVERYWHERE.text
-        seen = {principal}
-        waiting = [principal]
-        while waiting:
-            for link in self._links.get(waiting.pop(), ()):
-                if link.holds not in seen:
-                    scope = link.scope.text
-                    if covering is None or scope == everywhere or scope in covering:
-                        seen.add(link.holds)
-                        waiting.append(link.holds)
-        return seen
 
 
 def _grouped(rows: Iterable[_Row], subject_of: Callable[[_Row], str]) -> Mapping[str, tuple[_Row, ...]]:

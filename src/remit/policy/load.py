@@ -1,5 +1,5 @@
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -62,7 +62,6 @@ class LoadedTenant:
 
 @dataclass(frozen=True, slots=True)
 class LoadedTree:
-    root: Root
     tree_revision: str
     tenants: Mapping[Tenant, LoadedTenant]
 
@@ -71,21 +70,15 @@ class LoadedTree:
         return tuple(each for loaded in self.tenants.values() for each in loaded.diagnostics)
 
 
-def load_tree(
-    directory: Path, limits: Limits = DEFAULT_LIMITS, *, on_tenant: Callable[[LoadedTenant], None] | None = None
-) -> LoadedTree:
-    """Loads a policy directory: the root, then each tenant alone. `on_tenant` hears of each as it is done.
+def load_tree(directory: Path, limits: Limits = DEFAULT_LIMITS) -> LoadedTree:
+    """Loads a policy directory: the root, then each tenant alone.
 
     Raises PolicyError where the root files are off; a tenant that is off says so in its LoadedTenant.
     """
     tree = read_tree(directory, limits)
     root = load_root(tree, limits)
-    tenants = {}
-    for tenant in tree.tenants:
-        tenants[tenant] = load_tenant(tree, tenant, root, limits)
-        if on_tenant is not None:
-            on_tenant(tenants[tenant])
-    return LoadedTree(root, tree.tree_revision, tenants)
+    tenants = {tenant: load_tenant(tree, tenant, root, limits) for tenant in tree.tenants}
+    return LoadedTree(tree.tree_revision, tenants)
 
 
 def load_root(tree: Tree, limits: Limits = DEFAULT_LIMITS) -> Root:

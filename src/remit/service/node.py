@@ -101,13 +101,13 @@ class Node:
 
 
 def _load(settings: Settings, cell: Cell) -> list[LoadedTenant]:
-    loaded: list[LoadedTenant] = []
     try:
-        tree = load_tree(settings.policies, settings.limits, on_tenant=loaded.append)
+        tree = load_tree(settings.policies, settings.limits)
     except PolicyError as error:
         raise StartupError(f"the root files of `{settings.policies}` do not load:\n{error}") from None
     except OSError as error:
         raise StartupError(f"policy directory `{settings.policies}` cannot be read: {error.strerror}") from None
+    loaded = list(tree.tenants.values())
     if not loaded:
         raise StartupError(f"policy directory `{settings.policies}` has no tenant's folder")
     for each in loaded:
@@ -118,14 +118,13 @@ def _load(settings: Settings, cell: Cell) -> list[LoadedTenant]:
                 "tenant loaded",
                 tenant=each.tenant,
                 revision=each.revision,
-                rows=each.snapshot.policy.rows,
+                rows=each.rows,
                 cases=len(each.cases),
                 witnessed=each.witnessed,
                 seconds=round(each.seconds, 3),
             )
     since = now_us()
-    tenants = {each.tenant: _serving(each, since) for each in loaded}
-    cell.install(tenants, tree.tree_revision)
+    cell.install({each.tenant: _serving(each, since) for each in loaded}, tree.tree_revision)
     return loaded
 
 
@@ -139,7 +138,7 @@ def _loading(loaded: LoadedTenant) -> tuple[str, Tenant, str, dict[str, Any]]:
     if loaded.snapshot is None:
         diagnostics = [str(each) for each in loaded.diagnostics[:20]]
         return "POLICY_REFUSED", loaded.tenant, loaded.revision, {"diagnostics": diagnostics}
-    detail = {"rows": loaded.snapshot.policy.rows, "cases": len(loaded.cases), "witnessed": loaded.witnessed}
+    detail = {"rows": loaded.rows, "cases": len(loaded.cases), "witnessed": loaded.witnessed}
     return "POLICY_LOADED", loaded.tenant, loaded.revision, detail
 
 

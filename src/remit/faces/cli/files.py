@@ -1,47 +1,40 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from remit.core.diagnostics import PolicyError
 from remit.core.names import Tenant
 from remit.faces.cli.exits import Exit, err, fail
-from remit.policy.limits import Limits
-from remit.policy.load import LoadedTenant, LoadedTree, load_root, load_tenant, load_tree
+from remit.policy.load import DEFAULT_LIMITS, LoadedTenant, LoadedTree, load_root, load_tenant, load_tree
 from remit.policy.source import read_tree
 
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Policy directory.")]
 
-_LIMITS = Limits()
-
 
 def read_files(directory: Path) -> LoadedTree:
     """Loads all tenants; ends the command where the directory or its root files do not load."""
-    try:
-        return load_tree(directory, _LIMITS)
-    except PolicyError as error:
-        _refused(directory, error)
-    except OSError as error:
-        _missing(directory, error)
+    with _told(directory):
+        return load_tree(directory)
 
 
 def read_tenant(directory: Path, tenant: Tenant) -> LoadedTenant | None:
     """Loads one tenant, None where there is no such folder; ends the command as `read_files` does."""
+    with _told(directory):
+        tree = read_tree(directory, DEFAULT_LIMITS)
+        root = load_root(tree)
+        return load_tenant(tree, tenant, root) if tenant in tree.tenants else None
+
+
+@contextmanager
+def _told(directory: Path) -> Iterator[None]:
     try:
-        tree = read_tree(directory, _LIMITS)
-        root = load_root(tree, _LIMITS)
-        return load_tenant(tree, tenant, root, _LIMITS) if tenant in tree.tenants else None
+        yield
     except PolicyError as error:
-        _refused(directory, error)
+        for each in error.diagnostics:
+            err.print(str(each), markup=False)
+        fail(Exit.NO, f"the root files of `{directory}` do not load, so no tenant does")
     except OSError as error:
-        _missing(directory, error)
-
-
-def _refused(directory: Path, error: PolicyError) -> NoReturn:
-    for each in error.diagnostics:
-        err.print(str(each), markup=False)
-    fail(Exit.NO, f"the root files of `{directory}` do not load, so no tenant does")
-
-
-def _missing(directory: Path, error: OSError) -> NoReturn:
-    fail(Exit.UNAVAILABLE, f"policy directory `{directory}` cannot be read: {error.strerror or error}")
+        fail(Exit.UNAVAILABLE, f"policy directory `{directory}` cannot be read: {error.strerror or error}")

@@ -4,10 +4,10 @@ import grpc
 
 from remit import wire
 from remit.audit.ids import format_id
-from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError
+from remit.core.errors import FieldViolation, MalformedQuestionError
 from remit.core.names import Tenant, parse_principal, parse_tenant
 from remit.engine.explain import summary
-from remit.faces.rpc.calls import caller, violation
+from remit.faces.rpc.calls import caller, named, violation
 from remit.service.point import Asked, DecisionPoint, Origin
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import access_service_pb2_grpc
@@ -47,13 +47,13 @@ class AccessFace(access_service_pb2_grpc.AccessServiceServicer):
     def BatchCheck(
         self, request: messages.BatchCheckRequest, context: grpc.ServicerContext
     ) -> messages.BatchCheckResponse:
-        tenant = _tenant(request.tenant)
+        tenant = named("tenant", parse_tenant, request.tenant)
         origin = _origin(request.origin)
         count = len(request.questions)
         if count == 0 or count > self._batch_limit:
             raise violation("questions", f"holds {count} questions: expected 1 to {self._batch_limit}")
         if request.principal:
-            _named("principal", request.principal)
+            named("principal", parse_principal, request.principal)
         items = [_item(question, request.principal) for question in request.questions]
         revision, results = self._point.batch(
             tenant, items, origin, _revision(request.revision), self._time_for(context)
@@ -73,7 +73,7 @@ class AccessFace(access_service_pb2_grpc.AccessServiceServicer):
 
 
 def _single(request: messages.CheckRequest | messages.ExplainRequest) -> tuple[Tenant, Asked, Origin, str]:
-    tenant = _tenant(request.tenant)
+    tenant = named("tenant", parse_tenant, request.tenant)
     origin = _origin(request.origin)
     required = _revision(request.revision)
     try:
@@ -95,23 +95,9 @@ def _below(field: str, error: MalformedQuestionError) -> MalformedQuestionError:
     )
 
 
-def _tenant(text: str) -> Tenant:
-    try:
-        return parse_tenant(text)
-    except InvalidNameError as error:
-        raise violation("tenant", str(error)) from None
-
-
-def _named(field: str, text: str) -> None:
-    try:
-        parse_principal(text)
-    except InvalidNameError as error:
-        raise violation(field, str(error)) from None
-
-
 def _origin(message: messages.Origin) -> Origin:
     if message.on_behalf_of:
-        _named("origin.on_behalf_of", message.on_behalf_of)
+        named("origin.on_behalf_of", parse_principal, message.on_behalf_of)
     if message.trace_id and not _TRACE_ID(message.trace_id):
         raise violation("origin.trace_id", "expected at most 64 printable ASCII characters without blanks")
     return Origin(caller.get(), message.on_behalf_of, message.trace_id)

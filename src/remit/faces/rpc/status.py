@@ -1,8 +1,7 @@
 import grpc
 
-from remit.core.errors import InvalidNameError
 from remit.core.names import parse_tenant
-from remit.faces.rpc.calls import violation
+from remit.faces.rpc.calls import named
 from remit.policy.cell import TenantPolicy
 from remit.service.node import Node
 from remit.service.version import VERSION
@@ -22,10 +21,7 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
         del context
         tenants = self._node.cell.tenants
         if request.tenant:
-            try:
-                tenant = parse_tenant(request.tenant)
-            except InvalidNameError as error:
-                raise violation("tenant", str(error)) from None
+            tenant = named("tenant", parse_tenant, request.tenant)
             tenants = {tenant: tenants[tenant]} if tenant in tenants else {}
         return messages.GetStatusResponse(
             node=self._node.settings.node,
