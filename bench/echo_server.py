@@ -15,7 +15,7 @@ from remit.v1 import access_service_pb2_grpc as access_grpc
 from remit.v1 import decision_pb2 as decision
 
 # As long as what remit sends: a UUID and a SHA-256.
-_DECISION = access.Decision(
+_DECISION = decision.Decision(
     effect=decision.EFFECT_ALLOW,
     reason=decision.REASON_ALLOWED_BY_RULE,
     decision_id="01890a5d-ac96-774b-bcce-b302099a8057",
@@ -28,7 +28,7 @@ class Echo(access_grpc.AccessServiceServicer):
         self._answer = access.CheckResponse(decision=_DECISION, revision=_REVISION)
         self._batch = batch
         self._answers = access.BatchCheckResponse(
-            results=[access.BatchResult(decision=_DECISION) for _ in range(batch)], revision=_REVISION
+            results=[decision.BatchResult(decision=_DECISION) for _ in range(batch)], revision=_REVISION
         )
 
     def Check(  # noqa: N802

@@ -6,18 +6,17 @@ from typing import Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.errors import FieldViolation, MalformedQuestionError
-from remit.core.explanation import Clause, Explanation, NearMiss
-from remit.core.question import Question, parse_question
+from remit.core.explanation import Clause, Explanation, NearMiss, ReachExplanation
+from remit.core.namespace_set import NamespaceSet
+from remit.core.patterns import NamespacePattern
+from remit.core.question import Question, ReachQuestion, parse_question, parse_reach_question
 from remit.core.rows import Effect, Link, ReachRule, Rule
 from remit.v1 import access_service_pb2 as access
 from remit.v1 import decision_pb2
+from remit.v1 import reach_service_pb2 as reach
 
 EFFECTS: Final = {each.value: decision_pb2.Effect.Value(f"EFFECT_{each.name}") for each in Effect}
-REASONS: Final = {
-    each.value: decision_pb2.Reason.Value(f"REASON_{each.name}")
-    for each in Reason
-    if f"REASON_{each.name}" in decision_pb2.Reason.keys()  # noqa: SIM118 (an enum wrapper is no dict)
-}
+REASONS: Final = {each.value: decision_pb2.Reason.Value(f"REASON_{each.name}") for each in Reason}
 CLAUSES: Final = {each: access.Clause.Value(f"CLAUSE_{each.name}") for each in Clause}
 
 EFFECT_OF: Final = {number: Effect(text) for text, number in EFFECTS.items()}
@@ -37,14 +36,24 @@ def question_from(message: access.Question, principal: str = "") -> tuple[Questi
     """
     names = (message.principal or principal, message.action, message.kind, message.namespace)
     question = _remembered(*names) if sum(map(len, names)) <= _REMEMBERED_LENGTH else parse_question(*names)
-    resource_id = message.resource_id
-    if resource_id and (len(resource_id) > RESOURCE_ID_LIMIT or not resource_id.isprintable()):
+    return question, resource_id_from(message.resource_id)
+
+
+def reach_question_from(message: reach.ReachQuestion, caller: str = "") -> tuple[ReachQuestion, str]:
+    """As `question_from`; `caller` stands in where the message names none."""
+    question = parse_reach_question(message.caller or caller, message.owner, message.relation)
+    return question, resource_id_from(message.resource_id)
+
+
+def resource_id_from(text: str) -> str:
+    """Raises MalformedQuestionError where the text is too long or not printable."""
+    if text and (len(text) > RESOURCE_ID_LIMIT or not text.isprintable()):
         expected = f"expected at most {RESOURCE_ID_LIMIT} printable characters"
         raise MalformedQuestionError(FieldViolation("resource_id", expected))
-    return question, resource_id
+    return text
 
 
-def fill_decision(message: access.Decision, decision: Decision, decision_id: str) -> None:
+def fill_decision(message: decision_pb2.Decision, decision: Decision, decision_id: str) -> None:
     """Writes into a message that its parent has made: half the cost of making one to be copied in."""
     effect, reason, _ = decision.recorded
     message.effect = EFFECTS[effect]
@@ -53,12 +62,11 @@ def fill_decision(message: access.Decision, decision: Decision, decision_id: str
 
 
 def explanation_to(explanation: Explanation, decision_id: str, revision: str, summary: str) -> access.ExplainResponse:
-    rule = explanation.decision.rule
     remedy = explanation.remedy
     response = access.ExplainResponse(
         revision=revision,
-        rule=access.Rule(row=_row_to(rule), effect=EFFECTS[rule.effect.value]) if rule is not None else None,
-        chain=map(_row_to, explanation.chain),
+        rule=rule_to(explanation.decision.rule),
+        chain=map(row_to, explanation.chain),
         near_misses=map(_near_miss_to, explanation.near_misses),
         remedy=access.Remedy(rule=remedy.rule, binding=remedy.binding, instead=remedy.instead) if remedy else None,
         summary=summary,
@@ -67,15 +75,59 @@ def explanation_to(explanation: Explanation, decision_id: str, revision: str, su
     return response
 
 
-def violations_to(violations: Iterable[FieldViolation]) -> list[access.FieldViolation]:
-    return [access.FieldViolation(field=each.field, description=each.description) for each in violations]
+def reach_explanation_to(
+    explanation: ReachExplanation, decision_id: str, revision: str, summary: str
+) -> reach.ExplainReachResponse:
+    remedy = explanation.remedy
+    response = reach.ExplainReachResponse(
+        revision=revision,
+        rule=rule_to(explanation.decision.rule),
+        too_late=[_rule_to(row) for row in explanation.too_late],
+        near_misses=[
+            reach.ReachNearMiss(rule=row_to(miss.rule), detail=miss.detail) for miss in explanation.near_misses
+        ],
+        remedy=reach.ReachRemedy(rule=remedy.rule, above=remedy.above, instead=remedy.instead) if remedy else None,
+        summary=summary,
+    )
+    fill_decision(response.decision, explanation.decision, decision_id)
+    return response
+
+
+def violations_to(violations: Iterable[FieldViolation]) -> list[decision_pb2.FieldViolation]:
+    return [decision_pb2.FieldViolation(field=each.field, description=each.description) for each in violations]
+
+
+def receipt_to(decision_id: str, revision: str, reason: Reason | None) -> decision_pb2.Receipt:
+    number = REASONS[reason.value] if reason is not None else decision_pb2.REASON_UNSPECIFIED
+    return decision_pb2.Receipt(decision_id=decision_id, revision=revision, reason=number)
+
+
+def set_to(namespaces: NamespaceSet) -> decision_pb2.NamespaceSet:
+    return decision_pb2.NamespaceSet(
+        only=[each.text for each in namespaces.only], excluded=[each.text for each in namespaces.excluded]
+    )
+
+
+def set_from(message: decision_pb2.NamespaceSet) -> NamespaceSet:
+    """Raises InvalidNameError where a text is no pattern."""
+    return NamespaceSet(
+        tuple(map(NamespacePattern.parse, message.only)), tuple(map(NamespacePattern.parse, message.excluded))
+    )
+
+
+def rule_to(rule: Rule | ReachRule | None) -> decision_pb2.Rule | None:
+    return None if rule is None else _rule_to(rule)
+
+
+def row_to(row: Rule | Link | ReachRule) -> decision_pb2.PolicyRow:
+    return decision_pb2.PolicyRow(file=row.file, line=row.line, text=row.text)
+
+
+def _rule_to(rule: Rule | ReachRule) -> decision_pb2.Rule:
+    return decision_pb2.Rule(row=row_to(rule), effect=EFFECTS[rule.effect.value])
 
 
 def _near_miss_to(miss: NearMiss) -> access.NearMiss:
     return access.NearMiss(
-        rule=_row_to(miss.rule), chain=map(_row_to, miss.chain), failed=CLAUSES[miss.failed], detail=miss.detail
+        rule=row_to(miss.rule), chain=map(row_to, miss.chain), failed=CLAUSES[miss.failed], detail=miss.detail
     )
-
-
-def _row_to(row: Rule | Link | ReachRule) -> access.PolicyRow:
-    return access.PolicyRow(file=row.file, line=row.line, text=row.text)

@@ -10,6 +10,7 @@ from system.server import DEADLINE_S, SERVING, Health, Server, access_of, until
 from system.violations import violations
 
 from remit.v1 import access_service_pb2 as messages
+from remit.v1 import decision_pb2
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,8 @@ def test_a_malformed_question_names_each_of_its_fields(server: Server) -> None:
     [
         ("tenant", check(tenant="Acme")),
         ("tenant", check(tenant="")),
-        ("origin.on_behalf_of", check(origin=messages.Origin(on_behalf_of="root"))),
-        ("origin.trace_id", check(origin=messages.Origin(trace_id="a b"))),
+        ("origin.on_behalf_of", check(origin=decision_pb2.Origin(on_behalf_of="root"))),
+        ("origin.trace_id", check(origin=decision_pb2.Origin(trace_id="a b"))),
         (
             "question.resource_id",
             check(messages.Question(principal="user:bob", action="VIEW", kind="FLOW", resource_id="a\n")),

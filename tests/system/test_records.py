@@ -12,8 +12,9 @@ from remit.audit.ids import format_id, id_time_ms, parse_id
 from remit.audit.record import DecisionRecord
 from remit.audit.store import AuditStore
 from remit.v1 import access_service_pb2 as messages
+from remit.v1 import decision_pb2
 
-ORIGIN = messages.Origin(on_behalf_of="user:alice", trace_id="4bf92f3577b34da6a3ce929d0e0e4736")
+ORIGIN = decision_pb2.Origin(on_behalf_of="user:alice", trace_id="4bf92f3577b34da6a3ce929d0e0e4736")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,11 @@ from typing import NamedTuple
 
 
 class DecisionRecord(NamedTuple):
-    """One row of table `decisions`, in column order, so that a tuple goes straight to the driver."""
+    """One row of table `decisions`, in column order, so that a tuple goes straight to the driver.
+
+    Of a question of the reach plane, `principal` is `namespace:CALLER`, `namespace` the owner and `action` the relation.
+    Of a question that is answered with a list, what it leaves open (any kind, any action) is ''.
+    """
 
     id: bytes
     """UUIDv7, 16 bytes: the primary key, and the order of time."""
@@ -19,9 +23,9 @@ class DecisionRecord(NamedTuple):
     kind: str
     resource_id: str
     effect: str
-    """'allow' or 'deny'."""
+    """'allow' or 'deny'; '' where the answer is a list."""
     reason: str
-    """A name of the reason enum without its prefix: 'ALLOWED_BY_RULE'."""
+    """A name of the reason enum without its prefix: 'ALLOWED_BY_RULE'; '' for a list that is not empty of necessity."""
     rule: str
     """'acme/roles.csv:12'; '' where no rule decided."""
     revision: str
@@ -33,6 +37,10 @@ class DecisionRecord(NamedTuple):
     batch_index: int
     """0-based position in the batch; -1 for a single question."""
     trace_id: str
+    question: str = "CHECK"
+    """A name of `core.question.QuestionType`: what was asked."""
+    detail: str = ""
+    """JSON text: what the answer told beyond the columns, in counts; '' where nothing."""
 
 
 class LifecycleRecord(NamedTuple):

@@ -11,8 +11,8 @@ def text_type() -> TypeEngine[str]:
     return Text().with_variant(Text(collation="C"), "postgresql")
 
 
-def _text(name: str) -> Column[str]:
-    return Column(name, text_type(), nullable=False)
+def _text(name: str, default: str | None = None) -> Column[str]:
+    return Column(name, text_type(), nullable=False, server_default=default)
 
 
 def _bytes(name: str, *, primary_key: bool = False) -> Column[bytes]:
@@ -45,6 +45,9 @@ decisions = Table(
     _bytes("call_id"),
     _integer("batch_index"),
     _text("trace_id"),
+    # The defaults are those of records from before these columns.
+    _text("question", default="CHECK"),
+    _text("detail", default=""),
     # The only one: a second, by namespace, writes a page more to the log for each row.
     Index("decisions_by_principal", "tenant", "principal", "id"),
     sqlite_with_rowid=False,

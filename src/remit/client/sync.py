@@ -15,7 +15,7 @@ from remit.client.errors import AccessDenied, DecisionUnavailable
 from remit.client.tls import MutualTls
 from remit.core.errors import FieldViolation
 from remit.v1 import access_service_pb2 as messages
-from remit.v1 import access_service_pb2_grpc, status_service_pb2, status_service_pb2_grpc
+from remit.v1 import access_service_pb2_grpc, decision_pb2, status_service_pb2, status_service_pb2_grpc
 
 _Response = TypeVar("_Response")
 
@@ -71,7 +71,7 @@ class Client:
             lambda: messages.CheckRequest(
                 tenant=tenant,
                 question=_question(Asked(principal, action, kind, namespace, resource_id)),
-                origin=messages.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
+                origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
                 revision=revision,
             ),
         )
@@ -122,7 +122,7 @@ class Client:
 
         def request() -> messages.BatchCheckRequest:
             asked.extend(map(_question, questions))
-            origin = messages.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id)
+            origin = decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id)
             return messages.BatchCheckRequest(tenant=tenant, questions=asked, origin=origin, revision=revision)
 
         response = self._call(self._access.BatchCheck, request)
@@ -187,7 +187,7 @@ def _question(asked: Asked) -> messages.Question:
     )
 
 
-def _answer(decision: messages.Decision, revision: str) -> Answer:
+def _answer(decision: decision_pb2.Decision, revision: str) -> Answer:
     effect = wire.EFFECT_OF.get(decision.effect)
     reason = wire.REASON_OF.get(decision.reason)
     if effect is None or reason is None:
@@ -195,7 +195,7 @@ def _answer(decision: messages.Decision, revision: str) -> Answer:
     return Answer(effect, reason, decision.decision_id, revision)
 
 
-def _result(result: messages.BatchResult, revision: str) -> Answer | DecisionUnavailable:
+def _result(result: decision_pb2.BatchResult, revision: str) -> Answer | DecisionUnavailable:
     if result.WhichOneof("result") == "decision":
         return _answer(result.decision, revision)
     violations = [FieldViolation(each.field, each.description) for each in result.error.field_violations]

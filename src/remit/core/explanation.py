@@ -3,8 +3,8 @@ from enum import StrEnum
 
 from remit.core.decision import Decision
 from remit.core.names import Tenant
-from remit.core.question import Question
-from remit.core.rows import Link, Rule
+from remit.core.question import Question, ReachQuestion
+from remit.core.rows import Link, ReachRule, Rule
 
 
 class Clause(StrEnum):
@@ -48,3 +48,32 @@ class Explanation:
     """The g rows from the principal to the deciding rule's subject; empty where the rule names the principal."""
     near_misses: tuple[NearMiss, ...] = ()
     remedy: Remedy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReachNearMiss:
+    """An allow row that one field kept from matching."""
+
+    rule: ReachRule
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReachRemedy:
+    """What would turn a refused reach into an allow: a row and where it must stand, or, where no row helps, words."""
+
+    rule: str = ""
+    above: str = ""
+    """The place of the row that it must stand above; empty where anywhere will do."""
+    instead: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReachExplanation:
+    tenant: Tenant
+    question: ReachQuestion
+    decision: Decision
+    too_late: tuple[ReachRule, ...] = ()
+    """Rows of the other effect that match as well, behind the one that decided."""
+    near_misses: tuple[ReachNearMiss, ...] = ()
+    remedy: ReachRemedy | None = None

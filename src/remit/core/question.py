@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 
@@ -16,6 +18,26 @@ from remit.core.names import (
 )
 
 
+class QuestionType(StrEnum):
+    """What was asked, as the audit records it."""
+
+    CHECK = "CHECK"
+    EXPLAIN = "EXPLAIN"
+    OPERATION = "OPERATION"
+    """A part of a compound operation."""
+    REACH = "REACH"
+    REACH_EXPLAIN = "REACH_EXPLAIN"
+    REACH_ALL = "REACH_ALL"
+    REACHABLE = "REACHABLE"
+    ACTIONS = "ACTIONS"
+    NAMESPACES = "NAMESPACES"
+    PRINCIPALS = "PRINCIPALS"
+    FILTER = "FILTER"
+    GRAPH = "GRAPH"
+    DEDICATED = "DEDICATED"
+    SERVED = "SERVED"
+
+
 class Question(NamedTuple):
     """One question of the access plane. Its tenant is the snapshot it is put to: there is no room for a second."""
 
@@ -23,6 +45,15 @@ class Question(NamedTuple):
     action: Word
     kind: Word
     namespace: Namespace = WHOLE_TENANT
+
+    @property
+    def question_type(self) -> QuestionType:
+        return QuestionType.CHECK
+
+    @property
+    def columns(self) -> tuple[str, str, str, str]:
+        """Principal, action, kind and namespace as an audit record holds them."""
+        return self
 
 
 class ReachQuestion(NamedTuple):
@@ -32,6 +63,15 @@ class ReachQuestion(NamedTuple):
     owner: Namespace
     relation: Word
 
+    @property
+    def question_type(self) -> QuestionType:
+        return QuestionType.REACH
+
+    @property
+    def columns(self) -> tuple[str, str, str, str]:
+        """As those of a Question: the calling namespace in the principal's place, under a prefix no principal has."""
+        return (f"namespace:{self.caller}", self.relation, "", self.owner)
+
 
 def parse_question(principal: str, action: str, kind: str, namespace: str) -> Question:
     """Names from outside, each held against its grammar; an empty namespace is the tenant itself.
@@ -40,15 +80,31 @@ def parse_question(principal: str, action: str, kind: str, namespace: str) -> Qu
     """
     if is_principal(principal) and is_word(action) and is_word(kind) and (not namespace or is_namespace(namespace)):
         return Question(Principal(principal), Word(action), Word(kind), Namespace(namespace))
-    violations: list[FieldViolation] = []
-    for field, parse, text in (
+    raise _malformed(
         ("principal", parse_principal, principal),
         ("action", partial(parse_word, "action"), action),
         ("kind", partial(parse_word, "kind"), kind),
         ("namespace", lambda text: text and parse_namespace(text), namespace),
-    ):
+    )
+
+
+def parse_reach_question(caller: str, owner: str, relation: str) -> ReachQuestion:
+    """As `parse_question`; neither namespace may be empty."""
+    if is_namespace(caller) and is_namespace(owner) and is_word(relation):
+        return ReachQuestion(Namespace(caller), Namespace(owner), Word(relation))
+    raise _malformed(
+        ("caller", parse_namespace, caller),
+        ("owner", parse_namespace, owner),
+        ("relation", partial(parse_word, "relation"), relation),
+    )
+
+
+def _malformed(*fields: tuple[str, Callable[[str], object], str]) -> MalformedQuestionError:
+    """An error with every field whose text its grammar refuses."""
+    violations: list[FieldViolation] = []
+    for field, parse, text in fields:
         try:
             parse(text)
         except InvalidNameError as error:
             violations.append(FieldViolation(field, str(error)))
-    raise MalformedQuestionError(*violations)
+    return MalformedQuestionError(*violations)

@@ -34,6 +34,26 @@ class Coverage:
         else:
             node.exact = pattern.text
 
+    def covers(self, namespace: Namespace) -> bool:
+        """Whether any of the patterns covers `namespace`."""
+        node = self._root
+        if node.subtree is not None:
+            return True
+        nodes: Sequence[_Node] = (node,)
+        for segment in namespace.split(".") if namespace else ():
+            below = []
+            for node in nodes:
+                if node.below is not None:
+                    for inner in (node.below.get(segment), node.below.get("*")):
+                        if inner is not None:
+                            if inner.subtree is not None:
+                                return True
+                            below.append(inner)
+            if not below:
+                return False
+            nodes = below
+        return any(node.exact is not None for node in nodes)
+
     def of(self, namespace: Namespace) -> frozenset[str]:
         """The texts of the patterns that cover `namespace`."""
         return self._over(namespace.split(".") if namespace else (), below=False)

@@ -1,12 +1,14 @@
 from collections.abc import Iterator, Mapping
-from typing import Final
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.explanation import Clause, Explanation, NearMiss, Remedy
 from remit.core.names import Namespace, Subject, Tenant
 from remit.core.patterns import exactly
-from remit.core.question import Question
+from remit.core.question import Question, QuestionType
 from remit.core.rows import ANY, Effect, Link, Rule
+from remit.engine.inquiry import Inquiry
 from remit.engine.snapshot import Snapshot
 
 NEAR_MISSES: Final = 10
@@ -29,6 +31,25 @@ def explain(snapshot: Snapshot, question: Question) -> Explanation:
         near_misses = tuple(sorted(_near_misses(snapshot, question, held, nearly), key=_nearness)[:NEAR_MISSES])
     remedy = None if decision.allowed else _remedy(snapshot, question, decision)
     return Explanation(snapshot.tenant, question, decision, chain, near_misses, remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Why(Inquiry[Explanation]):
+    """A question of the access plane, with the grounds of its answer."""
+
+    question_type: ClassVar = QuestionType.EXPLAIN
+    decides: ClassVar = True
+    question: Question
+
+    @property
+    def columns(self) -> tuple[str, str, str, str]:
+        return self.question.columns
+
+    def answer(self, snapshot: Snapshot) -> Explanation:
+        return explain(snapshot, self.question)
+
+    def decision(self, answer: Explanation) -> Decision:
+        return answer.decision
 
 
 def unknown_tenant(tenant: Tenant, question: Question) -> Explanation:

@@ -1,5 +1,6 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Final, TypeVar
 
 from remit.core.names import Principal, Subject
@@ -33,6 +34,11 @@ class Graph:
     def roles(self) -> list[Subject]:
         """Every role the policy defines, sorted."""
         return sorted(Subject(name) for name in {*self._rules, *self._links} if name.startswith("role:"))
+
+    @cached_property
+    def members(self) -> Mapping[str, Sequence[Link]]:
+        """The g rows by what they lead to."""
+        return _grouped((link for links in self._links.values() for link in links), lambda link: link.holds)
 
     def may_be_bound(self, role: Subject) -> bool:
         """Whether a binding of a principal to this role keeps every chain within CHAIN_LIMIT."""
@@ -79,6 +85,13 @@ class Graph:
         Past STATES_LIMIT the scopes are given up, and each subject that any chain reaches is said to be held
         everywhere; that serves for a reason, never for an effect.
         """
+        exact = self.held_where(principal)
+        if exact is None:
+            return [(held, EVERYWHERE) for held in self.held(principal, self.scopes(principal))]
+        return exact
+
+    def held_where(self, principal: Principal) -> list[tuple[str, NamespacePattern]] | None:
+        """As `reachable`, but None past STATES_LIMIT."""
         states: list[tuple[str, NamespacePattern]] = [(principal, EVERYWHERE)]
         # Most subjects are reached once: an index of their scopes is made at the second time.
         first: dict[str, NamespacePattern] = {principal: EVERYWHERE}
@@ -97,7 +110,7 @@ class Graph:
                         continue
                     coverage.add(meet)
                 if len(states) == STATES_LIMIT:
-                    return [(held, EVERYWHERE) for held in self.held(principal, self.scopes(principal))]
+                    return None
                 states.append((link.holds, meet))
         return [(subject, scope) for subject, scope in states if subject in self._rules]
 

@@ -42,6 +42,10 @@ class Permissions:
     def __len__(self) -> int:
         return len(self._pairs)
 
+    def named(self, number: int) -> tuple[Word, Word]:
+        """The (kind, action) of a number."""
+        return self._pairs[number]
+
     def number(self, kind: Word, action: Word) -> int | None:
         return self.within_namespace.get((kind, action), self.without_namespace.get((kind, action)))
 

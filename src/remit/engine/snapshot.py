@@ -4,10 +4,10 @@ from typing import Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.errors import FieldViolation, MalformedQuestionError
-from remit.core.names import Namespace, Principal
+from remit.core.names import Namespace, Principal, Word
 from remit.core.patterns import NamespacePattern
 from remit.core.policy import Policy
-from remit.core.question import Question
+from remit.core.question import Question, ReachQuestion
 from remit.core.rows import Effect
 from remit.engine.coverage import Coverage
 from remit.engine.graph import Graph
@@ -61,12 +61,13 @@ class Snapshot:
         self.graph = Graph(policy.rules, policy.links)
         self.reach = Reach(policy)
         self.admitted = _admitted(policy)
-        self._permissions = Permissions(policy.vocabulary, policy.tenant)
+        self.permissions = Permissions(policy.vocabulary, policy.tenant)
         patterns = {rule.namespaces for rule in policy.rules} | {link.scope for link in policy.links}
         self._coverage = Coverage(patterns)
-        self._index = lru_cache(_CELLS // max(1, len(self._permissions)))(
-            lambda subject: self._permissions.index(self.graph.rules_of(subject))
+        self.index = lru_cache(_CELLS // max(1, len(self.permissions)))(
+            lambda subject: self.permissions.index(self.graph.rules_of(subject))
         )
+        """The rows of a subject, by the numbers of `permissions`."""
         # Plain dicts on the hot path: a hit of lru_cache relinks its neighbours, which costs as much as all the rest.
         self._covering: dict[Namespace, frozenset[str]] = {}
         self._views: dict[Principal, _View] = {}
@@ -77,11 +78,11 @@ class Snapshot:
         Raises MalformedQuestionError where a namespace is missing or superfluous for the kind.
         """
         principal, action, kind, namespace = question
-        permissions = self._permissions
+        permissions = self.permissions
         doors = permissions.within_namespace if namespace else permissions.without_namespace
         permission = doors.get((kind, action))
         if permission is None:
-            return self._closed_door(question)
+            return self._closed_door(kind, action, namespace)
         if self.admitted is not None and principal not in self.admitted:
             return _NO_ACCESS
         covering = self._covering.get(namespace)
@@ -96,34 +97,64 @@ class Snapshot:
             held = self._hold(view, principal, scopes)
         return first_of(held, permission, covering) or self._refusal(view, principal, permission)
 
+    def answer(self, question: Question | ReachQuestion) -> Decision:
+        """The decision of the plane that the question belongs to. Raises MalformedQuestionError as `decide` does."""
+        return self.decide(question) if isinstance(question, Question) else self.reach.decide(question)
+
     def held(self, subject: str, namespace: Namespace) -> frozenset[str]:
         """The subjects with p rows that `subject` holds in a namespace, itself among them."""
-        return self.graph.held(subject, self._cover(namespace))
+        return self.graph.held(subject, self.covering(namespace))
+
+    def covering(self, namespace: Namespace) -> frozenset[str]:
+        """The texts of the policy's patterns that cover `namespace`."""
+        known = self._covering.get(namespace)
+        return self._cover(namespace) if known is None else known
+
+    def door(self, kind: Word, action: Word, namespace: Namespace) -> int | Decision:
+        """The number of the permission asked for, or the decision where no row is read.
+
+        Raises MalformedQuestionError as `decide` does.
+        """
+        permissions = self.permissions
+        doors = permissions.within_namespace if namespace else permissions.without_namespace
+        permission = doors.get((kind, action))
+        return self._closed_door(kind, action, namespace) if permission is None else permission
+
+    def permitted(self, principal: Principal, namespace: Namespace) -> list[tuple[Word, Word]]:
+        """Every (kind, action) that `decide` allows this principal there, in the vocabulary's order."""
+        if self.admitted is not None and principal not in self.admitted:
+            return []
+        covering = self.covering(namespace)
+        held = self._indexes(principal, covering)
+        permissions = self.permissions
+        doors = permissions.within_namespace if namespace else permissions.without_namespace
+        decided = ((pair, first_of(held, number, covering)) for pair, number in doors.items())
+        return [pair for pair, decision in decided if decision is not None and decision.allowed]
 
     def would_allow(self, subject: str, question: Question) -> bool:
         """Whether what `subject` holds would by itself allow the question's action."""
-        covering = self._cover(question.namespace)
-        permission = self._permissions.number(question.kind, question.action)
+        covering = self.covering(question.namespace)
+        permission = self.permissions.number(question.kind, question.action)
         if permission is None:
             return False
         decision = first_of(self._indexes(subject, covering), permission, covering)
         return decision is not None and decision.allowed
 
-    def _closed_door(self, question: Question) -> Decision:
-        kind = self.policy.vocabulary.kinds.get(question.kind)
+    def _closed_door(self, name: Word, action: Word, namespace: Namespace) -> Decision:
+        kind = self.policy.vocabulary.kinds.get(name)
         if kind is None:
             return _UNKNOWN_KIND
-        if question.action not in kind.actions:
+        if action not in kind.actions:
             return _UNKNOWN_ACTION
-        if kind.namespaced and not question.namespace:
+        if kind.namespaced and not namespace:
             raise MalformedQuestionError(
                 FieldViolation("namespace", f"is missing: kind `{kind.name}` lives in namespaces, so name one")
             )
-        if question.namespace and not kind.namespaced:
+        if namespace and not kind.namespaced:
             raise MalformedQuestionError(
                 FieldViolation(
                     "namespace",
-                    f"`{question.namespace}` is superfluous: kind `{kind.name}` is of class `{kind.kind_class}`, "
+                    f"`{namespace}` is superfluous: kind `{kind.name}` is of class `{kind.kind_class}`, "
                     f"so leave it empty",
                 )
             )
@@ -148,14 +179,14 @@ class Snapshot:
         return held
 
     def _indexes(self, subject: str, covering: frozenset[str]) -> Held:
-        return [self._index(held) for held in self.graph.held(subject, covering)]
+        return [self.index(held) for held in self.graph.held(subject, covering)]
 
     def _refusal(self, view: _View, principal: Principal, permission: int) -> Decision:
         """Why no row matches."""
         reachable = view.reachable
         if reachable is None:
             found = self.graph.reachable(principal)
-            reachable = view.reachable = [(self._index(subject), scope) for subject, scope in found]
+            reachable = view.reachable = [(self.index(subject), scope) for subject, scope in found]
         if not reachable:
             return _NO_BINDING
         for index, scope in reachable:

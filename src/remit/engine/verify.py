@@ -87,7 +87,7 @@ def verify(snapshot: Snapshot, questions: Iterable[Question | ReachQuestion]) ->
 def _decide(snapshot: Snapshot, question: Question | ReachQuestion) -> Decision | None:
     """None where Casbin has no say."""
     try:
-        decision = snapshot.decide(question) if isinstance(question, Question) else snapshot.reach.decide(question)
+        decision = snapshot.answer(question)
     except MalformedQuestionError:
         return None
     return decision if decision.reason in BY_ROWS else None

@@ -69,6 +69,8 @@ def read_vocabulary(schema: Schema, document: Node) -> Vocabulary:
     for key, node in schema.entries(fields.get("operations"), "`operations`"):
         operation = schema.name(key, "an operation", lambda text: parse_word("operation", text))
         operands = tuple(_operand(schema, each, kinds) for each in schema.items(node, f"operation `{quote(key.text)}`"))
+        if not operands:
+            schema.refuse(node, f"operation `{quote(key.text)}` has no check: with none, everybody may do it")
         if operation is not None:
             operations[operation] = tuple(operand for operand in operands if operand)
     return Vocabulary(kinds, relations, operations)

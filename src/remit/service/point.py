@@ -1,25 +1,29 @@
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from remit.audit.ids import DecisionIds
 from remit.audit.journal import Journal
 from remit.audit.record import DecisionRecord
 from remit.core.decision import Decision, Reason
 from remit.core.errors import MalformedQuestionError
-from remit.core.explanation import Explanation
 from remit.core.names import Tenant
-from remit.core.question import Question
+from remit.core.question import Question, QuestionType, ReachQuestion
 from remit.core.rows import Effect
-from remit.engine.explain import explain, unknown_tenant
+from remit.engine.inquiry import Inquiry
+from remit.engine.operations import Compound
 from remit.engine.snapshot import Snapshot
 from remit.policy.cell import Cell
 from remit.service.metrics import Metrics
 
-_UNKNOWN_TENANT = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
-_SINGLE = -1
+_UNKNOWN_TENANT: Final = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
+_SINGLE: Final = -1
+_NOTHING: Final[Mapping[str, object]] = {}
+
+_Answer = TypeVar("_Answer")
 
 
 class Origin(NamedTuple):
@@ -31,15 +35,37 @@ class Origin(NamedTuple):
     trace_id: str = ""
 
 
+class Terms(NamedTuple):
+    """What a call brings beside its question."""
+
+    origin: Origin
+    revision: str = ""
+    """If set, this revision answers or none does."""
+    timeout_s: float = 10.0
+
+
 class Asked(NamedTuple):
     """A question and the id of the resource it is about, which is recorded and never decides."""
 
-    question: Question
+    question: Question | ReachQuestion
     resource_id: str = ""
 
 
 class Answer(NamedTuple):
     decision: Decision
+    decision_id: bytes
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed(Generic[_Answer]):
+    """The answer to an inquiry."""
+
+    answer: _Answer | None
+    """None where `reason` says why there is none."""
+    reason: Reason | None
+    decision: Decision | None
+    """Where the answer comes down to one."""
     decision_id: bytes
     revision: str
 
@@ -52,12 +78,15 @@ class _Call(NamedTuple):
     origin: Origin
     time_us: int
     call_id: bytes
+    question: str
+    detail: str = ""
 
 
 class _Made(NamedTuple):
     """A decision and how it came about."""
 
-    decision: Decision
+    recorded: tuple[str, str, str]
+    """Effect, reason and the rule's place."""
     decision_id: bytes
     took_ns: int
     position: int = _SINGLE
@@ -65,7 +94,11 @@ class _Made(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DecisionPoint:
-    """Answers questions: each answer is of one snapshot, and leaves after its record (delivery `before_answer`)."""
+    """Answers questions: each answer is of one snapshot, and leaves after its record (delivery `before_answer`).
+
+    Every method raises MalformedQuestionError, TenantUnavailableError, RevisionNotCurrentError or JournalUnavailable;
+    then nothing was answered.
+    """
 
     node: str
     cell: Cell
@@ -74,46 +107,85 @@ class DecisionPoint:
     metrics: Metrics
     revision_wait_s: float
 
-    def check(
-        self, tenant: Tenant, asked: Asked, origin: Origin, revision: str = "", timeout_s: float = 10.0
-    ) -> Answer:
-        """One decision, recorded.
-
-        Raises MalformedQuestionError, TenantUnavailableError, RevisionNotCurrentError or JournalUnavailable; then
-        nothing was answered.
-        """
-        snapshot = self._snapshot(tenant, revision, timeout_s)
+    def check(self, tenant: Tenant, asked: Asked, terms: Terms) -> Answer:
+        """One decision of either plane."""
+        snapshot = self._snapshot(tenant, terms)
         began = perf_counter_ns()
-        decision = _UNKNOWN_TENANT if snapshot is None else snapshot.decide(asked.question)
+        decision = _UNKNOWN_TENANT if snapshot is None else snapshot.answer(asked.question)
         took_ns = perf_counter_ns() - began
-        call, decision_id = self._call(tenant, snapshot, origin)
-        return self._answer(call, asked, _Made(decision, decision_id, took_ns), timeout_s)
-
-    def explain(
-        self, tenant: Tenant, asked: Asked, origin: Origin, revision: str = "", timeout_s: float = 10.0
-    ) -> tuple[Answer, Explanation]:
-        """As `check`, with the grounds."""
-        snapshot = self._snapshot(tenant, revision, timeout_s)
-        began = perf_counter_ns()
-        question = asked.question
-        explanation = unknown_tenant(tenant, question) if snapshot is None else explain(snapshot, question)
-        took_ns = perf_counter_ns() - began
-        call, decision_id = self._call(tenant, snapshot, origin)
-        answer = self._answer(call, asked, _Made(explanation.decision, decision_id, took_ns), timeout_s)
-        return answer, explanation
+        call, (decision_id,) = self._call(tenant, snapshot, terms, asked.question.question_type)
+        made = _Made(decision.recorded, decision_id, took_ns)
+        self.journal.offer((self._record(call, asked.question.columns, asked.resource_id, made),), terms.timeout_s)
+        self._count(call, made.recorded)
+        return Answer(decision, decision_id, call.revision)
 
     def batch(
         self,
         tenant: Tenant,
         items: Sequence[Asked | MalformedQuestionError],
-        origin: Origin,
-        revision: str = "",
-        timeout_s: float = 10.0,
+        terms: Terms,
+        question_type: QuestionType = QuestionType.CHECK,
     ) -> tuple[str, list[Answer | MalformedQuestionError]]:
         """The revision and one result an item, in order. A malformed item stays what it is and is not recorded."""
-        snapshot = self._snapshot(tenant, revision, timeout_s)
-        time_us, ids = self.ids.stamp(len(items) + 1)
-        call = _Call(tenant, "" if snapshot is None else snapshot.revision, origin, time_us, ids.pop())
+        snapshot = self._snapshot(tenant, terms)
+        call, ids = self._call(tenant, snapshot, terms, question_type, records=len(items))
+        return call.revision, self._batch(call, snapshot, items, ids, terms.timeout_s)
+
+    def operation(
+        self,
+        tenant: Tenant,
+        compound: Compound,
+        resource_id: str,
+        terms: Terms,
+    ) -> tuple[str, list[tuple[Question, Answer]]]:
+        """The revision, and each part of a compound operation with its decision."""
+        snapshot = self._snapshot(tenant, terms)
+        # What a tenant that does not exist calls an operation is unknown too: one part stands for all.
+        parts = [compound.whole] if snapshot is None else compound.parts(snapshot.policy)
+        detail = {"operation": compound.operation, "namespace": compound.namespace}
+        call, ids = self._call(tenant, snapshot, terms, QuestionType.OPERATION, detail=detail, records=len(parts))
+        items = [Asked(part, resource_id) for part in parts]
+        answered: list[tuple[Question, Answer]] = []
+        for part, answer in zip(parts, self._batch(call, snapshot, items, ids, terms.timeout_s), strict=True):
+            if isinstance(answer, MalformedQuestionError):
+                raise answer
+            answered.append((part, answer))
+        return call.revision, answered
+
+    def survey(
+        self,
+        tenant: Tenant,
+        inquiry: Inquiry[_Answer],
+        terms: Terms,
+        resource_id: str = "",
+    ) -> Surveyed[_Answer]:
+        """The answer to a question that is more than one decision, with one record. Raises TooLargeError too."""
+        snapshot = self._snapshot(tenant, terms)
+        began = perf_counter_ns()
+        reason = Reason.UNKNOWN_TENANT if snapshot is None else inquiry.refusal(snapshot)
+        answer: _Answer | None = None
+        decision = Decision(Effect.DENY, reason) if inquiry.decides and reason is not None else None
+        if snapshot is not None and reason is None:
+            answer = inquiry.answer(snapshot)
+            decision = inquiry.decision(answer)
+        took_ns = perf_counter_ns() - began
+        detail = inquiry.detail(answer) if answer is not None else _NOTHING
+        call, (decision_id,) = self._call(tenant, snapshot, terms, inquiry.question_type, detail=detail)
+        recorded = decision.recorded if decision is not None else ("", reason.value if reason is not None else "", "")
+        made = _Made(recorded, decision_id, took_ns)
+        self.journal.offer((self._record(call, inquiry.columns, resource_id, made),), terms.timeout_s)
+        if decision is not None:
+            self._count(call, recorded)
+        return Surveyed(answer, reason, decision, decision_id, call.revision)
+
+    def _batch(
+        self,
+        call: _Call,
+        snapshot: Snapshot | None,
+        items: Sequence[Asked | MalformedQuestionError],
+        ids: Sequence[bytes],
+        timeout_s: float,
+    ) -> list[Answer | MalformedQuestionError]:
         results: list[Answer | MalformedQuestionError] = []
         records: list[DecisionRecord] = []
         counts: Counter[tuple[str, str, str]] = Counter()
@@ -123,43 +195,49 @@ class DecisionPoint:
                 continue
             began = perf_counter_ns()
             try:
-                decision = _UNKNOWN_TENANT if snapshot is None else snapshot.decide(item.question)
+                decision = _UNKNOWN_TENANT if snapshot is None else snapshot.answer(item.question)
             except MalformedQuestionError as error:
                 results.append(error)
                 continue
             took_ns = perf_counter_ns() - began
             counts[decision.recorded] += 1
             results.append(Answer(decision, decision_id, call.revision))
-            records.append(self._record(call, item, _Made(decision, decision_id, took_ns, position)))
+            made = _Made(decision.recorded, decision_id, took_ns, position)
+            records.append(self._record(call, item.question.columns, item.resource_id, made))
         self.journal.offer(records, timeout_s)
         for recorded, count in counts.items():
             self._count(call, recorded, count)
-        return call.revision, results
+        return results
 
-    def _snapshot(self, tenant: Tenant, revision: str, timeout_s: float) -> Snapshot | None:
-        if revision:
-            return self.cell.snapshot_at(tenant, revision, min(self.revision_wait_s, timeout_s))
+    def _snapshot(self, tenant: Tenant, terms: Terms) -> Snapshot | None:
+        if terms.revision:
+            return self.cell.snapshot_at(tenant, terms.revision, min(self.revision_wait_s, terms.timeout_s))
         return self.cell.snapshot(tenant)
 
-    def _call(self, tenant: Tenant, snapshot: Snapshot | None, origin: Origin) -> tuple[_Call, bytes]:
-        """A call of one decision, and that decision's id."""
-        time_us, (decision_id, call_id) = self.ids.stamp(2)
-        return _Call(tenant, "" if snapshot is None else snapshot.revision, origin, time_us, call_id), decision_id
-
-    def _answer(self, call: _Call, asked: Asked, made: _Made, timeout_s: float) -> Answer:
-        self.journal.offer((self._record(call, asked, made),), timeout_s)
-        self._count(call, made.decision.recorded)
-        return Answer(made.decision, made.decision_id, call.revision)
+    def _call(
+        self,
+        tenant: Tenant,
+        snapshot: Snapshot | None,
+        terms: Terms,
+        question_type: QuestionType,
+        *,
+        detail: Mapping[str, object] = _NOTHING,
+        records: int = 1,
+    ) -> tuple[_Call, Sequence[bytes]]:
+        """A call, and the ids of its records."""
+        time_us, ids = self.ids.stamp(records + 1)
+        revision = "" if snapshot is None else snapshot.revision
+        told = json.dumps(detail, sort_keys=True, separators=(",", ":")) if detail else ""
+        return _Call(tenant, revision, terms.origin, time_us, ids.pop(), question_type.value, told), ids
 
     def _count(self, call: _Call, recorded: tuple[str, str, str], count: int = 1) -> None:
         # Names of tenants that do not exist are the caller's invention: as labels they would grow without bound.
         self.metrics.decided(call.tenant if call.revision else "", recorded[0], recorded[1], count)
 
-    def _record(self, call: _Call, asked: Asked, made: _Made) -> DecisionRecord:
-        tenant, revision, (caller, on_behalf_of, trace_id), time_us, call_id = call
-        decision, decision_id, took_ns, position = made
-        (principal, action, kind, namespace), resource_id = asked
-        effect, reason, rule = decision.recorded
+    def _record(self, call: _Call, columns: tuple[str, str, str, str], resource_id: str, made: _Made) -> DecisionRecord:
+        tenant, revision, (caller, on_behalf_of, trace_id), time_us, call_id, question, detail = call
+        (effect, reason, rule), decision_id, took_ns, position = made
+        principal, action, kind, namespace = columns
         return DecisionRecord(
             decision_id,
             time_us,
@@ -180,4 +258,6 @@ class DecisionPoint:
             call_id,
             position,
             trace_id,
+            question,
+            detail,
         )

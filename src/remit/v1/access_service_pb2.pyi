@@ -69,7 +69,7 @@ class CheckRequest(_message.Message):
         """The question."""
 
     @_builtins.property
-    def origin(self) -> Global___Origin:
+    def origin(self) -> _decision_pb2.Origin:
         """Recorded with the decision; never decides."""
 
     def __init__(
@@ -77,7 +77,7 @@ class CheckRequest(_message.Message):
         *,
         tenant: _builtins.str = ...,
         question: Global___Question | None = ...,
-        origin: Global___Origin | None = ...,
+        origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "question", b"question"]  # noqa: Y015
@@ -97,11 +97,11 @@ class CheckResponse(_message.Message):
     revision: _builtins.str
     """The revision of the tenant's policy that decided; empty where no policy was consulted (UNKNOWN_TENANT)."""
     @_builtins.property
-    def decision(self) -> Global___Decision: ...
+    def decision(self) -> _decision_pb2.Decision: ...
     def __init__(
         self,
         *,
-        decision: Global___Decision | None = ...,
+        decision: _decision_pb2.Decision | None = ...,
         revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
@@ -132,7 +132,7 @@ class BatchCheckRequest(_message.Message):
         """The questions, at least one, at most the server's `batch_limit`."""
 
     @_builtins.property
-    def origin(self) -> Global___Origin:
+    def origin(self) -> _decision_pb2.Origin:
         """Recorded with each decision; never decides."""
 
     def __init__(
@@ -141,7 +141,7 @@ class BatchCheckRequest(_message.Message):
         tenant: _builtins.str = ...,
         questions: _abc.Iterable[Global___Question] | None = ...,
         principal: _builtins.str = ...,
-        origin: Global___Origin | None = ...,
+        origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
@@ -161,13 +161,13 @@ class BatchCheckResponse(_message.Message):
     revision: _builtins.str
     """The revision that decided all of them."""
     @_builtins.property
-    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchResult]:
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.BatchResult]:
         """One result a question, in request order."""
 
     def __init__(
         self,
         *,
-        results: _abc.Iterable[Global___BatchResult] | None = ...,
+        results: _abc.Iterable[_decision_pb2.BatchResult] | None = ...,
         revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -179,82 +179,112 @@ class BatchCheckResponse(_message.Message):
 Global___BatchCheckResponse: _TypeAlias = BatchCheckResponse  # noqa: Y015
 
 @_typing.final
-class BatchResult(_message.Message):
+class CheckOperationRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    TENANT_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    RESOURCE_ID_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    principal: _builtins.str
+    """Who: `user:ID` or `service:ID`."""
+    operation: _builtins.str
+    """An operation that the vocabulary declares; an unknown one is INVALID_ARGUMENT."""
+    namespace: _builtins.str
+    """Where. Required if a part is of a kind of class `namespace`, and must be empty if none is. Of a part `at: parent`
+    it is the parent that is asked about; the parent of a top-level namespace is the tenant, and a kind `X` is then
+    asked as `TENANT_X`.
+    """
+    resource_id: _builtins.str
+    """Recorded with each part; never decides."""
+    revision: _builtins.str
+    """As in CheckRequest."""
+    @_builtins.property
+    def origin(self) -> _decision_pb2.Origin: ...
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        resource_id: _builtins.str = ...,
+        origin: _decision_pb2.Origin | None = ...,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "operation", b"operation", "origin", b"origin", "principal", b"principal", "resource_id", b"resource_id", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckOperationRequest: _TypeAlias = CheckOperationRequest  # noqa: Y015
+
+@_typing.final
+class CheckOperationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EFFECT_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    effect: _decision_pb2.Effect.ValueType
+    """ALLOW if every part is."""
+    revision: _builtins.str
+    """The revision that decided all of them; empty for an unknown tenant."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperationPart]:
+        """In the vocabulary's order. Of an unknown tenant, whose operations are unknown too, one without kind and action."""
+
+    def __init__(
+        self,
+        *,
+        effect: _decision_pb2.Effect.ValueType = ...,
+        parts: _abc.Iterable[Global___OperationPart] | None = ...,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "parts", b"parts", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckOperationResponse: _TypeAlias = CheckOperationResponse  # noqa: Y015
+
+@_typing.final
+class OperationPart(_message.Message):
+    """One check of an operation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
     DECISION_FIELD_NUMBER: _builtins.int
-    ERROR_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    action: _builtins.str
+    namespace: _builtins.str
+    """Where it was asked; empty for the tenant itself."""
     @_builtins.property
-    def decision(self) -> Global___Decision: ...
-    @_builtins.property
-    def error(self) -> Global___ItemError:
-        """The item was malformed and nothing was decided or recorded for it."""
-
+    def decision(self) -> _decision_pb2.Decision: ...
     def __init__(
         self,
         *,
-        decision: Global___Decision | None = ...,
-        error: Global___ItemError | None = ...,
+        kind: _builtins.str = ...,
+        action: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        decision: _decision_pb2.Decision | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "error", b"error", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "error", b"error", "result", b"result"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["decision", "error"]  # noqa: Y015
-    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
-
-Global___BatchResult: _TypeAlias = BatchResult  # noqa: Y015
-
-@_typing.final
-class ItemError(_message.Message):
-    """Why an item of a batch has no decision."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    FIELD_VIOLATIONS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def field_violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldViolation]:
-        """The fields that are wrong, at least one."""
-
-    def __init__(
-        self,
-        *,
-        field_violations: _abc.Iterable[Global___FieldViolation] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["field_violations", b"field_violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "decision", b"decision", "kind", b"kind", "namespace", b"namespace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ItemError: _TypeAlias = ItemError  # noqa: Y015
-
-@_typing.final
-class FieldViolation(_message.Message):
-    """As google.rpc.BadRequest.FieldViolation, which Check gives in its status details."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    FIELD_FIELD_NUMBER: _builtins.int
-    DESCRIPTION_FIELD_NUMBER: _builtins.int
-    field: _builtins.str
-    """Path of the field: `question.namespace` in Check and Explain, `namespace` for an item of a batch."""
-    description: _builtins.str
-    """What is wrong and what was expected."""
-    def __init__(
-        self,
-        *,
-        field: _builtins.str = ...,
-        description: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "field", b"field"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___FieldViolation: _TypeAlias = FieldViolation  # noqa: Y015
+Global___OperationPart: _TypeAlias = OperationPart  # noqa: Y015
 
 @_typing.final
 class ExplainRequest(_message.Message):
@@ -269,13 +299,13 @@ class ExplainRequest(_message.Message):
     @_builtins.property
     def question(self) -> Global___Question: ...
     @_builtins.property
-    def origin(self) -> Global___Origin: ...
+    def origin(self) -> _decision_pb2.Origin: ...
     def __init__(
         self,
         *,
         tenant: _builtins.str = ...,
         question: Global___Question | None = ...,
-        origin: Global___Origin | None = ...,
+        origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "question", b"question"]  # noqa: Y015
@@ -301,13 +331,13 @@ class ExplainResponse(_message.Message):
     summary: _builtins.str
     """The whole explanation in a few English sentences, as `remit explain` prints it."""
     @_builtins.property
-    def decision(self) -> Global___Decision: ...
+    def decision(self) -> _decision_pb2.Decision: ...
     @_builtins.property
-    def rule(self) -> Global___Rule:
+    def rule(self) -> _decision_pb2.Rule:
         """The rule that decided, absent where none did."""
 
     @_builtins.property
-    def chain(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyRow]:
+    def chain(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.PolicyRow]:
         """The g rows from the principal to the rule's subject, in order; empty where the rule names the principal itself."""
 
     @_builtins.property
@@ -321,10 +351,10 @@ class ExplainResponse(_message.Message):
     def __init__(
         self,
         *,
-        decision: Global___Decision | None = ...,
+        decision: _decision_pb2.Decision | None = ...,
         revision: _builtins.str = ...,
-        rule: Global___Rule | None = ...,
-        chain: _abc.Iterable[Global___PolicyRow] | None = ...,
+        rule: _decision_pb2.Rule | None = ...,
+        chain: _abc.Iterable[_decision_pb2.PolicyRow] | None = ...,
         near_misses: _abc.Iterable[Global___NearMiss] | None = ...,
         remedy: Global___Remedy | None = ...,
         summary: _builtins.str = ...,
@@ -378,113 +408,6 @@ class Question(_message.Message):
 Global___Question: _TypeAlias = Question  # noqa: Y015
 
 @_typing.final
-class Origin(_message.Message):
-    """Where a question comes from."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ON_BEHALF_OF_FIELD_NUMBER: _builtins.int
-    TRACE_ID_FIELD_NUMBER: _builtins.int
-    on_behalf_of: _builtins.str
-    """The impersonator, if the principal is being impersonated: `user:ID` or `service:ID`."""
-    trace_id: _builtins.str
-    """A trace id to find the record by, for example that of W3C Trace Context. At most 64 printable ASCII characters."""
-    def __init__(
-        self,
-        *,
-        on_behalf_of: _builtins.str = ...,
-        trace_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["on_behalf_of", b"on_behalf_of", "trace_id", b"trace_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Origin: _TypeAlias = Origin  # noqa: Y015
-
-@_typing.final
-class Decision(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    EFFECT_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    DECISION_ID_FIELD_NUMBER: _builtins.int
-    effect: _decision_pb2.Effect.ValueType
-    reason: _decision_pb2.Reason.ValueType
-    decision_id: _builtins.str
-    """UUIDv7 of the audit record, in canonical text form."""
-    def __init__(
-        self,
-        *,
-        effect: _decision_pb2.Effect.ValueType = ...,
-        reason: _decision_pb2.Reason.ValueType = ...,
-        decision_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "effect", b"effect", "reason", b"reason"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Decision: _TypeAlias = Decision  # noqa: Y015
-
-@_typing.final
-class PolicyRow(_message.Message):
-    """Where a row stands and what it says."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    FILE_FIELD_NUMBER: _builtins.int
-    LINE_FIELD_NUMBER: _builtins.int
-    TEXT_FIELD_NUMBER: _builtins.int
-    file: _builtins.str
-    """Path below the policy directory, for example `acme/bindings.csv`."""
-    line: _builtins.int
-    """1-based."""
-    text: _builtins.str
-    """The row in canonical form: fields joined by a comma and a blank."""
-    def __init__(
-        self,
-        *,
-        file: _builtins.str = ...,
-        line: _builtins.int = ...,
-        text: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "line", b"line", "text", b"text"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___PolicyRow: _TypeAlias = PolicyRow  # noqa: Y015
-
-@_typing.final
-class Rule(_message.Message):
-    """A p row."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ROW_FIELD_NUMBER: _builtins.int
-    EFFECT_FIELD_NUMBER: _builtins.int
-    effect: _decision_pb2.Effect.ValueType
-    @_builtins.property
-    def row(self) -> Global___PolicyRow: ...
-    def __init__(
-        self,
-        *,
-        row: Global___PolicyRow | None = ...,
-        effect: _decision_pb2.Effect.ValueType = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["row", b"row"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "row", b"row"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Rule: _TypeAlias = Rule  # noqa: Y015
-
-@_typing.final
 class NearMiss(_message.Message):
     """An allow rule that one clause kept from matching."""
 
@@ -499,16 +422,16 @@ class NearMiss(_message.Message):
     detail: _builtins.str
     """The clause in words, for example "the binding holds in `acme.finance.**`, which does not cover `acme.datax`"."""
     @_builtins.property
-    def rule(self) -> Global___PolicyRow: ...
+    def rule(self) -> _decision_pb2.PolicyRow: ...
     @_builtins.property
-    def chain(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyRow]:
+    def chain(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.PolicyRow]:
         """The g rows from the principal to the rule's subject."""
 
     def __init__(
         self,
         *,
-        rule: Global___PolicyRow | None = ...,
-        chain: _abc.Iterable[Global___PolicyRow] | None = ...,
+        rule: _decision_pb2.PolicyRow | None = ...,
+        chain: _abc.Iterable[_decision_pb2.PolicyRow] | None = ...,
         failed: Global___Clause.ValueType = ...,
         detail: _builtins.str = ...,
     ) -> None: ...

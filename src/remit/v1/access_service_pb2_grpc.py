@@ -58,6 +58,11 @@ class AccessServiceStub:
                 request_serializer=remit_dot_v1_dot_access__service__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=remit_dot_v1_dot_access__service__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.CheckOperation = channel.unary_unary(
+                '/remit.v1.AccessService/CheckOperation',
+                request_serializer=remit_dot_v1_dot_access__service__pb2.CheckOperationRequest.SerializeToString,
+                response_deserializer=remit_dot_v1_dot_access__service__pb2.CheckOperationResponse.FromString,
+                _registered_method=True)
 
 
 class AccessServiceServicer:
@@ -95,6 +100,14 @@ class AccessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckOperation(self, request, context):
+        """Answers a compound operation that the vocabulary declares, for example `create_flow_in_new_namespace`: every part
+        with its reason, all by one revision. It may happen if all parts are allowed. Each part is recorded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +125,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=remit_dot_v1_dot_access__service__pb2.ExplainRequest.FromString,
                     response_serializer=remit_dot_v1_dot_access__service__pb2.ExplainResponse.SerializeToString,
+            ),
+            'CheckOperation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckOperation,
+                    request_deserializer=remit_dot_v1_dot_access__service__pb2.CheckOperationRequest.FromString,
+                    response_serializer=remit_dot_v1_dot_access__service__pb2.CheckOperationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -204,6 +222,33 @@ class AccessService:
             '/remit.v1.AccessService/Explain',
             remit_dot_v1_dot_access__service__pb2.ExplainRequest.SerializeToString,
             remit_dot_v1_dot_access__service__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckOperation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/remit.v1.AccessService/CheckOperation',
+            remit_dot_v1_dot_access__service__pb2.CheckOperationRequest.SerializeToString,
+            remit_dot_v1_dot_access__service__pb2.CheckOperationResponse.FromString,
             options,
             channel_credentials,
             insecure,

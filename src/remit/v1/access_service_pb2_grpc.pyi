@@ -52,6 +52,10 @@ class AccessServiceStub:
     """Answers one question and tells why: the deciding rule with its file and line, the chain of g rows that leads to
     it, near misses, and what would allow. It tells of other people's bindings. The decision is recorded like any.
     """
+    CheckOperation: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.CheckOperationRequest, _access_service_pb2.CheckOperationResponse]
+    """Answers a compound operation that the vocabulary declares, for example `create_flow_in_new_namespace`: every part
+    with its reason, all by one revision. It may happen if all parts are allowed. Each part is recorded.
+    """
 
 @_typing.type_check_only
 class AccessServiceAsyncStub(AccessServiceStub):
@@ -76,6 +80,10 @@ class AccessServiceAsyncStub(AccessServiceStub):
     Explain: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ExplainRequest, _access_service_pb2.ExplainResponse]  # type: ignore[assignment]
     """Answers one question and tells why: the deciding rule with its file and line, the chain of g rows that leads to
     it, near misses, and what would allow. It tells of other people's bindings. The decision is recorded like any.
+    """
+    CheckOperation: _aio.UnaryUnaryMultiCallable[_access_service_pb2.CheckOperationRequest, _access_service_pb2.CheckOperationResponse]  # type: ignore[assignment]
+    """Answers a compound operation that the vocabulary declares, for example `create_flow_in_new_namespace`: every part
+    with its reason, all by one revision. It may happen if all parts are allowed. Each part is recorded.
     """
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -116,6 +124,16 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_access_service_pb2.ExplainResponse, _abc.Awaitable[_access_service_pb2.ExplainResponse]]:
         """Answers one question and tells why: the deciding rule with its file and line, the chain of g rows that leads to
         it, near misses, and what would allow. It tells of other people's bindings. The decision is recorded like any.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckOperation(
+        self,
+        request: _access_service_pb2.CheckOperationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_service_pb2.CheckOperationResponse, _abc.Awaitable[_access_service_pb2.CheckOperationResponse]]:
+        """Answers a compound operation that the vocabulary declares, for example `create_flow_in_new_namespace`: every part
+        with its reason, all by one revision. It may happen if all parts are allowed. Each part is recorded.
         """
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

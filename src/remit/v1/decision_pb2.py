@@ -24,15 +24,33 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17remit/v1/decision.proto\x12\x08remit.v1*C\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x45\x46\x46\x45\x43T_ALLOW\x10\x01\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_DENY\x10\x02*\x9c\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15REASON_UNKNOWN_TENANT\x10\x01\x12\x17\n\x13REASON_UNKNOWN_KIND\x10\x02\x12\x19\n\x15REASON_UNKNOWN_ACTION\x10\x03\x12\x16\n\x12REASON_WRONG_CLASS\x10\x04\x12\x14\n\x10REASON_NO_ACCESS\x10\x05\x12\x19\n\x15REASON_DENIED_BY_RULE\x10\x06\x12\x1a\n\x16REASON_ALLOWED_BY_RULE\x10\x07\x12\x17\n\x13REASON_OUT_OF_SCOPE\x10\x08\x12\x16\n\x12REASON_NOT_GRANTED\x10\t\x12\x15\n\x11REASON_NO_BINDING\x10\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17remit/v1/decision.proto\x12\x08remit.v1\"0\n\x06Origin\x12\x14\n\x0con_behalf_of\x18\x01 \x01(\t\x12\x10\n\x08trace_id\x18\x02 \x01(\t\"c\n\x08\x44\x65\x63ision\x12 \n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\x0e\x32\x10.remit.v1.Effect\x12 \n\x06reason\x18\x02 \x01(\x0e\x32\x10.remit.v1.Reason\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\t\"5\n\tPolicyRow\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0c\n\x04text\x18\x03 \x01(\t\"J\n\x04Rule\x12 \n\x03row\x18\x01 \x01(\x0b\x32\x13.remit.v1.PolicyRow\x12 \n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x10.remit.v1.Effect\"?\n\tItemError\x12\x32\n\x10\x66ield_violations\x18\x01 \x03(\x0b\x32\x18.remit.v1.FieldViolation\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"e\n\x0b\x42\x61tchResult\x12&\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.remit.v1.DecisionH\x00\x12$\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x13.remit.v1.ItemErrorH\x00\x42\x08\n\x06result\"R\n\x07Receipt\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12 \n\x06reason\x18\x03 \x01(\x0e\x32\x10.remit.v1.Reason\".\n\x0cNamespaceSet\x12\x0c\n\x04only\x18\x01 \x03(\t\x12\x10\n\x08\x65xcluded\x18\x02 \x03(\t*C\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x45\x46\x46\x45\x43T_ALLOW\x10\x01\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_DENY\x10\x02*\x87\x03\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15REASON_UNKNOWN_TENANT\x10\x01\x12\x17\n\x13REASON_UNKNOWN_KIND\x10\x02\x12\x19\n\x15REASON_UNKNOWN_ACTION\x10\x03\x12\x16\n\x12REASON_WRONG_CLASS\x10\x04\x12\x14\n\x10REASON_NO_ACCESS\x10\x05\x12\x19\n\x15REASON_DENIED_BY_RULE\x10\x06\x12\x1a\n\x16REASON_ALLOWED_BY_RULE\x10\x07\x12\x17\n\x13REASON_OUT_OF_SCOPE\x10\x08\x12\x16\n\x12REASON_NOT_GRANTED\x10\t\x12\x15\n\x11REASON_NO_BINDING\x10\n\x12\x1b\n\x17REASON_UNKNOWN_RELATION\x10\x0b\x12\x19\n\x15REASON_SAME_NAMESPACE\x10\x0c\x12\x14\n\x10REASON_INHERITED\x10\r\x12\x1b\n\x17REASON_NO_MATCHING_RULE\x10\x0e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'remit.v1.decision_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EFFECT']._serialized_start=37
-  _globals['_EFFECT']._serialized_end=104
-  _globals['_REASON']._serialized_start=107
-  _globals['_REASON']._serialized_end=391
+  _globals['_EFFECT']._serialized_start=673
+  _globals['_EFFECT']._serialized_end=740
+  _globals['_REASON']._serialized_start=743
+  _globals['_REASON']._serialized_end=1134
+  _globals['_ORIGIN']._serialized_start=37
+  _globals['_ORIGIN']._serialized_end=85
+  _globals['_DECISION']._serialized_start=87
+  _globals['_DECISION']._serialized_end=186
+  _globals['_POLICYROW']._serialized_start=188
+  _globals['_POLICYROW']._serialized_end=241
+  _globals['_RULE']._serialized_start=243
+  _globals['_RULE']._serialized_end=317
+  _globals['_ITEMERROR']._serialized_start=319
+  _globals['_ITEMERROR']._serialized_end=382
+  _globals['_FIELDVIOLATION']._serialized_start=384
+  _globals['_FIELDVIOLATION']._serialized_end=436
+  _globals['_BATCHRESULT']._serialized_start=438
+  _globals['_BATCHRESULT']._serialized_end=539
+  _globals['_RECEIPT']._serialized_start=541
+  _globals['_RECEIPT']._serialized_end=623
+  _globals['_NAMESPACESET']._serialized_start=625
+  _globals['_NAMESPACESET']._serialized_end=671
 # @@protoc_insertion_point(module_scope)

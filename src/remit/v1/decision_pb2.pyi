@@ -3,16 +3,19 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -64,6 +67,14 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The principal holds rules, none for this kind and action."""
     REASON_NO_BINDING: _Reason.ValueType  # 10
     """The principal holds no rule anywhere in the tenant."""
+    REASON_UNKNOWN_RELATION: _Reason.ValueType  # 11
+    """Reach: the vocabulary declares no relation of this name."""
+    REASON_SAME_NAMESPACE: _Reason.ValueType  # 12
+    """Reach: a namespace may always use what it owns itself."""
+    REASON_INHERITED: _Reason.ValueType  # 13
+    """Reach: no row matches, the relation is inherited and the owner is an ancestor of the caller."""
+    REASON_NO_MATCHING_RULE: _Reason.ValueType  # 14
+    """Reach: no row matches and nothing is inherited."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why the decision is what it is: a closed set, in every answer and every audit record. Where several apply,
@@ -92,4 +103,259 @@ REASON_NOT_GRANTED: Reason.ValueType  # 9
 """The principal holds rules, none for this kind and action."""
 REASON_NO_BINDING: Reason.ValueType  # 10
 """The principal holds no rule anywhere in the tenant."""
+REASON_UNKNOWN_RELATION: Reason.ValueType  # 11
+"""Reach: the vocabulary declares no relation of this name."""
+REASON_SAME_NAMESPACE: Reason.ValueType  # 12
+"""Reach: a namespace may always use what it owns itself."""
+REASON_INHERITED: Reason.ValueType  # 13
+"""Reach: no row matches, the relation is inherited and the owner is an ancestor of the caller."""
+REASON_NO_MATCHING_RULE: Reason.ValueType  # 14
+"""Reach: no row matches and nothing is inherited."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
+
+@_typing.final
+class Origin(_message.Message):
+    """Where a question comes from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ON_BEHALF_OF_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    on_behalf_of: _builtins.str
+    """The impersonator, if the principal is being impersonated: `user:ID` or `service:ID`."""
+    trace_id: _builtins.str
+    """A trace id to find the record by, for example that of W3C Trace Context. At most 64 printable ASCII characters."""
+    def __init__(
+        self,
+        *,
+        on_behalf_of: _builtins.str = ...,
+        trace_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["on_behalf_of", b"on_behalf_of", "trace_id", b"trace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Origin: _TypeAlias = Origin  # noqa: Y015
+
+@_typing.final
+class Decision(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EFFECT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    effect: Global___Effect.ValueType
+    reason: Global___Reason.ValueType
+    decision_id: _builtins.str
+    """UUIDv7 of the audit record, in canonical text form."""
+    def __init__(
+        self,
+        *,
+        effect: Global___Effect.ValueType = ...,
+        reason: Global___Reason.ValueType = ...,
+        decision_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "effect", b"effect", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class PolicyRow(_message.Message):
+    """Where a row stands and what it says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    file: _builtins.str
+    """Path below the policy directory, for example `acme/bindings.csv`."""
+    line: _builtins.int
+    """1-based."""
+    text: _builtins.str
+    """The row in canonical form: fields joined by a comma and a blank."""
+    def __init__(
+        self,
+        *,
+        file: _builtins.str = ...,
+        line: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "line", b"line", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyRow: _TypeAlias = PolicyRow  # noqa: Y015
+
+@_typing.final
+class Rule(_message.Message):
+    """A p row."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    effect: Global___Effect.ValueType
+    @_builtins.property
+    def row(self) -> Global___PolicyRow: ...
+    def __init__(
+        self,
+        *,
+        row: Global___PolicyRow | None = ...,
+        effect: Global___Effect.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["row", b"row"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "row", b"row"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rule: _TypeAlias = Rule  # noqa: Y015
+
+@_typing.final
+class ItemError(_message.Message):
+    """Why an item of a batch has no decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_VIOLATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def field_violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldViolation]:
+        """The fields that are wrong, at least one."""
+
+    def __init__(
+        self,
+        *,
+        field_violations: _abc.Iterable[Global___FieldViolation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field_violations", b"field_violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemError: _TypeAlias = ItemError  # noqa: Y015
+
+@_typing.final
+class FieldViolation(_message.Message):
+    """As google.rpc.BadRequest.FieldViolation, which Check gives in its status details."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Path of the field: `question.namespace` in Check and Explain, `namespace` for an item of a batch."""
+    description: _builtins.str
+    """What is wrong and what was expected."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "field", b"field"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldViolation: _TypeAlias = FieldViolation  # noqa: Y015
+
+@_typing.final
+class BatchResult(_message.Message):
+    """The result for one item of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def decision(self) -> Global___Decision: ...
+    @_builtins.property
+    def error(self) -> Global___ItemError:
+        """The item was malformed and nothing was decided or recorded for it."""
+
+    def __init__(
+        self,
+        *,
+        decision: Global___Decision | None = ...,
+        error: Global___ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "error", b"error", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "error", b"error", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["decision", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___BatchResult: _TypeAlias = BatchResult  # noqa: Y015
+
+@_typing.final
+class Receipt(_message.Message):
+    """What an answer carries that is no single decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    decision_id: _builtins.str
+    """UUIDv7 of the audit record, in canonical text form."""
+    revision: _builtins.str
+    """The revision of the tenant's policy that answered; empty for an unknown tenant."""
+    reason: Global___Reason.ValueType
+    """Why there is nothing to answer with, where that was decided before any row: UNKNOWN_TENANT, UNKNOWN_KIND,
+    UNKNOWN_ACTION, UNKNOWN_RELATION, WRONG_CLASS or NO_ACCESS.
+    """
+    def __init__(
+        self,
+        *,
+        decision_id: _builtins.str = ...,
+        revision: _builtins.str = ...,
+        reason: Global___Reason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
+
+@_typing.final
+class NamespaceSet(_message.Message):
+    """A set of namespaces: those that a pattern of `only` covers and none of `excluded` does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ONLY_FIELD_NUMBER: _builtins.int
+    EXCLUDED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def only(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """For example `acme.data.**`. `**` covers every namespace."""
+
+    @_builtins.property
+    def excluded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        only: _abc.Iterable[_builtins.str] | None = ...,
+        excluded: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["excluded", b"excluded", "only", b"only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NamespaceSet: _TypeAlias = NamespaceSet  # noqa: Y015

@@ -11,6 +11,7 @@ from grpc_status import rpc_status
 
 from remit.audit.errors import JournalUnavailable
 from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, RemitError
+from remit.engine.inquiry import TooLargeError
 from remit.policy.cell import RevisionNotCurrentError, TenantUnavailableError
 from remit.service.metrics import Metrics
 
@@ -25,9 +26,15 @@ class StoppingError(RemitError):
     """The server takes no new calls."""
 
 
+class PageOfOldPolicyError(RemitError):
+    """The policy has changed since the first page, so that the pages would not fit together."""
+
+
 _STATUS_OF: Final = {
     MalformedQuestionError: grpc.StatusCode.INVALID_ARGUMENT,
     RevisionNotCurrentError: grpc.StatusCode.FAILED_PRECONDITION,
+    PageOfOldPolicyError: grpc.StatusCode.FAILED_PRECONDITION,
+    TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TenantUnavailableError: grpc.StatusCode.UNAVAILABLE,
     JournalUnavailable: grpc.StatusCode.UNAVAILABLE,
     StoppingError: grpc.StatusCode.UNAVAILABLE,

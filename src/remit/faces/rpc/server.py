@@ -1,7 +1,8 @@
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import grpc
 import structlog
@@ -11,15 +12,37 @@ from prometheus_client import start_http_server
 
 from remit.faces.rpc import health
 from remit.faces.rpc.access import AccessFace
+from remit.faces.rpc.asking import AskingFace
 from remit.faces.rpc.calls import CallBoundary
+from remit.faces.rpc.reach import ReachFace
+from remit.faces.rpc.search import SearchFace
 from remit.faces.rpc.status import StatusFace
 from remit.policy.cell import TenantState
 from remit.service.errors import StartupError
 from remit.service.node import Node
 from remit.service.settings import Settings, split_address
-from remit.v1 import access_service_pb2, access_service_pb2_grpc, status_service_pb2, status_service_pb2_grpc
+from remit.v1 import (
+    access_service_pb2,
+    access_service_pb2_grpc,
+    reach_service_pb2,
+    reach_service_pb2_grpc,
+    search_service_pb2,
+    search_service_pb2_grpc,
+    status_service_pb2,
+    status_service_pb2_grpc,
+)
 
-ACCESS_SERVICE: Final = access_service_pb2.DESCRIPTOR.services_by_name["AccessService"].full_name
+_ASKING: Final[Sequence[tuple[type[AskingFace], Callable[[Any, grpc.Server], None]]]] = (
+    (AccessFace, access_service_pb2_grpc.add_AccessServiceServicer_to_server),
+    (ReachFace, reach_service_pb2_grpc.add_ReachServiceServicer_to_server),
+    (SearchFace, search_service_pb2_grpc.add_SearchServiceServicer_to_server),
+)
+ASKING_SERVICES: Final = tuple(
+    service.full_name
+    for module in (access_service_pb2, reach_service_pb2, search_service_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
+"""The services that answer questions, and so depend on policies and audit."""
 STATUS_SERVICE: Final = status_service_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
 _HEALTH_EVERY_S: Final = 0.1
 # grpcio answers CANCELLED to calls that it has received and not yet handed over when it stops: a moment of refusals
@@ -48,11 +71,13 @@ class Server:
                 ("grpc.so_reuseport", 0),
             ],
         )
-        face = AccessFace(node.point, batch_limit=settings.batch_limit, call_timeout_s=settings.call_timeout_s)
-        access_service_pb2_grpc.add_AccessServiceServicer_to_server(self._calls.around(face), self._server)
-        status_service_pb2_grpc.add_StatusServiceServicer_to_server(self._calls.around(StatusFace(node)), self._server)
+        around = self._calls.around
+        for face, add in _ASKING:
+            asking = face(node.point, batch_limit=settings.batch_limit, call_timeout_s=settings.call_timeout_s)
+            add(around(asking), self._server)
+        status_service_pb2_grpc.add_StatusServiceServicer_to_server(around(StatusFace(node)), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (ACCESS_SERVICE, STATUS_SERVICE, health.SERVICE, reflection.SERVICE_NAME)
+        names = (*ASKING_SERVICES, STATUS_SERVICE, health.SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         self.port = self._bind(settings)
         self.metrics_port = self._serve_metrics(settings)
@@ -113,7 +138,7 @@ class Server:
 
     def _set_health(self) -> None:
         serving = self._node.journal.healthy
-        for name in ("", ACCESS_SERVICE):
+        for name in ("", *ASKING_SERVICES):
             self._health.tell(name, serving=serving)
         self._health.tell(STATUS_SERVICE, serving=True)
         for tenant, policy in self._node.cell.tenants.items():

@@ -1,0 +1,162 @@
+"""The reach plane in lists: what a namespace can use, who can use what is its own, and may it use all of these."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from remit.core.decision import Decision, Reason
+from remit.core.names import Namespace, Word
+from remit.core.namespace_set import NamespaceSet
+from remit.core.patterns import NamespacePattern, exactly
+from remit.core.question import QuestionType, ReachQuestion
+from remit.core.rows import Effect, ReachRule
+from remit.engine.inquiry import Inquiry, TooLargeError
+from remit.engine.search import PATTERNS_LIMIT, simplest
+from remit.engine.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class AllReached:
+    """May a namespace use what every one of these owners owns?"""
+
+    decision: Decision
+    """That of the first owner that refuses, else of the first."""
+    refused: tuple[tuple[Namespace, Reason], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReachesAll(Inquiry[AllReached]):
+    question_type: ClassVar = QuestionType.REACH_ALL
+    decides: ClassVar = True
+    caller: Namespace
+    relation: Word
+    owners: tuple[Namespace, ...]
+    """At least one."""
+
+    @property
+    def columns(self) -> tuple[str, str, str, str]:
+        return (f"namespace:{self.caller}", self.relation, "", "")
+
+    def answer(self, snapshot: Snapshot) -> AllReached:
+        decided = [
+            (owner, snapshot.reach.decide(ReachQuestion(self.caller, owner, self.relation))) for owner in self.owners
+        ]
+        refused = [(owner, decision) for owner, decision in decided if not decision.allowed]
+        _, first = (refused or decided)[0]
+        return AllReached(first, tuple((owner, decision.reason) for owner, decision in refused))
+
+    def decision(self, answer: AllReached) -> Decision:
+        return answer.decision
+
+    def detail(self, answer: AllReached) -> Mapping[str, object]:
+        return {"owners": len(self.owners), "refused": [owner for owner, _ in answer.refused]}
+
+
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    """What one relation opens to a namespace and of it: unions of sets, and those of the given that are in them."""
+
+    relation: Word
+    uses: tuple[NamespaceSet, ...]
+    used_by: tuple[NamespaceSet, ...]
+    uses_among: tuple[Namespace, ...]
+    used_by_among: tuple[Namespace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReachableFrom(Inquiry[tuple[Reachable, ...]]):
+    """What can work in a namespace use, and whose work can use what is its own?"""
+
+    question_type: ClassVar = QuestionType.REACHABLE
+    namespace: Namespace
+    relations: tuple[Word, ...] = ()
+    """Only these; all that the vocabulary declares where empty."""
+    among: tuple[Namespace, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, str, str, str]:
+        return (f"namespace:{self.namespace}", "|".join(self.relations), "", "")
+
+    def refusal(self, snapshot: Snapshot) -> Reason | None:
+        known = snapshot.policy.vocabulary.relations
+        return None if all(relation in known for relation in self.relations) else Reason.UNKNOWN_RELATION
+
+    def answer(self, snapshot: Snapshot) -> tuple[Reachable, ...]:
+        relations = self.relations or tuple(snapshot.policy.vocabulary.relations)
+        rows = snapshot.policy.reach
+        calls = [(row, row.owner) for row in rows if row.caller.contains(self.namespace)]
+        owns = [(row, row.caller) for row in rows if row.owner.contains(self.namespace)]
+        found = tuple(self._by(relation, snapshot, calls, owns) for relation in relations)
+        patterns = sum(len(part.only) + len(part.excluded) for each in found for part in (*each.uses, *each.used_by))
+        if patterns > PATTERNS_LIMIT:
+            raise TooLargeError(f"the answer would be of {patterns} patterns: at most {PATTERNS_LIMIT} are given")
+        return found
+
+    def detail(self, answer: tuple[Reachable, ...]) -> Mapping[str, object]:
+        return {
+            "among": len(self.among),
+            "relations": {
+                each.relation: {"uses": len(each.uses_among), "used_by": len(each.used_by_among)} for each in answer
+            },
+        }
+
+    def _by(
+        self,
+        name: Word,
+        snapshot: Snapshot,
+        calls: Iterable[tuple[ReachRule, NamespacePattern]],
+        owns: Iterable[tuple[ReachRule, NamespacePattern]],
+    ) -> Reachable:
+        here = self.namespace
+        decide = snapshot.reach.decide
+        inherited = snapshot.policy.vocabulary.relations[name].inherited
+        above = [
+            each for each in _ancestors(here) if decide(ReachQuestion(here, each, name)).reason is Reason.INHERITED
+        ]
+        below = [NamespacePattern.parse(f"{here}.**")] if inherited else []
+        return Reachable(
+            name,
+            _first_match(name, calls, unmatched=(), always=[exactly(here), *map(exactly, above)]),
+            _first_match(name, owns, unmatched=below, always=[exactly(here)]),
+            tuple(each for each in self.among if decide(ReachQuestion(here, each, name)).allowed),
+            tuple(each for each in self.among if decide(ReachQuestion(each, here, name)).allowed),
+        )
+
+
+def _first_match(
+    relation: Word,
+    rows: Iterable[tuple[ReachRule, NamespacePattern]],
+    *,
+    unmatched: Iterable[NamespacePattern],
+    always: Iterable[NamespacePattern],
+) -> tuple[NamespaceSet, ...]:
+    """Where the first row that matches allows, beside what is `always` open and what is open where no row matches."""
+    denied: list[NamespacePattern] = []
+    by_exclusion: defaultdict[tuple[NamespacePattern, ...], list[NamespacePattern]] = defaultdict(list)
+    by_exclusion[()] += always
+    for row, pattern in rows:
+        if not row.names(relation):
+            continue
+        if row.effect is Effect.DENY:
+            denied.append(pattern)
+        else:
+            _without(by_exclusion, pattern, denied)
+    # What an allow row matches is open by that row.
+    for pattern in unmatched:
+        _without(by_exclusion, pattern, denied)
+    sets = (simplest(only, excluded) for excluded, only in by_exclusion.items())
+    return tuple(each for each in sets if each.only)
+
+
+def _without(
+    by_exclusion: dict[tuple[NamespacePattern, ...], list[NamespacePattern]],
+    pattern: NamespacePattern,
+    denied: Sequence[NamespacePattern],
+) -> None:
+    by_exclusion[tuple(each for each in denied if each.overlaps(pattern))].append(pattern)
+
+
+def _ancestors(namespace: Namespace) -> list[Namespace]:
+    segments = namespace.split(".")
+    return [Namespace(".".join(segments[:count])) for count in range(1, len(segments))]

@@ -1,0 +1,322 @@
+"""Check, asked in reverse: what may a principal do here, where may it, and who may."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import ClassVar, Final
+
+from remit.core.decision import Decision, Reason
+from remit.core.errors import FieldViolation, MalformedQuestionError
+from remit.core.names import WHOLE_TENANT, Namespace, Principal, Word
+from remit.core.namespace_set import NamespaceSet
+from remit.core.patterns import EVERYWHERE, NamespacePattern
+from remit.core.question import QuestionType
+from remit.core.rows import Effect, Link, Rule
+from remit.engine.coverage import Coverage
+from remit.engine.inquiry import Inquiry, TooLargeError
+from remit.engine.permissions import Answer, Cell
+from remit.engine.snapshot import Snapshot
+
+PATTERNS_LIMIT: Final = 10_000
+"""Patterns in one answer."""
+
+ANY_WORD: Final = Word("")
+"""What stands for any kind or any action in a question that leaves it open."""
+_COMPARED: Final = 1_000_000
+"""Pairs of patterns that are worth comparing for a shorter answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionsOf(Inquiry[Mapping[Word, Sequence[Word]]]):
+    """What may this principal do in one namespace, or in the tenant itself? By kind, the actions that Check allows."""
+
+    question_type: ClassVar = QuestionType.ACTIONS
+    principal: Principal
+    namespace: Namespace = WHOLE_TENANT
+    kinds: tuple[Word, ...] = ()
+    """Only these; all where empty."""
+
+    @property
+    def columns(self) -> tuple[str, str, str, str]:
+        return (self.principal, "", "", self.namespace)
+
+    def refusal(self, snapshot: Snapshot) -> Reason | None:
+        return _no_access(snapshot, self.principal)
+
+    def answer(self, snapshot: Snapshot) -> Mapping[Word, Sequence[Word]]:
+        for position, kind in enumerate(self.kinds):
+            if kind not in snapshot.policy.vocabulary.kinds:
+                raise _malformed(f"kinds[{position}]", f"`{kind}` is no kind that the vocabulary declares")
+        found: defaultdict[Word, list[Word]] = defaultdict(list)
+        for kind, action in snapshot.permitted(self.principal, self.namespace):
+            if not self.kinds or kind in self.kinds:
+                found[kind].append(action)
+        return found
+
+    def detail(self, answer: Mapping[Word, Sequence[Word]]) -> Mapping[str, object]:
+        return {"kinds": len(answer), "actions": sum(map(len, answer.values()))}
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Namespaces, as sets to be united and as those of the given ones that are in the union."""
+
+    sets: tuple[NamespaceSet, ...]
+    among: tuple[Namespace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NamespacesOf(Inquiry[Where]):
+    """Where may this principal do an action on a kind; without the one or the other, where may it do any?"""
+
+    question_type: ClassVar = QuestionType.NAMESPACES
+    principal: Principal
+    action: Word = ANY_WORD
+    kind: Word = ANY_WORD
+    among: tuple[Namespace, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, str, str, str]:
+        return (self.principal, self.action, self.kind, "")
+
+    def refusal(self, snapshot: Snapshot) -> Reason | None:
+        kinds = snapshot.policy.vocabulary.kinds
+        kind = kinds.get(self.kind)
+        if kind is None:
+            if self.kind:
+                return Reason.UNKNOWN_KIND
+            if self.action and not any(self.action in each.actions for each in kinds.values()):
+                return Reason.UNKNOWN_ACTION
+        else:
+            if self.action and self.action not in kind.actions:
+                return Reason.UNKNOWN_ACTION
+            if not kind.namespaced:
+                raise _malformed("kind", f"`{kind.name}` is of class `{kind.kind_class}` and lives in no namespace")
+            if not kind.lives_in(snapshot.tenant):
+                return Reason.WRONG_CLASS
+        return _no_access(snapshot, self.principal)
+
+    def answer(self, snapshot: Snapshot) -> Where:
+        wanted = [
+            number
+            for (kind, action), number in snapshot.permissions.within_namespace.items()
+            if self.kind in {ANY_WORD, kind} and self.action in {ANY_WORD, action}
+        ]
+        sets = _united(_allowed(snapshot, self.principal, wanted))
+        matchers = [(Coverage(each.only), Coverage(each.excluded) if each.excluded else None) for each in sets]
+        among = tuple(
+            namespace
+            for namespace in self.among
+            if any(
+                only.covers(namespace) and (excluded is None or not excluded.covers(namespace))
+                for only, excluded in matchers
+            )
+        )
+        return Where(sets, among)
+
+    def detail(self, answer: Where) -> Mapping[str, object]:
+        return {
+            "patterns": sum(len(each.only) + len(each.excluded) for each in answer.sets),
+            "among": len(self.among),
+            "matching": len(answer.among),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FilterFor(Inquiry[NamespaceSet]):
+    """The namespaces to filter by what a principal may do an action on a kind in."""
+
+    question_type: ClassVar = QuestionType.FILTER
+    principal: Principal
+    action: Word
+    kind: Word
+
+    @property
+    def columns(self) -> tuple[str, str, str, str]:
+        return (self.principal, self.action, self.kind, "")
+
+    def refusal(self, snapshot: Snapshot) -> Reason | None:
+        return self._where.refusal(snapshot)
+
+    def answer(self, snapshot: Snapshot) -> NamespaceSet:
+        # One permission is one set at most.
+        return next(iter(self._where.answer(snapshot).sets), NamespaceSet())
+
+    def detail(self, answer: NamespaceSet) -> Mapping[str, object]:
+        return {"patterns": len(answer.only) + len(answer.excluded)}
+
+    @property
+    def _where(self) -> NamespacesOf:
+        return NamespacesOf(self.principal, self.action, self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """Those who may, sorted, each with the rule that decides and the g rows that lead to it."""
+
+    principals: tuple[Principal, ...]
+    _subjects: Mapping[str, str]
+    """By principal, the subject of its rule."""
+    _rules: Mapping[str, Rule]
+    """By that subject, the rule."""
+    _ways: Mapping[str, Link]
+    """By member, the first g row on the way to that subject."""
+
+    def rule(self, principal: Principal) -> Rule:
+        return self._rules[self._subjects[principal]]
+
+    def chain(self, principal: Principal) -> tuple[Link, ...]:
+        rows: list[Link] = []
+        member: str = principal
+        while member in self._ways:
+            row = self._ways[member]
+            rows.append(row)
+            member = row.holds
+        return tuple(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalsFor(Inquiry[Permitted]):
+    """Who, of all whom a row names, may do this action on this kind there?"""
+
+    question_type: ClassVar = QuestionType.PRINCIPALS
+    action: Word
+    kind: Word
+    namespace: Namespace = WHOLE_TENANT
+
+    @property
+    def columns(self) -> tuple[str, str, str, str]:
+        return ("", self.action, self.kind, self.namespace)
+
+    def refusal(self, snapshot: Snapshot) -> Reason | None:
+        door = snapshot.door(self.kind, self.action, self.namespace)
+        return door.reason if isinstance(door, Decision) else None
+
+    def answer(self, snapshot: Snapshot) -> Permitted:
+        covering = snapshot.covering(self.namespace)
+        # By subject, its first row in deciding order that matches: a deny, if it has one.
+        rows: dict[str, Rule] = {}
+        for rule in snapshot.policy.rules:
+            if rule.namespaces.text in covering and rule.names(self.kind, self.action):
+                before = rows.get(rule.subject)
+                if before is None or _order(rule) < _order(before):
+                    rows[rule.subject] = rule
+        denied: dict[str, str] = {}
+        for subject, rule in rows.items():
+            if rule.effect is Effect.DENY:
+                _reach_back(snapshot, subject, covering, denied, {})
+        allowed: dict[str, str] = {}
+        ways: dict[str, Link] = {}
+        # The lowest row first: whoever it reaches has its rule by it.
+        for rule in sorted((each for each in rows.values() if each.effect is Effect.ALLOW), key=_order):
+            _reach_back(snapshot, rule.subject, covering, allowed, ways)
+        admitted = snapshot.admitted
+        principals = sorted(
+            Principal(name)
+            for name in allowed
+            if name not in denied and name.startswith(("user:", "service:")) and (admitted is None or name in admitted)
+        )
+        return Permitted(tuple(principals), allowed, rows, ways)
+
+    def detail(self, answer: Permitted) -> Mapping[str, object]:
+        return {"principals": len(answer.principals)}
+
+
+def _reach_back(
+    snapshot: Snapshot, subject: str, covering: frozenset[str], reached: dict[str, str], ways: dict[str, Link]
+) -> None:
+    """Everyone who holds `subject` and is not in `reached` yet, with the g row that is the first on the shortest way."""
+    if subject in reached:
+        return
+    reached[subject] = subject
+    waiting = [subject]
+    members = snapshot.graph.members
+    everywhere = EVERYWHERE.text
+    for holder in waiting:
+        for link in members.get(holder, ()):
+            member = link.member
+            if member not in reached:
+                scope = link.scope.text
+                if scope in covering or scope == everywhere:
+                    reached[member] = subject
+                    ways[member] = link
+                    waiting.append(member)
+
+
+def _allowed(snapshot: Snapshot, principal: Principal, permissions: Iterable[int]) -> Iterator[NamespaceSet]:
+    """For each permission, where the principal has it; the same rows for several permissions give one set."""
+    held = snapshot.graph.held_where(principal)
+    if held is None:
+        raise TooLargeError(f"the scopes along the chains of `{principal}` multiply past what can be listed")
+    indexes = [(snapshot.index(subject), scope) for subject, scope in held]
+    seen: set[tuple[tuple[int, str], ...]] = set()
+    for permission in permissions:
+        cells = [(cell, scope) for index, scope in indexes if (cell := index[permission]) is not None]
+        key = tuple((id(cell), scope.text) for cell, scope in cells)
+        if key not in seen:
+            seen.add(key)
+            yield _set_of(cells)
+
+
+def _set_of(cells: Iterable[tuple[Cell, NamespacePattern]]) -> NamespaceSet:
+    only: set[NamespacePattern] = set()
+    excluded: set[NamespacePattern] = set()
+    for cell, scope in cells:
+        for each in _in_cell(cell):
+            pattern = each.pattern.meet(scope)
+            if pattern is not None:
+                (only if each.decision.allowed else excluded).add(pattern)
+    return simplest(only, excluded)
+
+
+def simplest(only: Iterable[NamespacePattern], excluded: Iterable[NamespacePattern]) -> NamespaceSet:
+    """The same set in fewer patterns, sorted: none that another one makes superfluous."""
+    outer = _outermost(only)
+    without = _outermost(excluded)
+    shadow = Coverage(without)
+    outer = [each for each in outer if not shadow.of_pattern(each)]
+    if len(outer) * len(without) <= _COMPARED:
+        without = [each for each in without if any(each.overlaps(other) for other in outer)]
+    return NamespaceSet(tuple(outer), tuple(without))
+
+
+def _outermost(patterns: Iterable[NamespacePattern]) -> list[NamespacePattern]:
+    """Without those that another one covers."""
+    distinct = sorted({*patterns}, key=str)
+    coverage = Coverage(distinct)
+    return [each for each in distinct if coverage.of_pattern(each) == {each.text}]
+
+
+def _united(sets: Iterable[NamespaceSet]) -> tuple[NamespaceSet, ...]:
+    """The union in as few sets as there are different exclusions."""
+    by_exclusion: defaultdict[tuple[NamespacePattern, ...], list[NamespacePattern]] = defaultdict(list)
+    for each in sets:
+        by_exclusion[each.excluded] += each.only
+    united = [simplest(only, excluded) for excluded, only in by_exclusion.items() if only]
+    bare = Coverage(chain.from_iterable(each.only for each in united if not each.excluded))
+    united = [
+        each for each in united if not each.excluded or not all(bare.of_pattern(pattern) for pattern in each.only)
+    ]
+    patterns = sum(len(each.only) + len(each.excluded) for each in united)
+    if patterns > PATTERNS_LIMIT:
+        raise TooLargeError(f"the answer would be of {patterns} patterns: at most {PATTERNS_LIMIT} are given")
+    return tuple(united)
+
+
+def _in_cell(cell: Cell) -> Iterable[Answer]:
+    return cell if isinstance(cell, tuple) else chain.from_iterable(cell.values())
+
+
+def _order(rule: Rule) -> tuple[bool, str, int]:
+    """The deciding order: a deny before an allow, then the lowest (file, line)."""
+    return (rule.effect is Effect.ALLOW, rule.file, rule.line)
+
+
+def _no_access(snapshot: Snapshot, principal: Principal) -> Reason | None:
+    refused = snapshot.admitted is not None and principal not in snapshot.admitted
+    return Reason.NO_ACCESS if refused else None
+
+
+def _malformed(field: str, description: str) -> MalformedQuestionError:
+    return MalformedQuestionError(FieldViolation(field, description))

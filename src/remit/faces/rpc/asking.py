@@ -1,0 +1,112 @@
+"""What the faces that answer questions have in common."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol, TypeVar
+
+import grpc
+
+from remit import wire
+from remit.audit.ids import format_id
+from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError
+from remit.core.names import Namespace, Tenant, parse_namespace, parse_principal, parse_tenant
+from remit.faces.rpc.calls import caller, named, violation
+from remit.service.point import Answer, Asked, DecisionPoint, Origin, Surveyed, Terms
+from remit.v1 import decision_pb2
+
+NAMESPACES_LIMIT: Final = 10_000
+"""Namespaces in a list that is asked about."""
+
+_REVISION = re.compile(r"[0-9a-f]{64}").fullmatch
+_TRACE_ID = re.compile(r"[!-~]{1,64}").fullmatch
+
+_Message = TypeVar("_Message")
+_Name = TypeVar("_Name")
+
+
+class Request(Protocol):
+    """What every request carries."""
+
+    @property
+    def tenant(self) -> str: ...
+
+    @property
+    def origin(self) -> decision_pb2.Origin: ...
+
+    @property
+    def revision(self) -> str: ...
+
+
+class AskingFace:
+    """A face over the decision point."""
+
+    def __init__(self, point: DecisionPoint, *, batch_limit: int, call_timeout_s: float) -> None:
+        self._point = point
+        self._batch_limit = batch_limit
+        self._call_timeout_s = call_timeout_s
+
+    def _terms(self, request: Request, context: grpc.ServicerContext) -> tuple[Tenant, Terms]:
+        tenant = named("tenant", parse_tenant, request.tenant)
+        origin = request.origin
+        if origin.on_behalf_of:
+            named("origin.on_behalf_of", parse_principal, origin.on_behalf_of)
+        if origin.trace_id and not _TRACE_ID(origin.trace_id):
+            raise violation("origin.trace_id", "expected at most 64 printable ASCII characters without blanks")
+        if request.revision and not _REVISION(request.revision):
+            raise violation("revision", "expected 64 lower-case hexadecimal digits, or nothing")
+        # Infinite where the caller set no deadline.
+        timeout_s = min(context.time_remaining(), self._call_timeout_s)
+        return tenant, Terms(Origin(caller.get(), origin.on_behalf_of, origin.trace_id), request.revision, timeout_s)
+
+    def _items(
+        self, questions: Sequence[_Message], parse: Callable[[_Message], Asked]
+    ) -> list[Asked | MalformedQuestionError]:
+        """The items of a batch, the malformed ones as what is wrong with them."""
+        count = len(questions)
+        if count == 0 or count > self._batch_limit:
+            raise violation("questions", f"holds {count} questions: expected 1 to {self._batch_limit}")
+        items: list[Asked | MalformedQuestionError] = []
+        for question in questions:
+            try:
+                items.append(parse(question))
+            except MalformedQuestionError as error:
+                items.append(error)
+        return items
+
+
+def results_to(results: Iterable[Answer | MalformedQuestionError], add: Callable[[], decision_pb2.BatchResult]) -> None:
+    """Writes the results of a batch into messages that `add` makes."""
+    for result in results:
+        message = add()
+        if isinstance(result, MalformedQuestionError):
+            message.error.field_violations.extend(wire.violations_to(result.violations))
+        else:
+            wire.fill_decision(message.decision, result.decision, format_id(result.decision_id))
+
+
+def receipt_of(surveyed: Surveyed[_Name]) -> decision_pb2.Receipt:
+    return wire.receipt_to(format_id(surveyed.decision_id), surveyed.revision, surveyed.reason)
+
+
+def below(field: str, error: MalformedQuestionError) -> MalformedQuestionError:
+    """The same error, its fields below `field`."""
+    return MalformedQuestionError(
+        *(FieldViolation(f"{field}.{each.field}", each.description) for each in error.violations)
+    )
+
+
+def names_in(field: str, parse: Callable[[str], _Name], texts: Sequence[str], limit: int) -> tuple[_Name, ...]:
+    """The names of a repeated field; each text outside the grammar is a violation of its own place."""
+    if len(texts) > limit:
+        raise violation(field, f"holds {len(texts)} names: expected at most {limit}")
+    try:
+        return tuple(map(parse, texts))
+    except InvalidNameError:
+        for position, text in enumerate(texts):
+            named(f"{field}[{position}]", parse, text)
+        raise
+
+
+def optional_namespace(text: str) -> Namespace:
+    """A namespace, or the empty text for the tenant itself."""
+    return parse_namespace(text) if text else Namespace("")

@@ -1,0 +1,105 @@
+from functools import partial
+
+import grpc
+
+from remit import wire
+from remit.audit.ids import format_id
+from remit.core.decision import Decision, Reason
+from remit.core.errors import MalformedQuestionError
+from remit.core.names import parse_namespace, parse_word
+from remit.core.question import QuestionType
+from remit.core.rows import Effect
+from remit.engine.explain_reach import WhyReach, reach_summary, unknown_tenants_reach
+from remit.engine.reachable import ReachableFrom, ReachesAll
+from remit.faces.rpc.asking import NAMESPACES_LIMIT, AskingFace, below, names_in, receipt_of, results_to
+from remit.faces.rpc.calls import named, violation
+from remit.service.point import Asked
+from remit.v1 import reach_service_pb2 as messages
+from remit.v1 import reach_service_pb2_grpc
+
+_parse_relation = partial(parse_word, "relation")
+
+
+class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
+    """The reach plane over gRPC."""
+
+    def CheckReach(
+        self, request: messages.CheckReachRequest, context: grpc.ServicerContext
+    ) -> messages.CheckReachResponse:
+        tenant, terms = self._terms(request, context)
+        try:
+            asked = Asked(*wire.reach_question_from(request.question))
+        except MalformedQuestionError as error:
+            raise below("question", error) from None
+        decision, decision_id, revision = self._point.check(tenant, asked, terms)
+        response = messages.CheckReachResponse(revision=revision)
+        wire.fill_decision(response.decision, decision, format_id(decision_id))
+        return response
+
+    def BatchCheckReach(
+        self, request: messages.BatchCheckReachRequest, context: grpc.ServicerContext
+    ) -> messages.BatchCheckReachResponse:
+        tenant, terms = self._terms(request, context)
+        if request.caller:
+            named("caller", parse_namespace, request.caller)
+        items = self._items(
+            request.questions, lambda question: Asked(*wire.reach_question_from(question, request.caller))
+        )
+        revision, results = self._point.batch(tenant, items, terms, QuestionType.REACH)
+        response = messages.BatchCheckReachResponse(revision=revision)
+        results_to(results, response.results.add)
+        return response
+
+    def CheckReachAll(
+        self, request: messages.CheckReachAllRequest, context: grpc.ServicerContext
+    ) -> messages.CheckReachAllResponse:
+        tenant, terms = self._terms(request, context)
+        inquiry = ReachesAll(
+            named("caller", parse_namespace, request.caller),
+            named("relation", _parse_relation, request.relation),
+            names_in("owners", parse_namespace, request.owners, NAMESPACES_LIMIT),
+        )
+        if not inquiry.owners:
+            raise violation("owners", "is empty: name at least one, for nothing is no proof that all agree")
+        surveyed = self._point.survey(tenant, inquiry, terms)
+        decision = surveyed.decision or Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
+        response = messages.CheckReachAllResponse(revision=surveyed.revision)
+        wire.fill_decision(response.decision, decision, format_id(surveyed.decision_id))
+        for owner, reason in surveyed.answer.refused if surveyed.answer is not None else ():
+            response.refused.add(owner=owner, reason=wire.REASONS[reason.value])
+        return response
+
+    def ExplainReach(
+        self, request: messages.ExplainReachRequest, context: grpc.ServicerContext
+    ) -> messages.ExplainReachResponse:
+        tenant, terms = self._terms(request, context)
+        try:
+            question, resource_id = wire.reach_question_from(request.question)
+        except MalformedQuestionError as error:
+            raise below("question", error) from None
+        surveyed = self._point.survey(tenant, WhyReach(question), terms, resource_id)
+        explanation = surveyed.answer or unknown_tenants_reach(tenant, question)
+        return wire.reach_explanation_to(
+            explanation, format_id(surveyed.decision_id), surveyed.revision, reach_summary(explanation)
+        )
+
+    def ListReachable(
+        self, request: messages.ListReachableRequest, context: grpc.ServicerContext
+    ) -> messages.ListReachableResponse:
+        tenant, terms = self._terms(request, context)
+        inquiry = ReachableFrom(
+            named("namespace", parse_namespace, request.namespace),
+            names_in("relations", _parse_relation, request.relations, NAMESPACES_LIMIT),
+            names_in("among", parse_namespace, request.among, NAMESPACES_LIMIT),
+        )
+        surveyed = self._point.survey(tenant, inquiry, terms)
+        response = messages.ListReachableResponse(receipt=receipt_of(surveyed))
+        for each in surveyed.answer or ():
+            response.relations.add(
+                relation=each.relation,
+                uses=map(wire.set_to, each.uses),
+                used_by=map(wire.set_to, each.used_by),
+                uses_among=each.uses_among,
+                used_by_among=each.used_by_among,
+            )
+        return response
