@@ -97,11 +97,6 @@ def violations_to(violations: Iterable[FieldViolation]) -> list[decision_pb2.Fie
     return [decision_pb2.FieldViolation(field=each.field, description=each.description) for each in violations]
 
 
-def receipt_to(decision_id: str, revision: str, reason: Reason | None) -> decision_pb2.Receipt:
-    number = REASONS[reason.value] if reason is not None else decision_pb2.REASON_UNSPECIFIED
-    return decision_pb2.Receipt(decision_id=decision_id, revision=revision, reason=number)
-
-
 def set_to(namespaces: NamespaceSet) -> decision_pb2.NamespaceSet:
     return decision_pb2.NamespaceSet(
         only=[each.text for each in namespaces.only], excluded=[each.text for each in namespaces.excluded]

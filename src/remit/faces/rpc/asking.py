@@ -11,7 +11,7 @@ from remit.audit.ids import format_id
 from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError
 from remit.core.names import Namespace, Tenant, parse_namespace, parse_principal, parse_tenant
 from remit.faces.rpc.calls import caller, named, violation
-from remit.service.point import Answer, Asked, DecisionPoint, Origin, Surveyed, Terms
+from remit.service.point import Answer, Asked, DecisionPoint, Origin, Terms
 from remit.v1 import decision_pb2
 
 NAMESPACES_LIMIT: Final = 10_000
@@ -82,10 +82,6 @@ def results_to(results: Iterable[Answer | MalformedQuestionError], add: Callable
             message.error.field_violations.extend(wire.violations_to(result.violations))
         else:
             wire.fill_decision(message.decision, result.decision, format_id(result.decision_id))
-
-
-def receipt_of(surveyed: Surveyed[_Name]) -> decision_pb2.Receipt:
-    return wire.receipt_to(format_id(surveyed.decision_id), surveyed.revision, surveyed.reason)
 
 
 def below(field: str, error: MalformedQuestionError) -> MalformedQuestionError:
