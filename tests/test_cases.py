@@ -10,12 +10,15 @@ import yaml
 from trees import write
 
 from remit.core.decision import Decision
-from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError
-from remit.core.names import parse_namespace, parse_tenant, parse_word
-from remit.core.question import ReachQuestion, parse_question
+from remit.core.errors import InvalidNameError, MalformedQuestionError
+from remit.core.names import Namespace, Principal, Word, parse_tenant
+from remit.core.question import parse_question, parse_reach_question
+from remit.engine.inquiry import Inquiry, TooLargeError
+from remit.engine.search import ActionsOf, NamespacesOf, PrincipalsFor
 from remit.engine.snapshot import Snapshot
 from remit.policy.load import load_tree
 
+LISTS = ("who", "where", "what")
 CASES = Path(__file__).parent / "cases"
 
 
@@ -41,6 +44,15 @@ class Face(Protocol):
 
     def check_reach(self, caller: str, owner: str, relation: str, tenant: str) -> Answer: ...
 
+    def who(self, action: str, kind: str, namespace: str, tenant: str) -> list[str]:
+        """Of this and the next two: `[malformed, FIELD]` or `[unavailable]` where there is no answer."""
+
+    def where(self, principal: str, action: str, kind: str, tenant: str) -> list[str]:
+        """Each set as `PATTERN, ... except PATTERN, ...`."""
+
+    def what(self, principal: str, namespace: str, tenant: str) -> list[str]:
+        """Each as `KIND ACTION`."""
+
 
 class EngineFace:
     """The engine itself, with the last good snapshot of each tenant kept as the service keeps it."""
@@ -63,19 +75,36 @@ class EngineFace:
 
     def check_reach(self, caller: str, owner: str, relation: str, tenant: str) -> Answer:
         def decide(snapshot: Snapshot) -> Decision:
-            parsed: dict[str, Any] = {}
-            for field, parse, text in (
-                ("caller", parse_namespace, caller),
-                ("owner", parse_namespace, owner),
-                ("relation", lambda text: parse_word("relation", text), relation),
-            ):
-                try:
-                    parsed[field] = parse(text)
-                except InvalidNameError as error:
-                    raise MalformedQuestionError(FieldViolation(field, str(error))) from None
-            return snapshot.reach.decide(ReachQuestion(**parsed))
+            return snapshot.reach.decide(parse_reach_question(caller, owner, relation))
 
         return self._answer(tenant, decide)
+
+    def who(self, action: str, kind: str, namespace: str, tenant: str) -> list[str]:
+        inquiry = PrincipalsFor(Word(action), Word(kind), Namespace(namespace))
+        return self._list(tenant, inquiry, lambda permitted: list(permitted.principals))
+
+    def where(self, principal: str, action: str, kind: str, tenant: str) -> list[str]:
+        inquiry = NamespacesOf(Principal(principal), Word(action), Word(kind))
+        return self._list(tenant, inquiry, lambda found: list(map(str, found.sets)))
+
+    def what(self, principal: str, namespace: str, tenant: str) -> list[str]:
+        inquiry = ActionsOf(Principal(principal), Namespace(namespace))
+        return self._list(tenant, inquiry, lambda kinds: [f"{kind} {each}" for kind in kinds for each in kinds[kind]])
+
+    def _list(self, tenant: str, inquiry: Inquiry[Any], told: Callable[[Any], list[str]]) -> list[str]:
+        try:
+            if parse_tenant(tenant) not in self._serving:
+                return []
+            snapshot = self._serving[tenant]
+            if snapshot is None:
+                return ["unavailable"]
+            return [] if inquiry.refusal(snapshot) is not None else told(inquiry.answer(snapshot))
+        except InvalidNameError:
+            return ["malformed", "tenant"]
+        except MalformedQuestionError as error:
+            return ["malformed", error.violations[0].field]
+        except TooLargeError:
+            return ["too large"]
 
     def _answer(self, tenant: str, decide: Callable[[Snapshot], Decision]) -> Answer:
         try:
@@ -116,7 +145,7 @@ def test_case(story: dict[str, Any], face: Face, tmp_path: Path) -> None:
     files = {"vocabulary.yaml": (CASES / "vocabulary.yaml").read_text(), **story["files"]}
     asked = 0
     for number, stage in enumerate(story["stages"], start=1):
-        assert set(stage) <= {"name", "files", "refused", "access", "reach"}
+        assert set(stage) <= {"name", "files", "refused", *LISTS, "access", "reach"}
         files |= stage.get("files", {})
         files = {path: content for path, content in files.items() if content != "absent"}
         directory = tmp_path / str(number)
@@ -130,6 +159,11 @@ def test_case(story: dict[str, Any], face: Face, tmp_path: Path) -> None:
                 assert set(each) == {"ask", "expect"}
                 expected = each["expect"] if face.names_rules else each["expect"][:2]
                 assert (each["ask"], expected) == (each["ask"], list(ask(*each["ask"])[: len(expected)]))
+                asked += 1
+        for name in LISTS:
+            for each in stage.get(name, []):
+                assert set(each) == {"ask", "expect"}
+                assert (each["ask"], sorted(each["expect"])) == (each["ask"], sorted(getattr(face, name)(*each["ask"])))
                 asked += 1
         shutil.rmtree(directory)
     assert asked

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Final
 
 from remit.core.decision import Decision, Reason
-from remit.core.errors import FieldViolation, MalformedQuestionError
+from remit.core.errors import FieldViolation, violation
 from remit.core.explanation import Clause, Explanation, NearMiss, ReachExplanation
 from remit.core.namespace_set import NamespaceSet
 from remit.core.patterns import NamespacePattern
@@ -49,7 +49,7 @@ def resource_id_from(text: str) -> str:
     """Raises MalformedQuestionError where the text is too long or not printable."""
     if text and (len(text) > RESOURCE_ID_LIMIT or not text.isprintable()):
         expected = f"expected at most {RESOURCE_ID_LIMIT} printable characters"
-        raise MalformedQuestionError(FieldViolation("resource_id", expected))
+        raise violation("resource_id", expected)
     return text
 
 

@@ -7,7 +7,7 @@ from google.protobuf.json_format import MessageToDict
 from remit import wire
 from remit.client import Answer, DecisionUnavailable
 from remit.core.decision import Reason
-from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError
+from remit.core.errors import MalformedQuestionError, named
 from remit.core.names import Tenant, parse_tenant
 from remit.core.question import Question, parse_question
 from remit.core.rows import Effect
@@ -120,7 +120,4 @@ def _explain_locally(policies: Path, tenant: Tenant, question: Question) -> Expl
 
 
 def _names(tenant: str, principal: str, action: str, kind: str, namespace: str) -> tuple[Tenant, Question]:
-    try:
-        return parse_tenant(tenant), parse_question(principal, action, kind, namespace)
-    except InvalidNameError as error:
-        raise MalformedQuestionError(FieldViolation("tenant", str(error))) from None
+    return named("tenant", parse_tenant, tenant), parse_question(principal, action, kind, namespace)

@@ -8,6 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Column, Table
 
 from remit import wire
+from remit.core.errors import named
 from remit.core.names import parse_namespace, parse_tenant
 from remit.core.question import parse_reach_question
 from remit.core.rows import Effect
@@ -26,16 +27,21 @@ CallerArgument = Annotated[
     str, typer.Argument(help="The namespace whose work wants to use something.", show_default=False)
 ]
 OwnerArgument = Annotated[
-    str, typer.Argument(help="The namespace that owns it; none lists what CALLER can use, and who can use its own.")
+    str | None,
+    typer.Argument(
+        help="The namespace that owns it; none lists what CALLER can use, and who can use its own.", show_default=False
+    ),
 ]
-RelationArgument = Annotated[str, typer.Argument(help="For example `SUBFLOW`; none tells of every relation.")]
+RelationArgument = Annotated[
+    str | None, typer.Argument(help="For example `SUBFLOW`; none tells of every relation.", show_default=False)
+]
 
 
 def reach(
     tenant: TenantArgument,
     caller: CallerArgument,
-    owner: OwnerArgument = "",
-    relation: RelationArgument = "",
+    owner: OwnerArgument = None,
+    relation: RelationArgument = None,
     policies: PoliciesOption = Path("policies"),
     target: TargetOption = None,
     timeout: TimeoutOption = 5.0,
@@ -52,7 +58,7 @@ def reach(
     Example: `remit reach acme acme.data acme.finance SUBFLOW`
     """
     place = Target(target, timeout, tls_server_ca, tls_cert, tls_key)
-    if owner and relation:
+    if owner is not None and relation is not None:
         response = _explained(
             tenant, messages.ReachQuestion(caller=caller, owner=owner, relation=relation), policies, place
         )
@@ -68,7 +74,7 @@ def reach(
     end_where_refused(listed.receipt)
     if as_json:
         return
-    if owner:
+    if owner is not None:
         for each in listed.relations:
             may = bool(each.uses_among)
             out.print(f"{each.relation:<20}{'allow' if may else 'deny'}", style="green" if may else "red")
@@ -84,7 +90,7 @@ def _explained(
     tenant: str, question: messages.ReachQuestion, policies: Path, place: Target
 ) -> messages.ExplainReachResponse:
     def locally() -> messages.ExplainReachResponse:
-        name = parse_tenant(tenant)
+        name = named("tenant", parse_tenant, tenant)
         asked = parse_reach_question(question.caller, question.owner, question.relation)
         surveyed = survey(policies, name, WhyReach(asked))
         explanation = surveyed.answer or unknown_tenants_reach(name, asked)
@@ -94,12 +100,17 @@ def _explained(
     return answered(place, locally, lambda client: cast("messages.ExplainReachResponse", client.ask(request)))
 
 
-def _listed(tenant: str, caller: str, owner: str, policies: Path, place: Target) -> messages.ListReachableResponse:
-    among = [owner] if owner else []
+def _listed(
+    tenant: str, caller: str, owner: str | None, policies: Path, place: Target
+) -> messages.ListReachableResponse:
+    among = [] if owner is None else [owner]
 
     def locally() -> messages.ListReachableResponse:
-        inquiry = ReachableFrom(parse_namespace(caller), among=tuple(map(parse_namespace, among)))
-        return reachable_to(survey(policies, parse_tenant(tenant), inquiry))
+        inquiry = ReachableFrom(
+            named("caller", parse_namespace, caller),
+            among=tuple(named("owner", parse_namespace, each) for each in among),
+        )
+        return reachable_to(survey(policies, named("tenant", parse_tenant, tenant), inquiry))
 
     request = messages.ListReachableRequest(tenant=tenant, namespace=caller, among=among)
     return answered(place, locally, lambda client: cast("messages.ListReachableResponse", client.ask(request)))

@@ -8,7 +8,15 @@ from rich.table import Column, Table
 
 from remit import wire
 from remit.client import Client
-from remit.core.names import Namespace, parse_namespace, parse_principal, parse_tenant, parse_word
+from remit.core.errors import named
+from remit.core.names import (
+    optional_namespace,
+    parse_action,
+    parse_kind,
+    parse_namespace,
+    parse_principal,
+    parse_tenant,
+)
 from remit.engine.search import ANY_WORD, ActionsOf, NamespacesOf, PrincipalsFor
 from remit.faces.answers import actions_to, namespaces_to, principals_to
 from remit.faces.cli.ask import (
@@ -63,9 +71,9 @@ def who(
     )
 
     def locally() -> messages.ListPrincipalsResponse:
-        where = parse_namespace(namespace) if namespace else Namespace("")
-        inquiry = PrincipalsFor(parse_word("action", action), parse_word("kind", kind), where)
-        surveyed = survey(policies, parse_tenant(tenant), inquiry)
+        where = named("namespace", optional_namespace, namespace)
+        inquiry = PrincipalsFor(named("action", parse_action, action), named("kind", parse_kind, kind), where)
+        surveyed = survey(policies, named("tenant", parse_tenant, tenant), inquiry)
         return principals_to(surveyed, "", len(surveyed.answer.principals) if surveyed.answer else 0)
 
     response = answered(
@@ -112,12 +120,12 @@ def where(
 
     def locally() -> messages.ListNamespacesResponse:
         inquiry = NamespacesOf(
-            parse_principal(principal),
-            parse_word("action", wanted_action) if wanted_action else ANY_WORD,
-            parse_word("kind", wanted_kind) if wanted_kind else ANY_WORD,
-            tuple(map(parse_namespace, names)),
+            named("principal", parse_principal, principal),
+            named("action", parse_action, wanted_action) if wanted_action else ANY_WORD,
+            named("kind", parse_kind, wanted_kind) if wanted_kind else ANY_WORD,
+            tuple(named("among", parse_namespace, name) for name in names),
         )
-        return namespaces_to(survey(policies, parse_tenant(tenant), inquiry))
+        return namespaces_to(survey(policies, named("tenant", parse_tenant, tenant), inquiry))
 
     response = answered(
         Target(target, timeout, tls_server_ca, tls_cert, tls_key), locally, lambda client: client.ask(request)
@@ -157,10 +165,10 @@ def what(
     request = messages.ListActionsRequest(tenant=tenant, principal=principal, namespace=namespace, kinds=kinds)
 
     def locally() -> messages.ListActionsResponse:
-        words = tuple(parse_word("kind", each) for each in kinds)
-        here = parse_namespace(namespace) if namespace else Namespace("")
-        inquiry = ActionsOf(parse_principal(principal), here, words)
-        return actions_to(survey(policies, parse_tenant(tenant), inquiry))
+        words = tuple(named("kinds", parse_kind, each) for each in kinds)
+        here = named("namespace", optional_namespace, namespace)
+        inquiry = ActionsOf(named("principal", parse_principal, principal), here, words)
+        return actions_to(survey(policies, named("tenant", parse_tenant, tenant), inquiry))
 
     response = answered(
         Target(target, timeout, tls_server_ca, tls_cert, tls_key), locally, lambda client: client.ask(request)

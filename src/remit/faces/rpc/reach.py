@@ -1,22 +1,17 @@
-from functools import partial
-
 import grpc
 
 from remit import wire
 from remit.audit.ids import format_id
-from remit.core.errors import MalformedQuestionError
-from remit.core.names import parse_namespace, parse_word
+from remit.core.errors import MalformedQuestionError, named, violation
+from remit.core.names import parse_namespace, parse_relation
 from remit.core.question import QuestionType
 from remit.engine.explain_reach import WhyReach, reach_summary, unknown_tenants_reach
 from remit.engine.reachable import ReachableFrom, ReachesAll
 from remit.faces.answers import all_reached_to, reachable_to
 from remit.faces.rpc.asking import NAMESPACES_LIMIT, AskingFace, below, names_in, results_to
-from remit.faces.rpc.calls import named, violation
 from remit.service.point import Asked
 from remit.v1 import reach_service_pb2 as messages
 from remit.v1 import reach_service_pb2_grpc
-
-_parse_relation = partial(parse_word, "relation")
 
 
 class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
@@ -55,7 +50,7 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
         tenant, terms = self._terms(request, context)
         inquiry = ReachesAll(
             named("caller", parse_namespace, request.caller),
-            named("relation", _parse_relation, request.relation),
+            named("relation", parse_relation, request.relation),
             names_in("owners", parse_namespace, request.owners, NAMESPACES_LIMIT),
         )
         if not inquiry.owners:
@@ -82,7 +77,7 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
         tenant, terms = self._terms(request, context)
         inquiry = ReachableFrom(
             named("namespace", parse_namespace, request.namespace),
-            names_in("relations", _parse_relation, request.relations, NAMESPACES_LIMIT),
+            names_in("relations", parse_relation, request.relations, NAMESPACES_LIMIT),
             names_in("among", parse_namespace, request.among, NAMESPACES_LIMIT),
         )
         return reachable_to(self._point.survey(tenant, inquiry, terms))

@@ -1,18 +1,13 @@
-from functools import partial
-
 import grpc
 
-from remit.core.names import parse_namespace, parse_principal, parse_word
+from remit.core.errors import named, violation
+from remit.core.names import optional_namespace, parse_action, parse_kind, parse_namespace, parse_principal
 from remit.engine.search import ANY_WORD, ActionsOf, FilterFor, NamespacesOf, PrincipalsFor
 from remit.faces.answers import actions_to, filter_to, namespaces_to, principals_to
-from remit.faces.rpc.asking import NAMESPACES_LIMIT, AskingFace, names_in, optional_namespace
-from remit.faces.rpc.calls import named, violation
+from remit.faces.rpc.asking import NAMESPACES_LIMIT, AskingFace, names_in
 from remit.faces.rpc.pages import PAGE_LIMIT, PAGE_SIZE, Page
 from remit.v1 import search_service_pb2 as messages
 from remit.v1 import search_service_pb2_grpc
-
-_parse_kind = partial(parse_word, "kind")
-_parse_action = partial(parse_word, "action")
 
 
 class SearchFace(AskingFace, search_service_pb2_grpc.SearchServiceServicer):
@@ -25,7 +20,7 @@ class SearchFace(AskingFace, search_service_pb2_grpc.SearchServiceServicer):
         inquiry = ActionsOf(
             named("principal", parse_principal, request.principal),
             named("namespace", optional_namespace, request.namespace),
-            names_in("kinds", _parse_kind, request.kinds, NAMESPACES_LIMIT),
+            names_in("kinds", parse_kind, request.kinds, NAMESPACES_LIMIT),
         )
         return actions_to(self._point.survey(tenant, inquiry, terms))
 
@@ -35,8 +30,8 @@ class SearchFace(AskingFace, search_service_pb2_grpc.SearchServiceServicer):
         tenant, terms = self._terms(request, context)
         inquiry = NamespacesOf(
             named("principal", parse_principal, request.principal),
-            named("action", _parse_action, request.action) if request.action else ANY_WORD,
-            named("kind", _parse_kind, request.kind) if request.kind else ANY_WORD,
+            named("action", parse_action, request.action) if request.action else ANY_WORD,
+            named("kind", parse_kind, request.kind) if request.kind else ANY_WORD,
             names_in("among", parse_namespace, request.among, NAMESPACES_LIMIT),
         )
         return namespaces_to(self._point.survey(tenant, inquiry, terms))
@@ -46,8 +41,8 @@ class SearchFace(AskingFace, search_service_pb2_grpc.SearchServiceServicer):
     ) -> messages.ListPrincipalsResponse:
         tenant, terms = self._terms(request, context)
         inquiry = PrincipalsFor(
-            named("action", _parse_action, request.action),
-            named("kind", _parse_kind, request.kind),
+            named("action", parse_action, request.action),
+            named("kind", parse_kind, request.kind),
             named("namespace", optional_namespace, request.namespace),
         )
         size = request.page_size or PAGE_SIZE
@@ -71,7 +66,7 @@ class SearchFace(AskingFace, search_service_pb2_grpc.SearchServiceServicer):
         tenant, terms = self._terms(request, context)
         inquiry = FilterFor(
             named("principal", parse_principal, request.principal),
-            named("action", _parse_action, request.action),
-            named("kind", _parse_kind, request.kind),
+            named("action", parse_action, request.action),
+            named("kind", parse_kind, request.kind),
         )
         return filter_to(self._point.survey(tenant, inquiry, terms))
