@@ -2,7 +2,7 @@ import sys
 
 import typer
 
-from remit.faces.cli import ask, audit, policies, reach, search, serve, status
+from remit.faces.cli import ask, audit, policies, reach, replay, search, serve, status
 from remit.faces.cli.exits import EXIT_CODES, out
 from remit.service.version import VERSION
 
@@ -30,6 +30,7 @@ app.command(rich_help_panel="Serve and ask")(status.status)
 app.command(rich_help_panel="Work on policies")(policies.validate)
 app.command(rich_help_panel="Work on policies")(policies.test)
 app.command(rich_help_panel="Work on policies")(policies.verify)
+app.command(rich_help_panel="Work on policies")(replay.replay)
 
 app.add_typer(audit.app, name="audit", rich_help_panel="Remember")
 
