@@ -2,25 +2,30 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from remit.core.decision import Decision, Reason
+from remit.core.dedicated import Dedicated, Served
 from remit.core.errors import FieldViolation, MalformedQuestionError
 from remit.core.explanation import Clause, Explanation, NearMiss, ReachExplanation
 from remit.core.namespace_set import NamespaceSet
 from remit.core.patterns import NamespacePattern
+from remit.core.policy import ResourceType
 from remit.core.question import Question, ReachQuestion, parse_question, parse_reach_question
 from remit.core.rows import Effect, Link, ReachRule, Rule
 from remit.v1 import access_service_pb2 as access
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as reach
+from remit.v1 import resource_service_pb2 as resources
 
 EFFECTS: Final = {each.value: decision_pb2.Effect.Value(f"EFFECT_{each.name}") for each in Effect}
 REASONS: Final = {each.value: decision_pb2.Reason.Value(f"REASON_{each.name}") for each in Reason}
 CLAUSES: Final = {each: access.Clause.Value(f"CLAUSE_{each.name}") for each in Clause}
+RESOURCE_TYPES: Final = {each: resources.ResourceType.Value(f"RESOURCE_TYPE_{each.name}") for each in ResourceType}
 
 EFFECT_OF: Final = {number: Effect(text) for text, number in EFFECTS.items()}
 REASON_OF: Final = {number: Reason(text) for text, number in REASONS.items()}
+RESOURCE_TYPE_OF: Final = {number: each for each, number in RESOURCE_TYPES.items()}
 
 RESOURCE_ID_LIMIT: Final = 512
 
@@ -93,6 +98,36 @@ def reach_explanation_to(
     return response
 
 
+def operation_to(parts: Iterable[tuple[Question, Decision, str]], revision: str) -> access.CheckOperationResponse:
+    """`parts` are questions, their decisions and the ids of those."""
+    response = access.CheckOperationResponse(revision=revision)
+    for (_, action, kind, namespace), decision, decision_id in parts:
+        part = response.parts.add(kind=kind, action=action, namespace=namespace)
+        fill_decision(part.decision, decision, decision_id)
+    allow = EFFECTS[Effect.ALLOW.value]
+    # Nothing is no proof that all allow.
+    allowed = bool(response.parts) and all(part.decision.effect == allow for part in response.parts)
+    response.effect = allow if allowed else EFFECTS[Effect.DENY.value]
+    return response
+
+
+def resolved_to(
+    answer: Iterable[Dedicated] | None, receipt: decision_pb2.Receipt
+) -> resources.ResolveDedicatedResponse:
+    return resources.ResolveDedicatedResponse(resources=map(_dedicated_to, answer or ()), receipt=receipt)
+
+
+def served_to(answer: Served | None, receipt: decision_pb2.Receipt) -> resources.ListServedResponse:
+    if answer is None:
+        return resources.ListServedResponse(receipt=receipt)
+    return resources.ListServedResponse(
+        namespaces=map(set_to, answer.namespaces),
+        serves_tenant=answer.whole_tenant,
+        tenants=answer.tenants,
+        receipt=receipt,
+    )
+
+
 def violations_to(violations: Iterable[FieldViolation]) -> list[decision_pb2.FieldViolation]:
     return [decision_pb2.FieldViolation(field=each.field, description=each.description) for each in violations]
 
@@ -125,6 +160,28 @@ def row_to(row: Rule | Link | ReachRule) -> decision_pb2.PolicyRow:
 
 def _rule_to(rule: Rule | ReachRule) -> decision_pb2.Rule:
     return decision_pb2.Rule(row=row_to(rule), effect=EFFECTS[rule.effect.value])
+
+
+def _dedicated_to(dedicated: Dedicated) -> resources.DedicatedResource:
+    number = RESOURCE_TYPES[dedicated.resource_type]
+    found = dedicated.resolution
+    if found is None:
+        return resources.DedicatedResource(resource=number, level=resources.RESOURCE_LEVEL_NONE)
+    level = resources.RESOURCE_LEVEL_NAMESPACE if found.level else resources.RESOURCE_LEVEL_TENANT
+    message = resources.DedicatedResource(
+        resource=number,
+        name=found.resource.name,
+        level=level,
+        level_namespace=found.level,
+        type=found.resource.type,
+        read_only=found.resource.read_only,
+        fallback=found.resource.fallback,
+        denied_services=sorted(found.resource.denied_services),
+        service=EFFECTS[dedicated.service.value] if dedicated.service is not None else None,
+    )
+    config: Any = found.resource.config
+    message.config.update(config)
+    return message
 
 
 def _near_miss_to(miss: NearMiss) -> access.NearMiss:

@@ -6,7 +6,7 @@ from remit.core.policy import ResourceType
 from remit.engine.dedicated import resolve
 
 FILES = {
-    "vocabulary.yaml": b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\n",
+    "vocabulary.yaml": b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\nservices: [WEBSERVER, WORKER]\n",
     "resources.yaml": b"""\
 storage: {tenants-own: {tenants: [acme], type: s3, config: {bucket: b, nested: {depth: [1, NO]}}}}
 secrets: {finance: {tenants: [acme], read_only: true, denied_services: [WEBSERVER]}, eu: {tenants: [acme, globex]}}
