@@ -177,7 +177,7 @@ def _dedicated_to(dedicated: Dedicated) -> resources.DedicatedResource:
         read_only=found.resource.read_only,
         fallback=found.resource.fallback,
         denied_services=sorted(found.resource.denied_services),
-        service=EFFECTS[dedicated.service.value] if dedicated.service is not None else None,
+        service=EFFECTS[dedicated.service.value] if dedicated.service else decision_pb2.EFFECT_UNSPECIFIED,
     )
     config: Any = found.resource.config
     message.config.update(config)
