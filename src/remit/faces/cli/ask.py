@@ -1,6 +1,7 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from google.protobuf.json_format import MessageToDict
@@ -19,6 +20,8 @@ from remit.faces.cli.exits import Exit, fail, out
 from remit.faces.cli.files import read_tenant
 from remit.faces.cli.target import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
 from remit.v1.access_service_pb2 import ExplainResponse
+
+_Name = TypeVar("_Name")
 
 TenantArgument = Annotated[str, typer.Argument(help="The tenant, or `_instance`.", show_default=False)]
 PrincipalArgument = Annotated[str, typer.Argument(help="`user:ID` or `service:ID`.", show_default=False)]
@@ -61,10 +64,10 @@ def check(
         else:
             answer = _answer_locally(policies, *_names(tenant, principal, action, kind, namespace))
     except (DecisionUnavailable, MalformedQuestionError) as error:
-        _no_answer(error)
+        no_answer(error)
     if as_json:
         told = {"effect": answer.effect.value, "reason": answer.reason.value, "revision": answer.revision}
-        _print_json(told | ({"decision_id": answer.decision_id} if answer.decision_id else {}))
+        print_json(told | ({"decision_id": answer.decision_id} if answer.decision_id else {}))
     else:
         out.print(f"{answer.effect} {answer.reason}", style="green" if answer.allowed else "red")
     raise typer.Exit(Exit.OK if answer.allowed else Exit.NO)
@@ -97,9 +100,9 @@ def explain(
         else:
             response = _explain_locally(policies, *_names(tenant, principal, action, kind, namespace))
     except (DecisionUnavailable, MalformedQuestionError) as error:
-        _no_answer(error)
+        no_answer(error)
     if as_json:
-        _print_json(MessageToDict(response, preserving_proto_field_name=True))
+        print_json(MessageToDict(response, preserving_proto_field_name=True))
     else:
         out.print(response.summary, markup=False)
     allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
@@ -107,7 +110,7 @@ def explain(
 
 
 def _answer_locally(policies: Path, tenant: Tenant, question: Question) -> Answer:
-    snapshot = _snapshot(policies, tenant)
+    snapshot = read_snapshot(policies, tenant)
     if snapshot is None:
         return Answer(Effect.DENY, Reason.UNKNOWN_TENANT, "", "")
     decision = snapshot.decide(question)
@@ -115,13 +118,14 @@ def _answer_locally(policies: Path, tenant: Tenant, question: Question) -> Answe
 
 
 def _explain_locally(policies: Path, tenant: Tenant, question: Question) -> ExplainResponse:
-    snapshot = _snapshot(policies, tenant)
+    snapshot = read_snapshot(policies, tenant)
     explanation = unknown_tenant(tenant, question) if snapshot is None else explain_locally(snapshot, question)
     revision = "" if snapshot is None else snapshot.revision
     return wire.explanation_to(explanation, "", revision, summary(explanation))
 
 
-def _snapshot(policies: Path, tenant: Tenant) -> Snapshot | None:
+def read_snapshot(policies: Path, tenant: Tenant) -> Snapshot | None:
+    """The tenant's policy, None where there is no such tenant; ends the command where it does not load."""
     loaded = read_tenant(policies, tenant)
     if loaded is None:
         return None
@@ -132,16 +136,22 @@ def _snapshot(policies: Path, tenant: Tenant) -> Snapshot | None:
 
 
 def _names(tenant: str, principal: str, action: str, kind: str, namespace: str) -> tuple[Tenant, Question]:
+    return parse_field("tenant", parse_tenant, tenant), parse_question(principal, action, kind, namespace)
+
+
+def parse_field(field: str, parse: Callable[[str], _Name], text: str) -> _Name:
+    """The name in an argument; a text outside its grammar raises MalformedQuestionError."""
     try:
-        return parse_tenant(tenant), parse_question(principal, action, kind, namespace)
+        return parse(text)
     except InvalidNameError as error:
-        raise MalformedQuestionError(FieldViolation("tenant", str(error))) from None
+        raise MalformedQuestionError(FieldViolation(field, str(error))) from None
 
 
-def _no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
+def no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
+    """Ends the command: the question is malformed, or nobody answers it."""
     malformed = isinstance(error, MalformedQuestionError) or getattr(error, "code", "") == "INVALID_ARGUMENT"
     fail(Exit.USAGE if malformed else Exit.UNAVAILABLE, str(error))
 
 
-def _print_json(value: dict[str, Any]) -> None:
+def print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, indent=2))

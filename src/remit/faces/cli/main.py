@@ -2,7 +2,7 @@ import sys
 
 import typer
 
-from remit.faces.cli import ask, audit, policies, serve, status
+from remit.faces.cli import ask, audit, operation, policies, resolve, serve, status
 from remit.faces.cli.exits import EXIT_CODES, out
 from remit.service.version import VERSION
 
@@ -22,6 +22,9 @@ app = typer.Typer(
 app.command(rich_help_panel="Serve and ask")(serve.serve)
 app.command(rich_help_panel="Serve and ask")(ask.check)
 app.command(rich_help_panel="Serve and ask")(ask.explain)
+app.command(rich_help_panel="Serve and ask")(operation.operation)
+app.command(rich_help_panel="Serve and ask")(resolve.resolve)
+app.command(rich_help_panel="Serve and ask")(resolve.served)
 app.command(rich_help_panel="Serve and ask")(status.status)
 app.command(rich_help_panel="Work on policies")(policies.validate)
 app.command(rich_help_panel="Work on policies")(policies.test)
