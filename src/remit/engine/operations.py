@@ -47,7 +47,4 @@ class Compound(NamedTuple):
         if parent:
             return Question(self.principal, operand.action, operand.kind, parent)
         # The parent of a top-level namespace is the tenant, where things of this kind are another kind.
-        kind = Word(f"TENANT_{operand.kind}")
-        if kind in kinds and kinds[kind].namespaced:
-            raise violation("namespace", f"`{self.namespace}` is top-level, and `{kind}` is not asked about a tenant")
-        return Question(self.principal, operand.action, kind)
+        return Question(self.principal, operand.action, operand.at_top)

@@ -7,6 +7,7 @@ from typing import Any
 from remit import wire
 from remit.audit.ids import format_id
 from remit.core.decision import Decision, Reason
+from remit.core.dedicated import Dedicated, Served
 from remit.core.names import Word
 from remit.core.namespace_set import NamespaceSet
 from remit.core.rows import Effect
@@ -15,6 +16,7 @@ from remit.engine.search import Permitted, Where
 from remit.service.point import Surveyed
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as reach
+from remit.v1 import resource_service_pb2 as resources
 from remit.v1 import search_service_pb2 as search
 
 
@@ -83,5 +85,41 @@ def all_reached_to(surveyed: Surveyed[AllReached]) -> reach.CheckReachAllRespons
     return response
 
 
+def resolved_to(surveyed: Surveyed[tuple[Dedicated, ...]]) -> resources.ResolveDedicatedResponse:
+    found = map(_dedicated_to, surveyed.answer or ())
+    return resources.ResolveDedicatedResponse(resources=found, receipt=receipt_to(surveyed))
+
+
+def served_to(surveyed: Surveyed[Served]) -> resources.ListServedResponse:
+    response = resources.ListServedResponse(receipt=receipt_to(surveyed))
+    if surveyed.answer is not None:
+        response.namespaces.extend(map(wire.set_to, surveyed.answer.namespaces))
+        response.serves_tenant = surveyed.answer.whole_tenant
+        response.tenants.extend(surveyed.answer.tenants)
+    return response
+
+
 def _sets_to(sets: Iterable[NamespaceSet]) -> list[decision_pb2.NamespaceSet]:
     return [wire.set_to(each) for each in sets]
+
+
+def _dedicated_to(dedicated: Dedicated) -> resources.DedicatedResource:
+    number = wire.RESOURCE_TYPES[dedicated.resource_type]
+    found = dedicated.resolution
+    if found is None:
+        return resources.DedicatedResource(resource=number, level=resources.RESOURCE_LEVEL_NONE)
+    level = resources.RESOURCE_LEVEL_NAMESPACE if found.level else resources.RESOURCE_LEVEL_TENANT
+    message = resources.DedicatedResource(
+        resource=number,
+        name=found.resource.name,
+        level=level,
+        level_namespace=found.level,
+        type=found.resource.type,
+        read_only=found.resource.read_only,
+        fallback=found.resource.fallback,
+        denied_services=sorted(found.resource.denied_services),
+        service=wire.EFFECTS[dedicated.service.value] if dedicated.service else decision_pb2.EFFECT_UNSPECIFIED,
+    )
+    config: Any = found.resource.config
+    message.config.update(config)
+    return message

@@ -19,6 +19,7 @@ from remit.policy.limits import Limits
 from remit.policy.manifests import (
     Manifest,
     Resources,
+    opened,
     read_manifest,
     read_resources,
     read_vocabulary,
@@ -88,13 +89,15 @@ def load_root(tree: Tree, limits: Limits = DEFAULT_LIMITS) -> Root:
     document = reading.document(source.VOCABULARY)
     if document is not None:
         vocabulary = read_vocabulary(reading.schema(source.VOCABULARY), document)
+    # Rows are held against the vocabulary: where that is off, each of them would be.
+    worded = not any(each.file == source.VOCABULARY for each in reading.report.diagnostics)
     resources: Resources = {}
     document = reading.document(source.RESOURCES)
     if document is not None:
-        resources = read_resources(reading.schema(source.RESOURCES), document)
+        services = vocabulary.services if worded else None
+        resources = read_resources(reading.schema(source.RESOURCES), document, services)
     managed: tuple[Rule, ...] = ()
-    # Rows are held against the vocabulary: where that is off, each of them would be.
-    if not any(each.file == source.VOCABULARY for each in reading.report.diagnostics):
+    if worded:
         try:
             managed, _ = reading.access_rows(RowReader(None, vocabulary, reading.report))
         except _LimitError as error:
@@ -175,6 +178,7 @@ class _Reading:
             reach=reach,
             access=manifest.access,
             dedicated=manifest.dedicated,
+            opened=opened(root.resources) if tenant == INSTANCE else {},
         )
 
     def access_rows(self, reader: RowReader) -> tuple[tuple[Rule, ...], tuple[Link, ...]]:

@@ -2,12 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cases import Answer, Face, test_case
+from test_cases import Face, test_case
 from typer.testing import CliRunner
 
 from remit import wire
@@ -20,8 +20,6 @@ __all__ = ["test_case"]
 
 class CliFace:
     """Commands over policy directories: for a tenant that does not load, over a copy of the last in which it did."""
-
-    names_rules = True
 
     def __init__(self, copies: Path) -> None:
         self._copies = copies
@@ -36,57 +34,88 @@ class CliFace:
         }
         return {name: "\n".join(map(str, each.diagnostics)) for name, each in loaded.items() if not each.snapshot}
 
-    def check(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Answer:
-        return self._answer("explain", tenant, principal, action, kind, namespace)
+    def access(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]:
+        return self._told(_decision, "explain", tenant, principal, action, kind, namespace)
 
-    def check_reach(self, caller: str, owner: str, relation: str, tenant: str) -> Answer:
-        return self._answer("reach", tenant, caller, owner, relation)
+    def reach(self, caller: str, owner: str, relation: str, tenant: str) -> Sequence[str]:
+        return self._told(_decision, "reach", tenant, caller, owner, relation)
 
-    def who(self, action: str, kind: str, namespace: str, tenant: str) -> list[str]:
-        return self._list(
-            lambda told: [each["principal"] for each in told.get("principals", [])],
-            *("who", tenant, action, kind, namespace),
+    def operations(self, principal: str, operation: str, namespace: str, tenant: str) -> Sequence[str]:
+        def told(answer: Any) -> Sequence[str]:
+            reasons = [part["decision"]["reason"].removeprefix("REASON_") for part in answer["parts"]]
+            return [_effect(answer), *reasons]
+
+        return self._told(told, "operation", tenant, principal, operation, namespace)
+
+    def dedicated(self, namespace: str, resource_type: str, service: str, tenant: str) -> Sequence[str]:
+        def told(answer: Any) -> Sequence[str]:
+            if "reason" in answer["receipt"]:
+                return [answer["receipt"]["reason"].removeprefix("REASON_")]
+            (found,) = answer["resources"]
+            level = found["level"].removeprefix("RESOURCE_LEVEL_").lower()
+            return [found.get("name", ""), found.get("level_namespace", level), _effect(found, "service")]
+
+        options = ("--resource", resource_type, "--service", service)
+        return self._told(told, "resolve", tenant, namespace, *options)
+
+    def served(self, resource_type: str, name: str, tenant: str) -> Sequence[str]:
+        def told(answer: Any) -> Sequence[str]:
+            whole = ["tenant"] if answer.get("serves_tenant") else []
+            opened = (f"open to {each}" for each in answer.get("tenants", []))
+            return [*_sets(answer.get("namespaces", [])), *whole, *opened]
+
+        return self._told(told, "served", tenant, f"{resource_type}/{name}")
+
+    def who(self, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]:
+        def told(answer: Any) -> Sequence[str]:
+            return [each["principal"] for each in answer.get("principals", [])]
+
+        return self._told(told, "who", tenant, action, kind, namespace)
+
+    def where(self, principal: str, action: str, kind: str, tenant: str) -> Sequence[str]:
+        return self._told(
+            lambda answer: _sets(answer.get("sets", [])), "where", tenant, principal, action or "*", kind or "*"
         )
 
-    def where(self, principal: str, action: str, kind: str, tenant: str) -> list[str]:
-        return self._list(
-            lambda told: [
-                str(wire.set_from(decision_pb2.NamespaceSet(only=each["only"], excluded=each.get("excluded", []))))
-                for each in told.get("sets", [])
-            ],
-            *("where", tenant, principal, action or "*", kind or "*"),
-        )
+    def what(self, principal: str, namespace: str, tenant: str) -> Sequence[str]:
+        def told(answer: Any) -> Sequence[str]:
+            return [f"{one['kind']} {each}" for one in answer.get("kinds", []) for each in one["actions"]]
 
-    def what(self, principal: str, namespace: str, tenant: str) -> list[str]:
-        return self._list(
-            lambda told: [f"{one['kind']} {each}" for one in told.get("kinds", []) for each in one["actions"]],
-            *("what", tenant, principal, namespace),
-        )
+        return self._told(told, "what", tenant, principal, namespace)
 
-    def _answer(self, *command: str) -> Answer:
-        code, told, error = self._run(*command)
-        if code == 2:
-            return Answer("malformed", error.partition(":")[0])
-        if code == 3:
-            return Answer("unavailable")
-        decision = told["decision"]
-        assert (code == 0) == (decision["effect"] == "EFFECT_ALLOW")
-        row = told.get("rule", {}).get("row")
-        effect = decision["effect"].removeprefix("EFFECT_").lower()
-        return Answer(effect, decision["reason"].removeprefix("REASON_"), f"{row['file']}:{row['line']}" if row else "")
-
-    def _list(self, told: Callable[[Any], list[str]], *command: str) -> list[str]:
+    def _told(self, told: Callable[[Any], Sequence[str]], *command: str) -> Sequence[str]:
         code, answer, error = self._run(*command)
         if code == 2:
             return ["malformed", error.partition(":")[0]]
         if code == 3:
             return ["too large" if "past what can be listed" in error else "unavailable"]
+        if "decision" in answer:
+            assert (code == 0) == (answer["decision"]["effect"] == "EFFECT_ALLOW")
         return told(answer)
 
     def _run(self, *command: str) -> tuple[int, Any, str]:
         policies = self._good.get(command[1], self._newest)
         done = CliRunner().invoke(app, [*command, "--policies", str(policies), "--json"])
         return done.exit_code, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+def _decision(answer: Any) -> Sequence[str]:
+    decision = answer["decision"]
+    row = answer.get("rule", {}).get("row")
+    return [
+        _effect(decision),
+        decision["reason"].removeprefix("REASON_"),
+        f"{row['file']}:{row['line']}" if row else "",
+    ]
+
+
+def _effect(answer: Any, field: str = "effect") -> str:
+    return str(answer.get(field, "")).removeprefix("EFFECT_").lower()
+
+
+def _sets(sets: Sequence[Any]) -> Sequence[str]:
+    messages = (decision_pb2.NamespaceSet(only=each["only"], excluded=each.get("excluded", [])) for each in sets)
+    return [str(wire.set_from(each)) for each in messages]
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import sys
 
 import typer
 
-from remit.faces.cli import ask, audit, policies, reach, replay, search, serve, status
+from remit.faces.cli import ask, audit, operation, policies, reach, replay, resolve, search, serve, status
 from remit.faces.cli.exits import EXIT_CODES, out
 from remit.service.version import VERSION
 
@@ -26,6 +26,9 @@ app.command(rich_help_panel="Serve and ask")(search.who)
 app.command(rich_help_panel="Serve and ask")(search.where)
 app.command(rich_help_panel="Serve and ask")(search.what)
 app.command(rich_help_panel="Serve and ask")(reach.reach)
+app.command(rich_help_panel="Serve and ask")(operation.operation)
+app.command(rich_help_panel="Serve and ask")(resolve.resolve)
+app.command(rich_help_panel="Serve and ask")(resolve.served)
 app.command(rich_help_panel="Serve and ask")(status.status)
 app.command(rich_help_panel="Work on policies")(policies.validate)
 app.command(rich_help_panel="Work on policies")(policies.test)

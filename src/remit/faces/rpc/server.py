@@ -15,6 +15,7 @@ from remit.faces.rpc.access import AccessFace
 from remit.faces.rpc.asking import AskingFace
 from remit.faces.rpc.calls import CallBoundary
 from remit.faces.rpc.reach import ReachFace
+from remit.faces.rpc.resources import ResourceFace
 from remit.faces.rpc.search import SearchFace
 from remit.faces.rpc.status import StatusFace
 from remit.policy.cell import TenantState
@@ -26,6 +27,8 @@ from remit.v1 import (
     access_service_pb2_grpc,
     reach_service_pb2,
     reach_service_pb2_grpc,
+    resource_service_pb2,
+    resource_service_pb2_grpc,
     search_service_pb2,
     search_service_pb2_grpc,
     status_service_pb2,
@@ -36,10 +39,11 @@ _ASKING: Final[Sequence[tuple[type[AskingFace], Callable[[Any, grpc.Server], Non
     (AccessFace, access_service_pb2_grpc.add_AccessServiceServicer_to_server),
     (ReachFace, reach_service_pb2_grpc.add_ReachServiceServicer_to_server),
     (SearchFace, search_service_pb2_grpc.add_SearchServiceServicer_to_server),
+    (ResourceFace, resource_service_pb2_grpc.add_ResourceServiceServicer_to_server),
 )
 ASKING_SERVICES: Final = tuple(
     service.full_name
-    for module in (access_service_pb2, reach_service_pb2, search_service_pb2)
+    for module in (access_service_pb2, reach_service_pb2, search_service_pb2, resource_service_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 """The services that answer questions, and so depend on policies and audit."""
