@@ -22,7 +22,7 @@ from remit.core.policy import ResourceType
 from remit.core.question import Question, ReachQuestion
 from remit.engine.dedicated import resolve
 from remit.engine.diff import AccessChange, Direction, Pairs, ReachChange, TenantDiff, diff
-from remit.engine.regions import Atlas, Piece, Region
+from remit.engine.regions import Atlas, Piece
 from remit.engine.snapshot import Snapshot
 
 NAMESPACES = 25
@@ -177,8 +177,8 @@ def pairs(change: ReachChange) -> Iterator[tuple[Namespace, Namespace]]:
     around |= {Namespace(f"{name}.{more}") for name in around for more in ("zz", "zz.z") if len(name) < 140}
     if change.pairs is Pairs.ABOVE:
         atlas = Atlas()
-        owned = atlas.under(atlas.folded(atlas.union, (region(atlas, owner) for owner in change.owners), atlas.none))
-        found = (atlas.first(atlas.meet(region(atlas, piece), owned)) for piece in change.callers)
+        owned = atlas.under(atlas.folded(atlas.union, (atlas.within(owner) for owner in change.owners), atlas.none))
+        found = (atlas.first(atlas.meet(atlas.within(piece), owned)) for piece in change.callers)
         around |= {name for name in found if name is not None}
     for name in list(around):
         parts = name.split(".")
@@ -190,13 +190,9 @@ def pairs(change: ReachChange) -> Iterator[tuple[Namespace, Namespace]]:
 
 def first(piece: Piece) -> Namespace:
     atlas = Atlas()
-    found = atlas.first(atlas.namespaces(region(atlas, piece)))
+    found = atlas.first(atlas.namespaces(atlas.within(piece)))
     assert found is not None
     return found
-
-
-def region(atlas: Atlas, piece: Piece) -> Region:
-    return atlas.without(atlas.region(piece.only), atlas.union_of(piece.excepted))
 
 
 @given(worlds)

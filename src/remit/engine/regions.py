@@ -172,6 +172,9 @@ class Atlas:
             self._mapped[key] = cast("Chart[Hashable]", known)
         return known
 
+    def within(self, piece: Piece) -> Region:
+        return self.without(self.region(piece.only), self.union_of(piece.excepted))
+
     def union(self, left: Region, right: Region) -> Region:
         return self.combine(operator.or_, left, right)
 

@@ -107,15 +107,17 @@ class _Side:
 class _Touched:
     """What changed rows can touch: of which subjects, which permissions, and through what."""
 
-    def __init__(self, old: _Side, new: _Side) -> None:
+    def __init__(self, atlas: Atlas, old: _Side, new: _Side) -> None:
+        self._atlas = atlas
         self._sides = (old, new)
         self._own: defaultdict[str, set[Permission]] = defaultdict(set)
-        self._gates: defaultdict[str, set[str]] = defaultdict(set)
+        self._gates: tuple[defaultdict[str, set[str]], ...] = (defaultdict(set), defaultdict(set))
+        """Of each side, the members of g rows that the other has not, by what they hold."""
         self._permissions: dict[str, frozenset[Permission]] = {}
         self._closures: dict[str, frozenset[str]] = {}
         self._holders: dict[str, int] = {}
         self._members: defaultdict[str, set[str]] = defaultdict(set)
-        for side, other in ((old, new), (new, old)):
+        for side, other, gates in ((old, new, self._gates[0]), (new, old, self._gates[1])):
             for stated, rule in side.rules.items():
                 if stated not in other.rules:
                     self._own[rule.subject] |= side.named(rule)
@@ -123,7 +125,7 @@ class _Touched:
                 self._members[link.holds].add(link.member)
                 if stated not in other.links:
                     self._own[link.member] |= side.held(link.holds)
-                    self._gates[link.member].add(link.holds)
+                    gates[link.holds].add(link.member)
             self._add_redefined(side, other)
 
     def principals(self) -> Iterator[Principal]:
@@ -147,12 +149,21 @@ class _Touched:
             known = self._permissions[subject] = frozenset(self._own.get(subject, ())).union(*onward)
         return known
 
-    def through(self, principals: Iterable[Principal], permissions: Iterable[Permission]) -> Subject | None:
-        """The narrowest group or role through which a change of these permissions reaches all of these principals."""
-        wanted = frozenset(permissions)
-        common = frozenset[str].intersection(*(self._causes(principal, wanted) for principal in principals))
-        narrow = min(common, key=lambda name: (self.holders(name), name.startswith("role:"), name), default=None)
-        return None if narrow is None else Subject(narrow)
+    def through(
+        self,
+        principals: Sequence[Principal],
+        permissions: Sequence[Permission],
+        direction: Direction,
+        region: Region,
+    ) -> Subject | None:
+        """The narrowest group or role that by itself makes this change for all of these principals."""
+        common = frozenset.intersection(*map(self._closure, principals))
+        held = (name for name in common if not name.startswith(_PRINCIPALS))
+        for name in sorted(held, key=lambda name: (self.holders(name), name.startswith("role:"), name)):
+            ways = self._ways(name, principals)
+            if all(self._makes(name, ways, permission, direction, region) for permission in permissions):
+                return Subject(name)
+        return None
 
     def holders(self, subject: str) -> int:
         """Principals that hold a group or role somewhere, before or after."""
@@ -162,18 +173,29 @@ class _Touched:
             known = self._holders[subject] = sum(1 for name in above if name.startswith(_PRINCIPALS))
         return known
 
-    def _causes(self, principal: Principal, wanted: frozenset[Permission]) -> frozenset[str]:
-        closure = self._closure(principal)
-        gates = {gate for subject in closure for gate in self._gates.get(subject, ())}
-        return frozenset(
-            subject
-            for subject in closure
-            if subject != principal
-            and (
-                self.permissions(subject) & wanted
-                or (subject in gates and any(side.held(subject) & wanted for side in self._sides))
-            )
+    def _ways(self, subject: str, principals: Iterable[Principal]) -> Sequence[_Side]:
+        """The sides on which each of the principals came to hold the subject by a row that the other side has not."""
+        return [
+            side
+            for side, gates in zip(self._sides, self._gates, strict=True)
+            if all(not gates[subject].isdisjoint(self._closure(principal)) for principal in principals)
+        ]
+
+    def _makes(
+        self, subject: str, ways: Sequence[_Side], permission: Permission, direction: Direction, region: Region
+    ) -> bool:
+        """Whether what the subject holds, or that it is held, changes in all of a region."""
+        if not any(permission in side.held(subject) for side in self._sides):
+            return False
+        atlas = self._atlas
+        before, after = self._sides if direction is Direction.GAIN else reversed(self._sides)
+        lifted, was = before.granted(subject, permission).denied, before.granted(subject, permission).allowed
+        given, now = after.granted(subject, permission).allowed, after.granted(subject, permission).denied
+        made = atlas.union(
+            given if after in ways else atlas.without(given, was),
+            lifted if before in ways else atlas.without(lifted, now),
         )
+        return atlas.without(region, made) is atlas.none
 
     def _closure(self, subject: str) -> frozenset[str]:
         """The subject and all that it holds somewhere, before or after."""
@@ -212,7 +234,7 @@ def access_changes(atlas: Atlas, old: Snapshot | None, new: Snapshot | None) -> 
     other. Raises TooIntricateError.
     """
     before, after = _Side(atlas, old), _Side(atlas, new)
-    touched = _Touched(before, after)
+    touched = _Touched(atlas, before, after)
     found: defaultdict[tuple[Direction, Region, Permission], list[Principal]] = defaultdict(list)
     for principal in touched.principals():
         for permission in touched.permissions(principal):
@@ -223,11 +245,11 @@ def access_changes(atlas: Atlas, old: Snapshot | None, new: Snapshot | None) -> 
             if was is not now:
                 found[Direction.GAIN, atlas.without(now, was), permission].append(principal)
                 found[Direction.LOSS, atlas.without(was, now), permission].append(principal)
-    changes = [
-        AccessChange(direction, principals, through, touched.holders(through) if through else 0, permissions, where)
-        for direction, principals, permissions, where in _grouped(atlas, found)
-        for through in [touched.through(principals, permissions)]
-    ]
+    changes = []
+    for direction, principals, permissions, where in _grouped(atlas, found):
+        through = touched.through(principals, permissions, direction, _region(atlas, where))
+        holders = 0 if through is None else touched.holders(through)
+        changes.append(AccessChange(direction, principals, through, holders, permissions, where))
     return tuple(sorted(changes, key=_order))
 
 
@@ -256,6 +278,12 @@ def _grouped(
     for (direction, group, sorted_permissions), places in pieces.items():
         namespaces = sorted((piece for piece in places if piece is not None), key=str)
         yield direction, tuple(sorted(group)), sorted_permissions, Where(tuple(namespaces), None in places)
+
+
+def _region(atlas: Atlas, where: Where) -> Region:
+    namespaces = atlas.folded(atlas.union, map(atlas.within, where.namespaces), atlas.none)
+    # `**` is written for namespaces alone as well.
+    return atlas.chart(where.tenant_itself, namespaces.branches, namespaces.other)
 
 
 def _order(change: AccessChange) -> tuple[object, ...]:
