@@ -47,9 +47,18 @@ def target(example: Path) -> Iterator[str]:
 
 
 def test_the_tour_of_the_readme(example: Path, target: str) -> None:
+    assert run_console(ROOT / "README.md", example, target) >= 8
+
+
+def test_the_diff_of_an_edit(example: Path) -> None:
+    assert run_console(ROOT / "docs/diff.md", example) == 5
+
+
+def run_console(page: Path, example: Path, target: str = "") -> int:
+    """Runs each command of a page's console blocks beside the example policies; how many there were."""
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "REMIT_AUDIT": "sqlite:///var/audit.db"}
     ran = 0
-    for _, text in blocks(ROOT / "README.md", "console"):
+    for _, text in blocks(page, "console"):
         for step in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
             command, _, expected = step.partition("\n")
             done = subprocess.run(
@@ -63,7 +72,7 @@ def test_the_tour_of_the_readme(example: Path, target: str) -> None:
             )
             assert _same(expected, done.stdout, doctest.ELLIPSIS), f"$ {command}\n{done.stdout}\nexpected:\n{expected}"
             ran += 1
-    assert ran >= 8
+    return ran
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/client.md"])

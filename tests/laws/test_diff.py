@@ -151,6 +151,7 @@ def test_each_change_is_one(world: World, random: Random) -> None:
     """Nothing empty is told: each principal, permission and piece of a change has a namespace where it is so."""
     for old, new, found in versions(random, world):
         for change in found.access:
+            assert change.through is None or all(holds(each, change, old, new) for each in change.principals)
             for question in instances(change):
                 assert changed(old, new, question) == {change.direction}
         for reached in found.reach:
@@ -159,6 +160,15 @@ def test_each_change_is_one(world: World, random: Random) -> None:
                     changed(old, new, ReachQuestion(caller, owner, relation)) == {reached.direction}
                     for caller, owner in pairs(reached)
                 )
+
+
+def holds(principal: Principal, change: AccessChange, *sides: Snapshot | None) -> bool:
+    """Whether what the change is through is held by a principal, on either side and in any scope."""
+    links = [link for side in sides if side is not None for link in side.policy.links]
+    held: set[str] = {principal}
+    for _ in links:
+        held |= {link.holds for link in links if link.member in held}
+    return change.through in held
 
 
 def instances(change: AccessChange) -> Iterator[Question]:

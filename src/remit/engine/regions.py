@@ -19,6 +19,12 @@ CHARTS_LIMIT: Final = 1_000_000
 """Charts that one atlas draws. Scopes such as `*.*.a.**` can be told apart in exponentially many ways, and no exact
 answer avoids that in the worst case."""
 
+PATTERNS_LIMIT: Final = 100_000
+"""Patterns in which one region is said."""
+
+_PIECES_COST: Final = 100_000
+"""Charts drawn to say one region in pieces."""
+
 _FIRST: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _REST: Final = f"{_FIRST}_-"
 
@@ -28,7 +34,8 @@ _Right = TypeVar("_Right", bound=Hashable)
 
 
 class TooIntricateError(RemitError):
-    """Patterns that divide the namespaces into more parts than CHARTS_LIMIT."""
+    """Patterns that divide the namespaces into more parts than CHARTS_LIMIT, or a region that takes more patterns to say
+    than PATTERNS_LIMIT."""
 
 
 class Chart(Generic[Value]):
@@ -116,12 +123,13 @@ class Atlas:
     """Makes charts, and remembers them and what was made of them. For one thread."""
 
     def __init__(self) -> None:
+        self._limit = CHARTS_LIMIT
         self._charts: dict[Hashable, Chart[Hashable]] = {}
         self._combined: dict[Hashable, Chart[Hashable]] = {}
         self._mapped: dict[Hashable, Chart[Hashable]] = {}
+        self._regions: dict[str, Region] = {}
         self._nearest: dict[Region, tuple[str, ...] | None] = {}
         self._parts: dict[Region, _Parts] = {}
-        self._sums: dict[Region, _Parts] = {}
         self.none: Region = self.constant(False)
         self.all: Region = self.constant(True)
 
@@ -140,7 +148,10 @@ class Atlas:
         return self._over(_Tail(pattern.segments, pattern.subtree), inside, outside)
 
     def region(self, pattern: NamespacePattern) -> Region:
-        return self.over(pattern, inside=True, outside=False)
+        known = self._regions.get(pattern.text)
+        if known is None:
+            known = self._regions[pattern.text] = self.over(pattern, inside=True, outside=False)
+        return known
 
     def combine(self, how: Callable[[_Left, _Right], Value], left: Chart[_Left], right: Chart[_Right]) -> Chart[Value]:
         """`how` of both values at each namespace. What is made is remembered under `how` itself."""
@@ -239,19 +250,22 @@ class Atlas:
 
     def pieces(self, region: Region) -> tuple[Piece, ...]:
         """Pieces that together are the region, the tenant itself apart, in few patterns. They may overlap."""
-        bare = self._in_parts(self.namespaces(region))
-        # Whether the tenant itself is in makes no difference here, so it is as makes the shorter text.
-        whole = self._in_parts(self.chart(True, region.branches, region.other))
-        alone = any(part.only == _ENDS_HERE for part in whole)
-        parts = bare if alone or _patterns_in(bare) < _patterns_in(whole) else whole
-        return tuple(sorted(self._written(parts), key=lambda piece: (str(piece.only), str(piece))))
+        limit = self._limit
+        self._limit = min(limit, len(self._charts) + _PIECES_COST)
+        try:
+            # Whether the tenant itself is in makes no difference here, so it is as makes the shorter text.
+            wide = any(part.only == _ALL_BELOW for part in self._in_parts(region.other))
+            parts = self._in_parts(self.chart(wide, region.branches, region.other))
+            return tuple(sorted(self._written(parts), key=lambda piece: (str(piece.only), str(piece))))
+        finally:
+            self._limit = limit
 
     def _remembered(self, key: Hashable, make: Callable[[], Chart[Value]]) -> Chart[Value]:
         known = cast("Chart[Value] | None", self._charts.get(key))
         if known is None:
-            if len(self._charts) >= CHARTS_LIMIT:
+            if len(self._charts) >= self._limit:
                 raise TooIntricateError(
-                    f"the patterns divide the namespaces into more than {CHARTS_LIMIT} parts: "
+                    "the patterns divide the namespaces into too many parts: "
                     "fewer `*` segments before literal ones would help"
                 )
             known = make()
@@ -286,48 +300,57 @@ class Atlas:
         return self._nearest[region]
 
     def _in_parts(self, region: Region) -> _Parts:
-        """As a sum, or as everything but what the complement is, whichever takes fewer patterns."""
-        known = self._parts.get(region)
-        if known is None:
-            known = self._sum(region)
-            holes = self._sum(self.complement(region))
-            nested = [hole for hole in holes if hole.excepted]
-            # Where a hole has islands of its own, it is left out whole and they are told beside it.
-            if all(hole.only.segments and hole.only.segments[0] != "*" for hole in nested):
-                outer = [hole.only for hole in holes if hole.only != _ENDS_HERE]
-                only = _ALL_BELOW if len(outer) == len(holes) else _STRICTLY_BELOW
-                islands: _Parts = ()
-                if nested:
-                    whole = self.folded(self.union, map(self._tail, (hole.only for hole in nested)), self.none)
-                    islands = self._in_parts(self.meet(region, whole))
-                but = [_Part(only, tuple(outer)), *islands]
-                known = but if _patterns_in(but) < _patterns_in(known) else known
-            self._parts[region] = known
-        return known
-
-    def _sum(self, region: Region) -> _Parts:
         if region.constant:
             return [_Part(_ALL_BELOW)] if region.here else []
-        known = self._sums.get(region)
+        known = self._parts.get(region)
         if known is None:
-            found = [_Part(_ENDS_HERE)] if region.here else []
+            found: list[_Part] = []
             told = dict.fromkeys(region.branches, self.none)
             for part in self._in_parts(region.other):
                 inside = self._region(part)
-                excepted = [tail.behind("*") for tail in part.excepted]
+                holes = [tail.behind("*") for tail in part.excepted]
                 for segment, below in region.branches.items():
-                    holes = self._in_parts(self.without(inside, below))
-                    if any(hole.excepted for hole in holes):
-                        excepted.append(part.only.behind(segment))
+                    more = self._holes(inside, below)
+                    if more is None:
+                        # The branch is left out whole and told by itself.
+                        more = [part.only]
                     else:
-                        excepted += [hole.only.behind(segment) for hole in holes]
                         told[segment] = self.union(told[segment], self.meet(inside, below))
-                found.append(_Part(part.only.behind("*"), tuple(excepted)))
+                    holes += [tail.behind(segment) for tail in more]
+                found.append(_Part(part.only.behind("*"), tuple(holes)))
+            if region.here:
+                # `a.**` says more than `a` and `a.*.**`.
+                wide = next((part for part in found if part.only == _STRICTLY_BELOW), None)
+                found = [each for each in found if each is not wide]
+                found.insert(0, _Part(_ENDS_HERE) if wide is None else _Part(_ALL_BELOW, wide.excepted))
             for segment, below in sorted(region.branches.items()):
                 if self.without(below, told[segment]) is not self.none:
-                    found += [part.behind(segment) for part in self._in_parts(below)]
-            known = self._sums[region] = found
+                    found += [part.behind(segment) for part in self._untold(below, told[segment])]
+            if _patterns_in(found) > PATTERNS_LIMIT:
+                raise TooIntricateError(f"it takes more than {PATTERNS_LIMIT} patterns to say where")
+            known = self._parts[region] = found
         return known
+
+    def _untold(self, region: Region, told: Region) -> Iterator[_Part]:
+        """The parts that say more than what is told."""
+        for part in self._in_parts(region):
+            if told is self.none or self.without(self._region(part), told) is not self.none:
+                yield part
+
+    def _holes(self, inside: Region, below: Region) -> Sequence[_Tail] | None:
+        """What to leave out of `inside` so that the rest is in `below`: patterns that hold nothing of both. None where
+        there are no such."""
+        if self.without(inside, below) is self.none:
+            return []
+        background = below
+        while not background.constant:
+            background = background.other
+        for outside in (*([self.complement(below)] if background.here else []), self.without(inside, below)):
+            parts = self._in_parts(outside)
+            if not any(part.excepted for part in parts):
+                tails = [part.only for part in parts]
+                return [tail for tail in tails if self.meet(inside, self._tail(tail)) is not self.none]
+        return None
 
     def _tail(self, tail: _Tail) -> Region:
         return self._over(tail, inside=True, outside=False)

@@ -244,7 +244,7 @@ def test_a_time_that_is_none_is_refused(store: AuditStore, when: str) -> None:
 
 
 def test_every_command_has_help() -> None:
-    commands = ["serve", "check", "explain", "status", "validate", "test", "verify", "version", "audit"]
+    commands = ["serve", "check", "explain", "status", "validate", "test", "verify", "diff", "version", "audit"]
     for words in [[], *([each] for each in commands), ["audit", "list"], ["audit", "show"], ["audit", "purge"]]:
         assert run(*words, "--help").exit_code == 0
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from remit.core.names import Principal, Subject, Word
@@ -82,8 +83,9 @@ class _Side:
                 atlas.union_of(rule.namespaces for rule in rows if rule.effect is Effect.DENY),
             )
             for link in self.graph.links_of(subject):
-                held = self._through(link, self.granted(link.holds, permission))
-                known = _Granted(atlas.union(known.allowed, held.allowed), atlas.union(known.denied, held.denied))
+                if permission in self.held(link.holds):
+                    held = self._through(link, self.granted(link.holds, permission))
+                    known = _Granted(atlas.union(known.allowed, held.allowed), atlas.union(known.denied, held.denied))
             self._granted[subject, permission] = known
         return known
 
@@ -238,10 +240,8 @@ def access_changes(atlas: Atlas, old: Snapshot | None, new: Snapshot | None) -> 
     found: defaultdict[tuple[Direction, Region, Permission], list[Principal]] = defaultdict(list)
     for principal in touched.principals():
         for permission in touched.permissions(principal):
-            try:
+            with _named(principal, permission):
                 was, now = before.allows(principal, permission), after.allows(principal, permission)
-            except TooIntricateError as error:
-                raise TooIntricateError(f"{principal}, {' '.join(reversed(permission))}: {error}") from None
             if was is not now:
                 found[Direction.GAIN, atlas.without(now, was), permission].append(principal)
                 found[Direction.LOSS, atlas.without(was, now), permission].append(principal)
@@ -257,7 +257,7 @@ _Group = tuple[Direction, tuple[Principal, ...], tuple[Permission, ...], Where]
 
 
 def _grouped(
-    atlas: Atlas, found: Mapping[tuple[Direction, Region, Permission], Iterable[Principal]]
+    atlas: Atlas, found: Mapping[tuple[Direction, Region, Permission], Sequence[Principal]]
 ) -> Iterator[_Group]:
     """Same piece and permission: one set of principals; same piece and principals: one set of permissions; same of
     both: one set of pieces. None stands for the tenant itself."""
@@ -265,7 +265,8 @@ def _grouped(
     told: dict[Region, tuple[Piece | None, ...]] = {}
     for (direction, region, permission), who in found.items():
         if region not in told:
-            told[region] = (*atlas.pieces(region), *([None] if region.here else []))
+            with _named(who[0], permission):
+                told[region] = (*atlas.pieces(region), *([None] if region.here else []))
         for piece in told[region]:
             principals[direction, piece, permission].update(who)
     permissions: defaultdict[tuple[Direction, Piece | None, frozenset[Principal]], list[Permission]] = defaultdict(list)
@@ -278,6 +279,15 @@ def _grouped(
     for (direction, group, sorted_permissions), places in pieces.items():
         namespaces = sorted((piece for piece in places if piece is not None), key=str)
         yield direction, tuple(sorted(group)), sorted_permissions, Where(tuple(namespaces), None in places)
+
+
+@contextmanager
+def _named(principal: Principal, permission: Permission) -> Iterator[None]:
+    """Says whose patterns and which are too intricate."""
+    try:
+        yield
+    except TooIntricateError as error:
+        raise TooIntricateError(f"{principal}, {' '.join(reversed(permission))}: {error}") from None
 
 
 def _region(atlas: Atlas, where: Where) -> Region:

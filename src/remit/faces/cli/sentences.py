@@ -161,16 +161,18 @@ def _permissions(permissions: Iterable[tuple[Word, Word]], actions: Permissions)
 
 
 def _where(where: Where, mark: Marked) -> str:
-    places = [_pieces(where.namespaces, mark)] if where.namespaces else []
-    return " and ".join([*places, *(["the tenant itself"] if where.tenant_itself else [])])
+    itself = ["the tenant itself"] if where.tenant_itself else []
+    return " and ".join([*itself, *([_pieces(where.namespaces, mark)] if where.namespaces else [])])
 
 
-def _pieces(pieces: Iterable[Piece], mark: Marked) -> str:
-    return _joined(
+def _pieces(pieces: Sequence[Piece], mark: Marked) -> str:
+    told = [
         mark(piece.only.text)
         + (f" except {_joined(mark(each.text) for each in piece.excepted)}" if piece.excepted else "")
         for piece in pieces
-    )
+    ]
+    # Else it would be read as one more exception.
+    return "; ".join(told) if any(piece.excepted for piece in pieces) else _joined(told)
 
 
 def _joined(names: Iterable[str]) -> str:
