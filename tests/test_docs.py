@@ -51,7 +51,7 @@ def test_the_tour_of_the_readme(example: Path, target: str) -> None:
 
 
 def test_the_diff_of_an_edit(example: Path) -> None:
-    assert run_console(ROOT / "docs/diff.md", example) == 5
+    assert run_console(ROOT / "docs/diff.md", example) == 6
 
 
 def run_console(page: Path, example: Path, target: str = "") -> int:
