@@ -2,7 +2,7 @@ import sys
 
 import typer
 
-from remit.faces.cli import ask, audit, policies, serve, status
+from remit.faces.cli import ask, audit, fmt, lint, policies, serve, status
 from remit.faces.cli.exits import EXIT_CODES, out
 from remit.service.version import VERSION
 
@@ -10,7 +10,7 @@ app = typer.Typer(
     name="remit",
     help="May this principal, in this tenant, do this action on this kind of resource in this namespace, "
     "and which rule says so?\n\n"
-    "Policies are files: `validate`, `test` and `verify` read them, `serve` answers from them over gRPC and records "
+    "Policies are files: `validate`, `test`, `verify`, `lint` and `fmt` read them, `serve` answers from them over gRPC and records "
     "every decision, `check` and `explain` ask, `audit` remembers.\n\n"
     f"{EXIT_CODES}",
     no_args_is_help=True,
@@ -26,6 +26,8 @@ app.command(rich_help_panel="Serve and ask")(status.status)
 app.command(rich_help_panel="Work on policies")(policies.validate)
 app.command(rich_help_panel="Work on policies")(policies.test)
 app.command(rich_help_panel="Work on policies")(policies.verify)
+app.command(rich_help_panel="Work on policies")(lint.lint)
+app.command(rich_help_panel="Work on policies")(fmt.fmt)
 
 app.add_typer(audit.app, name="audit", rich_help_panel="Remember")
 

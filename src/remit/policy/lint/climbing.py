@@ -48,12 +48,13 @@ def privilege_escalation(tenant: LintedTenant) -> Iterator[Finding]:
                 names.update(people.names)
                 can |= taken
     for place, names, can in found.values():
-        steps_taken = ", ".join(sorted(f"{kind} {action}" for kind, action in can))
+        kinds = sorted({kind for kind, _ in can})
+        taken_steps = ", ".join(f"{kind} {'|'.join(sorted(act for its, act in can if its == kind))}" for kind in kinds)
         yield tenant.texts.at(
             place,
             1,
             RuleId.PRIVILEGE_ESCALATION,
-            f"{_people(names)} may {steps_taken}, and so change what they hold themselves",
+            f"{_people(names)} may {taken_steps}, and so change what they hold themselves",
         )
 
 

@@ -48,6 +48,7 @@ class Holders:
         self._graph = snapshot.graph
         self._links = snapshot.policy.links
         self._roles: dict[Subject, Sequence[tuple[str, NamespacePattern]] | None] = {}
+        self._bindings: dict[tuple[int, str], Sequence[Grant]] = {}
         self.admitted = snapshot.admitted
         named = (*(rule.subject for rule in snapshot.policy.rules), *(link.member for link in self._links))
         self.principals = [Principal(each) for each in dict.fromkeys(named) if each.startswith(_PRINCIPALS)]
@@ -127,25 +128,34 @@ class Holders:
         groups = self._walk(principal, "group:")
         if groups is None:
             return None
-        grants: dict[tuple[int, str, int], Grant] = {}
+        grants: list[Grant] = []
         for subject, scope in groups:
-            self._add(grants, subject, scope, None)
+            grants += self._given(subject, scope, None)
             for link in self._graph.links_of(subject):
                 region = scope.meet(link.scope) if link.holds.startswith("role:") else None
                 if region is not None:
-                    for role, within in self.reached(link.holds):
-                        meet = region.meet(within)
-                        if meet is not None:
-                            self._add(grants, role, meet, link)
-        return list(grants.values())
+                    grants += self._bound(link, region)
+        return grants
 
-    def _add(
-        self, grants: dict[tuple[int, str, int], Grant], subject: str, scope: NamespacePattern, binding: Link | None
-    ) -> None:
-        for rule in self._graph.rules_of(subject):
-            region = scope.meet(rule.namespaces)
-            if region is not None:
-                grants.setdefault((id(rule), region.text, id(binding)), Grant(rule, region, binding))
+    def _bound(self, link: Link, region: NamespacePattern) -> Sequence[Grant]:
+        """What a binding gives where it counts in `region`: the same for all that it gives it to, and kept once."""
+        key = (id(link), region.text)
+        known = self._bindings.get(key)
+        if known is None:
+            known = self._bindings[key] = [
+                grant
+                for role, within in self.reached(link.holds)
+                if (meet := region.meet(within)) is not None
+                for grant in self._given(role, meet, link)
+            ]
+        return known
+
+    def _given(self, subject: str, scope: NamespacePattern, binding: Link | None) -> Sequence[Grant]:
+        return [
+            Grant(rule, region, binding)
+            for rule in self._graph.rules_of(subject)
+            if (region := scope.meet(rule.namespaces)) is not None
+        ]
 
     def _walk(self, start: str, through: str) -> Sequence[tuple[str, NamespacePattern]] | None:
         """The subjects reached from `start` over g rows that hold names beginning with `through`, and where; None where
