@@ -1,9 +1,10 @@
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from remit.core.diagnostics import Diagnostic, PolicyError
 from remit.core.names import Tenant
+from remit.core.policy import Policy
 from remit.engine.graph import STATES_LIMIT
 from remit.policy.lint.climbing import inherited_secrets, privilege_escalation
 from remit.policy.lint.finding import Finding, RuleId
@@ -22,7 +23,7 @@ from remit.policy.lint.suppression import suppressed
 from remit.policy.lint.tenant import LintedTenant
 from remit.policy.lint.texts import Texts
 from remit.policy.load import DEFAULT_LIMITS, Root, load_root, read_policy
-from remit.policy.source import read_tree
+from remit.policy.source import Tree, read_tree
 
 EVERY_RULE = frozenset(RuleId)
 
@@ -39,30 +40,35 @@ def lint_directory(directory: Path, rules: Collection[RuleId] = EVERY_RULE) -> L
 
     Raises OSError where the directory itself cannot be read.
     """
-    tree = read_tree(directory, DEFAULT_LIMITS)
-    refused: list[Diagnostic] = []
-    policies = []
     try:
-        root = load_root(tree)
+        found = findings_of(read_tree(directory, DEFAULT_LIMITS), rules)
     except PolicyError as error:
-        return _refused(error.diagnostics)
+        refused = (
+            Finding(each.file, each.line, each.column, RuleId.DOES_NOT_LOAD, each.message) for each in error.diagnostics
+        )
+        return LintResult(tuple(refused), loads=False)
+    return LintResult(found, loads=True)
+
+
+def findings_of(tree: Tree, rules: Collection[RuleId] = EVERY_RULE) -> tuple[Finding, ...]:
+    """What these rules find, but for what comments suppress, by file, line and column.
+
+    Raises PolicyError with every diagnostic where some files do not load.
+    """
+    root = load_root(tree)
+    policies: list[Policy] = []
+    refused: list[Diagnostic] = []
     for tenant in tree.tenants:
         try:
             policies.append(read_policy(tree, tenant, root))
         except PolicyError as error:
             refused += error.diagnostics
     if refused:
-        return _refused(refused)
+        raise PolicyError(tuple(refused))
     texts = Texts(tree)
     tenants = {policy.tenant: LintedTenant(policy, texts) for policy in policies}
     found = (each for each in _findings(root, tenants, texts) if each.rule in rules)
-    kept = [each for each in suppressed(found, texts.files, rules) if each.rule in rules]
-    return LintResult(tuple(sorted(kept)), loads=True)
-
-
-def _refused(diagnostics: Iterable[Diagnostic]) -> LintResult:
-    findings = (Finding(each.file, each.line, each.column, RuleId.DOES_NOT_LOAD, each.message) for each in diagnostics)
-    return LintResult(tuple(findings), loads=False)
+    return tuple(sorted(each for each in suppressed(found, texts.files, rules) if each.rule in rules))
 
 
 def _findings(root: Root, tenants: dict[Tenant, LintedTenant], texts: Texts) -> Iterator[Finding]:

@@ -36,12 +36,12 @@ def unmatched(tenant: LintedTenant, rule: Rule) -> str | None:
     if not held:
         shut_out = not rule.subject.startswith(("role:", "group:"))
         return f"`{rule.subject}` is not on the access list" if shut_out else None
-    regions = [meet for region in held if (meet := region.meet(rule.namespaces)) is not None]
-    if not regions:
-        return f"`{rule.subject}` is held in {_list(held)} only, and `{rule.namespaces}` is outside"
-    if not any(tenant.matches(rule, region) for region in regions):
+    meets = (meet for region in held if (meet := region.meet(rule.namespaces)) is not None)
+    if any(tenant.matches(rule, meet) for meet in meets):
+        return None
+    if any(region.overlaps(rule.namespaces) for region in held):
         return f"its kinds live in no namespace, and nobody holds `{rule.subject}` in the whole tenant"
-    return None
+    return f"`{rule.subject}` is held in {_list(held)} only, and `{rule.namespaces}` is outside"
 
 
 def _uncounted(tenant: LintedTenant, link: Link) -> str | None:
