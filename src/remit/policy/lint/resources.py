@@ -57,6 +57,8 @@ def _users(section: ResourceType, tenants: Mapping[Tenant, LintedTenant]) -> Map
 
 
 def dedicated_too_high(tenant: LintedTenant) -> Iterator[Finding]:
+    if not any(tenant.policy.dedicated.values()):
+        return
     known = _known_namespaces(tenant)
     served: defaultdict[tuple[Namespace, ResourceType], list[Namespace]] = defaultdict(list)
     for namespace in known:
