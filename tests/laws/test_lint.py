@@ -10,9 +10,11 @@ from strategies import World, patterns, randoms, worlds
 from trees import tree_of
 from worldly import grounds, questions, reach_questions
 
-from remit.core.names import Namespace, Tenant
+from remit.core.names import Namespace, Principal, Tenant, Word
 from remit.core.patterns import NamespacePattern
 from remit.core.policy import Policy
+from remit.core.question import Question, ReachQuestion
+from remit.core.rows import Effect, ReachRule
 from remit.engine.snapshot import Snapshot
 from remit.policy.lint.cover import covered, depths
 from remit.policy.lint.finding import RuleId
@@ -66,3 +68,65 @@ def _without(policy: Policy, file: str, line: int) -> Policy:
         for name in ("rules", "links", "reach")
     }
     return replace(policy, **rows)
+
+
+_SQUATTERS = b"""\
+kinds:
+  FLOW: {class: namespace, actions: [VIEW, CREATE]}
+  SECRET: {class: namespace, actions: [VIEW]}
+relations: {SECRET: {inherited: true}}
+"""
+literal_patterns = st.tuples(st.lists(st.sampled_from(("a", "b")), max_size=3), st.booleans()).map(
+    lambda drawn: ".".join([*drawn[0], "**"] if drawn[1] or not drawn[0] else drawn[0])
+)
+squatters_rows = st.tuples(
+    st.sampled_from(("user:u", "role:w")),
+    literal_patterns,
+    st.sampled_from(("FLOW, CREATE", "FLOW, CREATE", "SECRET, VIEW")),
+    st.sampled_from(("allow", "allow", "deny")),
+).map(lambda drawn: f"p, {drawn[0]}, acme, {drawn[1]}, {drawn[2]}, {drawn[3]}")
+closed_rows = st.tuples(small_patterns(), small_patterns(), st.sampled_from(("allow", "deny"))).map(
+    lambda drawn: ReachRule(Tenant("acme"), drawn[0], drawn[1], (Word("SECRET"),), Effect(drawn[2]), "", 0)
+)
+
+
+@st.composite
+def reach_files(draw: st.DrawFn) -> str:
+    kept: list[ReachRule] = []
+    for row in draw(st.lists(closed_rows, max_size=4)):
+        if not any(before.covers(row) for before in kept):
+            kept.append(row)
+    return "".join(f"{row.text}\n" for row in kept)
+
+
+@given(st.lists(squatters_rows, max_size=5), literal_patterns, reach_files())
+def test_inherited_secrets_are_found_where_some_namespace_below_gives_them(
+    rows: list[str], scope: str, reach: str
+) -> None:
+    """Against asking the engine about every pair of namespaces. Patterns of access rows have no `*` here: what one says of
+    an ancestor is judged for a fresh name only."""
+    held = "acme" if scope == "**" else f"acme/{scope}"
+    rows = [*rows, "p, role:w, acme, a.b.**, FLOW, CREATE, allow", f"g, user:u, role:w, {held}"]
+    files = {
+        "vocabulary.yaml": _SQUATTERS,
+        "acme/bindings.csv": "".join(f"{row}\n" for row in rows).encode(),
+        "acme/reach.csv": reach.encode(),
+    }
+    tree = tree_of(files)
+    snapshot = Snapshot(read_policy(tree, Tenant("acme"), load_root(tree)))
+
+    def may(action: str, kind: str, namespace: Namespace) -> bool:
+        return snapshot.decide(Question(Principal("user:u"), Word(action), Word(kind), namespace)).allowed
+
+    writes = {name: may("CREATE", "FLOW", name) for name in NAMESPACES if name}
+    expected = any(
+        writes[below]
+        and snapshot.reach.decide(ReachQuestion(below, above, Word("SECRET"))).allowed
+        and not may("VIEW", "SECRET", above)
+        for above in writes
+        if not writes[above]
+        for below in writes
+        if below.startswith(f"{above}.")
+    )
+
+    assert expected == bool(findings_of(tree_of(files), {RuleId.INHERITED_SECRETS}))
