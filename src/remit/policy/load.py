@@ -145,6 +145,24 @@ def load_tenant(
     )
 
 
+def read_policy(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS) -> Policy:
+    """One tenant's rows and manifest, its tests read and not run.
+
+    Raises PolicyError with every diagnostic of the folder.
+    """
+    folder = tree.tenants[tenant]
+    reading = _Reading(folder, limits)
+    policy: Policy | None = None
+    try:
+        policy = reading.policy(tenant, root, tree.revision(tenant))
+        reading.cases(root.vocabulary)
+    except _LimitError as error:
+        folder.report.add(folder.name, 0, 0, str(error))
+    if policy is None or folder.report:
+        raise PolicyError(folder.report.diagnostics)
+    return policy
+
+
 class _LimitError(Exception):
     pass
 

@@ -3,7 +3,21 @@ from typing import Final
 
 import typer
 
-from remit.faces.cli import ask, audit, diff, operation, policies, reach, replay, resolve, search, serve, status
+from remit.faces.cli import (
+    ask,
+    audit,
+    diff,
+    fmt,
+    lint,
+    operation,
+    policies,
+    reach,
+    replay,
+    resolve,
+    search,
+    serve,
+    status,
+)
 from remit.faces.cli.exits import EXIT_CODES, out
 from remit.service.version import VERSION
 
@@ -26,7 +40,15 @@ _PANELS: Final = {
         *(ask.check, ask.explain, operation.operation, reach.reach, search.who, search.where, search.what),
         *(resolve.resolve, resolve.served),
     ),
-    "Work on policies": (policies.validate, policies.test, policies.verify, diff.diff, replay.replay),
+    "Work on policies": (
+        policies.validate,
+        policies.test,
+        policies.verify,
+        lint.lint,
+        fmt.fmt,
+        diff.diff,
+        replay.replay,
+    ),
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
