@@ -1,6 +1,6 @@
 """The stories of tests/cases once more, each question asked over gRPC.
 
-Policies change here as a reload will change them, by an install into the live cell; the reach plane has no RPC yet, so its
+Policies change here as a reload changes them, in the live cell; the reach plane has no RPC yet, so its
 questions go to the engine."""
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,9 @@ class GrpcFace(EngineFace):
 
     def load(self, directory: Path) -> Mapping[str, str]:
         refused = super().load(directory)
-        self._cell.install({Tenant(name): self._policy(name, name in refused) for name in self._serving}, "")
+        for tenant in self._cell.tenants.keys() - self._serving.keys():
+            self._cell.remove(tenant)
+        self._cell.put(*(self._policy(name, name in refused) for name in self._serving))
         return refused
 
     def check(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Answer:
@@ -59,7 +61,8 @@ class GrpcFace(EngineFace):
 @pytest.fixture
 def face(untested: Path, tmp_path: Path) -> Iterator[Face]:
     audit = f"sqlite:///{tmp_path / 'audit.db'}"
-    node = Node.start(read_settings({"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": ""}))
+    flags = {"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": "", "revisions": ""}
+    node = Node.start(read_settings({**flags, "watch": False}))
     server = Server(node).start()
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield GrpcFace(node, channel)

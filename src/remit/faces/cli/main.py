@@ -2,7 +2,7 @@ import sys
 
 import typer
 
-from remit.faces.cli import ask, audit, policies, serve, status
+from remit.faces.cli import ask, audit, policies, rollback, serve, status
 from remit.faces.cli.exits import EXIT_CODES, out
 from remit.service.version import VERSION
 
@@ -23,6 +23,7 @@ app.command(rich_help_panel="Serve and ask")(serve.serve)
 app.command(rich_help_panel="Serve and ask")(ask.check)
 app.command(rich_help_panel="Serve and ask")(ask.explain)
 app.command(rich_help_panel="Serve and ask")(status.status)
+app.command(rich_help_panel="Serve and ask")(rollback.rollback)
 app.command(rich_help_panel="Work on policies")(policies.validate)
 app.command(rich_help_panel="Work on policies")(policies.test)
 app.command(rich_help_panel="Work on policies")(policies.verify)

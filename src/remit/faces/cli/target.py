@@ -3,7 +3,8 @@ from typing import Annotated
 
 import typer
 
-from remit.client import Client, MutualTls
+from remit.client import MutualTls
+from remit.client.policy import PolicyClient
 from remit.faces.cli.exits import Exit, fail
 
 TargetOption = Annotated[
@@ -19,13 +20,13 @@ KeyOption = Annotated[Path | None, typer.Option("--tls-key", help="PEM: its priv
 TimeoutOption = Annotated[float, typer.Option("--timeout", help="Deadline of the call, in seconds.", min=0.001)]
 
 
-def client_for(target: str, timeout_s: float, ca: Path | None, cert: Path | None, key: Path | None) -> Client:
+def client_for(target: str, timeout_s: float, ca: Path | None, cert: Path | None, key: Path | None) -> PolicyClient:
     """A client of the server at `target`; by mutual TLS where its three files are named."""
     if ca is None and cert is None and key is None:
-        return Client(target, timeout_s=timeout_s)
+        return PolicyClient(target, timeout_s=timeout_s)
     if ca is None or cert is None or key is None:
         fail(Exit.USAGE, "mutual TLS needs all of --tls-server-ca, --tls-cert and --tls-key")
     try:
-        return Client(target, timeout_s=timeout_s, tls=MutualTls(ca, cert, key))
+        return PolicyClient(target, timeout_s=timeout_s, tls=MutualTls(ca, cert, key))
     except OSError as error:
         fail(Exit.USAGE, f"`{error.filename}` cannot be read: {error.strerror}")

@@ -12,15 +12,24 @@ from prometheus_client import start_http_server
 from remit.faces.rpc import health
 from remit.faces.rpc.access import AccessFace
 from remit.faces.rpc.calls import CallBoundary
+from remit.faces.rpc.policy import WATCHERS, PolicyFace
 from remit.faces.rpc.status import StatusFace
 from remit.policy.cell import TenantState
 from remit.service.errors import StartupError
 from remit.service.node import Node
 from remit.service.settings import Settings, split_address
-from remit.v1 import access_service_pb2, access_service_pb2_grpc, status_service_pb2, status_service_pb2_grpc
+from remit.v1 import (
+    access_service_pb2,
+    access_service_pb2_grpc,
+    policy_service_pb2,
+    policy_service_pb2_grpc,
+    status_service_pb2,
+    status_service_pb2_grpc,
+)
 
 ACCESS_SERVICE: Final = access_service_pb2.DESCRIPTOR.services_by_name["AccessService"].full_name
 STATUS_SERVICE: Final = status_service_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
+POLICY_SERVICE: Final = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
 _HEALTH_EVERY_S: Final = 0.1
 # grpcio answers CANCELLED to calls that it has received and not yet handed over when it stops: a moment of refusals
 # before that tells busy callers UNAVAILABLE, which they may try elsewhere.
@@ -51,8 +60,13 @@ class Server:
         face = AccessFace(node.point, batch_limit=settings.batch_limit, call_timeout_s=settings.call_timeout_s)
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(self._calls.around(face), self._server)
         status_service_pb2_grpc.add_StatusServiceServicer_to_server(self._calls.around(StatusFace(node)), self._server)
+        self._policy = PolicyFace(node, call_timeout_s=settings.call_timeout_s)
+        # One thread more, to refuse with.
+        streams = ThreadPoolExecutor(WATCHERS + 1, thread_name_prefix="remit-revisions")
+        policy = self._calls.around(self._policy, streams)
+        policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(policy, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (ACCESS_SERVICE, STATUS_SERVICE, health.SERVICE, reflection.SERVICE_NAME)
+        names = (ACCESS_SERVICE, STATUS_SERVICE, POLICY_SERVICE, health.SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         self.port = self._bind(settings)
         self.metrics_port = self._serve_metrics(settings)
@@ -69,6 +83,7 @@ class Server:
         self._stopping.set()
         self._health.close()
         self._calls.refuse()
+        self._policy.close()
         time.sleep(_REFUSING_S)
         self._server.stop(self._node.settings.grace_s).wait()
         self._node.stop()
@@ -115,7 +130,8 @@ class Server:
         serving = self._node.journal.healthy
         for name in ("", ACCESS_SERVICE):
             self._health.tell(name, serving=serving)
-        self._health.tell(STATUS_SERVICE, serving=True)
+        for name in (STATUS_SERVICE, POLICY_SERVICE):
+            self._health.tell(name, serving=True)
         for tenant, policy in self._node.cell.tenants.items():
             serves = serving and policy.state is not TenantState.UNAVAILABLE
             self._health.tell(f"tenant/{tenant}", serving=serves)
