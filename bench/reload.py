@@ -17,6 +17,9 @@ import grpc
 from bench import example, h2load, machine, servers, table, worlds
 from bench.h2load import Load, Run, VoidFigureError
 from bench.servers import Server
+from remit.core.names import Tenant
+from remit.policy.limits import Limits
+from remit.policy.source import read_tree
 from remit.v1 import policy_service_pb2, policy_service_pb2_grpc
 
 ROWS = 10_000
@@ -30,7 +33,7 @@ _LOADS = (Load(8, 8), Load(8, 1), Load(1, 1))
 
 
 class Policies:
-    """A made-up tenant whose bindings are edited back and forth, as an editor does: a new file in the old one's place."""
+    """A made-up tenant whose bindings are edited, as an editor does: a new file in the old one's place."""
 
     def __init__(self, directory: Path, rows: int) -> None:
         world = worlds.make(rows - len(_GRANT))
@@ -40,14 +43,17 @@ class Policies:
         world.write(directory)
         self.directory = directory
         self._file = directory / worlds.TENANT / "bindings.csv"
-        self._texts = [self._file.read_bytes() + comment for comment in (b"# one\n", b"# other\n")]
+        self._text = self._file.read_bytes()
         self._edits = 0
 
     def edit(self) -> None:
         beside = self._file.with_suffix(".bak")
-        beside.write_bytes(self._texts[self._edits % 2])
+        beside.write_bytes(self._text + f"# {self._edits}\n".encode())
         beside.replace(self._file)
         self._edits += 1
+
+    def revision(self) -> str:
+        return read_tree(self.directory, Limits()).revision(Tenant(worlds.TENANT))
 
 
 class Remit(Server):
@@ -126,14 +132,13 @@ def reload_s(server: Remit, policies: Policies, times: int) -> list[float]:
         stub = policy_service_pb2_grpc.PolicyServiceStub(channel)
         request = policy_service_pb2.WatchRevisionRequest(tenant=worlds.TENANT)
         changes = stub.WatchRevision(request, timeout=times * _RELOAD_S)
-        serving = next(changes).revision
         for _ in range(times):
             policies.edit()
             began = time.perf_counter()
-            while (now := next(changes).revision) == serving:
+            expected = policies.revision()
+            while next(changes).revision != expected:
                 pass
             found.append(time.perf_counter() - began)
-            serving = now
         changes.cancel()
     return found
 

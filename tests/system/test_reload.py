@@ -20,7 +20,7 @@ from system.editing import (
     statuses,
     until_status,
 )
-from system.server import Server, remit, until
+from system.server import NOT_SERVING, Health, Server, remit, until
 
 
 @pytest.fixture
@@ -124,6 +124,8 @@ def test_bad_root_files_keep_the_last_good_ones(server: Server, edited: Path) ->
 def test_a_folder_taken_away_takes_its_tenant_away(server: Server, edited: Path) -> None:
     shutil.rmtree(edited / "globex")
     until(lambda: "globex" not in statuses(server), "globex is gone")
+    with server.channel() as channel:
+        until(lambda: NOT_SERVING == Health(channel).of("tenant/globex"), "its health")
     with server.client() as client, server.store() as store:
         answer = client.check("globex", "user:tom@globex.example", "VIEW", "FLOW", "warehouse.lyon")
         assert "UNKNOWN_TENANT" == answer.reason

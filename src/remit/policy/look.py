@@ -15,7 +15,7 @@ from remit.engine.snapshot import Snapshot
 from remit.policy.kept import Kept, NotKeptError
 from remit.policy.limits import Limits
 from remit.policy.load import Root, load_root, load_tenant
-from remit.policy.source import Folder, Tree, read_settled
+from remit.policy.source import VOCABULARY, Folder, Tree, read_settled
 
 _GIT_S: Final = 5.0
 
@@ -114,10 +114,14 @@ def _look(order: Look) -> Iterator[Found]:
     tree = read_settled(order.directory, order.limits)
     tree_revision = tree.tree_revision
     diagnostics: tuple[Diagnostic, ...] = ()
+    root: Root | None = None
     try:
-        root: Root | None = load_root(tree, order.limits)
+        root = load_root(tree, order.limits)
     except PolicyError as error:
         diagnostics = error.diagnostics
+    except Exception as error:  # noqa: BLE001 (whatever the root does to the loader, what serves serves on)
+        diagnostics = (Diagnostic(VOCABULARY, 0, 0, _defect(error)),)
+    if root is None:
         tree = Tree(Folder("", dict(order.root)), tree.tenants)
         root = _last_good(tree, order.limits) if order.root else None
     files = tree.root.files if root is not None else {}
@@ -143,8 +147,7 @@ def _built(order: Look, tree: Tree, root: Root, begun: Begun, commit: str) -> Bu
     try:
         loaded = load_tenant(tree, tenant, root, order.limits, gated=gated)
     except Exception as error:  # noqa: BLE001 (whatever a folder does to the loader, no other tenant is touched)
-        told = f"cannot be loaded: {error!r}: a defect in remit, please report it with these files"
-        wrong = (Diagnostic(tenant, 0, 0, told),)
+        wrong = (Diagnostic(tenant, 0, 0, _defect(error)),)
         return Built(tenant, begun.revision, signature, folder, None, refused=True, diagnostics=wrong)
     not_kept = ""
     if loaded.snapshot is not None and order.kept is not None:
@@ -166,6 +169,10 @@ def _built(order: Look, tree: Tree, root: Root, begun: Begun, commit: str) -> Bu
         seconds=loaded.seconds,
         not_kept=not_kept,
     )
+
+
+def _defect(error: Exception) -> str:
+    return f"cannot be loaded: {error!r}: a defect in remit, please report it with these files"
 
 
 def _recall(order: Recall) -> Iterator[Found]:

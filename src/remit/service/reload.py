@@ -174,7 +174,11 @@ class Reloader:
             kept.unpin(tenant)
             each.pin = None
             each.known = Known("", each.known.folder)
+            # Until they are: should the look break off, this is what is so.
+            waiting = Diagnostic(tenant, 0, 0, "its files have not been loaded since it was unpinned")
+            each.refused, each.diagnostics = True, (waiting,)
             _log.warning("tenant unpinned", tenant=tenant, revision=pin.revision, caller=caller)
+            self._serve(tenant, self._snapshot(tenant))
             self._stamp = None
             self._look()
             if each.refused and tenant in self._tenants:

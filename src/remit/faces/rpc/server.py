@@ -9,6 +9,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
+from remit.core.names import Tenant
 from remit.faces.rpc import health
 from remit.faces.rpc.access import AccessFace
 from remit.faces.rpc.calls import CallBoundary
@@ -46,6 +47,7 @@ class Server:
         settings = node.settings
         self._node = node
         self._stopping = threading.Event()
+        self._told: set[Tenant] = set()
         self._health = health.Health()
         self._calls = CallBoundary(node.metrics, authenticated=settings.mutual_tls is not None)
         self._server = grpc.server(
@@ -132,6 +134,10 @@ class Server:
             self._health.tell(name, serving=serving)
         for name in (STATUS_SERVICE, POLICY_SERVICE):
             self._health.tell(name, serving=True)
-        for tenant, policy in self._node.cell.tenants.items():
+        tenants = self._node.cell.tenants
+        for tenant in self._told - tenants.keys():
+            self._health.tell(f"tenant/{tenant}", serving=False)
+        self._told |= tenants.keys()
+        for tenant, policy in tenants.items():
             serves = serving and policy.state is not TenantState.UNAVAILABLE
             self._health.tell(f"tenant/{tenant}", serving=serves)
