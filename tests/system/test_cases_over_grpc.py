@@ -35,7 +35,9 @@ class GrpcFace(EngineFace):
 
     def load(self, directory: Path) -> Mapping[str, str]:
         refused = super().load(directory)
-        self._cell.install({Tenant(name): self._policy(name, name in refused) for name in self._serving}, "")
+        for tenant in self._cell.tenants.keys() - self._serving.keys():
+            self._cell.remove(tenant)
+        self._cell.put(*(self._policy(name, name in refused) for name in self._serving))
         return refused
 
     def access(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]:
@@ -128,7 +130,8 @@ class GrpcFace(EngineFace):
 @pytest.fixture
 def face(untested: Path, tmp_path: Path) -> Iterator[Face]:
     audit = f"sqlite:///{tmp_path / 'audit.db'}"
-    node = Node.start(read_settings({"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": ""}))
+    flags = {"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": "", "revisions": ""}
+    node = Node.start(read_settings({**flags, "watch": False}))
     server = Server(node).start()
     with Client(f"127.0.0.1:{server.port}", timeout_s=2.0) as client:
         yield GrpcFace(node, client)

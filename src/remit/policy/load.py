@@ -46,7 +46,8 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class LoadedTenant:
-    """One tenant's folder, loaded or refused. `snapshot` is None where it was refused, and `diagnostics` say why."""
+    """One tenant's folder, loaded or refused. `snapshot` is None where it was refused; `diagnostics` say why, or in
+    spite of which failing tests it was loaded."""
 
     tenant: Tenant
     revision: str
@@ -108,10 +109,12 @@ def load_root(tree: Tree, limits: Limits = DEFAULT_LIMITS) -> Root:
 
 
 def load_tenant(
-    tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS, *, tested: bool = True
+    tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS, *, tested: bool = True, gated: bool = True
 ) -> LoadedTenant:
-    """One tenant, all or nothing: read, check, compile, and run its tests on both engines; not `tested`, its tests are
-    not even read."""
+    """One tenant, all or nothing: read, check, compile, and run its tests on both engines.
+
+    Not `tested`, its tests are not even read; not `gated`, tests that fail are told and refuse nothing.
+    """
     started = time.monotonic()
     folder = tree.tenants[tenant]
     revision = tree.revision(tenant)
@@ -135,7 +138,7 @@ def load_tenant(
     return LoadedTenant(
         tenant,
         revision,
-        None if diagnostics else snapshot,
+        None if folder.report or (failures and gated) else snapshot,
         snapshot.policy.rows if snapshot is not None else 0,
         cases,
         failures,

@@ -14,6 +14,7 @@ from remit.faces.cli import (
     reach,
     replay,
     resolve,
+    rollback,
     search,
     serve,
     status,
@@ -35,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 _PANELS: Final = {
-    "Serve": (serve.serve, status.status),
+    "Serve": (serve.serve, status.status, rollback.rollback),
     "Ask": (
         *(ask.check, ask.explain, operation.operation, reach.reach, search.who, search.where, search.what),
         *(resolve.resolve, resolve.served),
