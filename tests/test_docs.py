@@ -46,7 +46,7 @@ def target(example: Path) -> Iterator[str]:
     assert server.returncode == 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/resources.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/reach.md", "docs/questions.md", "docs/resources.md"])
 def test_console_examples_print_what_they_show(page: str, example: Path, target: str) -> None:
     """Each page from its top to its end, over a copy of the example company and a server beside it."""
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "REMIT_AUDIT": "sqlite:///var/audit.db"}
@@ -68,7 +68,7 @@ def test_console_examples_print_what_they_show(page: str, example: Path, target:
     assert ran >= 3
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/client.md", "docs/resources.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/client.md", "docs/questions.md", "docs/resources.md"])
 def test_python_examples_run(page: str, target: str) -> None:
     found = blocks(ROOT / page, "python")
     for _, text in found:

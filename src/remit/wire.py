@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from remit.core.decision import Decision, Reason
-from remit.core.dedicated import Dedicated, Served
-from remit.core.errors import FieldViolation, MalformedQuestionError
+from remit.core.errors import FieldViolation, violation
 from remit.core.explanation import Clause, Explanation, NearMiss, ReachExplanation
 from remit.core.namespace_set import NamespaceSet
 from remit.core.patterns import NamespacePattern
@@ -54,7 +53,7 @@ def resource_id_from(text: str) -> str:
     """Raises MalformedQuestionError where the text is too long or not printable."""
     if text and (len(text) > RESOURCE_ID_LIMIT or not text.isprintable()):
         expected = f"expected at most {RESOURCE_ID_LIMIT} printable characters"
-        raise MalformedQuestionError(FieldViolation("resource_id", expected))
+        raise violation("resource_id", expected)
     return text
 
 
@@ -111,30 +110,8 @@ def operation_to(parts: Iterable[tuple[Question, Decision, str]], revision: str)
     return response
 
 
-def resolved_to(
-    answer: Iterable[Dedicated] | None, receipt: decision_pb2.Receipt
-) -> resources.ResolveDedicatedResponse:
-    return resources.ResolveDedicatedResponse(resources=map(_dedicated_to, answer or ()), receipt=receipt)
-
-
-def served_to(answer: Served | None, receipt: decision_pb2.Receipt) -> resources.ListServedResponse:
-    if answer is None:
-        return resources.ListServedResponse(receipt=receipt)
-    return resources.ListServedResponse(
-        namespaces=map(set_to, answer.namespaces),
-        serves_tenant=answer.whole_tenant,
-        tenants=answer.tenants,
-        receipt=receipt,
-    )
-
-
 def violations_to(violations: Iterable[FieldViolation]) -> list[decision_pb2.FieldViolation]:
     return [decision_pb2.FieldViolation(field=each.field, description=each.description) for each in violations]
-
-
-def receipt_to(decision_id: str, revision: str, reason: Reason | None) -> decision_pb2.Receipt:
-    number = REASONS[reason.value] if reason is not None else decision_pb2.REASON_UNSPECIFIED
-    return decision_pb2.Receipt(decision_id=decision_id, revision=revision, reason=number)
 
 
 def set_to(namespaces: NamespaceSet) -> decision_pb2.NamespaceSet:
@@ -160,28 +137,6 @@ def row_to(row: Rule | Link | ReachRule) -> decision_pb2.PolicyRow:
 
 def _rule_to(rule: Rule | ReachRule) -> decision_pb2.Rule:
     return decision_pb2.Rule(row=row_to(rule), effect=EFFECTS[rule.effect.value])
-
-
-def _dedicated_to(dedicated: Dedicated) -> resources.DedicatedResource:
-    number = RESOURCE_TYPES[dedicated.resource_type]
-    found = dedicated.resolution
-    if found is None:
-        return resources.DedicatedResource(resource=number, level=resources.RESOURCE_LEVEL_NONE)
-    level = resources.RESOURCE_LEVEL_NAMESPACE if found.level else resources.RESOURCE_LEVEL_TENANT
-    message = resources.DedicatedResource(
-        resource=number,
-        name=found.resource.name,
-        level=level,
-        level_namespace=found.level,
-        type=found.resource.type,
-        read_only=found.resource.read_only,
-        fallback=found.resource.fallback,
-        denied_services=sorted(found.resource.denied_services),
-        service=EFFECTS[dedicated.service.value] if dedicated.service else decision_pb2.EFFECT_UNSPECIFIED,
-    )
-    config: Any = found.resource.config
-    message.config.update(config)
-    return message
 
 
 def _near_miss_to(miss: NearMiss) -> access.NearMiss:

@@ -5,13 +5,14 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from remit import wire
 from remit.client.answers import Answer, Asked
 from remit.client.errors import AccessDenied, DecisionUnavailable
+from remit.client.methods import METHODS
 from remit.client.tls import MutualTls
 from remit.core.errors import FieldViolation
 from remit.core.policy import ResourceType
@@ -150,6 +151,16 @@ class Client:
                 tenant=tenant, question=_question(Asked(principal, action, kind, namespace)), revision=revision
             ),
         )
+
+    def ask(self, request: Message) -> Any:
+        """The API's response to any of its requests, with this client's deadline, retries and errors."""
+        method = METHODS[request.DESCRIPTOR.full_name]
+        call: Callable[..., Any] = self._channel.unary_unary(
+            method.path,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=method.response.FromString,
+        )
+        return self._call(call, lambda: request)
 
     def check_operation(
         self,

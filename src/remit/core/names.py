@@ -78,6 +78,23 @@ def parse_word(what: str, text: str) -> Word:
     return Word(text)
 
 
+def parse_kind(text: str) -> Word:
+    return parse_word("kind", text)
+
+
+def parse_action(text: str) -> Word:
+    return parse_word("action", text)
+
+
+def parse_relation(text: str) -> Word:
+    return parse_word("relation", text)
+
+
+def optional_namespace(text: str) -> Namespace:
+    """A namespace, or the empty text for the tenant itself."""
+    return parse_namespace(text) if text else WHOLE_TENANT
+
+
 def parse_resource(text: str) -> str:
     """The name of a dedicated resource."""
     if not _RESOURCE(text):

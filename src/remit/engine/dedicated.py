@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from remit.core.dedicated import Dedicated, Resolution, Served
-from remit.core.errors import FieldViolation, MalformedQuestionError
+from remit.core.errors import violation
 from remit.core.names import INSTANCE, WHOLE_TENANT, Namespace, Word
 from remit.core.namespace_set import NamespaceSet
 from remit.core.patterns import subtree_of
@@ -57,12 +57,12 @@ class DedicatedTo(Inquiry[tuple[Dedicated, ...]]):
     def answer(self, snapshot: Snapshot) -> tuple[Dedicated, ...]:
         policy = snapshot.policy
         if self.namespace and policy.is_instance:
-            raise _malformed("namespace", f"`{self.namespace}` is superfluous: `{INSTANCE}` has no namespaces")
+            raise violation("namespace", f"`{self.namespace}` is superfluous: `{INSTANCE}` has no namespaces")
         services = policy.vocabulary.services
         if self.service and self.service not in services:
             # One that nobody declared is on no list of those denied: a typo would be let in.
             known = ", ".join(f"`{name}`" for name in services) or "none at all"
-            raise _malformed("service", f"the vocabulary declares no `{self.service}`: it declares {known}")
+            raise violation("service", f"the vocabulary declares no `{self.service}`: it declares {known}")
         types = self.resource_types or ResourceType
         return tuple(dedicated_to(policy, self.namespace, each, self.service) for each in types)
 
@@ -132,7 +132,3 @@ def _set(level: Namespace, others: list[Namespace]) -> NamespaceSet:
 
 def _above(level: Namespace) -> Namespace:
     return Namespace(level.rpartition(".")[0])
-
-
-def _malformed(field: str, description: str) -> MalformedQuestionError:
-    return MalformedQuestionError(FieldViolation(field, description))

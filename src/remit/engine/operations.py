@@ -1,6 +1,6 @@
 from typing import NamedTuple
 
-from remit.core.errors import FieldViolation, MalformedQuestionError
+from remit.core.errors import violation
 from remit.core.names import WHOLE_TENANT, Namespace, Principal, Word
 from remit.core.policy import Policy
 from remit.core.question import Question
@@ -29,12 +29,12 @@ class Compound(NamedTuple):
         operands = vocabulary.operations.get(self.operation)
         if operands is None:
             known = ", ".join(f"`{name}`" for name in vocabulary.operations) or "none at all"
-            raise _malformed("operation", f"the vocabulary declares no `{self.operation}`: it declares {known}")
+            raise violation("operation", f"the vocabulary declares no `{self.operation}`: it declares {known}")
         takes_namespace = any(vocabulary.kinds[each.kind].namespaced for each in operands)
         if takes_namespace and not self.namespace:
-            raise _malformed("namespace", f"is missing: `{self.operation}` is done in a namespace, so name it")
+            raise violation("namespace", f"is missing: `{self.operation}` is done in a namespace, so name it")
         if self.namespace and not takes_namespace:
-            raise _malformed("namespace", f"is superfluous: `{self.operation}` is done in the tenant itself")
+            raise violation("namespace", f"is superfluous: `{self.operation}` is done in the tenant itself")
         return [self._part(operand, policy) for operand in operands]
 
     def _part(self, operand: Operand, policy: Policy) -> Question:
@@ -48,7 +48,3 @@ class Compound(NamedTuple):
             return Question(self.principal, operand.action, operand.kind, parent)
         # The parent of a top-level namespace is the tenant, where things of this kind are another kind.
         return Question(self.principal, operand.action, operand.at_top)
-
-
-def _malformed(field: str, description: str) -> MalformedQuestionError:
-    return MalformedQuestionError(FieldViolation(field, description))

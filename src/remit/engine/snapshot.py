@@ -3,7 +3,7 @@ from functools import lru_cache
 from typing import Final
 
 from remit.core.decision import Decision, Reason
-from remit.core.errors import FieldViolation, MalformedQuestionError
+from remit.core.errors import violation
 from remit.core.names import Namespace, Principal, Word
 from remit.core.patterns import NamespacePattern
 from remit.core.policy import Policy
@@ -147,17 +147,10 @@ class Snapshot:
         if action not in kind.actions:
             return _UNKNOWN_ACTION
         if kind.namespaced and not namespace:
-            raise MalformedQuestionError(
-                FieldViolation("namespace", f"is missing: kind `{kind.name}` lives in namespaces, so name one")
-            )
+            raise violation("namespace", f"is missing: kind `{kind.name}` lives in namespaces, so name one")
         if namespace and not kind.namespaced:
-            raise MalformedQuestionError(
-                FieldViolation(
-                    "namespace",
-                    f"`{namespace}` is superfluous: kind `{kind.name}` is of class `{kind.kind_class}`, "
-                    f"so leave it empty",
-                )
-            )
+            superfluous = f"kind `{kind.name}` is of class `{kind.kind_class}`, so leave it empty"
+            raise violation("namespace", f"`{namespace}` is superfluous: {superfluous}")
         return _WRONG_CLASS
 
     def _cover(self, namespace: Namespace) -> frozenset[str]:

@@ -9,10 +9,12 @@ from remit.core.diagnostics import Diagnostic
 from remit.core.names import (
     Namespace,
     Word,
+    parse_action,
+    parse_kind,
     parse_namespace,
     parse_principal,
+    parse_relation,
     parse_resource,
-    parse_word,
     quote,
 )
 from remit.core.policy import ResourceType
@@ -160,7 +162,7 @@ class CaseReader:
         expect = self._expect(fields["expect"], reason)
         caller = self._schema.name(fields["caller"], "`caller`", parse_namespace)
         owner = self._schema.name(fields["owner"], "`owner`", parse_namespace)
-        relation = self._schema.name(fields["relation"], "`relation`", lambda text: parse_word("relation", text))
+        relation = self._schema.name(fields["relation"], "`relation`", parse_relation)
         if caller is None or owner is None or relation is None or expect is None:
             return None
         known = self._vocabulary.relations
@@ -203,8 +205,8 @@ class CaseReader:
     def _question(self, principal: Node, action: Node, kind: Node, namespace: Node | None) -> Question | None:
         parsed = (
             self._schema.name(principal, "`principal`", parse_principal),
-            self._schema.name(action, "`action`", lambda text: parse_word("action", text)),
-            self._schema.name(kind, "`kind`", lambda text: parse_word("kind", text)),
+            self._schema.name(action, "`action`", parse_action),
+            self._schema.name(kind, "`kind`", parse_kind),
             self._schema.name(namespace, "`namespace`", parse_namespace) if namespace else Namespace(""),
         )
         who, what, which, where = parsed

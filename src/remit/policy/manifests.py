@@ -11,7 +11,10 @@ from remit.core.names import (
     Subject,
     Tenant,
     Word,
+    parse_action,
+    parse_kind,
     parse_namespace,
+    parse_relation,
     parse_resource,
     parse_subject,
     parse_tenant,
@@ -50,18 +53,17 @@ def read_vocabulary(schema: Schema, document: Node) -> Vocabulary:
     fields = schema.fields(document, "the vocabulary", required=("kinds",), optional=optional)
     kinds: dict[Word, Kind] = {}
     for key, node in schema.entries(fields.get("kinds"), "`kinds`"):
-        name = schema.name(key, "a kind", lambda text: parse_word("kind", text))
+        name = schema.name(key, "a kind", parse_kind)
         parts = schema.fields(node, f"kind `{quote(key.text)}`", required=("class", "actions"))
         kind_class = schema.choice(parts["class"], "a class", KindClass) if "class" in parts else None
         actions = [
-            schema.name(each, "an action", lambda text: parse_word("action", text))
-            for each in schema.items(parts.get("actions"), "`actions`")
+            schema.name(each, "an action", parse_action) for each in schema.items(parts.get("actions"), "`actions`")
         ]
         if name is not None and kind_class is not None:
             kinds[name] = Kind(name, KindClass(kind_class), frozenset(action for action in actions if action))
     relations: dict[Word, Relation] = {}
     for key, node in schema.entries(fields.get("relations"), "`relations`"):
-        relation = schema.name(key, "a relation", lambda text: parse_word("relation", text))
+        relation = schema.name(key, "a relation", parse_relation)
         parts = schema.fields(node, f"relation `{quote(key.text)}`", optional=("inherited",))
         if relation is not None:
             relations[relation] = Relation(relation, schema.boolean(parts.get("inherited"), "`inherited`"))

@@ -159,7 +159,7 @@ def test_what_looks_like_markup_is_printed_as_it_is(policies: Path) -> None:
         (("_instance", "worker_group/burst"), 0, "open to acme\nopen to globex\n"),
         (("nowhere", "worker_group/burst"), 1, "UNKNOWN_TENANT"),
         (("acme", "finance-sm"), 2, "resource: `finance-sm`: expected one of `storage/NAME`"),
-        (("acme", "storage/"), 2, "resource: resource's name is missing"),
+        (("acme", "storage/"), 2, "name: resource's name is missing"),
     ],
     ids=range(8),
 )

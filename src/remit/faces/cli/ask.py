@@ -1,7 +1,5 @@
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated
 
 import typer
 from google.protobuf.json_format import MessageToDict
@@ -9,19 +7,16 @@ from google.protobuf.json_format import MessageToDict
 from remit import wire
 from remit.client import Answer, DecisionUnavailable
 from remit.core.decision import Reason
-from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, RemitError
+from remit.core.errors import MalformedQuestionError, named
 from remit.core.names import Tenant, parse_tenant
 from remit.core.question import Question, parse_question
 from remit.core.rows import Effect
 from remit.engine.explain import explain as explain_locally
 from remit.engine.explain import summary, unknown_tenant
-from remit.engine.snapshot import Snapshot
-from remit.faces.cli.exits import Exit, fail, out
-from remit.faces.cli.files import read_tenant
+from remit.faces.cli.exits import Exit, no_answer, out, print_json
+from remit.faces.cli.files import read_snapshot
 from remit.faces.cli.target import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
 from remit.v1.access_service_pb2 import ExplainResponse
-
-_Name = TypeVar("_Name")
 
 TenantArgument = Annotated[str, typer.Argument(help="The tenant, or `_instance`.", show_default=False)]
 PrincipalArgument = Annotated[str, typer.Argument(help="`user:ID` or `service:ID`.", show_default=False)]
@@ -124,34 +119,5 @@ def _explain_locally(policies: Path, tenant: Tenant, question: Question) -> Expl
     return wire.explanation_to(explanation, "", revision, summary(explanation))
 
 
-def read_snapshot(policies: Path, tenant: Tenant) -> Snapshot | None:
-    """The tenant's policy, None where there is no such tenant; ends the command where it does not load."""
-    loaded = read_tenant(policies, tenant)
-    if loaded is None:
-        return None
-    if loaded.snapshot is None:
-        told = "\n".join(map(str, loaded.diagnostics))
-        fail(Exit.UNAVAILABLE, f"{told}\ntenant `{tenant}` does not load, so it has no answers")
-    return loaded.snapshot
-
-
 def _names(tenant: str, principal: str, action: str, kind: str, namespace: str) -> tuple[Tenant, Question]:
-    return parse_field("tenant", parse_tenant, tenant), parse_question(principal, action, kind, namespace)
-
-
-def parse_field(field: str, parse: Callable[[str], _Name], text: str) -> _Name:
-    """The name in an argument; a text outside its grammar raises MalformedQuestionError."""
-    try:
-        return parse(text)
-    except InvalidNameError as error:
-        raise MalformedQuestionError(FieldViolation(field, str(error))) from None
-
-
-def no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
-    """Ends the command: the question is malformed, or nobody answers it."""
-    malformed = isinstance(error, MalformedQuestionError) or getattr(error, "code", "") == "INVALID_ARGUMENT"
-    fail(Exit.USAGE if malformed else Exit.UNAVAILABLE, str(error))
-
-
-def print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, indent=2))
+    return named("tenant", parse_tenant, tenant), parse_question(principal, action, kind, namespace)

@@ -8,24 +8,15 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from remit import wire
-from remit.client import DecisionUnavailable
 from remit.core.decision import Decision, Reason
-from remit.core.errors import MalformedQuestionError
-from remit.core.names import Namespace, Tenant, parse_namespace, parse_principal, parse_tenant, parse_word
+from remit.core.errors import named
+from remit.core.names import Tenant, optional_namespace, parse_principal, parse_tenant, parse_word
 from remit.core.rows import Effect
 from remit.engine.operations import Compound
-from remit.faces.cli.ask import (
-    JsonOption,
-    PoliciesOption,
-    PrincipalArgument,
-    TenantArgument,
-    no_answer,
-    parse_field,
-    print_json,
-    read_snapshot,
-)
-from remit.faces.cli.exits import Exit, out
-from remit.faces.cli.target import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
+from remit.faces.cli.ask import JsonOption, PoliciesOption, PrincipalArgument, TenantArgument
+from remit.faces.cli.exits import Exit, out, print_json
+from remit.faces.cli.files import read_snapshot
+from remit.faces.cli.target import CaOption, CertOption, KeyOption, Target, TargetOption, TimeoutOption, answered
 from remit.v1.access_service_pb2 import CheckOperationResponse
 
 OperationArgument = Annotated[
@@ -57,19 +48,20 @@ def operation(
 
     Example: `remit operation acme user:carol create_flow_in_new_namespace acme.finance.audit`
     """
-    try:
-        if target is not None:
-            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
-                response = client.check_operation(tenant, principal, operation, namespace)
-        else:
-            compound = Compound(
-                parse_field("principal", parse_principal, principal),
-                parse_field("operation", partial(parse_word, "operation"), operation),
-                parse_field("namespace", parse_namespace, namespace) if namespace else Namespace(""),
-            )
-            response = _answer_locally(policies, parse_field("tenant", parse_tenant, tenant), compound)
-    except (DecisionUnavailable, MalformedQuestionError) as error:
-        no_answer(error)
+
+    def locally() -> CheckOperationResponse:
+        compound = Compound(
+            named("principal", parse_principal, principal),
+            named("operation", partial(parse_word, "operation"), operation),
+            named("namespace", optional_namespace, namespace),
+        )
+        return _answer_locally(policies, named("tenant", parse_tenant, tenant), compound)
+
+    response = answered(
+        Target(target, timeout, tls_server_ca, tls_cert, tls_key),
+        locally,
+        lambda client: client.check_operation(tenant, principal, operation, namespace),
+    )
     allowed = response.effect == wire.EFFECTS[Effect.ALLOW.value]
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))

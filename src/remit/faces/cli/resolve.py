@@ -1,6 +1,6 @@
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 from google.protobuf.json_format import MessageToDict
@@ -9,25 +9,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from remit import wire
-from remit.client import DecisionUnavailable
-from remit.core.decision import Reason
-from remit.core.errors import FieldViolation, MalformedQuestionError
-from remit.core.names import Namespace, parse_namespace, parse_resource, parse_tenant, parse_word
+from remit.core.errors import named, violation
+from remit.core.names import optional_namespace, parse_resource, parse_tenant, parse_word
 from remit.core.policy import ResourceType
 from remit.core.rows import Effect
 from remit.engine.dedicated import ANY_SERVICE, DedicatedTo, ServedBy
-from remit.engine.inquiry import Inquiry, TooLargeError
-from remit.faces.cli.ask import (
-    JsonOption,
-    PoliciesOption,
-    TenantArgument,
-    no_answer,
-    parse_field,
-    print_json,
-    read_snapshot,
-)
-from remit.faces.cli.exits import Exit, out
-from remit.faces.cli.target import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
+from remit.faces.answers import resolved_to, served_to
+from remit.faces.cli.ask import JsonOption, PoliciesOption, TenantArgument
+from remit.faces.cli.exits import Exit, out, print_json
+from remit.faces.cli.files import survey
+from remit.faces.cli.target import CaOption, CertOption, KeyOption, Target, TargetOption, TimeoutOption, answered
 from remit.v1 import resource_service_pb2 as messages
 from remit.v1.decision_pb2 import Receipt
 
@@ -47,8 +38,6 @@ TypesOption = Annotated[
 ResourceArgument = Annotated[
     str, typer.Argument(metavar="TYPE/NAME", help="For example `storage/acme-default`.", show_default=False)
 ]
-
-_Answer = TypeVar("_Answer")
 
 
 def resolve(
@@ -72,19 +61,20 @@ def resolve(
     Example: `remit resolve acme acme.finance.payroll --service WEBSERVER`
     """
     types = tuple(dict.fromkeys(resource or ()))
-    try:
-        if target is not None:
-            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
-                response = client.resolve_dedicated(tenant, namespace, types, service)
-        else:
-            inquiry = DedicatedTo(
-                parse_field("namespace", parse_namespace, namespace) if namespace else Namespace(""),
-                types,
-                parse_field("service", partial(parse_word, "service"), service) if service else ANY_SERVICE,
-            )
-            response = wire.resolved_to(*_answer_locally(policies, tenant, inquiry))
-    except (DecisionUnavailable, MalformedQuestionError) as error:
-        no_answer(error)
+
+    def locally() -> messages.ResolveDedicatedResponse:
+        inquiry = DedicatedTo(
+            named("namespace", optional_namespace, namespace),
+            types,
+            named("service", partial(parse_word, "service"), service) if service else ANY_SERVICE,
+        )
+        return resolved_to(survey(policies, named("tenant", parse_tenant, tenant), inquiry))
+
+    response = answered(
+        Target(target, timeout, tls_server_ca, tls_cert, tls_key),
+        locally,
+        lambda client: client.resolve_dedicated(tenant, namespace, types, service),
+    )
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     elif not _refused(response.receipt):
@@ -111,15 +101,11 @@ def served(
 
     Example: `remit served acme storage/acme-default`
     """
-    try:
-        resource_type, name = _resource(resource)
-        if target is not None:
-            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
-                response = client.list_served(tenant, resource_type, name)
-        else:
-            response = wire.served_to(*_answer_locally(policies, tenant, ServedBy(resource_type, name)))
-    except (DecisionUnavailable, MalformedQuestionError, TooLargeError) as error:
-        no_answer(error)
+    response = answered(
+        Target(target, timeout, tls_server_ca, tls_cert, tls_key),
+        lambda: served_to(survey(policies, named("tenant", parse_tenant, tenant), ServedBy(*_resource(resource)))),
+        lambda client: client.list_served(tenant, *_resource(resource)),
+    )
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     elif not _refused(response.receipt):
@@ -128,19 +114,12 @@ def served(
     raise typer.Exit(Exit.OK if serves else Exit.NO)
 
 
-def _answer_locally(policies: Path, tenant: str, inquiry: Inquiry[_Answer]) -> tuple[_Answer | None, Receipt]:
-    snapshot = read_snapshot(policies, parse_field("tenant", parse_tenant, tenant))
-    if snapshot is None:
-        return None, wire.receipt_to("", "", Reason.UNKNOWN_TENANT)
-    return inquiry.answer(snapshot), wire.receipt_to("", snapshot.revision, None)
-
-
 def _resource(text: str) -> tuple[ResourceType, str]:
     section, _, name = text.partition("/")
     if section not in list(ResourceType):
         types = ", ".join(f"`{each}/NAME`" for each in ResourceType)
-        raise MalformedQuestionError(FieldViolation("resource", f"`{text}`: expected one of {types}"))
-    return ResourceType(section), parse_field("resource", parse_resource, name)
+        raise violation("resource", f"`{text}`: expected one of {types}")
+    return ResourceType(section), named("name", parse_resource, name)
 
 
 def _refused(receipt: Receipt) -> bool:

@@ -4,12 +4,11 @@ import grpc
 
 from remit import wire
 from remit.audit.ids import format_id
-from remit.core.errors import MalformedQuestionError
-from remit.core.names import parse_principal, parse_word
+from remit.core.errors import MalformedQuestionError, named
+from remit.core.names import optional_namespace, parse_principal, parse_word
 from remit.engine.explain import Why, summary, unknown_tenant
 from remit.engine.operations import Compound
-from remit.faces.rpc.asking import AskingFace, below, optional_namespace, results_to
-from remit.faces.rpc.calls import named
+from remit.faces.rpc.asking import AskingFace, below, results_to
 from remit.service.point import Asked
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import access_service_pb2_grpc

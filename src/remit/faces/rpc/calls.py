@@ -1,7 +1,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from time import perf_counter
-from typing import Any, Final, NoReturn, TypeVar, cast
+from typing import Any, Final, NoReturn, cast
 
 import grpc
 import structlog
@@ -10,7 +10,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from remit.audit.errors import JournalUnavailable
-from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, RemitError
+from remit.core.errors import MalformedQuestionError, RemitError
 from remit.engine.inquiry import TooLargeError
 from remit.policy.cell import RevisionNotCurrentError, TenantUnavailableError
 from remit.service.metrics import Metrics
@@ -44,7 +44,6 @@ _PASSED_S: Final = 0.001
 
 _log = structlog.get_logger("remit.rpc")
 
-_Name = TypeVar("_Name")
 Behavior = Callable[[Any, grpc.ServicerContext], Any]
 
 
@@ -127,15 +126,3 @@ def _abort(context: grpc.ServicerContext, status: grpc.StatusCode, error: Except
         context.abort(status, "internal error; the server's log has it")
     context.abort(status, str(error))
     raise AssertionError("abort returned")
-
-
-def named(field: str, parse: Callable[[str], _Name], text: str) -> _Name:
-    """The name in a field of a request; a text outside its grammar is a violation of that field."""
-    try:
-        return parse(text)
-    except InvalidNameError as error:
-        raise violation(field, str(error)) from None
-
-
-def violation(field: str, description: str) -> MalformedQuestionError:
-    return MalformedQuestionError(FieldViolation(field, description))

@@ -4,11 +4,12 @@ from functools import partial
 import grpc
 
 from remit import wire
-from remit.core.names import parse_resource, parse_word
+from remit.core.errors import named, violation
+from remit.core.names import optional_namespace, parse_resource, parse_word
 from remit.core.policy import ResourceType
 from remit.engine.dedicated import ANY_SERVICE, DedicatedTo, ServedBy
-from remit.faces.rpc.asking import AskingFace, optional_namespace, receipt_of
-from remit.faces.rpc.calls import named, violation
+from remit.faces.answers import resolved_to, served_to
+from remit.faces.rpc.asking import AskingFace
 from remit.v1 import resource_service_pb2 as messages
 from remit.v1 import resource_service_pb2_grpc
 
@@ -27,16 +28,14 @@ class ResourceFace(AskingFace, resource_service_pb2_grpc.ResourceServiceServicer
             _types(request.resources),
             named("service", _parse_service, request.service) if request.service else ANY_SERVICE,
         )
-        surveyed = self._point.survey(tenant, inquiry, terms)
-        return wire.resolved_to(surveyed.answer, receipt_of(surveyed))
+        return resolved_to(self._point.survey(tenant, inquiry, terms))
 
     def ListServed(
         self, request: messages.ListServedRequest, context: grpc.ServicerContext
     ) -> messages.ListServedResponse:
         tenant, terms = self._terms(request, context)
         inquiry = ServedBy(_type("resource", request.resource), named("name", parse_resource, request.name))
-        surveyed = self._point.survey(tenant, inquiry, terms)
-        return wire.served_to(surveyed.answer, receipt_of(surveyed))
+        return served_to(self._point.survey(tenant, inquiry, terms))
 
 
 def _types(numbers: Sequence[messages.ResourceType.ValueType]) -> tuple[ResourceType, ...]:

@@ -1,7 +1,7 @@
 import grpc
 
+from remit.core.errors import named
 from remit.core.names import parse_tenant
-from remit.faces.rpc.calls import named
 from remit.policy.cell import TenantPolicy
 from remit.service.node import Node
 from remit.service.version import VERSION
