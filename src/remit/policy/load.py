@@ -107,8 +107,11 @@ def load_root(tree: Tree, limits: Limits = DEFAULT_LIMITS) -> Root:
     return Root(vocabulary, managed, resources)
 
 
-def load_tenant(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS) -> LoadedTenant:
-    """One tenant, all or nothing: read, check, compile, and run its tests on both engines."""
+def load_tenant(
+    tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS, *, tested: bool = True
+) -> LoadedTenant:
+    """One tenant, all or nothing: read, check, compile, and run its tests on both engines; not `tested`, its tests are
+    not even read."""
     started = time.monotonic()
     folder = tree.tenants[tenant]
     revision = tree.revision(tenant)
@@ -119,7 +122,7 @@ def load_tenant(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT
     witness: Witness | None = None
     try:
         policy = reading.policy(tenant, root, revision)
-        cases = reading.cases(root.vocabulary)
+        cases = reading.cases(root.vocabulary) if tested else ()
         if not folder.report:
             snapshot = Snapshot(policy)
             reading.check_clock()
@@ -140,6 +143,24 @@ def load_tenant(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT
         witness is not None,
         time.monotonic() - started,
     )
+
+
+def read_policy(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS) -> Policy:
+    """One tenant's rows and manifest, its tests read and not run.
+
+    Raises PolicyError with every diagnostic of the folder.
+    """
+    folder = tree.tenants[tenant]
+    reading = _Reading(folder, limits)
+    policy: Policy | None = None
+    try:
+        policy = reading.policy(tenant, root, tree.revision(tenant))
+        reading.cases(root.vocabulary)
+    except _LimitError as error:
+        folder.report.add(folder.name, 0, 0, str(error))
+    if policy is None or folder.report:
+        raise PolicyError(folder.report.diagnostics)
+    return policy
 
 
 class _LimitError(Exception):
