@@ -100,9 +100,8 @@ class EngineFace:
                 (ResourceType(resource_type),),
                 named("service", lambda text: parse_word("service", text), service) if service else ANY_SERVICE,
             )
-            ((_, found, effect),) = [
-                (each.resource_type, each.resolution, each.service or "") for each in inquiry.answer(snapshot)
-            ]
+            (answer,) = inquiry.answer(snapshot)
+            found, effect = answer.resolution, answer.service or ""
             return [found.resource.name, found.level or "tenant", effect] if found else ["", "none", effect]
 
         return self._put(tenant, resolve, ("UNKNOWN_TENANT",))

@@ -50,7 +50,8 @@ def target(example: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("page", "commands"), {"README.md": 8, "docs/reach.md": 3, "docs/questions.md": 4, "docs/diff.md": 6}.items()
+    ("page", "commands"),
+    {"README.md": 8, "docs/reach.md": 3, "docs/questions.md": 4, "docs/resources.md": 7, "docs/diff.md": 6}.items(),
 )
 def test_console_examples_print_what_they_show(page: str, commands: int, example: Path, target: str) -> None:
     """Each page from its top to its end, over a copy of the example company and a server beside it."""
@@ -73,7 +74,7 @@ def test_console_examples_print_what_they_show(page: str, commands: int, example
     assert ran >= commands
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/client.md", "docs/questions.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/client.md", "docs/questions.md", "docs/resources.md"])
 def test_python_examples_run(page: str, target: str) -> None:
     found = blocks(ROOT / page, "python")
     for _, text in found:

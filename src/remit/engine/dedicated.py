@@ -31,6 +31,15 @@ def resolve(policy: Policy, namespace: Namespace, resource_type: ResourceType) -
         level = _above(level)
 
 
+def dedicated_to(policy: Policy, namespace: Namespace, resource_type: ResourceType, service: Word) -> Dedicated:
+    """What of this type serves a namespace, and whether this service, if one is named, may touch it."""
+    found = resolve(policy, namespace, resource_type)
+    if found is None or not service:
+        return Dedicated(resource_type, found, None)
+    denied = service in found.resource.denied_services
+    return Dedicated(resource_type, found, Effect.DENY if denied else Effect.ALLOW)
+
+
 @dataclass(frozen=True, slots=True)
 class DedicatedTo(Inquiry[tuple[Dedicated, ...]]):
     """What serves a namespace, or the tenant itself, and may a service touch it?"""
@@ -54,7 +63,8 @@ class DedicatedTo(Inquiry[tuple[Dedicated, ...]]):
             # One that nobody declared is on no list of those denied: a typo would be let in.
             known = ", ".join(f"`{name}`" for name in services) or "none at all"
             raise violation("service", f"the vocabulary declares no `{self.service}`: it declares {known}")
-        return tuple(self._of_type(policy, each) for each in self.resource_types or ResourceType)
+        types = self.resource_types or ResourceType
+        return tuple(dedicated_to(policy, self.namespace, each, self.service) for each in types)
 
     def detail(self, answer: tuple[Dedicated, ...]) -> Mapping[str, object]:
         told: dict[str, object] = {
@@ -64,13 +74,6 @@ class DedicatedTo(Inquiry[tuple[Dedicated, ...]]):
             refused = [each.resource_type for each in answer if each.service is Effect.DENY]
             told |= {"service": self.service, "refused": refused}
         return told
-
-    def _of_type(self, policy: Policy, resource_type: ResourceType) -> Dedicated:
-        found = resolve(policy, self.namespace, resource_type)
-        if found is None or not self.service:
-            return Dedicated(resource_type, found, None)
-        denied = self.service in found.resource.denied_services
-        return Dedicated(resource_type, found, Effect.DENY if denied else Effect.ALLOW)
 
 
 @dataclass(frozen=True, slots=True)

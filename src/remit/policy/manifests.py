@@ -148,7 +148,8 @@ def _resource(schema: Schema, key: yaml.Scalar, node: Node, services: Collection
     fields = schema.fields(node, f"resource `{quote(key.text)}`", required=("tenants",), optional=optional)
     tenants = [schema.name(each, "a tenant", parse_tenant) for each in schema.items(fields.get("tenants"), "`tenants`")]
     denied = [
-        _service(schema, each, services) for each in schema.items(fields.get("denied_services"), "`denied_services`")
+        declared_service(schema, each, services)
+        for each in schema.items(fields.get("denied_services"), "`denied_services`")
     ]
     texts = {key: schema.text(fields[key], f"`{key}`") or "" for key in ("type", "fallback") if key in fields}
     config = fields.get("config")
@@ -168,8 +169,9 @@ def _resource(schema: Schema, key: yaml.Scalar, node: Node, services: Collection
     return OpenResource(resource, frozenset(tenant for tenant in tenants if tenant))
 
 
-def _service(schema: Schema, node: Node, services: Collection[Word] | None) -> Word | None:
-    """One that the vocabulary declares: a misspelt service would be denied nothing."""
+def declared_service(schema: Schema, node: Node, services: Collection[Word] | None) -> Word | None:
+    """A service that the vocabulary declares, for one that is misspelt would be denied nothing. None for `services`
+    where it is not known which those are."""
     service = schema.name(node, "a service", lambda text: parse_word("service", text))
     if service is None or services is None or service in services:
         return service
