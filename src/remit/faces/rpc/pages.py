@@ -27,8 +27,9 @@ class Page:
         except (ValueError, binascii.Error):
             told = None
         match told:
-            case [str(asked), str(self.revision), str(self.after)]:
-                pass
+            case [str(asked), str(revision), str(after)]:
+                # Captured by plain names: a dotted one would be a value to compare with.
+                self.revision, self.after = revision, after
             case _:
                 raise violation("page_token", "is not one that this service gave")
         if asked != self._request:
