@@ -19,10 +19,10 @@ _Answered = TypeVar("_Answered", bound=Answer)
 
 
 def guarded(
-    question: Callable[Parameters, Call[Any, Any, _Answered]],
-) -> Callable[Parameters, Call[Any, Any, _Answered]]:
+    question: Callable[Parameters, Call[Any, _Answered]],
+) -> Callable[Parameters, Call[Any, _Answered]]:
     @wraps(question)
-    def guard(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Call[Any, Any, _Answered]:
+    def guard(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Call[Any, _Answered]:
         call = question(*args, **kwargs)
 
         def read(response: Any) -> _Answered:
@@ -49,10 +49,9 @@ def check(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.CheckRequest, messages.CheckResponse, Answer]:
+) -> Call[messages.CheckResponse, Answer]:
     """The answer, allow or deny. With `revision`, by that revision or not at all."""
     return Call(
-        lambda stubs: stubs.access.Check,
         lambda: messages.CheckRequest(
             tenant=tenant,
             question=_question(Asked(principal, action, kind, namespace, resource_id)),
@@ -70,7 +69,7 @@ def batch_check(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.BatchCheckRequest, messages.BatchCheckResponse, list[Answer | DecisionUnavailable]]:
+) -> Call[messages.BatchCheckResponse, list[Answer | DecisionUnavailable]]:
     """One result a question, in order, all of one revision. A malformed question is a DecisionUnavailable in its
     place, returned and not raised: it does not fail the others."""
     asked: list[messages.Question] = []
@@ -81,7 +80,6 @@ def batch_check(
         return messages.BatchCheckRequest(tenant=tenant, questions=asked, origin=origin, revision=revision)
 
     return Call(
-        lambda stubs: stubs.access.BatchCheck,
         request,
         lambda response: results_of(response.results, response.revision, len(asked)),
     )
@@ -98,10 +96,9 @@ def explain(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.ExplainRequest, messages.ExplainResponse, messages.ExplainResponse]:
+) -> Call[messages.ExplainResponse, messages.ExplainResponse]:
     """The answer with its grounds, as the API gives it: rule, chain, near misses, remedy, and a summary in words."""
     return Call(
-        lambda stubs: stubs.access.Explain,
         lambda: messages.ExplainRequest(
             tenant=tenant,
             question=_question(Asked(principal, action, kind, namespace, resource_id)),
@@ -122,10 +119,9 @@ def check_operation(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.CheckOperationRequest, messages.CheckOperationResponse, OperationAnswer]:
+) -> Call[messages.CheckOperationResponse, OperationAnswer]:
     """May every part of a compound operation of the vocabulary happen? All parts are answered by one revision."""
     return Call(
-        lambda stubs: stubs.access.CheckOperation,
         lambda: messages.CheckOperationRequest(
             tenant=tenant,
             principal=principal,
@@ -145,12 +141,9 @@ guard_operation = guarded(check_operation)
 
 def status(
     tenant: str = "",
-) -> Call[
-    status_service_pb2.GetStatusRequest, status_service_pb2.GetStatusResponse, status_service_pb2.GetStatusResponse
-]:
+) -> Call[status_service_pb2.GetStatusResponse, status_service_pb2.GetStatusResponse]:
     """What the server serves, and how well."""
     return Call(
-        lambda stubs: stubs.status.GetStatus,
         lambda: status_service_pb2.GetStatusRequest(tenant=tenant),
         lambda response: response,
     )

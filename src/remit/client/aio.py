@@ -1,19 +1,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
-from typing import Any, Concatenate, Self, cast
+from typing import Any, Concatenate, Self
 
 import grpc
+from google.protobuf.message import Message
 
 from remit.client import access, reach, resources, search
-from remit.client.call import Call, Item, Pages, Parameters, Result, Stubs, method_of
+from remit.client.call import Call, Item, Pages, Parameters, Result, method_of
 from remit.client.errors import DecisionUnavailable
+from remit.client.methods import rpcs_over
 from remit.client.patience import CHANNEL_OPTIONS, Patience, only_questions
 from remit.client.tls import MutualTls
 
 
 def _asks(
-    question: Callable[Parameters, Call[Any, Any, Result]],
+    question: Callable[Parameters, Call[Any, Result]],
 ) -> "Callable[Concatenate[AsyncClient, Parameters], Coroutine[Any, Any, Result]]":
     async def method(self: "AsyncClient", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         return await self._ask(question(*args, **kwargs))
@@ -42,7 +44,7 @@ class AsyncClient:
             if tls is None
             else grpc.aio.secure_channel(target, tls.credentials(), CHANNEL_OPTIONS)
         )
-        self._stubs = Stubs(cast("grpc.Channel", self._channel))
+        self._rpcs = rpcs_over(self._channel)
 
     check = _asks(access.check)
     guard = _asks(access.guard)
@@ -70,6 +72,10 @@ class AsyncClient:
 
     status = _asks(access.status)
 
+    async def ask(self, request: Message) -> Any:
+        """The API's response to any of its requests, unread, with this client's deadline, retries and errors."""
+        return await self._ask(Call(lambda: request, lambda response: response))
+
     async def close(self) -> None:
         await self._channel.close()
 
@@ -81,11 +87,11 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _ask(self, call: Call[Any, Any, Result]) -> Result:
+    async def _ask(self, call: Call[Any, Result]) -> Result:
         patience = Patience(self._timeout_s)
         with only_questions():
             request = call.request()
-            rpc: Callable[..., Any] = call.rpc(self._stubs)
+            rpc = self._rpcs[request.DESCRIPTOR.full_name]
             while True:
                 try:
                     response = await rpc(request, timeout=patience.left_s)

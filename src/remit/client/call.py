@@ -5,16 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-import grpc
+from google.protobuf.message import Message
 
-from remit.v1.access_service_pb2_grpc import AccessServiceStub
-from remit.v1.reach_service_pb2_grpc import ReachServiceStub
-from remit.v1.resource_service_pb2_grpc import ResourceServiceStub
-from remit.v1.search_service_pb2_grpc import SearchServiceStub
-from remit.v1.status_service_pb2_grpc import StatusServiceStub
-from remit.v1.visibility_service_pb2_grpc import VisibilityServiceStub
-
-Request = TypeVar("Request")
 Response = TypeVar("Response")
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -23,28 +15,15 @@ _Owner = TypeVar("_Owner")
 _Returned = TypeVar("_Returned")
 
 
-class Stubs:
-    """The services of one channel. Over a channel of grpc.aio their methods are awaited."""
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        self.access = AccessServiceStub(channel)
-        self.reach = ReachServiceStub(channel)
-        self.search = SearchServiceStub(channel)
-        self.visibility = VisibilityServiceStub(channel)
-        self.resource = ResourceServiceStub(channel)
-        self.status = StatusServiceStub(channel)
-
-
 @dataclass(frozen=True, slots=True)
-class Call(Generic[Request, Response, Result]):
-    """One question to one RPC.
+class Call(Generic[Response, Result]):
+    """One question: a request of the API, and how its response is read.
 
     `request` raises AttributeError, TypeError or ValueError for what is no question; `read` raises DecisionUnavailable
     for what is no answer.
     """
 
-    rpc: "Callable[[Stubs], grpc.UnaryUnaryMultiCallable[Request, Response]]"
-    request: Callable[[], Request]
+    request: Callable[[], Message]
     read: Callable[[Response], Result]
 
 
@@ -55,7 +34,7 @@ class Page(Generic[Item]):
     """Empty on the last page."""
 
 
-Pages = Callable[[str], Call[Any, Any, Page[Item]]]
+Pages = Callable[[str], Call[Any, Page[Item]]]
 """From a page's token, empty for the first, to the question for that page."""
 
 

@@ -22,10 +22,9 @@ def check_reach(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.CheckReachRequest, messages.CheckReachResponse, Answer]:
+) -> Call[messages.CheckReachResponse, Answer]:
     """May work in namespace `caller` use what namespace `owner` owns, by `relation`?"""
     return Call(
-        lambda stubs: stubs.reach.CheckReach,
         lambda: messages.CheckReachRequest(
             tenant=tenant,
             question=_question(AskedReach(caller, owner, relation, resource_id)),
@@ -43,7 +42,7 @@ def batch_check_reach(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.BatchCheckReachRequest, messages.BatchCheckReachResponse, list[Answer | DecisionUnavailable]]:
+) -> Call[messages.BatchCheckReachResponse, list[Answer | DecisionUnavailable]]:
     """One result a question, as `batch_check` gives them."""
     asked: list[messages.ReachQuestion] = []
 
@@ -53,7 +52,6 @@ def batch_check_reach(
         return messages.BatchCheckReachRequest(tenant=tenant, questions=asked, origin=origin, revision=revision)
 
     return Call(
-        lambda stubs: stubs.reach.BatchCheckReach,
         request,
         lambda response: results_of(response.results, response.revision, len(asked)),
     )
@@ -68,10 +66,9 @@ def check_reach_all(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.CheckReachAllRequest, messages.CheckReachAllResponse, ReachAllAnswer]:
+) -> Call[messages.CheckReachAllResponse, ReachAllAnswer]:
     """May `caller` use every one of these owners, 1 to 10,000, and which of them refuse?"""
     return Call(
-        lambda stubs: stubs.reach.CheckReachAll,
         lambda: messages.CheckReachAllRequest(
             tenant=tenant,
             caller=caller,
@@ -98,10 +95,9 @@ def explain_reach(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.ExplainReachRequest, messages.ExplainReachResponse, messages.ExplainReachResponse]:
+) -> Call[messages.ExplainReachResponse, messages.ExplainReachResponse]:
     """The answer with its grounds, as the API gives it: row, what came too late, near misses, remedy, a summary."""
     return Call(
-        lambda stubs: stubs.reach.ExplainReach,
         lambda: messages.ExplainReachRequest(
             tenant=tenant,
             question=_question(AskedReach(caller, owner, relation, resource_id)),
@@ -121,11 +117,10 @@ def list_reachable(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.ListReachableRequest, messages.ListReachableResponse, messages.ListReachableResponse]:
+) -> Call[messages.ListReachableResponse, messages.ListReachableResponse]:
     """What `namespace` can use and who can use what is its own, by each of `relations` (all where empty): as patterns,
     and as those of the namespaces `among`."""
     return Call(
-        lambda stubs: stubs.reach.ListReachable,
         lambda: messages.ListReachableRequest(
             tenant=tenant,
             namespace=namespace,

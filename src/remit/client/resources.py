@@ -21,11 +21,10 @@ def visible_graph(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[visibility_pb2.VisibleGraphRequest, visibility_pb2.VisibleGraphResponse, visibility_pb2.VisibleGraphResponse]:
+) -> Call[visibility_pb2.VisibleGraphResponse, visibility_pb2.VisibleGraphResponse]:
     """What `principal` may see of the graph: the nodes where it may do `action`. The others become nameless stubs; with
     `omit` they are left out with their edges."""
     return Call(
-        lambda stubs: stubs.visibility.VisibleGraph,
         lambda: visibility_pb2.VisibleGraphRequest(
             tenant=tenant,
             principal=principal,
@@ -56,14 +55,12 @@ def resolve_dedicated(
     trace_id: str = "",
     revision: str = "",
 ) -> Call[
-    resources_pb2.ResolveDedicatedRequest,
     resources_pb2.ResolveDedicatedResponse,
     resources_pb2.ResolveDedicatedResponse,
 ]:
     """Which of `resources` (`storage`, `secrets`, `worker_group`; all where empty) serve a namespace, or the tenant
     itself, which level says so, and whether `service` may touch them."""
     return Call(
-        lambda stubs: stubs.resource.ResolveDedicated,
         lambda: resources_pb2.ResolveDedicatedRequest(
             tenant=tenant,
             namespace=namespace,
@@ -84,11 +81,10 @@ def list_served(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[resources_pb2.ListServedRequest, resources_pb2.ListServedResponse, resources_pb2.ListServedResponse]:
+) -> Call[resources_pb2.ListServedResponse, resources_pb2.ListServedResponse]:
     """Which namespaces of a tenant the `resource` (`storage`, `secrets` or `worker_group`) of this name serves; asked
     in `_instance`, which tenants."""
     return Call(
-        lambda stubs: stubs.resource.ListServed,
         lambda: resources_pb2.ListServedRequest(
             tenant=tenant,
             resource=_type(resource),

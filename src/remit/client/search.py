@@ -21,10 +21,9 @@ def list_actions(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.ListActionsRequest, messages.ListActionsResponse, messages.ListActionsResponse]:
+) -> Call[messages.ListActionsResponse, messages.ListActionsResponse]:
     """What may `principal` do here, or in the tenant itself: the actions of all kinds, or of `kinds`."""
     return Call(
-        lambda stubs: stubs.search.ListActions,
         lambda: messages.ListActionsRequest(
             tenant=tenant,
             principal=principal,
@@ -47,11 +46,10 @@ def list_namespaces(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.ListNamespacesRequest, messages.ListNamespacesResponse, messages.ListNamespacesResponse]:
+) -> Call[messages.ListNamespacesResponse, messages.ListNamespacesResponse]:
     """Where may `principal` do `action` (any where empty) on `kind` (any where empty): as patterns, and as those of the
     namespaces `among`, at most 10,000."""
     return Call(
-        lambda stubs: stubs.search.ListNamespaces,
         lambda: messages.ListNamespacesRequest(
             tenant=tenant,
             principal=principal,
@@ -82,9 +80,8 @@ def list_principals(
 
     def page(
         token: str,
-    ) -> Call[messages.ListPrincipalsRequest, messages.ListPrincipalsResponse, Page[messages.PermittedPrincipal]]:
+    ) -> Call[messages.ListPrincipalsResponse, Page[messages.PermittedPrincipal]]:
         return Call(
-            lambda stubs: stubs.search.ListPrincipals,
             lambda: messages.ListPrincipalsRequest(
                 tenant=tenant,
                 action=action,
@@ -110,10 +107,9 @@ def plan_filter(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.PlanFilterRequest, messages.PlanFilterResponse, Plan]:
+) -> Call[messages.PlanFilterResponse, Plan]:
     """Where may `principal` do `action` on `kind`: the namespaces to filter a query by (see remit.client.sql)."""
     return Call(
-        lambda stubs: stubs.search.PlanFilter,
         lambda: messages.PlanFilterRequest(
             tenant=tenant,
             principal=principal,

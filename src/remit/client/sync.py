@@ -4,15 +4,17 @@ from types import TracebackType
 from typing import Any, Concatenate, Self
 
 import grpc
+from google.protobuf.message import Message
 
 from remit.client import access, reach, resources, search
-from remit.client.call import Call, Item, Pages, Parameters, Result, Stubs, method_of
+from remit.client.call import Call, Item, Pages, Parameters, Result, method_of
+from remit.client.methods import rpcs_over
 from remit.client.patience import CHANNEL_OPTIONS, Patience, only_questions
 from remit.client.tls import MutualTls
 
 
 def _asks(
-    question: Callable[Parameters, Call[Any, Any, Result]],
+    question: Callable[Parameters, Call[Any, Result]],
 ) -> "Callable[Concatenate[Client, Parameters], Result]":
     def method(self: "Client", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         return self._ask(question(*args, **kwargs))
@@ -45,7 +47,7 @@ class Client:
             if tls is None
             else grpc.secure_channel(target, tls.credentials(), CHANNEL_OPTIONS)
         )
-        self._stubs = Stubs(self._channel)
+        self._rpcs = rpcs_over(self._channel)
 
     check = _asks(access.check)
     guard = _asks(access.guard)
@@ -73,6 +75,10 @@ class Client:
 
     status = _asks(access.status)
 
+    def ask(self, request: Message) -> Any:
+        """The API's response to any of its requests, unread, with this client's deadline, retries and errors."""
+        return self._ask(Call(lambda: request, lambda response: response))
+
     def close(self) -> None:
         self._channel.close()
 
@@ -84,11 +90,11 @@ class Client:
     ) -> None:
         self.close()
 
-    def _ask(self, call: Call[Any, Any, Result]) -> Result:
+    def _ask(self, call: Call[Any, Result]) -> Result:
         patience = Patience(self._timeout_s)
         with only_questions():
             request = call.request()
-            rpc = call.rpc(self._stubs)
+            rpc = self._rpcs[request.DESCRIPTOR.full_name]
             while True:
                 try:
                     response = rpc(request, timeout=patience.left_s)

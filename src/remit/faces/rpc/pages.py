@@ -28,7 +28,6 @@ class Page:
             told = None
         match told:
             case [str(asked), str(revision), str(after)]:
-                # Captured by plain names: a dotted one would be a value to compare with.
                 self.revision, self.after = revision, after
             case _:
                 raise violation("page_token", "is not one that this service gave")
