@@ -5,7 +5,6 @@ import pickle
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
@@ -13,6 +12,7 @@ from typing import Any, Final, Protocol
 from remit.core.errors import RemitError
 from remit.core.policy import Policy
 from remit.engine.snapshot import Snapshot
+from remit.policy.child import start_child
 from remit.policy.look import Built, Found, Look, Recall, carry_out
 from remit.policy.pace import resting
 
@@ -94,14 +94,7 @@ class Worker:
             raise WorkerEndedError("the server is stopping")
         if self._process is None or self._process.poll() is not None:
             self.close()
-            self._stream, theirs = socket.socketpair()
-            with theirs:
-                # -P: a file of the working directory must not stand in for a module.
-                code = f"from remit.policy.worker import serve; serve({theirs.fileno()})"
-                command = [sys.executable, "-P", "-c", code]
-                self._process = subprocess.Popen(  # noqa: S603 (our own interpreter)
-                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-                )
+            self._process, self._stream = start_child(__name__, serve.__name__)
         return self._stream
 
 

@@ -8,6 +8,7 @@ from remit.audit.journal import Journal
 from remit.audit.store import AuditStore
 from remit.core.names import Tenant
 from remit.policy.cell import Cell, TenantPolicy, TenantState
+from remit.service.shadow import Shadow
 
 _CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -67,9 +68,30 @@ class Metrics:
         self._committed.inc(records)
         self._commits.observe(seconds)
 
+    def watch_shadow(self, shadow: Shadow) -> None:
+        self.registry.register(_WatchedShadow(shadow))
+
     def watch(self, cell: Cell, journal: Journal, store: AuditStore, clock_us: Callable[[], int]) -> None:
         """Adds what is read off at each scrape: policies and the audit store."""
         self.registry.register(_Watched(cell, journal, store, clock_us))
+
+
+class _WatchedShadow(Collector):
+    def __init__(self, shadow: Shadow) -> None:
+        self._shadow = shadow
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return ()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        report = self._shadow.report
+        loaded = report.running and bool(report.tree_revision) and not report.errors
+        yield _gauge("remit_shadow_loaded", "1 while all of the candidate is loaded and decides.", float(loaded))
+        yield _gauge("remit_shadow_decided", "Decisions put to the candidate since it was loaded.", report.decided)
+        yield _gauge(
+            "remit_shadow_differing", "Decisions whose effect it would turn, since it was loaded.", report.differing
+        )
+        yield _gauge("remit_shadow_dropped", "Decisions past the candidate's budget.", report.dropped)
 
 
 class _Watched(Collector):

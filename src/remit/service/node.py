@@ -17,6 +17,7 @@ from remit.service.metrics import Metrics
 from remit.service.point import DecisionPoint
 from remit.service.reload import Reloader
 from remit.service.settings import Settings
+from remit.service.shadow import Shadow
 from remit.service.version import VERSION
 
 _SPACE_EVERY_S: Final = 10.0
@@ -60,7 +61,11 @@ class Node:
             on_commit=metrics.committed,
         )
         metrics.watch(cell, journal, store, now_us)
-        point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s)
+        shadow = None
+        if settings.shadow is not None:
+            shadow = Shadow(settings.shadow, settings.limits, settings.shadow_share)
+            metrics.watch_shadow(shadow)
+        point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s, shadow)
         node = cls(settings, cell, store, journal, metrics, point, reloader, now_us(), threading.Event())
         try:
             node.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": cell.tree_revision})
@@ -71,6 +76,8 @@ class Node:
             raise StartupError(f"the audit store takes no records: {error}") from error
         threading.Thread(target=node._watch_space, name="remit-space", daemon=True).start()
         reloader.begin(lambda outcome: node.remember(*outcome))
+        if shadow is not None:
+            shadow.begin()
         return node
 
     def remember(self, kind: str, tenant: str = "", revision: str = "", detail: dict[str, Any] | None = None) -> None:
@@ -83,6 +90,8 @@ class Node:
         """Records the stop, drains the journal and closes the store. Call it when no call is in flight any more."""
         self._stopping.set()
         self.reloader.stop()
+        if self.point.shadow is not None:
+            self.point.shadow.stop()
         try:
             self.remember("SERVER_STOPPED", detail={"version": VERSION})
         except JournalUnavailable as error:

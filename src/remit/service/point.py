@@ -18,6 +18,7 @@ from remit.engine.operations import Compound
 from remit.engine.snapshot import Snapshot
 from remit.policy.cell import Cell
 from remit.service.metrics import Metrics
+from remit.service.shadow import Shadow
 
 _UNKNOWN_TENANT: Final = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
 _SINGLE: Final = -1
@@ -106,6 +107,8 @@ class DecisionPoint:
     ids: DecisionIds
     metrics: Metrics
     revision_wait_s: float
+    shadow: Shadow | None = None
+    """Whoever else hears of every decision, once it is recorded."""
 
     def check(self, tenant: Tenant, asked: Asked, terms: Terms) -> Answer:
         """One decision of either plane."""
@@ -115,7 +118,7 @@ class DecisionPoint:
         took_ns = perf_counter_ns() - began
         call, (decision_id,) = self._call(tenant, snapshot, terms, asked.question.question_type)
         made = _Made(decision.recorded, decision_id, took_ns)
-        self.journal.offer((self._record(call, asked.question.columns, asked.resource_id, made),), terms.timeout_s)
+        self._remember((self._record(call, asked.question.columns, asked.resource_id, made),), terms.timeout_s)
         self._count(call, made.recorded)
         return Answer(decision, decision_id, call.revision)
 
@@ -173,7 +176,7 @@ class DecisionPoint:
         call, (decision_id,) = self._call(tenant, snapshot, terms, inquiry.question_type, detail=detail)
         recorded = decision.recorded if decision is not None else ("", reason.value if reason is not None else "", "")
         made = _Made(recorded, decision_id, took_ns)
-        self.journal.offer((self._record(call, inquiry.columns, resource_id, made),), terms.timeout_s)
+        self._remember((self._record(call, inquiry.columns, resource_id, made),), terms.timeout_s)
         if decision is not None:
             self._count(call, recorded)
         return Surveyed(answer, reason, decision, decision_id, call.revision)
@@ -204,10 +207,15 @@ class DecisionPoint:
             results.append(Answer(decision, decision_id, call.revision))
             made = _Made(decision.recorded, decision_id, took_ns, position)
             records.append(self._record(call, item.question.columns, item.resource_id, made))
-        self.journal.offer(records, timeout_s)
+        self._remember(records, timeout_s)
         for recorded, count in counts.items():
             self._count(call, recorded, count)
         return results
+
+    def _remember(self, records: Sequence[DecisionRecord], timeout_s: float) -> None:
+        self.journal.offer(records, timeout_s)
+        if self.shadow is not None:
+            self.shadow.offer(records)
 
     def _snapshot(self, tenant: Tenant, terms: Terms) -> Snapshot | None:
         if terms.revision:

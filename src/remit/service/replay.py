@@ -41,10 +41,11 @@ class Change:
 class Replay:
     """Records put to a candidate, one after the other."""
 
-    candidate: Mapping[Tenant, Snapshot]
+    candidate: Mapping[Tenant, Snapshot | None]
+    """None for a tenant whose files do not load: its records are left out."""
     decided: int = 0
     skipped: int = 0
-    """Records of answers that are no single decision, and of tenants left out."""
+    """Records of answers that are no single decision, and of tenants whose files do not load."""
     differing: int = 0
     """Records of which the candidate decides the effect otherwise."""
     _changes: dict[tuple[str, ...], Change] = field(default_factory=dict)
@@ -56,11 +57,12 @@ class Replay:
 
     def put(self, record: DecisionRecord) -> None:
         question = record.asked
-        if question is None:
+        tenant = Tenant(record.tenant)
+        snapshot = self.candidate.get(tenant)
+        if question is None or (snapshot is None and tenant in self.candidate):
             self.skipped += 1
             return
         self.decided += 1
-        snapshot = self.candidate.get(Tenant(record.tenant))
         try:
             decision = Decision(Effect.DENY, Reason.UNKNOWN_TENANT) if snapshot is None else snapshot.answer(question)
             now = decision.recorded

@@ -44,6 +44,14 @@ class Settings(BaseSettings):
         "nothing stands in for broken files after a restart and nothing can be pinned.",
     )
     revisions_kept: int = Field(10, ge=1, description="Revisions kept of each tenant, a pinned one apart.")
+    shadow: Path | None = Field(
+        None,
+        description="Policy directory of a candidate: every decision is put to it too, in a process of its own, and "
+        "`remit shadow` tells what it would decide otherwise. It never answers.",
+    )
+    shadow_share: float = Field(
+        0.25, gt=0, le=1, description="How much of one core the candidate may use; decisions past it are not put to it."
+    )
     node: str = Field(
         default_factory=socket.gethostname,
         max_length=64,
@@ -64,6 +72,11 @@ class Settings(BaseSettings):
     tls_key: Path | None = Field(None, description="PEM file: the private key of `tls_cert`.")
     tls_client_ca: Path | None = Field(
         None, description="PEM file: the authorities that sign callers' certificates. Callers without one are refused."
+    )
+    operators: str = Field(
+        "",
+        description="Callers who may pin and unpin revisions, as their certificates name them, separated by commas. "
+        "On a loopback address without TLS everybody may.",
     )
     threads: int = Field(64, ge=1, le=1024, description="Threads that answer calls.")
     max_calls: int = Field(
@@ -158,6 +171,10 @@ class Settings(BaseSettings):
             seconds=self.policy_max_seconds,
             witness_rows=self.policy_witness_rows,
         )
+
+    def may_operate(self, caller: str) -> bool:
+        """Whether this caller may change what the node serves."""
+        return self.mutual_tls is None or caller in {name.strip() for name in self.operators.split(",")}
 
     @property
     def mutual_tls(self) -> tuple[Path, Path, Path] | None:

@@ -80,6 +80,7 @@ class PolicyServiceServicer:
     def PinRevision(self, request, context):
         """Serves a kept revision on this node, whatever the files say, until it is unpinned; across restarts too. Recorded,
         with the caller's name, before it takes effect. Edits are checked meanwhile, reported, and wait.
+        PERMISSION_DENIED where the caller is none of the server's `operators`;
         NOT_FOUND where no kept revision fits; FAILED_PRECONDITION where there is no such tenant or nothing is kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -87,8 +88,8 @@ class PolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnpinRevision(self, request, context):
-        """Serves what the files say again; where they do not load, the last good revision. FAILED_PRECONDITION where the
-        tenant is not pinned.
+        """Serves what the files say again; where they do not load, the last good revision. PERMISSION_DENIED as above;
+        FAILED_PRECONDITION where the tenant is not pinned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

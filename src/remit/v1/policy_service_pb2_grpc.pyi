@@ -43,11 +43,12 @@ class PolicyServiceStub:
     PinRevision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.PinRevisionRequest, _policy_service_pb2.PinRevisionResponse]
     """Serves a kept revision on this node, whatever the files say, until it is unpinned; across restarts too. Recorded,
     with the caller's name, before it takes effect. Edits are checked meanwhile, reported, and wait.
+    PERMISSION_DENIED where the caller is none of the server's `operators`;
     NOT_FOUND where no kept revision fits; FAILED_PRECONDITION where there is no such tenant or nothing is kept.
     """
     UnpinRevision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.UnpinRevisionRequest, _policy_service_pb2.UnpinRevisionResponse]
-    """Serves what the files say again; where they do not load, the last good revision. FAILED_PRECONDITION where the
-    tenant is not pinned.
+    """Serves what the files say again; where they do not load, the last good revision. PERMISSION_DENIED as above;
+    FAILED_PRECONDITION where the tenant is not pinned.
     """
 
 @_typing.type_check_only
@@ -65,11 +66,12 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     PinRevision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.PinRevisionRequest, _policy_service_pb2.PinRevisionResponse]  # type: ignore[assignment]
     """Serves a kept revision on this node, whatever the files say, until it is unpinned; across restarts too. Recorded,
     with the caller's name, before it takes effect. Edits are checked meanwhile, reported, and wait.
+    PERMISSION_DENIED where the caller is none of the server's `operators`;
     NOT_FOUND where no kept revision fits; FAILED_PRECONDITION where there is no such tenant or nothing is kept.
     """
     UnpinRevision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.UnpinRevisionRequest, _policy_service_pb2.UnpinRevisionResponse]  # type: ignore[assignment]
-    """Serves what the files say again; where they do not load, the last good revision. FAILED_PRECONDITION where the
-    tenant is not pinned.
+    """Serves what the files say again; where they do not load, the last good revision. PERMISSION_DENIED as above;
+    FAILED_PRECONDITION where the tenant is not pinned.
     """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -102,6 +104,7 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_policy_service_pb2.PinRevisionResponse, _abc.Awaitable[_policy_service_pb2.PinRevisionResponse]]:
         """Serves a kept revision on this node, whatever the files say, until it is unpinned; across restarts too. Recorded,
         with the caller's name, before it takes effect. Edits are checked meanwhile, reported, and wait.
+        PERMISSION_DENIED where the caller is none of the server's `operators`;
         NOT_FOUND where no kept revision fits; FAILED_PRECONDITION where there is no such tenant or nothing is kept.
         """
 
@@ -111,8 +114,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.UnpinRevisionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.UnpinRevisionResponse, _abc.Awaitable[_policy_service_pb2.UnpinRevisionResponse]]:
-        """Serves what the files say again; where they do not load, the last good revision. FAILED_PRECONDITION where the
-        tenant is not pinned.
+        """Serves what the files say again; where they do not load, the last good revision. PERMISSION_DENIED as above;
+        FAILED_PRECONDITION where the tenant is not pinned.
         """
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

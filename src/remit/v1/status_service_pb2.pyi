@@ -49,6 +49,159 @@ TENANT_STATE_PINNED: TenantState.ValueType  # 4
 Global___TenantState: _TypeAlias = TenantState  # noqa: Y015
 
 @_typing.final
+class GetShadowRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetShadowRequest: _TypeAlias = GetShadowRequest  # noqa: Y015
+
+@_typing.final
+class GetShadowResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTORY_FIELD_NUMBER: _builtins.int
+    TREE_REVISION_FIELD_NUMBER: _builtins.int
+    SINCE_US_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    DECIDED_FIELD_NUMBER: _builtins.int
+    DIFFERING_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    directory: _builtins.str
+    """Where the candidate's files are."""
+    tree_revision: _builtins.str
+    """SHA-256 of its policy tree; empty until it has loaded."""
+    since_us: _builtins.int
+    """When it was loaded, microseconds since the Unix epoch. All counts but `dropped` begin there."""
+    running: _builtins.bool
+    """Whether its process runs."""
+    decided: _builtins.int
+    """Decisions put to it."""
+    differing: _builtins.int
+    """Of these, decisions whose effect it would turn."""
+    skipped: _builtins.int
+    """Answers that are no single decision, and decisions of tenants whose candidate does not load."""
+    dropped: _builtins.int
+    """Decisions that its budget had no time for, since the server started."""
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why it, or a tenant of it, does not load. What loaded last goes on deciding."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowChange]:
+        """Questions with another effect, 100 at most: gains first, then by the number of decisions."""
+
+    def __init__(
+        self,
+        *,
+        directory: _builtins.str = ...,
+        tree_revision: _builtins.str = ...,
+        since_us: _builtins.int = ...,
+        errors: _abc.Iterable[_builtins.str] | None = ...,
+        running: _builtins.bool = ...,
+        decided: _builtins.int = ...,
+        differing: _builtins.int = ...,
+        skipped: _builtins.int = ...,
+        dropped: _builtins.int = ...,
+        changes: _abc.Iterable[Global___ShadowChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "decided", b"decided", "differing", b"differing", "directory", b"directory", "dropped", b"dropped", "errors", b"errors", "running", b"running", "since_us", b"since_us", "skipped", b"skipped", "tree_revision", b"tree_revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetShadowResponse: _TypeAlias = GetShadowResponse  # noqa: Y015
+
+@_typing.final
+class ShadowChange(_message.Message):
+    """A question that the candidate would answer otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    LIVE_FIELD_NUMBER: _builtins.int
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    LAST_DECISION_ID_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    principal: _builtins.str
+    """As in an audit record: of the reach plane `namespace:CALLER`."""
+    action: _builtins.str
+    kind: _builtins.str
+    namespace: _builtins.str
+    decisions: _builtins.int
+    """Decisions of this question."""
+    last_decision_id: _builtins.str
+    """The newest of them."""
+    @_builtins.property
+    def live(self) -> Global___ShadowAnswer: ...
+    @_builtins.property
+    def candidate(self) -> Global___ShadowAnswer: ...
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        action: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        live: Global___ShadowAnswer | None = ...,
+        candidate: Global___ShadowAnswer | None = ...,
+        decisions: _builtins.int = ...,
+        last_decision_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "live", b"live"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "candidate", b"candidate", "decisions", b"decisions", "kind", b"kind", "last_decision_id", b"last_decision_id", "live", b"live", "namespace", b"namespace", "principal", b"principal", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShadowChange: _TypeAlias = ShadowChange  # noqa: Y015
+
+@_typing.final
+class ShadowAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EFFECT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    effect: _builtins.str
+    """`allow` or `deny`; of the candidate also `malformed`, where its vocabulary cannot put the question."""
+    reason: _builtins.str
+    """A reason's name, or what is malformed."""
+    rule: _builtins.str
+    """The place of the row that decides, if one does."""
+    def __init__(
+        self,
+        *,
+        effect: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        rule: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "reason", b"reason", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShadowAnswer: _TypeAlias = ShadowAnswer  # noqa: Y015
+
+@_typing.final
 class GetStatusRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

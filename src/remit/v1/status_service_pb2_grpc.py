@@ -40,6 +40,11 @@ class StatusServiceStub:
                 request_serializer=remit_dot_v1_dot_status__service__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=remit_dot_v1_dot_status__service__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.GetShadow = channel.unary_unary(
+                '/remit.v1.StatusService/GetShadow',
+                request_serializer=remit_dot_v1_dot_status__service__pb2.GetShadowRequest.SerializeToString,
+                response_deserializer=remit_dot_v1_dot_status__service__pb2.GetShadowResponse.FromString,
+                _registered_method=True)
 
 
 class StatusServiceServicer:
@@ -53,6 +58,13 @@ class StatusServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetShadow(self, request, context):
+        """What the candidate of the setting `shadow` would decide otherwise; FAILED_PRECONDITION where there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StatusServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_StatusServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=remit_dot_v1_dot_status__service__pb2.GetStatusRequest.FromString,
                     response_serializer=remit_dot_v1_dot_status__service__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'GetShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetShadow,
+                    request_deserializer=remit_dot_v1_dot_status__service__pb2.GetShadowRequest.FromString,
+                    response_serializer=remit_dot_v1_dot_status__service__pb2.GetShadowResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class StatusService:
             '/remit.v1.StatusService/GetStatus',
             remit_dot_v1_dot_status__service__pb2.GetStatusRequest.SerializeToString,
             remit_dot_v1_dot_status__service__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/remit.v1.StatusService/GetShadow',
+            remit_dot_v1_dot_status__service__pb2.GetShadowRequest.SerializeToString,
+            remit_dot_v1_dot_status__service__pb2.GetShadowResponse.FromString,
             options,
             channel_credentials,
             insecure,

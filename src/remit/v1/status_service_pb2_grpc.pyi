@@ -35,6 +35,8 @@ class StatusServiceStub:
     def __new__(cls, channel: _aio.Channel) -> StatusServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_status_service_pb2.GetStatusRequest, _status_service_pb2.GetStatusResponse]
     """The state of every tenant (or one), of the audit store and of the node."""
+    GetShadow: _grpc.UnaryUnaryMultiCallable[_status_service_pb2.GetShadowRequest, _status_service_pb2.GetShadowResponse]
+    """What the candidate of the setting `shadow` would decide otherwise; FAILED_PRECONDITION where there is none."""
 
 @_typing.type_check_only
 class StatusServiceAsyncStub(StatusServiceStub):
@@ -43,6 +45,8 @@ class StatusServiceAsyncStub(StatusServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_status_service_pb2.GetStatusRequest, _status_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """The state of every tenant (or one), of the audit store and of the node."""
+    GetShadow: _aio.UnaryUnaryMultiCallable[_status_service_pb2.GetShadowRequest, _status_service_pb2.GetShadowResponse]  # type: ignore[assignment]
+    """What the candidate of the setting `shadow` would decide otherwise; FAILED_PRECONDITION where there is none."""
 
 class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
     """What this node serves, and how well."""
@@ -54,5 +58,13 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_status_service_pb2.GetStatusResponse, _abc.Awaitable[_status_service_pb2.GetStatusResponse]]:
         """The state of every tenant (or one), of the audit store and of the node."""
+
+    @_abc_1.abstractmethod
+    def GetShadow(
+        self,
+        request: _status_service_pb2.GetShadowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_status_service_pb2.GetShadowResponse, _abc.Awaitable[_status_service_pb2.GetShadowResponse]]:
+        """What the candidate of the setting `shadow` would decide otherwise; FAILED_PRECONDITION where there is none."""
 
 def add_StatusServiceServicer_to_server(servicer: StatusServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

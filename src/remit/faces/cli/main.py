@@ -17,6 +17,7 @@ from remit.faces.cli import (
     rollback,
     search,
     serve,
+    shadow,
     status,
 )
 from remit.faces.cli.exits import EXIT_CODES, out
@@ -36,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 _PANELS: Final = {
-    "Serve": (serve.serve, status.status, rollback.rollback),
+    "Serve": (serve.serve, status.status, rollback.rollback, shadow.shadow),
     "Ask": (
         *(ask.check, ask.explain, operation.operation, reach.reach, search.who, search.where, search.what),
         *(resolve.resolve, resolve.served),

@@ -1,9 +1,11 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
@@ -44,7 +46,7 @@ def replay(
     refused = [name for name, each in loaded.items() if each.snapshot is None and tenant in {None, name}]
     if refused:
         fail(Exit.UNAVAILABLE, f"no candidate: {', '.join(refused)} of `{policies}` does not load; see `remit test`")
-    candidate = Replay({name: each.snapshot for name, each in loaded.items() if each.snapshot is not None})
+    candidate = Replay({name: each.snapshot for name, each in loaded.items()})
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
     with opened(audit) as store, Progress(*columns, console=err, transient=True) as progress:
         # A server that goes on writing would never let it end.
@@ -54,9 +56,9 @@ def replay(
     changes = candidate.changes
     if as_json:
         for each in changes:
-            typer.echo(json.dumps(_told(each)))
+            typer.echo(json.dumps(told(each)))
     elif changes:
-        out.print(_table(changes[:_SHOWN]))
+        out.print(changes_table(changes[:_SHOWN]))
         if len(changes) > _SHOWN:
             out.print(f"... and {len(changes) - _SHOWN} more: --json lists all")
     skipped = f", {candidate.skipped} lists left out" if candidate.skipped else ""
@@ -67,7 +69,7 @@ def replay(
     raise typer.Exit(Exit.NO if changes else Exit.OK)
 
 
-def _told(change: Change) -> dict[str, object]:
+def told(change: Change) -> dict[str, object]:
     return {
         "tenant": change.tenant,
         "principal": change.principal,
@@ -81,13 +83,13 @@ def _told(change: Change) -> dict[str, object]:
     }
 
 
-def _table(changes: list[Change]) -> Table:
+def changes_table(changes: Sequence[Change]) -> Table:
     names = ("tenant", "namespace", "principal", "question", "was", "would be", "rule", "records")
     table = Table(*(Column(name, overflow="fold") for name in names), box=SIMPLE)
     for each in changes:
         colour = "green" if each.gains else "red"
         question = f"{each.action} {each.kind}".rstrip()
-        now = f"[{colour}]{each.now[0]}[/] {each.now[1]}"
+        now = f"[{colour}]{each.now[0]}[/] {escape(each.now[1])}"
         cells = (each.tenant, each.namespace, each.principal, question, " ".join(each.was), now, each.rule)
         table.add_row(*cells, str(each.records))
     return table

@@ -39,6 +39,14 @@ class CrowdedError(RemitError):
     """As many as may do this at a time do it already."""
 
 
+class NoShadowError(RemitError):
+    """The server has no candidate."""
+
+
+class NotAnOperatorError(RemitError):
+    """The caller may ask, and may not change what this node serves."""
+
+
 _STATUS_OF: Final = {
     MalformedQuestionError: grpc.StatusCode.INVALID_ARGUMENT,
     RevisionNotCurrentError: grpc.StatusCode.FAILED_PRECONDITION,
@@ -52,6 +60,8 @@ _STATUS_OF: Final = {
     CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     NotKeptError: grpc.StatusCode.NOT_FOUND,
     PinError: grpc.StatusCode.FAILED_PRECONDITION,
+    NoShadowError: grpc.StatusCode.FAILED_PRECONDITION,
+    NotAnOperatorError: grpc.StatusCode.PERMISSION_DENIED,
 }
 _AFTER_WAITING: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION}
 _PASSED_S: Final = 0.001

@@ -7,7 +7,7 @@ import grpc
 
 from remit.core.errors import named, violation
 from remit.core.names import Tenant, parse_tenant
-from remit.faces.rpc.calls import CrowdedError, StoppingError, caller
+from remit.faces.rpc.calls import CrowdedError, NotAnOperatorError, StoppingError, caller
 from remit.faces.rpc.status import state_to
 from remit.policy.cell import TenantPolicy, TenantState
 from remit.service.node import Node
@@ -34,6 +34,7 @@ class PolicyFace(policy_service_pb2_grpc.PolicyServiceServicer):
     """Revisions over gRPC. At most `WATCHERS` watch at a time; they do not hold up a stop."""
 
     def __init__(self, node: Node, *, call_timeout_s: float) -> None:
+        self._settings = node.settings
         self._reloader = node.reloader
         self._cell = node.cell
         self._call_timeout_s = call_timeout_s
@@ -82,17 +83,23 @@ class PolicyFace(policy_service_pb2_grpc.PolicyServiceServicer):
         tenant = named("tenant", parse_tenant, request.tenant)
         if not _PREFIX(request.revision):
             raise violation("revision", "expected 8 to 64 lower-case hexadecimal digits")
-        replaced = self._reloader.pin(tenant, request.revision, caller.get(), self._time_for(context))
+        replaced = self._reloader.pin(tenant, request.revision, self._operator(), self._time_for(context))
         return messages.PinRevisionResponse(revision=self._serving(tenant).revision, replaced=replaced)
 
     def UnpinRevision(
         self, request: messages.UnpinRevisionRequest, context: grpc.ServicerContext
     ) -> messages.UnpinRevisionResponse:
         tenant = named("tenant", parse_tenant, request.tenant)
-        self._reloader.unpin(tenant, caller.get(), self._time_for(context))
+        self._reloader.unpin(tenant, self._operator(), self._time_for(context))
         told = self._serving(tenant)
         state = state_to(told.state) if told.state is not None else TENANT_STATE_UNSPECIFIED
         return messages.UnpinRevisionResponse(revision=told.revision, state=state)
+
+    def _operator(self) -> str:
+        name = caller.get()
+        if not self._settings.may_operate(name):
+            raise NotAnOperatorError(f"`{name}` is not one of this server's `operators`")
+        return name
 
     def _changes(self, only: Tenant | None, context: grpc.ServicerContext) -> Iterator[messages.WatchRevisionResponse]:
         told: dict[Tenant, _Told] = {}

@@ -1,7 +1,9 @@
 import grpc
 
+from remit.audit.ids import format_id
 from remit.core.errors import named
 from remit.core.names import parse_tenant
+from remit.faces.rpc.calls import NoShadowError
 from remit.policy.cell import TenantPolicy, TenantState
 from remit.service.node import Node
 from remit.service.version import VERSION
@@ -31,6 +33,39 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
             tenants=[_tenant_to(policy) for _, policy in sorted(tenants.items())],
             audit=self._audit(),
         )
+
+    def GetShadow(
+        self, request: messages.GetShadowRequest, context: grpc.ServicerContext
+    ) -> messages.GetShadowResponse:
+        del request, context
+        shadow = self._node.point.shadow
+        if shadow is None:
+            raise NoShadowError("this server has no candidate: setting `shadow` names one")
+        report = shadow.report
+        response = messages.GetShadowResponse(
+            directory=str(shadow.directory),
+            tree_revision=report.tree_revision,
+            since_us=report.since_us,
+            errors=report.errors,
+            running=report.running,
+            decided=report.decided,
+            differing=report.differing,
+            skipped=report.skipped,
+            dropped=report.dropped,
+        )
+        for each in report.changes:
+            response.changes.add(
+                tenant=each.tenant,
+                principal=each.principal,
+                action=each.action,
+                kind=each.kind,
+                namespace=each.namespace,
+                live=messages.ShadowAnswer(effect=each.was[0], reason=each.was[1]),
+                candidate=messages.ShadowAnswer(effect=each.now[0], reason=each.now[1], rule=each.rule),
+                decisions=each.records,
+                last_decision_id=format_id(each.last),
+            )
+        return response
 
     def _audit(self) -> messages.AuditStatus:
         stats = self._node.journal.stats()

@@ -1,0 +1,16 @@
+import socket
+import subprocess
+import sys
+
+
+def start_child(module: str, function: str) -> tuple["subprocess.Popen[bytes]", socket.socket]:
+    """A process of our own interpreter, and our end of a socket. It calls `function` of `module` with the descriptor of
+    the other end, and should end when ours is closed."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        # -P: a file of the working directory must not stand in for a module.
+        code = f"from {module} import {function}; {function}({theirs.fileno()})"
+        process = subprocess.Popen(  # noqa: S603 (our own interpreter)
+            [sys.executable, "-P", "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+        )
+    return process, ours
