@@ -30,6 +30,7 @@ WALLS = {
     "typer": ("remit.faces.cli",),
     "rich": ("remit.faces.cli",),
     "yaml": ("remit.policy.yaml",),
+    "watchfiles": ("remit.policy.watch",),
 }
 
 

@@ -6,6 +6,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from remit.v1 import (
     access_service_pb2,
+    policy_service_pb2,
     reach_service_pb2,
     resource_service_pb2,
     search_service_pb2,
@@ -20,6 +21,7 @@ _MODULES: Final = (
     visibility_service_pb2,
     resource_service_pb2,
     status_service_pb2,
+    policy_service_pb2,
 )
 
 
@@ -37,6 +39,7 @@ METHODS: Final[Mapping[str, Method]] = {
     for module in _MODULES
     for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
+    if not method.server_streaming
 }
 """By the full name of the request: each method has a request of its own."""
 

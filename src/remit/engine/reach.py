@@ -7,17 +7,18 @@ from remit.core.policy import Policy
 from remit.core.question import ReachQuestion
 from remit.core.rows import Effect, ReachRule
 from remit.engine.coverage import Coverage
+from remit.engine.pace import Pace, at_once
 
 
 class ReachIndex:
     """Reach rows found by the patterns that cover a caller and an owner, so that a question does not scan them."""
 
-    def __init__(self, rules: Sequence[ReachRule]) -> None:
-        self._callers = Coverage(rule.caller for rule in rules)
-        self._owners = Coverage(rule.owner for rule in rules)
+    def __init__(self, rules: Sequence[ReachRule], pace: Pace = at_once) -> None:
+        self._callers = Coverage(rule.caller for rule in pace(rules))
+        self._owners = Coverage(rule.owner for rule in pace(rules))
         self._rows: defaultdict[str, defaultdict[str, list[tuple[int, ReachRule]]]]
         self._rows = defaultdict(lambda: defaultdict(list))
-        for order, rule in enumerate(rules):
+        for order, rule in enumerate(pace(rules)):
             self._rows[rule.caller.text][rule.owner.text].append((order, rule))
 
     def first_match(self, question: ReachQuestion) -> ReachRule | None:
@@ -61,9 +62,9 @@ class Reach:
     The namespace itself; else the first matching row; else inheritance; else deny.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, pace: Pace = at_once) -> None:
         self._relations = policy.vocabulary.relations
-        self._index = ReachIndex(policy.reach)
+        self._index = ReachIndex(policy.reach, pace)
 
     def decide(self, question: ReachQuestion) -> Decision:
         relation = self._relations.get(question.relation)

@@ -11,10 +11,11 @@ kinds:
   USER: {class: tenant, actions: [VIEW]}
   TENANT: {class: instance, actions: [VIEW]}
 relations: {KV: {inherited: true}}
+services: [WEBSERVER, WORKER]
 """
 FILES = {
     "vocabulary.yaml": VOCABULARY,
-    "resources.yaml": b"storage: {s: {tenants: [acme]}}\n",
+    "resources.yaml": b"storage: {s: {tenants: [acme], read_only: true, denied_services: [WEBSERVER]}}\n",
     "acme/tenant.yaml": b"dedicated: {storage: s}\nnamespaces: {a.own: {dedicated: {storage: s}}}\n",
     "acme/bindings.csv": b"p, role:r, acme, **, FLOW, VIEW, allow\ng, user:a, role:r, acme/a.**\n",
     "acme/reach.csv": b"p, acme, a, b, KV, deny\n",
@@ -45,6 +46,9 @@ def access(**changes: str) -> str:
         "name: x\nreach: [{caller: a, owner: b, relation: KVS, expect: deny, reason: UNKNOWN_RELATION}]\n",
         "name: x\ndedicated: [{namespace: a.own.x, resource: storage, from: a.own}, {namespace: b, resource: storage, from: tenant}]\n",
         "name: x\ndedicated: [{namespace: a.own.x, resource: secrets, from: none}]\n",
+        "name: x\ndedicated: [{namespace: b, resource: storage, from: tenant, name: s, read_only: true}]\n",
+        "name: x\ndedicated: [{namespace: b, resource: storage, from: tenant, service: WEBSERVER, expect: deny}]\n",
+        "name: x\ndedicated: [{namespace: b, resource: storage, from: tenant, service: WORKER, expect: allow}]\n",
         "name: x\n",
     ],
 )
@@ -93,6 +97,22 @@ def test_what_holds_passes(test: str) -> None:
             "is not a reason",
         ),
         ("name: x\ndedicated: [{namespace: a, resource: disk, from: tenant}]\n", "`disk` is not a resource"),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, service: WORKER}]\n",
+            "`service` and `expect` belong together",
+        ),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, service: WORKR, expect: deny}]\n",
+            "unknown service `WORKR`: expected one of `services` in the vocabulary; did you mean `WORKER`?",
+        ),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, name: a b}]\n",
+            "`a b` is not a resource's name",
+        ),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, read_only: yes}]\n",
+            "`yes` is not `read_only`, a boolean",
+        ),
         ("", "1:1: expected a mapping at the top"),
     ],
 )
@@ -123,6 +143,22 @@ def test_what_a_test_may_not_say_refuses_the_tenant(test: str, expected: str) ->
         (
             "name: x\ndedicated: [{namespace: a.own, resource: storage, from: tenant}]\n",
             "2:13: storage of a.own: expected from tenant, got from a.own",
+        ),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, name: t}]\n",
+            "storage of a: expected `t`, got `s`. `s` serves it",
+        ),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, read_only: false}]\n",
+            "storage of a: expected written to, got read only",
+        ),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, service: WEBSERVER, expect: allow}]\n",
+            "storage of a: expected allow to WEBSERVER, got deny to WEBSERVER",
+        ),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: secrets, from: none, service: WORKER, expect: allow}]\n",
+            "secrets of a: expected allow to WORKER, got nothing to WORKER. no level names one",
         ),
     ],
 )

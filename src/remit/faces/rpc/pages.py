@@ -4,7 +4,8 @@ import hashlib
 import json
 from typing import Any, Final
 
-from remit.faces.rpc.calls import PageOfOldPolicyError, violation
+from remit.core.errors import violation
+from remit.faces.rpc.calls import PageOfOldPolicyError
 
 PAGE_SIZE: Final = 100
 PAGE_LIMIT: Final = 1_000
