@@ -94,6 +94,16 @@ def test_a_batch_has_one_result_a_question_and_a_malformed_one_fails_no_other(co
         assert client.batch_check("acme", iter(questions[:1]))  # type: ignore[arg-type]
 
 
+def test_an_answer_that_nobody_reads_is_no_yes(connect: Connect, server: Server) -> None:
+    """`if client.check(...)` is what it looks like, and so is `all(client.batch_check(...))`."""
+    with connect(server.target) as client:
+        asked = [Asked("user:bob", "VIEW", "FLOW", "acme.finance"), Asked("user:sam", "VIEW", "FLOW", "acme.finance")]
+        allowed, denied = client.batch_check("acme", asked)
+        (malformed,) = client.batch_check("acme", [Asked("bob", "VIEW", "FLOW", "acme.finance")])
+        assert [True, False, False] == [bool(each) for each in (allowed, denied, malformed)]
+        assert not client.check("acme", "user:sam", "VIEW", "FLOW", "acme.finance")
+
+
 def test_a_closed_client_is_unavailable(connect: Connect, server: Server) -> None:
     with connect(server.target) as client:
         client.close()

@@ -21,6 +21,10 @@ class Answer:
     def allowed(self) -> bool:
         return self.effect is Effect.ALLOW
 
+    def __bool__(self) -> bool:
+        """So that `if client.check(...)` does not take the answer itself, whatever it says, for a yes."""
+        return self.allowed
+
 
 class RefusedOwner(NamedTuple):
     """A namespace that does not let its own be used."""
