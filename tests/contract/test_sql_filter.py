@@ -284,7 +284,7 @@ def test_on_sqlite_a_value_that_is_no_text_is_not_selected(only: str) -> None:
         assert expected == [*connection.scalars(statement)]
 
 
-@pytest.mark.parametrize("value", [*GARBAGE, "\0", '"\0', "a.\ud7ff", b"\xff", b'a".b', 1, 1.5, None])
+@pytest.mark.parametrize("value", [*GARBAGE, "\0", '"\0', "a.\ud7ff", b'a".b', 1, 1.5, None])
 def test_on_sqlite_a_segment_of_garbage_is_no_error(value: object) -> None:
     """SQLite may look at the conditions in any order."""
     with create_engine("sqlite://").connect() as connection:

@@ -168,6 +168,25 @@ def test_an_unknown_operation_is_unavailable(client: Client) -> None:
     )
 
 
+def test_what_serves_a_namespace_is_told_with_its_level(client: Client) -> None:
+    told = client.resolve_dedicated("acme", "acme.finance.ledger", ["secrets", "worker_group"], "WEBSERVER")
+    secrets, worker_group = told.resources
+    assert ("finance-sm", "acme.finance", decision_pb2.EFFECT_DENY) == (
+        secrets.name,
+        secrets.level_namespace,
+        secrets.service,
+    )
+    assert "burst" == worker_group.name
+
+
+def test_what_a_resource_serves_is_told(client: Client) -> None:
+    served = client.list_served("acme", "secrets", "finance-sm")
+    assert ["acme.finance.**"] == [pattern for each in served.namespaces for pattern in each.only]
+    assert ["acme", "globex"] == list(client.list_served("_instance", "worker_group", "burst").tenants)
+    with pytest.raises(DecisionUnavailable, match="disk"):
+        client.list_served("acme", "disk", "finance-sm")
+
+
 def test_an_explanation_and_the_status_are_the_api_s_own(client: Client) -> None:
     told = client.explain("acme", CAROL, "UPDATE", "FLOW", "acme.finance")
     assert decision_pb2.EFFECT_DENY == told.decision.effect

@@ -59,6 +59,7 @@ def check(
             revision=revision,
         ),
         lambda response: answer_of(response.decision, response.revision),
+        kept=True,
     )
 
 

@@ -7,11 +7,13 @@ import grpc
 from google.protobuf.message import Message
 
 from remit.client import access, reach, resources, search
+from remit.client.cache import DecisionCache
 from remit.client.call import Call, Item, Pages, Parameters, Result, method_of
 from remit.client.errors import DecisionUnavailable
 from remit.client.methods import rpcs_over
 from remit.client.patience import CHANNEL_OPTIONS, Patience, only_questions
 from remit.client.tls import MutualTls
+from remit.client.watch import watch
 
 
 def _asks(
@@ -36,7 +38,7 @@ class AsyncClient:
     """As Client, for one event loop: make it, use it and close it in the coroutines of that loop. Its methods are those
     of Client, awaited; what Client walks with `for` is walked with `async for`."""
 
-    def __init__(self, target: str, *, timeout_s: float = 5.0, tls: MutualTls | None = None) -> None:
+    def __init__(self, target: str, *, timeout_s: float = 5.0, tls: MutualTls | None = None, cache: int = 0) -> None:
         """As that of Client."""
         self._timeout_s = timeout_s
         self._channel = (
@@ -45,6 +47,8 @@ class AsyncClient:
             else grpc.aio.secure_channel(target, tls.credentials(), CHANNEL_OPTIONS)
         )
         self._rpcs = rpcs_over(self._channel)
+        self._cache = DecisionCache(cache) if cache else None
+        self._watch = asyncio.create_task(watch(self._channel, self._cache)) if self._cache is not None else None
 
     check = _asks(access.check)
     guard = _asks(access.guard)
@@ -77,6 +81,9 @@ class AsyncClient:
         return await self._ask(Call(lambda: request, lambda response: response))
 
     async def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
         await self._channel.close()
 
     async def __aenter__(self) -> Self:
@@ -88,28 +95,37 @@ class AsyncClient:
         await self.close()
 
     async def _ask(self, call: Call[Any, Result]) -> Result:
-        patience = Patience(self._timeout_s)
         with only_questions():
             request = call.request()
-            rpc = self._rpcs[request.DESCRIPTOR.full_name]
-            while True:
-                try:
-                    response = await rpc(request, timeout=patience.left_s)
-                    break
-                except grpc.RpcError as error:
-                    pause_s = patience.pause_s(error)
-                except grpc.aio.UsageError as error:
-                    raise DecisionUnavailable("INVALID_ARGUMENT", str(error)) from error
-                except asyncio.CancelledError as error:
-                    if _is_being_cancelled():
-                        raise
-                    # Nobody cancelled the caller: its channel was closed under the call.
-                    raise DecisionUnavailable("CANCELLED", "the client was closed") from error
-                await asyncio.sleep(pause_s)
+            cache = self._cache if call.kept else None
+            response = cache.get(request) if cache is not None else None
+            if response is None:
+                response = await self._send(request)
+                if cache is not None:
+                    cache.put(request, response)
+        return call.read(response)
+
+    async def _send(self, request: Message) -> Any:
+        rpc = self._rpcs[request.DESCRIPTOR.full_name]
+        patience = Patience(self._timeout_s)
+        while True:
+            try:
+                response = await rpc(request, timeout=patience.left_s)
+                break
+            except grpc.RpcError as error:
+                pause_s = patience.pause_s(error)
+            except grpc.aio.UsageError as error:
+                raise DecisionUnavailable("INVALID_ARGUMENT", str(error)) from error
+            except asyncio.CancelledError as error:
+                if _is_being_cancelled():
+                    raise
+                # Nobody cancelled the caller: its channel was closed under the call.
+                raise DecisionUnavailable("CANCELLED", "the client was closed") from error
+            await asyncio.sleep(pause_s)
         if response is None:
             # What grpc.aio gives for bytes that are no such message; grpc itself raises INTERNAL.
             raise DecisionUnavailable("INTERNAL", "the server's answer is no message of this API")
-        return call.read(response)
+        return response
 
     async def _walk(self, pages: Pages[Item]) -> AsyncIterator[Item]:
         token = ""

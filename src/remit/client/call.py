@@ -25,6 +25,8 @@ class Call(Generic[Response, Result]):
 
     request: Callable[[], Message]
     read: Callable[[Response], Result]
+    kept: bool = False
+    """Whether a cache may keep the response: one decision, by the revision that it names."""
 
 
 @dataclass(frozen=True, slots=True)

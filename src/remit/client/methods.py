@@ -54,3 +54,12 @@ def rpcs_over(channel: grpc.Channel | grpc.aio.Channel) -> Mapping[str, Callable
         )
         for request, method in METHODS.items()
     }
+
+
+def watching_over(channel: grpc.Channel | grpc.aio.Channel) -> Callable[..., Any]:
+    """What begins a WatchRevision."""
+    return channel.unary_stream(
+        "/remit.v1.PolicyService/WatchRevision",
+        request_serializer=policy_service_pb2.WatchRevisionRequest.SerializeToString,
+        response_deserializer=policy_service_pb2.WatchRevisionResponse.FromString,
+    )

@@ -32,6 +32,7 @@ def check_reach(
             revision=revision,
         ),
         lambda response: answer_of(response.decision, response.revision),
+        kept=True,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from remit import wire
 from remit.client.asked import Graph
 from remit.client.call import Call, names
 from remit.client.reading import told
@@ -98,4 +99,4 @@ def list_served(
 
 def _type(resource: str) -> resources_pb2.ResourceType.ValueType:
     """Raises ValueError for a text that is none."""
-    return resources_pb2.ResourceType.Value(f"RESOURCE_TYPE_{ResourceType(resource).name}")
+    return wire.RESOURCE_TYPES[ResourceType(resource)]

@@ -7,10 +7,12 @@ import grpc
 from google.protobuf.message import Message
 
 from remit.client import access, reach, resources, search
+from remit.client.cache import DecisionCache
 from remit.client.call import Call, Item, Pages, Parameters, Result, method_of
 from remit.client.methods import rpcs_over
 from remit.client.patience import CHANNEL_OPTIONS, Patience, only_questions
 from remit.client.tls import MutualTls
+from remit.client.watch import Watch
 
 
 def _asks(
@@ -38,9 +40,14 @@ class Client:
     a deny; and nothing else is raised. An answer is never made up: a server that is away is not an allow.
     """
 
-    def __init__(self, target: str, *, timeout_s: float = 5.0, tls: MutualTls | None = None) -> None:
+    def __init__(self, target: str, *, timeout_s: float = 5.0, tls: MutualTls | None = None, cache: int = 0) -> None:
         """`target` is `HOST:PORT`; `timeout_s` the deadline of each call, which is tried again until then where the
-        server is not available."""
+        server is not available.
+
+        `cache`: how many answers of `check`, `check_reach` and their guards are kept and given again while the server
+        says that the tenant's policy is unchanged. An ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; none are kept
+        unless you say so.
+        """
         self._timeout_s = timeout_s
         self._channel = (
             grpc.insecure_channel(target, CHANNEL_OPTIONS)
@@ -48,6 +55,8 @@ class Client:
             else grpc.secure_channel(target, tls.credentials(), CHANNEL_OPTIONS)
         )
         self._rpcs = rpcs_over(self._channel)
+        self._cache = DecisionCache(cache) if cache else None
+        self._watch = Watch(self._channel, self._cache) if self._cache is not None else None
 
     check = _asks(access.check)
     guard = _asks(access.guard)
@@ -80,6 +89,8 @@ class Client:
         return self._ask(Call(lambda: request, lambda response: response))
 
     def close(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -91,18 +102,25 @@ class Client:
         self.close()
 
     def _ask(self, call: Call[Any, Result]) -> Result:
-        patience = Patience(self._timeout_s)
         with only_questions():
             request = call.request()
-            rpc = self._rpcs[request.DESCRIPTOR.full_name]
-            while True:
-                try:
-                    response = rpc(request, timeout=patience.left_s)
-                    break
-                except grpc.RpcError as error:
-                    pause_s = patience.pause_s(error)
-                time.sleep(pause_s)
+            cache = self._cache if call.kept else None
+            response = cache.get(request) if cache is not None else None
+            if response is None:
+                response = self._send(request)
+                if cache is not None:
+                    cache.put(request, response)
         return call.read(response)
+
+    def _send(self, request: Message) -> Any:
+        rpc = self._rpcs[request.DESCRIPTOR.full_name]
+        patience = Patience(self._timeout_s)
+        while True:
+            try:
+                return rpc(request, timeout=patience.left_s)
+            except grpc.RpcError as error:
+                pause_s = patience.pause_s(error)
+            time.sleep(pause_s)
 
     def _walk(self, pages: Pages[Item]) -> Iterator[Item]:
         token = ""

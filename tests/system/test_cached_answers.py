@@ -1,0 +1,134 @@
+"""The decision cache: off unless asked for, and never older than the watch that vouches for it."""
+
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from system.clients import CONNECTS, Connect, patiently
+from system.editing import DENIED, GRANT, QUICK, append, until_status
+from system.server import Server, until
+
+from remit.client import Client, DecisionUnavailable, watch
+from remit.v1 import access_service_pb2
+
+REACH = ("acme", "acme.data", "acme.finance", "SUBFLOW")
+
+
+@pytest.fixture(params=CONNECTS)
+def connect(request: pytest.FixtureRequest) -> Connect:
+    return patiently(CONNECTS[request.param])
+
+
+@pytest.fixture
+def edited(untested: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(untested, tmp_path / "policies"))
+
+
+@pytest.fixture
+def server(edited: Path, tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path / "audit", *QUICK, policies=edited) as started:
+        yield started
+
+
+def serves(client: Client) -> bool:
+    """Whether the same question has the same record twice."""
+    return client.check(*DENIED).decision_id == client.check(*DENIED).decision_id
+
+
+def is_unavailable(client: Client) -> bool:
+    try:
+        client.check(*DENIED)
+    except DecisionUnavailable:
+        return True
+    return False
+
+
+def test_without_being_asked_for_nothing_is_kept(connect: Connect, server: Server) -> None:
+    with connect(server.target) as client:
+        assert 20 == len({client.check(*DENIED).decision_id for _ in range(20)})
+
+
+def test_the_same_question_is_answered_once_and_leaves_one_record(connect: Connect, server: Server) -> None:
+    with connect(server.target, cache=100) as client:
+        until(lambda: serves(client), "an answer from the cache")
+        first = client.check(*DENIED)
+        assert [first] * 10 == [client.check(*DENIED) for _ in range(10)]
+        until(lambda: client.check_reach(*REACH) == client.check_reach(*REACH), "an answer about reach from the cache")
+
+
+def test_another_question_is_asked(connect: Connect, server: Server) -> None:
+    """Each field makes it another, those too that are only recorded."""
+    with connect(server.target, cache=100) as client:
+        until(lambda: serves(client), "an answer from the cache")
+        others = [
+            client.check(*DENIED, resource_id="other"),
+            client.check(*DENIED, trace_id="other"),
+            client.check(*DENIED, on_behalf_of="user:alice"),
+            client.check("globex", *DENIED[1:]),
+            client.check(*DENIED[:-1], "acme.data"),
+            client.check(*DENIED),
+        ]
+        assert 6 == len({each.decision_id for each in others})
+
+
+def test_what_is_no_single_decision_is_asked_each_time(connect: Connect, server: Server) -> None:
+    tenant, principal, action, kind, namespace = DENIED
+    question = access_service_pb2.Question(principal=principal, action=action, kind=kind, namespace=namespace)
+    request = access_service_pb2.CheckRequest(tenant=tenant, question=question)
+    with connect(server.target, cache=100) as client:
+        until(lambda: serves(client), "an answer from the cache")
+        plans = {client.plan_filter(tenant, principal, action, kind).decision_id for _ in range(2)}
+        explained = {client.explain(*DENIED).decision.decision_id for _ in range(2)}
+        asked = {client.ask(request).decision.decision_id for _ in range(2)}
+    assert [2, 2, 2] == [len(plans), len(explained), len(asked)]
+
+
+def test_an_edit_ends_what_was_kept(connect: Connect, server: Server, edited: Path) -> None:
+    with connect(server.target, cache=100) as client:
+        until(lambda: serves(client), "an answer from the cache")
+        before = client.check(*DENIED)
+        append(edited / "acme" / "bindings.csv", GRANT)
+        until(lambda: client.check(*DENIED).allowed, "the new policy's answer")
+        until(lambda: serves(client), "an answer from the cache")
+        assert before.revision != client.check(*DENIED).revision
+
+
+def test_no_older_answer_follows_a_newer_one(connect: Connect, server: Server, edited: Path) -> None:
+    """Who has seen the new revision in one answer sees it in all, however late the watch is."""
+    with connect(server.target, cache=100) as client:
+        until(lambda: serves(client), "an answer from the cache")
+        before = client.check(*DENIED).revision
+        append(edited / "acme" / "bindings.csv", GRANT)
+        after = until_status(server, lambda acme: acme.revision != before).revision
+        assert client.check(*DENIED, revision=after).allowed
+        assert client.check(*DENIED).allowed
+
+
+def test_without_a_server_nothing_is_served(connect: Connect, server: Server) -> None:
+    with connect(server.target, cache=100, timeout_s=0.2) as client:
+        until(lambda: not is_unavailable(client) and serves(client), "an answer from the cache")
+        server.kill()
+        until(lambda: is_unavailable(client), "no answer")
+        assert is_unavailable(client)
+
+
+def test_a_server_that_has_gone_silent_is_believed_for_a_bounded_time(
+    connect: Connect, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection stands and says nothing: no watch ends, no change is told."""
+    monkeypatch.setattr(watch, "WATCH_S", 1.0)
+    with connect(server.target, cache=100, timeout_s=0.2) as client:
+        until(lambda: not is_unavailable(client) and serves(client), "an answer from the cache")
+        server._signal(signal.SIGSTOP)
+        until(lambda: is_unavailable(client), "no answer")
+        server._signal(signal.SIGCONT)
+
+
+def test_the_cache_is_no_larger_than_asked(connect: Connect, server: Server) -> None:
+    with connect(server.target, cache=1) as client:
+        until(lambda: serves(client), "an answer from the cache")
+        first = client.check(*DENIED)
+        client.check(*DENIED, resource_id="other")
+        assert first.decision_id != client.check(*DENIED).decision_id
