@@ -48,4 +48,5 @@ million: setup ## A million random questions to three engines, with progress (so
 bench: setup ## Measure the service and the engine beside their floors and peers (under ten minutes)
 	-bench/install
 	$(BIN)/python -m bench.engine
+	$(BIN)/python -m bench.visibility
 	$(BIN)/python -m bench.service

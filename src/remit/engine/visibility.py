@@ -100,22 +100,27 @@ class VisibleTo(Inquiry[Seen]):
     def _edges(self, snapshot: Snapshot, shown: Sequence[bool], uids: Sequence[str | None]) -> tuple[VisibleEdge, ...]:
         """Those between visible nodes in their order, then those that touch a stub in random order."""
         namespaces = [node.namespace for node in self.graph.nodes]
-        verdicts: dict[ReachQuestion, Decision | None] = {}
+        verdicts: dict[tuple[Namespace, Namespace, Word], Decision | None] = {}
         between: list[VisibleEdge] = []
         touching: list[VisibleEdge] = []
         for start, end, relation in self.graph.edges:
             source, target = uids[start], uids[end]
             if source is None or target is None:
                 continue
-            if not shown[start] or not shown[end]:
-                touching.append(VisibleEdge(source, target, relation, None))
-                continue
-            question = ReachQuestion(namespaces[start], namespaces[end], relation)
-            if question not in verdicts:
-                both = question.caller and question.owner
-                verdicts[question] = snapshot.reach.decide(question) if both else None
-            between.append(VisibleEdge(source, target, relation, verdicts[question]))
+            if shown[start] and shown[end]:
+                ends = (namespaces[start], namespaces[end], relation)
+                try:
+                    verdict = verdicts[ends]
+                except KeyError:
+                    verdict = verdicts[ends] = _verdict(snapshot, *ends)
+                between.append((source, target, relation, verdict))
+            else:
+                touching.append((source, target, relation, None))
         return (*between, *(_shuffled(touching, self.stubs) if self.stubs is not None else ()))
+
+
+def _verdict(snapshot: Snapshot, caller: Namespace, owner: Namespace, relation: Word) -> Decision | None:
+    return snapshot.reach.decide(ReachQuestion(caller, owner, relation)) if caller and owner else None
 
 
 def _withheld(hidden: Iterable[Node], decisions: Mapping[_Group, Decision]) -> tuple[Withheld, ...]:
@@ -127,5 +132,5 @@ def _withheld(hidden: Iterable[Node], decisions: Mapping[_Group, Decision]) -> t
 def _shuffled(items: Sequence[_Item], random: Random) -> list[_Item]:
     """In an order that has nothing to do with theirs."""
     # One read of randomness for all: the system's own takes a call of the kernel each time.
-    keys = memoryview(random.randbytes(8 * len(items))).cast("Q")
+    keys = memoryview(random.randbytes(8 * len(items))).cast("Q").tolist()
     return [items[position] for position in sorted(range(len(items)), key=keys.__getitem__)]
