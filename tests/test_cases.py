@@ -1,8 +1,9 @@
 """The stories of tests/cases, through the engine and every face."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from random import SystemRandom
 from typing import Any, NamedTuple, Protocol
 
 import pytest
@@ -10,10 +11,12 @@ import yaml
 from trees import write
 
 from remit.core.decision import Decision
+from remit.core.dependencies import parse_graph
 from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError
-from remit.core.names import parse_namespace, parse_tenant, parse_word
+from remit.core.names import Principal, Word, parse_namespace, parse_tenant, parse_word
 from remit.core.question import ReachQuestion, parse_question
 from remit.engine.snapshot import Snapshot
+from remit.engine.visibility import VisibleTo
 from remit.policy.load import load_tree
 
 CASES = Path(__file__).parent / "cases"
@@ -28,6 +31,32 @@ class Answer(NamedTuple):
     """`file:line` of the deciding row."""
 
 
+class Graph(NamedTuple):
+    """What a story draws."""
+
+    nodes: Sequence[tuple[str, str, str, str]]
+    """Uid, kind, namespace, id."""
+    edges: Sequence[tuple[str, str, str]]
+
+
+class Drawn(NamedTuple):
+    """What is seen of a graph: uids, and edges as [source, target, relation, effect]; `?` for any stub."""
+
+    nodes: list[str]
+    edges: list[list[str]]
+
+
+def drawn(nodes: Iterable[str], edges: Iterable[tuple[str, str, str, str]]) -> Drawn:
+    """Stubs without their numbers; the edges that touch one sorted, for their order is random."""
+
+    def plain(uid: str) -> str:
+        return "?" if uid.startswith("?") else uid
+
+    told = [[plain(source), plain(target), relation, effect] for source, target, relation, effect in edges]
+    touching = sorted(each[:3] for each in told if "?" in each)
+    return Drawn([*map(plain, nodes)], [*([e for e in each if e] for each in told if "?" not in each), *touching])
+
+
 class Face(Protocol):
     """One way in."""
 
@@ -40,6 +69,8 @@ class Face(Protocol):
     def check(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Answer: ...
 
     def check_reach(self, caller: str, owner: str, relation: str, tenant: str) -> Answer: ...
+
+    def visible(self, principal: str, action: str, tenant: str, graph: Graph, *, omit: bool) -> Drawn | Answer: ...
 
 
 class EngineFace:
@@ -76,6 +107,20 @@ class EngineFace:
             return snapshot.reach.decide(ReachQuestion(**parsed))
 
         return self._answer(tenant, decide)
+
+    def visible(self, principal: str, action: str, tenant: str, graph: Graph, *, omit: bool) -> Drawn | Answer:
+        snapshot = self._serving.get(tenant)
+        if snapshot is None:
+            return Answer("unavailable") if tenant in self._serving else Answer("deny", "UNKNOWN_TENANT")
+        try:
+            inquiry = VisibleTo(
+                Principal(principal), Word(action), parse_graph(*graph), None if omit else SystemRandom()
+            )
+            seen = inquiry.answer(snapshot).graph
+        except MalformedQuestionError as error:
+            return Answer("malformed", error.violations[0].field)
+        edges = ((*ends, verdict.effect.value if verdict else "") for *ends, verdict in seen.edges)
+        return drawn((node.uid for node in seen.nodes), edges)
 
     def _answer(self, tenant: str, decide: Callable[[Snapshot], Decision]) -> Answer:
         try:
@@ -116,7 +161,7 @@ def test_case(story: dict[str, Any], face: Face, tmp_path: Path) -> None:
     files = {"vocabulary.yaml": (CASES / "vocabulary.yaml").read_text(), **story["files"]}
     asked = 0
     for number, stage in enumerate(story["stages"], start=1):
-        assert set(stage) <= {"name", "files", "refused", "access", "reach"}
+        assert set(stage) <= {"name", "files", "refused", "access", "reach", "visible"}
         files |= stage.get("files", {})
         files = {path: content for path, content in files.items() if content != "absent"}
         directory = tmp_path / str(number)
@@ -131,5 +176,26 @@ def test_case(story: dict[str, Any], face: Face, tmp_path: Path) -> None:
                 expected = each["expect"] if face.names_rules else each["expect"][:2]
                 assert (each["ask"], expected) == (each["ask"], list(ask(*each["ask"])[: len(expected)]))
                 asked += 1
+        for each in stage.get("visible", []):
+            see(each, face)
+            asked += 1
         shutil.rmtree(directory)
     assert asked
+
+
+def see(asked: dict[str, Any], face: Face) -> None:
+    """One drawing, with stubs and with hidden nodes left out."""
+    assert set(asked) <= {"ask", "nodes", "edges", "expect", "expect_edges"}
+    nodes = [(uid, *told, *[""] * (2 - len(told)), f"id of {uid}") for uid, told in asked["nodes"].items()]
+    graph = Graph(nodes, [(source, target, relation) for source, target, relation in asked.get("edges", [])])
+    stubbed, omitted = (face.visible(*asked["ask"], graph, omit=omit) for omit in (False, True))
+    if isinstance(stubbed, Answer):
+        expected = asked["expect"]
+        assert [(asked["ask"], expected)] * 2 == [
+            (asked["ask"], list(each[: len(expected)])) for each in (stubbed, omitted)
+        ]
+        return
+    expected_edges = asked.get("expect_edges", [])
+    assert (asked["ask"], asked["expect"], expected_edges) == (asked["ask"], *stubbed)
+    shown = [uid for uid in asked["expect"] if uid != "?"]
+    assert (asked["ask"], shown, [edge for edge in expected_edges if "?" not in edge]) == (asked["ask"], *omitted)
