@@ -15,7 +15,14 @@ from remit.client.errors import AccessDenied, DecisionUnavailable
 from remit.client.tls import MutualTls
 from remit.core.errors import FieldViolation
 from remit.v1 import access_service_pb2 as messages
-from remit.v1 import access_service_pb2_grpc, decision_pb2, status_service_pb2, status_service_pb2_grpc
+from remit.v1 import (
+    access_service_pb2_grpc,
+    decision_pb2,
+    status_service_pb2,
+    status_service_pb2_grpc,
+    visibility_service_pb2,
+    visibility_service_pb2_grpc,
+)
 
 _Response = TypeVar("_Response")
 
@@ -51,6 +58,7 @@ class Client:
         )
         self._access = access_service_pb2_grpc.AccessServiceStub(self._channel)
         self._status = status_service_pb2_grpc.StatusServiceStub(self._channel)
+        self._visibility = visibility_service_pb2_grpc.VisibilityServiceStub(self._channel)
 
     def check(
         self,
@@ -139,6 +147,32 @@ class Client:
             self._access.Explain,
             lambda: messages.ExplainRequest(
                 tenant=tenant, question=_question(Asked(principal, action, kind, namespace)), revision=revision
+            ),
+        )
+
+    def visible_graph(
+        self,
+        tenant: str,
+        principal: str,
+        graph: visibility_service_pb2.VisibleGraphRequest,
+        *,
+        action: str = "VIEW",
+        omit: bool = False,
+        revision: str = "",
+    ) -> visibility_service_pb2.VisibleGraphResponse:
+        """The part of `graph` (its nodes and edges) that the principal may see, as the API gives it. With `omit` hidden
+        nodes are left out; else they are nameless stubs."""
+        hidden = visibility_service_pb2.HIDDEN_NODES_OMIT if omit else visibility_service_pb2.HIDDEN_NODES_STUB
+        return self._call(
+            self._visibility.VisibleGraph,
+            lambda: visibility_service_pb2.VisibleGraphRequest(
+                tenant=tenant,
+                principal=principal,
+                action=action,
+                nodes=graph.nodes,
+                edges=graph.edges,
+                hidden=hidden,
+                revision=revision,
             ),
         )
 

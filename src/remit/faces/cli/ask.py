@@ -61,10 +61,10 @@ def check(
         else:
             answer = _answer_locally(policies, *_names(tenant, principal, action, kind, namespace))
     except (DecisionUnavailable, MalformedQuestionError) as error:
-        _no_answer(error)
+        no_answer(error)
     if as_json:
         told = {"effect": answer.effect.value, "reason": answer.reason.value, "revision": answer.revision}
-        _print_json(told | ({"decision_id": answer.decision_id} if answer.decision_id else {}))
+        print_json(told | ({"decision_id": answer.decision_id} if answer.decision_id else {}))
     else:
         out.print(f"{answer.effect} {answer.reason}", style="green" if answer.allowed else "red")
     raise typer.Exit(Exit.OK if answer.allowed else Exit.NO)
@@ -97,9 +97,9 @@ def explain(
         else:
             response = _explain_locally(policies, *_names(tenant, principal, action, kind, namespace))
     except (DecisionUnavailable, MalformedQuestionError) as error:
-        _no_answer(error)
+        no_answer(error)
     if as_json:
-        _print_json(MessageToDict(response, preserving_proto_field_name=True))
+        print_json(MessageToDict(response, preserving_proto_field_name=True))
     else:
         out.print(response.summary, markup=False)
     allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
@@ -107,7 +107,7 @@ def explain(
 
 
 def _answer_locally(policies: Path, tenant: Tenant, question: Question) -> Answer:
-    snapshot = _snapshot(policies, tenant)
+    snapshot = snapshot_in(policies, tenant)
     if snapshot is None:
         return Answer(Effect.DENY, Reason.UNKNOWN_TENANT, "", "")
     decision = snapshot.decide(question)
@@ -115,13 +115,13 @@ def _answer_locally(policies: Path, tenant: Tenant, question: Question) -> Answe
 
 
 def _explain_locally(policies: Path, tenant: Tenant, question: Question) -> ExplainResponse:
-    snapshot = _snapshot(policies, tenant)
+    snapshot = snapshot_in(policies, tenant)
     explanation = unknown_tenant(tenant, question) if snapshot is None else explain_locally(snapshot, question)
     revision = "" if snapshot is None else snapshot.revision
     return wire.explanation_to(explanation, "", revision, summary(explanation))
 
 
-def _snapshot(policies: Path, tenant: Tenant) -> Snapshot | None:
+def snapshot_in(policies: Path, tenant: Tenant) -> Snapshot | None:
     loaded = read_tenant(policies, tenant)
     if loaded is None:
         return None
@@ -138,10 +138,10 @@ def _names(tenant: str, principal: str, action: str, kind: str, namespace: str) 
         raise MalformedQuestionError(FieldViolation("tenant", str(error))) from None
 
 
-def _no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
+def no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
     malformed = isinstance(error, MalformedQuestionError) or getattr(error, "code", "") == "INVALID_ARGUMENT"
     fail(Exit.USAGE if malformed else Exit.UNAVAILABLE, str(error))
 
 
-def _print_json(value: dict[str, Any]) -> None:
+def print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, indent=2))

@@ -2,7 +2,7 @@ import sys
 
 import typer
 
-from remit.faces.cli import ask, audit, policies, serve, status
+from remit.faces.cli import ask, audit, graph, policies, serve, status
 from remit.faces.cli.exits import EXIT_CODES, out
 from remit.service.version import VERSION
 
@@ -11,7 +11,7 @@ app = typer.Typer(
     help="May this principal, in this tenant, do this action on this kind of resource in this namespace, "
     "and which rule says so?\n\n"
     "Policies are files: `validate`, `test` and `verify` read them, `serve` answers from them over gRPC and records "
-    "every decision, `check` and `explain` ask, `audit` remembers.\n\n"
+    "every decision, `check`, `explain` and `graph` ask, `audit` remembers.\n\n"
     f"{EXIT_CODES}",
     no_args_is_help=True,
     add_completion=False,
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command(rich_help_panel="Serve and ask")(serve.serve)
 app.command(rich_help_panel="Serve and ask")(ask.check)
 app.command(rich_help_panel="Serve and ask")(ask.explain)
+app.command(rich_help_panel="Serve and ask")(graph.graph)
 app.command(rich_help_panel="Serve and ask")(status.status)
 app.command(rich_help_panel="Work on policies")(policies.validate)
 app.command(rich_help_panel="Work on policies")(policies.test)
