@@ -30,6 +30,7 @@ def blocks(path: Path, language: str) -> list[tuple[str, str]]:
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    shutil.copytree(ROOT / "docs" / "graphs", tmp_path / "docs" / "graphs")
     return tmp_path
 
 
@@ -46,10 +47,11 @@ def target(example: Path) -> Iterator[str]:
     assert server.returncode == 0
 
 
-def test_the_tour_of_the_readme(example: Path, target: str) -> None:
+@pytest.mark.parametrize(("page", "steps"), [("README.md", 8), ("docs/visibility.md", 3)])
+def test_the_tour_of_a_page(page: str, steps: int, example: Path, target: str) -> None:
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "REMIT_AUDIT": "sqlite:///var/audit.db"}
     ran = 0
-    for _, text in blocks(ROOT / "README.md", "console"):
+    for _, text in blocks(ROOT / page, "console"):
         for step in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
             command, _, expected = step.partition("\n")
             done = subprocess.run(
@@ -63,7 +65,7 @@ def test_the_tour_of_the_readme(example: Path, target: str) -> None:
             )
             assert _same(expected, done.stdout, doctest.ELLIPSIS), f"$ {command}\n{done.stdout}\nexpected:\n{expected}"
             ran += 1
-    assert ran >= 8
+    assert ran >= steps
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/client.md"])
