@@ -108,7 +108,7 @@ def test_a_failing_test_is_told_with_what_was_expected_and_why(policies: Path) -
     assert done.exit_code == 1
     assert "FAILED globex/tests/zoe.yaml:3:5" in done.stdout
     assert "expected allow, got deny NO_ACCESS" in done.stdout
-    assert done.stdout.splitlines()[-1] == "927 passed, 1 failed"
+    assert done.stdout.splitlines()[-1] == "979 passed, 1 failed"
 
 
 def test_a_tenant_that_does_not_load_fails_its_tests_alone(policies: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_tenant_that_does_not_load_fails_its_tests_alone(policies: Path) -> No
 
     assert done.exit_code == 1
     assert "acme: does not load" in done.stderr
-    assert done.stdout.splitlines()[-1] == "606 passed, 0 failed"
+    assert done.stdout.splitlines()[-1] == "623 passed, 0 failed"
 
 
 def test_verify_compares_random_questions_and_repeats_them_by_seed(policies: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_time_that_is_none_is_refused(store: AuditStore, when: str) -> None:
 
 
 def test_every_command_has_help() -> None:
-    commands = ["serve", "check", "explain", "status", "validate", "test", "verify", "version", "audit"]
+    commands = ["serve", "check", "explain", "graph", "status", "validate", "test", "verify", "version", "audit"]
     for words in [[], *([each] for each in commands), ["audit", "list"], ["audit", "show"], ["audit", "purge"]]:
         assert run(*words, "--help").exit_code == 0
 
