@@ -3,7 +3,7 @@ BIN := .venv/bin
 PROTO_OUT ?= src
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint proto lock bench million
+.PHONY: help setup demo serve test lint proto lock bench million corruptions reloads
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,8 +45,16 @@ lock: setup ## Write requirements.lock anew from pyproject.toml
 million: setup ## A million random questions to three engines, with progress (some minutes)
 	$(BIN)/python tests/million.py --questions 1000000
 
+corruptions: setup ## Ten thousand random corruptions of policy files, with progress (some ten minutes)
+	$(BIN)/python tests/corruptions.py --corruptions 10000
+
+reloads: setup ## Ten minutes of a reload every second under load, each answer checked, with progress
+	$(BIN)/python tests/reloads.py --seconds 600
+
 bench: setup ## Measure the service and the engine beside their floors and peers (under ten minutes)
 	-bench/install
 	$(BIN)/python -m bench.engine
 	$(BIN)/python -m bench.visibility
+	$(BIN)/python -m bench.diff
 	$(BIN)/python -m bench.service
+	$(BIN)/python -m bench.reload

@@ -89,6 +89,7 @@ class Remit(Server):
         port = free_port()
         command = [str(REMIT), "serve", "--policies", str(BENCH / "example"), "--listen", f"127.0.0.1:{port}"]
         command += ["--audit", f"sqlite:///{self._store}", "--audit-delivery", delivery]
+        command += ["--revisions", str(scratch / f"{delivery}-revisions")]
         command += ["--metrics", f"127.0.0.1:{free_port()}"]
         super().__init__(f"remit {delivery}", command, port=port, core=core, scratch=scratch)
 

@@ -51,13 +51,19 @@ class World:
     links: defaultdict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def write(self, directory: Path) -> None:
-        """Writes a policy directory: the vocabulary and one tenant's folder."""
-        tenant = directory / TENANT
-        tenant.mkdir(parents=True)
+        """Writes a policy directory."""
+        (directory / TENANT).mkdir(parents=True)
+        for path, text in self.files().items():
+            (directory / path).write_text(text)
+
+    def files(self) -> dict[str, str]:
+        """The vocabulary and one tenant's folder, by path."""
         kinds = "".join(f"  {kind}: {{class: namespace, actions: [{', '.join(ACTIONS)}]}}\n" for kind in KINDS)
-        (directory / "vocabulary.yaml").write_text(f"kinds:\n{kinds}")
-        (tenant / "roles.csv").write_text("\n".join([*self.p_rows, ""]))
-        (tenant / "bindings.csv").write_text("\n".join([*self.g_rows, ""]))
+        return {
+            "vocabulary.yaml": f"kinds:\n{kinds}",
+            f"{TENANT}/roles.csv": "\n".join([*self.p_rows, ""]),
+            f"{TENANT}/bindings.csv": "\n".join([*self.g_rows, ""]),
+        }
 
     def questions(self, users: list[str], count: int, seed: int) -> list[Asked]:
         """`count` distinct questions (principal, action, kind, namespace), each user asked in turn. Every second one is

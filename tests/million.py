@@ -37,18 +37,24 @@ def answer(decision: Decision) -> Answer:
     return Answer(decision.effect.value, decision.reason.value, place)
 
 
-def compare(snapshot: Snapshot, reference: Reference, random: Random) -> int:
+def compare(
+    snapshot: Snapshot,
+    reference: Reference,
+    random: Random,
+    access_questions: int = ACCESS_QUESTIONS,
+    reach_questions: int = REACH_QUESTIONS,
+) -> int:
     """The number of questions on which all three agree; raises DifferenceFoundError at one where they do not."""
     witness = Witness(snapshot.policy)
     asked = 0
-    for question in random_questions(snapshot.policy, random, ACCESS_QUESTIONS):
+    for question in random_questions(snapshot.policy, random, access_questions):
         decision = snapshot.decide(question)
         expected = reference.decide(*question)
         casbins = witness.allows(question) if decision.reason in BY_ROWS else None
         _agree(snapshot, question, decision, expected, casbins)
         asked += 1
     if snapshot.policy.reach:
-        for reach_question in random_reach_questions(snapshot.policy, random, REACH_QUESTIONS):
+        for reach_question in random_reach_questions(snapshot.policy, random, reach_questions):
             decision = snapshot.reach.decide(reach_question)
             casbins = witness.reaches(reach_question) if decision.reason in BY_ROWS else None
             _agree(snapshot, reach_question, decision, reference.reach(*reach_question), casbins)

@@ -42,6 +42,7 @@ class Reference:
 
         vocabulary = yaml.load(files["vocabulary.yaml"], yaml.BaseLoader)
         self.kinds, self.relations = vocabulary["kinds"], vocabulary.get("relations", {})
+        self.operations = vocabulary.get("operations", {})
         self.side = {"instance"} if tenant == "_instance" else {"namespace", "tenant"}
         mine = [*rows(f"{tenant}/roles.csv"), *rows(f"{tenant}/bindings.csv")]
         managed = [] if tenant == "_instance" else list(rows("roles.csv"))
@@ -49,7 +50,9 @@ class Reference:
         self.g = [(member, holds, scope) for _, ptype, member, holds, scope in (r for r in mine if r[1] == "g")]
         self.g = [(member, holds, scope.partition("/")[2] or "**") for member, holds, scope in self.g]
         self.reach_rows = [(place, *fields) for place, _, *fields in rows(f"{tenant}/reach.csv")]
-        self.access = (yaml.load(files.get(f"{tenant}/tenant.yaml", b"{}"), yaml.BaseLoader)).get("access")
+        manifest = yaml.load(files.get(f"{tenant}/tenant.yaml", b"{}"), yaml.BaseLoader)
+        self.access = manifest.get("access")
+        self.levels = {"": manifest, **manifest.get("namespaces", {})}
         self.somewhere = self._somewhere()
 
     def _somewhere(self) -> list[str]:
@@ -121,6 +124,29 @@ class Reference:
         ] == owner.split("."):
             return Answer("allow", "INHERITED")
         return Answer("deny", "NO_MATCHING_RULE")
+
+    def operation(self, principal: str, operation: str, namespace: str) -> list[Answer | None] | None:
+        """One answer a part; None where the question is malformed."""
+        parts = self.operations[operation]
+        if any(self.kinds[part["kind"]]["class"] == "namespace" for part in parts) != (namespace != ""):
+            return None
+        answers = []
+        for part in parts:
+            kind, where = part["kind"], namespace if self.kinds[part["kind"]]["class"] == "namespace" else ""
+            if part.get("at") == "parent":
+                where = ".".join(namespace.split(".")[:-1])
+                kind = kind if where else f"TENANT_{kind}"
+            answers.append(self.decide(principal, part["action"], kind, where))
+        return answers
+
+    def dedicated(self, namespace: str, resource: str) -> tuple[str, str] | None:
+        """The name of what serves the namespace, and the level that names it."""
+        segments = namespace.split(".") if namespace else []
+        for count in range(len(segments), -1, -1):
+            level = ".".join(segments[:count])
+            if resource in self.levels.get(level, {}).get("dedicated", {}):
+                return self.levels[level]["dedicated"][resource], level
+        return None
 
 
 def _place(padded: str) -> str:

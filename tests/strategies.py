@@ -62,12 +62,37 @@ KINDS: Final = {
     "FLOWS": ("namespace", ("VIEW", "UPDATE")),
     "Flow": ("namespace", ("View", "VIEW")),
     "VIEW": ("namespace", ("VIEW",)),
+    "TENANT_FLOWS": ("tenant", ("VIEW", "UPDATE")),
     "BLUEPRINT": ("tenant", ("VIEW", "CREATE")),
     "USER": ("tenant", ("VIEW", "LIST", "UPDATE")),
     "TENANT": ("instance", ("VIEW", "CREATE")),
     "WORKER": ("instance", ("VIEW",)),
 }
 RELATIONS: Final = {"SUBFLOW": False, "SUB": False, "KV": True, "SECRET": True}
+OPERATIONS: Final = {
+    "read": ("FLOW VIEW",),
+    # Of the kinds asked about a parent, one also exists in the tenant.
+    "move": ("FLOW VIEW", "FLOWS UPDATE at parent", "FLOW LIST at parent"),
+    "rename": ("FLOWS VIEW at parent", "FLOWS UPDATE at parent"),
+    "publish": ("FLOW UPDATE", "BLUEPRINT CREATE"),
+    "invite": ("USER UPDATE", "BLUEPRINT VIEW"),
+    "provision": ("TENANT CREATE", "WORKER VIEW"),
+}
+SERVICES: Final = ("WEBSERVER", "WORKER", "Worker")
+RESOURCES: Final = {
+    "storage": {"own": ("acme",), "shared": ("acme", "acme2"), "theirs": ("acme2",)},
+    "secrets": {"own": ("acme",), "other": ("acme", "_instance"), "shared": ("acme", "acme2", "_instance")},
+    "worker_group": {},
+}
+"""By type, the tenants that each resource is open to."""
+LONG_NAMESPACES: Final = tuple("l" * count for count in (147, 148, 149, 150))
+"""Behind which `.**` has room, or only a namespace of one letter, or nothing."""
+
+
+def _operand(part: str) -> str:
+    kind, action, *at = part.split()
+    return f"{{kind: {kind}, action: {action}{', at: parent' if at else ''}}}"
+
 
 VOCABULARY: Final = "\n".join(
     [
@@ -75,6 +100,9 @@ VOCABULARY: Final = "\n".join(
         *(f"  {kind}: {{class: {side}, actions: [{', '.join(acts)}]}}" for kind, (side, acts) in KINDS.items()),
         "relations:",
         *(f"  {name}: {{{'inherited: true' if inherited else ''}}}" for name, inherited in RELATIONS.items()),
+        "operations:",
+        *(f"  {name}: [{', '.join(map(_operand, parts))}]" for name, parts in OPERATIONS.items()),
+        f"services: [{', '.join(SERVICES)}]",
         "",
     ]
 ).encode()
@@ -137,6 +165,7 @@ def world(random: Random) -> World:
     managed = [f"role:{each}" for each in ("admin", "viewer")[: random.randint(0, 2)]]
     files = {
         "vocabulary.yaml": VOCABULARY,
+        "resources.yaml": _resources(random),
         "roles.csv": _lines(
             _rule_row(random, role, "*", segments, "acme") for role in managed for _ in range(random.randint(1, 2))
         ),
@@ -174,10 +203,47 @@ def _tenant_files(random: Random, tenant: str, names: Names, subjects: list[str]
     files = {f"{tenant}/roles.csv": _lines(rules), f"{tenant}/bindings.csv": _lines(bindings)}
     if tenant != "_instance":
         files[f"{tenant}/reach.csv"] = _lines(reach_rows(random, tenant, segments))
+    manifest = _dedicated(random, tenant, segments)
     if random.randrange(6) == 0:
         listed = some(random, (*people, *groups, "user:nobody"), 3)
-        files[f"{tenant}/tenant.yaml"] = f"access: [{', '.join(map(repr_yaml, listed))}]\n".encode()
+        manifest.append(f"access: [{', '.join(map(repr_yaml, listed))}]")
+    if manifest:
+        files[f"{tenant}/tenant.yaml"] = _lines(manifest)
     return files
+
+
+def _resources(random: Random) -> bytes:
+    def entry(name: str, tenants: Sequence[str]) -> str:
+        denied = some(random, SERVICES, 2) if random.randrange(2) else []
+        return f"  {name}: {{tenants: [{', '.join(tenants)}], denied_services: [{', '.join(denied)}]}}"
+
+    lines = []
+    for section, entries in RESOURCES.items():
+        lines += [f"{section}:", *(entry(*each) for each in entries.items())] if entries else [f"{section}: {{}}"]
+    return _lines(lines)
+
+
+def _dedicated(random: Random, tenant: str, segments: Sequence[str]) -> list[str]:
+    """The lines of a manifest that say what serves the tenant and some of its namespaces, the near ones of one another
+    among them."""
+
+    def named() -> str:
+        found = []
+        for section, entries in RESOURCES.items():
+            opened = [name for name, tenants in entries.items() if tenant in tenants]
+            if opened and random.randrange(3):
+                found.append(f"{section}: {pick(random, opened)}")
+        return f"{{{', '.join(found)}}}"
+
+    lines = [f"dedicated: {named()}"] if random.randrange(2) else []
+    if tenant == "_instance" or random.randrange(3) == 0:
+        return lines
+    levels = {namespace_text(random, segments) for _ in range(random.randint(1, 4))}
+    levels |= {
+        above for level in levels if "." in level and random.randrange(2) for above in [level.rpartition(".")[0]]
+    }
+    levels |= {pick(random, LONG_NAMESPACES) for _ in range(random.randint(0, 1))}
+    return [*lines, "namespaces:", *(f"  '{level}': {{dedicated: {named()}}}" for level in sorted(levels))]
 
 
 def repr_yaml(text: str) -> str:

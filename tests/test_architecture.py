@@ -32,6 +32,7 @@ WALLS = {
     "pydot": ("remit.faces.cli.dot",),
     "grandalf": ("remit.faces.cli.svg",),
     "yaml": ("remit.policy.yaml",),
+    "watchfiles": ("remit.policy.watch",),
 }
 
 

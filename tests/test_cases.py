@@ -4,79 +4,105 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import SystemRandom
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 import pytest
 import yaml
 from trees import write
 
 from remit.core.decision import Decision
-from remit.core.dependencies import parse_graph
-from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError
-from remit.core.names import Principal, Word, parse_namespace, parse_tenant, parse_word
-from remit.core.question import ReachQuestion, parse_question
+from remit.core.dependencies import STUB, parse_graph
+from remit.core.errors import MalformedQuestionError, named
+from remit.core.names import (
+    Namespace,
+    Principal,
+    Word,
+    optional_namespace,
+    parse_action,
+    parse_principal,
+    parse_resource,
+    parse_tenant,
+    parse_word,
+)
+from remit.core.policy import ResourceType
+from remit.core.question import parse_question, parse_reach_question
+from remit.core.rows import Effect
+from remit.engine.dedicated import ANY_SERVICE, DedicatedTo, ServedBy
+from remit.engine.inquiry import Inquiry, TooLargeError
+from remit.engine.operations import Compound
+from remit.engine.search import ActionsOf, NamespacesOf, PrincipalsFor
 from remit.engine.snapshot import Snapshot
 from remit.engine.visibility import VisibleTo
 from remit.policy.load import load_tree
 
 CASES = Path(__file__).parent / "cases"
+SINGLE: Final = ("access", "reach", "operations", "dedicated")
+"""Keys of a stage whose answers may be expected from their beginning only; each is a method of a Face."""
+LISTS: Final = ("who", "where", "what", "served", "visible")
+"""Keys whose answers are expected whole and in any order."""
 
 
-class Answer(NamedTuple):
-    effect: str
-    """`allow`, `deny`, `malformed` or `unavailable`."""
-    reason: str = ""
-    """Of a malformed question, the field."""
-    rule: str = ""
-    """`file:line` of the deciding row."""
+def nodes_of(nodes: Mapping[str, str]) -> Sequence[tuple[str, str, str, str]]:
+    """Uid, kind, namespace and id of each node that a story writes as `UID: KIND NAMESPACE`."""
+    told = ((uid, *text.partition(" ")) for uid, text in nodes.items())
+    return [(uid, kind, namespace, f"id of {uid}") for uid, kind, _, namespace in told]
 
 
-class Graph(NamedTuple):
-    """What a story draws."""
-
-    nodes: Sequence[tuple[str, str, str, str]]
-    """Uid, kind, namespace, id."""
-    edges: Sequence[tuple[str, str, str]]
+def edges_of(edges: Sequence[str]) -> Sequence[tuple[str, str, str]]:
+    """Source, target and relation of each edge that a story writes as `SOURCE RELATION TARGET`."""
+    return [(source, target, relation) for source, relation, target in map(str.split, edges)]
 
 
-class Drawn(NamedTuple):
-    """What is seen of a graph: uids, and edges as [source, target, relation, effect]; `?` for any stub."""
-
-    nodes: list[str]
-    edges: list[list[str]]
-
-
-def drawn(nodes: Iterable[str], edges: Iterable[tuple[str, str, str, str]]) -> Drawn:
-    """Stubs without their numbers; the edges that touch one sorted, for their order is random."""
+def seen(nodes: Iterable[str], edges: Iterable[Sequence[str]]) -> Sequence[str]:
+    """What is seen of a graph as a story writes it: uids, and edges with the effect of reach; stubs have no number."""
 
     def plain(uid: str) -> str:
-        return "?" if uid.startswith("?") else uid
+        return STUB if uid.startswith(STUB) else uid
 
-    told = [[plain(source), plain(target), relation, effect] for source, target, relation, effect in edges]
-    touching = sorted(each[:3] for each in told if "?" in each)
-    return Drawn([*map(plain, nodes)], [*([e for e in each if e] for each in told if "?" not in each), *touching])
+    told = (
+        f"{plain(source)} {relation} {plain(target)} {effect}".rstrip() for source, target, relation, effect in edges
+    )
+    return [*map(plain, nodes), *told]
+
+
+def seen_both_ways(see: Callable[[bool], Sequence[str]]) -> Sequence[str]:
+    """What is seen with stubs; with hidden nodes left out the same is seen but for these."""
+    stubbed, omitted = see(False), see(True)
+    assert [each for each in stubbed if STUB not in each] == [*omitted]
+    return stubbed
 
 
 class Face(Protocol):
-    """One way in."""
-
-    names_rules: bool
-    """Whether its answers name the deciding row; where they do not, that is not compared."""
+    """One way in. Every question is answered as the story writes it; `[malformed, FIELD]`, `[unavailable]` and
+    `[too large]` where there is no answer."""
 
     def load(self, directory: Path) -> Mapping[str, str]:
         """Serves this policy directory from now on; the diagnostics of each tenant whose files do not load."""
+        ...
 
-    def check(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Answer: ...
+    def access(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]: ...
 
-    def check_reach(self, caller: str, owner: str, relation: str, tenant: str) -> Answer: ...
+    def reach(self, caller: str, owner: str, relation: str, tenant: str) -> Sequence[str]: ...
 
-    def visible(self, principal: str, action: str, tenant: str, graph: Graph, *, omit: bool) -> Drawn | Answer: ...
+    def operations(self, principal: str, operation: str, namespace: str, tenant: str) -> Sequence[str]: ...
+
+    def dedicated(self, namespace: str, resource_type: str, service: str, tenant: str) -> Sequence[str]: ...
+
+    def served(self, resource_type: str, name: str, tenant: str) -> Sequence[str]: ...
+
+    def who(self, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]: ...
+
+    def where(self, principal: str, action: str, kind: str, tenant: str) -> Sequence[str]: ...
+
+    def what(self, principal: str, namespace: str, tenant: str) -> Sequence[str]: ...
+
+    def visible(
+        self, principal: str, action: str, nodes: Mapping[str, str], edges: Sequence[str], tenant: str
+    ) -> Sequence[str]: ...
 
 
 class EngineFace:
     """The engine itself, with the last good snapshot of each tenant kept as the service keeps it."""
-
-    names_rules = True
 
     def __init__(self) -> None:
         self._serving: dict[str, Snapshot | None] = {}
@@ -86,56 +112,101 @@ class EngineFace:
         self._serving = {name: each.snapshot or self._serving.get(name) for name, each in loaded.items()}
         return {name: "\n".join(map(str, each.diagnostics)) for name, each in loaded.items() if not each.snapshot}
 
-    def check(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Answer:
-        def decide(snapshot: Snapshot) -> Decision:
-            return snapshot.decide(parse_question(principal, action, kind, namespace))
+    def access(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]:
+        return self._decided(tenant, lambda it: it.decide(parse_question(principal, action, kind, namespace)))
 
-        return self._answer(tenant, decide)
+    def reach(self, caller: str, owner: str, relation: str, tenant: str) -> Sequence[str]:
+        return self._decided(tenant, lambda it: it.reach.decide(parse_reach_question(caller, owner, relation)))
 
-    def check_reach(self, caller: str, owner: str, relation: str, tenant: str) -> Answer:
-        def decide(snapshot: Snapshot) -> Decision:
-            parsed: dict[str, Any] = {}
-            for field, parse, text in (
-                ("caller", parse_namespace, caller),
-                ("owner", parse_namespace, owner),
-                ("relation", lambda text: parse_word("relation", text), relation),
-            ):
-                try:
-                    parsed[field] = parse(text)
-                except InvalidNameError as error:
-                    raise MalformedQuestionError(FieldViolation(field, str(error))) from None
-            return snapshot.reach.decide(ReachQuestion(**parsed))
-
-        return self._answer(tenant, decide)
-
-    def visible(self, principal: str, action: str, tenant: str, graph: Graph, *, omit: bool) -> Drawn | Answer:
-        snapshot = self._serving.get(tenant)
-        if snapshot is None:
-            return Answer("unavailable") if tenant in self._serving else Answer("deny", "UNKNOWN_TENANT")
-        try:
-            inquiry = VisibleTo(
-                Principal(principal), Word(action), parse_graph(*graph), None if omit else SystemRandom()
+    def operations(self, principal: str, operation: str, namespace: str, tenant: str) -> Sequence[str]:
+        def decide(snapshot: Snapshot) -> Sequence[str]:
+            compound = Compound(
+                named("principal", parse_principal, principal),
+                named("operation", lambda text: parse_word("operation", text), operation),
+                named("namespace", optional_namespace, namespace),
             )
-            seen = inquiry.answer(snapshot).graph
-        except MalformedQuestionError as error:
-            return Answer("malformed", error.violations[0].field)
-        edges = ((*ends, verdict.effect.value if verdict else "") for *ends, verdict in seen.edges)
-        return drawn((node.uid for node in seen.nodes), edges)
+            decisions = [snapshot.decide(part) for part in compound.parts(snapshot.policy)]
+            effect = Effect.ALLOW if all(each.allowed for each in decisions) else Effect.DENY
+            return [effect, *(each.reason for each in decisions)]
 
-    def _answer(self, tenant: str, decide: Callable[[Snapshot], Decision]) -> Answer:
-        try:
-            if parse_tenant(tenant) not in self._serving:
-                return Answer("deny", "UNKNOWN_TENANT")
-            snapshot = self._serving[tenant]
-            if snapshot is None:
-                return Answer("unavailable")
+        return self._put(tenant, decide, ("deny", "UNKNOWN_TENANT"))
+
+    def dedicated(self, namespace: str, resource_type: str, service: str, tenant: str) -> Sequence[str]:
+        def resolve(snapshot: Snapshot) -> Sequence[str]:
+            inquiry = DedicatedTo(
+                named("namespace", optional_namespace, namespace),
+                (ResourceType(resource_type),),
+                named("service", lambda text: parse_word("service", text), service) if service else ANY_SERVICE,
+            )
+            (answer,) = inquiry.answer(snapshot)
+            found, effect = answer.resolution, answer.service or ""
+            return [found.resource.name, found.level or "tenant", effect] if found else ["", "none", effect]
+
+        return self._put(tenant, resolve, ("UNKNOWN_TENANT",))
+
+    def served(self, resource_type: str, name: str, tenant: str) -> Sequence[str]:
+        def serves(snapshot: Snapshot) -> Sequence[str]:
+            answer = ServedBy(ResourceType(resource_type), named("name", parse_resource, name)).answer(snapshot)
+            whole = ["tenant"] if answer.whole_tenant else []
+            return [*map(str, answer.namespaces), *whole, *(f"open to {each}" for each in answer.tenants)]
+
+        return self._put(tenant, serves, ())
+
+    def who(self, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]:
+        inquiry = PrincipalsFor(Word(action), Word(kind), Namespace(namespace))
+        return self._listed(tenant, inquiry, lambda permitted: permitted.principals)
+
+    def where(self, principal: str, action: str, kind: str, tenant: str) -> Sequence[str]:
+        inquiry = NamespacesOf(Principal(principal), Word(action), Word(kind))
+        return self._listed(tenant, inquiry, lambda found: list(map(str, found.sets)))
+
+    def what(self, principal: str, namespace: str, tenant: str) -> Sequence[str]:
+        inquiry = ActionsOf(Principal(principal), Namespace(namespace))
+        return self._listed(tenant, inquiry, lambda kinds: [f"{kind} {each}" for kind in kinds for each in kinds[kind]])
+
+    def visible(
+        self, principal: str, action: str, nodes: Mapping[str, str], edges: Sequence[str], tenant: str
+    ) -> Sequence[str]:
+        def drawn(snapshot: Snapshot, stubs: SystemRandom | None) -> Sequence[str]:
+            inquiry = VisibleTo(
+                named("principal", parse_principal, principal),
+                named("action", parse_action, action),
+                parse_graph(nodes_of(nodes), edges_of(edges)),
+                stubs,
+            )
+            graph = inquiry.answer(snapshot).graph
+            verdicts = ((*ends, verdict.effect if verdict is not None else "") for *ends, verdict in graph.edges)
+            return seen((node.uid for node in graph.nodes), verdicts)
+
+        return seen_both_ways(
+            lambda omit: self._put(
+                tenant, lambda it: drawn(it, None if omit else SystemRandom()), unknown=("UNKNOWN_TENANT",)
+            )
+        )
+
+    def _decided(self, tenant: str, decide: Callable[[Snapshot], Decision]) -> Sequence[str]:
+        def told(snapshot: Snapshot) -> Sequence[str]:
             decision = decide(snapshot)
-        except InvalidNameError:
-            return Answer("malformed", "tenant")
+            return (decision.effect, decision.reason, decision.rule.place if decision.rule is not None else "")
+
+        return self._put(tenant, told, ("deny", "UNKNOWN_TENANT"))
+
+    def _listed(self, tenant: str, inquiry: Inquiry[Any], told: Callable[[Any], Sequence[str]]) -> Sequence[str]:
+        return self._put(
+            tenant, lambda it: () if inquiry.refusal(it) is not None else told(inquiry.answer(it)), unknown=()
+        )
+
+    def _put(self, tenant: str, ask: Callable[[Snapshot], Sequence[str]], unknown: Sequence[str]) -> Sequence[str]:
+        """A question to the tenant's snapshot; `unknown` is what an unknown tenant is answered."""
+        try:
+            if named("tenant", parse_tenant, tenant) not in self._serving:
+                return unknown
+            snapshot = self._serving[tenant]
+            return ("unavailable",) if snapshot is None else ask(snapshot)
         except MalformedQuestionError as error:
-            return Answer("malformed", error.violations[0].field)
-        rule = decision.rule.place if decision.rule is not None else ""
-        return Answer(decision.effect.value, decision.reason.value, rule)
+            return ("malformed", error.violations[0].field)
+        except TooLargeError:
+            return ("too large",)
 
 
 FACES: dict[str, Callable[[], Face]] = {"engine": EngineFace}
@@ -161,7 +232,7 @@ def test_case(story: dict[str, Any], face: Face, tmp_path: Path) -> None:
     files = {"vocabulary.yaml": (CASES / "vocabulary.yaml").read_text(), **story["files"]}
     asked = 0
     for number, stage in enumerate(story["stages"], start=1):
-        assert set(stage) <= {"name", "files", "refused", "access", "reach", "visible"}
+        assert set(stage) <= {"name", "files", "refused", *SINGLE, *LISTS}
         files |= stage.get("files", {})
         files = {path: content for path, content in files.items() if content != "absent"}
         directory = tmp_path / str(number)
@@ -170,32 +241,15 @@ def test_case(story: dict[str, Any], face: Face, tmp_path: Path) -> None:
         for tenant, parts in stage.get("refused", {}).items():
             for part in parts:
                 assert part in refused[tenant]
-        for plane, ask in (("access", face.check), ("reach", face.check_reach)):
-            for each in stage.get(plane, []):
+        for key in (*SINGLE, *LISTS):
+            for each in stage.get(key, []):
                 assert set(each) == {"ask", "expect"}
-                expected = each["expect"] if face.names_rules else each["expect"][:2]
-                assert (each["ask"], expected) == (each["ask"], list(ask(*each["ask"])[: len(expected)]))
+                told, expected = list(getattr(face, key)(*each["ask"])), each["expect"]
+                if key in LISTS:
+                    told, expected = sorted(told), sorted(expected)
+                else:
+                    told = told[: len(expected)]
+                assert (each["ask"], expected) == (each["ask"], told)
                 asked += 1
-        for each in stage.get("visible", []):
-            see(each, face)
-            asked += 1
         shutil.rmtree(directory)
     assert asked
-
-
-def see(asked: dict[str, Any], face: Face) -> None:
-    """One drawing, with stubs and with hidden nodes left out."""
-    assert set(asked) <= {"ask", "nodes", "edges", "expect", "expect_edges"}
-    nodes = [(uid, *told, *[""] * (2 - len(told)), f"id of {uid}") for uid, told in asked["nodes"].items()]
-    graph = Graph(nodes, [(source, target, relation) for source, target, relation in asked.get("edges", [])])
-    stubbed, omitted = (face.visible(*asked["ask"], graph, omit=omit) for omit in (False, True))
-    if isinstance(stubbed, Answer):
-        expected = asked["expect"]
-        assert [(asked["ask"], expected)] * 2 == [
-            (asked["ask"], list(each[: len(expected)])) for each in (stubbed, omitted)
-        ]
-        return
-    expected_edges = asked.get("expect_edges", [])
-    assert (asked["ask"], asked["expect"], expected_edges) == (asked["ask"], *stubbed)
-    shown = [uid for uid in asked["expect"] if uid != "?"]
-    assert (asked["ask"], shown, [edge for edge in expected_edges if "?" not in edge]) == (asked["ask"], *omitted)

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from trees import write
 
+from remit.policy.lint.finding import RULES, RuleId
+from remit.policy.lint.linter import LintResult, lint_directory
 from remit.policy.load import load_tree
 
 ROOT = Path(__file__).parent.parent
@@ -47,8 +50,19 @@ def target(example: Path) -> Iterator[str]:
     assert server.returncode == 0
 
 
-@pytest.mark.parametrize(("page", "steps"), [("README.md", 8), ("docs/visibility.md", 3)])
-def test_the_tour_of_a_page(page: str, steps: int, example: Path, target: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "commands"),
+    {
+        "README.md": 8,
+        "docs/reach.md": 3,
+        "docs/questions.md": 4,
+        "docs/resources.md": 7,
+        "docs/diff.md": 6,
+        "docs/visibility.md": 3,
+    }.items(),
+)
+def test_console_examples_print_what_they_show(page: str, commands: int, example: Path, target: str) -> None:
+    """Each page from its top to its end, over a copy of the example company and a server beside it."""
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "REMIT_AUDIT": "sqlite:///var/audit.db"}
     ran = 0
     for _, text in blocks(ROOT / page, "console"):
@@ -65,10 +79,10 @@ def test_the_tour_of_a_page(page: str, steps: int, example: Path, target: str) -
             )
             assert _same(expected, done.stdout, doctest.ELLIPSIS), f"$ {command}\n{done.stdout}\nexpected:\n{expected}"
             ran += 1
-    assert ran >= steps
+    assert ran >= commands
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/client.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/client.md", "docs/questions.md", "docs/resources.md"])
 def test_python_examples_run(page: str, target: str) -> None:
     found = blocks(ROOT / page, "python")
     for _, text in found:
@@ -120,6 +134,42 @@ def test_the_manuals_diagnostic_is_a_real_one(example: Path) -> None:
     loaded = load_tree(example / "policies").tenants["acme"]
 
     assert str(loaded.diagnostics[0]) == text.strip()
+
+
+def _lint_sections() -> dict[str, str]:
+    """The text of each rule's section of the page, by the rule's id; "" is what stands before them."""
+    head, *sections = re.split(r"^## ", (ROOT / "docs" / "lint.md").read_text(), flags=re.MULTILINE)
+    return {"": head, **{name: text for name, _, text in (each.partition("\n") for each in sections)}}
+
+
+def _linted(directory: Path, text: str) -> LintResult:
+    """What lint says of the files in a section, in tenant acme beside the page's vocabulary."""
+    files = re.findall(r"^```(?:csv|yaml) (\S+)\n(.*?)^```$", _lint_sections()[""] + text, re.MULTILINE | re.DOTALL)
+    return lint_directory(
+        write(directory, {f"acme/{name}" if name[0] != "." else name[3:]: content.encode() for name, content in files})
+    )
+
+
+def test_every_lint_rule_has_its_section_with_its_severity() -> None:
+    sections = _lint_sections()
+
+    assert list(RuleId) == [name for name in sections if name]
+    for rule in RuleId:
+        assert sections[rule].strip().startswith(f"{RULES[rule].severity.title()}. ")
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RuleId if rule is not RuleId.UNDECIDED])
+def test_the_examples_of_a_lint_rule(tmp_path: Path, rule: RuleId) -> None:
+    """The first policy has the findings that the page prints, and the one after *Instead* has none."""
+    bad, _, good = _lint_sections()[rule].partition("\nInstead:\n")
+    expected = re.search(r"^```text\n(.*?)^```$", bad, re.MULTILINE | re.DOTALL)
+    found = [each for each in _linted(tmp_path / "bad", bad).findings if each.rule is rule]
+
+    assert expected
+    assert expected[1].splitlines() == [f"{each.place}: {each.severity} {each.rule}: {each.message}" for each in found]
+    assert [] == [
+        each for each in _linted(tmp_path / "good", good).findings if each.rule in {rule, RuleId.DOES_NOT_LOAD}
+    ]
 
 
 @pytest.mark.parametrize("page", [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("*/*.md"))], ids=lambda page: page.name)

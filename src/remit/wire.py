@@ -6,23 +6,27 @@ from typing import Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.dependencies import DependencyGraph, VisibleGraph, parse_graph
-from remit.core.errors import FieldViolation, MalformedQuestionError
+from remit.core.errors import FieldViolation, violation
 from remit.core.explanation import Clause, Explanation, NearMiss, ReachExplanation
 from remit.core.namespace_set import NamespaceSet
 from remit.core.patterns import NamespacePattern
+from remit.core.policy import ResourceType
 from remit.core.question import Question, ReachQuestion, parse_question, parse_reach_question
 from remit.core.rows import Effect, Link, ReachRule, Rule
 from remit.v1 import access_service_pb2 as access
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as reach
+from remit.v1 import resource_service_pb2 as resources
 from remit.v1 import visibility_service_pb2 as visibility
 
 EFFECTS: Final = {each.value: decision_pb2.Effect.Value(f"EFFECT_{each.name}") for each in Effect}
 REASONS: Final = {each.value: decision_pb2.Reason.Value(f"REASON_{each.name}") for each in Reason}
 CLAUSES: Final = {each: access.Clause.Value(f"CLAUSE_{each.name}") for each in Clause}
+RESOURCE_TYPES: Final = {each: resources.ResourceType.Value(f"RESOURCE_TYPE_{each.name}") for each in ResourceType}
 
 EFFECT_OF: Final = {number: Effect(text) for text, number in EFFECTS.items()}
 REASON_OF: Final = {number: Reason(text) for text, number in REASONS.items()}
+RESOURCE_TYPE_OF: Final = {number: each for each, number in RESOURCE_TYPES.items()}
 
 RESOURCE_ID_LIMIT: Final = 512
 
@@ -51,7 +55,7 @@ def resource_id_from(text: str) -> str:
     """Raises MalformedQuestionError where the text is too long or not printable."""
     if text and (len(text) > RESOURCE_ID_LIMIT or not text.isprintable()):
         expected = f"expected at most {RESOURCE_ID_LIMIT} printable characters"
-        raise MalformedQuestionError(FieldViolation("resource_id", expected))
+        raise violation("resource_id", expected)
     return text
 
 
@@ -95,6 +99,19 @@ def reach_explanation_to(
     return response
 
 
+def operation_to(parts: Iterable[tuple[Question, Decision, str]], revision: str) -> access.CheckOperationResponse:
+    """`parts` are questions, their decisions and the ids of those."""
+    response = access.CheckOperationResponse(revision=revision)
+    for (_, action, kind, namespace), decision, decision_id in parts:
+        part = response.parts.add(kind=kind, action=action, namespace=namespace)
+        fill_decision(part.decision, decision, decision_id)
+    allow = EFFECTS[Effect.ALLOW.value]
+    # Nothing is no proof that all allow.
+    allowed = bool(response.parts) and all(part.decision.effect == allow for part in response.parts)
+    response.effect = allow if allowed else EFFECTS[Effect.DENY.value]
+    return response
+
+
 def graph_from(message: visibility.VisibleGraphRequest) -> DependencyGraph:
     """Raises MalformedQuestionError that names what is off, as `nodes[3].uid`."""
     return parse_graph(
@@ -123,11 +140,6 @@ def fill_graph(message: visibility.VisibleGraphResponse, graph: VisibleGraph) ->
 
 def violations_to(violations: Iterable[FieldViolation]) -> list[decision_pb2.FieldViolation]:
     return [decision_pb2.FieldViolation(field=each.field, description=each.description) for each in violations]
-
-
-def receipt_to(decision_id: str, revision: str, reason: Reason | None) -> decision_pb2.Receipt:
-    number = REASONS[reason.value] if reason is not None else decision_pb2.REASON_UNSPECIFIED
-    return decision_pb2.Receipt(decision_id=decision_id, revision=revision, reason=number)
 
 
 def set_to(namespaces: NamespaceSet) -> decision_pb2.NamespaceSet:

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from system.server import POLICIES, Server
 
+from remit.audit.record import DecisionRecord
+from remit.audit.store import AuditStore
+
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
@@ -37,3 +40,16 @@ def untested(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example company without its tests: a server over it starts sooner."""
     folder = tmp_path_factory.mktemp("untested") / "policies"
     return Path(shutil.copytree(POLICIES, folder, ignore=shutil.ignore_patterns("tests")))
+
+
+@pytest.fixture
+def store(server: Server) -> Iterator[AuditStore]:
+    with server.store() as opened:
+        yield opened
+
+
+@pytest.fixture
+def since(store: AuditStore) -> Callable[[], list[DecisionRecord]]:
+    """The decisions recorded during the test, in their order."""
+    last = store.decisions(limit=1)
+    return lambda: store.decisions(after=last[0].id if last else None, newest_first=False)

@@ -134,6 +134,13 @@ class Server:
         """Waits for the end."""
         return self._wait()
 
+    def children(self) -> list[int]:
+        """Its processes' ids."""
+        assert self._process is not None
+        number = self._process.pid
+        tasks = Path(f"/proc/{number}/task").iterdir()
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
     @property
     def target(self) -> str:
         return f"127.0.0.1:{self.port}"

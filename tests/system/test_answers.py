@@ -16,11 +16,14 @@ from remit.core.question import Question
 from remit.core.rows import Effect
 from remit.engine.explain import explain, summary
 from remit.engine.snapshot import Snapshot
-from remit.policy.cases import ACCESS_REASONS, AccessCase
+from remit.faces.rpc.server import ASKING_SERVICES
+from remit.policy.cases import ACCESS_REASONS, REACH_REASONS, AccessCase, ReachCase
 from remit.policy.load import LoadedTree, load_tree
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import decision_pb2
+from remit.v1 import reach_service_pb2 as reach_messages
 from remit.v1.access_service_pb2_grpc import AccessServiceStub as Access
+from remit.v1.reach_service_pb2_grpc import ReachServiceStub as Reach
 
 BATCH = 100
 EXAMPLES = {
@@ -35,12 +38,28 @@ EXAMPLES = {
     Reason.NOT_GRANTED: ("acme", "user:nadia UPDATE NAMESPACE acme.people"),
     Reason.NO_BINDING: ("acme", "user:sam VIEW FLOW acme.finance"),
 }
+REACH_EXAMPLES = {
+    Reason.UNKNOWN_TENANT: ("initech", "acme.data acme.finance SUBFLOW"),
+    Reason.UNKNOWN_RELATION: ("acme", "acme.data acme.data SUBFLOWS"),
+    Reason.SAME_NAMESPACE: ("acme", "acme.data acme.data SUBFLOW"),
+    Reason.DENIED_BY_RULE: ("acme", "acme.data shared.lib SECRET"),
+    Reason.ALLOWED_BY_RULE: ("acme", "acme.data.reporting acme.data.etl.sales KV"),
+    Reason.INHERITED: ("acme", "acme.data.etl acme.data KV"),
+    Reason.NO_MATCHING_RULE: ("acme", "acme.datax acme.finance SUBFLOW"),
+}
+ALLOWING = {Reason.ALLOWED_BY_RULE, Reason.SAME_NAMESPACE, Reason.INHERITED}
 
 
 @pytest.fixture(scope="module")
 def access(server: Server) -> Iterator[Access]:
     with server.channel() as channel:
         yield access_of(channel)
+
+
+@pytest.fixture(scope="module")
+def reach(server: Server) -> Iterator[Reach]:
+    with server.channel() as channel:
+        yield Reach(channel)
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +84,9 @@ def named(text: str) -> messages.Question:
 
 def test_every_reason_has_an_example_and_a_number_in_the_api() -> None:
     assert {*ACCESS_REASONS, Reason.UNKNOWN_TENANT} == set(EXAMPLES)
-    assert set(EXAMPLES) == set(wire.REASONS)
-    assert len(EXAMPLES) == len(decision_pb2.Reason.keys()) - 1
+    assert {*REACH_REASONS, Reason.UNKNOWN_TENANT} == set(REACH_EXAMPLES)
+    assert {*EXAMPLES, *REACH_EXAMPLES} == set(wire.REASONS)
+    assert len(wire.REASONS) == len(decision_pb2.Reason.keys()) - 1
 
 
 @pytest.mark.parametrize("reason", EXAMPLES)
@@ -85,6 +105,45 @@ def test_each_reason_is_answered(access: Access, reason: Reason) -> None:
     revisions = {single.revision, batch.revision, told.revision}
     assert (reason is Reason.UNKNOWN_TENANT) == (revisions == {""})
     assert len(revisions) == 1
+
+
+@pytest.mark.parametrize("reason", REACH_EXAMPLES)
+def test_each_reason_of_the_reach_plane_is_answered(reach: Reach, reason: Reason) -> None:
+    """By CheckReach, BatchCheckReach, CheckReachAll and ExplainReach alike."""
+    tenant, text = REACH_EXAMPLES[reason]
+    caller, owner, relation = text.split()
+    question = reach_messages.ReachQuestion(caller=caller, owner=owner, relation=relation)
+    effect = Effect.ALLOW if reason in ALLOWING else Effect.DENY
+    expected = (wire.EFFECTS[effect], wire.REASONS[reason])
+    single = reach.CheckReach(reach_messages.CheckReachRequest(tenant=tenant, question=question), timeout=DEADLINE_S)
+    batch = reach.BatchCheckReach(
+        reach_messages.BatchCheckReachRequest(tenant=tenant, questions=[question]), timeout=DEADLINE_S
+    )
+    every = reach.CheckReachAll(
+        reach_messages.CheckReachAllRequest(tenant=tenant, caller=caller, relation=relation, owners=[owner]),
+        timeout=DEADLINE_S,
+    )
+    told = reach.ExplainReach(reach_messages.ExplainReachRequest(tenant=tenant, question=question), timeout=DEADLINE_S)
+    decisions = [single.decision, batch.results[0].decision, every.decision, told.decision]
+    assert [expected] * 4 == [(each.effect, each.reason) for each in decisions]
+    assert len({each.decision_id for each in decisions}) == 4
+    refused = [] if effect is Effect.ALLOW or reason is Reason.UNKNOWN_TENANT else [(owner, expected[1])]
+    assert refused == [(each.owner, each.reason) for each in every.refused]
+    assert (reason in {Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE}) == told.HasField("rule")
+
+
+def test_all_reach_cases_of_the_example_company_hold_over_grpc(reach: Reach, tree: LoadedTree) -> None:
+    checked = 0
+    for tenant, loaded in tree.tenants.items():
+        some = [case for case in loaded.cases if isinstance(case, ReachCase)]
+        questions = [reach_messages.ReachQuestion(**case.question._asdict()) for case in some]
+        for case, question in zip(some, questions, strict=True):
+            request = reach_messages.CheckReachRequest(tenant=tenant, question=question)
+            decision = reach.CheckReach(request, timeout=DEADLINE_S).decision
+            assert wire.EFFECTS[case.expect] == decision.effect, case
+            assert case.reason is None or wire.REASONS[case.reason] == decision.reason, case
+            checked += 1
+    assert checked > 50
 
 
 def test_all_cases_of_the_example_company_hold_over_grpc(access: Access, tree: LoadedTree) -> None:
@@ -131,7 +190,8 @@ def test_reflection_lists_the_services_and_shows_their_protos(server: Server) ->
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
         services, file = stub.ServerReflectionInfo(iter(requests), timeout=DEADLINE_S)
     assert {
-        "remit.v1.AccessService",
+        *ASKING_SERVICES,
+        "remit.v1.PolicyService",
         "remit.v1.StatusService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",

@@ -1,74 +1,154 @@
 """The stories of tests/cases once more, each question asked over gRPC.
 
-Policies change here as a reload will change them, by an install into the live cell; the reach plane has no RPC yet, so its
-questions go to the engine."""
+Policies change here as a reload changes them, by an install into the live cell."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import grpc
 import pytest
-from system.server import DEADLINE_S, access_of
-from system.violations import violations
-from test_cases import Answer, Drawn, EngineFace, Face, Graph, drawn, test_case
+from test_cases import EngineFace, Face, edges_of, nodes_of, seen, seen_both_ways, test_case
 
 from remit import wire
+from remit.client import Client, DecisionUnavailable
 from remit.core.names import Tenant
+from remit.core.policy import ResourceType
 from remit.faces.rpc.server import Server
 from remit.policy.cell import TenantPolicy, TenantState
 from remit.service.node import Node, now_us
 from remit.service.settings import read_settings
-from remit.v1 import access_service_pb2 as messages
-from remit.v1 import decision_pb2, visibility_service_pb2, visibility_service_pb2_grpc
+from remit.v1 import access_service_pb2 as access
+from remit.v1 import reach_service_pb2 as reach
+from remit.v1 import resource_service_pb2 as resources
+from remit.v1 import search_service_pb2 as search
+from remit.v1 import visibility_service_pb2 as visibility
+
+_LEVELS = {resources.RESOURCE_LEVEL_TENANT: "tenant", resources.RESOURCE_LEVEL_NONE: "none"}
 
 __all__ = ["test_case"]
 
 
 class GrpcFace(EngineFace):
-    def __init__(self, node: Node, channel: grpc.Channel) -> None:
+    def __init__(self, node: Node, client: Client) -> None:
         super().__init__()
         self._cell = node.cell
-        self._access = access_of(channel)
-        self._visibility = visibility_service_pb2_grpc.VisibilityServiceStub(channel)
+        self._client = client
 
     def load(self, directory: Path) -> Mapping[str, str]:
         refused = super().load(directory)
-        self._cell.install({Tenant(name): self._policy(name, name in refused) for name in self._serving}, "")
+        for tenant in self._cell.tenants.keys() - self._serving.keys():
+            self._cell.remove(tenant)
+        self._cell.put(*(self._policy(name, name in refused) for name in self._serving))
         return refused
 
-    def check(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Answer:
+    def access(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]:
         """By Check, with the rule that Explain names."""
-        question = messages.Question(principal=principal, action=action, kind=kind, namespace=namespace)
-        check = messages.CheckRequest(tenant=tenant, question=question)
-        explain = messages.ExplainRequest(tenant=tenant, question=question)
-        try:
-            decision = self._access.Check(check, timeout=DEADLINE_S).decision
-        except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
-                return Answer("unavailable")
-            return Answer("malformed", violations(error)[0][0].removeprefix("question."))
-        told = self._access.Explain(explain, timeout=DEADLINE_S)
-        assert (decision.effect, decision.reason) == (told.decision.effect, told.decision.reason)
-        rule = f"{told.rule.row.file}:{told.rule.row.line}" if told.HasField("rule") else ""
-        return Answer(wire.EFFECT_OF[decision.effect], wire.REASON_OF[decision.reason], rule)
+        question = access.Question(principal=principal, action=action, kind=kind, namespace=namespace)
+        check = access.CheckRequest(tenant=tenant, question=question)
+        return self._explained(check, access.ExplainRequest(tenant=tenant, question=question))
 
-    def visible(self, principal: str, action: str, tenant: str, graph: Graph, *, omit: bool) -> Drawn | Answer:
-        request = visibility_service_pb2.VisibleGraphRequest(tenant=tenant, principal=principal, action=action)
-        request.hidden = visibility_service_pb2.HIDDEN_NODES_OMIT if omit else 0
-        for uid, kind, namespace, thing in graph.nodes:
-            request.nodes.add(uid=uid, kind=kind, namespace=namespace, id=thing)
-        for source, target, relation in graph.edges:
-            request.edges.add(source=source, target=target, relation=relation)
+    def reach(self, caller: str, owner: str, relation: str, tenant: str) -> Sequence[str]:
+        """By CheckReach, with the rule that ExplainReach names."""
+        question = reach.ReachQuestion(caller=caller, owner=owner, relation=relation)
+        check = reach.CheckReachRequest(tenant=tenant, question=question)
+        return self._explained(check, reach.ExplainReachRequest(tenant=tenant, question=question))
+
+    def operations(self, principal: str, operation: str, namespace: str, tenant: str) -> Sequence[str]:
+        request = access.CheckOperationRequest(
+            tenant=tenant, principal=principal, operation=operation, namespace=namespace
+        )
+        return self._told(
+            request,
+            lambda told: [
+                wire.EFFECT_OF[told.effect],
+                *(wire.REASON_OF[part.decision.reason] for part in told.parts),
+            ],
+        )
+
+    def dedicated(self, namespace: str, resource_type: str, service: str, tenant: str) -> Sequence[str]:
+        types = [wire.RESOURCE_TYPES[ResourceType(resource_type)]]
+        request = resources.ResolveDedicatedRequest(
+            tenant=tenant, namespace=namespace, resources=types, service=service
+        )
+
+        def told(response: resources.ResolveDedicatedResponse) -> Sequence[str]:
+            if response.receipt.reason:
+                return [wire.REASON_OF[response.receipt.reason]]
+            (found,) = response.resources
+            level = found.level_namespace or _LEVELS[found.level]
+            return [found.name, level, wire.EFFECT_OF[found.service] if found.service else ""]
+
+        return self._told(request, told)
+
+    def served(self, resource_type: str, name: str, tenant: str) -> Sequence[str]:
+        request = resources.ListServedRequest(
+            tenant=tenant, resource=wire.RESOURCE_TYPES[ResourceType(resource_type)], name=name
+        )
+
+        def told(response: resources.ListServedResponse) -> Sequence[str]:
+            whole = ["tenant"] if response.serves_tenant else []
+            sets = [str(wire.set_from(each)) for each in response.namespaces]
+            return [*sets, *whole, *(f"open to {each}" for each in response.tenants)]
+
+        return self._told(request, told)
+
+    def who(self, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]:
+        request = search.ListPrincipalsRequest(tenant=tenant, action=action, kind=kind, namespace=namespace)
+        return self._told(request, lambda told: [each.principal for each in told.principals])
+
+    def where(self, principal: str, action: str, kind: str, tenant: str) -> Sequence[str]:
+        request = search.ListNamespacesRequest(tenant=tenant, principal=principal, action=action, kind=kind)
+        return self._told(request, lambda told: [str(wire.set_from(each)) for each in told.sets])
+
+    def what(self, principal: str, namespace: str, tenant: str) -> Sequence[str]:
+        request = search.ListActionsRequest(tenant=tenant, principal=principal, namespace=namespace)
+        return self._told(request, lambda told: [f"{one.kind} {each}" for one in told.kinds for each in one.actions])
+
+    def visible(
+        self, principal: str, action: str, nodes: Mapping[str, str], edges: Sequence[str], tenant: str
+    ) -> Sequence[str]:
+        def told(response: visibility.VisibleGraphResponse) -> Sequence[str]:
+            if response.receipt.reason:
+                return [wire.REASON_OF[response.receipt.reason]]
+            drawn = (
+                (
+                    each.edge.source,
+                    each.edge.target,
+                    each.edge.relation,
+                    wire.EFFECT_OF[each.reach] if each.reach else "",
+                )
+                for each in response.edges
+            )
+            return seen((node.uid for node in response.nodes), drawn)
+
+        def see(omit: bool) -> Sequence[str]:
+            hidden = visibility.HIDDEN_NODES_OMIT if omit else visibility.HIDDEN_NODES_STUB
+            request = visibility.VisibleGraphRequest(tenant=tenant, principal=principal, action=action, hidden=hidden)
+            for uid, kind, namespace, thing in nodes_of(nodes):
+                request.nodes.add(uid=uid, kind=kind, namespace=namespace, id=thing)
+            for source, target, relation in edges_of(edges):
+                request.edges.add(source=source, target=target, relation=relation)
+            return self._told(request, told)
+
+        return seen_both_ways(see)
+
+    def _explained(self, check: Any, explain: Any) -> Sequence[str]:
+        def told(answer: Any) -> Sequence[str]:
+            decision = answer.decision
+            grounds = self._client.ask(explain)
+            assert (decision.effect, decision.reason) == (grounds.decision.effect, grounds.decision.reason)
+            rule = f"{grounds.rule.row.file}:{grounds.rule.row.line}" if grounds.HasField("rule") else ""
+            return [wire.EFFECT_OF[decision.effect], wire.REASON_OF[decision.reason], rule]
+
+        return self._told(check, told)
+
+    def _told(self, request: Any, told: Callable[[Any], Sequence[str]]) -> Sequence[str]:
         try:
-            answer = self._visibility.VisibleGraph(request, timeout=DEADLINE_S)
-        except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
-                return Answer("unavailable")
-            return Answer("malformed", violations(error)[0][0])
-        if answer.receipt.reason:
-            return Answer("deny", wire.REASON_OF[answer.receipt.reason])
-        edges = ((each.edge.source, each.edge.target, each.edge.relation, _effect(each.reach)) for each in answer.edges)
-        return drawn((node.uid for node in answer.nodes), edges)
+            return told(self._client.ask(request))
+        except DecisionUnavailable as error:
+            if error.code == "INVALID_ARGUMENT":
+                return ["malformed", error.violations[0].field.removeprefix("question.")]
+            return [{"UNAVAILABLE": "unavailable", "RESOURCE_EXHAUSTED": "too large"}[error.code]]
 
     def _policy(self, name: str, refused: bool) -> TenantPolicy:
         snapshot = self._serving[name]
@@ -76,15 +156,12 @@ class GrpcFace(EngineFace):
         return TenantPolicy(Tenant(name), state if snapshot else TenantState.UNAVAILABLE, now_us(), snapshot)
 
 
-def _effect(number: int) -> str:
-    return wire.EFFECT_OF[number] if number != decision_pb2.EFFECT_UNSPECIFIED else ""
-
-
 @pytest.fixture
 def face(untested: Path, tmp_path: Path) -> Iterator[Face]:
     audit = f"sqlite:///{tmp_path / 'audit.db'}"
-    node = Node.start(read_settings({"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": ""}))
+    flags = {"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": "", "revisions": ""}
+    node = Node.start(read_settings({**flags, "watch": False}))
     server = Server(node).start()
-    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        yield GrpcFace(node, channel)
+    with Client(f"127.0.0.1:{server.port}", timeout_s=2.0) as client:
+        yield GrpcFace(node, client)
     server.stop()

@@ -10,7 +10,6 @@ from system.server import DEADLINE_S, Server, access_of, remit
 
 from remit.audit.ids import format_id, id_time_ms, parse_id
 from remit.audit.record import DecisionRecord
-from remit.audit.store import AuditStore
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import decision_pb2
 
@@ -21,19 +20,6 @@ ORIGIN = decision_pb2.Origin(on_behalf_of="user:alice", trace_id="4bf92f3577b34d
 def server(tmp_path_factory: pytest.TempPathFactory, untested: Path) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("records"), policies=untested) as shared:
         yield shared
-
-
-@pytest.fixture
-def store(server: Server) -> Iterator[AuditStore]:
-    with server.store() as opened:
-        yield opened
-
-
-@pytest.fixture
-def since(store: AuditStore) -> Callable[[], list[DecisionRecord]]:
-    """The decisions recorded during the test, in their order."""
-    last = store.decisions(limit=1)
-    return lambda: store.decisions(after=last[0].id if last else None, newest_first=False)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ REFUSED = 3
 def serve(tmp_path: Path, policies: Path, *flags: str, **extra: str) -> str:
     """What a server says that does not start."""
     named = ("--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--audit", f"sqlite:///{tmp_path / 'audit.db'}")
+    named += ("--revisions", str(tmp_path / "revisions"))
     refused = remit("serve", *named, "--policies", str(policies), *flags, **extra)
     assert REFUSED == refused.returncode, refused.stderr
     assert "" == refused.stdout

@@ -1,5 +1,7 @@
 from typing import NamedTuple
 
+from remit.core.question import Question, QuestionType, ReachQuestion, parse_question, parse_reach_question
+
 
 class DecisionRecord(NamedTuple):
     """One row of table `decisions`, in column order, so that a tuple goes straight to the driver.
@@ -41,6 +43,16 @@ class DecisionRecord(NamedTuple):
     """A name of `core.question.QuestionType`: what was asked."""
     detail: str = ""
     """JSON text: what the answer told beyond the columns, in counts; '' where nothing."""
+
+    @property
+    def asked(self) -> Question | ReachQuestion | None:
+        """The question that this one decision answered; None where the answer was more than one decision."""
+        match self.question:
+            case QuestionType.CHECK | QuestionType.EXPLAIN | QuestionType.OPERATION if self.kind:
+                return parse_question(self.principal, self.action, self.kind, self.namespace)
+            case QuestionType.REACH | QuestionType.REACH_EXPLAIN:
+                return parse_reach_question(self.principal.removeprefix("namespace:"), self.namespace, self.action)
+        return None
 
 
 class LifecycleRecord(NamedTuple):

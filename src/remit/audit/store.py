@@ -24,6 +24,7 @@ from remit.audit.writer import Writer
 
 _EVERYTHING = DecisionFilter()
 _PROBE_BYTES = 64 * 1024
+_PAGE = 1000
 
 
 class AuditStore:
@@ -114,6 +115,13 @@ class AuditStore:
         """A page in the order of ids. The next page begins `after` the last id of this one; a short page is the last."""
         with self._errors("read"), self._reading.connect() as connection:
             return page_of_decisions(connection, where, after=after, limit=limit, newest_first=newest_first)
+
+    def each_decision(self, where: DecisionFilter = _EVERYTHING) -> Iterator[DecisionRecord]:
+        """All of them, oldest first, a page in memory at a time; those written meanwhile too."""
+        after: bytes | None = None
+        while page := self.decisions(where, after=after, limit=_PAGE, newest_first=False):
+            yield from page
+            after = page[-1].id
 
     def decision(self, id_: bytes) -> DecisionRecord | None:
         found = self.decisions(DecisionFilter(id=id_), limit=1)

@@ -1,6 +1,6 @@
 """The tables, as SQLAlchemy Core. The migrations build the same ones; a contract test compares the two."""
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, text
 from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
@@ -12,7 +12,7 @@ def text_type() -> TypeEngine[str]:
 
 
 def _text(name: str, default: str | None = None) -> Column[str]:
-    return Column(name, text_type(), nullable=False, server_default=default)
+    return Column(name, text_type(), nullable=False, server_default=None if default is None else text(f"'{default}'"))
 
 
 def _bytes(name: str, *, primary_key: bool = False) -> Column[bytes]:

@@ -1,23 +1,27 @@
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from remit import wire
 from remit.client.answers import Answer, Asked
 from remit.client.errors import AccessDenied, DecisionUnavailable
+from remit.client.methods import METHODS
 from remit.client.tls import MutualTls
 from remit.core.errors import FieldViolation
+from remit.core.policy import ResourceType
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import (
     access_service_pb2_grpc,
     decision_pb2,
+    resource_service_pb2,
+    resource_service_pb2_grpc,
     status_service_pb2,
     status_service_pb2_grpc,
     visibility_service_pb2,
@@ -57,6 +61,7 @@ class Client:
             else grpc.secure_channel(target, tls.credentials(), _CHANNEL_OPTIONS)
         )
         self._access = access_service_pb2_grpc.AccessServiceStub(self._channel)
+        self._resources = resource_service_pb2_grpc.ResourceServiceStub(self._channel)
         self._status = status_service_pb2_grpc.StatusServiceStub(self._channel)
         self._visibility = visibility_service_pb2_grpc.VisibilityServiceStub(self._channel)
 
@@ -176,6 +181,72 @@ class Client:
             ),
         )
 
+    def ask(self, request: Message) -> Any:
+        """The API's response to any of its requests, with this client's deadline, retries and errors."""
+        method = METHODS[request.DESCRIPTOR.full_name]
+        call: Callable[..., Any] = self._channel.unary_unary(
+            method.path,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=method.response.FromString,
+        )
+        return self._call(call, lambda: request)
+
+    def check_operation(
+        self,
+        tenant: str,
+        principal: str,
+        operation: str,
+        namespace: str = "",
+        *,
+        resource_id: str = "",
+        revision: str = "",
+    ) -> messages.CheckOperationResponse:
+        """A compound operation: each part with its decision, and ALLOW if every one is."""
+        return self._call(
+            self._access.CheckOperation,
+            lambda: messages.CheckOperationRequest(
+                tenant=tenant,
+                principal=principal,
+                operation=operation,
+                namespace=namespace,
+                resource_id=resource_id,
+                revision=revision,
+            ),
+        )
+
+    def resolve_dedicated(
+        self,
+        tenant: str,
+        namespace: str = "",
+        resources: Iterable[str] = (),
+        service: str = "",
+        *,
+        revision: str = "",
+    ) -> resource_service_pb2.ResolveDedicatedResponse:
+        """What serves a namespace, or the tenant itself. `resources` are `storage`, `secrets` and `worker_group`, all
+        three where none is named; with `service`, whether it may touch each."""
+        return self._call(
+            self._resources.ResolveDedicated,
+            lambda: resource_service_pb2.ResolveDedicatedRequest(
+                tenant=tenant,
+                namespace=namespace,
+                resources=map(_resource_type, resources),
+                service=service,
+                revision=revision,
+            ),
+        )
+
+    def list_served(
+        self, tenant: str, resource: str, name: str, *, revision: str = ""
+    ) -> resource_service_pb2.ListServedResponse:
+        """What the resource of this type and name serves; in `_instance`, the tenants that it is open to."""
+        return self._call(
+            self._resources.ListServed,
+            lambda: resource_service_pb2.ListServedRequest(
+                tenant=tenant, resource=_resource_type(resource), name=name, revision=revision
+            ),
+        )
+
     def status(self, tenant: str = "") -> status_service_pb2.GetStatusResponse:
         """What the server serves, and how well."""
         return self._call(self._status.GetStatus, lambda: status_service_pb2.GetStatusRequest(tenant=tenant))
@@ -219,6 +290,11 @@ def _question(asked: Asked) -> messages.Question:
         namespace=asked.namespace,
         resource_id=asked.resource_id,
     )
+
+
+def _resource_type(name: str) -> resource_service_pb2.ResourceType.ValueType:
+    """Raises ValueError where there is no such type."""
+    return wire.RESOURCE_TYPES[ResourceType(name)]
 
 
 def _answer(decision: decision_pb2.Decision, revision: str) -> Answer:

@@ -1,4 +1,8 @@
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
+
+_Name = TypeVar("_Name")
 
 
 class RemitError(Exception):
@@ -23,3 +27,15 @@ class MalformedQuestionError(RemitError, ValueError):
     def __init__(self, *violations: FieldViolation) -> None:
         super().__init__("; ".join(f"{each.field}: {each.description}" for each in violations))
         self.violations = violations
+
+
+def named(field: str, parse: Callable[[str], _Name], text: str) -> _Name:
+    """The name in a field of a question; raises MalformedQuestionError for a text outside its grammar."""
+    try:
+        return parse(text)
+    except InvalidNameError as error:
+        raise violation(field, str(error)) from None
+
+
+def violation(field: str, description: str) -> MalformedQuestionError:
+    return MalformedQuestionError(FieldViolation(field, description))

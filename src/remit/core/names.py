@@ -13,7 +13,7 @@ Principal = NewType("Principal", str)
 Subject = NewType("Subject", str)
 """`user:`, `service:`, `group:` or `role:` with an ID: what a row may name."""
 Word = NewType("Word", str)
-"""A kind, an action or a relation."""
+"""A kind, an action, a relation, an operation or a service."""
 
 INSTANCE: Final = Tenant("_instance")
 """The instance itself: asked like a tenant, outside the tenant grammar."""
@@ -21,6 +21,7 @@ WHOLE_TENANT: Final = Namespace("")
 
 NAMESPACE_LIMIT: Final = 150
 WORD_LIMIT: Final = 64
+RESOURCE_LIMIT: Final = 63
 
 SEGMENT: Final = r"[a-z0-9][a-z0-9_-]*"
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}").fullmatch
@@ -29,6 +30,7 @@ is_word: Final = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{WORD_LIMIT - 1}}}").full
 # Printable ASCII without what Casbin's CSV breaks on: space , " # \ | * ( ) [ ] { }
 _ID = r"[!$%&'+\-./0-9:;<=>?@A-Z^_`a-z~]{1,256}"
 is_principal: Final = re.compile(rf"(?:user|service):{_ID}").fullmatch
+_RESOURCE = re.compile(rf"[!-~]{{1,{RESOURCE_LIMIT}}}").fullmatch
 _SUBJECT = re.compile(rf"(?:user|service|group|role):{_ID}").fullmatch
 
 TENANT_GRAMMAR: Final = "1 to 63 of a-z, 0-9, `_` and `-`, beginning with a letter or digit"
@@ -37,6 +39,7 @@ NAMESPACE_GRAMMAR: Final = (
     f"at most {NAMESPACE_LIMIT} characters"
 )
 WORD_GRAMMAR: Final = f"a letter, then letters, digits and `_`; at most {WORD_LIMIT} characters"
+RESOURCE_GRAMMAR: Final = f"1 to {RESOURCE_LIMIT} printable ASCII characters without blanks"
 _ID_GRAMMAR = 'an ID of 1 to 256 printable ASCII characters without space and , " # \\ | * ( ) [ ] { }'
 PRINCIPAL_GRAMMAR: Final = f"`user:` or `service:` with {_ID_GRAMMAR}"
 SUBJECT_GRAMMAR: Final = f"`user:`, `service:`, `group:` or `role:` with {_ID_GRAMMAR}"
@@ -69,10 +72,34 @@ def parse_subject(text: str) -> Subject:
 
 
 def parse_word(what: str, text: str) -> Word:
-    """A kind, action or relation; `what` says which of them for the message."""
+    """A word of the vocabulary; `what` says which kind of word for the message."""
     if not is_word(text):
         raise _invalid(what, text, WORD_GRAMMAR)
     return Word(text)
+
+
+def parse_kind(text: str) -> Word:
+    return parse_word("kind", text)
+
+
+def parse_action(text: str) -> Word:
+    return parse_word("action", text)
+
+
+def parse_relation(text: str) -> Word:
+    return parse_word("relation", text)
+
+
+def optional_namespace(text: str) -> Namespace:
+    """A namespace, or the empty text for the tenant itself."""
+    return parse_namespace(text) if text else WHOLE_TENANT
+
+
+def parse_resource(text: str) -> str:
+    """The name of a dedicated resource."""
+    if not _RESOURCE(text):
+        raise _invalid("resource's name", text, RESOURCE_GRAMMAR)
+    return text
 
 
 def _invalid(what: str, text: str, grammar: str) -> InvalidNameError:

@@ -101,5 +101,20 @@ def exactly(namespace: Namespace) -> NamespacePattern:
     return NamespacePattern(namespace, tuple(namespace.split(".")), subtree=False) if namespace else EVERYWHERE
 
 
+def subtree_of(namespace: Namespace) -> tuple[NamespacePattern, ...]:
+    """The patterns of this namespace and everything below it; of the tenant itself, `**`.
+
+    One, but for names so long that `.**` has no room behind them.
+    """
+    if not namespace:
+        return (EVERYWHERE,)
+    if len(namespace) + len(".**") <= NAMESPACE_LIMIT:
+        return (NamespacePattern.parse(f"{namespace}.**"),)
+    below = f"{namespace}.*"
+    return (
+        (exactly(namespace), NamespacePattern.parse(below)) if len(below) <= NAMESPACE_LIMIT else (exactly(namespace),)
+    )
+
+
 def _text(segments: list[str], subtree: bool) -> str:
     return ".".join([*segments, "**"] if subtree else segments)

@@ -2,7 +2,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from remit.core.names import INSTANCE, Namespace, Subject, Tenant
+from remit.core.names import INSTANCE, Namespace, Subject, Tenant, Word
 from remit.core.rows import Link, ReachRule, Rule
 from remit.core.vocabulary import Vocabulary
 
@@ -23,7 +23,7 @@ class DedicatedResource:
     type: str = ""
     """What it is, in the words of the software that uses it, for example `s3`."""
     read_only: bool = False
-    denied_services: frozenset[str] = frozenset()
+    denied_services: frozenset[Word] = frozenset()
     """Services (`WEBSERVER`, `WORKER`, ...) that may not touch it."""
     fallback: str = ""
     config: Mapping[str, object] = field(default_factory=dict)
@@ -47,6 +47,8 @@ class Policy:
     """The access list; None admits everyone."""
     dedicated: Mapping[Namespace, Mapping[ResourceType, DedicatedResource]] = field(default_factory=dict)
     """What each namespace names for itself; the empty namespace is the tenant."""
+    opened: Mapping[ResourceType, Mapping[str, frozenset[Tenant]]] = field(default_factory=dict)
+    """In `_instance` the tenants that each resource is open to; nothing elsewhere."""
 
     @property
     def rows(self) -> int:

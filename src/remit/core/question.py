@@ -1,6 +1,5 @@
 from collections.abc import Callable
 from enum import StrEnum
-from functools import partial
 from typing import NamedTuple
 
 from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError
@@ -12,9 +11,12 @@ from remit.core.names import (
     is_namespace,
     is_principal,
     is_word,
+    optional_namespace,
+    parse_action,
+    parse_kind,
     parse_namespace,
     parse_principal,
-    parse_word,
+    parse_relation,
 )
 
 
@@ -82,9 +84,9 @@ def parse_question(principal: str, action: str, kind: str, namespace: str) -> Qu
         return Question(Principal(principal), Word(action), Word(kind), Namespace(namespace))
     raise _malformed(
         ("principal", parse_principal, principal),
-        ("action", partial(parse_word, "action"), action),
-        ("kind", partial(parse_word, "kind"), kind),
-        ("namespace", lambda text: text and parse_namespace(text), namespace),
+        ("action", parse_action, action),
+        ("kind", parse_kind, kind),
+        ("namespace", optional_namespace, namespace),
     )
 
 
@@ -95,7 +97,7 @@ def parse_reach_question(caller: str, owner: str, relation: str) -> ReachQuestio
     raise _malformed(
         ("caller", parse_namespace, caller),
         ("owner", parse_namespace, owner),
-        ("relation", partial(parse_word, "relation"), relation),
+        ("relation", parse_relation, relation),
     )
 
 

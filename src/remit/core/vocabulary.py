@@ -48,7 +48,12 @@ class Operand:
     kind: Word
     action: Word
     at_parent: bool = False
-    """Asked about the parent of the operation's namespace."""
+    """Asked about the parent of the operation's namespace; of a top-level one, as `at_top` about the tenant."""
+
+    @property
+    def at_top(self) -> Word:
+        """The kind that things of this kind are where they lie in the tenant itself."""
+        return Word(f"TENANT_{self.kind}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class Vocabulary:
     kinds: Mapping[Word, Kind] = field(default_factory=dict)
     relations: Mapping[Word, Relation] = field(default_factory=dict)
     operations: Mapping[Word, tuple[Operand, ...]] = field(default_factory=dict)
+    services: tuple[Word, ...] = ()
+    """The services that dedicated resources may be denied to."""
 
 
 EMPTY_VOCABULARY: Final = Vocabulary()

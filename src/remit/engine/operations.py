@@ -1,6 +1,6 @@
 from typing import NamedTuple
 
-from remit.core.errors import FieldViolation, MalformedQuestionError
+from remit.core.errors import violation
 from remit.core.names import WHOLE_TENANT, Namespace, Principal, Word
 from remit.core.policy import Policy
 from remit.core.question import Question
@@ -29,12 +29,12 @@ class Compound(NamedTuple):
         operands = vocabulary.operations.get(self.operation)
         if operands is None:
             known = ", ".join(f"`{name}`" for name in vocabulary.operations) or "none at all"
-            raise _malformed("operation", f"the vocabulary declares no `{self.operation}`: it declares {known}")
+            raise violation("operation", f"the vocabulary declares no `{self.operation}`: it declares {known}")
         takes_namespace = any(vocabulary.kinds[each.kind].namespaced for each in operands)
         if takes_namespace and not self.namespace:
-            raise _malformed("namespace", f"is missing: `{self.operation}` is done in a namespace, so name it")
+            raise violation("namespace", f"is missing: `{self.operation}` is done in a namespace, so name it")
         if self.namespace and not takes_namespace:
-            raise _malformed("namespace", f"is superfluous: `{self.operation}` is done in the tenant itself")
+            raise violation("namespace", f"is superfluous: `{self.operation}` is done in the tenant itself")
         return [self._part(operand, policy) for operand in operands]
 
     def _part(self, operand: Operand, policy: Policy) -> Question:
@@ -47,11 +47,4 @@ class Compound(NamedTuple):
         if parent:
             return Question(self.principal, operand.action, operand.kind, parent)
         # The parent of a top-level namespace is the tenant, where things of this kind are another kind.
-        kind = Word(f"TENANT_{operand.kind}")
-        if kind in kinds and kinds[kind].namespaced:
-            raise _malformed("namespace", f"`{self.namespace}` is top-level, and `{kind}` is not asked about a tenant")
-        return Question(self.principal, operand.action, kind)
-
-
-def _malformed(field: str, description: str) -> MalformedQuestionError:
-    return MalformedQuestionError(FieldViolation(field, description))
+        return Question(self.principal, operand.action, operand.at_top)

@@ -9,6 +9,7 @@ from remit.core.policy import Policy
 from remit.core.question import ReachQuestion
 from remit.core.rows import Effect, ReachRule
 from remit.engine.coverage import Coverage
+from remit.engine.pace import Pace, at_once
 
 _NAMESPACES: Final = 131_072
 """Namespaces whose covering patterns are kept ready, as those of a snapshot are."""
@@ -22,15 +23,16 @@ _NO_MATCHING_RULE: Final = Decision(Effect.DENY, Reason.NO_MATCHING_RULE)
 class ReachIndex:
     """Reach rows found by the patterns that cover a caller and an owner, so that a question does not scan them."""
 
-    def __init__(self, rules: Sequence[ReachRule]) -> None:
+    def __init__(self, rules: Sequence[ReachRule], pace: Pace = at_once) -> None:
         self._rules = rules
-        self._callers = Coverage(rule.caller for rule in rules)
-        self._owners = Coverage(rule.owner for rule in rules)
-        self._callers_of = lru_cache(_NAMESPACES)(self._callers.of)
-        self._owners_of = lru_cache(_NAMESPACES)(self._owners.of)
+        callers = self._callers = Coverage(rule.caller for rule in pace(rules))
+        owners = self._owners = Coverage(rule.owner for rule in pace(rules))
+        # Without `self` in them, as the caches of a snapshot.
+        self._callers_of = lru_cache(_NAMESPACES)(callers.of)
+        self._owners_of = lru_cache(_NAMESPACES)(owners.of)
         self._rows: defaultdict[str, defaultdict[str, list[tuple[int, ReachRule]]]]
         self._rows = defaultdict(lambda: defaultdict(list))
-        for order, rule in enumerate(rules):
+        for order, rule in enumerate(pace(rules)):
             self._rows[rule.caller.text][rule.owner.text].append((order, rule))
 
     def first_match(self, question: ReachQuestion) -> int | None:
@@ -75,10 +77,10 @@ class Reach:
     The namespace itself; else the first matching row; else inheritance; else deny.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, pace: Pace = at_once) -> None:
         self._relations = policy.vocabulary.relations
-        self._index = ReachIndex(policy.reach)
-        self._decisions = [_by_rule(rule) for rule in policy.reach]
+        self._index = ReachIndex(policy.reach, pace)
+        self._decisions = [_by_rule(rule) for rule in pace(policy.reach)]
 
     def decide(self, question: ReachQuestion) -> Decision:
         relation = self._relations.get(question.relation)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from remit.core.decision import Decision, Reason
 from remit.core.names import Namespace, Word
 from remit.core.namespace_set import NamespaceSet
-from remit.core.patterns import NamespacePattern, exactly
+from remit.core.patterns import NamespacePattern, exactly, subtree_of
 from remit.core.question import QuestionType, ReachQuestion
 from remit.core.rows import Effect, ReachRule
 from remit.engine.inquiry import Inquiry, TooLargeError
@@ -114,7 +114,7 @@ class ReachableFrom(Inquiry[tuple[Reachable, ...]]):
         above = [
             each for each in _ancestors(here) if decide(ReachQuestion(here, each, name)).reason is Reason.INHERITED
         ]
-        below = [NamespacePattern.parse(f"{here}.**")] if inherited else []
+        below = subtree_of(here) if inherited else ()
         return Reachable(
             name,
             _first_match(name, calls, unmatched=(), always=[exactly(here), *map(exactly, above)]),

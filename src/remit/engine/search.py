@@ -7,7 +7,7 @@ from itertools import chain
 from typing import ClassVar, Final
 
 from remit.core.decision import Decision, Reason
-from remit.core.errors import FieldViolation, MalformedQuestionError
+from remit.core.errors import violation
 from remit.core.names import WHOLE_TENANT, Namespace, Principal, Word
 from remit.core.namespace_set import NamespaceSet
 from remit.core.patterns import EVERYWHERE, NamespacePattern
@@ -47,7 +47,7 @@ class ActionsOf(Inquiry[Mapping[Word, Sequence[Word]]]):
     def answer(self, snapshot: Snapshot) -> Mapping[Word, Sequence[Word]]:
         for position, kind in enumerate(self.kinds):
             if kind not in snapshot.policy.vocabulary.kinds:
-                raise _malformed(f"kinds[{position}]", f"`{kind}` is no kind that the vocabulary declares")
+                raise violation(f"kinds[{position}]", f"`{kind}` is no kind that the vocabulary declares")
         found: defaultdict[Word, list[Word]] = defaultdict(list)
         for kind, action in snapshot.permitted(self.principal, self.namespace):
             if not self.kinds or kind in self.kinds:
@@ -92,7 +92,7 @@ class NamespacesOf(Inquiry[Where]):
             if self.action and self.action not in kind.actions:
                 return Reason.UNKNOWN_ACTION
             if not kind.namespaced:
-                raise _malformed("kind", f"`{kind.name}` is of class `{kind.kind_class}` and lives in no namespace")
+                raise violation("kind", f"`{kind.name}` is of class `{kind.kind_class}` and lives in no namespace")
             if not kind.lives_in(snapshot.tenant):
                 return Reason.WRONG_CLASS
         return _no_access(snapshot, self.principal)
@@ -316,7 +316,3 @@ def _order(rule: Rule) -> tuple[bool, str, int]:
 def _no_access(snapshot: Snapshot, principal: Principal) -> Reason | None:
     refused = snapshot.admitted is not None and principal not in snapshot.admitted
     return Reason.NO_ACCESS if refused else None
-
-
-def _malformed(field: str, description: str) -> MalformedQuestionError:
-    return MalformedQuestionError(FieldViolation(field, description))

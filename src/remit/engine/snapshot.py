@@ -3,7 +3,7 @@ from functools import lru_cache
 from typing import Final
 
 from remit.core.decision import Decision, Reason
-from remit.core.errors import FieldViolation, MalformedQuestionError
+from remit.core.errors import violation
 from remit.core.names import Namespace, Principal, Word
 from remit.core.patterns import NamespacePattern
 from remit.core.policy import Policy
@@ -11,6 +11,7 @@ from remit.core.question import Question, ReachQuestion
 from remit.core.rows import Effect
 from remit.engine.coverage import Coverage
 from remit.engine.graph import Graph
+from remit.engine.pace import Pace, at_once
 from remit.engine.permissions import Index, Permissions, allows_within, first_of
 from remit.engine.reach import Reach
 
@@ -54,18 +55,20 @@ class _View:
 class Snapshot:
     """One tenant's policy at one moment, compiled and frozen. Safe to share between threads."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, pace: Pace = at_once) -> None:
+        """`pace` walks the rows: beside a server that answers, one that rests."""
         self.policy = policy
         self.tenant = policy.tenant
         self.revision = policy.revision
-        self.graph = Graph(policy.rules, policy.links)
-        self.reach = Reach(policy)
-        self.admitted = _admitted(policy)
-        self.permissions = Permissions(policy.vocabulary, policy.tenant)
-        patterns = {rule.namespaces for rule in policy.rules} | {link.scope for link in policy.links}
-        self._coverage = Coverage(patterns)
-        self.index = lru_cache(_CELLS // max(1, len(self.permissions)))(
-            lambda subject: self.permissions.index(self.graph.rules_of(subject))
+        self.graph = graph = Graph(pace(policy.rules), pace(policy.links))
+        self.reach = Reach(policy, pace)
+        self.admitted = _admitted(policy, pace)
+        self.permissions = permissions = Permissions(policy.vocabulary, policy.tenant)
+        patterns = {rule.namespaces for rule in pace(policy.rules)} | {link.scope for link in pace(policy.links)}
+        self._coverage = Coverage(pace(patterns))
+        # Without `self` in it: a snapshot in a cycle would outlive its last call until a collection of everything.
+        self.index = lru_cache(_CELLS // max(1, len(permissions)))(
+            lambda subject: permissions.index(graph.rules_of(subject))
         )
         """The rows of a subject, by the numbers of `permissions`."""
         # Plain dicts on the hot path: a hit of lru_cache relinks its neighbours, which costs as much as all the rest.
@@ -147,17 +150,10 @@ class Snapshot:
         if action not in kind.actions:
             return _UNKNOWN_ACTION
         if kind.namespaced and not namespace:
-            raise MalformedQuestionError(
-                FieldViolation("namespace", f"is missing: kind `{kind.name}` lives in namespaces, so name one")
-            )
+            raise violation("namespace", f"is missing: kind `{kind.name}` lives in namespaces, so name one")
         if namespace and not kind.namespaced:
-            raise MalformedQuestionError(
-                FieldViolation(
-                    "namespace",
-                    f"`{namespace}` is superfluous: kind `{kind.name}` is of class `{kind.kind_class}`, "
-                    f"so leave it empty",
-                )
-            )
+            superfluous = f"kind `{kind.name}` is of class `{kind.kind_class}`, so leave it empty"
+            raise violation("namespace", f"`{namespace}` is superfluous: {superfluous}")
         return _WRONG_CLASS
 
     def _cover(self, namespace: Namespace) -> frozenset[str]:
@@ -196,12 +192,12 @@ class Snapshot:
         return _NOT_GRANTED
 
 
-def _admitted(policy: Policy) -> frozenset[str] | None:
+def _admitted(policy: Policy, pace: Pace) -> frozenset[str] | None:
     """Those on the access list and the members of listed groups, whatever the scope of the membership."""
     if policy.access is None:
         return None
     members: dict[str, list[str]] = {}
-    for link in policy.links:
+    for link in pace(policy.links):
         members.setdefault(link.holds, []).append(link.member)
     admitted = set()
     waiting: list[str] = list(policy.access)

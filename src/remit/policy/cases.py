@@ -8,17 +8,29 @@ from remit.core.decision import Decision, Reason
 from remit.core.dependencies import DependencyGraph, Edge, parse_graph
 from remit.core.diagnostics import Diagnostic
 from remit.core.errors import MalformedQuestionError
-from remit.core.names import Namespace, Principal, Word, parse_namespace, parse_principal, parse_word, quote
+from remit.core.names import (
+    Namespace,
+    Principal,
+    Word,
+    parse_action,
+    parse_kind,
+    parse_namespace,
+    parse_principal,
+    parse_relation,
+    parse_resource,
+    quote,
+)
 from remit.core.policy import ResourceType
 from remit.core.question import Question, ReachQuestion
 from remit.core.rows import Effect
 from remit.core.vocabulary import Vocabulary
-from remit.engine.dedicated import resolve
+from remit.engine.dedicated import ANY_SERVICE, dedicated_to
 from remit.engine.explain import explain, summary
 from remit.engine.snapshot import Snapshot
 from remit.engine.verify import BY_ROWS
 from remit.engine.visibility import VisibleTo
 from remit.engine.witness import Witness
+from remit.policy.manifests import declared_service
 from remit.policy.report import did_you_mean
 from remit.policy.schema import Schema
 from remit.policy.yaml import Node, Sequence
@@ -74,6 +86,11 @@ class DedicatedCase(Case):
     resource: ResourceType
     level: str
     """A namespace, `tenant` or `none`."""
+    name: str | None = None
+    read_only: bool | None = None
+    service: Word | None = None
+    expect: Effect | None = None
+    """Whether the service may touch it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +183,7 @@ class CaseReader:
         expect = self._expect(fields["expect"], reason)
         caller = self._schema.name(fields["caller"], "`caller`", parse_namespace)
         owner = self._schema.name(fields["owner"], "`owner`", parse_namespace)
-        relation = self._schema.name(fields["relation"], "`relation`", lambda text: parse_word("relation", text))
+        relation = self._schema.name(fields["relation"], "`relation`", parse_relation)
         if caller is None or owner is None or relation is None or expect is None:
             return None
         known = self._vocabulary.relations
@@ -178,23 +195,40 @@ class CaseReader:
 
     def _dedicated(self, node: Node) -> DedicatedCase | None:
         required = ("namespace", "resource", "from")
-        fields = self._schema.fields(node, "a dedicated case", required)
+        optional = ("name", "read_only", "service", "expect")
+        fields = self._schema.fields(node, "a dedicated case", required, optional)
         if any(key not in fields for key in required):
+            return None
+        if ("service" in fields) != ("expect" in fields):
+            self._schema.refuse(node, "`service` and `expect` belong together: may this service touch it?")
             return None
         namespace = self._schema.name(fields["namespace"], "`namespace`", parse_namespace)
         resource = self._schema.choice(fields["resource"], "a resource", ResourceType)
         level = self._schema.name(fields["from"], "`from`", parse_namespace)
         if namespace is None or resource is None or level is None:
             return None
-        place = (self._test, self._schema.file, node.line, node.column)
-        return DedicatedCase(*place, namespace, ResourceType(resource), level)
+        return DedicatedCase(
+            self._test,
+            self._schema.file,
+            node.line,
+            node.column,
+            namespace,
+            ResourceType(resource),
+            level,
+            name=self._schema.name(fields["name"], "`name`", parse_resource) if "name" in fields else None,
+            read_only=self._schema.boolean(fields["read_only"], "`read_only`") if "read_only" in fields else None,
+            service=declared_service(self._schema, fields["service"], self._vocabulary.services)
+            if "service" in fields
+            else None,
+            expect=self._expect(fields["expect"], None) if "expect" in fields else None,
+        )
 
     def _visible(self, node: Node) -> Iterator[VisibleCase | ReachCase]:
         required = ("nodes", "expect")
         fields = self._schema.fields(node, "a visible case", required, optional=("action", "edges"))
         if any(key not in fields for key in required):
             return
-        action = self._word(fields["action"], "action") if "action" in fields else Word("VIEW")
+        action = self._schema.name(fields["action"], "`action`", parse_action) if "action" in fields else Word("VIEW")
         graph = self._graph(node, fields, action) if action is not None else None
         if action is None or graph is None:
             return
@@ -266,14 +300,11 @@ class CaseReader:
         texts = [self._schema.text(each, what) for each in node.items]
         return None if None in texts else [text for text in texts if text is not None]
 
-    def _word(self, node: Node, what: str) -> Word | None:
-        return self._schema.name(node, f"`{what}`", lambda text: parse_word(what, text))
-
     def _question(self, principal: Node, action: Node, kind: Node, namespace: Node | None) -> Question | None:
         parsed = (
             self._schema.name(principal, "`principal`", parse_principal),
-            self._schema.name(action, "`action`", lambda text: parse_word("action", text)),
-            self._schema.name(kind, "`kind`", lambda text: parse_word("kind", text)),
+            self._schema.name(action, "`action`", parse_action),
+            self._schema.name(kind, "`kind`", parse_kind),
             self._schema.name(namespace, "`namespace`", parse_namespace) if namespace else Namespace(""),
         )
         who, what, which, where = parsed
@@ -363,11 +394,24 @@ def _run_reach(case: ReachCase, snapshot: Snapshot, witness: Witness | None) -> 
 
 
 def _run_dedicated(case: DedicatedCase, snapshot: Snapshot) -> Iterator[Failure]:
-    found = resolve(snapshot.policy, case.namespace, case.resource)
+    answer = dedicated_to(snapshot.policy, case.namespace, case.resource, case.service or ANY_SERVICE)
+    found = answer.resolution
     level = "none" if found is None else found.level or "tenant"
-    if level != case.level:
-        why = f"`{found.resource.name}` serves it" if found else "no level names one"
-        yield Failure(case, f"{case.resource} of {case.namespace}", f"from {case.level}", f"from {level}", why)
+    told = [(f"from {case.level}", f"from {level}")]
+    if case.name is not None:
+        told.append((f"`{case.name}`", f"`{found.resource.name}`" if found else "nothing"))
+    if case.read_only is not None:
+        told.append((_written(case.read_only), _written(found is not None and found.resource.read_only)))
+    if case.service is not None:
+        told.append((f"{case.expect} to {case.service}", f"{answer.service or 'nothing'} to {case.service}"))
+    for expected, actual in told:
+        if expected != actual:
+            why = f"`{found.resource.name}` serves it" if found else "no level names one"
+            yield Failure(case, f"{case.resource} of {case.namespace}", expected, actual, why)
+
+
+def _written(read_only: bool) -> str:
+    return "read only" if read_only else "written to"
 
 
 def _run_visible(case: VisibleCase, snapshot: Snapshot, witness: Witness | None) -> Iterator[Failure]:

@@ -16,6 +16,8 @@ class TenantState(StrEnum):
     """The newest files did not load; an older revision is serving."""
     UNAVAILABLE = "UNAVAILABLE"
     """The files did not load and there is no older revision."""
+    PINNED = "PINNED"
+    """A kept revision serves because an operator said so; newer files are checked and wait."""
 
 
 class TenantUnavailableError(RemitError):
@@ -36,6 +38,10 @@ class TenantPolicy:
     """Microseconds since the Unix epoch."""
     snapshot: Snapshot | None
     diagnostics: tuple[Diagnostic, ...] = ()
+    files_revision: str = ""
+    """Of the newest files, whether they load or not."""
+    pinned_by: str = ""
+    """The caller who pinned the revision; '' where it is not pinned."""
 
     @property
     def revision(self) -> str:
@@ -48,18 +54,43 @@ class Cell:
     def __init__(self) -> None:
         self._tenants: Mapping[Tenant, TenantPolicy] = {}
         self._changed = Condition()
+        self._changes = 0
         self.tree_revision = ""
 
     @property
     def tenants(self) -> Mapping[Tenant, TenantPolicy]:
         return self._tenants
 
-    def install(self, tenants: Mapping[Tenant, TenantPolicy], tree_revision: str) -> None:
-        """Replaces every tenant's policy at once."""
+    def put(self, *policies: TenantPolicy) -> None:
+        """Replaces these tenants' policies, or adds them, at once."""
         with self._changed:
-            self._tenants = dict(tenants)
-            self.tree_revision = tree_revision
-            self._changed.notify_all()
+            self._tenants = {**self._tenants, **{each.tenant: each for each in policies}}
+            self._tell()
+
+    def remove(self, tenant: Tenant) -> None:
+        with self._changed:
+            self._tenants = {name: policy for name, policy in self._tenants.items() if name != tenant}
+            self._tell()
+
+    def wake(self) -> None:
+        """Those who wait for a change look whether they still want to."""
+        with self._changed:
+            self._tell()
+
+    @property
+    def changes(self) -> int:
+        """Counts up with each change."""
+        return self._changes
+
+    def changed_since(self, seen: int) -> int:
+        """Waits until there is a change that `seen` does not count, and returns the count of today."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._changes != seen)
+            return self._changes
+
+    def _tell(self) -> None:
+        self._changes += 1
+        self._changed.notify_all()
 
     def snapshot(self, tenant: Tenant) -> Snapshot | None:
         """What serves the tenant now; None where no such tenant is configured.

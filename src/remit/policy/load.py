@@ -19,6 +19,7 @@ from remit.policy.limits import Limits
 from remit.policy.manifests import (
     Manifest,
     Resources,
+    opened,
     read_manifest,
     read_resources,
     read_vocabulary,
@@ -45,7 +46,8 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class LoadedTenant:
-    """One tenant's folder, loaded or refused. `snapshot` is None where it was refused, and `diagnostics` say why."""
+    """One tenant's folder, loaded or refused. `snapshot` is None where it was refused; `diagnostics` say why, or in
+    spite of which failing tests it was loaded."""
 
     tenant: Tenant
     revision: str
@@ -88,13 +90,15 @@ def load_root(tree: Tree, limits: Limits = DEFAULT_LIMITS) -> Root:
     document = reading.document(source.VOCABULARY)
     if document is not None:
         vocabulary = read_vocabulary(reading.schema(source.VOCABULARY), document)
+    # Rows are held against the vocabulary: where that is off, each of them would be.
+    worded = not any(each.file == source.VOCABULARY for each in reading.report.diagnostics)
     resources: Resources = {}
     document = reading.document(source.RESOURCES)
     if document is not None:
-        resources = read_resources(reading.schema(source.RESOURCES), document)
+        services = vocabulary.services if worded else None
+        resources = read_resources(reading.schema(source.RESOURCES), document, services)
     managed: tuple[Rule, ...] = ()
-    # Rows are held against the vocabulary: where that is off, each of them would be.
-    if not any(each.file == source.VOCABULARY for each in reading.report.diagnostics):
+    if worded:
         try:
             managed, _ = reading.access_rows(RowReader(None, vocabulary, reading.report))
         except _LimitError as error:
@@ -104,8 +108,13 @@ def load_root(tree: Tree, limits: Limits = DEFAULT_LIMITS) -> Root:
     return Root(vocabulary, managed, resources)
 
 
-def load_tenant(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS) -> LoadedTenant:
-    """One tenant, all or nothing: read, check, compile, and run its tests on both engines."""
+def load_tenant(
+    tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS, *, tested: bool = True, gated: bool = True
+) -> LoadedTenant:
+    """One tenant, all or nothing: read, check, compile, and run its tests on both engines.
+
+    Not `tested`, its tests are not even read; not `gated`, tests that fail are told and refuse nothing.
+    """
     started = time.monotonic()
     folder = tree.tenants[tenant]
     revision = tree.revision(tenant)
@@ -116,7 +125,7 @@ def load_tenant(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT
     witness: Witness | None = None
     try:
         policy = reading.policy(tenant, root, revision)
-        cases = reading.cases(root.vocabulary)
+        cases = reading.cases(root.vocabulary) if tested else ()
         if not folder.report:
             snapshot = Snapshot(policy)
             reading.check_clock()
@@ -129,7 +138,7 @@ def load_tenant(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT
     return LoadedTenant(
         tenant,
         revision,
-        None if diagnostics else snapshot,
+        None if folder.report or (failures and gated) else snapshot,
         snapshot.policy.rows if snapshot is not None else 0,
         cases,
         failures,
@@ -137,6 +146,24 @@ def load_tenant(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT
         witness is not None,
         time.monotonic() - started,
     )
+
+
+def read_policy(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS) -> Policy:
+    """One tenant's rows and manifest, its tests read and not run.
+
+    Raises PolicyError with every diagnostic of the folder.
+    """
+    folder = tree.tenants[tenant]
+    reading = _Reading(folder, limits)
+    policy: Policy | None = None
+    try:
+        policy = reading.policy(tenant, root, tree.revision(tenant))
+        reading.cases(root.vocabulary)
+    except _LimitError as error:
+        folder.report.add(folder.name, 0, 0, str(error))
+    if policy is None or folder.report:
+        raise PolicyError(folder.report.diagnostics)
+    return policy
 
 
 class _LimitError(Exception):
@@ -175,6 +202,7 @@ class _Reading:
             reach=reach,
             access=manifest.access,
             dedicated=manifest.dedicated,
+            opened=opened(root.resources) if tenant == INSTANCE else {},
         )
 
     def access_rows(self, reader: RowReader) -> tuple[tuple[Rule, ...], tuple[Link, ...]]:

@@ -1,6 +1,6 @@
 """The YAML files beside the rows: vocabulary, dedicated resources, a tenant's manifest."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from remit.core.errors import InvalidNameError
@@ -11,7 +11,11 @@ from remit.core.names import (
     Subject,
     Tenant,
     Word,
+    parse_action,
+    parse_kind,
     parse_namespace,
+    parse_relation,
+    parse_resource,
     parse_subject,
     parse_tenant,
     parse_word,
@@ -23,8 +27,6 @@ from remit.policy import yaml
 from remit.policy.report import did_you_mean
 from remit.policy.schema import Schema
 from remit.policy.yaml import Node
-
-_NAME_LIMIT = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +49,21 @@ class Manifest:
 
 
 def read_vocabulary(schema: Schema, document: Node) -> Vocabulary:
-    fields = schema.fields(document, "the vocabulary", required=("kinds",), optional=("relations", "operations"))
+    optional = ("relations", "operations", "services")
+    fields = schema.fields(document, "the vocabulary", required=("kinds",), optional=optional)
     kinds: dict[Word, Kind] = {}
     for key, node in schema.entries(fields.get("kinds"), "`kinds`"):
-        name = schema.name(key, "a kind", lambda text: parse_word("kind", text))
+        name = schema.name(key, "a kind", parse_kind)
         parts = schema.fields(node, f"kind `{quote(key.text)}`", required=("class", "actions"))
         kind_class = schema.choice(parts["class"], "a class", KindClass) if "class" in parts else None
         actions = [
-            schema.name(each, "an action", lambda text: parse_word("action", text))
-            for each in schema.items(parts.get("actions"), "`actions`")
+            schema.name(each, "an action", parse_action) for each in schema.items(parts.get("actions"), "`actions`")
         ]
         if name is not None and kind_class is not None:
             kinds[name] = Kind(name, KindClass(kind_class), frozenset(action for action in actions if action))
     relations: dict[Word, Relation] = {}
     for key, node in schema.entries(fields.get("relations"), "`relations`"):
-        relation = schema.name(key, "a relation", lambda text: parse_word("relation", text))
+        relation = schema.name(key, "a relation", parse_relation)
         parts = schema.fields(node, f"relation `{quote(key.text)}`", optional=("inherited",))
         if relation is not None:
             relations[relation] = Relation(relation, schema.boolean(parts.get("inherited"), "`inherited`"))
@@ -71,9 +73,21 @@ def read_vocabulary(schema: Schema, document: Node) -> Vocabulary:
         operands = tuple(_operand(schema, each, kinds) for each in schema.items(node, f"operation `{quote(key.text)}`"))
         if not operands:
             schema.refuse(node, f"operation `{quote(key.text)}` has no check: with none, everybody may do it")
+        known = tuple(operand for operand in operands if operand)
+        if len({kinds[each.kind].kind_class is KindClass.INSTANCE for each in known}) > 1:
+            schema.refuse(
+                node,
+                f"operation `{quote(key.text)}` can never be allowed: some of its kinds are of class "
+                f"`{KindClass.INSTANCE}` and asked in `{INSTANCE}` only, the others in tenants only",
+            )
         if operation is not None:
-            operations[operation] = tuple(operand for operand in operands if operand)
-    return Vocabulary(kinds, relations, operations)
+            operations[operation] = known
+    named = [
+        schema.name(each, "a service", lambda text: parse_word("service", text))
+        for each in schema.items(fields.get("services"), "`services`")
+    ]
+    services = tuple(dict.fromkeys(service for service in named if service))
+    return Vocabulary(kinds, relations, operations, services)
 
 
 def _operand(schema: Schema, node: Node, kinds: Mapping[Word, Kind]) -> Operand | None:
@@ -85,28 +99,56 @@ def _operand(schema: Schema, node: Node, kinds: Mapping[Word, Kind]) -> Operand 
         return None
     action = schema.choice(parts["action"], f"an action of `{kind}`", sorted(kinds[Word(kind)].actions))
     at_parent = "at" in parts and schema.choice(parts["at"], "a place", ("parent",)) == "parent"
-    return Operand(Word(kind), Word(action), at_parent) if action is not None else None
+    if action is None:
+        return None
+    operand = Operand(Word(kind), Word(action), at_parent)
+    if at_parent and not _has_parent(schema, parts["at"], operand, kinds):
+        return None
+    return operand
 
 
-def read_resources(schema: Schema, document: Node) -> Resources:
+def _has_parent(schema: Schema, node: Node, operand: Operand, kinds: Mapping[Word, Kind]) -> bool:
+    """Whether the operand can be asked about a parent, of a top-level namespace too. A vocabulary without the kind
+    for that lets nobody do it there."""
+    kind = kinds[operand.kind]
+    if not kind.namespaced:
+        schema.refuse(node, f"`at: parent` of kind `{kind.name}`: it is of class `{kind.kind_class}` and has no parent")
+        return False
+    top = kinds.get(operand.at_top)
+    if top is not None and (top.kind_class is not KindClass.TENANT or operand.action not in top.actions):
+        expected = f"of class `{KindClass.TENANT}` with the action `{operand.action}`"
+        schema.refuse(
+            node, f"the parent of a top-level namespace is asked as `{top.name}`: expected that kind {expected}"
+        )
+        return False
+    return True
+
+
+def read_resources(schema: Schema, document: Node, services: Collection[Word] | None) -> Resources:
+    """`services` are those that the vocabulary declares; None where that is not known."""
     sections = schema.fields(document, "the resources", optional=list(ResourceType))
     return {
         section: {
             key.text: resource
             for key, node in schema.entries(sections.get(section), f"`{section}`")
-            if (resource := _resource(schema, key, node)) is not None
+            if (resource := _resource(schema, key, node, services)) is not None
         }
         for section in ResourceType
     }
 
 
-def _resource(schema: Schema, key: yaml.Scalar, node: Node) -> OpenResource | None:
-    name = schema.name(key, "a resource", _resource_name)
+def opened(resources: Resources) -> Mapping[ResourceType, Mapping[str, frozenset[Tenant]]]:
+    """The tenants that each resource is open to."""
+    return {section: {name: entry.tenants for name, entry in entries.items()} for section, entries in resources.items()}
+
+
+def _resource(schema: Schema, key: yaml.Scalar, node: Node, services: Collection[Word] | None) -> OpenResource | None:
+    name = schema.name(key, "a resource", parse_resource)
     optional = ("type", "read_only", "denied_services", "fallback", "config")
     fields = schema.fields(node, f"resource `{quote(key.text)}`", required=("tenants",), optional=optional)
     tenants = [schema.name(each, "a tenant", parse_tenant) for each in schema.items(fields.get("tenants"), "`tenants`")]
-    services = [
-        schema.name(each, "a service", lambda text: parse_word("service", text))
+    denied = [
+        declared_service(schema, each, services)
         for each in schema.items(fields.get("denied_services"), "`denied_services`")
     ]
     texts = {key: schema.text(fields[key], f"`{key}`") or "" for key in ("type", "fallback") if key in fields}
@@ -120,11 +162,22 @@ def _resource(schema: Schema, key: yaml.Scalar, node: Node) -> OpenResource | No
         name,
         texts.get("type", ""),
         read_only=schema.boolean(fields.get("read_only"), "`read_only`"),
-        denied_services=frozenset(service for service in services if service),
+        denied_services=frozenset(service for service in denied if service),
         fallback=texts.get("fallback", ""),
         config={key: yaml.plain(value) for key, (_, value) in config.items.items()} if config else {},
     )
     return OpenResource(resource, frozenset(tenant for tenant in tenants if tenant))
+
+
+def declared_service(schema: Schema, node: Node, services: Collection[Word] | None) -> Word | None:
+    """A service that the vocabulary declares, for one that is misspelt would be denied nothing. None for `services`
+    where it is not known which those are."""
+    service = schema.name(node, "a service", lambda text: parse_word("service", text))
+    if service is None or services is None or service in services:
+        return service
+    hint = did_you_mean(service, services)
+    schema.refuse(node, f"unknown service `{service}`: expected one of `services` in the vocabulary{hint}")
+    return None
 
 
 def read_manifest(schema: Schema, document: Node, tenant: Tenant, resources: Resources) -> Manifest:
@@ -170,11 +223,3 @@ def _listed(text: str) -> Subject:
     if subject.startswith("role:"):
         raise InvalidNameError(f"`{text}` on the access list: expected `user:`, `service:` or `group:`")
     return subject
-
-
-def _resource_name(text: str) -> str:
-    if not (0 < len(text) <= _NAME_LIMIT and text.isascii() and text.isprintable() and " " not in text):
-        raise InvalidNameError(
-            f"`{quote(text)}` is not a resource's name: expected 1 to {_NAME_LIMIT} printable ASCII characters, no blanks"
-        )
-    return text

@@ -1,13 +1,15 @@
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from remit.core.errors import InvalidNameError
+from remit.core.errors import InvalidNameError, RemitError
 from remit.core.names import INSTANCE, TENANT_GRAMMAR, Tenant, parse_tenant, quote
+from remit.engine.pace import Pace, at_once
 from remit.policy.limits import Limits
 from remit.policy.report import Report, did_you_mean
 
@@ -21,11 +23,21 @@ REACH: Final = "reach.csv"
 RESOURCES: Final = "resources.yaml"
 MANIFEST: Final = "tenant.yaml"
 TESTS: Final = "tests"
+GIT: Final = ".git"
+
+Stamp = frozenset[tuple[str | int, ...]] | None
+
+_READINGS: Final = 10
+_FIRST_PAUSE_S: Final = 0.02
 
 _ROOT_FILES: Final = (VOCABULARY, ROLES, RESOURCES)
 _TENANT_FILES: Final = (ROLES, BINDINGS, REACH, MANIFEST)
 
 _IGNORED = re.compile(r"\..*|README(\..*)?|.*~|#.*#|.*\.(swp|swo|bak)", re.DOTALL).fullmatch
+
+
+class UnsettledError(RemitError):
+    """The policy directory changed each time that it was read."""
 
 
 @dataclass(slots=True)
@@ -38,6 +50,11 @@ class Folder:
 
     def get(self, file: str) -> bytes | None:
         return self.files.get(f"{self.name}/{file}" if self.name else file)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over its files alone."""
+        return _digest(self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +71,47 @@ class Tree:
         return _digest(self.root.files, *(folder.files for folder in self.tenants.values()))
 
 
+def read_settled(directory: Path, limits: Limits) -> Tree:
+    """As `read_tree`, of one moment: what changed while it was read is read again.
+
+    Raises UnsettledError where it does not come to rest, and as `read_tree`.
+    """
+    pause_s = _FIRST_PAUSE_S
+    for _ in range(_READINGS):
+        before = stamp(directory)
+        try:
+            tree = read_tree(directory, limits)
+        except OSError:
+            if before == stamp(directory):
+                raise
+        else:
+            if before == stamp(directory):
+                return tree
+        time.sleep(pause_s)
+        pause_s *= 1.5
+    raise UnsettledError(f"policy directory `{directory}` changed each of {_READINGS} times that it was read")
+
+
+def stamp(directory: Path, pace: Pace = at_once) -> Stamp:
+    """What tells whether anything below the directory has changed: each entry's place, size and times. None where
+    there is no directory."""
+    try:
+        top = directory.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return None
+    found: set[tuple[str | int, ...]] = {(str(top),)}
+    for folder, folders, files in pace(os.walk(top)):
+        folders[:] = [name for name in folders if name != GIT]
+        for name in (*folders, *files):
+            path = os.path.join(folder, name)  # noqa: PTH118 (a Path for each entry costs as much as its lstat)
+            try:
+                seen = os.lstat(path)
+            except OSError:
+                continue
+            found.add((path, seen.st_mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns))
+    return frozenset(found)
+
+
 def read_tree(directory: Path, limits: Limits) -> Tree:
     """Reads every file of a policy directory. What is wrong with the tree's shape is in the folders' reports.
 
@@ -61,7 +119,9 @@ def read_tree(directory: Path, limits: Limits) -> Tree:
     """
     root = Folder("")
     tenants: dict[Tenant, Folder] = {}
-    reader = _Reader(directory.resolve(strict=True), limits)
+    # Resolved once: where the directory is a link that is switched meanwhile, all of this is of one side.
+    directory = directory.resolve(strict=True)
+    reader = _Reader(directory, limits)
     for entry in _entries(directory):
         if _is_folder(entry):
             try:
@@ -94,7 +154,7 @@ class _Reader:
     def read_tenant(self, folder: Folder, path: Path) -> None:
         if not self._inside(folder, folder.name):
             return
-        for entry in _entries(path):
+        for entry in self._listed(folder, folder.name, path):
             file = f"{folder.name}/{entry.name}"
             if entry.name == TESTS and _is_folder(entry):
                 self._read_tests(folder, path / TESTS)
@@ -106,13 +166,21 @@ class _Reader:
     def _read_tests(self, folder: Folder, path: Path) -> None:
         if not self._inside(folder, f"{folder.name}/{TESTS}"):
             return
-        for entry in _entries(path):
+        for entry in self._listed(folder, f"{folder.name}/{TESTS}", path):
             file = f"{folder.name}/{TESTS}/{entry.name}"
             # A name that cannot be printed (not UTF-8, a line break) has no place in a diagnostic or a revision.
             if entry.name.endswith(".yaml") and entry.name.isprintable() and not _is_folder(entry):
                 self.read(folder, file)
             else:
                 _unknown(folder, file, entry.name, ("*.yaml",))
+
+    def _listed(self, folder: Folder, name: str, path: Path) -> list[os.DirEntry[str]]:
+        """A folder that cannot be read is its tenant's trouble alone."""
+        try:
+            return list(_entries(path))
+        except OSError as error:
+            folder.report.add(name, 0, 0, f"cannot be read: {error.strerror}")
+            return []
 
     def read(self, folder: Folder, file: str) -> None:
         if not self._inside(folder, file):

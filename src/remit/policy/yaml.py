@@ -133,6 +133,16 @@ class _Builder:
         self._key[-1] = node
 
 
+def lines_of_long_texts(text: str) -> frozenset[int]:
+    """The lines, 1-based, of texts that go over several lines, in YAML that parses: there blanks have a meaning."""
+    lines: set[int] = set()
+    for event in yaml.parse(text, Loader=_LOADER):
+        start, end = event.start_mark, event.end_mark
+        if isinstance(event, yaml.ScalarEvent) and start and end and start.line != end.line:
+            lines.update(range(start.line + 1, end.line + 2))
+    return frozenset(lines)
+
+
 def plain(node: Node) -> object:
     """The node as texts, lists and dicts."""
     if isinstance(node, Scalar):

@@ -28,7 +28,7 @@ def configure_logs(level: str, form: str) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     # Libraries that tell of their own workings at `info`.
-    for noisy in ("alembic", "casbin"):
+    for noisy in ("alembic", "casbin", "watchfiles"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -40,6 +40,16 @@ class Metrics:
         )
         self._committed = Counter("remit_audit_records", "Audit records committed.", registry=self.registry)
 
+        self._loads = Counter(
+            "remit_policy_loads",
+            "Policy folders loaded or refused, at the start and on each change. `tenant` is empty for the root files.",
+            ("tenant", "outcome"),
+            registry=self.registry,
+        )
+
+    def loaded(self, tenant: str, *, refused: bool) -> None:
+        self._loads.labels(tenant, "refused" if refused else "loaded").inc()
+
     def decided(self, tenant: str, effect: str, reason: str, count: int = 1) -> None:
         labels = (tenant, effect, reason)
         counter = self._by_labels.get(labels)

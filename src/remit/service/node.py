@@ -11,13 +11,11 @@ from remit.audit.ids import DecisionIds
 from remit.audit.journal import Journal
 from remit.audit.record import LifecycleRecord
 from remit.audit.store import AuditStore
-from remit.core.diagnostics import PolicyError
-from remit.core.names import Tenant
-from remit.policy.cell import Cell, TenantPolicy, TenantState
-from remit.policy.load import LoadedTenant, load_tree
+from remit.policy.cell import Cell
 from remit.service.errors import StartupError
 from remit.service.metrics import Metrics
 from remit.service.point import DecisionPoint
+from remit.service.reload import Reloader
 from remit.service.settings import Settings
 from remit.service.version import VERSION
 
@@ -41,6 +39,7 @@ class Node:
     journal: Journal
     metrics: Metrics
     point: DecisionPoint
+    reloader: Reloader
     started_us: int
     _stopping: threading.Event
 
@@ -49,9 +48,10 @@ class Node:
         """Raises StartupError where anything is unsure: bad root files, an unmigrated database, a store that fails."""
         ids = DecisionIds()
         cell = Cell()
-        loaded = _load(settings, cell)
-        store = _open_store(settings)
         metrics = Metrics()
+        reloader = Reloader(settings, cell, metrics, now_us)
+        outcomes = reloader.load()
+        store = _open_store(settings)
         journal = Journal(
             store,
             delivery=settings.audit_delivery,
@@ -61,15 +61,16 @@ class Node:
         )
         metrics.watch(cell, journal, store, now_us)
         point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s)
-        node = cls(settings, cell, store, journal, metrics, point, now_us(), threading.Event())
+        node = cls(settings, cell, store, journal, metrics, point, reloader, now_us(), threading.Event())
         try:
             node.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": cell.tree_revision})
-            for each in loaded:
-                node.remember(*_loading(each))
+            for outcome in outcomes:
+                node.remember(*outcome)
         except JournalUnavailable as error:
             journal.close(0)
             raise StartupError(f"the audit store takes no records: {error}") from error
         threading.Thread(target=node._watch_space, name="remit-space", daemon=True).start()
+        reloader.begin(lambda outcome: node.remember(*outcome))
         return node
 
     def remember(self, kind: str, tenant: str = "", revision: str = "", detail: dict[str, Any] | None = None) -> None:
@@ -81,6 +82,7 @@ class Node:
     def stop(self) -> None:
         """Records the stop, drains the journal and closes the store. Call it when no call is in flight any more."""
         self._stopping.set()
+        self.reloader.stop()
         try:
             self.remember("SERVER_STOPPED", detail={"version": VERSION})
         except JournalUnavailable as error:
@@ -98,48 +100,6 @@ class Node:
                 _log.warning("low space for the audit store", free_bytes=free, store_bytes=self.store.size_bytes())
             if self._stopping.wait(_SPACE_EVERY_S):
                 return
-
-
-def _load(settings: Settings, cell: Cell) -> list[LoadedTenant]:
-    try:
-        tree = load_tree(settings.policies, settings.limits)
-    except PolicyError as error:
-        raise StartupError(f"the root files of `{settings.policies}` do not load:\n{error}") from None
-    except OSError as error:
-        raise StartupError(f"policy directory `{settings.policies}` cannot be read: {error.strerror}") from None
-    loaded = list(tree.tenants.values())
-    if not loaded:
-        raise StartupError(f"policy directory `{settings.policies}` has no tenant's folder")
-    for each in loaded:
-        if each.snapshot is None:
-            _log.error("tenant refused", tenant=each.tenant, diagnostics=[str(found) for found in each.diagnostics])
-        else:
-            _log.info(
-                "tenant loaded",
-                tenant=each.tenant,
-                revision=each.revision,
-                rows=each.rows,
-                cases=len(each.cases),
-                witnessed=each.witnessed,
-                seconds=round(each.seconds, 3),
-            )
-    since = now_us()
-    cell.install({each.tenant: _serving(each, since) for each in loaded}, tree.tree_revision)
-    return loaded
-
-
-def _serving(loaded: LoadedTenant, since_us: int) -> TenantPolicy:
-    state = TenantState.SERVING if loaded.snapshot is not None else TenantState.UNAVAILABLE
-    return TenantPolicy(loaded.tenant, state, since_us, loaded.snapshot, loaded.diagnostics)
-
-
-def _loading(loaded: LoadedTenant) -> tuple[str, Tenant, str, dict[str, Any]]:
-    """The lifecycle record of a load or a refusal."""
-    if loaded.snapshot is None:
-        diagnostics = [str(each) for each in loaded.diagnostics[:20]]
-        return "POLICY_REFUSED", loaded.tenant, loaded.revision, {"diagnostics": diagnostics}
-    detail = {"rows": loaded.rows, "cases": len(loaded.cases), "witnessed": loaded.witnessed}
-    return "POLICY_LOADED", loaded.tenant, loaded.revision, detail
 
 
 def _open_store(settings: Settings) -> AuditStore:

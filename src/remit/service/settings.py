@@ -27,6 +27,23 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
     policies: Path = Field(Path("policies"), description="Policy directory.")
+    strict: bool = Field(
+        False,
+        description="At the start, serve the files or nothing: no kept revision stands in for files that do not load.",
+    )
+    watch: bool = Field(True, description="Reload policies when their files change.")
+    settle_s: float = Field(
+        0.2, gt=0, le=60, description="How long the files must rest after a change before they are read, in seconds."
+    )
+    watch_every_s: float = Field(
+        30.0, ge=1, description="How often to look for changes that the file system told nobody, in seconds."
+    )
+    revisions: str = Field(
+        "var/revisions",
+        description="Directory of this node alone for the last good revisions of each tenant; empty for none, and then "
+        "nothing stands in for broken files after a restart and nothing can be pinned.",
+    )
+    revisions_kept: int = Field(10, ge=1, description="Revisions kept of each tenant, a pinned one apart.")
     node: str = Field(
         default_factory=socket.gethostname,
         max_length=64,

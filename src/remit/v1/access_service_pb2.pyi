@@ -197,7 +197,7 @@ class CheckOperationRequest(_message.Message):
     namespace: _builtins.str
     """Where. Required if a part is of a kind of class `namespace`, and must be empty if none is. Of a part `at: parent`
     it is the parent that is asked about; the parent of a top-level namespace is the tenant, and a kind `X` is then
-    asked as `TENANT_X`.
+    asked as `TENANT_X`: UNKNOWN_KIND where the vocabulary does not declare that.
     """
     resource_id: _builtins.str
     """Recorded with each part; never decides."""

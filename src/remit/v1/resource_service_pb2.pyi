@@ -75,14 +75,16 @@ class ResolveDedicatedRequest(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     namespace: _builtins.str
-    """Empty asks about the tenant itself."""
+    """Empty asks about the tenant itself, and must be empty in `_instance`."""
     service: _builtins.str
-    """The service that wants to touch them, for example `WEBSERVER`: each answer then says whether it may."""
+    """The service that wants to touch them, for example `WEBSERVER`: each answer then says whether it may. One that the
+    vocabulary does not declare is INVALID_ARGUMENT, for it is on no list of those denied.
+    """
     revision: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def resources(self) -> _containers.RepeatedScalarFieldContainer[Global___ResourceType.ValueType]:
-        """Only these; all where empty."""
+        """Only these, none of them twice; all where empty."""
 
     @_builtins.property
     def origin(self) -> _decision_pb2.Origin: ...
@@ -112,7 +114,7 @@ class ResolveDedicatedResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___DedicatedResource]:
-        """One a type asked for, in the order asked."""
+        """One a type asked for, in the order asked; none for an unknown tenant."""
 
     @_builtins.property
     def receipt(self) -> _decision_pb2.Receipt: ...
@@ -146,7 +148,9 @@ class DedicatedResource(_message.Message):
     CONFIG_FIELD_NUMBER: _builtins.int
     resource: Global___ResourceType.ValueType
     name: _builtins.str
-    """The resource's name in resources.yaml; empty where no level names one, and the instance's own serves."""
+    """The resource's name in resources.yaml; empty where no level names one. Then the instance's own serves, of which remit
+    knows nothing.
+    """
     level: Global___ResourceLevel.ValueType
     """The level that names it."""
     level_namespace: _builtins.str
@@ -156,16 +160,16 @@ class DedicatedResource(_message.Message):
     read_only: _builtins.bool
     """Nothing may be written to it through the software that it serves."""
     fallback: _builtins.str
-    """What to do where it is not available, for example `fail`."""
+    """What to do where it is not available, for example `fail`: a text of resources.yaml, handed on."""
     service: _decision_pb2.Effect.ValueType
-    """Whether the asking service may touch it; unspecified where none was named."""
+    """Whether the asking service may touch it; unspecified where none was named, or where no level names a resource."""
     @_builtins.property
     def denied_services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Services that may not touch it."""
+        """Services that may not touch it, sorted."""
 
     @_builtins.property
     def config(self) -> _struct_pb2.Struct:
-        """Settings for the software that uses it, as resources.yaml has them."""
+        """Settings for the software that uses it, as resources.yaml has them: texts, lists and objects."""
 
     def __init__(
         self,
@@ -202,7 +206,7 @@ class ListServedRequest(_message.Message):
     """A tenant, or `_instance` to be told tenants."""
     resource: Global___ResourceType.ValueType
     name: _builtins.str
-    """The resource's name in resources.yaml."""
+    """The resource's name in resources.yaml: 1 to 63 printable ASCII characters without blanks."""
     revision: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
@@ -233,16 +237,16 @@ class ListServedResponse(_message.Message):
     TENANTS_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
     serves_tenant: _builtins.bool
-    """In a tenant: whether it serves the tenant itself."""
+    """Whether it serves the tenant itself, or the instance."""
     @_builtins.property
     def namespaces(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.NamespaceSet]:
-        """In a tenant: the namespaces that the resource serves, the union of these sets; empty where it serves none, is not
-        open to the tenant or does not exist.
+        """In a tenant: the namespaces that the resource serves, the union of these sets; empty where it serves none. One that is
+        not open to the tenant is answered as one that does not exist.
         """
 
     @_builtins.property
     def tenants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """In `_instance`: the tenants that the resource is open to, sorted."""
+        """In `_instance`: the tenants that the resource is open to, sorted. Which of them name it, each tenant knows."""
 
     @_builtins.property
     def receipt(self) -> _decision_pb2.Receipt: ...

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ResourceServiceStub:
-    """The dedicated resources of tenants and namespaces. Errors are those of AccessService.
+    """The dedicated resources of tenants and namespaces: which serve whom. remit says so and hands the settings on; keeping a
+    service away from what it may not touch is for the software that asks. Errors are those of AccessService.
     """
 
     def __init__(self, channel):
@@ -48,18 +49,21 @@ class ResourceServiceStub:
 
 
 class ResourceServiceServicer:
-    """The dedicated resources of tenants and namespaces. Errors are those of AccessService.
+    """The dedicated resources of tenants and namespaces: which serve whom. remit says so and hands the settings on; keeping a
+    service away from what it may not touch is for the software that asks. Errors are those of AccessService.
     """
 
     def ResolveDedicated(self, request, context):
-        """Which storage, secrets backend and worker group serve a namespace, and which level says so. One record.
+        """Which storage, secrets backend and worker group serve a namespace, which level says so, and whether a service may
+        touch them. One record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListServed(self, request, context):
-        """Which namespaces of a tenant a resource serves; asked in `_instance`, which tenants. One record.
+        """Which namespaces of a tenant a resource serves; asked in `_instance`, which tenants may name it. Complete, or
+        RESOURCE_EXHAUSTED. One record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +91,8 @@ def add_ResourceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ResourceService:
-    """The dedicated resources of tenants and namespaces. Errors are those of AccessService.
+    """The dedicated resources of tenants and namespaces: which serve whom. remit says so and hands the settings on; keeping a
+    service away from what it may not touch is for the software that asks. Errors are those of AccessService.
     """
 
     @staticmethod

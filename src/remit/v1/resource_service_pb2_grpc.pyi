@@ -27,29 +27,43 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ResourceServiceStub:
-    """The dedicated resources of tenants and namespaces. Errors are those of AccessService."""
+    """The dedicated resources of tenants and namespaces: which serve whom. remit says so and hands the settings on; keeping a
+    service away from what it may not touch is for the software that asks. Errors are those of AccessService.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ResourceServiceAsyncStub: ...
     ResolveDedicated: _grpc.UnaryUnaryMultiCallable[_resource_service_pb2.ResolveDedicatedRequest, _resource_service_pb2.ResolveDedicatedResponse]
-    """Which storage, secrets backend and worker group serve a namespace, and which level says so. One record."""
+    """Which storage, secrets backend and worker group serve a namespace, which level says so, and whether a service may
+    touch them. One record.
+    """
     ListServed: _grpc.UnaryUnaryMultiCallable[_resource_service_pb2.ListServedRequest, _resource_service_pb2.ListServedResponse]
-    """Which namespaces of a tenant a resource serves; asked in `_instance`, which tenants. One record."""
+    """Which namespaces of a tenant a resource serves; asked in `_instance`, which tenants may name it. Complete, or
+    RESOURCE_EXHAUSTED. One record.
+    """
 
 @_typing.type_check_only
 class ResourceServiceAsyncStub(ResourceServiceStub):
-    """The dedicated resources of tenants and namespaces. Errors are those of AccessService."""
+    """The dedicated resources of tenants and namespaces: which serve whom. remit says so and hands the settings on; keeping a
+    service away from what it may not touch is for the software that asks. Errors are those of AccessService.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ResolveDedicated: _aio.UnaryUnaryMultiCallable[_resource_service_pb2.ResolveDedicatedRequest, _resource_service_pb2.ResolveDedicatedResponse]  # type: ignore[assignment]
-    """Which storage, secrets backend and worker group serve a namespace, and which level says so. One record."""
+    """Which storage, secrets backend and worker group serve a namespace, which level says so, and whether a service may
+    touch them. One record.
+    """
     ListServed: _aio.UnaryUnaryMultiCallable[_resource_service_pb2.ListServedRequest, _resource_service_pb2.ListServedResponse]  # type: ignore[assignment]
-    """Which namespaces of a tenant a resource serves; asked in `_instance`, which tenants. One record."""
+    """Which namespaces of a tenant a resource serves; asked in `_instance`, which tenants may name it. Complete, or
+    RESOURCE_EXHAUSTED. One record.
+    """
 
 class ResourceServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The dedicated resources of tenants and namespaces. Errors are those of AccessService."""
+    """The dedicated resources of tenants and namespaces: which serve whom. remit says so and hands the settings on; keeping a
+    service away from what it may not touch is for the software that asks. Errors are those of AccessService.
+    """
 
     @_abc_1.abstractmethod
     def ResolveDedicated(
@@ -57,7 +71,9 @@ class ResourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _resource_service_pb2.ResolveDedicatedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resource_service_pb2.ResolveDedicatedResponse, _abc.Awaitable[_resource_service_pb2.ResolveDedicatedResponse]]:
-        """Which storage, secrets backend and worker group serve a namespace, and which level says so. One record."""
+        """Which storage, secrets backend and worker group serve a namespace, which level says so, and whether a service may
+        touch them. One record.
+        """
 
     @_abc_1.abstractmethod
     def ListServed(
@@ -65,6 +81,8 @@ class ResourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _resource_service_pb2.ListServedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resource_service_pb2.ListServedResponse, _abc.Awaitable[_resource_service_pb2.ListServedResponse]]:
-        """Which namespaces of a tenant a resource serves; asked in `_instance`, which tenants. One record."""
+        """Which namespaces of a tenant a resource serves; asked in `_instance`, which tenants may name it. Complete, or
+        RESOURCE_EXHAUSTED. One record.
+        """
 
 def add_ResourceServiceServicer_to_server(servicer: ResourceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

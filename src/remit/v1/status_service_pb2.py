@@ -24,25 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dremit/v1/status_service.proto\x12\x08remit.v1\"\"\n\x10GetStatusRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"\xac\x01\n\x11GetStatusResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nstarted_us\x18\x03 \x01(\x03\x12\x15\n\rtree_revision\x18\x04 \x01(\t\x12\'\n\x07tenants\x18\x05 \x03(\x0b\x32\x16.remit.v1.TenantStatus\x12$\n\x05\x61udit\x18\x06 \x01(\x0b\x32\x15.remit.v1.AuditStatus\"\xa1\x01\n\x0cTenantStatus\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.remit.v1.TenantState\x12\x10\n\x08revision\x18\x03 \x01(\t\x12\x10\n\x08since_us\x18\x04 \x01(\x03\x12)\n\x0b\x64iagnostics\x18\x05 \x03(\x0b\x32\x14.remit.v1.Diagnostic\x12\x0c\n\x04rows\x18\x06 \x01(\r\"I\n\nDiagnostic\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\r\x12\x0f\n\x07message\x18\x04 \x01(\t\"\x8b\x01\n\x0b\x41uditStatus\x12\x10\n\x08\x64\x65livery\x18\x01 \x01(\t\x12\x0f\n\x07healthy\x18\x02 \x01(\x08\x12\x11\n\tcommitted\x18\x03 \x01(\x04\x12\x0e\n\x06queued\x18\x04 \x01(\r\x12\x13\n\x0bstore_bytes\x18\x05 \x01(\x04\x12\x12\n\nfree_bytes\x18\x06 \x01(\x04\x12\r\n\x05\x65rror\x18\x07 \x01(\t*{\n\x0bTenantState\x12\x1c\n\x18TENANT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14TENANT_STATE_SERVING\x10\x01\x12\x16\n\x12TENANT_STATE_STALE\x10\x02\x12\x1c\n\x18TENANT_STATE_UNAVAILABLE\x10\x03\x32U\n\rStatusService\x12\x44\n\tGetStatus\x12\x1a.remit.v1.GetStatusRequest\x1a\x1b.remit.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dremit/v1/status_service.proto\x12\x08remit.v1\"\"\n\x10GetStatusRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"\xac\x01\n\x11GetStatusResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nstarted_us\x18\x03 \x01(\x03\x12\x15\n\rtree_revision\x18\x04 \x01(\t\x12\'\n\x07tenants\x18\x05 \x03(\x0b\x32\x16.remit.v1.TenantStatus\x12$\n\x05\x61udit\x18\x06 \x01(\x0b\x32\x15.remit.v1.AuditStatus\"\xcc\x01\n\x0cTenantStatus\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.remit.v1.TenantState\x12\x10\n\x08revision\x18\x03 \x01(\t\x12\x10\n\x08since_us\x18\x04 \x01(\x03\x12)\n\x0b\x64iagnostics\x18\x05 \x03(\x0b\x32\x14.remit.v1.Diagnostic\x12\x0c\n\x04rows\x18\x06 \x01(\r\x12\x16\n\x0e\x66iles_revision\x18\x07 \x01(\t\x12\x11\n\tpinned_by\x18\x08 \x01(\t\"I\n\nDiagnostic\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\r\x12\x0f\n\x07message\x18\x04 \x01(\t\"\x8b\x01\n\x0b\x41uditStatus\x12\x10\n\x08\x64\x65livery\x18\x01 \x01(\t\x12\x0f\n\x07healthy\x18\x02 \x01(\x08\x12\x11\n\tcommitted\x18\x03 \x01(\x04\x12\x0e\n\x06queued\x18\x04 \x01(\r\x12\x13\n\x0bstore_bytes\x18\x05 \x01(\x04\x12\x12\n\nfree_bytes\x18\x06 \x01(\x04\x12\r\n\x05\x65rror\x18\x07 \x01(\t*\x94\x01\n\x0bTenantState\x12\x1c\n\x18TENANT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14TENANT_STATE_SERVING\x10\x01\x12\x16\n\x12TENANT_STATE_STALE\x10\x02\x12\x1c\n\x18TENANT_STATE_UNAVAILABLE\x10\x03\x12\x17\n\x13TENANT_STATE_PINNED\x10\x04\x32U\n\rStatusService\x12\x44\n\tGetStatus\x12\x1a.remit.v1.GetStatusRequest\x1a\x1b.remit.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'remit.v1.status_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TENANTSTATE']._serialized_start=635
-  _globals['_TENANTSTATE']._serialized_end=758
+  _globals['_TENANTSTATE']._serialized_start=679
+  _globals['_TENANTSTATE']._serialized_end=827
   _globals['_GETSTATUSREQUEST']._serialized_start=43
   _globals['_GETSTATUSREQUEST']._serialized_end=77
   _globals['_GETSTATUSRESPONSE']._serialized_start=80
   _globals['_GETSTATUSRESPONSE']._serialized_end=252
   _globals['_TENANTSTATUS']._serialized_start=255
-  _globals['_TENANTSTATUS']._serialized_end=416
-  _globals['_DIAGNOSTIC']._serialized_start=418
-  _globals['_DIAGNOSTIC']._serialized_end=491
-  _globals['_AUDITSTATUS']._serialized_start=494
-  _globals['_AUDITSTATUS']._serialized_end=633
-  _globals['_STATUSSERVICE']._serialized_start=760
-  _globals['_STATUSSERVICE']._serialized_end=845
+  _globals['_TENANTSTATUS']._serialized_end=459
+  _globals['_DIAGNOSTIC']._serialized_start=461
+  _globals['_DIAGNOSTIC']._serialized_end=534
+  _globals['_AUDITSTATUS']._serialized_start=537
+  _globals['_AUDITSTATUS']._serialized_end=676
+  _globals['_STATUSSERVICE']._serialized_start=829
+  _globals['_STATUSSERVICE']._serialized_end=914
 # @@protoc_insertion_point(module_scope)

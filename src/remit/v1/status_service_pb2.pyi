@@ -32,6 +32,8 @@ class _TenantStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TenantSta
     """The newest files did not load; an older revision is serving."""
     TENANT_STATE_UNAVAILABLE: _TenantState.ValueType  # 3
     """The files did not load and there is no older revision: questions are answered UNAVAILABLE."""
+    TENANT_STATE_PINNED: _TenantState.ValueType  # 4
+    """A kept revision serves because an operator pinned it; newer files are checked and wait."""
 
 class TenantState(_TenantState, metaclass=_TenantStateEnumTypeWrapper): ...
 
@@ -42,6 +44,8 @@ TENANT_STATE_STALE: TenantState.ValueType  # 2
 """The newest files did not load; an older revision is serving."""
 TENANT_STATE_UNAVAILABLE: TenantState.ValueType  # 3
 """The files did not load and there is no older revision: questions are answered UNAVAILABLE."""
+TENANT_STATE_PINNED: TenantState.ValueType  # 4
+"""A kept revision serves because an operator pinned it; newer files are checked and wait."""
 Global___TenantState: _TypeAlias = TenantState  # noqa: Y015
 
 @_typing.final
@@ -114,6 +118,8 @@ class TenantStatus(_message.Message):
     SINCE_US_FIELD_NUMBER: _builtins.int
     DIAGNOSTICS_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
+    FILES_REVISION_FIELD_NUMBER: _builtins.int
+    PINNED_BY_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     state: Global___TenantState.ValueType
     revision: _builtins.str
@@ -122,6 +128,10 @@ class TenantStatus(_message.Message):
     """When this state began, microseconds since the Unix epoch."""
     rows: _builtins.int
     """Rows of the serving revision, managed roles included."""
+    files_revision: _builtins.str
+    """Revision of the newest files, whether they serve or not; empty where they cannot be read."""
+    pinned_by: _builtins.str
+    """The caller who pinned the serving revision; empty where it is not pinned."""
     @_builtins.property
     def diagnostics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Diagnostic]:
         """What kept the newest files from loading, or what they were loaded in spite of."""
@@ -135,10 +145,12 @@ class TenantStatus(_message.Message):
         since_us: _builtins.int = ...,
         diagnostics: _abc.Iterable[Global___Diagnostic] | None = ...,
         rows: _builtins.int = ...,
+        files_revision: _builtins.str = ...,
+        pinned_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["diagnostics", b"diagnostics", "revision", b"revision", "rows", b"rows", "since_us", b"since_us", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["diagnostics", b"diagnostics", "files_revision", b"files_revision", "pinned_by", b"pinned_by", "revision", b"revision", "rows", b"rows", "since_us", b"since_us", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,12 +1,14 @@
 import pytest
 from trees import snapshot_of
 
-from remit.core.names import Namespace
+from remit.core.errors import MalformedQuestionError
+from remit.core.names import Namespace, Word
 from remit.core.policy import ResourceType
-from remit.engine.dedicated import resolve
+from remit.engine.dedicated import DedicatedTo, ServedBy, resolve
+from remit.engine.inquiry import TooLargeError
 
 FILES = {
-    "vocabulary.yaml": b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\n",
+    "vocabulary.yaml": b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\nservices: [WEBSERVER, WORKER]\n",
     "resources.yaml": b"""\
 storage: {tenants-own: {tenants: [acme], type: s3, config: {bucket: b, nested: {depth: [1, NO]}}}}
 secrets: {finance: {tenants: [acme], read_only: true, denied_services: [WEBSERVER]}, eu: {tenants: [acme, globex]}}
@@ -69,3 +71,91 @@ def test_what_a_resource_says_is_kept() -> None:
     assert secrets.resource.read_only
     assert secrets.resource.denied_services == {"WEBSERVER"}
     assert workers.resource.fallback == "fail"
+
+
+def test_a_service_is_told_what_it_may_touch() -> None:
+    """Only where there is something: of what serves by default, remit knows nothing."""
+    snapshot = snapshot_of(FILES, "acme")
+
+    def told(namespace: str, service: str) -> list[str | None]:
+        return [each.service for each in DedicatedTo(Namespace(namespace), (), Word(service)).answer(snapshot)]
+
+    assert ["allow", "deny", None] == told("a.finance", "WEBSERVER")
+    assert ["allow", "allow", None] == told("a.finance", "WORKER")
+    assert [None, None, None] == told("a.finance", "")
+
+
+def test_only_the_types_asked_for_are_resolved_in_that_order() -> None:
+    types = (ResourceType.WORKER_GROUP, ResourceType.STORAGE)
+    answer = DedicatedTo(Namespace("a.finance.eu"), types).answer(snapshot_of(FILES, "acme"))
+    assert [("worker_group", "payroll"), ("storage", "tenants-own")] == [
+        (each.resource_type, each.resolution and each.resolution.resource.name) for each in answer
+    ]
+
+
+@pytest.mark.parametrize("service", ["WEBSEVER", "webserver"])
+def test_a_service_that_nobody_declared_is_refused(service: str) -> None:
+    """It is on no list of those denied: as an answer it would be an allow."""
+    with pytest.raises(MalformedQuestionError, match=r"service: .* declares no .* it declares `WEBSERVER`"):
+        DedicatedTo(Namespace("a.finance"), (), Word(service)).answer(snapshot_of(FILES, "acme"))
+
+
+def test_the_instance_has_no_namespaces() -> None:
+    snapshot = snapshot_of({**FILES, "_instance/tenant.yaml": b"{}\n"}, "_instance")
+    assert 3 == len(DedicatedTo().answer(snapshot))
+    with pytest.raises(MalformedQuestionError, match="namespace: `a` is superfluous"):
+        DedicatedTo(Namespace("a")).answer(snapshot)
+
+
+SERVED = {
+    **FILES,
+    "_instance/tenant.yaml": b"{}\n",
+    "acme/tenant.yaml": b"""\
+dedicated: {secrets: eu}
+namespaces:
+  a: {dedicated: {secrets: finance}}
+  a.b: {dedicated: {secrets: eu}}
+  a.b.c: {dedicated: {secrets: eu}}
+  a.b.c.d: {dedicated: {secrets: finance}}
+  a.b2: {dedicated: {storage: tenants-own}}
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("eu", (["** except a.**", "a.b.** except a.b.c.d.**"], True)),
+        ("finance", (["a.** except a.b.**", "a.b.c.d.**"], False)),
+        ("tenants-own", ([], False)),
+        ("nobody", ([], False)),
+    ],
+)
+def test_what_a_resource_serves_in_a_tenant(name: str, expected: tuple[list[str], bool]) -> None:
+    """Each level's subtree without nearer levels that name another; what names the same again changes nothing."""
+    served = ServedBy(ResourceType.SECRETS, name).answer(snapshot_of(SERVED, "acme"))
+    assert expected == ([str(each) for each in served.namespaces], served.whole_tenant)
+    assert () == served.tenants
+
+
+def test_a_resource_that_is_not_open_is_as_one_that_is_not() -> None:
+    """Answer and record of a neighbour's are those of nobody's, its name aside."""
+    snapshot = snapshot_of(SERVED, "globex")
+    asked = [ServedBy(ResourceType.SECRETS, name) for name in ("finance", "nobody!")]
+    theirs, none = (each.answer(snapshot) for each in asked)
+    assert theirs == none
+    told = [str(each.detail(theirs)).replace(each.name, "") for each in asked]
+    assert told[0] == told[1]
+
+
+def test_the_instance_is_told_the_tenants() -> None:
+    snapshot = snapshot_of(SERVED, "_instance")
+    tenants = {name: ServedBy(ResourceType.SECRETS, name).answer(snapshot).tenants for name in ("eu", "finance", "no")}
+    assert {"eu": ("acme", "globex"), "finance": ("acme",), "no": ()} == tenants
+
+
+def test_a_list_that_would_be_too_long_is_an_error() -> None:
+    levels = "".join(f"  n{number}: {{dedicated: {{secrets: finance}}}}\n" for number in range(10_001))
+    files = {**FILES, "acme/tenant.yaml": f"namespaces:\n{levels}".encode()}
+    with pytest.raises(TooLargeError, match="of 10001 patterns: at most 10000"):
+        ServedBy(ResourceType.SECRETS, "finance").answer(snapshot_of(files, "acme"))

@@ -11,10 +11,11 @@ kinds:
   USER: {class: tenant, actions: [VIEW]}
   TENANT: {class: instance, actions: [VIEW]}
 relations: {KV: {inherited: true}}
+services: [WEBSERVER, WORKER]
 """
 FILES = {
     "vocabulary.yaml": VOCABULARY,
-    "resources.yaml": b"storage: {s: {tenants: [acme]}}\n",
+    "resources.yaml": b"storage: {s: {tenants: [acme], read_only: true, denied_services: [WEBSERVER]}}\n",
     "acme/tenant.yaml": b"dedicated: {storage: s}\nnamespaces: {a.own: {dedicated: {storage: s}}}\n",
     "acme/bindings.csv": b"p, role:r, acme, **, FLOW, VIEW, allow\ng, user:a, role:r, acme/a.**\n",
     "acme/reach.csv": b"p, acme, a, b, KV, deny\n",
@@ -57,6 +58,9 @@ def visible(**changes: str) -> str:
         visible(expect="{user:a: [one], user:b: []}"),
         visible(nodes="{one: [FLOW, a], staff: [USER]}", edges="[[one, staff, KV], [one, one, KV, allow]]"),
         visible(action="UPDATE", expect="{user:a: []}"),
+        "name: x\ndedicated: [{namespace: b, resource: storage, from: tenant, name: s, read_only: true}]\n",
+        "name: x\ndedicated: [{namespace: b, resource: storage, from: tenant, service: WEBSERVER, expect: deny}]\n",
+        "name: x\ndedicated: [{namespace: b, resource: storage, from: tenant, service: WORKER, expect: allow}]\n",
         "name: x\n",
     ],
 )
@@ -123,6 +127,22 @@ def test_what_holds_passes(test: str) -> None:
             "`twoo` is not a node of this graph: expected one of `one`, `two`; did you",
         ),
         (visible(expect="{alice: [one]}"), "5:14: `alice` is not a principal"),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, service: WORKER}]\n",
+            "`service` and `expect` belong together",
+        ),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, service: WORKR, expect: deny}]\n",
+            "unknown service `WORKR`: expected one of `services` in the vocabulary; did you mean `WORKER`?",
+        ),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, name: a b}]\n",
+            "`a b` is not a resource's name",
+        ),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, read_only: yes}]\n",
+            "`yes` is not `read_only`, a boolean",
+        ),
         ("", "1:1: expected a mapping at the top"),
     ],
 )
@@ -160,6 +180,22 @@ def test_what_a_test_may_not_say_refuses_the_tenant(test: str, expected: str) ->
         ),
         (visible(expect="{user:a: []}"), "expected `one` to be hidden, got visible. user:a may VIEW FLOW in a"),
         (visible(edges="[[one, two, KV, allow]]"), "4:13: a uses b by KV: expected allow, got deny DENIED_BY_RULE. "),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, name: t}]\n",
+            "storage of a: expected `t`, got `s`. `s` serves it",
+        ),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, read_only: false}]\n",
+            "storage of a: expected written to, got read only",
+        ),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, service: WEBSERVER, expect: allow}]\n",
+            "storage of a: expected allow to WEBSERVER, got deny to WEBSERVER",
+        ),
+        (
+            "name: x\ndedicated: [{namespace: a, resource: secrets, from: none, service: WORKER, expect: allow}]\n",
+            "secrets of a: expected allow to WORKER, got nothing to WORKER. no level names one",
+        ),
     ],
 )
 def test_what_does_not_hold_fails_the_tenant(test: str, expected: str) -> None:

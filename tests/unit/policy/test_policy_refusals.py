@@ -276,6 +276,45 @@ ROOTS = {
         {"vocabulary.yaml": VOCABULARY + b"operations: {go: [{kind: FLOW, action: VIE}]}\n"},
         ["vocabulary.yaml:7:40: `VIE` is not an action of `FLOW`"],
     ),
+    "an operation without a check": (
+        {"vocabulary.yaml": VOCABULARY + b"operations: {go: []}\n"},
+        ["vocabulary.yaml:7:18: operation `go` has no check: with none, everybody may do it"],
+    ),
+    "an operation at another place than the parent": (
+        {"vocabulary.yaml": VOCABULARY + b"operations: {go: [{kind: FLOW, action: VIEW, at: child}]}\n"},
+        ["vocabulary.yaml:7:50: `child` is not a place: expected one of `parent`"],
+    ),
+    "an operation at the parent of what has none": (
+        {"vocabulary.yaml": VOCABULARY + b"operations: {go: [{kind: BLUEPRINT, action: VIEW, at: parent}]}\n"},
+        ["vocabulary.yaml:7:55: `at: parent` of kind `BLUEPRINT`: it is of class `tenant` and has no parent"],
+    ),
+    "an operation whose kind in the tenant lacks the action": (
+        {
+            "vocabulary.yaml": VOCABULARY.replace(
+                b"relations", b"  TENANT_FLOW: {class: tenant, actions: [VIEW]}\nrelations"
+            )
+            + b"operations: {go: [{kind: FLOW, action: UPDATE, at: parent}]}\n"
+        },
+        [
+            "vocabulary.yaml:8:52: the parent of a top-level namespace is asked as `TENANT_FLOW`: expected that kind of class"
+        ],
+    ),
+    "an operation whose kind in the tenant is not the tenant's": (
+        {
+            "vocabulary.yaml": VOCABULARY.replace(
+                b"relations", b"  TENANT_FLOW: {class: namespace, actions: [VIEW]}\nrelations"
+            )
+            + b"operations: {go: [{kind: FLOW, action: VIEW, at: parent}]}\n"
+        },
+        ["asked as `TENANT_FLOW`: expected that kind of class `tenant` with the action `VIEW`"],
+    ),
+    "an operation on both sides of the instance wall": (
+        {
+            "vocabulary.yaml": VOCABULARY
+            + b"operations: {go: [{kind: TENANT, action: VIEW}, {kind: BLUEPRINT, action: VIEW}]}\n"
+        },
+        ["vocabulary.yaml:7:18: operation `go` can never be allowed: some of its kinds are of class `instance`"],
+    ),
     "a g row": ({"roles.csv": b"g, user:a, role:viewer, *\n"}, ["roles.csv:1:1: a `g` row in the root's roles.csv"]),
     "a person's row": (
         {"roles.csv": b"p, user:a, *, **, *, *, allow\n"},
@@ -293,6 +332,25 @@ ROOTS = {
     "a service outside the grammar": (
         {"resources.yaml": b"storage: {s: {tenants: [], denied_services: [web-server]}}\n"},
         ["resources.yaml:1:46: `web-server` is not a service"],
+    ),
+    "a service that the vocabulary does not declare": (
+        {
+            "vocabulary.yaml": VOCABULARY + b"services: [WEBSERVER, WORKER]\n",
+            "resources.yaml": b"storage: {s: {tenants: [], denied_services: [WEBSEVER]}}\n",
+        },
+        ["resources.yaml:1:46: unknown service `WEBSEVER`: expected one of `services` in the vocabulary; did you mean"],
+    ),
+    "a service where none is declared": (
+        {"resources.yaml": b"storage: {s: {tenants: [], denied_services: [WEBSERVER]}}\n"},
+        ["resources.yaml:1:46: unknown service `WEBSERVER`: expected one of `services` in the vocabulary"],
+    ),
+    "a declared service outside the grammar": (
+        {"vocabulary.yaml": VOCABULARY + b"services: [web-server]\n"},
+        ["vocabulary.yaml:7:12: `web-server` is not a service"],
+    ),
+    "a resource's name with a blank": (
+        {"resources.yaml": b"storage: {'a b': {tenants: []}}\n"},
+        ["resources.yaml:1:11: `a b` is not a resource's name: expected 1 to 63 printable ASCII characters"],
     ),
     "mistakes in three files at once": (
         {
@@ -315,6 +373,17 @@ def test_root_is_refused(files: dict[str, bytes], expected: list[str]) -> None:
         load_root(tree_of({**BASE, **files}))
     for part in expected:
         assert part in str(caught.value)
+
+
+def test_where_the_vocabulary_is_off_no_service_is_called_unknown() -> None:
+    """It may be declared in the part that could not be read."""
+    files = {
+        "vocabulary.yaml": VOCABULARY + b"services: [WEBSERVER, w-]\n",
+        "resources.yaml": b"storage: {s: {tenants: [], denied_services: [WORKER]}}\n",
+    }
+    with pytest.raises(PolicyError) as caught:
+        load_root(tree_of({**BASE, **files}))
+    assert ["vocabulary.yaml"] == [each.file for each in caught.value.diagnostics]
 
 
 def test_all_diagnostics_come_at_once() -> None:

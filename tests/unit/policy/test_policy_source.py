@@ -8,6 +8,7 @@ from trees import tree_of, write
 
 from remit.core.diagnostics import PolicyError
 from remit.core.names import Tenant
+from remit.policy import source
 from remit.policy.limits import Limits
 from remit.policy.load import load_tree
 from remit.policy.source import read_tree
@@ -210,3 +211,47 @@ def test_the_revision_is_silent_about_other_tenants() -> None:
 def test_two_tenants_with_equal_files_differ_in_revision() -> None:
     """The path is part of it, and the tenant's name of the path."""
     assert revision(BASE) != revision(BASE, GLOBEX)
+
+
+def test_what_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never a tree of which one file is older than the other."""
+    root = write(tmp_path, BASE)
+    changes = iter(range(3))
+
+    def read_and_change(directory: Path, limits: Limits) -> source.Tree:
+        tree = read_tree(directory, limits)
+        for number in changes:
+            write(
+                root, {"acme/roles.csv": b"# later\n" * (number + 1), "acme/bindings.csv": b"# later\n" * (number + 1)}
+            )
+            break
+        return tree
+
+    monkeypatch.setattr(source, "read_tree", read_and_change)
+    tree = source.read_settled(root, Limits())
+    assert b"# later\n" * 3 == tree.tenants[ACME].get("roles.csv") == tree.tenants[ACME].get("bindings.csv")
+
+
+def test_a_tree_that_does_not_come_to_rest_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write(tmp_path, BASE)
+
+    def read_and_change(directory: Path, limits: Limits) -> source.Tree:
+        write(root, {"acme/roles.csv": (root / "acme/roles.csv").read_bytes() + b"#\n"})
+        return read_tree(directory, limits)
+
+    monkeypatch.setattr(source, "read_tree", read_and_change)
+    monkeypatch.setattr(source, "_FIRST_PAUSE_S", 0.0)
+    with pytest.raises(source.UnsettledError, match="changed each of 10 times"):
+        source.read_settled(root, Limits())
+
+
+def test_a_stamp_changes_with_any_entry_and_not_with_git_s(tmp_path: Path) -> None:
+    root = write(tmp_path, {**BASE, ".git/HEAD": b"one", "..data/acme/reach.csv": b""})
+    before = source.stamp(root)
+    write(root, {".git/HEAD": b"other", ".git/index": b""})
+    assert before == source.stamp(root)
+    for name in ("acme/roles.csv", "acme/new", "..data/acme/reach.csv"):
+        before = source.stamp(root)
+        write(root, {name: b"longer"})
+        assert before != source.stamp(root), name
+    assert source.stamp(tmp_path / "nowhere") is None

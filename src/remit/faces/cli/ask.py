@@ -1,6 +1,5 @@
-import json
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 from google.protobuf.json_format import MessageToDict
@@ -8,15 +7,14 @@ from google.protobuf.json_format import MessageToDict
 from remit import wire
 from remit.client import Answer, DecisionUnavailable
 from remit.core.decision import Reason
-from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, RemitError
+from remit.core.errors import MalformedQuestionError, named
 from remit.core.names import Tenant, parse_tenant
 from remit.core.question import Question, parse_question
 from remit.core.rows import Effect
 from remit.engine.explain import explain as explain_locally
 from remit.engine.explain import summary, unknown_tenant
-from remit.engine.snapshot import Snapshot
-from remit.faces.cli.exits import Exit, fail, out
-from remit.faces.cli.files import read_tenant
+from remit.faces.cli.exits import Exit, no_answer, out, print_json
+from remit.faces.cli.files import read_snapshot
 from remit.faces.cli.target import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
 from remit.v1.access_service_pb2 import ExplainResponse
 
@@ -107,7 +105,7 @@ def explain(
 
 
 def _answer_locally(policies: Path, tenant: Tenant, question: Question) -> Answer:
-    snapshot = snapshot_in(policies, tenant)
+    snapshot = read_snapshot(policies, tenant)
     if snapshot is None:
         return Answer(Effect.DENY, Reason.UNKNOWN_TENANT, "", "")
     decision = snapshot.decide(question)
@@ -115,33 +113,11 @@ def _answer_locally(policies: Path, tenant: Tenant, question: Question) -> Answe
 
 
 def _explain_locally(policies: Path, tenant: Tenant, question: Question) -> ExplainResponse:
-    snapshot = snapshot_in(policies, tenant)
+    snapshot = read_snapshot(policies, tenant)
     explanation = unknown_tenant(tenant, question) if snapshot is None else explain_locally(snapshot, question)
     revision = "" if snapshot is None else snapshot.revision
     return wire.explanation_to(explanation, "", revision, summary(explanation))
 
 
-def snapshot_in(policies: Path, tenant: Tenant) -> Snapshot | None:
-    loaded = read_tenant(policies, tenant)
-    if loaded is None:
-        return None
-    if loaded.snapshot is None:
-        told = "\n".join(map(str, loaded.diagnostics))
-        fail(Exit.UNAVAILABLE, f"{told}\ntenant `{tenant}` does not load, so it has no answers")
-    return loaded.snapshot
-
-
 def _names(tenant: str, principal: str, action: str, kind: str, namespace: str) -> tuple[Tenant, Question]:
-    try:
-        return parse_tenant(tenant), parse_question(principal, action, kind, namespace)
-    except InvalidNameError as error:
-        raise MalformedQuestionError(FieldViolation("tenant", str(error))) from None
-
-
-def no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
-    malformed = isinstance(error, MalformedQuestionError) or getattr(error, "code", "") == "INVALID_ARGUMENT"
-    fail(Exit.USAGE if malformed else Exit.UNAVAILABLE, str(error))
-
-
-def print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, indent=2))
+    return named("tenant", parse_tenant, tenant), parse_question(principal, action, kind, namespace)

@@ -38,7 +38,7 @@ StoreOption = Annotated[
 STORE_DEFAULT: Final = "sqlite:///var/audit.db"
 
 
-def _moment(text: str) -> int:
+def moment(text: str) -> int:
     """Microseconds since the Unix epoch: an ISO 8601 time (UTC where it names no zone), or an age such as `90m`."""
     age = _AGO(text)
     if age is not None:
@@ -77,11 +77,11 @@ def list_records(
     since: Annotated[
         int | None,
         typer.Option(
-            parser=_moment, metavar="TIME", help="From this time on: ISO 8601, or `90m` ago.", show_default=False
+            parser=moment, metavar="TIME", help="From this time on: ISO 8601, or `90m` ago.", show_default=False
         ),
     ] = None,
     until: Annotated[
-        int | None, typer.Option(parser=_moment, metavar="TIME", help="Before this time.", show_default=False)
+        int | None, typer.Option(parser=moment, metavar="TIME", help="Before this time.", show_default=False)
     ] = None,
     decision_id: Annotated[
         bytes | None,
@@ -160,7 +160,7 @@ def show(
 
 @app.command()
 def purge(
-    before: Annotated[int, typer.Option(parser=_moment, metavar="TIME", help="ISO 8601, or an age such as `90d`.")],
+    before: Annotated[int, typer.Option(parser=moment, metavar="TIME", help="ISO 8601, or an age such as `90d`.")],
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's decisions.", show_default=False)] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     audit: StoreOption = STORE_DEFAULT,

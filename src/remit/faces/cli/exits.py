@@ -1,9 +1,13 @@
+import json
 import sys
 from enum import IntEnum
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+
+from remit.client import DecisionUnavailable
+from remit.core.errors import InvalidNameError, MalformedQuestionError, RemitError
 
 # A pipe has no width: tables there are as wide as what they hold.
 out = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 400)
@@ -29,3 +33,16 @@ EXIT_CODES = "Exit codes: 0 yes (allowed, fine, passed), 1 no (denied, refused, 
 def fail(code: Exit, message: str) -> NoReturn:
     err.print(message, style="red", markup=False)
     raise typer.Exit(code)
+
+
+def no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
+    """Ends the command where there is no answer: the question is malformed, or nobody can answer it."""
+    malformed = (
+        isinstance(error, (MalformedQuestionError, InvalidNameError))
+        or getattr(error, "code", "") == "INVALID_ARGUMENT"
+    )
+    fail(Exit.USAGE if malformed else Exit.UNAVAILABLE, str(error))
+
+
+def print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, indent=2))

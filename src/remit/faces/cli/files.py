@@ -1,15 +1,21 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
+from remit.core.decision import Reason
 from remit.core.diagnostics import PolicyError
 from remit.core.names import Tenant
+from remit.engine.inquiry import Inquiry
+from remit.engine.snapshot import Snapshot
 from remit.faces.cli.exits import Exit, err, fail
 from remit.policy.load import DEFAULT_LIMITS, LoadedTenant, LoadedTree, load_root, load_tenant, load_tree
 from remit.policy.source import read_tree
+from remit.service.point import Surveyed
+
+_Answer = TypeVar("_Answer")
 
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Policy directory.")]
 
@@ -26,6 +32,28 @@ def read_tenant(directory: Path, tenant: Tenant) -> LoadedTenant | None:
         tree = read_tree(directory, DEFAULT_LIMITS)
         root = load_root(tree)
         return load_tenant(tree, tenant, root) if tenant in tree.tenants else None
+
+
+def read_snapshot(directory: Path, tenant: Tenant) -> Snapshot | None:
+    """One tenant's policy, None where there is no such folder; ends the command where it does not load."""
+    loaded = read_tenant(directory, tenant)
+    if loaded is None:
+        return None
+    if loaded.snapshot is None:
+        told = "\n".join(map(str, loaded.diagnostics))
+        fail(Exit.UNAVAILABLE, f"{told}\ntenant `{tenant}` does not load, so it has no answers")
+    return loaded.snapshot
+
+
+def survey(directory: Path, tenant: Tenant, inquiry: Inquiry[_Answer]) -> Surveyed[_Answer]:
+    """The answer of the files to an inquiry, which nobody records."""
+    snapshot = read_snapshot(directory, tenant)
+    reason = Reason.UNKNOWN_TENANT if snapshot is None else inquiry.refusal(snapshot)
+    revision = "" if snapshot is None else snapshot.revision
+    if snapshot is None or reason is not None:
+        return Surveyed(None, reason, None, b"", revision)
+    answer = inquiry.answer(snapshot)
+    return Surveyed(answer, None, inquiry.decision(answer), b"", revision)
 
 
 @contextmanager

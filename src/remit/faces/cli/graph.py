@@ -11,23 +11,17 @@ from rich.text import Text
 from rich.tree import Tree
 
 from remit import wire
-from remit.client import DecisionUnavailable
-from remit.core.decision import Reason
-from remit.core.errors import MalformedQuestionError
-from remit.core.names import parse_principal, parse_tenant, parse_word, quote
+from remit.core.errors import named
+from remit.core.names import parse_action, parse_principal, parse_tenant, quote
 from remit.engine.visibility import VisibleTo
-from remit.faces.cli.ask import (
-    PoliciesOption,
-    PrincipalArgument,
-    TenantArgument,
-    no_answer,
-    print_json,
-    snapshot_in,
-)
+from remit.faces.answers import graph_to
+from remit.faces.cli.ask import PoliciesOption, PrincipalArgument, TenantArgument
 from remit.faces.cli.dot import read_dot, write_dot
-from remit.faces.cli.exits import Exit, fail, out
+from remit.faces.cli.exits import Exit, fail, out, print_json
+from remit.faces.cli.files import survey
+from remit.faces.cli.search import end_where_refused
 from remit.faces.cli.svg import NODES_LIMIT, write_svg
-from remit.faces.cli.target import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
+from remit.faces.cli.target import CaOption, CertOption, KeyOption, Target, TargetOption, TimeoutOption, answered
 from remit.faces.cli.visible import forbidden, reason_of
 from remit.v1 import visibility_service_pb2 as messages
 
@@ -62,19 +56,24 @@ def graph(
     Example: `remit graph acme user:carol docs/graphs/close.json`
     """
     drawn = _read(file)
-    try:
-        if target is not None:
-            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
-                answer = client.visible_graph(tenant, principal, drawn, action=action, omit=omit)
-        else:
-            answer = _answer_locally(policies, (tenant, principal, action), drawn, omit=omit)
-    except DecisionUnavailable as error:
-        no_answer(error)
-    except (MalformedQuestionError, ValueError) as error:
-        fail(Exit.USAGE, str(error))
-    if answer.receipt.reason:
-        reason = wire.REASON_OF[answer.receipt.reason]
-        fail(Exit.NO, f"{reason}: {reason.meaning}")
+
+    def locally() -> messages.VisibleGraphResponse:
+        inquiry = VisibleTo(
+            named("principal", parse_principal, principal),
+            named("action", parse_action, action),
+            wire.graph_from(drawn),
+            None if omit else SystemRandom(),
+        )
+        return graph_to(survey(policies, named("tenant", parse_tenant, tenant), inquiry))
+
+    answer = answered(
+        Target(target, timeout, tls_server_ca, tls_cert, tls_key),
+        locally,
+        lambda client: client.visible_graph(tenant, principal, drawn, action=action, omit=omit),
+    )
+    if as_format is Format.JSON:
+        print_json(MessageToDict(answer, preserving_proto_field_name=True))
+    end_where_refused(answer.receipt)
     match as_format:
         case Format.TREE:
             _print_trees(answer)
@@ -87,8 +86,6 @@ def graph(
                     f"{len(answer.nodes)} nodes: at most {NODES_LIMIT} are drawn; Graphviz draws --format dot",
                 )
             typer.echo(write_svg(answer), nl=False)
-        case Format.JSON:
-            print_json(MessageToDict(answer, preserving_proto_field_name=True))
 
 
 def _read(file: Path) -> messages.VisibleGraphRequest:
@@ -110,20 +107,6 @@ def _read_json(text: str) -> messages.VisibleGraphRequest:
 
 
 _READERS: Final = {".json": _read_json, ".dot": read_dot, ".gv": read_dot}
-
-
-def _answer_locally(
-    policies: Path, names: tuple[str, str, str], drawn: messages.VisibleGraphRequest, *, omit: bool
-) -> messages.VisibleGraphResponse:
-    tenant = parse_tenant(names[0])
-    principal, action = parse_principal(names[1]), parse_word("action", names[2])
-    inquiry = VisibleTo(principal, action, wire.graph_from(drawn), None if omit else SystemRandom())
-    snapshot = snapshot_in(policies, tenant)
-    if snapshot is None:
-        return messages.VisibleGraphResponse(receipt=wire.receipt_to("", "", Reason.UNKNOWN_TENANT))
-    answer = messages.VisibleGraphResponse(receipt=wire.receipt_to("", snapshot.revision, None))
-    wire.fill_graph(answer, inquiry.answer(snapshot).graph)
-    return answer
 
 
 def _print_trees(answer: messages.VisibleGraphResponse) -> None:

@@ -1,8 +1,25 @@
 import sys
+from typing import Final
 
 import typer
 
-from remit.faces.cli import ask, audit, graph, policies, serve, status
+from remit.faces.cli import (
+    ask,
+    audit,
+    diff,
+    fmt,
+    graph,
+    lint,
+    operation,
+    policies,
+    reach,
+    replay,
+    resolve,
+    rollback,
+    search,
+    serve,
+    status,
+)
 from remit.faces.cli.exits import EXIT_CODES, out
 from remit.service.version import VERSION
 
@@ -10,8 +27,8 @@ app = typer.Typer(
     name="remit",
     help="May this principal, in this tenant, do this action on this kind of resource in this namespace, "
     "and which rule says so?\n\n"
-    "Policies are files: `validate`, `test` and `verify` read them, `serve` answers from them over gRPC and records "
-    "every decision, `check`, `explain` and `graph` ask, `audit` remembers.\n\n"
+    "Policies are files, reviewed and tested like code. `serve` answers from them over gRPC and records every decision; the "
+    "commands that ask do so of the files, or of a server with `--target`.\n\n"
     f"{EXIT_CODES}",
     no_args_is_help=True,
     add_completion=False,
@@ -19,14 +36,25 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
 )
-app.command(rich_help_panel="Serve and ask")(serve.serve)
-app.command(rich_help_panel="Serve and ask")(ask.check)
-app.command(rich_help_panel="Serve and ask")(ask.explain)
-app.command(rich_help_panel="Serve and ask")(graph.graph)
-app.command(rich_help_panel="Serve and ask")(status.status)
-app.command(rich_help_panel="Work on policies")(policies.validate)
-app.command(rich_help_panel="Work on policies")(policies.test)
-app.command(rich_help_panel="Work on policies")(policies.verify)
+_PANELS: Final = {
+    "Serve": (serve.serve, status.status, rollback.rollback),
+    "Ask": (
+        *(ask.check, ask.explain, operation.operation, reach.reach, search.who, search.where, search.what),
+        *(resolve.resolve, resolve.served, graph.graph),
+    ),
+    "Work on policies": (
+        policies.validate,
+        policies.test,
+        policies.verify,
+        lint.lint,
+        fmt.fmt,
+        diff.diff,
+        replay.replay,
+    ),
+}
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
 
 app.add_typer(audit.app, name="audit", rich_help_panel="Remember")
 

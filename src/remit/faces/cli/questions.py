@@ -7,11 +7,10 @@ from pathlib import Path
 from remit.audit.filter import DecisionFilter
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Tenant
-from remit.core.question import Question, parse_question
+from remit.core.question import Question, ReachQuestion, parse_question
 from remit.faces.cli.exits import Exit, fail
 from remit.faces.cli.store import opened
 
-_PAGE = 1000
 _FIELDS = ("tenant", "principal", "action", "kind", "namespace")
 
 
@@ -39,14 +38,9 @@ def _names(told: object) -> list[str]:
     return [told.get(name, "") for name in _FIELDS]
 
 
-def questions_of(url: str, tenant: Tenant) -> Iterator[Question]:
+def questions_of(url: str, tenant: Tenant) -> Iterator[Question | ReachQuestion]:
     """What the recorded decisions about `tenant` were asked, oldest first."""
-    after = None
     with opened(url) as store:
-        while True:
-            page = store.decisions(DecisionFilter(tenant=tenant), after=after, limit=_PAGE, newest_first=False)
-            for each in page:
-                yield parse_question(each.principal, each.action, each.kind, each.namespace)
-            if len(page) < _PAGE:
-                return
-            after = page[-1].id
+        for record in store.each_decision(DecisionFilter(tenant=tenant)):
+            if record.asked is not None:
+                yield record.asked

@@ -3,7 +3,7 @@ import inspect
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import structlog
 import typer
@@ -14,6 +14,8 @@ from remit.service.errors import StartupError
 from remit.service.logs import configure_logs
 from remit.service.node import Node
 from remit.service.settings import ENV_PREFIX, Settings, default_told, read_settings
+
+_AWAKE_EVERY_S: Final = 0.5
 
 
 def _serve(**flags: Any) -> None:
@@ -43,7 +45,9 @@ def _serve(**flags: Any) -> None:
     server.start()
     log = structlog.get_logger("remit")
     log.info("serving", listen=settings.listen, port=server.port, metrics_port=server.metrics_port, node=settings.node)
-    stop.wait()
+    # The system may hand a signal to any thread; Python acts on it in this one, which has to be awake for it.
+    while not stop.wait(_AWAKE_EVERY_S):
+        pass
     log.info("stopping")
     server.stop()
 

@@ -16,6 +16,7 @@ _STATES = {
     messages.TENANT_STATE_SERVING: "green",
     messages.TENANT_STATE_STALE: "yellow",
     messages.TENANT_STATE_UNAVAILABLE: "red",
+    messages.TENANT_STATE_PINNED: "yellow",
 }
 
 
@@ -54,9 +55,12 @@ def _print(told: messages.GetStatusResponse) -> None:
         table.add_row(each.tenant, f"[{colour}]{state}[/]", _time(each.since_us), rows, each.revision[:12])
     out.print(table)
     for each in told.tenants:
-        for found in each.diagnostics:
-            place = ":".join(str(part) for part in (found.file, found.line, found.column) if part)
-            out.print(f"{place}: {found.message}", markup=False)
+        if each.pinned_by:
+            newest = each.files_revision[:12] or "none"
+            out.print(f"{each.tenant} is pinned by {each.pinned_by}; its files are at {newest}", markup=False)
+    # What is wrong with the root is every tenant's, and told once.
+    for place, message in dict.fromkeys(_told(found) for each in told.tenants for found in each.diagnostics):
+        out.print(f"{place}: {message}", markup=False)
     audit = told.audit
     health = "healthy" if audit.healthy else f"NOT HEALTHY: {audit.error}"
     out.print(
@@ -64,6 +68,10 @@ def _print(told: messages.GetStatusResponse) -> None:
         f"waiting; store {_size(audit.store_bytes)}, free {_size(audit.free_bytes)}",
         markup=False,
     )
+
+
+def _told(found: messages.Diagnostic) -> tuple[str, str]:
+    return ":".join(str(part) for part in (found.file, found.line, found.column) if part), found.message
 
 
 def _time(microseconds: int) -> str:

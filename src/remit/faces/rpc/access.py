@@ -4,13 +4,11 @@ import grpc
 
 from remit import wire
 from remit.audit.ids import format_id
-from remit.core.errors import MalformedQuestionError
-from remit.core.names import parse_principal, parse_word
-from remit.core.rows import Effect
+from remit.core.errors import MalformedQuestionError, named
+from remit.core.names import optional_namespace, parse_principal, parse_word
 from remit.engine.explain import Why, summary, unknown_tenant
 from remit.engine.operations import Compound
-from remit.faces.rpc.asking import AskingFace, below, optional_namespace, results_to
-from remit.faces.rpc.calls import named
+from remit.faces.rpc.asking import AskingFace, below, results_to
 from remit.service.point import Asked
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import access_service_pb2_grpc
@@ -65,10 +63,5 @@ class AccessFace(AskingFace, access_service_pb2_grpc.AccessServiceServicer):
         )
         resource_id = wire.resource_id_from(request.resource_id)
         revision, parts = self._point.operation(tenant, compound, resource_id, terms)
-        allowed = bool(parts) and all(answer.decision.allowed for _, answer in parts)
-        effect = wire.EFFECTS[(Effect.ALLOW if allowed else Effect.DENY).value]
-        response = messages.CheckOperationResponse(effect=effect, revision=revision)
-        for (_, action, kind, namespace), answer in parts:
-            part = response.parts.add(kind=kind, action=action, namespace=namespace)
-            wire.fill_decision(part.decision, answer.decision, format_id(answer.decision_id))
-        return response
+        told = ((part, answer.decision, format_id(answer.decision_id)) for part, answer in parts)
+        return wire.operation_to(told, revision)

@@ -8,10 +8,10 @@ import grpc
 
 from remit import wire
 from remit.audit.ids import format_id
-from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError
-from remit.core.names import Namespace, Tenant, parse_namespace, parse_principal, parse_tenant
-from remit.faces.rpc.calls import caller, named, violation
-from remit.service.point import Answer, Asked, DecisionPoint, Origin, Surveyed, Terms
+from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, named, violation
+from remit.core.names import Tenant, parse_principal, parse_tenant
+from remit.faces.rpc.calls import caller
+from remit.service.point import Answer, Asked, DecisionPoint, Origin, Terms
 from remit.v1 import decision_pb2
 
 NAMESPACES_LIMIT: Final = 10_000
@@ -87,10 +87,6 @@ def results_to(results: Iterable[Answer | MalformedQuestionError], add: Callable
             wire.fill_decision(message.decision, result.decision, format_id(result.decision_id))
 
 
-def receipt_of(surveyed: Surveyed[_Name]) -> decision_pb2.Receipt:
-    return wire.receipt_to(format_id(surveyed.decision_id), surveyed.revision, surveyed.reason)
-
-
 def below(field: str, error: MalformedQuestionError) -> MalformedQuestionError:
     """The same error, its fields below `field`."""
     return MalformedQuestionError(
@@ -108,8 +104,3 @@ def names_in(field: str, parse: Callable[[str], _Name], texts: Sequence[str], li
         for position, text in enumerate(texts):
             named(f"{field}[{position}]", parse, text)
         raise
-
-
-def optional_namespace(text: str) -> Namespace:
-    """A namespace, or the empty text for the tenant itself."""
-    return parse_namespace(text) if text else Namespace("")

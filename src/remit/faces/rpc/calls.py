@@ -1,7 +1,9 @@
-from collections.abc import Callable, Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from time import perf_counter
-from typing import Any, Final, NoReturn, TypeVar, cast
+from typing import Any, Final, NoReturn, cast
 
 import grpc
 import structlog
@@ -10,10 +12,13 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from remit.audit.errors import JournalUnavailable
-from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, RemitError
+from remit.core.errors import MalformedQuestionError, RemitError
 from remit.engine.inquiry import TooLargeError
 from remit.policy.cell import RevisionNotCurrentError, TenantUnavailableError
+from remit.policy.kept import NotKeptError
+from remit.policy.worker import WorkerEndedError
 from remit.service.metrics import Metrics
+from remit.service.reload import LoadingError, PinError
 
 ANONYMOUS: Final = "anonymous"
 """The caller of a loopback address without TLS."""
@@ -30,6 +35,10 @@ class PageOfOldPolicyError(RemitError):
     """The policy has changed since the first page, so that the pages would not fit together."""
 
 
+class CrowdedError(RemitError):
+    """As many as may do this at a time do it already."""
+
+
 _STATUS_OF: Final = {
     MalformedQuestionError: grpc.StatusCode.INVALID_ARGUMENT,
     RevisionNotCurrentError: grpc.StatusCode.FAILED_PRECONDITION,
@@ -38,13 +47,17 @@ _STATUS_OF: Final = {
     TenantUnavailableError: grpc.StatusCode.UNAVAILABLE,
     JournalUnavailable: grpc.StatusCode.UNAVAILABLE,
     StoppingError: grpc.StatusCode.UNAVAILABLE,
+    LoadingError: grpc.StatusCode.UNAVAILABLE,
+    WorkerEndedError: grpc.StatusCode.UNAVAILABLE,
+    CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    NotKeptError: grpc.StatusCode.NOT_FOUND,
+    PinError: grpc.StatusCode.FAILED_PRECONDITION,
 }
 _AFTER_WAITING: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION}
 _PASSED_S: Final = 0.001
 
 _log = structlog.get_logger("remit.rpc")
 
-_Name = TypeVar("_Name")
 Behavior = Callable[[Any, grpc.ServicerContext], Any]
 
 
@@ -64,11 +77,12 @@ class CallBoundary:
         """New calls are UNAVAILABLE from now on; those in flight go on."""
         self._refusing = True
 
-    def around(self, servicer: object) -> Any:
-        """The servicer with every method inside the boundary."""
-        return _Bounded(servicer, self._around)
+    def around(self, servicer: object, streams: ThreadPoolExecutor | None = None) -> Any:
+        """The servicer with every method inside the boundary. Methods that stream hold a thread as long as they do, so
+        they get those of `streams`."""
+        return _Bounded(servicer, lambda method, behavior: self._around(method, behavior, streams))
 
-    def _around(self, method: str, behavior: Behavior) -> Behavior:
+    def _around(self, method: str, behavior: Behavior, streams: ThreadPoolExecutor | None) -> Behavior:
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
             began = perf_counter()
             code = "OK"
@@ -76,16 +90,40 @@ class CallBoundary:
                 caller.set(caller_of(context) if self._authenticated else ANONYMOUS)
                 return (_refuse if self._refusing else behavior)(request, context)
             except Exception as error:  # noqa: BLE001 (the table's last row)
-                status = _STATUS_OF.get(type(error), grpc.StatusCode.INTERNAL)
-                # Who waits as long as the caller does gives up at the same moment: one of them must not say UNAVAILABLE.
-                if status in _AFTER_WAITING and context.time_remaining() < _PASSED_S:
-                    status = grpc.StatusCode.DEADLINE_EXCEEDED
+                status = _status_of(error, context)
                 code = status.name
                 _abort(context, status, error)
             finally:
                 self._metrics.called(method, code, perf_counter() - began)
 
-        return answer
+        def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            began = perf_counter()
+            code = "OK"
+            try:
+                caller.set(caller_of(context) if self._authenticated else ANONYMOUS)
+                yield from (_refuse if self._refusing else behavior)(request, context)
+            except GeneratorExit:
+                code = grpc.StatusCode.CANCELLED.name
+                raise
+            except Exception as error:  # noqa: BLE001 (the table's last row)
+                status = _status_of(error, context)
+                code = status.name
+                _abort(context, status, error)
+            finally:
+                self._metrics.called(method, code, perf_counter() - began)
+
+        if not inspect.isgeneratorfunction(behavior):
+            return answer
+        stream.experimental_thread_pool = streams  # type: ignore[attr-defined]
+        return stream
+
+
+def _status_of(error: Exception, context: grpc.ServicerContext) -> grpc.StatusCode:
+    status = _STATUS_OF.get(type(error), grpc.StatusCode.INTERNAL)
+    # Who waits as long as the caller does gives up at the same moment: one of them must not say UNAVAILABLE.
+    if status in _AFTER_WAITING and context.time_remaining() < _PASSED_S:
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+    return status
 
 
 class _Bounded:
@@ -127,15 +165,3 @@ def _abort(context: grpc.ServicerContext, status: grpc.StatusCode, error: Except
         context.abort(status, "internal error; the server's log has it")
     context.abort(status, str(error))
     raise AssertionError("abort returned")
-
-
-def named(field: str, parse: Callable[[str], _Name], text: str) -> _Name:
-    """The name in a field of a request; a text outside its grammar is a violation of that field."""
-    try:
-        return parse(text)
-    except InvalidNameError as error:
-        raise violation(field, str(error)) from None
-
-
-def violation(field: str, description: str) -> MalformedQuestionError:
-    return MalformedQuestionError(FieldViolation(field, description))

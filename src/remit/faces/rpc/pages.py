@@ -4,7 +4,8 @@ import hashlib
 import json
 from typing import Any, Final
 
-from remit.faces.rpc.calls import PageOfOldPolicyError, violation
+from remit.core.errors import violation
+from remit.faces.rpc.calls import PageOfOldPolicyError
 
 PAGE_SIZE: Final = 100
 PAGE_LIMIT: Final = 1_000
@@ -27,8 +28,8 @@ class Page:
         except (ValueError, binascii.Error):
             told = None
         match told:
-            case [str(asked), str(self.revision), str(self.after)]:
-                pass
+            case [str(asked), str(revision), str(after)]:
+                self.revision, self.after = revision, after
             case _:
                 raise violation("page_token", "is not one that this service gave")
         if asked != self._request:

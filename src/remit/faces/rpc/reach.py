@@ -1,23 +1,17 @@
-from functools import partial
-
 import grpc
 
 from remit import wire
 from remit.audit.ids import format_id
-from remit.core.decision import Decision, Reason
-from remit.core.errors import MalformedQuestionError
-from remit.core.names import parse_namespace, parse_word
+from remit.core.errors import MalformedQuestionError, named, violation
+from remit.core.names import parse_namespace, parse_relation
 from remit.core.question import QuestionType
-from remit.core.rows import Effect
 from remit.engine.explain_reach import WhyReach, reach_summary, unknown_tenants_reach
 from remit.engine.reachable import ReachableFrom, ReachesAll
-from remit.faces.rpc.asking import NAMESPACES_LIMIT, AskingFace, below, names_in, receipt_of, results_to
-from remit.faces.rpc.calls import named, violation
+from remit.faces.answers import all_reached_to, reachable_to
+from remit.faces.rpc.asking import NAMESPACES_LIMIT, AskingFace, below, names_in, results_to
 from remit.service.point import Asked
 from remit.v1 import reach_service_pb2 as messages
 from remit.v1 import reach_service_pb2_grpc
-
-_parse_relation = partial(parse_word, "relation")
 
 
 class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
@@ -56,18 +50,12 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
         tenant, terms = self._terms(request, context)
         inquiry = ReachesAll(
             named("caller", parse_namespace, request.caller),
-            named("relation", _parse_relation, request.relation),
+            named("relation", parse_relation, request.relation),
             names_in("owners", parse_namespace, request.owners, NAMESPACES_LIMIT),
         )
         if not inquiry.owners:
             raise violation("owners", "is empty: name at least one, for nothing is no proof that all agree")
-        surveyed = self._point.survey(tenant, inquiry, terms)
-        decision = surveyed.decision or Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
-        response = messages.CheckReachAllResponse(revision=surveyed.revision)
-        wire.fill_decision(response.decision, decision, format_id(surveyed.decision_id))
-        for owner, reason in surveyed.answer.refused if surveyed.answer is not None else ():
-            response.refused.add(owner=owner, reason=wire.REASONS[reason.value])
-        return response
+        return all_reached_to(self._point.survey(tenant, inquiry, terms))
 
     def ExplainReach(
         self, request: messages.ExplainReachRequest, context: grpc.ServicerContext
@@ -89,17 +77,7 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
         tenant, terms = self._terms(request, context)
         inquiry = ReachableFrom(
             named("namespace", parse_namespace, request.namespace),
-            names_in("relations", _parse_relation, request.relations, NAMESPACES_LIMIT),
+            names_in("relations", parse_relation, request.relations, NAMESPACES_LIMIT),
             names_in("among", parse_namespace, request.among, NAMESPACES_LIMIT),
         )
-        surveyed = self._point.survey(tenant, inquiry, terms)
-        response = messages.ListReachableResponse(receipt=receipt_of(surveyed))
-        for each in surveyed.answer or ():
-            response.relations.add(
-                relation=each.relation,
-                uses=map(wire.set_to, each.uses),
-                used_by=map(wire.set_to, each.used_by),
-                uses_among=each.uses_among,
-                used_by_among=each.used_by_among,
-            )
-        return response
+        return reachable_to(self._point.survey(tenant, inquiry, terms))

@@ -10,11 +10,14 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
+from remit.core.names import Tenant
 from remit.faces.rpc import health
 from remit.faces.rpc.access import AccessFace
 from remit.faces.rpc.asking import AskingFace
 from remit.faces.rpc.calls import CallBoundary
+from remit.faces.rpc.policy import WATCHERS, PolicyFace
 from remit.faces.rpc.reach import ReachFace
+from remit.faces.rpc.resources import ResourceFace
 from remit.faces.rpc.search import SearchFace
 from remit.faces.rpc.status import StatusFace
 from remit.faces.rpc.visibility import VisibilityFace
@@ -25,8 +28,12 @@ from remit.service.settings import Settings, split_address
 from remit.v1 import (
     access_service_pb2,
     access_service_pb2_grpc,
+    policy_service_pb2,
+    policy_service_pb2_grpc,
     reach_service_pb2,
     reach_service_pb2_grpc,
+    resource_service_pb2,
+    resource_service_pb2_grpc,
     search_service_pb2,
     search_service_pb2_grpc,
     status_service_pb2,
@@ -39,15 +46,23 @@ _ASKING: Final[Sequence[tuple[type[AskingFace], Callable[[Any, grpc.Server], Non
     (AccessFace, access_service_pb2_grpc.add_AccessServiceServicer_to_server),
     (ReachFace, reach_service_pb2_grpc.add_ReachServiceServicer_to_server),
     (SearchFace, search_service_pb2_grpc.add_SearchServiceServicer_to_server),
+    (ResourceFace, resource_service_pb2_grpc.add_ResourceServiceServicer_to_server),
     (VisibilityFace, visibility_service_pb2_grpc.add_VisibilityServiceServicer_to_server),
 )
 ASKING_SERVICES: Final = tuple(
     service.full_name
-    for module in (access_service_pb2, reach_service_pb2, search_service_pb2, visibility_service_pb2)
+    for module in (
+        access_service_pb2,
+        reach_service_pb2,
+        search_service_pb2,
+        resource_service_pb2,
+        visibility_service_pb2,
+    )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 """The services that answer questions, and so depend on policies and audit."""
 STATUS_SERVICE: Final = status_service_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
+POLICY_SERVICE: Final = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
 _HEALTH_EVERY_S: Final = 0.1
 # grpcio answers CANCELLED to calls that it has received and not yet handed over when it stops: a moment of refusals
 # before that tells busy callers UNAVAILABLE, which they may try elsewhere.
@@ -64,6 +79,7 @@ class Server:
         settings = node.settings
         self._node = node
         self._stopping = threading.Event()
+        self._told: set[Tenant] = set()
         self._health = health.Health()
         self._calls = CallBoundary(node.metrics, authenticated=settings.mutual_tls is not None)
         self._server = grpc.server(
@@ -85,8 +101,12 @@ class Server:
             )
             add(around(asking), self._server)
         status_service_pb2_grpc.add_StatusServiceServicer_to_server(around(StatusFace(node)), self._server)
+        self._policy = PolicyFace(node, call_timeout_s=settings.call_timeout_s)
+        # One thread more, to refuse with.
+        streams = ThreadPoolExecutor(WATCHERS + 1, thread_name_prefix="remit-revisions")
+        policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(around(self._policy, streams), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (*ASKING_SERVICES, STATUS_SERVICE, health.SERVICE, reflection.SERVICE_NAME)
+        names = (*ASKING_SERVICES, STATUS_SERVICE, POLICY_SERVICE, health.SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         self.port = self._bind(settings)
         self.metrics_port = self._serve_metrics(settings)
@@ -103,6 +123,7 @@ class Server:
         self._stopping.set()
         self._health.close()
         self._calls.refuse()
+        self._policy.close()
         time.sleep(_REFUSING_S)
         self._server.stop(self._node.settings.grace_s).wait()
         self._node.stop()
@@ -149,7 +170,12 @@ class Server:
         serving = self._node.journal.healthy
         for name in ("", *ASKING_SERVICES):
             self._health.tell(name, serving=serving)
-        self._health.tell(STATUS_SERVICE, serving=True)
-        for tenant, policy in self._node.cell.tenants.items():
+        for name in (STATUS_SERVICE, POLICY_SERVICE):
+            self._health.tell(name, serving=True)
+        tenants = self._node.cell.tenants
+        for tenant in self._told - tenants.keys():
+            self._health.tell(f"tenant/{tenant}", serving=False)
+        self._told |= tenants.keys()
+        for tenant, policy in tenants.items():
             serves = serving and policy.state is not TenantState.UNAVAILABLE
             self._health.tell(f"tenant/{tenant}", serving=serves)

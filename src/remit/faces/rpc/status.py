@@ -1,8 +1,8 @@
 import grpc
 
+from remit.core.errors import named
 from remit.core.names import parse_tenant
-from remit.faces.rpc.calls import named
-from remit.policy.cell import TenantPolicy
+from remit.policy.cell import TenantPolicy, TenantState
 from remit.service.node import Node
 from remit.service.version import VERSION
 from remit.v1 import status_service_pb2 as messages
@@ -45,10 +45,14 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
         )
 
 
+def state_to(state: TenantState) -> messages.TenantState.ValueType:
+    return messages.TenantState.Value(f"TENANT_STATE_{state.name}")
+
+
 def _tenant_to(policy: TenantPolicy) -> messages.TenantStatus:
     return messages.TenantStatus(
         tenant=policy.tenant,
-        state=messages.TenantState.Value(f"TENANT_STATE_{policy.state.name}"),
+        state=state_to(policy.state),
         revision=policy.revision,
         since_us=policy.since_us,
         diagnostics=[
@@ -56,4 +60,6 @@ def _tenant_to(policy: TenantPolicy) -> messages.TenantStatus:
             for each in policy.diagnostics
         ],
         rows=policy.snapshot.policy.rows if policy.snapshot is not None else 0,
+        files_revision=policy.files_revision,
+        pinned_by=policy.pinned_by,
     )

@@ -1,15 +1,15 @@
-from functools import partial
 from random import SystemRandom
 from typing import Final
 
 import grpc
 
 from remit import wire
-from remit.core.names import Word, parse_principal, parse_word
+from remit.core.errors import named, violation
+from remit.core.names import Word, parse_action, parse_principal
 from remit.engine.inquiry import TooLargeError
 from remit.engine.visibility import VisibleTo
-from remit.faces.rpc.asking import AskingFace, receipt_of
-from remit.faces.rpc.calls import named, violation
+from remit.faces.answers import graph_to
+from remit.faces.rpc.asking import AskingFace
 from remit.v1 import visibility_service_pb2 as messages
 from remit.v1 import visibility_service_pb2_grpc
 
@@ -27,14 +27,11 @@ class VisibilityFace(AskingFace, visibility_service_pb2_grpc.VisibilityServiceSe
             raise violation("hidden", f"{request.hidden} is no value of HiddenNodes: expected STUB or OMIT")
         inquiry = VisibleTo(
             named("principal", parse_principal, request.principal),
-            named("action", partial(parse_word, "action"), request.action) if request.action else _VIEW,
+            named("action", parse_action, request.action) if request.action else _VIEW,
             wire.graph_from(request),
             None if request.hidden == messages.HIDDEN_NODES_OMIT else SystemRandom(),
         )
-        surveyed = self._point.survey(tenant, inquiry, terms)
-        response = messages.VisibleGraphResponse(receipt=receipt_of(surveyed))
-        if surveyed.answer is not None:
-            wire.fill_graph(response, surveyed.answer.graph)
+        response = graph_to(self._point.survey(tenant, inquiry, terms))
         size = response.ByteSize()
         if size > self._max_message_bytes:
             raise TooLargeError(

@@ -15,8 +15,8 @@ _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 def upgrade() -> None:
     # Until now only Check, BatchCheck and Explain were answered, and a record did not tell them apart.
-    op.add_column("decisions", sa.Column("question", _TEXT, nullable=False, server_default="CHECK"))
-    op.add_column("decisions", sa.Column("detail", _TEXT, nullable=False, server_default=""))
+    op.add_column("decisions", sa.Column("question", _TEXT, nullable=False, server_default=sa.text("'CHECK'")))
+    op.add_column("decisions", sa.Column("detail", _TEXT, nullable=False, server_default=sa.text("''")))
 
 
 def downgrade() -> None:

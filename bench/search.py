@@ -1,0 +1,105 @@
+"""Search in process, over 100,000 bindings and 10,000 namespaces. See bench/README.md for the method."""
+
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import machine, table, worlds
+from bench.engine import load
+from bench.servers import CACHE
+from remit.core.names import Namespace, Principal, Word, parse_namespace
+from remit.engine.search import ActionsOf, NamespacesOf, PrincipalsFor
+from remit.engine.snapshot import Snapshot
+
+_ROWS = 200_000
+"""Half of them bindings."""
+_NAMES = 10_000
+_ROUNDS = 50
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return (time.perf_counter() - start) * 1000
+
+
+def measure(snapshot: Snapshot, world: worlds.World) -> list[list[str]]:
+    choose = random.Random(1)
+    known = [name for department in world.namespaces for name in department]
+    names = [Namespace(name) for name in known]
+    while len(names) < _NAMES:
+        names.append(parse_namespace(f"{choose.choice(known)}.job{len(names)}"))
+    among = tuple(choose.sample(names, _NAMES))
+    people = [Principal(name) for name in choose.sample(world.users, _ROUNDS)]
+    kinds = [Word(choose.choice(worlds.KINDS)) for _ in people]
+    actions = [Word(choose.choice(worlds.ACTIONS)) for _ in people]
+    asked = list(zip(people, actions, kinds, strict=True))
+    found: list[list[str]] = []
+
+    def row(what: str, limit: float | None, taken: list[float], answers: list[int]) -> None:
+        median = statistics.median(taken)
+        target = ["", ""] if limit is None else [f"<= {limit:g} ms", table.target(median <= limit)]
+        found.append(
+            [what, target[0], f"{median:.2f} ms", f"{max(taken):.1f} ms", f"{statistics.median(answers):g}", target[1]]
+        )
+
+    def where(who: Principal, action: Word, kind: Word) -> int:
+        return len(NamespacesOf(who, action, kind, among).answer(snapshot).among)
+
+    def who(action: Word, kind: Word, namespace: Namespace) -> int:
+        return len(PrincipalsFor(action, kind, namespace).answer(snapshot).principals)
+
+    first = milliseconds(lambda: who(actions[0], kinds[0], among[0]))
+    row("ListPrincipals, the first of a snapshot", None, [first], [who(actions[0], kinds[0], among[0])])
+    timed = [milliseconds(lambda each=each: where(*each)) for each in asked]
+    row(f"ListNamespaces over {_NAMES:,} names", 20, timed, [where(*each) for each in asked])
+    timed = [milliseconds(lambda each=each: where(each, Word(""), Word(""))) for each in people]
+    row(
+        f"ListNamespaces over {_NAMES:,} names, any kind and action",
+        None,
+        timed,
+        [where(each, Word(""), Word("")) for each in people],
+    )
+    places = [(action, kind, choose.choice(names[: len(known)])) for action, kind in zip(actions, kinds, strict=True)]
+    row(
+        "ListPrincipals",
+        100,
+        [milliseconds(lambda each=each: who(*each)) for each in places],
+        [who(*each) for each in places],
+    )
+    taken = [
+        milliseconds(lambda each=each: ActionsOf(*each).answer(snapshot)) for each in zip(people, names, strict=False)
+    ]
+    row(
+        "ListActions",
+        None,
+        taken,
+        [len(ActionsOf(*each).answer(snapshot)) for each in zip(people, names, strict=False)],
+    )
+    return found
+
+
+def main() -> int:
+    print(f"machine: {machine.describe()}")
+    print(f"{machine.quietness()}\n")
+    CACHE.mkdir(exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="search-", dir=CACHE))
+    try:
+        world = worlds.make(_ROWS)
+        world.write(scratch / "policies")
+        snapshot = load(scratch / "policies")
+    finally:
+        shutil.rmtree(scratch)
+    links, users = len(snapshot.policy.links), len(world.users)
+    print(f"{links:,} bindings, memberships and inclusions, {len(snapshot.policy.rules):,} rules, {users:,} people\n")
+    table.show(["search", "target", "median", "worst", "answers", ""], measure(snapshot, world))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

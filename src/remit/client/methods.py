@@ -1,0 +1,39 @@
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from google.protobuf.message_factory import GetMessageClass
+
+from remit.v1 import (
+    access_service_pb2,
+    policy_service_pb2,
+    reach_service_pb2,
+    resource_service_pb2,
+    search_service_pb2,
+    visibility_service_pb2,
+)
+
+
+class Method(NamedTuple):
+    """A method of the API."""
+
+    path: str
+    """As gRPC names it: `/remit.v1.AccessService/Check`."""
+    response: Any
+    """The class of its response."""
+
+
+METHODS: Final[Mapping[str, Method]] = {
+    method.input_type.full_name: Method(f"/{service.full_name}/{method.name}", GetMessageClass(method.output_type))
+    for module in (
+        access_service_pb2,
+        policy_service_pb2,
+        reach_service_pb2,
+        resource_service_pb2,
+        search_service_pb2,
+        visibility_service_pb2,
+    )
+    for service in module.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+    if not method.server_streaming
+}
+"""By the full name of the request: each method has a request of its own."""

@@ -1,0 +1,49 @@
+"""What changes between two policies, decided on patterns: over all principals, permissions, relations and namespaces,
+of which there are infinitely many."""
+
+from collections.abc import Iterator
+
+from remit.core.names import Tenant
+from remit.engine.diff.access import access_changes
+from remit.engine.diff.change import AccessChange, DedicatedChange, Direction, Pairs, ReachChange, TenantDiff, Where
+from remit.engine.diff.dedicated import dedicated_changes
+from remit.engine.diff.reach import reach_changes
+from remit.engine.regions import Atlas
+from remit.engine.snapshot import Snapshot
+
+__all__ = [
+    "AccessChange",
+    "DedicatedChange",
+    "Direction",
+    "Pairs",
+    "ReachChange",
+    "TenantDiff",
+    "Where",
+    "diff",
+]
+
+
+def diff(tenant: Tenant, old: Snapshot | None, new: Snapshot | None) -> TenantDiff:
+    """Every decision about a tenant that changes from `old` to `new`; None is a tenant that is not there.
+
+    Raises TooIntricateError, with the principal and permission or the relation, where the patterns divide the
+    namespaces into more parts than can be told apart.
+    """
+    atlas = Atlas()
+    before, after = (snapshot.policy if snapshot is not None else None for snapshot in (old, new))
+    rows_before, rows_after = set(_rows(old)), set(_rows(new))
+    return TenantDiff(
+        tenant,
+        access_changes(atlas, old, new),
+        reach_changes(atlas, before, after),
+        dedicated_changes(atlas, before, after),
+        len(rows_after - rows_before),
+        len(rows_before - rows_after),
+    )
+
+
+def _rows(snapshot: Snapshot | None) -> Iterator[tuple[str, ...]]:
+    if snapshot is not None:
+        policy = snapshot.policy
+        for rows in (policy.rules, policy.links, policy.reach):
+            yield from (row.fields for row in rows)

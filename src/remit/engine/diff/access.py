@@ -1,0 +1,318 @@
+"""Who gains and who loses what where."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from remit.core.names import Principal, Subject, Word
+from remit.core.patterns import EVERYWHERE
+from remit.core.policy import Policy
+from remit.core.rows import Effect, Link, Rule
+from remit.engine.diff.change import AccessChange, Direction, Where
+from remit.engine.graph import Graph
+from remit.engine.regions import Atlas, Piece, Region, TooIntricateError
+from remit.engine.snapshot import Snapshot
+
+Permission = tuple[Word, Word]
+"""A kind and an action."""
+
+_PRINCIPALS: Final = ("user:", "service:")
+
+
+class _Granted(NamedTuple):
+    """What rows say to a subject about one permission, scopes of chains met."""
+
+    allowed: Region
+    denied: Region
+
+
+class _Side:
+    """One of the two policies, or the absence of the tenant, in regions."""
+
+    def __init__(self, atlas: Atlas, snapshot: Snapshot | None) -> None:
+        self._atlas = atlas
+        self._snapshot = snapshot
+        policy = snapshot.policy if snapshot is not None else None
+        self.graph = snapshot.graph if snapshot is not None else Graph((), ())
+        self.namespaced = _permissions(policy)
+        self.rules = {_stated(rule): rule for rule in policy.rules} if policy is not None else {}
+        self.links = {(link.member, link.holds, link.scope.text): link for link in policy.links} if policy else {}
+        self._named: dict[tuple[object, object], frozenset[Permission]] = {}
+        self._rows: dict[str, Mapping[Permission, Sequence[Rule]]] = {}
+        self._granted: dict[tuple[str, Permission], _Granted] = {}
+        self._held: dict[str, frozenset[Permission]] = {}
+
+    def admits(self, principal: Principal) -> bool:
+        snapshot = self._snapshot
+        return snapshot is not None and (snapshot.admitted is None or principal in snapshot.admitted)
+
+    def named(self, rule: Rule) -> frozenset[Permission]:
+        """The permissions that a row is about."""
+        known = self._named.get((rule.kinds, rule.actions))
+        if known is None:
+            known = self._named[rule.kinds, rule.actions] = frozenset(
+                permission for permission in self.namespaced if rule.names(*permission)
+            )
+        return known
+
+    def held(self, subject: str) -> frozenset[Permission]:
+        """The permissions that rows of the subject, or of what it holds somewhere, are about."""
+        known = self._held.get(subject)
+        if known is None:
+            onward = (self.held(link.holds) for link in self.graph.links_of(subject))
+            known = self._held[subject] = frozenset(self._rows_of(subject)).union(*onward)
+        return known
+
+    def allows(self, principal: Principal, permission: Permission) -> Region:
+        """Where the principal may."""
+        atlas = self._atlas
+        namespaced = self.namespaced.get(permission)
+        if namespaced is None or not self.admits(principal):
+            return atlas.none
+        allowed = atlas.without(*self.granted(principal, permission))
+        return atlas.namespaces(allowed) if namespaced else atlas.chart(allowed.here, {}, atlas.none)
+
+    def granted(self, subject: str, permission: Permission) -> _Granted:
+        known = self._granted.get((subject, permission))
+        if known is None:
+            atlas = self._atlas
+            rows = self._rows_of(subject).get(permission, ())
+            known = _Granted(
+                atlas.union_of(rule.namespaces for rule in rows if rule.effect is Effect.ALLOW),
+                atlas.union_of(rule.namespaces for rule in rows if rule.effect is Effect.DENY),
+            )
+            for link in self.graph.links_of(subject):
+                if permission in self.held(link.holds):
+                    held = self._through(link, self.granted(link.holds, permission))
+                    known = _Granted(atlas.union(known.allowed, held.allowed), atlas.union(known.denied, held.denied))
+            self._granted[subject, permission] = known
+        return known
+
+    def _through(self, link: Link, granted: _Granted) -> _Granted:
+        if link.scope == EVERYWHERE:
+            return granted
+        scope = self._atlas.region(link.scope)
+        return _Granted(self._atlas.meet(scope, granted.allowed), self._atlas.meet(scope, granted.denied))
+
+    def _rows_of(self, subject: str) -> Mapping[Permission, Sequence[Rule]]:
+        known = self._rows.get(subject)
+        if known is None:
+            rows: defaultdict[Permission, list[Rule]] = defaultdict(list)
+            for rule in self.graph.rules_of(subject):
+                for permission in self.named(rule):
+                    rows[permission].append(rule)
+            known = self._rows[subject] = dict(rows)
+        return known
+
+
+class _Touched:
+    """What changed rows can touch: of which subjects, which permissions, and through what."""
+
+    def __init__(self, atlas: Atlas, old: _Side, new: _Side) -> None:
+        self._atlas = atlas
+        self._sides = (old, new)
+        self._own: defaultdict[str, set[Permission]] = defaultdict(set)
+        self._gates: tuple[defaultdict[str, set[str]], ...] = (defaultdict(set), defaultdict(set))
+        """Of each side, the members of g rows that the other has not, by what they hold."""
+        self._permissions: dict[str, frozenset[Permission]] = {}
+        self._closures: dict[str, frozenset[str]] = {}
+        self._holders: dict[str, int] = {}
+        self._members: defaultdict[str, set[str]] = defaultdict(set)
+        for side, other, gates in ((old, new, self._gates[0]), (new, old, self._gates[1])):
+            for stated, rule in side.rules.items():
+                if stated not in other.rules:
+                    self._own[rule.subject] |= side.named(rule)
+            for stated, link in side.links.items():
+                self._members[link.holds].add(link.member)
+                if stated not in other.links:
+                    self._own[link.member] |= side.held(link.holds)
+                    gates[link.holds].add(link.member)
+            self._add_redefined(side, other)
+
+    def principals(self) -> Iterator[Principal]:
+        """Those of whom some decision may have changed."""
+        old, new = self._sides
+        found = {subject for subject in self._above(self._own) if subject.startswith(_PRINCIPALS)}
+        named = {rule.subject for side in self._sides for rule in side.rules.values()}
+        named |= {link.member for side in self._sides for link in side.links.values()}
+        for subject in named:
+            principal = Principal(subject)
+            if subject.startswith(_PRINCIPALS) and old.admits(principal) != new.admits(principal):
+                self._own[subject] |= old.held(subject) | new.held(subject)
+                found.add(subject)
+        return map(Principal, sorted(found))
+
+    def permissions(self, subject: str) -> frozenset[Permission]:
+        """Those of the subject's that may have changed."""
+        known = self._permissions.get(subject)
+        if known is None:
+            onward = (self.permissions(holds) for holds in self._onward(subject))
+            known = self._permissions[subject] = frozenset(self._own.get(subject, ())).union(*onward)
+        return known
+
+    def through(
+        self,
+        principals: Sequence[Principal],
+        permissions: Sequence[Permission],
+        direction: Direction,
+        region: Region,
+    ) -> Subject | None:
+        """The narrowest group or role that by itself makes this change for all of these principals."""
+        common = frozenset.intersection(*map(self._closure, principals))
+        held = (name for name in common if not name.startswith(_PRINCIPALS))
+        for name in sorted(held, key=lambda name: (self.holders(name), name.startswith("role:"), name)):
+            ways = self._ways(name, principals)
+            if all(self._makes(name, ways, permission, direction, region) for permission in permissions):
+                return Subject(name)
+        return None
+
+    def holders(self, subject: str) -> int:
+        """Principals that hold a group or role somewhere, before or after."""
+        known = self._holders.get(subject)
+        if known is None:
+            above = self._above([subject])
+            known = self._holders[subject] = sum(1 for name in above if name.startswith(_PRINCIPALS))
+        return known
+
+    def _ways(self, subject: str, principals: Iterable[Principal]) -> Sequence[_Side]:
+        """The sides on which each of the principals came to hold the subject by a row that the other side has not."""
+        return [
+            side
+            for side, gates in zip(self._sides, self._gates, strict=True)
+            if all(not gates[subject].isdisjoint(self._closure(principal)) for principal in principals)
+        ]
+
+    def _makes(
+        self, subject: str, ways: Sequence[_Side], permission: Permission, direction: Direction, region: Region
+    ) -> bool:
+        """Whether what the subject holds, or that it is held, changes in all of a region."""
+        if not any(permission in side.held(subject) for side in self._sides):
+            return False
+        atlas = self._atlas
+        before, after = self._sides if direction is Direction.GAIN else reversed(self._sides)
+        lifted, was = before.granted(subject, permission).denied, before.granted(subject, permission).allowed
+        given, now = after.granted(subject, permission).allowed, after.granted(subject, permission).denied
+        made = atlas.union(
+            given if after in ways else atlas.without(given, was),
+            lifted if before in ways else atlas.without(lifted, now),
+        )
+        return atlas.without(region, made) is atlas.none
+
+    def _closure(self, subject: str) -> frozenset[str]:
+        """The subject and all that it holds somewhere, before or after."""
+        known = self._closures.get(subject)
+        if known is None:
+            known = self._closures[subject] = frozenset({subject}).union(*map(self._closure, self._onward(subject)))
+        return known
+
+    def _onward(self, subject: str) -> set[str]:
+        return {link.holds for side in self._sides for link in side.graph.links_of(subject)}
+
+    def _above(self, subjects: Iterable[str]) -> set[str]:
+        """These and all that hold one of them somewhere."""
+        above = set(subjects)
+        waiting = list(above)
+        while waiting:
+            more = self._members.get(waiting.pop(), set()) - above
+            above |= more
+            waiting += more
+        return above
+
+    def _add_redefined(self, side: _Side, other: _Side) -> None:
+        """Rows about kinds and actions that the vocabulary gained, lost or moved."""
+        redefined = {
+            permission for permission, kind in side.namespaced.items() if other.namespaced.get(permission) != kind
+        }
+        if redefined:
+            for rule in side.rules.values():
+                self._own[rule.subject] |= side.named(rule) & redefined
+
+
+def access_changes(atlas: Atlas, old: Snapshot | None, new: Snapshot | None) -> tuple[AccessChange, ...]:
+    """Exact and whole: a principal's effect for a permission in a namespace differs if and only if it is in a change.
+
+    A question that only one of the two policies takes (a kind that moved between classes) counts as denied by the
+    other. Raises TooIntricateError.
+    """
+    before, after = _Side(atlas, old), _Side(atlas, new)
+    touched = _Touched(atlas, before, after)
+    found: defaultdict[tuple[Direction, Region, Permission], list[Principal]] = defaultdict(list)
+    for principal in touched.principals():
+        for permission in touched.permissions(principal):
+            with _named(principal, permission):
+                was, now = before.allows(principal, permission), after.allows(principal, permission)
+            if was is not now:
+                found[Direction.GAIN, atlas.without(now, was), permission].append(principal)
+                found[Direction.LOSS, atlas.without(was, now), permission].append(principal)
+    changes = []
+    for direction, principals, permissions, where in _grouped(atlas, found):
+        through = touched.through(principals, permissions, direction, _region(atlas, where))
+        holders = 0 if through is None else touched.holders(through)
+        changes.append(AccessChange(direction, principals, through, holders, permissions, where))
+    return tuple(sorted(changes, key=_order))
+
+
+_Group = tuple[Direction, tuple[Principal, ...], tuple[Permission, ...], Where]
+
+
+def _grouped(
+    atlas: Atlas, found: Mapping[tuple[Direction, Region, Permission], Sequence[Principal]]
+) -> Iterator[_Group]:
+    """Same piece and permission: one set of principals; same piece and principals: one set of permissions; same of
+    both: one set of pieces. None stands for the tenant itself."""
+    principals: defaultdict[tuple[Direction, Piece | None, Permission], set[Principal]] = defaultdict(set)
+    told: dict[Region, tuple[Piece | None, ...]] = {}
+    for (direction, region, permission), who in found.items():
+        if region not in told:
+            with _named(who[0], permission):
+                told[region] = (*atlas.pieces(region), *([None] if region.here else []))
+        for piece in told[region]:
+            principals[direction, piece, permission].update(who)
+    permissions: defaultdict[tuple[Direction, Piece | None, frozenset[Principal]], list[Permission]] = defaultdict(list)
+    for (direction, piece, permission), whose in principals.items():
+        permissions[direction, piece, frozenset(whose)].append(permission)
+    pieces: defaultdict[tuple[Direction, frozenset[Principal], tuple[Permission, ...]], list[Piece | None]]
+    pieces = defaultdict(list)
+    for (direction, piece, group), which in permissions.items():
+        pieces[direction, group, tuple(sorted(which))].append(piece)
+    for (direction, group, sorted_permissions), places in pieces.items():
+        namespaces = sorted((piece for piece in places if piece is not None), key=str)
+        yield direction, tuple(sorted(group)), sorted_permissions, Where(tuple(namespaces), None in places)
+
+
+@contextmanager
+def _named(principal: Principal, permission: Permission) -> Iterator[None]:
+    """Says whose patterns and which are too intricate."""
+    try:
+        yield
+    except TooIntricateError as error:
+        raise TooIntricateError(f"{principal}, {' '.join(reversed(permission))}: {error}") from None
+
+
+def _region(atlas: Atlas, where: Where) -> Region:
+    namespaces = atlas.folded(atlas.union, map(atlas.within, where.namespaces), atlas.none)
+    # `**` is written for namespaces alone as well.
+    return atlas.chart(where.tenant_itself, namespaces.branches, namespaces.other)
+
+
+def _order(change: AccessChange) -> tuple[object, ...]:
+    alone = change.through is None
+    return (change.direction, alone, change.through or "", change.principals, change.permissions, str(change.where))
+
+
+def _permissions(policy: Policy | None) -> Mapping[Permission, bool]:
+    """The permissions on the tenant's side of the instance wall, and whether each is asked about in a namespace."""
+    if policy is None:
+        return {}
+    return {
+        (kind.name, action): kind.namespaced
+        for kind in policy.vocabulary.kinds.values()
+        if kind.lives_in(policy.tenant)
+        for action in kind.actions
+    }
+
+
+def _stated(rule: Rule) -> tuple[object, ...]:
+    """What a row says, wherever it stands."""
+    return (rule.subject, rule.namespaces.text, rule.kinds, rule.actions, rule.effect)

@@ -1,0 +1,119 @@
+"""What changes between two policies of one tenant, in decisions and not in rows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from remit.core.names import Namespace, Principal, Subject, Tenant, Word
+from remit.core.policy import DedicatedResource, ResourceType
+from remit.core.question import Question, ReachQuestion
+from remit.engine.reach import is_ancestor
+from remit.engine.regions import Piece
+
+
+class Direction(StrEnum):
+    GAIN = "gain"
+    """From deny to allow."""
+    LOSS = "loss"
+    """From allow to deny."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A set of namespaces, and whether the tenant itself is in it."""
+
+    namespaces: tuple[Piece, ...] = ()
+    """They may overlap."""
+    tenant_itself: bool = False
+
+    def contains(self, namespace: Namespace) -> bool:
+        return self.tenant_itself if not namespace else _contain(self.namespaces, namespace)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessChange:
+    """All of `principals` gain, or lose, all of `permissions` everywhere in `where`."""
+
+    direction: Direction
+    principals: tuple[Principal, ...]
+    """Sorted."""
+    through: Subject | None
+    """The narrowest group or role that the change reaches all of them through; None where it is about them alone."""
+    holders: int
+    """How many principals hold `through` somewhere, before or after."""
+    permissions: tuple[tuple[Word, Word], ...]
+    """(kind, action), sorted."""
+    where: Where
+
+    def contains(self, question: Question) -> bool:
+        principal, action, kind, namespace = question
+        return principal in self.principals and (kind, action) in self.permissions and self.where.contains(namespace)
+
+
+class Pairs(StrEnum):
+    """Which of the pairs of a caller and an owner a change of reach is about. A namespace may always use its own, so
+    but for ITSELF these two differ."""
+
+    OTHERS = "others"
+    ABOVE = "above"
+    """The owner is an ancestor of the caller: where inheritance has a say."""
+    NOT_ABOVE = "not above"
+    """The owner is none."""
+    ITSELF = "itself"
+    """The owner is the caller: a relation, or the tenant, came or went."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReachChange:
+    """Work in any of `callers` gains, or loses, the use of what any of `owners` owns, for those `pairs` of them."""
+
+    direction: Direction
+    relations: tuple[Word, ...]
+    """Sorted."""
+    callers: tuple[Piece, ...]
+    owners: tuple[Piece, ...]
+    pairs: Pairs
+
+    def contains(self, question: ReachQuestion) -> bool:
+        caller, owner, relation = question
+        return (
+            relation in self.relations
+            and _contain(self.callers, caller)
+            and _contain(self.owners, owner)
+            and self._pairs(caller, owner)
+        )
+
+    def _pairs(self, caller: Namespace, owner: Namespace) -> bool:
+        if self.pairs is Pairs.ITSELF or caller == owner:
+            return self.pairs is Pairs.ITSELF and caller == owner
+        return self.pairs is Pairs.OTHERS or is_ancestor(owner, caller) == (self.pairs is Pairs.ABOVE)
+
+
+@dataclass(frozen=True, slots=True)
+class DedicatedChange:
+    """Another dedicated resource, or the same with other settings, serves all of `where`. No decision depends on it."""
+
+    resource: ResourceType
+    before: DedicatedResource | None
+    after: DedicatedResource | None
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class TenantDiff:
+    """Every decision of one tenant that two policies answer with another effect. Reasons may differ beside that."""
+
+    tenant: Tenant
+    access: tuple[AccessChange, ...] = ()
+    reach: tuple[ReachChange, ...] = ()
+    dedicated: tuple[DedicatedChange, ...] = ()
+    rows_added: int = 0
+    rows_removed: int = 0
+
+    @property
+    def directions(self) -> set[Direction]:
+        return {change.direction for change in self.access} | {change.direction for change in self.reach}
+
+
+def _contain(pieces: Iterable[Piece], namespace: Namespace) -> bool:
+    return any(piece.contains(namespace) for piece in pieces)

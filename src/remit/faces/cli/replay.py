@@ -1,0 +1,93 @@
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+
+from remit.audit.filter import DecisionFilter
+from remit.audit.ids import format_id
+from remit.faces.cli.audit import STORE_DEFAULT, StoreOption, moment
+from remit.faces.cli.exits import Exit, err, fail, out
+from remit.faces.cli.files import read_files
+from remit.faces.cli.store import opened
+from remit.service.node import now_us
+from remit.service.replay import Change, Replay
+
+_SHOWN = 50
+
+
+def replay(
+    policies: Annotated[Path, typer.Option("--policies", metavar="DIR", help="The candidate.")] = Path("policies"),
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's records.", show_default=False)] = None,
+    since: Annotated[
+        int | None,
+        typer.Option(
+            parser=moment, metavar="TIME", help="From this time on: ISO 8601, or `90m` ago.", show_default=False
+        ),
+    ] = None,
+    until: Annotated[
+        int | None, typer.Option(parser=moment, metavar="TIME", help="Before this time.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every change as a JSON line.")] = False,
+    audit: StoreOption = STORE_DEFAULT,
+) -> None:
+    """Decide recorded decisions again by these policies, and list what would change.
+
+    Nothing is recorded. Exits 0 where no effect would change, 1 where one would.
+
+    Example: `remit replay --policies candidate --since 7d`
+    """
+    loaded = read_files(policies).tenants
+    refused = [name for name, each in loaded.items() if each.snapshot is None and tenant in {None, name}]
+    if refused:
+        fail(Exit.UNAVAILABLE, f"no candidate: {', '.join(refused)} of `{policies}` does not load; see `remit test`")
+    candidate = Replay({name: each.snapshot for name, each in loaded.items() if each.snapshot is not None})
+    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
+    with opened(audit) as store, Progress(*columns, console=err, transient=True) as progress:
+        # A server that goes on writing would never let it end.
+        until = now_us() if until is None else until
+        records = store.each_decision(DecisionFilter(tenant=tenant, since_us=since, until_us=until))
+        candidate.run(progress.track(records, description="records"))
+    changes = candidate.changes
+    if as_json:
+        for each in changes:
+            typer.echo(json.dumps(_told(each)))
+    elif changes:
+        out.print(_table(changes[:_SHOWN]))
+        if len(changes) > _SHOWN:
+            out.print(f"... and {len(changes) - _SHOWN} more: --json lists all")
+    skipped = f", {candidate.skipped} lists left out" if candidate.skipped else ""
+    err.print(
+        f"{candidate.decided} decisions decided again{skipped}: {candidate.differing} would change, "
+        f"{len(changes)} questions"
+    )
+    raise typer.Exit(Exit.NO if changes else Exit.OK)
+
+
+def _told(change: Change) -> dict[str, object]:
+    return {
+        "tenant": change.tenant,
+        "principal": change.principal,
+        "action": change.action,
+        "kind": change.kind,
+        "namespace": change.namespace,
+        "was": {"effect": change.was[0], "reason": change.was[1]},
+        "now": {"effect": change.now[0], "reason": change.now[1], "rule": change.rule},
+        "records": change.records,
+        "last_id": format_id(change.last),
+    }
+
+
+def _table(changes: list[Change]) -> Table:
+    names = ("tenant", "namespace", "principal", "question", "was", "would be", "rule", "records")
+    table = Table(*(Column(name, overflow="fold") for name in names), box=SIMPLE)
+    for each in changes:
+        colour = "green" if each.gains else "red"
+        question = f"{each.action} {each.kind}".rstrip()
+        now = f"[{colour}]{each.now[0]}[/] {each.now[1]}"
+        cells = (each.tenant, each.namespace, each.principal, question, " ".join(each.was), now, each.rule)
+        table.add_row(*cells, str(each.records))
+    return table

@@ -1,0 +1,162 @@
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.box import SIMPLE
+from rich.markup import escape
+from rich.table import Table
+
+from remit import wire
+from remit.core.errors import named, violation
+from remit.core.names import optional_namespace, parse_resource, parse_tenant, parse_word
+from remit.core.policy import ResourceType
+from remit.core.rows import Effect
+from remit.engine.dedicated import ANY_SERVICE, DedicatedTo, ServedBy
+from remit.faces.answers import resolved_to, served_to
+from remit.faces.cli.ask import JsonOption, PoliciesOption, TenantArgument
+from remit.faces.cli.exits import Exit, out, print_json
+from remit.faces.cli.files import survey
+from remit.faces.cli.target import CaOption, CertOption, KeyOption, Target, TargetOption, TimeoutOption, answered
+from remit.v1 import resource_service_pb2 as messages
+from remit.v1.decision_pb2 import Receipt
+
+NamespaceArgument = Annotated[
+    str, typer.Argument(help="For example `acme.finance`; none asks about the tenant itself.", show_default=False)
+]
+ServiceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="SERVICE", help="May this service touch them? One of the vocabulary's, for example `WEBSERVER`."
+    ),
+]
+TypesOption = Annotated[
+    list[ResourceType] | None,
+    typer.Option("--resource", help="Only this type; may be given again.", show_default=False),
+]
+ResourceArgument = Annotated[
+    str, typer.Argument(metavar="TYPE/NAME", help="For example `storage/acme-default`.", show_default=False)
+]
+
+
+def resolve(
+    tenant: TenantArgument,
+    namespace: NamespaceArgument = "",
+    service: ServiceOption = "",
+    resource: TypesOption = None,
+    policies: PoliciesOption = Path("policies"),
+    target: TargetOption = None,
+    timeout: TimeoutOption = 5.0,
+    tls_server_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the storage, secrets backend and worker group that serve a namespace, and the level that says so.
+
+    Exits 1 where --service names one that may not touch one of them. With --json, which also has the settings, in the
+    shape of the API's ResolveDedicatedResponse.
+
+    Example: `remit resolve acme acme.finance.payroll --service WEBSERVER`
+    """
+    types = tuple(dict.fromkeys(resource or ()))
+
+    def locally() -> messages.ResolveDedicatedResponse:
+        inquiry = DedicatedTo(
+            named("namespace", optional_namespace, namespace),
+            types,
+            named("service", partial(parse_word, "service"), service) if service else ANY_SERVICE,
+        )
+        return resolved_to(survey(policies, named("tenant", parse_tenant, tenant), inquiry))
+
+    response = answered(
+        Target(target, timeout, tls_server_ca, tls_cert, tls_key),
+        locally,
+        lambda client: client.resolve_dedicated(tenant, namespace, types, service),
+    )
+    if as_json:
+        print_json(MessageToDict(response, preserving_proto_field_name=True))
+    elif not _refused(response.receipt):
+        out.print(_resolved_table(response))
+    denied = any(each.service == wire.EFFECTS[Effect.DENY.value] for each in response.resources)
+    raise typer.Exit(Exit.NO if denied or response.receipt.reason else Exit.OK)
+
+
+def served(
+    tenant: TenantArgument,
+    resource: ResourceArgument,
+    policies: PoliciesOption = Path("policies"),
+    target: TargetOption = None,
+    timeout: TimeoutOption = 5.0,
+    tls_server_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a dedicated resource serves: namespaces of a tenant; asked in `_instance`, the tenants that may name it.
+
+    Exits 1 where it serves nothing there, also because it is not open to the tenant. With --json in the shape of the
+    API's ListServedResponse.
+
+    Example: `remit served acme storage/acme-default`
+    """
+    response = answered(
+        Target(target, timeout, tls_server_ca, tls_cert, tls_key),
+        lambda: served_to(survey(policies, named("tenant", parse_tenant, tenant), ServedBy(*_resource(resource)))),
+        lambda client: client.list_served(tenant, *_resource(resource)),
+    )
+    if as_json:
+        print_json(MessageToDict(response, preserving_proto_field_name=True))
+    elif not _refused(response.receipt):
+        _print_served(response)
+    serves = response.serves_tenant or response.namespaces or response.tenants
+    raise typer.Exit(Exit.OK if serves else Exit.NO)
+
+
+def _resource(text: str) -> tuple[ResourceType, str]:
+    section, _, name = text.partition("/")
+    if section not in list(ResourceType):
+        types = ", ".join(f"`{each}/NAME`" for each in ResourceType)
+        raise violation("resource", f"`{text}`: expected one of {types}")
+    return ResourceType(section), named("name", parse_resource, name)
+
+
+def _refused(receipt: Receipt) -> bool:
+    """Whether there is nothing to print but why."""
+    reason = wire.REASON_OF.get(receipt.reason)
+    if reason is not None:
+        out.print(f"{reason} ({reason.meaning})", style="red")
+    return reason is not None
+
+
+def _resolved_table(response: messages.ResolveDedicatedResponse) -> Table:
+    asked = any(each.service for each in response.resources)
+    columns = ("resource", "name", "from", "type", "read only", "fallback", "denied to")
+    table = Table(*columns, *(["service"] if asked else []), box=SIMPLE)
+    for each in response.resources:
+        effect = wire.EFFECT_OF.get(each.service)
+        colour = "red" if effect is Effect.DENY else "green"
+        told = [f"[{colour}]{effect}[/]" if effect is not None else ""] if asked else []
+        table.add_row(
+            wire.RESOURCE_TYPE_OF.get(each.resource, ""),
+            escape(each.name),
+            each.level_namespace or ("tenant" if each.level == messages.RESOURCE_LEVEL_TENANT else "none"),
+            escape(each.type),
+            "yes" if each.read_only else "",
+            escape(each.fallback),
+            ", ".join(each.denied_services),
+            *told,
+        )
+    return table
+
+
+def _print_served(response: messages.ListServedResponse) -> None:
+    for tenant in response.tenants:
+        out.print(f"open to {tenant}", markup=False)
+    if response.serves_tenant:
+        out.print("the tenant itself")
+    for each in response.namespaces:
+        out.print(str(wire.set_from(each)), markup=False)
+    if not (response.tenants or response.serves_tenant or response.namespaces):
+        out.print("nothing here")

@@ -1,0 +1,219 @@
+import json
+import logging
+import os
+import re
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+from remit.core.errors import InvalidNameError, RemitError
+from remit.core.names import Tenant, parse_tenant
+from remit.policy.source import Folder, Tree
+
+_ABOUT: Final = ".kept.json"
+_PIN: Final = "pin.json"
+_REMOVED: Final = "removed"
+_REVISION = re.compile(r"[0-9a-f]{64}").fullmatch
+# A member's moment would make the same files different bytes; the one that counts is in _ABOUT.
+_NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
+
+_log = logging.getLogger("remit.policy")
+
+
+class NotKeptError(RemitError):
+    """There is no such revision, or what is left of it is not what its name says."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRevision:
+    revision: str
+    kept_us: int
+    """When it loaded, microseconds since the Unix epoch."""
+    source: str
+    """The policy directory it was read from."""
+    commit: str
+    """The git commit that was checked out there; '' where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A revision that an operator has chosen to serve, whatever the files say."""
+
+    revision: str
+    caller: str
+    time_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The last good revisions of each tenant, on this node's disk.
+
+    `DIRECTORY/TENANT/REVISION.zip` holds the root's and the tenant's files as they were: unpacked, a policy directory
+    again. It is written whole or not at all, and counts only while its files have the hash that its name says.
+    """
+
+    directory: Path
+    count: int
+    """Revisions kept of each tenant; one that is pinned stays besides."""
+    source: str
+    """The policy directory that revisions are read from now. Another one's stand in for nothing by themselves."""
+
+    def keep(self, tree: Tree, tenant: Tenant, kept_us: int, commit: str) -> None:
+        """Raises OSError."""
+        revision = tree.revision(tenant)
+        folder = self.directory / tenant
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _REMOVED).unlink(missing_ok=True)
+        newest = self.newest(tenant)
+        if newest is None or newest.revision != revision:
+            about = KeptRevision(revision, kept_us, self.source, commit)
+            _write(folder / f"{revision}.zip", _packed(tree.root.files | tree.tenants[tenant].files, about))
+            self._prune(tenant)
+
+    def revisions(self, tenant: Tenant) -> list[KeptRevision]:
+        """Newest first. What cannot be read is left out, with a line in the log."""
+        found = []
+        for path in _listed(self.directory / tenant):
+            if path.suffix == ".zip" and _REVISION(path.stem):
+                try:
+                    found.append(_about(path))
+                except NotKeptError as error:
+                    _log.warning("%s", error)
+        return sorted(found, key=lambda each: each.kept_us, reverse=True)
+
+    def newest(self, tenant: Tenant) -> KeptRevision | None:
+        """The last one that was read from this source, unless the tenant was removed since."""
+        if (self.directory / tenant / _REMOVED).exists():
+            return None
+        return next((each for each in self.revisions(tenant) if each.source == self.source), None)
+
+    def read(self, tenant: Tenant, revision: str) -> Tree:
+        """Raises NotKeptError where it is not there or is damaged."""
+        path = self.directory / tenant / f"{revision}.zip"
+        root, folder = Folder(""), Folder(tenant)
+        for file, content in _unpacked(path).items():
+            if file != _ABOUT:
+                (folder if file.startswith(f"{tenant}/") else root).files[file] = content
+        tree = Tree(root, {tenant: folder})
+        if tree.revision(tenant) != revision:
+            raise NotKeptError(f"kept revision `{path}` is damaged: its files do not have the hash in its name")
+        return tree
+
+    def find(self, tenant: Tenant, prefix: str) -> str:
+        """The one kept revision that begins so. Raises NotKeptError where there is none or more than one."""
+        found = [each.revision for each in self.revisions(tenant) if each.revision.startswith(prefix)]
+        if len(found) != 1:
+            what = f"{len(found)} revisions are" if found else "no revision is"
+            kept = ", ".join(each.revision[:12] for each in self.revisions(tenant)) or "none"
+            raise NotKeptError(f"{what} kept of tenant `{tenant}` that begins with `{prefix}`: there are {kept}")
+        return found[0]
+
+    def tenants(self) -> list[Tenant]:
+        """Those of which anything is kept, sorted."""
+        found = []
+        for path in _listed(self.directory):
+            try:
+                found.append(parse_tenant(path.name))
+            except InvalidNameError:
+                continue
+        return sorted(found)
+
+    def pin(self, tenant: Tenant, pin: Pin) -> None:
+        """Raises OSError."""
+        _write(self.directory / tenant / _PIN, json.dumps(asdict(pin)).encode())
+
+    def unpin(self, tenant: Tenant) -> None:
+        """Raises OSError."""
+        (self.directory / tenant / _PIN).unlink(missing_ok=True)
+        _sync(self.directory / tenant)
+
+    def pinned(self, tenant: Tenant) -> Pin | None:
+        """Raises NotKeptError where there is a pin that cannot be read: what it asks for must not be guessed."""
+        path = self.directory / tenant / _PIN
+        try:
+            told = json.loads(path.read_bytes())
+            pin = Pin(str(told["revision"]), str(told["caller"]), int(told["time_us"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise NotKeptError(f"pin `{path}` cannot be read ({error}): pin again, or unpin") from None
+        return pin
+
+    def remove(self, tenant: Tenant) -> None:
+        """Remembers that the tenant was removed, so that nothing kept of it comes back by itself. Raises OSError."""
+        folder = self.directory / tenant
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / _REMOVED, b"")
+
+    def _prune(self, tenant: Tenant) -> None:
+        try:
+            pin = self.pinned(tenant)
+        except NotKeptError:
+            return
+        for each in self.revisions(tenant)[self.count :]:
+            if pin is None or pin.revision != each.revision:
+                (self.directory / tenant / f"{each.revision}.zip").unlink(missing_ok=True)
+
+
+def _listed(directory: Path) -> Iterable[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return ()
+
+
+def _packed(files: dict[str, bytes], about: KeptRevision) -> bytes:
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr(zipfile.ZipInfo(_ABOUT, _NO_TIME), json.dumps(asdict(about)))
+        for file, content in sorted(files.items()):
+            member = zipfile.ZipInfo(file, _NO_TIME)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, content)
+    return packed.getvalue()
+
+
+def _unpacked(path: Path, *only: str) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name: archive.read(name) for name in only or archive.namelist()}
+    except FileNotFoundError:
+        raise NotKeptError(f"revision `{path.stem}` of tenant `{path.parent.name}` is not kept") from None
+    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError) as error:
+        raise NotKeptError(f"kept revision `{path}` is damaged: {error}") from None
+
+
+def _about(path: Path) -> KeptRevision:
+    try:
+        told = json.loads(_unpacked(path, _ABOUT)[_ABOUT])
+        return KeptRevision(path.stem, int(told["kept_us"]), str(told["source"]), str(told["commit"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotKeptError(f"kept revision `{path}` is damaged: {error}") from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, also when the power goes."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)  # noqa: PTH105 (the name is a text)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,189 @@
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from remit.core.names import Principal, Subject
+from remit.core.patterns import EVERYWHERE, NamespacePattern
+from remit.core.rows import Effect, Link, Rule
+from remit.engine.coverage import Coverage
+from remit.engine.graph import STATES_LIMIT
+from remit.engine.snapshot import Snapshot
+
+_PRINCIPALS: Final = ("user:", "service:")
+REGIONS: Final = 4096
+"""Patterns told apart for where one group or role is held; past them it counts as held everywhere."""
+
+
+class Grant(NamedTuple):
+    """A p row that somebody holds, where, and the binding it came by."""
+
+    rule: Rule
+    region: NamespacePattern
+    """Where it counts: the scopes along the chain and the row's own namespaces, met."""
+    binding: Link | None
+    """The row from a principal or group to a role; None for a row that names the principal or a group itself."""
+
+    @property
+    def place(self) -> Rule | Link:
+        """The row to change, if this person should not have it."""
+        return self.binding or self.rule
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Principals with the same memberships and bindings, and so with the same grants."""
+
+    names: Sequence[Principal]
+    grants: Sequence[Grant]
+
+    def of(self, effect: Effect) -> Iterator[Grant]:
+        return (grant for grant in self.grants if grant.rule.effect is effect)
+
+
+class Holders:
+    """Who holds what in a tenant, and where. Those whom the access list shuts out hold nothing."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._graph = snapshot.graph
+        self._links = snapshot.policy.links
+        self._roles: dict[Subject, Sequence[tuple[str, NamespacePattern]] | None] = {}
+        self._bindings: dict[tuple[int, str], Sequence[Grant]] = {}
+        self.admitted = snapshot.admitted
+        named = (*(rule.subject for rule in snapshot.policy.rules), *(link.member for link in self._links))
+        self.principals = [Principal(each) for each in dict.fromkeys(named) if each.startswith(_PRINCIPALS)]
+        self.populated, self.regions = self._spread()
+        self.undecided: list[Principal | Subject] = []
+        """From whom on the chains have more scopes than are told apart."""
+        self.people = list(self._people())
+
+    def admits(self, subject: str) -> bool:
+        """Whether the access list, if there is one, lets a principal in; for a group, whether it is on it or in a group
+        on it."""
+        return self.admitted is None or subject in self.admitted
+
+    def held(self, subject: str) -> Sequence[NamespacePattern]:
+        """Where somebody holds a subject: patterns that together are exactly that."""
+        if subject.startswith(_PRINCIPALS):
+            return (EVERYWHERE,) if self.admits(subject) else ()
+        return self.regions.get(subject, ())
+
+    def reached(self, role: Subject) -> Sequence[tuple[str, NamespacePattern]]:
+        """The roles with p rows that a role is or includes, and where."""
+        if role not in self._roles:
+            self._roles[role] = self._walk(role, "role:")
+            if self._roles[role] is None:
+                self.undecided.append(role)
+        return self._roles[role] or ()
+
+    def _spread(self) -> tuple[set[str], Mapping[str, Sequence[NamespacePattern]]]:
+        """The groups and roles that have a principal in or behind them, and where each is held."""
+        populated: set[str] = set()
+        regions: defaultdict[str, _Region] = defaultdict(_Region)
+        for member, links in self._members_first():
+            if member.startswith(_PRINCIPALS):
+                populated.update(link.holds for link in links)
+                held: Sequence[NamespacePattern] = self.held(member)
+            else:
+                populated.update(link.holds for link in links if member in populated)
+                held = regions[member].patterns
+            for link in links:
+                for region in held:
+                    meet = region.meet(link.scope)
+                    if meet is not None:
+                        regions[link.holds].widen(meet)
+        return populated, {subject: region.patterns for subject, region in regions.items()}
+
+    def _members_first(self) -> Iterator[tuple[str, Sequence[Link]]]:
+        """Whoever holds something and its g rows, each after all of its own members."""
+        links: defaultdict[str, list[Link]] = defaultdict(list)
+        waiting: defaultdict[str, int] = defaultdict(int)
+        for link in self._links:
+            links[link.member].append(link)
+            waiting[link.holds] += 1
+        ready = [member for member in links if member not in waiting]
+        while ready:
+            member = ready.pop()
+            yield member, links[member]
+            for link in links[member]:
+                waiting[link.holds] -= 1
+                if not waiting[link.holds] and link.holds in links:
+                    ready.append(link.holds)
+
+    def _people(self) -> Iterator[People]:
+        alike: defaultdict[tuple[str, ...], list[Principal]] = defaultdict(list)
+        for principal in self.principals:
+            if self.admits(principal):
+                links = sorted(f"{link.holds} {link.scope.text}" for link in self._graph.links_of(principal))
+                own = (principal,) if self._graph.rules_of(principal) else ()
+                alike[(*own, *links)].append(principal)
+        for names in alike.values():
+            grants = self._grants(names[0])
+            if grants is None:
+                self.undecided.append(names[0])
+            else:
+                yield People(names, grants)
+
+    def _grants(self, principal: Principal) -> Sequence[Grant] | None:
+        groups = self._walk(principal, "group:")
+        if groups is None:
+            return None
+        grants: list[Grant] = []
+        for subject, scope in groups:
+            grants += self._given(subject, scope, None)
+            for link in self._graph.links_of(subject):
+                region = scope.meet(link.scope) if link.holds.startswith("role:") else None
+                if region is not None:
+                    grants += self._bound(link, region)
+        return grants
+
+    def _bound(self, link: Link, region: NamespacePattern) -> Sequence[Grant]:
+        """What a binding gives where it counts in `region`: the same for all that it gives it to, and kept once."""
+        key = (id(link), region.text)
+        known = self._bindings.get(key)
+        if known is None:
+            known = self._bindings[key] = [
+                grant
+                for role, within in self.reached(link.holds)
+                if (meet := region.meet(within)) is not None
+                for grant in self._given(role, meet, link)
+            ]
+        return known
+
+    def _given(self, subject: str, scope: NamespacePattern, binding: Link | None) -> Sequence[Grant]:
+        return [
+            Grant(rule, region, binding)
+            for rule in self._graph.rules_of(subject)
+            if (region := scope.meet(rule.namespaces)) is not None
+        ]
+
+    def _walk(self, start: str, through: str) -> Sequence[tuple[str, NamespacePattern]] | None:
+        """The subjects reached from `start` over g rows that hold names beginning with `through`, and where; None where
+        there are more than STATES_LIMIT."""
+        states: list[tuple[str, NamespacePattern]] = [(start, EVERYWHERE)]
+        seen = {(start, EVERYWHERE.text)}
+        for subject, scope in states:
+            for link in self._graph.links_of(subject):
+                meet = scope.meet(link.scope) if link.holds.startswith(through) else None
+                if meet is not None and (link.holds, meet.text) not in seen:
+                    if len(states) == STATES_LIMIT:
+                        return None
+                    seen.add((link.holds, meet.text))
+                    states.append((link.holds, meet))
+        return states
+
+
+class _Region:
+    """Namespaces as patterns, none of which an earlier one covers."""
+
+    def __init__(self) -> None:
+        self.patterns: list[NamespacePattern] = []
+        self._coverage = Coverage()
+
+    def widen(self, pattern: NamespacePattern) -> None:
+        if self._coverage.of_pattern(pattern):
+            return
+        if len(self.patterns) >= REGIONS:
+            self.patterns, pattern = [], EVERYWHERE
+        self.patterns.append(pattern)
+        self._coverage.add(pattern)

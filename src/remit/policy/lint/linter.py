@@ -1,0 +1,101 @@
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from remit.core.diagnostics import Diagnostic, PolicyError
+from remit.core.names import Tenant
+from remit.core.policy import Policy
+from remit.engine.graph import STATES_LIMIT
+from remit.policy.lint.climbing import inherited_secrets, privilege_escalation
+from remit.policy.lint.finding import Finding, RuleId
+from remit.policy.lint.names import similar_names, similar_words
+from remit.policy.lint.resources import dedicated_too_high, opened_too_widely, wants_a_namespace
+from remit.policy.lint.roles import empty_groups, idle_managed_roles, idle_roles
+from remit.policy.lint.rows import (
+    deny_never_applies,
+    future_kinds,
+    never_matching,
+    redundant_links,
+    redundant_rules,
+    whole_tenant_wildcard,
+)
+from remit.policy.lint.suppression import suppressed
+from remit.policy.lint.tenant import LintedTenant
+from remit.policy.lint.texts import Texts
+from remit.policy.load import DEFAULT_LIMITS, Root, load_root, read_policy
+from remit.policy.source import Tree, read_tree
+
+EVERY_RULE = frozenset(RuleId)
+
+
+@dataclass(frozen=True, slots=True)
+class LintResult:
+    findings: tuple[Finding, ...]
+    """By file, line and column. Where some files do not load, what the loader says of them and nothing else."""
+    loads: bool
+
+
+def lint_directory(directory: Path, rules: Collection[RuleId] = EVERY_RULE) -> LintResult:
+    """Lints a policy directory with these rules. Files that do not load are a result, and no exception.
+
+    Raises OSError where the directory itself cannot be read.
+    """
+    try:
+        found = findings_of(read_tree(directory, DEFAULT_LIMITS), rules)
+    except PolicyError as error:
+        refused = (
+            Finding(each.file, each.line, each.column, RuleId.DOES_NOT_LOAD, each.message) for each in error.diagnostics
+        )
+        return LintResult(tuple(refused), loads=False)
+    return LintResult(found, loads=True)
+
+
+def findings_of(tree: Tree, rules: Collection[RuleId] = EVERY_RULE) -> tuple[Finding, ...]:
+    """What these rules find, but for what comments suppress, by file, line and column.
+
+    Raises PolicyError with every diagnostic where some files do not load.
+    """
+    root = load_root(tree)
+    policies: list[Policy] = []
+    refused: list[Diagnostic] = []
+    for tenant in tree.tenants:
+        try:
+            policies.append(read_policy(tree, tenant, root))
+        except PolicyError as error:
+            refused += error.diagnostics
+    if refused:
+        raise PolicyError(tuple(refused))
+    texts = Texts(tree)
+    tenants = {policy.tenant: LintedTenant(policy, texts) for policy in policies}
+    found = (each for each in _findings(root, tenants, texts) if each.rule in rules)
+    return tuple(sorted(each for each in suppressed(found, texts.files, rules) if each.rule in rules))
+
+
+def _findings(root: Root, tenants: dict[Tenant, LintedTenant], texts: Texts) -> Iterator[Finding]:
+    yield from similar_words(root.vocabulary, texts)
+    yield from opened_too_widely(root.resources, tenants, texts)
+    yield from wants_a_namespace(root.resources, tenants, texts)
+    yield from redundant_rules(root.managed, texts)
+    yield from future_kinds(root.managed, texts)
+    yield from idle_managed_roles(root.managed, list(tenants.values()), texts)
+    for tenant in tenants.values():
+        yield from never_matching(tenant)
+        yield from deny_never_applies(tenant)
+        yield from redundant_rules(tenant.own_rules, texts)
+        yield from redundant_links(tenant.policy.links, texts)
+        yield from idle_roles(tenant)
+        yield from empty_groups(tenant)
+        yield from whole_tenant_wildcard(tenant)
+        yield from future_kinds(tenant.own_rules, texts)
+        yield from privilege_escalation(tenant)
+        yield from inherited_secrets(tenant)
+        yield from dedicated_too_high(tenant)
+        yield from similar_names(tenant)
+        yield from _undecided(tenant)
+
+
+def _undecided(tenant: LintedTenant) -> Iterator[Finding]:
+    for subject in dict.fromkeys(tenant.holders.undecided):
+        link = tenant.snapshot.graph.links_of(subject)[0]
+        message = f"the chains from `{subject}` have more than {STATES_LIMIT} scopes: what it holds is not judged"
+        yield tenant.texts.at(link, 1, RuleId.UNDECIDED, message)

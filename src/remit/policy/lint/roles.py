@@ -1,0 +1,92 @@
+"""Rules about roles and groups that nobody is behind."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from remit.core.names import Subject
+from remit.core.rows import Link, Rule
+from remit.policy.lint.finding import Finding, RuleId
+from remit.policy.lint.rows import unmatched
+from remit.policy.lint.tenant import LintedTenant
+from remit.policy.lint.texts import Texts
+
+
+def idle_roles(tenant: LintedTenant) -> Iterator[Finding]:
+    """The tenant's own roles that no g row names, or that nobody holds."""
+    bound = {link.holds for link in tenant.policy.links}
+    managed = {rule.subject for rule in tenant.policy.rules if rule.tenant == "*"}
+    for role, row in _first_rows("role:", tenant.own_rules, tenant.policy.links).items():
+        if role not in bound:
+            yield tenant.texts.at(row, 1, RuleId.UNUSED_ROLE, f"no g row binds or includes `{role}`")
+        elif role not in managed and not tenant.holders.held(role):
+            yield tenant.texts.at(row, 1, RuleId.ROLE_NOBODY_HOLDS, f"`{role}` is held by nobody: {_why(tenant, role)}")
+
+
+def _why(tenant: LintedTenant, role: Subject) -> str:
+    if role in tenant.holders.populated:
+        return "its members are not on the access list, or the scopes of the rows between them and it do not overlap"
+    return "what holds it has no user and no service in it"
+
+
+def _first_rows(prefix: str, rules: Iterable[Rule], links: Iterable[Link]) -> Mapping[Subject, Rule | Link]:
+    """Where each subject of a type is first named as one that has or holds something."""
+    first: dict[Subject, Rule | Link] = {}
+    for rule in rules:
+        if rule.subject.startswith(prefix):
+            first.setdefault(rule.subject, rule)
+    for link in links:
+        if link.member.startswith(prefix):
+            first.setdefault(link.member, link)
+    return first
+
+
+def empty_groups(tenant: LintedTenant) -> Iterator[Finding]:
+    populated = tenant.holders.populated
+    for group, row in _first_rows("group:", tenant.own_rules, tenant.policy.links).items():
+        if group not in populated:
+            yield tenant.texts.at(
+                row, 1, RuleId.GROUP_WITHOUT_MEMBERS, f"no user and no service is in `{group}`, nor in a group in it"
+            )
+    named = {link.member for link in tenant.policy.links} | {rule.subject for rule in tenant.own_rules}
+    for link in tenant.policy.links:
+        if link.holds.startswith("group:") and link.holds not in populated and link.holds not in named:
+            named.add(link.holds)
+            yield tenant.texts.at(
+                link,
+                2,
+                RuleId.GROUP_WITHOUT_MEMBERS,
+                f"no user and no service is in `{link.holds}`, nor in a group in it",
+            )
+    yield from _listed_groups(tenant, named)
+
+
+def _listed_groups(tenant: LintedTenant, named: set[Subject]) -> Iterator[Finding]:
+    """Groups on the access list that no row mentions."""
+    for entry in tenant.texts.items(f"{tenant.name}/tenant.yaml", "access"):
+        if entry.text.startswith("group:") and entry.text not in tenant.holders.populated and entry.text not in named:
+            yield Finding(
+                f"{tenant.name}/tenant.yaml",
+                entry.line,
+                entry.column,
+                RuleId.GROUP_WITHOUT_MEMBERS,
+                f"no user and no service is in `{entry.text}`, nor in a group in it",
+            )
+
+
+def idle_managed_roles(managed: Sequence[Rule], tenants: Sequence[LintedTenant], texts: Texts) -> Iterator[Finding]:
+    """What `idle_roles`, `never_matching` and `deny_never_applies` say of a tenant, for managed roles and all tenants."""
+    bound = {link.holds for tenant in tenants for link in tenant.policy.links}
+    for role, row in _first_rows("role:", managed, ()).items():
+        if role not in bound:
+            yield texts.at(row, 1, RuleId.UNUSED_ROLE, f"no tenant binds or includes `{role}`")
+        elif not any(tenant.holders.held(role) for tenant in tenants):
+            yield texts.at(row, 1, RuleId.ROLE_NOBODY_HOLDS, f"`{role}` is held by nobody in any tenant")
+    for rule in managed:
+        holding = [tenant for tenant in tenants if tenant.holders.held(rule.subject)]
+        if holding and all(unmatched(tenant, rule) for tenant in holding):
+            deny = rule.effect == "deny"
+            yield texts.at(
+                rule,
+                1,
+                RuleId.DENY_NEVER_APPLIES if deny else RuleId.NEVER_MATCHING,
+                f"`{rule.text}` matches no question in any tenant: where `{rule.subject}` is held, the row does not count",
+            )

@@ -1,0 +1,249 @@
+"""Rules about single rows: those that match nothing, those another covers, those that give more than they seem to."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from remit.core.names import Word
+from remit.core.patterns import EVERYWHERE, NamespacePattern
+from remit.core.rows import ANY, Effect, Link, ReachRule, Rule
+from remit.engine.coverage import Coverage
+from remit.engine.reach import ReachIndex
+from remit.policy.lint.cover import depths, namespaces_of
+from remit.policy.lint.finding import Finding, RuleId
+from remit.policy.lint.holders import Grant
+from remit.policy.lint.tenant import LintedTenant
+from remit.policy.lint.texts import Texts
+
+
+def never_matching(tenant: LintedTenant) -> Iterator[Finding]:
+    for rule in tenant.own_rules:
+        if rule.effect is Effect.ALLOW:
+            why = unmatched(tenant, rule)
+            if why is not None:
+                yield tenant.texts.at(rule, 1, RuleId.NEVER_MATCHING, f"`{rule.text}` matches no question: {why}")
+    for link in tenant.policy.links:
+        why = _uncounted(tenant, link)
+        if why is not None:
+            yield tenant.texts.at(link, 1, RuleId.NEVER_MATCHING, f"`{link.text}` counts for no question: {why}")
+    yield from _undeciding(tenant)
+
+
+def unmatched(tenant: LintedTenant, rule: Rule) -> str | None:
+    """Why no question of this tenant matches a p row; None where one does, or where its role or group is held by nobody,
+    which is said once and not for each of its rows."""
+    held = tenant.holders.held(rule.subject)
+    if not held:
+        shut_out = not rule.subject.startswith(("role:", "group:"))
+        return f"`{rule.subject}` is not on the access list" if shut_out else None
+    meets = (meet for region in held if (meet := region.meet(rule.namespaces)) is not None)
+    if any(tenant.matches(rule, meet) for meet in meets):
+        return None
+    if any(region.overlaps(rule.namespaces) for region in held):
+        return f"its kinds live in no namespace, and nobody holds `{rule.subject}` in the whole tenant"
+    return f"`{rule.subject}` is held in {_list(held)} only, and `{rule.namespaces}` is outside"
+
+
+def _uncounted(tenant: LintedTenant, link: Link) -> str | None:
+    """Why a g row counts for no question; None where one counts it, or where its member is held by nobody."""
+    admitted = tenant.holders.admitted
+    if admitted is not None and link.holds in admitted:
+        return None  # Whoever is in that group is let in, wherever the row counts.
+    held = tenant.holders.held(link.member)
+    if not held:
+        shut_out = not link.member.startswith(("role:", "group:"))
+        return f"`{link.member}` is not on the access list" if shut_out else None
+    if not any(region.overlaps(link.scope) for region in held):
+        return f"`{link.member}` is held in {_list(held)} only, and `{link.scope}` is outside"
+    return None
+
+
+def _undeciding(tenant: LintedTenant) -> Iterator[Finding]:
+    """Reach rows for all of whose questions something earlier decides. One earlier row that does is refused at load."""
+    reach = tenant.policy.reach
+    if not reach:
+        return
+    index = ReachIndex(reach)
+    callers = max(len(rule.caller.segments) for rule in reach)
+    owners = max(len(rule.owner.segments) for rule in reach)
+    for rule in reach:
+        # The deepest part first: seldom does an earlier row cover that, and one look is enough.
+        parts = (
+            ReachRule(rule.tenant, caller, owner, relations, rule.effect, rule.file, rule.line)
+            for relations in ([(each,) for each in rule.relations])
+            for caller in reversed(depths(namespaces_of(rule.caller), callers))
+            for owner in reversed(depths(namespaces_of(rule.owner), owners))
+        )
+        if all(_one_namespace(part) or _decided_before(index, part) for part in parts):
+            message = (
+                f"`{rule.text}` decides nothing: a namespace may always use its own"
+                if _one_namespace(rule)
+                else f"`{rule.text}` decides nothing: the rows above cover it together"
+            )
+            yield tenant.texts.at(rule, 0, RuleId.NEVER_MATCHING, message)
+
+
+def _one_namespace(rule: ReachRule) -> bool:
+    """Whether caller and owner are one and the same namespace, which may always use its own."""
+    return rule.caller == rule.owner and not rule.caller.subtree and "*" not in rule.caller.segments
+
+
+def _decided_before(index: ReachIndex, part: ReachRule) -> bool:
+    first = index.first_covering(part)
+    return first is not None and first.line < part.line
+
+
+def deny_never_applies(tenant: LintedTenant) -> Iterator[Finding]:
+    open_questions: defaultdict[str, list[Rule]] = defaultdict(list)
+    for rule in tenant.own_rules:
+        if rule.effect is Effect.DENY:
+            why = unmatched(tenant, rule)
+            if why is not None:
+                yield tenant.texts.at(rule, 1, RuleId.DENY_NEVER_APPLIES, f"`{rule.text}` matches no question: {why}")
+            elif tenant.holders.held(rule.subject):
+                open_questions[rule.subject].append(rule)
+    applied = set()
+    for people in tenant.holders.people:
+        denies = [
+            grant
+            for grant in people.of(Effect.DENY)
+            if grant.rule.subject in open_questions and id(grant.rule) not in applied
+        ]
+        if denies:
+            allows = list(people.of(Effect.ALLOW))
+            applied |= {id(deny.rule) for deny in denies if _takes_away(tenant, deny, allows)}
+    for rules in open_questions.values():
+        for rule in rules:
+            if id(rule) not in applied and not tenant.holders.undecided:
+                yield tenant.texts.at(
+                    rule,
+                    1,
+                    RuleId.DENY_NEVER_APPLIES,
+                    f"`{rule.text}` takes nothing away: nobody it applies to is allowed any of it by any row",
+                )
+
+
+def _takes_away(tenant: LintedTenant, deny: Grant, allows: Iterable[Grant]) -> bool:
+    return any(tenant.both_match(deny.rule, deny.region, allow.rule, allow.region) for allow in allows)
+
+
+class _Words(NamedTuple):
+    """What a p row says beside its subject and namespaces."""
+
+    kinds: tuple[Word, ...]
+    actions: tuple[Word, ...]
+    effect: Effect
+
+    def covers(self, other: "_Words") -> bool:
+        """Whether these words say all that the other do, today and whatever the vocabulary comes to declare. A deny
+        covers an allow, which it overrules."""
+        return (
+            (self.effect is Effect.DENY or other.effect is Effect.ALLOW)
+            and _among(other.kinds, self.kinds)
+            and _among(other.actions, self.actions)
+        )
+
+
+def _words(rule: Rule) -> _Words:
+    return _Words(tuple(sorted(rule.kinds)), tuple(sorted(rule.actions)), rule.effect)
+
+
+def _among(words: tuple[Word, ...], others: tuple[Word, ...]) -> bool:
+    return others == ANY or (words != ANY and set(words) <= set(others))
+
+
+def redundant_rules(rules: Sequence[Rule], texts: Texts) -> Iterator[Finding]:
+    """P rows that another p row of the same subject covers; of equal ones, the later."""
+    by_subject: defaultdict[str, list[Rule]] = defaultdict(list)
+    for rule in rules:
+        by_subject[rule.subject].append(rule)
+    for group in by_subject.values():
+        if len(group) == 1:
+            continue
+        coverage = Coverage(rule.namespaces for rule in group)
+        first: defaultdict[str, dict[_Words, Rule]] = defaultdict(dict)
+        for rule in group:
+            first[rule.namespaces.text].setdefault(_words(rule), rule)
+        for rule in group:
+            words = _words(rule)
+            for namespaces in coverage.of_pattern(rule.namespaces):
+                other = _covering(rule, words, first[namespaces])
+                if other is not None:
+                    overruled = other.effect is not rule.effect
+                    yield texts.at(
+                        rule,
+                        0,
+                        RuleId.REDUNDANT_ROW,
+                        f"`{rule.text}` is {'overruled' if overruled else 'covered'} by {other.place}: `{other.text}`",
+                    )
+                    break
+
+
+def _covering(rule: Rule, words: _Words, others: dict[_Words, Rule]) -> Rule | None:
+    """A row, out of those over the same namespaces, that says what `rule` says. Of equal rows it is the first."""
+    same = others.get(words)
+    if same is not None and same is not rule:
+        return same
+    return next((other for its, other in others.items() if its != words and its.covers(words)), None)
+
+
+def redundant_links(links: Sequence[Link], texts: Texts) -> Iterator[Finding]:
+    """G rows that another g row between the same two covers; of equal ones, the later."""
+    between: defaultdict[tuple[str, str], list[Link]] = defaultdict(list)
+    for link in links:
+        between[link.member, link.holds].append(link)
+    for group in between.values():
+        if len(group) == 1:
+            continue
+        coverage = Coverage(link.scope for link in group)
+        first: dict[str, Link] = {}
+        for link in group:
+            first.setdefault(link.scope.text, link)
+        for link in group:
+            others = {text: first[text] for text in coverage.of_pattern(link.scope) if first[text] is not link}
+            if others:
+                other = others.get(link.scope.text) or min(others.values(), key=lambda each: len(each.scope.segments))
+                yield texts.at(
+                    link, 0, RuleId.REDUNDANT_ROW, f"`{link.text}` is covered by {other.place}: `{other.text}`"
+                )
+
+
+def whole_tenant_wildcard(tenant: LintedTenant) -> Iterator[Finding]:
+    for rule in tenant.own_rules:
+        if not rule.subject.startswith("role:") and _is_wildcard(rule):
+            yield tenant.texts.at(
+                rule,
+                1,
+                RuleId.WHOLE_TENANT_WILDCARD,
+                f"`{rule.subject}` gets every action on every kind in all of `{tenant.name}`",
+            )
+    graph = tenant.snapshot.graph
+    for link in tenant.policy.links:
+        if link.scope == EVERYWHERE and link.holds.startswith("role:") and not link.member.startswith("role:"):
+            for role, where in tenant.holders.reached(link.holds):
+                wild = next(filter(_is_wildcard, graph.rules_of(role)), None) if where == EVERYWHERE else None
+                if wild is not None:
+                    yield tenant.texts.at(
+                        link,
+                        2,
+                        RuleId.WHOLE_TENANT_WILDCARD,
+                        f"`{link.member}` gets every action on every kind in all of `{tenant.name}`, by {wild.place}",
+                    )
+                    break
+
+
+def _is_wildcard(rule: Rule) -> bool:
+    return rule.effect is Effect.ALLOW and rule.namespaces == EVERYWHERE and rule.kinds == ANY and rule.actions == ANY
+
+
+def future_kinds(rules: Iterable[Rule], texts: Texts) -> Iterator[Finding]:
+    for rule in rules:
+        if rule.effect is Effect.ALLOW and rule.kinds == ANY:
+            yield texts.at(
+                rule, 4, RuleId.FUTURE_KINDS, f"`*` also allows `{rule.subject}` the kinds that are declared later"
+            )
+
+
+def _list(patterns: Sequence[NamespacePattern]) -> str:
+    shown = ", ".join(f"`{each}`" for each in patterns[:3])
+    return shown if len(patterns) <= 3 else f"{shown} and {len(patterns) - 3} more"  # noqa: PLR2004 (a few are enough)

@@ -1,0 +1,227 @@
+"""One look at the policy directory: what of it is new, loaded or refused, one tenant after the other."""
+
+import hashlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from remit.core.diagnostics import Diagnostic, PolicyError
+from remit.core.names import Tenant
+from remit.engine.snapshot import Snapshot
+from remit.policy.kept import Kept, NotKeptError
+from remit.policy.limits import Limits
+from remit.policy.load import Root, load_root, load_tenant
+from remit.policy.source import VOCABULARY, Folder, Tree, read_settled
+
+_GIT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a tenant already."""
+
+    signature: str
+    """Of the files that were looked at last, whether they loaded or not; '' for none."""
+    folder: str
+    """SHA-256 of the tenant's own files that serve; '' for none. Its tests gate what differs from them."""
+
+
+NOTHING: Final = Known("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is to be looked at, and what need not be looked at again."""
+
+    directory: Path
+    limits: Limits
+    kept: Kept | None
+    root: Mapping[str, bytes]
+    """The last good root files, which stand in for bad ones; empty where there are none."""
+    known: Mapping[Tenant, Known]
+    check_only: frozenset[Tenant] = frozenset()
+    """Tenants whose snapshot is not wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """A kept revision that is wanted back."""
+
+    kept: Kept
+    limits: Limits
+    tenant: Tenant
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class RootRead:
+    """Comes first."""
+
+    tree_revision: str
+    root: Mapping[str, bytes]
+    """The root files that the tenants are loaded with; empty where there are none that load, and then no tenant is
+    loaded."""
+    diagnostics: tuple[Diagnostic, ...]
+    """Of the newest root files."""
+    tenants: frozenset[Tenant]
+    """Those with a folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The next to be loaded: known by this, where its files bring the loading down."""
+
+    tenant: Tenant
+    revision: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A tenant whose files are not the known ones."""
+
+    tenant: Tenant
+    revision: str
+    signature: str
+    folder: str
+    snapshot: Snapshot | None
+    """None where the files were refused, or were only to be checked."""
+    refused: bool
+    diagnostics: tuple[Diagnostic, ...]
+    """Why it was refused, or in spite of which failing tests it was loaded."""
+    rows: int = 0
+    cases: int = 0
+    witnessed: bool = False
+    seconds: float = 0.0
+    not_kept: str = ""
+    """Why the revision could not be kept on disk."""
+
+
+Found = RootRead | Begun | Built
+
+
+def carry_out(order: Look | Recall) -> Iterator[Found]:
+    """Raises OSError where the directory cannot be read and UnsettledError where it does not come to rest; for a
+    Recall, NotKeptError."""
+    return _look(order) if isinstance(order, Look) else _recall(order)
+
+
+def _look(order: Look) -> Iterator[Found]:
+    tree = read_settled(order.directory, order.limits)
+    tree_revision = tree.tree_revision
+    diagnostics: tuple[Diagnostic, ...] = ()
+    root: Root | None = None
+    try:
+        root = load_root(tree, order.limits)
+    except PolicyError as error:
+        diagnostics = error.diagnostics
+    except Exception as error:  # noqa: BLE001 (whatever the root does to the loader, what serves serves on)
+        diagnostics = (Diagnostic(VOCABULARY, 0, 0, _defect(error)),)
+    if root is None:
+        tree = Tree(Folder("", dict(order.root)), tree.tenants)
+        root = _last_good(tree, order.limits) if order.root else None
+    files = tree.root.files if root is not None else {}
+    yield RootRead(tree_revision, files, diagnostics, frozenset(tree.tenants))
+    if root is None:
+        return
+    commit = _commit(order.directory) if order.kept is not None else ""
+    # The small ones first: a large one holds up nobody but those that are larger.
+    for tenant, folder in sorted(tree.tenants.items(), key=lambda each: sum(map(len, each[1].files.values()))):
+        revision = tree.revision(tenant)
+        signature = _signature(revision, folder)
+        known = order.known.get(tenant, NOTHING)
+        if known.signature != signature:
+            begun = Begun(tenant, revision, signature)
+            yield begun
+            yield _built(order, tree, root, begun, commit)
+
+
+def _built(order: Look, tree: Tree, root: Root, begun: Begun, commit: str) -> Built:
+    tenant, signature = begun.tenant, begun.signature
+    folder = tree.tenants[tenant].digest
+    gated = folder != order.known.get(tenant, NOTHING).folder
+    try:
+        loaded = load_tenant(tree, tenant, root, order.limits, gated=gated)
+    except Exception as error:  # noqa: BLE001 (whatever a folder does to the loader, no other tenant is touched)
+        wrong = (Diagnostic(tenant, 0, 0, _defect(error)),)
+        return Built(tenant, begun.revision, signature, folder, None, refused=True, diagnostics=wrong)
+    not_kept = ""
+    if loaded.snapshot is not None and order.kept is not None:
+        try:
+            order.kept.keep(tree, tenant, time.time_ns() // 1000, commit)
+        except OSError as error:
+            not_kept = str(error)
+    return Built(
+        tenant,
+        loaded.revision,
+        signature,
+        folder,
+        None if tenant in order.check_only else loaded.snapshot,
+        refused=loaded.snapshot is None,
+        diagnostics=loaded.diagnostics,
+        rows=loaded.rows,
+        cases=len(loaded.cases),
+        witnessed=loaded.witnessed,
+        seconds=loaded.seconds,
+        not_kept=not_kept,
+    )
+
+
+def _defect(error: Exception) -> str:
+    return f"cannot be loaded: {error!r}: a defect in remit, please report it with these files"
+
+
+def _recall(order: Recall) -> Iterator[Found]:
+    tree = order.kept.read(order.tenant, order.revision)
+    try:
+        root = load_root(tree, order.limits)
+    except PolicyError as error:
+        raise NotKeptError(f"kept revision `{order.revision}` of `{order.tenant}` does not load: {error}") from None
+    # It passed its tests when it was kept, or was applied in spite of them.
+    loaded = load_tenant(tree, order.tenant, root, order.limits, gated=False)
+    if loaded.snapshot is None:
+        told = "\n".join(map(str, loaded.diagnostics))
+        raise NotKeptError(f"kept revision `{order.revision}` of `{order.tenant}` does not load:\n{told}")
+    folder = tree.tenants[order.tenant].digest
+    yield Built(
+        order.tenant,
+        order.revision,
+        "",
+        folder,
+        loaded.snapshot,
+        refused=False,
+        diagnostics=loaded.diagnostics,
+        rows=loaded.rows,
+        seconds=loaded.seconds,
+    )
+
+
+def _last_good(tree: Tree, limits: Limits) -> Root | None:
+    """None where they are of another remit's making and do not load here."""
+    try:
+        return load_root(tree, limits)
+    except PolicyError:
+        return None
+
+
+def _signature(revision: str, folder: Folder) -> str:
+    """The revision is of the files that could be read: what could not be is part of what was looked at, too."""
+    wrong = "\n".join(map(str, folder.report.diagnostics))
+    return hashlib.sha256(f"{revision}\n{wrong}".encode()).hexdigest()
+
+
+def _commit(directory: Path) -> str:
+    """The commit checked out in the directory; '' where there is none, or no git to ask."""
+    command = ["git", "-C", str(directory), "rev-parse", "--verify", "--quiet", "HEAD"]
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        done = subprocess.run(  # noqa: S603 (a fixed command)
+            command, env=environment, capture_output=True, text=True, timeout=_GIT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,75 @@
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+from typing import Final
+
+import watchfiles
+
+from remit.policy.source import GIT
+
+_GLANCE_MS: Final = 500
+"""How often a watch looks whether its directory is still the one of that name."""
+_LONGEST_UNREST: Final = 10
+"""Settle times after which changes that do not come to rest are looked at all the same."""
+
+_log = logging.getLogger("remit.policy")
+
+
+def changes(directory: Path, settle_s: float, every_s: float, stop: Event) -> Iterator[None]:
+    """Yields once at the beginning, whenever something below the directory has changed and then nothing for `settle_s`,
+    when the directory goes, comes back or is another one, and every `every_s`; until `stop`.
+
+    The system tells of changes; the last is for file systems that tell of none.
+    """
+    while not stop.is_set():
+        place = _place(directory)
+        yield
+        if place is None:
+            while not stop.wait(_GLANCE_MS / 1000) and _place(directory) is None:
+                pass
+            # What comes back comes back piece by piece.
+            stop.wait(settle_s)
+            continue
+        try:
+            yield from _watched(directory, place, settle_s, every_s, stop)
+        except (OSError, RuntimeError) as error:
+            _log.warning("policy directory %s is looked at every %g s only: %s", directory, every_s, error)
+            stop.wait(every_s)
+
+
+def _watched(directory: Path, place: tuple[int, int], settle_s: float, every_s: float, stop: Event) -> Iterator[None]:
+    settle_ms = max(1, round(settle_s * 1000))
+    looked = 0.0
+    for seen in watchfiles.watch(
+        directory,
+        watch_filter=_is_policy,
+        debounce=settle_ms * _LONGEST_UNREST,
+        step=settle_ms,
+        stop_event=stop,
+        rust_timeout=max(_GLANCE_MS, 2 * settle_ms),
+        yield_on_timeout=True,
+        raise_interrupt=False,
+        ignore_permission_denied=True,
+    ):
+        # Another directory of this name: it wants a watch of its own.
+        if _place(directory) != place:
+            return
+        # Once more when the watch has begun: what changed just before it did was told to nobody.
+        if seen or time.monotonic() - looked > every_s:
+            yield
+            looked = time.monotonic()
+
+
+def _place(directory: Path) -> tuple[int, int] | None:
+    try:
+        found = directory.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _is_policy(change: watchfiles.Change, path: str) -> bool:
+    del change
+    return GIT not in Path(path).parts

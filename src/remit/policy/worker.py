@@ -1,0 +1,157 @@
+"""Looking at policies in a process of its own, so that parsing, compiling and tests take nothing from the calls."""
+
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from remit.core.errors import RemitError
+from remit.core.policy import Policy
+from remit.engine.snapshot import Snapshot
+from remit.policy.look import Built, Found, Look, Recall, carry_out
+from remit.policy.pace import resting
+
+_CHUNK: Final = 64
+"""Rows in one message: reading a message cannot be interrupted, and holds up calls meanwhile."""
+_NICE: Final = 10
+_OVERTIME_S: Final = 30.0
+"""Past a tenant's own limit, for what that does not measure."""
+
+
+class WorkerEndedError(RemitError):
+    """The process ended or hung in the middle of a look. The next one gets a new process."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shipped:
+    """What comes over the wire in place of a snapshot: its policy without rows. The rows follow in chunks, rules, links
+    and reach rows, each kind closed by an empty chunk."""
+
+    built: Built
+    policy: Policy
+
+
+class _Wire(Protocol):
+    def write(self, content: bytes, /) -> int: ...
+
+    def flush(self) -> None: ...
+
+
+class Worker:
+    """Carries out orders in a process of its own, which starts with the first one. Not to be shared between threads."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stream: Any = None
+        self._ended = False
+
+    def carry_out(self, order: Look | Recall) -> Iterator[Found]:
+        """As `look.carry_out`; also raises WorkerEndedError. Snapshots are compiled here, at a pace that lets calls
+        pass."""
+        stream = self._started()
+        stream.settimeout(order.limits.seconds + _OVERTIME_S)
+        done = False
+        try:
+            with stream.makefile("rwb") as file:
+                pickle.dump(order, file)
+                file.flush()
+                reader = pickle.Unpickler(file)  # noqa: S301 (what our own process says)
+                while (found := reader.load()) is not None:
+                    if isinstance(found, Exception):
+                        done = True
+                        raise found
+                    yield _unpacked(found, reader) if isinstance(found, _Shipped) else found
+            done = True
+        except (EOFError, TimeoutError, ConnectionError, pickle.UnpicklingError) as error:
+            if done:
+                raise
+            raise WorkerEndedError(f"the process that loads policies ended or hung: {error!r}") from error
+        finally:
+            if not done:
+                self.close()
+
+    def end(self) -> None:
+        """From any thread: whatever is being done breaks off, and nothing new begins."""
+        self._ended = True
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._stream.close()
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _started(self) -> Any:
+        if self._ended:
+            raise WorkerEndedError("the server is stopping")
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            self._stream, theirs = socket.socketpair()
+            with theirs:
+                # -P: a file of the working directory must not stand in for a module.
+                code = f"from remit.policy.worker import serve; serve({theirs.fileno()})"
+                command = [sys.executable, "-P", "-c", code]
+                self._process = subprocess.Popen(  # noqa: S603 (our own interpreter)
+                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                )
+        return self._stream
+
+
+def serve(descriptor: int) -> None:
+    """The process: carries out orders until nobody sends any more."""
+    # Ctrl-C is for the server, which drains first; this process ends when the server's end of the wire is gone.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_NICE)
+    with socket.socket(fileno=descriptor) as stream, stream.makefile("rwb") as file:
+        try:
+            while True:
+                order = pickle.load(file)  # noqa: S301 (what our own process says)
+                _answer(order, file)
+        except (EOFError, ConnectionError):
+            return
+
+
+def _answer(order: Look | Recall, file: _Wire) -> None:
+    # One pickler for all of an answer: a name that many rows share travels once, and is one text at the other end too.
+    writer = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
+    try:
+        for found in carry_out(order):
+            for message in _packed(found):
+                writer.dump(message)
+            file.flush()
+    except (OSError, RemitError) as error:
+        writer.dump(error)
+    else:
+        writer.dump(None)
+    file.flush()
+
+
+def _packed(found: Found) -> Iterator[object]:
+    if not isinstance(found, Built) or found.snapshot is None:
+        yield found
+        return
+    policy = found.snapshot.policy
+    yield _Shipped(replace(found, snapshot=None), replace(policy, rules=(), links=(), reach=()))
+    for rows in (policy.rules, policy.links, policy.reach):
+        for start in range(0, len(rows), _CHUNK):
+            yield rows[start : start + _CHUNK]
+        yield ()
+
+
+def _unpacked(shipped: _Shipped, reader: pickle.Unpickler) -> Built:
+    rules, links, reach = (tuple(resting(_rows(reader))) for _ in range(3))
+    policy = replace(shipped.policy, rules=rules, links=links, reach=reach)
+    return replace(shipped.built, snapshot=Snapshot(policy, resting))
+
+
+def _rows(reader: pickle.Unpickler) -> Iterator[Any]:
+    while chunk := reader.load():
+        yield from chunk

@@ -1,0 +1,84 @@
+"""Recorded decisions, decided again by another policy."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from remit.audit.record import DecisionRecord
+from remit.core.decision import Decision, Reason
+from remit.core.errors import MalformedQuestionError
+from remit.core.names import Tenant
+from remit.core.rows import Effect
+from remit.engine.snapshot import Snapshot
+
+MALFORMED = "malformed"
+"""In the place of an effect: the other policy's vocabulary cannot put the question."""
+
+
+@dataclass(slots=True)
+class Change:
+    """A question whose answer would be another one. Records of the same question and answer are one change."""
+
+    tenant: str
+    principal: str
+    action: str
+    kind: str
+    namespace: str
+    was: tuple[str, str]
+    """Effect and reason as recorded."""
+    now: tuple[str, str]
+    rule: str
+    """The place of the row that would decide."""
+    records: int = 0
+    last: bytes = b""
+    """The id of the newest record."""
+
+    @property
+    def gains(self) -> bool:
+        return self.now[0] == Effect.ALLOW
+
+
+@dataclass(slots=True)
+class Replay:
+    """Records put to a candidate, one after the other."""
+
+    candidate: Mapping[Tenant, Snapshot]
+    decided: int = 0
+    skipped: int = 0
+    """Records of answers that are no single decision, and of tenants left out."""
+    differing: int = 0
+    """Records of which the candidate decides the effect otherwise."""
+    _changes: dict[tuple[str, ...], Change] = field(default_factory=dict)
+
+    def run(self, records: Iterable[DecisionRecord]) -> "Replay":
+        for record in records:
+            self.put(record)
+        return self
+
+    def put(self, record: DecisionRecord) -> None:
+        question = record.asked
+        if question is None:
+            self.skipped += 1
+            return
+        self.decided += 1
+        snapshot = self.candidate.get(Tenant(record.tenant))
+        try:
+            decision = Decision(Effect.DENY, Reason.UNKNOWN_TENANT) if snapshot is None else snapshot.answer(question)
+            now = decision.recorded
+        except MalformedQuestionError as error:
+            now = (MALFORMED, str(error), "")
+        if now[0] == record.effect:
+            return
+        self.differing += 1
+        columns = (record.tenant, record.principal, record.action, record.kind, record.namespace)
+        key = (*columns, record.effect, record.reason)
+        change = self._changes.get(key)
+        if change is None:
+            change = self._changes[key] = Change(*columns, (record.effect, record.reason), (now[0], now[1]), now[2])
+        change.records += 1
+        change.last = max(change.last, record.id)
+
+    @property
+    def changes(self) -> list[Change]:
+        """Gains first, then by the number of records, the most first."""
+        found = self._changes.values()
+        return sorted(found, key=lambda each: (not each.gains, -each.records, each.tenant, each.principal))

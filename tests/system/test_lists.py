@@ -1,0 +1,195 @@
+"""Answers that are lists: their pages, their limits, and the one record that each leaves."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from system.server import DEADLINE_S, POLICIES, Server
+
+from remit.audit.ids import format_id
+from remit.audit.record import DecisionRecord
+from remit.client import Client, DecisionUnavailable
+from remit.core.names import Tenant
+from remit.core.question import QuestionType
+from remit.faces.rpc.server import Server as InProcess
+from remit.policy.cell import TenantPolicy, TenantState
+from remit.policy.load import load_tree
+from remit.service.node import Node
+from remit.service.settings import read_settings
+from remit.v1 import access_service_pb2 as access
+from remit.v1 import reach_service_pb2 as reach
+from remit.v1 import search_service_pb2 as search
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[Client]:
+    with server.client() as shared:
+        yield shared
+
+
+def who(**fields: Any) -> search.ListPrincipalsRequest:
+    return search.ListPrincipalsRequest(
+        **{"tenant": "acme", "action": "VIEW", "kind": "FLOW", "namespace": "acme.finance", **fields}
+    )
+
+
+def test_pages_put_together_are_the_whole(client: Client) -> None:
+    whole = client.ask(who(page_size=1_000))
+    assert whole.next_page_token == ""
+    assert len(whole.principals) == whole.total > 5
+    pages = [client.ask(who(page_size=2))]
+    while pages[-1].next_page_token:
+        pages.append(client.ask(who(page_size=2, page_token=pages[-1].next_page_token)))
+    assert list(whole.principals) == [each for page in pages for each in page.principals]
+    assert {2} == {len(page.principals) for page in pages[:-1]}
+    assert {whole.total} == {page.total for page in pages}
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (who(page_token="nonsense"), "page_token"),
+        (who(page_token="WzEsIDIsIDNd"), "page_token"),
+        (who(page_size=1_001), "page_size"),
+        (who(action=""), "action"),
+        (who(namespace=""), "namespace"),
+        (who(kind="USER"), "namespace"),
+        (search.ListNamespacesRequest(tenant="acme", principal="user:bob", among=["a"] * 10_001), "among"),
+        (search.ListNamespacesRequest(tenant="acme", principal="user:bob", among=["a", "A"]), "among[1]"),
+        (search.ListNamespacesRequest(tenant="acme", principal="bob"), "principal"),
+        (search.ListNamespacesRequest(tenant="acme", principal="user:bob", kind="BLUEPRINT"), "kind"),
+        (search.ListActionsRequest(tenant="acme", principal="user:bob", kinds=["FLOW", "FLOWS"]), "kinds[1]"),
+        (search.PlanFilterRequest(tenant="acme", principal="user:bob", kind="FLOW"), "action"),
+        (reach.ListReachableRequest(tenant="acme", namespace="a..b"), "namespace"),
+        (reach.CheckReachAllRequest(tenant="acme", caller="a", relation="KV"), "owners"),
+        (reach.BatchCheckReachRequest(tenant="acme"), "questions"),
+        (
+            access.CheckOperationRequest(tenant="acme", principal="user:bob", operation="upsert_flow", namespace="a"),
+            "operation",
+        ),
+        (
+            access.CheckOperationRequest(tenant="acme", principal="user:bob", operation="upsert_flows"),
+            "namespace",
+        ),
+    ],
+)
+def test_a_malformed_question_names_its_field(
+    client: Client, since: Callable[[], list[DecisionRecord]], request_: Any, field: str
+) -> None:
+    """And leaves no record."""
+    with pytest.raises(DecisionUnavailable) as caught:
+        client.ask(request_)
+    assert ("INVALID_ARGUMENT", field) == (caught.value.code, caught.value.violations[0].field)
+    assert [] == since()
+
+
+def test_a_page_token_belongs_to_its_request(client: Client) -> None:
+    token = client.ask(who(page_size=1)).next_page_token
+    with pytest.raises(DecisionUnavailable, match="another request"):
+        client.ask(who(page_size=1, action="UPDATE", page_token=token))
+    # The size of a page is no part of what is asked.
+    assert client.ask(who(page_size=3, page_token=token)).principals
+
+
+def test_a_page_of_another_revision_is_refused(untested: Path, tmp_path: Path) -> None:
+    """The pages of one list are of one policy, or the caller begins again."""
+    audit = f"sqlite:///{tmp_path / 'audit.db'}"
+    node = Node.start(read_settings({"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": ""}))
+    server = InProcess(node).start()
+    try:
+        with Client(f"127.0.0.1:{server.port}", timeout_s=DEADLINE_S) as client:
+            token = client.ask(who(page_size=1)).next_page_token
+            other = load_tree(POLICIES).tenants[Tenant("acme")].snapshot
+            assert other is not None
+            policy = TenantPolicy(other.tenant, TenantState.SERVING, 0, other)
+            node.cell.put(policy)
+            with pytest.raises(DecisionUnavailable, match="begin again") as caught:
+                client.ask(who(page_size=1, page_token=token))
+            assert caught.value.code == "FAILED_PRECONDITION"
+    finally:
+        server.stop()
+
+
+RECORDED = [
+    (who(), ("PRINCIPALS", "", "VIEW", "FLOW", "acme.finance"), {"principals"}),
+    (
+        search.ListNamespacesRequest(tenant="acme", principal="user:bob", among=["acme.finance", "x"]),
+        ("NAMESPACES", "user:bob", "", "", ""),
+        {"patterns", "among", "matching"},
+    ),
+    (
+        search.ListActionsRequest(tenant="acme", principal="user:bob", namespace="acme.finance"),
+        ("ACTIONS", "user:bob", "", "", "acme.finance"),
+        {"kinds", "actions"},
+    ),
+    (
+        search.PlanFilterRequest(tenant="acme", principal="user:bob", action="VIEW", kind="FLOW"),
+        ("FILTER", "user:bob", "VIEW", "FLOW", ""),
+        {"patterns"},
+    ),
+    (
+        reach.ListReachableRequest(tenant="acme", namespace="acme.data"),
+        ("REACHABLE", "namespace:acme.data", "", "", ""),
+        {"among", "relations"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "columns", "detail"), RECORDED)
+def test_a_list_leaves_one_record(
+    client: Client,
+    since: Callable[[], list[DecisionRecord]],
+    request_: Any,
+    columns: tuple[str, ...],
+    detail: set[str],
+) -> None:
+    """Without effect and reason, under the id in its receipt, with counts and no names of what it listed."""
+    answer = client.ask(request_)
+    (record,) = since()
+    assert answer.receipt.decision_id == format_id(record.id)
+    assert answer.receipt.revision == record.revision
+    assert columns == (record.question, record.principal, record.action, record.kind, record.namespace)
+    assert ("", "", "", -1) == (record.effect, record.reason, record.rule, record.batch_index)
+    assert detail == set(json.loads(record.detail))
+
+
+def test_all_of_these_leave_one_decision_that_names_who_refuses(
+    client: Client, since: Callable[[], list[DecisionRecord]]
+) -> None:
+    owners = ["acme.finance", "acme.legal", "acme.finance.payroll"]
+    answer = client.ask(
+        reach.CheckReachAllRequest(tenant="acme", caller="acme.data", relation="SUBFLOW", owners=owners)
+    )
+    (record,) = since()
+    assert owners[1:] == [each.owner for each in answer.refused]
+    assert ("REACH_ALL", "namespace:acme.data", "SUBFLOW", "deny", "DENIED_BY_RULE") == (
+        record.question,
+        record.principal,
+        record.action,
+        record.effect,
+        record.reason,
+    )
+    assert {"owners": 3, "refused": owners[1:]} == json.loads(record.detail)
+
+
+def test_an_empty_list_says_why(client: Client, since: Callable[[], list[DecisionRecord]]) -> None:
+    answer = client.ask(who(tenant="initech"))
+    (record,) = since()
+    assert [] == list(answer.principals)
+    assert ("UNKNOWN_TENANT", "", "") == (record.reason, record.effect, record.revision)
+
+
+def test_the_reach_plane_is_recorded_as_asked(client: Client, since: Callable[[], list[DecisionRecord]]) -> None:
+    question = reach.ReachQuestion(caller="acme.data", owner="acme.legal", relation="KV", resource_id="key-1")
+    client.ask(reach.CheckReachRequest(tenant="acme", question=question))
+    client.ask(reach.BatchCheckReachRequest(tenant="acme", questions=[question]))
+    client.ask(reach.ExplainReachRequest(tenant="acme", question=question))
+    records = since()
+    assert ["REACH", "REACH", "REACH_EXPLAIN"] == [record.question for record in records]
+    assert [-1, 0, -1] == [record.batch_index for record in records]
+    assert {("namespace:acme.data", "KV", "", "acme.legal", "key-1", "deny")} == {
+        (each.principal, each.action, each.kind, each.namespace, each.resource_id, each.effect) for each in records
+    }
+    assert {QuestionType.REACH, QuestionType.REACH_EXPLAIN} == {QuestionType(each.question) for each in records}

@@ -1,0 +1,79 @@
+"""Recorded decisions, decided again by a candidate."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from system.server import Server, remit
+
+from remit.v1 import access_service_pb2 as access
+from remit.v1 import reach_service_pb2 as reach
+from remit.v1 import search_service_pb2 as search
+
+
+@pytest.fixture
+def recorded(serve: Callable[..., Server], untested: Path) -> str:
+    """The audit store of a server that answered both planes, a list, an operation, and about a tenant it does not have."""
+    server = serve(policies=untested)
+    with server.client() as client:
+        for _ in range(3):
+            client.check("acme", "user:carol", "VIEW", "FLOW", "acme.finance")
+        client.check("acme", "user:carol", "UPDATE", "FLOW", "acme.finance")
+        client.explain("acme", "user:bob", "UPDATE", "FLOW", "acme.finance")
+        client.check("initech", "user:carol", "VIEW", "FLOW", "acme.finance")
+        question = reach.ReachQuestion(caller="acme.data", owner="acme.finance", relation="SUBFLOW")
+        client.ask(reach.CheckReachRequest(tenant="acme", question=question))
+        client.ask(search.ListActionsRequest(tenant="acme", principal="user:carol", namespace="acme.finance"))
+        client.ask(
+            access.CheckOperationRequest(
+                tenant="acme", principal="user:bob", operation="upsert_flows", namespace="acme.finance"
+            )
+        )
+    assert server.terminate() == 0
+    return server.audit
+
+
+def test_the_same_policies_change_nothing(recorded: str, untested: Path) -> None:
+    done = remit("replay", "--policies", str(untested), "--audit", recorded)
+    assert (0, "") == (done.returncode, done.stdout), done.stderr
+    assert "10 decisions decided again, 1 lists left out: 0 would change, 0 questions" in done.stderr
+
+
+def test_each_effect_that_would_change_is_listed(recorded: str, policies: Path) -> None:
+    """By question, with what was and what would be; a changed reason alone is none."""
+    for tests in policies.glob("*/tests"):
+        for each in tests.iterdir():
+            each.unlink()
+    bindings = policies / "acme" / "bindings.csv"
+    bindings.write_text(
+        bindings.read_text()
+        + "p, user:carol, acme, acme.finance, FLOW, UPDATE, allow\n"
+        + "p, user:bob, acme, **, FLOW, UPDATE, deny\n"
+    )
+    (policies / "acme" / "reach.csv").write_text("p, acme, **, acme.finance.**, *, deny\n")
+
+    done = remit("replay", "--policies", str(policies), "--audit", recorded, "--tenant", "acme", "--json")
+
+    changes = [json.loads(line) for line in done.stdout.splitlines()]
+    told = [(each["principal"], each["action"], each["was"]["effect"], each["now"]["effect"]) for each in changes]
+    assert done.returncode == 1
+    assert ("user:carol", "UPDATE", "deny", "allow") == told[0]
+    assert {
+        ("user:carol", "UPDATE", "deny", "allow"),
+        ("user:bob", "UPDATE", "allow", "deny"),
+        ("namespace:acme.data", "SUBFLOW", "allow", "deny"),
+    } == set(told)
+    assert {"user:bob": 2, "user:carol": 1, "namespace:acme.data": 1} == {
+        each["principal"]: each["records"] for each in changes
+    }
+    assert "4 would change, 3 questions" in done.stderr
+    shown = remit("replay", "--policies", str(policies), "--audit", recorded)
+    assert (1, True) == (shown.returncode, "DENIED_BY_RULE" in shown.stdout)
+
+
+def test_a_candidate_that_does_not_load_is_none(recorded: str, policies: Path) -> None:
+    (policies / "acme" / "bindings.csv").write_text("nonsense\n")
+    done = remit("replay", "--policies", str(policies), "--audit", recorded)
+    assert (3, "") == (done.returncode, done.stdout)
+    assert "acme" in done.stderr

@@ -1,0 +1,142 @@
+"""Kept revisions: whole or not there, the last few, and what stands in for what."""
+
+import errno
+import os
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from trees import tree_of
+
+from remit.core.names import Tenant
+from remit.policy.kept import Kept, NotKeptError, Pin
+from remit.policy.load import load_tree
+from remit.policy.source import Tree
+
+ACME = Tenant("acme")
+FILES = {
+    "vocabulary.yaml": b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\n",
+    "acme/roles.csv": b"p, role:a, acme, **, FLOW, VIEW, allow\n",
+    "acme/tests/x.yaml": b"name: x\n",
+    "globex/roles.csv": b"",
+}
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    return Kept(tmp_path / "revisions", 3, "/policies")
+
+
+def trees(count: int) -> list[Tree]:
+    return [tree_of({**FILES, "acme/bindings.csv": b"#\n" * number}) for number in range(count)]
+
+
+def test_a_kept_revision_is_read_back_as_it_was(kept: Kept) -> None:
+    (tree,) = trees(1)
+    kept.keep(tree, ACME, 7, "c0ffee")
+    (about,) = kept.revisions(ACME)
+    assert (tree.revision(ACME), 7, "/policies", "c0ffee") == (
+        about.revision,
+        about.kept_us,
+        about.source,
+        about.commit,
+    )
+    found = kept.read(ACME, about.revision)
+    assert tree.root.files == found.root.files
+    assert tree.tenants[ACME].files == found.tenants[ACME].files
+    assert [ACME] == list(found.tenants)
+
+
+def test_unpacked_it_is_a_policy_directory_of_the_same_revision(kept: Kept, tmp_path: Path) -> None:
+    (tree,) = trees(1)
+    kept.keep(tree, ACME, 7, "")
+    with zipfile.ZipFile(kept.directory / ACME / f"{tree.revision(ACME)}.zip") as archive:
+        archive.extractall(tmp_path / "policies")
+    loaded = load_tree(tmp_path / "policies").tenants[ACME]
+    assert tree.revision(ACME) == loaded.revision
+    assert loaded.snapshot is not None
+
+
+def test_the_last_ones_stay_and_one_that_is_pinned(kept: Kept) -> None:
+    made = trees(6)
+    for number, tree in enumerate(made):
+        kept.keep(tree, ACME, number, "")
+        if number == 0:
+            kept.pin(ACME, Pin(tree.revision(ACME), "someone", 1))
+    expected = [made[number].revision(ACME) for number in (5, 4, 3, 0)]
+    assert expected == [each.revision for each in kept.revisions(ACME)]
+    kept.unpin(ACME)
+    assert kept.pinned(ACME) is None
+
+
+def test_a_revision_that_comes_back_is_the_newest_again(kept: Kept) -> None:
+    one, other = trees(2)
+    for number, tree in enumerate((one, other, one)):
+        kept.keep(tree, ACME, number, "")
+    newest = kept.newest(ACME)
+    assert newest is not None
+    assert (one.revision(ACME), 2) == (newest.revision, newest.kept_us)
+
+
+def test_a_removed_tenant_and_another_source_have_no_newest_one(kept: Kept) -> None:
+    one, other = trees(2)
+    kept.keep(one, ACME, 1, "")
+    assert replace(kept, source="/elsewhere").newest(ACME) is None
+    kept.remove(ACME)
+    assert kept.newest(ACME) is None
+    assert [one.revision(ACME)] == [each.revision for each in kept.revisions(ACME)]
+    kept.keep(other, ACME, 2, "")
+    assert kept.newest(ACME) is not None
+
+
+def test_each_byte_of_a_kept_revision_counts(kept: Kept) -> None:
+    """A flipped bit anywhere leaves the files as they were, or is noticed."""
+    (tree,) = trees(1)
+    kept.keep(tree, ACME, 1, "")
+    path = kept.directory / ACME / f"{tree.revision(ACME)}.zip"
+    whole = path.read_bytes()
+    noticed = 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        try:
+            found = kept.read(ACME, tree.revision(ACME))
+        except NotKeptError:
+            noticed += 1
+        else:
+            assert tree.tenants[ACME].files == found.tenants[ACME].files
+            assert tree.root.files == found.root.files
+    assert noticed > len(whole) / 2
+
+
+def test_a_full_disk_leaves_what_was_kept(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = trees(2)
+    kept.keep(one, ACME, 1, "")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        kept.keep(other, ACME, 2, "")
+    assert [f"{one.revision(ACME)}.zip"] == [path.name for path in (kept.directory / ACME).iterdir()]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"revision": "0"}', b'{"revision":1,"caller":2,"time_us":"x"}']
+)
+def test_a_pin_that_cannot_be_read_is_an_error(kept: Kept, content: bytes) -> None:
+    (kept.directory / ACME).mkdir(parents=True)
+    (kept.directory / ACME / "pin.json").write_bytes(content)
+    with pytest.raises(NotKeptError, match=r"pin\.json"):
+        kept.pinned(ACME)
+
+
+def test_a_prefix_names_one_revision_or_none(kept: Kept) -> None:
+    for number, tree in enumerate(trees(2)):
+        kept.keep(tree, ACME, number, "")
+    revision = kept.revisions(ACME)[0].revision
+    assert revision == kept.find(ACME, revision[:12])
+    for prefix in ("", "0" * 64):
+        with pytest.raises(NotKeptError, match="begin"):
+            kept.find(ACME, prefix)

@@ -1,0 +1,75 @@
+"""What a process of its own loads is what this one would have loaded."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from trees import write
+
+from remit.core.names import Tenant
+from remit.engine.questions import random_questions
+from remit.policy.limits import Limits
+from remit.policy.look import Built, Look, RootRead, carry_out
+from remit.policy.worker import Worker, WorkerEndedError
+
+EXAMPLE = Path(__file__).parents[3] / "policies"
+
+
+@pytest.fixture(scope="module")
+def worker() -> "Worker":
+    made = Worker()
+    yield made
+    made.end()
+    made.close()
+
+
+def order(directory: Path) -> Look:
+    return Look(directory, Limits(), None, {}, {})
+
+
+def test_the_other_process_hands_over_the_same_policies(worker: Worker) -> None:
+    here = {found.tenant: found for found in carry_out(order(EXAMPLE)) if isinstance(found, Built)}
+    there = {found.tenant: found for found in worker.carry_out(order(EXAMPLE)) if isinstance(found, Built)}
+    assert here.keys() == there.keys() == {"acme", "globex", "_instance"}
+    for tenant, mine in here.items():
+        its = there[tenant]
+        assert mine.snapshot is not None
+        assert its.snapshot is not None
+        assert mine.snapshot.policy == its.snapshot.policy
+        assert (mine.revision, mine.cases, mine.witnessed) == (its.revision, its.cases, its.witnessed)
+        for question in random_questions(mine.snapshot.policy, Random(1), 300):
+            assert mine.snapshot.decide(question) == its.snapshot.decide(question)
+
+
+def test_names_that_rows_share_are_one_text_there_too(worker: Worker) -> None:
+    """Else a policy would take several times its memory after a reload."""
+    (acme,) = [each for each in worker.carry_out(order(EXAMPLE)) if isinstance(each, Built) and each.tenant == "acme"]
+    assert acme.snapshot is not None
+    holds = [link.holds for link in acme.snapshot.policy.links]
+    assert len(set(holds)) == len({id(each) for each in holds})
+
+
+def test_errors_come_over_as_they_are_and_the_process_stays(worker: Worker, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        list(worker.carry_out(order(tmp_path / "nowhere")))
+    process = worker._process
+    assert process is not None
+    root = next(worker.carry_out(order(write(tmp_path, {"vocabulary.yaml": b"kinds: [\n", "acme/roles.csv": b""}))))
+    assert isinstance(root, RootRead)
+    assert (frozenset({Tenant("acme")}), {}) == (root.tenants, root.root)
+    assert root.diagnostics
+
+
+def test_a_process_that_dies_is_said_and_replaced() -> None:
+    worker = Worker()
+    looking = worker.carry_out(order(EXAMPLE))
+    next(looking)
+    assert worker._process is not None
+    worker._process.kill()
+    with pytest.raises(WorkerEndedError):
+        list(looking)
+    assert [found for found in worker.carry_out(order(EXAMPLE)) if isinstance(found, Built)]
+    worker.end()
+    worker.close()
+    with pytest.raises(WorkerEndedError, match="stopping"):
+        list(worker.carry_out(order(EXAMPLE)))
