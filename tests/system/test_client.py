@@ -1,47 +1,56 @@
 """`remit.client` fails closed: an answer, AccessDenied or DecisionUnavailable, and nothing else."""
 
-import socket
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from system.clients import CONNECTS, Connect, patiently
 from system.locks import locked
-from system.server import DEADLINE_S, Server
+from system.server import DEADLINE_S, Server, free_port
 
-from remit.client import AccessDenied, Asked, Client, DecisionUnavailable
+from remit.client import AccessDenied, Asked, AsyncClient, Client, DecisionUnavailable
 from remit.core.decision import Reason
 
 BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
 SAM_VIEWS = ("acme", "user:sam", "VIEW", "FLOW", "acme.finance")
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
+@pytest.fixture(params=CONNECTS)
+def connect(request: pytest.FixtureRequest) -> Connect:
+    return patiently(CONNECTS[request.param])
 
 
-def test_guard_returns_the_answer_where_it_is_an_allow(server: Server) -> None:
-    with server.client() as client:
+def test_both_clients_ask_alike() -> None:
+    """By methods of the same names and parameters."""
+
+    def methods(client: type) -> dict[str, str]:
+        return {name: str(signature(method)) for name, method in vars(client).items() if name[0] != "_"}
+
+    assert methods(Client) == methods(AsyncClient)
+
+
+def test_guard_returns_the_answer_where_it_is_an_allow(connect: Connect, server: Server) -> None:
+    with connect(server.target) as client:
         answer = client.guard(*BOB_VIEWS)
     assert (True, Reason.ALLOWED_BY_RULE) == (answer.allowed, answer.reason)
 
 
-def test_guard_raises_access_denied_with_the_answer_where_it_is_a_deny(server: Server) -> None:
-    with server.client() as client, pytest.raises(AccessDenied, match="NO_BINDING") as caught:
+def test_guard_raises_access_denied_with_the_answer_where_it_is_a_deny(connect: Connect, server: Server) -> None:
+    with connect(server.target) as client, pytest.raises(AccessDenied, match="NO_BINDING") as caught:
         client.guard(*SAM_VIEWS)
     assert Reason.NO_BINDING is caught.value.answer.reason
     assert caught.value.answer.decision_id in str(caught.value)
 
 
-def test_an_unknown_tenant_is_a_deny(server: Server) -> None:
-    with server.client() as client, pytest.raises(AccessDenied, match="UNKNOWN_TENANT"):
+def test_an_unknown_tenant_is_a_deny(connect: Connect, server: Server) -> None:
+    with connect(server.target) as client, pytest.raises(AccessDenied, match="UNKNOWN_TENANT"):
         client.guard("initech", *BOB_VIEWS[1:])
 
 
@@ -60,24 +69,24 @@ def test_an_unknown_tenant_is_a_deny(server: Server) -> None:
     ],
 )
 def test_a_malformed_question_is_unavailable_and_never_a_deny(
-    server: Server, arguments: tuple[Any, ...], fields: list[str]
+    connect: Connect, server: Server, arguments: tuple[Any, ...], fields: list[str]
 ) -> None:
     """Values of a wrong type too."""
-    with server.client() as client, pytest.raises(DecisionUnavailable) as caught:
+    with connect(server.target) as client, pytest.raises(DecisionUnavailable) as caught:
         client.guard(*arguments)
     assert "INVALID_ARGUMENT" == caught.value.code
     assert fields == [violation.field for violation in caught.value.violations]
 
 
 @pytest.mark.parametrize("questions", [None, 7, ["user:bob"], [None], [Asked(1, 2, 3)]])  # type: ignore[arg-type]
-def test_a_batch_of_what_is_no_question_is_unavailable(server: Server, questions: Any) -> None:
-    with server.client() as client, pytest.raises(DecisionUnavailable, match="INVALID_ARGUMENT"):
+def test_a_batch_of_what_is_no_question_is_unavailable(connect: Connect, server: Server, questions: Any) -> None:
+    with connect(server.target) as client, pytest.raises(DecisionUnavailable, match="INVALID_ARGUMENT"):
         client.batch_check("acme", questions)
 
 
-def test_a_batch_has_one_result_a_question_and_a_malformed_one_fails_no_other(server: Server) -> None:
+def test_a_batch_has_one_result_a_question_and_a_malformed_one_fails_no_other(connect: Connect, server: Server) -> None:
     questions = [Asked(*BOB_VIEWS[1:]), Asked("bob", "VIEW", "FLOW", "acme.finance"), Asked(*SAM_VIEWS[1:])]
-    with server.client() as client:
+    with connect(server.target) as client:
         first, second, third = client.batch_check("acme", questions)
         assert [first, third] == [each for each in (first, third) if not isinstance(each, DecisionUnavailable)]
         assert isinstance(second, DecisionUnavailable)
@@ -85,34 +94,46 @@ def test_a_batch_has_one_result_a_question_and_a_malformed_one_fails_no_other(se
         assert client.batch_check("acme", iter(questions[:1]))  # type: ignore[arg-type]
 
 
-def test_a_closed_client_is_unavailable(server: Server) -> None:
-    client = server.client()
-    client.close()
-    with pytest.raises(DecisionUnavailable, match="closed channel"):
-        client.guard(*BOB_VIEWS)
+def test_an_answer_that_nobody_reads_is_no_yes(connect: Connect, server: Server) -> None:
+    """`if client.check(...)` is what it looks like, and so is `all(client.batch_check(...))`."""
+    with connect(server.target) as client:
+        asked = [Asked("user:bob", "VIEW", "FLOW", "acme.finance"), Asked("user:sam", "VIEW", "FLOW", "acme.finance")]
+        allowed, denied = client.batch_check("acme", asked)
+        (malformed,) = client.batch_check("acme", [Asked("bob", "VIEW", "FLOW", "acme.finance")])
+        assert [True, False, False] == [bool(each) for each in (allowed, denied, malformed)]
+        assert not client.check("acme", "user:sam", "VIEW", "FLOW", "acme.finance")
 
 
-def test_a_server_that_is_away_is_unavailable_once_the_deadline_has_passed() -> None:
+def test_a_closed_client_is_unavailable(connect: Connect, server: Server) -> None:
+    with connect(server.target) as client:
+        client.close()
+        with pytest.raises(DecisionUnavailable, match="closed"):
+            client.guard(*BOB_VIEWS)
+
+
+def test_a_server_that_is_away_is_unavailable_once_the_deadline_has_passed(connect: Connect) -> None:
     began = time.monotonic()
-    with Client(f"127.0.0.1:{free_port()}", timeout_s=0.5) as client, pytest.raises(DecisionUnavailable) as caught:
+    with connect(f"127.0.0.1:{free_port()}", timeout_s=0.5) as client, pytest.raises(DecisionUnavailable) as caught:
         client.guard(*BOB_VIEWS)
     assert caught.value.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
     assert time.monotonic() - began < DEADLINE_S / 2
 
 
-def test_a_deadline_that_passes_is_unavailable(server: Server) -> None:
+def test_a_deadline_that_passes_is_unavailable(connect: Connect, server: Server) -> None:
     with (
         locked(server.database),
-        server.client(timeout_s=0.3) as client,
+        connect(server.target, timeout_s=0.3) as client,
         pytest.raises(DecisionUnavailable, match="DEADLINE_EXCEEDED"),
     ):
         client.guard(*BOB_VIEWS)
 
 
-def test_what_is_not_available_is_tried_again_within_the_deadline(serve: Callable[..., Server], untested: Path) -> None:
+def test_what_is_not_available_is_tried_again_within_the_deadline(
+    connect: Connect, serve: Callable[..., Server], untested: Path
+) -> None:
     """A question asked before the server has started; and again over the same client after it has come back."""
     port = free_port()
-    with Client(f"127.0.0.1:{port}", timeout_s=DEADLINE_S) as client, ThreadPoolExecutor(1) as pool:
+    with connect(f"127.0.0.1:{port}", timeout_s=DEADLINE_S) as client, ThreadPoolExecutor(1) as pool:
         early = pool.submit(client.guard, *BOB_VIEWS)
         server = serve(listen=f"127.0.0.1:{port}", policies=untested)
         assert early.result(DEADLINE_S).allowed
@@ -122,8 +143,38 @@ def test_what_is_not_available_is_tried_again_within_the_deadline(serve: Callabl
         assert early.result(DEADLINE_S).allowed
 
 
+def test_a_question_whose_client_is_closed_meanwhile_is_unavailable_and_its_task_goes_on(server: Server) -> None:
+    async def ask() -> str:
+        client = AsyncClient(server.target, timeout_s=DEADLINE_S)
+        asked = asyncio.create_task(client.guard(*BOB_VIEWS))
+        with locked(server.database):
+            while not asked.done():
+                await asyncio.sleep(0)
+                await client.close()
+            with pytest.raises(DecisionUnavailable) as caught:
+                await asked
+        return caught.value.code
+
+    assert asyncio.run(ask()) in {"CANCELLED", "INVALID_ARGUMENT"}
+
+
+def test_a_cancelled_question_is_cancelled(server: Server) -> None:
+    """The task's own cancellation is nobody's answer."""
+
+    async def ask() -> bool:
+        async with AsyncClient(server.target, timeout_s=DEADLINE_S) as client:
+            with locked(server.database):
+                asked = asyncio.create_task(client.guard(*BOB_VIEWS))
+                await asyncio.sleep(0)
+                asked.cancel()
+                await asyncio.wait([asked])
+        return asked.cancelled()
+
+    assert asyncio.run(ask())
+
+
 @contextmanager
-def impostor(answer: Callable[[bytes, grpc.ServicerContext], bytes]) -> Iterator[Client]:
+def impostor(connect: Connect, answer: Callable[[bytes, grpc.ServicerContext], bytes]) -> Iterator[Client]:
     """Something that answers gRPC calls and is not remit."""
 
     class Handler(grpc.GenericRpcHandler):
@@ -134,7 +185,7 @@ def impostor(answer: Callable[[bytes, grpc.ServicerContext], bytes]) -> Iterator
         server = grpc.server(pool, handlers=[Handler()])
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
-        with Client(f"127.0.0.1:{port}", timeout_s=5) as client:
+        with connect(f"127.0.0.1:{port}", timeout_s=5) as client:
             yield client
         server.stop(None)
 
@@ -162,7 +213,9 @@ def contradictory(_: bytes, context: grpc.ServicerContext) -> bytes:
     ],
     ids=["nothing", "no message", "an unknown reason", "garbled details", "contradictory details"],
 )
-def test_an_answer_that_is_not_remit_s_is_unavailable(answer: Callable[..., bytes], code: str) -> None:
-    with impostor(answer) as client, pytest.raises(DecisionUnavailable) as caught:
+def test_an_answer_that_is_not_remit_s_is_unavailable(
+    connect: Connect, answer: Callable[..., bytes], code: str
+) -> None:
+    with impostor(connect, answer) as client, pytest.raises(DecisionUnavailable) as caught:
         client.guard(*BOB_VIEWS)
     assert code == caught.value.code

@@ -1,8 +1,27 @@
 """For other services: ask remit, and fail closed."""
 
-from remit.client.answers import Answer, Asked
+from remit.client.aio import AsyncClient
+from remit.client.answers import Answer, OperationAnswer, Part, Plan, ReachAllAnswer, RefusedOwner
+from remit.client.asked import Asked, AskedReach, Edge, Graph, Node
 from remit.client.errors import AccessDenied, DecisionUnavailable
 from remit.client.sync import Client
 from remit.client.tls import MutualTls
 
-__all__ = ["AccessDenied", "Answer", "Asked", "Client", "DecisionUnavailable", "MutualTls"]
+__all__ = [
+    "AccessDenied",
+    "Answer",
+    "Asked",
+    "AskedReach",
+    "AsyncClient",
+    "Client",
+    "DecisionUnavailable",
+    "Edge",
+    "Graph",
+    "MutualTls",
+    "Node",
+    "OperationAnswer",
+    "Part",
+    "Plan",
+    "ReachAllAnswer",
+    "RefusedOwner",
+]

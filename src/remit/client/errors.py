@@ -27,3 +27,7 @@ class DecisionUnavailable(Exception):  # noqa: N818
         self.code = code
         self.message = message
         self.violations = tuple(violations)
+
+    def __bool__(self) -> bool:
+        """No answer is no yes, in the place of a batch's item too."""
+        return False

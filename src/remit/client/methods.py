@@ -1,6 +1,7 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+import grpc
 from google.protobuf.message_factory import GetMessageClass
 
 from remit.v1 import (
@@ -9,7 +10,18 @@ from remit.v1 import (
     reach_service_pb2,
     resource_service_pb2,
     search_service_pb2,
+    status_service_pb2,
     visibility_service_pb2,
+)
+
+_MODULES: Final = (
+    access_service_pb2,
+    reach_service_pb2,
+    search_service_pb2,
+    visibility_service_pb2,
+    resource_service_pb2,
+    status_service_pb2,
+    policy_service_pb2,
 )
 
 
@@ -24,16 +36,21 @@ class Method(NamedTuple):
 
 METHODS: Final[Mapping[str, Method]] = {
     method.input_type.full_name: Method(f"/{service.full_name}/{method.name}", GetMessageClass(method.output_type))
-    for module in (
-        access_service_pb2,
-        policy_service_pb2,
-        reach_service_pb2,
-        resource_service_pb2,
-        search_service_pb2,
-        visibility_service_pb2,
-    )
+    for module in _MODULES
     for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
     if not method.server_streaming
 }
 """By the full name of the request: each method has a request of its own."""
+
+
+def rpcs_over(channel: grpc.Channel | grpc.aio.Channel) -> Mapping[str, Callable[..., Any]]:
+    """What calls each method, by the full name of its request; over a channel of grpc.aio, what is awaited."""
+    return {
+        request: channel.unary_unary(
+            method.path,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=method.response.FromString,
+        )
+        for request, method in METHODS.items()
+    }

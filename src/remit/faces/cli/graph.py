@@ -11,6 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from remit import wire
+from remit.client import Client, Edge, Graph, Node
 from remit.core.errors import named
 from remit.core.names import parse_action, parse_principal, parse_tenant, quote
 from remit.engine.visibility import VisibleTo
@@ -66,10 +67,15 @@ def graph(
         )
         return graph_to(survey(policies, named("tenant", parse_tenant, tenant), inquiry))
 
+    def remotely(client: Client) -> messages.VisibleGraphResponse:
+        nodes = (Node(each.uid, each.kind, each.namespace, each.id) for each in drawn.nodes)
+        edges = (Edge(each.source, each.target, each.relation) for each in drawn.edges)
+        return client.visible_graph(tenant, principal, Graph(nodes, edges), action=action, omit=omit)
+
     answer = answered(
         Target(target, timeout, tls_server_ca, tls_cert, tls_key),
         locally,
-        lambda client: client.visible_graph(tenant, principal, drawn, action=action, omit=omit),
+        remotely,
     )
     if as_format is Format.JSON:
         print_json(MessageToDict(answer, preserving_proto_field_name=True))

@@ -1,6 +1,6 @@
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from google.protobuf.json_format import MessageToDict
@@ -17,7 +17,7 @@ from remit.faces.cli.ask import JsonOption, PoliciesOption, PrincipalArgument, T
 from remit.faces.cli.exits import Exit, out, print_json
 from remit.faces.cli.files import read_snapshot
 from remit.faces.cli.target import CaOption, CertOption, KeyOption, Target, TargetOption, TimeoutOption, answered
-from remit.v1.access_service_pb2 import CheckOperationResponse
+from remit.v1.access_service_pb2 import CheckOperationRequest, CheckOperationResponse
 
 OperationArgument = Annotated[
     str, typer.Argument(help="One that the vocabulary declares, for example `promote_flow`.", show_default=False)
@@ -60,7 +60,12 @@ def operation(
     response = answered(
         Target(target, timeout, tls_server_ca, tls_cert, tls_key),
         locally,
-        lambda client: client.check_operation(tenant, principal, operation, namespace),
+        lambda client: cast(
+            "CheckOperationResponse",
+            client.ask(
+                CheckOperationRequest(tenant=tenant, principal=principal, operation=operation, namespace=namespace)
+            ),
+        ),
     )
     allowed = response.effect == wire.EFFECTS[Effect.ALLOW.value]
     if as_json:

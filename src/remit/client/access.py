@@ -1,0 +1,174 @@
+"""The questions of the access plane."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import wraps
+from typing import Any, TypeVar
+
+from remit import wire
+from remit.client.answers import Answer, OperationAnswer, Part
+from remit.client.asked import Asked
+from remit.client.call import Call, Parameters
+from remit.client.errors import AccessDenied, DecisionUnavailable
+from remit.client.reading import answer_of, newer, results_of, told
+from remit.core.rows import Effect
+from remit.v1 import access_service_pb2 as messages
+from remit.v1 import decision_pb2, status_service_pb2
+
+_Answered = TypeVar("_Answered", bound=Answer)
+
+
+def guarded(
+    question: Callable[Parameters, Call[Any, _Answered]],
+) -> Callable[Parameters, Call[Any, _Answered]]:
+    @wraps(question)
+    def guard(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Call[Any, _Answered]:
+        call = question(*args, **kwargs)
+
+        def read(response: Any) -> _Answered:
+            answer = call.read(response)
+            if not answer.allowed:
+                raise AccessDenied(answer)
+            return answer
+
+        return replace(call, read=read)
+
+    guard.__doc__ = f"As `{question.__name__}`, but returns only where the answer is an allow: raises AccessDenied where it is a deny."
+    guard.__name__ = question.__name__.replace("check", "guard")
+    return guard
+
+
+def check(
+    tenant: str,
+    principal: str,
+    action: str,
+    kind: str,
+    namespace: str = "",
+    *,
+    resource_id: str = "",
+    on_behalf_of: str = "",
+    trace_id: str = "",
+    revision: str = "",
+) -> Call[messages.CheckResponse, Answer]:
+    """The answer, allow or deny. With `revision`, by that revision or not at all."""
+    return Call(
+        lambda: messages.CheckRequest(
+            tenant=tenant,
+            question=_question(Asked(principal, action, kind, namespace, resource_id)),
+            origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
+            revision=revision,
+        ),
+        lambda response: answer_of(response.decision, response.revision),
+    )
+
+
+def batch_check(
+    tenant: str,
+    questions: Sequence[Asked],
+    *,
+    on_behalf_of: str = "",
+    trace_id: str = "",
+    revision: str = "",
+) -> Call[messages.BatchCheckResponse, list[Answer | DecisionUnavailable]]:
+    """One result a question, in order, all of one revision. A malformed question is a DecisionUnavailable in its
+    place, returned and not raised: it does not fail the others."""
+    asked: list[messages.Question] = []
+
+    def request() -> messages.BatchCheckRequest:
+        asked.extend(map(_question, questions))
+        origin = decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id)
+        return messages.BatchCheckRequest(tenant=tenant, questions=asked, origin=origin, revision=revision)
+
+    return Call(
+        request,
+        lambda response: results_of(response.results, response.revision, len(asked)),
+    )
+
+
+def explain(
+    tenant: str,
+    principal: str,
+    action: str,
+    kind: str,
+    namespace: str = "",
+    *,
+    resource_id: str = "",
+    on_behalf_of: str = "",
+    trace_id: str = "",
+    revision: str = "",
+) -> Call[messages.ExplainResponse, messages.ExplainResponse]:
+    """The answer with its grounds, as the API gives it: rule, chain, near misses, remedy, and a summary in words."""
+    return Call(
+        lambda: messages.ExplainRequest(
+            tenant=tenant,
+            question=_question(Asked(principal, action, kind, namespace, resource_id)),
+            origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
+            revision=revision,
+        ),
+        told,
+    )
+
+
+def check_operation(
+    tenant: str,
+    principal: str,
+    operation: str,
+    namespace: str = "",
+    *,
+    resource_id: str = "",
+    on_behalf_of: str = "",
+    trace_id: str = "",
+    revision: str = "",
+) -> Call[messages.CheckOperationResponse, OperationAnswer]:
+    """May every part of a compound operation of the vocabulary happen? All parts are answered by one revision."""
+    return Call(
+        lambda: messages.CheckOperationRequest(
+            tenant=tenant,
+            principal=principal,
+            operation=operation,
+            namespace=namespace,
+            resource_id=resource_id,
+            origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
+            revision=revision,
+        ),
+        _operation_answer,
+    )
+
+
+guard = guarded(check)
+guard_operation = guarded(check_operation)
+
+
+def status(
+    tenant: str = "",
+) -> Call[status_service_pb2.GetStatusResponse, status_service_pb2.GetStatusResponse]:
+    """What the server serves, and how well."""
+    return Call(
+        lambda: status_service_pb2.GetStatusRequest(tenant=tenant),
+        lambda response: response,
+    )
+
+
+def _question(asked: Asked) -> messages.Question:
+    return messages.Question(
+        principal=asked.principal,
+        action=asked.action,
+        kind=asked.kind,
+        namespace=asked.namespace,
+        resource_id=asked.resource_id,
+    )
+
+
+def _operation_answer(response: messages.CheckOperationResponse) -> OperationAnswer:
+    effect = wire.EFFECT_OF.get(response.effect)
+    if effect is None:
+        raise newer()
+    parts = tuple(
+        Part(each.kind, each.action, each.namespace, answer_of(each.decision, response.revision))
+        for each in response.parts
+    )
+    refused = [each for each in parts if not each.answer.allowed]
+    if not parts or (effect is Effect.ALLOW) == bool(refused):
+        raise DecisionUnavailable("INTERNAL", "the server's answer and its parts contradict one another")
+    first = (refused or parts)[0].answer
+    return OperationAnswer(effect, first.reason, first.decision_id, response.revision, parts)

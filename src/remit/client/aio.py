@@ -1,0 +1,127 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from types import TracebackType
+from typing import Any, Concatenate, Self
+
+import grpc
+from google.protobuf.message import Message
+
+from remit.client import access, reach, resources, search
+from remit.client.call import Call, Item, Pages, Parameters, Result, method_of
+from remit.client.errors import DecisionUnavailable
+from remit.client.methods import rpcs_over
+from remit.client.patience import CHANNEL_OPTIONS, Patience, only_questions
+from remit.client.tls import MutualTls
+
+
+def _asks(
+    question: Callable[Parameters, Call[Any, Result]],
+) -> "Callable[Concatenate[AsyncClient, Parameters], Coroutine[Any, Any, Result]]":
+    async def method(self: "AsyncClient", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        return await self._ask(question(*args, **kwargs))
+
+    return method_of(question, method)
+
+
+def _walks(
+    question: Callable[Parameters, Pages[Item]],
+) -> "Callable[Concatenate[AsyncClient, Parameters], AsyncIterator[Item]]":
+    def method(self: "AsyncClient", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> AsyncIterator[Item]:
+        return self._walk(question(*args, **kwargs))
+
+    return method_of(question, method)
+
+
+class AsyncClient:
+    """As Client, for one event loop: make it, use it and close it in the coroutines of that loop. Its methods are those
+    of Client, awaited; what Client walks with `for` is walked with `async for`."""
+
+    def __init__(self, target: str, *, timeout_s: float = 5.0, tls: MutualTls | None = None) -> None:
+        """As that of Client."""
+        self._timeout_s = timeout_s
+        self._channel = (
+            grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
+            if tls is None
+            else grpc.aio.secure_channel(target, tls.credentials(), CHANNEL_OPTIONS)
+        )
+        self._rpcs = rpcs_over(self._channel)
+
+    check = _asks(access.check)
+    guard = _asks(access.guard)
+    batch_check = _asks(access.batch_check)
+    explain = _asks(access.explain)
+    check_operation = _asks(access.check_operation)
+    guard_operation = _asks(access.guard_operation)
+
+    check_reach = _asks(reach.check_reach)
+    guard_reach = _asks(reach.guard_reach)
+    batch_check_reach = _asks(reach.batch_check_reach)
+    check_reach_all = _asks(reach.check_reach_all)
+    guard_reach_all = _asks(reach.guard_reach_all)
+    explain_reach = _asks(reach.explain_reach)
+    list_reachable = _asks(reach.list_reachable)
+
+    list_actions = _asks(search.list_actions)
+    list_namespaces = _asks(search.list_namespaces)
+    list_principals = _walks(search.list_principals)
+    plan_filter = _asks(search.plan_filter)
+
+    visible_graph = _asks(resources.visible_graph)
+    resolve_dedicated = _asks(resources.resolve_dedicated)
+    list_served = _asks(resources.list_served)
+
+    status = _asks(access.status)
+
+    async def ask(self, request: Message) -> Any:
+        """The API's response to any of its requests, unread, with this client's deadline, retries and errors."""
+        return await self._ask(Call(lambda: request, lambda response: response))
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _ask(self, call: Call[Any, Result]) -> Result:
+        patience = Patience(self._timeout_s)
+        with only_questions():
+            request = call.request()
+            rpc = self._rpcs[request.DESCRIPTOR.full_name]
+            while True:
+                try:
+                    response = await rpc(request, timeout=patience.left_s)
+                    break
+                except grpc.RpcError as error:
+                    pause_s = patience.pause_s(error)
+                except grpc.aio.UsageError as error:
+                    raise DecisionUnavailable("INVALID_ARGUMENT", str(error)) from error
+                except asyncio.CancelledError as error:
+                    if _is_being_cancelled():
+                        raise
+                    # Nobody cancelled the caller: its channel was closed under the call.
+                    raise DecisionUnavailable("CANCELLED", "the client was closed") from error
+                await asyncio.sleep(pause_s)
+        if response is None:
+            # What grpc.aio gives for bytes that are no such message; grpc itself raises INTERNAL.
+            raise DecisionUnavailable("INTERNAL", "the server's answer is no message of this API")
+        return call.read(response)
+
+    async def _walk(self, pages: Pages[Item]) -> AsyncIterator[Item]:
+        token = ""
+        while True:
+            page = await self._ask(pages(token))
+            for item in page.items:
+                yield item
+            token = page.next_token
+            if not token:
+                return
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,92 @@
+"""From the API's responses to answers. What cannot be read to the end is no answer."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from remit import wire
+from remit.client.answers import Answer
+from remit.client.errors import DecisionUnavailable
+from remit.core.decision import Reason
+from remit.core.errors import FieldViolation
+from remit.v1 import decision_pb2
+
+_Told = TypeVar("_Told", bound=Message)
+
+_OURS: Final = decision_pb2.DESCRIPTOR.package
+
+
+def answer_of(decision: decision_pb2.Decision, revision: str) -> Answer:
+    effect = wire.EFFECT_OF.get(decision.effect)
+    reason = wire.REASON_OF.get(decision.reason)
+    if effect is None or reason is None:
+        raise newer()
+    return Answer(effect, reason, decision.decision_id, revision)
+
+
+def reason_of(number: decision_pb2.Reason.ValueType) -> Reason:
+    reason = wire.REASON_OF.get(number)
+    if reason is None:
+        raise newer()
+    return reason
+
+
+def results_of(
+    results: Iterable[decision_pb2.BatchResult], revision: str, asked: int
+) -> list[Answer | DecisionUnavailable]:
+    """One a question that was asked."""
+    found = [_result_of(each, revision) for each in results]
+    if len(found) != asked:
+        raise DecisionUnavailable("INTERNAL", f"{len(found)} results for {asked} questions")
+    return found
+
+
+def told(response: _Told) -> _Told:
+    """The message itself, which must tell of its record and hold no word that this client does not know."""
+    record = getattr(response, "receipt" if "receipt" in response.DESCRIPTOR.fields_by_name else "decision")
+    if not record.decision_id:
+        raise DecisionUnavailable("INTERNAL", "the server's answer names no record")
+    if not _known(response):
+        raise newer()
+    return response
+
+
+def newer() -> DecisionUnavailable:
+    return DecisionUnavailable("INTERNAL", "the server's answer is of a newer API than this client")
+
+
+def _result_of(result: decision_pb2.BatchResult, revision: str) -> Answer | DecisionUnavailable:
+    if result.WhichOneof("result") == "decision":
+        return answer_of(result.decision, revision)
+    violations = [FieldViolation(each.field, each.description) for each in result.error.field_violations]
+    message = "; ".join(f"{each.field}: {each.description}" for each in violations)
+    return DecisionUnavailable("INVALID_ARGUMENT", message, violations)
+
+
+def _known(message: Message) -> bool:
+    """Whether every enumerated word, at any depth, is one of this client's API."""
+    words, below = _enumerated(message.DESCRIPTOR)
+    return all(number in numbers for name, numbers in words for number in _values(message, name)) and all(
+        _known(each) for name in below for each in _values(message, name)
+    )
+
+
+def _values(message: Message, name: str) -> Iterable[Any]:
+    value = getattr(message, name)
+    return (value,) if isinstance(value, (int, Message)) else value
+
+
+@lru_cache
+def _enumerated(descriptor: Descriptor) -> tuple[tuple[tuple[str, frozenset[int]], ...], tuple[str, ...]]:
+    """The fields that are enumerated words, with the numbers these may have, and those with such fields below them."""
+    fields = descriptor.fields
+    words = tuple((each.name, frozenset(each.enum_type.values_by_number)) for each in fields if each.enum_type)
+    below = tuple(each.name for each in fields if _is_ours(each) and any(_enumerated(each.message_type)))
+    return words, below
+
+
+def _is_ours(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.file.package == _OURS

@@ -1,0 +1,101 @@
+"""What a principal may see of a dependency graph, and what serves a namespace."""
+
+from collections.abc import Sequence
+
+from remit.client.asked import Graph
+from remit.client.call import Call, names
+from remit.client.reading import told
+from remit.core.policy import ResourceType
+from remit.v1 import decision_pb2
+from remit.v1 import resource_service_pb2 as resources_pb2
+from remit.v1 import visibility_service_pb2 as visibility_pb2
+
+
+def visible_graph(
+    tenant: str,
+    principal: str,
+    graph: Graph,
+    *,
+    action: str = "VIEW",
+    omit: bool = False,
+    on_behalf_of: str = "",
+    trace_id: str = "",
+    revision: str = "",
+) -> Call[visibility_pb2.VisibleGraphResponse, visibility_pb2.VisibleGraphResponse]:
+    """What `principal` may see of the graph: the nodes where it may do `action`. The others become nameless stubs; with
+    `omit` they are left out with their edges."""
+    return Call(
+        lambda: visibility_pb2.VisibleGraphRequest(
+            tenant=tenant,
+            principal=principal,
+            action=action,
+            nodes=[
+                visibility_pb2.GraphNode(uid=each.uid, kind=each.kind, namespace=each.namespace, id=each.id)
+                for each in graph.nodes
+            ],
+            edges=[
+                visibility_pb2.GraphEdge(source=each.source, target=each.target, relation=each.relation)
+                for each in graph.edges
+            ],
+            hidden=visibility_pb2.HIDDEN_NODES_OMIT if omit else visibility_pb2.HIDDEN_NODES_STUB,
+            origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
+            revision=revision,
+        ),
+        told,
+    )
+
+
+def resolve_dedicated(
+    tenant: str,
+    namespace: str = "",
+    resources: Sequence[str] = (),
+    service: str = "",
+    *,
+    on_behalf_of: str = "",
+    trace_id: str = "",
+    revision: str = "",
+) -> Call[
+    resources_pb2.ResolveDedicatedResponse,
+    resources_pb2.ResolveDedicatedResponse,
+]:
+    """Which of `resources` (`storage`, `secrets`, `worker_group`; all where empty) serve a namespace, or the tenant
+    itself, which level says so, and whether `service` may touch them."""
+    return Call(
+        lambda: resources_pb2.ResolveDedicatedRequest(
+            tenant=tenant,
+            namespace=namespace,
+            resources=map(_type, names(resources)),
+            service=service,
+            origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
+            revision=revision,
+        ),
+        told,
+    )
+
+
+def list_served(
+    tenant: str,
+    resource: str,
+    name: str,
+    *,
+    on_behalf_of: str = "",
+    trace_id: str = "",
+    revision: str = "",
+) -> Call[resources_pb2.ListServedResponse, resources_pb2.ListServedResponse]:
+    """Which namespaces of a tenant the `resource` (`storage`, `secrets` or `worker_group`) of this name serves; asked
+    in `_instance`, which tenants."""
+    return Call(
+        lambda: resources_pb2.ListServedRequest(
+            tenant=tenant,
+            resource=_type(resource),
+            name=name,
+            origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
+            revision=revision,
+        ),
+        told,
+    )
+
+
+def _type(resource: str) -> resources_pb2.ResourceType.ValueType:
+    """Raises ValueError for a text that is none."""
+    return resources_pb2.ResourceType.Value(f"RESOURCE_TYPE_{ResourceType(resource).name}")

@@ -1,0 +1,133 @@
+"""Check, asked in reverse."""
+
+from collections.abc import Sequence
+
+from remit import wire
+from remit.client.answers import Plan
+from remit.client.call import Call, Page, Pages, names
+from remit.client.errors import DecisionUnavailable
+from remit.client.reading import reason_of, told
+from remit.core.errors import InvalidNameError
+from remit.v1 import decision_pb2
+from remit.v1 import search_service_pb2 as messages
+
+
+def list_actions(
+    tenant: str,
+    principal: str,
+    namespace: str = "",
+    *,
+    kinds: Sequence[str] = (),
+    on_behalf_of: str = "",
+    trace_id: str = "",
+    revision: str = "",
+) -> Call[messages.ListActionsResponse, messages.ListActionsResponse]:
+    """What may `principal` do here, or in the tenant itself: the actions of all kinds, or of `kinds`."""
+    return Call(
+        lambda: messages.ListActionsRequest(
+            tenant=tenant,
+            principal=principal,
+            namespace=namespace,
+            kinds=names(kinds),
+            origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
+            revision=revision,
+        ),
+        told,
+    )
+
+
+def list_namespaces(
+    tenant: str,
+    principal: str,
+    action: str = "",
+    kind: str = "",
+    *,
+    among: Sequence[str] = (),
+    on_behalf_of: str = "",
+    trace_id: str = "",
+    revision: str = "",
+) -> Call[messages.ListNamespacesResponse, messages.ListNamespacesResponse]:
+    """Where may `principal` do `action` (any where empty) on `kind` (any where empty): as patterns, and as those of the
+    namespaces `among`, at most 10,000."""
+    return Call(
+        lambda: messages.ListNamespacesRequest(
+            tenant=tenant,
+            principal=principal,
+            action=action,
+            kind=kind,
+            among=names(among),
+            origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
+            revision=revision,
+        ),
+        told,
+    )
+
+
+def list_principals(
+    tenant: str,
+    action: str,
+    kind: str,
+    namespace: str = "",
+    *,
+    page_size: int = 0,
+    on_behalf_of: str = "",
+    trace_id: str = "",
+    revision: str = "",
+) -> Pages[messages.PermittedPrincipal]:
+    """Who may do `action` on `kind`, sorted by name, each with the rule and the rows that lead to it. Pages of
+    `page_size` (the server's choice where 0) are fetched while they are walked. Where the policy changes meanwhile, the
+    rest is DecisionUnavailable with the code FAILED_PRECONDITION: begin again, what came before may be out of date."""
+
+    def page(
+        token: str,
+    ) -> Call[messages.ListPrincipalsResponse, Page[messages.PermittedPrincipal]]:
+        return Call(
+            lambda: messages.ListPrincipalsRequest(
+                tenant=tenant,
+                action=action,
+                kind=kind,
+                namespace=namespace,
+                page_size=page_size,
+                page_token=token,
+                origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
+                revision=revision,
+            ),
+            lambda response: Page(told(response).principals, response.next_page_token),
+        )
+
+    return page
+
+
+def plan_filter(
+    tenant: str,
+    principal: str,
+    action: str,
+    kind: str,
+    *,
+    on_behalf_of: str = "",
+    trace_id: str = "",
+    revision: str = "",
+) -> Call[messages.PlanFilterResponse, Plan]:
+    """Where may `principal` do `action` on `kind`: the namespaces to filter a query by (see remit.client.sql)."""
+    return Call(
+        lambda: messages.PlanFilterRequest(
+            tenant=tenant,
+            principal=principal,
+            action=action,
+            kind=kind,
+            origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
+            revision=revision,
+        ),
+        _plan,
+    )
+
+
+def _plan(response: messages.PlanFilterResponse) -> Plan:
+    receipt = told(response).receipt
+    try:
+        namespaces = wire.set_from(response.namespaces)
+    except InvalidNameError as error:
+        raise DecisionUnavailable("INTERNAL", str(error)) from error
+    return Plan(
+        namespaces, receipt.decision_id, receipt.revision, reason_of(receipt.reason) if receipt.reason else None
+    )
