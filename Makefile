@@ -54,6 +54,7 @@ reloads: setup ## Ten minutes of a reload every second under load, each answer c
 bench: setup ## Measure the service and the engine beside their floors and peers (under ten minutes)
 	-bench/install
 	$(BIN)/python -m bench.engine
+	$(BIN)/python -m bench.visibility
 	$(BIN)/python -m bench.diff
 	$(BIN)/python -m bench.service
 	$(BIN)/python -m bench.reload

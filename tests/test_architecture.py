@@ -29,6 +29,8 @@ WALLS = {
     "structlog": ("remit.service", "remit.faces"),
     "typer": ("remit.faces.cli",),
     "rich": ("remit.faces.cli",),
+    "pydot": ("remit.faces.cli.dot",),
+    "grandalf": ("remit.faces.cli.svg",),
     "yaml": ("remit.policy.yaml",),
     "watchfiles": ("remit.policy.watch",),
 }

@@ -1,8 +1,9 @@
 """The stories of tests/cases, through the engine and every face."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from random import SystemRandom
 from typing import Any, Final, Protocol
 
 import pytest
@@ -10,12 +11,14 @@ import yaml
 from trees import write
 
 from remit.core.decision import Decision
+from remit.core.dependencies import STUB, parse_graph
 from remit.core.errors import MalformedQuestionError, named
 from remit.core.names import (
     Namespace,
     Principal,
     Word,
     optional_namespace,
+    parse_action,
     parse_principal,
     parse_resource,
     parse_tenant,
@@ -29,13 +32,44 @@ from remit.engine.inquiry import Inquiry, TooLargeError
 from remit.engine.operations import Compound
 from remit.engine.search import ActionsOf, NamespacesOf, PrincipalsFor
 from remit.engine.snapshot import Snapshot
+from remit.engine.visibility import VisibleTo
 from remit.policy.load import load_tree
 
 CASES = Path(__file__).parent / "cases"
 SINGLE: Final = ("access", "reach", "operations", "dedicated")
 """Keys of a stage whose answers may be expected from their beginning only; each is a method of a Face."""
-LISTS: Final = ("who", "where", "what", "served")
+LISTS: Final = ("who", "where", "what", "served", "visible")
 """Keys whose answers are expected whole and in any order."""
+
+
+def nodes_of(nodes: Mapping[str, str]) -> Sequence[tuple[str, str, str, str]]:
+    """Uid, kind, namespace and id of each node that a story writes as `UID: KIND NAMESPACE`."""
+    told = ((uid, *text.partition(" ")) for uid, text in nodes.items())
+    return [(uid, kind, namespace, f"id of {uid}") for uid, kind, _, namespace in told]
+
+
+def edges_of(edges: Sequence[str]) -> Sequence[tuple[str, str, str]]:
+    """Source, target and relation of each edge that a story writes as `SOURCE RELATION TARGET`."""
+    return [(source, target, relation) for source, relation, target in map(str.split, edges)]
+
+
+def seen(nodes: Iterable[str], edges: Iterable[Sequence[str]]) -> Sequence[str]:
+    """What is seen of a graph as a story writes it: uids, and edges with the effect of reach; stubs have no number."""
+
+    def plain(uid: str) -> str:
+        return STUB if uid.startswith(STUB) else uid
+
+    told = (
+        f"{plain(source)} {relation} {plain(target)} {effect}".rstrip() for source, target, relation, effect in edges
+    )
+    return [*map(plain, nodes), *told]
+
+
+def seen_both_ways(see: Callable[[bool], Sequence[str]]) -> Sequence[str]:
+    """What is seen with stubs; with hidden nodes left out the same is seen but for these."""
+    stubbed, omitted = see(False), see(True)
+    assert [each for each in stubbed if STUB not in each] == [*omitted]
+    return stubbed
 
 
 class Face(Protocol):
@@ -61,6 +95,10 @@ class Face(Protocol):
     def where(self, principal: str, action: str, kind: str, tenant: str) -> Sequence[str]: ...
 
     def what(self, principal: str, namespace: str, tenant: str) -> Sequence[str]: ...
+
+    def visible(
+        self, principal: str, action: str, nodes: Mapping[str, str], edges: Sequence[str], tenant: str
+    ) -> Sequence[str]: ...
 
 
 class EngineFace:
@@ -125,6 +163,26 @@ class EngineFace:
     def what(self, principal: str, namespace: str, tenant: str) -> Sequence[str]:
         inquiry = ActionsOf(Principal(principal), Namespace(namespace))
         return self._listed(tenant, inquiry, lambda kinds: [f"{kind} {each}" for kind in kinds for each in kinds[kind]])
+
+    def visible(
+        self, principal: str, action: str, nodes: Mapping[str, str], edges: Sequence[str], tenant: str
+    ) -> Sequence[str]:
+        def drawn(snapshot: Snapshot, stubs: SystemRandom | None) -> Sequence[str]:
+            inquiry = VisibleTo(
+                named("principal", parse_principal, principal),
+                named("action", parse_action, action),
+                parse_graph(nodes_of(nodes), edges_of(edges)),
+                stubs,
+            )
+            graph = inquiry.answer(snapshot).graph
+            verdicts = ((*ends, verdict.effect if verdict is not None else "") for *ends, verdict in graph.edges)
+            return seen((node.uid for node in graph.nodes), verdicts)
+
+        return seen_both_ways(
+            lambda omit: self._put(
+                tenant, lambda it: drawn(it, None if omit else SystemRandom()), unknown=("UNKNOWN_TENANT",)
+            )
+        )
 
     def _decided(self, tenant: str, decide: Callable[[Snapshot], Decision]) -> Sequence[str]:
         def told(snapshot: Snapshot) -> Sequence[str]:

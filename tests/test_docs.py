@@ -33,6 +33,7 @@ def blocks(path: Path, language: str) -> list[tuple[str, str]]:
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    shutil.copytree(ROOT / "docs" / "graphs", tmp_path / "docs" / "graphs")
     return tmp_path
 
 
@@ -51,7 +52,14 @@ def target(example: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("page", "commands"),
-    {"README.md": 8, "docs/reach.md": 3, "docs/questions.md": 4, "docs/resources.md": 7, "docs/diff.md": 6}.items(),
+    {
+        "README.md": 8,
+        "docs/reach.md": 3,
+        "docs/questions.md": 4,
+        "docs/resources.md": 7,
+        "docs/diff.md": 6,
+        "docs/visibility.md": 3,
+    }.items(),
 )
 def test_console_examples_print_what_they_show(page: str, commands: int, example: Path, target: str) -> None:
     """Each page from its top to its end, over a copy of the example company and a server beside it."""

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Final
 
 from remit.core.decision import Decision, Reason
+from remit.core.dependencies import DependencyGraph, VisibleGraph, parse_graph
 from remit.core.errors import FieldViolation, violation
 from remit.core.explanation import Clause, Explanation, NearMiss, ReachExplanation
 from remit.core.namespace_set import NamespaceSet
@@ -16,6 +17,7 @@ from remit.v1 import access_service_pb2 as access
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as reach
 from remit.v1 import resource_service_pb2 as resources
+from remit.v1 import visibility_service_pb2 as visibility
 
 EFFECTS: Final = {each.value: decision_pb2.Effect.Value(f"EFFECT_{each.name}") for each in Effect}
 REASONS: Final = {each.value: decision_pb2.Reason.Value(f"REASON_{each.name}") for each in Reason}
@@ -108,6 +110,32 @@ def operation_to(parts: Iterable[tuple[Question, Decision, str]], revision: str)
     allowed = bool(response.parts) and all(part.decision.effect == allow for part in response.parts)
     response.effect = allow if allowed else EFFECTS[Effect.DENY.value]
     return response
+
+
+def graph_from(message: visibility.VisibleGraphRequest) -> DependencyGraph:
+    """Raises MalformedQuestionError that names what is off, as `nodes[3].uid`."""
+    return parse_graph(
+        ((each.uid, each.kind, each.namespace, each.id) for each in message.nodes),
+        ((each.source, each.target, each.relation) for each in message.edges),
+    )
+
+
+def fill_graph(message: visibility.VisibleGraphResponse, graph: VisibleGraph) -> None:
+    """Writes nodes and edges into an answer, message by message: large graphs are not copied."""
+    add = message.nodes.add
+    for uid, kind, namespace, thing in graph.nodes:
+        add(uid=uid, kind=kind, namespace=namespace, id=thing)
+    add_edge = message.edges.add
+    for source, target, relation, reach_decision in graph.edges:
+        visible = add_edge()
+        edge = visible.edge
+        edge.source = source
+        edge.target = target
+        edge.relation = relation
+        if reach_decision is not None:
+            effect, reason, _ = reach_decision.recorded
+            visible.reach = EFFECTS[effect]
+            visible.reason = REASONS[reason]
 
 
 def violations_to(violations: Iterable[FieldViolation]) -> list[decision_pb2.FieldViolation]:

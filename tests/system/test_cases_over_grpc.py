@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cases import EngineFace, Face, test_case
+from test_cases import EngineFace, Face, edges_of, nodes_of, seen, seen_both_ways, test_case
 
 from remit import wire
 from remit.client import Client, DecisionUnavailable
@@ -21,6 +21,7 @@ from remit.v1 import access_service_pb2 as access
 from remit.v1 import reach_service_pb2 as reach
 from remit.v1 import resource_service_pb2 as resources
 from remit.v1 import search_service_pb2 as search
+from remit.v1 import visibility_service_pb2 as visibility
 
 _LEVELS = {resources.RESOURCE_LEVEL_TENANT: "tenant", resources.RESOURCE_LEVEL_NONE: "none"}
 
@@ -102,6 +103,34 @@ class GrpcFace(EngineFace):
     def what(self, principal: str, namespace: str, tenant: str) -> Sequence[str]:
         request = search.ListActionsRequest(tenant=tenant, principal=principal, namespace=namespace)
         return self._told(request, lambda told: [f"{one.kind} {each}" for one in told.kinds for each in one.actions])
+
+    def visible(
+        self, principal: str, action: str, nodes: Mapping[str, str], edges: Sequence[str], tenant: str
+    ) -> Sequence[str]:
+        def told(response: visibility.VisibleGraphResponse) -> Sequence[str]:
+            if response.receipt.reason:
+                return [wire.REASON_OF[response.receipt.reason]]
+            drawn = (
+                (
+                    each.edge.source,
+                    each.edge.target,
+                    each.edge.relation,
+                    wire.EFFECT_OF[each.reach] if each.reach else "",
+                )
+                for each in response.edges
+            )
+            return seen((node.uid for node in response.nodes), drawn)
+
+        def see(omit: bool) -> Sequence[str]:
+            hidden = visibility.HIDDEN_NODES_OMIT if omit else visibility.HIDDEN_NODES_STUB
+            request = visibility.VisibleGraphRequest(tenant=tenant, principal=principal, action=action, hidden=hidden)
+            for uid, kind, namespace, thing in nodes_of(nodes):
+                request.nodes.add(uid=uid, kind=kind, namespace=namespace, id=thing)
+            for source, target, relation in edges_of(edges):
+                request.edges.add(source=source, target=target, relation=relation)
+            return self._told(request, told)
+
+        return seen_both_ways(see)
 
     def _explained(self, check: Any, explain: Any) -> Sequence[str]:
         def told(answer: Any) -> Sequence[str]:

@@ -13,11 +13,13 @@ from remit.core.namespace_set import NamespaceSet
 from remit.core.rows import Effect
 from remit.engine.reachable import AllReached, Reachable
 from remit.engine.search import Permitted, Where
+from remit.engine.visibility import Seen
 from remit.service.point import Surveyed
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as reach
 from remit.v1 import resource_service_pb2 as resources
 from remit.v1 import search_service_pb2 as search
+from remit.v1 import visibility_service_pb2 as visibility
 
 
 def receipt_to(surveyed: Surveyed[Any]) -> decision_pb2.Receipt:
@@ -96,6 +98,13 @@ def served_to(surveyed: Surveyed[Served]) -> resources.ListServedResponse:
         response.namespaces.extend(map(wire.set_to, surveyed.answer.namespaces))
         response.serves_tenant = surveyed.answer.whole_tenant
         response.tenants.extend(surveyed.answer.tenants)
+    return response
+
+
+def graph_to(surveyed: Surveyed[Seen]) -> visibility.VisibleGraphResponse:
+    response = visibility.VisibleGraphResponse(receipt=receipt_to(surveyed))
+    if surveyed.answer is not None:
+        wire.fill_graph(response, surveyed.answer.graph)
     return response
 
 

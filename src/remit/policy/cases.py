@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from remit.core.decision import Decision, Reason
+from remit.core.dependencies import DependencyGraph, Edge, parse_graph
 from remit.core.diagnostics import Diagnostic
+from remit.core.errors import MalformedQuestionError
 from remit.core.names import (
     Namespace,
+    Principal,
     Word,
     parse_action,
     parse_kind,
@@ -25,11 +28,12 @@ from remit.engine.dedicated import ANY_SERVICE, dedicated_to
 from remit.engine.explain import explain, summary
 from remit.engine.snapshot import Snapshot
 from remit.engine.verify import BY_ROWS
+from remit.engine.visibility import VisibleTo
 from remit.engine.witness import Witness
 from remit.policy.manifests import declared_service
 from remit.policy.report import did_you_mean
 from remit.policy.schema import Schema
-from remit.policy.yaml import Node
+from remit.policy.yaml import Node, Sequence
 
 ACCESS_REASONS: Final = frozenset(Reason) - {
     Reason.UNKNOWN_RELATION,
@@ -48,6 +52,7 @@ REACH_REASONS: Final = frozenset(
         Reason.NO_MATCHING_RULE,
     }
 )
+_EDGE: Final = "an edge as [SOURCE, TARGET, RELATION, EFFECT], without EFFECT where an end lives in no namespace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,17 @@ class DedicatedCase(Case):
 
 
 @dataclass(frozen=True, slots=True)
+class VisibleCase(Case):
+    """Which nodes of a graph a principal sees. What reach says of its edges are cases of their own."""
+
+    principal: Principal
+    action: Word
+    graph: DependencyGraph
+    expect: frozenset[str]
+    """Uids."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A case that does not hold: what it asks, what was expected, what is, and why."""
 
@@ -113,7 +129,7 @@ class CaseReader:
         self._test = ""
 
     def read(self, document: Node) -> list[Case]:
-        optional = ("access", "grids", "reach", "dedicated")
+        optional = ("access", "grids", "reach", "dedicated", "visible")
         fields = self._schema.fields(document, "a test file", required=("name",), optional=optional)
         self._test = (self._schema.text(fields["name"], "`name`") if "name" in fields else None) or ""
         cases: list[Case | None] = [
@@ -121,6 +137,11 @@ class CaseReader:
             *(case for grid in self._schema.items(fields.get("grids"), "`grids`") for case in self._grid(grid)),
             *map(self._reach, self._schema.items(fields.get("reach"), "`reach`")),
             *map(self._dedicated, self._schema.items(fields.get("dedicated"), "`dedicated`")),
+            *(
+                case
+                for graph in self._schema.items(fields.get("visible"), "`visible`")
+                for case in self._visible(graph)
+            ),
         ]
         return [case for case in cases if case is not None]
 
@@ -202,6 +223,83 @@ class CaseReader:
             expect=self._expect(fields["expect"], None) if "expect" in fields else None,
         )
 
+    def _visible(self, node: Node) -> Iterator[VisibleCase | ReachCase]:
+        required = ("nodes", "expect")
+        fields = self._schema.fields(node, "a visible case", required, optional=("action", "edges"))
+        if any(key not in fields for key in required):
+            return
+        action = self._schema.name(fields["action"], "`action`", parse_action) if "action" in fields else Word("VIEW")
+        graph = self._graph(node, fields, action) if action is not None else None
+        if action is None or graph is None:
+            return
+        for edge, texts in zip(graph.edges, self._schema.items(fields.get("edges"), "`edges`"), strict=True):
+            yield from self._edge(texts, graph, edge)
+        for principal, seen in self._schema.entries(fields["expect"], "`expect`"):
+            who = self._schema.name(principal, "a principal", parse_principal)
+            uids = [
+                self._schema.choice(each, "a node of this graph", [each.uid for each in graph.nodes])
+                for each in self._schema.items(seen, f"what `{quote(principal.text)}` sees")
+            ]
+            if who is not None and None not in uids:
+                place = (self._test, self._schema.file, principal.line, principal.column)
+                yield VisibleCase(*place, who, action, graph, frozenset(filter(None, uids)))
+
+    def _graph(self, node: Node, fields: dict[str, Node], action: Word) -> DependencyGraph | None:
+        drawn = list(self._schema.entries(fields["nodes"], "`nodes`"))
+        nodes = [(uid.text, *pair, "") for uid, told in drawn if (pair := self._drawable(told, action)) is not None]
+        lines = list(self._schema.items(fields.get("edges"), "`edges`"))
+        edges = [texts for each in lines if (texts := self._texts(each, _EDGE, (3, 4))) is not None]
+        if len(nodes) < len(drawn) or len(edges) < len(lines):
+            return None
+        try:
+            return parse_graph(nodes, ((source, target, relation) for source, target, relation, *_ in edges))
+        except MalformedQuestionError as error:
+            self._schema.refuse(node, str(error))
+            return None
+
+    def _drawable(self, node: Node, action: Word) -> tuple[str, str] | None:
+        """Kind and namespace of a node that can be asked about: a typo must not pass as hidden."""
+        texts = self._texts(node, "a node as [KIND, NAMESPACE], or [KIND] where it lives in no namespace", (1, 2))
+        if texts is None:
+            return None
+        name, namespace = texts[0], "".join(texts[1:])
+        kinds = self._vocabulary.kinds
+        kind = kinds.get(Word(name))
+        if kind is None:
+            self._schema.refuse(node, f"unknown kind `{quote(name)}`{did_you_mean(name, kinds)}")
+        elif action not in kind.actions:
+            self._schema.refuse(node, f"unknown action of `{name}` `{action}`{did_you_mean(action, kind.actions)}")
+        elif kind.namespaced != bool(namespace):
+            rule = "so name a namespace" if kind.namespaced else "so name no namespace"
+            self._schema.refuse(node, f"kind `{name}` is of class `{kind.kind_class}`, {rule}")
+        else:
+            return name, namespace
+        return None
+
+    def _edge(self, node: Node, graph: DependencyGraph, edge: Edge) -> Iterator[ReachCase]:
+        """What reach must say of an edge, whoever sees it."""
+        start, end, relation = edge
+        caller, owner = graph.nodes[start].namespace, graph.nodes[end].namespace
+        effects = (self._texts(node, _EDGE, (3, 4)) or [])[3:]
+        known = self._vocabulary.relations
+        if relation not in known:
+            self._schema.refuse(node, f"unknown relation `{relation}`{did_you_mean(relation, known)}")
+        elif bool(effects) != bool(caller and owner):
+            self._schema.refuse(node, f"expected {_EDGE}")
+        elif effects and effects[0] not in list(Effect):
+            self._schema.refuse(node, f"`{quote(effects[0])}` is not an effect: expected `allow` or `deny`")
+        elif effects:
+            question = ReachQuestion(caller, owner, relation)
+            yield ReachCase(self._test, self._schema.file, node.line, node.column, question, Effect(effects[0]))
+
+    def _texts(self, node: Node, what: str, counts: tuple[int, int]) -> list[str] | None:
+        """The texts of a list that is one of `counts` long."""
+        if not isinstance(node, Sequence) or len(node.items) not in counts:
+            self._schema.refuse(node, f"expected {what}")
+            return None
+        texts = [self._schema.text(each, what) for each in node.items]
+        return None if None in texts else [text for text in texts if text is not None]
+
     def _question(self, principal: Node, action: Node, kind: Node, namespace: Node | None) -> Question | None:
         parsed = (
             self._schema.name(principal, "`principal`", parse_principal),
@@ -263,6 +361,8 @@ def run_case(case: Case, snapshot: Snapshot, witness: Witness | None) -> Iterato
             yield from _run_reach(case, snapshot, witness)
         case DedicatedCase():
             yield from _run_dedicated(case, snapshot)
+        case VisibleCase():
+            yield from _run_visible(case, snapshot, witness)
 
 
 def _run_access(case: AccessCase, snapshot: Snapshot, witness: Witness | None) -> Iterator[Failure]:
@@ -312,6 +412,26 @@ def _run_dedicated(case: DedicatedCase, snapshot: Snapshot) -> Iterator[Failure]
 
 def _written(read_only: bool) -> str:
     return "read only" if read_only else "written to"
+
+
+def _run_visible(case: VisibleCase, snapshot: Snapshot, witness: Witness | None) -> Iterator[Failure]:
+    graph = case.graph
+    seen = VisibleTo(case.principal, case.action, graph, stubs=None).answer(snapshot).graph
+    visible = {node.uid for node in seen.nodes}
+    asked = f"what {case.principal} may {case.action} of this graph"
+    wrong = next((node for node in graph.nodes if (node.uid in visible) != (node.uid in case.expect)), None)
+    if wrong is not None:
+        question = Question(case.principal, case.action, wrong.kind, wrong.namespace)
+        shown = ("visible", "hidden") if wrong.uid in case.expect else ("hidden", "visible")
+        why = summary(explain(snapshot, question))
+        yield Failure(case, asked, f"`{wrong.uid}` to be {shown[0]}", shown[1], why)
+    if witness is None:
+        return
+    for kind, namespace in {(node.kind, node.namespace): None for node in graph.nodes}:
+        question = Question(case.principal, case.action, kind, namespace)
+        decision = snapshot.decide(question)
+        if decision.reason in BY_ROWS and witness.allows(question) != decision.allowed:
+            yield _disagreement(case, asked, decision)
 
 
 def _holds(case: AccessCase | ReachCase, decision: Decision) -> bool:

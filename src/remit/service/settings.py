@@ -83,7 +83,9 @@ class Settings(BaseSettings):
         256, ge=1, description="Calls in flight, waiting ones included; past it RESOURCE_EXHAUSTED at once."
     )
     max_message_bytes: int = Field(
-        1_048_576, ge=4096, description="Largest request, in bytes; past it RESOURCE_EXHAUSTED."
+        1_048_576,
+        ge=4096,
+        description="Largest request, and largest graph answered, in bytes; past it RESOURCE_EXHAUSTED.",
     )
     batch_limit: int = Field(100, ge=1, le=10_000, description="Questions a BatchCheck may hold.")
     call_timeout_s: float = Field(

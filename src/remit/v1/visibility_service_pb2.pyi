@@ -137,7 +137,9 @@ class GraphEdge(_message.Message):
     target: _builtins.str
     """The uid of a node."""
     relation: _builtins.str
-    """By which relation, for example `SUBFLOW`."""
+    """By which relation, for example `SUBFLOW`. It is handed back also where an end is hidden. One that the vocabulary does
+    not declare is denied by reach.
+    """
     def __init__(
         self,
         *,
@@ -155,6 +157,8 @@ Global___GraphEdge: _TypeAlias = GraphEdge  # noqa: Y015
 
 @_typing.final
 class VisibleGraphResponse(_message.Message):
+    """Empty but for the receipt, whose reason says so, where the tenant is unknown."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NODES_FIELD_NUMBER: _builtins.int

@@ -47,8 +47,11 @@ class VisibilityServiceServicer:
     """
 
     def VisibleGraph(self, request, context):
-        """The caller sends a graph of one tenant and gets back what the principal may see of it. One record, with counts and
-        the hidden (kind, namespace) groups. RESOURCE_EXHAUSTED where the answer is larger than a message may be.
+        """The caller sends a graph of one tenant and gets back what the principal may see of it: a node is visible exactly if
+        Check allows. A kind or an action that the vocabulary does not declare hides. One record, with counts and the hidden
+        (kind, namespace) groups. INVALID_ARGUMENT for a malformed graph names at most 20 of its mistakes, as `nodes[3].uid`.
+        RESOURCE_EXHAUSTED where request or answer is larger than the server's `max_message_bytes`; the record of an answer
+        that was too large stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,8 +34,11 @@ class VisibilityServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> VisibilityServiceAsyncStub: ...
     VisibleGraph: _grpc.UnaryUnaryMultiCallable[_visibility_service_pb2.VisibleGraphRequest, _visibility_service_pb2.VisibleGraphResponse]
-    """The caller sends a graph of one tenant and gets back what the principal may see of it. One record, with counts and
-    the hidden (kind, namespace) groups. RESOURCE_EXHAUSTED where the answer is larger than a message may be.
+    """The caller sends a graph of one tenant and gets back what the principal may see of it: a node is visible exactly if
+    Check allows. A kind or an action that the vocabulary does not declare hides. One record, with counts and the hidden
+    (kind, namespace) groups. INVALID_ARGUMENT for a malformed graph names at most 20 of its mistakes, as `nodes[3].uid`.
+    RESOURCE_EXHAUSTED where request or answer is larger than the server's `max_message_bytes`; the record of an answer
+    that was too large stays.
     """
 
 @_typing.type_check_only
@@ -44,8 +47,11 @@ class VisibilityServiceAsyncStub(VisibilityServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     VisibleGraph: _aio.UnaryUnaryMultiCallable[_visibility_service_pb2.VisibleGraphRequest, _visibility_service_pb2.VisibleGraphResponse]  # type: ignore[assignment]
-    """The caller sends a graph of one tenant and gets back what the principal may see of it. One record, with counts and
-    the hidden (kind, namespace) groups. RESOURCE_EXHAUSTED where the answer is larger than a message may be.
+    """The caller sends a graph of one tenant and gets back what the principal may see of it: a node is visible exactly if
+    Check allows. A kind or an action that the vocabulary does not declare hides. One record, with counts and the hidden
+    (kind, namespace) groups. INVALID_ARGUMENT for a malformed graph names at most 20 of its mistakes, as `nodes[3].uid`.
+    RESOURCE_EXHAUSTED where request or answer is larger than the server's `max_message_bytes`; the record of an answer
+    that was too large stays.
     """
 
 class VisibilityServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -57,8 +63,11 @@ class VisibilityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _visibility_service_pb2.VisibleGraphRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_visibility_service_pb2.VisibleGraphResponse, _abc.Awaitable[_visibility_service_pb2.VisibleGraphResponse]]:
-        """The caller sends a graph of one tenant and gets back what the principal may see of it. One record, with counts and
-        the hidden (kind, namespace) groups. RESOURCE_EXHAUSTED where the answer is larger than a message may be.
+        """The caller sends a graph of one tenant and gets back what the principal may see of it: a node is visible exactly if
+        Check allows. A kind or an action that the vocabulary does not declare hides. One record, with counts and the hidden
+        (kind, namespace) groups. INVALID_ARGUMENT for a malformed graph names at most 20 of its mistakes, as `nodes[3].uid`.
+        RESOURCE_EXHAUSTED where request or answer is larger than the server's `max_message_bytes`; the record of an answer
+        that was too large stays.
         """
 
 def add_VisibilityServiceServicer_to_server(servicer: VisibilityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cases import Face, test_case
+from test_cases import Face, edges_of, nodes_of, seen, seen_both_ways, test_case
 from typer.testing import CliRunner
 
 from remit import wire
@@ -83,6 +83,28 @@ class CliFace:
 
         return self._told(told, "what", tenant, principal, namespace)
 
+    def visible(
+        self, principal: str, action: str, nodes: Mapping[str, str], edges: Sequence[str], tenant: str
+    ) -> Sequence[str]:
+        graph = {
+            "nodes": [dict(zip(("uid", "kind", "namespace", "id"), each, strict=True)) for each in nodes_of(nodes)],
+            "edges": [dict(zip(("source", "target", "relation"), each, strict=True)) for each in edges_of(edges)],
+        }
+        file = self._copies / "graph.json"
+        file.write_text(json.dumps(graph))
+
+        def told(answer: Any) -> Sequence[str]:
+            if "reason" in answer["receipt"]:
+                return [answer["receipt"]["reason"].removeprefix("REASON_")]
+            drawn = (
+                (*(each["edge"][end] for end in ("source", "target", "relation")), _effect(each, "reach"))
+                for each in answer.get("edges", [])
+            )
+            return seen((node["uid"] for node in answer.get("nodes", [])), drawn)
+
+        command = ("graph", tenant, principal, str(file), "--action", action)
+        return seen_both_ways(lambda omit: self._told(told, *command, *(["--omit"] if omit else [])))
+
     def _told(self, told: Callable[[Any], Sequence[str]], *command: str) -> Sequence[str]:
         code, answer, error = self._run(*command)
         if code == 2:
@@ -95,7 +117,8 @@ class CliFace:
 
     def _run(self, *command: str) -> tuple[int, Any, str]:
         policies = self._good.get(command[1], self._newest)
-        done = CliRunner().invoke(app, [*command, "--policies", str(policies), "--json"])
+        as_json = ("--format", "json") if command[0] == "graph" else ("--json",)
+        done = CliRunner().invoke(app, [*command, "--policies", str(policies), *as_json])
         return done.exit_code, json.loads(done.stdout) if done.stdout else None, done.stderr
 
 

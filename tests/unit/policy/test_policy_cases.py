@@ -31,6 +31,14 @@ def access(**changes: str) -> str:
     return "name: x\naccess:\n  - {" + ", ".join(f"{key}: {value}" for key, value in fields.items() if value) + "}\n"
 
 
+def visible(**changes: str) -> str:
+    fields = {
+        "nodes": "{one: [FLOW, a], two: [FLOW, b]}", "edges": "[[one, two, KV, deny]]", "expect": "{user:a: [one]}",
+        **changes,
+    }  # fmt: skip
+    return "name: x\nvisible:\n  - " + "    ".join(f"{key}: {value}\n" for key, value in fields.items() if value)
+
+
 @pytest.mark.parametrize(
     "test",
     [
@@ -46,6 +54,10 @@ def access(**changes: str) -> str:
         "name: x\nreach: [{caller: a, owner: b, relation: KVS, expect: deny, reason: UNKNOWN_RELATION}]\n",
         "name: x\ndedicated: [{namespace: a.own.x, resource: storage, from: a.own}, {namespace: b, resource: storage, from: tenant}]\n",
         "name: x\ndedicated: [{namespace: a.own.x, resource: secrets, from: none}]\n",
+        visible(),
+        visible(expect="{user:a: [one], user:b: []}"),
+        visible(nodes="{one: [FLOW, a], staff: [USER]}", edges="[[one, staff, KV], [one, one, KV, allow]]"),
+        visible(action="UPDATE", expect="{user:a: []}"),
         "name: x\ndedicated: [{namespace: b, resource: storage, from: tenant, name: s, read_only: true}]\n",
         "name: x\ndedicated: [{namespace: b, resource: storage, from: tenant, service: WEBSERVER, expect: deny}]\n",
         "name: x\ndedicated: [{namespace: b, resource: storage, from: tenant, service: WORKER, expect: allow}]\n",
@@ -97,6 +109,24 @@ def test_what_holds_passes(test: str) -> None:
             "is not a reason",
         ),
         ("name: x\ndedicated: [{namespace: a, resource: disk, from: tenant}]\n", "`disk` is not a resource"),
+        (visible(expect=""), "3:5: a visible case lacks `expect`"),
+        (visible(nodes="{one: FLOW}"), "3:18: expected a node as [KIND, NAMESPACE], or [KIND]"),
+        (visible(nodes="{one: [FLWO, a], two: [FLOW, b]}"), "unknown kind `FLWO`; did you mean `FLOW`?"),
+        (visible(nodes="{one: [FLOW], two: [FLOW, b]}"), "kind `FLOW` is of class `namespace`, so name a namespace"),
+        (visible(nodes="{one: [USER, a], two: [FLOW, b]}"), "kind `USER` is of class `tenant`, so name no namespace"),
+        (visible(nodes="{one: [FLOW, A], two: [FLOW, b]}"), "nodes[0].namespace: `A` is not a namespace"),
+        (visible(nodes="{'?one': [FLOW, a], two: [FLOW, b]}"), "nodes[0].uid: `?one` is no uid"),
+        (visible(action="VEIW", nodes="{one: [FLOW, a]}"), "unknown action of `FLOW` `VEIW`; did you mean `VIEW`?"),
+        (visible(edges="[[one, three, KV, deny]]"), "edges[0].target: no node has the uid `three`"),
+        (visible(edges="[[one, two, KVS, deny]]"), "4:13: unknown relation `KVS`"),
+        (visible(edges="[[one, two, KV, no]]"), "4:13: `no` is not an effect: expected `allow` or `deny`"),
+        (visible(edges="[[one, two, KV]]"), "4:13: expected an edge as [SOURCE, TARGET, RELATION, EFFECT]"),
+        (visible(edges="[[one, two]]"), "4:13: expected an edge as [SOURCE, TARGET, RELATION, EFFECT]"),
+        (
+            visible(expect="{user:a: [twoo]}"),
+            "`twoo` is not a node of this graph: expected one of `one`, `two`; did you",
+        ),
+        (visible(expect="{alice: [one]}"), "5:14: `alice` is not a principal"),
         (
             "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, service: WORKER}]\n",
             "`service` and `expect` belong together",
@@ -145,6 +175,12 @@ def test_what_a_test_may_not_say_refuses_the_tenant(test: str, expected: str) ->
             "2:13: storage of a.own: expected from tenant, got from a.own",
         ),
         (
+            visible(expect="{user:a: [one, two]}"),
+            "5:14: what user:a may VIEW of this graph: expected `two` to be visible, got hidden. user:a may not VIEW FLOW in b",
+        ),
+        (visible(expect="{user:a: []}"), "expected `one` to be hidden, got visible. user:a may VIEW FLOW in a"),
+        (visible(edges="[[one, two, KV, allow]]"), "4:13: a uses b by KV: expected allow, got deny DENIED_BY_RULE. "),
+        (
             "name: x\ndedicated: [{namespace: a, resource: storage, from: tenant, name: t}]\n",
             "storage of a: expected `t`, got `s`. `s` serves it",
         ),
@@ -175,4 +211,10 @@ def test_casbin_has_a_say_in_every_case(monkeypatch: pytest.MonkeyPatch) -> None
     """Where it disagrees, the tenant is not served though the engine's own answer was expected."""
     monkeypatch.setattr(Witness, "allows", lambda self, question: False)
     (diagnostic,) = told(access())
+    assert "expected Casbin's deny and remit's answer to agree, got allow" in diagnostic
+
+
+def test_casbin_has_a_say_in_what_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Witness, "allows", lambda self, question: False)
+    (diagnostic,) = told(visible())
     assert "expected Casbin's deny and remit's answer to agree, got allow" in diagnostic

@@ -8,6 +8,7 @@ from remit.faces.cli import (
     audit,
     diff,
     fmt,
+    graph,
     lint,
     operation,
     policies,
@@ -40,7 +41,7 @@ _PANELS: Final = {
     "Serve": (serve.serve, status.status, rollback.rollback, shadow.shadow),
     "Ask": (
         *(ask.check, ask.explain, operation.operation, reach.reach, search.who, search.where, search.what),
-        *(resolve.resolve, resolve.served),
+        *(resolve.resolve, resolve.served, graph.graph),
     ),
     "Work on policies": (
         policies.validate,

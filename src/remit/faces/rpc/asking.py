@@ -40,9 +40,12 @@ class Request(Protocol):
 class AskingFace:
     """A face over the decision point."""
 
-    def __init__(self, point: DecisionPoint, *, batch_limit: int, call_timeout_s: float) -> None:
+    def __init__(
+        self, point: DecisionPoint, *, batch_limit: int, max_message_bytes: int, call_timeout_s: float
+    ) -> None:
         self._point = point
         self._batch_limit = batch_limit
+        self._max_message_bytes = max_message_bytes
         self._call_timeout_s = call_timeout_s
 
     def _terms(self, request: Request, context: grpc.ServicerContext) -> tuple[Tenant, Terms]:

@@ -20,6 +20,7 @@ from remit.faces.rpc.reach import ReachFace
 from remit.faces.rpc.resources import ResourceFace
 from remit.faces.rpc.search import SearchFace
 from remit.faces.rpc.status import StatusFace
+from remit.faces.rpc.visibility import VisibilityFace
 from remit.policy.cell import TenantState
 from remit.service.errors import StartupError
 from remit.service.node import Node
@@ -37,6 +38,8 @@ from remit.v1 import (
     search_service_pb2_grpc,
     status_service_pb2,
     status_service_pb2_grpc,
+    visibility_service_pb2,
+    visibility_service_pb2_grpc,
 )
 
 _ASKING: Final[Sequence[tuple[type[AskingFace], Callable[[Any, grpc.Server], None]]]] = (
@@ -44,10 +47,17 @@ _ASKING: Final[Sequence[tuple[type[AskingFace], Callable[[Any, grpc.Server], Non
     (ReachFace, reach_service_pb2_grpc.add_ReachServiceServicer_to_server),
     (SearchFace, search_service_pb2_grpc.add_SearchServiceServicer_to_server),
     (ResourceFace, resource_service_pb2_grpc.add_ResourceServiceServicer_to_server),
+    (VisibilityFace, visibility_service_pb2_grpc.add_VisibilityServiceServicer_to_server),
 )
 ASKING_SERVICES: Final = tuple(
     service.full_name
-    for module in (access_service_pb2, reach_service_pb2, search_service_pb2, resource_service_pb2)
+    for module in (
+        access_service_pb2,
+        reach_service_pb2,
+        search_service_pb2,
+        resource_service_pb2,
+        visibility_service_pb2,
+    )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 """The services that answer questions, and so depend on policies and audit."""
@@ -83,7 +93,12 @@ class Server:
         )
         around = self._calls.around
         for face, add in _ASKING:
-            asking = face(node.point, batch_limit=settings.batch_limit, call_timeout_s=settings.call_timeout_s)
+            asking = face(
+                node.point,
+                batch_limit=settings.batch_limit,
+                max_message_bytes=settings.max_message_bytes,
+                call_timeout_s=settings.call_timeout_s,
+            )
             add(around(asking), self._server)
         status_service_pb2_grpc.add_StatusServiceServicer_to_server(around(StatusFace(node)), self._server)
         self._policy = PolicyFace(node, call_timeout_s=settings.call_timeout_s)

@@ -1,0 +1,171 @@
+import json
+from collections import defaultdict
+from enum import StrEnum
+from pathlib import Path
+from random import SystemRandom
+from typing import Annotated, Final
+
+import typer
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from rich.text import Text
+from rich.tree import Tree
+
+from remit import wire
+from remit.client import Client, Edge, Graph, Node
+from remit.core.errors import named
+from remit.core.names import parse_action, parse_principal, parse_tenant, quote
+from remit.engine.visibility import VisibleTo
+from remit.faces.answers import graph_to
+from remit.faces.cli.ask import PoliciesOption, PrincipalArgument, TenantArgument
+from remit.faces.cli.dot import read_dot, write_dot
+from remit.faces.cli.exits import Exit, fail, out, print_json
+from remit.faces.cli.files import survey
+from remit.faces.cli.search import end_where_refused
+from remit.faces.cli.svg import NODES_LIMIT, write_svg
+from remit.faces.cli.target import CaOption, CertOption, KeyOption, Target, TargetOption, TimeoutOption, answered
+from remit.faces.cli.visible import forbidden, reason_of
+from remit.v1 import visibility_service_pb2 as messages
+
+
+class Format(StrEnum):
+    TREE = "tree"
+    DOT = "dot"
+    SVG = "svg"
+    JSON = "json"
+
+
+def graph(
+    tenant: TenantArgument,
+    principal: PrincipalArgument,
+    file: Annotated[Path, typer.Argument(help="`.json`, or `.dot` or `.gv`.", show_default=False)],
+    action: Annotated[str, typer.Option(help="What one must be allowed to do to see a node.")] = "VIEW",
+    omit: Annotated[bool, typer.Option("--omit", help="Leave hidden nodes out, instead of nameless stubs.")] = False,
+    as_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TREE,
+    policies: PoliciesOption = Path("policies"),
+    target: TargetOption = None,
+    timeout: TimeoutOption = 5.0,
+    tls_server_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+) -> None:
+    """Draw a dependency graph as a principal sees it, with the dependencies that reach forbids.
+
+    From the files in --policies (not recorded), or with --target from a running server (recorded). JSON is
+    `{"nodes": [{"uid", "kind", "namespace", "id"}], "edges": [{"source", "target", "relation"}]}`; in DOT these are
+    attributes. An edge reads: source uses target.
+
+    Example: `remit graph acme user:carol docs/graphs/close.json`
+    """
+    drawn = _read(file)
+
+    def locally() -> messages.VisibleGraphResponse:
+        inquiry = VisibleTo(
+            named("principal", parse_principal, principal),
+            named("action", parse_action, action),
+            wire.graph_from(drawn),
+            None if omit else SystemRandom(),
+        )
+        return graph_to(survey(policies, named("tenant", parse_tenant, tenant), inquiry))
+
+    def remotely(client: Client) -> messages.VisibleGraphResponse:
+        nodes = (Node(each.uid, each.kind, each.namespace, each.id) for each in drawn.nodes)
+        edges = (Edge(each.source, each.target, each.relation) for each in drawn.edges)
+        return client.visible_graph(tenant, principal, Graph(nodes, edges), action=action, omit=omit)
+
+    answer = answered(
+        Target(target, timeout, tls_server_ca, tls_cert, tls_key),
+        locally,
+        remotely,
+    )
+    if as_format is Format.JSON:
+        print_json(MessageToDict(answer, preserving_proto_field_name=True))
+    end_where_refused(answer.receipt)
+    match as_format:
+        case Format.TREE:
+            _print_trees(answer)
+        case Format.DOT:
+            typer.echo(write_dot(answer), nl=False)
+        case Format.SVG:
+            if len(answer.nodes) > NODES_LIMIT:
+                fail(
+                    Exit.USAGE,
+                    f"{len(answer.nodes)} nodes: at most {NODES_LIMIT} are drawn; Graphviz draws --format dot",
+                )
+            typer.echo(write_svg(answer), nl=False)
+
+
+def _read(file: Path) -> messages.VisibleGraphRequest:
+    if file.suffix not in _READERS:
+        fail(Exit.USAGE, f"`{file}`: expected a name that ends in {', '.join(_READERS)}")
+    try:
+        return _READERS[file.suffix](file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        fail(Exit.USAGE, f"`{file}` cannot be read: {error}")
+    except (ValueError, ParseError, RecursionError) as error:
+        fail(Exit.USAGE, f"{file}: {error}")
+
+
+def _read_json(text: str) -> messages.VisibleGraphRequest:
+    told = json.loads(text)
+    if not isinstance(told, dict) or not told.keys() <= {"nodes", "edges"}:
+        raise ValueError("expected an object with `nodes` and `edges` and nothing else")
+    return ParseDict(told, messages.VisibleGraphRequest())
+
+
+_READERS: Final = {".json": _read_json, ".dot": read_dot, ".gv": read_dot}
+
+
+def _print_trees(answer: messages.VisibleGraphResponse) -> None:
+    """A tree for each node that nothing uses; what was shown before is not shown again."""
+    nodes = {node.uid: node for node in answer.nodes}
+    uses: defaultdict[str, list[messages.VisibleEdge]] = defaultdict(list)
+    for each in answer.edges:
+        uses[each.edge.source].append(each)
+    used = {each.edge.target for each in answer.edges if each.edge.target != each.edge.source}
+    shown: set[str] = set()
+    # Last come cycles that nothing outside leads to.
+    for uid in [*(uid for uid in nodes if uid not in used), *nodes]:
+        if uid not in shown:
+            out.print(_tree(uid, nodes, uses, shown))
+    hidden = sum(not node.kind for node in answer.nodes)
+    told = (
+        f"{len(nodes) - hidden} nodes visible, {len(answer.edges)} edges, {sum(map(forbidden, answer.edges))} forbidden"
+    )
+    out.print(f"{told}; {hidden} hidden" if hidden else told)
+
+
+def _tree(
+    root: str,
+    nodes: dict[str, messages.GraphNode],
+    uses: defaultdict[str, list[messages.VisibleEdge]],
+    shown: set[str],
+) -> Tree:
+    tree = Tree(_label(nodes[root]))
+    shown.add(root)
+    # No recursion: a chain may be as long as the graph is large.
+    waiting = [(tree, iter(uses[root]))]
+    while waiting:
+        branch, edges = waiting[-1]
+        edge = next(edges, None)
+        if edge is None:
+            waiting.pop()
+            continue
+        target = edge.edge.target
+        label = Text.assemble((f"{edge.edge.relation} ", "cyan"), _label(nodes[target]))
+        if forbidden(edge):
+            label.append(f"  FORBIDDEN {reason_of(edge)}", "bold red")
+        if target in shown:
+            if uses[target]:
+                label.append("  as above", "dim")
+            branch.add(label)
+        else:
+            shown.add(target)
+            waiting.append((branch.add(label), iter(uses[target])))
+    return tree
+
+
+def _label(node: messages.GraphNode) -> Text:
+    if not node.kind:
+        return Text(f"{node.uid} hidden", "dim")
+    label = Text(quote(node.id or node.uid), "bold")
+    return label.append(f"  {node.kind} {node.namespace}".rstrip(), "not bold")

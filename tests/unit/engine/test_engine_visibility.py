@@ -1,0 +1,47 @@
+from random import Random
+
+from trees import snapshot_of
+
+from remit.core.dependencies import parse_graph
+from remit.core.names import Principal, Word
+from remit.engine.snapshot import Snapshot
+from remit.engine.visibility import GROUPS_RECORDED, VisibleTo
+
+FILES = {
+    "vocabulary.yaml": b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\nrelations: {KV: {}}\n",
+    "acme/bindings.csv": b"p, user:a, acme, open, FLOW, VIEW, allow\n",
+}
+
+
+def test_a_record_names_the_largest_hidden_groups_and_counts_the_others() -> None:
+    """However many namespaces a graph has, its record stays small."""
+    more = 7
+    nodes = [(f"n{number}", "FLOW", f"hidden.n{number}", "") for number in range(GROUPS_RECORDED + more)]
+    nodes += [("one", "FLOW", "hidden.large", ""), ("two", "FLOW", "hidden.large", ""), ("seen", "FLOW", "open", "")]
+    inquiry = VisibleTo(Principal("user:a"), Word("VIEW"), parse_graph(nodes, []), Random(1))
+    detail = inquiry.detail(inquiry.answer(snapshot_of(FILES, "acme")))
+    groups = detail["hidden_groups"]
+    assert isinstance(groups, list)
+    assert GROUPS_RECORDED == len(groups)
+    assert {"kind": "FLOW", "namespace": "hidden.large", "reason": "OUT_OF_SCOPE", "nodes": 2} == groups[0]
+    assert {"groups": more + 1, "nodes": more + 1} == detail["other_hidden_groups"]
+    assert GROUPS_RECORDED + more + 2 == detail["hidden"]
+
+
+def test_each_kind_and_namespace_is_decided_once_and_each_pair_once() -> None:
+    """Whatever the number of nodes and edges between them."""
+    snapshot = snapshot_of(FILES, "acme")
+    asked: list[object] = []
+    counting = _Counting(snapshot, asked)
+    nodes = [(f"n{number}", "FLOW", "open" if number % 2 else "shut", "") for number in range(100)]
+    edges = [(f"n{number}", f"n{number + 2}", "KV") for number in range(98)]
+    VisibleTo(Principal("user:a"), Word("VIEW"), parse_graph(nodes, edges), Random(1)).answer(counting)
+    assert 3 == len(asked)
+
+
+class _Counting(Snapshot):
+    def __init__(self, snapshot: Snapshot, asked: list[object]) -> None:
+        super().__init__(snapshot.policy)
+        decide, reach = self.decide, self.reach.decide
+        self.decide = lambda question: asked.append(question) or decide(question)  # type: ignore[func-returns-value, method-assign]
+        self.reach.decide = lambda question: asked.append(question) or reach(question)  # type: ignore[func-returns-value, method-assign]
