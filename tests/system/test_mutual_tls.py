@@ -27,6 +27,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def server(tmp_path_factory: pytest.TempPathFactory, untested: Path, authority: Authority) -> Iterator[Server]:
     cert, key = authority.signed("server", "127.0.0.1")
     flags = ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate))
+    flags += ("--operators", "spiffe://acme.example/operator, operator.acme.example")
     with Server(tmp_path_factory.mktemp("tls"), *flags, policies=untested) as started:
         yield started
 
@@ -88,6 +89,23 @@ def test_the_command_line_asks_with_a_certificate(server: Server, authority: Aut
     files = ("--tls-server-ca", str(authority.certificate), "--tls-cert", str(cert), "--tls-key", str(key))
     asked = remit("check", *BOB_VIEWS, "--target", server.target, *files)
     assert (0, "allow ALLOWED_BY_RULE\n") == (asked.returncode, asked.stdout)
+
+
+def test_only_operators_pin_revisions(server: Server, authority: Authority) -> None:
+    """Others may ask and list; what they try leaves no record."""
+    with server.store() as store:
+        told = {}
+        for name in ("web.acme.example", "operator.acme.example"):
+            cert, key = authority.signed(name, name)
+            files = ("--tls-server-ca", str(authority.certificate), "--tls-cert", str(cert), "--tls-key", str(key))
+            with Client(server.target, timeout_s=DEADLINE_S, tls=authority.caller((cert, key))) as client:
+                revision = client.status("acme").tenants[0].revision
+            told[name] = remit("rollback", "acme", revision, "--target", server.target, *files)
+            pinned = store.lifecycle(type_="POLICY_PINNED")
+            assert (name == "operator.acme.example") == bool(pinned), told[name].stderr
+    assert "`web.acme.example` is not one of this server's `operators`" in told["web.acme.example"].stderr
+    assert 0 == told["operator.acme.example"].returncode
+    assert 0 == remit("rollback", "acme", "--unpin", "--target", server.target, *files).returncode
 
 
 def test_without_tls_on_the_loopback_the_caller_is_anonymous(tmp_path: Path, untested: Path) -> None:
