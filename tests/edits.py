@@ -109,7 +109,10 @@ def new_reach_row(random: Random, before: World) -> Files:
 def another_vocabulary(random: Random, before: World) -> Files:
     """A kind of another class, an action more or less, a relation gone or inherited otherwise."""
     text = before.files["vocabulary.yaml"].decode()
-    line = pick(random, [each for each in VOCABULARY.decode().splitlines() if each.startswith("  ")])
+    line = pick(
+        random,
+        [each for each in VOCABULARY.decode().splitlines() if each.split(":")[0].strip() in {*KINDS, *RELATIONS}],
+    )
     name = line.split(":")[0].strip()
     if name in RELATIONS:
         other = pick(random, ("", f"  {name}: {{}}\n", f"  {name}: {{inherited: true}}\n"))

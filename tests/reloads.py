@@ -30,6 +30,7 @@ from remit.engine.witness import Witness
 from remit.policy.kept import Kept
 from remit.policy.load import load_root, load_tenant
 from remit.v1 import access_service_pb2 as messages
+from remit.v1 import decision_pb2
 
 TENANT = Tenant("acme")
 EVERY_S = 1.0
@@ -129,7 +130,7 @@ class Asker:
             yield _told(answer.revision, each, result.decision)
 
 
-def _told(revision: str, asked: Asked, decision: messages.Decision) -> Told:
+def _told(revision: str, asked: Asked, decision: decision_pb2.Decision) -> Told:
     return Told(revision, asked, wire.EFFECT_OF[decision.effect].value, wire.REASON_OF[decision.reason].value)
 
 

@@ -14,6 +14,8 @@ from system.power import Disk, compiled
 from system.server import Server
 
 LAUNCHER = Path(__file__).with_name("launcher_synchronous.py")
+AUDIT_ALONE = ("--revisions", "")
+"""Nothing else is written to the disk."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def test_a_power_cut_takes_no_acknowledged_decision(
     left: Path | None = None
     for number in range(3):
         disk = Disk(library, tmp_path / f"disk-{number}", delay_ms=5, before=left)
-        server = serve(folder=disk.live, extra=disk.environment, policies=untested)
+        server = serve(*AUDIT_ALONE, folder=disk.live, extra=disk.environment, policies=untested)
         acknowledged |= cut_under_load(server, random.randrange(500, 1_500))
         left = disk.after_power_cut(tmp_path / f"left-{number}")
         assert {"audit.db", "audit.db-wal"} == {file.name for file in left.iterdir()}
@@ -55,7 +57,7 @@ def test_the_cut_would_show_a_store_that_does_not_sync_before_the_answer(
     left, kept = a_durable_decision(serve, untested, tmp_path)
     disk = Disk(library, tmp_path / "disk", delay_ms=5, before=left)
     launcher = (sys.executable, str(LAUNCHER), synchronous)
-    server = serve(folder=disk.live, extra=disk.environment, policies=untested, launcher=launcher)
+    server = serve(*AUDIT_ALONE, folder=disk.live, extra=disk.environment, policies=untested, launcher=launcher)
     acknowledged = cut_under_load(server, 1_000)
     found = decision_ids(disk.after_power_cut(tmp_path / "left"))
     assert kept <= found
@@ -69,7 +71,7 @@ def test_the_cut_takes_what_after_answer_had_only_queued(
     left, kept = a_durable_decision(serve, untested, tmp_path)
     disk = Disk(library, tmp_path / "disk", delay_ms=200, before=left)
     flags = ("--audit-delivery", "after_answer")
-    server = serve(*flags, folder=disk.live, extra=disk.environment, policies=untested)
+    server = serve(*AUDIT_ALONE, *flags, folder=disk.live, extra=disk.environment, policies=untested)
     acknowledged = cut_under_load(server, 500)
     found = decision_ids(disk.after_power_cut(tmp_path / "left"))
     assert kept <= found
@@ -78,7 +80,7 @@ def test_the_cut_takes_what_after_answer_had_only_queued(
 
 def a_durable_decision(serve: Callable[..., Server], policies: Path, tmp_path: Path) -> tuple[Path, set[bytes]]:
     """A disk with a store, and the one decision in it."""
-    server = serve(folder=tmp_path / "whole", policies=policies)
+    server = serve(*AUDIT_ALONE, folder=tmp_path / "whole", policies=policies)
     with server.client() as client:
         client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
     assert 0 == server.terminate()

@@ -17,7 +17,9 @@ from remit import wire
 from remit.audit.ids import format_id
 from remit.audit.record import DecisionRecord
 from remit.client import Client, DecisionUnavailable
+from remit.core.decision import Reason
 from remit.core.names import INSTANCE
+from remit.core.rows import Effect
 from remit.engine.dedicated import ServedBy, resolve
 from remit.policy.cases import DedicatedCase
 from remit.policy.load import load_tree
@@ -227,8 +229,8 @@ def test_an_operation_that_cannot_be_asked_is_not_recorded(
 def test_an_operation_in_an_unknown_tenant_is_denied(client: Client) -> None:
     response = client.check_operation("initech", "user:bob", "anything", "a")
     (part,) = response.parts
-    assert (EFFECT_DENY, "", "") == (response.effect, part.kind, part.action)
-    assert wire.REASONS["UNKNOWN_TENANT"] == part.decision.reason
+    assert (Effect.DENY, "", "") == (response.effect, part.kind, part.action)
+    assert Reason.UNKNOWN_TENANT is part.answer.reason
 
 
 @pytest.mark.parametrize(

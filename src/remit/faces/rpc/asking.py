@@ -56,7 +56,7 @@ class AskingFace:
         if origin.trace_id and not _TRACE_ID(origin.trace_id):
             raise violation("origin.trace_id", "expected at most 64 printable ASCII characters without blanks")
         if request.revision and not _REVISION(request.revision):
-            raise violation("revision", "expected 64 lower-case hexadecimal digits, or nothing")
+            raise violation("revision", "expected 64 lower-case hexadecimal digits")
         # Infinite where the caller set no deadline.
         timeout_s = min(context.time_remaining(), self._call_timeout_s)
         return tenant, Terms(Origin(caller.get(), origin.on_behalf_of, origin.trace_id), request.revision, timeout_s)
