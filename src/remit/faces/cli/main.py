@@ -18,6 +18,7 @@ from remit.faces.cli import (
     search,
     serve,
     status,
+    testing,
 )
 from remit.faces.cli.exits import EXIT_CODES, out
 from remit.service.version import VERSION
@@ -43,7 +44,7 @@ _PANELS: Final = {
     ),
     "Work on policies": (
         policies.validate,
-        policies.test,
+        testing.test,
         policies.verify,
         lint.lint,
         fmt.fmt,
