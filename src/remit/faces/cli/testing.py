@@ -1,3 +1,4 @@
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -7,13 +8,17 @@ from typing import Annotated, TypeVar
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from remit.core.names import INSTANCE
+from remit.core.rows import Rule
 from remit.engine.pace import Pace
 from remit.faces.cli.exits import Exit, err, fail, out
 from remit.faces.cli.files import DirectoryArgument, told
 from remit.faces.cli.junit import junit
 from remit.policy.coverage import coverage as covered
 from remit.policy.coverage import exercised, rows_of
-from remit.policy.load import DEFAULT_LIMITS, LoadedTenant, Root, load_root, load_tenant
+from remit.policy.load import DEFAULT_LIMITS, LoadedTenant, load_root, load_tenant
+from remit.policy.mutants import Mutant, mutants
+from remit.policy.mutation import Tested, Verdict, judge
 from remit.policy.source import read_tree
 
 _Item = TypeVar("_Item")
@@ -30,10 +35,18 @@ def test(
         typer.Option("--junit", metavar="FILE", help="Write the results as JUnit XML too.", show_default=False),
     ] = None,
     coverage: Annotated[bool, typer.Option("--coverage", help="List the rows that no case exercises.")] = False,
+    mutate: Annotated[
+        bool,
+        typer.Option("--mutate", help="Delete, flip and widen each row, and list the mutants that no case notices."),
+    ] = False,
     fail_under: Annotated[
         float | None,
         typer.Option(
-            min=0, max=100, metavar="N", help="Exit 1 where less than N % of rows are exercised.", show_default=False
+            min=0,
+            max=100,
+            metavar="N",
+            help="Exit 1 below N % of rows exercised, and with --mutate of mutants noticed.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -55,9 +68,14 @@ def test(
             junit_file.write_bytes(junit(tested))
         except OSError as error:
             fail(Exit.UNAVAILABLE, f"`{junit_file}` cannot be written: {error.strerror or error}")
-    if coverage or fail_under is not None:
-        percent = _print_coverage(tested, root if tenant is None else None)
-        passed = passed and percent >= (fail_under or 0)
+    managed = root.managed if tenant is None else ()
+    holds = passed
+    if coverage or (fail_under is not None and not mutate):
+        passed &= _print_coverage(tested, managed) >= (fail_under or 0)
+    if mutate and not holds:
+        fail(Exit.NO, "no mutants: tests that fail without one would notice each")
+    if mutate:
+        passed &= _print_mutants(tested, managed) >= (100 if fail_under is None else fail_under)
     raise typer.Exit(Exit.OK if passed else Exit.NO)
 
 
@@ -84,11 +102,10 @@ def _print_results(tested: Sequence[LoadedTenant]) -> bool:
     return not (failed or refused)
 
 
-def _print_coverage(tested: Sequence[LoadedTenant], root: Root | None) -> float:
-    """The part of all rows that are exercised, in percent. `root` is None where its rows do not count."""
+def _print_coverage(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> float:
+    """The part of all rows that are exercised, in percent."""
     snapshots = {loaded.snapshot: loaded.cases for loaded in tested if loaded.snapshot is not None}
     seen = {row for snapshot, cases in snapshots.items() for row in exercised(snapshot, cases)}
-    managed = root.managed if root is not None else ()
     files = covered(chain(managed, *(rows_of(snapshot.policy) for snapshot in snapshots)), seen)
     for each in files:
         for row in each.missed:
@@ -104,6 +121,28 @@ def _print_coverage(tested: Sequence[LoadedTenant], root: Root | None) -> float:
         )
     out.print(f"{rows - missed} of {rows} rows exercised, {_percent(rows - missed, rows).strip()}")
     return 100 * (rows - missed) / rows if rows else 100.0
+
+
+def _print_mutants(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> float:
+    """The part of the mutants that cases notice, in percent of those that change a decision."""
+    snapshots = {loaded.snapshot: loaded.cases for loaded in tested if loaded.snapshot is not None}
+    tenants = {snapshot.tenant: Tested(snapshot, cases) for snapshot, cases in snapshots.items()}
+    ruled = [tenant for name, tenant in tenants.items() if name != INSTANCE]
+    rows = [*managed, *chain.from_iterable(rows_of(snapshot.policy) for snapshot in snapshots)]
+    made = [mutant for row in rows for mutant in mutants(row)]
+    verdicts: defaultdict[Verdict, list[Mutant]] = defaultdict(list)
+    with _progress() as progress:
+        for mutant in progress.track(made, description="mutants"):
+            tenant = tenants.get(mutant.row.tenant)
+            verdicts[judge(mutant, ruled if tenant is None else (tenant,))].append(mutant)
+    for verdict in (Verdict.EQUIVALENT, Verdict.UNDECIDED, Verdict.SURVIVED):
+        for mutant in verdicts[verdict]:
+            out.print(f"{verdict}: {mutant.row.place}  {mutant.change}  {mutant.text}", markup=False)
+    counts = {verdict: len(verdicts[verdict]) for verdict in Verdict}
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    out.print(f"{len(made)} mutants: {told}")
+    noticed, judged = counts[Verdict.NOTICED], len(made) - counts[Verdict.EQUIVALENT]
+    return 100 * noticed / judged if judged else 100.0
 
 
 def _percent(part: int, whole: int) -> str:
