@@ -28,6 +28,7 @@ WALLS = {
     "pydantic_settings": ("remit.service.settings",),
     "structlog": ("remit.service", "remit.faces"),
     "typer": ("remit.faces.cli",),
+    "pytest": ("remit.faces.pytest_plugin", "remit.faces.pytest_cases"),
     "rich": ("remit.faces.cli",),
     "yaml": ("remit.policy.yaml",),
     "watchfiles": ("remit.policy.watch",),
