@@ -51,7 +51,14 @@ def target(example: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("page", "commands"),
-    {"README.md": 8, "docs/reach.md": 3, "docs/questions.md": 4, "docs/resources.md": 7, "docs/diff.md": 6}.items(),
+    {
+        "README.md": 8,
+        "docs/reach.md": 3,
+        "docs/questions.md": 4,
+        "docs/resources.md": 7,
+        "docs/diff.md": 6,
+        "docs/testing.md": 6,
+    }.items(),
 )
 def test_console_examples_print_what_they_show(page: str, commands: int, example: Path, target: str) -> None:
     """Each page from its top to its end, over a copy of the example company and a server beside it."""

@@ -136,13 +136,17 @@ def _print_mutants(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> f
             tenant = tenants.get(mutant.row.tenant)
             verdicts[judge(mutant, ruled if tenant is None else (tenant,))].append(mutant)
     for verdict in (Verdict.EQUIVALENT, Verdict.UNDECIDED, Verdict.SURVIVED):
-        for mutant in verdicts[verdict]:
+        for mutant in sorted(verdicts[verdict], key=_place):
             out.print(f"{verdict}: {mutant.row.place}  {mutant.change}  {mutant.text}", markup=False)
     counts = {verdict: len(verdicts[verdict]) for verdict in Verdict}
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     out.print(f"{len(made)} mutants: {told}")
     noticed, judged = counts[Verdict.NOTICED], len(made) - counts[Verdict.EQUIVALENT]
     return 100 * noticed / judged if judged else 100.0
+
+
+def _place(mutant: Mutant) -> tuple[str, int]:
+    return mutant.row.file, mutant.row.line
 
 
 def _percent(part: int, whole: int) -> str:
