@@ -28,19 +28,18 @@ class Verdict(StrEnum):
     """No case fails; whether a decision changes, the patterns are too intricate to tell."""
 
 
-def judge(mutant: Mutant, tenants: Iterable["Tested"]) -> Verdict:
-    """The verdict on a row that stands in the policies of all these tenants, whose tests hold."""
-    tenants = list(tenants)
-    if any(tested.notices(mutant) is not None for tested in tenants):
+def judge(mutant: Mutant, trials: Sequence["Trial"]) -> Verdict:
+    """The verdict on a mutant of a row that stands in the policies of all these tenants."""
+    if any(trial.notices(mutant) is not None for trial in trials):
         return Verdict.NOTICED
     try:
-        changed = any(tested.changes(mutant) for tested in tenants)
+        changed = any(trial.changes(mutant) for trial in trials)
     except TooIntricateError:
         return Verdict.UNDECIDED
     return Verdict.SURVIVED if changed else Verdict.EQUIVALENT
 
 
-class Tested:
+class Trial:
     """A tenant's policy with tests that hold.
 
     A decision depends on the rows of the principal and of what it may hold somewhere, and on no other. So a mutant is
@@ -139,7 +138,7 @@ def _with(mutant: Mutant, policy: Policy) -> Policy:
 def _replaced(rows: Sequence[_Row], mutant: Mutant) -> tuple[_Row, ...]:
     found: list[_Row] = []
     for row in rows:
-        if row is not mutant.row:
+        if row != mutant.row:
             found.append(row)
         elif isinstance(mutant.mutated, type(row)):
             found.append(mutant.mutated)

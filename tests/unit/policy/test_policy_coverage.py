@@ -66,14 +66,10 @@ def test_a_reach_case_exercises_the_row_that_decides() -> None:
     assert missed(*cases) == ALL[:-1]
 
 
-def test_rows_of_a_file_are_listed_by_line() -> None:
-    assert [FileCoverage("acme/reach.csv", 0, ())] == [
-        FileCoverage(each.file, 0, ()) for each in coverage(reversed(_reach()), ())
-    ]
-    assert [1, 2] == [row.line for each in coverage(reversed(_reach()), ()) for row in each.missed]
-
-
-def _reach():
+def test_the_rows_of_a_file_are_told_in_its_order() -> None:
     loaded = load(FILES, "acme")
     assert loaded.snapshot is not None
-    return loaded.snapshot.policy.reach
+    first, second = loaded.snapshot.policy.reach
+
+    assert [FileCoverage("acme/reach.csv", 2, (first, second))] == coverage([second, first], ())
+    assert [FileCoverage("acme/reach.csv", 2, (second,))] == coverage([second, first], {first})

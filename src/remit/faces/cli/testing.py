@@ -18,7 +18,7 @@ from remit.policy.coverage import coverage as covered
 from remit.policy.coverage import exercised, rows_of
 from remit.policy.load import DEFAULT_LIMITS, LoadedTenant, load_root, load_tenant
 from remit.policy.mutants import Mutant, mutants
-from remit.policy.mutation import Tested, Verdict, judge
+from remit.policy.mutation import Trial, Verdict, judge
 from remit.policy.source import read_tree
 
 _Item = TypeVar("_Item")
@@ -126,15 +126,15 @@ def _print_coverage(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> 
 def _print_mutants(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> float:
     """The part of the mutants that cases notice, in percent of those that change a decision."""
     snapshots = {loaded.snapshot: loaded.cases for loaded in tested if loaded.snapshot is not None}
-    tenants = {snapshot.tenant: Tested(snapshot, cases) for snapshot, cases in snapshots.items()}
-    ruled = [tenant for name, tenant in tenants.items() if name != INSTANCE]
+    trials = {snapshot.tenant: Trial(snapshot, cases) for snapshot, cases in snapshots.items()}
+    everywhere = [trial for tenant, trial in trials.items() if tenant != INSTANCE]
     rows = [*managed, *chain.from_iterable(rows_of(snapshot.policy) for snapshot in snapshots)]
     made = [mutant for row in rows for mutant in mutants(row)]
     verdicts: defaultdict[Verdict, list[Mutant]] = defaultdict(list)
     with _progress() as progress:
         for mutant in progress.track(made, description="mutants"):
-            tenant = tenants.get(mutant.row.tenant)
-            verdicts[judge(mutant, ruled if tenant is None else (tenant,))].append(mutant)
+            trial = trials.get(mutant.row.tenant)
+            verdicts[judge(mutant, everywhere if trial is None else (trial,))].append(mutant)
     for verdict in (Verdict.EQUIVALENT, Verdict.UNDECIDED, Verdict.SURVIVED):
         for mutant in sorted(verdicts[verdict], key=_place):
             out.print(f"{verdict}: {mutant.row.place}  {mutant.change}  {mutant.text}", markup=False)
