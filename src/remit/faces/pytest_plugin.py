@@ -21,5 +21,5 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
         from remit.faces.pytest_cases import CaseFile  # noqa: PLC0415 (what it needs may not be installed)
     except ModuleNotFoundError as error:
         needed = f"`{error.name}`: install it with `pip install 'remit[pytest]'`"
-        raise pytest.UsageError(f"the tests of a policy directory need {needed}") from error
+        raise parent.CollectError(f"the tests of a policy directory need {needed}") from error
     return CaseFile.from_parent(parent, path=file_path)
