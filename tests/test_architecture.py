@@ -66,6 +66,13 @@ def test_the_client_needs_no_server_library(graph: grimp.ImportGraph) -> None:
     assert found - allowed == set()
 
 
+def test_the_pytest_plugin_needs_no_more_than_its_extra(graph: grimp.ImportGraph) -> None:
+    modules = graph.find_upstream_modules("remit.faces.pytest_plugin")
+    outside = {name.partition(".")[0] for name in modules} - {"remit", *sys.stdlib_module_names}
+
+    assert {"pytest", "yaml", "casbin"} == outside
+
+
 def test_generated_code_is_fresh(tmp_path: Path) -> None:
     subprocess.run(["make", "--silent", "proto", f"PROTO_OUT={tmp_path}"], cwd=ROOT, check=True, timeout=120)
     fresh = {path.name: path.read_text() for path in (tmp_path / "remit" / "v1").glob("*.py*")}

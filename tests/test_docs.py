@@ -62,7 +62,7 @@ def target(example: Path) -> Iterator[str]:
         "docs/questions.md": 4,
         "docs/resources.md": 7,
         "docs/diff.md": 6,
-        "docs/testing.md": 6,
+        "docs/testing.md": 5,
     }.items(),
 )
 def test_console_examples_print_what_they_show(page: str, commands: int, example: Path, target: str) -> None:
@@ -199,7 +199,7 @@ def test_the_workflow_for_github_names_real_commands() -> None:
     found = [words for step in workflow["jobs"]["gate"]["steps"] for words in _commands(step.get("run", ""))]
 
     assert name.startswith(".github/workflows/")
-    assert ["validate", "fmt", "lint", "test", "diff"] == [words[0] for words in found]
+    assert ["validate", "fmt", "lint", "diff", "test"] == [words[0] for words in found]
     for words in found:
         _accepted(words)
 

@@ -73,7 +73,7 @@ def test(
     if coverage or (fail_under is not None and not mutate):
         passed &= _print_coverage(tested, managed) >= (fail_under or 0)
     if mutate and not holds:
-        fail(Exit.NO, "no mutants: tests that fail without one would notice each")
+        fail(Exit.NO, "no mutants were made: cases that fail without one would notice each")
     if mutate:
         passed &= _print_mutants(tested, managed) >= (100 if fail_under is None else fail_under)
     raise typer.Exit(Exit.OK if passed else Exit.NO)
