@@ -28,6 +28,7 @@ WALLS = {
     "pydantic_settings": ("remit.service.settings",),
     "structlog": ("remit.service", "remit.faces"),
     "typer": ("remit.faces.cli",),
+    "pytest": ("remit.faces.pytest_plugin", "remit.faces.pytest_cases"),
     "rich": ("remit.faces.cli",),
     "pydot": ("remit.faces.cli.dot",),
     "grandalf": ("remit.faces.cli.svg",),
@@ -65,6 +66,13 @@ def test_the_client_needs_no_server_library(graph: grimp.ImportGraph) -> None:
     found = {each.partition(".")[0] for module in modules for each in graph.find_modules_directly_imported_by(module)}
 
     assert found - allowed == set()
+
+
+def test_the_pytest_plugin_needs_no_more_than_its_extra(graph: grimp.ImportGraph) -> None:
+    modules = graph.find_upstream_modules("remit.faces.pytest_plugin")
+    outside = {name.partition(".")[0] for name in modules} - {"remit", *sys.stdlib_module_names}
+
+    assert {"pytest", "yaml", "casbin"} == outside
 
 
 def test_generated_code_is_fresh(tmp_path: Path) -> None:

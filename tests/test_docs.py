@@ -3,16 +3,21 @@
 import doctest
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
+import yaml
 from trees import write
 
+from remit.faces.cli.main import app
 from remit.policy.lint.finding import RULES, RuleId
 from remit.policy.lint.linter import LintResult, lint_directory
 from remit.policy.load import load_tree
@@ -59,6 +64,7 @@ def target(example: Path) -> Iterator[str]:
         "docs/resources.md": 7,
         "docs/diff.md": 6,
         "docs/visibility.md": 3,
+        "docs/testing.md": 5,
     }.items(),
 )
 def test_console_examples_print_what_they_show(page: str, commands: int, example: Path, target: str) -> None:
@@ -170,6 +176,69 @@ def test_the_examples_of_a_lint_rule(tmp_path: Path, rule: RuleId) -> None:
     assert [] == [
         each for each in _linted(tmp_path / "good", good).findings if each.rule in {rule, RuleId.DOES_NOT_LOAD}
     ]
+
+
+def _commands(text: str) -> list[list[str]]:
+    """The words of each command `remit` in a script, up to what the shell reads itself."""
+    lines = (line.strip().removeprefix("- run: ") for line in text.splitlines())
+    return [
+        shlex.split(re.split(r" (?:>|\||&&|#)", line.removeprefix("remit "))[0])
+        for line in lines
+        if line.startswith("remit ")
+    ]
+
+
+def _accepted(words: list[str]) -> None:
+    """Raises where the command line has no such command, or the command no such flag or value."""
+    command, *arguments = words
+    typer.main.get_command(app).commands[command].make_context(command, arguments)
+
+
+def test_the_workflow_for_github_names_real_commands() -> None:
+    """The YAML parses, and the command line takes each command of its steps."""
+    ((name, text), *_) = blocks(ROOT / "docs/ci.md", "yaml")
+    workflow = yaml.safe_load(text)
+    found = [words for step in workflow["jobs"]["gate"]["steps"] for words in _commands(step.get("run", ""))]
+
+    assert name.startswith(".github/workflows/")
+    assert ["validate", "fmt", "lint", "diff", "test"] == [words[0] for words in found]
+    for words in found:
+        _accepted(words)
+
+
+def test_the_page_on_pipelines_names_real_commands() -> None:
+    quoted = re.findall(r"`(remit [a-z][^`]*)`", (ROOT / "docs" / "ci.md").read_text())
+
+    assert quoted
+    for words in _commands("\n".join(quoted)):
+        _accepted(words)
+
+
+def test_the_pre_commit_hooks_name_real_commands_and_a_real_extra() -> None:
+    hooks = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
+    example = next(text for name, text in blocks(ROOT / "docs/ci.md", "yaml") if name == ".pre-commit-config.yaml")
+    (used,) = yaml.safe_load(example)["repos"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    assert {"remit-validate", "remit-fmt", "remit-lint", "remit-test"} == {*hooks}
+    assert {*hooks} == {hook["id"] for hook in used["hooks"]}
+    assert "server" in extras
+    for hook in hooks.values():
+        assert ("python", [".[server]"], False) == (
+            hook["language"],
+            hook["additional_dependencies"],
+            hook["pass_filenames"],
+        )
+        assert re.search(hook["files"], "policies/acme/bindings.csv")
+        ((command, *words),) = _commands(hook["entry"])
+        _accepted([command, *words, *hook["args"]])
+
+
+def test_a_command_that_is_not_there_would_be_noticed() -> None:
+    with pytest.raises(KeyError):
+        _accepted(["tset", "policies"])
+    with pytest.raises(Exception, match="No such option"):
+        _accepted(["test", "--mutants"])
 
 
 @pytest.mark.parametrize("page", [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("*/*.md"))], ids=lambda page: page.name)

@@ -59,17 +59,23 @@ def unknown_tenant(tenant: Tenant, question: Question) -> Explanation:
     return Explanation(tenant, question, decision, remedy=remedy)
 
 
-def _chains(snapshot: Snapshot, question: Question) -> tuple[Chains, Chains]:
-    """The shortest chain to each subject that the principal holds in the namespace, and to each that it would hold if
-    exactly one g row's scope reached there."""
+def chains(snapshot: Snapshot, question: Question) -> Chains:
+    """The shortest chain to each subject that the principal holds in the namespace."""
     held: dict[str, tuple[Link, ...]] = {question.principal: ()}
-    nearly: dict[str, tuple[Link, ...]] = {}
     waiting: list[str] = [question.principal]
     for subject in waiting:
         for link in snapshot.graph.links_of(subject):
             if link.holds not in held and link.scope.contains(question.namespace):
                 held[link.holds] = (*held[subject], link)
                 waiting.append(link.holds)
+    return held
+
+
+def _chains(snapshot: Snapshot, question: Question) -> tuple[Chains, Chains]:
+    """The shortest chain to each subject that the principal holds in the namespace, and to each that it would hold if
+    exactly one g row's scope reached there."""
+    held = chains(snapshot, question)
+    nearly: dict[str, tuple[Link, ...]] = {}
     one_short: list[str] = []
     for subject, chain in held.items():
         for link in snapshot.graph.links_of(subject):

@@ -1,5 +1,6 @@
 """The tests of a tenant: what a file of `tests/*.yaml` says must stay true, and whether it does."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -56,7 +57,7 @@ _EDGE: Final = "an edge as [SOURCE, TARGET, RELATION, EFFECT], without EFFECT wh
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Case(ABC):
     """One expectation and where it stands."""
 
     test: str
@@ -65,19 +66,46 @@ class Case:
     line: int
     column: int
 
+    @property
+    @abstractmethod
+    def asked(self) -> str:
+        """What it asks, in a few words."""
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
 
 @dataclass(frozen=True, slots=True)
-class AccessCase(Case):
+class DecisionCase(Case):
+    """A case about a question that either plane decides."""
+
+    question: Question | ReachQuestion
+    expect: Effect
+    reason: Reason | None = None
+
+    def expects(self, decision: Decision) -> bool:
+        return decision.effect is self.expect and self.reason in {None, decision.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class AccessCase(DecisionCase):
     question: Question
-    expect: Effect
-    reason: Reason | None = None
+
+    @property
+    def asked(self) -> str:
+        principal, action, kind, namespace = self.question
+        return f"{principal} {action} {kind}{f' in {namespace}' if namespace else ''}"
 
 
 @dataclass(frozen=True, slots=True)
-class ReachCase(Case):
+class ReachCase(DecisionCase):
     question: ReachQuestion
-    expect: Effect
-    reason: Reason | None = None
+
+    @property
+    def asked(self) -> str:
+        caller, owner, relation = self.question
+        return f"{caller} uses {owner} by {relation}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +120,10 @@ class DedicatedCase(Case):
     expect: Effect | None = None
     """Whether the service may touch it."""
 
+    @property
+    def asked(self) -> str:
+        return f"{self.resource} of {self.namespace}"
+
 
 @dataclass(frozen=True, slots=True)
 class VisibleCase(Case):
@@ -103,21 +135,47 @@ class VisibleCase(Case):
     expect: frozenset[str]
     """Uids."""
 
+    @property
+    def asked(self) -> str:
+        return f"what {self.principal} may {self.action} of this graph"
+
+    @property
+    def decisions(self) -> Iterator[AccessCase]:
+        """What it expects of Check, for each kind and namespace of the graph."""
+        for node in {(node.kind, node.namespace): node for node in self.graph.nodes}.values():
+            question = Question(self.principal, self.action, node.kind, node.namespace)
+            expect = Effect.ALLOW if node.uid in self.expect else Effect.DENY
+            yield AccessCase(self.test, self.file, self.line, self.column, question, expect)
+
+
+def decisions_of(cases: Iterable[Case]) -> Iterator[DecisionCase]:
+    """What the cases expect of single decisions."""
+    for case in cases:
+        if isinstance(case, DecisionCase):
+            yield case
+        elif isinstance(case, VisibleCase):
+            yield from case.decisions
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A case that does not hold: what it asks, what was expected, what is, and why."""
+    """A case that does not hold: what was expected, what is, and why."""
 
     case: Case
-    asked: str
     expected: str
     actual: str
     why: str
 
     @property
     def diagnostic(self) -> Diagnostic:
-        message = f"{self.asked}: expected {self.expected}, got {self.actual}"
+        message = f"{self.case.asked}: expected {self.expected}, got {self.actual}"
         return Diagnostic(self.case.file, self.case.line, self.case.column, f"{message}. {self.why}")
+
+    @property
+    def text(self) -> str:
+        """The failure as lines of plain text."""
+        lines = (f"{self.case.test}: {self.case.asked}", f"expected {self.expected}, got {self.actual}")
+        return "\n".join([*lines, *self.why.splitlines()])
 
 
 class CaseReader:
@@ -368,29 +426,21 @@ def run_case(case: Case, snapshot: Snapshot, witness: Witness | None) -> Iterato
 def _run_access(case: AccessCase, snapshot: Snapshot, witness: Witness | None) -> Iterator[Failure]:
     question = case.question
     decision = snapshot.decide(question)
-    where = f" in {question.namespace}" if question.namespace else ""
-    asked = f"{question.principal} {question.action} {question.kind}{where}"
-    if not _holds(case, decision):
-        yield Failure(
-            case,
-            asked,
-            _told(case.expect, case.reason),
-            _told(decision.effect, decision.reason),
-            summary(explain(snapshot, question)),
-        )
+    if not case.expects(decision):
+        why = summary(explain(snapshot, question))
+        yield Failure(case, _told(case.expect, case.reason), _told(decision.effect, decision.reason), why)
     if witness is not None and decision.reason in BY_ROWS and witness.allows(question) != decision.allowed:
-        yield _disagreement(case, asked, decision)
+        yield _disagreement(case, decision)
 
 
 def _run_reach(case: ReachCase, snapshot: Snapshot, witness: Witness | None) -> Iterator[Failure]:
     question = case.question
     decision = snapshot.reach.decide(question)
-    asked = f"{question.caller} uses {question.owner} by {question.relation}"
-    if not _holds(case, decision):
+    if not case.expects(decision):
         why = f"{decision.rule.place}: `{decision.rule.text}`" if decision.rule else decision.reason.meaning
-        yield Failure(case, asked, _told(case.expect, case.reason), _told(decision.effect, decision.reason), why)
+        yield Failure(case, _told(case.expect, case.reason), _told(decision.effect, decision.reason), why)
     if witness is not None and decision.reason in BY_ROWS and witness.reaches(question) != decision.allowed:
-        yield _disagreement(case, asked, decision)
+        yield _disagreement(case, decision)
 
 
 def _run_dedicated(case: DedicatedCase, snapshot: Snapshot) -> Iterator[Failure]:
@@ -407,7 +457,7 @@ def _run_dedicated(case: DedicatedCase, snapshot: Snapshot) -> Iterator[Failure]
     for expected, actual in told:
         if expected != actual:
             why = f"`{found.resource.name}` serves it" if found else "no level names one"
-            yield Failure(case, f"{case.resource} of {case.namespace}", expected, actual, why)
+            yield Failure(case, expected, actual, why)
 
 
 def _written(read_only: bool) -> str:
@@ -418,31 +468,25 @@ def _run_visible(case: VisibleCase, snapshot: Snapshot, witness: Witness | None)
     graph = case.graph
     seen = VisibleTo(case.principal, case.action, graph, stubs=None).answer(snapshot).graph
     visible = {node.uid for node in seen.nodes}
-    asked = f"what {case.principal} may {case.action} of this graph"
     wrong = next((node for node in graph.nodes if (node.uid in visible) != (node.uid in case.expect)), None)
     if wrong is not None:
         question = Question(case.principal, case.action, wrong.kind, wrong.namespace)
         shown = ("visible", "hidden") if wrong.uid in case.expect else ("hidden", "visible")
         why = summary(explain(snapshot, question))
-        yield Failure(case, asked, f"`{wrong.uid}` to be {shown[0]}", shown[1], why)
+        yield Failure(case, f"`{wrong.uid}` to be {shown[0]}", shown[1], why)
     if witness is None:
         return
-    for kind, namespace in {(node.kind, node.namespace): None for node in graph.nodes}:
-        question = Question(case.principal, case.action, kind, namespace)
-        decision = snapshot.decide(question)
-        if decision.reason in BY_ROWS and witness.allows(question) != decision.allowed:
-            yield _disagreement(case, asked, decision)
-
-
-def _holds(case: AccessCase | ReachCase, decision: Decision) -> bool:
-    return decision.effect is case.expect and case.reason in {None, decision.reason}
+    for each in case.decisions:
+        decision = snapshot.decide(each.question)
+        if decision.reason in BY_ROWS and witness.allows(each.question) != decision.allowed:
+            yield _disagreement(case, decision)
 
 
 def _told(effect: Effect, reason: Reason | None) -> str:
     return f"{effect} {reason}" if reason else str(effect)
 
 
-def _disagreement(case: Case, asked: str, decision: Decision) -> Failure:
+def _disagreement(case: Case, decision: Decision) -> Failure:
     other = Effect.DENY if decision.allowed else Effect.ALLOW
     why = "remit and Casbin disagree over the same rows: a defect in remit, please report it with these files"
-    return Failure(case, asked, f"Casbin's {other} and remit's answer to agree", str(decision.effect), why)
+    return Failure(case, f"Casbin's {other} and remit's answer to agree", str(decision.effect), why)

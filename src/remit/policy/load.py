@@ -1,5 +1,5 @@
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -9,6 +9,7 @@ from remit.core.names import INSTANCE, Tenant
 from remit.core.policy import Policy
 from remit.core.rows import Link, ReachRule, Rule
 from remit.core.vocabulary import EMPTY_VOCABULARY, Vocabulary
+from remit.engine.pace import Pace, at_once
 from remit.engine.snapshot import Snapshot
 from remit.engine.witness import Witness
 from remit.policy import source
@@ -61,6 +62,12 @@ class LoadedTenant:
     """Whether Casbin answered the tests too."""
     seconds: float
 
+    @property
+    def mistakes(self) -> tuple[Diagnostic, ...]:
+        """What keeps the files from loading, failed tests apart."""
+        failures = {failure.diagnostic for failure in self.failures}
+        return tuple(each for each in self.diagnostics if each not in failures)
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedTree:
@@ -109,11 +116,19 @@ def load_root(tree: Tree, limits: Limits = DEFAULT_LIMITS) -> Root:
 
 
 def load_tenant(
-    tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS, *, tested: bool = True, gated: bool = True
+    tree: Tree,
+    tenant: Tenant,
+    root: Root,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    tested: bool = True,
+    gated: bool = True,
+    pace: Pace = at_once,
 ) -> LoadedTenant:
     """One tenant, all or nothing: read, check, compile, and run its tests on both engines.
 
-    Not `tested`, its tests are not even read; not `gated`, tests that fail are told and refuse nothing.
+    Not `tested`, its tests are not even read; not `gated`, tests that fail are told and refuse nothing. `pace` walks
+    the tests that run.
     """
     started = time.monotonic()
     folder = tree.tenants[tenant]
@@ -131,7 +146,7 @@ def load_tenant(
             reading.check_clock()
             if cases and policy.rows <= limits.witness_rows:
                 witness = Witness(policy)
-            failures = reading.run(cases, snapshot, witness)
+            failures = reading.run(pace(cases), snapshot, witness)
     except _LimitError as error:
         folder.report.add(folder.name, 0, 0, str(error))
     diagnostics = (*folder.report.diagnostics, *(failure.diagnostic for failure in failures))
@@ -149,21 +164,30 @@ def load_tenant(
 
 
 def read_policy(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS) -> Policy:
-    """One tenant's rows and manifest, its tests read and not run.
+    """One tenant's rows and manifest. Raises as `read_cases` does."""
+    policy, _ = read_cases(tree, tenant, root, limits)
+    return policy
+
+
+def read_cases(
+    tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS
+) -> tuple[Policy, tuple[Case, ...]]:
+    """One tenant's rows and manifest, and its tests, not run.
 
     Raises PolicyError with every diagnostic of the folder.
     """
     folder = tree.tenants[tenant]
     reading = _Reading(folder, limits)
     policy: Policy | None = None
+    cases: tuple[Case, ...] = ()
     try:
         policy = reading.policy(tenant, root, tree.revision(tenant))
-        reading.cases(root.vocabulary)
+        cases = reading.cases(root.vocabulary)
     except _LimitError as error:
         folder.report.add(folder.name, 0, 0, str(error))
     if policy is None or folder.report:
         raise PolicyError(folder.report.diagnostics)
-    return policy
+    return policy, cases
 
 
 class _LimitError(Exception):
@@ -255,7 +279,7 @@ class _Reading:
         if time.monotonic() > self._deadline:
             raise _LimitError(f"takes longer than {self._limits.seconds:g} s to build, its limit")
 
-    def run(self, cases: Sequence[Case], snapshot: Snapshot, witness: Witness | None) -> tuple[Failure, ...]:
+    def run(self, cases: Iterable[Case], snapshot: Snapshot, witness: Witness | None) -> tuple[Failure, ...]:
         failures: list[Failure] = []
         for case in cases:
             failures += run_case(case, snapshot, witness)

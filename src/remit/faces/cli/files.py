@@ -22,13 +22,13 @@ DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Policy d
 
 def read_files(directory: Path) -> LoadedTree:
     """Loads all tenants; ends the command where the directory or its root files do not load."""
-    with _told(directory):
+    with told(directory):
         return load_tree(directory)
 
 
 def read_tenant(directory: Path, tenant: Tenant) -> LoadedTenant | None:
     """Loads one tenant, None where there is no such folder; ends the command as `read_files` does."""
-    with _told(directory):
+    with told(directory):
         tree = read_tree(directory, DEFAULT_LIMITS)
         root = load_root(tree)
         return load_tenant(tree, tenant, root) if tenant in tree.tenants else None
@@ -57,7 +57,8 @@ def survey(directory: Path, tenant: Tenant, inquiry: Inquiry[_Answer]) -> Survey
 
 
 @contextmanager
-def _told(directory: Path) -> Iterator[None]:
+def told(directory: Path) -> Iterator[None]:
+    """Ends the command where what is done meanwhile finds that the directory or its root files do not load."""
     try:
         yield
     except PolicyError as error:

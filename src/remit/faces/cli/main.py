@@ -20,6 +20,7 @@ from remit.faces.cli import (
     serve,
     shadow,
     status,
+    testing,
 )
 from remit.faces.cli.exits import EXIT_CODES, out
 from remit.service.version import VERSION
@@ -45,7 +46,7 @@ _PANELS: Final = {
     ),
     "Work on policies": (
         policies.validate,
-        policies.test,
+        testing.test,
         policies.verify,
         lint.lint,
         fmt.fmt,
