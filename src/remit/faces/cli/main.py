@@ -2,7 +2,7 @@ import sys
 
 import typer
 
-from remit.faces.cli import ask, audit, policies, reach, search, serve, status
+from remit.faces.cli import ask, audit, exchange, policies, reach, search, serve, status
 from remit.faces.cli.exits import EXIT_CODES, out
 from remit.service.version import VERSION
 
@@ -30,6 +30,8 @@ app.command(rich_help_panel="Serve and ask")(status.status)
 app.command(rich_help_panel="Work on policies")(policies.validate)
 app.command(rich_help_panel="Work on policies")(policies.test)
 app.command(rich_help_panel="Work on policies")(policies.verify)
+app.add_typer(exchange.app, name="import", rich_help_panel="Work on policies")
+app.command(rich_help_panel="Work on policies")(exchange.export)
 
 app.add_typer(audit.app, name="audit", rich_help_panel="Remember")
 
