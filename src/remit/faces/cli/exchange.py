@@ -14,6 +14,7 @@ from remit.policy.exchange.enforcer import FUNCTIONS, Enforcer, ModelError, Sour
 from remit.policy.exchange.export import export as export_policy
 from remit.policy.exchange.finding import NARROWABLE, FindingId, Severity
 from remit.policy.exchange.folder import FolderError, check_folder, write_folder
+from remit.policy.exchange.kestra_import import KestraFiles, KestraOptions, import_kestra
 from remit.policy.exchange.options import CasbinOptions, DomainReading, Imported, ObjectReading
 from remit.policy.exchange.protocol import protocol
 from remit.policy.exchange.restore import import_export, is_ours
@@ -179,6 +180,55 @@ def casbin(
 
             imported = import_casbin(enforcer, str(model), _rows(policy, table), options, track)
     _finish(f"Casbin: {model.name} with {_named(policy)}", imported, out_folder, force=force)
+
+
+@app.command("kestra")
+def kestra(
+    roles: Annotated[
+        Path, typer.Option(metavar="FILE", help="The tenant's roles, as Kestra's API exports them: JSON.")
+    ],
+    bindings: Annotated[Path, typer.Option(metavar="FILE", help="Its bindings.")],
+    edition: Annotated[
+        int, typer.Option(min=1, max=2, help="Whose words the roles use: 1 (four verbs) or 2 (actions).")
+    ],
+    tenant: Annotated[Tenant, typer.Option(parser=_tenant, metavar="NAME", help="The tenant to write.")],
+    out_folder: OutOption,
+    groups: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its groups with their members.", show_default=False)
+    ] = None,
+    users: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Users and service accounts: names for their ids.", show_default=False),
+    ] = None,
+    access: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Who has access to the tenant.", show_default=False)
+    ] = None,
+    keep_tenant_wide: Annotated[
+        bool,
+        typer.Option(
+            "--keep-tenant-wide",
+            help="A binding on a namespace grants users, groups, roles and the like in the whole tenant, as in Kestra.",
+        ),
+    ] = False,
+    cases: CasesOption = 5_000,
+    force: ForceOption = False,
+) -> None:
+    """Write policy files from Kestra's roles and bindings, with what they grant as tests.
+
+    Roles of 1.x are migrated by Kestra's own table. Prints each trap in it, with severity and id (docs/casbin.md).
+
+    Example: `remit import kestra --roles roles.json --bindings bindings.json --edition 2 --tenant acme --out policies`
+    """
+    _check_out(out_folder, force=force)
+    documents = KestraFiles(
+        (str(roles), _read(roles)),
+        (str(bindings), _read(bindings)),
+        (str(groups), _read(groups)) if groups else None,
+        (str(users), _read(users)) if users else None,
+        (str(access), _read(access)) if access else None,
+    )
+    imported = import_kestra(documents, KestraOptions(tenant, edition, keep_tenant_wide, cases))
+    _finish(f"Kestra {edition}: {roles.name} with {bindings.name}", imported, out_folder, force=force)
 
 
 def export(

@@ -224,7 +224,11 @@ class FindingId(StrEnum):
         "1.x FLOW UPDATE becomes FLOW EXECUTE too: its holder can now start runs",
     )
     READ_ALIAS = "read-alias", Severity.WARNING, "READ in a 2.0 role is an alias of VIEW alone: no LIST, no EXPORT"
-    PERMISSION_DROPPED = "permission-dropped", Severity.WARNING, "a permission that the migration drops"
+    PERMISSION_DROPPED = (
+        "permission-dropped",
+        Severity.WARNING,
+        "a permission that the migration drops, or of which Kestra documents no action; left out",
+    )
     ACTION_UNCHECKED = (
         "action-unchecked",
         Severity.WARNING,

@@ -2,12 +2,16 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from remit.core.rows import Effect, Link, Rule
 from remit.core.vocabulary import Kind
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*(?::[A-Za-z][A-Za-z0-9_.@-]*)?").fullmatch
+
+
+RULE_HEAD: Final = "p, subject, tenant, namespaces, kind, actions, effect"
+LINK_HEAD: Final = "g, member, holds, scope"
 
 
 class AccessAnswer(NamedTuple):
@@ -41,7 +45,7 @@ def vocabulary_file(kinds: Iterable[Kind]) -> bytes:
     return "".join(f"{line}\n" for line in ("kinds:", *lines)).encode()
 
 
-def tests_file(name: str, access: Iterable[AccessAnswer], reach: Iterable[ReachAnswer] = ()) -> bytes:
+def cases_file(name: str, access: Iterable[AccessAnswer], reach: Iterable[ReachAnswer] = ()) -> bytes:
     lines = [f"name: {scalar(name)}"]
     lines += _section("access", (each._asdict() for each in access))
     lines += _section("reach", (each._asdict() for each in reach))

@@ -14,15 +14,14 @@ from remit.engine.questions import random_questions, random_reach_questions
 from remit.engine.snapshot import Snapshot
 from remit.engine.verify import BY_ROWS
 from remit.engine.witness import ACCESS_MODEL
-from remit.policy.exchange.casbin_import import tell_differences
+from remit.policy.exchange.differences import tell_differences
 from remit.policy.exchange.enforcer import CasbinRaisedError, Enforcer, LoadedRow, SourceRow
 from remit.policy.exchange.export import PRIORITY_MODEL
 from remit.policy.exchange.finding import FindingId, Findings
 from remit.policy.exchange.folder import loaded
 from remit.policy.exchange.options import CasbinOptions, Imported
-from remit.policy.exchange.render import AccessAnswer, ReachAnswer, rows_file, tests_file
+from remit.policy.exchange.render import RULE_HEAD, AccessAnswer, ReachAnswer, cases_file, rows_file
 
-_ACCESS: Final = "p, subject, tenant, namespaces, kind, actions, effect"
 _SEED: Final = 0
 
 
@@ -89,7 +88,7 @@ def _files(
     for tenant in tenants:
         lines.setdefault(f"{tenant}/roles.csv", [])
     return {
-        path: rows_file(_ACCESS, rows) if path.endswith("roles.csv") else _lines(rows) for path, rows in lines.items()
+        path: rows_file(RULE_HEAD, rows) if path.endswith("roles.csv") else _lines(rows) for path, rows in lines.items()
     }
 
 
@@ -136,7 +135,7 @@ def _tests(
         except CasbinRaisedError as error:
             findings.add(FindingId.CASBIN_RAISES, tenant, str(error))
             return {}
-        found[f"{tenant}/tests/casbin.yaml"] = tests_file("what Casbin answered at the import", access, places)
+        found[f"{tenant}/tests/casbin.yaml"] = cases_file("what Casbin answered at the import", access, places)
     return found
 
 

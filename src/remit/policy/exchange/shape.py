@@ -99,6 +99,9 @@ def _meaning(field: str) -> str | None:
 
 def _check(matcher: Matcher, clauses: dict[str, Clause], names: dict[str, str | None], enforcer: Enforcer) -> None:
     """Raises UnsupportedError for tests that are fine one by one and not where they stand."""
+    unknown = [field for field in (*matcher.clauses, *matcher.superusers) if field not in names]
+    if unknown:
+        raise UnsupportedError(FindingId.UNSUPPORTED_MATCHER, f"`r.{unknown[0]}` is no field of the request")
     untested = [field for field in enforcer.request if field not in matcher.clauses and names[field] != "domain"]
     if untested:
         raise UnsupportedError(FindingId.UNSUPPORTED_MATCHER, f"`r.{untested[0]}` is tested by no part of the matcher")
@@ -106,20 +109,24 @@ def _check(matcher: Matcher, clauses: dict[str, Clause], names: dict[str, str | 
         if names.get(field) != "subject":
             raise UnsupportedError(FindingId.UNSUPPORTED_MATCHER, f"`r.{field} == ...` lets everybody through")
     for meaning, clause in clauses.items():
-        allowed = {"subject": (), "action": ("regexMatch", "keyMatch")}.get(meaning, PATTERN_FUNCTIONS)
-        for function in clause.functions:
-            if function not in allowed:
-                known = "known to Casbin" if function in FUNCTIONS else "unknown to Casbin"
-                message = f"`{quote(function)}` ({known}) for the {meaning}"
-                raise UnsupportedError(FindingId.UNSUPPORTED_FUNCTION, message)
-        if clause.column not in enforcer.columns:
-            raise UnsupportedError(FindingId.UNSUPPORTED_MATCHER, f"`p.{clause.column}` is no column")
+        _check_clause(meaning, clause, enforcer)
         if clause.group is not None:
             _check_group(meaning, clause.group, names, enforcer)
     if "domain" in names.values() and "domain" not in clauses:
         group = clauses["subject"].group
         if group is None or group.domain is None:
             raise UnsupportedError(FindingId.UNSUPPORTED_MATCHER, "the domain is tested by no part of the matcher")
+
+
+def _check_clause(meaning: str, clause: Clause, enforcer: Enforcer) -> None:
+    allowed = {"subject": (), "action": ("regexMatch", "keyMatch")}.get(meaning, PATTERN_FUNCTIONS)
+    for function in clause.functions:
+        if function not in allowed:
+            known = "known to Casbin" if function in FUNCTIONS else "unknown to Casbin"
+            message = f"`{quote(function)}` ({known}) for the {meaning}"
+            raise UnsupportedError(FindingId.UNSUPPORTED_FUNCTION, message)
+    if clause.column not in enforcer.columns:
+        raise UnsupportedError(FindingId.UNSUPPORTED_MATCHER, f"`p.{clause.column}` is no column")
 
 
 def _check_group(meaning: str, group: Group, names: dict[str, str | None], enforcer: Enforcer) -> None:
