@@ -120,13 +120,14 @@ class _Translation:
                 self._findings.add(FindingId.REGEX_PREFIX, place, message)
 
     def _superusers(self, home: Home) -> Iterator[Rule]:
-        """Rows for those whom the matcher lets through every row, so that one deny among these denies them everything."""
-        denied = any(row.effect is Effect.DENY for row in self._rows.permits)
-        effect = Effect.DENY if denied else Effect.ALLOW
+        """Rows for those whom the matcher lets through every row: what the rows say together, they have everywhere."""
+        effects = self._rows.effects
+        denied = self._shape.denies and Effect.DENY in effects
+        allowed = Effect.ALLOW in effects or not effects
+        effect = Effect.ALLOW if allowed and not denied else Effect.DENY
         for name in self._shape.superusers:
-            message = f"`{quote(name)}` by the matcher, whatever a row says"
-            told = f"{message}: as some row denies, everything is denied" if denied else message
-            self._findings.add(FindingId.SUPERUSER, self._model, told)
+            message = f"`{quote(name)}` by the matcher, whatever a row says: {effect}"
+            self._findings.add(FindingId.SUPERUSER, self._model, message)
             yield Rule(self._lexicon.people[name], home.tenant, EVERYWHERE, ANY, ANY, effect, self._model, 0)
 
     def _links(self, rules: Iterable[Rule], home: Home) -> list[Link]:

@@ -45,6 +45,8 @@ class Rows:
     holds: tuple[Hold, ...]
     resources: tuple[LoadedRow, ...]
     """Which objects are in which groups of objects."""
+    effects: frozenset[str]
+    """Of every `p` row, those that do not count among them."""
 
     @property
     def domains(self) -> list[str]:
@@ -67,7 +69,12 @@ def rows_by_meaning(
     if not permits:
         findings.add(FindingId.POLICY_EMPTY, model, "no `p` row counts")
     resources = [row for row in read if shape.resources and row.ptype == shape.resources.ptype]
-    return Rows(permits, tuple(_holds(read, shape, findings)), tuple(resources))
+    effects = frozenset(_effect(row, enforcer) for row in read if row.ptype == "p")
+    return Rows(permits, tuple(_holds(read, shape, findings)), tuple(resources), effects)
+
+
+def _effect(row: LoadedRow, enforcer: Enforcer) -> str:
+    return row.fields[enforcer.columns.index("eft")] if "eft" in enforcer.columns else Effect.ALLOW
 
 
 def _permits(read: Iterable[LoadedRow], enforcer: Enforcer, shape: Shape, findings: Findings) -> Iterator[Permit]:
@@ -75,7 +82,7 @@ def _permits(read: Iterable[LoadedRow], enforcer: Enforcer, shape: Shape, findin
     for row in read:
         if row.ptype != "p":
             continue
-        effect = row.fields[column["eft"]] if "eft" in column else Effect.ALLOW
+        effect = _effect(row, enforcer)
         domain = row.fields[column[shape.domain.column]] if shape.domain else None
         texts = [row.fields[column[clause.column]] for clause in (shape.subject, shape.object, shape.action)]
         if "" in (*texts, domain):

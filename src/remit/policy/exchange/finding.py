@@ -182,7 +182,7 @@ class FindingId(StrEnum):
     MISSING_WORD = (
         "missing-word",
         Severity.REFUSED,
-        "no object or no action has a name: wildcards alone make no vocabulary; name some with `--object`, `--action`",
+        "no object, no action or no domain has a name: wildcards alone make no vocabulary; name some with `--object`, `--action`",
     )
 
     # The answers.

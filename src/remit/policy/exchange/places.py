@@ -35,6 +35,8 @@ class Places:
         self._model = origin.model
         self._options = origin.options
         self._findings = origin.findings
+        self._narrowed: list[tuple[str, str, NamespacePattern]] = []
+        """Patterns of Casbin's that were taken narrowly: text, function, and what they became."""
         self._domains = self._known_domains()
         self._dotted = self._separated(self._domains)
         self._parted = self._separated(self._object_texts() if self.objects_are_namespaces else ())
@@ -100,7 +102,7 @@ class Places:
             domains = _probed(self._dotted, self._domains, self._rows.domains)
         objects: Sequence[str] = self._lexicon.objects
         if self.objects_are_namespaces:
-            objects = _probed(self._parted, objects, self._object_texts())
+            objects = [name for name in _probed(self._parted, objects, self._object_texts()) if self._is_whole(name)]
         return domains, objects
 
     def found_at(self, domain: str, thing: str) -> tuple[Word, str]:
@@ -132,7 +134,7 @@ class Places:
             message = f"domains become tenants ({found}): leave out `--tenant`, or say `--domains namespaces`"
             self._refuse(FindingId.NAME_UNUSABLE, message)
         if not homes:
-            self._refuse(FindingId.POLICY_EMPTY, "no row names a domain, so there is no tenant to write")
+            self._refuse(FindingId.MISSING_WORD, "no row names a domain, so there is no tenant to write")
         return homes
 
     def _object_texts(self) -> list[str]:
@@ -212,11 +214,25 @@ class Places:
                     self._findings.add(reading.told, place, f"`{quote(text)}` becomes `{reading.pattern}`")
                 if reading.pattern == EVERYWHERE.text:
                     self._findings.add(FindingId.WILDCARD_OBJECT, place, f"`{quote(text)}`")
-                yield NamespacePattern.parse(reading.pattern)
+                pattern = NamespacePattern.parse(reading.pattern)
+                if reading.narrowed is not None:
+                    self._narrowed.append((text, function, pattern))
+                yield pattern
         except UntranslatableError as error:
             self._findings.add(FindingId.UNTRANSLATABLE_PATTERN, place, str(error))
         except InvalidNameError as error:
             self._findings.add(FindingId.NAME_UNUSABLE, place, str(error))
+
+    def _is_whole(self, name: str) -> bool:
+        """Whether no pattern that covers an object in Casbin was taken too narrowly to cover it here."""
+        namespace = parse_namespace(self._parted.namespace(name))
+        for text, function, pattern in self._narrowed:
+            if matches(function, name, text) and not pattern.contains(namespace):
+                if name in self._lexicon.objects:
+                    message = f"`{quote(name)}` is covered by `{quote(text)}`, and not by `{pattern}`"
+                    self._findings.add(FindingId.ANSWER_NARROWED, self._model, message)
+                return False
+        return True
 
     def _refuse(self, finding: FindingId, message: str) -> None:
         self._findings.add(finding, self._model, message)
