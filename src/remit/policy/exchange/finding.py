@@ -188,6 +188,11 @@ class FindingId(StrEnum):
     # The answers.
     CASBIN_RAISES = "casbin-raises", Severity.REFUSED, "Casbin itself has no answer to a question about these rows"
     ANSWERS_DIFFER = "answers-differ", Severity.REFUSED, "the translation would answer differently"
+    ANSWER_NARROWED = (
+        "answer-narrowed",
+        Severity.WARNING,
+        "an object that an accepted reading no longer covers: its questions are not among the tests",
+    )
     CASES_SAMPLED = "cases-sampled", Severity.NOTE, "too many questions for a test file: a sample of them was kept"
 
     # Kestra.

@@ -12,6 +12,8 @@ _DOMAIN: Final = frozenset({"dom", "domain", "tenant", "ten", "org"})
 _OBJECT: Final = frozenset({"obj", "object", "resource", "res"})
 _ACTION: Final = frozenset({"act", "action", "method"})
 
+_REQUESTS: Final = (["action", "object", "subject"], ["action", "domain", "object", "subject"])
+
 _ALLOW_OVERRIDE: Final = "some(where (p.eft == allow))"
 _DENY_OVERRIDE: Final = "!some(where (p.eft == deny))"
 _ALLOW_AND_DENY: Final = "some(where (p.eft == allow)) && !some(where (p.eft == deny))"
@@ -59,10 +61,7 @@ def read_shape(enforcer: Enforcer, model: str, findings: Findings) -> Shape | No
         findings.add(FindingId.CONDITIONAL_ROLE, model, f"`{each}` has conditions")
     names = {field: _meaning(field) for field in enforcer.request}
     meanings = list(names.values())
-    if sorted(filter(None, meanings)) not in (
-        ["action", "object", "subject"],
-        ["action", "domain", "object", "subject"],
-    ):
+    if sorted(each or "" for each in meanings) not in _REQUESTS:
         asked = ", ".join(enforcer.request)
         findings.add(
             FindingId.UNSUPPORTED_REQUEST, model, f"`r = {quote(asked)}`: expected `sub, obj, act`, or with `dom`"
