@@ -256,12 +256,13 @@ def export(
     if snapshot is None:
         fail(Exit.USAGE, f"no tenant `{tenant}` in `{directory}`")
     exported = export_policy(snapshot.policy, _read(directory / VOCABULARY))
-    try:
-        if sql is not None:
-            write_rows(sql, exported.tables, force=force)
-    except RuleTableError as error:
-        fail(Exit.NO, str(error))
-    _write(out_folder, exported.files, force=force)
+    if sql is None:
+        _write(out_folder, exported.files, force=force)
+    else:
+        try:
+            write_rows(sql, exported.tables, force=force, then=lambda: _write(out_folder, exported.files, force=force))
+        except RuleTableError as error:
+            fail(Exit.NO, str(error))
     where = f"{out_folder}" if sql is None else f"{out_folder} and {_named(sql)}"
     counts = [len(rows) for rows in exported.tables.values()]
     out.print(f"{tenant}: {counts[0]} rows of access and {counts[1]} of reach written to {where}", markup=False)

@@ -206,22 +206,23 @@ class Places:
             if not clause.functions:
                 yield NamespacePattern.parse(names.namespace(text))
             for function in clause.functions:
-                reading = names.pattern(text, function)
-                if reading.narrowed is not None:
-                    message = f"`{quote(text)}` would become `{reading.pattern}`"
-                    self._findings.narrow(reading.narrowed, place, message, effect)
-                if reading.told is not None:
-                    self._findings.add(reading.told, place, f"`{quote(text)}` becomes `{reading.pattern}`")
-                if reading.pattern == EVERYWHERE.text:
-                    self._findings.add(FindingId.WILDCARD_OBJECT, place, f"`{quote(text)}`")
-                pattern = NamespacePattern.parse(reading.pattern)
-                if reading.narrowed is not None:
-                    self._narrowed.append((text, function, pattern))
-                yield pattern
+                yield self._pattern(names, text, function, effect, place)
         except UntranslatableError as error:
             self._findings.add(FindingId.UNTRANSLATABLE_PATTERN, place, str(error))
         except InvalidNameError as error:
             self._findings.add(FindingId.NAME_UNUSABLE, place, str(error))
+
+    def _pattern(self, names: Separated, text: str, function: str, effect: Effect, place: str) -> NamespacePattern:
+        reading = names.pattern(text, function)
+        pattern = NamespacePattern.parse(reading.pattern)
+        if reading.narrowed is not None:
+            self._findings.narrow(reading.narrowed, place, f"`{quote(text)}` would become `{pattern}`", effect)
+            self._narrowed.append((text, function, pattern))
+        if reading.told is not None:
+            self._findings.add(reading.told, place, f"`{quote(text)}` becomes `{pattern}`")
+        if pattern == EVERYWHERE:
+            self._findings.add(FindingId.WILDCARD_OBJECT, place, f"`{quote(text)}`")
+        return pattern
 
     def _is_whole(self, name: str) -> bool:
         """Whether no pattern that covers an object in Casbin was taken too narrowly to cover it here."""

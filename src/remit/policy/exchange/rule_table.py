@@ -1,10 +1,22 @@
 """The table in which Casbin's SQL adapters keep rows: `ptype`, `v0` to `v5`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Column, Engine, Integer, MetaData, RowMapping, String, Table, create_engine, inspect, make_url
+from sqlalchemy import (
+    Column,
+    Engine,
+    Integer,
+    MetaData,
+    RowMapping,
+    String,
+    Table,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from remit.core.errors import RemitError
@@ -45,11 +57,17 @@ def rows_of(url: str, table: str = TABLE) -> list[SourceRow]:
     return [SourceRow(table, row.get("id", number), _line(row)) for number, row in enumerate(rows, start=1)]
 
 
-def write_rows(url: str, tables: Mapping[str, Sequence[Sequence[str]]], *, force: bool) -> None:
+def write_rows(
+    url: str,
+    tables: Mapping[str, Sequence[Sequence[str]]],
+    *,
+    force: bool,
+    then: Callable[[], None] = lambda: None,
+) -> None:
     """Writes the rows (type and fields of each) of each table, all of them in one transaction. A table that is not there
-    is made; one that holds rows is refused, or with `force` emptied first.
+    is made; one that holds rows is refused, or with `force` emptied first. `then` is called before the commit.
 
-    Raises RuleTableError, and then leaves the database as it was.
+    Raises RuleTableError, or what `then` raises, and then leaves the rows as they were.
     """
     check_rows(tables)
     engine = _engine(url, must_exist=False)
@@ -70,6 +88,7 @@ def write_rows(url: str, tables: Mapping[str, Sequence[Sequence[str]]], *, force
                 values = [dict(zip(("ptype", *_VALUES), _padded(row), strict=True)) for row in rows]
                 if values:
                     connection.execute(table.insert(), values)
+            then()
     except SQLAlchemyError as error:
         raise RuleTableError(f"`{engine.url}` cannot be written: {_told(error)}") from error
     finally:
@@ -92,12 +111,21 @@ def _engine(url: str, *, must_exist: bool) -> Engine:
         parsed = make_url(url)
         if must_exist and parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
             raise RuleTableError(f"there is no database file `{parsed.database}`")
-        return create_engine(parsed)
+        engine = create_engine(parsed)
     except (SQLAlchemyError, ImportError) as error:
         raise RuleTableError(
             f"`{quote(url.partition('://')[0])}://...`: {_told(error)}; expected `sqlite:///PATH` or "
             "`postgresql+psycopg://USER@HOST/DATABASE`"
         ) from error
+    if engine.dialect.name == "sqlite":
+        # By itself Python's driver begins a transaction at the first row only, behind the tables that were made.
+        event.listen(engine, "connect", _leave_transactions)
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    return engine
+
+
+def _leave_transactions(driver: Any, _record: Any) -> None:
+    driver.isolation_level = None
 
 
 def _line(row: RowMapping) -> str:
