@@ -9,6 +9,7 @@ import grimp
 import pytest
 
 from remit.core.decision import Reason
+from remit.policy.exchange.finding import KESTRA, FindingId, findings_table
 from remit.service.settings import settings_table
 
 ROOT = Path(__file__).parent.parent
@@ -82,6 +83,13 @@ def test_every_reason_is_documented() -> None:
     manual = (ROOT / "policies" / "README.md").read_text()
 
     assert [reason for reason in Reason if f"`{reason}`" not in manual] == []
+
+
+def test_every_finding_of_an_import_is_in_its_table() -> None:
+    page = (ROOT / "docs" / "casbin.md").read_text()
+
+    assert findings_table(each for each in FindingId if each not in KESTRA) in page
+    assert findings_table(KESTRA) in page
 
 
 def test_casbin_is_never_switched_off() -> None:

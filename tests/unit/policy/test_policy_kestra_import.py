@@ -8,14 +8,13 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_policy_casbin_import import KESTRAS
 from trees import snapshot_of
 
 from remit.core.names import Tenant
 from remit.core.question import parse_question
 from remit.core.rows import Effect
 from remit.policy.exchange import kestra_words as words
-from remit.policy.exchange.finding import FindingId, Severity
+from remit.policy.exchange.finding import KESTRA, FindingId, Severity
 from remit.policy.exchange.kestra_import import KestraFiles, KestraOptions, import_kestra
 from remit.policy.exchange.options import Imported
 
@@ -97,7 +96,7 @@ def test_each_trap_is_told_where_it_is(finding: FindingId) -> None:
 
 
 def test_each_trap_has_its_case() -> None:
-    assert set(KESTRAS) == set(CASES)
+    assert set(KESTRA) == set(CASES)
 
 
 def allows(found: Imported, *question: str) -> bool:

@@ -173,7 +173,9 @@ def casbin(
     else:
         if vocabulary is not None or reach is not None:
             fail(Exit.USAGE, "--vocabulary and --reach are for what `remit export` wrote, and this is another model")
-        with Progress(TextColumn("{task.description} {task.completed}"), console=err, transient=True) as progress:
+        columns = TextColumn("{task.description} {task.completed}")
+        # Off a terminal it would leave an empty line.
+        with Progress(columns, console=err, transient=True, disable=not err.is_terminal) as progress:
 
             def track(questions: Sequence[_T]) -> Iterable[_T]:
                 return progress.track(questions, description="asking Casbin")

@@ -11,7 +11,8 @@ app = typer.Typer(
     help="May this principal, in this tenant, do this action on this kind of resource in this namespace, "
     "and which rule says so?\n\n"
     "Policies are files: `validate`, `test` and `verify` read them, `serve` answers from them over gRPC and records "
-    "every decision, `check`, `explain`, `who`, `where`, `what` and `reach` ask, `audit` remembers.\n\n"
+    "every decision, `check`, `explain`, `who`, `where`, `what` and `reach` ask, `audit` remembers. `import` and "
+    "`export` lead from and to Casbin.\n\n"
     f"{EXIT_CODES}",
     no_args_is_help=True,
     add_completion=False,

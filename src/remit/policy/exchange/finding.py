@@ -1,7 +1,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 
 from remit.core.rows import Effect
 
@@ -28,7 +28,6 @@ class FindingId(StrEnum):
         member.meaning = meaning
         return member
 
-    # What Casbin makes of rows.
     ROW_IGNORED = (
         "row-ignored",
         Severity.WARNING,
@@ -62,7 +61,6 @@ class FindingId(StrEnum):
     DUPLICATE_ROW = "duplicate-row", Severity.NOTE, "written twice: removing one leaves the right in place"
     POLICY_EMPTY = "policy-empty", Severity.WARNING, "no row that counts: everybody is denied everything"
 
-    # Models.
     MODEL_UNREADABLE = "model-unreadable", Severity.REFUSED, "Casbin cannot use the model"
     UNSUPPORTED_REQUEST = (
         "unsupported-request",
@@ -108,7 +106,6 @@ class FindingId(StrEnum):
     )
     SUPERUSER = "superuser", Severity.WARNING, "a subject that the matcher itself lets through; it becomes a row"
 
-    # Patterns.
     UNREGISTERED_FUNCTION = (
         "unregistered-function",
         Severity.REFUSED,
@@ -149,7 +146,6 @@ class FindingId(StrEnum):
         "a row for everybody: remit has no such subject, make a group",
     )
 
-    # Names.
     NAME_MAPPED = "name-mapped", Severity.NOTE, "a name outside remit's grammar, and what stands for it"
     NAME_UNUSABLE = (
         "name-unusable",
@@ -185,7 +181,6 @@ class FindingId(StrEnum):
         "no object, no action or no domain has a name: wildcards alone make no vocabulary; name some with `--object`, `--action`",
     )
 
-    # The answers.
     CASBIN_RAISES = "casbin-raises", Severity.REFUSED, "Casbin itself has no answer to a question about these rows"
     ANSWERS_DIFFER = "answers-differ", Severity.REFUSED, "the translation would answer differently"
     ANSWER_NARROWED = (
@@ -195,7 +190,6 @@ class FindingId(StrEnum):
     )
     CASES_SAMPLED = "cases-sampled", Severity.NOTE, "too many questions for a test file: a sample of them was kept"
 
-    # Kestra.
     MALFORMED_RECORD = "malformed-record", Severity.REFUSED, "a record of the export is not as documented"
     RECORD_DELETED = "record-deleted", Severity.NOTE, "a role, binding or group marked as deleted; left out"
     MIXED_CLASS_ROLE = (
@@ -274,6 +268,9 @@ class FindingId(StrEnum):
     )
 
 
+KESTRA: Final = tuple(FindingId)[tuple(FindingId).index(FindingId.MALFORMED_RECORD) :]
+"""Those of an import from Kestra; some of the others may be found there too."""
+
 NARROWABLE = frozenset({FindingId.PREFIX_CROSSES_SEGMENT, FindingId.DOT_IS_ANY_CHARACTER})
 """Those whose narrower reading a person may accept, for rows that allow."""
 
@@ -316,7 +313,7 @@ class Findings:
         return tuple(self._found)
 
 
-def findings_table() -> str:
-    """The table of docs/casbin.md."""
-    rows = "\n".join(f"| `{each}` | {each.severity} | {each.meaning} |" for each in FindingId)
+def findings_table(findings: Iterable[FindingId]) -> str:
+    """A table of docs/casbin.md."""
+    rows = "\n".join(f"| `{each}` | {each.severity} | {each.meaning} |" for each in findings)
     return f"| id | severity | meaning |\n|---|---|---|\n{rows}\n"
