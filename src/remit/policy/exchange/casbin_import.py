@@ -1,8 +1,6 @@
 """A Casbin policy as policy files of ours, with the answers that Casbin gives today as their tests."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import product
-from random import Random
 
 from remit.core.names import quote
 from remit.core.patterns import EVERYWHERE
@@ -18,6 +16,7 @@ from remit.policy.exchange.options import CasbinOptions, Imported
 from remit.policy.exchange.origin import Origin
 from remit.policy.exchange.places import NO_FUNCTION, Home, Places
 from remit.policy.exchange.render import LINK_HEAD, RULE_HEAD, AccessAnswer, cases_file, rows_file, vocabulary_file
+from remit.policy.exchange.sample import sampled
 from remit.policy.exchange.shape import read_shape
 from remit.policy.graph import check_graph
 
@@ -88,12 +87,11 @@ class _Translation:
     def answers_in(self, home: Home, track: Track) -> list[AccessAnswer]:
         """Casbin's answers over the people, objects and actions of the policy."""
         domains, objects = self._places.asked(home)
-        questions = list(product(self._lexicon.people, domains, objects, self._lexicon.actions))
-        if len(questions) > self._options.cases:
-            message = f"{self._options.cases} of {len(questions)} questions in `{home.tenant}`"
+        axes = (list(self._lexicon.people), domains, objects, self._lexicon.actions)
+        questions, total = sampled(axes, self._options.cases)
+        if len(questions) < total:
+            message = f"{len(questions)} of {total} questions in `{home.tenant}`"
             self._findings.add(FindingId.CASES_SAMPLED, self._model, message)
-            kept = sorted(Random(0).sample(range(len(questions)), self._options.cases))
-            questions = [questions[index] for index in kept]
         found = map(self._answer, track(questions))
         return [answer for answer in found if answer is not None]
 
@@ -135,13 +133,12 @@ class _Translation:
         with_rules = {rule.subject for rule in rules}
         while True:
             defined = with_rules | {link.member for link in links}
-            kept = [link for link in links if link.holds.startswith("group:") or link.holds in defined]
-            if len(kept) == len(links):
-                return kept
-            for link in links:
-                if link not in kept:
-                    self._findings.add(FindingId.ROLE_WITHOUT_RULES, link.place, f"`{link.holds}` in `{home.tenant}`")
-            links = kept
+            empty = [link for link in links if not link.holds.startswith("group:") and link.holds not in defined]
+            if not empty:
+                return links
+            for link in empty:
+                self._findings.add(FindingId.ROLE_WITHOUT_RULES, link.place, f"`{link.holds}` in `{home.tenant}`")
+            links = [link for link in links if link.holds.startswith("group:") or link.holds in defined]
 
     def _link(self, row: Hold, home: Home) -> Iterator[Link]:
         if row.member == row.held:

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from random import Random
 from typing import Final
 
 from remit.core.errors import InvalidNameError
@@ -26,6 +25,7 @@ from remit.policy.exchange.render import (
     scalar,
     vocabulary_file,
 )
+from remit.policy.exchange.sample import sampled
 
 Actions = Mapping[str, frozenset[str]]
 """What a role grants: actions of 2.0 by kind."""
@@ -290,18 +290,16 @@ class _Translation:
         namespaces = _around(sorted({binding.namespace for binding in self._bindings if binding.namespace}))
         named = {kind for granted in grants.values() for kind in granted}
         named |= {words.TWINS[kind][0] for kind in named if kind in words.TWINS}
-        questions = [
-            (person, kind, action, namespace)
-            for person, kind in product(people, words.kinds())
+        asked = [
+            (kind, action, namespace)
+            for kind in words.kinds()
             if kind.name in named
             for action, namespace in product(sorted(kind.actions), namespaces if kind.namespaced else ("",))
         ]
-        if len(questions) > self._options.cases:
-            message = f"{self._options.cases} of {len(questions)} questions"
-            self._findings.add(FindingId.CASES_SAMPLED, "the tests", message)
-            kept = sorted(Random(0).sample(range(len(questions)), self._options.cases))
-            questions = [questions[index] for index in kept]
-        return [self._answer(grants, *question) for question in questions]
+        questions, total = sampled((people, asked), self._options.cases)
+        if len(questions) < total:
+            self._findings.add(FindingId.CASES_SAMPLED, "the tests", f"{len(questions)} of {total} questions")
+        return [self._answer(grants, person, *what) for person, what in questions]
 
     def _answer(
         self, grants: Mapping[str, Actions], person: str, kind: Kind, action: str, namespace: str
