@@ -40,15 +40,18 @@ from remit.policy.exchange.rule_table import TABLE, RuleTableError, rows_of, wri
 
 
 class TableAdapter(Adapter):
-    """As Casbin's adapters for databases load a table: the values up to the first NULL, as a line."""
+    """As Casbin's adapters for databases load a table: the values up to the first NULL, as a line; in no order."""
 
-    def __init__(self, database: Path, table: str) -> None:
+    def __init__(self, database: Path, table: str, random: Random) -> None:
         self._database = database
         self._table = table
+        self._random = random
 
     def load_policy(self, model: Any) -> None:
         connection = sqlite3.connect(self._database)
-        for _, *values in connection.execute(f"SELECT * FROM {self._table}"):
+        rows = connection.execute(f"SELECT * FROM {self._table}").fetchall()
+        self._random.shuffle(rows)
+        for _, *values in rows:
             load_policy_line(", ".join(value for value in values if value is not None), model)
         connection.close()
 
@@ -100,8 +103,8 @@ def test_an_unmodified_casbin_decides_the_exported_tables_as_remit(world: World,
                 assert not database.exists()
                 continue
             write_rows(f"sqlite:///{database}", exported.tables, force=False)
-            access = casbin.Enforcer(str(folder / "access.conf"), TableAdapter(database, TABLE))
-            reach = casbin.Enforcer(str(folder / "reach.conf"), TableAdapter(database, REACH_TABLE))
+            access = casbin.Enforcer(str(folder / "access.conf"), TableAdapter(database, TABLE, random))
+            reach = casbin.Enforcer(str(folder / "reach.conf"), TableAdapter(database, REACH_TABLE, random))
         assert_decides_alike(snapshot, access, reach, random)
 
 
@@ -111,7 +114,7 @@ def test_import_after_export_is_identity(world: World, random: Random, through_t
     for snapshot, exported in exports(world):
         if through_tables and not fits(exported):
             continue
-        imported = again(snapshot.tenant, exported, through_tables=through_tables)
+        imported = again(snapshot.tenant, exported, random, through_tables=through_tables)
         assert () == imported.findings
         other = snapshot_of({**imported.files}, snapshot.tenant)
         for question in [*questions(snapshot, random), *reach_questions(snapshot, random)]:
@@ -121,13 +124,15 @@ def test_import_after_export_is_identity(world: World, random: Random, through_t
                 assert (decision.effect, decision.reason) == (again_decided.effect, again_decided.reason)
 
 
-def again(tenant: Tenant, exported: Exported, *, through_tables: bool) -> Imported:
+def again(tenant: Tenant, exported: Exported, random: Random, *, through_tables: bool) -> Imported:
     lines = [lines_of(file, exported.files[file]) for file in ("access.csv", "reach.csv")]
     if through_tables:
         with TemporaryDirectory() as name:
             url = f"sqlite:///{name}/rules.db"
             write_rows(url, exported.tables, force=False)
             lines = [rows_of(url, TABLE), rows_of(url, REACH_TABLE)]
+    for each in lines:
+        random.shuffle(each)
     enforcer = Enforcer(exported.files["access.conf"].decode())
     return import_export(enforcer, *lines, exported.files["vocabulary.yaml"], CasbinOptions(tenant=tenant, cases=40))
 
