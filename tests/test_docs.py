@@ -55,6 +55,27 @@ def target(example: Path) -> Iterator[str]:
     assert server.returncode == 0
 
 
+def run_console(page: Path, folder: Path, target: str = DEFAULT_TARGET) -> int:
+    """Runs each command of a page and holds its output against what the page shows. Returns how many there were."""
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "REMIT_AUDIT": "sqlite:///var/audit.db"}
+    ran = 0
+    for _, text in blocks(page, "console"):
+        for step in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+            command, _, expected = step.partition("\n")
+            done = subprocess.run(
+                ["sh", "-c", f"{command} 2>&1".replace(DEFAULT_TARGET, target)],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            assert _same(expected, done.stdout, doctest.ELLIPSIS), f"$ {command}\n{done.stdout}\nexpected:\n{expected}"
+            ran += 1
+    return ran
+
+
 @pytest.mark.parametrize(
     ("page", "commands"),
     {
@@ -69,23 +90,19 @@ def target(example: Path) -> Iterator[str]:
 )
 def test_console_examples_print_what_they_show(page: str, commands: int, example: Path, target: str) -> None:
     """Each page from its top to its end, over a copy of the example company and a server beside it."""
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "REMIT_AUDIT": "sqlite:///var/audit.db"}
-    ran = 0
-    for _, text in blocks(ROOT / page, "console"):
-        for step in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-            command, _, expected = step.partition("\n")
-            done = subprocess.run(
-                ["sh", "-c", f"{command} 2>&1".replace(DEFAULT_TARGET, target)],
-                cwd=example,
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=60,
-            )
-            assert _same(expected, done.stdout, doctest.ELLIPSIS), f"$ {command}\n{done.stdout}\nexpected:\n{expected}"
-            ran += 1
-    assert ran >= commands
+    assert run_console(ROOT / page, example, target) >= commands
+
+
+def test_imports_and_exports_are_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/casbin.md: its model and rows are imported, exported, and asked in plain Casbin."""
+    page = ROOT / "docs" / "casbin.md"
+    for name, text in [*blocks(page, "ini"), *blocks(page, "csv")]:
+        (tmp_path / name).write_text(text)
+    shutil.copytree(ROOT / "docs" / "kestra", tmp_path / "kestra")
+    assert run_console(page, tmp_path) == 6
+    monkeypatch.chdir(tmp_path)
+    ((_, text),) = blocks(page, "python")
+    exec(compile(text, str(page), "exec"), {})
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/client.md", "docs/questions.md", "docs/resources.md"])

@@ -1,4 +1,5 @@
-"""Casbin over the same rows: the second opinion. The one file that imports casbin."""
+"""Casbin over the same rows: the second opinion. With policy/exchange/enforcer.py the only file that
+imports casbin."""
 
 from functools import lru_cache
 from importlib.resources import files

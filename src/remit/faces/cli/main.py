@@ -7,6 +7,7 @@ from remit.faces.cli import (
     ask,
     audit,
     diff,
+    exchange,
     fmt,
     graph,
     lint,
@@ -52,12 +53,14 @@ _PANELS: Final = {
         fmt.fmt,
         diff.diff,
         replay.replay,
+        exchange.export,
     ),
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
 
+app.add_typer(exchange.app, name="import", rich_help_panel="Work on policies")
 app.add_typer(audit.app, name="audit", rich_help_panel="Remember")
 
 

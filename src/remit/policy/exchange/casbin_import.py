@@ -1,0 +1,220 @@
+"""A Casbin policy as policy files of ours, with the answers that Casbin gives today as their tests."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from remit.core.names import quote
+from remit.core.patterns import EVERYWHERE
+from remit.core.rows import ANY, Effect, Link, ReachRule, Rule
+from remit.core.vocabulary import KindClass
+from remit.policy.exchange.casbin_rows import Hold, Rows, rows_by_meaning
+from remit.policy.exchange.differences import tell_differences
+from remit.policy.exchange.enforcer import CasbinRaisedError, Enforcer, LoadedRow, SourceRow
+from remit.policy.exchange.finding import FindingId, Findings
+from remit.policy.exchange.lexicon import Lexicon, alternatives
+from remit.policy.exchange.matcher import Clause
+from remit.policy.exchange.options import CasbinOptions, Imported
+from remit.policy.exchange.origin import Origin
+from remit.policy.exchange.places import NO_FUNCTION, Home, Places
+from remit.policy.exchange.render import LINK_HEAD, RULE_HEAD, AccessAnswer, cases_file, rows_file, vocabulary_file
+from remit.policy.exchange.sample import sampled
+from remit.policy.exchange.shape import read_shape
+from remit.policy.graph import check_graph
+
+Question = tuple[str, str, str, str]
+"""Subject, domain (empty where there is none), object and action, in Casbin's words."""
+Track = Callable[[Sequence[Question]], Iterable[Question]]
+"""Hands the questions through, and may show how far it is."""
+
+
+def import_casbin(
+    enforcer: Enforcer,
+    model: str,
+    lines: Iterable[SourceRow],
+    options: CasbinOptions,
+    track: Track = lambda questions: questions,
+) -> Imported:
+    """Translates a model (`model` is its file's name) and its rows. Nothing is written here."""
+    findings = Findings(options.accepted)
+    shape = read_shape(enforcer, model, findings)
+    read = enforcer.load(lines, findings)
+    if shape is None or findings.refused():
+        return Imported({}, findings.found, len(read), 0)
+    origin = Origin(enforcer, shape, model, options, findings)
+    _register(origin, read)
+    rows = rows_by_meaning(read, enforcer, shape, model, findings)
+    lexicon = Lexicon(rows, origin)
+    places = Places(rows, lexicon, origin)
+    homes = places.homes()
+    if findings.refused():
+        return Imported({}, findings.found, len(read), 0)
+    translation = _Translation(rows, lexicon, places, origin)
+    namespaced = places.objects_are_namespaces or places.domains_are_namespaces
+    kinds = lexicon.kinds(KindClass.NAMESPACE if namespaced else KindClass.TENANT)
+    files = {"vocabulary.yaml": vocabulary_file(kinds)}
+    cases = 0
+    for home in homes:
+        files |= translation.rows_of(home)
+        if not findings.refused():
+            answers = translation.answers_in(home, track)
+            files[f"{home.tenant}/tests/casbin.yaml"] = cases_file("what Casbin answered at the import", answers)
+            cases += len(answers)
+    if not findings.refused():
+        tell_differences(files, findings)
+    return Imported({} if findings.refused() else files, findings.found, len(read), cases)
+
+
+class _Translation:
+    def __init__(self, rows: Rows, lexicon: Lexicon, places: Places, origin: Origin) -> None:
+        self._rows = rows
+        self._lexicon = lexicon
+        self._places = places
+        self._enforcer = origin.enforcer
+        self._shape = origin.shape
+        self._model = origin.model
+        self._options = origin.options
+        self._findings = origin.findings
+
+    def rows_of(self, home: Home) -> dict[str, bytes]:
+        """The files of rows of one tenant."""
+        rules = [*self._rules(home), *self._superusers(home)]
+        links = self._links(rules, home)
+        check_graph(rules, links, (), self._refuse)
+        return {
+            f"{home.tenant}/roles.csv": rows_file(RULE_HEAD, rules),
+            f"{home.tenant}/bindings.csv": rows_file(LINK_HEAD, links),
+        }
+
+    def answers_in(self, home: Home, track: Track) -> list[AccessAnswer]:
+        """Casbin's answers over the people, objects and actions of the policy."""
+        domains, objects = self._places.asked(home)
+        axes = (list(self._lexicon.people), domains, objects, self._lexicon.actions)
+        questions, total = sampled(axes, self._options.cases)
+        if len(questions) < total:
+            message = f"{len(questions)} of {total} questions in `{home.tenant}`"
+            self._findings.add(FindingId.CASES_SAMPLED, self._model, message)
+        found = map(self._answer, track(questions))
+        return [answer for answer in found if answer is not None]
+
+    def _rules(self, home: Home) -> Iterator[Rule]:
+        for row in self._rows.permits:
+            if not self._places.counts_in(row.domain, self._shape.domain, home, row.place):
+                continue
+            subject = self._lexicon.subjects.holder(row.subject, row.place)
+            actions = self._lexicon.permitted(row.action)
+            if actions is None:
+                self._findings.add(FindingId.WILDCARD_ACTION, row.place, f"`{quote(row.action)}`")
+            else:
+                self._tell_prefixes(row.action, actions, row.place)
+            words = ANY if actions is None else tuple(self._lexicon.words[name] for name in actions)
+            for namespaces, kinds in self._places.of(row, home) if subject and words else ():
+                if subject is not None:
+                    place = (row.source.file, row.source.line)
+                    yield Rule(subject, home.tenant, namespaces, kinds, words, row.effect, *place)
+
+    def _tell_prefixes(self, text: str, covered: Iterable[str], place: str) -> None:
+        if "regexMatch" in self._shape.action.functions:
+            for name in set(covered) - set(alternatives(text) or ()):
+                message = f"`{quote(text)}` also matches `{quote(name)}`, which begins alike"
+                self._findings.add(FindingId.REGEX_PREFIX, place, message)
+
+    def _superusers(self, home: Home) -> Iterator[Rule]:
+        """Rows for those whom the matcher lets through every row: what the rows say together, they have everywhere."""
+        effects = self._rows.effects
+        denied = self._shape.denies and Effect.DENY in effects
+        allowed = Effect.ALLOW in effects or not effects
+        effect = Effect.ALLOW if allowed and not denied else Effect.DENY
+        for name in self._shape.superusers:
+            message = f"`{quote(name)}` by the matcher, whatever a row says: {effect}"
+            self._findings.add(FindingId.SUPERUSER, self._model, message)
+            yield Rule(self._lexicon.people[name], home.tenant, EVERYWHERE, ANY, ANY, effect, self._model, 0)
+
+    def _links(self, rules: Iterable[Rule], home: Home) -> list[Link]:
+        links = [*(link for row in self._rows.holds for link in self._link(row, home)), *self._persons(home)]
+        with_rules = {rule.subject for rule in rules}
+        while True:
+            defined = with_rules | {link.member for link in links}
+            empty = [link for link in links if not link.holds.startswith("group:") and link.holds not in defined]
+            if not empty:
+                return links
+            for link in empty:
+                self._findings.add(FindingId.ROLE_WITHOUT_RULES, link.place, f"`{link.holds}` in `{home.tenant}`")
+            links = [link for link in links if link.holds.startswith("group:") or link.holds in defined]
+
+    def _link(self, row: Hold, home: Home) -> Iterator[Link]:
+        if row.member == row.held:
+            return
+        scopes = [EVERYWHERE]
+        if row.domain is not None and self._shape.roles is not None:
+            function = self._options.match_domains.get(self._shape.roles.ptype, NO_FUNCTION)
+            functions = () if function == NO_FUNCTION else (function,)
+            # Casbin takes the rows of the very domain first, whatever the function says of it.
+            clause = Clause("", equal=True, functions=functions)
+            if "*" in row.domain and not functions:
+                self._findings.add(FindingId.NEVER_ASKED, row.place, f"`{quote(row.domain)}`")
+                return
+            if not self._places.counts_in(row.domain, clause, home, row.place):
+                return
+            if self._places.domains_are_namespaces:
+                # A membership may lead to a deny, so it is never narrowed.
+                scopes = self._places.scopes(row.domain, clause, Effect.DENY, row.place)
+        subjects = self._lexicon.subjects
+        member, held = subjects.holder(row.member, row.place), subjects.holder(row.held, row.place)
+        for scope in scopes:
+            if member is not None and held is not None:
+                yield Link(member, held, home.tenant, scope, row.source.file, row.source.line)
+
+    def _persons(self, home: Home) -> Iterator[Link]:
+        """Who asks under a role's name holds that role: Casbin says so without a row."""
+        for name in self._options.persons:
+            role = self._lexicon.subjects.holder(name, self._model)
+            if role is not None and name in self._lexicon.people:
+                yield Link(self._lexicon.people[name], role, home.tenant, EVERYWHERE, self._model, 0)
+
+    def _refuse(self, row: Rule | Link | ReachRule, _field: int, message: str) -> None:
+        finding = FindingId.ROLE_CYCLE if message.startswith("a cycle") else FindingId.CHAIN_TOO_LONG
+        self._findings.add(finding, row.place, message)
+
+    def _answer(self, question: Question) -> AccessAnswer | None:
+        subject, domain, thing, action = question
+        values = {"subject": subject, "domain": domain, "object": thing, "action": action}
+        asked = [values[field] for field in self._shape.fields]
+        try:
+            effect = Effect.ALLOW if self._enforcer.allows(*asked) else Effect.DENY
+        except CasbinRaisedError as error:
+            self._findings.add(FindingId.CASBIN_RAISES, self._model, f"`{quote(', '.join(asked))}`: {error}")
+            return None
+        kind, namespace = self._places.found_at(domain, thing)
+        return AccessAnswer(self._lexicon.people[subject], self._lexicon.words[action], kind, namespace, effect)
+
+
+def _register(origin: Origin, read: Sequence[LoadedRow]) -> None:
+    """The functions that the options name. A `*` whose meaning hangs on one that they do not name is refused."""
+    enforcer, shape, options, findings = origin.enforcer, origin.shape, origin.options, origin.findings
+    for group in filter(None, (shape.roles, shape.resources)):
+        rows = [row for row in read if row.ptype == group.ptype]
+        names = [(row, text) for row in rows for text in row.fields[:2] if "*" in text]
+        function = _function(group.ptype, options.match, "--match", names, findings)
+        if function is not None:
+            enforcer.match_names(group.ptype, function)
+            for row, text in names if group is shape.roles else ():
+                message = f"`{quote(text)}` for people or roles: remit has patterns of namespaces only"
+                findings.add(FindingId.UNTRANSLATABLE_PATTERN, row.place, message)
+        if group.domain is not None:
+            domains = [(row, row.fields[2]) for row in rows if "*" in row.fields[2]]
+            function = _function(group.ptype, options.match_domains, "--match-domains", domains, findings)
+            if function is not None:
+                enforcer.match_domains(group.ptype, function)
+
+
+def _function(
+    ptype: str,
+    named: Mapping[str, str],
+    option: str,
+    starred: Iterable[tuple[LoadedRow, str]],
+    findings: Findings,
+) -> str | None:
+    function = named.get(ptype)
+    for row, text in starred if function is None else ():
+        message = f"`{quote(text)}`: say `{option} {ptype}=keyMatch`, or another function, or `{ptype}=none`"
+        findings.add(FindingId.UNREGISTERED_FUNCTION, row.place, message)
+    return None if function == NO_FUNCTION else function

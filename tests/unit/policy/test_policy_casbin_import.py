@@ -1,0 +1,343 @@
+"""What `remit import casbin` tells and refuses: each finding on a policy that has it, and none on one that has not."""
+
+from itertools import pairwise
+
+import pytest
+from trees import snapshot_of
+
+from remit.core.names import Tenant
+from remit.core.question import parse_question
+from remit.core.rows import Effect
+from remit.policy.exchange.casbin_import import import_casbin
+from remit.policy.exchange.enforcer import Enforcer, ModelError, lines_of
+from remit.policy.exchange.finding import KESTRA, Finding, FindingId, Severity
+from remit.policy.exchange.options import CasbinOptions, DomainReading, Imported, ObjectReading
+
+ALLOWS = "some(where (p.eft == allow))"
+BOTH = f"{ALLOWS} && !some(where (p.eft == deny))"
+G = "g(r.sub, p.sub) && "
+PLAIN = f"{G}r.obj == p.obj && r.act == p.act"
+PATHS = f"{G}keyMatch(r.obj, p.obj) && r.act == p.act"
+REST = f"{G}keyMatch2(r.obj, p.obj) && regexMatch(r.act, p.act)"
+DOMAIN = "g(r.sub, p.sub, r.dom) && (p.dom == '*' || r.dom == p.dom) && r.obj == p.obj && r.act == p.act"
+ACME = CasbinOptions(tenant=Tenant("acme"))
+OK = "p, alice, data1, read, allow\n"
+
+
+def model(
+    matcher: str = PLAIN,
+    *,
+    request: str = "sub, obj, act",
+    columns: str = "sub, obj, act, eft",
+    effect: str = BOTH,
+    roles: str = "g = _, _",
+    more: str = "",
+) -> str:
+    return (
+        f"[request_definition]\nr = {request}\n[policy_definition]\np = {columns}\n[role_definition]\n{roles}\n"
+        f"[policy_effect]\ne = {effect}\n[matchers]\nm = {matcher}\n{more}"
+    )
+
+
+DOMAINS = model(DOMAIN, request="sub, dom, obj, act", columns="sub, dom, obj, act, eft", roles="g = _, _, _")
+RESOURCES = model(f"{G}g2(r.obj, p.obj) && r.act == p.act", roles="g = _, _\ng2 = _, _")
+
+
+def imported(text: str, rows: str, options: CasbinOptions = ACME) -> Imported:
+    return import_casbin(Enforcer(text), "model.conf", lines_of("policy.csv", rows.encode()), options)
+
+
+def chain(count: int) -> str:
+    names = ["alice", *(f"r{number}" for number in range(count - 1)), "admin"]
+    return "p, admin, data1, read, allow\n" + "".join(f"g, {one}, {two}\n" for one, two in pairwise(names))
+
+
+# for each finding: a model, rows, options, and where it is found
+CASES = {
+    FindingId.ROW_IGNORED: (model(), f"{OK}P, alice, data1, write, deny\n", ACME, "policy.csv:2"),
+    FindingId.ROW_UNREADABLE: (model(), f"{OK}p, alice), data1, write, deny\n", ACME, "policy.csv:2"),
+    FindingId.WRONG_ARITY: (model(), f"{OK}p, alice, data1\n", ACME, "policy.csv:2"),
+    FindingId.ROW_CUT: (model(), "p, admin, data1, read, allow\ng, alice, admin, tenant1\n", ACME, "policy.csv:2"),
+    FindingId.EFFECT_UNKNOWN: (model(), f"{OK}p, alice, data1, read, Deny\n", ACME, "policy.csv:2"),
+    FindingId.DENY_WITHOUT_EFFECT: (
+        model(effect=ALLOWS),
+        f"{OK}p, alice, data1, read, deny\n",
+        ACME,
+        "policy.csv:2",
+    ),
+    FindingId.QUOTES: (model(), 'p, alice, "data1", read, allow\n', ACME, "policy.csv:1"),
+    FindingId.COMMENT_IN_ROW: (
+        model(columns="sub, obj, act"),
+        "p, alice, data1, read # note\n",
+        ACME,
+        "policy.csv:1",
+    ),
+    FindingId.BRACKETS: (model(), f"{OK}p, f(a, b), data1, read, allow\n", ACME, "policy.csv:2"),
+    FindingId.EMPTY_FIELD: (model(), f"{OK}p, , data1, read, deny\n", ACME, "policy.csv:2"),
+    FindingId.DUPLICATE_ROW: (model(), OK + OK, ACME, "policy.csv:2"),
+    FindingId.POLICY_EMPTY: (model(), "", ACME, "model.conf"),
+    FindingId.UNSUPPORTED_REQUEST: (model(request="sub, obj, act, time"), OK, ACME, "model.conf"),
+    FindingId.UNSUPPORTED_MATCHER: (model(f"{PLAIN} && r.sub != p.sub"), OK, ACME, "model.conf"),
+    FindingId.UNSUPPORTED_FUNCTION: (
+        model(f"{G}globMatch(r.obj, p.obj) && r.act == p.act"),
+        OK,
+        ACME,
+        "model.conf",
+    ),
+    FindingId.ABAC: (model("eval(p.sub) && r.obj == p.obj && r.act == p.act"), OK, ACME, "model.conf"),
+    FindingId.PRIORITY_EFFECT: (
+        model(effect="priority(p.eft) || deny"),
+        f"p, alice, data1, read, deny\n{OK}",
+        ACME,
+        "policy.csv:1",
+    ),
+    FindingId.ALLOW_BY_DEFAULT: (model(effect="!some(where (p.eft == deny))"), OK, ACME, "model.conf"),
+    FindingId.SECOND_DEFINITION: (model(more="m2 = r.sub == p.sub\n"), OK, ACME, "model.conf"),
+    FindingId.DEFINITION_IGNORED: (model(more="m3 = r.sub == p.sub\n"), OK, ACME, "model.conf"),
+    FindingId.CONDITIONAL_ROLE: (model(roles="g = _, _\ng2 = _, _, (_, _)"), OK, ACME, "model.conf"),
+    FindingId.UNUSED_ROLE_DEFINITION: (model(roles="g = _, _\ng2 = _, _"), f"{OK}g2, a, b\n", ACME, "policy.csv:2"),
+    FindingId.SUPERUSER: (model(f"{PLAIN} || r.sub == 'root'"), OK, ACME, "model.conf"),
+    FindingId.UNREGISTERED_FUNCTION: (
+        DOMAINS,
+        "p, admin, t1, data1, read, allow\ng, alice, admin, *\n",
+        CasbinOptions(),
+        "policy.csv:2",
+    ),
+    FindingId.PREFIX_CROSSES_SEGMENT: (model(PATHS), "p, alice, /prod*, read, allow\n", ACME, "policy.csv:1"),
+    FindingId.DOT_IS_ANY_CHARACTER: (model(REST), "p, alice, /v1.0/:id, read, allow\n", ACME, "policy.csv:1"),
+    FindingId.TEXT_BEHIND_STAR: (model(PATHS), "p, alice, /x/*/public, read, allow\n", ACME, "policy.csv:1"),
+    FindingId.UNTRANSLATABLE_PATTERN: (model(REST), "p, alice, /a/x:id, read, allow\n", ACME, "policy.csv:1"),
+    FindingId.REGEX_PREFIX: (
+        model(REST),
+        "p, alice, /a, get, allow\np, alice, /b, getall, allow\n",
+        ACME,
+        "policy.csv:1",
+    ),
+    FindingId.WILDCARD_OBJECT: (
+        model(f"{G}(p.obj == '*' || r.obj == p.obj) && r.act == p.act"),
+        f"{OK}p, alice, *, read, allow\n",
+        ACME,
+        "policy.csv:2",
+    ),
+    FindingId.WILDCARD_ACTION: (
+        model(f"{G}r.obj == p.obj && (p.act == '*' || r.act == p.act)"),
+        f"{OK}p, alice, data1, *, allow\n",
+        ACME,
+        "policy.csv:2",
+    ),
+    FindingId.WILDCARD_DOMAIN: (
+        DOMAINS,
+        "p, alice, t1, data1, read, allow\np, alice, *, data1, read, allow\n",
+        CasbinOptions(),
+        "policy.csv:2",
+    ),
+    FindingId.NEVER_ASKED: (model(), f"{OK}p, alice, *, read, deny\n", ACME, "policy.csv:2"),
+    FindingId.WILDCARD_SUBJECT: (
+        model("(p.sub == '*' || r.sub == p.sub) && r.obj == p.obj && r.act == p.act"),
+        f"{OK}p, *, data1, read, allow\n",
+        ACME,
+        "policy.csv:2",
+    ),
+    FindingId.NAME_MAPPED: (model(), "p, alice, data 1, read, allow\n", ACME, "model.conf"),
+    FindingId.NAME_UNUSABLE: (model(), f"p, alice, {'x' * 65}, read, allow\n", ACME, "model.conf"),
+    FindingId.NAME_COLLISION: (model(), f"{OK}p, user:alice, data1, read, allow\n", ACME, "policy.csv:2"),
+    FindingId.CASE_TWINS: (model(), f"{OK}p, Alice, data1, read, allow\n", ACME, "model.conf"),
+    FindingId.ROLE_AS_SUBJECT: (model(), f"{OK}g, bob, alice\n", ACME, "model.conf"),
+    FindingId.SUBJECT_AMBIGUOUS: (model(), OK, ACME, "policy.csv:1"),
+    FindingId.ROLE_WITHOUT_RULES: (model(), f"{OK}g, bob, admin\n", ACME, "policy.csv:2"),
+    FindingId.ROLE_CYCLE: (model(), "p, a, data1, read, allow\ng, a, b\ng, b, a\n", ACME, "policy.csv:3"),
+    FindingId.CHAIN_TOO_LONG: (model(), chain(10), ACME, "policy.csv:2"),
+    FindingId.MISSING_WORD: (
+        model(f"{G}(p.obj == '*' || r.obj == p.obj) && r.act == p.act"),
+        "p, alice, *, read, allow\n",
+        ACME,
+        "model.conf",
+    ),
+    FindingId.CASBIN_RAISES: (
+        model(f"{G}keyMatch3(r.obj, p.obj) && r.act == p.act"),
+        "p, alice, /a, read, allow\np, alice, *, read, allow\n",
+        ACME,
+        "model.conf",
+    ),
+    FindingId.CASES_SAMPLED: (
+        model(),
+        f"{OK}p, bob, data2, write, allow\n",
+        CasbinOptions(tenant=Tenant("acme"), cases=2),
+        "model.conf",
+    ),
+    FindingId.ANSWER_NARROWED: (
+        model(PATHS),
+        "p, alice, /prod*, read, allow\np, bob, /prod2, read, allow\n",
+        CasbinOptions(tenant=Tenant("acme"), accepted=frozenset({FindingId.PREFIX_CROSSES_SEGMENT})),
+        "model.conf",
+    ),
+}
+
+
+@pytest.mark.parametrize("finding", CASES)
+def test_each_finding_is_told_where_it_is(finding: FindingId) -> None:
+    text, rows, options, place = CASES[finding]
+    found = imported(text, rows, options)
+
+    assert (finding, place) in {(each.id, each.place) for each in found.findings}
+    refused = [each for each in found.findings if each.severity is Severity.REFUSED]
+    assert bool(refused) == (not found.files)
+
+
+def test_each_finding_has_its_case() -> None:
+    elsewhere = {FindingId.MODEL_UNREADABLE, FindingId.ANSWERS_DIFFER, *KESTRA}
+
+    assert set(FindingId) == {*CASES, *elsewhere}
+
+
+def test_a_clean_policy_has_nothing_to_tell() -> None:
+    rows = "p, role:admin, data1, read, allow\ng, user:alice, role:admin\n"
+    found = imported(model(), rows)
+
+    assert (FindingId.ROLE_AS_SUBJECT,) == tuple(each.id for each in found.findings)
+    assert b"p, role:admin, acme, **, data1, read, allow\n" in found.files["acme/roles.csv"]
+    assert b"g, user:alice, role:admin, acme\n" in found.files["acme/bindings.csv"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (model(effect="some(where (p.eft==allow))"), "unsupported effect"),
+        (model().replace("[request_definition]", "[Request_definition]"), "has no `r = ...` in a section"),
+        ("r", "parse the content error"),
+    ],
+    ids=range(3),
+)
+def test_a_model_that_casbin_cannot_use_is_told(text: str, told: str) -> None:
+    with pytest.raises(ModelError, match=told.replace("(", r"\(")):
+        Enforcer(text)
+
+
+def test_a_byte_order_mark_loses_the_first_row() -> None:
+    (found,) = (each for each in imported(model(), f"\ufeff{OK}{OK}").findings if each.id is FindingId.ROW_IGNORED)
+
+    assert found.place == "policy.csv:1"
+
+
+def decides(found: Imported, tenant: str, *question: str) -> bool:
+    return snapshot_of({**found.files}, tenant).decide(parse_question(*question)).effect is Effect.ALLOW
+
+
+def test_domains_become_tenants_unless_said_otherwise() -> None:
+    """As tenants they are walls with files of their own; as namespaces they are places of one tenant."""
+    rows = "p, admin, t1, data1, read, allow\np, admin, t2, data1, write, allow\ng, alice, admin, t1\n"
+    walls = imported(DOMAINS, rows, CasbinOptions())
+    places = imported(DOMAINS, rows, CasbinOptions(tenant=Tenant("acme"), domains=DomainReading.NAMESPACES))
+
+    assert {"t1", "t2"} == {path.partition("/")[0] for path in walls.files if "/" in path}
+    assert {"acme"} == {path.partition("/")[0] for path in places.files if "/" in path}
+    for found, tenant, namespace in ((walls, "t1", ""), (places, "acme", "t1")):
+        assert decides(found, tenant, "user:alice", "read", "data1", namespace)
+        assert not decides(found, tenant, "user:alice", "write", "data1", namespace)
+    assert not decides(places, "acme", "user:alice", "write", "data1", "t2")
+    assert not decides(places, "acme", "user:alice", "read", "data1", "t1.below")
+
+
+def test_a_role_in_every_domain_is_one_in_each_tenant_where_the_program_says_so() -> None:
+    rows = "p, admin, t1, data1, read, allow\np, admin, t2, data1, read, allow\ng, alice, admin, *\n"
+    matching = imported(DOMAINS, rows, CasbinOptions(match_domains={"g": "keyMatch"}))
+    literal = imported(DOMAINS, rows, CasbinOptions(match_domains={"g": "none"}))
+
+    assert [True, True] == [decides(matching, tenant, "user:alice", "read", "data1", "") for tenant in ("t1", "t2")]
+    assert [False, False] == [decides(literal, tenant, "user:alice", "read", "data1", "") for tenant in ("t1", "t2")]
+
+
+def test_groups_of_objects_become_the_objects_in_them() -> None:
+    """Through groups in groups; and through patterns of objects, where the program registers a function for them."""
+    rows = "p, alice, all, read, allow\ng2, data1, some\ng2, some, all\ng2, data2, all\n"
+    named = imported(RESOURCES, rows)
+    patterned = imported(
+        RESOURCES,
+        "p, alice, books, read, allow\ng2, /book/:id, books\n",
+        CasbinOptions(tenant=Tenant("acme"), match={"g2": "keyMatch2"}),
+    )
+
+    assert b"p, user:alice, acme, **, data1|data2, read, allow\n" in named.files["acme/roles.csv"]
+    assert b"p, user:alice, acme, book.*, OBJECT, read, allow\n" in patterned.files["acme/roles.csv"]
+
+
+def test_a_person_whom_others_hold_asks_too_where_that_is_said() -> None:
+    rows = f"{OK}g, bob, alice\n"
+    options = CasbinOptions(tenant=Tenant("acme"), persons=("alice",))
+    silent, said = imported(model(), rows), imported(model(), rows, options)
+
+    assert not decides(silent, "acme", "user:alice", "read", "data1", "")
+    assert decides(said, "acme", "user:alice", "read", "data1", "")
+    assert decides(said, "acme", "user:bob", "read", "data1", "")
+
+
+@pytest.mark.parametrize(
+    ("function", "text", "expected"),
+    [
+        ("keyMatch", "/a/*", "a.*.**"),
+        ("keyMatch", "/a", "a"),
+        ("keyMatch", "*", "**"),
+        ("keyMatch", "company.team.*", "company.team.*.**"),
+        ("keyMatch2", "/a/:id", "a.*"),
+        ("keyMatch2", "/a/:id/*", "a.*.*.**"),
+        ("keyMatch3", "/a/{id}/b", "a.*.b"),
+        ("keyMatch4", "/a/{id}/b/{other}", "a.*.b.*"),
+        ("keyMatch5", "/a/{id}", "a.*"),
+    ],
+)
+def test_patterns_of_whole_segments_become_ours(function: str, text: str, expected: str) -> None:
+    """And Casbin's answers in and around each hold of what it became, or the import would have been refused."""
+    matcher = f"{G}{function}(r.obj, p.obj) && r.act == p.act"
+    more = () if text.startswith("company") else ("/a/b",)
+    options = CasbinOptions(tenant=Tenant("acme"), objects_more=more)
+    found = imported(model(matcher), f"p, alice, {text}, read, allow\n", options)
+
+    assert f"p, user:alice, acme, {expected}, OBJECT, read, allow\n".encode() in found.files["acme/roles.csv"]
+
+
+def test_patterns_that_hold_a_segment_twice_are_refused() -> None:
+    matcher = f"{G}keyMatch4(r.obj, p.obj) && r.act == p.act"
+    found = imported(model(matcher), "p, alice, /a/{id}/b/{id}, read, allow\n")
+
+    assert found.refused
+
+
+def test_a_deny_is_never_narrowed() -> None:
+    options = CasbinOptions(tenant=Tenant("acme"), accepted=frozenset({FindingId.PREFIX_CROSSES_SEGMENT}))
+
+    assert imported(model(PATHS), "p, alice, /prod*, read, deny\n", options).refused
+    assert not imported(model(PATHS), "p, alice, /prod*, read, allow\n", options).refused
+
+
+def test_a_superuser_of_the_matcher_is_stopped_by_any_deny_as_in_casbin() -> None:
+    text = model(f"{PLAIN} || r.sub == 'root'")
+    open_to_all = imported(text, OK)
+    with_a_deny = imported(text, f"{OK}p, bob, data2, write, deny\n")
+
+    assert decides(open_to_all, "acme", "user:root", "read", "data1", "")
+    assert not decides(with_a_deny, "acme", "user:root", "read", "data1", "")
+
+
+def test_a_translation_that_answers_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The written files answer their own tests before they are written."""
+    monkeypatch.setattr(Enforcer, "allows", lambda *_: False)
+    found = imported(model(), OK)
+
+    assert [(FindingId.ANSWERS_DIFFER, "acme/tests/casbin.yaml")] == [
+        (each.id, each.place) for each in found.findings if each.severity is Severity.REFUSED
+    ]
+    assert {} == found.files
+
+
+def test_findings_print_as_a_line() -> None:
+    finding = Finding(FindingId.QUOTES, Severity.WARNING, "policy.csv:3", "`x`")
+
+    assert str(finding) == "policy.csv:3: warning quotes: `x`"
+
+
+def test_objects_can_be_namespaces_without_patterns() -> None:
+    options = CasbinOptions(tenant=Tenant("acme"), objects=ObjectReading.NAMESPACES, kind="DATA")
+    found = imported(model(), "p, alice, sales.eu, read, allow\n", options)
+
+    assert decides(found, "acme", "user:alice", "read", "DATA", "sales.eu")
+    assert not decides(found, "acme", "user:alice", "read", "DATA", "sales.eu.below")
