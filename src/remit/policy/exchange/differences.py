@@ -22,6 +22,6 @@ def tell_differences(files: Mapping[str, bytes], findings: Findings) -> None:
             failure = failures.get(each)
             message = each.message
             if failure is not None:
-                told = f"{failure.asked} in `{tenant.tenant}`"
+                told = f"{failure.case.asked} in `{tenant.tenant}`"
                 message = f"{told}: the original says {failure.expected}, the translation {failure.actual}"
             findings.add(FindingId.ANSWERS_DIFFER, each.file, message)
