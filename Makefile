@@ -24,7 +24,7 @@ serve: setup ## Serve the example company on 127.0.0.1:9090 until Ctrl-C
 
 test: setup lint ## Everything that must hold: formatting, lint, types, imports, the example policies, all tests
 	$(BIN)/remit test policies
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: setup
 	$(BIN)/ruff format --check --quiet
@@ -51,9 +51,10 @@ corruptions: setup ## Ten thousand random corruptions of policy files, with prog
 reloads: setup ## Ten minutes of a reload every second under load, each answer checked, with progress
 	$(BIN)/python tests/reloads.py --seconds 600
 
-bench: setup ## Measure the service and the engine beside their floors and peers (under ten minutes)
+bench: setup ## Measure the service and the engine beside their floors and peers (some fifteen minutes)
 	-bench/install
 	$(BIN)/python -m bench.engine
+	$(BIN)/python -m bench.search
 	$(BIN)/python -m bench.visibility
 	$(BIN)/python -m bench.diff
 	$(BIN)/python -m bench.service
