@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         256, ge=1, description="Calls in flight, waiting ones included; past it RESOURCE_EXHAUSTED at once."
     )
     max_message_bytes: int = Field(
-        1_048_576,
+        8_388_608,
         ge=4096,
         description="Largest request, and largest graph answered, in bytes; past it RESOURCE_EXHAUSTED.",
     )
