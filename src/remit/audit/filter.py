@@ -24,6 +24,7 @@ class DecisionFilter:
     principal: str | None = None
     effect: str | None = None
     reason: str | None = None
+    question: str | None = None
     since_us: int | None = None
     """Inclusive, microseconds since the Unix epoch."""
     until_us: int | None = None
@@ -37,7 +38,7 @@ class DecisionFilter:
             # SQLite's own idiom: a term with a unary plus never leads its planner to an index.
             return literal_column(f"+{decisions.name}.{name}", kept.type) if name in unindexed else kept
 
-        equal = ("id", "tenant", "principal", "effect", "reason")
+        equal = ("id", "tenant", "principal", "effect", "reason", "question")
         asked = ((name, getattr(self, name)) for name in equal)
         found = [column(name) == value for name, value in asked if value is not None]
         if self.namespace:

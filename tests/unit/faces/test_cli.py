@@ -279,8 +279,22 @@ def record(store: AuditStore, ids: DecisionIds, **changed: str) -> bytes:
         "principal": "user:bob", "action": "VIEW", "kind": "FLOW", "resource_id": "", "effect": "allow",
         "reason": "ALLOWED_BY_RULE", "rule": "roles.csv:1", "revision": "0" * 64, **changed,
     }  # fmt: skip
-    store.append([DecisionRecord(decision_id, time_us, *told.values(), 1, call_id, -1, "")])
+    question = told.pop("question", "CHECK")
+    store.append([DecisionRecord(decision_id, time_us, *told.values(), 1, call_id, -1, "", question)])
     return decision_id
+
+
+def test_audit_list_tells_the_types_of_questions_apart(store: AuditStore) -> None:
+    ids = DecisionIds()
+    record(store, ids)
+    listed = record(store, ids, question="NAMESPACES", action="", kind="", effect="", reason="", rule="")
+
+    only = run("audit", "list", "--question", "NAMESPACES", "--json", "--audit", store.url)
+    shown = run("audit", "list", "--audit", store.url)
+
+    assert [format_id(listed)] == [json.loads(line)["id"] for line in only.stdout.splitlines()]
+    assert "NAMESPACES" in shown.stdout
+    assert "VIEW FLOW" in shown.stdout
 
 
 def test_audit_list_filters_and_pages(store: AuditStore) -> None:

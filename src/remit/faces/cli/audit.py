@@ -13,6 +13,7 @@ from remit.audit.filter import DecisionFilter
 from remit.audit.ids import format_id, parse_id
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.core.decision import Reason
+from remit.core.question import QuestionType
 from remit.core.rows import Effect
 from remit.faces.cli.exits import EXIT_CODES, Exit, err, fail, out
 from remit.faces.cli.store import opened
@@ -74,6 +75,10 @@ def list_records(
         Reason | None,
         typer.Option(metavar="REASON", help="Only this reason, for example NO_BINDING.", show_default=False),
     ] = None,
+    question: Annotated[
+        QuestionType | None,
+        typer.Option(metavar="TYPE", help="Only this type of question, for example REACH.", show_default=False),
+    ] = None,
     since: Annotated[
         int | None,
         typer.Option(
@@ -106,6 +111,7 @@ def list_records(
     Example: `remit audit list --tenant acme --namespace acme.finance --effect deny --since 2h`
     """
     decisions_only = {"--namespace": namespace, "--principal": principal, "--effect": effect, "--reason": reason}
+    decisions_only |= {"--question": question}
     if lifecycle:
         named = [flag for flag, value in (decisions_only | {"--id": decision_id}).items() if value is not None]
         if named:
@@ -117,6 +123,7 @@ def list_records(
         principal=principal,
         effect=effect.value if effect else None,
         reason=reason.value if reason else None,
+        question=question.value if question else None,
         since_us=since,
         until_us=until,
     )
@@ -195,7 +202,9 @@ def _decision_table(page: Sequence[Any]) -> Table:
     table = Table(*(Column(name, overflow="fold") for name in names), box=SIMPLE)
     for each in page:
         colour = "green" if each.effect == Effect.ALLOW else "red"
-        question = f"{each.action} {each.kind}"
+        question = f"{each.action} {each.kind}".strip()
+        if each.question != QuestionType.CHECK:
+            question = f"{each.question} {question}"
         cells = (_time(each.time_us), each.tenant, each.namespace, each.principal, question)
         table.add_row(*cells, f"[{colour}]{each.effect}[/]", each.reason, each.rule, format_id(each.id))
     return table
