@@ -13,7 +13,8 @@ from remit.engine.pace import Pace, at_once
 from remit.engine.snapshot import Snapshot
 from remit.engine.witness import Witness
 from remit.policy import source
-from remit.policy.cases import Case, CaseReader, Failure, run_case
+from remit.policy.case_reader import CaseReader
+from remit.policy.cases import Case, Failure, run_case
 from remit.policy.csv import RowReader, column, rows
 from remit.policy.graph import check_graph, check_reach
 from remit.policy.limits import Limits
