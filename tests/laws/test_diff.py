@@ -9,10 +9,10 @@ from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
-from edits import edited
+from edits import edited, loads
 from hypothesis import given, settings
 from reference import Reference
-from strategies import World, randoms, worlds
+from strategies import VOCABULARY, World, randoms, reach_rows, worlds
 from trees import snapshot_of
 from worldly import tenants
 
@@ -123,6 +123,22 @@ def test_a_reach_changes_iff_the_diff_says_so(world: World, random: Random) -> N
     """For every relation of either vocabulary; callers beside, above, below their owners, and themselves."""
     for old, new, found in versions(random, world):
         for question in reach_questions(world, old, new, dice(random)):
+            assert changed(old, new, question) == told(found, question), question
+
+
+@given(randoms)
+def test_the_order_of_reach_rows_is_no_matter_of_lines(random: Random) -> None:
+    """The same rows in another order: told is what changes, which for rows that do not meet is nothing."""
+    rows = [row for _ in range(3) for row in reach_rows(random, "acme", ("a", "b"))]
+    files = {"vocabulary.yaml": VOCABULARY}
+    orders = [
+        World({**files, "acme/reach.csv": "".join(f"{row}\n" for row in order).encode()}, ("a", "b"))
+        for order in (rows, random.sample(rows, len(rows)))
+    ]
+    if all(map(loads, orders)):
+        old, new = (snapshot_of(each.files, "acme") for each in orders)
+        found = diff(Tenant("acme"), old, new)
+        for question in reach_questions(orders[0], old, new, dice(random)):
             assert changed(old, new, question) == told(found, question), question
 
 
