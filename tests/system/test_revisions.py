@@ -271,8 +271,9 @@ def test_watchers_are_bounded_and_make_room_when_they_leave(server: Server) -> N
         until(room, "room for one more")
 
 
-def test_watchers_do_not_hold_up_a_stop(server: Server) -> None:
-    """They hear UNAVAILABLE, as they do when the server is away."""
+def test_watchers_do_not_hold_up_a_stop(serve: Callable[..., Server], untested: Path) -> None:
+    """They hear UNAVAILABLE, as they do when the server is away, long before the grace of calls in flight is over."""
+    server = serve("--grace-s", "600", policies=untested)
     with server.channel() as channel:
         watchers = [watch(channel), watch(channel, "acme")]
         for each in watchers:
