@@ -5,17 +5,17 @@ import typer
 from google.protobuf.json_format import MessageToDict
 
 from remit import wire
-from remit.client import Answer, DecisionUnavailable
+from remit.client import Answer
 from remit.core.decision import Reason
-from remit.core.errors import MalformedQuestionError, named
+from remit.core.errors import named
 from remit.core.names import Tenant, parse_tenant
 from remit.core.question import Question, parse_question
 from remit.core.rows import Effect
 from remit.engine.explain import explain as explain_locally
 from remit.engine.explain import summary, unknown_tenant
-from remit.faces.cli.exits import Exit, no_answer, out, print_json
+from remit.faces.cli.exits import Exit, out, print_json
 from remit.faces.cli.files import read_snapshot
-from remit.faces.cli.target import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
+from remit.faces.cli.place import Place, asks
 from remit.v1.access_service_pb2 import ExplainResponse
 
 TenantArgument = Annotated[str, typer.Argument(help="The tenant, or `_instance`.", show_default=False)]
@@ -26,25 +26,19 @@ NamespaceArgument = Annotated[
     str,
     typer.Argument(help="For example `acme.finance`; none for kinds that live in no namespace.", show_default=False),
 ]
-PoliciesOption = Annotated[
-    Path, typer.Option("--policies", metavar="DIR", help="Without --target: answer from these files.")
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+@asks
 def check(
     tenant: TenantArgument,
     principal: PrincipalArgument,
     action: ActionArgument,
     kind: KindArgument,
     namespace: NamespaceArgument = "",
-    policies: PoliciesOption = Path("policies"),
-    target: TargetOption = None,
-    timeout: TimeoutOption = 5.0,
-    tls_server_ca: CaOption = None,
-    tls_cert: CertOption = None,
-    tls_key: KeyOption = None,
     as_json: JsonOption = False,
+    *,
+    place: Place,
 ) -> None:
     """Ask one question: exits 0 on an allow, 1 on a deny.
 
@@ -52,14 +46,10 @@ def check(
 
     Example: `remit check acme user:dave VIEW FLOW acme.finance`
     """
-    try:
-        if target is not None:
-            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
-                answer = client.check(tenant, principal, action, kind, namespace)
-        else:
-            answer = _answer_locally(policies, *_names(tenant, principal, action, kind, namespace))
-    except (DecisionUnavailable, MalformedQuestionError) as error:
-        no_answer(error)
+    answer = place.answer(
+        lambda: _answer_locally(place.policies, *_names(tenant, principal, action, kind, namespace)),
+        lambda client: client.check(tenant, principal, action, kind, namespace),
+    )
     if as_json:
         told = {"effect": answer.effect.value, "reason": answer.reason.value, "revision": answer.revision}
         print_json(told | ({"decision_id": answer.decision_id} if answer.decision_id else {}))
@@ -68,19 +58,16 @@ def check(
     raise typer.Exit(Exit.OK if answer.allowed else Exit.NO)
 
 
+@asks
 def explain(
     tenant: TenantArgument,
     principal: PrincipalArgument,
     action: ActionArgument,
     kind: KindArgument,
     namespace: NamespaceArgument = "",
-    policies: PoliciesOption = Path("policies"),
-    target: TargetOption = None,
-    timeout: TimeoutOption = 5.0,
-    tls_server_ca: CaOption = None,
-    tls_cert: CertOption = None,
-    tls_key: KeyOption = None,
     as_json: JsonOption = False,
+    *,
+    place: Place,
 ) -> None:
     """Ask one question and see why: the rule, the chain of rows to it, near misses, and what would allow.
 
@@ -88,14 +75,10 @@ def explain(
 
     Example: `remit explain acme user:dave UPDATE FLOW acme.finance`
     """
-    try:
-        if target is not None:
-            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
-                response = client.explain(tenant, principal, action, kind, namespace)
-        else:
-            response = _explain_locally(policies, *_names(tenant, principal, action, kind, namespace))
-    except (DecisionUnavailable, MalformedQuestionError) as error:
-        no_answer(error)
+    response = place.answer(
+        lambda: _explain_locally(place.policies, *_names(tenant, principal, action, kind, namespace)),
+        lambda client: client.explain(tenant, principal, action, kind, namespace),
+    )
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     else:

@@ -16,13 +16,13 @@ from remit.core.errors import named
 from remit.core.names import parse_action, parse_principal, parse_tenant, quote
 from remit.engine.visibility import VisibleTo
 from remit.faces.answers import graph_to
-from remit.faces.cli.ask import PoliciesOption, PrincipalArgument, TenantArgument
+from remit.faces.cli.ask import PrincipalArgument, TenantArgument
 from remit.faces.cli.dot import read_dot, write_dot
 from remit.faces.cli.exits import Exit, fail, out, print_json
 from remit.faces.cli.files import survey
+from remit.faces.cli.place import Place, asks
 from remit.faces.cli.search import end_where_refused
 from remit.faces.cli.svg import NODES_LIMIT, write_svg
-from remit.faces.cli.target import CaOption, CertOption, KeyOption, Target, TargetOption, TimeoutOption, answered
 from remit.faces.cli.visible import forbidden, reason_of
 from remit.v1 import visibility_service_pb2 as messages
 
@@ -34,6 +34,7 @@ class Format(StrEnum):
     JSON = "json"
 
 
+@asks
 def graph(
     tenant: TenantArgument,
     principal: PrincipalArgument,
@@ -41,12 +42,8 @@ def graph(
     action: Annotated[str, typer.Option(help="What one must be allowed to do to see a node.")] = "VIEW",
     omit: Annotated[bool, typer.Option("--omit", help="Leave hidden nodes out, instead of nameless stubs.")] = False,
     as_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TREE,
-    policies: PoliciesOption = Path("policies"),
-    target: TargetOption = None,
-    timeout: TimeoutOption = 5.0,
-    tls_server_ca: CaOption = None,
-    tls_cert: CertOption = None,
-    tls_key: KeyOption = None,
+    *,
+    place: Place,
 ) -> None:
     """Draw a dependency graph as a principal sees it, with the dependencies that reach forbids.
 
@@ -65,15 +62,14 @@ def graph(
             wire.graph_from(drawn),
             None if omit else SystemRandom(),
         )
-        return graph_to(survey(policies, named("tenant", parse_tenant, tenant), inquiry))
+        return graph_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
 
     def remotely(client: Client) -> messages.VisibleGraphResponse:
         nodes = (Node(each.uid, each.kind, each.namespace, each.id) for each in drawn.nodes)
         edges = (Edge(each.source, each.target, each.relation) for each in drawn.edges)
         return client.visible_graph(tenant, principal, Graph(nodes, edges), action=action, omit=omit)
 
-    answer = answered(
-        Target(target, timeout, tls_server_ca, tls_cert, tls_key),
+    answer = place.answer(
         locally,
         remotely,
     )

@@ -13,10 +13,10 @@ from remit.core.errors import named
 from remit.core.names import Tenant, optional_namespace, parse_principal, parse_tenant, parse_word
 from remit.core.rows import Effect
 from remit.engine.operations import Compound
-from remit.faces.cli.ask import JsonOption, PoliciesOption, PrincipalArgument, TenantArgument
+from remit.faces.cli.ask import JsonOption, PrincipalArgument, TenantArgument
 from remit.faces.cli.exits import Exit, out, print_json
 from remit.faces.cli.files import read_snapshot
-from remit.faces.cli.target import CaOption, CertOption, KeyOption, Target, TargetOption, TimeoutOption, answered
+from remit.faces.cli.place import Place, asks
 from remit.v1.access_service_pb2 import CheckOperationRequest, CheckOperationResponse
 
 OperationArgument = Annotated[
@@ -28,18 +28,15 @@ NamespaceArgument = Annotated[
 ]
 
 
+@asks
 def operation(
     tenant: TenantArgument,
     principal: PrincipalArgument,
     operation: OperationArgument,
     namespace: NamespaceArgument = "",
-    policies: PoliciesOption = Path("policies"),
-    target: TargetOption = None,
-    timeout: TimeoutOption = 5.0,
-    tls_server_ca: CaOption = None,
-    tls_cert: CertOption = None,
-    tls_key: KeyOption = None,
     as_json: JsonOption = False,
+    *,
+    place: Place,
 ) -> None:
     """Ask about a compound operation: several checks under one name, of which all must allow.
 
@@ -55,10 +52,9 @@ def operation(
             named("operation", partial(parse_word, "operation"), operation),
             named("namespace", optional_namespace, namespace),
         )
-        return _answer_locally(policies, named("tenant", parse_tenant, tenant), compound)
+        return _answer_locally(place.policies, named("tenant", parse_tenant, tenant), compound)
 
-    response = answered(
-        Target(target, timeout, tls_server_ca, tls_cert, tls_key),
+    response = place.answer(
         locally,
         lambda client: cast(
             "CheckOperationResponse",

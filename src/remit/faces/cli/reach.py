@@ -1,5 +1,4 @@
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, cast
 
 import typer
@@ -15,11 +14,11 @@ from remit.core.rows import Effect
 from remit.engine.explain_reach import WhyReach, reach_summary, unknown_tenants_reach
 from remit.engine.reachable import ReachableFrom
 from remit.faces.answers import reachable_to
-from remit.faces.cli.ask import JsonOption, PoliciesOption, TenantArgument
+from remit.faces.cli.ask import JsonOption, TenantArgument
 from remit.faces.cli.exits import Exit, out, print_json
 from remit.faces.cli.files import survey
+from remit.faces.cli.place import Place, asks
 from remit.faces.cli.search import end_where_refused
-from remit.faces.cli.target import CaOption, CertOption, KeyOption, Target, TargetOption, TimeoutOption, answered
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as messages
 
@@ -37,18 +36,15 @@ RelationArgument = Annotated[
 ]
 
 
+@asks
 def reach(
     tenant: TenantArgument,
     caller: CallerArgument,
     owner: OwnerArgument = None,
     relation: RelationArgument = None,
-    policies: PoliciesOption = Path("policies"),
-    target: TargetOption = None,
-    timeout: TimeoutOption = 5.0,
-    tls_server_ca: CaOption = None,
-    tls_cert: CertOption = None,
-    tls_key: KeyOption = None,
     as_json: JsonOption = False,
+    *,
+    place: Place,
 ) -> None:
     """May work in CALLER use what OWNER owns, by RELATION, and which row says so? Exits 0 on an allow, 1 on a deny.
 
@@ -57,18 +53,15 @@ def reach(
 
     Example: `remit reach acme acme.data acme.finance SUBFLOW`
     """
-    place = Target(target, timeout, tls_server_ca, tls_cert, tls_key)
     if owner is not None and relation is not None:
-        response = _explained(
-            tenant, messages.ReachQuestion(caller=caller, owner=owner, relation=relation), policies, place
-        )
+        response = _explained(tenant, messages.ReachQuestion(caller=caller, owner=owner, relation=relation), place)
         if as_json:
             print_json(MessageToDict(response, preserving_proto_field_name=True))
         else:
             out.print(response.summary, markup=False)
         allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
         raise typer.Exit(Exit.OK if allowed else Exit.NO)
-    listed = _listed(tenant, caller, owner, policies, place)
+    listed = _listed(tenant, caller, owner, place)
     if as_json:
         print_json(MessageToDict(listed, preserving_proto_field_name=True))
     end_where_refused(listed.receipt)
@@ -86,23 +79,19 @@ def reach(
     out.print(table)
 
 
-def _explained(
-    tenant: str, question: messages.ReachQuestion, policies: Path, place: Target
-) -> messages.ExplainReachResponse:
+def _explained(tenant: str, question: messages.ReachQuestion, place: Place) -> messages.ExplainReachResponse:
     def locally() -> messages.ExplainReachResponse:
         name = named("tenant", parse_tenant, tenant)
         asked = parse_reach_question(question.caller, question.owner, question.relation)
-        surveyed = survey(policies, name, WhyReach(asked))
+        surveyed = survey(place.policies, name, WhyReach(asked))
         explanation = surveyed.answer or unknown_tenants_reach(name, asked)
         return wire.reach_explanation_to(explanation, "", surveyed.revision, reach_summary(explanation))
 
     request = messages.ExplainReachRequest(tenant=tenant, question=question)
-    return answered(place, locally, lambda client: cast("messages.ExplainReachResponse", client.ask(request)))
+    return place.answer(locally, lambda client: cast("messages.ExplainReachResponse", client.ask(request)))
 
 
-def _listed(
-    tenant: str, caller: str, owner: str | None, policies: Path, place: Target
-) -> messages.ListReachableResponse:
+def _listed(tenant: str, caller: str, owner: str | None, place: Place) -> messages.ListReachableResponse:
     among = [] if owner is None else [owner]
 
     def locally() -> messages.ListReachableResponse:
@@ -110,10 +99,10 @@ def _listed(
             named("caller", parse_namespace, caller),
             among=tuple(named("owner", parse_namespace, each) for each in among),
         )
-        return reachable_to(survey(policies, named("tenant", parse_tenant, tenant), inquiry))
+        return reachable_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
 
     request = messages.ListReachableRequest(tenant=tenant, namespace=caller, among=among)
-    return answered(place, locally, lambda client: cast("messages.ListReachableResponse", client.ask(request)))
+    return place.answer(locally, lambda client: cast("messages.ListReachableResponse", client.ask(request)))
 
 
 def _told(sets: Iterable[decision_pb2.NamespaceSet]) -> str:

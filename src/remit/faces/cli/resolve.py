@@ -1,5 +1,4 @@
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,10 +14,10 @@ from remit.core.policy import ResourceType
 from remit.core.rows import Effect
 from remit.engine.dedicated import ANY_SERVICE, DedicatedTo, ServedBy
 from remit.faces.answers import resolved_to, served_to
-from remit.faces.cli.ask import JsonOption, PoliciesOption, TenantArgument
+from remit.faces.cli.ask import JsonOption, TenantArgument
 from remit.faces.cli.exits import Exit, out, print_json
 from remit.faces.cli.files import survey
-from remit.faces.cli.target import CaOption, CertOption, KeyOption, Target, TargetOption, TimeoutOption, answered
+from remit.faces.cli.place import Place, asks
 from remit.v1 import resource_service_pb2 as messages
 from remit.v1.decision_pb2 import Receipt
 
@@ -40,18 +39,15 @@ ResourceArgument = Annotated[
 ]
 
 
+@asks
 def resolve(
     tenant: TenantArgument,
     namespace: NamespaceArgument = "",
     service: ServiceOption = "",
     resource: TypesOption = None,
-    policies: PoliciesOption = Path("policies"),
-    target: TargetOption = None,
-    timeout: TimeoutOption = 5.0,
-    tls_server_ca: CaOption = None,
-    tls_cert: CertOption = None,
-    tls_key: KeyOption = None,
     as_json: JsonOption = False,
+    *,
+    place: Place,
 ) -> None:
     """Show the storage, secrets backend and worker group that serve a namespace, and the level that says so.
 
@@ -68,10 +64,9 @@ def resolve(
             types,
             named("service", partial(parse_word, "service"), service) if service else ANY_SERVICE,
         )
-        return resolved_to(survey(policies, named("tenant", parse_tenant, tenant), inquiry))
+        return resolved_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
 
-    response = answered(
-        Target(target, timeout, tls_server_ca, tls_cert, tls_key),
+    response = place.answer(
         locally,
         lambda client: client.resolve_dedicated(tenant, namespace, types, service),
     )
@@ -83,16 +78,13 @@ def resolve(
     raise typer.Exit(Exit.NO if denied or response.receipt.reason else Exit.OK)
 
 
+@asks
 def served(
     tenant: TenantArgument,
     resource: ResourceArgument,
-    policies: PoliciesOption = Path("policies"),
-    target: TargetOption = None,
-    timeout: TimeoutOption = 5.0,
-    tls_server_ca: CaOption = None,
-    tls_cert: CertOption = None,
-    tls_key: KeyOption = None,
     as_json: JsonOption = False,
+    *,
+    place: Place,
 ) -> None:
     """Show what a dedicated resource serves: namespaces of a tenant; asked in `_instance`, the tenants that may name it.
 
@@ -101,9 +93,10 @@ def served(
 
     Example: `remit served acme storage/acme-default`
     """
-    response = answered(
-        Target(target, timeout, tls_server_ca, tls_cert, tls_key),
-        lambda: served_to(survey(policies, named("tenant", parse_tenant, tenant), ServedBy(*_resource(resource)))),
+    response = place.answer(
+        lambda: served_to(
+            survey(place.policies, named("tenant", parse_tenant, tenant), ServedBy(*_resource(resource)))
+        ),
         lambda client: client.list_served(tenant, *_resource(resource)),
     )
     if as_json:

@@ -1,4 +1,3 @@
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,13 +23,12 @@ from remit.faces.cli.ask import (
     JsonOption,
     KindArgument,
     NamespaceArgument,
-    PoliciesOption,
     PrincipalArgument,
     TenantArgument,
 )
 from remit.faces.cli.exits import Exit, fail, out, print_json
 from remit.faces.cli.files import survey
-from remit.faces.cli.target import CaOption, CertOption, KeyOption, Target, TargetOption, TimeoutOption, answered
+from remit.faces.cli.place import Place, asks
 from remit.v1 import decision_pb2
 from remit.v1 import search_service_pb2 as messages
 
@@ -49,18 +47,15 @@ AmongOption = Annotated[
 _PAGE = 1_000
 
 
+@asks
 def who(
     tenant: TenantArgument,
     action: ActionArgument,
     kind: KindArgument,
     namespace: NamespaceArgument = "",
-    policies: PoliciesOption = Path("policies"),
-    target: TargetOption = None,
-    timeout: TimeoutOption = 5.0,
-    tls_server_ca: CaOption = None,
-    tls_cert: CertOption = None,
-    tls_key: KeyOption = None,
     as_json: JsonOption = False,
+    *,
+    place: Place,
 ) -> None:
     """List everybody who may do this, with the rule and the rows that lead to it.
 
@@ -73,12 +68,10 @@ def who(
     def locally() -> messages.ListPrincipalsResponse:
         where = named("namespace", optional_namespace, namespace)
         inquiry = PrincipalsFor(named("action", parse_action, action), named("kind", parse_kind, kind), where)
-        surveyed = survey(policies, named("tenant", parse_tenant, tenant), inquiry)
+        surveyed = survey(place.policies, named("tenant", parse_tenant, tenant), inquiry)
         return principals_to(surveyed, "", len(surveyed.answer.principals) if surveyed.answer else 0)
 
-    response = answered(
-        Target(target, timeout, tls_server_ca, tls_cert, tls_key), locally, lambda client: _all_pages(client, request)
-    )
+    response = place.answer(locally, lambda client: _all_pages(client, request))
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)
@@ -94,19 +87,16 @@ def who(
     out.print(f"{response.total} may {action} {kind} in {namespace or 'the tenant itself'}", markup=False)
 
 
+@asks
 def where(
     tenant: TenantArgument,
     principal: PrincipalArgument,
     action: AnyActionArgument = "*",
     kind: AnyKindArgument = "*",
     among: AmongOption = None,
-    policies: PoliciesOption = Path("policies"),
-    target: TargetOption = None,
-    timeout: TimeoutOption = 5.0,
-    tls_server_ca: CaOption = None,
-    tls_cert: CertOption = None,
-    tls_key: KeyOption = None,
     as_json: JsonOption = False,
+    *,
+    place: Place,
 ) -> None:
     """List the namespaces where somebody may do this, as patterns; by default where they may do anything at all.
 
@@ -125,11 +115,9 @@ def where(
             named("kind", parse_kind, wanted_kind) if wanted_kind else ANY_WORD,
             tuple(named("among", parse_namespace, name) for name in names),
         )
-        return namespaces_to(survey(policies, named("tenant", parse_tenant, tenant), inquiry))
+        return namespaces_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
 
-    response = answered(
-        Target(target, timeout, tls_server_ca, tls_cert, tls_key), locally, lambda client: client.ask(request)
-    )
+    response = place.answer(locally, lambda client: client.ask(request))
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)
@@ -142,6 +130,7 @@ def where(
         out.print("nowhere")
 
 
+@asks
 def what(
     tenant: TenantArgument,
     principal: PrincipalArgument,
@@ -149,13 +138,9 @@ def what(
     kind: Annotated[
         list[str] | None, typer.Option("--kind", help="Only this kind; may be repeated.", show_default=False)
     ] = None,
-    policies: PoliciesOption = Path("policies"),
-    target: TargetOption = None,
-    timeout: TimeoutOption = 5.0,
-    tls_server_ca: CaOption = None,
-    tls_cert: CertOption = None,
-    tls_key: KeyOption = None,
     as_json: JsonOption = False,
+    *,
+    place: Place,
 ) -> None:
     """List what somebody may do in a namespace, or in the tenant itself, by kind.
 
@@ -168,11 +153,9 @@ def what(
         words = tuple(named("kinds", parse_kind, each) for each in kinds)
         here = named("namespace", optional_namespace, namespace)
         inquiry = ActionsOf(named("principal", parse_principal, principal), here, words)
-        return actions_to(survey(policies, named("tenant", parse_tenant, tenant), inquiry))
+        return actions_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
 
-    response = answered(
-        Target(target, timeout, tls_server_ca, tls_cert, tls_key), locally, lambda client: client.ask(request)
-    )
+    response = place.answer(locally, lambda client: client.ask(request))
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)

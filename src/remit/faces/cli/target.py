@@ -1,15 +1,10 @@
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated
 
 import typer
 
-from remit.client import Client, DecisionUnavailable, MutualTls
-from remit.core.errors import InvalidNameError, MalformedQuestionError
-from remit.engine.inquiry import TooLargeError
-from remit.faces.cli.exits import Exit, fail, no_answer
-
-_Response = TypeVar("_Response")
+from remit.client import Client, MutualTls
+from remit.faces.cli.exits import Exit, fail
 
 TargetOption = Annotated[
     str | None, typer.Option("--target", metavar="HOST:PORT", help="Ask this running server.", show_default=False)
@@ -22,27 +17,6 @@ CertOption = Annotated[
 ]
 KeyOption = Annotated[Path | None, typer.Option("--tls-key", help="PEM: its private key.", show_default=False)]
 TimeoutOption = Annotated[float, typer.Option("--timeout", help="Deadline of the call, in seconds.", min=0.001)]
-
-
-class Target(NamedTuple):
-    """The server to ask, if one is to be asked: what the options of a command say."""
-
-    address: str | None
-    timeout_s: float
-    ca: Path | None
-    cert: Path | None
-    key: Path | None
-
-
-def answered(target: Target, locally: Callable[[], _Response], remotely: Callable[[Client], _Response]) -> _Response:
-    """The answer of the server, or of the files where none is named; ends the command where there is no answer."""
-    try:
-        if target.address is None:
-            return locally()
-        with client_for(target.address, *target[1:]) as client:
-            return remotely(client)
-    except (DecisionUnavailable, MalformedQuestionError, InvalidNameError, TooLargeError) as error:
-        no_answer(error)
 
 
 def client_for(target: str, timeout_s: float, ca: Path | None, cert: Path | None, key: Path | None) -> Client:
