@@ -32,7 +32,8 @@ def forget_names(writing: Engine, cutoffs: Cutoffs, rows: int) -> Iterator[None]
             while deleted == rows:
                 with writing.begin() as connection:
                     deleted = connection.execute(statement).rowcount
-                yield
+                if deleted:
+                    yield
 
 
 def forget_revisions(reading: Engine, writing: Engine, cutoffs: Cutoffs, now_us: int) -> list[str]:

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Engine, delete, exists, func, literal_column, select
@@ -73,14 +74,16 @@ class Purge:
     _staying: Counter[str] = field(default_factory=Counter)
     _revisions: Counter[str] = field(default_factory=Counter)
     _time_us: int = 0
+    _rested: float = 0.0
 
     def run(self) -> Purged:
         self._time_us, _ = self.ids.stamp(0)
+        self._rested = time.monotonic()
         try:
             while self._round():
                 pass
             for _ in forget_names(self.writing, self.cutoffs, self.pace.rows):
-                self._rest(0.0)
+                self._pause()
             gone = forget_revisions(self.reading, self.writing, self.cutoffs, self._time_us)
             self._revisions = Counter(map(self.cutoffs.rule, gone))
         except BaseException:
@@ -135,7 +138,6 @@ class Purge:
             after = page[-1].id
 
     def _take(self, batch: Sequence[Met]) -> None:
-        began = time.monotonic()
         by_rule: defaultdict[str, list[bytes]] = defaultdict(list)
         for each in batch:
             by_rule[self.cutoffs.rule(each.whose.tenant)].append(each.id)
@@ -145,16 +147,15 @@ class Purge:
                 connection.execute(select(func.pg_advisory_xact_lock(_POSTGRESQL_LOCK)))
             for rule, ids in by_rule.items():
                 gone[rule] = connection.execute(delete(decisions).where(decisions.c.id.in_(ids))).rowcount
-            self._bury(connection, {each.whose: each for each in batch if each.seq}.values())
-            for rule in gone.keys() - self._deleted.keys():
+            self._bury(connection, batch)
+            for rule in sorted(gone.keys() - self._deleted.keys()):
                 write_lifecycle(connection, self._record("PURGE_STARTED", rule))
         self._deleted.update(gone)
-        if self.progress is not None:
-            self.progress(self._deleted.total())
-        self._rest(time.monotonic() - began)
+        self._pause()
 
-    def _bury(self, connection: Connection, last: Iterable[Met]) -> None:
-        """Moves the tombstones of chains to these records, where they do not stand behind them already."""
+    def _bury(self, connection: Connection, batch: Iterable[Met]) -> None:
+        """Moves tombstones to the last of these records in each chain, where they do not stand further already."""
+        last = {each.whose: each for each in sorted(batch, key=attrgetter("seq")) if each.seq}.values()
         cutoff = self.cutoffs.of
         moved = [
             Tombstone(*each.whose, each.seq, each.hash, cutoff(each.whose.tenant) or 0, self._time_us) for each in last
@@ -169,11 +170,16 @@ class Purge:
             behind = exists().where(*same, later.c.seq > tombstones.c.seq)
             connection.execute(delete(tombstones).where(behind))
 
-    def _rest(self, worked_s: float) -> None:
+    def _pause(self) -> None:
+        """After each transaction."""
+        worked_s = time.monotonic() - self._rested
+        if self.progress is not None:
+            self.progress(self._deleted.total())
         time.sleep(max(worked_s * (1 / self.pace.share - 1), _LEAST_REST_S))
+        self._rested = time.monotonic()
 
     def _tell_the_end(self) -> None:
-        rules = {*self.cutoffs.rules} if self.by_hand else {*self._deleted}
+        rules = {*self.cutoffs.rules} if self.by_hand else {*self._deleted, *self._revisions}
         with self.writing.begin() as connection:
             for rule in sorted(rules):
                 found = {"deleted": self._deleted[rule]}

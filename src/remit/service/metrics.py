@@ -40,7 +40,12 @@ class Metrics:
             registry=self.registry,
         )
         self._committed = Counter("remit_audit_records", "Audit records committed.", registry=self.registry)
-
+        self._purged = Counter(
+            "remit_audit_purged", "Decisions deleted because their retention was over.", registry=self.registry
+        )
+        self._retained = Counter(
+            "remit_audit_retention_runs", "Runs of the retention, by outcome.", ("outcome",), registry=self.registry
+        )
         self._loads = Counter(
             "remit_policy_loads",
             "Policy folders loaded or refused, at the start and on each change. `tenant` is empty for the root files.",
@@ -67,6 +72,12 @@ class Metrics:
     def committed(self, records: int, seconds: float) -> None:
         self._committed.inc(records)
         self._commits.observe(seconds)
+
+    def purged(self, decisions: int) -> None:
+        self._purged.inc(decisions)
+
+    def retained(self, *, failed: bool) -> None:
+        self._retained.labels("failed" if failed else "done").inc()
 
     def watch_shadow(self, shadow: Shadow) -> None:
         self.registry.register(_WatchedShadow(shadow))

@@ -16,6 +16,7 @@ from remit.service.errors import StartupError
 from remit.service.metrics import Metrics
 from remit.service.point import DecisionPoint
 from remit.service.reload import Reloader
+from remit.service.retention import RetentionRuns
 from remit.service.settings import Settings
 from remit.service.shadow import Shadow
 from remit.service.version import VERSION
@@ -41,6 +42,7 @@ class Node:
     metrics: Metrics
     point: DecisionPoint
     reloader: Reloader
+    retention: RetentionRuns | None
     started_us: int
     _stopping: threading.Event
 
@@ -66,7 +68,11 @@ class Node:
             shadow = Shadow(settings.shadow, settings.limits, settings.shadow_share)
             metrics.watch_shadow(shadow)
         point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s, shadow)
-        node = cls(settings, cell, store, journal, metrics, point, reloader, now_us(), threading.Event())
+        retention = None
+        if settings.retention is not None:
+            every_s = settings.audit_retention_every_s
+            retention = RetentionRuns(store, settings.retention, metrics, every_s=every_s, node=settings.node)
+        node = cls(settings, cell, store, journal, metrics, point, reloader, retention, now_us(), threading.Event())
         try:
             node.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": cell.tree_revision})
             for outcome in outcomes:
@@ -78,6 +84,8 @@ class Node:
         reloader.begin(lambda outcome: node.remember(*outcome))
         if shadow is not None:
             shadow.begin()
+        if retention is not None:
+            retention.begin()
         return node
 
     def remember(self, kind: str, tenant: str = "", revision: str = "", detail: dict[str, Any] | None = None) -> None:
@@ -92,6 +100,8 @@ class Node:
         self.reloader.stop()
         if self.point.shadow is not None:
             self.point.shadow.stop()
+        if self.retention is not None:
+            self.retention.stop(self.settings.grace_s)
         try:
             self.remember("SERVER_STOPPED", detail={"version": VERSION})
         except JournalUnavailable as error:

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from remit.audit.retention import Retention, parse_retention
 from remit.policy.limits import Limits
 from remit.service.errors import StartupError
 
@@ -120,6 +121,14 @@ class Settings(BaseSettings):
     audit_low_space_bytes: int = Field(
         1_073_741_824, ge=0, description="Free space below which the log warns, in bytes."
     )
+    audit_retention: str = Field(
+        "",
+        description="How long decisions are kept, for example `90d, globex=400d, initech=forever`: the age without a tenant "
+        "is that of all others. Empty: for ever.",
+    )
+    audit_retention_every_s: float = Field(
+        3600.0, ge=1, description="How often decisions that are older than that are deleted, in seconds."
+    )
     policy_max_rows: int = Field(_DEFAULT_LIMITS.rows, ge=1, description="Rows a tenant may have.")
     policy_max_bytes: int = Field(_DEFAULT_LIMITS.bytes, ge=1, description="Bytes a tenant's files may have together.")
     policy_max_cases: int = Field(_DEFAULT_LIMITS.cases, ge=0, description="Test cases a tenant may have.")
@@ -156,6 +165,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"mutual TLS needs all of `tls_cert`, `tls_key` and `tls_client_ca`: set {_listed(missing)}"
             )
+        if self.audit_retention:
+            try:
+                parse_retention(self.audit_retention)
+            except ValueError as error:
+                raise ValueError(f"setting `audit_retention`: {error}") from None
         for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
             if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and missing:
                 raise ValueError(
@@ -163,6 +177,11 @@ class Settings(BaseSettings):
                     f"set {_listed(missing)}, or listen on `127.0.0.1`"
                 )
         return self
+
+    @property
+    def retention(self) -> Retention | None:
+        """None where decisions are kept for ever."""
+        return parse_retention(self.audit_retention) if self.audit_retention else None
 
     @property
     def limits(self) -> Limits:
