@@ -40,6 +40,9 @@ class Metrics:
             registry=self.registry,
         )
         self._committed = Counter("remit_audit_records", "Audit records committed.", registry=self.registry)
+        self._unrecorded = Counter(
+            "remit_audit_unrecorded", "Allows that were sampled out: counted, and not recorded.", registry=self.registry
+        )
         self._purged = Counter(
             "remit_audit_purged", "Decisions deleted because their retention was over.", registry=self.registry
         )
@@ -72,6 +75,9 @@ class Metrics:
     def committed(self, records: int, seconds: float) -> None:
         self._committed.inc(records)
         self._commits.observe(seconds)
+
+    def unrecorded(self, decisions: int) -> None:
+        self._unrecorded.inc(decisions)
 
     def purged(self, decisions: int) -> None:
         self._purged.inc(decisions)

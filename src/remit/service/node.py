@@ -13,6 +13,7 @@ from remit.audit.record import LifecycleRecord
 from remit.audit.store import AuditStore
 from remit.policy.cell import Cell
 from remit.service.errors import StartupError
+from remit.service.keeping import Keeping
 from remit.service.metrics import Metrics
 from remit.service.point import DecisionPoint
 from remit.service.reload import Reloader
@@ -49,6 +50,7 @@ class Node:
     @classmethod
     def start(cls, settings: Settings) -> Self:
         """Raises StartupError where anything is unsure: bad root files, an unmigrated database, a store that fails."""
+        keeping = Keeping(settings.redaction, settings.audit_sample_allows)
         ids = DecisionIds()
         cell = Cell()
         metrics = Metrics()
@@ -65,9 +67,9 @@ class Node:
         metrics.watch(cell, journal, store, now_us)
         shadow = None
         if settings.shadow is not None:
-            shadow = Shadow(settings.shadow, settings.limits, settings.shadow_share)
+            shadow = Shadow(settings.shadow, settings.limits, settings.shadow_share, keeping.redaction)
             metrics.watch_shadow(shadow)
-        point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s, shadow)
+        point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s, keeping, shadow)
         retention = None
         if settings.retention is not None:
             every_s = settings.audit_retention_every_s

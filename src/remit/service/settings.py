@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
 from remit.audit.retention import Retention, parse_retention
 from remit.policy.limits import Limits
 from remit.service.errors import StartupError
@@ -133,6 +134,21 @@ class Settings(BaseSettings):
     audit_retention_every_s: float = Field(
         3600.0, ge=1, description="How often decisions that are older than that are deleted, in seconds."
     )
+    audit_redact: str = Field(
+        "",
+        description="Fields of decisions' records that are hashed or left out, for example `on_behalf_of=drop, "
+        "principal=hash, acme/principal=keep`. Of `caller`, `on_behalf_of`, `principal`, `resource_id` and `trace_id`.",
+    )
+    audit_redact_key: Path | None = Field(
+        None, description="File with the key of those hashes: 32 bytes or more, the same on every node."
+    )
+    audit_sample_allows: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="How many of the allows of plain checks are recorded, as a share; the others are counted. Denies and "
+        "all other questions are always recorded.",
+    )
     policy_max_rows: int = Field(_DEFAULT_LIMITS.rows, ge=1, description="Rows a tenant may have.")
     policy_max_bytes: int = Field(_DEFAULT_LIMITS.bytes, ge=1, description="Bytes a tenant's files may have together.")
     policy_max_cases: int = Field(_DEFAULT_LIMITS.cases, ge=0, description="Test cases a tenant may have.")
@@ -169,11 +185,16 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"mutual TLS needs all of `tls_cert`, `tls_key` and `tls_client_ca`: set {_listed(missing)}"
             )
-        if self.audit_retention:
-            try:
-                parse_retention(self.audit_retention)
-            except ValueError as error:
-                raise ValueError(f"setting `audit_retention`: {error}") from None
+        for name, parse in {"audit_retention": parse_retention, "audit_redact": parse_redaction}.items():
+            if text := getattr(self, name):
+                try:
+                    parse(text)
+                except ValueError as error:
+                    raise ValueError(f"setting `{name}`: {error}") from None
+        if self.audit_redact and hashes(parse_redaction(self.audit_redact)) and self.audit_redact_key is None:
+            raise ValueError(
+                "`audit_redact` hashes fields: name the file with the key of the hashes, `audit_redact_key`"
+            )
         for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
             if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and missing:
                 raise ValueError(
@@ -186,6 +207,17 @@ class Settings(BaseSettings):
     def retention(self) -> Retention | None:
         """None where decisions are kept for ever."""
         return parse_retention(self.audit_retention) if self.audit_retention else None
+
+    @property
+    def redaction(self) -> Redaction | None:
+        """None where records are kept as they are made. Raises StartupError where the key cannot be read."""
+        if not self.audit_redact:
+            return None
+        try:
+            key = RedactionKey.read(self.audit_redact_key) if self.audit_redact_key is not None else None
+        except RedactionKeyError as error:
+            raise StartupError(f"setting `audit_redact_key`: {error}") from None
+        return Redaction(parse_redaction(self.audit_redact), key)
 
     @property
     def limits(self) -> Limits:

@@ -2,7 +2,7 @@
 
 import typer
 
-from remit.faces.cli.audit import purging, reading, retaining
+from remit.faces.cli.audit import hashing, purging, reading, retaining
 from remit.faces.cli.exits import EXIT_CODES
 
 app = typer.Typer(
@@ -13,3 +13,4 @@ app.command("list")(reading.list_records)
 app.command()(reading.show)
 app.command()(purging.purge)
 app.command()(retaining.retain)
+app.command("hash")(hashing.hash_)
