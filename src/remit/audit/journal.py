@@ -58,8 +58,8 @@ class Journal:
     `before_answer`: `offer` returns when its records are on disk. `after_answer`: it returns when they are queued,
     and they are written again and again until the store takes them; only `close` gives up, and says so.
     `queue_limit` counts rows. Each failure of the store turns `healthy` False until the store takes a write again,
-    which a probe tries every `probe_s` seconds. `on_commit` hears the rows and seconds of each commit, on the writer's
-    thread, after the callers have been let go.
+    which a probe tries every `probe_s` seconds. `on_commit` hears the rows and seconds of each commit, and `on_records` the
+    records, on the writer's thread, after the callers have been let go.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Journal:
         wait_s: float = 1.0,
         probe_s: float = 1.0,
         on_commit: Callable[[int, float], None] | None = None,
+        on_records: Callable[[Sequence[DecisionRecord], Sequence[LifecycleRecord]], None] | None = None,
     ) -> None:
         self._store = store
         self._waits = delivery == "before_answer"
@@ -78,6 +79,7 @@ class Journal:
         self._wait_s = wait_s
         self._probe_s = probe_s
         self._on_commit = on_commit
+        self._on_records = on_records
         self._mutex = Lock()
         self._room = Condition(self._mutex)
         self._short_of_room = 0
@@ -296,11 +298,13 @@ class Journal:
         shares = _MOST_SHARES if not batch[0].waits else min(len(batch) - 1, _MOST_SHARES)
         rest_s = min(shares * (time.thread_time() - worked), _LONGEST_REST_S)
         self._rest_until = time.monotonic() + rest_s
-        if self._on_commit is not None:
-            try:
+        try:
+            if self._on_commit is not None:
                 self._on_commit(len(decided) + len(happened), seconds)
-            except Exception:  # noqa: BLE001 (a meter's trouble is not the journal's)
-                _log.exception("the hook on audit commits failed")
+            if self._on_records is not None:
+                self._on_records(decided, happened)
+        except Exception:  # noqa: BLE001 (a meter's trouble is not the journal's)
+            _log.exception("the hook on audit commits failed")
 
     def _refuse(self, entry: Entry, error: str) -> bool:
         """The store works and does not take these rows. False where it fails when looked at again."""
@@ -311,6 +315,8 @@ class Journal:
             return False
         if written:
             self._settle([entry], committed=True)
+            if self._on_records is not None:
+                self._on_records(entry.decided, entry.happened)
         elif not entry.waits:
             self._lose([entry], error)
         else:

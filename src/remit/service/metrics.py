@@ -43,6 +43,12 @@ class Metrics:
         self._unrecorded = Counter(
             "remit_audit_unrecorded", "Allows that were sampled out: counted, and not recorded.", registry=self.registry
         )
+        self._sent = Counter(
+            "remit_audit_otlp_sent", "Records that the collector of `audit_otlp` has taken.", registry=self.registry
+        )
+        self._not_sent = Counter(
+            "remit_audit_otlp_dropped", "Records that it has not got. The store has them.", registry=self.registry
+        )
         self._purged = Counter(
             "remit_audit_purged", "Decisions deleted because their retention was over.", registry=self.registry
         )
@@ -78,6 +84,12 @@ class Metrics:
 
     def unrecorded(self, decisions: int) -> None:
         self._unrecorded.inc(decisions)
+
+    def sent(self, records: int) -> None:
+        self._sent.inc(records)
+
+    def not_sent(self, records: int) -> None:
+        self._not_sent.inc(records)
 
     def purged(self, decisions: int) -> None:
         self._purged.inc(decisions)

@@ -15,6 +15,7 @@ from remit.policy.cell import Cell
 from remit.service.errors import StartupError
 from remit.service.keeping import Keeping
 from remit.service.metrics import Metrics
+from remit.service.otlp import Otlp
 from remit.service.point import DecisionPoint
 from remit.service.reload import Reloader
 from remit.service.retention import RetentionRuns
@@ -23,6 +24,8 @@ from remit.service.shadow import Shadow
 from remit.service.version import VERSION
 
 _SPACE_EVERY_S: Final = 10.0
+# For what a collector may still get on a stop: the store has it anyway.
+_LAST_RECORDS_S: Final = 3.0
 
 _log = structlog.get_logger("remit")
 
@@ -44,6 +47,7 @@ class Node:
     point: DecisionPoint
     reloader: Reloader
     retention: RetentionRuns | None
+    otlp: Otlp | None
     started_us: int
     _stopping: threading.Event
 
@@ -54,6 +58,7 @@ class Node:
         ids = DecisionIds()
         cell = Cell()
         metrics = Metrics()
+        otlp = Otlp(settings.audit_otlp, settings.node, metrics) if settings.audit_otlp else None
         reloader = Reloader(settings, cell, metrics, now_us)
         outcomes = reloader.load()
         store = _open_store(settings)
@@ -63,6 +68,7 @@ class Node:
             queue_limit=settings.audit_queue,
             wait_s=settings.audit_wait_s,
             on_commit=metrics.committed,
+            on_records=otlp.offer if otlp is not None else None,
         )
         metrics.watch(cell, journal, store, now_us)
         shadow = None
@@ -74,7 +80,9 @@ class Node:
         if settings.retention is not None:
             every_s = settings.audit_retention_every_s
             retention = RetentionRuns(store, settings.retention, metrics, every_s=every_s, node=settings.node)
-        node = cls(settings, cell, store, journal, metrics, point, reloader, retention, now_us(), threading.Event())
+        node = cls(
+            settings, cell, store, journal, metrics, point, reloader, retention, otlp, now_us(), threading.Event()
+        )
         try:
             node.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": cell.tree_revision})
             for outcome in outcomes:
@@ -88,6 +96,8 @@ class Node:
             shadow.begin()
         if retention is not None:
             retention.begin()
+        if otlp is not None:
+            otlp.begin()
         return node
 
     def remember(self, kind: str, tenant: str = "", revision: str = "", detail: dict[str, Any] | None = None) -> None:
@@ -109,6 +119,8 @@ class Node:
         except JournalUnavailable as error:
             _log.warning("the stop is not in the audit log", error=str(error))
         drained = self.journal.close(self.settings.grace_s)
+        if self.otlp is not None:
+            self.otlp.stop(min(self.settings.grace_s, _LAST_RECORDS_S))
         self.store.close()
         _log.info("audit drained", written=drained.written, unwritten=drained.unwritten)
 

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -149,6 +150,11 @@ class Settings(BaseSettings):
         description="How many of the allows of plain checks are recorded, as a share; the others are counted. Denies and "
         "all other questions are always recorded.",
     )
+    audit_otlp: str = Field(
+        "",
+        description="URL of an OpenTelemetry collector's logs, for example `http://127.0.0.1:4318/v1/logs`: each committed "
+        "record is sent there too. Any but a loopback address needs `https`. Empty for none.",
+    )
     policy_max_rows: int = Field(_DEFAULT_LIMITS.rows, ge=1, description="Rows a tenant may have.")
     policy_max_bytes: int = Field(_DEFAULT_LIMITS.bytes, ge=1, description="Bytes a tenant's files may have together.")
     policy_max_cases: int = Field(_DEFAULT_LIMITS.cases, ge=0, description="Test cases a tenant may have.")
@@ -195,6 +201,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "`audit_redact` hashes fields: name the file with the key of the hashes, `audit_redact_key`"
             )
+        if self.audit_otlp:
+            _refuse_endpoint(self.audit_otlp)
         for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
             if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and missing:
                 raise ValueError(
@@ -273,6 +281,21 @@ def split_address(name: str, text: str) -> tuple[str, int]:
     if not colon or not host or not port.isdecimal() or int(port) > _LAST_PORT:
         raise ValueError(f"`{name}` is `{text}`: expected `HOST:PORT`, for example `127.0.0.1:9090`")
     return host.strip("[]"), int(port)
+
+
+def _refuse_endpoint(text: str) -> None:
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        host = None
+    if not host or url.scheme not in {"http", "https"}:
+        raise ValueError(f"`audit_otlp` is `{text}`: expected a URL such as `http://127.0.0.1:4318/v1/logs`")
+    if url.scheme == "http" and not is_loopback(host):
+        raise ValueError(
+            f"`audit_otlp` is `{text}`, where records would go over the network in the clear: use `https`, or a collector "
+            "on `127.0.0.1`"
+        )
 
 
 def is_loopback(host: str) -> bool:
