@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.names import Namespace, Word
@@ -16,6 +16,9 @@ from remit.engine.coverage import Coverage
 from remit.engine.inquiry import Inquiry, TooLargeError
 from remit.engine.namespace_sets import PAIRS_LIMIT, limited, simplest, within
 from remit.engine.snapshot import Snapshot
+
+OWNERS_RECORDED: Final = 100
+"""Owners that refuse which a record names; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class ReachesAll(Inquiry[AllReached]):
         return answer.decision
 
     def detail(self, answer: AllReached) -> Mapping[str, object]:
-        return {"owners": len(self.owners), "refused": [owner for owner, _ in answer.refused]}
+        named, others = answer.refused[:OWNERS_RECORDED], answer.refused[OWNERS_RECORDED:]
+        return {"owners": len(self.owners), "refused": [owner for owner, _ in named], "other_refused": len(others)}
 
 
 @dataclass(frozen=True, slots=True)

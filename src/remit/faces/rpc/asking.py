@@ -104,3 +104,13 @@ def names_in(field: str, parse: Callable[[str], _Name], texts: Sequence[str], li
         for position, text in enumerate(texts):
             named(f"{field}[{position}]", parse, text)
         raise
+
+
+def each_once(field: str, names: Iterable[_Name]) -> tuple[_Name, ...]:
+    """The names. A second of the same is a violation of its place: it would be answered twice."""
+    once: dict[_Name, None] = {}
+    for position, name in enumerate(names):
+        if name in once:
+            raise violation(f"{field}[{position}]", f"`{name}` is named twice")
+        once[name] = None
+    return tuple(once)

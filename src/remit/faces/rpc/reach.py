@@ -8,7 +8,7 @@ from remit.core.question import QuestionType
 from remit.engine.explain_reach import WhyReach, reach_summary, unknown_tenants_reach
 from remit.engine.reachable import ReachableFrom, ReachesAll
 from remit.faces.answers import all_reached_to, reachable_to
-from remit.faces.rpc.asking import NAMESPACES_LIMIT, AskingFace, below, names_in, results_to
+from remit.faces.rpc.asking import NAMESPACES_LIMIT, AskingFace, below, each_once, names_in, results_to
 from remit.service.point import Asked
 from remit.v1 import reach_service_pb2 as messages
 from remit.v1 import reach_service_pb2_grpc
@@ -77,7 +77,7 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
         tenant, terms = self._terms(request, context)
         inquiry = ReachableFrom(
             named("namespace", parse_namespace, request.namespace),
-            names_in("relations", parse_relation, request.relations, NAMESPACES_LIMIT),
+            each_once("relations", names_in("relations", parse_relation, request.relations, NAMESPACES_LIMIT)),
             names_in("among", parse_namespace, request.among, NAMESPACES_LIMIT),
         )
         return reachable_to(self._point.survey(tenant, inquiry, terms))
