@@ -7,6 +7,7 @@ from itertools import islice
 from typing import ClassVar, Final
 
 from remit.core.decision import Decision, Reason
+from remit.core.errors import violation
 from remit.core.names import Namespace, Word
 from remit.core.namespace_set import NamespaceSet
 from remit.core.patterns import NamespacePattern, exactly, subtree_of
@@ -37,7 +38,11 @@ class ReachesAll(Inquiry[AllReached]):
     caller: Namespace
     relation: Word
     owners: tuple[Namespace, ...]
-    """At least one."""
+
+    def __post_init__(self) -> None:
+        """Raises MalformedQuestionError where there are no owners."""
+        if not self.owners:
+            raise violation("owners", "is empty: name at least one, for nothing is no proof that all agree")
 
     @property
     def columns(self) -> tuple[str, str, str, str]:

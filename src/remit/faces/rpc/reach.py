@@ -2,7 +2,7 @@ import grpc
 
 from remit import wire
 from remit.audit.ids import format_id
-from remit.core.errors import MalformedQuestionError, named, violation
+from remit.core.errors import MalformedQuestionError, named
 from remit.core.names import parse_namespace, parse_relation
 from remit.core.question import QuestionType
 from remit.engine.explain_reach import WhyReach, reach_summary, unknown_tenants_reach
@@ -53,8 +53,6 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
             named("relation", parse_relation, request.relation),
             names_in("owners", parse_namespace, request.owners, NAMESPACES_LIMIT),
         )
-        if not inquiry.owners:
-            raise violation("owners", "is empty: name at least one, for nothing is no proof that all agree")
         return all_reached_to(self._point.survey(tenant, inquiry, terms))
 
     def ExplainReach(
