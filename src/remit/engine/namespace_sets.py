@@ -7,7 +7,7 @@ from typing import Final
 
 from remit.core.names import Namespace
 from remit.core.namespace_set import NamespaceSet
-from remit.core.patterns import NamespacePattern
+from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.engine.coverage import Coverage
 from remit.engine.inquiry import TooLargeError
 
@@ -20,13 +20,16 @@ above it. Where each meets each they multiply: a thousand rows are held in a tho
 _LOOK_UPS_LIMIT: Final = 2_500_000
 """Names times sets with exclusions in which they are looked for."""
 
+# A set speaks of namespaces, and not of the tenant itself.
+_EVERY_NAMESPACE: Final = NamespacePattern.parse("*.**")
+
 
 def simplest(only: Iterable[NamespacePattern], excluded: Iterable[NamespacePattern]) -> NamespaceSet:
     """The same set in fewer patterns, sorted: none that another one makes superfluous."""
     outer = _outermost(only)
     without = _outermost(excluded)
     shadow = Coverage(without)
-    outer = [each for each in outer if not shadow.of_pattern(each)]
+    outer = [each for each in outer if not shadow.of_pattern(_EVERY_NAMESPACE if each == EVERYWHERE else each)]
     left, by_text = Coverage(outer), {each.text: each for each in outer}
     without = [each for each in without if any(each.overlaps(by_text[text]) for text in left.overlapping(each))]
     return NamespaceSet(tuple(outer), tuple(without))
