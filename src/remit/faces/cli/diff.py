@@ -36,8 +36,8 @@ class _Compared(NamedTuple):
 
 
 def diff(
-    old: Annotated[str, typer.Argument(help="A policy directory, or a git revision of one.", show_default=False)],
-    new: Annotated[str, typer.Argument(help="Another.", show_default=False)],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="A policy directory, or a git revision of one.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Another.")],
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.", show_default=False)] = None,
     policies: Annotated[
         Path,

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os.path import relpath
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -12,7 +13,7 @@ from remit.engine.inquiry import Inquiry
 from remit.engine.snapshot import Snapshot
 from remit.faces.cli.exits import Exit, err, fail
 from remit.policy.load import DEFAULT_LIMITS, LoadedTenant, LoadedTree, load_root, load_tenant, load_tree
-from remit.policy.source import read_tree
+from remit.policy.source import VOCABULARY, read_tree
 from remit.service.point import Surveyed
 
 _Answer = TypeVar("_Answer")
@@ -56,9 +57,17 @@ def survey(directory: Path, tenant: Tenant, inquiry: Inquiry[_Answer]) -> Survey
     return Surveyed(answer, None, inquiry.decision(answer), b"", revision)
 
 
+def not_a_tenants(directory: Path) -> None:
+    """Ends the command where a tenant's folder was named, whose files would be taken for the root's."""
+    parent = directory.resolve().parent
+    if directory.is_dir() and not (directory / VOCABULARY).exists() and (parent / VOCABULARY).exists():
+        fail(Exit.USAGE, f"`{directory}` is a folder in a policy directory: name that one, `{relpath(parent)}`")
+
+
 @contextmanager
 def told(directory: Path) -> Iterator[None]:
     """Ends the command where what is done meanwhile finds that the directory or its root files do not load."""
+    not_a_tenants(directory)
     try:
         yield
     except PolicyError as error:
