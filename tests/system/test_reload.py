@@ -119,6 +119,10 @@ def test_bad_root_files_keep_the_last_good_ones(server: Server, edited: Path) ->
     assert before["globex"] == statuses(server)["globex"]
     (edited / "vocabulary.yaml").write_text(good)
     assert acme.revision == until_status(server, lambda acme: acme.state == SERVING).revision
+    with server.store() as store:
+        of_root = [each.type for each in store.lifecycle() if each.type.startswith("POLICY_") and not each.tenant]
+    assert ["POLICY_LOADED", "POLICY_REFUSED"] == of_root
+    assert 1.0 == server.metric("remit_policy_loads_total", tenant="", outcome="loaded")
 
 
 def test_a_folder_taken_away_takes_its_tenant_away(server: Server, edited: Path) -> None:

@@ -305,6 +305,8 @@ class Reloader:
             self._tell(Outcome("POLICY_REFUSED", "", tree_revision, {"diagnostics": told[:_RECORDED]}))
         else:
             _log.info("root loads again", revision=tree_revision)
+            self._metrics.loaded("", refused=False)
+            self._tell(Outcome("POLICY_LOADED", "", tree_revision, {}))
         self._wrong = wrong
         self._cell.put(*(self._shown(tenant, policy.snapshot) for tenant, policy in self._cell.tenants.items()))
 

@@ -31,6 +31,8 @@ _LOOK_EVERY_S: Final = 1.0
 _AGAIN_S: Final = 5.0
 _TOLD: Final = 100
 """Changes in a report."""
+_KEPT: Final = 10_000
+"""Changes told apart, lest a candidate that differs everywhere fills the memory."""
 _NICE: Final = 19
 
 _log = structlog.get_logger("remit")
@@ -153,12 +155,17 @@ class _Candidate:
             return self._report
         worked = time.process_time()
         replay.run(batch)
+        report = replace(
+            self._report,
+            decided=replay.decided,
+            skipped=replay.skipped,
+            differing=replay.differing,
+            changes=tuple(replay.changes[:_TOLD]),
+        )
         worked = time.process_time() - worked
         # What a share of a core means: so much work, then so much rest.
         time.sleep(worked * (1 / self._order.share - 1))
-        told = (replay.decided, replay.skipped, replay.differing, tuple(replay.changes[:_TOLD]))
-        decided, skipped, differing, changes = told
-        return replace(self._report, decided=decided, skipped=skipped, differing=differing, changes=changes)
+        return report
 
     def _look(self) -> None:
         seen = stamp(self._order.directory)
@@ -174,7 +181,7 @@ class _Candidate:
                 self._report, errors=(f"`{self._order.directory}` cannot be read: {error.strerror}",)
             )
         else:
-            self._replay = Replay({tenant: each.snapshot for tenant, each in tree.tenants.items()})
+            self._replay = Replay({tenant: each.snapshot for tenant, each in tree.tenants.items()}, _KEPT)
             errors = tuple(str(each) for each in tree.diagnostics)
             since_us = time.time_ns() // 1000
             self._report = ShadowReport(tree.tree_revision, since_us, errors, running=True)

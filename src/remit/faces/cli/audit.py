@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.box import SIMPLE
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from remit.audit.filter import DecisionFilter
@@ -16,6 +16,7 @@ from remit.core.decision import Reason
 from remit.core.question import QuestionType
 from remit.core.rows import Effect
 from remit.faces.cli.exits import EXIT_CODES, Exit, err, fail, out
+from remit.faces.cli.progress import progress
 from remit.faces.cli.store import opened
 
 _AGO = re.compile(r"(\d{1,6})([smhd])").fullmatch
@@ -180,9 +181,9 @@ def purge(
     if not yes:
         typer.confirm(f"Delete all decisions {whose} made before {_time(before)}?", abort=True)
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
-    with opened(audit) as store, Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task("deleted", total=None)
-        deleted = store.purge(before, tenant=tenant, progress=lambda count: progress.advance(task, count))
+    with opened(audit) as store, progress(*columns) as shown:
+        task = shown.add_task("deleted", total=None)
+        deleted = store.purge(before, tenant=tenant, progress=lambda count: shown.advance(task, count))
     out.print(f"{deleted} decisions {whose} made before {_time(before)} deleted")
 
 

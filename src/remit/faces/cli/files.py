@@ -21,10 +21,10 @@ _Answer = TypeVar("_Answer")
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Policy directory.")]
 
 
-def read_files(directory: Path) -> LoadedTree:
+def read_files(directory: Path, *, tested: bool = True) -> LoadedTree:
     """Loads all tenants; ends the command where the directory or its root files do not load."""
     with told(directory):
-        return load_tree(directory)
+        return load_tree(directory, tested=tested)
 
 
 def read_tenant(directory: Path, tenant: Tenant) -> LoadedTenant | None:
