@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -185,7 +186,7 @@ def test_a_file_that_cannot_be_read_is_its_tenants_alone(server: Server, edited:
 
 
 def test_a_git_checkout_of_many_files_is_one_change(serve: Callable[..., Server], edited: Path) -> None:
-    """No revision between the two commits ever serves; the commit is kept with the revision."""
+    """No revision between the two commits ever serves; the commit is kept with the revision, and that it was edited."""
     git(edited, "init")
     git(edited, "add", ".")
     git(edited, "commit", "-m", "one")
@@ -204,9 +205,12 @@ def test_a_git_checkout_of_many_files_is_one_change(serve: Callable[..., Server]
     with server.store() as store:
         assert [] == store.lifecycle(type_="POLICY_REFUSED")
         assert 2 * len(before) == len(store.lifecycle(type_="POLICY_LOADED"))
-    shown = remit("rollback", "acme", "--target", server.target)
-    assert git(edited, "rev-parse", "HEAD")[:12] in shown.stdout
-    assert git(edited, "rev-parse", "main")[:12] in shown.stdout
+    now = statuses(server)["acme"].revision
+    append(edited / "acme" / "bindings.csv", "# by hand\n")
+    until_status(server, lambda acme: acme.revision != now)
+    shown = remit("rollback", "acme", "--target", server.target).stdout
+    other, main = (git(edited, "rev-parse", name)[:12] for name in ("other", "main"))
+    assert [f"{other}-dirty", other, main] == re.findall(r"[0-9a-f]{12}(?:-dirty)?(?= +/)", shown)
 
 
 def test_a_kubernetes_volume_is_switched_whole(serve: Callable[..., Server], untested: Path, tmp_path: Path) -> None:

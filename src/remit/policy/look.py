@@ -17,6 +17,8 @@ from remit.policy.limits import Limits
 from remit.policy.load import Root, load_root, load_tenant
 from remit.policy.source import VOCABULARY, Folder, Tree, read_settled
 
+DIRTY: Final = "-dirty"
+"""Behind a commit, as git itself writes it: what was loaded is not all of that commit's."""
 _GIT_S: Final = 5.0
 
 
@@ -215,13 +217,24 @@ def _signature(revision: str, folder: Folder) -> str:
 
 
 def _commit(directory: Path) -> str:
-    """The commit checked out in the directory; '' where there is none, or no git to ask."""
-    command = ["git", "-C", str(directory), "rev-parse", "--verify", "--quiet", "HEAD"]
+    """The commit checked out in the directory, with DIRTY behind it where the files there are not the commit's; ''
+    where there is none, or no git to ask."""
+    commit = _git(directory, "rev-parse", "--verify", "--quiet", "HEAD")
+    return f"{commit}{DIRTY}" if commit and _git(directory, "status", "--porcelain", ".") != "" else commit or ""
+
+
+def _git(directory: Path, *words: str) -> str | None:
+    """What git prints; None where it fails."""
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(  # noqa: S603 (a fixed command)
-            command, env=environment, capture_output=True, text=True, timeout=_GIT_S, check=False
+        done = subprocess.run(  # noqa: S603 (a fixed program and no shell)
+            ["git", "-C", str(directory), *words],  # noqa: S607 (the user's own git)
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_GIT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -61,5 +61,6 @@ def _list(client: Client, tenant: str) -> None:
     for each in found:
         loaded = datetime.fromtimestamp(each.kept_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         mark = "serving" if each.revision == serving else ""
-        table.add_row(each.revision[:12], loaded, mark, each.commit[:12], each.source)
+        commit, dash, dirty = each.commit.partition("-")
+        table.add_row(each.revision[:12], loaded, mark, f"{commit[:12]}{dash}{dirty}", each.source)
     out.print(table)
