@@ -107,6 +107,25 @@ def test_a_tenants_tests_gate_edits_of_its_own_folder(policies: Path, tmp_path: 
         assert (applied.revision, SERVING) == ((now := statuses(server)["acme"]).revision, now.state)
 
 
+def test_lint_gates_edits_of_a_folder_where_that_is_set(serve: Callable[..., Server], edited: Path) -> None:
+    """As its tests do: what is suppressed with a reason does not refuse, nor does a change of the root."""
+    server = serve(*QUICK, "--policy-lint", "warning", policies=edited)
+    good = statuses(server)["acme"]
+    assert SERVING == good.state
+    wild = "p, user:eve, acme, **, *, *, allow\n"
+    append(edited / "acme" / "bindings.csv", wild)
+    acme = until_status(server, lambda acme: acme.state == STALE)
+    assert good.revision == acme.revision
+    assert [True] == ["warning whole-tenant-wildcard: `user:eve` gets" in each.message for each in acme.diagnostics]
+    file = edited / "acme" / "bindings.csv"
+    reason = "# remit: ignore whole-tenant-wildcard: she runs the place\n"
+    file.write_text(file.read_text().replace(wild, reason + wild))
+    suppressed = until_status(server, lambda acme: acme.state == SERVING)
+    assert good.revision != suppressed.revision
+    append(edited / "roles.csv", "p, role:viewer, *, **, *, VIEW, allow\n")
+    assert SERVING == until_status(server, lambda acme: acme.revision != suppressed.revision).state
+
+
 def test_bad_root_files_keep_the_last_good_ones(server: Server, edited: Path) -> None:
     """All tenants are STALE; each still takes over good edits of its own, under the last good root."""
     good = (edited / "vocabulary.yaml").read_text()
