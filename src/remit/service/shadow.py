@@ -119,7 +119,16 @@ class Shadow:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
             pickle.dump(batch, file)
             file.flush()
-            self._report = pickle.load(file)  # noqa: S301 (what our own process says)
+            self._tell(pickle.load(file))  # noqa: S301 (what our own process says)
+
+    def _tell(self, report: ShadowReport) -> None:
+        before, self._report = self._report, report
+        if (report.tree_revision, report.errors) == (before.tree_revision, before.errors):
+            return
+        if report.errors:
+            _log.error("candidate refused", directory=str(self.directory), diagnostics=list(report.errors))
+        else:
+            _log.info("candidate loaded", directory=str(self.directory), revision=report.tree_revision)
 
 
 def serve(descriptor: int) -> None:
@@ -173,7 +182,7 @@ class _Candidate:
             return
         self._stamp = seen
         try:
-            tree = load_tree(self._order.directory, self._order.limits)
+            tree = load_tree(self._order.directory, self._order.limits, tested=False)
         except PolicyError as error:
             self._report = replace(self._report, errors=tuple(map(str, error.diagnostics)))
         except OSError as error:
