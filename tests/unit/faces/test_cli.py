@@ -211,6 +211,14 @@ def test_a_mistake_at_the_root_is_told(policies: Path) -> None:
     assert "did you mean `roles.csv`?" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["validate", "test", "lint"])
+def test_a_tenants_folder_is_not_taken_for_a_policy_directory(policies: Path, command: str) -> None:
+    done = run(command, str(policies / "acme"))
+
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert "is a folder in a policy directory: name that one" in done.stderr
+
+
 def test_a_failing_test_is_told_with_what_was_expected_and_why(policies: Path) -> None:
     append(policies / "globex" / "bindings.csv", "p, user:zoe, globex, **, FLOW, DELETE, deny")
     (policies / "globex" / "tests" / "zoe.yaml").write_text(
