@@ -78,7 +78,7 @@ def test_a_collector_that_is_away_costs_no_answer_and_no_record(serve: Callable[
         until(arrives, "records arrive")
         server.wait_for("records are sent to the collector again")
         until(lambda: server.metric(SENT) > 0, "what arrives is counted")
-    assert 0 == server.terminate()
+        assert 0 == server.terminate()
     assert 1 == sum(line["event"].startswith("records are not sent") for line in server.logs)
     with server.store() as store:
         assert load.acknowledged <= {each.id for each in store.decisions(limit=1 << 20)}

@@ -164,6 +164,11 @@ class Settings(BaseSettings):
     policy_witness_rows: int = Field(
         _DEFAULT_LIMITS.witness_rows, ge=0, description="Rows up to which Casbin answers a tenant's tests too."
     )
+    policy_lint: Literal["off", "error", "warning", "note"] = Field(
+        "off",
+        description="Findings of `remit lint` from this severity on refuse an edit of a tenant's folder, as its failing tests "
+        "do; `off`: none does.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity that is logged."
     )

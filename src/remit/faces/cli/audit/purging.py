@@ -2,13 +2,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from remit.audit.cutoff import Cutoffs
 from remit.audit.purge import Purged
 from remit.audit.signing import AuditKeyError, SigningKey
 from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment, time_told
-from remit.faces.cli.exits import err, out
+from remit.faces.cli.exits import out
+from remit.faces.cli.progress import progress
 from remit.faces.cli.store import opened
 
 
@@ -55,9 +56,9 @@ def purge(
 
 def purge_with_progress(audit: str, cutoffs: Cutoffs, key: SigningKey | None) -> Purged:
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
-    with opened(audit) as store, Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task("deleted", total=None)
-        return store.purge(cutoffs, key=key, progress=lambda count: progress.update(task, completed=count))
+    with opened(audit) as store, progress(*columns) as shown:
+        task = shown.add_task("deleted", total=None)
+        return store.purge(cutoffs, key=key, progress=lambda count: shown.update(task, completed=count))
 
 
 def tell_what_stays(purged: Purged) -> None:
