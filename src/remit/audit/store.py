@@ -72,6 +72,11 @@ class AuditStore:
         """Without its password."""
         return self._url
 
+    @property
+    def file(self) -> Path | None:
+        """Of SQLite; None for PostgreSQL."""
+        return self._file
+
     def is_new(self) -> bool:
         """Whether the SQLite file does not exist yet (or is empty); always False for PostgreSQL."""
         return self._file is not None and not (self._file.exists() and self._file.stat().st_size > 0)

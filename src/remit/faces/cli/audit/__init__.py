@@ -2,7 +2,7 @@
 
 import typer
 
-from remit.faces.cli.audit import hashing, purging, reading, retaining
+from remit.faces.cli.audit import backup, hashing, purging, reading, retaining
 from remit.faces.cli.exits import EXIT_CODES
 
 app = typer.Typer(
@@ -14,3 +14,5 @@ app.command()(reading.show)
 app.command()(purging.purge)
 app.command()(retaining.retain)
 app.command("hash")(hashing.hash_)
+app.command()(backup.backup)
+app.command()(backup.restore)
