@@ -2,7 +2,7 @@ from sqlalchemy import Connection, select
 
 from remit.audit.filter import DecisionFilter
 from remit.audit.record import DecisionRecord
-from remit.audit.tables import decisions
+from remit.audit.tables import decision_columns, decisions
 
 
 def page_of_decisions(
@@ -19,5 +19,5 @@ def page_of_decisions(
     if after is not None:
         conditions.append(decisions.c.id < after if newest_first else decisions.c.id > after)
     order = decisions.c.id.desc() if newest_first else decisions.c.id
-    statement = select(decisions).where(*conditions).order_by(order).limit(limit)
+    statement = select(*decision_columns).where(*conditions).order_by(order).limit(limit)
     return [DecisionRecord._make(row) for row in connection.execute(statement)]

@@ -19,7 +19,7 @@ from remit.audit.ids import DecisionIds
 from remit.audit.page import page_of_decisions
 from remit.audit.purge import Purge
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.tables import decisions, lifecycle, probe
+from remit.audit.tables import decisions, lifecycle, lifecycle_columns, probe
 from remit.audit.writer import Writer
 
 _EVERYTHING = DecisionFilter()
@@ -91,14 +91,22 @@ class AuditStore:
             schema.require_newest(connection)
         return self
 
-    def append(self, records: Sequence[DecisionRecord], happened: Sequence[LifecycleRecord] = ()) -> None:
-        """One transaction, durable on return. RecordRefused for a duplicate id or a value no column can hold."""
+    def append(
+        self,
+        records: Sequence[DecisionRecord],
+        happened: Sequence[LifecycleRecord] = (),
+        unrecorded: Sequence[DecisionRecord] = (),
+    ) -> None:
+        """One transaction, durable on return. RecordRefused for a duplicate id or a value no column can hold.
+
+        The store gives each record its place in its chain. `unrecorded` are decisions that are counted and not kept.
+        """
         with self._writer_lock:
             if self._writer is None:
                 with self._errors("write to"):
                     self._writer = Writer(self._writing)
             try:
-                self._writer.append(records, happened)
+                self._writer.append(records, happened, unrecorded)
             finally:
                 if self._writer.broken:
                     self._writer.discard()
@@ -148,7 +156,7 @@ class AuditStore:
         if after is not None:
             conditions.append(columns.id < after if newest_first else columns.id > after)
         order = columns.id.desc() if newest_first else columns.id
-        statement = select(lifecycle).where(*conditions).order_by(order).limit(limit)
+        statement = select(*lifecycle_columns).where(*conditions).order_by(order).limit(limit)
         with self._errors("read"), self._reading.connect() as connection:
             return [LifecycleRecord._make(row) for row in connection.execute(statement)]
 

@@ -176,6 +176,12 @@ def test_served_prints_what_a_resource_serves(words: tuple[str, ...], code: int,
         ("operation", "acme", "user:a", "promote_flow", "a"),
         ("resolve", "acme"),
         ("served", "acme", "storage/x"),
+        ("reach", "acme", "a", "b", "KV"),
+        ("reach", "acme", "a"),
+        ("reach-all", "acme", "a", "KV", str(EXAMPLE / "README.md")),
+        ("who", "acme", "VIEW", "FLOW", "a"),
+        ("where", "acme", "user:a"),
+        ("what", "acme", "user:a"),
     ],
     ids=lambda words: words[0],
 )
@@ -374,7 +380,7 @@ def test_a_time_that_is_none_is_refused(store: AuditStore, when: str) -> None:
 
 
 def test_every_command_has_help() -> None:
-    commands = [command.name or command.callback.__name__ for command in app.registered_commands]
+    commands = [command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands]
     assert {"serve", "check", "who", "diff", "version"} <= {*commands}
     for words in [[], *([each] for each in commands), ["audit", "list"], ["audit", "show"], ["audit", "purge"]]:
         assert run(*words, "--help").exit_code == 0

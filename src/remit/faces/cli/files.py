@@ -18,7 +18,18 @@ from remit.service.point import Surveyed
 
 _Answer = TypeVar("_Answer")
 
+NamesFile = typer.FileText
+"""A file of names, one a line; `-` is standard input."""
+
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Policy directory.")]
+
+
+def names_in(file: NamesFile) -> list[str]:
+    """Its names; ends the command where it is no text."""
+    try:
+        return file.read().split()
+    except UnicodeDecodeError as error:
+        fail(Exit.USAGE, f"`{file.name}` cannot be read: {error}")
 
 
 def read_files(directory: Path, *, tested: bool = True) -> LoadedTree:

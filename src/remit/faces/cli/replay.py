@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from remit.audit.filter import DecisionFilter
 from remit.audit.ids import format_id
-from remit.faces.cli.audit import STORE_DEFAULT, StoreOption, moment
+from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment
 from remit.faces.cli.exits import Exit, err, fail, out
 from remit.faces.cli.files import read_files
 from remit.faces.cli.progress import progress

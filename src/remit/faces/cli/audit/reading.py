@@ -1,70 +1,22 @@
 import json
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from remit.audit.filter import DecisionFilter
-from remit.audit.ids import format_id, parse_id
+from remit.audit.ids import format_id
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.core.decision import Reason
 from remit.core.question import QuestionType
 from remit.core.rows import Effect
-from remit.faces.cli.exits import EXIT_CODES, Exit, err, fail, out
-from remit.faces.cli.progress import progress
+from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, decision_id_from, moment, time_told
+from remit.faces.cli.exits import Exit, err, fail, out
 from remit.faces.cli.store import opened
 
-_AGO = re.compile(r"(\d{1,6})([smhd])").fullmatch
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-
-app = typer.Typer(
-    help=f"Read and purge the audit store: what was decided, for whom, by which rule, when.\n\n{EXIT_CODES}",
-    no_args_is_help=True,
-)
-
-StoreOption = Annotated[
-    str,
-    typer.Option(
-        "--audit",
-        envvar="REMIT_AUDIT",
-        metavar="URL",
-        help="The audit store: `sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`.",
-    ),
-]
-STORE_DEFAULT: Final = "sqlite:///var/audit.db"
-
-
-def moment(text: str) -> int:
-    """Microseconds since the Unix epoch: an ISO 8601 time (UTC where it names no zone), or an age such as `90m`."""
-    age = _AGO(text)
-    if age is not None:
-        moment = datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
-    else:
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            expected = (
-                "expected a time such as `2026-11-23` or `2026-11-23T14:00:00+01:00`, or an age such as `90m` or `7d`"
-            )
-            raise typer.BadParameter(f"`{text}`: {expected}") from None
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1_000_000)
-
-
-def _decision_id(text: str) -> bytes:
-    try:
-        return parse_id(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-@app.command("list")
 def list_records(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.", show_default=False)] = None,
     namespace: Annotated[
@@ -91,12 +43,12 @@ def list_records(
     ] = None,
     decision_id: Annotated[
         bytes | None,
-        typer.Option("--id", parser=_decision_id, metavar="ID", help="Only this decision.", show_default=False),
+        typer.Option("--id", parser=decision_id_from, metavar="ID", help="Only this decision.", show_default=False),
     ] = None,
     after: Annotated[
         bytes | None,
         typer.Option(
-            parser=_decision_id, metavar="ID", help="Go on behind this record: the next page.", show_default=False
+            parser=decision_id_from, metavar="ID", help="Go on behind this record: the next page.", show_default=False
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Records a page.")] = 50,
@@ -147,9 +99,8 @@ def list_records(
         err.print(f"next page: --after {format_id(page[-1].id)}")
 
 
-@app.command()
 def show(
-    decision_id: Annotated[bytes, typer.Argument(parser=_decision_id, metavar="ID", help="The decision's id.")],
+    decision_id: Annotated[bytes, typer.Argument(parser=decision_id_from, metavar="ID", help="The decision's id.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
@@ -166,31 +117,10 @@ def show(
         out.print(f"{name:<14}{value}", markup=False)
 
 
-@app.command()
-def purge(
-    before: Annotated[int, typer.Option(parser=moment, metavar="TIME", help="ISO 8601, or an age such as `90d`.")],
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's decisions.", show_default=False)] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    audit: StoreOption = STORE_DEFAULT,
-) -> None:
-    """Delete the decisions made before a time. The purge itself is recorded; lifecycle records stay.
-
-    In small transactions, so a server may go on writing to the same store.
-    """
-    whose = f"of tenant {tenant}" if tenant else "of all tenants"
-    if not yes:
-        typer.confirm(f"Delete all decisions {whose} made before {_time(before)}?", abort=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
-    with opened(audit) as store, progress(*columns) as shown:
-        task = shown.add_task("deleted", total=None)
-        deleted = store.purge(before, tenant=tenant, progress=lambda count: shown.advance(task, count))
-    out.print(f"{deleted} decisions {whose} made before {_time(before)} deleted")
-
-
 def _told(record: DecisionRecord | LifecycleRecord) -> dict[str, Any]:
     told = record._asdict()
     told["id"] = format_id(record.id)
-    told["time"] = _time(told.pop("time_us"))
+    told["time"] = time_told(told.pop("time_us"))
     if isinstance(record, DecisionRecord):
         told["call_id"] = format_id(record.call_id)
     else:
@@ -206,7 +136,7 @@ def _decision_table(page: Sequence[Any]) -> Table:
         question = f"{each.action} {each.kind}".strip()
         if each.question != QuestionType.CHECK:
             question = f"{each.question} {question}"
-        cells = (_time(each.time_us), each.tenant, each.namespace, each.principal, question)
+        cells = (time_told(each.time_us), each.tenant, each.namespace, each.principal, question)
         table.add_row(*cells, f"[{colour}]{each.effect}[/]", each.reason, each.rule, format_id(each.id))
     return table
 
@@ -215,9 +145,5 @@ def _lifecycle_table(page: Sequence[Any]) -> Table:
     names = ("time", "node", "type", "tenant", "revision", "detail")
     table = Table(*(Column(name, overflow="fold") for name in names), box=SIMPLE)
     for each in page:
-        table.add_row(_time(each.time_us), each.node, each.type, each.tenant, each.revision[:12], each.detail)
+        table.add_row(time_told(each.time_us), each.node, each.type, each.tenant, each.revision[:12], each.detail)
     return table
-
-
-def _time(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,14 @@
+"""`remit audit`: a command a file."""
+
+import typer
+
+from remit.faces.cli.audit import purging, reading
+from remit.faces.cli.exits import EXIT_CODES
+
+app = typer.Typer(
+    help=f"Read and purge the audit store: what was decided, for whom, by which rule, when.\n\n{EXIT_CODES}",
+    no_args_is_help=True,
+)
+app.command("list")(reading.list_records)
+app.command()(reading.show)
+app.command()(purging.purge)
