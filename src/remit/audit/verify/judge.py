@@ -49,8 +49,8 @@ class _Judge:
         gap = self._gap()
         contradiction = walk.contradiction.seq if walk.contradiction else NEVER
         first = min(misfit.place.seq if misfit else NEVER, stray.seq if stray else NEVER, gap, contradiction)
-        # What a record itself shows comes before what others say of it.
-        if misfit and misfit.place.seq == first:
+        # What a record itself shows comes before what others say of it, unless they say that there is none.
+        if misfit and misfit.place.seq == first and not (contradiction == first and walk.contradiction.hash is None):
             return self._judge_misfit(misfit)
         if gap == first < NEVER:
             return self._judge_gap(gap)
@@ -124,6 +124,9 @@ class _Judge:
     def _judge_contradiction(self, claim: Claim) -> Finding:
         walk = self._walk
         place = walk.contradicted
+        for each in self._strays:
+            if (each.seq, each.hash) == (claim.seq, claim.hash):
+                return self.found(Kind.INSERTED, claim.seq, place, f"record {_told(each.id)} stands there by right")
         if claim.kind is Kind.REWRITTEN:
             told = (
                 f"{claim.by} says otherwise of this record: it or one before it, back to seq {walk.matched + 1}, is new"

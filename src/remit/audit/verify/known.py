@@ -41,8 +41,9 @@ class Known:
 
     def add_head(self, chain: ChainId, head: Head) -> None:
         self.headed.add(chain)
-        if not _is_head(head):
-            self._tell(Finding(chain, Kind.HEAD, 0, None, "table `chains` names no record"), "")
+        if not _is_head(head) or head.seq < self.base(chain).seq:
+            told = "what table `chains` names as the newest record is none, or has been purged"
+            self._tell(Finding(chain, Kind.HEAD, 0, None, told), "")
             return
         by = "table `chains`"
         self._claims[chain] += (Claim(head.seq, head.hash, by, Kind.HEAD), Claim(head.seq + 1, None, by, Kind.INSERTED))
