@@ -62,7 +62,7 @@ class LifecycleRecord(NamedTuple):
     time_us: int
     node: str
     type: str
-    """SERVER_STARTED, SERVER_STOPPED, POLICY_LOADED, POLICY_REFUSED or PURGED."""
+    """What happened, such as POLICY_LOADED: docs/audit.md lists them."""
     tenant: str
     revision: str
     detail: str

@@ -37,7 +37,8 @@ class KeptRevision:
     source: str
     """The policy directory it was read from."""
     commit: str
-    """The git commit that was checked out there; '' where there is none."""
+    """The git commit that was checked out there, `-dirty` behind it where its files had been edited; '' where there is
+    none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from remit.core.names import Tenant
 from remit.engine.snapshot import Snapshot
 from remit.policy.cell import Cell, TenantPolicy, TenantState
 from remit.policy.kept import Kept, KeptRevision, NotKeptError, Pin
+from remit.policy.lint.finding import Severity
 from remit.policy.look import NOTHING, Begun, Built, Found, Known, Look, Recall, RootRead, carry_out
 from remit.policy.pace import let_go, resting
 from remit.policy.source import Stamp, UnsettledError, stamp
@@ -219,6 +220,7 @@ class Reloader:
             self._root,
             {tenant: each.known for tenant, each in self._tenants.items()},
             frozenset(tenant for tenant, each in self._tenants.items() if each.pin is not None),
+            None if self._settings.policy_lint == "off" else Severity(self._settings.policy_lint),
         )
 
     def _take(self, order: Look) -> None:
@@ -305,6 +307,8 @@ class Reloader:
             self._tell(Outcome("POLICY_REFUSED", "", tree_revision, {"diagnostics": told[:_RECORDED]}))
         else:
             _log.info("root loads again", revision=tree_revision)
+            self._metrics.loaded("", refused=False)
+            self._tell(Outcome("POLICY_LOADED", "", tree_revision, {}))
         self._wrong = wrong
         self._cell.put(*(self._shown(tenant, policy.snapshot) for tenant, policy in self._cell.tenants.items()))
 

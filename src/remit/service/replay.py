@@ -43,6 +43,8 @@ class Replay:
 
     candidate: Mapping[Tenant, Snapshot | None]
     """None for a tenant whose files do not load: its records are left out."""
+    most: int | None = None
+    """Changes told apart; records of further ones are only counted. None for no limit."""
     decided: int = 0
     skipped: int = 0
     """Records of answers that are no single decision, and of tenants whose files do not load."""
@@ -74,6 +76,8 @@ class Replay:
         columns = (record.tenant, record.principal, record.action, record.kind, record.namespace)
         key = (*columns, record.effect, record.reason)
         change = self._changes.get(key)
+        if change is None and len(self._changes) == self.most:
+            return
         if change is None:
             change = self._changes[key] = Change(*columns, (record.effect, record.reason), (now[0], now[1]), now[2])
         change.records += 1

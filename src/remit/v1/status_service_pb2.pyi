@@ -99,7 +99,7 @@ class GetShadowResponse(_message.Message):
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowChange]:
-        """Questions with another effect, 100 at most: gains first, then by the number of decisions."""
+        """Questions with another effect, 100 at most of the first 10,000: gains first, then by the number of decisions."""
 
     def __init__(
         self,

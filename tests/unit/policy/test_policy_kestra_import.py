@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import snapshot_of
+from trees import rows_in, snapshot_of
 
 from remit.core.names import Tenant
 from remit.core.question import parse_question
@@ -65,6 +65,8 @@ CASES: dict[FindingId, tuple[dict[str, Any], str]] = {
     FindingId.NAMESPACE_PARENT: ({"roles": [role({"NAMESPACE": ["CREATE"]})], "bindings": [bound("a.b")]}, FIRST),
     FindingId.EXECUTION_CREATE: ({"roles": [role({"EXECUTION": ["CREATE"]})], "edition": 1}, SECOND),
     FindingId.FLOW_UPDATE_EXECUTES: ({"roles": [role({"FLOW": ["UPDATE"]})], "edition": 1}, SECOND),
+    FindingId.PERMISSION_MERGED: ({"roles": [role({"APPEXECUTION": ["UPDATE"]})], "edition": 1}, SECOND),
+    FindingId.PERMISSION_SPLIT: ({"roles": [role({"FLOW": ["READ"]})], "edition": 1}, SECOND),
     FindingId.READ_ALIAS: ({"roles": [role({"FLOW": ["READ"]})]}, SECOND),
     FindingId.PERMISSION_DROPPED: ({"roles": [role({"TEMPLATE": ["READ"]})], "edition": 1}, SECOND),
     FindingId.ACTION_UNCHECKED: ({"roles": [role({"EXECUTION": ["CREATE"]})]}, SECOND),
@@ -126,14 +128,23 @@ def test_a_role_of_the_first_edition_is_migrated_by_kestras_table() -> None:
     permissions = {"FLOW": ["READ", "UPDATE"], "EXECUTION": ["CREATE", "READ"], "SETTING": ["READ"], "TEST": ["CREATE"]}
     found = imported([role(permissions)], [bound()], edition=1)
 
-    rows = set(found.files["acme/roles.csv"].decode().splitlines()[1:])
-    assert rows == {
+    assert rows_in(found.files["acme/roles.csv"]) == {
         "p, role:dev, acme, **, FLOW, DISABLE|ENABLE|EXECUTE|EXPORT|LIST|UPDATE|VALIDATE|VIEW, allow",
         "p, role:dev, acme, **, EXECUTION, ACCESS_FILES|ACCESS_LOGS|ACCESS_OUTPUTS|EXPORT|FOLLOW|LIST|VIEW, allow",
         "p, role:dev, acme, **, SYSTEM_SETTINGS, VIEW, allow",
         "p, role:dev, acme, **, TENANT_SETTINGS, VIEW, allow",
         "p, role:dev, acme, **, TESTSUITE, CREATE, allow",
     }
+
+
+def test_what_the_migration_gives_more_or_no_more_is_told_by_permission() -> None:
+    permissions = {"TENANT_ACCESS": ["UPDATE"], "TEST": ["READ", "CREATE"], "AI_COPILOT": ["READ"]}
+    found = imported([role(permissions)], [bound()], edition=1)
+
+    assert {
+        FindingId.PERMISSION_MERGED: "TENANT_ACCESS UPDATE of role `dev`: USER UPDATE, MANAGE_GROUP_MEMBERSHIP",
+        FindingId.PERMISSION_SPLIT: "TEST CREATE of role `dev`: running tests (TESTSUITE EXECUTE)",
+    } == {each.id: each.message for each in found.findings if each.id is not FindingId.TENANT_ACCESS}
 
 
 def test_who_has_no_access_to_the_tenant_is_denied() -> None:

@@ -8,7 +8,7 @@ import grpc
 
 from remit import wire
 from remit.audit.ids import format_id
-from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, named, violation
+from remit.core.errors import FieldViolation, MalformedQuestionError, each_named, named, violation
 from remit.core.names import Tenant, parse_principal, parse_tenant
 from remit.faces.rpc.calls import AtOnce, caller
 from remit.service.point import Answer, Asked, DecisionPoint, Origin, Terms
@@ -102,12 +102,17 @@ def below(field: str, error: MalformedQuestionError) -> MalformedQuestionError:
 
 
 def names_in(field: str, parse: Callable[[str], _Name], texts: Sequence[str], limit: int) -> tuple[_Name, ...]:
-    """The names of a repeated field; each text outside the grammar is a violation of its own place."""
+    """The names of a repeated field, `limit` of them at most."""
     if len(texts) > limit:
         raise violation(field, f"holds {len(texts)} names: expected at most {limit}")
-    try:
-        return tuple(map(parse, texts))
-    except InvalidNameError:
-        for position, text in enumerate(texts):
-            named(f"{field}[{position}]", parse, text)
-        raise
+    return each_named(field, parse, texts)
+
+
+def each_once(field: str, names: Iterable[_Name]) -> tuple[_Name, ...]:
+    """The names. A second of the same is a violation of its place: it would be answered twice."""
+    once: dict[_Name, None] = {}
+    for position, name in enumerate(names):
+        if name in once:
+            raise violation(f"{field}[{position}]", f"`{name}` is named twice")
+        once[name] = None
+    return tuple(once)

@@ -1,10 +1,11 @@
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment, time_told
-from remit.faces.cli.exits import err, out
+from remit.faces.cli.exits import out
+from remit.faces.cli.progress import progress
 from remit.faces.cli.store import opened
 
 
@@ -22,7 +23,7 @@ def purge(
     if not yes:
         typer.confirm(f"Delete all decisions {whose} made before {time_told(before)}?", abort=True)
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
-    with opened(audit) as store, Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task("deleted", total=None)
-        deleted = store.purge(before, tenant=tenant, progress=lambda count: progress.advance(task, count))
+    with opened(audit) as store, progress(*columns) as shown:
+        task = shown.add_task("deleted", total=None)
+        deleted = store.purge(before, tenant=tenant, progress=lambda count: shown.advance(task, count))
     out.print(f"{deleted} decisions {whose} made before {time_told(before)} deleted")
