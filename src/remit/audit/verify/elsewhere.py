@@ -22,8 +22,9 @@ def told(checkpoint: Checkpoint) -> dict[str, Any]:
 def from_told(fields: dict[str, Any]) -> Checkpoint:
     """ValueError where it is something else."""
     try:
-        values = [fields["table"], *(fields[name] for name in Checkpoint._fields[1:])]
-        checkpoint = Checkpoint._make(values)._replace(**{name: bytes.fromhex(fields[name]) for name in _HEX})
+        bytes_: dict[str, Any] = {name: bytes.fromhex(fields[name]) for name in _HEX}
+        checkpoint = Checkpoint._make((fields["table"], *(fields[name] for name in Checkpoint._fields[1:])))
+        checkpoint = checkpoint._replace(**bytes_)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"expected a line of `remit audit checkpoint`: {error!r}") from error
     if not all(isinstance(getattr(checkpoint, name), int) for name in ("seq", "previous_seq", "time_us")):
