@@ -6,10 +6,12 @@ from typing import Any, Final, Self
 
 import structlog
 
+from remit.audit.checkpointer import KEY_IN_USE, Checkpointer, key_in_use, recorded_key
 from remit.audit.errors import AuditStoreError, JournalUnavailable, UnmigratedError
 from remit.audit.ids import DecisionIds
 from remit.audit.journal import Journal
 from remit.audit.record import LifecycleRecord
+from remit.audit.signing import AuditKeyError, SigningKey
 from remit.audit.store import AuditStore
 from remit.policy.cell import Cell
 from remit.service.errors import StartupError
@@ -41,12 +43,14 @@ class Node:
     metrics: Metrics
     point: DecisionPoint
     reloader: Reloader
+    checkpointer: Checkpointer | None
     started_us: int
     _stopping: threading.Event
 
     @classmethod
     def start(cls, settings: Settings) -> Self:
         """Raises StartupError where anything is unsure: bad root files, an unmigrated database, a store that fails."""
+        key = _audit_key(settings)
         ids = DecisionIds()
         cell = Cell()
         metrics = Metrics()
@@ -66,15 +70,21 @@ class Node:
             shadow = Shadow(settings.shadow, settings.limits, settings.shadow_share)
             metrics.watch_shadow(shadow)
         point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s, shadow)
-        node = cls(settings, cell, store, journal, metrics, point, reloader, now_us(), threading.Event())
+        every_s = settings.audit_checkpoint_s
+        checkpointer = None if key is None else Checkpointer(store, key, settings.node, every_s, now_us)
+        stopping = threading.Event()
+        node = cls(settings, cell, store, journal, metrics, point, reloader, checkpointer, now_us(), stopping)
         try:
             node.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": cell.tree_revision})
+            node._remember_key(key)
             for outcome in outcomes:
                 node.remember(*outcome)
         except JournalUnavailable as error:
             journal.close(0)
             raise StartupError(f"the audit store takes no records: {error}") from error
         threading.Thread(target=node._watch_space, name="remit-space", daemon=True).start()
+        if checkpointer is not None:
+            checkpointer.begin()
         reloader.begin(lambda outcome: node.remember(*outcome))
         if shadow is not None:
             shadow.begin()
@@ -97,8 +107,20 @@ class Node:
         except JournalUnavailable as error:
             _log.warning("the stop is not in the audit log", error=str(error))
         drained = self.journal.close(self.settings.grace_s)
+        if self.checkpointer is not None:
+            self.checkpointer.stop()
         self.store.close()
         _log.info("audit drained", written=drained.written, unwritten=drained.unwritten)
+
+    def _remember_key(self, key: SigningKey | None) -> None:
+        """Records the key where it is another one than last time."""
+        in_use = key_in_use(key)
+        try:
+            known = recorded_key(self.store, self.settings.node)
+        except AuditStoreError:
+            known = None  # told once too often, where the store cannot be read
+        if known != in_use["key_id"]:
+            self.remember(KEY_IN_USE, detail=in_use)
 
     def _watch_space(self) -> None:
         low = False
@@ -109,6 +131,13 @@ class Node:
                 _log.warning("low space for the audit store", free_bytes=free, store_bytes=self.store.size_bytes())
             if self._stopping.wait(_SPACE_EVERY_S):
                 return
+
+
+def _audit_key(settings: Settings) -> SigningKey | None:
+    try:
+        return None if settings.audit_key is None else SigningKey.read(settings.audit_key)
+    except AuditKeyError as error:
+        raise StartupError(f"setting `audit_key`: {error}") from error
 
 
 def _open_store(settings: Settings) -> AuditStore:

@@ -114,6 +114,14 @@ class Settings(BaseSettings):
     audit_migrate: bool = Field(
         False, description="Bring an existing audit database to the newest schema at the start."
     )
+    audit_key: Path | None = Field(
+        None,
+        description="PEM file: the Ed25519 private key that signs the heads of the audit's chains; "
+        "`remit audit key new FILE` makes one. Without it chains are not signed.",
+    )
+    audit_checkpoint_s: float = Field(
+        60.0, gt=0, description="How often the heads of chains that have grown are signed, in seconds."
+    )
     audit_queue: int = Field(10_000, ge=1, description="Audit records that may wait for their commit.")
     audit_wait_s: float = Field(
         1.0, ge=0, description="Longest that a call waits for room in a full audit queue, in seconds; then UNAVAILABLE."

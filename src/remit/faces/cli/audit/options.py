@@ -1,12 +1,15 @@
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from remit.audit.ids import parse_id
+from remit.audit.signing import AuditKeyError, PublicKey, SigningKey
 
 _AGO = re.compile(r"(\d{1,6})([smhd])").fullmatch
+_DIGITS = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 StoreOption = Annotated[
@@ -36,6 +39,29 @@ def moment(text: str) -> int:
             raise typer.BadParameter(f"`{text}`: {expected}") from None
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return int(moment.timestamp() * 1_000_000)
+
+
+def span(text: str) -> int:
+    """Microseconds: `90m`, `7d`."""
+    found = _AGO(text)
+    if found is None:
+        raise typer.BadParameter(f"`{text}`: expected a span of time such as `90m` or `7d`")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])}) // timedelta(microseconds=1)
+
+
+def public_key(text: str) -> PublicKey:
+    """A file in PEM, or 64 hex digits."""
+    try:
+        return PublicKey.parse(text) if _DIGITS(text) else PublicKey.read(Path(text))
+    except AuditKeyError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def signing_key(text: str) -> SigningKey:
+    try:
+        return SigningKey.read(Path(text))
+    except AuditKeyError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def decision_id_from(text: str) -> bytes:
