@@ -25,6 +25,7 @@ WALLS = {
     "grpc_status": ("remit.faces.rpc", "remit.client"),
     "grpc_health": ("remit.faces.rpc",),
     "google": ("remit.faces", "remit.client", "remit.v1"),
+    "opentelemetry": ("remit.service.otlp_sender",),
     "prometheus_client": ("remit.service.metrics", "remit.faces.rpc.server"),
     "pydantic": ("remit.service.settings",),
     "pydantic_settings": ("remit.service.settings",),

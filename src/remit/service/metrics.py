@@ -40,7 +40,21 @@ class Metrics:
             registry=self.registry,
         )
         self._committed = Counter("remit_audit_records", "Audit records committed.", registry=self.registry)
-
+        self._unrecorded = Counter(
+            "remit_audit_unrecorded", "Allows that were sampled out: counted, and not recorded.", registry=self.registry
+        )
+        self._sent = Counter(
+            "remit_audit_otlp_sent", "Records that the collector of `audit_otlp` has taken.", registry=self.registry
+        )
+        self._not_sent = Counter(
+            "remit_audit_otlp_dropped", "Records that it has not got. The store has them.", registry=self.registry
+        )
+        self._purged = Counter(
+            "remit_audit_purged", "Decisions deleted because their retention was over.", registry=self.registry
+        )
+        self._retained = Counter(
+            "remit_audit_retention_runs", "Runs of the retention, by outcome.", ("outcome",), registry=self.registry
+        )
         self._loads = Counter(
             "remit_policy_loads",
             "Policy folders loaded or refused, at the start and on each change. `tenant` is empty for the root files.",
@@ -67,6 +81,21 @@ class Metrics:
     def committed(self, records: int, seconds: float) -> None:
         self._committed.inc(records)
         self._commits.observe(seconds)
+
+    def unrecorded(self, decisions: int) -> None:
+        self._unrecorded.inc(decisions)
+
+    def sent(self, records: int) -> None:
+        self._sent.inc(records)
+
+    def not_sent(self, records: int) -> None:
+        self._not_sent.inc(records)
+
+    def purged(self, decisions: int) -> None:
+        self._purged.inc(decisions)
+
+    def retained(self, *, failed: bool) -> None:
+        self._retained.labels("failed" if failed else "done").inc()
 
     def watch_shadow(self, shadow: Shadow) -> None:
         self.registry.register(_WatchedShadow(shadow))

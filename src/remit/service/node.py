@@ -15,14 +15,19 @@ from remit.audit.signing import AuditKeyError, SigningKey
 from remit.audit.store import AuditStore
 from remit.policy.cell import Cell
 from remit.service.errors import StartupError
+from remit.service.keeping import Keeping
 from remit.service.metrics import Metrics
+from remit.service.otlp import Otlp
 from remit.service.point import DecisionPoint
 from remit.service.reload import Reloader
+from remit.service.retention import RetentionRuns
 from remit.service.settings import Settings
 from remit.service.shadow import Shadow
 from remit.service.version import VERSION
 
 _SPACE_EVERY_S: Final = 10.0
+# For what a collector may still get on a stop: the store has it anyway.
+_LAST_RECORDS_S: Final = 3.0
 
 _log = structlog.get_logger("remit")
 
@@ -44,6 +49,8 @@ class Node:
     point: DecisionPoint
     reloader: Reloader
     checkpointer: Checkpointer | None
+    retention: RetentionRuns | None
+    otlp: Otlp | None
     started_us: int
     _stopping: threading.Event
 
@@ -51,9 +58,11 @@ class Node:
     def start(cls, settings: Settings) -> Self:
         """Raises StartupError where anything is unsure: bad root files, an unmigrated database, a store that fails."""
         key = _audit_key(settings)
+        keeping = Keeping(settings.redaction, settings.audit_sample_allows)
         ids = DecisionIds()
         cell = Cell()
         metrics = Metrics()
+        otlp = Otlp(settings.audit_otlp, settings.node, metrics) if settings.audit_otlp else None
         reloader = Reloader(settings, cell, metrics, now_us)
         outcomes = reloader.load()
         store = _open_store(settings)
@@ -63,17 +72,24 @@ class Node:
             queue_limit=settings.audit_queue,
             wait_s=settings.audit_wait_s,
             on_commit=metrics.committed,
+            on_records=otlp.offer if otlp is not None else None,
         )
         metrics.watch(cell, journal, store, now_us)
         shadow = None
         if settings.shadow is not None:
-            shadow = Shadow(settings.shadow, settings.limits, settings.shadow_share)
+            shadow = Shadow(settings.shadow, settings.limits, settings.shadow_share, keeping.redaction)
             metrics.watch_shadow(shadow)
-        point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s, shadow)
+        point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s, keeping, shadow)
         every_s = settings.audit_checkpoint_s
         checkpointer = None if key is None else Checkpointer(store, key, settings.node, every_s, now_us)
-        stopping = threading.Event()
-        node = cls(settings, cell, store, journal, metrics, point, reloader, checkpointer, now_us(), stopping)
+        retention = None
+        if settings.retention is not None:
+            every_s = settings.audit_retention_every_s
+            retention = RetentionRuns(store, settings.retention, metrics, every_s=every_s, node=settings.node, key=key)
+        node = cls(
+            *(settings, cell, store, journal, metrics, point, reloader),
+            *(checkpointer, retention, otlp, now_us(), threading.Event()),
+        )
         try:
             node.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": cell.tree_revision})
             node._remember_key(key)
@@ -88,6 +104,10 @@ class Node:
         reloader.begin(lambda outcome: node.remember(*outcome))
         if shadow is not None:
             shadow.begin()
+        if retention is not None:
+            retention.begin()
+        if otlp is not None:
+            otlp.begin()
         return node
 
     def remember(self, kind: str, tenant: str = "", revision: str = "", detail: dict[str, Any] | None = None) -> None:
@@ -102,6 +122,8 @@ class Node:
         self.reloader.stop()
         if self.point.shadow is not None:
             self.point.shadow.stop()
+        if self.retention is not None:
+            self.retention.stop(self.settings.grace_s)
         try:
             self.remember("SERVER_STOPPED", detail={"version": VERSION})
         except JournalUnavailable as error:
@@ -109,6 +131,8 @@ class Node:
         drained = self.journal.close(self.settings.grace_s)
         if self.checkpointer is not None:
             self.checkpointer.stop()
+        if self.otlp is not None:
+            self.otlp.stop(min(self.settings.grace_s, _LAST_RECORDS_S))
         self.store.close()
         _log.info("audit drained", written=drained.written, unwritten=drained.unwritten)
 

@@ -4,11 +4,14 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
+from remit.audit.retention import Retention, parse_retention
 from remit.policy.limits import Limits
 from remit.service.errors import StartupError
 
@@ -132,6 +135,34 @@ class Settings(BaseSettings):
     audit_low_space_bytes: int = Field(
         1_073_741_824, ge=0, description="Free space below which the log warns, in bytes."
     )
+    audit_retention: str = Field(
+        "",
+        description="How long decisions are kept, for example `90d, globex=400d, initech=forever`: the age without a tenant "
+        "is that of all others. Empty: for ever.",
+    )
+    audit_retention_every_s: float = Field(
+        3600.0, ge=1, description="How often decisions that are older than that are deleted, in seconds."
+    )
+    audit_redact: str = Field(
+        "",
+        description="Fields of decisions' records that are hashed or left out, for example `on_behalf_of=drop, "
+        "principal=hash, acme/principal=keep`. Of `caller`, `on_behalf_of`, `principal`, `resource_id` and `trace_id`.",
+    )
+    audit_redact_key: Path | None = Field(
+        None, description="File with the key of those hashes: 32 bytes or more, the same on every node."
+    )
+    audit_sample_allows: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="How many of the allows of plain checks are recorded, as a share; the others are counted. Denies and "
+        "all other questions are always recorded.",
+    )
+    audit_otlp: str = Field(
+        "",
+        description="URL of an OpenTelemetry collector's logs, for example `http://127.0.0.1:4318/v1/logs`: each committed "
+        "record is sent there too. Any but a loopback address needs `https`. Empty for none.",
+    )
     policy_max_rows: int = Field(_DEFAULT_LIMITS.rows, ge=1, description="Rows a tenant may have.")
     policy_max_bytes: int = Field(_DEFAULT_LIMITS.bytes, ge=1, description="Bytes a tenant's files may have together.")
     policy_max_cases: int = Field(_DEFAULT_LIMITS.cases, ge=0, description="Test cases a tenant may have.")
@@ -173,6 +204,18 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"mutual TLS needs all of `tls_cert`, `tls_key` and `tls_client_ca`: set {_listed(missing)}"
             )
+        for name, parse in {"audit_retention": parse_retention, "audit_redact": parse_redaction}.items():
+            if text := getattr(self, name):
+                try:
+                    parse(text)
+                except ValueError as error:
+                    raise ValueError(f"setting `{name}`: {error}") from None
+        if self.audit_redact and hashes(parse_redaction(self.audit_redact)) and self.audit_redact_key is None:
+            raise ValueError(
+                "`audit_redact` hashes fields: name the file with the key of the hashes, `audit_redact_key`"
+            )
+        if self.audit_otlp:
+            _refuse_endpoint(self.audit_otlp)
         for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
             if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and missing:
                 raise ValueError(
@@ -180,6 +223,22 @@ class Settings(BaseSettings):
                     f"set {_listed(missing)}, or listen on `127.0.0.1`"
                 )
         return self
+
+    @property
+    def retention(self) -> Retention | None:
+        """None where decisions are kept for ever."""
+        return parse_retention(self.audit_retention) if self.audit_retention else None
+
+    @property
+    def redaction(self) -> Redaction | None:
+        """None where records are kept as they are made. Raises StartupError where the key cannot be read."""
+        if not self.audit_redact:
+            return None
+        try:
+            key = RedactionKey.read(self.audit_redact_key) if self.audit_redact_key is not None else None
+        except RedactionKeyError as error:
+            raise StartupError(f"setting `audit_redact_key`: {error}") from None
+        return Redaction(parse_redaction(self.audit_redact), key)
 
     @property
     def limits(self) -> Limits:
@@ -235,6 +294,21 @@ def split_address(name: str, text: str) -> tuple[str, int]:
     if not colon or not host or not port.isdecimal() or int(port) > _LAST_PORT:
         raise ValueError(f"`{name}` is `{text}`: expected `HOST:PORT`, for example `127.0.0.1:9090`")
     return host.strip("[]"), int(port)
+
+
+def _refuse_endpoint(text: str) -> None:
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        host = None
+    if not host or url.scheme not in {"http", "https"}:
+        raise ValueError(f"`audit_otlp` is `{text}`: expected a URL such as `http://127.0.0.1:4318/v1/logs`")
+    if url.scheme == "http" and not is_loopback(host):
+        raise ValueError(
+            f"`audit_otlp` is `{text}`, where records would go over the network in the clear: use `https`, or a collector "
+            "on `127.0.0.1`"
+        )
 
 
 def is_loopback(host: str) -> bool:

@@ -354,6 +354,7 @@ class AuditStatus(_message.Message):
     STORE_BYTES_FIELD_NUMBER: _builtins.int
     FREE_BYTES_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    UNRECORDED_FIELD_NUMBER: _builtins.int
     delivery: _builtins.str
     """`before_answer` or `after_answer`."""
     healthy: _builtins.bool
@@ -368,6 +369,8 @@ class AuditStatus(_message.Message):
     """Bytes free where the store lives; 0 where unknown."""
     error: _builtins.str
     """The last failure, if the store is not healthy."""
+    unrecorded: _builtins.int
+    """Allows since the server started that were counted and not recorded, as its setting `audit_sample_allows` asks."""
     def __init__(
         self,
         *,
@@ -378,10 +381,11 @@ class AuditStatus(_message.Message):
         store_bytes: _builtins.int = ...,
         free_bytes: _builtins.int = ...,
         error: _builtins.str = ...,
+        unrecorded: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "delivery", b"delivery", "error", b"error", "free_bytes", b"free_bytes", "healthy", b"healthy", "queued", b"queued", "store_bytes", b"store_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "delivery", b"delivery", "error", b"error", "free_bytes", b"free_bytes", "healthy", b"healthy", "queued", b"queued", "store_bytes", b"store_bytes", "unrecorded", b"unrecorded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -63,8 +63,9 @@ def _print(told: messages.GetStatusResponse) -> None:
         out.print(f"{place}: {message}", markup=False)
     audit = told.audit
     health = "healthy" if audit.healthy else f"NOT HEALTHY: {audit.error}"
+    sampled = f"{audit.unrecorded} allows counted only, " if audit.unrecorded else ""
     out.print(
-        f"audit {audit.delivery}, {health}; {audit.committed} records committed since the start, {audit.queued} "
+        f"audit {audit.delivery}, {health}; {audit.committed} records committed since the start, {sampled}{audit.queued} "
         f"waiting; store {_size(audit.store_bytes)}, free {_size(audit.free_bytes)}",
         markup=False,
     )

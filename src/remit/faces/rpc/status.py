@@ -77,6 +77,7 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
             store_bytes=self._node.store.size_bytes(),
             free_bytes=self._node.store.free_bytes() or 0,
             error=stats.error,
+            unrecorded=stats.unrecorded,
         )
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from remit.faces.cli.audit import checkpoint, keys, purging, reading, verifying
+from remit.faces.cli.audit import checkpoint, hashing, keys, purging, reading, retaining, verifying
 from remit.faces.cli.exits import EXIT_CODES
 
 app = typer.Typer(
@@ -15,3 +15,5 @@ app.command()(purging.purge)
 app.command()(verifying.verify)
 app.command()(checkpoint.checkpoint)
 app.add_typer(keys.app, name="key")
+app.command()(retaining.retain)
+app.command("hash")(hashing.hash_)
