@@ -30,7 +30,8 @@ _PAGE = 1000
 class AuditStore:
     """Records at rest, in a SQLite file or a PostgreSQL database. Safe to share among threads.
 
-    Several processes may use one database: SQLite waits up to `busy_timeout_s` for another's transaction.
+    Several processes may use one database. `busy_timeout_s`: how long SQLite waits for another's transaction, and how
+    long a PostgreSQL server may take to answer one that writes records; without an answer their outcome is unknown.
     `max_bytes` caps what this process lets a SQLite file grow to (its write-ahead log not counted).
     Every failure of the database is an AuditStoreError; the store can be used again once its cause is gone.
     """
@@ -46,10 +47,12 @@ class AuditStore:
                     raise AuditStoreError(f"the audit store needs a file: expected `sqlite:///PATH`, not `{parsed}`")
                 self._file = Path(parsed.database)
                 engine = sqlite_engine(parsed, max_bytes=max_bytes, busy_timeout_s=busy_timeout_s)
+                self._hurried = writing(engine)
             elif parsed.drivername == "postgresql+psycopg":
                 if max_bytes is not None:
                     raise AuditStoreError("a size cap holds for SQLite only: PostgreSQL has its own means")
-                engine = postgresql_engine(parsed)
+                engine = postgresql_engine(parsed, timeout_s=busy_timeout_s)
+                self._hurried = postgresql_engine(parsed, timeout_s=busy_timeout_s, hurried=True)
             else:
                 raise AuditStoreError(
                     f"`{parsed.drivername}` is no audit store: expected `sqlite:///PATH` "
@@ -104,7 +107,7 @@ class AuditStore:
         with self._writer_lock:
             if self._writer is None:
                 with self._errors("write to"):
-                    self._writer = Writer(self._writing)
+                    self._writer = Writer(self._hurried)
             try:
                 self._writer.append(records, happened, unrecorded)
             finally:
@@ -190,9 +193,9 @@ class AuditStore:
         """Writes 64 KiB durably and removes them: fails where the next batch of records would, on a full disk too."""
         row = {"id": self._ids.next(), "filler": os.urandom(_PROBE_BYTES)}
         with self._errors("write to"):
-            with self._writing.begin() as connection:
+            with self._hurried.begin() as connection:
                 connection.execute(insert(probe).values(row))
-            with self._writing.begin() as connection:
+            with self._hurried.begin() as connection:
                 connection.execute(delete(probe))
 
     def size_bytes(self) -> int:
@@ -201,7 +204,7 @@ class AuditStore:
             if self._file is not None:
                 log = self._file.with_name(self._file.name + "-wal")
                 return self._file.stat().st_size + (log.stat().st_size if log.exists() else 0)
-            with self._reading.connect() as connection:
+            with self._hurried.connect() as connection:
                 tables = (decisions, lifecycle, probe)
                 sizes = [func.pg_total_relation_size(table.name) for table in tables]
                 return sum(connection.execute(select(*sizes)).one())
@@ -224,6 +227,7 @@ class AuditStore:
                 self._writer.close()
                 self._writer = None
         self._reading.dispose()
+        self._hurried.dispose()
 
     def __enter__(self) -> Self:
         return self
