@@ -8,16 +8,15 @@ from typing import Any, Final
 from remit.audit.record import DecisionRecord
 
 HOUR_US: Final = 3_600_000_000
-ALL: Final = ""
-"""The dimension without a value: all decisions of the tenant."""
 PRINCIPAL: Final = "principal"
 NAMESPACE: Final = "namespace"
 REVISION: Final = "revision"
+"""Few in an hour: the sum over them is all of a tenant."""
 
 _SHARED: Final = ("tenant", "time_us", "effect", "reason", "node")
 _COUNTED: Final = {
-    dimension: itemgetter(*map(DecisionRecord._fields.index, (*_SHARED, dimension or "node")))
-    for dimension in (ALL, PRINCIPAL, NAMESPACE, REVISION)
+    dimension: itemgetter(*map(DecisionRecord._fields.index, (*_SHARED, dimension)))
+    for dimension in (PRINCIPAL, NAMESPACE, REVISION)
 }
 
 Row = tuple[Any, ...]
@@ -31,6 +30,6 @@ def counted(recorded: Iterable[DecisionRecord], unrecorded: Iterable[DecisionRec
         for dimension, of in _COUNTED.items():
             for (tenant, time_us, effect, reason, node, value), number in Counter(map(of, records)).items():
                 hour_us = time_us - time_us % HOUR_US
-                key = (tenant, dimension, hour_us, value if dimension else "", effect, reason, node)
+                key = (tenant, dimension, hour_us, value, effect, reason, node)
                 sums.setdefault(key, [0, 0])[column] += number
     return [(*key, *sums[key]) for key in sorted(sums)]

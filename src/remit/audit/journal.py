@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from threading import Condition, Lock, Thread
 from typing import Literal, NamedTuple
 
-from remit.audit.entry import Entry
+from remit.audit.entry import Entry, Then
 from remit.audit.errors import AuditStoreError, JournalUnavailable, RecordRefused
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.store import AuditStore
@@ -126,6 +126,16 @@ class Journal:
         if records:
             self._submit(Entry(records, (), waits=self._waits), timeout_s)
 
+    def offer_then(self, records: Sequence[DecisionRecord], then: Then) -> bool:
+        """As `offer`, without a wait: `then` hears when its caller would have gone on, from this thread or the
+        writer's. False, and nothing is offered, where there is no room."""
+        entry = Entry(records, (), waits=self._waits, then=then if self._waits else None)
+        if not self._queue(entry, wait_s=0.0):
+            return False
+        if not self._waits:
+            then(None)
+        return True
+
     def lifecycle(self, record: LifecycleRecord, timeout_s: float | None = None) -> None:
         """Returns when the record is on disk, whatever the delivery; JournalUnavailable otherwise."""
         self._submit(Entry((), (record,), waits=True), timeout_s)
@@ -155,10 +165,26 @@ class Journal:
 
     def _submit(self, entry: Entry, timeout_s: float | None) -> None:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        wait_s = self._wait_s if timeout_s is None else min(self._wait_s, timeout_s)
+        if not self._queue(entry, wait_s):
+            cause = f": {self._error}" if self._error else ""
+            raise JournalUnavailable(f"the audit queue has been full ({self._limit} records) for {wait_s} s{cause}")
+        if not entry.waits:
+            return
+        left_s = -1.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
+        if not entry.wait(left_s):
+            raise JournalUnavailable(f"the record was not on disk within {timeout_s} s; it may still be written")
+        if entry.error:
+            raise JournalUnavailable(entry.error)
+
+    def _queue(self, entry: Entry, wait_s: float) -> bool:
+        """False where there is no room for it in time."""
         with self._mutex:
-            if self._queued and self._queued + entry.rows > self._limit:
-                self._wait_for_room(entry, timeout_s)
             self._refuse_at_once(entry)
+            if self._queued and self._queued + entry.rows > self._limit:
+                if not self._has_room(entry.rows, wait_s):
+                    return False
+                self._refuse_at_once(entry)
             self._pending.append(entry)
             self._queued += entry.rows
             wake = self._asleep and not self._error
@@ -166,34 +192,23 @@ class Journal:
                 self._asleep = False
         if wake:
             self._wake.release()
-        if entry.done is None:
-            return
-        left_s = -1.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
-        if not entry.done.acquire(timeout=left_s):
-            raise JournalUnavailable(f"the record was not on disk within {timeout_s} s; it may still be written")
-        if entry.error:
-            raise JournalUnavailable(entry.error)
+        return True
 
     def _refuse_at_once(self, entry: Entry) -> None:
         if self._closed:
             raise JournalUnavailable("the journal is closed: the server is stopping")
-        if self._error and entry.done is not None:
+        if self._error and entry.waits:
             raise JournalUnavailable(self._error)
 
-    def _wait_for_room(self, entry: Entry, timeout_s: float | None) -> None:
+    def _has_room(self, rows: int, wait_s: float) -> bool:
         """Called with the mutex held. An offer larger than the whole queue has room when the queue is empty."""
-        self._refuse_at_once(entry)
-        wait_s = self._wait_s if timeout_s is None else min(self._wait_s, timeout_s)
         self._short_of_room += 1
         try:
-            room = self._room.wait_for(
-                lambda: self._closed or not self._queued or self._queued + entry.rows <= self._limit, wait_s
+            return self._room.wait_for(
+                lambda: self._closed or not self._queued or self._queued + rows <= self._limit, wait_s
             )
         finally:
             self._short_of_room -= 1
-        if not room:
-            cause = f": {self._error}" if self._error else ""
-            raise JournalUnavailable(f"the audit queue has been full ({self._limit} records) for {wait_s} s{cause}")
 
     def _run(self) -> None:
         while True:
@@ -269,7 +284,7 @@ class Journal:
         seconds = time.monotonic() - began
         self._recovered()
         self._settle(batch, committed=True, seconds=seconds)
-        shares = _MOST_SHARES if batch[0].done is None else min(len(batch) - 1, _MOST_SHARES)
+        shares = _MOST_SHARES if not batch[0].waits else min(len(batch) - 1, _MOST_SHARES)
         rest_s = min(shares * (time.thread_time() - worked), _LONGEST_REST_S)
         self._rest_until = time.monotonic() + rest_s
         if self._on_commit is not None:
@@ -287,7 +302,7 @@ class Journal:
             return False
         if written:
             self._settle([entry], committed=True)
-        elif entry.done is None:
+        elif not entry.waits:
             self._lose([entry], error)
         else:
             entry.error = error
@@ -308,8 +323,8 @@ class Journal:
                 _log.error("the audit store fails: %s", error)
             self._error = error
             entries = [*batch, *self._pending]
-            told = [entry for entry in entries if entry.done is not None]
-            self._pending = deque(entry for entry in entries if entry.done is None and not entry.settled)
+            told = [entry for entry in entries if entry.waits]
+            self._pending = deque(entry for entry in entries if not (entry.waits or entry.settled))
             now = time.monotonic()
             self._next_try = now + (self._probe_s if self._give_up_at is None else _CLOSING_RETRY_S)
             if self._give_up_at is not None and now >= self._give_up_at:
@@ -345,7 +360,7 @@ class Journal:
         self, entries: list[Entry], *, committed: bool = False, seconds: float = 0.0, lost: bool = False
     ) -> int:
         """Takes entries off the books, once, and lets their callers go. The number of rows taken off."""
-        waiting: list[Lock] = []
+        waiting: list[Entry] = []
         rows = 0
         with self._mutex:
             for entry in entries:
@@ -353,8 +368,8 @@ class Journal:
                     continue
                 entry.settled = True
                 rows += entry.rows
-                if entry.done is not None:
-                    waiting.append(entry.done)
+                if entry.waits:
+                    waiting.append(entry)
             self._queued -= rows
             if committed:
                 self._committed += rows
@@ -365,8 +380,11 @@ class Journal:
                 self._lost += rows
             if self._short_of_room:
                 self._room.notify_all()
-        for done in waiting:
-            done.release()
+        for entry in waiting:
+            try:
+                entry.let_go()
+            except Exception:  # noqa: BLE001 (one caller's trouble is not the next one's)
+                _log.exception("a caller could not be told of its record")
         return rows
 
     def _abandon(self) -> None:
@@ -375,8 +393,8 @@ class Journal:
         with self._mutex:
             entries = [*self._in_flight, *self._pending]
             self._pending.clear()
-        told = [entry for entry in entries if entry.done is not None and not entry.settled]
+        told = [entry for entry in entries if entry.waits and not entry.settled]
         for entry in told:
             entry.error = error
         self._settle(told)
-        self._lose([entry for entry in entries if entry.done is None], error)
+        self._lose([entry for entry in entries if not entry.waits], error)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Dialect, Engine
 
-from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, Row, link_decisions, link_lifecycle
+from remit.audit.chain import CALL_FIELDS, DECISIONS, LIFECYCLE, ChainId, Head, Row, link_decisions, link_lifecycle
 from remit.audit.counts import counted
 from remit.audit.errors import AuditStoreError, RecordRefused
 from remit.audit.heads import Heads
@@ -30,7 +30,7 @@ class Writer:
         self._sqlite = engine.dialect.name == "sqlite"
         dialect_class: Any = type(engine.dialect)
         dialect: Dialect = dialect_class(paramstyle="qmark" if self._sqlite else "format")
-        self._add_decisions = adding_records(decisions, dialect)
+        self._add_decisions = adding_records(decisions, dialect, CALL_FIELDS)
         self._add_lifecycle = adding_records(lifecycle, dialect)
         self._add_counts = adding_sums(counts, ("recorded", "unrecorded"), dialect)
         self._heads = Heads(self._cursor, dialect)

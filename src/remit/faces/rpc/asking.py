@@ -1,7 +1,7 @@
 """What the faces that answer questions have in common."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
 import grpc
@@ -10,10 +10,12 @@ from remit import wire
 from remit.audit.ids import format_id
 from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, named, violation
 from remit.core.names import Tenant, parse_principal, parse_tenant
-from remit.faces.rpc.calls import caller
+from remit.faces.rpc.calls import AtOnce, caller
 from remit.service.point import Answer, Asked, DecisionPoint, Origin, Terms
 from remit.v1 import decision_pb2
 
+SHORT_BATCH: Final = 250
+"""Questions that are answered in a moment: a few milliseconds."""
 NAMESPACES_LIMIT: Final = 10_000
 """Namespaces in a list that is asked about."""
 
@@ -47,6 +49,11 @@ class AskingFace:
         self._batch_limit = batch_limit
         self._max_message_bytes = max_message_bytes
         self._call_timeout_s = call_timeout_s
+
+    @property
+    def at_once(self) -> Mapping[str, AtOnce]:
+        """The methods that decide in a moment."""
+        return {}
 
     def _terms(self, request: Request, context: grpc.ServicerContext) -> tuple[Tenant, Terms]:
         tenant = named("tenant", parse_tenant, request.tenant)

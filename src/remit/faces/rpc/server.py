@@ -16,6 +16,7 @@ from remit.faces.rpc.access import AccessFace
 from remit.faces.rpc.asking import AskingFace
 from remit.faces.rpc.calls import CallBoundary
 from remit.faces.rpc.policy import WATCHERS, PolicyFace
+from remit.faces.rpc.prompt import CallThreads
 from remit.faces.rpc.reach import ReachFace
 from remit.faces.rpc.resources import ResourceFace
 from remit.faces.rpc.search import SearchFace
@@ -81,9 +82,9 @@ class Server:
         self._stopping = threading.Event()
         self._told: set[Tenant] = set()
         self._health = health.Health()
-        self._calls = CallBoundary(node.metrics, authenticated=settings.mutual_tls is not None)
+        self._calls = CallBoundary(node.metrics, node.point.let_go_then, authenticated=settings.mutual_tls is not None)
         self._server = grpc.server(
-            ThreadPoolExecutor(settings.threads, thread_name_prefix="remit-call"),
+            CallThreads(settings.threads),
             maximum_concurrent_rpcs=settings.max_calls,
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
