@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from remit.audit.entry import Entry, Then
 from remit.audit.errors import AuditStoreError, JournalUnavailable, RecordRefused
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.store import AuditStore
+from remit.audit.writable import WritableStore
 
 Delivery = Literal["before_answer", "after_answer"]
 
@@ -62,7 +62,7 @@ class Journal:
 
     def __init__(
         self,
-        store: AuditStore,
+        store: WritableStore,
         *,
         delivery: Delivery = "before_answer",
         queue_limit: int = 10_000,

@@ -9,17 +9,17 @@ from typing import Self
 
 from alembic.util.exc import CommandError
 from sqlalchemy import ColumnElement, delete, func, insert, make_url, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from remit.audit import schema
 from remit.audit.database import postgresql_engine, sqlite_engine, writing
-from remit.audit.errors import AuditStoreError
+from remit.audit.errors import AuditStoreError, StoreAwayError
 from remit.audit.filter import DecisionFilter, in_time
 from remit.audit.ids import DecisionIds
 from remit.audit.page import page_of_decisions
 from remit.audit.purge import Purge
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.tables import decisions, lifecycle, lifecycle_columns, probe
+from remit.audit.tables import decisions, lifecycle, lifecycle_columns, metadata, probe
 from remit.audit.writer import Writer
 
 _EVERYTHING = DecisionFilter()
@@ -73,6 +73,11 @@ class AuditStore:
         """Without its password."""
         return self._url
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a SQLite file."""
+        return self._file is not None
+
     def is_new(self) -> bool:
         """Whether the SQLite file does not exist yet (or is empty); always False for PostgreSQL."""
         return self._file is not None and not (self._file.exists() and self._file.stat().st_size > 0)
@@ -87,7 +92,8 @@ class AuditStore:
                 schema.upgrade(connection)
 
     def open(self) -> Self:
-        """UnmigratedError where the schema is not the newest; AuditStoreError where a commit would not be durable."""
+        """UnmigratedError where the schema is not the newest; StoreAwayError where the database cannot be reached;
+        AuditStoreError where a commit would not be durable."""
         if self.is_new():
             raise AuditStoreError(f"the audit database `{self._url}` does not exist")
         with self._errors("open"), self._reading.connect() as connection:
@@ -137,6 +143,16 @@ class AuditStore:
     def decision(self, id_: bytes) -> DecisionRecord | None:
         found = self.decisions(DecisionFilter(id=id_), limit=1)
         return found[0] if found else None
+
+    def known(self, ids: Sequence[bytes]) -> set[bytes]:
+        """Those of the ids that have a record of either kind."""
+        found: set[bytes] = set()
+        with self._errors("read"), self._hurried.connect() as connection:
+            for start in range(0, len(ids), _PAGE):
+                some = ids[start : start + _PAGE]
+                for table in (decisions, lifecycle):
+                    found.update(connection.execute(select(table.c.id).where(table.c.id.in_(some))).scalars())
+        return found
 
     def lifecycle(
         self,
@@ -205,8 +221,7 @@ class AuditStore:
                 log = self._file.with_name(self._file.name + "-wal")
                 return self._file.stat().st_size + (log.stat().st_size if log.exists() else 0)
             with self._hurried.connect() as connection:
-                tables = (decisions, lifecycle, probe)
-                sizes = [func.pg_total_relation_size(table.name) for table in tables]
+                sizes = [func.pg_total_relation_size(name) for name in metadata.tables]
                 return sum(connection.execute(select(*sizes)).one())
 
     def free_bytes(self) -> int | None:
@@ -242,6 +257,7 @@ class AuditStore:
         try:
             yield
         except DBAPIError as error:
-            raise AuditStoreError(f"cannot {doing} the audit database `{self._url}`: {error.orig}") from error
+            kind = StoreAwayError if isinstance(error, OperationalError) else AuditStoreError
+            raise kind(f"cannot {doing} the audit database `{self._url}`: {error.orig}") from error
         except (SQLAlchemyError, CommandError, OSError, self._driver_error) as error:
             raise AuditStoreError(f"cannot {doing} the audit database `{self._url}`: {error}") from error
