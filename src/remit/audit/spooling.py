@@ -1,7 +1,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from threading import Event, Lock, Thread
+from threading import Condition, Event, Lock, Thread
 from typing import Final, NamedTuple, Self
 
 from remit.audit.errors import AuditStoreError, RecordRefused, StoreAwayError
@@ -11,11 +11,12 @@ from remit.audit.store import AuditStore
 from remit.audit.waiting import Waiting
 
 _RETRY_S: Final = 1.0
-# What is handed on in one transaction: little while answers leave beside it, more where much has piled up.
+# What is handed on in one transaction: little, so that answers leave beside it; more where much has piled up.
 _FEWEST_RECORDS: Final = 128
-_MOST_RECORDS: Final = 2048
+_MOST_RECORDS: Final = 4096
 _TRANSACTIONS_LEFT: Final = 50
 _LEAST_REST_S: Final = 0.004
+_LONGEST_TURN_S: Final = 1.0
 _LAST_WORDS_S: Final = 5.0
 
 _log = logging.getLogger("remit.audit")
@@ -29,7 +30,7 @@ class SpoolStatus(NamedTuple):
     size: int
     """What they take, in bytes."""
     error: str
-    """What the store said last; '' once it takes records again."""
+    """What keeps them there; '' once the store takes records again."""
 
 
 class SpoolingStore:
@@ -49,10 +50,13 @@ class SpoolingStore:
         self._ready = ready
         self._retry_s = retry_s
         self._lock = Lock()
+        self._turn = Condition(self._lock)
         self._is_ready = False
         self._spooling = False
         self._error = ""
         self._handed_on = 0
+        # Records since the last transaction that handed some on.
+        self._came = 0
         self._stopping = Event()
         self._hurried = self._closed = False
         self._begun = Event()
@@ -86,10 +90,15 @@ class SpoolingStore:
     ) -> None:
         """Durable on return, in the store or in the spool."""
         with self._lock:
+            if self._came > _FEWEST_RECORDS:
+                # Less must come in than is handed on, or there would never be an end to it.
+                self._turn.wait(_LONGEST_TURN_S)
             self._to_either(
                 lambda: self._store.append(records, happened, unrecorded),
                 lambda: self._spool.put(records, happened, unrecorded),
             )
+            if self._spooling and not self._error:
+                self._came += len(records) + len(happened) + len(unrecorded)
 
     def probe(self) -> None:
         with self._lock:
@@ -144,7 +153,7 @@ class SpoolingStore:
 
     def _failed(self, error: str) -> None:
         if not self._error:
-            _log.error("the audit store fails, records go to the spool: %s", error)
+            _log.error("audit records go to the spool: %s", error)
         self._error = error
 
     def _drain(self) -> None:
@@ -156,21 +165,22 @@ class SpoolingStore:
             try:
                 self._hand_on()
             except Exception as error:  # noqa: BLE001 (whatever the store does, what waits is tried again)
+                self._came = 0
                 self._failed(str(error) or repr(error))
                 pause_s = self._retry_s
             else:
                 self._error = ""
-                # Answers get as much of the interpreter, unless the spool would run full meanwhile.
-                crowded = self._hurried or 2 * self._spool.size > self._spool.max_bytes
-                pause_s = 0.0 if crowded else max(time.thread_time() - worked, _LEAST_REST_S)
+                # Answers get as much of the interpreter.
+                pause_s = 0.0 if self._hurried else max(time.thread_time() - worked, _LEAST_REST_S)
             self._stopping.wait(pause_s)
 
     def _hand_on(self) -> None:
         """The oldest of what waits. Where nothing waits, and the store takes records, there is an end to spooling."""
         self._get_ready()
         with self._lock:
-            share = self._spool.records // _TRANSACTIONS_LEFT
-            entries = self._spool.first(min(max(share, _FEWEST_RECORDS), _MOST_RECORDS))
+            share = min(max(self._spool.records // _TRANSACTIONS_LEFT, _FEWEST_RECORDS), _MOST_RECORDS)
+            entries = self._spool.first(max(share, 2 * self._came))
+            self._came = 0
         if entries:
             self._deliver([entry.waiting for entry in entries])
         else:
@@ -179,6 +189,7 @@ class SpoolingStore:
             if entries and not self._closed:
                 self._spool.drop(entries)
                 self._handed_on += sum(entry.waiting.records for entry in entries)
+            self._turn.notify_all()
             if not self._spool.records:
                 self._spooling = False
                 self._begun.clear()

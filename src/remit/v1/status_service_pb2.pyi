@@ -408,7 +408,7 @@ class SpoolStatus(_message.Message):
     bytes: _builtins.int
     """Bytes they take."""
     error: _builtins.str
-    """What the store said last; empty once it takes records again."""
+    """What keeps them there; empty once the store takes records again."""
     def __init__(
         self,
         *,
