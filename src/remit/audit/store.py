@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from alembic.util.exc import CommandError
-from sqlalchemy import ColumnElement, delete, func, insert, make_url, select
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, make_url, select
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from remit.audit import schema
@@ -178,6 +178,21 @@ class AuditStore:
         statement = select(*lifecycle_columns).where(*conditions).order_by(order).limit(limit)
         with self._errors("read"), self._reading.connect() as connection:
             return [LifecycleRecord._make(row) for row in connection.execute(statement)]
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One moment of the whole store, to be read for as long as it takes. What is written meanwhile is not in it."""
+        with self._errors("read"), self._reading.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Written whole, durable behind it, or not at all. Keep it short: on SQLite no record is written meanwhile."""
+        with self._errors("write to"), self._writing.begin() as connection:
+            yield connection
 
     def purge(
         self,

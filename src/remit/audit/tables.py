@@ -100,12 +100,14 @@ checkpoints = Table(
     *_chain(),
     _integer("seq", primary_key=True),
     _bytes("hash", 32),
+    _integer("previous_seq"),
+    _bytes("previous_hash", 32),
     _integer("time_us"),
     _text("key_id"),
     _bytes("signature", 64),
     sqlite_with_rowid=False,
 )
-"""Heads that a node signed."""
+"""Heads that a node signed (`signing.Checkpoint`)."""
 
 tombstones = Table(
     "tombstones",

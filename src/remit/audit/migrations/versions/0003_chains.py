@@ -30,6 +30,8 @@ def upgrade() -> None:
         *_keys("of_table", "tenant", "node"),
         sa.Column("seq", sa.BigInteger, primary_key=True, nullable=False, autoincrement=False),
         sa.Column("hash", sa.LargeBinary(32), nullable=False),
+        sa.Column("previous_seq", sa.BigInteger, nullable=False),
+        sa.Column("previous_hash", sa.LargeBinary(32), nullable=False),
         sa.Column("time_us", sa.BigInteger, nullable=False),
         sa.Column("key_id", _TEXT, nullable=False),
         sa.Column("signature", sa.LargeBinary(64), nullable=False),
