@@ -5,10 +5,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from remit.audit.journal import Journal
-from remit.audit.store import AuditStore
+from remit.audit.spooling import SpoolingStore
 from remit.core.names import Tenant
 from remit.policy.cell import Cell, TenantPolicy, TenantState
 from remit.service.shadow import Shadow
+from remit.service.space import AuditSpace
 
 _CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -100,9 +101,18 @@ class Metrics:
     def watch_shadow(self, shadow: Shadow) -> None:
         self.registry.register(_WatchedShadow(shadow))
 
-    def watch(self, cell: Cell, journal: Journal, store: AuditStore, clock_us: Callable[[], int]) -> None:
+    def watch(
+        self,
+        cell: Cell,
+        journal: Journal,
+        space: AuditSpace,
+        spooling: SpoolingStore | None,
+        clock_us: Callable[[], int],
+    ) -> None:
         """Adds what is read off at each scrape: policies and the audit store."""
-        self.registry.register(_Watched(cell, journal, store, clock_us))
+        self.registry.register(_Watched(cell, journal, space, clock_us))
+        if spooling is not None:
+            self.registry.register(_WatchedSpool(spooling))
 
 
 class _WatchedShadow(Collector):
@@ -123,11 +133,25 @@ class _WatchedShadow(Collector):
         yield _gauge("remit_shadow_dropped", "Decisions past the candidate's budget.", report.dropped)
 
 
+class _WatchedSpool(Collector):
+    def __init__(self, spooling: SpoolingStore) -> None:
+        self._spooling = spooling
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return ()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        status = self._spooling.status
+        yield _gauge("remit_audit_spooling", "1 while audit records go to the spool.", float(status.spooling))
+        yield _gauge("remit_audit_spool_records", "Audit records that wait in the spool.", status.records)
+        yield _gauge("remit_audit_spool_bytes", "Bytes of the records that wait in the spool.", status.size)
+
+
 class _Watched(Collector):
-    def __init__(self, cell: Cell, journal: Journal, store: AuditStore, clock_us: Callable[[], int]) -> None:
+    def __init__(self, cell: Cell, journal: Journal, space: AuditSpace, clock_us: Callable[[], int]) -> None:
         self._cell = cell
         self._journal = journal
-        self._store = store
+        self._space = space
         self._clock_us = clock_us
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
@@ -136,11 +160,16 @@ class _Watched(Collector):
     def collect(self) -> Iterable[GaugeMetricFamily]:
         yield from _tenants(self._cell.tenants, self._clock_us())
         stats = self._journal.stats()
-        yield _gauge("remit_audit_healthy", "1 while the audit store takes writes.", float(stats.healthy))
+        yield _gauge(
+            "remit_audit_healthy",
+            "1 while audit records are written; while 0, decisions are refused at once.",
+            float(stats.healthy),
+        )
         yield _gauge("remit_audit_queue", "Audit records waiting for their commit.", stats.queued)
         yield _gauge("remit_audit_lost", "Accepted audit records given up. Anything but 0 is an incident.", stats.lost)
-        yield _gauge("remit_audit_store_bytes", "Bytes the audit store takes.", self._store.size_bytes())
-        free = self._store.free_bytes()
+        taken, free = self._space.taken(), self._space.free()
+        if taken is not None:
+            yield _gauge("remit_audit_store_bytes", "Bytes the audit store takes.", taken)
         if free is not None:
             yield _gauge("remit_audit_free_bytes", "Bytes free where the audit store lives.", free)
 

@@ -12,6 +12,8 @@ from remit.audit.ids import DecisionIds
 from remit.audit.journal import Journal
 from remit.audit.record import LifecycleRecord
 from remit.audit.signing import AuditKeyError, SigningKey
+from remit.audit.spool import Spool
+from remit.audit.spooling import SpoolingStore
 from remit.audit.store import AuditStore
 from remit.policy.cell import Cell
 from remit.service.errors import StartupError
@@ -23,6 +25,7 @@ from remit.service.reload import Reloader
 from remit.service.retention import RetentionRuns
 from remit.service.settings import Settings
 from remit.service.shadow import Shadow
+from remit.service.space import AuditSpace
 from remit.service.version import VERSION
 
 _SPACE_EVERY_S: Final = 10.0
@@ -44,6 +47,9 @@ class Node:
     settings: Settings
     cell: Cell
     store: AuditStore
+    spooling: SpoolingStore | None
+    """What stands before the store, if anything does."""
+    space: AuditSpace
     journal: Journal
     metrics: Metrics
     point: DecisionPoint
@@ -65,16 +71,17 @@ class Node:
         otlp = Otlp(settings.audit_otlp, settings.node, metrics) if settings.audit_otlp else None
         reloader = Reloader(settings, cell, metrics, now_us)
         outcomes = reloader.load()
-        store = _open_store(settings)
+        store, spooling = _open_store(settings)
         journal = Journal(
-            store,
+            spooling or store,
             delivery=settings.audit_delivery,
             queue_limit=settings.audit_queue,
             wait_s=settings.audit_wait_s,
             on_commit=metrics.committed,
             on_records=otlp.offer if otlp is not None else None,
         )
-        metrics.watch(cell, journal, store, now_us)
+        space = AuditSpace(store, spooling, journal)
+        metrics.watch(cell, journal, space, spooling, now_us)
         shadow = None
         if settings.shadow is not None:
             shadow = Shadow(settings.shadow, settings.limits, settings.shadow_share, keeping.redaction)
@@ -87,7 +94,7 @@ class Node:
             every_s = settings.audit_retention_every_s
             retention = RetentionRuns(store, settings.retention, metrics, every_s=every_s, node=settings.node, key=key)
         node = cls(
-            *(settings, cell, store, journal, metrics, point, reloader),
+            *(settings, cell, store, spooling, space, journal, metrics, point, reloader),
             *(checkpointer, retention, otlp, now_us(), threading.Event()),
         )
         try:
@@ -129,6 +136,10 @@ class Node:
         except JournalUnavailable as error:
             _log.warning("the stop is not in the audit log", error=str(error))
         drained = self.journal.close(self.settings.grace_s)
+        if self.spooling is not None:
+            left = self.spooling.close(self.settings.grace_s)
+            if left:
+                _log.warning("records are left in the spool", records=left, spool=str(self.settings.audit_spool))
         if self.checkpointer is not None:
             self.checkpointer.stop()
         if self.otlp is not None:
@@ -149,10 +160,10 @@ class Node:
     def _watch_space(self) -> None:
         low = False
         while True:
-            free = self.store.free_bytes()
+            free = self.space.free()
             was_low, low = low, free is not None and free < self.settings.audit_low_space_bytes
             if low and not was_low:
-                _log.warning("low space for the audit store", free_bytes=free, store_bytes=self.store.size_bytes())
+                _log.warning("low space for the audit store", free_bytes=free, store_bytes=self.space.taken())
             if self._stopping.wait(_SPACE_EVERY_S):
                 return
 
@@ -164,11 +175,20 @@ def _audit_key(settings: Settings) -> SigningKey | None:
         raise StartupError(f"setting `audit_key`: {error}") from error
 
 
-def _open_store(settings: Settings) -> AuditStore:
-    try:
-        store = AuditStore(settings.audit, max_bytes=settings.audit_max_bytes or None)
+def _open_store(settings: Settings) -> tuple[AuditStore, SpoolingStore | None]:
+    def ready() -> None:
         if store.is_new() or settings.audit_migrate:
             store.migrate()
-        return store.open()
+        store.open()
+
+    try:
+        store = AuditStore(
+            settings.audit, max_bytes=settings.audit_max_bytes or None, busy_timeout_s=settings.audit_timeout_s
+        )
+        if settings.audit_spool is None:
+            ready()
+            return store, None
+        spool = Spool(settings.audit_spool, max_bytes=settings.audit_spool_max_bytes)
+        return store, SpoolingStore(store, spool, ready).open()
     except (AuditStoreError, UnmigratedError, OSError) as error:
         raise StartupError(str(error)) from error

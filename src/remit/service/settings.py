@@ -114,6 +114,20 @@ class Settings(BaseSettings):
         description="`before_answer`: an answer leaves after its record is committed. `after_answer`: once it is queued; "
         "a crash loses what was not yet committed.",
     )
+    audit_timeout_s: float = Field(
+        5.0,
+        gt=0,
+        description="Longest that a PostgreSQL server may take to answer when records are written, or another process "
+        "may hold a SQLite file, in seconds; past it the store has failed.",
+    )
+    audit_spool: Path | None = Field(
+        None,
+        description="SQLite file of this process alone, where records wait while the audit store fails. Without one, "
+        "decisions are UNAVAILABLE then.",
+    )
+    audit_spool_max_bytes: int = Field(
+        1_073_741_824, ge=1_048_576, description="Size that the spool may grow to, in bytes. Past it UNAVAILABLE."
+    )
     audit_migrate: bool = Field(
         False, description="Bring an existing audit database to the newest schema at the start."
     )

@@ -355,22 +355,27 @@ class AuditStatus(_message.Message):
     FREE_BYTES_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     UNRECORDED_FIELD_NUMBER: _builtins.int
+    SPOOL_FIELD_NUMBER: _builtins.int
     delivery: _builtins.str
     """`before_answer` or `after_answer`."""
     healthy: _builtins.bool
-    """Whether the last write succeeded; decisions fail with UNAVAILABLE while it is false."""
+    """Whether records are written, be it to the spool; while it is false, decisions fail with UNAVAILABLE at once."""
     committed: _builtins.int
     """Records committed since the server started, those of the server and its policies included."""
     queued: _builtins.int
     """Records waiting for their commit now."""
     store_bytes: _builtins.int
-    """Bytes the store takes; 0 where unknown."""
+    """Bytes the store takes; 0 where unknown, as while a database server is away."""
     free_bytes: _builtins.int
     """Bytes free where the store lives; 0 where unknown."""
     error: _builtins.str
-    """The last failure, if the store is not healthy."""
+    """The last failure, if it is not healthy."""
     unrecorded: _builtins.int
     """Allows since the server started that were counted and not recorded, as its setting `audit_sample_allows` asks."""
+    @_builtins.property
+    def spool(self) -> Global___SpoolStatus:
+        """Where records wait while the store fails; absent without the setting `audit_spool`."""
+
     def __init__(
         self,
         *,
@@ -382,11 +387,44 @@ class AuditStatus(_message.Message):
         free_bytes: _builtins.int = ...,
         error: _builtins.str = ...,
         unrecorded: _builtins.int = ...,
+        spool: Global___SpoolStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spool", b"spool"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "delivery", b"delivery", "error", b"error", "free_bytes", b"free_bytes", "healthy", b"healthy", "queued", b"queued", "store_bytes", b"store_bytes", "unrecorded", b"unrecorded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "delivery", b"delivery", "error", b"error", "free_bytes", b"free_bytes", "healthy", b"healthy", "queued", b"queued", "spool", b"spool", "store_bytes", b"store_bytes", "unrecorded", b"unrecorded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AuditStatus: _TypeAlias = AuditStatus  # noqa: Y015
+
+@_typing.final
+class SpoolStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPOOLING_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    spooling: _builtins.bool
+    """Whether records go to the spool: because the store fails, or because older ones still wait there."""
+    records: _builtins.int
+    """Records that wait."""
+    bytes: _builtins.int
+    """Bytes they take."""
+    error: _builtins.str
+    """What keeps them there; empty once the store takes records again."""
+    def __init__(
+        self,
+        *,
+        spooling: _builtins.bool = ...,
+        records: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "error", b"error", "records", b"records", "spooling", b"spooling"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpoolStatus: _TypeAlias = SpoolStatus  # noqa: Y015

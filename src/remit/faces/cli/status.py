@@ -30,7 +30,7 @@ def status(
 ) -> None:
     """Show what a running server serves: each tenant's revision and state, and the audit store.
 
-    Exits 1 where a tenant is not serving its newest files or the audit store takes no records.
+    Exits 1 where a tenant is not serving its newest files, the audit store takes no records or records wait in the spool.
     """
     try:
         with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
@@ -41,7 +41,8 @@ def status(
         typer.echo(json.dumps(MessageToDict(told, preserving_proto_field_name=True), indent=2))
     else:
         _print(told)
-    well = told.audit.healthy and all(each.state == messages.TENANT_STATE_SERVING for each in told.tenants)
+    well = told.audit.healthy and not told.audit.spool.spooling
+    well = well and all(each.state == messages.TENANT_STATE_SERVING for each in told.tenants)
     raise typer.Exit(Exit.OK if well else Exit.NO)
 
 
@@ -69,6 +70,11 @@ def _print(told: messages.GetStatusResponse) -> None:
         f"waiting; store {_size(audit.store_bytes)}, free {_size(audit.free_bytes)}",
         markup=False,
     )
+    if audit.HasField("spool"):
+        spool = audit.spool
+        cause = f": {spool.error}" if spool.error else ", handing them on" if spool.spooling else ""
+        state = f"SPOOLING{cause}" if spool.spooling else "idle"
+        out.print(f"audit spool {state}; {spool.records} records wait, {_size(spool.bytes)}", markup=False)
 
 
 def _told(found: messages.Diagnostic) -> tuple[str, str]:

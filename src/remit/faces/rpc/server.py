@@ -173,6 +173,8 @@ class Server:
             self._health.tell(name, serving=serving)
         for name in (STATUS_SERVICE, POLICY_SERVICE):
             self._health.tell(name, serving=True)
+        spooling = self._node.spooling
+        self._health.tell("audit/store", serving=serving and not (spooling is not None and spooling.status.spooling))
         tenants = self._node.cell.tenants
         for tenant in self._told - tenants.keys():
             self._health.tell(f"tenant/{tenant}", serving=False)

@@ -69,15 +69,22 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
 
     def _audit(self) -> messages.AuditStatus:
         stats = self._node.journal.stats()
+        spool = None
+        if self._node.spooling is not None:
+            status = self._node.spooling.status
+            spool = messages.SpoolStatus(
+                spooling=status.spooling, records=status.records, bytes=status.size, error=status.error
+            )
         return messages.AuditStatus(
             delivery=self._node.settings.audit_delivery,
             healthy=stats.healthy,
             committed=stats.committed,
             queued=stats.queued,
-            store_bytes=self._node.store.size_bytes(),
-            free_bytes=self._node.store.free_bytes() or 0,
+            store_bytes=self._node.space.taken() or 0,
+            free_bytes=self._node.space.free() or 0,
             error=stats.error,
             unrecorded=stats.unrecorded,
+            spool=spool,
         )
 
 
