@@ -40,8 +40,8 @@ class Settings(BaseSettings):
     )
     revisions: str = Field(
         "var/revisions",
-        description="Directory of this node alone for the last good revisions of each tenant; empty for none, and then "
-        "nothing stands in for broken files after a restart and nothing can be pinned.",
+        description="Directory of this node alone, all its workers included, for the last good revisions of each tenant; "
+        "empty for none, and then nothing stands in for broken files after a restart and nothing can be pinned.",
     )
     revisions_kept: int = Field(10, ge=1, description="Revisions kept of each tenant, a pinned one apart.")
     shadow: Path | None = Field(
@@ -51,6 +51,13 @@ class Settings(BaseSettings):
     )
     shadow_share: float = Field(
         0.25, gt=0, le=1, description="How much of one core the candidate may use; decisions past it are not put to it."
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that answer calls on the one address. Each has a node's name of its own (`NODE.w1`), chains "
+        "of its own and, with SQLite, an audit file of its own (`audit.w1.db`).",
     )
     node: str = Field(
         default_factory=socket.gethostname,
