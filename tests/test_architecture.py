@@ -25,7 +25,7 @@ WALLS = {
     "grpc_status": ("remit.faces.rpc", "remit.client"),
     "grpc_health": ("remit.faces.rpc",),
     "google": ("remit.faces", "remit.client", "remit.v1"),
-    "prometheus_client": ("remit.service.metrics", "remit.faces.rpc.server"),
+    "prometheus_client": ("remit.service.metrics",),
     "pydantic": ("remit.service.settings",),
     "pydantic_settings": ("remit.service.settings",),
     "structlog": ("remit.service", "remit.faces"),

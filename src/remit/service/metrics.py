@@ -1,13 +1,16 @@
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from remit.audit.journal import Journal
 from remit.audit.store import AuditStore
 from remit.core.names import Tenant
 from remit.policy.cell import Cell, TenantPolicy, TenantState
+from remit.service.errors import StartupError
+from remit.service.settings import Settings, split_address
 from remit.service.shadow import Shadow
 
 _CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -68,12 +71,67 @@ class Metrics:
         self._committed.inc(records)
         self._commits.observe(seconds)
 
+    def scraped(self) -> list[Metric]:
+        """What a scrape would find now. Raises AuditStoreError where the audit store cannot be measured."""
+        return list(self.registry.collect())
+
     def watch_shadow(self, shadow: Shadow) -> None:
         self.registry.register(_WatchedShadow(shadow))
 
     def watch(self, cell: Cell, journal: Journal, store: AuditStore, clock_us: Callable[[], int]) -> None:
         """Adds what is read off at each scrape: policies and the audit store."""
         self.registry.register(_Watched(cell, journal, store, clock_us))
+
+
+class WorkersMetrics:
+    """What Prometheus scrapes of a supervisor: its workers' metrics, each sample with the label `worker`, and its own."""
+
+    def __init__(self, scrape: Callable[[], Mapping[str, list[Metric]]]) -> None:
+        """`scrape` asks each worker that serves, by its name."""
+        self.registry = CollectorRegistry()
+        self.serving = Gauge(
+            "remit_worker_serving", "1 while the worker answers calls.", ("worker",), registry=self.registry
+        )
+        self.restarts = Counter(
+            "remit_worker_restarts", "Workers that ended and were started anew.", ("worker",), registry=self.registry
+        )
+        self.registry.register(_Workers(scrape))
+
+
+class _Workers(Collector):
+    def __init__(self, scrape: Callable[[], Mapping[str, list[Metric]]]) -> None:
+        self._scrape = scrape
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        together: dict[str, Metric] = {}
+        for worker, families in self._scrape().items():
+            for each in families:
+                family = together.setdefault(each.name, Metric(each.name, each.documentation, each.type, each.unit))
+                family.samples += [
+                    sample._replace(labels={**sample.labels, "worker": worker}) for sample in each.samples
+                ]
+        return together.values()
+
+
+def serve_metrics(settings: Settings, registry: CollectorRegistry) -> int:
+    """The port of the endpoint; 0 where there is to be none. Raises StartupError."""
+    if not settings.metrics:
+        return 0
+    host, port = split_address("metrics", settings.metrics)
+    try:
+        if settings.mutual_tls is None:
+            server, _ = start_http_server(port, host, registry)
+        else:
+            cert, key, client_ca = map(str, settings.mutual_tls)
+            server, _ = start_http_server(
+                port, host, registry, certfile=cert, keyfile=key, client_cafile=client_ca, client_auth_required=True
+            )
+    except OSError as error:
+        raise StartupError(f"cannot serve metrics on `{settings.metrics}`: {error.strerror}") from error
+    return int(server.server_port)
 
 
 class _WatchedShadow(Collector):

@@ -1,14 +1,16 @@
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final, Self
 
 import structlog
 
 from remit.audit.errors import AuditStoreError, JournalUnavailable, UnmigratedError
 from remit.audit.ids import DecisionIds
-from remit.audit.journal import Journal
+from remit.audit.journal import Drained, Journal
+from remit.audit.many import migrate
 from remit.audit.record import LifecycleRecord
 from remit.audit.store import AuditStore
 from remit.policy.cell import Cell
@@ -19,6 +21,7 @@ from remit.service.reload import Reloader
 from remit.service.settings import Settings
 from remit.service.shadow import Shadow
 from remit.service.version import VERSION
+from remit.service.workers import WorkerReport
 
 _SPACE_EVERY_S: Final = 10.0
 
@@ -43,6 +46,8 @@ class Node:
     reloader: Reloader
     started_us: int
     _stopping: threading.Event
+    workers: list[WorkerReport] = field(default_factory=list, compare=False)
+    """How the workers of this node were a moment ago, this one included; empty for a server without any."""
 
     @classmethod
     def start(cls, settings: Settings) -> Self:
@@ -86,7 +91,20 @@ class Node:
         told = json.dumps(detail or {}, sort_keys=True)
         self.journal.lifecycle(LifecycleRecord(record_id, time_us, self.settings.node, kind, tenant, revision, told))
 
-    def stop(self) -> None:
+    def report(self) -> WorkerReport:
+        stats = self.journal.stats()
+        tenants = sorted(self.cell.tenants.items())
+        policies = "\n".join(f"{tenant} {policy.state} {policy.revision}" for tenant, policy in tenants)
+        return WorkerReport(
+            self.settings.node,
+            serving=True,
+            started_us=self.started_us,
+            policies=sha256(policies.encode()).hexdigest(),
+            committed=stats.committed,
+            error=stats.error,
+        )
+
+    def stop(self) -> Drained:
         """Records the stop, drains the journal and closes the store. Call it when no call is in flight any more."""
         self._stopping.set()
         self.reloader.stop()
@@ -99,6 +117,7 @@ class Node:
         drained = self.journal.close(self.settings.grace_s)
         self.store.close()
         _log.info("audit drained", written=drained.written, unwritten=drained.unwritten)
+        return drained
 
     def _watch_space(self) -> None:
         low = False
@@ -113,8 +132,10 @@ class Node:
 
 def _open_store(settings: Settings) -> AuditStore:
     try:
+        if settings.audit_migrate:
+            migrate(settings.audit)
         store = AuditStore(settings.audit, max_bytes=settings.audit_max_bytes or None)
-        if store.is_new() or settings.audit_migrate:
+        if store.is_new():
             store.migrate()
         return store.open()
     except (AuditStoreError, UnmigratedError, OSError) as error:

@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 import grpc
 
 from remit.audit.ids import format_id
@@ -32,6 +34,7 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
             tree_revision=self._node.cell.tree_revision,
             tenants=[_tenant_to(policy) for _, policy in sorted(tenants.items())],
             audit=self._audit(),
+            workers=[messages.WorkerStatus(**asdict(each)) for each in self._node.workers],
         )
 
     def GetShadow(
