@@ -8,6 +8,7 @@ import pytest
 from system.server import Server, remit
 
 from remit.audit.store import AuditStore
+from remit.audit.tables import metadata
 
 REFUSED = 3
 
@@ -70,7 +71,7 @@ def test_a_database_of_an_older_schema(tmp_path: Path, untested: Path) -> None:
     with AuditStore(f"sqlite:///{tmp_path / 'audit.db'}") as store:
         store.migrate()
     with closing(sqlite3.connect(tmp_path / "audit.db")) as connection, connection:
-        connection.executescript("DROP TABLE decisions; DROP TABLE lifecycle; DROP TABLE probe;")
+        connection.executescript("".join(f"DROP TABLE {table};" for table in metadata.tables))
         connection.execute("DELETE FROM alembic_version")
     assert "start `remit serve` once with `--audit-migrate`" in serve(tmp_path, untested)
     with Server(tmp_path, "--audit-migrate", policies=untested) as server, server.client() as client:

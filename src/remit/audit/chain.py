@@ -20,11 +20,16 @@ _TITLE: Final = "remit chain 1"
 _DECISION_BREAKS: Final = 22
 _LIFECYCLE_BREAKS: Final = 8
 # The records of one call share these: their lines are written once a call.
-_CALL_FIELDS: Final = (
+CALL_FIELDS: Final = (
     *("time_us", "node", "caller", "on_behalf_of", "tenant"),
     *("revision", "call_id", "trace_id", "question", "detail"),
 )
-_of_call = itemgetter(*map(DecisionRecord._fields.index, _CALL_FIELDS))
+_DECISION_FIELDS: Final = (
+    *("id", "namespace", "principal", "action", "kind", "resource_id"),
+    *("effect", "reason", "rule", "latency_ns", "batch_index"),
+)
+_of_call = itemgetter(*map(DecisionRecord._fields.index, CALL_FIELDS))
+_of_decision = itemgetter(*map(DecisionRecord._fields.index, _DECISION_FIELDS))
 
 Row = tuple[Any, ...]
 """A record with its place: what goes to the driver."""
@@ -69,8 +74,9 @@ def link_decisions(records: Iterable[DecisionRecord], head: Head) -> tuple[Head,
                 f"{time_us}\n{node}\n{caller}\n{on_behalf_of}\n{tenant}\n"
                 f"{revision}\n{call_id.hex()}\n{trace_id}\n{question}\n{detail}"
             )
-        id_, _, _, _, _, _, namespace, principal, action, kind, resource_id, *decided = record[:18]
-        effect, reason, rule, _, latency_ns, _, batch_index = decided
+        id_, namespace, principal, action, kind, resource_id, effect, reason, rule, latency_ns, batch_index = (
+            _of_decision(record)
+        )
         seq += 1
         text = (
             f"{previous.hex()}\n{seq}\n{lines}\n{id_.hex()}\n{namespace}\n{principal}\n{action}\n{kind}\n{resource_id}\n"

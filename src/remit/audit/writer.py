@@ -9,21 +9,23 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, TypeVar
 
 from sqlalchemy import Dialect, Engine
 
-from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, Row, link_decisions, link_lifecycle
+from remit.audit.chain import CALL_FIELDS, DECISIONS, LIFECYCLE, ChainId, Head, Row, link_decisions, link_lifecycle
 from remit.audit.counts import counted
 from remit.audit.errors import AuditStoreError, RecordRefused
 from remit.audit.heads import Heads
-from remit.audit.inserting import InsertRows, inserting
+from remit.audit.inserting import InsertCalls, InsertRows, inserting
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.tables import counts, decisions, lifecycle
 
 # 128 rows of 23 columns are 2,944 variables; SQLite allows 32,766.
 _ROWS_PER_STATEMENT = 128
+# Fewer rows of one call go with those of others into one statement.
+_ROWS_OF_A_BATCH = 8
 
 _Record = TypeVar("_Record", DecisionRecord, LifecycleRecord)
 _Link = Callable[[Iterable[_Record], Head], tuple[Head, list[Row]]]
@@ -40,6 +42,7 @@ class Writer:
         dialect_class: Any = type(engine.dialect)
         dialect: Dialect = dialect_class(paramstyle="qmark" if self._sqlite else "format")
         self._decisions = InsertRows(inserting(decisions, dialect), dialect)
+        self._batches = InsertCalls(decisions, CALL_FIELDS)
         self._lifecycle = InsertRows(inserting(lifecycle, dialect), dialect)
         adding = inserting(counts, dialect)
         sums = {name: counts.c[name] + adding.excluded[name] for name in ("recorded", "unrecorded")}
@@ -61,7 +64,7 @@ class Writer:
         try:
             if self._sqlite:
                 self._cursor.execute("BEGIN IMMEDIATE")
-            self._insert(self._decisions, self._linked(DECISIONS, decided, link_decisions))
+            self._insert_decisions(self._linked(DECISIONS, decided, link_decisions))
             self._insert(self._lifecycle, self._linked(LIFECYCLE, happened, link_lifecycle))
             if decided or unrecorded:
                 self._insert(self._counts, counted(decided, unrecorded))
@@ -101,6 +104,20 @@ class Writer:
     def close(self) -> None:
         self._cursor.close()
         self._pooled.close()
+
+    def _insert_decisions(self, rows: Sequence[Row]) -> None:
+        loose = rows
+        if self._sqlite and len(rows) >= _ROWS_OF_A_BATCH:
+            loose = []
+            for call, its in groupby(rows, self._batches.of_call):
+                batch = list(its)
+                if len(batch) < _ROWS_OF_A_BATCH:
+                    loose += batch
+                    continue
+                for start in range(0, len(batch), _ROWS_PER_STATEMENT):
+                    own = [self._batches.of_row(row) for row in batch[start : start + _ROWS_PER_STATEMENT]]
+                    self._cursor.execute(self._batches.of(len(own)), (*call, *chain.from_iterable(own)))
+        self._insert(self._decisions, loose)
 
     def _insert(self, statement: InsertRows, rows: Sequence[Row]) -> None:
         if not self._sqlite:

@@ -1,5 +1,4 @@
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
@@ -230,22 +229,24 @@ class DecisionPoint:
     ) -> Held[tuple[str, list[Answer | MalformedQuestionError]]]:
         results: list[Answer | MalformedQuestionError] = []
         records: list[DecisionRecord] = []
-        counts: Counter[tuple[str, str, str]] = Counter()
+        counts: dict[tuple[str, str, str], int] = {}
+        answer = None if snapshot is None else snapshot.answer
+        revision = call.revision
         for position, (item, decision_id) in enumerate(zip(items, ids, strict=True)):
             if isinstance(item, MalformedQuestionError):
                 results.append(item)
                 continue
+            question, resource_id = item
             began = perf_counter_ns()
             try:
-                decision = _UNKNOWN_TENANT if snapshot is None else snapshot.answer(item.question)
+                decision = _UNKNOWN_TENANT if answer is None else answer(question)
             except MalformedQuestionError as error:
                 results.append(error)
                 continue
-            took_ns = perf_counter_ns() - began
-            counts[decision.recorded] += 1
-            results.append(Answer(decision, decision_id, call.revision))
-            made = _Made(decision.recorded, decision_id, took_ns, position)
-            records.append(self._record(call, item.question.columns, item.resource_id, made))
+            made = _Made(decision.recorded, decision_id, perf_counter_ns() - began, position)
+            counts[decision.recorded] = counts.get(decision.recorded, 0) + 1
+            results.append(Answer(decision, decision_id, revision))
+            records.append(self._record(call, question.columns, resource_id, made))
         counted = {_counted(call, recorded): count for recorded, count in counts.items()}
         return Held((call.revision, results), records, counted, timeout_s)
 

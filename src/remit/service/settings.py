@@ -66,9 +66,8 @@ class Settings(BaseSettings):
     )
     node: str = Field(
         default_factory=socket.gethostname,
-        max_length=_NODE_LENGTH,
-        min_length=1,
-        description="This node's name in audit records.",
+        pattern=r"^[!-~]{1,64}$",
+        description="This node's name in audit records: at most 64 printable ASCII characters without blanks.",
     )
     listen: str = Field(
         "127.0.0.1:9090",
@@ -90,7 +89,12 @@ class Settings(BaseSettings):
         description="Callers who may pin and unpin revisions, as their certificates name them, separated by commas. "
         "On a loopback address without TLS everybody may.",
     )
-    threads: int = Field(64, ge=1, le=1024, description="Threads that answer calls.")
+    threads: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="Threads for calls that may wait or take long; checks and short batches are answered without one.",
+    )
     max_calls: int = Field(
         256, ge=1, description="Calls in flight, waiting ones included; past it RESOURCE_EXHAUSTED at once."
     )

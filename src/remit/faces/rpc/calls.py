@@ -212,7 +212,9 @@ def caller_of(context: grpc.ServicerContext) -> str:
     for key in ("x509_subject_alternative_name", "x509_common_name"):
         names = [value.decode("utf-8", "replace") for value in identities.get(key, ())]
         if names:
-            return next((name for name in names if "://" in name), names[0])
+            name = next((name for name in names if "://" in name), names[0])
+            # A line break has no place in a record.
+            return name if name.isprintable() else ascii(name)
     return "unnamed certificate"
 
 
