@@ -247,7 +247,10 @@ class DecisionPoint:
             counts[decision.recorded] = counts.get(decision.recorded, 0) + 1
             results.append(Answer(decision, decision_id, revision))
             records.append(self._record(call, question.columns, resource_id, made))
-        counted = {_counted(call, recorded): count for recorded, count in counts.items()}
+        counted: dict[tuple[str, str, str], int] = {}
+        for recorded, count in counts.items():
+            key = _counted(call, recorded)
+            counted[key] = counted.get(key, 0) + count
         return Held((call.revision, results), records, counted, timeout_s)
 
     def _left(self, held: Held[_Answer]) -> None:
