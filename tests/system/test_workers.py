@@ -7,7 +7,7 @@ import signal
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Self
 
@@ -85,9 +85,18 @@ class Loads:
 
 
 def status(server: Server) -> GetStatusResponse:
-    """Of whichever worker a new connection leads to."""
-    with server.channel() as channel:
-        return status_service_pb2_grpc.StatusServiceStub(channel).GetStatus(GetStatusRequest(), timeout=DEADLINE_S)
+    """Of whichever worker a new connection leads to; one that was just killed may still be in the way."""
+    found: list[GetStatusResponse] = []
+
+    def answered() -> bool:
+        with server.channel() as channel:
+            stub = status_service_pb2_grpc.StatusServiceStub(channel)
+            with suppress(grpc.RpcError):
+                found.append(stub.GetStatus(GetStatusRequest(), timeout=DEADLINE_S))
+            return bool(found)
+
+    until(answered, "a status")
+    return found[0]
 
 
 def of_each_worker(server: Server) -> dict[str, GetStatusResponse]:
@@ -300,7 +309,7 @@ def test_workers_stop_by_themselves_when_their_supervisor_is_killed(
     workers = server.children()
     with Loads(server) as loads:
         loads.until_acknowledged(300)
-        server._signal(signal.SIGKILL)
+        server.kill()
         loads.join()
     until(lambda: not any(map(lives, workers)), "the end of the workers")
     assert set() == loads.acknowledged - decision_ids(server.folder)

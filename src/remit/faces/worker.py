@@ -32,6 +32,7 @@ def serve(descriptor: int) -> None:
         except StartupError as error:
             wire.tell(Refused(str(error)))
             sys.exit(1)
+        node.workers[:] = order.workers
         stop = stop_at(signal.SIGTERM)
         obeying = threading.Thread(target=_obey, args=(wire, node, stop), name="remit-supervisor", daemon=True)
 

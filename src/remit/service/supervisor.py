@@ -24,6 +24,8 @@ _ANSWERS_WITHIN_S: Final = 60.0
 _LEAST_PAUSE_S: Final = 0.1
 _MOST_PAUSE_S: Final = 30.0
 _LAST_WORDS_S: Final = 10.0
+_STOPS_WITHIN_S: Final = 30.0
+"""Beyond the grace of the calls and that of the journal: for a store that keeps its last commits waiting."""
 _GONE: Final = (EOFError, OSError, pickle.UnpicklingError)
 
 _log = structlog.get_logger("remit")
@@ -118,8 +120,7 @@ class Supervisor:
             for worker in self._workers:
                 if worker.process is not None:
                     worker.process.terminate()
-        # The calls in flight have their grace, and after them the journal.
-        deadline = time.monotonic() + 2 * self._settings.grace_s + _LAST_WORDS_S
+        deadline = time.monotonic() + 2 * self._settings.grace_s + _STOPS_WITHIN_S
         for worker, thread in zip(self._workers, self._threads, strict=True):
             thread.join(max(deadline - time.monotonic(), 0.0))
             if thread.is_alive() and worker.process is not None:
@@ -145,6 +146,7 @@ class Supervisor:
             lasted = time.monotonic() - began > _MOST_PAUSE_S
             pause_s = _LEAST_PAUSE_S if lasted else min(max(2 * pause_s, _LEAST_PAUSE_S), _MOST_PAUSE_S)
             worker.restarts += 1
+            worker.report = WorkerReport(worker.name, restarts=worker.restarts)
             self._metrics.restarts.labels(worker.name).inc()
             _log.error("worker starts anew", worker=worker.name, because=why, pause_s=pause_s)
 
@@ -161,7 +163,7 @@ class Supervisor:
         why, served = "", False
         with Wire(stream) as wire:
             try:
-                first = wire.ask(Order(worker.settings))
+                first = wire.ask(Order(worker.settings, self._reports()))
                 if isinstance(first, Refused):
                     why = first.told
                 else:
@@ -174,7 +176,7 @@ class Supervisor:
                 pass
             code = self._end(process)
             worker.meet(None)
-        worker.report = WorkerReport(worker.name)
+        worker.report = WorkerReport(worker.name, restarts=worker.restarts)
         self._metrics.serving.labels(worker.name).set(0)
         if self._stopping.is_set() and served and code != 0:
             worker.drained = False
@@ -186,12 +188,14 @@ class Supervisor:
         worker.meet(wire)
         self._metrics.serving.labels(worker.name).set(1)
         while True:
-            told = tuple(each.report for each in self._workers)
-            worker.report = replace(worker.ask(Reports(told)), restarts=worker.restarts)
+            worker.report = replace(worker.ask(Reports(self._reports())), restarts=worker.restarts)
             with self._changed:
                 self._changed.notify_all()
             # It says nothing unasked: there is something to read when it has ended.
             select.select([wire.stream], [], [], _REPORT_EVERY_S)
+
+    def _reports(self) -> tuple[WorkerReport, ...]:
+        return tuple(worker.report for worker in self._workers)
 
     def _end(self, process: "subprocess.Popen[bytes]") -> int:
         try:

@@ -15,6 +15,7 @@ class Order:
     """To a worker, first of all."""
 
     settings: Settings
+    workers: tuple["WorkerReport", ...]
 
 
 @dataclass(frozen=True, slots=True)
