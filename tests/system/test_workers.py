@@ -7,8 +7,10 @@ import signal
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from threading import Event
 from typing import Self
 
 import grpc
@@ -22,6 +24,9 @@ from system.server import DEADLINE_S, NOT_SERVING, Health, Server, access_of, re
 
 from remit.audit.ids import parse_id
 from remit.audit.many import AuditStores
+from remit.faces import worker
+from remit.service import supervisor
+from remit.service.settings import Settings
 from remit.v1 import status_service_pb2_grpc
 from remit.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse, TenantStatus, WorkerStatus
 
@@ -345,3 +350,25 @@ def test_a_revision_is_pinned_and_unpinned_on_all_workers(server: Server, edited
         assert {("acme", first, "anonymous")} == {
             (each.tenant, each.revision, json.loads(each.detail)["caller"]) for each in records
         }
+
+
+def test_a_worker_that_does_not_answer_its_supervisor_is_replaced(
+    untested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stopped in its tracks, and would keep its share of the connections for good."""
+    monkeypatch.setattr(supervisor, "_ANSWERS_WITHIN_S", 2.0)
+    chosen = {"policies": untested, "audit": f"sqlite:///{tmp_path / 'audit.db'}", "revisions": str(tmp_path / "kept")}
+    settings = Settings(workers=2, node="node-1", listen="127.0.0.1:0", metrics="", **chosen)
+    supervising = supervisor.Supervisor(settings, worker.__name__, worker.serve.__name__)
+    stop = Event()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(supervising.run, stop)
+        try:
+            places = supervising._workers
+            until(lambda: running.done() or all(each.report.serving for each in places), "both to serve")
+            os.kill(places[1].process.pid, signal.SIGSTOP)
+            until(lambda: places[1].restarts == 1 and places[1].report.serving, "another in its place")
+            assert 0 == places[0].restarts
+        finally:
+            stop.set()
+        assert running.result(DEADLINE_S)

@@ -1,10 +1,11 @@
 """One of several workers: a server that shares its port with the others, as its supervisor wants it."""
 
+import select
 import signal
 import socket
 import sys
 import threading
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -14,7 +15,9 @@ from remit.service.errors import StartupError
 from remit.service.logs import configure_logs
 from remit.service.metrics import Metrics
 from remit.service.node import Node
-from remit.service.workers import Order, Refused, Reports, Scrape, Serving, Wire
+from remit.service.workers import Order, Ready, Refused, Reports, Scrape, Serving, Wire
+
+_AWAKE_EVERY_S: Final = 0.5
 
 _log = structlog.get_logger("remit")
 
@@ -40,10 +43,26 @@ def serve(descriptor: int) -> None:
             _log.info("worker serving", port=server.port)
             obeying.start()
 
+        if not _told_to_begin(wire, stop):
+            node.stop()
+            return
         drained = serve_until(stop, server, begun)
         wire.stream.shutdown(socket.SHUT_RDWR)
         obeying.join()
     sys.exit(0 if drained else 1)
+
+
+def _told_to_begin(wire: Wire, stop: threading.Event) -> bool:
+    """False where it is not to be."""
+    try:
+        wire.tell(Ready())
+        while not stop.is_set():
+            if select.select([wire.stream], [], [], _AWAKE_EVERY_S)[0]:
+                wire.hear()
+                return True
+    except (EOFError, OSError):
+        pass
+    return False
 
 
 def _obey(wire: Wire, node: Node, stop: threading.Event) -> None:

@@ -27,6 +27,7 @@ class Reservation:
                     if error.errno not in _NOT_HERE:
                         raise
                     self._held.remove(held)
+                    held.close()
                     missing = error
                 else:
                     self.port = held.getsockname()[1]

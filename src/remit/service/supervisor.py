@@ -15,7 +15,7 @@ from remit.service.errors import StartupError
 from remit.service.metrics import WorkersMetrics, serve_metrics
 from remit.service.reservation import Reservation
 from remit.service.settings import Settings, split_address
-from remit.service.workers import Order, Refused, Reports, Scrape, Wire, WorkerReport
+from remit.service.workers import Begin, Order, Refused, Reports, Scrape, Wire, WorkerReport
 
 _LOOK_EVERY_S: Final = 0.5
 _REPORT_EVERY_S: Final = 1.0
@@ -41,6 +41,8 @@ class _Worker:
         self._wire: Wire | None = None
         self.restarts = 0
         self.report = WorkerReport(settings.node)
+        self.ready = False
+        """Once it has been, in whichever process."""
         self.drained = True
         self._mutex = Lock()
 
@@ -117,6 +119,7 @@ class Supervisor:
         _log.info("stopping all workers")
         with self._changed:
             self._stopping.set()
+            self._changed.notify_all()
             for worker in self._workers:
                 if worker.process is not None:
                     worker.process.terminate()
@@ -166,7 +169,8 @@ class Supervisor:
                 first = wire.ask(Order(worker.settings, self._reports()))
                 if isinstance(first, Refused):
                     why = first.told
-                else:
+                elif self._all_are_ready(worker):
+                    wire.ask(Begin())
                     served = True
                     self._watch(worker, wire)
             except TimeoutError:
@@ -174,13 +178,23 @@ class Supervisor:
                 process.kill()
             except _GONE:
                 pass
-            code = self._end(process)
             worker.meet(None)
+        code = self._end(process)
         worker.report = WorkerReport(worker.name, restarts=worker.restarts)
         self._metrics.serving.labels(worker.name).set(0)
         if self._stopping.is_set() and served and code != 0:
             worker.drained = False
         return why or f"worker `{worker.name}` ended with exit code {code}; the log has more"
+
+    def _all_are_ready(self, worker: _Worker) -> bool:
+        """At the start none answers before all can. False where it comes to nothing."""
+        with self._changed:
+            worker.ready = True
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: self._refusal or self._stopping.is_set() or all(each.ready for each in self._workers)
+            )
+            return not (self._refusal or self._stopping.is_set())
 
     def _watch(self, worker: _Worker, wire: Wire) -> None:
         """Until it is gone: raises one of _GONE."""

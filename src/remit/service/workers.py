@@ -26,8 +26,18 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """From a worker that has all it needs to answer calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """To a worker that is ready: answer calls. Once it does it says Serving, and then only what it is asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
-    """From a worker that answers calls from now on. What follows are questions to it."""
+    pass
 
 
 @dataclass(frozen=True, slots=True)
