@@ -1,7 +1,8 @@
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final, Self
 
 import structlog
@@ -9,7 +10,8 @@ import structlog
 from remit.audit.checkpointer import KEY_IN_USE, Checkpointer, key_in_use, recorded_key
 from remit.audit.errors import AuditStoreError, JournalUnavailable, UnmigratedError
 from remit.audit.ids import DecisionIds
-from remit.audit.journal import Journal
+from remit.audit.journal import Drained, Journal
+from remit.audit.many import migrate
 from remit.audit.record import LifecycleRecord
 from remit.audit.signing import AuditKeyError, SigningKey
 from remit.audit.spool import Spool
@@ -27,6 +29,7 @@ from remit.service.settings import Settings
 from remit.service.shadow import Shadow
 from remit.service.space import AuditSpace
 from remit.service.version import VERSION
+from remit.service.workers import WorkerReport
 
 _SPACE_EVERY_S: Final = 10.0
 # For what a collector may still get on a stop: the store has it anyway.
@@ -59,6 +62,8 @@ class Node:
     otlp: Otlp | None
     started_us: int
     _stopping: threading.Event
+    workers: list[WorkerReport] = field(default_factory=list, compare=False)
+    """How the workers of this node were a moment ago, this one included; empty for a server without any."""
 
     @classmethod
     def start(cls, settings: Settings) -> Self:
@@ -123,7 +128,20 @@ class Node:
         told = json.dumps(detail or {}, sort_keys=True)
         self.journal.lifecycle(LifecycleRecord(record_id, time_us, self.settings.node, kind, tenant, revision, told))
 
-    def stop(self) -> None:
+    def report(self) -> WorkerReport:
+        stats = self.journal.stats()
+        tenants = sorted(self.cell.tenants.items())
+        policies = "\n".join(f"{tenant} {policy.state} {policy.revision}" for tenant, policy in tenants)
+        return WorkerReport(
+            self.settings.node,
+            serving=True,
+            started_us=self.started_us,
+            policies=sha256(policies.encode()).hexdigest(),
+            committed=stats.committed,
+            error=stats.error,
+        )
+
+    def stop(self) -> Drained:
         """Records the stop, drains the journal and closes the store. Call it when no call is in flight any more."""
         self._stopping.set()
         self.reloader.stop()
@@ -146,6 +164,7 @@ class Node:
             self.otlp.stop(min(self.settings.grace_s, _LAST_RECORDS_S))
         self.store.close()
         _log.info("audit drained", written=drained.written, unwritten=drained.unwritten)
+        return drained
 
     def _remember_key(self, key: SigningKey | None) -> None:
         """Records the key where it is another one than last time."""
@@ -177,7 +196,9 @@ def _audit_key(settings: Settings) -> SigningKey | None:
 
 def _open_store(settings: Settings) -> tuple[AuditStore, SpoolingStore | None]:
     def ready() -> None:
-        if store.is_new() or settings.audit_migrate:
+        if settings.audit_migrate:
+            migrate(settings.audit)
+        if store.is_new():
             store.migrate()
         store.open()
 

@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from remit.audit.chain import DECISIONS, ChainId
 from remit.audit.ids import format_id
@@ -11,7 +11,8 @@ from remit.audit.verify.database import verify_store
 from remit.audit.verify.elsewhere import KeptElsewhereError, read_heads
 from remit.audit.verify.finding import Finding, Report
 from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, public_key, span
-from remit.faces.cli.exits import Exit, err, fail, out, print_json
+from remit.faces.cli.exits import Exit, fail, out, print_json
+from remit.faces.cli.progress import progress
 from remit.faces.cli.store import opened
 
 _ID_BYTES = 16
@@ -51,10 +52,10 @@ def verify(
     """
     heads = _heads(against or [])
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with opened(audit) as store, store.snapshot() as snapshot, Progress(*columns, console=err, transient=True) as bar:
+    with opened(audit) as store, store.snapshots() as snapshots, progress(*columns) as bar:
         task = bar.add_task("records", total=None)
         report = verify_store(
-            snapshot,
+            snapshots,
             tenant=tenant,
             keys=key or [],
             against=heads,
