@@ -26,7 +26,7 @@ WALLS = {
     "grpc_health": ("remit.faces.rpc",),
     "google": ("remit.faces", "remit.client", "remit.v1"),
     "opentelemetry": ("remit.service.otlp_sender",),
-    "prometheus_client": ("remit.service.metrics", "remit.faces.rpc.server"),
+    "prometheus_client": ("remit.service.metrics",),
     "pydantic": ("remit.service.settings",),
     "pydantic_settings": ("remit.service.settings",),
     "structlog": ("remit.service", "remit.faces"),

@@ -15,7 +15,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
-from remit.audit.store import AuditStore
+from remit.audit.many import AuditStores
 from remit.client import Client
 from remit.v1 import access_service_pb2_grpc
 
@@ -157,11 +157,12 @@ class Server:
         return Client(self.target, timeout_s=timeout_s)
 
     def channel(self) -> grpc.Channel:
-        """Without retries, so that a status is that of one call."""
-        return grpc.insecure_channel(self.target, [("grpc.enable_retries", 0)])
+        """Without retries, so that a status is that of one call; a connection of its own."""
+        options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+        return grpc.insecure_channel(self.target, options)
 
-    def store(self) -> AuditStore:
-        return AuditStore(self.audit).open()
+    def store(self) -> AuditStores:
+        return AuditStores(self.audit).open()
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the metric's samples that have these labels."""

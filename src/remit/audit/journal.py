@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from remit.audit.entry import Entry, Then
 from remit.audit.errors import AuditStoreError, JournalUnavailable, RecordRefused
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.store import AuditStore
+from remit.audit.writable import WritableStore
 
 Delivery = Literal["before_answer", "after_answer"]
 
@@ -58,13 +58,14 @@ class Journal:
     `before_answer`: `offer` returns when its records are on disk. `after_answer`: it returns when they are queued,
     and they are written again and again until the store takes them; only `close` gives up, and says so.
     `queue_limit` counts rows. Each failure of the store turns `healthy` False until the store takes a write again,
-    which a probe tries every `probe_s` seconds. `on_commit` hears the rows and seconds of each commit, and `on_records` the
-    records, on the writer's thread, after the callers have been let go.
+    which is tried every `probe_s` seconds; until then who would wait for a commit is refused at once. `on_commit` hears
+    the rows and seconds of each commit, and `on_records` the records, on the writer's thread, after the callers have
+    been let go.
     """
 
     def __init__(
         self,
-        store: AuditStore,
+        store: WritableStore,
         *,
         delivery: Delivery = "before_answer",
         queue_limit: int = 10_000,
@@ -94,8 +95,6 @@ class Journal:
         self._unwritten = 0
         self._give_up_at: float | None = None
         self._in_flight: list[Entry] = []
-        # After a failure that left accepted records in the queue: they wait for `_next_try`, or for someone who waits.
-        self._backing_off = False
         self._next_try = 0.0
         self._rest_until = 0.0
         self._asleep = False
@@ -165,6 +164,7 @@ class Journal:
             committed, unwritten = self._committed, self._unwritten
             if not self._closed:
                 self._closed = True
+                self._next_try = 0.0
                 self._give_up_at = time.monotonic() + timeout_s
             self._room.notify_all()
             wake = self._asleep
@@ -194,18 +194,25 @@ class Journal:
     def _queue(self, entry: Entry, wait_s: float) -> bool:
         """False where there is no room for it in time."""
         with self._mutex:
-            if self._queued and self._queued + entry.rows > self._limit and not self._has_room(entry.rows, wait_s):
-                return False
-            if self._closed:
-                raise JournalUnavailable("the journal is closed: the server is stopping")
+            self._refuse_at_once(entry)
+            if self._queued and self._queued + entry.rows > self._limit:
+                if not self._has_room(entry.rows, wait_s):
+                    return False
+                self._refuse_at_once(entry)
             self._pending.append(entry)
             self._queued += entry.rows
-            wake = self._asleep and (entry.waits or not self._backing_off)
+            wake = self._asleep and not self._error
             if wake:
                 self._asleep = False
         if wake:
             self._wake.release()
         return True
+
+    def _refuse_at_once(self, entry: Entry) -> None:
+        if self._closed:
+            raise JournalUnavailable("the journal is closed: the server is stopping")
+        if self._error and entry.waits:
+            raise JournalUnavailable(self._error)
 
     def _has_room(self, rows: int, wait_s: float) -> bool:
         """Called with the mutex held. An offer larger than the whole queue has room when the queue is empty."""
@@ -233,10 +240,9 @@ class Journal:
         while True:
             with self._mutex:
                 now = time.monotonic()
-                waiting = self._pending and not (self._backing_off and now < self._next_try)
+                waiting = self._pending and not (self._error and now < self._next_try)
                 rest_s = self._rest_until - now if waiting and self._queued < _ROWS_THAT_WAKE else 0.0
                 if waiting and rest_s <= 0:
-                    self._backing_off = False
                     self._in_flight = self._take()
                     return self._in_flight
                 if self._closed and not self._pending:
@@ -252,10 +258,7 @@ class Journal:
             with self._mutex:
                 if not woken and not self._asleep:
                     self._wake.acquire()
-                    woken = True
                 self._asleep = False
-                if woken:
-                    self._backing_off = False
 
     def _take(self) -> list[Entry]:
         batch = [self._pending.popleft()]
@@ -330,23 +333,21 @@ class Journal:
         return bool(entry.decided) and all(found)
 
     def _fail(self, batch: list[Entry], error: str) -> None:
-        """The store fails: those who wait are told, what was accepted stays first in the queue."""
-        told = [entry for entry in batch if entry.waits]
-        kept = [entry for entry in batch if not entry.waits]
-        for entry in kept:
+        """The store fails: all who wait are told, what was accepted stays in the queue."""
+        for entry in batch:
             entry.retried = True
         given_up: list[Entry] = []
         with self._mutex:
             if not self._error:
                 _log.error("the audit store fails: %s", error)
             self._error = error
-            self._pending.extendleft(entry for entry in reversed(kept) if not entry.settled)
-            self._backing_off = bool(self._pending) and not self._pending[0].waits
+            entries = [*batch, *self._pending]
+            told = [entry for entry in entries if entry.waits]
+            self._pending = deque(entry for entry in entries if not (entry.waits or entry.settled))
             now = time.monotonic()
             self._next_try = now + (self._probe_s if self._give_up_at is None else _CLOSING_RETRY_S)
             if self._give_up_at is not None and now >= self._give_up_at:
-                told += [entry for entry in self._pending if entry.waits]
-                given_up = [entry for entry in self._pending if not entry.waits]
+                given_up = [*self._pending]
                 self._pending.clear()
         for entry in told:
             entry.error = error
@@ -367,7 +368,6 @@ class Journal:
         if self._error:
             with self._mutex:
                 self._error = ""
-                self._backing_off = False
             _log.warning("the audit store writes again")
 
     def _lose(self, entries: list[Entry], error: str) -> None:

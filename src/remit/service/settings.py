@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from remit.audit.errors import AuditStoreError
+from remit.audit.many import worker_url
 from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
 from remit.audit.retention import Retention, parse_retention
 from remit.policy.limits import Limits
@@ -19,6 +21,7 @@ ENV_PREFIX: Final = "REMIT_"
 CONFIG_VARIABLE: Final = "REMIT_CONFIG"
 _DEFAULT_LIMITS: Final = Limits()
 _LAST_PORT: Final = 65_535
+_NODE_LENGTH: Final = 64
 
 
 class Settings(BaseSettings):
@@ -28,6 +31,8 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
+
+    _audit_of_all: str = PrivateAttr("")
 
     policies: Path = Field(Path("policies"), description="Policy directory.")
     strict: bool = Field(
@@ -43,8 +48,8 @@ class Settings(BaseSettings):
     )
     revisions: str = Field(
         "var/revisions",
-        description="Directory of this node alone for the last good revisions of each tenant; empty for none, and then "
-        "nothing stands in for broken files after a restart and nothing can be pinned.",
+        description="Directory of this node alone, all its workers included, for the last good revisions of each tenant; "
+        "empty for none, and then nothing stands in for broken files after a restart and nothing can be pinned.",
     )
     revisions_kept: int = Field(10, ge=1, description="Revisions kept of each tenant, a pinned one apart.")
     shadow: Path | None = Field(
@@ -54,6 +59,13 @@ class Settings(BaseSettings):
     )
     shadow_share: float = Field(
         0.25, gt=0, le=1, description="How much of one core the candidate may use; decisions past it are not put to it."
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that answer calls on the one address. Each has a node's name of its own (`NODE.w1`), chains "
+        "of its own and, with SQLite, an audit file of its own (`audit.w1.db`).",
     )
     node: str = Field(
         default_factory=socket.gethostname,
@@ -114,8 +126,30 @@ class Settings(BaseSettings):
         description="`before_answer`: an answer leaves after its record is committed. `after_answer`: once it is queued; "
         "a crash loses what was not yet committed.",
     )
+    audit_timeout_s: float = Field(
+        5.0,
+        gt=0,
+        description="Longest that a PostgreSQL server may take to answer when records are written, or another process "
+        "may hold a SQLite file, in seconds; past it the store has failed.",
+    )
+    audit_spool: Path | None = Field(
+        None,
+        description="SQLite file of this process alone, where records wait while the audit store fails. Without one, "
+        "decisions are UNAVAILABLE then.",
+    )
+    audit_spool_max_bytes: int = Field(
+        1_073_741_824, ge=1_048_576, description="Size that the spool may grow to, in bytes. Past it UNAVAILABLE."
+    )
     audit_migrate: bool = Field(
         False, description="Bring an existing audit database to the newest schema at the start."
+    )
+    audit_key: Path | None = Field(
+        None,
+        description="PEM file: the Ed25519 private key that signs the heads of the audit's chains; "
+        "`remit audit key new FILE` makes one. Without it chains are not signed.",
+    )
+    audit_checkpoint_s: float = Field(
+        60.0, gt=0, description="How often the heads of chains that have grown are signed, in seconds."
     )
     audit_queue: int = Field(10_000, ge=1, description="Audit records that may wait for their commit.")
     audit_wait_s: float = Field(
@@ -214,7 +248,43 @@ class Settings(BaseSettings):
                     f"`{name}` is `{address}`, which is not a loopback address, so it needs mutual TLS: "
                     f"set {_listed(missing)}, or listen on `127.0.0.1`"
                 )
+        if self.workers > 1:
+            self._refuse_for_workers()
         return self
+
+    def _refuse_for_workers(self) -> None:
+        if self.shadow is not None:
+            raise ValueError(
+                "`shadow` works beside one worker and `workers` is more: leave one of them out; `remit replay` puts the "
+                "records of all workers to a candidate"
+            )
+        longest = _NODE_LENGTH - len(worker_node("", self.workers))
+        if len(self.node) > longest:
+            raise ValueError(
+                f"`node` is `{self.node}`: with `workers` at most {longest} characters, for each worker's name is longer"
+            )
+
+    def of_worker(self, number: int, port: int) -> "Settings":
+        """The settings of one of the workers, counted from 1, that share `port`. Its supervisor serves the metrics.
+
+        Raises StartupError where `audit` is of no use.
+        """
+        host, _, _ = self.listen.rpartition(":")
+        try:
+            own: dict[str, Any] = {"node": worker_node(self.node, number), "audit": worker_url(self.audit, number)}
+        except AuditStoreError as error:
+            raise StartupError(str(error)) from error
+        spool = self.audit_spool
+        if spool is not None:
+            own["audit_spool"] = spool.with_name(f"{spool.stem}.w{number}{spool.suffix}")
+        worker = self.model_copy(update={**own, "listen": f"{host}:{port}", "metrics": ""})
+        worker._audit_of_all = self.audit  # noqa: SLF001 (another of our own kind)
+        return worker
+
+    @property
+    def audit_of_all(self) -> str:
+        """The audit of this node's workers together, for `remit.audit.many`; of a server without workers, its own."""
+        return self._audit_of_all or self.audit
 
     @property
     def retention(self) -> Retention | None:
@@ -279,6 +349,11 @@ def settings_table() -> str:
     for name, field in Settings.model_fields.items():
         rows.append(f"| `{name}` | `{ENV_PREFIX}{name.upper()}` | {default_told(field)} | {field.description} |")
     return "\n".join(rows)
+
+
+def worker_node(node: str, number: int) -> str:
+    """What worker `number` of a node is called in audit records."""
+    return f"{node}.w{number}"
 
 
 def split_address(name: str, text: str) -> tuple[str, int]:

@@ -259,15 +259,58 @@ def test_the_probe_does_not_call_a_full_store_healthy(path: Path) -> None:
         store.probe()
 
 
-def test_a_failing_store_recovers_with_the_next_offer(hasty: AuditStore, path: Path) -> None:
-    """Long before the probe would have noticed."""
-    journal = Journal(hasty, probe_s=3_600)
-    with locked(path), pytest.raises(JournalUnavailable, match="locked"):
+class CountingStore(AuditStore):
+    """Counts the attempts."""
+
+    appends = 0
+
+    def append(self, records: Sequence[DecisionRecord], happened: Sequence[LifecycleRecord] = ()) -> None:
+        self.appends += 1
+        super().append(records, happened)
+
+
+@pytest.mark.parametrize("delivery", ["before_answer", "after_answer"])
+def test_while_the_store_fails_who_would_wait_is_refused_at_once(path: Path, delivery: str) -> None:
+    """Not after a wait a call: nobody but the probe asks the store again, and when it works they get through."""
+    with CountingStore(f"sqlite:///{path}", busy_timeout_s=0.02) as store:
+        store.migrate()
+        journal = Journal(store, delivery=delivery, probe_s=3_600)  # type: ignore[arg-type]
+        with locked(path), pytest.raises(JournalUnavailable, match="locked"):
+            journal.lifecycle(happened())
+        for _ in range(100):
+            with pytest.raises(JournalUnavailable, match="locked"):
+                journal.lifecycle(happened())
+        assert 1 == store.appends
+        journal._next_try = 0.0
+        journal._wake.release()
+        until(lambda: journal.healthy)
+        journal.lifecycle(record := happened())
+        assert [record] == store.lifecycle()
+        journal.close()
+
+
+def test_when_the_store_fails_all_who_wait_are_told_by_one_attempt(path: Path) -> None:
+    with CountingStore(f"sqlite:///{path}", busy_timeout_s=0.5) as store:
+        store.migrate()
+        journal = Journal(store, probe_s=3_600)
+        with ThreadPoolExecutor(6) as pool, locked(path):
+            first = pool.submit(journal.offer, [decision()])
+            until(lambda: journal._in_flight != [])
+            rest = [pool.submit(journal.offer, [decision() for _ in range(2_000)]) for _ in range(5)]
+            for offer in (first, *rest):
+                with pytest.raises(JournalUnavailable, match="locked"):
+                    offer.result(DEADLINE_S)
+        assert (1, 0) == (store.appends, journal.stats().queued)
+        journal.close()
+
+
+def test_a_full_queue_keeps_nobody_waiting_while_the_store_fails(hasty: AuditStore, path: Path) -> None:
+    journal = Journal(hasty, delivery="after_answer", queue_limit=1, wait_s=3_600, probe_s=0.01)
+    with locked(path):
         journal.offer([decision()])
-    assert not journal.stats().healthy
-    journal.offer([record := decision()])
-    assert journal.stats().healthy
-    assert [record] == stored(hasty)
+        until(lambda: not journal.healthy)
+        with pytest.raises(JournalUnavailable, match="locked"):
+            journal.lifecycle(happened())
     journal.close()
 
 
@@ -522,10 +565,11 @@ class BrokenStore(AuditStore):
 def test_the_writer_outlives_what_no_store_should_raise(path: Path) -> None:
     with BrokenStore(f"sqlite:///{path}") as store:
         store.migrate()
-        journal = Journal(store)
+        journal = Journal(store, probe_s=0.01)
         with pytest.raises(JournalUnavailable, match="ZeroDivisionError"):
             journal.offer([decision()])
         store.broken = False
+        until(lambda: journal.healthy)
         journal.offer([record := decision()])
         assert [record] == stored(store)
         journal.close()

@@ -1,11 +1,16 @@
+import re
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from remit.audit.ids import parse_id
 from remit.audit.retention import parse_age
+from remit.audit.signing import AuditKeyError, PublicKey, SigningKey
+
+_DIGITS = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 
 StoreOption = Annotated[
     str,
@@ -33,6 +38,29 @@ def moment(text: str) -> int:
         raise typer.BadParameter(f"`{text}`: {expected}") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return int(moment.timestamp() * 1_000_000)
+
+
+def span(text: str) -> int:
+    """Microseconds: `90m`, `7d`."""
+    seconds = parse_age(text)
+    if seconds is None:
+        raise typer.BadParameter(f"`{text}`: expected a span of time such as `90m` or `7d`")
+    return seconds * 1_000_000
+
+
+def public_key(text: str) -> PublicKey:
+    """A file in PEM, or 64 hex digits."""
+    try:
+        return PublicKey.parse(text) if _DIGITS(text) else PublicKey.read(Path(text))
+    except AuditKeyError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def signing_key(text: str) -> SigningKey:
+    try:
+        return SigningKey.read(Path(text))
+    except AuditKeyError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def decision_id_from(text: str) -> bytes:

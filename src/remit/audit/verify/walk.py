@@ -1,0 +1,37 @@
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+from typing import Any
+
+from remit.audit.chain import ChainId, Row
+from remit.audit.verify.lines import ENCODINGS, UNENCODABLE, place_of
+from remit.audit.verify.runs import ChainWalk, Run
+
+Batches = Iterable[Sequence[Row]]
+"""Rows in the order of their table's columns."""
+
+
+def walk(
+    table: str, batches: Batches, chain_of: Callable[[ChainId], ChainWalk], progress: Callable[[int], None]
+) -> None:
+    """Takes every row of a table into its chain. `progress` hears how many there were since it last did."""
+    encoding = ENCODINGS[table]
+    lines, breaks, tenant, node = encoding.lines, encoding.breaks, encoding.tenant, encoding.node
+    # Of each chain the run that went on last: nearly every record goes on with it, and nothing else is looked at.
+    running: dict[tuple[Any, Any], Run] = {}
+    for batch in batches:
+        for row in batch:
+            key = row[tenant], row[node]
+            run = running.get(key)
+            if run is not None and row[-2] == run.next != run.stop:
+                try:
+                    text = f"{run.hex}\n{run.next}\n{lines(row)}"
+                    hash_ = sha256(text.encode()).digest()
+                except UNENCODABLE:
+                    pass
+                else:
+                    if hash_ == row[-1] and text.count("\n") == breaks:
+                        run.next += 1
+                        run.hex = hash_.hex()
+                        continue
+            running[key] = chain_of(ChainId(table, *key)).take(place_of(row, encoding))
+        progress(len(batch))
