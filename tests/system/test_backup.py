@@ -23,7 +23,7 @@ def test_a_backup_beside_a_server_under_load_is_whole_and_can_be_served(
         before = set(load.acknowledged)
         done = remit("audit", "backup", "--to", str(kept), "--audit", server.audit)
         assert (0, "") == (done.returncode, done.stderr)
-        assert f"is in `{kept}`, {kept.stat().st_size} bytes, whole" in done.stdout
+        assert f"`{kept}` is whole, {kept.stat().st_size} bytes" in done.stdout
         load.until_acknowledged(len(load.acknowledged) + 200)
         load.stop()
     assert [] == load.failures
