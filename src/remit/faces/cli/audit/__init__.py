@@ -2,7 +2,7 @@
 
 import typer
 
-from remit.faces.cli.audit import checkpoint, hashing, keys, purging, reading, retaining, verifying
+from remit.faces.cli.audit import backup, checkpoint, hashing, keys, purging, reading, retaining, verifying
 from remit.faces.cli.exits import EXIT_CODES
 
 app = typer.Typer(
@@ -17,3 +17,5 @@ app.command()(checkpoint.checkpoint)
 app.add_typer(keys.app, name="key")
 app.command()(retaining.retain)
 app.command("hash")(hashing.hash_)
+app.command()(backup.backup)
+app.command()(backup.restore)
