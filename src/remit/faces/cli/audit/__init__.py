@@ -2,7 +2,7 @@
 
 import typer
 
-from remit.faces.cli.audit import purging, reading
+from remit.faces.cli.audit import faults, purging, reading
 from remit.faces.cli.exits import EXIT_CODES
 
 app = typer.Typer(
@@ -12,3 +12,4 @@ app = typer.Typer(
 app.command("list")(reading.list_records)
 app.command()(reading.show)
 app.command()(purging.purge)
+app.command()(faults.faults)
