@@ -5,7 +5,7 @@ import typer
 from remit.faces.cli.audit import faults, purging, reading
 from remit.faces.cli.exits import EXIT_CODES
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help=f"Read and purge the audit store: what was decided, for whom, by which rule, when.\n\n{EXIT_CODES}",
     no_args_is_help=True,
 )
