@@ -2,10 +2,11 @@
 
 import typer
 
-from remit.faces.cli.audit import backup, checkpoint, hashing, keys, purging, reading, retaining, verifying
+from remit.faces.cli.audit import backup, checkpoint, faults, hashing, keys, purging, reading, retaining, verifying
 from remit.faces.cli.exits import EXIT_CODES
 
-app = typer.Typer(
+# The type is named for mypy, which cannot see it through the circle that `faults` closes: it starts the whole program.
+app: typer.Typer = typer.Typer(
     help=f"Read, prove and purge the audit store: what was decided, for whom, by which rule, when.\n\n{EXIT_CODES}",
     no_args_is_help=True,
 )
@@ -19,3 +20,4 @@ app.command()(retaining.retain)
 app.command("hash")(hashing.hash_)
 app.command()(backup.backup)
 app.command()(backup.restore)
+app.command()(faults.faults)
