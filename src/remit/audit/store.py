@@ -8,26 +8,24 @@ from types import TracebackType
 from typing import Self
 
 from alembic.util.exc import CommandError
-from sqlalchemy import ColumnElement, delete, func, insert, make_url, select
+from sqlalchemy import Connection, delete, func, insert, make_url, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from remit.audit import schema
 from remit.audit.database import postgresql_engine, sqlite_engine, writing
 from remit.audit.errors import AuditStoreError
-from remit.audit.filter import DecisionFilter, in_time
+from remit.audit.filter import DecisionFilter
 from remit.audit.ids import DecisionIds
-from remit.audit.page import page_of_decisions
 from remit.audit.purge import Purge
+from remit.audit.reading import Reading
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.tables import decisions, lifecycle, lifecycle_columns, probe
+from remit.audit.tables import decisions, lifecycle, probe
 from remit.audit.writer import Writer
 
-_EVERYTHING = DecisionFilter()
 _PROBE_BYTES = 64 * 1024
-_PAGE = 1000
 
 
-class AuditStore:
+class AuditStore(Reading):
     """Records at rest, in a SQLite file or a PostgreSQL database. Safe to share among threads.
 
     Several processes may use one database: SQLite waits up to `busy_timeout_s` for another's transaction.
@@ -112,53 +110,10 @@ class AuditStore:
                     self._writer.discard()
                     self._writer = None
 
-    def decisions(
-        self,
-        where: DecisionFilter = _EVERYTHING,
-        *,
-        after: bytes | None = None,
-        limit: int = 100,
-        newest_first: bool = True,
-    ) -> list[DecisionRecord]:
-        """A page in the order of ids. The next page begins `after` the last id of this one; a short page is the last."""
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
         with self._errors("read"), self._reading.connect() as connection:
-            return page_of_decisions(connection, where, after=after, limit=limit, newest_first=newest_first)
-
-    def each_decision(self, where: DecisionFilter = _EVERYTHING) -> Iterator[DecisionRecord]:
-        """All of them, oldest first, a page in memory at a time; those written meanwhile too."""
-        after: bytes | None = None
-        while page := self.decisions(where, after=after, limit=_PAGE, newest_first=False):
-            yield from page
-            after = page[-1].id
-
-    def decision(self, id_: bytes) -> DecisionRecord | None:
-        found = self.decisions(DecisionFilter(id=id_), limit=1)
-        return found[0] if found else None
-
-    def lifecycle(
-        self,
-        *,
-        type_: str | None = None,
-        tenant: str | None = None,
-        since_us: int | None = None,
-        until_us: int | None = None,
-        after: bytes | None = None,
-        limit: int = 100,
-        newest_first: bool = True,
-    ) -> list[LifecycleRecord]:
-        """A page of lifecycle records, as `decisions` gives pages. `since_us` is inclusive, `until_us` exclusive."""
-        columns = lifecycle.c
-        conditions: list[ColumnElement[bool]] = in_time(lifecycle, since_us, until_us)
-        if type_ is not None:
-            conditions.append(columns.type == type_)
-        if tenant is not None:
-            conditions.append(columns.tenant == tenant)
-        if after is not None:
-            conditions.append(columns.id < after if newest_first else columns.id > after)
-        order = columns.id.desc() if newest_first else columns.id
-        statement = select(*lifecycle_columns).where(*conditions).order_by(order).limit(limit)
-        with self._errors("read"), self._reading.connect() as connection:
-            return [LifecycleRecord._make(row) for row in connection.execute(statement)]
+            yield connection
 
     def purge(
         self,

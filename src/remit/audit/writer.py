@@ -43,7 +43,8 @@ class Writer:
         self._lifecycle = InsertRows(inserting(lifecycle, dialect), dialect)
         adding = inserting(counts, dialect)
         sums = {name: counts.c[name] + adding.excluded[name] for name in ("recorded", "unrecorded")}
-        adding = adding.on_conflict_do_update(index_elements=list(counts.primary_key), set_=sums)
+        minutes = {"minutes": counts.c.minutes.bitwise_or(adding.excluded.minutes)}
+        adding = adding.on_conflict_do_update(index_elements=list(counts.primary_key), set_=sums | minutes)
         self._counts = InsertRows(adding, dialect)
         self._heads = Heads(self._cursor, dialect)
         self.broken = False

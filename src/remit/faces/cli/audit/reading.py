@@ -70,7 +70,7 @@ def list_records(
         if named:
             fail(Exit.USAGE, f"{', '.join(named)} is for decisions: leave out --lifecycle")
     where = DecisionFilter(
-        id=decision_id,
+        ids=(decision_id,) if decision_id else (),
         tenant=tenant,
         namespace=namespace,
         principal=principal,
