@@ -42,9 +42,7 @@ class DecisionFilter:
         alone: whoever walks ids keeps within `span`."""
 
         def column(name: str) -> ColumnElement[Any]:
-            kept = decisions.c[name]
-            # SQLite's own idiom: a term with a unary plus never leads its planner to an index.
-            return literal_column(f"+{decisions.name}.{name}", kept.type) if name in unindexed else kept
+            return out_of_index(name) if name in unindexed else decisions.c[name]
 
         found = [column(name) == value for name, value in self.equal.items()]
         if self.ids:
@@ -69,6 +67,11 @@ class DecisionFilter:
         """The first and the last id that may be of that time."""
         first = FIRST_ID if self.since_us is None else first_id_at(self.since_us - CLOCK_SLACK_US)
         return first, LAST_ID if self.until_us is None else last_id_at(self.until_us + CLOCK_SLACK_US)
+
+
+def out_of_index(name: str) -> ColumnElement[Any]:
+    """A column of the decisions, by SQLite's own idiom: a term with a unary plus never leads its planner to an index."""
+    return literal_column(f"+{decisions.name}.{name}", decisions.c[name].type)
 
 
 def at_or_below(column: ColumnElement[str], namespace: str) -> ColumnElement[bool]:
