@@ -19,6 +19,7 @@ from remit.audit.ids import DecisionIds
 from remit.audit.purge import Purge
 from remit.audit.reading import Reading
 from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.revisions import keep_revision
 from remit.audit.tables import decisions, lifecycle, probe
 from remit.audit.writer import Writer
 
@@ -109,6 +110,11 @@ class AuditStore(Reading):
                 if self._writer.broken:
                     self._writer.discard()
                     self._writer = None
+
+    def keep_revision(self, revision: str, tenant: str, kept_us: int, archive: bytes) -> None:
+        """Keeps the files of a revision of a tenant, durable on return. Once kept, they stay as they are."""
+        with self._errors("write to"), self._writing.begin() as connection:
+            keep_revision(connection, revision, tenant, kept_us, archive)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -80,11 +80,27 @@ class Node:
             shadow.begin()
         return node
 
-    def remember(self, kind: str, tenant: str = "", revision: str = "", detail: dict[str, Any] | None = None) -> None:
-        """Writes a lifecycle record. Raises JournalUnavailable where it is not on disk."""
+    def remember(
+        self,
+        kind: str,
+        tenant: str = "",
+        revision: str = "",
+        detail: dict[str, Any] | None = None,
+        archive: bytes = b"",
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Writes a lifecycle record, and before it the files of the revision that it names, where they are given. Raises
+        JournalUnavailable where they are not on disk."""
         time_us, (record_id,) = self.point.ids.stamp(1)
+        if archive:
+            try:
+                self.store.keep_revision(revision, tenant, time_us, archive)
+            except AuditStoreError as error:
+                raise JournalUnavailable(str(error)) from error
         told = json.dumps(detail or {}, sort_keys=True)
-        self.journal.lifecycle(LifecycleRecord(record_id, time_us, self.settings.node, kind, tenant, revision, told))
+        record = LifecycleRecord(record_id, time_us, self.settings.node, kind, tenant, revision, told)
+        self.journal.lifecycle(record, timeout_s)
 
     def stop(self) -> None:
         """Records the stop, drains the journal and closes the store. Call it when no call is in flight any more."""

@@ -12,8 +12,9 @@ from remit.core.diagnostics import Diagnostic
 from remit.core.errors import RemitError
 from remit.core.names import Tenant
 from remit.engine.snapshot import Snapshot
+from remit.policy.archive import KeptRevision, NotKeptError
 from remit.policy.cell import Cell, TenantPolicy, TenantState
-from remit.policy.kept import Kept, KeptRevision, NotKeptError, Pin
+from remit.policy.kept import Kept, Pin
 from remit.policy.look import NOTHING, Begun, Built, Found, Known, Look, Recall, RootRead, carry_out
 from remit.policy.pace import let_go, resting
 from remit.policy.source import Stamp, UnsettledError, stamp
@@ -47,6 +48,8 @@ class Outcome(NamedTuple):
     tenant: str
     revision: str
     detail: dict[str, Any]
+    archive: bytes = b""
+    """The files of a revision that is about to serve."""
 
 
 @dataclass(slots=True)
@@ -116,6 +119,7 @@ class Reloader:
     def begin(self, tell: Callable[[Outcome], None]) -> None:
         """From now on loads are carried out by a process of their own and told as they happen; files are watched."""
         self._tell = tell
+        self._outcomes.clear()
         self._carry_out = self._worker.carry_out
         if self._settings.watch:
             self._thread = Thread(target=self._run, name="remit-reload", daemon=True)
@@ -147,20 +151,20 @@ class Reloader:
         with self._alone(timeout_s):
             kept, each = self._pinnable(tenant)
             revision = kept.find(tenant, prefix)
-            snapshot = self._recalled(kept, tenant, revision)
+            recalled = self._recalled(kept, tenant, revision)
             before = each.pin
             pin = Pin(revision, caller, self._clock_us())
             replaced = self._serving(tenant)
             detail = {"caller": caller, "replaces": replaced}
             kept.pin(tenant, pin)
             try:
-                self._tell(Outcome("POLICY_PINNED", tenant, revision, detail))
+                self._tell(Outcome("POLICY_PINNED", tenant, revision, detail, recalled.archive))
             except JournalUnavailable:
                 kept.unpin(tenant) if before is None else kept.pin(tenant, before)
                 raise
             each.pin = pin
             _log.warning("tenant pinned", tenant=tenant, revision=revision, caller=caller)
-            self._serve(tenant, snapshot)
+            self._serve(tenant, recalled.snapshot)
             return replaced
 
     def unpin(self, tenant: Tenant, caller: str, timeout_s: float) -> None:
@@ -268,7 +272,7 @@ class Reloader:
             log(f"tenant {event}", tenant=tenant, revision=found.revision, **detail, seconds=seconds, **spite)
             spite = {"diagnostics": told[:_RECORDED]} if told else {}
             replaces = {"replaces": serving} if serving else {}
-            self._tell(Outcome(kind, tenant, found.revision, {**detail, **replaces, **spite}))
+            self._tell(Outcome(kind, tenant, found.revision, {**detail, **replaces, **spite}, found.archive))
         if found.not_kept:
             _log.error("revision not kept", tenant=tenant, revision=found.revision, error=found.not_kept)
         each.known = Known(found.signature, each.known.folder if found.refused else found.folder)
@@ -424,7 +428,7 @@ class Reloader:
         if last is None:
             return
         try:
-            snapshot = self._recalled(kept, tenant, last.revision)
+            recalled = self._recalled(kept, tenant, last.revision)
         except NotKeptError as error:
             _log.error("kept revision ignored", tenant=tenant, error=str(error))
             if each.pin is not None:
@@ -432,15 +436,15 @@ class Reloader:
                 each.diagnostics = (Diagnostic(tenant, 0, 0, told), *each.diagnostics)
                 self._serve(tenant, None)
             return
-        _log.warning("kept revision serves", tenant=tenant, revision=snapshot.revision, pinned=each.pin is not None)
+        _log.warning("kept revision serves", tenant=tenant, revision=recalled.revision, pinned=each.pin is not None)
         detail = {"pinned_by": each.pin.caller} if each.pin is not None else {}
-        self._tell(Outcome("POLICY_RESTORED", tenant, snapshot.revision, detail))
-        self._serve(tenant, snapshot)
+        self._tell(Outcome("POLICY_RESTORED", tenant, recalled.revision, detail, recalled.archive))
+        self._serve(tenant, recalled.snapshot)
 
-    def _recalled(self, kept: Kept, tenant: Tenant, revision: str) -> Snapshot:
+    def _recalled(self, kept: Kept, tenant: Tenant, revision: str) -> Built:
         for found in self._carry_out(Recall(kept, self._settings.limits, tenant, revision)):
             if isinstance(found, Built) and found.snapshot is not None:
-                return found.snapshot
+                return found
         raise AssertionError("a recall gives a snapshot or raises")
 
     def _pinnable(self, tenant: Tenant) -> tuple[Kept, _Tenant]:

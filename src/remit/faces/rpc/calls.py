@@ -14,8 +14,8 @@ from grpc_status import rpc_status
 from remit.audit.errors import JournalUnavailable
 from remit.core.errors import MalformedQuestionError, RemitError
 from remit.engine.inquiry import TooLargeError
+from remit.policy.archive import NotKeptError
 from remit.policy.cell import RevisionNotCurrentError, TenantUnavailableError
-from remit.policy.kept import NotKeptError
 from remit.policy.worker import WorkerEndedError
 from remit.service.metrics import Metrics
 from remit.service.reload import LoadingError, PinError
