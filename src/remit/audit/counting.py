@@ -41,10 +41,11 @@ class Count(NamedTuple):
 
 
 _DIMENSIONS: Final = (PRINCIPAL, NAMESPACE, REVISION, CALLER, QUESTION)
-_TIMES: Final[Mapping[str, ColumnElement[int]]] = {
+TIMES: Final[Mapping[str, ColumnElement[int]]] = {
     Grouping.HOUR: counts.c.hour_us,
     Grouping.DAY: counts.c.hour_us - counts.c.hour_us % DAY_US,
 }
+"""Groupings whose values are times."""
 
 
 def whole_hours(where: DecisionFilter) -> tuple[int | None, int | None]:
@@ -87,8 +88,8 @@ def _dimension(where: DecisionFilter, by: Sequence[Grouping]) -> str:
 
 
 def _key(grouping: Grouping) -> ColumnElement[Any]:
-    if grouping in _TIMES:
-        return _TIMES[grouping]
+    if grouping in TIMES:
+        return TIMES[grouping]
     return counts.c.value if grouping in _DIMENSIONS else counts.c[grouping]
 
 

@@ -5,8 +5,9 @@ seen loses what is committed late. A chain numbers its records in the order of t
 heads of the chains say how many records are new, and the search goes back in time until it has found as many.
 """
 
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
@@ -56,6 +57,34 @@ class Position:
     history: bytes | None = None
     """First the records up to `given` that come behind this id; None where there are none left."""
     sweep: Sweep | None = None
+
+    def dump(self) -> str:
+        sweep = self.sweep
+        return json.dumps(
+            {
+                "given": _dump(self.given),
+                "newest": self.newest.hex(),
+                "history": None if self.history is None else self.history.hex(),
+                "sweep": None
+                if sweep is None
+                else [_dump(sweep.target), sweep.missing, sweep.begin.hex(), sweep.first.hex(), sweep.last.hex()],
+            }
+        )
+
+    @classmethod
+    def load(cls, text: str, where: DecisionFilter) -> Self:
+        """Raises ValueError for what is none, or not one of a follow of `where`."""
+        try:
+            told = json.loads(text)
+            history = None if told["history"] is None else bytes.fromhex(told["history"])
+            sweep = None
+            if told["sweep"] is not None:
+                target, missing, begin, first, last = told["sweep"]
+                ids = (bytes.fromhex(each) for each in (begin, first, last))
+                sweep = Sweep(_load(target, where), int(missing), *ids)
+            return cls(_load(told["given"], where), bytes.fromhex(told["newest"]), history, sweep)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"is no position of a follow: {error}") from None
 
 
 class Follow:
@@ -171,6 +200,17 @@ class Follow:
 
     def _before(self, id_: bytes) -> bytes:
         return first_id_at((id_time_ms(id_) - self._reach_ms) * 1000)
+
+
+def _dump(seqs: Mapping[Chain, int]) -> list[tuple[str, str, int]]:
+    return [(*chain, seq) for chain, seq in seqs.items()]
+
+
+def _load(told: Iterable[tuple[str, str, int]], where: DecisionFilter) -> dict[Chain, int]:
+    found = {(str(tenant), str(node)): int(seq) for tenant, node, seq in told}
+    if where.tenant is not None and any(tenant != where.tenant for tenant, _ in found):
+        raise ValueError("of another tenant")
+    return found
 
 
 def _heads(connection: Connection, where: DecisionFilter) -> dict[Chain, int]:

@@ -93,10 +93,10 @@ class Reading(ABC):
         with self.reading() as connection:
             return serving(connection, tenant, at_us, node)
 
-    def revision(self, revision: str, most_bytes: int) -> bytes | None:
-        """The files of a revision, a zip; None where they are not kept, or larger than that."""
+    def revision(self, tenant: str, revision: str, most_bytes: int) -> bytes | None:
+        """The files of a tenant's revision, a zip; None where they are not kept, or larger than that."""
         with self.reading() as connection:
-            return kept_revision(connection, revision, most_bytes)
+            return kept_revision(connection, tenant, revision, most_bytes)
 
     def lifecycle(
         self,

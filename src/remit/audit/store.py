@@ -111,10 +111,10 @@ class AuditStore(Reading):
                     self._writer.discard()
                     self._writer = None
 
-    def keep_revision(self, revision: str, tenant: str, kept_us: int, archive: bytes) -> None:
+    def keep_revision(self, tenant: str, revision: str, kept_us: int, archive: bytes) -> None:
         """Keeps the files of a revision of a tenant, durable on return. Once kept, they stay as they are."""
         with self._errors("write to"), self._writing.begin() as connection:
-            keep_revision(connection, revision, tenant, kept_us, archive)
+            keep_revision(connection, tenant, revision, kept_us, archive)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

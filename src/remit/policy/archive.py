@@ -54,7 +54,9 @@ def read_archive(
     root, folder = Folder(""), Folder(tenant)
     for file, text in _unpacked(name, content, most_bytes=most_bytes).items():
         if file != _ABOUT:
-            (folder if file.startswith(f"{tenant}/") else root).files[file] = text
+            (folder if "/" in file else root).files[file] = text
+    if not all(file.startswith(f"{tenant}/") for file in folder.files):
+        raise NotKeptError(f"{name} is damaged: it has files of another tenant")
     tree = Tree(root, {tenant: folder})
     if tree.revision(tenant) != revision:
         raise NotKeptError(f"{name} is damaged: its files do not have the hash in its name")

@@ -14,6 +14,7 @@ from remit.audit.store import AuditStore
 from remit.policy.cell import Cell
 from remit.service.errors import StartupError
 from remit.service.metrics import Metrics
+from remit.service.past import Past
 from remit.service.point import DecisionPoint
 from remit.service.reload import Reloader
 from remit.service.settings import Settings
@@ -41,6 +42,7 @@ class Node:
     metrics: Metrics
     point: DecisionPoint
     reloader: Reloader
+    past: Past
     started_us: int
     _stopping: threading.Event
 
@@ -66,7 +68,8 @@ class Node:
             shadow = Shadow(settings.shadow, settings.limits, settings.shadow_share)
             metrics.watch_shadow(shadow)
         point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s, shadow)
-        node = cls(settings, cell, store, journal, metrics, point, reloader, now_us(), threading.Event())
+        past = Past(store, cell, settings.limits)
+        node = cls(settings, cell, store, journal, metrics, point, reloader, past, now_us(), threading.Event())
         try:
             node.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": cell.tree_revision})
             for outcome in outcomes:
@@ -95,7 +98,7 @@ class Node:
         time_us, (record_id,) = self.point.ids.stamp(1)
         if archive:
             try:
-                self.store.keep_revision(revision, tenant, time_us, archive)
+                self.store.keep_revision(tenant, revision, time_us, archive)
             except AuditStoreError as error:
                 raise JournalUnavailable(str(error)) from error
         told = json.dumps(detail or {}, sort_keys=True)
@@ -106,6 +109,7 @@ class Node:
         """Records the stop, drains the journal and closes the store. Call it when no call is in flight any more."""
         self._stopping.set()
         self.reloader.stop()
+        self.past.stop()
         if self.point.shadow is not None:
             self.point.shadow.stop()
         try:

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from remit.policy.limits import Limits
+from remit.service.auditors import NotAnAuditorError, Rights, every_right, parse_auditors
 from remit.service.errors import StartupError
 
 ENV_PREFIX: Final = "REMIT_"
@@ -77,6 +78,11 @@ class Settings(BaseSettings):
         "",
         description="Callers who may pin and unpin revisions, as their certificates name them, separated by commas. "
         "On a loopback address without TLS everybody may.",
+    )
+    auditors: str = Field(
+        "",
+        description="Callers who may read the audit, as their certificates name them, separated by commas; `NAME=TENANT` "
+        "may read that tenant's alone. On a loopback address without TLS everybody may read all.",
     )
     threads: int = Field(64, ge=1, le=1024, description="Threads that answer calls.")
     max_calls: int = Field(
@@ -156,6 +162,7 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"mutual TLS needs all of `tls_cert`, `tls_key` and `tls_client_ca`: set {_listed(missing)}"
             )
+        parse_auditors(self.auditors)
         for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
             if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and missing:
                 raise ValueError(
@@ -177,6 +184,15 @@ class Settings(BaseSettings):
     def may_operate(self, caller: str) -> bool:
         """Whether this caller may change what the node serves."""
         return self.mutual_tls is None or caller in {name.strip() for name in self.operators.split(",")}
+
+    def rights_of(self, caller: str) -> Rights:
+        """Whose audit this caller may read. Raises NotAnAuditorError where it is nobody's."""
+        if self.mutual_tls is None:
+            return every_right(caller)
+        rights = parse_auditors(self.auditors).get(caller)
+        if rights is None:
+            raise NotAnAuditorError(f"`{caller}` is not one of this server's `auditors`")
+        return rights
 
     @property
     def mutual_tls(self) -> tuple[Path, Path, Path] | None:
