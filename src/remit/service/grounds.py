@@ -12,7 +12,7 @@ from remit.core.errors import MalformedQuestionError, violation
 from remit.core.names import Tenant
 from remit.core.question import Question, ReachQuestion
 from remit.policy.archive import NotKeptError
-from remit.service.past import Why
+from remit.policy.past import Why
 
 Explain = Callable[[Tenant, str, Question | ReachQuestion], Why]
 """From a tenant, a revision and a question to the grounds of the answer."""
