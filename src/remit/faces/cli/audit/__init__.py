@@ -2,7 +2,7 @@
 
 import typer
 
-from remit.faces.cli.audit import checkpoint, keys, purging, reading, verifying
+from remit.faces.cli.audit import checkpoint, exporting, keys, purging, reading, verifying
 from remit.faces.cli.exits import EXIT_CODES
 
 app = typer.Typer(
@@ -14,4 +14,5 @@ app.command()(reading.show)
 app.command()(purging.purge)
 app.command()(verifying.verify)
 app.command()(checkpoint.checkpoint)
+app.command()(exporting.export)
 app.add_typer(keys.app, name="key")
