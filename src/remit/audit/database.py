@@ -1,5 +1,6 @@
 """Engines whose every connection makes a commit durable, or is refused."""
 
+import math
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -56,9 +57,23 @@ def writing(engine: Engine) -> Engine:
     return engine.execution_options(**{_BEGIN: "IMMEDIATE"})
 
 
-def postgresql_engine(url: URL) -> Engine:
-    """AuditStoreError, at each connect, where a commit may return before it is durable."""
+def postgresql_engine(url: URL, *, timeout_s: float, hurried: bool = False) -> Engine:
+    """AuditStoreError, at each connect, where a commit may return before it is durable.
+
+    Connecting takes at most `timeout_s`; where `hurried`, so does each statement and each commit, also where the
+    server's host or network is silently gone. What the URL itself says of timeouts counts instead.
+    """
+    from remit.audit.patience import ImpatientConnection  # noqa: PLC0415 (psycopg comes with an extra)
+
     engine = create_engine(url, pool_pre_ping=True)
+    limits = {"connect_timeout": math.ceil(timeout_s), "keepalives_idle": 10, "keepalives_interval": 5}
+    limits |= {"keepalives_count": 3, "tcp_user_timeout": int(timeout_s * 1000)}
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> Any:
+        connection = ImpatientConnection.connect(**limits | parameters)
+        connection.timeout_s = timeout_s if hurried else None
+        return connection
 
     @event.listens_for(engine, "connect")
     def check(driver: Any, _record: Any) -> None:
@@ -75,7 +90,14 @@ def postgresql_engine(url: URL) -> Engine:
             raise AuditStoreError(
                 f"the audit database `{url.render_as_string()}` has server_encoding `{encoding}`: expected `UTF8`"
             )
+        if hurried:
+            # A little earlier than this side gives up, so that no statement waits on in the server for nobody. Who
+            # stops halfway through a transaction must not hold up the others that write.
+            for setting, share in (("statement_timeout", 0.8), ("idle_in_transaction_session_timeout", 1.0)):
+                cursor.execute("SELECT set_config(%s, %s, false)", (setting, f"{int(timeout_s * share * 1000)}ms"))
+            driver.commit()
+        else:
+            driver.rollback()
         cursor.close()
-        driver.rollback()
 
     return engine

@@ -7,6 +7,10 @@ class RecordRefused(AuditStoreError):  # noqa: N818
     """The store works and will never take these records: a duplicate id, or a value that its columns cannot hold."""
 
 
+class StoreAwayError(AuditStoreError):
+    """The database cannot be reached, or lets nobody in."""
+
+
 class UnmigratedError(AuditStoreError):
     """The database's schema is not the one this program was written for.
 

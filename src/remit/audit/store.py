@@ -9,17 +9,19 @@ from typing import Self
 
 from alembic.util.exc import CommandError
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, make_url, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from remit.audit import schema
+from remit.audit.cutoff import Cutoffs
 from remit.audit.database import postgresql_engine, sqlite_engine, writing
-from remit.audit.errors import AuditStoreError
+from remit.audit.errors import AuditStoreError, StoreAwayError
 from remit.audit.filter import DecisionFilter, in_time
 from remit.audit.ids import DecisionIds
 from remit.audit.page import page_of_decisions
-from remit.audit.purge import Purge
+from remit.audit.purge import BY_HAND, Pace, Purge, Purged
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.tables import decisions, lifecycle, lifecycle_columns, probe
+from remit.audit.signing import SigningKey
+from remit.audit.tables import decisions, lifecycle, lifecycle_columns, metadata, probe
 from remit.audit.writer import Writer
 
 _EVERYTHING = DecisionFilter()
@@ -30,7 +32,8 @@ _PAGE = 1000
 class AuditStore:
     """Records at rest, in a SQLite file or a PostgreSQL database. Safe to share among threads.
 
-    Several processes may use one database: SQLite waits up to `busy_timeout_s` for another's transaction.
+    Several processes may use one database. `busy_timeout_s`: how long SQLite waits for another's transaction, and how
+    long a PostgreSQL server may take to answer one that writes records; without an answer their outcome is unknown.
     `max_bytes` caps what this process lets a SQLite file grow to (its write-ahead log not counted).
     Every failure of the database is an AuditStoreError; the store can be used again once its cause is gone.
     """
@@ -46,10 +49,12 @@ class AuditStore:
                     raise AuditStoreError(f"the audit store needs a file: expected `sqlite:///PATH`, not `{parsed}`")
                 self._file = Path(parsed.database)
                 engine = sqlite_engine(parsed, max_bytes=max_bytes, busy_timeout_s=busy_timeout_s)
+                self._hurried = writing(engine)
             elif parsed.drivername == "postgresql+psycopg":
                 if max_bytes is not None:
                     raise AuditStoreError("a size cap holds for SQLite only: PostgreSQL has its own means")
-                engine = postgresql_engine(parsed)
+                engine = postgresql_engine(parsed, timeout_s=busy_timeout_s)
+                self._hurried = postgresql_engine(parsed, timeout_s=busy_timeout_s, hurried=True)
             else:
                 raise AuditStoreError(
                     f"`{parsed.drivername}` is no audit store: expected `sqlite:///PATH` "
@@ -70,6 +75,11 @@ class AuditStore:
         """Without its password."""
         return self._url
 
+    @property
+    def file(self) -> Path | None:
+        """Of SQLite; None for PostgreSQL."""
+        return self._file
+
     def is_new(self) -> bool:
         """Whether the SQLite file does not exist yet (or is empty); always False for PostgreSQL."""
         return self._file is not None and not (self._file.exists() and self._file.stat().st_size > 0)
@@ -84,7 +94,8 @@ class AuditStore:
                 schema.upgrade(connection)
 
     def open(self) -> Self:
-        """UnmigratedError where the schema is not the newest; AuditStoreError where a commit would not be durable."""
+        """UnmigratedError where the schema is not the newest; StoreAwayError where the database cannot be reached;
+        AuditStoreError where a commit would not be durable."""
         if self.is_new():
             raise AuditStoreError(f"the audit database `{self._url}` does not exist")
         with self._errors("open"), self._reading.connect() as connection:
@@ -104,7 +115,7 @@ class AuditStore:
         with self._writer_lock:
             if self._writer is None:
                 with self._errors("write to"):
-                    self._writer = Writer(self._writing)
+                    self._writer = Writer(self._hurried)
             try:
                 self._writer.append(records, happened, unrecorded)
             finally:
@@ -134,6 +145,16 @@ class AuditStore:
     def decision(self, id_: bytes) -> DecisionRecord | None:
         found = self.decisions(DecisionFilter(id=id_), limit=1)
         return found[0] if found else None
+
+    def known(self, ids: Sequence[bytes]) -> set[bytes]:
+        """Those of the ids that have a record of either kind."""
+        found: set[bytes] = set()
+        with self._errors("read"), self._hurried.connect() as connection:
+            for start in range(0, len(ids), _PAGE):
+                some = ids[start : start + _PAGE]
+                for table in (decisions, lifecycle):
+                    found.update(connection.execute(select(table.c.id).where(table.c.id.in_(some))).scalars())
+        return found
 
     def lifecycle(
         self,
@@ -177,25 +198,33 @@ class AuditStore:
 
     def purge(
         self,
-        before_us: int,
+        before: int | Cutoffs,
         *,
         tenant: str | None = None,
         node: str = "",
-        rows_per_transaction: int = 500,
+        key: SigningKey | None = None,
+        pace: Pace = BY_HAND,
+        by_hand: bool = True,
         progress: Callable[[int], None] | None = None,
-    ) -> int:
-        """Deletes the decisions of before that time (of that tenant), and tells how many; `progress` hears of each
-        transaction. A PURGED record says who, what and how many, also where the purge breaks off.
+    ) -> Purged:
+        """Deletes the decisions of before that time (of that tenant), or of before each tenant's own cutoff; `progress`
+        hears after each transaction how many are gone.
 
-        Lifecycle records stay. A SQLite file does not shrink: its free pages are filled before it grows again.
+        What goes is a prefix of each chain: a record that is older but follows a newer one in its chain stays. A
+        PURGED record says who, what and how many, also where the purge breaks off. Lifecycle records stay. A SQLite
+        file does not shrink: its free pages are filled before it grows again.
         """
-        time_us, (record_id,) = self._ids.stamp()
+        if isinstance(before, int):
+            before = Cutoffs(others=before) if tenant is None else Cutoffs(of_tenant={tenant: before})
         purge = Purge(
             reading=self._reading,
             writing=self._writing,
-            where=DecisionFilter(tenant=tenant, until_us=before_us),
-            record=LifecycleRecord(record_id, time_us, node, "PURGED", tenant or "", "", ""),
-            rows_per_transaction=rows_per_transaction,
+            ids=self._ids,
+            cutoffs=before,
+            node=node,
+            key=key,
+            pace=pace,
+            by_hand=by_hand,
             progress=progress,
         )
         with self._errors("purge"):
@@ -205,9 +234,9 @@ class AuditStore:
         """Writes 64 KiB durably and removes them: fails where the next batch of records would, on a full disk too."""
         row = {"id": self._ids.next(), "filler": os.urandom(_PROBE_BYTES)}
         with self._errors("write to"):
-            with self._writing.begin() as connection:
+            with self._hurried.begin() as connection:
                 connection.execute(insert(probe).values(row))
-            with self._writing.begin() as connection:
+            with self._hurried.begin() as connection:
                 connection.execute(delete(probe))
 
     def size_bytes(self) -> int:
@@ -216,9 +245,8 @@ class AuditStore:
             if self._file is not None:
                 log = self._file.with_name(self._file.name + "-wal")
                 return self._file.stat().st_size + (log.stat().st_size if log.exists() else 0)
-            with self._reading.connect() as connection:
-                tables = (decisions, lifecycle, probe)
-                sizes = [func.pg_total_relation_size(table.name) for table in tables]
+            with self._hurried.connect() as connection:
+                sizes = [func.pg_total_relation_size(name) for name in metadata.tables]
                 return sum(connection.execute(select(*sizes)).one())
 
     def free_bytes(self) -> int | None:
@@ -239,6 +267,7 @@ class AuditStore:
                 self._writer.close()
                 self._writer = None
         self._reading.dispose()
+        self._hurried.dispose()
 
     def __enter__(self) -> Self:
         return self
@@ -253,6 +282,7 @@ class AuditStore:
         try:
             yield
         except DBAPIError as error:
-            raise AuditStoreError(f"cannot {doing} the audit database `{self._url}`: {error.orig}") from error
+            kind = StoreAwayError if isinstance(error, OperationalError) else AuditStoreError
+            raise kind(f"cannot {doing} the audit database `{self._url}`: {error.orig}") from error
         except (SQLAlchemyError, CommandError, OSError, self._driver_error) as error:
             raise AuditStoreError(f"cannot {doing} the audit database `{self._url}`: {error}") from error

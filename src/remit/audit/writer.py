@@ -1,15 +1,9 @@
-"""The hot path: records to rows, by Core-compiled SQL that goes straight to the driver.
-
-CPython's sqlite3 gives up the GIL at every step of a statement, so `executemany` of 60 rows beside 64 busy threads
-queues for it 60 times; one statement of 60 rows queues once. psycopg's `executemany` is one pipeline already, and
-faster there than statements of many rows.
-"""
+"""The hot path: records to rows, by Core-compiled SQL that goes straight to the driver."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import chain, groupby
 from typing import Any, TypeVar
 
 from sqlalchemy import Dialect, Engine
@@ -18,14 +12,9 @@ from remit.audit.chain import CALL_FIELDS, DECISIONS, LIFECYCLE, ChainId, Head, 
 from remit.audit.counts import counted
 from remit.audit.errors import AuditStoreError, RecordRefused
 from remit.audit.heads import Heads
-from remit.audit.inserting import InsertCalls, InsertRows, inserting
+from remit.audit.inserting import adding_records, adding_sums
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.tables import counts, decisions, lifecycle
-
-# 128 rows of 23 columns are 2,944 variables; SQLite allows 32,766.
-_ROWS_PER_STATEMENT = 128
-# Fewer rows of one call go with those of others into one statement.
-_ROWS_OF_A_BATCH = 8
 
 _Record = TypeVar("_Record", DecisionRecord, LifecycleRecord)
 _Link = Callable[[Iterable[_Record], Head], tuple[Head, list[Row]]]
@@ -41,13 +30,9 @@ class Writer:
         self._sqlite = engine.dialect.name == "sqlite"
         dialect_class: Any = type(engine.dialect)
         dialect: Dialect = dialect_class(paramstyle="qmark" if self._sqlite else "format")
-        self._decisions = InsertRows(inserting(decisions, dialect), dialect)
-        self._batches = InsertCalls(decisions, CALL_FIELDS)
-        self._lifecycle = InsertRows(inserting(lifecycle, dialect), dialect)
-        adding = inserting(counts, dialect)
-        sums = {name: counts.c[name] + adding.excluded[name] for name in ("recorded", "unrecorded")}
-        adding = adding.on_conflict_do_update(index_elements=list(counts.primary_key), set_=sums)
-        self._counts = InsertRows(adding, dialect)
+        self._add_decisions = adding_records(decisions, dialect, CALL_FIELDS)
+        self._add_lifecycle = adding_records(lifecycle, dialect)
+        self._add_counts = adding_sums(counts, ("recorded", "unrecorded"), dialect)
         self._heads = Heads(self._cursor, dialect)
         self.broken = False
 
@@ -64,10 +49,9 @@ class Writer:
         try:
             if self._sqlite:
                 self._cursor.execute("BEGIN IMMEDIATE")
-            self._insert_decisions(self._linked(DECISIONS, decided, link_decisions))
-            self._insert(self._lifecycle, self._linked(LIFECYCLE, happened, link_lifecycle))
-            if decided or unrecorded:
-                self._insert(self._counts, counted(decided, unrecorded))
+            self._add_decisions(self._cursor, self._linked(DECISIONS, decided, link_decisions))
+            self._add_lifecycle(self._cursor, self._linked(LIFECYCLE, happened, link_lifecycle))
+            self._add_counts(self._cursor, counted(decided, unrecorded))
             self._pooled.commit()
         except BaseException as error:
             self._heads.forget()
@@ -104,26 +88,3 @@ class Writer:
     def close(self) -> None:
         self._cursor.close()
         self._pooled.close()
-
-    def _insert_decisions(self, rows: Sequence[Row]) -> None:
-        loose = rows
-        if self._sqlite and len(rows) >= _ROWS_OF_A_BATCH:
-            loose = []
-            for call, its in groupby(rows, self._batches.of_call):
-                batch = list(its)
-                if len(batch) < _ROWS_OF_A_BATCH:
-                    loose += batch
-                    continue
-                for start in range(0, len(batch), _ROWS_PER_STATEMENT):
-                    own = [self._batches.of_row(row) for row in batch[start : start + _ROWS_PER_STATEMENT]]
-                    self._cursor.execute(self._batches.of(len(own)), (*call, *chain.from_iterable(own)))
-        self._insert(self._decisions, loose)
-
-    def _insert(self, statement: InsertRows, rows: Sequence[Row]) -> None:
-        if not self._sqlite:
-            if rows:
-                self._cursor.executemany(statement.of(1), rows)
-            return
-        for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-            some = rows[start : start + _ROWS_PER_STATEMENT]
-            self._cursor.execute(statement.of(len(some)), tuple(chain.from_iterable(some)))

@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from remit.audit.record import DecisionRecord
+from remit.audit.redaction import Redaction
 from remit.core.diagnostics import PolicyError
 from remit.policy.child import start_child
 from remit.policy.limits import Limits
@@ -63,15 +64,17 @@ class _Order:
     directory: Path
     limits: Limits
     share: float
+    redaction: Redaction | None
 
 
 class Shadow:
     """Puts decisions to a candidate without ever making a call wait: what does not fit the budget is dropped."""
 
-    def __init__(self, directory: Path, limits: Limits, share: float) -> None:
-        """`share` is how much of one core the candidate may use, above 0 and at most 1."""
+    def __init__(self, directory: Path, limits: Limits, share: float, redaction: Redaction | None = None) -> None:
+        """`share` is how much of one core the candidate may use, above 0 and at most 1. The report tells of questions as
+        the audit does after its `redaction`."""
         self.directory = directory
-        self._order = _Order(directory.absolute(), limits, share)
+        self._order = _Order(directory.absolute(), limits, share, redaction)
         self._waiting: deque[DecisionRecord] = deque()
         self._dropped = 0
         self._report = ShadowReport()
@@ -191,6 +194,8 @@ class _Candidate:
             )
         else:
             self._replay = Replay({tenant: each.snapshot for tenant, each in tree.tenants.items()}, _KEPT)
+            if self._order.redaction is not None:
+                self._replay.told = self._order.redaction
             errors = tuple(str(each) for each in tree.diagnostics)
             since_us = time.time_ns() // 1000
             self._report = ShadowReport(tree.tree_revision, since_us, errors, running=True)

@@ -1,6 +1,6 @@
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,8 @@ _UNFINISHED: Final = ".part"
 class Export:
     """Writes a tenant's records to `out`, its lifecycle records and the proof beside it, and verifies them on the way."""
 
-    snapshot: Connection
+    snapshots: Sequence[Connection]
+    """One, or of several stores, each with chains of its own."""
     tenant: str
     out: Path
     format_: str
@@ -74,7 +75,7 @@ class Export:
         return None if report is None or report.findings else report
 
     def _written(self, reach: Span) -> Report:
-        parts = plan(self.snapshot, self.tenant, self.span, reach)
+        parts = [part for each in self.snapshots for part in plan(each, self.tenant, self.span, reach)]
         names = {table: path.name for table, path in self._files.items()}
         proof = Proof(self.tenant, time.time_ns() // 1000, *self.span, self.format_, names, tuple(parts))
         with ExitStack() as stack:
@@ -89,11 +90,9 @@ class Export:
 
     def _copied(self, proof: Proof, table: str, reach: Span, file: IO[bytes]) -> Iterator[list[Row]]:
         """The rows of the export, each batch once it is in the file."""
-        its = ENCODINGS[table].table
-        conditions = (*whose(self.tenant, its, self.snapshot), *id_range(its, *reach))
         chosen = _chooser(proof, table)
         records = writing_records(self.format_, table, file)
-        for batch in batches(self.snapshot, select(its).where(*conditions).order_by(its.c.id)):
+        for batch in self._found(table, reach):
             some = batch if proof.whole else [row for row in batch if chosen(row)]
             try:
                 records.write(some)
@@ -103,6 +102,12 @@ class Export:
                 ) from error
             yield some
         records.close()
+
+    def _found(self, table: str, reach: Span) -> Iterator[list[Row]]:
+        its = ENCODINGS[table].table
+        for snapshot in self.snapshots:
+            conditions = (*whose(self.tenant, its, snapshot), *id_range(its, *reach))
+            yield from batches(snapshot, select(its).where(*conditions).order_by(its.c.id))
 
 
 def _chooser(proof: Proof, table: str) -> Callable[[Row], bool]:

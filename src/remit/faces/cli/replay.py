@@ -67,6 +67,8 @@ def replay(
         if len(changes) > _SHOWN:
             out.print(f"... and {len(changes) - _SHOWN} more: --json lists all")
     skipped = f", {candidate.skipped} lists left out" if candidate.skipped else ""
+    if candidate.redacted:
+        skipped += f", {candidate.redacted} left out whose principal is redacted"
     err.print(
         f"{candidate.decided} decisions decided again{skipped}: {candidate.differing} would change, "
         f"{len(changes)} questions"

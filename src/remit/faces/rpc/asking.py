@@ -11,6 +11,7 @@ from remit.audit.ids import format_id
 from remit.core.errors import FieldViolation, MalformedQuestionError, each_named, named, violation
 from remit.core.names import Tenant, parse_principal, parse_tenant
 from remit.faces.rpc.calls import AtOnce, caller
+from remit.faces.rpc.trace import trace_id_in
 from remit.service.point import Answer, Asked, DecisionPoint, Origin, Terms
 from remit.v1 import decision_pb2
 
@@ -66,7 +67,8 @@ class AskingFace:
             raise violation("revision", "expected 64 lower-case hexadecimal digits")
         # Infinite where the caller set no deadline.
         timeout_s = min(context.time_remaining(), self._call_timeout_s)
-        return tenant, Terms(Origin(caller.get(), origin.on_behalf_of, origin.trace_id), request.revision, timeout_s)
+        trace_id = origin.trace_id or trace_id_in(context.invocation_metadata())
+        return tenant, Terms(Origin(caller.get(), origin.on_behalf_of, trace_id), request.revision, timeout_s)
 
     def _items(
         self, questions: Sequence[_Message], parse: Callable[[_Message], Asked]

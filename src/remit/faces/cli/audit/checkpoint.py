@@ -34,14 +34,15 @@ def checkpoint(
     """
     if record and key is None:
         fail(Exit.USAGE, "--record needs a --key: the store keeps signed heads")
-    with opened(audit) as store:
-        made = []
-        for chain, head in checkpoints.heads(store, tenant):
-            before = checkpoints.newest(store, chain)
-            named = Checkpoint(*chain, *head, *before, time.time_ns() // 1000)
-            named = named if key is None else signed(named, key)
-            typer.echo(json.dumps(told(named)))
-            if head.seq > before.seq:
-                made.append(named)
-        if record and made:
-            checkpoints.keep(store, made)
+    with opened(audit) as stores:
+        for store in stores.members:
+            made = []
+            for chain, head in checkpoints.heads(store, tenant):
+                before = checkpoints.newest(store, chain)
+                named = Checkpoint(*chain, *head, *before, time.time_ns() // 1000)
+                named = named if key is None else signed(named, key)
+                typer.echo(json.dumps(told(named)))
+                if head.seq > before.seq:
+                    made.append(named)
+            if record and made:
+                checkpoints.keep(store, made)

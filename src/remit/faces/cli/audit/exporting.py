@@ -47,9 +47,9 @@ def export(
     Example: `remit audit export --tenant acme --since 2026-11-01 --until 2026-12-01 --out acme-november.jsonl`
     """
     try:
-        with opened(audit) as store, store.snapshot() as snapshot, counting("records") as progress:
+        with opened(audit) as store, store.snapshots() as snapshots, counting("records") as progress:
             report = Export(
-                snapshot=snapshot,
+                snapshots=snapshots,
                 tenant=tenant,
                 out=out_file,
                 format_=form.value,

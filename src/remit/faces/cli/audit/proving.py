@@ -4,22 +4,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from remit.audit.chain import DECISIONS, ChainId
 from remit.audit.ids import format_id
 from remit.audit.verify.finding import Finding, Report
-from remit.audit.verify.walk import Progress as Heard
-from remit.faces.cli.exits import err, out
+from remit.audit.verify.walk import Progress
+from remit.faces.cli.exits import out
+from remit.faces.cli.progress import progress
 
 _ID_BYTES: Final = 16
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Heard]:
+def counting(what: str) -> Iterator[Progress]:
     """A bar on standard error while something is walked."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    with progress(*columns) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

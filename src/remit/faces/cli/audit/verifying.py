@@ -64,8 +64,8 @@ def verify(
         except ExportError as error:
             fail(Exit.NO, str(error))
     else:
-        with opened(audit) as store, store.snapshot() as snapshot, counting("records") as progress:
-            report = verify_store(snapshot, tenant=tenant, counts=counts, progress=progress, **how)
+        with opened(audit) as store, store.snapshots() as snapshots, counting("records") as progress:
+            report = verify_store(snapshots, tenant=tenant, counts=counts, progress=progress, **how)
     if as_json:
         print_json(report_json(report))
     else:
