@@ -7,6 +7,7 @@ from remit.faces.cli.audit import (
     checkpoint,
     counting,
     explaining,
+    exporting,
     faults,
     following,
     hashing,
@@ -33,6 +34,7 @@ app.command("explain-reach")(explaining.explain_reach)
 app.command()(purging.purge)
 app.command()(verifying.verify)
 app.command()(checkpoint.checkpoint)
+app.command()(exporting.export)
 app.add_typer(keys.app, name="key")
 app.command()(retaining.retain)
 app.command("hash")(hashing.hash_)
