@@ -80,7 +80,7 @@ def run_console(page: Path, folder: Path, target: str = DEFAULT_TARGET) -> int:
     ("page", "commands"),
     {
         "README.md": 8,
-        "docs/reach.md": 3,
+        "docs/reach.md": 4,
         "docs/questions.md": 4,
         "docs/resources.md": 7,
         "docs/diff.md": 6,

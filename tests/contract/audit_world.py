@@ -50,7 +50,7 @@ class World:
         return "world"
 
     def verify(self, **options: Any) -> Report:
-        return verify_store(self.connection, **{"keys": [self.key.public], **options})
+        return verify_store([self.connection], **{"keys": [self.key.public], **options})
 
     def heads(self) -> list[tuple[Checkpoint, str]]:
         """What somebody keeps elsewhere."""

@@ -10,6 +10,7 @@ from sqlalchemy import create_engine, select
 
 from remit.audit.errors import AuditStoreError, RecordRefused
 from remit.audit.filter import DecisionFilter
+from remit.audit.purge import Pace, Purged
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.store import AuditStore
 from remit.audit.tables import probe
@@ -251,11 +252,13 @@ def test_purge_deletes_the_older_and_tells_how_many(store: AuditStore) -> None:
     kept = [decision_at(T0 + 25), decision_at(T0 + 5_000_000)]
     store.append([*old, *kept])
     seen: list[int] = []
-    deleted = store.purge(T0 + 25, node="node-7", rows_per_transaction=10, progress=seen.append)
-    assert 25 == deleted
+    purged = store.purge(T0 + 25, node="node-7", pace=Pace(rows=10), progress=seen.append)
+    assert Purged(deleted=25) == purged
     assert [10, 20, 25] == seen
     assert kept == store.decisions(newest_first=False)
-    (record,) = store.lifecycle()
+    started, record = store.lifecycle(newest_first=False)
+    assert ("PURGE_STARTED", "node-7", "") == (started.type, started.node, started.tenant)
+    assert {"before_us": T0 + 25, "tenant": None} == json.loads(started.detail)
     assert ("PURGED", "node-7", "") == (record.type, record.node, record.tenant)
     assert {"before_us": T0 + 25, "tenant": None, "deleted": 25} == json.loads(record.detail)
 
@@ -264,7 +267,7 @@ def test_purge_of_one_tenant_leaves_the_others(store: AuditStore) -> None:
     acme = [decision_at(T0 + offset, tenant="acme") for offset in range(12)]
     globex = [decision_at(T0 + offset, tenant="globex") for offset in range(12)]
     store.append([*acme, *globex])
-    assert 12 == store.purge(T0 + 100, tenant="acme", rows_per_transaction=5)
+    assert 12 == store.purge(T0 + 100, tenant="acme", pace=Pace(rows=5)).deleted
     assert sorted(globex) == store.decisions(newest_first=False)
     assert ["acme"] == [record.tenant for record in store.lifecycle(type_="PURGED")]
 
@@ -272,7 +275,7 @@ def test_purge_of_one_tenant_leaves_the_others(store: AuditStore) -> None:
 def test_a_purge_that_finds_nothing_is_remembered_too(store: AuditStore) -> None:
     record = decision()
     store.append([record])
-    assert 0 == store.purge(T0 - 10_000_000_000_000)
+    assert 0 == store.purge(T0 - 10_000_000_000_000).deleted
     assert [record] == store.decisions()
     assert [0] == [json.loads(event.detail)["deleted"] for event in store.lifecycle(type_="PURGED")]
 
@@ -285,7 +288,7 @@ def test_a_purge_that_breaks_off_has_told_what_is_gone(store: AuditStore) -> Non
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.purge(T0 + 100, rows_per_transaction=10, progress=stop)
+        store.purge(T0 + 100, pace=Pace(rows=10), progress=stop)
     assert 10 == len(store.decisions())
     assert [20] == [json.loads(event.detail)["deleted"] for event in store.lifecycle(type_="PURGED")]
 
@@ -311,11 +314,11 @@ def test_a_second_program_reads_and_purges_while_one_writes(store: AuditStore, u
                 found = other.decisions(DecisionFilter(tenant="acme"), limit=5_000, newest_first=False)
                 assert before <= len(found)
                 assert 0 == len(found) % 20
-                other.purge(T0 - 9_000_000_000_000, rows_per_transaction=20)
+                other.purge(T0 - 9_000_000_000_000, pace=Pace(rows=20))
         finally:
             writer.join()
         assert written == other.decisions(limit=5_000, newest_first=False)
-        assert 100 == sum(json.loads(event.detail)["deleted"] for event in other.lifecycle(limit=1_000))
+        assert 100 == sum(json.loads(event.detail)["deleted"] for event in other.lifecycle(type_="PURGED", limit=1_000))
 
 
 def test_many_threads_may_share_a_store(store: AuditStore) -> None:

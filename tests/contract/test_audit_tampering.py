@@ -12,7 +12,7 @@ from remit.audit.chain import DECISIONS, ChainId, Head, genesis
 from remit.audit.tables import chains, checkpoints, counts, metadata, tombstones
 from remit.audit.verify.finding import Finding, Kind, Report
 
-often = settings(max_examples=80, deadline=None, database=None, print_blob=True)
+often = settings(max_examples=40, deadline=None, database=None, print_blob=True)
 
 # PostgreSQL's text holds neither.
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)

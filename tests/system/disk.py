@@ -5,21 +5,28 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from remit.audit.store import AuditStore
+from sqlalchemy import make_url
+
+from remit.audit.many import AuditStores
 
 
 def copied(source: Path, target: Path) -> Path:
     """The store's files, and no other process's shared memory."""
     target.mkdir(parents=True)
-    for file in source.glob("audit.db*"):
+    for file in source.glob("audit.*"):
         if not file.name.endswith("-shm"):
             shutil.copyfile(file, target / file.name)
     return target
 
 
 def decision_ids(folder: Path) -> set[bytes]:
-    """Every decision of the store in that folder, which opens and is whole."""
-    AuditStore(f"sqlite:///{folder / 'audit.db'}").open().close()
-    with closing(sqlite3.connect(folder / "audit.db")) as connection:
-        assert [("ok",)] == connection.execute("PRAGMA integrity_check").fetchall()
-        return {id_ for (id_,) in connection.execute("SELECT id FROM decisions")}
+    """Every decision of the stores in that folder, which open and are whole."""
+    with AuditStores(f"sqlite:///{folder / 'audit.db'}") as stores:
+        files = [make_url(each.url).database for each in stores.open().members]
+    found: list[bytes] = []
+    for file in files:
+        with closing(sqlite3.connect(file)) as connection:
+            assert [("ok",)] == connection.execute("PRAGMA integrity_check").fetchall()
+            found += [id_ for (id_,) in connection.execute("SELECT id FROM decisions")]
+    assert len(found) == len(set(found))
+    return set(found)

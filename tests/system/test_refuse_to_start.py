@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from system.server import Server, remit
 
+from remit.audit.many import worker_url
 from remit.audit.store import AuditStore
 from remit.audit.tables import metadata
 
 REFUSED = 3
+NODES = ["node-1.w1", "node-1.w2", "node-1.w3"]
 
 
 def serve(tmp_path: Path, policies: Path, *flags: str, **extra: str) -> str:
@@ -99,3 +101,60 @@ def test_a_port_that_is_taken(tmp_path: Path, untested: Path) -> None:
         told = serve(tmp_path, untested, "--metrics", f"127.0.0.1:{first.metrics_port}")
         assert f"cannot serve metrics on `127.0.0.1:{first.metrics_port}`" in told
         assert client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--workers", "0"), "setting `workers` is `0`"),
+        (("--workers", "two"), "setting `workers` is `two`"),
+        (("--workers", "2", "--shadow", "candidate"), "`shadow` works beside one worker"),
+        (("--workers", "10", "--node", "n" * 61), f"`node` is `{'n' * 61}`: with `workers` at most 60 characters"),
+        (("--workers", "2", "--audit", "sqlite://"), "expected `sqlite:///PATH`"),
+        (("--workers", "2", "--policies", "/nowhere"), "`/nowhere`"),
+        (("--workers", "2", "--listen", "192.0.2.1:9090"), "needs mutual TLS"),
+    ],
+)
+def test_settings_that_workers_cannot_have(tmp_path: Path, untested: Path, flags: tuple[str, ...], told: str) -> None:
+    assert told in serve(tmp_path, untested, *flags)
+
+
+def test_workers_refuse_as_one_server_would(tmp_path: Path, policies: Path) -> None:
+    """Every worker finds the same; it is said once, and none is left."""
+    with (policies / "roles.csv").open("a") as file:
+        file.write("p, role:viewer, *, **, FLOWW, VIEW, allow\n")
+    alone = serve(tmp_path, policies)
+    told = serve(tmp_path, policies, "--workers", "3")
+    assert alone == "\n".join(line for line in told.splitlines() if not line.startswith("{")) + "\n"
+
+
+def test_a_worker_s_database_of_an_older_schema(tmp_path: Path, untested: Path) -> None:
+    """It is named; `--audit-migrate` migrates every file of the audit, also those of workers that are no more."""
+    url = f"sqlite:///{tmp_path / 'audit.db'}"
+    for number in (2, 7):
+        with AuditStore(worker_url(url, number)) as store:
+            store.migrate()
+        with closing(sqlite3.connect(tmp_path / f"audit.w{number}.db")) as connection, connection:
+            connection.execute("DELETE FROM alembic_version")
+            for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                connection.execute(f"DROP TABLE {table}")
+            connection.execute("CREATE TABLE other (x INTEGER)")
+    assert "audit.w2.db" in serve(tmp_path, untested, "--node", "node-1", "--workers", "3")
+    migrating = ("--audit-migrate", "--node", "node-1", "--workers", "3")
+    with Server(tmp_path, *migrating, policies=untested) as server, server.store() as store:
+        assert ["w1", "w2", "w3", "w7"] == [each.url.split(".")[-2] for each in store.members]
+        assert NODES == sorted({each.node for each in store.lifecycle(type_="SERVER_STARTED")})
+
+
+def test_a_port_that_workers_share_is_taken(tmp_path: Path, untested: Path) -> None:
+    """For a server of one and for another's workers; and a server of one keeps workers away."""
+    with Server(tmp_path / "first", "--workers", "2", policies=untested) as first:
+        for flags in ((), ("--workers", "2")):
+            told = serve(tmp_path, untested, "--listen", first.target, *flags)
+            assert f"cannot listen on `{first.target}`" in told
+        told = serve(tmp_path, untested, "--workers", "2", "--metrics", f"127.0.0.1:{first.metrics_port}")
+        assert f"cannot serve metrics on `127.0.0.1:{first.metrics_port}`" in told
+    with Server(tmp_path / "second", policies=untested) as second:
+        assert f"cannot listen on `{second.target}`" in serve(
+            tmp_path, untested, "--workers", "2", "--listen", second.target
+        )

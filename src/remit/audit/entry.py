@@ -16,7 +16,7 @@ class Entry:
     until the writer lets the thread go: the cheapest way to wake one, a fifth of an Event.
     """
 
-    __slots__ = ("_done", "_then", "decided", "error", "happened", "retried", "rows", "settled", "waits")
+    __slots__ = ("_done", "_then", "decided", "error", "happened", "retried", "rows", "settled", "unrecorded", "waits")
 
     def __init__(
         self,
@@ -25,10 +25,13 @@ class Entry:
         *,
         waits: bool,
         then: Then | None = None,
+        unrecorded: Sequence[DecisionRecord] = (),
     ) -> None:
         self.decided = decided
         self.happened = happened
-        self.rows = len(decided) + len(happened)
+        self.unrecorded = unrecorded
+        """Decisions that are counted and not kept. They take room in the queue as the others do."""
+        self.rows = len(decided) + len(happened) + len(unrecorded)
         self.waits = waits
         """Whether anybody is told of the end of it; what nobody waits for has been accepted."""
         self._then = then

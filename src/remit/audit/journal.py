@@ -39,6 +39,8 @@ class Drained(NamedTuple):
 class JournalStats:
     committed: int
     """Rows on disk since the start."""
+    unrecorded: int
+    """Decisions that were counted, and not recorded, since the start."""
     queued: int
     """Rows accepted and neither on disk nor given up."""
     lost: int
@@ -57,7 +59,8 @@ class Journal:
     and they are written again and again until the store takes them; only `close` gives up, and says so.
     `queue_limit` counts rows. Each failure of the store turns `healthy` False until the store takes a write again,
     which is tried every `probe_s` seconds; until then who would wait for a commit is refused at once. `on_commit` hears
-    the rows and seconds of each commit, on the writer's thread, after the callers have been let go.
+    the rows and seconds of each commit, and `on_records` the records, on the writer's thread, after the callers have
+    been let go.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Journal:
         wait_s: float = 1.0,
         probe_s: float = 1.0,
         on_commit: Callable[[int, float], None] | None = None,
+        on_records: Callable[[Sequence[DecisionRecord], Sequence[LifecycleRecord]], None] | None = None,
     ) -> None:
         self._store = store
         self._waits = delivery == "before_answer"
@@ -76,12 +80,14 @@ class Journal:
         self._wait_s = wait_s
         self._probe_s = probe_s
         self._on_commit = on_commit
+        self._on_records = on_records
         self._mutex = Lock()
         self._room = Condition(self._mutex)
         self._short_of_room = 0
         self._pending: deque[Entry] = deque()
         self._queued = 0
         self._committed = 0
+        self._unrecorded = 0
         self._lost = 0
         self._error = ""
         self._last_commit_s = 0.0
@@ -110,6 +116,7 @@ class Journal:
         with self._mutex:
             return JournalStats(
                 committed=self._committed,
+                unrecorded=self._unrecorded,
                 queued=self._queued,
                 lost=self._lost,
                 healthy=self._error == "",
@@ -117,19 +124,26 @@ class Journal:
                 last_commit_s=self._last_commit_s,
             )
 
-    def offer(self, records: Sequence[DecisionRecord], timeout_s: float | None = None) -> None:
+    def offer(
+        self,
+        records: Sequence[DecisionRecord],
+        timeout_s: float | None = None,
+        unrecorded: Sequence[DecisionRecord] = (),
+    ) -> None:
         """Returns when the records are on disk (before_answer) or queued (after_answer); JournalUnavailable otherwise.
 
         They are written together or not at all. A full queue is waited for up to `wait_s`. `timeout_s` bounds the
-        whole wait; None waits as long as the store takes.
+        whole wait; None waits as long as the store takes. `unrecorded` are decisions that are counted and not kept.
         """
-        if records:
-            self._submit(Entry(records, (), waits=self._waits), timeout_s)
+        if records or unrecorded:
+            self._submit(Entry(records, (), waits=self._waits, unrecorded=unrecorded), timeout_s)
 
-    def offer_then(self, records: Sequence[DecisionRecord], then: Then) -> bool:
+    def offer_then(
+        self, records: Sequence[DecisionRecord], then: Then, unrecorded: Sequence[DecisionRecord] = ()
+    ) -> bool:
         """As `offer`, without a wait: `then` hears when its caller would have gone on, from this thread or the
         writer's. False, and nothing is offered, where there is no room."""
-        entry = Entry(records, (), waits=self._waits, then=then if self._waits else None)
+        entry = Entry(records, (), waits=self._waits, then=then if self._waits else None, unrecorded=unrecorded)
         if not self._queue(entry, wait_s=0.0):
             return False
         if not self._waits:
@@ -280,18 +294,20 @@ class Journal:
         began, worked = time.monotonic(), time.thread_time()
         decided = batch[0].decided if len(batch) == 1 else [record for entry in batch for record in entry.decided]
         happened = [record for entry in batch for record in entry.happened]
-        self._store.append(decided, happened)
+        self._store.append(decided, happened, [record for entry in batch for record in entry.unrecorded])
         seconds = time.monotonic() - began
         self._recovered()
         self._settle(batch, committed=True, seconds=seconds)
         shares = _MOST_SHARES if not batch[0].waits else min(len(batch) - 1, _MOST_SHARES)
         rest_s = min(shares * (time.thread_time() - worked), _LONGEST_REST_S)
         self._rest_until = time.monotonic() + rest_s
-        if self._on_commit is not None:
-            try:
+        try:
+            if self._on_commit is not None:
                 self._on_commit(len(decided) + len(happened), seconds)
-            except Exception:  # noqa: BLE001 (a meter's trouble is not the journal's)
-                _log.exception("the hook on audit commits failed")
+            if self._on_records is not None:
+                self._on_records(decided, happened)
+        except Exception:  # noqa: BLE001 (a meter's trouble is not the journal's)
+            _log.exception("the hook on audit commits failed")
 
     def _refuse(self, entry: Entry, error: str) -> bool:
         """The store works and does not take these rows. False where it fails when looked at again."""
@@ -302,6 +318,8 @@ class Journal:
             return False
         if written:
             self._settle([entry], committed=True)
+            if self._on_records is not None:
+                self._on_records(entry.decided, entry.happened)
         elif not entry.waits:
             self._lose([entry], error)
         else:
@@ -311,7 +329,8 @@ class Journal:
 
     def _already_written(self, entry: Entry) -> bool:
         """Whether an earlier attempt was committed after all, and only its confirmation was lost."""
-        return all(self._store.decision(record.id) == record for record in entry.decided)
+        found = (self._store.decision(record.id) == record for record in entry.decided)
+        return bool(entry.decided) and all(found)
 
     def _fail(self, batch: list[Entry], error: str) -> None:
         """The store fails: all who wait are told, what was accepted stays in the queue."""
@@ -361,18 +380,20 @@ class Journal:
     ) -> int:
         """Takes entries off the books, once, and lets their callers go. The number of rows taken off."""
         waiting: list[Entry] = []
-        rows = 0
+        rows = unrecorded = 0
         with self._mutex:
             for entry in entries:
                 if entry.settled:
                     continue
                 entry.settled = True
                 rows += entry.rows
+                unrecorded += len(entry.unrecorded)
                 if entry.waits:
                     waiting.append(entry)
             self._queued -= rows
             if committed:
-                self._committed += rows
+                self._committed += rows - unrecorded
+                self._unrecorded += unrecorded
                 self._last_commit_s = seconds
             elif self._closed:
                 self._unwritten += rows

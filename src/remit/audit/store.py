@@ -12,13 +12,15 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from remit.audit import schema
+from remit.audit.cutoff import Cutoffs
 from remit.audit.database import postgresql_engine, sqlite_engine, writing
 from remit.audit.errors import AuditStoreError, StoreAwayError
 from remit.audit.filter import DecisionFilter, in_time
 from remit.audit.ids import DecisionIds
 from remit.audit.page import page_of_decisions
-from remit.audit.purge import Purge
+from remit.audit.purge import BY_HAND, Pace, Purge, Purged
 from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.signing import SigningKey
 from remit.audit.tables import decisions, lifecycle, lifecycle_columns, metadata, probe
 from remit.audit.writer import Writer
 
@@ -196,25 +198,33 @@ class AuditStore:
 
     def purge(
         self,
-        before_us: int,
+        before: int | Cutoffs,
         *,
         tenant: str | None = None,
         node: str = "",
-        rows_per_transaction: int = 500,
+        key: SigningKey | None = None,
+        pace: Pace = BY_HAND,
+        by_hand: bool = True,
         progress: Callable[[int], None] | None = None,
-    ) -> int:
-        """Deletes the decisions of before that time (of that tenant), and tells how many; `progress` hears of each
-        transaction. A PURGED record says who, what and how many, also where the purge breaks off.
+    ) -> Purged:
+        """Deletes the decisions of before that time (of that tenant), or of before each tenant's own cutoff; `progress`
+        hears after each transaction how many are gone.
 
-        Lifecycle records stay. A SQLite file does not shrink: its free pages are filled before it grows again.
+        What goes is a prefix of each chain: a record that is older but follows a newer one in its chain stays. A
+        PURGED record says who, what and how many, also where the purge breaks off. Lifecycle records stay. A SQLite
+        file does not shrink: its free pages are filled before it grows again.
         """
-        time_us, (record_id,) = self._ids.stamp()
+        if isinstance(before, int):
+            before = Cutoffs(others=before) if tenant is None else Cutoffs(of_tenant={tenant: before})
         purge = Purge(
             reading=self._reading,
             writing=self._writing,
-            where=DecisionFilter(tenant=tenant, until_us=before_us),
-            record=LifecycleRecord(record_id, time_us, node, "PURGED", tenant or "", "", ""),
-            rows_per_transaction=rows_per_transaction,
+            ids=self._ids,
+            cutoffs=before,
+            node=node,
+            key=key,
+            pace=pace,
+            by_hand=by_hand,
             progress=progress,
         )
         with self._errors("purge"):

@@ -1,7 +1,7 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Concatenate, Self
+from typing import Any, Concatenate, NoReturn, Self
 
 import grpc
 from google.protobuf.message import Message
@@ -16,11 +16,37 @@ from remit.client.tls import MutualTls
 from remit.client.watch import watch
 
 
+class Unasked(Coroutine[Any, Any, Result]):
+    """A question, to be awaited. It is neither true nor false: `if client.check(...)` without `await` raises TypeError,
+    and does not take what was never asked for a yes."""
+
+    def __init__(self, asking: Coroutine[Any, Any, Result]) -> None:
+        self._asking = asking
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a question that was not asked has no answer: await it")
+
+    def __await__(self) -> Generator[Any, Any, Result]:
+        return self._asking.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._asking.send(value)
+
+    def throw(self, *raised: Any) -> Any:
+        return self._asking.throw(*raised)
+
+    def close(self) -> None:
+        self._asking.close()
+
+
 def _asks(
     question: Callable[Parameters, Call[Any, Result]],
-) -> "Callable[Concatenate[AsyncClient, Parameters], Coroutine[Any, Any, Result]]":
-    async def method(self: "AsyncClient", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        return await self._ask(question(*args, **kwargs))
+) -> "Callable[Concatenate[AsyncClient, Parameters], Unasked[Result]]":
+    def method(self: "AsyncClient", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Unasked[Result]:
+        async def ask() -> Result:
+            return await self._ask(question(*args, **kwargs))
+
+        return Unasked(ask())
 
     return method_of(question, method)
 

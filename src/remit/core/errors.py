@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -35,6 +35,16 @@ def named(field: str, parse: Callable[[str], _Name], text: str) -> _Name:
         return parse(text)
     except InvalidNameError as error:
         raise violation(field, str(error)) from None
+
+
+def each_named(field: str, parse: Callable[[str], _Name], texts: Sequence[str]) -> tuple[_Name, ...]:
+    """The names in a repeated field; the first text outside the grammar is a violation of its own place."""
+    try:
+        return tuple(map(parse, texts))
+    except InvalidNameError:
+        for position, text in enumerate(texts):
+            named(f"{field}[{position}]", parse, text)
+        raise
 
 
 def violation(field: str, description: str) -> MalformedQuestionError:

@@ -13,18 +13,13 @@ from remit.core.namespace_set import NamespaceSet
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.question import QuestionType
 from remit.core.rows import Effect, Link, Rule
-from remit.engine.coverage import Coverage
 from remit.engine.inquiry import Inquiry, TooLargeError
+from remit.engine.namespace_sets import PAIRS_LIMIT, simplest, united, within
 from remit.engine.permissions import Answer, Cell
 from remit.engine.snapshot import Snapshot
 
-PATTERNS_LIMIT: Final = 10_000
-"""Patterns in one answer."""
-
 ANY_WORD: Final = Word("")
 """What stands for any kind or any action in a question that leaves it open."""
-_COMPARED: Final = 1_000_000
-"""Pairs of patterns that are worth comparing for a shorter answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +98,8 @@ class NamespacesOf(Inquiry[Where]):
             for (kind, action), number in snapshot.permissions.within_namespace.items()
             if self.kind in {ANY_WORD, kind} and self.action in {ANY_WORD, action}
         ]
-        sets = _united(_allowed(snapshot, self.principal, wanted))
-        matchers = [(Coverage(each.only), Coverage(each.excluded) if each.excluded else None) for each in sets]
-        among = tuple(
-            namespace
-            for namespace in self.among
-            if any(
-                only.covers(namespace) and (excluded is None or not excluded.covers(namespace))
-                for only, excluded in matchers
-            )
-        )
-        return Where(sets, among)
+        sets = united(_allowed(snapshot, self.principal, wanted))
+        return Where(sets, within(sets, self.among))
 
     def detail(self, answer: Where) -> Mapping[str, object]:
         return {
@@ -251,11 +237,15 @@ def _allowed(snapshot: Snapshot, principal: Principal, permissions: Iterable[int
         raise TooLargeError(f"the scopes along the chains of `{principal}` multiply past what can be listed")
     indexes = [(snapshot.index(subject), scope) for subject, scope in held]
     seen: set[tuple[tuple[int, str], ...]] = set()
+    pairs = 0
     for permission in permissions:
         cells = [(cell, scope) for index, scope in indexes if (cell := index[permission]) is not None]
         key = tuple((id(cell), scope.text) for cell, scope in cells)
         if key not in seen:
             seen.add(key)
+            pairs += sum(sum(1 for _ in _in_cell(cell)) for cell, _ in cells)
+            if pairs > PAIRS_LIMIT:
+                raise TooLargeError(f"the rows of `{principal}` and their scopes multiply past what can be listed")
             yield _set_of(cells)
 
 
@@ -268,40 +258,6 @@ def _set_of(cells: Iterable[tuple[Cell, NamespacePattern]]) -> NamespaceSet:
             if pattern is not None:
                 (only if each.decision.allowed else excluded).add(pattern)
     return simplest(only, excluded)
-
-
-def simplest(only: Iterable[NamespacePattern], excluded: Iterable[NamespacePattern]) -> NamespaceSet:
-    """The same set in fewer patterns, sorted: none that another one makes superfluous."""
-    outer = _outermost(only)
-    without = _outermost(excluded)
-    shadow = Coverage(without)
-    outer = [each for each in outer if not shadow.of_pattern(each)]
-    if len(outer) * len(without) <= _COMPARED:
-        without = [each for each in without if any(each.overlaps(other) for other in outer)]
-    return NamespaceSet(tuple(outer), tuple(without))
-
-
-def _outermost(patterns: Iterable[NamespacePattern]) -> list[NamespacePattern]:
-    """Without those that another one covers."""
-    distinct = sorted({*patterns}, key=str)
-    coverage = Coverage(distinct)
-    return [each for each in distinct if coverage.of_pattern(each) == {each.text}]
-
-
-def _united(sets: Iterable[NamespaceSet]) -> tuple[NamespaceSet, ...]:
-    """The union in as few sets as there are different exclusions."""
-    by_exclusion: defaultdict[tuple[NamespacePattern, ...], list[NamespacePattern]] = defaultdict(list)
-    for each in sets:
-        by_exclusion[each.excluded] += each.only
-    united = [simplest(only, excluded) for excluded, only in by_exclusion.items() if only]
-    bare = Coverage(chain.from_iterable(each.only for each in united if not each.excluded))
-    united = [
-        each for each in united if not each.excluded or not all(bare.of_pattern(pattern) for pattern in each.only)
-    ]
-    patterns = sum(len(each.only) + len(each.excluded) for each in united)
-    if patterns > PATTERNS_LIMIT:
-        raise TooLargeError(f"the answer would be of {patterns} patterns: at most {PATTERNS_LIMIT} are given")
-    return tuple(united)
 
 
 def _in_cell(cell: Cell) -> Iterable[Answer]:

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import logging
 import os
@@ -5,7 +6,8 @@ import re
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +20,7 @@ from remit.policy.source import Folder, Tree
 _ABOUT: Final = ".kept.json"
 _PIN: Final = "pin.json"
 _REMOVED: Final = "removed"
+_LOCK: Final = ".lock"
 _REVISION = re.compile(r"[0-9a-f]{64}").fullmatch
 # A member's moment would make the same files different bytes; the one that counts is in _ABOUT.
 _NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
@@ -37,7 +40,8 @@ class KeptRevision:
     source: str
     """The policy directory it was read from."""
     commit: str
-    """The git commit that was checked out there; '' where there is none."""
+    """The git commit that was checked out there, `-dirty` behind it where its files had been edited; '' where there is
+    none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +49,18 @@ class Pin:
     """A revision that an operator has chosen to serve, whatever the files say."""
 
     revision: str
+    """'' for none: whoever chose one has unpinned it."""
     caller: str
     time_us: int
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The last good revisions of each tenant, on this node's disk.
+    """The last good revisions of each tenant, on this node's disk; all workers of the node share them, and the pins.
 
     `DIRECTORY/TENANT/REVISION.zip` holds the root's and the tenant's files as they were: unpacked, a policy directory
     again. It is written whole or not at all, and counts only while its files have the hash that its name says.
+    `DIRECTORY/TENANT/pin.json` is the last word of an operator: a revision and who chose it, or that there is none.
     """
 
     directory: Path
@@ -68,22 +74,24 @@ class Kept:
         revision = tree.revision(tenant)
         folder = self.directory / tenant
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _REMOVED).unlink(missing_ok=True)
-        newest = self.newest(tenant)
-        if newest is None or newest.revision != revision:
-            about = KeptRevision(revision, kept_us, self.source, commit)
-            _write(folder / f"{revision}.zip", _packed(tree.root.files | tree.tenants[tenant].files, about))
-            self._prune(tenant)
+        with self._alone():
+            (folder / _REMOVED).unlink(missing_ok=True)
+            newest = self.newest(tenant)
+            if newest is None or newest.revision != revision:
+                about = KeptRevision(revision, kept_us, self.source, commit)
+                _write(folder / f"{revision}.zip", _packed(tree.root.files | tree.tenants[tenant].files, about))
+                self._prune(tenant)
 
     def revisions(self, tenant: Tenant) -> list[KeptRevision]:
-        """Newest first. What cannot be read is left out, with a line in the log."""
+        """Newest first. What cannot be read is left out, with a line in the log; so is what another worker prunes."""
         found = []
         for path in _listed(self.directory / tenant):
             if path.suffix == ".zip" and _REVISION(path.stem):
                 try:
                     found.append(_about(path))
                 except NotKeptError as error:
-                    _log.warning("%s", error)
+                    if path.exists():
+                        _log.warning("%s", error)
         return sorted(found, key=lambda each: each.kept_us, reverse=True)
 
     def newest(self, tenant: Tenant) -> KeptRevision | None:
@@ -123,32 +131,51 @@ class Kept:
                 continue
         return sorted(found)
 
-    def pin(self, tenant: Tenant, pin: Pin) -> None:
-        """Raises OSError."""
-        _write(self.directory / tenant / _PIN, json.dumps(asdict(pin)).encode())
+    def pin(self, tenant: Tenant, pin: Pin) -> Callable[[], None]:
+        """Returns what takes it back. Raises NotKeptError where the revision is not kept any more, and OSError."""
+        with self._alone():
+            if not (self.directory / tenant / f"{pin.revision}.zip").exists():
+                raise NotKeptError(f"revision `{pin.revision}` of tenant `{tenant}` is not kept")
+            path = self.directory / tenant / _PIN
+            before = _content(path)
+            self._say(tenant, pin)
+        return lambda: _restore(path, before)
 
-    def unpin(self, tenant: Tenant) -> None:
+    def unpin(self, tenant: Tenant, caller: str, time_us: int) -> None:
         """Raises OSError."""
-        (self.directory / tenant / _PIN).unlink(missing_ok=True)
-        _sync(self.directory / tenant)
+        self._say(tenant, Pin("", caller, time_us))
 
     def pinned(self, tenant: Tenant) -> Pin | None:
         """Raises NotKeptError where there is a pin that cannot be read: what it asks for must not be guessed."""
+        last = self.last_word(tenant)
+        return last if last.revision else None
+
+    def last_word(self, tenant: Tenant) -> Pin:
+        """What an operator has said last, also where that was to unpin, or nothing. Raises as `pinned`."""
         path = self.directory / tenant / _PIN
         try:
             told = json.loads(path.read_bytes())
-            pin = Pin(str(told["revision"]), str(told["caller"]), int(told["time_us"]))
+            return Pin(str(told["revision"]), str(told["caller"]), int(told["time_us"]))
         except FileNotFoundError:
-            return None
+            return Pin("", "", 0)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise NotKeptError(f"pin `{path}` cannot be read ({error}): pin again, or unpin") from None
-        return pin
 
     def remove(self, tenant: Tenant) -> None:
         """Remembers that the tenant was removed, so that nothing kept of it comes back by itself. Raises OSError."""
         folder = self.directory / tenant
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / _REMOVED, b"")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other worker keeps or pins a revision meanwhile: what one pins, another must not prune."""
+        with (self.directory / _LOCK).open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _say(self, tenant: Tenant, pin: Pin) -> None:
+        _write(self.directory / tenant / _PIN, json.dumps(asdict(pin)).encode())
 
     def _prune(self, tenant: Tenant) -> None:
         try:
@@ -165,6 +192,13 @@ def _listed(directory: Path) -> Iterable[Path]:
         return sorted(directory.iterdir())
     except OSError:
         return ()
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _packed(files: dict[str, bytes], about: KeptRevision) -> bytes:
@@ -208,6 +242,14 @@ def _write(path: Path, content: bytes) -> None:
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
+    _sync(path.parent)
+
+
+def _restore(path: Path, before: bytes | None) -> None:
+    if before is not None:
+        _write(path, before)
+        return
+    path.unlink(missing_ok=True)
     _sync(path.parent)
 
 

@@ -80,14 +80,14 @@ class LoadedTree:
         return tuple(each for loaded in self.tenants.values() for each in loaded.diagnostics)
 
 
-def load_tree(directory: Path, limits: Limits = DEFAULT_LIMITS) -> LoadedTree:
-    """Loads a policy directory: the root, then each tenant alone.
+def load_tree(directory: Path, limits: Limits = DEFAULT_LIMITS, *, tested: bool = True) -> LoadedTree:
+    """Loads a policy directory: the root, then each tenant alone, as `load_tenant` does.
 
     Raises PolicyError where the root files are off; a tenant that is off says so in its LoadedTenant.
     """
     tree = read_tree(directory, limits)
     root = load_root(tree, limits)
-    tenants = {tenant: load_tenant(tree, tenant, root, limits) for tenant in tree.tenants}
+    tenants = {tenant: load_tenant(tree, tenant, root, limits, tested=tested) for tenant in tree.tenants}
     return LoadedTree(tree.tree_revision, tenants)
 
 

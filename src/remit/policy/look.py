@@ -14,9 +14,13 @@ from remit.core.names import Tenant
 from remit.engine.snapshot import Snapshot
 from remit.policy.kept import Kept, NotKeptError
 from remit.policy.limits import Limits
+from remit.policy.lint.finding import Severity
+from remit.policy.lint.linter import tenant_findings
 from remit.policy.load import Root, load_root, load_tenant
 from remit.policy.source import VOCABULARY, Folder, Tree, read_settled
 
+DIRTY: Final = "-dirty"
+"""Behind a commit, as git itself writes it: what was loaded is not all of that commit's."""
 _GIT_S: Final = 5.0
 
 
@@ -45,6 +49,8 @@ class Look:
     known: Mapping[Tenant, Known]
     check_only: frozenset[Tenant] = frozenset()
     """Tenants whose snapshot is not wanted."""
+    lint: Severity | None = None
+    """Findings from this severity on refuse a folder, as failing tests do; None: no finding does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +150,17 @@ def _built(order: Look, tree: Tree, root: Root, begun: Begun, commit: str) -> Bu
     tenant, signature = begun.tenant, begun.signature
     folder = tree.tenants[tenant].digest
     gated = folder != order.known.get(tenant, NOTHING).folder
+    findings: tuple[Diagnostic, ...] = ()
     try:
         loaded = load_tenant(tree, tenant, root, order.limits, gated=gated)
+        if order.lint is not None and gated and loaded.snapshot is not None:
+            findings = tuple(_linted(tree, loaded.snapshot, order.lint))
     except Exception as error:  # noqa: BLE001 (whatever a folder does to the loader, no other tenant is touched)
         wrong = (Diagnostic(tenant, 0, 0, _defect(error)),)
         return Built(tenant, begun.revision, signature, folder, None, refused=True, diagnostics=wrong)
     not_kept = ""
-    if loaded.snapshot is not None and order.kept is not None:
+    refused = loaded.snapshot is None or bool(findings)
+    if not refused and order.kept is not None:
         try:
             order.kept.keep(tree, tenant, time.time_ns() // 1000, commit)
         except OSError as error:
@@ -160,15 +170,21 @@ def _built(order: Look, tree: Tree, root: Root, begun: Begun, commit: str) -> Bu
         loaded.revision,
         signature,
         folder,
-        None if tenant in order.check_only else loaded.snapshot,
-        refused=loaded.snapshot is None,
-        diagnostics=loaded.diagnostics,
+        None if refused or tenant in order.check_only else loaded.snapshot,
+        refused=refused,
+        diagnostics=(*loaded.diagnostics, *findings),
         rows=loaded.rows,
         cases=len(loaded.cases),
         witnessed=loaded.witnessed,
         seconds=loaded.seconds,
         not_kept=not_kept,
     )
+
+
+def _linted(tree: Tree, snapshot: Snapshot, from_on: Severity) -> Iterator[Diagnostic]:
+    for each in tenant_findings(tree, snapshot.policy):
+        if each.severity.reaches(from_on):
+            yield Diagnostic(each.file, each.line, each.column, f"{each.severity} {each.rule}: {each.message}")
 
 
 def _defect(error: Exception) -> str:
@@ -215,13 +231,24 @@ def _signature(revision: str, folder: Folder) -> str:
 
 
 def _commit(directory: Path) -> str:
-    """The commit checked out in the directory; '' where there is none, or no git to ask."""
-    command = ["git", "-C", str(directory), "rev-parse", "--verify", "--quiet", "HEAD"]
+    """The commit checked out in the directory, with DIRTY behind it where the files there are not the commit's; ''
+    where there is none, or no git to ask."""
+    commit = _git(directory, "rev-parse", "--verify", "--quiet", "HEAD")
+    return f"{commit}{DIRTY}" if commit and _git(directory, "status", "--porcelain", ".") != "" else commit or ""
+
+
+def _git(directory: Path, *words: str) -> str | None:
+    """What git prints; None where it fails."""
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(  # noqa: S603 (a fixed command)
-            command, env=environment, capture_output=True, text=True, timeout=_GIT_S, check=False
+        done = subprocess.run(  # noqa: S603 (a fixed program and no shell)
+            ["git", "-C", str(directory), *words],  # noqa: S607 (the user's own git)
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_GIT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,13 +1,16 @@
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from remit.audit.journal import Journal
 from remit.audit.spooling import SpoolingStore
 from remit.core.names import Tenant
 from remit.policy.cell import Cell, TenantPolicy, TenantState
+from remit.service.errors import StartupError
+from remit.service.settings import Settings, split_address
 from remit.service.shadow import Shadow
 from remit.service.space import AuditSpace
 
@@ -41,7 +44,21 @@ class Metrics:
             registry=self.registry,
         )
         self._committed = Counter("remit_audit_records", "Audit records committed.", registry=self.registry)
-
+        self._unrecorded = Counter(
+            "remit_audit_unrecorded", "Allows that were sampled out: counted, and not recorded.", registry=self.registry
+        )
+        self._sent = Counter(
+            "remit_audit_otlp_sent", "Records that the collector of `audit_otlp` has taken.", registry=self.registry
+        )
+        self._not_sent = Counter(
+            "remit_audit_otlp_dropped", "Records that it has not got. The store has them.", registry=self.registry
+        )
+        self._purged = Counter(
+            "remit_audit_purged", "Decisions deleted because their retention was over.", registry=self.registry
+        )
+        self._retained = Counter(
+            "remit_audit_retention_runs", "Runs of the retention, by outcome.", ("outcome",), registry=self.registry
+        )
         self._loads = Counter(
             "remit_policy_loads",
             "Policy folders loaded or refused, at the start and on each change. `tenant` is empty for the root files.",
@@ -69,6 +86,25 @@ class Metrics:
         self._committed.inc(records)
         self._commits.observe(seconds)
 
+    def unrecorded(self, decisions: int) -> None:
+        self._unrecorded.inc(decisions)
+
+    def sent(self, records: int) -> None:
+        self._sent.inc(records)
+
+    def not_sent(self, records: int) -> None:
+        self._not_sent.inc(records)
+
+    def purged(self, decisions: int) -> None:
+        self._purged.inc(decisions)
+
+    def retained(self, *, failed: bool) -> None:
+        self._retained.labels("failed" if failed else "done").inc()
+
+    def scraped(self) -> list[Metric]:
+        """What a scrape would find now. Raises AuditStoreError where the audit store cannot be measured."""
+        return list(self.registry.collect())
+
     def watch_shadow(self, shadow: Shadow) -> None:
         self.registry.register(_WatchedShadow(shadow))
 
@@ -84,6 +120,57 @@ class Metrics:
         self.registry.register(_Watched(cell, journal, space, clock_us))
         if spooling is not None:
             self.registry.register(_WatchedSpool(spooling))
+
+
+class WorkersMetrics:
+    """What Prometheus scrapes of a supervisor: its workers' metrics, each sample with the label `worker`, and its own."""
+
+    def __init__(self, scrape: Callable[[], Mapping[str, list[Metric]]]) -> None:
+        """`scrape` asks each worker that serves, by its name."""
+        self.registry = CollectorRegistry()
+        self.serving = Gauge(
+            "remit_worker_serving", "1 while the worker answers calls.", ("worker",), registry=self.registry
+        )
+        self.restarts = Counter(
+            "remit_worker_restarts", "Workers that ended and were started anew.", ("worker",), registry=self.registry
+        )
+        self.registry.register(_Workers(scrape))
+
+
+class _Workers(Collector):
+    def __init__(self, scrape: Callable[[], Mapping[str, list[Metric]]]) -> None:
+        self._scrape = scrape
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        together: dict[str, Metric] = {}
+        for worker, families in self._scrape().items():
+            for each in families:
+                family = together.setdefault(each.name, Metric(each.name, each.documentation, each.type, each.unit))
+                family.samples += [
+                    sample._replace(labels={**sample.labels, "worker": worker}) for sample in each.samples
+                ]
+        return together.values()
+
+
+def serve_metrics(settings: Settings, registry: CollectorRegistry) -> int:
+    """The port of the endpoint; 0 where there is to be none. Raises StartupError."""
+    if not settings.metrics:
+        return 0
+    host, port = split_address("metrics", settings.metrics)
+    try:
+        if settings.mutual_tls is None:
+            server, _ = start_http_server(port, host, registry)
+        else:
+            cert, key, client_ca = map(str, settings.mutual_tls)
+            server, _ = start_http_server(
+                port, host, registry, certfile=cert, keyfile=key, client_cafile=client_ca, client_auth_required=True
+            )
+    except OSError as error:
+        raise StartupError(f"cannot serve metrics on `{settings.metrics}`: {error.strerror}") from error
+    return int(server.server_port)
 
 
 class _WatchedShadow(Collector):

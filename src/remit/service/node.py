@@ -1,29 +1,39 @@
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final, Self
 
 import structlog
 
+from remit.audit.checkpointer import KEY_IN_USE, Checkpointer, key_in_use, recorded_key
 from remit.audit.errors import AuditStoreError, JournalUnavailable, UnmigratedError
 from remit.audit.ids import DecisionIds
-from remit.audit.journal import Journal
+from remit.audit.journal import Drained, Journal
+from remit.audit.many import migrate
 from remit.audit.record import LifecycleRecord
+from remit.audit.signing import AuditKeyError, SigningKey
 from remit.audit.spool import Spool
 from remit.audit.spooling import SpoolingStore
 from remit.audit.store import AuditStore
 from remit.policy.cell import Cell
 from remit.service.errors import StartupError
+from remit.service.keeping import Keeping
 from remit.service.metrics import Metrics
+from remit.service.otlp import Otlp
 from remit.service.point import DecisionPoint
 from remit.service.reload import Reloader
+from remit.service.retention import RetentionRuns
 from remit.service.settings import Settings
 from remit.service.shadow import Shadow
 from remit.service.space import AuditSpace
 from remit.service.version import VERSION
+from remit.service.workers import WorkerReport
 
 _SPACE_EVERY_S: Final = 10.0
+# For what a collector may still get on a stop: the store has it anyway.
+_LAST_RECORDS_S: Final = 3.0
 
 _log = structlog.get_logger("remit")
 
@@ -47,15 +57,23 @@ class Node:
     metrics: Metrics
     point: DecisionPoint
     reloader: Reloader
+    checkpointer: Checkpointer | None
+    retention: RetentionRuns | None
+    otlp: Otlp | None
     started_us: int
     _stopping: threading.Event
+    workers: list[WorkerReport] = field(default_factory=list, compare=False)
+    """How the workers of this node were a moment ago, this one included; empty for a server without any."""
 
     @classmethod
     def start(cls, settings: Settings) -> Self:
         """Raises StartupError where anything is unsure: bad root files, an unmigrated database, a store that fails."""
+        key = _audit_key(settings)
+        keeping = Keeping(settings.redaction, settings.audit_sample_allows)
         ids = DecisionIds()
         cell = Cell()
         metrics = Metrics()
+        otlp = Otlp(settings.audit_otlp, settings.node, metrics) if settings.audit_otlp else None
         reloader = Reloader(settings, cell, metrics, now_us)
         outcomes = reloader.load()
         store, spooling = _open_store(settings)
@@ -65,29 +83,43 @@ class Node:
             queue_limit=settings.audit_queue,
             wait_s=settings.audit_wait_s,
             on_commit=metrics.committed,
+            on_records=otlp.offer if otlp is not None else None,
         )
         space = AuditSpace(store, spooling, journal)
         metrics.watch(cell, journal, space, spooling, now_us)
         shadow = None
         if settings.shadow is not None:
-            shadow = Shadow(settings.shadow, settings.limits, settings.shadow_share)
+            shadow = Shadow(settings.shadow, settings.limits, settings.shadow_share, keeping.redaction)
             metrics.watch_shadow(shadow)
-        point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s, shadow)
+        point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s, keeping, shadow)
+        every_s = settings.audit_checkpoint_s
+        checkpointer = None if key is None else Checkpointer(store, key, settings.node, every_s, now_us)
+        retention = None
+        if settings.retention is not None:
+            every_s = settings.audit_retention_every_s
+            retention = RetentionRuns(store, settings.retention, metrics, every_s=every_s, node=settings.node, key=key)
         node = cls(
-            *(settings, cell, store, spooling, space, journal),
-            *(metrics, point, reloader, now_us(), threading.Event()),
+            *(settings, cell, store, spooling, space, journal, metrics, point, reloader),
+            *(checkpointer, retention, otlp, now_us(), threading.Event()),
         )
         try:
             node.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": cell.tree_revision})
+            node._remember_key(key)
             for outcome in outcomes:
                 node.remember(*outcome)
         except JournalUnavailable as error:
             journal.close(0)
             raise StartupError(f"the audit store takes no records: {error}") from error
         threading.Thread(target=node._watch_space, name="remit-space", daemon=True).start()
+        if checkpointer is not None:
+            checkpointer.begin()
         reloader.begin(lambda outcome: node.remember(*outcome))
         if shadow is not None:
             shadow.begin()
+        if retention is not None:
+            retention.begin()
+        if otlp is not None:
+            otlp.begin()
         return node
 
     def remember(self, kind: str, tenant: str = "", revision: str = "", detail: dict[str, Any] | None = None) -> None:
@@ -96,12 +128,27 @@ class Node:
         told = json.dumps(detail or {}, sort_keys=True)
         self.journal.lifecycle(LifecycleRecord(record_id, time_us, self.settings.node, kind, tenant, revision, told))
 
-    def stop(self) -> None:
+    def report(self) -> WorkerReport:
+        stats = self.journal.stats()
+        tenants = sorted(self.cell.tenants.items())
+        policies = "\n".join(f"{tenant} {policy.state} {policy.revision}" for tenant, policy in tenants)
+        return WorkerReport(
+            self.settings.node,
+            serving=True,
+            started_us=self.started_us,
+            policies=sha256(policies.encode()).hexdigest(),
+            committed=stats.committed,
+            error=stats.error,
+        )
+
+    def stop(self) -> Drained:
         """Records the stop, drains the journal and closes the store. Call it when no call is in flight any more."""
         self._stopping.set()
         self.reloader.stop()
         if self.point.shadow is not None:
             self.point.shadow.stop()
+        if self.retention is not None:
+            self.retention.stop(self.settings.grace_s)
         try:
             self.remember("SERVER_STOPPED", detail={"version": VERSION})
         except JournalUnavailable as error:
@@ -111,8 +158,23 @@ class Node:
             left = self.spooling.close(self.settings.grace_s)
             if left:
                 _log.warning("records are left in the spool", records=left, spool=str(self.settings.audit_spool))
+        if self.checkpointer is not None:
+            self.checkpointer.stop()
+        if self.otlp is not None:
+            self.otlp.stop(min(self.settings.grace_s, _LAST_RECORDS_S))
         self.store.close()
         _log.info("audit drained", written=drained.written, unwritten=drained.unwritten)
+        return drained
+
+    def _remember_key(self, key: SigningKey | None) -> None:
+        """Records the key where it is another one than last time."""
+        in_use = key_in_use(key)
+        try:
+            known = recorded_key(self.store, self.settings.node)
+        except AuditStoreError:
+            known = None  # told once too often, where the store cannot be read
+        if known != in_use["key_id"]:
+            self.remember(KEY_IN_USE, detail=in_use)
 
     def _watch_space(self) -> None:
         low = False
@@ -125,9 +187,18 @@ class Node:
                 return
 
 
+def _audit_key(settings: Settings) -> SigningKey | None:
+    try:
+        return None if settings.audit_key is None else SigningKey.read(settings.audit_key)
+    except AuditKeyError as error:
+        raise StartupError(f"setting `audit_key`: {error}") from error
+
+
 def _open_store(settings: Settings) -> tuple[AuditStore, SpoolingStore | None]:
     def ready() -> None:
-        if store.is_new() or settings.audit_migrate:
+        if settings.audit_migrate:
+            migrate(settings.audit)
+        if store.is_new():
             store.migrate()
         store.open()
 

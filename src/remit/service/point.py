@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
@@ -18,6 +19,7 @@ from remit.engine.inquiry import Inquiry
 from remit.engine.operations import Compound
 from remit.engine.snapshot import Snapshot
 from remit.policy.cell import Cell
+from remit.service.keeping import EVERYTHING, Keeping
 from remit.service.metrics import Metrics
 from remit.service.shadow import Shadow
 
@@ -125,6 +127,7 @@ class DecisionPoint:
     ids: DecisionIds
     metrics: Metrics
     revision_wait_s: float
+    keeping: Keeping = EVERYTHING
     shadow: Shadow | None = None
     """Whoever else hears of every decision, once it is recorded."""
 
@@ -154,8 +157,9 @@ class DecisionPoint:
 
     def let_go(self, held: Held[_Answer]) -> _Answer:
         """The answer, once it is remembered."""
-        self.journal.offer(held.records, held.timeout_s)
-        self._left(held)
+        recorded, unrecorded = self.keeping.kept(held.records)
+        self.journal.offer(recorded, held.timeout_s, unrecorded)
+        self._left(held, len(unrecorded))
         return held.answer
 
     def let_go_then(self, held: Held[_Answer], then: Then) -> bool:
@@ -164,12 +168,14 @@ class DecisionPoint:
             then(None)
             return True
 
+        recorded, unrecorded = self.keeping.kept(held.records)
+
         def remembered(error: JournalUnavailable | None) -> None:
             if error is None:
-                self._left(held)
+                self._left(held, len(unrecorded))
             then(error)
 
-        return self.journal.offer_then(held.records, remembered)
+        return self.journal.offer_then(recorded, remembered, unrecorded)
 
     def operation(
         self,
@@ -247,10 +253,14 @@ class DecisionPoint:
             counts[decision.recorded] = counts.get(decision.recorded, 0) + 1
             results.append(Answer(decision, decision_id, revision))
             records.append(self._record(call, question.columns, resource_id, made))
-        counted = {_counted(call, recorded): count for recorded, count in counts.items()}
+        counted: Counter[tuple[str, str, str]] = Counter()
+        for recorded, count in counts.items():
+            counted[_counted(call, recorded)] += count
         return Held((call.revision, results), records, counted, timeout_s)
 
-    def _left(self, held: Held[_Answer]) -> None:
+    def _left(self, held: Held[_Answer], unrecorded: int) -> None:
+        if unrecorded:
+            self.metrics.unrecorded(unrecorded)
         for (tenant, effect, reason), count in held.counted.items():
             self.metrics.decided(tenant, effect, reason, count)
         if self.shadow is not None:

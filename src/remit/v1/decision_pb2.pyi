@@ -124,7 +124,9 @@ class Origin(_message.Message):
     on_behalf_of: _builtins.str
     """The impersonator, if the principal is being impersonated: `user:ID` or `service:ID`."""
     trace_id: _builtins.str
-    """A trace id to find the record by, for example that of W3C Trace Context. At most 64 printable ASCII characters."""
+    """A trace id to find the record by, for example that of W3C Trace Context. At most 64 printable ASCII characters. Where
+    it is empty, that of the call's metadata `traceparent` counts (W3C Trace Context).
+    """
     def __init__(
         self,
         *,

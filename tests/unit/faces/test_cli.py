@@ -176,6 +176,12 @@ def test_served_prints_what_a_resource_serves(words: tuple[str, ...], code: int,
         ("operation", "acme", "user:a", "promote_flow", "a"),
         ("resolve", "acme"),
         ("served", "acme", "storage/x"),
+        ("reach", "acme", "a", "b", "KV"),
+        ("reach", "acme", "a"),
+        ("reach-all", "acme", "a", "KV", str(EXAMPLE / "README.md")),
+        ("who", "acme", "VIEW", "FLOW", "a"),
+        ("where", "acme", "user:a"),
+        ("what", "acme", "user:a"),
     ],
     ids=lambda words: words[0],
 )
@@ -203,6 +209,14 @@ def test_a_mistake_at_the_root_is_told(policies: Path) -> None:
 
     assert done.exit_code == 1
     assert "did you mean `roles.csv`?" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "lint"])
+def test_a_tenants_folder_is_not_taken_for_a_policy_directory(policies: Path, command: str) -> None:
+    done = run(command, str(policies / "acme"))
+
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert "is a folder in a policy directory: name that one" in done.stderr
 
 
 def test_a_failing_test_is_told_with_what_was_expected_and_why(policies: Path) -> None:
@@ -339,7 +353,7 @@ def test_audit_purge_deletes_only_what_is_older_and_records_itself(store: AuditS
 
     assert "1 decisions of all tenants" in done.stdout
     assert [kept] == [each.id for each in store.decisions()]
-    assert json.loads(told.stdout)["type"] == "PURGED"
+    assert ["PURGED", "PURGE_STARTED"] == [json.loads(line)["type"] for line in told.stdout.splitlines()]
 
 
 def test_audit_purge_asks_first(store: AuditStore) -> None:
@@ -366,9 +380,16 @@ def test_a_time_that_is_none_is_refused(store: AuditStore, when: str) -> None:
 
 
 def test_every_command_has_help() -> None:
-    commands = [command.name or command.callback.__name__ for command in app.registered_commands]
+    commands = [command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands]
     assert {"serve", "check", "who", "diff", "version"} <= {*commands}
-    for words in [[], *([each] for each in commands), ["audit", "list"], ["audit", "show"], ["audit", "purge"]]:
+    for words in [
+        [],
+        *([each] for each in commands),
+        ["audit", "list"],
+        ["audit", "show"],
+        ["audit", "purge"],
+        ["audit", "retain"],
+    ]:
         assert run(*words, "--help").exit_code == 0
 
 

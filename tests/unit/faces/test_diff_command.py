@@ -183,6 +183,9 @@ def test_a_tenant_that_does_not_load_is_not_compared(old: Path, new: Path) -> No
     assert f"{new}: acme/roles.csv:1:27: unknown kind `FLOWS`" in done.stderr
     assert "not compared: acme" in done.stderr
     assert "globex: 0 rows" in done.stdout
+    markdown = run(old, new, "--format", "markdown").stdout
+    assert ("### `acme`\n\n**Not compared**" in markdown, "Nothing changes" in markdown) == (True, False)
+    assert ["acme"] == json.loads(run(old, new, "--format", "json").stdout)["not_compared"]
 
 
 def test_root_files_that_do_not_load_end_it(old: Path, new: Path) -> None:

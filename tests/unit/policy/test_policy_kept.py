@@ -5,6 +5,7 @@ import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from trees import tree_of
@@ -66,7 +67,7 @@ def test_the_last_ones_stay_and_one_that_is_pinned(kept: Kept) -> None:
             kept.pin(ACME, Pin(tree.revision(ACME), "someone", 1))
     expected = [made[number].revision(ACME) for number in (5, 4, 3, 0)]
     assert expected == [each.revision for each in kept.revisions(ACME)]
-    kept.unpin(ACME)
+    kept.unpin(ACME, "someone", 2)
     assert kept.pinned(ACME) is None
 
 
@@ -140,3 +141,65 @@ def test_a_prefix_names_one_revision_or_none(kept: Kept) -> None:
     for prefix in ("", "0" * 64):
         with pytest.raises(NotKeptError, match="begin"):
             kept.find(ACME, prefix)
+
+
+def test_an_operator_s_last_word_says_who_unpinned(kept: Kept) -> None:
+    (tree,) = trees(1)
+    kept.keep(tree, ACME, 1, "")
+    assert Pin("", "", 0) == kept.last_word(ACME)
+    kept.pin(ACME, pin := Pin(tree.revision(ACME), "ann", 2))
+    assert pin == kept.last_word(ACME) == kept.pinned(ACME)
+    kept.unpin(ACME, "bea", 3)
+    assert Pin("", "bea", 3) == kept.last_word(ACME)
+    assert kept.pinned(ACME) is None
+
+
+def test_a_pin_taken_back_leaves_what_was_there(kept: Kept) -> None:
+    (tree,) = trees(1)
+    kept.keep(tree, ACME, 1, "")
+    pin = Pin(tree.revision(ACME), "ann", 2)
+    path = kept.directory / ACME / "pin.json"
+    kept.pin(ACME, pin)()
+    assert not path.exists()
+    path.write_bytes(b"not to be guessed")
+    kept.pin(ACME, pin)()
+    assert b"not to be guessed" == path.read_bytes()
+
+
+def test_a_revision_that_is_kept_no_more_is_not_pinned(kept: Kept) -> None:
+    kept.directory.mkdir()
+    with pytest.raises(NotKeptError, match="is not kept"):
+        kept.pin(ACME, Pin("0" * 64, "ann", 1))
+    assert kept.pinned(ACME) is None
+
+
+def test_what_one_worker_prunes_another_does_not_pin(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at the pin and the pruning there is no room for a pin: it comes too late, and says so."""
+    made = trees(4)
+    for number, tree in enumerate(made[:3]):
+        kept.keep(tree, ACME, number, "")
+    oldest = made[0].revision(ACME)
+    pinned: list[bool] = []
+
+    def pin() -> None:
+        try:
+            kept.pin(ACME, Pin(oldest, "ann", 1))
+        except NotKeptError:
+            pinned.append(False)
+        else:
+            pinned.append(True)
+
+    other = Thread(target=pin)
+    look = Kept.pinned
+
+    def looked(kept: Kept, tenant: Tenant) -> Pin | None:
+        found = look(kept, tenant)
+        other.start()
+        other.join(0.2)
+        return found
+
+    monkeypatch.setattr(Kept, "pinned", looked)
+    kept.keep(made[3], ACME, 3, "")
+    other.join()
+    assert [False] == pinned
+    assert not (kept.directory / ACME / f"{oldest}.zip").exists()

@@ -1,6 +1,6 @@
 """A store, verified where it is."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, select
@@ -23,7 +23,7 @@ Progress = Callable[[int, int], None]
 
 
 def verify_store(
-    snapshot: Connection,
+    snapshots: Sequence[Connection],
     *,
     tenant: str | None = None,
     keys: Iterable[PublicKey] = (),
@@ -32,13 +32,18 @@ def verify_store(
     counts: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Every record of a store (of a tenant), as it is in one moment of it.
+    """Every record of a store (of a tenant), as it is in one moment of it; of several, each with chains of its own.
 
     `against` are heads that were kept elsewhere, each with where it is from. `counts` holds table `counts` against the
     records too. Memory is bounded by the number of chains.
     """
-    known = Known(Keyring(keys), lambda chain, seq: _checkpoints_from(snapshot, chain, seq))
-    expected = _read_known(snapshot, known, tenant)
+
+    def checkpoints_from(chain: ChainId, seq: int) -> list[Checkpoint]:
+        pages = (_checkpoints_from(snapshot, chain, seq) for snapshot in snapshots)
+        return next((page for page in pages if page), [])
+
+    known = Known(Keyring(keys), checkpoints_from)
+    expected = sum(_read_known(snapshot, known, tenant) for snapshot in snapshots)
     known.add_kept_elsewhere(each for each in against if tenant in (None, each[0].tenant))
     done = 0
 
@@ -48,10 +53,12 @@ def verify_store(
         if progress is not None:
             progress(done, max(done, expected))
 
-    for table, its in ((DECISIONS, decisions), (LIFECYCLE, lifecycle)):
-        statement = select(its).where(*_of(tenant, its, snapshot)).order_by(its.c.id)
-        walk(table, batches(snapshot, statement), known.walk_of, advance)
-    return reported(known, unsigned_us, miscounts(snapshot, tenant, known) if counts else ())
+    for snapshot in snapshots:
+        for table, its in ((DECISIONS, decisions), (LIFECYCLE, lifecycle)):
+            statement = select(its).where(*_of(tenant, its, snapshot)).order_by(its.c.id)
+            walk(table, batches(snapshot, statement), known.walk_of, advance)
+    wrong = (each for snapshot in snapshots for each in miscounts(snapshot, tenant, known)) if counts else ()
+    return reported(known, unsigned_us, wrong)
 
 
 def _read_known(snapshot: Connection, known: Known, tenant: str | None) -> int:

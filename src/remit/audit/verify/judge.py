@@ -47,15 +47,18 @@ class _Judge:
         misfit = next(iter(self._misfits.values()), None)
         stray = self._strays[0] if self._strays else None
         gap = self._gap()
-        contradiction = walk.contradiction.seq if walk.contradiction else NEVER
-        first = min(misfit.place.seq if misfit else NEVER, stray.seq if stray else NEVER, gap, contradiction)
+        claim = walk.contradiction
+        contradicted = claim.seq if claim else NEVER
+        first = min(misfit.place.seq if misfit else NEVER, stray.seq if stray else NEVER, gap, contradicted)
         # What a record itself shows comes before what others say of it, unless they say that there is none.
-        if misfit and misfit.place.seq == first and not (contradiction == first and walk.contradiction.hash is None):
+        if claim and contradicted == first and claim.hash is None:
+            return self._judge_contradiction(claim)
+        if misfit and misfit.place.seq == first:
             return self._judge_misfit(misfit)
         if gap == first < NEVER:
             return self._judge_gap(gap)
-        if walk.contradiction and contradiction == first:
-            return self._judge_contradiction(walk.contradiction)
+        if claim and contradicted == first:
+            return self._judge_contradiction(claim)
         return self._judge_stray(stray) if stray else None
 
     def unsigned(self, allowed_us: int) -> Finding | None:

@@ -4,13 +4,13 @@ import grpc
 
 from remit import wire
 from remit.audit.ids import format_id
-from remit.core.errors import MalformedQuestionError, named, violation
+from remit.core.errors import MalformedQuestionError, named
 from remit.core.names import parse_namespace, parse_relation
 from remit.core.question import QuestionType
 from remit.engine.explain_reach import WhyReach, reach_summary, unknown_tenants_reach
 from remit.engine.reachable import ReachableFrom, ReachesAll
 from remit.faces.answers import all_reached_to, reachable_to
-from remit.faces.rpc.asking import NAMESPACES_LIMIT, SHORT_BATCH, AskingFace, below, names_in, results_to
+from remit.faces.rpc.asking import NAMESPACES_LIMIT, SHORT_BATCH, AskingFace, below, each_once, names_in, results_to
 from remit.faces.rpc.calls import AtOnce
 from remit.service.point import Asked, Held
 from remit.v1 import reach_service_pb2 as messages
@@ -48,8 +48,6 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
             named("relation", parse_relation, request.relation),
             names_in("owners", parse_namespace, request.owners, NAMESPACES_LIMIT),
         )
-        if not inquiry.owners:
-            raise violation("owners", "is empty: name at least one, for nothing is no proof that all agree")
         return all_reached_to(self._point.survey(tenant, inquiry, terms))
 
     def ExplainReach(
@@ -72,7 +70,7 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
         tenant, terms = self._terms(request, context)
         inquiry = ReachableFrom(
             named("namespace", parse_namespace, request.namespace),
-            names_in("relations", parse_relation, request.relations, NAMESPACES_LIMIT),
+            each_once("relations", names_in("relations", parse_relation, request.relations, NAMESPACES_LIMIT)),
             names_in("among", parse_namespace, request.among, NAMESPACES_LIMIT),
         )
         return reachable_to(self._point.survey(tenant, inquiry, terms))

@@ -8,8 +8,8 @@ import grpc
 import structlog
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import start_http_server
 
+from remit.audit.journal import Drained
 from remit.core.names import Tenant
 from remit.faces.rpc import health
 from remit.faces.rpc.access import AccessFace
@@ -24,8 +24,9 @@ from remit.faces.rpc.status import StatusFace
 from remit.faces.rpc.visibility import VisibilityFace
 from remit.policy.cell import TenantState
 from remit.service.errors import StartupError
+from remit.service.metrics import serve_metrics
 from remit.service.node import Node
-from remit.service.settings import Settings, split_address
+from remit.service.settings import Settings
 from remit.v1 import (
     access_service_pb2,
     access_service_pb2_grpc,
@@ -88,8 +89,8 @@ class Server:
             maximum_concurrent_rpcs=settings.max_calls,
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
-                # Two servers on one port would share its calls, each with policies of its own.
-                ("grpc.so_reuseport", 0),
+                # Two servers on one port would share its calls, each with policies of its own. Workers are to.
+                ("grpc.so_reuseport", int(settings.workers > 1)),
             ],
         )
         around = self._calls.around
@@ -110,7 +111,7 @@ class Server:
         names = (*ASKING_SERVICES, STATUS_SERVICE, POLICY_SERVICE, health.SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         self.port = self._bind(settings)
-        self.metrics_port = self._serve_metrics(settings)
+        self.metrics_port = serve_metrics(settings, node.metrics.registry)
 
     def start(self) -> Self:
         self._server.start()
@@ -118,7 +119,7 @@ class Server:
         threading.Thread(target=self._watch_health, name="remit-health", daemon=True).start()
         return self
 
-    def stop(self) -> None:
+    def stop(self) -> Drained:
         """Health turns NOT_SERVING, new calls are refused, calls in flight finish within the grace, the journal
         drains."""
         self._stopping.set()
@@ -127,7 +128,7 @@ class Server:
         self._policy.close()
         time.sleep(_REFUSING_S)
         self._server.stop(self._node.settings.grace_s).wait()
-        self._node.stop()
+        return self._node.stop()
 
     def _bind(self, settings: Settings) -> int:
         try:
@@ -140,28 +141,6 @@ class Server:
             raise StartupError(f"`{error.filename}` cannot be read: {error.strerror}") from error
         except RuntimeError as error:
             raise StartupError(f"cannot listen on `{settings.listen}`: {error}") from error
-
-    def _serve_metrics(self, settings: Settings) -> int:
-        if not settings.metrics:
-            return 0
-        host, port = split_address("metrics", settings.metrics)
-        try:
-            if settings.mutual_tls is None:
-                server, _ = start_http_server(port, host, self._node.metrics.registry)
-            else:
-                cert, key, client_ca = map(str, settings.mutual_tls)
-                server, _ = start_http_server(
-                    port,
-                    host,
-                    self._node.metrics.registry,
-                    certfile=cert,
-                    keyfile=key,
-                    client_cafile=client_ca,
-                    client_auth_required=True,
-                )
-        except OSError as error:
-            raise StartupError(f"cannot serve metrics on `{settings.metrics}`: {error.strerror}") from error
-        return int(server.server_port)
 
     def _watch_health(self) -> None:
         while not self._stopping.wait(_HEALTH_EVERY_S):

@@ -1,3 +1,5 @@
+from dataclasses import asdict, replace
+
 import grpc
 
 from remit.audit.ids import format_id
@@ -32,6 +34,7 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
             tree_revision=self._node.cell.tree_revision,
             tenants=[_tenant_to(policy) for _, policy in sorted(tenants.items())],
             audit=self._audit(),
+            workers=self._workers(),
         )
 
     def GetShadow(
@@ -67,6 +70,11 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
             )
         return response
 
+    def _workers(self) -> list[messages.WorkerStatus]:
+        own = self._node.report()
+        told = [replace(own, restarts=each.restarts) if each.node == own.node else each for each in self._node.workers]
+        return [messages.WorkerStatus(**asdict(each)) for each in told]
+
     def _audit(self) -> messages.AuditStatus:
         stats = self._node.journal.stats()
         spool = None
@@ -83,6 +91,7 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
             store_bytes=self._node.space.taken() or 0,
             free_bytes=self._node.space.free() or 0,
             error=stats.error,
+            unrecorded=stats.unrecorded,
             spool=spool,
         )
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 import grpc
 
-from remit.audit.store import AuditStore
+from remit.audit.many import AuditStores
 from remit.client import Client
 from remit.faces.cli.faults.promise import DEADLINE_S, BrokenPromiseError
 from remit.service.settings import ENV_PREFIX
@@ -125,11 +125,12 @@ class ServerProcess:
         return Client(self.target, timeout_s=timeout_s)
 
     def channel(self) -> grpc.Channel:
-        """Without retries, so that a status is that of one call."""
-        return grpc.insecure_channel(self.target, [("grpc.enable_retries", 0)])
+        """Without retries, so that a status is that of one call; a connection of its own."""
+        options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+        return grpc.insecure_channel(self.target, options)
 
-    def store(self) -> AuditStore:
-        return AuditStore(self.audit).open()
+    def store(self) -> AuditStores:
+        return AuditStores(self.audit).open()
 
     def __enter__(self) -> Self:
         return self.start()

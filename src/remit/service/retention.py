@@ -1,0 +1,88 @@
+import time
+from threading import Event, Thread
+from typing import Final
+
+import structlog
+
+from remit.audit.errors import AuditStoreError
+from remit.audit.purge import Pace
+from remit.audit.retention import Retention
+from remit.audit.signing import SigningKey
+from remit.audit.store import AuditStore
+from remit.service.metrics import Metrics
+
+# Beside a server that answers: few rows at a time, and four times as long a rest as the work.
+_PACE: Final = Pace(rows=100, share=0.2)
+_AGAIN_S: Final = 60.0
+
+_log = structlog.get_logger("remit")
+
+
+class _StoppingError(Exception):
+    pass
+
+
+class RetentionRuns:
+    """Deletes decisions that are older than their retention, again and again, in a thread of its own."""
+
+    def __init__(
+        self,
+        store: AuditStore,
+        retention: Retention,
+        metrics: Metrics,
+        *,
+        every_s: float,
+        node: str,
+        key: SigningKey | None = None,
+    ) -> None:
+        self._store = store
+        self._retention = retention
+        self._metrics = metrics
+        self._every_s = every_s
+        self._node = node
+        self._key = key
+        self._stopping = Event()
+        self._gone = 0
+        self._thread = Thread(target=self._run, name="remit-retention", daemon=True)
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Breaks off what runs: what is gone by then is recorded."""
+        self._stopping.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        wait_s = 0.0
+        while not self._stopping.wait(wait_s):
+            wait_s = self._every_s if self._once() else min(self._every_s, _AGAIN_S)
+
+    def _once(self) -> bool:
+        began = time.monotonic()
+        self._gone = 0
+        try:
+            purged = self._store.purge(
+                self._retention.cutoffs(time.time_ns() // 1_000),
+                node=self._node,
+                key=self._key,
+                pace=_PACE,
+                by_hand=False,
+                progress=self._progress,
+            )
+        except _StoppingError:
+            _log.info("retention broken off by the stop", deleted=self._gone)
+            return True
+        except AuditStoreError as error:
+            _log.error("retention failed", error=str(error), deleted=self._gone)
+            self._metrics.retained(failed=True)
+            return False
+        self._metrics.retained(failed=False)
+        _log.info("retention ran", **purged._asdict(), seconds=round(time.monotonic() - began, 3))
+        return True
+
+    def _progress(self, gone: int) -> None:
+        self._metrics.purged(gone - self._gone)
+        self._gone = gone
+        if self._stopping.is_set():
+            raise _StoppingError
