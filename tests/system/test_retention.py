@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from system.load import Load
 from system.server import REMIT, Server, environment, remit, until
 
-from remit.audit.chain import link_decisions
+from remit.audit.chain import DECISIONS, ChainId, genesis, link_decisions
 from remit.audit.ids import parse_id
 from remit.audit.record import DecisionRecord
 from remit.audit.signing import Tombstone
@@ -24,16 +24,20 @@ DAY_US = 86_400_000_000
 KILLS = 5
 
 
-def proved(store: AuditStore) -> int:
-    """Every chain that has lost a prefix goes on behind its tombstone, record by record. How many records that are."""
+def proved(store: AuditStore, *, whole: bool = False) -> int:
+    """Every chain that has lost a prefix goes on behind its tombstone, record by record; `whole` ones begin at their
+    beginning. How many records that are."""
     with store._reading.connect() as connection:
         buried = {row[:2]: Tombstone._make(row) for row in connection.execute(select(tombstones))}
         left = defaultdict(list)
         for row in connection.execute(select(decisions).order_by(decisions.c.seq)):
             left[row.tenant, row.node].append(tuple(row))
-    for chain, tombstone in buried.items():
+    heads = {chain: tombstone.head for chain, tombstone in buried.items()}
+    if whole:
+        heads = {chain: genesis(ChainId(DECISIONS, *chain)) for chain in left}
+    for chain, head in heads.items():
         rows = left[chain]
-        assert rows == link_decisions([DecisionRecord._make(row[:-2]) for row in rows], tombstone.head)[1], chain
+        assert rows == link_decisions([DecisionRecord._make(row[:-2]) for row in rows], head)[1], chain
     return sum(map(len, left.values()))
 
 

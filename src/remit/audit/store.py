@@ -76,9 +76,9 @@ class AuditStore:
         return self._url
 
     @property
-    def is_file(self) -> bool:
-        """Whether it is a SQLite file."""
-        return self._file is not None
+    def file(self) -> Path | None:
+        """Of SQLite; None for PostgreSQL."""
+        return self._file
 
     def is_new(self) -> bool:
         """Whether the SQLite file does not exist yet (or is empty); always False for PostgreSQL."""

@@ -128,8 +128,8 @@ class ReachableFrom(Inquiry[tuple[Reachable, ...]]):
             each for each in _ancestors(here) if decide(ReachQuestion(here, each, name)).reason is Reason.INHERITED
         ]
         below = subtree_of(here) if inherited else ()
-        uses = first_match.allows(name, calls, unmatched=(), always=[exactly(here), *map(exactly, above)])
-        used_by = first_match.allows(name, owns, unmatched=below, always=[exactly(here)])
+        uses = first_match.allows(name, calls, unmatched=(), always=[here, *above])
+        used_by = first_match.allows(name, owns, unmatched=below, always=[here])
         return Reachable(name, uses, used_by, within(uses, self.among), within(used_by, self.among))
 
 
@@ -145,12 +145,11 @@ class _FirstMatch:
         rows: Iterable[tuple[ReachRule, NamespacePattern]],
         *,
         unmatched: Iterable[NamespacePattern],
-        always: Iterable[NamespacePattern],
+        always: Iterable[Namespace],
     ) -> tuple[NamespaceSet, ...]:
         """Where the first row that matches allows, beside what is `always` open and what is open where no row matches."""
         allowed, denied = Coverage(), Coverage()
         by_exclusion: defaultdict[tuple[str, ...], list[NamespacePattern]] = defaultdict(list)
-        by_exclusion[()] += always
         named = [(row.effect, pattern) for row, pattern in rows if row.names(relation)]
         # What an allow row matches is open by that row, so what is open without one may stand behind them all.
         for effect, pattern in [*named, *((Effect.ALLOW, each) for each in unmatched)]:
@@ -163,8 +162,10 @@ class _FirstMatch:
                 allowed.add(pattern)
                 by_exclusion[self._taken(denied.overlapping(pattern))].append(pattern)
         patterns = {pattern.text: pattern for effect, pattern in named if effect is Effect.DENY}
-        sets = (simplest(only, map(patterns.__getitem__, excluded)) for excluded, only in by_exclusion.items())
-        return limited(each for each in sets if each.only)
+        bare = by_exclusion.pop((), [])
+        sets = limited(simplest(only, map(patterns.__getitem__, excluded)) for excluded, only in by_exclusion.items())
+        bare += [exactly(each) for each in always if not any(found.contains(each) for found in sets)]
+        return limited(each for each in (simplest(bare, ()), *sets) if each.only)
 
     def _taken(self, overlapping: Iterable[str]) -> tuple[str, ...]:
         taken = tuple(islice(overlapping, self._left + 1))

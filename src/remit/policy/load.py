@@ -15,7 +15,7 @@ from remit.engine.witness import Witness
 from remit.policy import source
 from remit.policy.case_reader import CaseReader
 from remit.policy.cases import Case, Failure, run_case
-from remit.policy.csv import RowReader, column, rows
+from remit.policy.csv import column, rows
 from remit.policy.graph import check_graph, check_reach
 from remit.policy.limits import Limits
 from remit.policy.manifests import (
@@ -26,6 +26,7 @@ from remit.policy.manifests import (
     read_resources,
     read_vocabulary,
 )
+from remit.policy.row_reader import RowReader
 from remit.policy.schema import Schema
 from remit.policy.source import Folder, Tree, read_tree
 from remit.policy.text import read_text

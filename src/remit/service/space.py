@@ -20,7 +20,7 @@ class AuditSpace:
     def taken(self) -> int | None:
         away = not self._journal.healthy or (self._spooling is not None and self._spooling.status.error != "")
         with suppress(AuditStoreError):
-            return None if away and not self._store.is_file else self._store.size_bytes()
+            return None if away and self._store.file is None else self._store.size_bytes()
         return None
 
     def free(self) -> int | None:

@@ -1,5 +1,6 @@
 """The commands that list: `who`, `where`, `what`, `reach` and `reach-all`, of the example company's files."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,26 @@ def test_reach_all_names_the_owners_that_refuse(owners: str, code: int, told: li
 def test_in_an_unknown_tenant_nothing_is_reached() -> None:
     done = run("reach-all", "initech", "system", "PURGE", "-", stdin="a\n")
     assert (1, "deny UNKNOWN_TENANT\n") == (done.exit_code, done.output)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "check acme user:bob VIEW FLOW a",
+        "reach acme a b KV",
+        "who acme VIEW FLOW a",
+        "where acme user:bob",
+        "resolve acme",
+    ],
+)
+def test_files_that_do_not_load_are_no_answer_and_no_deny(tmp_path: Path, words: str) -> None:
+    """Neither root files nor the tenant's own."""
+    broken = Path(shutil.copytree(EXAMPLE, tmp_path / "policies"))
+    for file in ("acme/reach.csv", "vocabulary.yaml"):
+        (broken / file).write_text("what is this\n")
+        done = CliRunner().invoke(app, [*words.split(), "--policies", str(broken)])
+        assert (3, "") == (done.exit_code, done.stdout), done.output
+        assert "not load" in done.stderr
 
 
 @pytest.mark.parametrize("words", ["where acme user:carol --among -", "reach-all acme system PURGE -"])

@@ -39,8 +39,9 @@ def read_files(directory: Path, *, tested: bool = True) -> LoadedTree:
 
 
 def read_tenant(directory: Path, tenant: Tenant) -> LoadedTenant | None:
-    """Loads one tenant, None where there is no such folder; ends the command as `read_files` does."""
-    with told(directory):
+    """Loads one tenant, None where there is no such folder; ends the command where the directory or its root files do
+    not load: then there is no answer, which is no deny."""
+    with told(directory, Exit.UNAVAILABLE):
         tree = read_tree(directory, DEFAULT_LIMITS)
         root = load_root(tree)
         return load_tenant(tree, tenant, root) if tenant in tree.tenants else None
@@ -76,14 +77,15 @@ def not_a_tenants(directory: Path) -> None:
 
 
 @contextmanager
-def told(directory: Path) -> Iterator[None]:
-    """Ends the command where what is done meanwhile finds that the directory or its root files do not load."""
+def told(directory: Path, refused: Exit = Exit.NO) -> Iterator[None]:
+    """Ends the command where what is done meanwhile finds that the directory cannot be read, or, with `refused`, that its
+    root files do not load."""
     not_a_tenants(directory)
     try:
         yield
     except PolicyError as error:
         for each in error.diagnostics:
             err.print(str(each), markup=False)
-        fail(Exit.NO, f"the root files of `{directory}` do not load, so no tenant does")
+        fail(refused, f"the root files of `{directory}` do not load, so no tenant does")
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"policy directory `{directory}` cannot be read: {error.strerror or error}")

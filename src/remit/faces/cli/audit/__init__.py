@@ -2,9 +2,10 @@
 
 import typer
 
-from remit.faces.cli.audit import checkpoint, faults, hashing, keys, purging, reading, retaining, verifying
+from remit.faces.cli.audit import backup, checkpoint, faults, hashing, keys, purging, reading, retaining, verifying
 from remit.faces.cli.exits import EXIT_CODES
 
+# The type is named for mypy, which cannot see it through the circle that `faults` closes: it starts the whole program.
 app: typer.Typer = typer.Typer(
     help=f"Read, prove and purge the audit store: what was decided, for whom, by which rule, when.\n\n{EXIT_CODES}",
     no_args_is_help=True,
@@ -17,4 +18,6 @@ app.command()(checkpoint.checkpoint)
 app.add_typer(keys.app, name="key")
 app.command()(retaining.retain)
 app.command("hash")(hashing.hash_)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command()(faults.faults)
