@@ -39,13 +39,12 @@ class Known:
         self._newest: dict[ChainId, Checkpoint] = {}
         self._problems: dict[tuple[ChainId, Kind, str], list[Finding]] = {}
 
-    def add_head(self, chain: ChainId, head: Head) -> None:
+    def add_head(self, chain: ChainId, head: Head, by: str = "table `chains`") -> None:
         self.headed.add(chain)
         if not _is_head(head) or head.seq < self.base(chain).seq:
-            told = "what table `chains` names as the newest record is none, or has been purged"
+            told = f"what {by} names as the newest record is none, or has been purged"
             self._tell(Finding(chain, Kind.HEAD, 0, None, told), "")
             return
-        by = "table `chains`"
         self._claims[chain] += (Claim(head.seq, head.hash, by, Kind.HEAD), Claim(head.seq + 1, None, by, Kind.INSERTED))
 
     def add_base(self, chain: ChainId, base: Head) -> None:
@@ -73,7 +72,7 @@ class Known:
         chain = checkpoint.chain
         whose = f"the checkpoint of {moment_told(checkpoint.time_us)}"
         problem = self.keyring.problem(checkpoint)
-        previous = Head(checkpoint.previous_seq, checkpoint.previous_hash)
+        previous = checkpoint.previous
         if not (_is_head(checkpoint.head) and _is_head(previous)):
             problem = "names no record"
         if problem:

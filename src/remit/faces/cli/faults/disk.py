@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from remit.audit.many import AuditStores
 from remit.audit.store import AuditStore
 from remit.faces.cli.faults.promise import expect
 
@@ -58,8 +59,8 @@ class SmallDisk:
         if self.mounted:
             self._filler.unlink()
         else:
-            with AuditStore(audit).open() as store:
-                store.purge(1 << 62)
+            with AuditStores(audit).open() as stores:
+                stores.purge(1 << 62)
 
     def unmount(self) -> None:
         if self.mounted:
