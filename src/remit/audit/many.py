@@ -5,29 +5,23 @@ With SQLite each worker has a file of its own beside the one that the settings n
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from heapq import merge
-from itertools import islice
-from operator import add, itemgetter
+from operator import add
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Self
 
-from sqlalchemy import Connection, make_url
+from sqlalchemy import Connection, Engine, make_url
 
 from remit.audit.cutoff import Cutoffs
+from remit.audit.database import joined_engine
 from remit.audit.errors import AuditStoreError
-from remit.audit.filter import DecisionFilter
 from remit.audit.purge import Purged
-from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.reading import Reading
 from remit.audit.signing import SigningKey
 from remit.audit.store import AuditStore
-
-_EVERYTHING: Final = DecisionFilter()
-_id: Final = itemgetter(0)
-
-_Record = TypeVar("_Record", DecisionRecord, LifecycleRecord)
 
 
 def worker_url(url: str, number: int) -> str:
@@ -65,16 +59,27 @@ def migrate(url: str) -> None:
             store.migrate()
 
 
-class AuditStores:
-    """The stores that a URL stands for, read as one in the order of ids; servers may go on writing to them.
+class AuditStores(Reading):
+    """The stores that a URL stands for, read as one; servers may go on writing to them, and workers may be added.
 
-    What AuditStore says of its methods holds. Ids are unique over all of them; chains are each store's own.
+    Ids are unique over all of them; chains are each store's own.
     """
 
     def __init__(self, url: str) -> None:
         """Touches nothing yet. Raises AuditStoreError as AuditStore does."""
-        self.url: Final = AuditStore(url).url
-        self.members: Final = tuple(stores_of(url))
+        self._named = url
+        self._url = AuditStore(url).url
+        self._mutex = Lock()
+        self._members: tuple[AuditStore, ...] = tuple(stores_of(url))
+        self._joined: Engine | None = None
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def members(self) -> tuple[AuditStore, ...]:
+        return self._members
 
     def is_new(self) -> bool:
         """Whether none of them exists yet."""
@@ -87,43 +92,18 @@ class AuditStores:
             each.open()
         return self
 
-    def decisions(
-        self,
-        where: DecisionFilter = _EVERYTHING,
-        *,
-        after: bytes | None = None,
-        limit: int = 100,
-        newest_first: bool = True,
-    ) -> list[DecisionRecord]:
-        pages = [each.decisions(where, after=after, limit=limit, newest_first=newest_first) for each in self.members]
-        return _first(pages, limit, newest_first=newest_first)
-
-    def each_decision(self, where: DecisionFilter = _EVERYTHING) -> Iterator[DecisionRecord]:
-        return merge(*(each.each_decision(where) for each in self.members), key=_id)
-
-    def decision(self, id_: bytes) -> DecisionRecord | None:
-        return next((found for each in self.members if (found := each.decision(id_)) is not None), None)
-
-    def lifecycle(
-        self,
-        *,
-        type_: str | None = None,
-        tenant: str | None = None,
-        since_us: int | None = None,
-        until_us: int | None = None,
-        after: bytes | None = None,
-        limit: int = 100,
-        newest_first: bool = True,
-    ) -> list[LifecycleRecord]:
-        where: dict[str, Any] = {
-            "type_": type_,
-            "tenant": tenant,
-            "since_us": since_us,
-            "until_us": until_us,
-            "after": after,
-        }
-        pages = [each.lifecycle(**where, limit=limit, newest_first=newest_first) for each in self.members]
-        return _first(pages, limit, newest_first=newest_first)
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        members = self._present()
+        if len(members) == 1:
+            with members[0].reading() as connection:
+                yield connection
+            return
+        with self._mutex:
+            files = [each.file for each in members if each.file is not None]
+            engine = self._joined = self._joined or joined_engine(files)
+        with members[0].errors("read"), engine.connect() as connection:
+            yield connection
 
     @contextmanager
     def snapshots(self) -> Iterator[list[Connection]]:
@@ -162,6 +142,20 @@ class AuditStores:
     def close(self) -> None:
         for each in self.members:
             each.close()
+        if self._joined is not None:
+            self._joined.dispose()
+
+    def _present(self) -> tuple[AuditStore, ...]:
+        """The stores as they are now: another worker's file may have come."""
+        found = stores_of(self._named)
+        with self._mutex:
+            known = {each.url: each for each in self._members}
+            if known.keys() != {each.url for each in found}:
+                self._members = tuple(known.get(each.url) or each.open() for each in found)
+                if self._joined is not None:
+                    self._joined.dispose()
+                self._joined = None
+            return self._members
 
     def __enter__(self) -> Self:
         return self
@@ -172,12 +166,6 @@ class AuditStores:
         self.close()
 
 
-def _first(pages: Sequence[Sequence[_Record]], limit: int, *, newest_first: bool) -> list[_Record]:
-    return list(islice(merge(*pages, key=_id, reverse=newest_first), limit))
-
-
 def _file(url: str) -> Path | None:
     """What a SQLite URL names; None for PostgreSQL. Raises AuditStoreError for a URL of no use."""
-    AuditStore(url)
-    parsed = make_url(url)
-    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+    return AuditStore(url).file

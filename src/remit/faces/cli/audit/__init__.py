@@ -5,13 +5,17 @@ import typer
 from remit.faces.cli.audit import (
     backup,
     checkpoint,
+    counting,
+    explaining,
     exporting,
     faults,
+    following,
     hashing,
     keys,
+    listing,
     purging,
-    reading,
     retaining,
+    showing,
     verifying,
 )
 from remit.faces.cli.exits import EXIT_CODES
@@ -21,8 +25,12 @@ app: typer.Typer = typer.Typer(
     help=f"Read, prove and purge the audit store: what was decided, for whom, by which rule, when.\n\n{EXIT_CODES}",
     no_args_is_help=True,
 )
-app.command("list")(reading.list_records)
-app.command()(reading.show)
+app.command("list")(listing.list_records)
+app.command()(showing.show)
+app.command()(following.follow)
+app.command()(counting.count)
+app.command()(explaining.explain)
+app.command("explain-reach")(explaining.explain_reach)
 app.command()(purging.purge)
 app.command()(verifying.verify)
 app.command()(checkpoint.checkpoint)
