@@ -163,7 +163,7 @@ def test_calls_are_spread_over_the_workers_and_read_as_one(busy: tuple[Server, s
     assert sorted((each["id"] for each in told), reverse=True) == [each["id"] for each in told]
     assert set(NODES) == {each["node"] for each in told}
     shown = remit("audit", "show", told[-1]["id"], "--json", "--audit", server.audit)
-    assert told[-1] == json.loads(shown.stdout)
+    assert told[-1].items() <= json.loads(shown.stdout).items()
 
 
 def test_replay_decides_the_records_of_all_workers(busy: tuple[Server, set[bytes]], untested: Path) -> None:
