@@ -15,7 +15,6 @@ from typing import Self
 
 import grpc
 import pytest
-from system.disk import decision_ids
 from system.editing import DENIED, GRANT, PINNED, QUICK, SERVING, allows, append
 from system.load import Load
 from system.locks import locked
@@ -25,6 +24,7 @@ from system.server import DEADLINE_S, NOT_SERVING, Health, Server, access_of, re
 from remit.audit.ids import parse_id
 from remit.audit.many import AuditStores
 from remit.faces import worker
+from remit.faces.cli.faults.disk import decision_ids
 from remit.service import supervisor
 from remit.service.settings import Settings
 from remit.v1 import status_service_pb2_grpc

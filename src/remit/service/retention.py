@@ -11,8 +11,8 @@ from remit.audit.signing import SigningKey
 from remit.audit.store import AuditStore
 from remit.service.metrics import Metrics
 
-# Beside a server that answers: few rows at a time, and four times as long a rest as the work.
-_PACE: Final = Pace(rows=100, share=0.2)
+# Beside a server that answers: few rows at a time, since a commit of decisions may wait for one, and mostly at rest.
+_PACE: Final = Pace(rows=100, share=0.1)
 _AGAIN_S: Final = 60.0
 
 _log = structlog.get_logger("remit")
