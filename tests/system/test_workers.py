@@ -209,6 +209,22 @@ def test_a_purge_takes_from_all_files(serve: Callable[..., Server], untested: Pa
         assert len(NODES) == len(store.lifecycle(type_="PURGED"))
 
 
+def test_what_more_workers_left_is_read_and_purged_by_fewer(serve: Callable[..., Server], untested: Path) -> None:
+    server = serve(*THREE, policies=untested)
+    with Loads(server) as loads:
+        loads.until_acknowledged(300)
+        loads.stop()
+    assert 0 == server.terminate()
+    alone = serve(policies=untested)
+    listed = remit("audit", "list", "--json", "--limit", "10000", "--target", alone.target)
+    assert len(loads.acknowledged) == len(listed.stdout.splitlines())
+    assert 0 == alone.terminate()
+    old = ("--audit-retention", "1s", "--audit-retention-every-s", "1")
+    with serve(*old, "--workers", "2", policies=untested).store() as stores:
+        until(lambda: [] == stores.decisions(), "the end of all decisions")
+        assert len(NODES) + 1 == len(stores.members)
+
+
 def test_a_killed_worker_comes_back_and_nothing_is_lost(serve: Callable[..., Server], untested: Path) -> None:
     """The others answer meanwhile; who was connected to it hears UNAVAILABLE, and nothing worse."""
     server = serve(*THREE, policies=untested)
