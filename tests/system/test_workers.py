@@ -8,7 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from pathlib import Path
 from threading import Event
 from typing import Self
@@ -223,6 +223,27 @@ def test_what_more_workers_left_is_read_and_purged_by_fewer(serve: Callable[...,
     with serve(*old, "--workers", "2", policies=untested).store() as stores:
         until(lambda: [] == stores.decisions(), "the end of all decisions")
         assert len(NODES) + 1 == len(stores.members)
+
+
+def test_workers_share_a_postgresql_database(
+    serve: Callable[..., Server], untested: Path, new_postgresql: Callable[[], AbstractContextManager[str]]
+) -> None:
+    """Each with chains of its own in it, which prove themselves."""
+    with new_postgresql() as url:
+        server = serve(*THREE, "--audit", url, "--audit-migrate", policies=untested)
+        with Loads(server) as loads:
+            loads.until_acknowledged(600)
+            os.kill(server.children()[0], signal.SIGKILL)
+            loads.until_acknowledged(len(loads.acknowledged) + 300)
+            loads.stop()
+        until_workers(server, lambda workers: all(each.serving for each in workers.values()))
+        assert 0 == server.terminate()
+        with AuditStores(url).open() as stores:
+            records = list(stores.each_decision())
+        assert loads.acknowledged <= {each.id for each in records}
+        assert set(NODES) == {each.node for each in records}
+        verified = remit("audit", "verify", "--audit", url)
+        assert 0 == verified.returncode, verified.stdout + verified.stderr
 
 
 def test_a_killed_worker_comes_back_and_nothing_is_lost(serve: Callable[..., Server], untested: Path) -> None:

@@ -57,7 +57,8 @@ def read_json_lines(table: Table, path: Path) -> Iterator[list[Row]]:
 
 def _parser(table: Table) -> Callable[[bytes], Row]:
     names = tuple(column.name for column in table.columns)
-    bytes_, integers = _positions(table, LargeBinary), _positions(table, BigInteger)
+    bytes_ = _positions(table, LargeBinary)
+    types = [int if isinstance(column.type, BigInteger) else str for column in table.columns]
 
     def parse(line: bytes) -> Row:
         # As pairs: of two values under one name, others may read the one that is not looked at here.
@@ -65,11 +66,9 @@ def _parser(table: Table) -> Callable[[bytes], Row]:
         found = tuple(name for name, _ in pairs) if isinstance(pairs, tuple) else None
         if found != names:
             raise ValueError(f"expected an object of {', '.join(names)}, in this order")
-        values = [value for _, value in pairs]
+        values = [value if type(value) is type_ else None for (_, value), type_ in zip(pairs, types, strict=True)]
         for at in bytes_:
             values[at] = _unhex(values[at])
-        for at in integers:
-            values[at] = values[at] if type(values[at]) is int else None
         return tuple(values)
 
     return parse

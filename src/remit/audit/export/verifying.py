@@ -2,15 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from remit.audit.export.files import read_records
 from remit.audit.export.proof import Proof, proof_of
 from remit.audit.signing import Checkpoint, PublicKey
-from remit.audit.verify.finding import Report
+from remit.audit.verify.claims import Claim
+from remit.audit.verify.finding import Kind, Report
 from remit.audit.verify.keyring import Keyring
 from remit.audit.verify.known import Known
 from remit.audit.verify.reporting import UNSIGNED_US, reported
 from remit.audit.verify.walk import Batches, Meter, Progress, walk
+
+_PROOF: Final = "the export's proof"
 
 
 def verify_export(
@@ -43,7 +47,9 @@ def held_against(
             known.add_tombstone(part.tombstone)
         if part.after.seq:
             known.add_base(part.chain, part.after)
-        known.add_head(part.chain, part.upto, "the export's proof")
+        known.add_head(part.chain, part.upto, _PROOF)
+        if proof.whole and part.head != part.upto:
+            known.expect(part.chain, Claim(*part.head, _PROOF, Kind.HEAD))
         for checkpoint in part.checkpoints:
             # The one before it is not always in the export.
             known.add_checkpoint(checkpoint, checkpoint.previous)

@@ -57,8 +57,7 @@ def _read_known(snapshot: Connection, known: Known, tenant: str | None) -> int:
         known.add_tombstone(Tombstone._make(row))
     for table, of_tenant, node, seq, hash_ in _rows(snapshot, chains, tenant):
         chain = ChainId(table, of_tenant, node)
-        known.add_head(chain, head := Head(seq, hash_))
-        expected += head.seq - known.base(chain).seq
+        expected += known.add_head(chain, Head(seq, hash_))
     previous: Checkpoint | None = None
     for row in _rows(snapshot, checkpoints, tenant):
         checkpoint = Checkpoint._make(row)
