@@ -1,6 +1,6 @@
 """Where records stand in their chains, and what is counted beside them, over SQLite and PostgreSQL."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -87,27 +87,37 @@ def test_two_processes_that_share_a_node_s_name_share_its_chains(url: str) -> No
 
 
 def test_counts_are_what_the_records_add_up_to(store: AuditStore, url: str) -> None:
-    hour_us = 3_600_000_000
+    """In each dimension by hour, and with the minutes of what is recorded."""
+    minute_us, hour_us = 60_000_000, 3_600_000_000
     kept = [
         decision(
-            time_us=5 * hour_us + number, principal=f"user:{number % 3}", namespace=f"a.n{number % 2}", effect=effect
+            time_us=5 * hour_us + number * 25_000_000,
+            principal=f"user:{number % 3}",
+            namespace=f"a.n{number % 2}",
+            effect=effect,
+            caller=f"service-{number % 2}",
+            question=("CHECK", "REACH")[number % 2],
         )
         for number, effect in enumerate(("allow", "deny", "allow", "allow", "deny", "allow", "allow"))
     ]
     later = decision(time_us=6 * hour_us)
-    sampled = decision(time_us=5 * hour_us, effect="allow")
+    sampled = [decision(time_us=5 * hour_us + 59 * minute_us), decision(time_us=5 * hour_us, principal="user:9")]
     store.append(kept[:4])
-    store.append([*kept[4:], later], unrecorded=[sampled])
+    store.append([*kept[4:], later], unrecorded=sampled)
     expected: Counter[tuple[object, ...]] = Counter()
+    minutes: defaultdict[tuple[object, ...], set[int]] = defaultdict(set)
     for each in (*kept, later):
-        for dimension, value in (
-            ("principal", each.principal), ("namespace", each.namespace), ("revision", each.revision),
-        ):  # fmt: skip
-            expected[dimension, value, each.time_us // hour_us * hour_us, each.effect] += 1
+        for dimension in ("", "principal", "namespace", "revision", "caller", "question"):
+            value = getattr(each, dimension) if dimension else ""
+            key = (dimension, value, each.time_us // hour_us * hour_us, each.effect)
+            expected[key] += 1
+            minutes[key].add(each.time_us // minute_us % 60)
     engine = create_engine(url)
     with engine.connect() as connection:
         found = connection.execute(select(counts)).all()
     engine.dispose()
-    told = {(row.dimension, row.value, row.hour_us, row.effect): row.recorded for row in found if row.recorded}
-    assert dict(expected) == told
-    assert 1 == sum(row.unrecorded for row in found if row.dimension == "revision")
+    told = {(row.dimension, row.value, row.hour_us, row.effect): row for row in found if row.recorded}
+    assert dict(expected) == {key: row.recorded for key, row in told.items()}
+    assert dict(minutes) == {key: {n for n in range(60) if row.minutes >> n & 1} for key, row in told.items()}
+    assert 2 == sum(row.unrecorded for row in found if row.dimension == "")
+    assert [0] == [row.minutes for row in found if row.value == "user:9"]

@@ -198,8 +198,8 @@ def test_an_id_finds_its_record_and_no_other(store: AuditStore) -> None:
     records = [decision() for _ in range(3)]
     store.append(records)
     assert records[1] == store.decision(records[1].id)
-    assert [records[1]] == store.decisions(DecisionFilter(id=records[1].id))
-    assert [] == store.decisions(DecisionFilter(id=records[1].id, tenant="globex"))
+    assert [records[1]] == store.decisions(DecisionFilter(ids=(records[1].id,)))
+    assert [] == store.decisions(DecisionFilter(ids=(records[1].id,), tenant="globex"))
     assert store.decision(IDS.next()) is None
 
 

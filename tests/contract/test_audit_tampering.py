@@ -27,9 +27,9 @@ def another(data: st.DataObject, world: World, column: Any, value: Any) -> Any:
         values = st.binary(min_size=len(value), max_size=len(value)) | st.just(value[:-1]) | st.just(value[::-1])
     else:
         values = st.integers(-(2**63), 2**63 - 1) | st.integers(0, 20)
-    if world.connection.dialect.name == "sqlite" and not isinstance(value, int):
-        # Its columns hold values of other types, and would not be found by what they held.
-        values |= st.just(value.encode() if isinstance(value, str) else value.hex())
+    if world.connection.dialect.name == "sqlite":
+        # Its columns hold values of other types, by which what they held would not be found.
+        values |= st.just(value.hex() if isinstance(value, bytes) else str(value).encode())
     return data.draw(values.filter(lambda drawn: drawn != value), label=column.name)
 
 

@@ -1,11 +1,14 @@
 """Engines whose every connection makes a commit durable, or is refused."""
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from remit.audit.errors import AuditStoreError
+from remit.audit.tables import metadata
 
 _SYNCHRONOUS_FULL = 2
 _DURABILITY = {"journal_mode": "WAL", "synchronous": "FULL"}
@@ -15,6 +18,9 @@ _CACHE_KIB = 32 * 1024
 # A burst may leave a large write-ahead log behind; SQLite cuts it to this at the next checkpoint.
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 _BEGIN = "sqlite_begin"
+_JOINED_BUSY_S = 5.0
+MOST_JOINED = 11
+"""SQLite attaches ten files to one, unless it was built otherwise."""
 
 
 def sqlite_engine(url: URL, *, max_bytes: int | None, busy_timeout_s: float) -> Engine:
@@ -48,6 +54,29 @@ def sqlite_engine(url: URL, *, max_bytes: int | None, busy_timeout_s: float) -> 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN, 'DEFERRED')}")
+
+    return engine
+
+
+def joined_engine(files: Sequence[Path]) -> Engine:
+    """The tables of several SQLite files as one, to be read. AuditStoreError, at each connect, for more than
+    `MOST_JOINED`, or as `sqlite_engine`."""
+    first, *others = files
+    engine = sqlite_engine(URL.create("sqlite", database=str(first)), max_bytes=None, busy_timeout_s=_JOINED_BUSY_S)
+
+    @event.listens_for(engine, "connect")
+    def join(driver: Any, _record: Any) -> None:
+        if len(files) > MOST_JOINED:
+            raise AuditStoreError(
+                f"there are {len(files)} audit files beside `{first}`, and SQLite reads at most {MOST_JOINED} as one"
+            )
+        names = ["main", *(f"w{number}" for number in range(1, len(files)))]
+        for name, file in zip(names[1:], others, strict=True):
+            driver.execute(f"ATTACH ? AS {name}", (str(file),))
+        for table in metadata.tables:
+            # What is temporary is found before what is not.
+            union = " UNION ALL ".join(f"SELECT * FROM {name}.{table}" for name in names)  # noqa: S608 (our own names)
+            driver.execute(f"CREATE TEMP VIEW {table} AS {union}")
 
     return engine
 

@@ -2,13 +2,15 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain, count, groupby
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
 from sqlalchemy import JSON, ColumnElement, Dialect, Table, Text, bindparam, cast, func, literal_column, select
 from sqlalchemy.dialects import postgresql, sqlite
+
+from remit.audit.tables import counts
 
 _PARTS: Final = re.compile(r"(?P<begin>.*? VALUES )(?P<row>\(.*?\))(?P<end>( ON CONFLICT .*)?)", re.DOTALL)
 # 128 rows of 23 columns are 2,944 variables; SQLite allows 32,766.
@@ -38,8 +40,9 @@ def adding_records(table: Table, dialect: Dialect, common: Sequence[str] = ()) -
     return InsertCalls(table, common, insert) if common else insert
 
 
-def adding_sums(table: Table, sums: Sequence[str], dialect: Dialect) -> Insert:
-    """Where there is a row of that key, these columns are added to what it has."""
+def adding_counts(dialect: Dialect) -> Insert:
+    """Into table `counts`: where there is a row of that key, its sums grow and its minutes become more."""
+    table = counts
     names = [column.name for column in table.columns]
     statement: Any = inserting(table, dialect)
     if dialect.name != "sqlite":
@@ -48,7 +51,10 @@ def adding_sums(table: Table, sums: Sequence[str], dialect: Dialect) -> Insert:
             cast(element.op("->>")(literal_column(str(at))), column.type) for at, column in enumerate(table.columns)
         ]
         statement = postgresql.insert(table).from_select(names, select(*values))
-    added: Mapping[str, ColumnElement[Any]] = {name: table.c[name] + statement.excluded[name] for name in sums}
+    added: dict[str, ColumnElement[Any]] = {
+        name: table.c[name] + statement.excluded[name] for name in ("recorded", "unrecorded")
+    }
+    added["minutes"] = table.c.minutes.bitwise_or(statement.excluded.minutes)
     statement = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=added)
     return InsertMany(statement, dialect) if dialect.name == "sqlite" else InsertFromJson(statement, dialect)
 

@@ -80,3 +80,14 @@ class LifecycleRecord(NamedTuple):
     revision: str
     detail: str
     """JSON text."""
+
+
+class Place(NamedTuple):
+    """Where a record stands in the chain of its tenant and node."""
+
+    seq: int
+    """0 for a record from before there were chains."""
+    hash: bytes
+    """SHA-256; empty where `seq` is 0."""
+    head: int
+    """The number of the chain's newest record."""

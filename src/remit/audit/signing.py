@@ -151,11 +151,13 @@ class Checkpoint(NamedTuple):
         return Head(self.seq, self.hash)
 
     @property
+    def previous(self) -> Head:
+        return Head(self.previous_seq, self.previous_hash)
+
+    @property
     def text(self) -> str:
         """What is signed."""
-        head, previous = (
-            f"{seq}\n{hash_.hex()}" for seq, hash_ in (self.head, (self.previous_seq, self.previous_hash))
-        )
+        head, previous = (f"{seq}\n{hash_.hex()}" for seq, hash_ in (self.head, self.previous))
         return "\n".join((_CHECKPOINT, *self.chain, head, previous, str(self.time_us), self.key_id))
 
 

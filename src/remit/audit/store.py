@@ -8,28 +8,27 @@ from types import TracebackType
 from typing import Self
 
 from alembic.util.exc import CommandError
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, make_url, select
+from sqlalchemy import Connection, delete, func, insert, make_url, select
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from remit.audit import schema
 from remit.audit.cutoff import Cutoffs
 from remit.audit.database import postgresql_engine, sqlite_engine, writing
 from remit.audit.errors import AuditStoreError, StoreAwayError
-from remit.audit.filter import DecisionFilter, in_time
 from remit.audit.ids import DecisionIds
-from remit.audit.page import page_of_decisions
 from remit.audit.purge import BY_HAND, Pace, Purge, Purged
+from remit.audit.reading import Reading
 from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.revisions import keep_revision
 from remit.audit.signing import SigningKey
-from remit.audit.tables import decisions, lifecycle, lifecycle_columns, metadata, probe
+from remit.audit.tables import decisions, lifecycle, metadata, probe
 from remit.audit.writer import Writer
 
-_EVERYTHING = DecisionFilter()
 _PROBE_BYTES = 64 * 1024
 _PAGE = 1000
 
 
-class AuditStore:
+class AuditStore(Reading):
     """Records at rest, in a SQLite file or a PostgreSQL database. Safe to share among threads.
 
     Several processes may use one database. `busy_timeout_s`: how long SQLite waits for another's transaction, and how
@@ -86,7 +85,7 @@ class AuditStore:
 
     def migrate(self) -> None:
         """Brings the schema to the newest version, in one transaction; a new SQLite file is its owner's only."""
-        with self._errors("migrate"):
+        with self.errors("migrate"):
             if self._file is not None:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
@@ -98,7 +97,7 @@ class AuditStore:
         AuditStoreError where a commit would not be durable."""
         if self.is_new():
             raise AuditStoreError(f"the audit database `{self._url}` does not exist")
-        with self._errors("open"), self._reading.connect() as connection:
+        with self.errors("open"), self._reading.connect() as connection:
             schema.require_newest(connection)
         return self
 
@@ -114,7 +113,7 @@ class AuditStore:
         """
         with self._writer_lock:
             if self._writer is None:
-                with self._errors("write to"):
+                with self.errors("write to"):
                     self._writer = Writer(self._hurried)
             try:
                 self._writer.append(records, happened, unrecorded)
@@ -123,68 +122,30 @@ class AuditStore:
                     self._writer.discard()
                     self._writer = None
 
-    def decisions(
-        self,
-        where: DecisionFilter = _EVERYTHING,
-        *,
-        after: bytes | None = None,
-        limit: int = 100,
-        newest_first: bool = True,
-    ) -> list[DecisionRecord]:
-        """A page in the order of ids. The next page begins `after` the last id of this one; a short page is the last."""
-        with self._errors("read"), self._reading.connect() as connection:
-            return page_of_decisions(connection, where, after=after, limit=limit, newest_first=newest_first)
+    def keep_revision(self, tenant: str, revision: str, kept_us: int, archive: bytes) -> None:
+        """Keeps the files of a revision of a tenant, durable on return. Once kept, they stay as they are."""
+        with self.errors("write to"), self._writing.begin() as connection:
+            keep_revision(connection, tenant, revision, kept_us, archive)
 
-    def each_decision(self, where: DecisionFilter = _EVERYTHING) -> Iterator[DecisionRecord]:
-        """All of them, oldest first, a page in memory at a time; those written meanwhile too."""
-        after: bytes | None = None
-        while page := self.decisions(where, after=after, limit=_PAGE, newest_first=False):
-            yield from page
-            after = page[-1].id
-
-    def decision(self, id_: bytes) -> DecisionRecord | None:
-        found = self.decisions(DecisionFilter(id=id_), limit=1)
-        return found[0] if found else None
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        with self.errors("read"), self._reading.connect() as connection:
+            yield connection
 
     def known(self, ids: Sequence[bytes]) -> set[bytes]:
         """Those of the ids that have a record of either kind."""
         found: set[bytes] = set()
-        with self._errors("read"), self._hurried.connect() as connection:
+        with self.errors("read"), self._hurried.connect() as connection:
             for start in range(0, len(ids), _PAGE):
                 some = ids[start : start + _PAGE]
                 for table in (decisions, lifecycle):
                     found.update(connection.execute(select(table.c.id).where(table.c.id.in_(some))).scalars())
         return found
 
-    def lifecycle(
-        self,
-        *,
-        type_: str | None = None,
-        tenant: str | None = None,
-        since_us: int | None = None,
-        until_us: int | None = None,
-        after: bytes | None = None,
-        limit: int = 100,
-        newest_first: bool = True,
-    ) -> list[LifecycleRecord]:
-        """A page of lifecycle records, as `decisions` gives pages. `since_us` is inclusive, `until_us` exclusive."""
-        columns = lifecycle.c
-        conditions: list[ColumnElement[bool]] = in_time(lifecycle, since_us, until_us)
-        if type_ is not None:
-            conditions.append(columns.type == type_)
-        if tenant is not None:
-            conditions.append(columns.tenant == tenant)
-        if after is not None:
-            conditions.append(columns.id < after if newest_first else columns.id > after)
-        order = columns.id.desc() if newest_first else columns.id
-        statement = select(*lifecycle_columns).where(*conditions).order_by(order).limit(limit)
-        with self._errors("read"), self._reading.connect() as connection:
-            return [LifecycleRecord._make(row) for row in connection.execute(statement)]
-
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """One moment of the whole store, to be read for as long as it takes. What is written meanwhile is not in it."""
-        with self._errors("read"), self._reading.connect() as connection:
+        with self.errors("read"), self._reading.connect() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
@@ -193,7 +154,7 @@ class AuditStore:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Written whole, durable behind it, or not at all. Keep it short: on SQLite no record is written meanwhile."""
-        with self._errors("write to"), self._writing.begin() as connection:
+        with self.errors("write to"), self._writing.begin() as connection:
             yield connection
 
     def purge(
@@ -227,13 +188,13 @@ class AuditStore:
             by_hand=by_hand,
             progress=progress,
         )
-        with self._errors("purge"):
+        with self.errors("purge"):
             return purge.run()
 
     def probe(self) -> None:
         """Writes 64 KiB durably and removes them: fails where the next batch of records would, on a full disk too."""
         row = {"id": self._ids.next(), "filler": os.urandom(_PROBE_BYTES)}
-        with self._errors("write to"):
+        with self.errors("write to"):
             with self._hurried.begin() as connection:
                 connection.execute(insert(probe).values(row))
             with self._hurried.begin() as connection:
@@ -241,7 +202,7 @@ class AuditStore:
 
     def size_bytes(self) -> int:
         """What the store takes: the SQLite file and its write-ahead log, or PostgreSQL's tables with their indexes."""
-        with self._errors("measure"):
+        with self.errors("measure"):
             if self._file is not None:
                 log = self._file.with_name(self._file.name + "-wal")
                 return self._file.stat().st_size + (log.stat().st_size if log.exists() else 0)
@@ -253,7 +214,7 @@ class AuditStore:
         """Room for more records, in a SQLite file: unused pages and free disk, within the cap. None for PostgreSQL."""
         if self._file is None:
             return None
-        with self._errors("measure"), self._reading.connect() as connection:
+        with self.errors("measure"), self._reading.connect() as connection:
             page, free, pages, most = (
                 int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
                 for name in ("page_size", "freelist_count", "page_count", "max_page_count")
@@ -278,7 +239,7 @@ class AuditStore:
         self.close()
 
     @contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
+    def errors(self, doing: str) -> Iterator[None]:
         try:
             yield
         except DBAPIError as error:

@@ -81,6 +81,7 @@ lifecycle = Table(
     _text("revision"),
     _text("detail"),
     *_place(),
+    Index("lifecycle_by_type", "tenant", "type", "id"),
     sqlite_with_rowid=False,
 )
 
@@ -135,6 +136,8 @@ counts = Table(
     _text("node", primary_key=True),
     _integer("recorded"),
     _integer("unrecorded"),
+    # A bit for each minute of the hour that holds one of the recorded.
+    _integer("minutes"),
     sqlite_with_rowid=False,
 )
 """Decisions of each hour, written by the transaction that writes them (`audit.counts`)."""

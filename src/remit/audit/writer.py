@@ -12,9 +12,9 @@ from remit.audit.chain import CALL_FIELDS, DECISIONS, LIFECYCLE, ChainId, Head, 
 from remit.audit.counts import counted
 from remit.audit.errors import AuditStoreError, RecordRefused
 from remit.audit.heads import Heads
-from remit.audit.inserting import adding_records, adding_sums
+from remit.audit.inserting import adding_counts, adding_records
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.tables import counts, decisions, lifecycle
+from remit.audit.tables import decisions, lifecycle
 
 _Record = TypeVar("_Record", DecisionRecord, LifecycleRecord)
 _Link = Callable[[Iterable[_Record], Head], tuple[Head, list[Row]]]
@@ -32,7 +32,7 @@ class Writer:
         dialect: Dialect = dialect_class(paramstyle="qmark" if self._sqlite else "format")
         self._add_decisions = adding_records(decisions, dialect, CALL_FIELDS)
         self._add_lifecycle = adding_records(lifecycle, dialect)
-        self._add_counts = adding_sums(counts, ("recorded", "unrecorded"), dialect)
+        self._add_counts = adding_counts(dialect)
         self._heads = Heads(self._cursor, dialect)
         self.broken = False
 

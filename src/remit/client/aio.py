@@ -6,14 +6,15 @@ from typing import Any, Concatenate, NoReturn, Self
 import grpc
 from google.protobuf.message import Message
 
-from remit.client import access, reach, resources, search
+from remit.client import access, audit, reach, resources, search
 from remit.client.cache import DecisionCache
-from remit.client.call import Call, Item, Pages, Parameters, Result, method_of
+from remit.client.call import Call, Item, Pages, Parameters, Result, Stream, method_of
 from remit.client.errors import DecisionUnavailable
-from remit.client.methods import rpcs_over
-from remit.client.patience import CHANNEL_OPTIONS, Patience, only_questions
+from remit.client.methods import following_over, rpcs_over
+from remit.client.patience import CHANNEL_OPTIONS, Patience, ended, only_questions
 from remit.client.tls import MutualTls
 from remit.client.watch import watch
+from remit.v1.audit_service_pb2 import Record
 
 
 class Unasked(Coroutine[Any, Any, Result]):
@@ -60,6 +61,15 @@ def _walks(
     return method_of(question, method)
 
 
+def _follows(
+    question: Callable[Parameters, Stream],
+) -> "Callable[Concatenate[AsyncClient, Parameters], AsyncIterator[Record]]":
+    def method(self: "AsyncClient", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> AsyncIterator[Record]:
+        return self._follow(question(*args, **kwargs))
+
+    return method_of(question, method)
+
+
 class AsyncClient:
     """As Client, for one event loop: make it, use it and close it in the coroutines of that loop. Its methods are those
     of Client, awaited; what Client walks with `for` is walked with `async for`."""
@@ -73,6 +83,7 @@ class AsyncClient:
             else grpc.aio.secure_channel(target, tls.credentials(), CHANNEL_OPTIONS)
         )
         self._rpcs = rpcs_over(self._channel)
+        self._following = following_over(self._channel)
         self._cache = DecisionCache(cache) if cache else None
         self._watch = asyncio.create_task(watch(self._channel, self._cache)) if self._cache is not None else None
 
@@ -101,6 +112,14 @@ class AsyncClient:
     list_served = _asks(resources.list_served)
 
     status = _asks(access.status)
+
+    list_records = _walks(audit.list_records)
+    get_record = _asks(audit.get_record)
+    follow_records = _follows(audit.follow_records)
+    count_records = _walks(audit.count_records)
+    list_lifecycle = _walks(audit.list_lifecycle)
+    explain_past = _asks(audit.explain_past)
+    explain_past_reach = _asks(audit.explain_past_reach)
 
     async def ask(self, request: Message) -> Any:
         """The API's response to any of its requests, unread, with this client's deadline, retries and errors."""
@@ -162,6 +181,33 @@ class AsyncClient:
             token = page.next_token
             if not token:
                 return
+
+    async def _follow(self, stream: Stream) -> AsyncIterator[Record]:
+        cursor = ""
+        patience = Patience(self._timeout_s)
+        while True:
+            with only_questions():
+                call = self._following(stream(cursor))
+            begun = False
+            try:
+                async for response in call:
+                    begun, cursor = True, response.cursor
+                    for record in response.records:
+                        yield record
+            except grpc.RpcError as error:
+                patience = Patience(self._timeout_s) if begun else patience
+                pause_s = patience.pause_s(error)
+            except grpc.aio.UsageError as error:
+                raise DecisionUnavailable("INVALID_ARGUMENT", str(error)) from error
+            except asyncio.CancelledError as error:
+                if _is_being_cancelled():
+                    raise
+                raise DecisionUnavailable("CANCELLED", "the client was closed") from error
+            else:
+                raise ended()
+            finally:
+                call.cancel()
+            await asyncio.sleep(pause_s)
 
 
 def _is_being_cancelled() -> bool:

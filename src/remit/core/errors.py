@@ -1,6 +1,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 _Name = TypeVar("_Name")
 
@@ -27,6 +27,10 @@ class MalformedQuestionError(RemitError, ValueError):
     def __init__(self, *violations: FieldViolation) -> None:
         super().__init__("; ".join(f"{each.field}: {each.description}" for each in violations))
         self.violations = violations
+
+    def __reduce__(self) -> tuple[type[Self], tuple[FieldViolation, ...]]:
+        """So that it is the same in another process."""
+        return type(self), self.violations
 
 
 def named(field: str, parse: Callable[[str], _Name], text: str) -> _Name:

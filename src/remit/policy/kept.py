@@ -4,44 +4,23 @@ import logging
 import os
 import re
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from remit.core.errors import InvalidNameError, RemitError
+from remit.core.errors import InvalidNameError
 from remit.core.names import Tenant, parse_tenant
-from remit.policy.source import Folder, Tree
+from remit.policy.archive import Archive, KeptRevision, NotKeptError, read_about, read_archive
+from remit.policy.source import Tree
 
-_ABOUT: Final = ".kept.json"
 _PIN: Final = "pin.json"
 _REMOVED: Final = "removed"
 _LOCK: Final = ".lock"
 _REVISION = re.compile(r"[0-9a-f]{64}").fullmatch
-# A member's moment would make the same files different bytes; the one that counts is in _ABOUT.
-_NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 _log = logging.getLogger("remit.policy")
-
-
-class NotKeptError(RemitError):
-    """There is no such revision, or what is left of it is not what its name says."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeptRevision:
-    revision: str
-    kept_us: int
-    """When it loaded, microseconds since the Unix epoch."""
-    source: str
-    """The policy directory it was read from."""
-    commit: str
-    """The git commit that was checked out there, `-dirty` behind it where its files had been edited; '' where there is
-    none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +48,17 @@ class Kept:
     source: str
     """The policy directory that revisions are read from now. Another one's stand in for nothing by themselves."""
 
-    def keep(self, tree: Tree, tenant: Tenant, kept_us: int, commit: str) -> None:
+    def keep(self, archive: Archive) -> None:
         """Raises OSError."""
-        revision = tree.revision(tenant)
-        folder = self.directory / tenant
+        folder = self.directory / archive.tenant
         folder.mkdir(parents=True, exist_ok=True)
         with self._alone():
             (folder / _REMOVED).unlink(missing_ok=True)
-            newest = self.newest(tenant)
+            newest = self.newest(archive.tenant)
+            revision = archive.about.revision
             if newest is None or newest.revision != revision:
-                about = KeptRevision(revision, kept_us, self.source, commit)
-                _write(folder / f"{revision}.zip", _packed(tree.root.files | tree.tenants[tenant].files, about))
-                self._prune(tenant)
+                _write(folder / f"{revision}.zip", archive.content)
+                self._prune(archive.tenant)
 
     def revisions(self, tenant: Tenant) -> list[KeptRevision]:
         """Newest first. What cannot be read is left out, with a line in the log; so is what another worker prunes."""
@@ -88,7 +66,7 @@ class Kept:
         for path in _listed(self.directory / tenant):
             if path.suffix == ".zip" and _REVISION(path.stem):
                 try:
-                    found.append(_about(path))
+                    found.append(read_about(_name(path), path, path.stem))
                 except NotKeptError as error:
                     if path.exists():
                         _log.warning("%s", error)
@@ -102,15 +80,11 @@ class Kept:
 
     def read(self, tenant: Tenant, revision: str) -> Tree:
         """Raises NotKeptError where it is not there or is damaged."""
-        path = self.directory / tenant / f"{revision}.zip"
-        root, folder = Folder(""), Folder(tenant)
-        for file, content in _unpacked(path).items():
-            if file != _ABOUT:
-                (folder if file.startswith(f"{tenant}/") else root).files[file] = content
-        tree = Tree(root, {tenant: folder})
-        if tree.revision(tenant) != revision:
-            raise NotKeptError(f"kept revision `{path}` is damaged: its files do not have the hash in its name")
-        return tree
+        path = self.path(tenant, revision)
+        return read_archive(_name(path), path, tenant, revision)
+
+    def path(self, tenant: Tenant, revision: str) -> Path:
+        return self.directory / tenant / f"{revision}.zip"
 
     def find(self, tenant: Tenant, prefix: str) -> str:
         """The one kept revision that begins so. Raises NotKeptError where there is none or more than one."""
@@ -201,34 +175,8 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
-def _packed(files: dict[str, bytes], about: KeptRevision) -> bytes:
-    packed = BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr(zipfile.ZipInfo(_ABOUT, _NO_TIME), json.dumps(asdict(about)))
-        for file, content in sorted(files.items()):
-            member = zipfile.ZipInfo(file, _NO_TIME)
-            member.compress_type = zipfile.ZIP_DEFLATED
-            member.external_attr = 0o644 << 16
-            archive.writestr(member, content)
-    return packed.getvalue()
-
-
-def _unpacked(path: Path, *only: str) -> dict[str, bytes]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {name: archive.read(name) for name in only or archive.namelist()}
-    except FileNotFoundError:
-        raise NotKeptError(f"revision `{path.stem}` of tenant `{path.parent.name}` is not kept") from None
-    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError) as error:
-        raise NotKeptError(f"kept revision `{path}` is damaged: {error}") from None
-
-
-def _about(path: Path) -> KeptRevision:
-    try:
-        told = json.loads(_unpacked(path, _ABOUT)[_ABOUT])
-        return KeptRevision(path.stem, int(told["kept_us"]), str(told["source"]), str(told["commit"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise NotKeptError(f"kept revision `{path}` is damaged: {error}") from None
+def _name(path: Path) -> str:
+    return f"kept revision `{path}`"
 
 
 def _write(path: Path, content: bytes) -> None:

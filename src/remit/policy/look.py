@@ -12,11 +12,12 @@ from typing import Final
 from remit.core.diagnostics import Diagnostic, PolicyError
 from remit.core.names import Tenant
 from remit.engine.snapshot import Snapshot
-from remit.policy.kept import Kept, NotKeptError
+from remit.policy.archive import Archive, NotKeptError
+from remit.policy.kept import Kept
 from remit.policy.limits import Limits
 from remit.policy.lint.finding import Severity
 from remit.policy.lint.linter import tenant_findings
-from remit.policy.load import Root, load_root, load_tenant
+from remit.policy.load import LoadedTenant, Root, load_root, load_tenant
 from remit.policy.source import VOCABULARY, Folder, Tree, read_settled
 
 DIRTY: Final = "-dirty"
@@ -105,6 +106,8 @@ class Built:
     seconds: float = 0.0
     not_kept: str = ""
     """Why the revision could not be kept on disk."""
+    archive: bytes = b""
+    """The files themselves, where there is a snapshot."""
 
 
 Found = RootRead | Begun | Built
@@ -134,7 +137,7 @@ def _look(order: Look) -> Iterator[Found]:
     yield RootRead(tree_revision, files, diagnostics, frozenset(tree.tenants))
     if root is None:
         return
-    commit = _commit(order.directory) if order.kept is not None else ""
+    commit = _commit(order.directory)
     # The small ones first: a large one holds up nobody but those that are larger.
     for tenant, folder in sorted(tree.tenants.items(), key=lambda each: sum(map(len, each[1].files.values()))):
         revision = tree.revision(tenant)
@@ -158,19 +161,23 @@ def _built(order: Look, tree: Tree, root: Root, begun: Begun, commit: str) -> Bu
     except Exception as error:  # noqa: BLE001 (whatever a folder does to the loader, no other tenant is touched)
         wrong = (Diagnostic(tenant, 0, 0, _defect(error)),)
         return Built(tenant, begun.revision, signature, folder, None, refused=True, diagnostics=wrong)
-    not_kept = ""
+    not_kept, content = "", b""
     refused = loaded.snapshot is None or bool(findings)
-    if not refused and order.kept is not None:
+    if not refused:
+        archive = Archive.of(tree, tenant, time.time_ns() // 1000, str(order.directory), commit)
+        content = archive.content
         try:
-            order.kept.keep(tree, tenant, time.time_ns() // 1000, commit)
+            if order.kept is not None:
+                order.kept.keep(archive)
         except OSError as error:
             not_kept = str(error)
+    checked_only = tenant in order.check_only
     return Built(
         tenant,
         loaded.revision,
         signature,
         folder,
-        None if refused or tenant in order.check_only else loaded.snapshot,
+        None if refused or checked_only else loaded.snapshot,
         refused=refused,
         diagnostics=(*loaded.diagnostics, *findings),
         rows=loaded.rows,
@@ -178,6 +185,7 @@ def _built(order: Look, tree: Tree, root: Root, begun: Begun, commit: str) -> Bu
         witnessed=loaded.witnessed,
         seconds=loaded.seconds,
         not_kept=not_kept,
+        archive=b"" if checked_only else content,
     )
 
 
@@ -192,28 +200,36 @@ def _defect(error: Exception) -> str:
 
 
 def _recall(order: Recall) -> Iterator[Found]:
-    tree = order.kept.read(order.tenant, order.revision)
-    try:
-        root = load_root(tree, order.limits)
-    except PolicyError as error:
-        raise NotKeptError(f"kept revision `{order.revision}` of `{order.tenant}` does not load: {error}") from None
-    # It passed its tests when it was kept, or was applied in spite of them.
-    loaded = load_tenant(tree, order.tenant, root, order.limits, gated=False)
-    if loaded.snapshot is None:
-        told = "\n".join(map(str, loaded.diagnostics))
-        raise NotKeptError(f"kept revision `{order.revision}` of `{order.tenant}` does not load:\n{told}")
-    folder = tree.tenants[order.tenant].digest
+    tenant, revision = order.tenant, order.revision
+    tree = order.kept.read(tenant, revision)
+    loaded = load_kept(tree, tenant, order.limits)
     yield Built(
-        order.tenant,
-        order.revision,
+        tenant,
+        revision,
         "",
-        folder,
+        tree.tenants[tenant].digest,
         loaded.snapshot,
         refused=False,
         diagnostics=loaded.diagnostics,
         rows=loaded.rows,
         seconds=loaded.seconds,
+        archive=order.kept.path(tenant, revision).read_bytes(),
     )
+
+
+def load_kept(tree: Tree, tenant: Tenant, limits: Limits, *, tested: bool = True) -> LoadedTenant:
+    """A kept revision, loaded. Raises NotKeptError where it does not load."""
+    told: object = ""
+    try:
+        # It passed its tests when it was kept, or was applied in spite of them.
+        loaded = load_tenant(tree, tenant, load_root(tree, limits), limits, tested=tested, gated=False)
+    except PolicyError as error:
+        told = error
+    else:
+        if loaded.snapshot is not None:
+            return loaded
+        told = "\n".join(map(str, loaded.diagnostics))
+    raise NotKeptError(f"kept revision `{tree.revision(tenant)}` of `{tenant}` does not load:\n{told}")
 
 
 def _last_good(tree: Tree, limits: Limits) -> Root | None:

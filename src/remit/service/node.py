@@ -11,7 +11,8 @@ from remit.audit.checkpointer import KEY_IN_USE, Checkpointer, key_in_use, recor
 from remit.audit.errors import AuditStoreError, JournalUnavailable, UnmigratedError
 from remit.audit.ids import DecisionIds
 from remit.audit.journal import Drained, Journal
-from remit.audit.many import migrate
+from remit.audit.many import AuditStores, migrate
+from remit.audit.reading import Reading
 from remit.audit.record import LifecycleRecord
 from remit.audit.signing import AuditKeyError, SigningKey
 from remit.audit.spool import Spool
@@ -20,8 +21,10 @@ from remit.audit.store import AuditStore
 from remit.policy.cell import Cell
 from remit.service.errors import StartupError
 from remit.service.keeping import Keeping
+from remit.service.left import left_stores, refuse_left_spools
 from remit.service.metrics import Metrics
 from remit.service.otlp import Otlp
+from remit.service.past import Past
 from remit.service.point import DecisionPoint
 from remit.service.reload import Reloader
 from remit.service.retention import RetentionRuns
@@ -50,6 +53,8 @@ class Node:
     settings: Settings
     cell: Cell
     store: AuditStore
+    records: Reading
+    """The audit of all workers of this node, to be read."""
     spooling: SpoolingStore | None
     """What stands before the store, if anything does."""
     space: AuditSpace
@@ -58,6 +63,7 @@ class Node:
     point: DecisionPoint
     reloader: Reloader
     checkpointer: Checkpointer | None
+    past: Past
     retention: RetentionRuns | None
     otlp: Otlp | None
     started_us: int
@@ -95,12 +101,29 @@ class Node:
         every_s = settings.audit_checkpoint_s
         checkpointer = None if key is None else Checkpointer(store, key, settings.node, every_s, now_us)
         retention = None
-        if settings.retention is not None:
+        # A database that is everybody's is seen to by one.
+        if settings.retention is not None and (settings.is_first or store.file is not None):
             every_s = settings.audit_retention_every_s
-            retention = RetentionRuns(store, settings.retention, metrics, every_s=every_s, node=settings.node, key=key)
+            stores = {settings.node: store} | left_stores(settings)
+            retention = RetentionRuns(stores, settings.retention, metrics, every_s=every_s, key=key)
+        records = store if store.file is None else AuditStores(settings.named.audit)
         node = cls(
-            *(settings, cell, store, spooling, space, journal, metrics, point, reloader),
-            *(checkpointer, retention, otlp, now_us(), threading.Event()),
+            settings=settings,
+            cell=cell,
+            store=store,
+            records=records,
+            spooling=spooling,
+            space=space,
+            journal=journal,
+            metrics=metrics,
+            point=point,
+            reloader=reloader,
+            checkpointer=checkpointer,
+            past=Past(records, cell, settings.limits),
+            retention=retention,
+            otlp=otlp,
+            started_us=now_us(),
+            _stopping=threading.Event(),
         )
         try:
             node.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": cell.tree_revision})
@@ -122,11 +145,27 @@ class Node:
             otlp.begin()
         return node
 
-    def remember(self, kind: str, tenant: str = "", revision: str = "", detail: dict[str, Any] | None = None) -> None:
-        """Writes a lifecycle record. Raises JournalUnavailable where it is not on disk."""
+    def remember(
+        self,
+        kind: str,
+        tenant: str = "",
+        revision: str = "",
+        detail: dict[str, Any] | None = None,
+        archive: bytes = b"",
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Writes a lifecycle record, and before it the files of the revision that it names, where they are given. Raises
+        JournalUnavailable where they are not on disk."""
         time_us, (record_id,) = self.point.ids.stamp(1)
+        if archive:
+            try:
+                self.store.keep_revision(tenant, revision, time_us, archive)
+            except AuditStoreError as error:
+                raise JournalUnavailable(str(error)) from error
         told = json.dumps(detail or {}, sort_keys=True)
-        self.journal.lifecycle(LifecycleRecord(record_id, time_us, self.settings.node, kind, tenant, revision, told))
+        record = LifecycleRecord(record_id, time_us, self.settings.node, kind, tenant, revision, told)
+        self.journal.lifecycle(record, timeout_s)
 
     def report(self) -> WorkerReport:
         stats = self.journal.stats()
@@ -145,6 +184,7 @@ class Node:
         """Records the stop, drains the journal and closes the store. Call it when no call is in flight any more."""
         self._stopping.set()
         self.reloader.stop()
+        self.past.stop()
         if self.point.shadow is not None:
             self.point.shadow.stop()
         if self.retention is not None:
@@ -162,6 +202,8 @@ class Node:
             self.checkpointer.stop()
         if self.otlp is not None:
             self.otlp.stop(min(self.settings.grace_s, _LAST_RECORDS_S))
+        if isinstance(self.records, AuditStores):
+            self.records.close()
         self.store.close()
         _log.info("audit drained", written=drained.written, unwritten=drained.unwritten)
         return drained
@@ -202,6 +244,7 @@ def _open_store(settings: Settings) -> tuple[AuditStore, SpoolingStore | None]:
             store.migrate()
         store.open()
 
+    refuse_left_spools(settings)
     try:
         store = AuditStore(
             settings.audit, max_bytes=settings.audit_max_bytes or None, busy_timeout_s=settings.audit_timeout_s

@@ -12,8 +12,9 @@ from remit.core.diagnostics import Diagnostic
 from remit.core.errors import RemitError
 from remit.core.names import Tenant
 from remit.engine.snapshot import Snapshot
+from remit.policy.archive import KeptRevision, NotKeptError
 from remit.policy.cell import Cell, TenantPolicy, TenantState
-from remit.policy.kept import Kept, KeptRevision, NotKeptError, Pin
+from remit.policy.kept import Kept, Pin
 from remit.policy.lint.finding import Severity
 from remit.policy.look import NOTHING, Begun, Built, Found, Known, Look, Recall, RootRead, carry_out
 from remit.policy.pace import let_go, resting
@@ -49,6 +50,8 @@ class Outcome(NamedTuple):
     tenant: str
     revision: str
     detail: dict[str, Any]
+    archive: bytes = b""
+    """The files of a revision that is about to serve."""
 
 
 @dataclass(slots=True)
@@ -118,6 +121,7 @@ class Reloader:
     def begin(self, tell: Callable[[Outcome], None]) -> None:
         """From now on loads are carried out by a process of their own and told as they happen; files are watched."""
         self._tell = tell
+        self._outcomes.clear()
         self._carry_out = self._worker.carry_out
         if self._settings.watch:
             self._thread = Thread(target=self._run, name="remit-reload", daemon=True)
@@ -151,11 +155,11 @@ class Reloader:
         with self._alone(timeout_s):
             kept, _ = self._pinnable(tenant)
             revision = kept.find(tenant, prefix)
-            snapshot = self._recalled(kept, tenant, revision)
+            recalled = self._recalled(kept, tenant, revision)
             pin = Pin(revision, caller, self._clock_us())
             take_back = kept.pin(tenant, pin)
             try:
-                return self._pinned(tenant, pin, snapshot)
+                return self._pinned(tenant, pin, recalled)
             except JournalUnavailable:
                 take_back()
                 raise
@@ -211,12 +215,15 @@ class Reloader:
             return False
         return True
 
-    def _pinned(self, tenant: Tenant, pin: Pin, snapshot: Snapshot | None) -> str:
+    def _pinned(self, tenant: Tenant, pin: Pin, recalled: Built | None) -> str:
+        """None where the pinned revision cannot be served: then nothing is."""
         replaced = self._serving(tenant)
-        self._tell(Outcome("POLICY_PINNED", tenant, pin.revision, {"caller": pin.caller, "replaces": replaced}))
+        archive = recalled.archive if recalled is not None else b""
+        detail = {"caller": pin.caller, "replaces": replaced}
+        self._tell(Outcome("POLICY_PINNED", tenant, pin.revision, detail, archive))
         self._tenants[tenant].pin = pin
         _log.warning("tenant pinned", tenant=tenant, revision=pin.revision, caller=pin.caller)
-        self._serve(tenant, snapshot)
+        self._serve(tenant, recalled.snapshot if recalled is not None else None)
         return replaced
 
     def _unpinned(self, tenant: Tenant, caller: str) -> None:
@@ -312,7 +319,7 @@ class Reloader:
             log(f"tenant {event}", tenant=tenant, revision=found.revision, **detail, seconds=seconds, **spite)
             spite = {"diagnostics": told[:_RECORDED]} if told else {}
             replaces = {"replaces": serving} if serving else {}
-            self._tell(Outcome(kind, tenant, found.revision, {**detail, **replaces, **spite}))
+            self._tell(Outcome(kind, tenant, found.revision, {**detail, **replaces, **spite}, found.archive))
         if found.not_kept:
             _log.error("revision not kept", tenant=tenant, revision=found.revision, error=found.not_kept)
         each.known = Known(found.signature, each.known.folder if found.refused else found.folder)
@@ -469,17 +476,17 @@ class Reloader:
         last = kept.newest(tenant) if each.pin is None else each.pin
         if last is None:
             return
-        snapshot = self._recalled_or_not(kept, tenant, last)
-        if snapshot is None:
+        recalled = self._recalled_or_not(kept, tenant, last)
+        if recalled is None:
             if each.pin is not None:
                 self._serve(tenant, None)
             return
-        _log.warning("kept revision serves", tenant=tenant, revision=snapshot.revision, pinned=each.pin is not None)
+        _log.warning("kept revision serves", tenant=tenant, revision=recalled.revision, pinned=each.pin is not None)
         detail = {"pinned_by": each.pin.caller} if each.pin is not None else {}
-        self._tell(Outcome("POLICY_RESTORED", tenant, snapshot.revision, detail))
-        self._serve(tenant, snapshot)
+        self._tell(Outcome("POLICY_RESTORED", tenant, recalled.revision, detail, recalled.archive))
+        self._serve(tenant, recalled.snapshot)
 
-    def _recalled_or_not(self, kept: Kept, tenant: Tenant, wanted: KeptRevision | Pin) -> Snapshot | None:
+    def _recalled_or_not(self, kept: Kept, tenant: Tenant, wanted: KeptRevision | Pin) -> Built | None:
         try:
             return self._recalled(kept, tenant, wanted.revision)
         except NotKeptError as error:
@@ -490,10 +497,10 @@ class Reloader:
                 each.diagnostics = (Diagnostic(tenant, 0, 0, told), *each.diagnostics)
             return None
 
-    def _recalled(self, kept: Kept, tenant: Tenant, revision: str) -> Snapshot:
+    def _recalled(self, kept: Kept, tenant: Tenant, revision: str) -> Built:
         for found in self._carry_out(Recall(kept, self._settings.limits, tenant, revision)):
             if isinstance(found, Built) and found.snapshot is not None:
-                return found.snapshot
+                return found
         raise AssertionError("a recall gives a snapshot or raises")
 
     def _pinnable(self, tenant: Tenant) -> tuple[Kept, _Tenant]:

@@ -10,11 +10,13 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from remit.audit.database import MOST_JOINED
 from remit.audit.errors import AuditStoreError
-from remit.audit.many import worker_url
+from remit.audit.many import worker_file, worker_url
 from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
 from remit.audit.retention import Retention, parse_retention
 from remit.policy.limits import Limits
+from remit.service.auditors import NotAnAuditorError, Rights, every_right, parse_auditors
 from remit.service.errors import StartupError
 
 ENV_PREFIX: Final = "REMIT_"
@@ -32,7 +34,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
-    _audit_of_all: str = PrivateAttr("")
+    _named: "Settings | None" = PrivateAttr(None)
+    _worker: int = PrivateAttr(0)
 
     policies: Path = Field(Path("policies"), description="Policy directory.")
     strict: bool = Field(
@@ -91,6 +94,11 @@ class Settings(BaseSettings):
         "",
         description="Callers who may pin and unpin revisions, as their certificates name them, separated by commas. "
         "On a loopback address without TLS everybody may.",
+    )
+    auditors: str = Field(
+        "",
+        description="Callers who may read the audit, as their certificates name them, separated by commas; `NAME=TENANT` "
+        "may read that tenant's alone. On a loopback address without TLS everybody may read all.",
     )
     threads: int = Field(
         64,
@@ -242,6 +250,7 @@ class Settings(BaseSettings):
             )
         if self.audit_otlp:
             _refuse_endpoint(self.audit_otlp)
+        parse_auditors(self.auditors)
         for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
             if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and missing:
                 raise ValueError(
@@ -257,6 +266,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 "`shadow` works beside one worker and `workers` is more: leave one of them out; `remit replay` puts the "
                 "records of all workers to a candidate"
+            )
+        if self.workers >= MOST_JOINED and self.audit.startswith("sqlite"):
+            raise ValueError(
+                f"`workers` is {self.workers}: SQLite reads the audit of at most {MOST_JOINED - 1} as one; take PostgreSQL "
+                "for more"
             )
         longest = _NODE_LENGTH - len(worker_node("", self.workers))
         if len(self.node) > longest:
@@ -274,17 +288,21 @@ class Settings(BaseSettings):
             own: dict[str, Any] = {"node": worker_node(self.node, number), "audit": worker_url(self.audit, number)}
         except AuditStoreError as error:
             raise StartupError(str(error)) from error
-        spool = self.audit_spool
-        if spool is not None:
-            own["audit_spool"] = spool.with_name(f"{spool.stem}.w{number}{spool.suffix}")
+        if self.audit_spool is not None:
+            own["audit_spool"] = worker_file(self.audit_spool, number)
         worker = self.model_copy(update={**own, "listen": f"{host}:{port}", "metrics": ""})
-        worker._audit_of_all = self.audit  # noqa: SLF001 (another of our own kind)
+        worker._named, worker._worker = self, number  # noqa: SLF001 (another of our own kind)
         return worker
 
     @property
-    def audit_of_all(self) -> str:
-        """The audit of this node's workers together, for `remit.audit.many`; of a server without workers, its own."""
-        return self._audit_of_all or self.audit
+    def named(self) -> "Settings":
+        """Of a worker, the settings as they were given, which name what is all workers' together."""
+        return self._named or self
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is a server of one, or the first worker: who sees to what was left by workers that are no more."""
+        return self._worker <= 1
 
     @property
     def retention(self) -> Retention | None:
@@ -315,6 +333,15 @@ class Settings(BaseSettings):
     def may_operate(self, caller: str) -> bool:
         """Whether this caller may change what the node serves."""
         return self.mutual_tls is None or caller in {name.strip() for name in self.operators.split(",")}
+
+    def rights_of(self, caller: str) -> Rights:
+        """Whose audit this caller may read. Raises NotAnAuditorError where it is nobody's."""
+        if self.mutual_tls is None:
+            return every_right(caller)
+        rights = parse_auditors(self.auditors).get(caller)
+        if rights is None:
+            raise NotAnAuditorError(f"`{caller}` is not one of this server's `auditors`")
+        return rights
 
     @property
     def mutual_tls(self) -> tuple[Path, Path, Path] | None:

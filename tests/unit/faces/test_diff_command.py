@@ -197,6 +197,13 @@ def test_root_files_that_do_not_load_end_it(old: Path, new: Path) -> None:
     assert "vocabulary.yaml:1" in done.stderr
 
 
+def test_a_tenants_folder_is_no_version(old: Path, new: Path) -> None:
+    done = run(old / "acme", new / "acme")
+
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert "is a folder in a policy directory: name that one" in done.stderr
+
+
 def test_failing_tests_of_a_tenant_do_not_hide_its_diff(old: Path, new: Path) -> None:
     wrong = "name: wrong\naccess:\n  - {principal: user:ann, action: VIEW, kind: FLOW, namespace: a, expect: deny}\n"
     write(new, {"acme/tests/wrong.yaml": wrong.encode()})

@@ -1,6 +1,6 @@
 """A store, verified where it is."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, select
@@ -16,10 +16,7 @@ from remit.audit.verify.keyring import Keyring
 from remit.audit.verify.known import Known
 from remit.audit.verify.reporting import UNSIGNED_US, reported
 from remit.audit.verify.rows import batches
-from remit.audit.verify.walk import walk
-
-Progress = Callable[[int, int], None]
-"""Hears how many records are done, of how many."""
+from remit.audit.verify.walk import Meter, Progress, walk
 
 
 def verify_store(
@@ -38,25 +35,17 @@ def verify_store(
     records too. Memory is bounded by the number of chains.
     """
 
-    def checkpoints_from(chain: ChainId, seq: int) -> list[Checkpoint]:
-        pages = (_checkpoints_from(snapshot, chain, seq) for snapshot in snapshots)
+    def page(chain: ChainId, seq: int) -> list[Checkpoint]:
+        pages = (checkpoints_from(snapshot, chain, seq) for snapshot in snapshots)
         return next((page for page in pages if page), [])
 
-    known = Known(Keyring(keys), checkpoints_from)
-    expected = sum(_read_known(snapshot, known, tenant) for snapshot in snapshots)
+    known = Known(Keyring(keys), page)
+    meter = Meter(sum(_read_known(snapshot, known, tenant) for snapshot in snapshots), progress)
     known.add_kept_elsewhere(each for each in against if tenant in (None, each[0].tenant))
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(done, max(done, expected))
-
     for snapshot in snapshots:
         for table, its in ((DECISIONS, decisions), (LIFECYCLE, lifecycle)):
-            statement = select(its).where(*_of(tenant, its, snapshot)).order_by(its.c.id)
-            walk(table, batches(snapshot, statement), known.walk_of, advance)
+            statement = select(its).where(*whose(tenant, its, snapshot)).order_by(its.c.id)
+            walk(table, batches(snapshot, statement), known.walk_of, meter)
     wrong = (each for snapshot in snapshots for each in miscounts(snapshot, tenant, known)) if counts else ()
     return reported(known, unsigned_us, wrong)
 
@@ -68,8 +57,7 @@ def _read_known(snapshot: Connection, known: Known, tenant: str | None) -> int:
         known.add_tombstone(Tombstone._make(row))
     for table, of_tenant, node, seq, hash_ in _rows(snapshot, chains, tenant):
         chain = ChainId(table, of_tenant, node)
-        known.add_head(chain, head := Head(seq, hash_))
-        expected += head.seq - known.base(chain).seq
+        expected += known.add_head(chain, Head(seq, hash_))
     previous: Checkpoint | None = None
     for row in _rows(snapshot, checkpoints, tenant):
         checkpoint = Checkpoint._make(row)
@@ -78,7 +66,7 @@ def _read_known(snapshot: Connection, known: Known, tenant: str | None) -> int:
             before = previous.head
         elif checkpoint.previous_seq:
             before = next(
-                (each.head for each in _checkpoints_from(snapshot, checkpoint.chain, checkpoint.previous_seq, 1)), None
+                (each.head for each in checkpoints_from(snapshot, checkpoint.chain, checkpoint.previous_seq, 1)), None
             )
         known.add_checkpoint(checkpoint, before)
         previous = checkpoint
@@ -93,7 +81,8 @@ def _rows(snapshot: Connection, table: Table, tenant: str | None) -> Iterator[An
     return (row for batch in batches(snapshot, statement) for row in batch)
 
 
-def _of(tenant: str | None, table: Table, snapshot: Connection) -> list[ColumnElement[bool]]:
+def whose(tenant: str | None, table: Table, snapshot: Connection) -> list[ColumnElement[bool]]:
+    """Conditions under which a table is walked in the order of its ids."""
     if table is lifecycle:
         return [] if tenant is None else [lifecycle.c.tenant == tenant]
     # The primary key is the order of the walk; SQLite would rather sort a tenant's whole index.
@@ -101,7 +90,7 @@ def _of(tenant: str | None, table: Table, snapshot: Connection) -> list[ColumnEl
     return DecisionFilter(tenant=tenant).conditions(unindexed=unindexed)
 
 
-def _checkpoints_from(snapshot: Connection, chain: ChainId, seq: int, limit: int = PAGE) -> list[Checkpoint]:
+def checkpoints_from(snapshot: Connection, chain: ChainId, seq: int, limit: int = PAGE) -> list[Checkpoint]:
     columns = checkpoints.c
     its = (columns.of_table == chain.table, columns.tenant == chain.tenant, columns.node == chain.node)
     statement = select(checkpoints).where(*its, columns.seq >= seq).order_by(columns.seq).limit(limit)

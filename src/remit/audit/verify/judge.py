@@ -77,11 +77,13 @@ class _Judge:
         """The first place without a record; NEVER where there is none."""
         walk = self._walk
         last = walk.claims.last()
-        open_ended = len(walk.runs) == 1 and walk.followed and (last is None or last.seq <= walk.upto)
+        open_ended = len(walk.runs) == 1 and walk.limit == NEVER and (last is None or last.seq <= walk.upto)
         return NEVER if open_ended else walk.upto + 1
 
     def _judge_gap(self, gap: int) -> Finding:
         walk = self._walk
+        if gap == walk.limit:
+            return self.found(Kind.UNVERIFIED, gap, None, "the records from here on are too far out of order")
         after = walk.runs[1].first if len(walk.runs) > 1 else None
         for each in self._others(None):
             if each.hash_at(gap, walk.runs[0].hex) == each.hash:
@@ -94,7 +96,9 @@ class _Judge:
             told = f"{_span(gap, last.seq)}, the chain's end: {last.by} says that it goes on to seq {last.seq}"
             return self.found(Kind.REMOVED, gap, None, told)
         if after is None:
-            return self.found(Kind.UNVERIFIED, gap, None, "the records from here on are too far out of order")
+            return self.found(
+                Kind.REMOVED, gap, None, f"{_span(gap, walk.limit - 1)}, and what follows was not followed"
+            )
         told = f"{_span(gap, after.seq - 1)}, before record {_told(after.id)}"
         return self.found(Kind.REMOVED, gap, None, told)
 

@@ -39,14 +39,18 @@ class Known:
         self._newest: dict[ChainId, Checkpoint] = {}
         self._problems: dict[tuple[ChainId, Kind, str], list[Finding]] = {}
 
-    def add_head(self, chain: ChainId, head: Head) -> None:
+    def add_head(self, chain: ChainId, head: Head, by: str = "table `chains`") -> int:
+        """How many records there are to be."""
         self.headed.add(chain)
         if not _is_head(head) or head.seq < self.base(chain).seq:
-            told = "what table `chains` names as the newest record is none, or has been purged"
+            told = f"what {by} names as the newest record is none, or has been purged"
             self._tell(Finding(chain, Kind.HEAD, 0, None, told), "")
-            return
-        by = "table `chains`"
+            return 0
         self._claims[chain] += (Claim(head.seq, head.hash, by, Kind.HEAD), Claim(head.seq + 1, None, by, Kind.INSERTED))
+        return head.seq - self.base(chain).seq
+
+    def expect(self, chain: ChainId, claim: Claim) -> None:
+        self._claims[chain].append(claim)
 
     def add_base(self, chain: ChainId, base: Head) -> None:
         """What the chain's first record is to follow."""
@@ -56,8 +60,8 @@ class Known:
         self.tombstones += 1
         chain = ChainId(DECISIONS, tombstone.tenant, tombstone.node)
         problem = self.keyring.problem(tombstone)
-        if not _is_head(tombstone.head):
-            problem = "names no record"
+        if not _is_head(tombstone.head) or type(tombstone.before_us) is not int:
+            problem = "names no record, or no time"
         else:
             self._bases[chain] = tombstone.head
             self.purged_before[chain] = max(self.purged_before.get(chain, 0), tombstone.before_us)
@@ -73,7 +77,7 @@ class Known:
         chain = checkpoint.chain
         whose = f"the checkpoint of {moment_told(checkpoint.time_us)}"
         problem = self.keyring.problem(checkpoint)
-        previous = Head(checkpoint.previous_seq, checkpoint.previous_hash)
+        previous = checkpoint.previous
         if not (_is_head(checkpoint.head) and _is_head(previous)):
             problem = "names no record"
         if problem:
@@ -113,7 +117,9 @@ class Known:
             if newest is not None and self._page is not None:
                 claims.append(_claim(newest))
                 page = partial(self._paged, self._page, chain)
-            walk = self.walks[chain] = ChainWalk(chain, self.base(chain), Claims(claims, page), self.keyring)
+            purged = chain in self.purged_before
+            walk = ChainWalk(chain, self.base(chain), Claims(claims, page), self.keyring, purged=purged)
+            self.walks[chain] = walk
         return walk
 
     def all_walks(self) -> list[ChainWalk]:
@@ -134,7 +140,8 @@ class Known:
 
     @staticmethod
     def _paged(page: Page, chain: ChainId, seq: int) -> list[Claim]:
-        return [_claim(checkpoint) for checkpoint in page(chain, seq)]
+        # SQLite puts what is no number behind all numbers.
+        return [_claim(checkpoint) for checkpoint in page(chain, seq) if _is_head(checkpoint.head)]
 
 
 def moment_told(time_us: Any) -> str:

@@ -43,15 +43,17 @@ class ChainWalk:
     chain. Records that have come are kept as runs, and runs that meet become one: an unbroken chain is one in the end.
     """
 
-    def __init__(self, chain: ChainId, base: Head, claims: Claims, keyring: Keyring) -> None:
-        """`base` is what the first record is to follow."""
+    def __init__(self, chain: ChainId, base: Head, claims: Claims, keyring: Keyring, *, purged: bool = False) -> None:
+        """`base` is what the first record is to follow. `purged`: all before it is gone, not only out of sight."""
         self.chain = chain
         self.base = base
         self.claims = claims
         self._keyring = keyring
+        self._purged = purged
         self.runs = [Run(base.seq, base.seq + 1, base.hash.hex(), NEVER, None)]
         self._starts = [base.seq]
-        self._limit = NEVER
+        self.limit = NEVER
+        """From this seq on, records were too far out of order to be followed."""
         self.misfits: list[Misfit] = []
         self.strays: list[Place] = []
         """Records where there is one already, or where there can be none."""
@@ -75,11 +77,6 @@ class ChainWalk:
     def upto(self) -> int:
         return self.runs[0].next - 1
 
-    @property
-    def followed(self) -> bool:
-        """False where records were too far out of order to be followed."""
-        return self._limit == NEVER
-
     def take(self, place: Place) -> Run:
         """Puts a record where it says it stands; the run that the next one most likely goes on with."""
         seq = place.seq
@@ -93,7 +90,7 @@ class ChainWalk:
         run = self.runs[max(at, 0)]
         if seq < run.next:
             self._stray(place)
-        elif seq < self._limit:
+        elif seq < self.limit:
             if seq == run.next:
                 self._extend(run, place)
             else:
@@ -111,7 +108,7 @@ class ChainWalk:
 
     def _take_unchained(self, place: Place) -> None:
         self.unchained += 1
-        began = self.base.seq or len(self.runs) > 1 or self.upto
+        began = self._purged or len(self.runs) > 1 or self.upto > self.base.seq
         if began and self.slipped_in is None:
             self.slipped_in = place
 
@@ -175,7 +172,7 @@ class ChainWalk:
 
     def _bound(self) -> None:
         if len(self.runs) > _MOST_RUNS:
-            self._limit = self.runs.pop().start
+            self.limit = self.runs.pop().start
             self._starts.pop()
 
 

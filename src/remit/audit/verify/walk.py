@@ -9,11 +9,26 @@ from remit.audit.verify.runs import ChainWalk, Run
 Batches = Iterable[Sequence[Row]]
 """Rows in the order of their table's columns."""
 
+Progress = Callable[[int, int], None]
+"""Hears how many records are done, of how many."""
 
-def walk(
-    table: str, batches: Batches, chain_of: Callable[[ChainId], ChainWalk], progress: Callable[[int], None]
-) -> None:
-    """Takes every row of a table into its chain. `progress` hears how many there were since it last did."""
+
+class Meter:
+    """Counts, and tells."""
+
+    def __init__(self, expected: int, progress: Progress | None) -> None:
+        self._expected = expected
+        self._progress = progress
+        self._done = 0
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        if self._progress is not None:
+            self._progress(self._done, max(self._done, self._expected))
+
+
+def walk(table: str, batches: Batches, chain_of: Callable[[ChainId], ChainWalk], meter: Meter) -> None:
+    """Takes every row of a table into its chain."""
     encoding = ENCODINGS[table]
     lines, breaks, tenant, node = encoding.lines, encoding.breaks, encoding.tenant, encoding.node
     # Of each chain the run that went on last: nearly every record goes on with it, and nothing else is looked at.
@@ -34,4 +49,4 @@ def walk(
                         run.hex = hash_.hex()
                         continue
             running[key] = chain_of(ChainId(table, *key)).take(place_of(row, encoding))
-        progress(len(batch))
+        meter.advance(len(batch))

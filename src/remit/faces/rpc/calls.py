@@ -15,13 +15,14 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from remit.audit.entry import Then
-from remit.audit.errors import JournalUnavailable
+from remit.audit.errors import AuditStoreError, JournalUnavailable
 from remit.core.errors import MalformedQuestionError, RemitError
 from remit.engine.inquiry import TooLargeError
 from remit.faces.rpc.prompt import AT_ONCE, PromptCall
+from remit.policy.archive import NotKeptError
 from remit.policy.cell import RevisionNotCurrentError, TenantUnavailableError
-from remit.policy.kept import NotKeptError
 from remit.policy.worker import WorkerEndedError
+from remit.service.auditors import NotAnAuditorError
 from remit.service.metrics import Metrics
 from remit.service.point import Held
 from remit.service.reload import LoadingError, PinError
@@ -45,6 +46,10 @@ class CrowdedError(RemitError):
     """As many as may do this at a time do it already."""
 
 
+class NoRecordError(RemitError):
+    """There is nothing of what was asked for, or nothing that the caller may know of."""
+
+
 class NoShadowError(RemitError):
     """The server has no candidate."""
 
@@ -64,6 +69,9 @@ _STATUS_OF: Final = {
     LoadingError: grpc.StatusCode.UNAVAILABLE,
     WorkerEndedError: grpc.StatusCode.UNAVAILABLE,
     CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    AuditStoreError: grpc.StatusCode.UNAVAILABLE,
+    NoRecordError: grpc.StatusCode.NOT_FOUND,
+    NotAnAuditorError: grpc.StatusCode.PERMISSION_DENIED,
     NotKeptError: grpc.StatusCode.NOT_FOUND,
     PinError: grpc.StatusCode.FAILED_PRECONDITION,
     NoShadowError: grpc.StatusCode.FAILED_PRECONDITION,

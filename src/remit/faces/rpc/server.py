@@ -14,7 +14,9 @@ from remit.core.names import Tenant
 from remit.faces.rpc import health
 from remit.faces.rpc.access import AccessFace
 from remit.faces.rpc.asking import AskingFace
+from remit.faces.rpc.audit import AuditFace
 from remit.faces.rpc.calls import CallBoundary
+from remit.faces.rpc.following import FOLLOWERS
 from remit.faces.rpc.policy import WATCHERS, PolicyFace
 from remit.faces.rpc.prompt import CallThreads
 from remit.faces.rpc.reach import ReachFace
@@ -30,6 +32,8 @@ from remit.service.settings import Settings
 from remit.v1 import (
     access_service_pb2,
     access_service_pb2_grpc,
+    audit_service_pb2,
+    audit_service_pb2_grpc,
     policy_service_pb2,
     policy_service_pb2_grpc,
     reach_service_pb2,
@@ -65,6 +69,7 @@ ASKING_SERVICES: Final = tuple(
 """The services that answer questions, and so depend on policies and audit."""
 STATUS_SERVICE: Final = status_service_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
 POLICY_SERVICE: Final = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
+AUDIT_SERVICE: Final = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
 _HEALTH_EVERY_S: Final = 0.1
 # grpcio answers CANCELLED to calls that it has received and not yet handed over when it stops: a moment of refusals
 # before that tells busy callers UNAVAILABLE, which they may try elsewhere.
@@ -107,8 +112,18 @@ class Server:
         # One thread more, to refuse with.
         streams = ThreadPoolExecutor(WATCHERS + 1, thread_name_prefix="remit-revisions")
         policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(around(self._policy, streams), self._server)
+        self._audit = AuditFace(node, call_timeout_s=settings.call_timeout_s)
+        streams = ThreadPoolExecutor(FOLLOWERS + 1, thread_name_prefix="remit-followers")
+        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(around(self._audit, streams), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (*ASKING_SERVICES, STATUS_SERVICE, POLICY_SERVICE, health.SERVICE, reflection.SERVICE_NAME)
+        names = (
+            *ASKING_SERVICES,
+            STATUS_SERVICE,
+            POLICY_SERVICE,
+            AUDIT_SERVICE,
+            health.SERVICE,
+            reflection.SERVICE_NAME,
+        )
         reflection.enable_server_reflection(names, self._server)
         self.port = self._bind(settings)
         self.metrics_port = serve_metrics(settings, node.metrics.registry)
@@ -126,6 +141,7 @@ class Server:
         self._health.close()
         self._calls.refuse()
         self._policy.close()
+        self._audit.close()
         time.sleep(_REFUSING_S)
         self._server.stop(self._node.settings.grace_s).wait()
         return self._node.stop()
@@ -150,7 +166,7 @@ class Server:
         serving = self._node.journal.healthy
         for name in ("", *ASKING_SERVICES):
             self._health.tell(name, serving=serving)
-        for name in (STATUS_SERVICE, POLICY_SERVICE):
+        for name in (STATUS_SERVICE, POLICY_SERVICE, AUDIT_SERVICE):
             self._health.tell(name, serving=True)
         spooling = self._node.spooling
         self._health.tell("audit/store", serving=serving and not (spooling is not None and spooling.status.spooling))

@@ -2,7 +2,22 @@
 
 import typer
 
-from remit.faces.cli.audit import backup, checkpoint, faults, hashing, keys, purging, reading, retaining, verifying
+from remit.faces.cli.audit import (
+    backup,
+    checkpoint,
+    counting,
+    explaining,
+    exporting,
+    faults,
+    following,
+    hashing,
+    keys,
+    listing,
+    purging,
+    retaining,
+    showing,
+    verifying,
+)
 from remit.faces.cli.exits import EXIT_CODES
 
 # The type is named for mypy, which cannot see it through the circle that `faults` closes: it starts the whole program.
@@ -10,11 +25,16 @@ app: typer.Typer = typer.Typer(
     help=f"Read, prove and purge the audit store: what was decided, for whom, by which rule, when.\n\n{EXIT_CODES}",
     no_args_is_help=True,
 )
-app.command("list")(reading.list_records)
-app.command()(reading.show)
+app.command("list")(listing.list_records)
+app.command()(showing.show)
+app.command()(following.follow)
+app.command()(counting.count)
+app.command()(explaining.explain)
+app.command("explain-reach")(explaining.explain_reach)
 app.command()(purging.purge)
 app.command()(verifying.verify)
 app.command()(checkpoint.checkpoint)
+app.command()(exporting.export)
 app.add_typer(keys.app, name="key")
 app.command()(retaining.retain)
 app.command("hash")(hashing.hash_)

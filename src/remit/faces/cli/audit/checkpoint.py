@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from remit.audit import checkpoints
+from remit.audit.elsewhere import told
 from remit.audit.signing import Checkpoint, SigningKey, signed
-from remit.audit.verify.elsewhere import told
 from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, signing_key
 from remit.faces.cli.exits import Exit, fail
 from remit.faces.cli.store import opened

@@ -252,7 +252,7 @@ def _expect_in_time(server: ServerProcess, newest: bytes, later: set[bytes]) -> 
         for record in records:
             off = abs(record.time_us // 1000 - id_time_ms(record.id))
             expect(f"decision {format_id(record.id)} has a time {off} ms from its id", holds=off <= 1)
-            where = DecisionFilter(since_us=record.time_us, until_us=record.time_us + 1, id=record.id)
+            where = DecisionFilter(since_us=record.time_us, until_us=record.time_us + 1, ids=(record.id,))
             expect(
                 f"decision {format_id(record.id)} is not found by its time", holds=store.decisions(where) == [record]
             )
