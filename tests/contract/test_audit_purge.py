@@ -1,6 +1,7 @@
 """What a purge takes, and what it leaves so that the rest can still be proved; over SQLite and PostgreSQL."""
 
 import json
+import time
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -15,6 +16,7 @@ from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link
 from remit.audit.checkpointer import Checkpointer
 from remit.audit.counts import HOUR_US, REVISION
 from remit.audit.cutoff import Cutoffs
+from remit.audit.ids import DecisionIds
 from remit.audit.prefix import Prefixes
 from remit.audit.purge import Pace, Purged
 from remit.audit.record import DecisionRecord, LifecycleRecord
@@ -276,35 +278,52 @@ def test_what_stays_keeps_the_counts_of_its_hour(store: AuditStore, url: str) ->
     assert verified(store)
 
 
+def happened_at(offset: int, type_: str, revision: str, node: str = "node-1") -> LifecycleRecord:
+    (id_,) = DecisionIds(lambda: (T0 + offset) * 1_000).take(1)
+    return happened(type_, id=id_, time_us=T0 + offset, revision=revision, node=node)
+
+
 def test_policies_that_nothing_names_any_more_go(store: AuditStore, url: str) -> None:
-    """Not those that a record names that is left, or one behind in a chain, or that a node serves, or that are new."""
-    names = ["gone", "left", "behind", "served", "checked", "new", "globex"]
-    engine = create_engine(url)
-    kept_us = dict.fromkeys(names, T0 - 9 * HOUR_US) | {"new": T0 + 11}
-    rows = [{"revision": name, "tenant": "acme", "kept_us": kept_us[name], "archive": b"zip"} for name in names]
-    rows[-1]["tenant"] = "globex"
-    with engine.begin() as connection:
-        connection.execute(insert(revisions), rows)
-    engine.dispose()
+    """Not those that a record names that is left, or one behind in a chain; nor those that a node served at a time that
+    is left, or serves; nor those that are new."""
+    names = ["gone", "left", "behind", "lasting", "served", "checked", "elsewhere", "globex"]
+    for name in names:
+        tenant = "globex" if name == "globex" else "acme"
+        store.keep_revision(tenant, name, T0 - 9 * HOUR_US, b"zip")
+    store.keep_revision("acme", "new", time.time_ns() // 1_000, b"zip")
     offsets = {"gone": -3 * HOUR_US, "left": 20, "behind": -2 * HOUR_US}
     made = [decision_at(T0 + offset, revision=name) for name, offset in offsets.items()]
     loaded = [
-        happened(revision="gone"), happened(revision="served"), happened("POLICY_CHECKED", revision="checked"),
-        happened("POLICY_REFUSED", revision="gone"),
-    ]  # fmt: skip
+        happened_at(-9 * HOUR_US, "POLICY_LOADED", "gone"),
+        happened_at(-8 * HOUR_US, "POLICY_PINNED", "lasting"),
+        happened_at(-7 * HOUR_US, "POLICY_CHECKED", "checked"),
+        happened_at(15, "POLICY_UNPINNED", "lasting"),
+        happened_at(15, "POLICY_LOADED", "served"),
+        happened_at(16, "POLICY_REFUSED", "gone"),
+        happened_at(-6 * HOUR_US, "POLICY_LOADED", "elsewhere", "node-2"),
+    ]
     store.append(made, loaded)
     assert Purged(deleted=1, staying=1, revisions=1) == store.purge(T0 + 10, tenant="acme")
-    assert sorted({*names} - {"gone"}) == sorted(name for (name,) in table(url, select(revisions.c.revision)))
+    assert sorted({*names, "new"} - {"gone"}) == sorted(name for (name,) in table(url, select(revisions.c.revision)))
     (event,) = store.lifecycle(type_="PURGED")
     assert 1 == json.loads(event.detail)["revisions"]
+    store.append([], [happened_at(30, "POLICY_REMOVED", "elsewhere", "node-2")])
+    assert Purged(deleted=2, revisions=3) == store.purge(T0 + 2 * HOUR_US, tenant="acme")
+    assert ["checked", "globex", "lasting", "new", "served"] == sorted(
+        name for (name,) in table(url, select(revisions.c.revision))
+    )
+
+
+def test_a_policy_that_is_kept_again_stays_until_a_record_names_it(store: AuditStore, url: str) -> None:
+    """It is about to serve."""
+    store.keep_revision("acme", "again", T0, b"zip")
+    store.keep_revision("acme", "again", time.time_ns() // 1_000, b"zip")
+    assert Purged() == store.purge(T0 + 5 * HOUR_US)
+    assert [("again", b"zip")] == table(url, select(revisions.c.revision, revisions.c.archive))
 
 
 def test_a_policy_that_served_in_an_hour_of_which_something_is_left_stays(store: AuditStore, url: str) -> None:
-    engine = create_engine(url)
-    row = {"revision": "5e" * 32, "tenant": "acme", "kept_us": T0 - HOUR_US, "archive": b"zip"}
-    with engine.begin() as connection:
-        connection.execute(insert(revisions), row)
-    engine.dispose()
+    store.keep_revision("acme", "5e" * 32, T0 - HOUR_US, b"zip")
     store.append(at(0))
     assert Purged(deleted=1) == store.purge(T0 + 1)
     assert Purged(revisions=1) == store.purge(T0 + 2 * HOUR_US)

@@ -66,7 +66,9 @@ def _parser(table: Table) -> Callable[[bytes], Row]:
         found = tuple(name for name, _ in pairs) if isinstance(pairs, tuple) else None
         if found != names:
             raise ValueError(f"expected an object of {', '.join(names)}, in this order")
-        values = [value if type(value) is type_ else None for (_, value), type_ in zip(pairs, types, strict=True)]
+        values: list[Any] = [
+            value if type(value) is type_ else None for (_, value), type_ in zip(pairs, types, strict=True)
+        ]
         for at in bytes_:
             values[at] = _unhex(values[at])
         return tuple(values)
