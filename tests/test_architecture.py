@@ -21,7 +21,7 @@ WALLS = {
     "casbin": ("remit.engine.witness", "remit.policy.exchange.enforcer"),
     "sqlalchemy": ("remit.audit", "remit.client.sql", "remit.policy.exchange.rule_table"),
     "alembic": ("remit.audit",),
-    "grpc": ("remit.faces.rpc", "remit.client", "remit.v1"),
+    "grpc": ("remit.faces.rpc", "remit.faces.cli.faults", "remit.client", "remit.v1"),
     "grpc_status": ("remit.faces.rpc", "remit.client"),
     "grpc_health": ("remit.faces.rpc",),
     "google": ("remit.faces", "remit.client", "remit.v1"),

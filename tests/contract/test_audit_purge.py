@@ -1,7 +1,7 @@
 """What a purge takes, and what it leaves so that the rest can still be proved; over SQLite and PostgreSQL."""
 
 import json
-from collections.abc import Sequence
+import time
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -13,14 +13,17 @@ from sqlalchemy import create_engine, insert, select
 
 from remit.audit import purge
 from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_decisions, link_lifecycle
+from remit.audit.checkpointer import Checkpointer
 from remit.audit.counts import HOUR_US, REVISION
 from remit.audit.cutoff import Cutoffs
+from remit.audit.ids import DecisionIds
 from remit.audit.prefix import Prefixes
 from remit.audit.purge import Pace, Purged
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.signing import SigningKey, Tombstone
+from remit.audit.signing import PublicKey, SigningKey, Tombstone
 from remit.audit.store import AuditStore
-from remit.audit.tables import counts, decisions, revisions, tombstones
+from remit.audit.tables import checkpoints, counts, decisions, revisions, tombstones
+from remit.audit.verify.database import verify_store
 
 T0 = 1_700_000_000_000_000
 ACME = ChainId(DECISIONS, "acme", "node-1")
@@ -54,10 +57,10 @@ def written(store: AuditStore, *records: DecisionRecord, batch: int = 7) -> list
     return rows
 
 
-def follows(left: Sequence[tuple[object, ...]], tombstone: Tombstone) -> bool:
-    """Whether what is left is what follows the tombstone, record by record."""
-    records = [DecisionRecord._make(row[:-2]) for row in left]
-    return list(left) == link_decisions(records, tombstone.head)[1]
+def verified(store: AuditStore, *keys: PublicKey) -> bool:
+    """Whether what is left of every chain follows from what the store says of it, counts included."""
+    with store.snapshot() as snapshot:
+        return verify_store([snapshot], keys=keys, counts=True).findings == []
 
 
 def test_what_is_left_of_a_chain_follows_its_tombstone(store: AuditStore, url: str) -> None:
@@ -68,7 +71,7 @@ def test_what_is_left_of_a_chain_follows_its_tombstone(store: AuditStore, url: s
     (tombstone,) = buried(url)
     assert (("acme", "node-1"), Head(25, rows[24][-1])) == (tombstone[:2], tombstone.head)
     assert (T0 + 25, "", b"") == (tombstone.before_us, tombstone.key_id, tombstone.signature)
-    assert follows(left, tombstone)
+    assert verified(store)
 
 
 def test_a_later_purge_moves_the_tombstone(store: AuditStore, url: str) -> None:
@@ -83,7 +86,7 @@ def test_a_later_purge_moves_the_tombstone(store: AuditStore, url: str) -> None:
     store.purge(T0 + 50)
     (tombstone,) = buried(url)
     assert (20, 21) == (tombstone.seq, rows_of(url, ACME)[0][-2])
-    assert follows(rows_of(url, ACME), tombstone)
+    assert verified(store)
 
 
 def test_an_older_record_behind_a_newer_one_in_its_chain_stays_until_that_goes(store: AuditStore, url: str) -> None:
@@ -91,10 +94,12 @@ def test_an_older_record_behind_a_newer_one_in_its_chain_stays_until_that_goes(s
     rows = written(store, *at(1, 2, 50, 3, 4, 60))
     assert Purged(deleted=2, staying=2) == store.purge(T0 + 40)
     assert rows[2:] == rows_of(url, ACME)
+    assert verified(store)
     (event,) = store.lifecycle(type_="PURGED")
     assert (2, 2) == tuple(json.loads(event.detail)[name] for name in ("deleted", "staying"))
     assert Purged(deleted=3) == store.purge(T0 + 55)
     assert rows[5:] == rows_of(url, ACME)
+    assert verified(store)
 
 
 def test_nothing_goes_past_a_record_that_is_missing(store: AuditStore, url: str) -> None:
@@ -106,6 +111,7 @@ def test_nothing_goes_past_a_record_that_is_missing(store: AuditStore, url: str)
     engine.dispose()
     assert Purged(deleted=3, staying=6) == store.purge(T0 + 100)
     assert rows[4:] == rows_of(url, ACME)
+    assert not verified(store)
 
 
 @pytest.mark.parametrize("room", [1, 3, 1_000])
@@ -117,8 +123,8 @@ def test_a_clock_that_was_set_back_needs_no_more_memory(
     rows = written(store, *at(*range(30, 60)), *at(*range(30)), *at(100))
     assert Purged(deleted=60) == store.purge(T0 + 60, pace=Pace(rows=7))
     assert rows[60:] == rows_of(url, ACME)
-    (tombstone,) = buried(url)
-    assert follows(rows[60:], tombstone)
+    assert [60] == [each.seq for each in buried(url)]
+    assert verified(store)
 
 
 def test_each_chain_has_its_own_tombstone(store: AuditStore, url: str) -> None:
@@ -162,6 +168,7 @@ def test_a_purge_that_breaks_off_leaves_tombstones_that_match(store: AuditStore,
     (tombstone,) = buried(url)
     assert Head(20, rows[19][-1]) == tombstone.head
     assert rows[20:] == rows_of(url, ACME)
+    assert verified(store)
 
 
 def test_two_purges_at_once_take_everything_once(store: AuditStore, url: str) -> None:
@@ -180,6 +187,7 @@ def test_two_purges_at_once_take_everything_once(store: AuditStore, url: str) ->
     assert 280 == sum(each.deleted for each in found)
     assert (rows[140:150], rows[290:]) == (rows_of(url, ACME), rows_of(url, GLOBEX))
     assert [140, 140] == [each.seq for each in buried(url)]
+    assert verified(store)
 
 
 def test_a_key_signs_the_tombstones(store: AuditStore, url: str, tmp_path: Path) -> None:
@@ -190,6 +198,23 @@ def test_a_key_signs_the_tombstones(store: AuditStore, url: str, tmp_path: Path)
         assert key.public.id == tombstone.key_id
         assert key.public.made(tombstone.signature, tombstone.text)
         assert not key.public.made(tombstone.signature, tombstone._replace(seq=2).text)
+
+
+def test_checkpoints_of_what_is_gone_go_too(store: AuditStore, url: str, tmp_path: Path) -> None:
+    """What was signed of what is left still holds, and so does that each names the one before."""
+    key = SigningKey.new(tmp_path / "audit.key")
+    for offset in (0, 10, 20, 30):
+        store.append([*at(*range(offset, offset + 10)), *at(offset, tenant="globex")])
+        Checkpointer(store, key, "node-1", 1, lambda offset=offset: T0 + offset)._sign()
+    store.purge(T0 + 20, tenant="acme", key=key)
+    columns = (checkpoints.c.tenant, checkpoints.c.seq)
+    left = sorted(table(url, select(*columns).where(checkpoints.c.of_table == DECISIONS)))
+    assert [("acme", 20), ("acme", 30), ("acme", 40), *(("globex", seq) for seq in (1, 2, 3, 4))] == left
+    assert verified(store, key.public)
+    store.purge(T0 + 25, tenant="acme", key=key)
+    assert verified(store, key.public)
+    store.purge(T0 + 26, tenant="acme")
+    assert not verified(store, key.public)
 
 
 def test_a_purge_is_in_the_chain_of_what_happened(store: AuditStore, url: str) -> None:
@@ -239,35 +264,66 @@ def test_names_go_from_the_counts_and_the_numbers_stay(store: AuditStore, url: s
     )
 
 
+def test_what_stays_keeps_the_counts_of_its_hour(store: AuditStore, url: str) -> None:
+    """So that counts and records still add up, as `verify --counts` finds."""
+    hour = T0 - T0 % HOUR_US
+    offsets = (0, 9 * HOUR_US, 2 * HOUR_US, 3 * HOUR_US, 10 * HOUR_US)
+    store.append([decision_at(hour + offset) for offset in offsets])
+    assert Purged(deleted=1, staying=2) == store.purge(hour + 5 * HOUR_US)
+    hours = {
+        (row[0] - hour) // HOUR_US
+        for row in table(url, select(counts.c.hour_us).where(counts.c.dimension == "principal"))
+    }
+    assert {2, 3, 9, 10} == hours
+    assert verified(store)
+
+
+def happened_at(offset: int, type_: str, revision: str, node: str = "node-1") -> LifecycleRecord:
+    (id_,) = DecisionIds(lambda: (T0 + offset) * 1_000).take(1)
+    return happened(type_, id=id_, time_us=T0 + offset, revision=revision, node=node)
+
+
 def test_policies_that_nothing_names_any_more_go(store: AuditStore, url: str) -> None:
-    """Not those that a record names that is left, or one behind in a chain, or that a node serves, or that are new."""
-    names = ["gone", "left", "behind", "served", "checked", "new", "globex"]
-    engine = create_engine(url)
-    kept_us = dict.fromkeys(names, T0 - 9 * HOUR_US) | {"new": T0 + 11}
-    rows = [{"revision": name, "tenant": "acme", "kept_us": kept_us[name], "archive": b"zip"} for name in names]
-    rows[-1]["tenant"] = "globex"
-    with engine.begin() as connection:
-        connection.execute(insert(revisions), rows)
-    engine.dispose()
+    """Not those that a record names that is left, or one behind in a chain; nor those that a node served at a time that
+    is left, or serves; nor those that are new."""
+    names = ["gone", "left", "behind", "lasting", "served", "checked", "elsewhere", "globex"]
+    for name in names:
+        tenant = "globex" if name == "globex" else "acme"
+        store.keep_revision(tenant, name, T0 - 9 * HOUR_US, b"zip")
+    store.keep_revision("acme", "new", time.time_ns() // 1_000, b"zip")
     offsets = {"gone": -3 * HOUR_US, "left": 20, "behind": -2 * HOUR_US}
     made = [decision_at(T0 + offset, revision=name) for name, offset in offsets.items()]
     loaded = [
-        happened(revision="gone"), happened(revision="served"), happened("POLICY_CHECKED", revision="checked"),
-        happened("POLICY_REFUSED", revision="gone"),
-    ]  # fmt: skip
+        happened_at(-9 * HOUR_US, "POLICY_LOADED", "gone"),
+        happened_at(-8 * HOUR_US, "POLICY_PINNED", "lasting"),
+        happened_at(-7 * HOUR_US, "POLICY_CHECKED", "checked"),
+        happened_at(15, "POLICY_UNPINNED", "lasting"),
+        happened_at(15, "POLICY_LOADED", "served"),
+        happened_at(16, "POLICY_REFUSED", "gone"),
+        happened_at(-6 * HOUR_US, "POLICY_LOADED", "elsewhere", "node-2"),
+    ]
     store.append(made, loaded)
     assert Purged(deleted=1, staying=1, revisions=1) == store.purge(T0 + 10, tenant="acme")
-    assert sorted({*names} - {"gone"}) == sorted(name for (name,) in table(url, select(revisions.c.revision)))
+    assert sorted({*names, "new"} - {"gone"}) == sorted(name for (name,) in table(url, select(revisions.c.revision)))
     (event,) = store.lifecycle(type_="PURGED")
     assert 1 == json.loads(event.detail)["revisions"]
+    store.append([], [happened_at(30, "POLICY_REMOVED", "elsewhere", "node-2")])
+    assert Purged(deleted=2, revisions=3) == store.purge(T0 + 2 * HOUR_US, tenant="acme")
+    assert ["checked", "globex", "lasting", "new", "served"] == sorted(
+        name for (name,) in table(url, select(revisions.c.revision))
+    )
+
+
+def test_a_policy_that_is_kept_again_stays_until_a_record_names_it(store: AuditStore, url: str) -> None:
+    """It is about to serve."""
+    store.keep_revision("acme", "again", T0, b"zip")
+    store.keep_revision("acme", "again", time.time_ns() // 1_000, b"zip")
+    assert Purged() == store.purge(T0 + 5 * HOUR_US)
+    assert [("again", b"zip")] == table(url, select(revisions.c.revision, revisions.c.archive))
 
 
 def test_a_policy_that_served_in_an_hour_of_which_something_is_left_stays(store: AuditStore, url: str) -> None:
-    engine = create_engine(url)
-    row = {"revision": "5e" * 32, "tenant": "acme", "kept_us": T0 - HOUR_US, "archive": b"zip"}
-    with engine.begin() as connection:
-        connection.execute(insert(revisions), row)
-    engine.dispose()
+    store.keep_revision("acme", "5e" * 32, T0 - HOUR_US, b"zip")
     store.append(at(0))
     assert Purged(deleted=1) == store.purge(T0 + 1)
     assert Purged(revisions=1) == store.purge(T0 + 2 * HOUR_US)

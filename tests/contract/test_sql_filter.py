@@ -166,7 +166,8 @@ def plan(snapshot: Snapshot, question: Question) -> NamespaceSet:
 
 
 def permissions(snapshot: Snapshot, random: Random) -> list[tuple[Word, Word]]:
-    found = sorted(snapshot.permissions.within_namespace)
+    doors = snapshot.permissions.within_namespace
+    found = sorted((kind, action) for kind, actions in doors.items() for action in actions)
     return random.sample(found, min(2, len(found)))
 
 

@@ -3,20 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
-from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from reference import Reference, covers
 from strategies import World, link_row, randoms, rule_row, worlds
 from trees import load, snapshot_of
+from wide import indexed
 from worldly import grounds, questions, snapshots, tenants
 
 from remit.core.decision import Decision, Reason
 from remit.core.names import Principal
 from remit.core.question import Question
 from remit.core.rows import Effect
-from remit.engine import permissions
 from remit.engine.snapshot import Snapshot
 from remit.engine.verify import BY_ROWS
 from remit.engine.witness import Witness
@@ -102,12 +101,12 @@ def test_engine_equals_casbin(world: World, random: Random) -> None:
                 assert witness.allows(question) == decision.allowed
 
 
-@pytest.mark.parametrize("wide", [permissions._WIDE, 1])
+@pytest.mark.parametrize("always", [False, True])
 @given(worlds, randoms)
-def test_engine_equals_reference(wide: int, world: World, random: Random) -> None:
+def test_engine_equals_reference(always: bool, world: World, random: Random) -> None:
     """Effect, reason and deciding row are those of the naive reference, however the rows are indexed."""
     for tenant in tenants(world):
-        with patch.object(permissions, "_WIDE", wide):
+        with indexed(always):
             snapshot, reference = snapshot_of(world.files, tenant), Reference(world.files, tenant)
             for question, decision in decided(snapshot, random):
                 place = decision.rule.place if decision.rule else ""

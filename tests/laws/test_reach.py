@@ -1,9 +1,11 @@
 from random import Random
 
+import pytest
 from hypothesis import given
 from reference import Reference
 from strategies import World, randoms, reach_rows, worlds
 from trees import load, snapshot_of
+from wide import indexed
 from worldly import grounds, questions, reach_questions, snapshots, tenants
 
 from remit.core.decision import Reason
@@ -33,15 +35,17 @@ def test_engine_equals_casbin(world: World, random: Random) -> None:
                 assert witness.reaches(question) == decision.allowed
 
 
+@pytest.mark.parametrize("always", [False, True])
 @given(worlds, randoms)
-def test_engine_equals_reference(world: World, random: Random) -> None:
-    """Effect, reason and deciding row are those of the naive reference."""
+def test_engine_equals_reference(always: bool, world: World, random: Random) -> None:
+    """Effect, reason and deciding row are those of the naive reference, however the rows are found."""
     for tenant in tenants(world):
-        snapshot, reference = snapshot_of(world.files, tenant), Reference(world.files, tenant)
-        for question in reach_questions(snapshot, random):
-            decision = snapshot.reach.decide(question)
-            place = decision.rule.place if decision.rule else ""
-            assert reference.reach(*question) == (*grounds(decision), place)
+        with indexed(always):
+            snapshot, reference = snapshot_of(world.files, tenant), Reference(world.files, tenant)
+            for question in reach_questions(snapshot, random):
+                decision = snapshot.reach.decide(question)
+                place = decision.rule.place if decision.rule else ""
+                assert reference.reach(*question) == (*grounds(decision), place)
 
 
 @given(worlds, randoms)

@@ -10,10 +10,10 @@ class Load(load.Load):
     """Questions about acme that need no look at its policy."""
 
     def __init__(self, server: Server, threads: int = 8, *, seed: int = 0) -> None:
-        super().__init__(server, _draw, threads, seed=seed)
+        super().__init__(server, draw, threads, seed=seed)
 
 
-def _draw(rng: Random, count: int) -> load.Asked:
+def draw(rng: Random, count: int) -> load.Asked:
     return load.Asked("acme", [_question(rng) for _ in range(count)])
 
 

@@ -24,15 +24,15 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-def remit(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end. Keywords are added to the environment."""
+def remit(*arguments: str, timeout_s: float = DEADLINE_S, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end. Other keywords are added to the environment."""
     return subprocess.run(
         [REMIT, *arguments],
         env=environment(extra),
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=timeout_s,
         check=False,
     )
 

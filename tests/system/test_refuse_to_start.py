@@ -5,10 +5,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from system.server import Server, remit
+from contract.audit_records import decision
+from system.server import Server, remit, until
 
 from remit.audit.many import worker_url
 from remit.audit.signing import SigningKey
+from remit.audit.spool import Spool
 from remit.audit.store import AuditStore
 from remit.audit.tables import metadata
 
@@ -164,6 +166,23 @@ def test_a_worker_s_database_of_an_older_schema(tmp_path: Path, untested: Path) 
     with Server(tmp_path, *migrating, policies=untested) as server, server.store() as store:
         assert ["w1", "w2", "w3", "w7"] == [each.url.split(".")[-2] for each in store.members]
         assert NODES == sorted({each.node for each in store.lifecycle(type_="SERVER_STARTED")})
+
+
+def test_a_spool_that_a_worker_left_behind_is_not_forgotten(tmp_path: Path, untested: Path) -> None:
+    """Started with as many workers as it takes, they hand its records on."""
+    spool = Spool(tmp_path / "spool.w2.db", max_bytes=1 << 20).open()
+    spool.put([record := decision()])
+    spool.close()
+    flags = ("--audit-spool", str(tmp_path / "spool.db"))
+    told = serve(tmp_path, untested, *flags)
+    assert f"1 audit records wait in the spool `{tmp_path / 'spool.w2.db'}`" in told
+    assert "start once with 2" in told
+    with Server(tmp_path, *flags, "--workers", "2", policies=untested) as server:
+        with AuditStore(worker_url(server.audit, 2)).open() as store:
+            until(lambda: [record] == store.decisions(), "its record in the store")
+        assert 0 == server.terminate()
+    with Server(tmp_path, *flags, policies=untested) as server, server.store() as stores:
+        assert [record] == stores.decisions()
 
 
 def test_a_port_that_workers_share_is_taken(tmp_path: Path, untested: Path) -> None:

@@ -4,7 +4,6 @@ import json
 import random
 import subprocess
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,32 +12,24 @@ from sqlalchemy import func, select
 from system.load import Load
 from system.server import REMIT, Server, environment, remit, until
 
-from remit.audit.chain import DECISIONS, ChainId, genesis, link_decisions
+from remit.audit.chain import DECISIONS
 from remit.audit.ids import parse_id
-from remit.audit.record import DecisionRecord
-from remit.audit.signing import Tombstone
+from remit.audit.many import AuditStores
+from remit.audit.signing import PublicKey, SigningKey
 from remit.audit.store import AuditStore
-from remit.audit.tables import decisions, tombstones
+from remit.audit.tables import decisions
+from remit.audit.verify.database import verify_store
 
 DAY_US = 86_400_000_000
 KILLS = 5
 
 
-def proved(store: AuditStore, *, whole: bool = False) -> int:
-    """Every chain that has lost a prefix goes on behind its tombstone, record by record; `whole` ones begin at their
-    beginning. How many records that are."""
-    with store._reading.connect() as connection:
-        buried = {row[:2]: Tombstone._make(row) for row in connection.execute(select(tombstones))}
-        left = defaultdict(list)
-        for row in connection.execute(select(decisions).order_by(decisions.c.seq)):
-            left[row.tenant, row.node].append(tuple(row))
-    heads = {chain: tombstone.head for chain, tombstone in buried.items()}
-    if whole:
-        heads = {chain: genesis(ChainId(DECISIONS, *chain)) for chain in left}
-    for chain, head in heads.items():
-        rows = left[chain]
-        assert rows == link_decisions([DecisionRecord._make(row[:-2]) for row in rows], head)[1], chain
-    return sum(map(len, left.values()))
+def proved(url: str, *keys: PublicKey) -> int:
+    """How many decisions are left, of which every chain verifies."""
+    with AuditStores(url).open() as stores, stores.snapshots() as snapshots:
+        report = verify_store(snapshots, keys=keys, counts=True)
+    assert [] == report.findings
+    return sum(each.upto - each.after for each in report.chains if each.chain.table == DECISIONS)
 
 
 def remaining(store: AuditStore) -> int:
@@ -46,9 +37,16 @@ def remaining(store: AuditStore) -> int:
         return int(connection.execute(select(func.count()).select_from(decisions)).scalar_one())
 
 
-def test_a_server_deletes_what_is_older_than_its_retention(serve: Callable[..., Server], untested: Path) -> None:
-    """While it answers: no call fails, nothing that is younger goes, and it is recorded, counted and logged."""
-    server = serve("--audit-retention", "2s, globex=1d", "--audit-retention-every-s", "1", policies=untested)
+def test_a_server_deletes_what_is_older_than_its_retention(
+    serve: Callable[..., Server], untested: Path, tmp_path: Path
+) -> None:
+    """While it answers: no call fails, nothing that is younger goes, and it is signed, recorded, counted and logged."""
+    key = SigningKey.new(tmp_path / "audit.key")
+    server = serve(
+        *("--audit-retention", "2s, globex=1d", "--audit-retention-every-s", "1"),
+        *("--audit-key", str(tmp_path / "audit.key"), "--audit-checkpoint-s", "1"),
+        policies=untested,
+    )
     with server.client() as client, Load(server, threads=4) as load:
         kept = client.check("globex", "user:zoe", "VIEW", "FLOW", "globex.sales").decision_id
         until(lambda: server.metric("remit_audit_purged_total") > 500, "decisions are deleted")
@@ -62,7 +60,7 @@ def test_a_server_deletes_what_is_older_than_its_retention(serve: Callable[..., 
     with server.store() as store:
         left = {each.id for each in store.decisions(limit=1 << 20)}
         events = store.lifecycle(type_="PURGED", limit=1_000)
-        assert len(left) == proved(store)
+        assert len(left) == proved(server.audit, key.public)
         assert parse_id(kept) in left
     gone = load.acknowledged - left
     assert len(gone) == sum(json.loads(each.detail)["deleted"] for each in events)
@@ -84,7 +82,7 @@ def test_a_stop_breaks_the_retention_off_and_records_what_is_gone(
     assert 0 == server.terminate()
     assert [] == [line for line in server.logs if line["level"] in {"warning", "error"}]
     with server.store() as store:
-        left = proved(store)
+        left = proved(server.audit)
         (event,) = store.lifecycle(type_="PURGED")
     assert 30_000 - left == json.loads(event.detail)["deleted"]
     assert left > 0
@@ -108,7 +106,7 @@ def test_kill_9_in_the_middle_of_a_purge_leaves_tombstones_that_match(tmp_path: 
             store.append(batch)
         store.append([decision_at(now_us - number, tenant="acme") for number in range(100)])
         for _ in range(KILLS):
-            left = proved(store)
+            left = proved(url)
             command = [REMIT, "audit", "purge", "--before", "1h", "--yes", "--audit", url]
             with subprocess.Popen(
                 command, env=environment({}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -116,6 +114,6 @@ def test_kill_9_in_the_middle_of_a_purge_leaves_tombstones_that_match(tmp_path: 
                 until(lambda left=left: remaining(store) < left, "some are deleted")
                 time.sleep(rng.choice((0.0, rng.uniform(0, 0.05))))  # the random moment itself: nothing is waited for
                 purge.kill()
-            assert proved(store) < left
+            assert proved(url) < left
         done = remit("audit", "purge", "--before", "1h", "--yes", "--audit", url)
-        assert (0, 100) == (done.returncode, proved(store)), done.stderr
+        assert (0, 100) == (done.returncode, proved(url)), done.stderr

@@ -4,12 +4,15 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import URL
+
 from remit.audit.errors import AuditStoreError
+from remit.audit.many import stores_of
 from remit.audit.schema import known_versions
 
 Progress = Callable[[int, int], None]
@@ -21,46 +24,71 @@ _PAGES_PER_SYNC: Final = 16_000
 _LOCK_S: Final = 5.0
 
 
-def back_up(source: Path, target: Path, progress: Progress | None = None) -> None:
-    """Writes `target` whole, synced and checked, or not at all.
+def back_up(source: Path, target: Path, progress: Progress | None = None) -> list[Path]:
+    """Writes `target` whole, synced and checked, or not at all; and beside it, under its name, the files of workers that
+    are beside `source` (`audit.many`). What was written.
 
-    It holds all that was committed when the copying began. AuditStoreError where there is no store, `target` exists or
-    anything fails.
+    Each holds all that was committed when its copying began. AuditStoreError where there is no store, a target exists
+    or anything fails.
     """
-    if target.exists():
-        raise AuditStoreError(f"`{target}` exists, and a backup is never written over: name another file")
-    with _failures("back up", source), _copied(source, target.parent, progress) as copy:
-        _give_name(copy, target)
+    with _failures("back up", source), ExitStack() as stack:
+        sources = _parts(source)
+        targets = {part: target.with_name(f"{target.stem}{part}{target.suffix}") for part in sources}
+        for each in targets.values():
+            if each.exists():
+                raise AuditStoreError(f"`{each}` exists, and a backup is never written over: name another file")
+        copies = {part: stack.enter_context(_copied(its, target.parent, progress)) for part, its in sources.items()}
+        with _given_names({copies[part]: its for part, its in targets.items()}):
+            return [*targets.values()]
 
 
-def restore(backup: Path, target: Path, *, force: bool = False, progress: Progress | None = None) -> Path | None:
-    """Makes a store at `target` of a backup, whole or not at all.
+def restore(backup: Path, target: Path, *, force: bool = False, progress: Progress | None = None) -> list[Path]:
+    """Makes a store at `target` of a backup, and of what is beside the backup as `back_up` wrote it.
 
-    Where there is one already, AuditStoreError, unless `force`: then it is taken out of the way, and its new name is
-    returned. AuditStoreError too where a process has it open, or the backup is no whole store of a schema that is known.
+    Where there is one already, AuditStoreError, unless `force`: then its files are taken out of the way, and their new
+    names are returned. AuditStoreError too where a process has it open, or the backup is no whole store of a schema that
+    is known; then nothing has changed.
     """
-    exists = target.exists() and target.stat().st_size > 0
-    if exists and not force:
-        raise AuditStoreError(f"there is an audit store at `{target}` already: name another one, or `--force`")
-    if not exists:
-        for log in (target.with_name(f"{target.name}{end}") for end in ("-wal", "-journal")):
+    with _failures("restore", backup), ExitStack() as stack:
+        sources, present = _parts(backup), [*_parts(target, needed=False).values()]
+        if present and not force:
+            raise AuditStoreError(f"there is an audit store at `{present[0]}` already: name another one, or `--force`")
+        targets = {part: target.with_name(f"{target.stem}{part}{target.suffix}") for part in sources}
+        fresh = {part: its for part, its in targets.items() if its not in present}
+        for its in fresh.values():
+            log = its.with_name(f"{its.name}-wal")
             if log.exists():
                 raise AuditStoreError(f"`{log}` belongs to a store that is not there: move it away first")
-    with _failures("restore", backup):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _copied(backup, target.parent, progress) as copy:
-            if not exists:
-                target.unlink(missing_ok=True)
-                _give_name(copy, target)
-                return None
-            return _replace(copy, target)
+        copies = {part: stack.enter_context(_copied(its, target.parent, progress)) for part, its in sources.items()}
+        for each in present:
+            stack.enter_context(_alone(each))
+        aside = [_set_aside(each) for each in present]
+        for its in fresh.values():
+            # Of no bytes it is no store.
+            its.unlink(missing_ok=True)
+        with _given_names({copies[part]: its for part, its in fresh.items()}):
+            for part in targets.keys() - fresh.keys():
+                copies[part].replace(targets[part])
+            for its in {*present} - {*targets.values()}:
+                its.unlink()
+            _sync(target.parent)
+        return aside
+
+
+def _parts(file: Path, *, needed: bool = True) -> dict[str, Path]:
+    """The files of a store: those of workers by what their names have more than that of the store."""
+    url = URL.create("sqlite", database=str(file)).render_as_string()
+    files = [store.file for store in stores_of(url) if store.file is not None]
+    found = {its.name.removeprefix(file.stem).removesuffix(file.suffix): its for its in files}
+    if needed and not found:
+        raise AuditStoreError(f"there is no audit store at `{file}`")
+    return found
 
 
 @contextmanager
 def _copied(source: Path, folder: Path, progress: Progress | None) -> Iterator[Path]:
     """A copy without a name of its own yet: one whole file, checked and on disk. Gone at the end."""
-    if not source.is_file():
-        raise AuditStoreError(f"there is no audit store at `{source}`")
     descriptor, name = tempfile.mkstemp(".partial", ".remit-", folder)
     copy = Path(name)
     try:
@@ -115,31 +143,45 @@ def _check_schema(connection: sqlite3.Connection, source: Path) -> None:
         raise AuditStoreError(f"`{source}` {found}: expected a store of remit, or a backup of one")
 
 
-def _replace(copy: Path, target: Path) -> Path:
-    """What was there keeps its content under another name."""
-    aside = target.with_name(f"{target.name}.replaced-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-    with closing(sqlite3.connect(target, isolation_level=None, timeout=_LOCK_S)) as connection:
-        # Brings the log back into the file and removes it, which succeeds only where nobody else has the store open: a
-        # log that is left would be taken for one of the new file.
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """A store that nobody else has open, nor can open, as one file without a log: one that is left would be taken for
+    that of the new file."""
+    with closing(sqlite3.connect(file, isolation_level=None, timeout=_LOCK_S)) as connection:
         try:
             (mode,) = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
         except sqlite3.OperationalError as error:
             mode = str(error)
         if mode != "delete":
-            raise AuditStoreError(f"the audit store at `{target}` is in use ({mode}): stop what uses it first")
+            raise AuditStoreError(f"the audit store at `{file}` is in use ({mode}): stop what uses it first")
         connection.execute("BEGIN EXCLUSIVE")
-        os.link(target, aside)
-        copy.replace(target)
-        _sync(target.parent)
+        yield
+
+
+def _set_aside(file: Path) -> Path:
+    """Another name for what is there, which keeps it whatever becomes of the first."""
+    aside = file.with_name(f"{file.name}.replaced-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    os.link(file, aside)
     return aside
 
 
-def _give_name(copy: Path, target: Path) -> None:
+@contextmanager
+def _given_names(names: Mapping[Path, Path]) -> Iterator[None]:
+    """All of them, or none; nothing is written over."""
+    given: list[Path] = []
     try:
-        os.link(copy, target)
-    except FileExistsError:
-        raise AuditStoreError(f"`{target}` exists by now: nothing is written over it") from None
-    _sync(target.parent)
+        for copy, target in names.items():
+            try:
+                os.link(copy, target)
+            except FileExistsError:
+                raise AuditStoreError(f"`{target}` exists by now: nothing is written over it") from None
+            given.append(target)
+            _sync(target.parent)
+        yield
+    except BaseException:
+        for target in given:
+            target.unlink()
+        raise
 
 
 def _sync(folder: Path) -> None:

@@ -24,32 +24,45 @@ from remit.audit.signing import SigningKey
 from remit.audit.store import AuditStore
 
 
+def worker_file(file: Path, number: int) -> Path:
+    """The one of worker `number`, counted from 1, beside the file that the settings name."""
+    return file.with_name(f"{file.stem}.w{number}{file.suffix}")
+
+
+def files_of(file: Path) -> dict[int, Path]:
+    """The files that the one which the settings name stands for, as far as they exist and are not empty: that one itself,
+    as 0, then those of workers by their numbers. However many workers there are now, what earlier ones wrote belongs to it.
+
+    Raises OSError.
+    """
+    is_worker_s = re.compile(rf"{re.escape(file.stem)}\.w([1-9][0-9]*){re.escape(file.suffix)}").fullmatch
+    beside = [each.name for each in file.parent.iterdir()] if file.parent.is_dir() else []
+    numbers = sorted(int(found[1]) for name in beside if (found := is_worker_s(name)))
+    files = {0: file, **{number: worker_file(file, number) for number in numbers}}
+    return {number: its for number, its in files.items() if its.exists() and its.stat().st_size > 0}
+
+
 def worker_url(url: str, number: int) -> str:
-    """The store that worker `number`, counted from 1, writes. Raises AuditStoreError as AuditStore does."""
-    file = _file(url)
-    if file is None:
-        return url
-    its = file.with_name(f"{file.stem}.w{number}{file.suffix}")
-    return make_url(url).set(database=str(its)).render_as_string(hide_password=False)
+    """The store that worker `number` writes. Raises AuditStoreError as AuditStore does."""
+    file = AuditStore(url).file
+    return url if file is None else _at(url, worker_file(file, number))
 
 
 def stores_of(url: str) -> list[AuditStore]:
-    """The stores that the URL stands for, not opened: the named one, then those of workers in their order, as far as
-    they exist. However many workers there are now, what earlier ones wrote belongs to it.
+    """The stores that the URL stands for, not opened: those of `files_of`, or the one of PostgreSQL.
 
     Raises AuditStoreError as AuditStore does.
     """
-    file = _file(url)
-    if file is None:
-        return [AuditStore(url)]
-    is_worker_s = re.compile(rf"{re.escape(file.stem)}\.w([1-9][0-9]*){re.escape(file.suffix)}").fullmatch
-    try:
-        beside = [each.name for each in file.parent.iterdir()] if file.parent.is_dir() else []
-        numbers = sorted(int(found[1]) for name in beside if (found := is_worker_s(name)))
-        stores = [AuditStore(url), *(AuditStore(worker_url(url, number)) for number in numbers)]
-        return [store for store in stores if not store.is_new()]
-    except OSError as error:
-        raise AuditStoreError(f"cannot look for audit databases in `{file.parent}`: {error.strerror}") from error
+    return [*_numbered(url).values()]
+
+
+def unattended(url: str, workers: int) -> dict[str, AuditStore]:
+    """Those of `stores_of` that none of so many workers writes, or no server of one, under the names that purges of them
+    have: `w3`; '' for the one that the URL names."""
+    if AuditStore(url).file is None:
+        return {}
+    written = {0} if workers == 1 else {*range(1, workers + 1)}
+    return {_name(number): store for number, store in _numbered(url).items() if number not in written}
 
 
 def migrate(url: str) -> None:
@@ -68,9 +81,9 @@ class AuditStores(Reading):
     def __init__(self, url: str) -> None:
         """Touches nothing yet. Raises AuditStoreError as AuditStore does."""
         self._named = url
-        self._url = AuditStore(url).url
+        self._url, self._file = AuditStore(url).url, AuditStore(url).file
         self._mutex = Lock()
-        self._members: tuple[AuditStore, ...] = tuple(stores_of(url))
+        self._members = _numbered(url)
         self._joined: Engine | None = None
 
     @property
@@ -79,7 +92,7 @@ class AuditStores(Reading):
 
     @property
     def members(self) -> tuple[AuditStore, ...]:
-        return self._members
+        return tuple(self._members.values())
 
     def is_new(self) -> bool:
         """Whether none of them exists yet."""
@@ -126,15 +139,10 @@ class AuditStores(Reading):
             if progress is not None:
                 progress(done.deleted + of_this_store)
 
-        for each in self.members:
-            purged = each.purge(before, tenant=tenant, node=self._worker_of(each), key=key, progress=told)
+        for number, each in self._members.items():
+            purged = each.purge(before, tenant=tenant, node=_name(number), key=key, progress=told)
             done = Purged._make(map(add, done, purged))
         return done
-
-    def _worker_of(self, store: AuditStore) -> str:
-        """`w2`; '' for the store that the URL names."""
-        file, its = _file(self.url), _file(store.url)
-        return "" if file is None or its is None else its.stem.removeprefix(file.stem).lstrip(".")
 
     def size_bytes(self) -> int:
         return sum(each.size_bytes() for each in self.members)
@@ -147,15 +155,19 @@ class AuditStores(Reading):
 
     def _present(self) -> tuple[AuditStore, ...]:
         """The stores as they are now: another worker's file may have come."""
-        found = stores_of(self._named)
+        if self._file is None:
+            return self.members
         with self._mutex:
-            known = {each.url: each for each in self._members}
-            if known.keys() != {each.url for each in found}:
-                self._members = tuple(known.get(each.url) or each.open() for each in found)
+            known, found = self._members, _files(self._file)
+            if known.keys() != found.keys():
+                self._members = {
+                    number: known.get(number) or AuditStore(_at(self._named, its)).open()
+                    for number, its in found.items()
+                }
                 if self._joined is not None:
                     self._joined.dispose()
                 self._joined = None
-            return self._members
+            return self.members
 
     def __enter__(self) -> Self:
         return self
@@ -166,6 +178,23 @@ class AuditStores(Reading):
         self.close()
 
 
-def _file(url: str) -> Path | None:
-    """What a SQLite URL names; None for PostgreSQL. Raises AuditStoreError for a URL of no use."""
-    return AuditStore(url).file
+def _numbered(url: str) -> dict[int, AuditStore]:
+    store = AuditStore(url)
+    if store.file is None:
+        return {0: store}
+    return {number: AuditStore(_at(url, its)) for number, its in _files(store.file).items()}
+
+
+def _files(file: Path) -> dict[int, Path]:
+    try:
+        return files_of(file)
+    except OSError as error:
+        raise AuditStoreError(f"cannot look for audit databases in `{file.parent}`: {error.strerror}") from error
+
+
+def _at(url: str, file: Path) -> str:
+    return make_url(url).set(database=str(file)).render_as_string(hide_password=False)
+
+
+def _name(number: int) -> str:
+    return f"w{number}" if number else ""

@@ -11,6 +11,7 @@ from remit.audit.tables import counts
 
 _WINDOWS: Final = (4, 16, 64, 256, 1024, 4096)
 """Hours that are looked at together: few at first, for what is asked for is mostly near."""
+_EQUAL: Final = {PRINCIPAL, REVISION, CALLER, QUESTION}
 _SHARED: Final = {"effect", "reason", "node"}
 """Columns that each row of the counts has."""
 _TENANTS: Final = text(
@@ -50,14 +51,18 @@ class Search:
         self._shared: list[ColumnElement[bool]] = [counts.c.tenant.in_(tenants), *shared]
         self._dimensions = list(_dimensions(where))
 
-    def between(self, first_us: int, last_us: int, *, newest_first: bool) -> Iterator[tuple[list[Moments], int]]:
-        """From the one time to the other, in the order asked: what each look found, and the time up to which it
-        looked."""
+    def between(self, first_us: int, last_us: int, *, newest_first: bool) -> Iterator[tuple[list[Moments], int | None]]:
+        """From the one time to the other, in the order asked: what each look found, and the time up to which it looked;
+        None where it was the last."""
         for hours in _windows(first_us, last_us, newest_first=newest_first):
             found = self._minutes(hours)
             order = sorted(found, reverse=newest_first)
             runs = [each for hour_us in order for each in _runs(hour_us, found[hour_us], newest_first=newest_first)]
-            yield runs, hours[0] if newest_first else hours[-1] + HOUR_US
+            begin_us, end_us = hours[0], hours[-1] + HOUR_US
+            if newest_first:
+                yield runs, begin_us if begin_us > first_us else None
+            else:
+                yield runs, end_us if end_us <= last_us else None
 
     def _minutes(self, hours: Sequence[int]) -> dict[int, int]:
         """The bits of each hour that has any: of all that is asked for, what may have been together."""
@@ -77,21 +82,19 @@ class Search:
             *self._shared, columns.dimension == dimension, columns.hour_us.in_(hours), value
         )
         found: dict[int, int] = {}
-        for hour_us, bits in self._connection.execute(statement):
+        for hour_us, bits in self._connection.execute(statement).all():
             found[hour_us] = found.get(hour_us, 0) | bits
         return {hour_us: bits for hour_us, bits in found.items() if bits}
 
 
 def _dimensions(where: DecisionFilter) -> Iterable[tuple[str, ColumnElement[bool]]]:
-    """What is asked of which dimension: those with few rows an hour first, so that the others are looked up in few
+    """What is asked of which dimension: what takes the least to look up first, so that the rest is looked up in few
     hours."""
     value = counts.c.value
-    equal = where.equal
-    if equal.keys() & _SHARED or not where.selects - {"tenant"}:
+    equal = [(name, word) for name, word in where.equal.items() if name in _EQUAL]
+    yield from ((name, value == word) for name, word in equal)
+    if not equal and (where.equal.keys() & _SHARED or not where.namespace):
         yield ALL, true()
-    for dimension in (CALLER, QUESTION, REVISION, PRINCIPAL):
-        if dimension in equal:
-            yield dimension, value == equal[dimension]
     if where.namespace:
         yield NAMESPACE, at_or_below(value, where.namespace)
 

@@ -42,12 +42,13 @@ def page_of_decisions(
         return walk.page(finished=True)
     for runs, edge_us in Search(connection, where).between(*walk.times(), newest_first=newest_first):
         for begin_us, end_us in runs:
-            walk.take(first_id_at(begin_us - CLOCK_SLACK_US), last_id_at(end_us + CLOCK_SLACK_US))
-            if walk.is_full or _is_over(ends_at):
+            went_on = walk.take(first_id_at(begin_us - CLOCK_SLACK_US), last_id_at(end_us + CLOCK_SLACK_US))
+            if walk.is_full or (went_on and _is_over(ends_at)):
                 return walk.page(finished=False)
-        walk.leave(edge_us)
-        if _is_over(ends_at):
-            return walk.page(finished=False)
+        if edge_us is not None:
+            walk.leave(edge_us)
+            if _is_over(ends_at):
+                return walk.page(finished=False)
     return walk.page(finished=True)
 
 
@@ -93,14 +94,17 @@ class _Walk:
         slack_us = CLOCK_SLACK_US + _US_PER_MS
         return id_time_ms(first) * _US_PER_MS - slack_us, id_time_ms(last) * _US_PER_MS + slack_us
 
-    def take(self, first: bytes, last: bytes) -> None:
-        """Finds what is left among these ids; nothing before them, in the order of the walk, is left then."""
+    def take(self, first: bytes, last: bytes) -> bool:
+        """Finds what is left among these ids, whether any id is; nothing before them, in the order of the walk, is left
+        then."""
         begin, end = self._left()
         first, last = max(first, begin), min(last, end)
-        if first <= last:
-            bounds = {"first": first, "last": last, "most": self._limit - len(self._found)}
-            self._found += map(DecisionRecord._make, self._connection.execute(self._statement, bounds))
-            self._beyond = first if self._newest_first else last
+        if first > last:
+            return False
+        bounds = {"first": first, "last": last, "most": self._limit - len(self._found)}
+        self._found += map(DecisionRecord._make, self._connection.execute(self._statement, bounds))
+        self._beyond = first if self._newest_first else last
+        return True
 
     def leave(self, edge_us: int) -> None:
         """Nothing is left of before that time, in the order of the walk."""

@@ -7,19 +7,20 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, Engine, delete, exists, func, literal_column, select
+from sqlalchemy import Connection, Engine, bindparam, delete, exists, func, literal_column, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from remit.audit.chain import DECISIONS
 from remit.audit.cutoff import Cutoffs
 from remit.audit.filter import CLOCK_SLACK_US
-from remit.audit.ids import DecisionIds, last_id_at
+from remit.audit.ids import DecisionIds, id_time_ms, last_id_at
 from remit.audit.inserting import inserting
 from remit.audit.leftovers import forget_names, forget_revisions
 from remit.audit.lifecycle import write_lifecycle
 from remit.audit.prefix import Met, Prefixes, Whose
 from remit.audit.record import LifecycleRecord
 from remit.audit.signing import SigningKey, Tombstone, signed
-from remit.audit.tables import decisions, tombstones
+from remit.audit.tables import checkpoints, decisions, tombstones
 
 # SQLite has one writer at a time, and one that waits looks again only every few milliseconds: between transactions
 # the purge keeps its hands off for at least as long as it held them on.
@@ -71,7 +72,7 @@ class Purge:
     progress: Callable[[int], None] | None = None
     _deleted: Counter[str] = field(default_factory=Counter)
     """By the rule of the cutoffs."""
-    _staying: Counter[str] = field(default_factory=Counter)
+    _staying: Sequence[Met] = ()
     _revisions: Counter[str] = field(default_factory=Counter)
     _time_us: int = 0
     _rested: float = 0.0
@@ -82,7 +83,7 @@ class Purge:
         try:
             while self._round():
                 pass
-            for _ in forget_names(self.writing, self.cutoffs, self.pace.rows):
+            for _ in forget_names(self.writing, self._names_before(), self.pace.rows):
                 self._pause()
             gone = forget_revisions(self.reading, self.writing, self.cutoffs, self._time_us)
             self._revisions = Counter(map(self.cutoffs.rule, gone))
@@ -91,7 +92,7 @@ class Purge:
                 self._tell_the_end()
             raise
         self._tell_the_end()
-        return Purged(self._deleted.total(), self._staying.total(), self._revisions.total())
+        return Purged(self._deleted.total(), len(self._staying), self._revisions.total())
 
     def _round(self) -> bool:
         """One walk over all that is older. True where another one will find more."""
@@ -105,8 +106,16 @@ class Purge:
                 del batch[: self.pace.rows]
         if batch:
             self._take(batch)
-        self._staying = Counter(self.cutoffs.rule(each.whose.tenant) for each in prefixes.waiting)
+        self._staying = prefixes.waiting
         return bool(prefixes.overlooked) and self._deleted.total() > before
+
+    def _names_before(self) -> Cutoffs:
+        """What stays keeps the counts of its hour."""
+        oldest: dict[str, int] = {}
+        for each in self._staying:
+            tenant, before_us = each.whose.tenant, id_time_ms(each.id) * 1_000 - CLOCK_SLACK_US
+            oldest[tenant] = min(before_us, oldest.get(tenant, self.cutoffs.of(tenant) or 0))
+        return Cutoffs(others=self.cutoffs.others, of_tenant={**self.cutoffs.of_tenant, **oldest})
 
     def _gone(self) -> dict[Whose, int]:
         columns = tombstones.c
@@ -169,6 +178,11 @@ class Purge:
             same = later.c.tenant == tombstones.c.tenant, later.c.node == tombstones.c.node
             behind = exists().where(*same, later.c.seq > tombstones.c.seq)
             connection.execute(delete(tombstones).where(behind))
+            # Nothing is left that a checkpoint from before could be held against.
+            its = checkpoints.c.tenant == bindparam("its_tenant"), checkpoints.c.node == bindparam("its_node")
+            signed_before = checkpoints.c.of_table == DECISIONS, *its, checkpoints.c.seq < bindparam("its_seq")
+            told = [{"its_tenant": each.tenant, "its_node": each.node, "its_seq": each.seq} for each in moved]
+            connection.execute(delete(checkpoints).where(*signed_before), told)
 
     def _pause(self) -> None:
         """After each transaction."""
@@ -180,10 +194,11 @@ class Purge:
 
     def _tell_the_end(self) -> None:
         rules = {*self.cutoffs.rules} if self.by_hand else {*self._deleted, *self._revisions}
+        staying = Counter(self.cutoffs.rule(each.whose.tenant) for each in self._staying)
         with self.writing.begin() as connection:
             for rule in sorted(rules):
                 found = {"deleted": self._deleted[rule]}
-                more = {"staying": self._staying[rule], "revisions": self._revisions[rule]}
+                more = {"staying": staying[rule], "revisions": self._revisions[rule]}
                 found |= {name: count for name, count in more.items() if count}
                 write_lifecycle(connection, self._record("PURGED", rule, found))
 

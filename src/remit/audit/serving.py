@@ -9,8 +9,8 @@ from remit.audit.chain import LIFECYCLE
 from remit.audit.filter import in_time
 from remit.audit.tables import chains, lifecycle
 
-_TAKES_OVER: Final = ("POLICY_LOADED", "POLICY_RESTORED", "POLICY_PINNED")
-_REMOVED: Final = "POLICY_REMOVED"
+TAKES_OVER: Final = ("POLICY_LOADED", "POLICY_RESTORED", "POLICY_PINNED")
+REMOVED: Final = "POLICY_REMOVED"
 _ENDS: Final = ("SERVER_STARTED", "SERVER_STOPPED")
 """Behind these a node serves nothing until it says so."""
 
@@ -30,9 +30,7 @@ def serving(connection: Connection, tenant: str, at_us: int, node: str | None = 
     waited = {node} if node is not None else set(_nodes(connection, tenant))
     statement = (
         select(columns.id, columns.node, columns.type, columns.revision, columns.time_us)
-        .where(
-            columns.tenant == tenant, columns.type.in_((*_TAKES_OVER, _REMOVED)), *in_time(lifecycle, None, at_us + 1)
-        )
+        .where(columns.tenant == tenant, columns.type.in_((*TAKES_OVER, REMOVED)), *in_time(lifecycle, None, at_us + 1))
         .order_by(columns.id.desc())
     )
     found = []
@@ -41,7 +39,7 @@ def serving(connection: Connection, tenant: str, at_us: int, node: str | None = 
             continue
         waited.remove(its)
         if not _ended(connection, its, id_, at_us):
-            found.append(Served(its, "" if type_ == _REMOVED else revision, time_us))
+            found.append(Served(its, "" if type_ == REMOVED else revision, time_us))
         if not waited:
             break
     return found

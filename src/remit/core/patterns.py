@@ -38,10 +38,10 @@ class NamespacePattern:
         return cls(text, tuple((text[:-3] if subtree else text).split(".")), subtree=subtree)
 
     def contains(self, namespace: Namespace) -> bool:
-        segments = namespace.split(".") if namespace else []
+        segments = tuple(namespace.split(".")) if namespace else ()
         if len(segments) < len(self.segments) or (len(segments) > len(self.segments) and not self.subtree):
             return False
-        return all(mine in ("*", its) for mine, its in zip(self.segments, segments, strict=False))
+        return _fit(segments, self.segments)
 
     def covers(self, other: "NamespacePattern") -> bool:
         """Whether every namespace of `other` is in this set."""
@@ -49,7 +49,7 @@ class NamespacePattern:
             return False
         if not self.subtree and (other.subtree or len(other.segments) > len(self.segments)):
             return False
-        return all(mine in ("*", its) for mine, its in zip(self.segments, other.segments, strict=False))
+        return _fit(other.segments, self.segments)
 
     def meet(self, other: "NamespacePattern") -> "NamespacePattern | None":
         """The namespaces in both sets, which are again one pattern; None where there are none."""
@@ -60,6 +60,8 @@ class NamespacePattern:
         short, long = (self, other) if len(self.segments) <= len(other.segments) else (other, self)
         if len(short.segments) < len(long.segments) and not short.subtree:
             return None
+        if short.subtree and short.segments == long.segments[: len(short.segments)]:
+            return long
         segments = list(long.segments)
         for index, segment in enumerate(short.segments):
             if segments[index] == "*":
@@ -77,6 +79,8 @@ class NamespacePattern:
         mine, its = self.segments, other.segments
         if (len(mine) < len(its) and not self.subtree) or (len(its) < len(mine) and not other.subtree):
             return False
+        if mine[: len(its)] == its[: len(mine)]:
+            return True
         for one, two in zip(mine, its, strict=False):
             if one not in ("*", two) and two != "*":
                 return False
@@ -113,6 +117,14 @@ def subtree_of(namespace: Namespace) -> tuple[NamespacePattern, ...]:
     below = f"{namespace}.*"
     return (
         (exactly(namespace), NamespacePattern.parse(below)) if len(below) <= NAMESPACE_LIMIT else (exactly(namespace),)
+    )
+
+
+def _fit(segments: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether `segments` begin as those of a pattern say."""
+    # Mostly they are the same, which one comparison tells.
+    return segments[: len(pattern)] == pattern or all(
+        mine in ("*", its) for mine, its in zip(pattern, segments, strict=False)
     )
 
 

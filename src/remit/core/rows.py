@@ -50,6 +50,11 @@ class Rule:
     def place(self) -> str:
         return f"{self.file}:{self.line}"
 
+    @property
+    def order(self) -> tuple[bool, str, int]:
+        """The place in the deciding order: a deny before an allow, then the lowest (file, line)."""
+        return (self.effect is Effect.ALLOW, self.file, self.line)
+
     def names(self, kind: Word, action: Word) -> bool:
         return (self.kinds == ANY or kind in self.kinds) and (self.actions == ANY or action in self.actions)
 

@@ -1,21 +1,43 @@
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Final, TypeVar
 
-from remit.core.names import Principal, Subject
+from remit.core.errors import RemitError
+from remit.core.names import Subject
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import Link, Rule
 from remit.engine.coverage import Coverage
 
 STATES_LIMIT: Final = 4096
-"""How many (subject, scope) pairs `Graph.reachable` tells apart for one principal. Scopes such as `*.*.a.**` along a
-chain multiply: 40 rows can make 390,625 of them."""
+"""How many ways from one subject the graph tells apart. Scopes such as `*.*.a.**` along a chain multiply: 40 rows can make
+390,625 of them."""
 
 CHAIN_LIMIT: Final = 9
 """G rows in a chain. Casbin walks no further, and a deny behind a longer chain would vanish."""
 
+_WIDE: Final = 16
+"""G rows of one member past which those that count are found by their scopes and not one after the other."""
+_ANYWHERE: Final[frozenset[str]] = frozenset()
+
 _Row = TypeVar("_Row", Rule, Link)
+
+
+class TooManyWaysError(RemitError):
+    """There are more than STATES_LIMIT ways from a subject."""
+
+
+@dataclass(slots=True, eq=False)
+class Way:
+    """A chain of g rows that leads to `subject` where all of its scopes, `**` apart, cover. Never changed, and not frozen
+    because that takes three times as long to make."""
+
+    subject: str
+    scopes: frozenset[str]
+    where: NamespacePattern
+    """The namespaces that are in all the scopes."""
 
 
 class Graph:
@@ -24,6 +46,9 @@ class Graph:
     def __init__(self, rules: Iterable[Rule], links: Iterable[Link]) -> None:
         self._rules = _grouped(rules, lambda rule: rule.subject)
         self._links = _grouped(links, lambda link: link.member)
+        # What is found of them when first asked for. Bounded by the rows: no name from outside gets in.
+        self._by_scope: dict[str, Mapping[str, Sequence[Link]]] = {}
+        self._ways: dict[str, Sequence[Way] | None] = {}
 
     def rules_of(self, subject: str) -> Sequence[Rule]:
         return self._rules.get(subject, ())
@@ -49,70 +74,89 @@ class Graph:
                 return True
         return False
 
-    def scopes(self, principal: Principal) -> frozenset[str]:
-        """The scopes, `**` apart, of all g rows that a chain of the principal's could go through."""
-        scopes: set[str] = set()
-        seen: set[str] = {principal}
-        waiting: list[str] = [principal]
+    def held(self, subject: str, covering: frozenset[str] | None) -> frozenset[str]:
+        """The subjects with p rows, `subject` among them, that it reaches over the g rows whose scope is in `covering`, or
+        with None over all."""
+        seen = {subject}
+        waiting = [subject]
         while waiting:
-            for link in self._links.get(waiting.pop(), ()):
-                scopes.add(link.scope.text)
+            for link in self._counting(waiting.pop(), covering):
                 if link.holds not in seen:
                     seen.add(link.holds)
                     waiting.append(link.holds)
-        scopes.discard(EVERYWHERE.text)
-        return frozenset(scopes)
-
-    def held(self, principal: str, covering: frozenset[str]) -> frozenset[str]:
-        """The subjects with p rows, `principal` among them, that it reaches over the g rows whose scope is the whole
-        tenant or in `covering`."""
-        everywhere = EVERYWHERE.text
-        seen = {principal}
-        waiting = [principal]
-        while waiting:
-            for link in self._links.get(waiting.pop(), ()):
-                if link.holds not in seen:
-                    scope = link.scope.text
-                    if scope == everywhere or scope in covering:
-                        seen.add(link.holds)
-                        waiting.append(link.holds)
         return frozenset(subject for subject in seen if subject in self._rules)
 
-    def reachable(self, principal: Principal) -> list[tuple[str, NamespacePattern]]:
-        """Every subject with p rows that the principal reaches somewhere, and where: the meets of the scopes along each
-        chain, without those that another chain to the same subject covers.
+    def _counting(self, member: str, covering: frozenset[str] | None) -> Iterable[Link]:
+        links = self._links.get(member, ())
+        if covering is None:
+            return links
+        if len(links) <= _WIDE:
+            return (link for link in links if link.scope.text in covering)
+        by_scope = self._by_scope.get(member)
+        if by_scope is None:
+            by_scope = self._by_scope[member] = _grouped(links, lambda link: link.scope.text)
+        return chain.from_iterable(by_scope[scope] for scope in covering if scope in by_scope)
 
-        Past STATES_LIMIT the scopes are given up, and each subject that any chain reaches is said to be held
-        everywhere; that serves for a reason, never for an effect.
-        """
-        exact = self.held_where(principal)
-        if exact is None:
-            return [(held, EVERYWHERE) for held in self.held(principal, self.scopes(principal))]
-        return exact
+    def ways(self, subject: str) -> Iterator[Way]:
+        """The ways from `subject` to all with p rows, itself first. Raises TooManyWaysError."""
+        if subject in self._rules:
+            yield Way(subject, _ANYWHERE, EVERYWHERE)
+        count = 0
+        for link in self._links.get(subject, ()):
+            onward = self._onward(link.holds)
+            count += len(onward)
+            if count > STATES_LIMIT:
+                raise TooManyWaysError
+            yield from _behind(link, onward) if link.scope.segments else onward
 
-    def held_where(self, principal: Principal) -> list[tuple[str, NamespacePattern]] | None:
-        """As `reachable`, but None past STATES_LIMIT."""
-        states: list[tuple[str, NamespacePattern]] = [(principal, EVERYWHERE)]
-        # Most subjects are reached once: an index of their scopes is made at the second time.
-        first: dict[str, NamespacePattern] = {principal: EVERYWHERE}
-        several: dict[str, Coverage] = {}
-        for subject, scope in states:
-            for link in self._links.get(subject, ()):
-                meet = scope.meet(link.scope)
-                if meet is None:
-                    continue
-                known = first.get(link.holds)
-                if known is None:
-                    first[link.holds] = meet
-                else:
-                    coverage = several.get(link.holds) or several.setdefault(link.holds, Coverage([known]))
-                    if coverage.of_pattern(meet):
-                        continue
-                    coverage.add(meet)
-                if len(states) == STATES_LIMIT:
-                    return None
-                states.append((link.holds, meet))
-        return [(subject, scope) for subject, scope in states if subject in self._rules]
+    def reachable(self, principal: str) -> Sequence[Way]:
+        """As `ways`. Past STATES_LIMIT the scopes are given up, and each subject that any chain reaches is said to be held
+        everywhere; that serves for a reason, never for an effect."""
+        try:
+            return list(self.ways(principal))
+        except TooManyWaysError:
+            return [Way(subject, _ANYWHERE, EVERYWHERE) for subject in self.held(principal, None)]
+
+    def _onward(self, subject: str) -> Sequence[Way]:
+        """The ways from a group or a role, found once for all its members."""
+        if subject not in self._ways:
+            try:
+                self._ways[subject] = _distinct(self.ways(subject))
+            except TooManyWaysError:
+                self._ways[subject] = None
+        ways = self._ways[subject]
+        if ways is None:
+            raise TooManyWaysError
+        return ways
+
+
+def _behind(link: Link, ways: Iterable[Way]) -> Iterator[Way]:
+    """The ways that begin with `link` and lead anywhere."""
+    for way in ways:
+        where = link.scope.meet(way.where)
+        if where is not None:
+            yield Way(way.subject, way.scopes | {link.scope.text}, where)
+
+
+def _distinct(ways: Iterable[Way]) -> Sequence[Way]:
+    """Without those that an earlier way to the same subject covers."""
+    distinct: list[Way] = []
+    # Most subjects are reached once: an index of their scopes is made at the second time.
+    first: dict[str, NamespacePattern] = {}
+    several: dict[str, Coverage] = {}
+    for way in ways:
+        known = first.get(way.subject)
+        if known is None:
+            first[way.subject] = way.where
+        elif known.covers(way.where):
+            continue
+        else:
+            coverage = several.get(way.subject) or several.setdefault(way.subject, Coverage([known]))
+            if coverage.of_pattern(way.where):
+                continue
+            coverage.add(way.where)
+        distinct.append(way)
+    return distinct
 
 
 def _grouped(rows: Iterable[_Row], subject_of: Callable[[_Row], str]) -> Mapping[str, tuple[_Row, ...]]:

@@ -1,23 +1,33 @@
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from operator import itemgetter
 from typing import Final
 
 from remit.core.decision import Decision, Reason
-from remit.core.names import Namespace
+from remit.core.names import Namespace, Word
 from remit.core.policy import Policy
 from remit.core.question import ReachQuestion
 from remit.core.rows import Effect, ReachRule
 from remit.engine.coverage import Coverage
+from remit.engine.kept import Kept
 from remit.engine.pace import Pace, at_once
 
 _NAMESPACES: Final = 131_072
 """Namespaces whose covering patterns are kept ready, as those of a snapshot are."""
+_CELLS: Final = 1_048_576
+"""Cells of callers that are kept ready, for all relations together."""
+_WIDE: Final = 32
+"""Rows for one caller and relation past which they are found by their owners and not tried one after the other."""
 
 _UNKNOWN_RELATION: Final = Decision(Effect.DENY, Reason.UNKNOWN_RELATION)
 _SAME_NAMESPACE: Final = Decision(Effect.ALLOW, Reason.SAME_NAMESPACE)
 _INHERITED: Final = Decision(Effect.ALLOW, Reason.INHERITED)
 _NO_MATCHING_RULE: Final = Decision(Effect.DENY, Reason.NO_MATCHING_RULE)
+
+Cell = Sequence[tuple[str, Decision]]
+"""What one caller is answered about one relation: the decision by the first pattern that covers the owner."""
 
 
 class ReachIndex:
@@ -27,19 +37,25 @@ class ReachIndex:
         self._rules = rules
         callers = self._callers = Coverage(rule.caller for rule in pace(rules))
         owners = self._owners = Coverage(rule.owner for rule in pace(rules))
-        # Without `self` in them, as the caches of a snapshot.
-        self._callers_of = lru_cache(_NAMESPACES)(callers.of)
-        self._owners_of = lru_cache(_NAMESPACES)(owners.of)
+        self._callers_of = Kept(_NAMESPACES, callers.of)
+        self.owners_of = Kept(_NAMESPACES, owners.of)
+        """The texts of the rows' owners that cover a namespace."""
         self._rows: defaultdict[str, defaultdict[str, list[tuple[int, ReachRule]]]]
         self._rows = defaultdict(lambda: defaultdict(list))
         for order, rule in enumerate(pace(rules)):
             self._rows[rule.caller.text][rule.owner.text].append((order, rule))
 
+    def rows_from(self, caller: Namespace, relation: Word) -> Iterator[tuple[int, ReachRule]]:
+        """The rows whose caller and relations match, each with its position."""
+        for pattern in self._callers_of[caller]:
+            for rows in self._rows[pattern].values():
+                yield from (row for row in rows if row[1].names(relation))
+
     def first_match(self, question: ReachQuestion) -> int | None:
         """The position of the first row, in file order, that matches."""
         return self._first(
-            self._callers_of(question.caller),
-            self._owners_of(question.owner),
+            self._callers_of[question.caller],
+            self.owners_of[question.owner],
             lambda rule: rule.names(question.relation),
         )
 
@@ -78,22 +94,40 @@ class Reach:
     """
 
     def __init__(self, policy: Policy, pace: Pace = at_once) -> None:
-        self._relations = policy.vocabulary.relations
-        self._index = ReachIndex(policy.reach, pace)
-        self._decisions = [_by_rule(rule) for rule in pace(policy.reach)]
+        self._relations = relations = policy.vocabulary.relations
+        self._index = index = ReachIndex(policy.reach, pace)
+        self._decisions = decisions = [_by_rule(rule) for rule in pace(policy.reach)]
+        limit = _CELLS // max(1, len(relations))
+        self._cells = {name: Kept(limit, partial(_cell, index, decisions, name)) for name in relations}
 
     def decide(self, question: ReachQuestion) -> Decision:
-        relation = self._relations.get(question.relation)
-        if relation is None:
+        caller, owner, relation = question
+        cells = self._cells.get(relation)
+        if cells is None:
             return _UNKNOWN_RELATION
-        if question.caller == question.owner:
+        if caller == owner:
             return _SAME_NAMESPACE
-        first = self._index.first_match(question)
-        if first is not None:
-            return self._decisions[first]
-        if relation.inherited and is_ancestor(question.owner, question.caller):
+        cell = cells[caller]
+        if cell is not None:
+            owners = self._index.owners_of[owner]
+            for pattern, decision in cell:
+                if pattern in owners:
+                    return decision
+        else:
+            first = self._index.first_match(question)
+            if first is not None:
+                return self._decisions[first]
+        if self._relations[relation].inherited and is_ancestor(owner, caller):
             return _INHERITED
         return _NO_MATCHING_RULE
+
+
+def _cell(index: ReachIndex, decisions: Sequence[Decision], relation: Word, caller: Namespace) -> Cell | None:
+    """None where it would be too wide."""
+    rows = list(islice(index.rows_from(caller, relation), _WIDE + 1))
+    if len(rows) > _WIDE:
+        return None
+    return tuple((rule.owner.text, decisions[order]) for order, rule in sorted(rows, key=itemgetter(0)))
 
 
 def is_ancestor(ancestor: Namespace, descendant: Namespace) -> bool:

@@ -3,19 +3,20 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from operator import attrgetter
 from typing import ClassVar, Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.errors import violation
 from remit.core.names import WHOLE_TENANT, Namespace, Principal, Word
 from remit.core.namespace_set import NamespaceSet
-from remit.core.patterns import EVERYWHERE, NamespacePattern
+from remit.core.patterns import NamespacePattern
 from remit.core.question import QuestionType
 from remit.core.rows import Effect, Link, Rule
+from remit.engine.graph import TooManyWaysError
 from remit.engine.inquiry import Inquiry, TooLargeError
 from remit.engine.namespace_sets import PAIRS_LIMIT, simplest, united, within
-from remit.engine.permissions import Answer, Cell
+from remit.engine.permissions import Rows, every
 from remit.engine.snapshot import Snapshot
 
 ANY_WORD: Final = Word("")
@@ -95,7 +96,8 @@ class NamespacesOf(Inquiry[Where]):
     def answer(self, snapshot: Snapshot) -> Where:
         wanted = [
             number
-            for (kind, action), number in snapshot.permissions.within_namespace.items()
+            for kind, actions in snapshot.permissions.within_namespace.items()
+            for action, number in actions.items()
             if self.kind in {ANY_WORD, kind} and self.action in {ANY_WORD, action}
         ]
         sets = united(_allowed(snapshot, self.principal, wanted))
@@ -186,7 +188,7 @@ class PrincipalsFor(Inquiry[Permitted]):
         for rule in snapshot.policy.rules:
             if rule.namespaces.text in covering and rule.names(self.kind, self.action):
                 before = rows.get(rule.subject)
-                if before is None or _order(rule) < _order(before):
+                if before is None or rule.order < before.order:
                     rows[rule.subject] = rule
         denied: dict[str, str] = {}
         for subject, rule in rows.items():
@@ -195,7 +197,7 @@ class PrincipalsFor(Inquiry[Permitted]):
         allowed: dict[str, str] = {}
         ways: dict[str, Link] = {}
         # The lowest row first: whoever it reaches has its rule by it.
-        for rule in sorted((each for each in rows.values() if each.effect is Effect.ALLOW), key=_order):
+        for rule in sorted((each for each in rows.values() if each.effect is Effect.ALLOW), key=attrgetter("order")):
             _reach_back(snapshot, rule.subject, covering, allowed, ways)
         admitted = snapshot.admitted
         principals = sorted(
@@ -218,55 +220,43 @@ def _reach_back(
     reached[subject] = subject
     waiting = [subject]
     members = snapshot.graph.members
-    everywhere = EVERYWHERE.text
     for holder in waiting:
         for link in members.get(holder, ()):
             member = link.member
-            if member not in reached:
-                scope = link.scope.text
-                if scope in covering or scope == everywhere:
-                    reached[member] = subject
-                    ways[member] = link
-                    waiting.append(member)
+            if member not in reached and link.scope.text in covering:
+                reached[member] = subject
+                ways[member] = link
+                waiting.append(member)
 
 
 def _allowed(snapshot: Snapshot, principal: Principal, permissions: Iterable[int]) -> Iterator[NamespaceSet]:
     """For each permission, where the principal has it; the same rows for several permissions give one set."""
-    held = snapshot.graph.held_where(principal)
-    if held is None:
-        raise TooLargeError(f"the scopes along the chains of `{principal}` multiply past what can be listed")
-    indexes = [(snapshot.index(subject), scope) for subject, scope in held]
+    try:
+        held = [(snapshot.rows(way.subject), way.where) for way in snapshot.graph.ways(principal)]
+    except TooManyWaysError:
+        raise TooLargeError(f"the scopes along the chains of `{principal}` multiply past what can be listed") from None
     seen: set[tuple[tuple[int, str], ...]] = set()
     pairs = 0
     for permission in permissions:
-        cells = [(cell, scope) for index, scope in indexes if (cell := index[permission]) is not None]
-        key = tuple((id(cell), scope.text) for cell, scope in cells)
+        found = [(rows, where) for index, where in held if (rows := index[permission])]
+        key = tuple((id(rows), where.text) for rows, where in found)
         if key not in seen:
             seen.add(key)
-            pairs += sum(sum(1 for _ in _in_cell(cell)) for cell, _ in cells)
+            pairs += sum(sum(1 for _ in every(rows)) for rows, _ in found)
             if pairs > PAIRS_LIMIT:
                 raise TooLargeError(f"the rows of `{principal}` and their scopes multiply past what can be listed")
-            yield _set_of(cells)
+            yield _set_of(found)
 
 
-def _set_of(cells: Iterable[tuple[Cell, NamespacePattern]]) -> NamespaceSet:
+def _set_of(found: Iterable[tuple[Rows, NamespacePattern]]) -> NamespaceSet:
     only: set[NamespacePattern] = set()
     excluded: set[NamespacePattern] = set()
-    for cell, scope in cells:
-        for each in _in_cell(cell):
-            pattern = each.pattern.meet(scope)
+    for rows, where in found:
+        for rule in every(rows):
+            pattern = rule.namespaces.meet(where)
             if pattern is not None:
-                (only if each.decision.allowed else excluded).add(pattern)
+                (only if rule.effect is Effect.ALLOW else excluded).add(pattern)
     return simplest(only, excluded)
-
-
-def _in_cell(cell: Cell) -> Iterable[Answer]:
-    return cell if isinstance(cell, tuple) else chain.from_iterable(cell.values())
-
-
-def _order(rule: Rule) -> tuple[bool, str, int]:
-    """The deciding order: a deny before an allow, then the lowest (file, line)."""
-    return (rule.effect is Effect.ALLOW, rule.file, rule.line)
 
 
 def _no_access(snapshot: Snapshot, principal: Principal) -> Reason | None:

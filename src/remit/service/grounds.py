@@ -53,7 +53,8 @@ def show(store: Reading, record: DecisionRecord, explain: Explain) -> Shown:
     try:
         question = record.asked
         if question is None:
-            return Shown(record, place, None, "its answer is more than one decision")
+            why = "its principal is redacted" if record.nameless else "its answer is more than one decision"
+            return Shown(record, place, None, why)
         return Shown(record, place, explain(Tenant(record.tenant), record.revision, question), "")
     except MalformedQuestionError as error:
         return Shown(record, place, None, f"what it says was asked is no question: {error}")

@@ -21,6 +21,7 @@ from remit.audit.store import AuditStore
 from remit.policy.cell import Cell
 from remit.service.errors import StartupError
 from remit.service.keeping import Keeping
+from remit.service.left import left_stores, refuse_left_spools
 from remit.service.metrics import Metrics
 from remit.service.otlp import Otlp
 from remit.service.past import Past
@@ -100,10 +101,12 @@ class Node:
         every_s = settings.audit_checkpoint_s
         checkpointer = None if key is None else Checkpointer(store, key, settings.node, every_s, now_us)
         retention = None
-        if settings.retention is not None:
+        # A database that is everybody's is seen to by one.
+        if settings.retention is not None and (settings.is_first or store.file is not None):
             every_s = settings.audit_retention_every_s
-            retention = RetentionRuns(store, settings.retention, metrics, every_s=every_s, node=settings.node, key=key)
-        records = store if settings.audit_of_all == settings.audit else AuditStores(settings.audit_of_all)
+            stores = {settings.node: store} | left_stores(settings)
+            retention = RetentionRuns(stores, settings.retention, metrics, every_s=every_s, key=key)
+        records = store if store.file is None else AuditStores(settings.named.audit)
         node = cls(
             settings=settings,
             cell=cell,
@@ -241,6 +244,7 @@ def _open_store(settings: Settings) -> tuple[AuditStore, SpoolingStore | None]:
             store.migrate()
         store.open()
 
+    refuse_left_spools(settings)
     try:
         store = AuditStore(
             settings.audit, max_bytes=settings.audit_max_bytes or None, busy_timeout_s=settings.audit_timeout_s

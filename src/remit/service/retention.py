@@ -1,4 +1,5 @@
 import time
+from collections.abc import Mapping
 from threading import Event, Thread
 from typing import Final
 
@@ -11,8 +12,8 @@ from remit.audit.signing import SigningKey
 from remit.audit.store import AuditStore
 from remit.service.metrics import Metrics
 
-# Beside a server that answers: few rows at a time, and four times as long a rest as the work.
-_PACE: Final = Pace(rows=100, share=0.2)
+# Beside a server that answers: few rows at a time, since a commit of decisions may wait for one, and mostly at rest.
+_PACE: Final = Pace(rows=100, share=0.1)
 _AGAIN_S: Final = 60.0
 
 _log = structlog.get_logger("remit")
@@ -27,19 +28,18 @@ class RetentionRuns:
 
     def __init__(
         self,
-        store: AuditStore,
+        stores: Mapping[str, AuditStore],
         retention: Retention,
         metrics: Metrics,
         *,
         every_s: float,
-        node: str,
         key: SigningKey | None = None,
     ) -> None:
-        self._store = store
+        """`stores` by the node's name that their PURGED records have."""
+        self._stores = stores
         self._retention = retention
         self._metrics = metrics
         self._every_s = every_s
-        self._node = node
         self._key = key
         self._stopping = Event()
         self._gone = 0
@@ -56,15 +56,16 @@ class RetentionRuns:
     def _run(self) -> None:
         wait_s = 0.0
         while not self._stopping.wait(wait_s):
-            wait_s = self._every_s if self._once() else min(self._every_s, _AGAIN_S)
+            went_well = [self._once(node, store) for node, store in self._stores.items()]
+            wait_s = self._every_s if all(went_well) else min(self._every_s, _AGAIN_S)
 
-    def _once(self) -> bool:
+    def _once(self, node: str, store: AuditStore) -> bool:
         began = time.monotonic()
         self._gone = 0
         try:
-            purged = self._store.purge(
+            purged = store.purge(
                 self._retention.cutoffs(time.time_ns() // 1_000),
-                node=self._node,
+                node=node,
                 key=self._key,
                 pace=_PACE,
                 by_hand=False,
@@ -74,11 +75,11 @@ class RetentionRuns:
             _log.info("retention broken off by the stop", deleted=self._gone)
             return True
         except AuditStoreError as error:
-            _log.error("retention failed", error=str(error), deleted=self._gone)
+            _log.error("retention failed", store=store.url, error=str(error), deleted=self._gone)
             self._metrics.retained(failed=True)
             return False
         self._metrics.retained(failed=False)
-        _log.info("retention ran", **purged._asdict(), seconds=round(time.monotonic() - began, 3))
+        _log.info("retention ran", store=store.url, **purged._asdict(), seconds=round(time.monotonic() - began, 3))
         return True
 
     def _progress(self, gone: int) -> None:

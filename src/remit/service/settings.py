@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from remit.audit.database import MOST_JOINED
 from remit.audit.errors import AuditStoreError
-from remit.audit.many import worker_url
+from remit.audit.many import worker_file, worker_url
 from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
 from remit.audit.retention import Retention, parse_retention
 from remit.policy.limits import Limits
@@ -34,7 +34,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
-    _audit_of_all: str = PrivateAttr("")
+    _named: "Settings | None" = PrivateAttr(None)
+    _worker: int = PrivateAttr(0)
 
     policies: Path = Field(Path("policies"), description="Policy directory.")
     strict: bool = Field(
@@ -141,8 +142,8 @@ class Settings(BaseSettings):
     )
     audit_spool: Path | None = Field(
         None,
-        description="SQLite file of this process alone, where records wait while the audit store fails. Without one, "
-        "decisions are UNAVAILABLE then.",
+        description="SQLite file of this server alone, and of each worker its own (`spool.w1.db`), where records wait while "
+        "the audit store fails. Without one, decisions are UNAVAILABLE then.",
     )
     audit_spool_max_bytes: int = Field(
         1_073_741_824, ge=1_048_576, description="Size that the spool may grow to, in bytes. Past it UNAVAILABLE."
@@ -287,17 +288,21 @@ class Settings(BaseSettings):
             own: dict[str, Any] = {"node": worker_node(self.node, number), "audit": worker_url(self.audit, number)}
         except AuditStoreError as error:
             raise StartupError(str(error)) from error
-        spool = self.audit_spool
-        if spool is not None:
-            own["audit_spool"] = spool.with_name(f"{spool.stem}.w{number}{spool.suffix}")
+        if self.audit_spool is not None:
+            own["audit_spool"] = worker_file(self.audit_spool, number)
         worker = self.model_copy(update={**own, "listen": f"{host}:{port}", "metrics": ""})
-        worker._audit_of_all = self.audit  # noqa: SLF001 (another of our own kind)
+        worker._named, worker._worker = self, number  # noqa: SLF001 (another of our own kind)
         return worker
 
     @property
-    def audit_of_all(self) -> str:
-        """The audit of this node's workers together, for `remit.audit.many`; of a server without workers, its own."""
-        return self._audit_of_all or self.audit
+    def named(self) -> "Settings":
+        """Of a worker, the settings as they were given, which name what is all workers' together."""
+        return self._named or self
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is a server of one, or the first worker: who sees to what was left by workers that are no more."""
+        return self._worker <= 1
 
     @property
     def retention(self) -> Retention | None:

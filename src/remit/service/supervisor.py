@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 
-from remit.audit.errors import AuditStoreError
+from remit.audit.errors import AuditStoreError, StoreAwayError
 from remit.audit.many import migrate
 from remit.policy.child import start_child
 from remit.service.errors import StartupError
@@ -84,6 +84,9 @@ class Supervisor:
         if settings.audit_migrate:
             try:
                 migrate(settings.audit)
+            except StoreAwayError:
+                # Each worker decides what becomes of that.
+                pass
             except AuditStoreError as error:
                 raise StartupError(str(error)) from error
         self._metrics = WorkersMetrics(self._scrape)

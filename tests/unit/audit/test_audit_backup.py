@@ -45,7 +45,7 @@ def test_a_backup_is_one_whole_file_of_its_owner_s_only(store: AuditStore, path:
     target = tmp_path / "kept" / "audit.backup"
     target.parent.mkdir()
     seen: list[tuple[int, int]] = []
-    back_up(path, target, lambda *told: seen.append(told))
+    assert [target] == back_up(path, target, lambda *told: seen.append(told))
     assert [] == beside(target)
     assert 0o600 == stat.S_IMODE(target.stat().st_mode)
     assert seen[-1][0] == seen[-1][1] > 0
@@ -140,12 +140,16 @@ def test_a_damaged_file_is_no_backup_and_no_store(store: AuditStore, path: Path,
     assert {"again", "new.db"}.isdisjoint(beside(path))
 
 
-@pytest.mark.parametrize("content", [b"", b"no database" * 100])
-def test_what_is_no_store_is_refused(path: Path, tmp_path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    with pytest.raises(AuditStoreError, match=r"has no audit tables|not a database"):
+@pytest.mark.parametrize("kind", ["empty", "text", "tables of others"])
+def test_what_is_no_store_is_refused(path: Path, tmp_path: Path, kind: str) -> None:
+    path.write_bytes(b"no database" * 100 if kind == "text" else b"")
+    if kind == "tables of others":
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("CREATE TABLE other (x)")
+    told = {"empty": "no audit store at", "text": "not a database", "tables of others": "has no audit tables"}[kind]
+    with pytest.raises(AuditStoreError, match=told):
         back_up(path, tmp_path / "copy")
-    with pytest.raises(AuditStoreError, match=r"has no audit tables|not a database"):
+    with pytest.raises(AuditStoreError, match=told):
         restore(path, tmp_path / "new.db")
     assert [] == beside(path)
 
@@ -163,7 +167,7 @@ def test_a_store_of_an_older_schema_can_be_backed_up_before_it_is_migrated(
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '0002'")
     back_up(path, tmp_path / "copy")
-    assert None is restore(tmp_path / "copy", tmp_path / "new.db")
+    assert [] == restore(tmp_path / "copy", tmp_path / "new.db")
 
 
 def test_a_store_that_was_left_by_a_crash_is_backed_up_with_its_log(
@@ -183,7 +187,7 @@ def test_a_restored_store_is_the_one_that_was_backed_up(store: AuditStore, path:
     """In a folder that is made for it, and ready to be written to."""
     back_up(path, kept := tmp_path / "kept")
     target = tmp_path / "var" / "remit" / "audit.db"
-    assert None is restore(kept, target)
+    assert [] == restore(kept, target)
     assert stored(path) == stored(target)
     with AuditStore(f"sqlite:///{target}").open() as opened:
         opened.append([decision()])
@@ -199,8 +203,7 @@ def test_a_store_that_is_there_is_replaced_only_by_force_and_kept(
     with pytest.raises(AuditStoreError, match="already"):
         restore(kept, path)
     assert later in stored(path)
-    aside = restore(kept, path, force=True)
-    assert aside is not None
+    (aside,) = restore(kept, path, force=True)
     assert later not in stored(path)
     assert later in stored(aside)
     assert stored(kept) == stored(path)
@@ -229,6 +232,57 @@ def test_a_log_without_its_store_is_not_taken_for_one_of_the_new_store(
     with pytest.raises(AuditStoreError, match=r"new.db-wal` belongs to a store that is not there"):
         restore(kept, target)
     assert not target.exists()
+
+
+def workers(folder: Path, *names: str) -> dict[str, list[DecisionRecord]]:
+    """Stores of workers, each with records of its own."""
+    folder.mkdir(exist_ok=True)
+    made: dict[str, list[DecisionRecord]] = {}
+    for name in names:
+        with AuditStore(f"sqlite:///{folder / name}") as each:
+            each.migrate()
+            each.open().append(records := [decision() for _ in range(3)])
+            made[name] = records
+    return made
+
+
+def test_the_files_of_workers_are_one_backup(tmp_path: Path) -> None:
+    """Also where none has the name itself; what is restored has their names again."""
+    made = workers(tmp_path / "live", "audit.w1.db", "audit.w2.db", "other.w1.db")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    assert [kept / "monday.w1.bak", kept / "monday.w2.bak"] == back_up(
+        tmp_path / "live" / "audit.db", kept / "monday.bak"
+    )
+    assert [] == restore(kept / "monday.bak", tmp_path / "new" / "audit.db")
+    assert ["audit.w1.db", "audit.w2.db"] == sorted(file.name for file in (tmp_path / "new").glob("*.db"))
+    for name in ("audit.w1.db", "audit.w2.db"):
+        assert made[name] == stored(tmp_path / "new" / name)
+
+
+def test_a_restore_leaves_no_file_of_the_store_that_was_there(tmp_path: Path) -> None:
+    """It had more workers: their files would be read beside the others."""
+    live = tmp_path / "live"
+    made = workers(live, "audit.w1.db")
+    back_up(live / "audit.db", tmp_path / "kept")
+    made |= workers(live, "audit.w2.db")
+    with pytest.raises(AuditStoreError, match="already"):
+        restore(tmp_path / "kept", live / "audit.db")
+    aside = restore(tmp_path / "kept", live / "audit.db", force=True)
+    assert ["audit.w1.db"] == sorted(file.name for file in live.glob("*.db"))
+    assert [made["audit.w1.db"], made["audit.w2.db"]] == [stored(each) for each in aside]
+
+
+def test_of_several_files_all_are_written_or_none(tmp_path: Path) -> None:
+    workers(tmp_path / "live", "audit.db", "audit.w1.db")
+    (tmp_path / "live" / "audit.w1.db").write_bytes(b"no database" * 100)
+    with pytest.raises(AuditStoreError, match="not a database"):
+        back_up(tmp_path / "live" / "audit.db", tmp_path / "kept")
+    workers(tmp_path / "live2", "audit.db", "audit.w1.db")
+    (tmp_path / "kept.w1").write_text("precious")
+    with pytest.raises(AuditStoreError, match="is never written over"):
+        back_up(tmp_path / "live2" / "audit.db", tmp_path / "kept")
+    assert ["kept.w1", "live", "live2"] == sorted(each.name for each in tmp_path.iterdir())
 
 
 def test_a_folder_that_is_not_there_or_full_is_told(store: AuditStore, path: Path, tmp_path: Path) -> None:

@@ -264,9 +264,14 @@ class CountingStore(AuditStore):
 
     appends = 0
 
-    def append(self, records: Sequence[DecisionRecord], happened: Sequence[LifecycleRecord] = ()) -> None:
+    def append(
+        self,
+        records: Sequence[DecisionRecord],
+        happened: Sequence[LifecycleRecord] = (),
+        unrecorded: Sequence[DecisionRecord] = (),
+    ) -> None:
         self.appends += 1
-        super().append(records, happened)
+        super().append(records, happened, unrecorded)
 
 
 @pytest.mark.parametrize("delivery", ["before_answer", "after_answer"])

@@ -146,7 +146,7 @@ def test_a_prefix_names_one_revision_or_none(kept: Kept) -> None:
 
 def test_an_operator_s_last_word_says_who_unpinned(kept: Kept) -> None:
     (tree,) = trees(1)
-    kept.keep(tree, ACME, 1, "")
+    kept.keep(Archive.of(tree, ACME, 1, kept.source, ""))
     assert Pin("", "", 0) == kept.last_word(ACME)
     kept.pin(ACME, pin := Pin(tree.revision(ACME), "ann", 2))
     assert pin == kept.last_word(ACME) == kept.pinned(ACME)
@@ -157,7 +157,7 @@ def test_an_operator_s_last_word_says_who_unpinned(kept: Kept) -> None:
 
 def test_a_pin_taken_back_leaves_what_was_there(kept: Kept) -> None:
     (tree,) = trees(1)
-    kept.keep(tree, ACME, 1, "")
+    kept.keep(Archive.of(tree, ACME, 1, kept.source, ""))
     pin = Pin(tree.revision(ACME), "ann", 2)
     path = kept.directory / ACME / "pin.json"
     kept.pin(ACME, pin)()
@@ -178,7 +178,7 @@ def test_what_one_worker_prunes_another_does_not_pin(kept: Kept, monkeypatch: py
     """Between the look at the pin and the pruning there is no room for a pin: it comes too late, and says so."""
     made = trees(4)
     for number, tree in enumerate(made[:3]):
-        kept.keep(tree, ACME, number, "")
+        kept.keep(Archive.of(tree, ACME, number, kept.source, ""))
     oldest = made[0].revision(ACME)
     pinned: list[bool] = []
 
@@ -200,7 +200,7 @@ def test_what_one_worker_prunes_another_does_not_pin(kept: Kept, monkeypatch: py
         return found
 
     monkeypatch.setattr(Kept, "pinned", looked)
-    kept.keep(made[3], ACME, 3, "")
+    kept.keep(Archive.of(made[3], ACME, 3, kept.source, ""))
     other.join()
     assert [False] == pinned
     assert not (kept.directory / ACME / f"{oldest}.zip").exists()

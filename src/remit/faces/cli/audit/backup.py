@@ -18,7 +18,7 @@ def backup(
     to: Annotated[Path, typer.Option("--to", metavar="FILE", help="A file that does not exist yet.")],
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
-    """Copy a SQLite audit store into one file, while servers write to it.
+    """Copy a SQLite audit store into a file (of several workers, into one each beside it), while servers write to it.
 
     The copy is what was committed when it began; it is synced and checked before it has its name. PostgreSQL has its own
     means: `pg_dump`.
@@ -27,10 +27,11 @@ def backup(
     try:
         with progress(*_COLUMNS) as shown:
             task = shown.add_task("copied", total=None)
-            files.back_up(source, to, lambda done, of: shown.update(task, completed=done, total=of))
+            written = files.back_up(source, to, lambda done, of: shown.update(task, completed=done, total=of))
     except AuditStoreError as error:
         fail(Exit.UNAVAILABLE, str(error))
-    out.print(f"`{source}` is in `{to}`, {to.stat().st_size} bytes, whole", markup=False)
+    for each in written:
+        out.print(f"`{each}` is whole, {each.stat().st_size} bytes", markup=False)
 
 
 def restore(
@@ -50,8 +51,8 @@ def restore(
             )
     except AuditStoreError as error:
         fail(Exit.UNAVAILABLE, str(error))
-    if aside is not None:
-        out.print(f"what was there is `{aside}` now", markup=False)
+    for each in aside:
+        out.print(f"what was there is `{each}` now", markup=False)
     out.print(f"`{target}` is `{file}` again", markup=False)
 
 

@@ -54,13 +54,13 @@ def faults(
     if unknown:
         fail(Exit.USAGE, f"no fault `{unknown[0]}`: expected one of {', '.join(FAULTS)}")
     seed = secrets.randbits(32) if seed is None else seed
-    out.print(f"seed {seed}")
     chosen = [name for name in FAULTS if not only or name in only]
     folder = Path(tempfile.mkdtemp(prefix="remit-faults-"))
     table = Table("fault", "rounds", "acknowledged", "seconds", "result", box=SIMPLE)
     broken = tried = 0
     try:
         policies = _policies(directory, folder / "policies")
+        out.print(f"seed {seed}")
         for name in chosen:
             result, row = _run(name, folder, policies, rounds=rounds, short=short, postgresql=postgresql, seed=seed)
             broken += result is Exit.NO

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from remit.audit.store import AuditStore
+from remit.audit.many import AuditStores
 from remit.faces.cli.faults.promise import expect
 
 MIB: Final = 1 << 20
@@ -22,19 +22,24 @@ _FRAME_HEADER: Final = struct.Struct(">IIIIII")
 def copied(source: Path, target: Path) -> Path:
     """The store's files, and no other process's shared memory."""
     target.mkdir(parents=True)
-    for file in source.glob("audit.db*"):
+    for file in source.glob("audit.*"):
         if not file.name.endswith("-shm"):
             shutil.copyfile(file, target / file.name)
     return target
 
 
 def decision_ids(folder: Path) -> set[bytes]:
-    """Every decision of the store in that folder, which opens and is whole."""
-    AuditStore(f"sqlite:///{folder / 'audit.db'}").open().close()
-    with closing(sqlite3.connect(folder / "audit.db")) as connection:
-        found = connection.execute("PRAGMA integrity_check").fetchall()
-        expect(f"SQLite finds the file damaged: {found[:3]}", holds=found == [("ok",)])
-        return {id_ for (id_,) in connection.execute("SELECT id FROM decisions")}
+    """Every decision of the stores in that folder. Raises BrokenPromiseError where a file is not whole."""
+    with AuditStores(f"sqlite:///{folder / 'audit.db'}") as stores:
+        files = [each.url.removeprefix("sqlite:///") for each in stores.open().members]
+    found: list[bytes] = []
+    for file in files:
+        with closing(sqlite3.connect(file)) as connection:
+            said = connection.execute("PRAGMA integrity_check").fetchall()
+            expect(f"SQLite finds `{file}` damaged: {said[:3]}", holds=said == [("ok",)])
+            found += [id_ for (id_,) in connection.execute("SELECT id FROM decisions")]
+    expect("a decision is there twice", holds=len(found) == len(set(found)))
+    return set(found)
 
 
 class SmallDisk:
@@ -58,8 +63,8 @@ class SmallDisk:
         if self.mounted:
             self._filler.unlink()
         else:
-            with AuditStore(audit).open() as store:
-                store.purge(1 << 62)
+            with AuditStores(audit).open() as stores:
+                stores.purge(1 << 62)
 
     def unmount(self) -> None:
         if self.mounted:

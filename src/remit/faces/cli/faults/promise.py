@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from remit.audit.ids import format_id
-from remit.audit.store import AuditStore
+from remit.audit.many import AuditStores
 from remit.audit.verify.database import verify_store
 
 DEADLINE_S: Final = 60.0
@@ -33,10 +33,10 @@ def expect(what: str, *, holds: bool) -> None:
 
 def expect_kept(audit: str, acknowledged: AbstractSet[bytes]) -> None:
     """Every acknowledged decision is in the store exactly once, and the store's chains and counts verify."""
-    with AuditStore(audit).open() as store:
-        found = Counter(record.id for record in store.each_decision())
-        with store.snapshot() as snapshot:
-            report = verify_store([snapshot], counts=True)
+    with AuditStores(audit).open() as stores:
+        found = Counter(record.id for record in stores.each_decision())
+        with stores.snapshots() as snapshots:
+            report = verify_store(snapshots, counts=True)
     lost = sorted(acknowledged - found.keys())
     expect(f"{len(lost)} of {len(acknowledged)} acknowledged decisions are lost: {_told(lost)}", holds=not lost)
     twice = sorted(id_ for id_, times in found.items() if times > 1)

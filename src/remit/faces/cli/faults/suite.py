@@ -19,7 +19,7 @@ from remit.faces.cli.faults.server import ServerProcess
 
 _A_ROUND: Final = 300
 """Decisions, at most, before the fault."""
-_LAUNCHER: Final = (sys.executable, "-P", str(Path(__file__).with_name("launcher.py")))
+LAUNCHER: Final = (sys.executable, "-P", str(Path(__file__).with_name("launcher.py")))
 _HOUR_S: Final = 3_600
 
 
@@ -118,7 +118,7 @@ def _fill(scene: Scene, disk: SmallDisk, server: ServerProcess) -> None:
 
 def slow_disk(scene: Scene) -> None:
     """Commits take a fifth of a second longer; a kill falls into the middle of one."""
-    server = scene.server(launcher=(*_LAUNCHER, "slow:200"))
+    server = scene.server(launcher=(*LAUNCHER, "slow:200"))
     for _ in range(scene.rounds):
         with server:
             kill_under_load(scene, server)
@@ -128,7 +128,7 @@ def slow_disk(scene: Scene) -> None:
 
 def clock_step(scene: Scene) -> None:
     """The clock steps back an hour under load: ids grow on, and each record is found by its time."""
-    server = scene.server(launcher=(*_LAUNCHER, f"clock:-{_HOUR_S}"))
+    server = scene.server(launcher=(*LAUNCHER, f"clock:-{_HOUR_S}"))
     for _ in range(scene.rounds):
         with server:
             with scene.load(server) as load:

@@ -1,0 +1,124 @@
+from dataclasses import dataclass
+from typing import Final
+
+from remit.core.decision import Decision, Reason
+from remit.core.patterns import EVERYWHERE
+from remit.core.rows import Effect, Rule
+from remit.engine.graph import Graph, TooManyWaysError, Way
+from remit.engine.kept import Kept
+from remit.engine.permissions import Index, Permissions, every
+
+_WIDE: Final = 32
+"""Rows that one principal holds for one permission past which they are found by their namespaces and not tried one after
+the other."""
+_INDEXED: Final = 16_777_216
+"""Permissions of the subjects whose rows are kept ready: each takes a pointer, also where there are no rows."""
+_ANSWERS: Final = 1_048_576
+"""Answers that are kept to be shared between cells."""
+
+_NO_OTHERS: Final[frozenset[str]] = frozenset()
+
+
+@dataclass(slots=True, eq=False)
+class Answer:
+    """What is answered where `pattern` and all `others` cover. Never changed, and not frozen because that takes three times as
+    long to make."""
+
+    pattern: str
+    others: frozenset[str]
+    decision: Decision
+
+
+Cell = tuple[Answer, ...]
+"""What one principal is answered about one permission: the first that covers the namespace.
+
+The last is for where no row matches, and covers everything. In a cell that would be too wide it is alone and covers nothing.
+"""
+
+
+def always(reason: Reason) -> Cell:
+    """The cell that denies everywhere."""
+    return (Answer(EVERYWHERE.text, _NO_OTHERS, Decision(Effect.DENY, reason)),)
+
+
+_LAST: Final = {reason: always(reason) for reason in (Reason.OUT_OF_SCOPE, Reason.NOT_GRANTED, Reason.NO_BINDING)}
+# No pattern is empty.
+_ALONE: Final = {reason: (Answer("", _NO_OTHERS, last.decision),) for reason, (last,) in _LAST.items()}
+
+
+class Answers:
+    """What a policy's rows answer to each principal about each permission, found when first asked for."""
+
+    def __init__(self, graph: Graph, permissions: Permissions) -> None:
+        self._graph = graph
+        self.index: Kept[str, Index] = Kept(
+            _INDEXED // max(1, len(permissions)), lambda subject: permissions.index(graph.rules_of(subject))
+        )
+        """The rows of a subject by permission."""
+        self._made: dict[tuple[int, frozenset[str]], Answer] = {}
+
+    def cell(self, principal: str, permission: int) -> Cell:
+        order: dict[Answer, tuple[bool, str, int]] = {}
+        bound = False
+        try:
+            for way in self._graph.ways(principal):
+                bound = True
+                rows = self.index[way.subject][permission]
+                if isinstance(rows, dict) or len(order) + len(rows) > _WIDE:
+                    return self._wide(principal, permission)
+                for rule in rows:
+                    answer = self._over(way, rule)
+                    if answer is not None:
+                        order[answer] = rule.order
+        except TooManyWaysError:
+            return self._wide(principal, permission)
+        answers = sorted(order, key=order.__getitem__)
+        # Denies come first, so the last one tells.
+        allowed = bool(answers) and answers[-1].decision.allowed
+        return (*answers, *_LAST[_unmatched(bound=bound, allowed=allowed)])
+
+    def decision(self, rule: Rule) -> Decision:
+        """Where the rule matches and no other comes before."""
+        return self._answer(rule).decision
+
+    def _wide(self, principal: str, permission: int) -> Cell:
+        ways = self._graph.reachable(principal)
+        allowed = any(
+            rule.effect is Effect.ALLOW and rule.namespaces.overlaps(way.where)
+            for way in ways
+            for rule in every(self.index[way.subject][permission])
+        )
+        return _ALONE[_unmatched(bound=bool(ways), allowed=allowed)]
+
+    def _over(self, way: Way, rule: Rule) -> Answer | None:
+        """What a row answers that is held over this way; None where that is nowhere."""
+        if not way.scopes or way.where.covers(rule.namespaces):
+            return self._answer(rule)
+        return self._answer(rule, way.scopes) if rule.namespaces.overlaps(way.where) else None
+
+    def _answer(self, rule: Rule, scopes: frozenset[str] = _NO_OTHERS) -> Answer:
+        # A rule is itself and lives as long as its policy: to hash its fields would take as long as all the rest.
+        key = (id(rule), scopes)
+        answer = self._made.get(key)
+        if answer is None:
+            if len(self._made) >= _ANSWERS:
+                self._made.clear()
+            patterns = scopes | {rule.namespaces.text}
+            # The longest is tried first: it covers least.
+            pattern = max(patterns, key=len)
+            others = patterns - {pattern, EVERYWHERE.text} or _NO_OTHERS
+            decision = self._answer(rule).decision if scopes else _decision(rule)
+            answer = self._made[key] = Answer(pattern, others, decision)
+        return answer
+
+
+def _unmatched(*, bound: bool, allowed: bool) -> Reason:
+    """Why, where no row matches."""
+    if allowed:
+        return Reason.OUT_OF_SCOPE
+    return Reason.NOT_GRANTED if bound else Reason.NO_BINDING
+
+
+def _decision(rule: Rule) -> Decision:
+    allows = rule.effect is Effect.ALLOW
+    return Decision(rule.effect, Reason.ALLOWED_BY_RULE if allows else Reason.DENIED_BY_RULE, rule)
