@@ -117,15 +117,14 @@ class Follow:
         """The next records, `limit` at most; none where there are none yet, or where none was found in good time."""
         ends_at = time.monotonic() + _BUDGET_S
         found: list[DecisionRecord] = []
-        with self._store.reading() as connection:
-            if self.position.history is not None:
-                return self._recall(connection, self.position.history, limit)
         while not found and time.monotonic() < ends_at:
             with self._store.reading() as connection:
-                sweep = self.position.sweep or self._begun(connection)
-                if sweep is None:
+                if self.position.history is not None:
+                    found = self._recall(connection, self.position.history, limit)
+                elif (sweep := self.position.sweep or self._begun(connection)) is not None:
+                    found = self._search(connection, sweep, limit)
+                else:
                     break
-                found = self._search(connection, sweep, limit)
         return found
 
     def _recall(self, connection: Connection, after: bytes, limit: int) -> list[DecisionRecord]:

@@ -142,8 +142,8 @@ class Settings(BaseSettings):
     )
     audit_spool: Path | None = Field(
         None,
-        description="SQLite file of this process alone, where records wait while the audit store fails. Without one, "
-        "decisions are UNAVAILABLE then.",
+        description="SQLite file of this server alone, and of each worker its own (`spool.w1.db`), where records wait while "
+        "the audit store fails. Without one, decisions are UNAVAILABLE then.",
     )
     audit_spool_max_bytes: int = Field(
         1_073_741_824, ge=1_048_576, description="Size that the spool may grow to, in bytes. Past it UNAVAILABLE."
