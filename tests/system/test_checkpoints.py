@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from contract.audit_world import relinked
 from sqlalchemy import delete, select, update
-from system.disk import copied
 from system.load import Load
 from system.server import Server, remit, until
 
@@ -20,6 +19,7 @@ from remit.audit.store import AuditStore
 from remit.audit.tables import chains, checkpoints, decisions
 from remit.audit.verify.database import verify_store
 from remit.audit.verify.finding import Kind, Report
+from remit.faces.cli.faults.disk import copied
 
 
 @pytest.fixture
