@@ -16,6 +16,7 @@ from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link
 from remit.audit.checkpointer import Checkpointer
 from remit.audit.counts import HOUR_US, REVISION
 from remit.audit.cutoff import Cutoffs
+from remit.audit.filter import DecisionFilter
 from remit.audit.ids import DecisionIds
 from remit.audit.prefix import Prefixes
 from remit.audit.purge import Pace, Purged
@@ -276,6 +277,10 @@ def test_what_stays_keeps_the_counts_of_its_hour(store: AuditStore, url: str) ->
     }
     assert {2, 3, 9, 10} == hours
     assert verified(store)
+    left = sorted(hour + offset for offset in offsets[1:])
+    for where in ({"principal": "user:ada"}, {"namespace": "prod"}, {"caller": "anonymous"}, {"effect": "allow"}):
+        found = store.decisions(DecisionFilter(tenant="acme", **where), newest_first=False)
+        assert left == [each.time_us for each in found], where
 
 
 def happened_at(offset: int, type_: str, revision: str, node: str = "node-1") -> LifecycleRecord:

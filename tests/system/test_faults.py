@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 from random import Random
 
+import psycopg
 import pytest
 from system.load import draw
 from system.server import POLICIES, remit
 
+from remit.faces.cli.faults.postgresql import OwnServer
 from remit.faces.cli.faults.promise import BrokenPromiseError
 from remit.faces.cli.faults.server import ServerProcess
 from remit.faces.cli.faults.suite import FAULTS, LAUNCHER, Scene, kill
@@ -51,6 +53,17 @@ def test_answers_that_leave_before_their_records_are_noticed(untested: Path, tmp
 def test_a_fault_that_nobody_knows_is_told() -> None:
     done = remit("audit", "faults", str(POLICIES), "--only", "earthquake")
     assert (2, True) == (done.returncode, "no fault `earthquake`: expected one of kill, full-disk" in done.stderr)
+
+
+def test_a_server_that_is_given_has_a_database_of_the_suite_s_own(tmp_path: Path) -> None:
+    """It is taken away by ending its sessions, and gone afterwards; others on the server are left alone."""
+    with OwnServer() as server:
+        only = ("--only", "database", "--only", "spool")
+        done = remit("audit", "faults", str(POLICIES), "--short", *only, "--postgresql", server.url, timeout_s=200)
+        assert (0, True) == (done.returncode, "2 of 2 faults did no harm" in done.stdout), done.stdout + done.stderr
+        with psycopg.connect(server.url.replace("+psycopg", "")) as connection:
+            left = [name for (name,) in connection.execute("SELECT datname FROM pg_database")]
+    assert {"postgres", "template0", "template1"} == set(left)
 
 
 def test_a_database_that_cannot_be_had_is_not_run() -> None:

@@ -9,6 +9,7 @@ from contract.audit_records import decision
 from system.server import Server, remit, until
 
 from remit.audit.many import worker_url
+from remit.audit.signing import SigningKey
 from remit.audit.spool import Spool
 from remit.audit.store import AuditStore
 from remit.audit.tables import metadata
@@ -47,6 +48,25 @@ def test_a_policy_directory_that_is_not_there(tmp_path: Path) -> None:
 
 def test_an_unknown_setting_in_the_environment(tmp_path: Path, untested: Path) -> None:
     assert "unknown setting `REMIT_LISTENN`" in serve(tmp_path, untested, REMIT_LISTENN="127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("no key", "holds no private key in PEM: make one with `remit audit key new FILE`"),
+        ("public", "holds no private key in PEM"),
+    ],
+)
+def test_an_audit_key_that_is_none(tmp_path: Path, untested: Path, content: str | None, told: str) -> None:
+    file = tmp_path / "audit.pem"
+    if content is not None:
+        file.write_bytes(SigningKey.new(tmp_path / "other").public.pem if content == "public" else content.encode())
+    refused = serve(tmp_path, untested, "--audit-key", str(file))
+    assert "setting `audit_key`: " in refused
+    assert told in refused
+    assert f"`{file}`" in refused
+    assert not (tmp_path / "audit.db").exists()
 
 
 @pytest.mark.parametrize(

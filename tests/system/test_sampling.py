@@ -3,23 +3,20 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import func, select
 from system.load import Load
 from system.questions import check
 from system.server import DEADLINE_S, Server, access_of, remit
 
-from remit.audit.counts import REVISION
+from remit.audit.counting import Grouping
 from remit.audit.filter import DecisionFilter
-from remit.audit.tables import counts
 from remit.v1 import access_service_pb2 as messages
 
 
 def counted(server: Server) -> dict[str, tuple[int, int]]:
     """Decisions recorded and unrecorded, by effect, as the store's counts have them."""
-    columns = (counts.c.effect, func.sum(counts.c.recorded), func.sum(counts.c.unrecorded))
-    with server.store() as store, store._reading.connect() as connection:
-        rows = connection.execute(select(*columns).where(counts.c.dimension == REVISION).group_by(counts.c.effect))
-        return {effect: (recorded, unrecorded) for effect, recorded, unrecorded in rows}
+    with server.store() as store:
+        found = store.counts(by=(Grouping.EFFECT,))
+    return {str(each.group[0]): (each.recorded, each.unrecorded) for each in found}
 
 
 def test_what_is_sampled_out_is_counted_before_its_answer_and_told_everywhere(

@@ -80,25 +80,37 @@ class Checkpointer:
             self._stopping.wait(_REST_S)
 
     def _grown(self) -> Iterator[Checkpoint]:
+        looked = 0
         for chain, head in checkpoints.heads(self._store):
-            if chain.node != self._node and self._resting.get(chain) != head:
+            theirs = chain.node != self._node
+            before = self._signed.get(chain)
+            if before == head:
+                continue
+            if theirs and self._resting.get(chain) != head:
                 self._resting[chain] = head
                 continue
-            before = self._signed.get(chain)
-            if before is None or chain.node != self._node:
+            if theirs or before is None:
+                looked += 1
+                if looked % _AT_ONCE == 0:
+                    self._stopping.wait(_REST_S)
                 kept = checkpoints.newest(self._store, chain)
                 before = self._signed[chain] = max(before or kept, kept, key=lambda each: each.seq)
             if head.seq > before.seq:
                 yield Checkpoint(*chain, *head, *before, self._clock_us())
-            elif head != before and chain not in self._cut:
-                self._cut.add(chain)
-                _log.error(
-                    "the audit chain of %s of tenant `%s` by node `%s` stands at seq %d and was signed at seq %d: "
-                    "records are gone, see `remit audit verify`",
-                    *chain,
-                    head.seq,
-                    before.seq,
-                )
+            elif head != before:
+                self._tell_cut(chain, head, before)
+
+    def _tell_cut(self, chain: ChainId, head: Head, before: Head) -> None:
+        """Once of each chain; it is signed no more."""
+        if chain not in self._cut:
+            self._cut.add(chain)
+            _log.error(
+                "the audit chain of %s of tenant `%s` by node `%s` stands at seq %d and was signed at seq %d: "
+                "records are gone, see `remit audit verify`",
+                *chain,
+                head.seq,
+                before.seq,
+            )
 
 
 def key_in_use(key: SigningKey | None) -> dict[str, str]:

@@ -14,7 +14,7 @@ def heads(store: AuditStore, tenant: str | None = None) -> list[tuple[ChainId, H
     statement = select(chains).order_by(*chains.primary_key)
     if tenant is not None:
         statement = statement.where(chains.c.tenant == tenant)
-    with store.snapshot() as connection:
+    with store.snapshot(briefly=True) as connection:
         return [(ChainId(*chain), Head(seq, hash_)) for *chain, seq, hash_ in connection.execute(statement)]
 
 
@@ -23,7 +23,7 @@ def newest(store: AuditStore, chain: ChainId) -> Head:
     columns = checkpoints.c
     its = (columns.of_table == chain.table, columns.tenant == chain.tenant, columns.node == chain.node)
     statement = select(columns.seq, columns.hash).where(*its).order_by(columns.seq.desc()).limit(1)
-    with store.snapshot() as connection:
+    with store.snapshot(briefly=True) as connection:
         found = connection.execute(statement).one_or_none()
     return genesis(chain) if found is None else Head._make(found)
 

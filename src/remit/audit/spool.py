@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from remit.audit.database import sqlite_engine
 from remit.audit.errors import AuditStoreError
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.waiting import Waiting
+from remit.audit.waiting import Kept, Waiting
 
 _FORMAT: Final = 0x72730001
 """`PRAGMA application_id`: what the file is, and in its last digits the form of its entries."""
@@ -91,14 +91,15 @@ class Spool:
         decided: Sequence[DecisionRecord],
         happened: Sequence[LifecycleRecord] = (),
         unrecorded: Sequence[DecisionRecord] = (),
+        kept: Sequence[Kept] = (),
     ) -> None:
         """One transaction, durable on return. RecordRefused for what the store would never take."""
-        if not (decided or happened or unrecorded):
+        if not (decided or happened or unrecorded or kept):
             return
         last, rows = self._last, []
         for start in range(0, max(len(decided), 1), _DECISIONS_OF_AN_ENTRY):
             some = decided[start : start + _DECISIONS_OF_AN_ENTRY]
-            waiting = Waiting(some, happened, unrecorded) if start == 0 else Waiting(some, (), ())
+            waiting = Waiting(some, happened, unrecorded, kept) if start == 0 else Waiting(some, (), ())
             content = waiting.written()
             last = last.next(content)
             rows.append((last.position, waiting.records, len(content), last.hash, content))

@@ -8,7 +8,7 @@ from remit.audit.errors import AuditStoreError, RecordRefused, StoreAwayError
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.spool import Spool
 from remit.audit.store import AuditStore
-from remit.audit.waiting import Waiting
+from remit.audit.waiting import Kept, Waiting
 
 _RETRY_S: Final = 1.0
 # What is handed on in one transaction: little, so that answers leave beside it; more where much has piled up.
@@ -99,6 +99,12 @@ class SpoolingStore:
             )
             if self._spooling and not self._error:
                 self._came += len(records) + len(happened) + len(unrecorded)
+
+    def keep_revision(self, tenant: str, revision: str, kept_us: int, archive: bytes) -> None:
+        """As `AuditStore.keep_revision`: it comes to the store before the records that are written after it."""
+        kept = Kept(tenant, revision, kept_us, archive)
+        with self._lock:
+            self._to_either(lambda: self._store.keep_revision(*kept), lambda: self._spool.put((), kept=[kept]))
 
     def probe(self) -> None:
         with self._lock:
@@ -202,6 +208,8 @@ class SpoolingStore:
         happened: list[LifecycleRecord] = []
         unrecorded: list[DecisionRecord] = []
         for each in waiting:
+            for kept in each.kept:
+                self._store.keep_revision(*kept)
             decided += [record for record in each.decided if record.id not in known]
             happened += [record for record in each.happened if record.id not in known]
             # All of an entry is written together, and ids are all there is to look up.

@@ -47,13 +47,12 @@ class AuditStore(Reading):
                 if not parsed.database or parsed.database == ":memory:" or parsed.query:
                     raise AuditStoreError(f"the audit store needs a file: expected `sqlite:///PATH`, not `{parsed}`")
                 self._file = Path(parsed.database)
-                engine = sqlite_engine(parsed, max_bytes=max_bytes, busy_timeout_s=busy_timeout_s)
-                self._hurried = writing(engine)
+                engine = hurried = sqlite_engine(parsed, max_bytes=max_bytes, busy_timeout_s=busy_timeout_s)
             elif parsed.drivername == "postgresql+psycopg":
                 if max_bytes is not None:
                     raise AuditStoreError("a size cap holds for SQLite only: PostgreSQL has its own means")
                 engine = postgresql_engine(parsed, timeout_s=busy_timeout_s)
-                self._hurried = postgresql_engine(parsed, timeout_s=busy_timeout_s, hurried=True)
+                hurried = postgresql_engine(parsed, timeout_s=busy_timeout_s, hurried=True)
             else:
                 raise AuditStoreError(
                     f"`{parsed.drivername}` is no audit store: expected `sqlite:///PATH` "
@@ -65,6 +64,9 @@ class AuditStore(Reading):
         self._reading = engine
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._writing = writing(engine)
+        # The same, for those who must not wait for a server that does not answer.
+        self._briefly = hurried
+        self._hurried = writing(hurried)
         self._writer: Writer | None = None
         self._writer_lock = Lock()
         self._ids = DecisionIds()
@@ -124,7 +126,7 @@ class AuditStore(Reading):
 
     def keep_revision(self, tenant: str, revision: str, kept_us: int, archive: bytes) -> None:
         """Keeps the files of a revision of a tenant, durable on return. Once kept, they stay as they are."""
-        with self.errors("write to"), self._writing.begin() as connection:
+        with self.errors("write to"), self._hurried.begin() as connection:
             keep_revision(connection, tenant, revision, kept_us, archive)
 
     @contextmanager
@@ -135,7 +137,7 @@ class AuditStore(Reading):
     def known(self, ids: Sequence[bytes]) -> set[bytes]:
         """Those of the ids that have a record of either kind."""
         found: set[bytes] = set()
-        with self.errors("read"), self._hurried.connect() as connection:
+        with self.errors("read"), self._briefly.connect() as connection:
             for start in range(0, len(ids), _PAGE):
                 some = ids[start : start + _PAGE]
                 for table in (decisions, lifecycle):
@@ -143,9 +145,12 @@ class AuditStore(Reading):
         return found
 
     @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
-        """One moment of the whole store, to be read for as long as it takes. What is written meanwhile is not in it."""
-        with self.errors("read"), self._reading.connect() as connection:
+    def snapshot(self, *, briefly: bool = False) -> Iterator[Connection]:
+        """One moment of the whole store, to be read for as long as it takes. What is written meanwhile is not in it.
+
+        `briefly`: a PostgreSQL server that does not answer is given up on, as it is when records are written.
+        """
+        with self.errors("read"), (self._briefly if briefly else self._reading).connect() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
@@ -154,7 +159,7 @@ class AuditStore(Reading):
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Written whole, durable behind it, or not at all. Keep it short: on SQLite no record is written meanwhile."""
-        with self.errors("write to"), self._writing.begin() as connection:
+        with self.errors("write to"), self._hurried.begin() as connection:
             yield connection
 
     def purge(
@@ -206,7 +211,7 @@ class AuditStore(Reading):
             if self._file is not None:
                 log = self._file.with_name(self._file.name + "-wal")
                 return self._file.stat().st_size + (log.stat().st_size if log.exists() else 0)
-            with self._hurried.connect() as connection:
+            with self._briefly.connect() as connection:
                 sizes = [func.pg_total_relation_size(name) for name in metadata.tables]
                 return sum(connection.execute(select(*sizes)).one())
 
@@ -228,7 +233,7 @@ class AuditStore(Reading):
                 self._writer.close()
                 self._writer = None
         self._reading.dispose()
-        self._hurried.dispose()
+        self._briefly.dispose()
 
     def __enter__(self) -> Self:
         return self

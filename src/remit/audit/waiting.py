@@ -9,16 +9,26 @@ from remit.audit.record import DecisionRecord, LifecycleRecord
 
 _INTEGERS: Final = range(-(1 << 63), 1 << 63)
 
-_Record = TypeVar("_Record", DecisionRecord, LifecycleRecord)
+_Record = TypeVar("_Record", DecisionRecord, LifecycleRecord, "Kept")
+
+
+class Kept(NamedTuple):
+    """A revision's files, as `AuditStore.keep_revision` takes them."""
+
+    tenant: str
+    revision: str
+    kept_us: int
+    archive: bytes
 
 
 class Waiting(NamedTuple):
-    """Records that were put into a spool together."""
+    """What was put into a spool together."""
 
     decided: Sequence[DecisionRecord]
     happened: Sequence[LifecycleRecord]
     unrecorded: Sequence[DecisionRecord]
     """Counted and not kept."""
+    kept: Sequence[Kept] = ()
 
     @property
     def ids(self) -> list[bytes]:
@@ -26,7 +36,7 @@ class Waiting(NamedTuple):
 
     @property
     def records(self) -> int:
-        return len(self.decided) + len(self.happened) + len(self.unrecorded)
+        return sum(map(len, self))
 
     def written(self) -> bytes:
         """Each kind of record as the names of its fields, then the values of each: a remit with more fields reads it.
@@ -41,15 +51,16 @@ class Waiting(NamedTuple):
 
     @classmethod
     def read(cls, content: bytes) -> "Waiting":
-        decided, happened, unrecorded = json.loads(content)
+        decided, happened, unrecorded, kept = json.loads(content)
         return cls(
             _records(DecisionRecord, decided),
             _records(LifecycleRecord, happened),
             _records(DecisionRecord, unrecorded),
+            _records(Kept, kept),
         )
 
 
-def _values(record: DecisionRecord | LifecycleRecord) -> list[Any]:
+def _values(record: DecisionRecord | LifecycleRecord | Kept) -> list[Any]:
     values: list[Any] = []
     for value in record:
         if isinstance(value, bytes):

@@ -160,7 +160,7 @@ class Node:
         time_us, (record_id,) = self.point.ids.stamp(1)
         if archive:
             try:
-                self.store.keep_revision(tenant, revision, time_us, archive)
+                (self.spooling or self.store).keep_revision(tenant, revision, time_us, archive)
             except AuditStoreError as error:
                 raise JournalUnavailable(str(error)) from error
         told = json.dumps(detail or {}, sort_keys=True)

@@ -61,13 +61,11 @@ def _read_known(snapshot: Connection, known: Known, tenant: str | None) -> int:
     previous: Checkpoint | None = None
     for row in _rows(snapshot, checkpoints, tenant):
         checkpoint = Checkpoint._make(row)
-        before: Head | None = None
         if previous is not None and (previous.chain, previous.seq) == (checkpoint.chain, checkpoint.previous_seq):
-            before = previous.head
-        elif checkpoint.previous_seq:
-            before = next(
-                (each.head for each in checkpoints_from(snapshot, checkpoint.chain, checkpoint.previous_seq, 1)), None
-            )
+            before: Head | None = previous.head
+        else:
+            from_there = checkpoints_from(snapshot, checkpoint.chain, checkpoint.previous_seq, 1)
+            before = next((each.head for each in from_there if each.seq == checkpoint.previous_seq), None)
         known.add_checkpoint(checkpoint, before)
         previous = checkpoint
     return expected

