@@ -27,8 +27,10 @@ def from_told(fields: dict[str, Any]) -> Checkpoint:
         checkpoint = checkpoint._replace(**bytes_)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"expected a line of `remit audit checkpoint`: {error!r}") from error
-    if not all(isinstance(getattr(checkpoint, name), int) for name in ("seq", "previous_seq", "time_us")):
+    if not all(type(getattr(checkpoint, name)) is int for name in ("seq", "previous_seq", "time_us")):
         raise ValueError("expected whole numbers for `seq`, `previous_seq` and `time_us`")
+    if not all(isinstance(name, str) for name in (*checkpoint.chain, checkpoint.key_id)):
+        raise ValueError("expected texts for `table`, `tenant`, `node` and `key_id`")
     return checkpoint
 
 

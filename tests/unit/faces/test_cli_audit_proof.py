@@ -129,6 +129,29 @@ def test_an_altered_record_is_named(url: str, execute: Execute) -> None:
     assert "1 records in 1 chains: whole" in other.stdout
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("tenant", "CAST(tenant AS BLOB)"),
+        ("node", "CAST(X'ff' AS TEXT)"),
+        ("principal", "CAST(X'ff' AS TEXT)"),
+        ("seq", "CAST('2' AS BLOB)"),
+        ("id", "'text'"),
+    ],
+)
+def test_what_is_no_text_or_number_any_more_is_told_all_the_same(
+    url: str, execute: Execute, column: str, value: str
+) -> None:
+    execute(f"UPDATE decisions SET {column} = {value} WHERE tenant = 'acme' AND seq = 2")
+    told, as_json = run("verify", "--audit", url), run("verify", "--json", "--audit", url)
+    findings = [
+        each for each in json.loads(as_json.stdout)["findings"] if (each["tenant"], each["node"]) == ("acme", "node-1")
+    ]
+
+    assert (1, 1, [2]) == (told.exit_code, as_json.exit_code, [each["seq"] for each in findings])
+    assert "decisions of tenant `acme` by node `node-1`, seq 2" in told.stdout
+
+
 def test_a_checkpoint_of_a_key_that_was_not_given_is_named(url: str, key: Path, tmp_path: Path) -> None:
     other = SigningKey.new(tmp_path / "other").public
     run("checkpoint", "--key", key, "--record", "--audit", url)

@@ -134,12 +134,12 @@ class _Judge:
         for each in self._strays:
             if (each.seq, each.hash) == (claim.seq, claim.hash):
                 return self.found(Kind.INSERTED, claim.seq, place, f"record {_told(each.id)} stands there by right")
-        if claim.kind is Kind.REWRITTEN:
-            told = (
-                f"{claim.by} says otherwise of this record: it or one before it, back to seq {walk.matched + 1}, is new"
-            )
-        else:
-            told = claim.by
+        told = {
+            Kind.HEAD: f"{claim.by} names another hash for the chain's newest record",
+            Kind.INSERTED: f"{claim.by} says that the chain ends at seq {claim.seq - 1}",
+        }.get(
+            claim.kind, f"{claim.by} says otherwise: it, or one before it back to seq {walk.matched + 1}, was rewritten"
+        )
         return self.found(claim.kind, claim.seq, place, told)
 
     def _others(self, but: Place | None) -> Iterator[Place]:

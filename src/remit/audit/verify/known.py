@@ -37,7 +37,8 @@ class Known:
         self._bases: dict[ChainId, Head] = {}
         self._claims: dict[ChainId, list[Claim]] = defaultdict(list)
         self._newest: dict[ChainId, Checkpoint] = {}
-        self._problems: dict[tuple[ChainId, Kind, str], list[Finding]] = {}
+        # The first of each sort, and how many there are.
+        self._problems: dict[tuple[ChainId, Kind, str], tuple[Finding, int]] = {}
 
     def add_head(self, chain: ChainId, head: Head, by: str = "table `chains`") -> int:
         """How many records there are to be."""
@@ -69,7 +70,7 @@ class Known:
         self._problems.pop((chain, Kind.TOMBSTONE, ""), None)
         if problem:
             told = f"the tombstone of {moment_told(tombstone.time_us)} {problem}"
-            self._problems[chain, Kind.TOMBSTONE, ""] = [Finding(chain, Kind.TOMBSTONE, tombstone.seq, None, told)]
+            self._tell(Finding(chain, Kind.TOMBSTONE, tombstone.seq, None, told), "")
 
     def add_checkpoint(self, checkpoint: Checkpoint, before: Head | None) -> None:
         """`before` is what another checkpoint of the chain says of `previous_seq`; None where there is none."""
@@ -88,8 +89,8 @@ class Known:
             self._claims[chain].append(_claim(checkpoint))
         if previous.seq > self.base(chain).seq and before != previous:
             told = f"{whose} follows one of this seq, which is {'gone' if before is None else 'another one'}"
-            self._tell(Finding(chain, Kind.CHECKPOINT, previous.seq, None, told), "previous")
-            self._claims[chain].append(Claim(*previous, f"{whose}, which follows it,", Kind.REWRITTEN, checkpoint))
+            if self._tell(Finding(chain, Kind.CHECKPOINT, previous.seq, None, told), "previous"):
+                self._claims[chain].append(Claim(*previous, f"{whose}, which follows it,", Kind.REWRITTEN, checkpoint))
 
     def add_kept_elsewhere(self, heads: Iterable[tuple[Checkpoint, str]]) -> None:
         """Heads, signed or not, each with where it was found. Added last."""
@@ -106,7 +107,7 @@ class Known:
     def base(self, chain: ChainId) -> Head:
         """What the chain's first record is to follow."""
         found = self._bases.get(chain)
-        return genesis(_plain(chain)) if found is None else found
+        return genesis(plain(chain)) if found is None else found
 
     def walk_of(self, chain: ChainId) -> ChainWalk:
         walk = self.walks.get(chain)
@@ -131,12 +132,16 @@ class Known:
     def problems(self) -> list[Finding]:
         """Of the statements themselves, the first of each kind in a chain."""
         return [
-            first._replace(told=f"{first.told}, as {len(others)} more are" if others else first.told)
-            for first, *others in self._problems.values()
+            first._replace(told=f"{first.told}, as {number - 1} more are" if number > 1 else first.told)
+            for first, number in self._problems.values()
         ]
 
-    def _tell(self, finding: Finding, problem: str) -> None:
-        self._problems.setdefault((finding.chain, finding.kind, problem), []).append(finding)
+    def _tell(self, finding: Finding, problem: str) -> bool:
+        """True for the first of its sort."""
+        key = finding.chain, finding.kind, problem
+        first, number = self._problems.get(key, (finding, 0))
+        self._problems[key] = first, number + 1
+        return not number
 
     @staticmethod
     def _paged(page: Page, chain: ChainId, seq: int) -> list[Claim]:
@@ -162,7 +167,7 @@ def _is_head(head: Head) -> bool:
     return type(head.seq) is int and head.seq >= 0 and isinstance(head.hash, bytes)
 
 
-def _plain(chain: ChainId) -> ChainId:
-    """Names of which a text can be made."""
+def plain(chain: ChainId) -> ChainId:
+    """Names of which a text can be made, whatever the columns hold."""
     names: tuple[Any, ...] = chain
     return ChainId(*(each.encode(errors="replace").decode() if isinstance(each, str) else repr(each) for each in names))
