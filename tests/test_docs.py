@@ -18,6 +18,7 @@ import typer
 import yaml
 from trees import write
 
+from remit.audit.signing import SigningKey
 from remit.faces.cli.main import app
 from remit.policy.lint.finding import RULES, RuleId
 from remit.policy.lint.linter import LintResult, lint_directory
@@ -237,7 +238,11 @@ def test_the_page_on_pipelines_names_real_commands() -> None:
 
 
 @pytest.mark.parametrize("page", ["audit.md", "operations.md"])
-def test_the_pages_on_running_name_real_commands_and_settings(page: str) -> None:
+def test_the_pages_on_running_name_real_commands_and_settings(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SigningKey.new(tmp_path / "audit.pem")
+    monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / page).read_text()
     commands = _commands("\n".join(block for _, block in blocks(ROOT / "docs" / page, "sh")))
     settings = [tomllib.loads(block) for _, block in blocks(ROOT / "docs" / page, "toml")]

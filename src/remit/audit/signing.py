@@ -106,7 +106,7 @@ class SigningKey:
     def read(cls, path: Path) -> Self:
         """From a PEM file without a passphrase. AuditKeyError where there is none or it holds something else."""
         try:
-            private = load_pem_private_key(_content(path), password=None)
+            private = load_pem_private_key(_content(path, "; `remit audit key new FILE` makes one"), password=None)
         except TypeError as error:
             raise AuditKeyError(
                 f"`{path}` is locked with a passphrase: expected a private key in PEM without"
@@ -200,11 +200,11 @@ def public_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.pub")
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, advice: str = "") -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise AuditKeyError(f"the key file `{path}` cannot be read: {error.strerror}") from error
+        raise AuditKeyError(f"the key file `{path}` cannot be read: {error.strerror}{advice}") from error
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:

@@ -12,6 +12,7 @@ from contract.audit_records import decision, happened
 from typer.testing import CliRunner, Result
 
 from remit.audit.ids import format_id
+from remit.audit.many import worker_url
 from remit.audit.signing import SigningKey, public_file
 from remit.audit.store import AuditStore
 from remit.faces.cli.main import app
@@ -225,3 +226,25 @@ def test_a_line_that_is_no_head_is_named(url: str, tmp_path: Path, line: str) ->
     done = run("verify", "--against", file, "--audit", url)
 
     assert (2, True) == (done.exit_code, f"{file}:6: " in done.stderr)
+
+
+def test_the_files_of_several_workers_are_proved_as_one(tmp_path: Path, key: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'audit.db'}"
+    for number in (1, 2):
+        with AuditStore(worker_url(url, number)) as store:
+            store.migrate()
+            store.open().append([decision(node=f"node-1.w{number}"), decision(node=f"node-1.w{number}")])
+    heads = tmp_path / "heads.jsonl"
+    heads.write_text(run("checkpoint", "--key", key, "--record", "--audit", url).stdout)
+    out = tmp_path / "acme.jsonl"
+    proved = ("--key", public_file(key), "--against", heads)
+    done = [
+        run("verify", *proved, "--counts", "--audit", url),
+        run("export", "--tenant", "acme", "--out", out, "--audit", url),
+        run("verify", *proved, "--export", out),
+    ]
+
+    assert [0, 0, 0] == [each.exit_code for each in done]
+    assert "4 records in 2 chains: whole\n2 checkpoints" in done[0].stdout
+    assert "4 records of tenant acme" in done[1].stdout
+    assert done[0].stdout == done[2].stdout

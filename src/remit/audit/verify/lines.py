@@ -19,8 +19,6 @@ class Encoding(NamedTuple):
     table: Table
     lines: Callable[[Row], str]
     """The text behind the hash before and the seq."""
-    breaks: int
-    """Line breaks in the whole text."""
     tenant: int
     """The column's position."""
     node: int
@@ -33,7 +31,7 @@ class Place(NamedTuple):
     """What the row says, whatever that is."""
     id: Any
     lines: str | None
-    """None where its fields make no text: a value of a wrong type, a line break, no UTF-8."""
+    """None where its fields make no text: a value of a wrong type, no UTF-8."""
     hash: Any
 
     def hash_at(self, seq: int, previous: str) -> bytes | None:
@@ -47,9 +45,6 @@ def place_of(row: Row, encoding: Encoding) -> Place:
         lines = encoding.lines(row)
         lines.encode()
     except UNENCODABLE:
-        lines = None
-    # Two of the breaks are those behind the hash before and the seq.
-    if lines is not None and lines.count("\n") != encoding.breaks - 2:
         lines = None
     return Place(row[-2], row[0], lines, row[-1])
 
@@ -70,12 +65,12 @@ def _lifecycle(row: Row) -> str:
     return "\n".join((id_.hex(), f"{time_us:d}", node, type_, tenant, revision, detail))
 
 
-def _encoding(table: Table, lines: Callable[[Row], str], breaks: int) -> Encoding:
+def _encoding(table: Table, lines: Callable[[Row], str]) -> Encoding:
     names = list(table.columns.keys())
-    return Encoding(table, lines, breaks, names.index("tenant"), names.index("node"))
+    return Encoding(table, lines, names.index("tenant"), names.index("node"))
 
 
 ENCODINGS: Final = {
-    DECISIONS: _encoding(decisions, _decision, 22),
-    LIFECYCLE: _encoding(lifecycle, _lifecycle, 8),
+    DECISIONS: _encoding(decisions, _decision),
+    LIFECYCLE: _encoding(lifecycle, _lifecycle),
 }

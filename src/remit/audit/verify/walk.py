@@ -30,7 +30,7 @@ class Meter:
 def walk(table: str, batches: Batches, chain_of: Callable[[ChainId], ChainWalk], meter: Meter) -> None:
     """Takes every row of a table into its chain."""
     encoding = ENCODINGS[table]
-    lines, breaks, tenant, node = encoding.lines, encoding.breaks, encoding.tenant, encoding.node
+    lines, tenant, node = encoding.lines, encoding.tenant, encoding.node
     # Of each chain the run that went on last: nearly every record goes on with it, and nothing else is looked at.
     running: dict[tuple[Any, Any], Run] = {}
     for batch in batches:
@@ -39,12 +39,11 @@ def walk(table: str, batches: Batches, chain_of: Callable[[ChainId], ChainWalk],
             run = running.get(key)
             if run is not None and row[-2] == run.next != run.stop:
                 try:
-                    text = f"{run.hex}\n{run.next}\n{lines(row)}"
-                    hash_ = sha256(text.encode()).digest()
+                    hash_ = sha256(f"{run.hex}\n{run.next}\n{lines(row)}".encode()).digest()
                 except UNENCODABLE:
                     pass
                 else:
-                    if hash_ == row[-1] and text.count("\n") == breaks:
+                    if hash_ == row[-1]:
                         run.next += 1
                         run.hex = hash_.hex()
                         continue
