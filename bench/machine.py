@@ -8,14 +8,18 @@ from importlib.metadata import version
 from pathlib import Path
 
 
+def usable_cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
+
+
 def cores() -> tuple[int, int]:
     """The core for the server under test and the core for the load generator: the same one where there is only one."""
-    usable = sorted(os.sched_getaffinity(0))
+    usable = usable_cores()
     return usable[0], usable[1 % len(usable)]
 
 
 def describe() -> str:
-    usable = len(os.sched_getaffinity(0))
+    usable = len(usable_cores())
     processor = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

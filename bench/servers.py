@@ -21,7 +21,7 @@ _STOP_S = 30
 
 
 class Server:
-    """Starts on entry and waits until the port accepts; stops with SIGTERM on leaving."""
+    """Starts on entry and waits until the port accepts; stops with SIGTERM on leaving. `core` may be a list, `0,1`."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Server:
         command: list[str],
         *,
         port: int,
-        core: int,
+        core: int | str,
         scratch: Path,
         environment: dict[str, str] | None = None,
     ) -> None:

@@ -12,14 +12,15 @@ from trees import write
 
 from remit.core.decision import Decision
 from remit.core.dependencies import STUB, parse_graph
-from remit.core.errors import MalformedQuestionError, named
+from remit.core.errors import MalformedQuestionError, each_named, named
 from remit.core.names import (
-    Namespace,
-    Principal,
     Word,
     optional_namespace,
     parse_action,
+    parse_kind,
+    parse_namespace,
     parse_principal,
+    parse_relation,
     parse_resource,
     parse_tenant,
     parse_word,
@@ -30,15 +31,18 @@ from remit.core.rows import Effect
 from remit.engine.dedicated import ANY_SERVICE, DedicatedTo, ServedBy
 from remit.engine.inquiry import Inquiry, TooLargeError
 from remit.engine.operations import Compound
+from remit.engine.reachable import Reachable, ReachableFrom, ReachesAll
 from remit.engine.search import ActionsOf, NamespacesOf, PrincipalsFor
 from remit.engine.snapshot import Snapshot
 from remit.engine.visibility import VisibleTo
+from remit.policy.lint.finding import RuleId
+from remit.policy.lint.linter import lint_directory
 from remit.policy.load import load_tree
 
 CASES = Path(__file__).parent / "cases"
-SINGLE: Final = ("access", "reach", "operations", "dedicated")
+SINGLE: Final = ("access", "reach", "reach_all", "operations", "dedicated")
 """Keys of a stage whose answers may be expected from their beginning only; each is a method of a Face."""
-LISTS: Final = ("who", "where", "what", "served", "visible")
+LISTS: Final = ("who", "where", "what", "reachable", "served", "visible")
 """Keys whose answers are expected whole and in any order."""
 
 
@@ -72,6 +76,11 @@ def seen_both_ways(see: Callable[[bool], Sequence[str]]) -> Sequence[str]:
     return stubbed
 
 
+def opens(uses: Iterable[str], used_by: Iterable[str]) -> Sequence[str]:
+    """Sets of namespaces that one can use, and that can use it, as a story writes them."""
+    return [*(f"uses {each}" for each in uses), *(f"used by {each}" for each in used_by)]
+
+
 class Face(Protocol):
     """One way in. Every question is answered as the story writes it; `[malformed, FIELD]`, `[unavailable]` and
     `[too large]` where there is no answer."""
@@ -83,6 +92,10 @@ class Face(Protocol):
     def access(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]: ...
 
     def reach(self, caller: str, owner: str, relation: str, tenant: str) -> Sequence[str]: ...
+
+    def reach_all(self, caller: str, relation: str, owners: Sequence[str], tenant: str) -> Sequence[str]: ...
+
+    def reachable(self, namespace: str, relation: str, tenant: str) -> Sequence[str]: ...
 
     def operations(self, principal: str, operation: str, namespace: str, tenant: str) -> Sequence[str]: ...
 
@@ -117,6 +130,29 @@ class EngineFace:
 
     def reach(self, caller: str, owner: str, relation: str, tenant: str) -> Sequence[str]:
         return self._decided(tenant, lambda it: it.reach.decide(parse_reach_question(caller, owner, relation)))
+
+    def reach_all(self, caller: str, relation: str, owners: Sequence[str], tenant: str) -> Sequence[str]:
+        def decide(snapshot: Snapshot) -> Sequence[str]:
+            inquiry = ReachesAll(
+                named("caller", parse_namespace, caller),
+                named("relation", parse_relation, relation),
+                each_named("owners", parse_namespace, owners),
+            )
+            answer = inquiry.answer(snapshot)
+            refused = [owner for owner, _ in answer.refused]
+            return [answer.decision.effect, answer.decision.reason, *refused]
+
+        return self._put(tenant, decide, ("deny", "UNKNOWN_TENANT"))
+
+    def reachable(self, namespace: str, relation: str, tenant: str) -> Sequence[str]:
+        def told(found: Sequence[Reachable]) -> Sequence[str]:
+            (opened,) = found
+            return opens(map(str, opened.uses), map(str, opened.used_by))
+
+        def inquiry() -> ReachableFrom:
+            return ReachableFrom(named("namespace", parse_namespace, namespace), (Word(relation),))
+
+        return self._listed(tenant, inquiry, told)
 
     def operations(self, principal: str, operation: str, namespace: str, tenant: str) -> Sequence[str]:
         def decide(snapshot: Snapshot) -> Sequence[str]:
@@ -153,15 +189,23 @@ class EngineFace:
         return self._put(tenant, serves, ())
 
     def who(self, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]:
-        inquiry = PrincipalsFor(Word(action), Word(kind), Namespace(namespace))
+        def inquiry() -> PrincipalsFor:
+            where = named("namespace", optional_namespace, namespace)
+            return PrincipalsFor(named("action", parse_action, action), named("kind", parse_kind, kind), where)
+
         return self._listed(tenant, inquiry, lambda permitted: permitted.principals)
 
     def where(self, principal: str, action: str, kind: str, tenant: str) -> Sequence[str]:
-        inquiry = NamespacesOf(Principal(principal), Word(action), Word(kind))
+        def inquiry() -> NamespacesOf:
+            return NamespacesOf(named("principal", parse_principal, principal), Word(action), Word(kind))
+
         return self._listed(tenant, inquiry, lambda found: list(map(str, found.sets)))
 
     def what(self, principal: str, namespace: str, tenant: str) -> Sequence[str]:
-        inquiry = ActionsOf(Principal(principal), Namespace(namespace))
+        def inquiry() -> ActionsOf:
+            where = named("namespace", optional_namespace, namespace)
+            return ActionsOf(named("principal", parse_principal, principal), where)
+
         return self._listed(tenant, inquiry, lambda kinds: [f"{kind} {each}" for kind in kinds for each in kinds[kind]])
 
     def visible(
@@ -191,10 +235,14 @@ class EngineFace:
 
         return self._put(tenant, told, ("deny", "UNKNOWN_TENANT"))
 
-    def _listed(self, tenant: str, inquiry: Inquiry[Any], told: Callable[[Any], Sequence[str]]) -> Sequence[str]:
-        return self._put(
-            tenant, lambda it: () if inquiry.refusal(it) is not None else told(inquiry.answer(it)), unknown=()
-        )
+    def _listed(
+        self, tenant: str, inquiry: Callable[[], Inquiry[Any]], told: Callable[[Any], Sequence[str]]
+    ) -> Sequence[str]:
+        def listed(snapshot: Snapshot) -> Sequence[str]:
+            asked = inquiry()
+            return () if asked.refusal(snapshot) is not None else told(asked.answer(snapshot))
+
+        return self._put(tenant, listed, unknown=())
 
     def _put(self, tenant: str, ask: Callable[[Snapshot], Sequence[str]], unknown: Sequence[str]) -> Sequence[str]:
         """A question to the tenant's snapshot; `unknown` is what an unknown tenant is answered."""
@@ -232,7 +280,7 @@ def test_case(story: dict[str, Any], face: Face, tmp_path: Path) -> None:
     files = {"vocabulary.yaml": (CASES / "vocabulary.yaml").read_text(), **story["files"]}
     asked = 0
     for number, stage in enumerate(story["stages"], start=1):
-        assert set(stage) <= {"name", "files", "refused", *SINGLE, *LISTS}
+        assert set(stage) <= {"name", "files", "refused", "lint", *SINGLE, *LISTS}
         files |= stage.get("files", {})
         files = {path: content for path, content in files.items() if content != "absent"}
         directory = tmp_path / str(number)
@@ -241,6 +289,9 @@ def test_case(story: dict[str, Any], face: Face, tmp_path: Path) -> None:
         for tenant, parts in stage.get("refused", {}).items():
             for part in parts:
                 assert part in refused[tenant]
+        for rule, parts in stage.get("lint", {}).items():
+            found = [each.message for each in lint_directory(directory, [RuleId(rule)]).findings]
+            assert [True] * len(parts) == [part in told for part, told in zip(parts, found, strict=True)], found
         for key in (*SINGLE, *LISTS):
             for each in stage.get(key, []):
                 assert set(each) == {"ask", "expect"}

@@ -11,16 +11,19 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 import yaml
 from trees import write
 
+from remit.audit.signing import SigningKey
 from remit.faces.cli.main import app
 from remit.policy.lint.finding import RULES, RuleId
 from remit.policy.lint.linter import LintResult, lint_directory
 from remit.policy.load import load_tree
+from remit.service.settings import Settings, read_settings
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -80,7 +83,7 @@ def run_console(page: Path, folder: Path, target: str = DEFAULT_TARGET) -> int:
     ("page", "commands"),
     {
         "README.md": 8,
-        "docs/reach.md": 3,
+        "docs/reach.md": 4,
         "docs/questions.md": 4,
         "docs/resources.md": 7,
         "docs/diff.md": 6,
@@ -207,8 +210,11 @@ def _commands(text: str) -> list[list[str]]:
 
 def _accepted(words: list[str]) -> None:
     """Raises where the command line has no such command, or the command no such flag or value."""
-    command, *arguments = words
-    typer.main.get_command(app).commands[command].make_context(command, arguments)
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        name, *words = words
+        command = command.commands[name]
+    command.make_context(command.name, words)
 
 
 def test_the_workflow_for_github_names_real_commands() -> None:
@@ -229,6 +235,32 @@ def test_the_page_on_pipelines_names_real_commands() -> None:
     assert quoted
     for words in _commands("\n".join(quoted)):
         _accepted(words)
+
+
+@pytest.mark.parametrize("page", ["audit.md", "operations.md"])
+def test_the_pages_on_running_name_real_commands_and_settings(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SigningKey.new(tmp_path / "audit.pem")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / page).read_text()
+    commands = _commands("\n".join(block for _, block in blocks(ROOT / "docs" / page, "sh")))
+    settings = [tomllib.loads(block) for _, block in blocks(ROOT / "docs" / page, "toml")]
+
+    assert commands
+    for words in commands:
+        _accepted(words)
+    for each in settings:
+        read_settings(each)
+    assert set(re.findall(r"`(audit_[a-z_]+)`", text)) <= {*Settings.model_fields}
+    assert set(re.findall(r"`(remit_audit_[a-z_]+)`", text)) <= _metrics()
+
+
+def _metrics() -> set[str]:
+    """The names that are scraped, of what stands in the code."""
+    source = (ROOT / "src" / "remit" / "service" / "metrics.py").read_text()
+    counters = re.findall(r'Counter\(\s*"(\w+)"', source)
+    return {*re.findall(r'"(remit_\w+)"', source), *(f"{name}_total" for name in counters)}
 
 
 def test_the_pre_commit_hooks_name_real_commands_and_a_real_extra() -> None:

@@ -42,3 +42,12 @@ def snapshot_of(files: Files, tenant: str) -> Snapshot:
     loaded = load(files, tenant)
     assert loaded.snapshot is not None, "\n".join(map(str, loaded.diagnostics))
     return loaded.snapshot
+
+
+def rows_in(content: bytes) -> set[str]:
+    """The rows of a CSV file, however they are laid out."""
+    return {
+        ", ".join(field.strip() for field in line.split(","))
+        for line in content.decode().splitlines()
+        if line and not line.startswith("#")
+    }

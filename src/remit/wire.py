@@ -1,7 +1,6 @@
 """protobuf <-> core, total both ways. Imported by faces/rpc and the client only."""
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Final
 
 from remit.core.decision import Decision, Reason
@@ -31,8 +30,9 @@ RESOURCE_TYPE_OF: Final = {number: each for each, number in RESOURCE_TYPES.items
 RESOURCE_ID_LIMIT: Final = 512
 
 # The same names come again and again. Parsed questions are kept, never answers; long texts, which are none, are not.
+_REMEMBERED: Final = 32_768
 _REMEMBERED_LENGTH: Final = 512
-_remembered = lru_cache(32_768)(parse_question)
+_remembered: dict[tuple[str, str, str, str], Question] = {}
 
 
 def question_from(message: access.Question, principal: str = "") -> tuple[Question, str]:
@@ -41,8 +41,16 @@ def question_from(message: access.Question, principal: str = "") -> tuple[Questi
     Raises MalformedQuestionError that names every field that is off.
     """
     names = (message.principal or principal, message.action, message.kind, message.namespace)
-    question = _remembered(*names) if sum(map(len, names)) <= _REMEMBERED_LENGTH else parse_question(*names)
-    return question, resource_id_from(message.resource_id)
+    return _remembered.get(names) or _parsed(names), resource_id_from(message.resource_id)
+
+
+def _parsed(names: tuple[str, str, str, str]) -> Question:
+    question = parse_question(*names)
+    if sum(map(len, names)) <= _REMEMBERED_LENGTH:
+        if len(_remembered) >= _REMEMBERED:
+            _remembered.clear()
+        _remembered[names] = question
+    return question
 
 
 def reach_question_from(message: reach.ReachQuestion, caller: str = "") -> tuple[ReachQuestion, str]:

@@ -10,7 +10,8 @@ from sqlalchemy import create_engine, select
 
 from remit.audit.errors import AuditStoreError, RecordRefused
 from remit.audit.filter import DecisionFilter
-from remit.audit.record import DecisionRecord
+from remit.audit.purge import Pace, Purged
+from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.store import AuditStore
 from remit.audit.tables import probe
 
@@ -20,13 +21,12 @@ NASTY = [
     "'; DROP TABLE decisions; --",
     '"quoted" and \\backslash\\',
     "100%_done",
-    "tab\tnew\nline\r",
+    "tab\treturn\r",
     "\u202eright to left",
     "e\u0301 is not \u00e9",
     "\U0001f4a9",
     "\x01\x7f\ufffe",
     "%s %(name)s ? :name {0}",
-    "x" * 100_000,
 ]
 T0 = 1_800_000_000_000_000
 
@@ -53,6 +53,24 @@ def test_nasty_text_comes_back_as_it_was(store: AuditStore, text: str) -> None:
     assert [record] == store.decisions()
     assert [record] == store.decisions(DecisionFilter(tenant=text, principal=text, reason=text))
     assert [event] == store.lifecycle(tenant=text)
+
+
+def test_free_text_may_be_long(store: AuditStore) -> None:
+    """Names are short by their grammar; a resource's id and what an answer told are not."""
+    record = decision(**dict.fromkeys(("resource_id", "rule", "detail", "trace_id"), "x" * 100_000))
+    store.append([record], [event := happened(detail=json.dumps("x" * 100_000))])
+    assert [record] == store.decisions()
+    assert [event] == store.lifecycle()
+
+
+@pytest.mark.parametrize("records", [([decision(resource_id="a\nb")], []), ([], [happened(detail="{\n}")])])
+def test_a_line_break_is_refused(
+    store: AuditStore, records: tuple[list[DecisionRecord], list[LifecycleRecord]]
+) -> None:
+    """The chain writes a field a line: two records must never have one text."""
+    with pytest.raises(RecordRefused, match="line break"):
+        store.append(*records)
+    assert ([], []) == (store.decisions(), store.lifecycle())
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 15, 16, 63, 64, 65, 150, 1000])
@@ -180,9 +198,18 @@ def test_an_id_finds_its_record_and_no_other(store: AuditStore) -> None:
     records = [decision() for _ in range(3)]
     store.append(records)
     assert records[1] == store.decision(records[1].id)
-    assert [records[1]] == store.decisions(DecisionFilter(id=records[1].id))
-    assert [] == store.decisions(DecisionFilter(id=records[1].id, tenant="globex"))
+    assert [records[1]] == store.decisions(DecisionFilter(ids=(records[1].id,)))
+    assert [] == store.decisions(DecisionFilter(ids=(records[1].id,), tenant="globex"))
     assert store.decision(IDS.next()) is None
+
+
+def test_it_tells_which_ids_it_knows_of_either_kind(store: AuditStore) -> None:
+    """Of more than one statement holds."""
+    decided, events = [decision() for _ in range(2_500)], [happened() for _ in range(3)]
+    store.append(decided, events)
+    there = {record.id for record in (*decided, *events)}
+    assert there == store.known([*there, *(decision().id for _ in range(1_500))])
+    assert set() == store.known([])
 
 
 def test_a_duplicate_id_is_refused_with_all_that_came_with_it(store: AuditStore) -> None:
@@ -234,11 +261,13 @@ def test_purge_deletes_the_older_and_tells_how_many(store: AuditStore) -> None:
     kept = [decision_at(T0 + 25), decision_at(T0 + 5_000_000)]
     store.append([*old, *kept])
     seen: list[int] = []
-    deleted = store.purge(T0 + 25, node="node-7", rows_per_transaction=10, progress=seen.append)
-    assert 25 == deleted
+    purged = store.purge(T0 + 25, node="node-7", pace=Pace(rows=10), progress=seen.append)
+    assert Purged(deleted=25) == purged
     assert [10, 20, 25] == seen
     assert kept == store.decisions(newest_first=False)
-    (record,) = store.lifecycle()
+    started, record = store.lifecycle(newest_first=False)
+    assert ("PURGE_STARTED", "node-7", "") == (started.type, started.node, started.tenant)
+    assert {"before_us": T0 + 25, "tenant": None} == json.loads(started.detail)
     assert ("PURGED", "node-7", "") == (record.type, record.node, record.tenant)
     assert {"before_us": T0 + 25, "tenant": None, "deleted": 25} == json.loads(record.detail)
 
@@ -247,7 +276,7 @@ def test_purge_of_one_tenant_leaves_the_others(store: AuditStore) -> None:
     acme = [decision_at(T0 + offset, tenant="acme") for offset in range(12)]
     globex = [decision_at(T0 + offset, tenant="globex") for offset in range(12)]
     store.append([*acme, *globex])
-    assert 12 == store.purge(T0 + 100, tenant="acme", rows_per_transaction=5)
+    assert 12 == store.purge(T0 + 100, tenant="acme", pace=Pace(rows=5)).deleted
     assert sorted(globex) == store.decisions(newest_first=False)
     assert ["acme"] == [record.tenant for record in store.lifecycle(type_="PURGED")]
 
@@ -255,7 +284,7 @@ def test_purge_of_one_tenant_leaves_the_others(store: AuditStore) -> None:
 def test_a_purge_that_finds_nothing_is_remembered_too(store: AuditStore) -> None:
     record = decision()
     store.append([record])
-    assert 0 == store.purge(T0 - 10_000_000_000_000)
+    assert 0 == store.purge(T0 - 10_000_000_000_000).deleted
     assert [record] == store.decisions()
     assert [0] == [json.loads(event.detail)["deleted"] for event in store.lifecycle(type_="PURGED")]
 
@@ -268,7 +297,7 @@ def test_a_purge_that_breaks_off_has_told_what_is_gone(store: AuditStore) -> Non
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.purge(T0 + 100, rows_per_transaction=10, progress=stop)
+        store.purge(T0 + 100, pace=Pace(rows=10), progress=stop)
     assert 10 == len(store.decisions())
     assert [20] == [json.loads(event.detail)["deleted"] for event in store.lifecycle(type_="PURGED")]
 
@@ -294,11 +323,11 @@ def test_a_second_program_reads_and_purges_while_one_writes(store: AuditStore, u
                 found = other.decisions(DecisionFilter(tenant="acme"), limit=5_000, newest_first=False)
                 assert before <= len(found)
                 assert 0 == len(found) % 20
-                other.purge(T0 - 9_000_000_000_000, rows_per_transaction=20)
+                other.purge(T0 - 9_000_000_000_000, pace=Pace(rows=20))
         finally:
             writer.join()
         assert written == other.decisions(limit=5_000, newest_first=False)
-        assert 100 == sum(json.loads(event.detail)["deleted"] for event in other.lifecycle(limit=1_000))
+        assert 100 == sum(json.loads(event.detail)["deleted"] for event in other.lifecycle(type_="PURGED", limit=1_000))
 
 
 def test_many_threads_may_share_a_store(store: AuditStore) -> None:

@@ -18,7 +18,7 @@ from remit.core.rows import Effect, ReachRule
 from remit.engine.snapshot import Snapshot
 from remit.policy.lint.cover import covered, depths
 from remit.policy.lint.finding import RuleId
-from remit.policy.lint.linter import findings_of
+from remit.policy.lint.linter import findings_of, tenant_findings
 from remit.policy.load import load_root, read_policy
 
 # Two that patterns spell out and one that none does.
@@ -68,6 +68,17 @@ def _without(policy: Policy, file: str, line: int) -> Policy:
         for name in ("rules", "links", "reach")
     }
     return replace(policy, **rows)
+
+
+@given(worlds)
+def test_a_tenant_is_linted_alone_as_beside_the_others(world: World) -> None:
+    """What the load gate finds in a folder is what `remit lint` finds there."""
+    tree = tree_of(world.files)
+    root = load_root(tree)
+    found = findings_of(tree)
+    for tenant in tree.tenants:
+        alone = tenant_findings(tree, read_policy(tree, tenant, root))
+        assert tuple(each for each in found if each.file.startswith(f"{tenant}/")) == alone
 
 
 _SQUATTERS = b"""\

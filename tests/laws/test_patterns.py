@@ -2,7 +2,7 @@ from hypothesis import given
 from reference import covers
 from strategies import namespaces, patterns
 
-from remit.core.names import Namespace
+from remit.core.names import NAMESPACE_LIMIT, Namespace
 from remit.core.patterns import NamespacePattern, exactly
 from remit.engine.coverage import Coverage
 
@@ -69,7 +69,12 @@ def test_exactly_is_that_namespace_alone(one: str, other: str) -> None:
 def test_coverage_finds_all_that_contain(
     one: NamespacePattern, two: NamespacePattern, three: NamespacePattern, namespace: str
 ) -> None:
-    """The index finds exactly the patterns over a namespace, and over a pattern, that looking at each would find."""
+    """The index finds exactly the patterns over a namespace, and over a pattern, that looking at each would find; and of
+    those that overlap one all, and too many only by what no namespace is short enough for."""
     coverage = Coverage([one, two])
     assert {each.text for each in (one, two) if covers(each.text, namespace)} == coverage.of(Namespace(namespace))
     assert {each.text for each in (one, two) if each.covers(three)} == coverage.of_pattern(three)
+    overlapping = sorted(coverage.overlapping(three))
+    assert {each.text for each in (one, two) if each.overlaps(three)} <= {*overlapping}
+    if len(one.text) + len(two.text) + len(three.text) <= NAMESPACE_LIMIT:
+        assert sorted({each.text for each in (one, two) if each.overlaps(three)}) == overlapping

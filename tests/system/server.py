@@ -1,56 +1,38 @@
-import json
-import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from threading import Condition, Thread
-from typing import Any, Self
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
-from remit.audit.store import AuditStore
-from remit.client import Client
+from remit.faces.cli.faults.promise import DEADLINE_S, until
+from remit.faces.cli.faults.server import ServerProcess, environment
 from remit.v1 import access_service_pb2_grpc
+
+__all__ = ["DEADLINE_S", "Health", "Server", "access_of", "environment", "free_port", "remit", "until"]
 
 ROOT = Path(__file__).parents[2]
 POLICIES = ROOT / "policies"
 REMIT = str(Path(sys.executable).with_name("remit"))
-DEADLINE_S = 60.0
-"""For what takes a moment: generous, so that a busy machine fails no test."""
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-def until(holds: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline, f"not in {DEADLINE_S:g} s: {what}"
-        time.sleep(0.005)
-
-
-def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """This process's, without settings of remit."""
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("REMIT_")}
-    return {**kept, **extra}
-
-
-def remit(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end. Keywords are added to the environment."""
+def remit(*arguments: str, timeout_s: float = DEADLINE_S, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end. Other keywords are added to the environment."""
     return subprocess.run(
         [REMIT, *arguments],
         env=environment(extra),
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=timeout_s,
         check=False,
     )
 
@@ -62,106 +44,18 @@ def free_port() -> int:
         return port
 
 
-class Server:
-    """`remit serve` as a process of its own, on free ports of the loopback, with its audit store in `folder`."""
+class Server(ServerProcess):
+    """`remit serve` over the example company unless told otherwise, by its console script."""
 
     def __init__(
-        self,
-        folder: Path,
-        *flags: str,
-        policies: Path = POLICIES,
-        listen: str = "127.0.0.1:0",
-        launcher: Sequence[str] = (REMIT,),
-        extra: Mapping[str, str] | None = None,
+        self, folder: Path, *flags: str, policies: Path = POLICIES, launcher: Sequence[str] = (REMIT,), **options: Any
     ) -> None:
-        """`launcher` stands in for the console script; `extra` is added to the environment."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.database = folder / "audit.db"
-        self.audit = f"sqlite:///{self.database}"
-        self.logs: list[dict[str, Any]] = []
-        self.port = 0
-        self.metrics_port = 0
-        named = ("--policies", str(policies), "--audit", self.audit, "--listen", listen, "--metrics", "127.0.0.1:0")
-        self._command = [*launcher, "serve", *named, "--node", "node-1", *flags]
-        self._environment = environment(extra or {})
-        self._told = Condition()
-        self._process: subprocess.Popen[str] | None = None
-        self._listener: Thread | None = None
-
-    def start(self) -> Self:
-        """Returns when it serves. A second start is a new process over the same folder."""
-        self.launch()
-        line = self.wait_for("serving")
-        self.port, self.metrics_port = line["port"], line["metrics_port"]
-        return self
-
-    def launch(self) -> Self:
-        """Starts the process and does not wait for it."""
-        assert self._process is None or self._process.returncode is not None
-        with self._told:
-            self.logs = []
-        self._process = subprocess.Popen(
-            self._command, env=self._environment, cwd=self.folder, stderr=subprocess.PIPE, text=True
-        )
-        self._listener = Thread(target=self._listen, args=(self._process,), daemon=True)
-        self._listener.start()
-        return self
-
-    def wait_for(self, event: str) -> dict[str, Any]:
-        """The first log line whose event begins so."""
-
-        def found() -> dict[str, Any] | None:
-            return next((line for line in self.logs if line["event"].startswith(event)), None)
-
-        with self._told:
-            self._told.wait_for(lambda: found() or self._ended(), DEADLINE_S)
-            line = found()
-        assert line is not None, f"no `{event}` in the log:\n{self.told()}"
-        return line
-
-    def told(self) -> str:
-        """Its log, to read."""
-        return "\n".join(map(str, self.logs))
-
-    def kill(self) -> None:
-        """SIGKILL: no last words."""
-        self._signal(signal.SIGKILL)
-        self._wait()
-
-    def terminate(self) -> int:
-        """SIGTERM; the exit code."""
-        self.ask_to_stop()
-        return self._wait()
-
-    def ask_to_stop(self) -> None:
-        """SIGTERM, without waiting for the end."""
-        self._signal(signal.SIGTERM)
-
-    def exit_code(self) -> int:
-        """Waits for the end."""
-        return self._wait()
+        super().__init__(folder, *flags, policies=policies, launcher=launcher, **options)
 
     def children(self) -> list[int]:
         """Its processes' ids."""
-        assert self._process is not None
-        number = self._process.pid
-        tasks = Path(f"/proc/{number}/task").iterdir()
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
         return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-
-    @property
-    def target(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def client(self, *, timeout_s: float = DEADLINE_S) -> Client:
-        return Client(self.target, timeout_s=timeout_s)
-
-    def channel(self) -> grpc.Channel:
-        """Without retries, so that a status is that of one call."""
-        return grpc.insecure_channel(self.target, [("grpc.enable_retries", 0)])
-
-    def store(self) -> AuditStore:
-        return AuditStore(self.audit).open()
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the metric's samples that have these labels."""
@@ -173,41 +67,6 @@ class Server:
                 for sample in family.samples
                 if sample.name == name and labels.items() <= sample.labels.items()
             )
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None and self._process.returncode is None:
-            self.kill()
-
-    def _listen(self, process: "subprocess.Popen[str]") -> None:
-        assert process.stderr is not None
-        with process.stderr as lines:
-            for line in lines:
-                try:
-                    told = json.loads(line)
-                except json.JSONDecodeError:
-                    told = {"event": line.rstrip("\n")}
-                with self._told:
-                    self.logs.append(told)
-                    self._told.notify_all()
-        with self._told:
-            self._told.notify_all()
-
-    def _ended(self) -> bool:
-        return self._listener is not None and not self._listener.is_alive()
-
-    def _signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def _wait(self) -> int:
-        assert self._process is not None
-        assert self._listener is not None
-        code = self._process.wait(DEADLINE_S)
-        self._listener.join(DEADLINE_S)
-        return code
 
 
 def access_of(channel: grpc.Channel) -> access_service_pb2_grpc.AccessServiceStub:

@@ -191,6 +191,7 @@ def test_reflection_lists_the_services_and_shows_their_protos(server: Server) ->
         services, file = stub.ServerReflectionInfo(iter(requests), timeout=DEADLINE_S)
     assert {
         *ASKING_SERVICES,
+        "remit.v1.AuditService",
         "remit.v1.PolicyService",
         "remit.v1.StatusService",
         "grpc.health.v1.Health",

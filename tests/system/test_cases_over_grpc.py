@@ -1,23 +1,26 @@
-"""The stories of tests/cases once more, each question asked over gRPC.
+"""The stories of tests/cases once more, each question asked over gRPC: by a client, and by the command line.
 
 Policies change here as a reload changes them, by an install into the live cell."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cases import EngineFace, Face, edges_of, nodes_of, seen, seen_both_ways, test_case
+from test_cases import EngineFace, Face, edges_of, nodes_of, opens, seen, seen_both_ways, test_case
+from unit.faces.test_cases_over_cli import CliFace
 
 from remit import wire
 from remit.client import Client, DecisionUnavailable
 from remit.core.names import Tenant
+from remit.core.namespace_set import NamespaceSet
 from remit.core.policy import ResourceType
 from remit.faces.rpc.server import Server
 from remit.policy.cell import TenantPolicy, TenantState
 from remit.service.node import Node, now_us
 from remit.service.settings import read_settings
 from remit.v1 import access_service_pb2 as access
+from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as reach
 from remit.v1 import resource_service_pb2 as resources
 from remit.v1 import search_service_pb2 as search
@@ -42,16 +45,36 @@ class GrpcFace(EngineFace):
         return refused
 
     def access(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]:
-        """By Check, with the rule that Explain names."""
+        """By Check, BatchCheck and Explain, which must agree; the rule is Explain's."""
         question = access.Question(principal=principal, action=action, kind=kind, namespace=namespace)
         check = access.CheckRequest(tenant=tenant, question=question)
-        return self._explained(check, access.ExplainRequest(tenant=tenant, question=question))
+        batch = access.BatchCheckRequest(tenant=tenant, questions=[question])
+        return self._explained(check, batch, access.ExplainRequest(tenant=tenant, question=question))
 
     def reach(self, caller: str, owner: str, relation: str, tenant: str) -> Sequence[str]:
-        """By CheckReach, with the rule that ExplainReach names."""
+        """By CheckReach, BatchCheckReach and ExplainReach, which must agree; the rule is ExplainReach's."""
         question = reach.ReachQuestion(caller=caller, owner=owner, relation=relation)
         check = reach.CheckReachRequest(tenant=tenant, question=question)
-        return self._explained(check, reach.ExplainReachRequest(tenant=tenant, question=question))
+        batch = reach.BatchCheckReachRequest(tenant=tenant, questions=[question])
+        return self._explained(check, batch, reach.ExplainReachRequest(tenant=tenant, question=question))
+
+    def reach_all(self, caller: str, relation: str, owners: Sequence[str], tenant: str) -> Sequence[str]:
+        request = reach.CheckReachAllRequest(tenant=tenant, caller=caller, relation=relation, owners=owners)
+
+        def told(response: reach.CheckReachAllResponse) -> Sequence[str]:
+            decision = response.decision
+            refused = [each.owner for each in response.refused]
+            return [wire.EFFECT_OF[decision.effect], wire.REASON_OF[decision.reason], *refused]
+
+        return self._told(request, told)
+
+    def reachable(self, namespace: str, relation: str, tenant: str) -> Sequence[str]:
+        request = reach.ListReachableRequest(tenant=tenant, namespace=namespace, relations=[relation])
+
+        def told(response: reach.ListReachableResponse) -> Sequence[str]:
+            return [told for each in response.relations for told in opens(_sets(each.uses), _sets(each.used_by))]
+
+        return self._told(request, told)
 
     def operations(self, principal: str, operation: str, namespace: str, tenant: str) -> Sequence[str]:
         request = access.CheckOperationRequest(
@@ -87,8 +110,7 @@ class GrpcFace(EngineFace):
 
         def told(response: resources.ListServedResponse) -> Sequence[str]:
             whole = ["tenant"] if response.serves_tenant else []
-            sets = [str(wire.set_from(each)) for each in response.namespaces]
-            return [*sets, *whole, *(f"open to {each}" for each in response.tenants)]
+            return [*_sets(response.namespaces), *whole, *(f"open to {each}" for each in response.tenants)]
 
         return self._told(request, told)
 
@@ -97,8 +119,13 @@ class GrpcFace(EngineFace):
         return self._told(request, lambda told: [each.principal for each in told.principals])
 
     def where(self, principal: str, action: str, kind: str, tenant: str) -> Sequence[str]:
+        """By ListNamespaces, and where both action and kind are given by PlanFilter, which must agree."""
         request = search.ListNamespacesRequest(tenant=tenant, principal=principal, action=action, kind=kind)
-        return self._told(request, lambda told: [str(wire.set_from(each)) for each in told.sets])
+        told = self._told(request, lambda response: _sets(response.sets))
+        if action and kind:
+            plan = search.PlanFilterRequest(tenant=tenant, principal=principal, action=action, kind=kind)
+            assert told == self._told(plan, lambda response: [*filter(_anywhere, _sets([response.namespaces]))])
+        return told
 
     def what(self, principal: str, namespace: str, tenant: str) -> Sequence[str]:
         request = search.ListActionsRequest(tenant=tenant, principal=principal, namespace=namespace)
@@ -132,15 +159,23 @@ class GrpcFace(EngineFace):
 
         return seen_both_ways(see)
 
-    def _explained(self, check: Any, explain: Any) -> Sequence[str]:
-        def told(answer: Any) -> Sequence[str]:
-            decision = answer.decision
-            grounds = self._client.ask(explain)
-            assert (decision.effect, decision.reason) == (grounds.decision.effect, grounds.decision.reason)
-            rule = f"{grounds.rule.row.file}:{grounds.rule.row.line}" if grounds.HasField("rule") else ""
-            return [wire.EFFECT_OF[decision.effect], wire.REASON_OF[decision.reason], rule]
+    def _explained(self, check: Any, batch: Any, explain: Any) -> Sequence[str]:
+        def decided(response: Any) -> Sequence[str]:
+            return [wire.EFFECT_OF[response.decision.effect], wire.REASON_OF[response.decision.reason]]
 
-        return self._told(check, told)
+        def alone(response: Any) -> Sequence[str]:
+            (result,) = response.results
+            if result.HasField("error"):
+                return ["malformed", result.error.field_violations[0].field]
+            return decided(result)
+
+        def grounds(response: Any) -> Sequence[str]:
+            row = response.rule.row
+            return [*decided(response), f"{row.file}:{row.line}" if response.HasField("rule") else ""]
+
+        told = self._told(explain, grounds)
+        assert [told[:2]] * 2 == [self._told(check, decided), self._told(batch, alone)]
+        return told
 
     def _told(self, request: Any, told: Callable[[Any], Sequence[str]]) -> Sequence[str]:
         try:
@@ -156,12 +191,37 @@ class GrpcFace(EngineFace):
         return TenantPolicy(Tenant(name), state if snapshot else TenantState.UNAVAILABLE, now_us(), snapshot)
 
 
-@pytest.fixture
-def face(untested: Path, tmp_path: Path) -> Iterator[Face]:
+class RemoteCliFace(CliFace):
+    """Commands that ask the server."""
+
+    def __init__(self, copies: Path, server: GrpcFace, target: str) -> None:
+        super().__init__(copies)
+        self._server = server
+        self._target = target
+
+    def load(self, directory: Path) -> Mapping[str, str]:
+        return self._server.load(directory)
+
+    def _place(self, tenant: str) -> Sequence[str]:
+        return ("--target", self._target, "--timeout", "2")
+
+
+def _sets(sets: Iterable[decision_pb2.NamespaceSet]) -> Sequence[str]:
+    return [str(wire.set_from(each)) for each in sets]
+
+
+def _anywhere(told: str) -> bool:
+    return told != str(NamespaceSet())
+
+
+@pytest.fixture(params=["client", "command line"])
+def face(request: pytest.FixtureRequest, untested: Path, tmp_path: Path) -> Iterator[Face]:
     audit = f"sqlite:///{tmp_path / 'audit.db'}"
     flags = {"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": "", "revisions": ""}
     node = Node.start(read_settings({**flags, "watch": False}))
     server = Server(node).start()
     with Client(f"127.0.0.1:{server.port}", timeout_s=2.0) as client:
-        yield GrpcFace(node, client)
+        served = GrpcFace(node, client)
+        target = f"127.0.0.1:{server.port}"
+        yield served if request.param == "client" else RemoteCliFace(tmp_path, served, target)
     server.stop()

@@ -1,4 +1,4 @@
-import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -6,48 +6,21 @@ import grpc
 import pytest
 from system.load import Load
 from system.questions import check
-from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, remit, until
+from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, until
 
 from remit.audit.ids import parse_id
 from remit.client import DecisionUnavailable
+from remit.faces.cli.faults.disk import SmallDisk, small_disk
 
-MIB = 1 << 20
-
-
-class SmallDisk:
-    """A folder with little room: a tmpfs of its own, or, where none can be mounted, a cap on the store's file."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self.folder = folder
-        self._filler = folder / "filler"
-        command = ["mount", "-t", "tmpfs", "-o", f"size={16 * MIB}", "tmpfs", str(folder)]
-        try:
-            self.mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-        except FileNotFoundError:
-            self.mounted = False
-        if self.mounted:
-            self._filler.write_bytes(bytes(12 * MIB))
-        self.flags = () if self.mounted else ("--audit-max-bytes", str(2 * MIB))
-
-    def make_room(self, server: Server) -> None:
-        if self.mounted:
-            self._filler.unlink()
-        else:
-            purged = remit("audit", "purge", "--yes", "--before", "0s", "--audit", server.audit)
-            assert 0 == purged.returncode, purged.stderr
-
-    def unmount(self) -> None:
-        if self.mounted:
-            subprocess.run(["umount", str(self.folder)], check=True)
+PROBE_S = 1.0
+"""How often the server tries a store that fails."""
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[SmallDisk]:
-    disk = SmallDisk(tmp_path / "small")
-    print("a tmpfs" if disk.mounted else "no tmpfs can be mounted here: a cap on the store's file")
-    yield disk
-    disk.unmount()
+    with small_disk(tmp_path / "small") as disk:
+        print("a tmpfs" if disk.mounted else "no tmpfs can be mounted here: a cap on the store's file")
+        yield disk
 
 
 @pytest.fixture
@@ -58,20 +31,19 @@ def server(small: SmallDisk, untested: Path, serve: Callable[..., Server]) -> It
 
 
 def use_up(server: Server) -> set[bytes]:
-    """Asks until there is no room for a single record; what was acknowledged on the way."""
+    """Asks until there is no room for a single record, nor for the probe; what was acknowledged on the way."""
     acknowledged: set[bytes] = set()
-    refused = 0
+    answered = time.monotonic()
     with server.channel() as channel:
         access = access_of(channel)
-        while refused < 20:
+        while time.monotonic() < answered + 3 * PROBE_S:
             call = access.Check.future(check(), timeout=DEADLINE_S)
             if call.code() is grpc.StatusCode.OK:
                 acknowledged.add(parse_id(call.result().decision.decision_id))
-                refused = 0
+                answered = time.monotonic()
             else:
                 assert grpc.StatusCode.UNAVAILABLE is call.code()
                 assert "full" in str(call.details())
-                refused += 1
     return acknowledged
 
 
@@ -101,7 +73,7 @@ def test_a_full_disk_stops_decisions_loses_none_and_heals_by_itself(server: Serv
         assert acknowledged
         assert set() == acknowledged - found
 
-        small.make_room(server)
+        small.make_room(server.audit)
         until(lambda: health.of() == SERVING, "SERVING again, without traffic")
         assert SERVING == health.of("tenant/acme")
         assert (True, "") == ((audit := client.status().audit).healthy, audit.error)

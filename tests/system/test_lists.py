@@ -63,6 +63,10 @@ def test_pages_put_together_are_the_whole(client: Client) -> None:
         (search.ListActionsRequest(tenant="acme", principal="user:bob", kinds=["FLOW", "FLOWS"]), "kinds[1]"),
         (search.PlanFilterRequest(tenant="acme", principal="user:bob", kind="FLOW"), "action"),
         (reach.ListReachableRequest(tenant="acme", namespace="a..b"), "namespace"),
+        (reach.ListReachableRequest(tenant="acme", namespace="a", relations=["KV", "FILES", "KV"]), "relations[2]"),
+        (reach.ListReachableRequest(tenant="acme", namespace="a", among=["a"] * 10_001), "among"),
+        (reach.CheckReachAllRequest(tenant="acme", caller="a", relation="KV", owners=["a"] * 10_001), "owners"),
+        (reach.BatchCheckReachRequest(tenant="acme", questions=[reach.ReachQuestion()] * 101), "questions"),
         (reach.CheckReachAllRequest(tenant="acme", caller="a", relation="KV"), "owners"),
         (reach.BatchCheckReachRequest(tenant="acme"), "questions"),
         (
@@ -171,7 +175,7 @@ def test_all_of_these_leave_one_decision_that_names_who_refuses(
         record.effect,
         record.reason,
     )
-    assert {"owners": 3, "refused": owners[1:]} == json.loads(record.detail)
+    assert {"owners": 3, "refused": owners[1:], "other_refused": 0} == json.loads(record.detail)
 
 
 def test_an_empty_list_says_why(client: Client, since: Callable[[], list[DecisionRecord]]) -> None:

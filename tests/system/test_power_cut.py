@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from system.disk import decision_ids
 from system.load import Load
 from system.power import Disk, compiled
 from system.server import Server
+
+from remit.faces.cli.faults.disk import decision_ids
 
 LAUNCHER = Path(__file__).with_name("launcher_synchronous.py")
 AUDIT_ALONE = ("--revisions", "")

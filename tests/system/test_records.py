@@ -98,6 +98,36 @@ def test_the_items_of_a_batch_share_a_call_and_keep_their_positions(
     assert {("user:alice", ORIGIN.trace_id)} == {(record.on_behalf_of, record.trace_id) for record in records}
 
 
+TRACEPARENT = ("traceparent", f"00-{'ab' * 16}-00f067aa0ba902b7-01")
+
+
+@pytest.mark.parametrize(
+    ("named", "metadata", "expected"),
+    [
+        ("", [TRACEPARENT], "ab" * 16),
+        ("request-7", [TRACEPARENT], "request-7"),
+        ("", [("traceparent", "00-nonsense")], ""),
+        ("", [], ""),
+    ],
+    ids=range(4),
+)
+def test_a_trace_is_that_of_the_request_or_of_the_callers_trace_context(
+    server: Server,
+    since: Callable[[], list[DecisionRecord]],
+    named: str,
+    metadata: list[tuple[str, str]],
+    expected: str,
+) -> None:
+    """Of every kind of call."""
+    origin = decision_pb2.Origin(trace_id=named)
+    explain = messages.ExplainRequest(tenant="acme", question=ALLOWED, origin=origin)
+    with server.channel() as channel:
+        access = access_of(channel)
+        access.Check(check(origin=origin), metadata=metadata, timeout=DEADLINE_S)
+        access.Explain(explain, metadata=metadata, timeout=DEADLINE_S)
+    assert [expected] * 2 == [record.trace_id for record in since()]
+
+
 def test_a_question_about_an_unknown_tenant_is_recorded_without_a_revision(
     server: Server, since: Callable[[], list[DecisionRecord]]
 ) -> None:

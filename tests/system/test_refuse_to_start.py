@@ -5,11 +5,17 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from system.server import Server, remit
+from contract.audit_records import decision
+from system.server import Server, remit, until
 
+from remit.audit.many import worker_url
+from remit.audit.signing import SigningKey
+from remit.audit.spool import Spool
 from remit.audit.store import AuditStore
+from remit.audit.tables import metadata
 
 REFUSED = 3
+NODES = ["node-1.w1", "node-1.w2", "node-1.w3"]
 
 
 def serve(tmp_path: Path, policies: Path, *flags: str, **extra: str) -> str:
@@ -45,6 +51,25 @@ def test_an_unknown_setting_in_the_environment(tmp_path: Path, untested: Path) -
 
 
 @pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("no key", "holds no private key in PEM: make one with `remit audit key new FILE`"),
+        ("public", "holds no private key in PEM"),
+    ],
+)
+def test_an_audit_key_that_is_none(tmp_path: Path, untested: Path, content: str | None, told: str) -> None:
+    file = tmp_path / "audit.pem"
+    if content is not None:
+        file.write_bytes(SigningKey.new(tmp_path / "other").public.pem if content == "public" else content.encode())
+    refused = serve(tmp_path, untested, "--audit-key", str(file))
+    assert "setting `audit_key`: " in refused
+    assert told in refused
+    assert f"`{file}`" in refused
+    assert not (tmp_path / "audit.db").exists()
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ('treads = 8\nlog_level = "info"\n', "unknown setting `treads`"),
@@ -70,7 +95,7 @@ def test_a_database_of_an_older_schema(tmp_path: Path, untested: Path) -> None:
     with AuditStore(f"sqlite:///{tmp_path / 'audit.db'}") as store:
         store.migrate()
     with closing(sqlite3.connect(tmp_path / "audit.db")) as connection, connection:
-        connection.executescript("DROP TABLE decisions; DROP TABLE lifecycle; DROP TABLE probe;")
+        connection.executescript("".join(f"DROP TABLE {table};" for table in metadata.tables))
         connection.execute("DELETE FROM alembic_version")
     assert "start `remit serve` once with `--audit-migrate`" in serve(tmp_path, untested)
     with Server(tmp_path, "--audit-migrate", policies=untested) as server, server.client() as client:
@@ -98,3 +123,78 @@ def test_a_port_that_is_taken(tmp_path: Path, untested: Path) -> None:
         told = serve(tmp_path, untested, "--metrics", f"127.0.0.1:{first.metrics_port}")
         assert f"cannot serve metrics on `127.0.0.1:{first.metrics_port}`" in told
         assert client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--workers", "0"), "setting `workers` is `0`"),
+        (("--workers", "two"), "setting `workers` is `two`"),
+        (("--workers", "11"), "SQLite reads the audit of at most 10 as one"),
+        (("--workers", "2", "--shadow", "candidate"), "`shadow` works beside one worker"),
+        (("--workers", "10", "--node", "n" * 61), f"`node` is `{'n' * 61}`: with `workers` at most 60 characters"),
+        (("--workers", "2", "--audit", "sqlite://"), "expected `sqlite:///PATH`"),
+        (("--workers", "2", "--policies", "/nowhere"), "`/nowhere`"),
+        (("--workers", "2", "--listen", "192.0.2.1:9090"), "needs mutual TLS"),
+    ],
+)
+def test_settings_that_workers_cannot_have(tmp_path: Path, untested: Path, flags: tuple[str, ...], told: str) -> None:
+    assert told in serve(tmp_path, untested, *flags)
+
+
+def test_workers_refuse_as_one_server_would(tmp_path: Path, policies: Path) -> None:
+    """Every worker finds the same; it is said once, and none is left."""
+    with (policies / "roles.csv").open("a") as file:
+        file.write("p, role:viewer, *, **, FLOWW, VIEW, allow\n")
+    alone = serve(tmp_path, policies)
+    told = serve(tmp_path, policies, "--workers", "3")
+    assert alone == "\n".join(line for line in told.splitlines() if not line.startswith("{")) + "\n"
+
+
+def test_a_worker_s_database_of_an_older_schema(tmp_path: Path, untested: Path) -> None:
+    """It is named; `--audit-migrate` migrates every file of the audit, also those of workers that are no more."""
+    url = f"sqlite:///{tmp_path / 'audit.db'}"
+    for number in (2, 7):
+        with AuditStore(worker_url(url, number)) as store:
+            store.migrate()
+        with closing(sqlite3.connect(tmp_path / f"audit.w{number}.db")) as connection, connection:
+            connection.execute("DELETE FROM alembic_version")
+            for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                connection.execute(f"DROP TABLE {table}")
+            connection.execute("CREATE TABLE other (x INTEGER)")
+    assert "audit.w2.db" in serve(tmp_path, untested, "--node", "node-1", "--workers", "3")
+    migrating = ("--audit-migrate", "--node", "node-1", "--workers", "3")
+    with Server(tmp_path, *migrating, policies=untested) as server, server.store() as store:
+        assert ["w1", "w2", "w3", "w7"] == [each.url.split(".")[-2] for each in store.members]
+        assert NODES == sorted({each.node for each in store.lifecycle(type_="SERVER_STARTED")})
+
+
+def test_a_spool_that_a_worker_left_behind_is_not_forgotten(tmp_path: Path, untested: Path) -> None:
+    """Started with as many workers as it takes, they hand its records on."""
+    spool = Spool(tmp_path / "spool.w2.db", max_bytes=1 << 20).open()
+    spool.put([record := decision()])
+    spool.close()
+    flags = ("--audit-spool", str(tmp_path / "spool.db"))
+    told = serve(tmp_path, untested, *flags)
+    assert f"1 audit records wait in the spool `{tmp_path / 'spool.w2.db'}`" in told
+    assert "start once with 2" in told
+    with Server(tmp_path, *flags, "--workers", "2", policies=untested) as server:
+        with AuditStore(worker_url(server.audit, 2)).open() as store:
+            until(lambda: [record] == store.decisions(), "its record in the store")
+        assert 0 == server.terminate()
+    with Server(tmp_path, *flags, policies=untested) as server, server.store() as stores:
+        assert [record] == stores.decisions()
+
+
+def test_a_port_that_workers_share_is_taken(tmp_path: Path, untested: Path) -> None:
+    """For a server of one and for another's workers; and a server of one keeps workers away."""
+    with Server(tmp_path / "first", "--workers", "2", policies=untested) as first:
+        for flags in ((), ("--workers", "2")):
+            told = serve(tmp_path, untested, "--listen", first.target, *flags)
+            assert f"cannot listen on `{first.target}`" in told
+        told = serve(tmp_path, untested, "--workers", "2", "--metrics", f"127.0.0.1:{first.metrics_port}")
+        assert f"cannot serve metrics on `127.0.0.1:{first.metrics_port}`" in told
+    with Server(tmp_path / "second", policies=untested) as second:
+        assert f"cannot listen on `{second.target}`" in serve(
+            tmp_path, untested, "--workers", "2", "--listen", second.target
+        )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -106,6 +107,25 @@ def test_a_tenants_tests_gate_edits_of_its_own_folder(policies: Path, tmp_path: 
         assert (applied.revision, SERVING) == ((now := statuses(server)["acme"]).revision, now.state)
 
 
+def test_lint_gates_edits_of_a_folder_where_that_is_set(serve: Callable[..., Server], edited: Path) -> None:
+    """As its tests do: what is suppressed with a reason does not refuse, nor does a change of the root."""
+    server = serve(*QUICK, "--policy-lint", "warning", policies=edited)
+    good = statuses(server)["acme"]
+    assert SERVING == good.state
+    wild = "p, user:eve, acme, **, *, *, allow\n"
+    append(edited / "acme" / "bindings.csv", wild)
+    acme = until_status(server, lambda acme: acme.state == STALE)
+    assert good.revision == acme.revision
+    assert [True] == ["warning whole-tenant-wildcard: `user:eve` gets" in each.message for each in acme.diagnostics]
+    file = edited / "acme" / "bindings.csv"
+    reason = "# remit: ignore whole-tenant-wildcard: she runs the place\n"
+    file.write_text(file.read_text().replace(wild, reason + wild))
+    suppressed = until_status(server, lambda acme: acme.state == SERVING)
+    assert good.revision != suppressed.revision
+    append(edited / "roles.csv", "p, role:viewer, *, **, *, VIEW, allow\n")
+    assert SERVING == until_status(server, lambda acme: acme.revision != suppressed.revision).state
+
+
 def test_bad_root_files_keep_the_last_good_ones(server: Server, edited: Path) -> None:
     """All tenants are STALE; each still takes over good edits of its own, under the last good root."""
     good = (edited / "vocabulary.yaml").read_text()
@@ -119,6 +139,10 @@ def test_bad_root_files_keep_the_last_good_ones(server: Server, edited: Path) ->
     assert before["globex"] == statuses(server)["globex"]
     (edited / "vocabulary.yaml").write_text(good)
     assert acme.revision == until_status(server, lambda acme: acme.state == SERVING).revision
+    with server.store() as store:
+        of_root = [each.type for each in store.lifecycle() if each.type.startswith("POLICY_") and not each.tenant]
+    assert ["POLICY_LOADED", "POLICY_REFUSED"] == of_root
+    assert 1.0 == server.metric("remit_policy_loads_total", tenant="", outcome="loaded")
 
 
 def test_a_folder_taken_away_takes_its_tenant_away(server: Server, edited: Path) -> None:
@@ -181,7 +205,7 @@ def test_a_file_that_cannot_be_read_is_its_tenants_alone(server: Server, edited:
 
 
 def test_a_git_checkout_of_many_files_is_one_change(serve: Callable[..., Server], edited: Path) -> None:
-    """No revision between the two commits ever serves; the commit is kept with the revision."""
+    """No revision between the two commits ever serves; the commit is kept with the revision, and that it was edited."""
     git(edited, "init")
     git(edited, "add", ".")
     git(edited, "commit", "-m", "one")
@@ -200,9 +224,12 @@ def test_a_git_checkout_of_many_files_is_one_change(serve: Callable[..., Server]
     with server.store() as store:
         assert [] == store.lifecycle(type_="POLICY_REFUSED")
         assert 2 * len(before) == len(store.lifecycle(type_="POLICY_LOADED"))
-    shown = remit("rollback", "acme", "--target", server.target)
-    assert git(edited, "rev-parse", "HEAD")[:12] in shown.stdout
-    assert git(edited, "rev-parse", "main")[:12] in shown.stdout
+    now = statuses(server)["acme"].revision
+    append(edited / "acme" / "bindings.csv", "# by hand\n")
+    until_status(server, lambda acme: acme.revision != now)
+    shown = remit("rollback", "acme", "--target", server.target).stdout
+    other, main = (git(edited, "rev-parse", name)[:12] for name in ("other", "main"))
+    assert [f"{other}-dirty", other, main] == re.findall(r"[0-9a-f]{12}(?:-dirty)?(?= +/)", shown)
 
 
 def test_a_kubernetes_volume_is_switched_whole(serve: Callable[..., Server], untested: Path, tmp_path: Path) -> None:

@@ -41,10 +41,7 @@ def test_the_same_policies_change_nothing(recorded: str, untested: Path) -> None
 
 
 def test_each_effect_that_would_change_is_listed(recorded: str, policies: Path) -> None:
-    """By question, with what was and what would be; a changed reason alone is none."""
-    for tests in policies.glob("*/tests"):
-        for each in tests.iterdir():
-            each.unlink()
+    """By question, with what was and what would be; a changed reason alone is none, and tests that fail are no matter."""
     bindings = policies / "acme" / "bindings.csv"
     bindings.write_text(
         bindings.read_text()
@@ -77,3 +74,12 @@ def test_a_candidate_that_does_not_load_is_none(recorded: str, policies: Path) -
     done = remit("replay", "--policies", str(policies), "--audit", recorded)
     assert (3, "") == (done.returncode, done.stdout)
     assert "acme" in done.stderr
+
+
+def test_a_tenant_that_nobody_knows_is_a_mistake(recorded: str, untested: Path) -> None:
+    """It must not look like a candidate that changes nothing; one that has records alone is asked about all the same."""
+    mistyped = remit("replay", "--policies", str(untested), "--audit", recorded, "--tenant", "acmee")
+    gone = remit("replay", "--policies", str(untested), "--audit", recorded, "--tenant", "initech")
+
+    assert (2, "no tenant `acmee`") == (mistyped.returncode, mistyped.stderr.partition(" in ")[0])
+    assert (0, True) == (gone.returncode, "1 decisions decided again" in gone.stderr)

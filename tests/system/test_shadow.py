@@ -15,11 +15,6 @@ CAROL_UPDATES = ("acme", "user:carol", "UPDATE", "FLOW", "acme.finance")
 BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
 
 
-def without_tests(policies: Path) -> None:
-    for tests in policies.glob("*/tests/*"):
-        tests.unlink()
-
-
 def append(file: Path, *rows: str) -> None:
     file.write_text(file.read_text() + "".join(f"{row}\n" for row in rows))
 
@@ -27,7 +22,6 @@ def append(file: Path, *rows: str) -> None:
 def test_what_a_candidate_would_turn_is_told_and_never_answered(
     serve: Callable[..., Server], untested: Path, policies: Path
 ) -> None:
-    without_tests(policies)
     bindings = policies / "acme" / "bindings.csv"
     before = bindings.read_text()
     append(
@@ -41,6 +35,7 @@ def test_what_a_candidate_would_turn_is_told_and_never_answered(
             return told
 
         until(lambda: report().tree_revision, "the candidate has loaded")
+        assert report().tree_revision == server.wait_for("candidate loaded")["revision"]
         for _ in range(3):
             assert not client.check(*CAROL_UPDATES)
         assert client.check(*BOB_VIEWS)
@@ -82,6 +77,7 @@ def test_what_a_candidate_would_turn_is_told_and_never_answered(
         # One that does not load is said, and what loaded last goes on deciding.
         append(bindings, "nonsense")
         until(lambda: report().errors, "the mistake is told")
+        assert list(report().errors) == server.wait_for("candidate refused")["diagnostics"]
         assert 3 == remit("shadow", "--target", server.target).returncode
         assert client.check(*BOB_VIEWS)
 

@@ -3,13 +3,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
-from system.disk import decision_ids
 from system.load import Load
 from system.locks import locked
 from system.questions import check
 from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, until
 
 from remit.audit.ids import format_id
+from remit.faces.cli.faults.disk import decision_ids
 
 
 def listens(server: Server) -> bool:

@@ -1,10 +1,14 @@
 """Engines whose every connection makes a commit durable, or is refused."""
 
+import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from remit.audit.errors import AuditStoreError
+from remit.audit.tables import metadata
 
 _SYNCHRONOUS_FULL = 2
 _DURABILITY = {"journal_mode": "WAL", "synchronous": "FULL"}
@@ -14,6 +18,9 @@ _CACHE_KIB = 32 * 1024
 # A burst may leave a large write-ahead log behind; SQLite cuts it to this at the next checkpoint.
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 _BEGIN = "sqlite_begin"
+_JOINED_BUSY_S = 5.0
+MOST_JOINED = 11
+"""SQLite attaches ten files to one, unless it was built otherwise."""
 
 
 def sqlite_engine(url: URL, *, max_bytes: int | None, busy_timeout_s: float) -> Engine:
@@ -51,14 +58,51 @@ def sqlite_engine(url: URL, *, max_bytes: int | None, busy_timeout_s: float) -> 
     return engine
 
 
+def joined_engine(files: Sequence[Path]) -> Engine:
+    """The tables of several SQLite files as one, to be read. AuditStoreError, at each connect, for more than
+    `MOST_JOINED`, or as `sqlite_engine`."""
+    first, *others = files
+    engine = sqlite_engine(URL.create("sqlite", database=str(first)), max_bytes=None, busy_timeout_s=_JOINED_BUSY_S)
+
+    @event.listens_for(engine, "connect")
+    def join(driver: Any, _record: Any) -> None:
+        if len(files) > MOST_JOINED:
+            raise AuditStoreError(
+                f"there are {len(files)} audit files beside `{first}`, and SQLite reads at most {MOST_JOINED} as one"
+            )
+        names = ["main", *(f"w{number}" for number in range(1, len(files)))]
+        for name, file in zip(names[1:], others, strict=True):
+            driver.execute(f"ATTACH ? AS {name}", (str(file),))
+        for table in metadata.tables:
+            # What is temporary is found before what is not.
+            union = " UNION ALL ".join(f"SELECT * FROM {name}.{table}" for name in names)  # noqa: S608 (our own names)
+            driver.execute(f"CREATE TEMP VIEW {table} AS {union}")
+
+    return engine
+
+
 def writing(engine: Engine) -> Engine:
     """The same connections; on SQLite transactions take the write lock when they begin, never halfway."""
     return engine.execution_options(**{_BEGIN: "IMMEDIATE"})
 
 
-def postgresql_engine(url: URL) -> Engine:
-    """AuditStoreError, at each connect, where a commit may return before it is durable."""
+def postgresql_engine(url: URL, *, timeout_s: float, hurried: bool = False) -> Engine:
+    """AuditStoreError, at each connect, where a commit may return before it is durable.
+
+    Connecting takes at most `timeout_s`; where `hurried`, so does each statement and each commit, also where the
+    server's host or network is silently gone. What the URL itself says of timeouts counts instead.
+    """
+    from remit.audit.patience import ImpatientConnection  # noqa: PLC0415 (psycopg comes with an extra)
+
     engine = create_engine(url, pool_pre_ping=True)
+    limits = {"connect_timeout": math.ceil(timeout_s), "keepalives_idle": 10, "keepalives_interval": 5}
+    limits |= {"keepalives_count": 3, "tcp_user_timeout": int(timeout_s * 1000)}
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> Any:
+        connection = ImpatientConnection.connect(**limits | parameters)
+        connection.timeout_s = timeout_s if hurried else None
+        return connection
 
     @event.listens_for(engine, "connect")
     def check(driver: Any, _record: Any) -> None:
@@ -75,7 +119,14 @@ def postgresql_engine(url: URL) -> Engine:
             raise AuditStoreError(
                 f"the audit database `{url.render_as_string()}` has server_encoding `{encoding}`: expected `UTF8`"
             )
+        if hurried:
+            # A little earlier than this side gives up, so that no statement waits on in the server for nobody. Who
+            # stops halfway through a transaction must not hold up the others that write.
+            for setting, share in (("statement_timeout", 0.8), ("idle_in_transaction_session_timeout", 1.0)):
+                cursor.execute("SELECT set_config(%s, %s, false)", (setting, f"{int(timeout_s * share * 1000)}ms"))
+            driver.commit()
+        else:
+            driver.rollback()
         cursor.close()
-        driver.rollback()
 
     return engine

@@ -1,3 +1,6 @@
+from remit.core.errors import RemitError
+
+
 class AuditStoreError(Exception):
     """The audit store could not do what was asked; the text holds the cause. What was to be written is not written,
     except where a lost connection hid the outcome of a commit."""
@@ -5,6 +8,10 @@ class AuditStoreError(Exception):
 
 class RecordRefused(AuditStoreError):  # noqa: N818
     """The store works and will never take these records: a duplicate id, or a value that its columns cannot hold."""
+
+
+class StoreAwayError(AuditStoreError):
+    """The database cannot be reached, or lets nobody in."""
 
 
 class UnmigratedError(AuditStoreError):
@@ -21,6 +28,10 @@ class UnmigratedError(AuditStoreError):
             f"the audit database `{url}` {state} and this program needs schema `{needed}`: "
             "back it up and start `remit serve` once with `--audit-migrate`"
         )
+
+
+class NotCountedError(RemitError):
+    """The counts do not hold what is asked of them together: the message says what to leave out."""
 
 
 class JournalUnavailable(Exception):  # noqa: N818

@@ -11,13 +11,17 @@ from remit.audit.tables import decisions
 # The time in a record and the millisecond in its id come from two looks at a clock unless `DecisionIds.stamp` made
 # both: ranges of ids are taken this much wider, and `time_us` decides.
 CLOCK_SLACK_US = 1_000_000
+FIRST_ID = bytes(16)
+LAST_ID = b"\xff" * 16
+_EQUAL = ("tenant", "principal", "effect", "reason", "question", "caller", "node", "revision")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionFilter:
     """All that is given must hold; None asks nothing."""
 
-    id: bytes | None = None
+    ids: tuple[bytes, ...] = ()
+    """Only these, where there are any."""
     tenant: str | None = None
     namespace: str | None = None
     """This namespace and all below it; '' (the tenant itself) is therefore all."""
@@ -25,25 +29,49 @@ class DecisionFilter:
     effect: str | None = None
     reason: str | None = None
     question: str | None = None
+    caller: str | None = None
+    node: str | None = None
+    revision: str | None = None
     since_us: int | None = None
     """Inclusive, microseconds since the Unix epoch."""
     until_us: int | None = None
     """Exclusive, microseconds since the Unix epoch."""
 
-    def conditions(self, *, unindexed: frozenset[str] = frozenset()) -> list[ColumnElement[bool]]:
-        """`unindexed`: columns that SQLite must not look up in an index."""
+    def conditions(self, *, unindexed: frozenset[str] = frozenset(), by_id: bool = True) -> list[ColumnElement[bool]]:
+        """`unindexed`: columns that SQLite must not look up in an index. Not `by_id`, time is held against `time_us`
+        alone: whoever walks ids keeps within `span`."""
 
         def column(name: str) -> ColumnElement[Any]:
-            kept = decisions.c[name]
-            # SQLite's own idiom: a term with a unary plus never leads its planner to an index.
-            return literal_column(f"+{decisions.name}.{name}", kept.type) if name in unindexed else kept
+            return out_of_index(name) if name in unindexed else decisions.c[name]
 
-        equal = ("id", "tenant", "principal", "effect", "reason", "question")
-        asked = ((name, getattr(self, name)) for name in equal)
-        found = [column(name) == value for name, value in asked if value is not None]
+        found = [column(name) == value for name, value in self.equal.items()]
+        if self.ids:
+            found.append(decisions.c.id.in_(self.ids))
         if self.namespace:
             found.append(at_or_below(column("namespace"), self.namespace))
-        return [*found, *in_time(decisions, self.since_us, self.until_us)]
+        return [*found, *in_time(decisions, self.since_us, self.until_us, by_id=by_id)]
+
+    @property
+    def equal(self) -> dict[str, str]:
+        """Columns that must have this value."""
+        asked = {name: getattr(self, name) for name in _EQUAL}
+        return {name: value for name, value in asked.items() if value is not None}
+
+    @property
+    def selects(self) -> frozenset[str]:
+        """The columns, time and id apart, that must be as asked."""
+        return frozenset([*self.equal, *(["namespace"] if self.namespace else [])])
+
+    @property
+    def span(self) -> tuple[bytes, bytes]:
+        """The first and the last id that may be of that time."""
+        first = FIRST_ID if self.since_us is None else first_id_at(self.since_us - CLOCK_SLACK_US)
+        return first, LAST_ID if self.until_us is None else last_id_at(self.until_us + CLOCK_SLACK_US)
+
+
+def out_of_index(name: str) -> ColumnElement[Any]:
+    """A column of the decisions, by SQLite's own idiom: a term with a unary plus never leads its planner to an index."""
+    return literal_column(f"+{decisions.name}.{name}", decisions.c[name].type)
 
 
 def at_or_below(column: ColumnElement[str], namespace: str) -> ColumnElement[bool]:
@@ -68,8 +96,10 @@ def id_range(table: Table, since_us: int | None, until_us: int | None) -> list[C
     return found
 
 
-def in_time(table: Table, since_us: int | None, until_us: int | None) -> list[ColumnElement[bool]]:
-    found = id_range(table, since_us, until_us)
+def in_time(
+    table: Table, since_us: int | None, until_us: int | None, *, by_id: bool = True
+) -> list[ColumnElement[bool]]:
+    found = id_range(table, since_us, until_us) if by_id else []
     if since_us is not None:
         found.append(table.c.time_us >= since_us)
     if until_us is not None:

@@ -114,3 +114,8 @@ def last_id_at(time_us: int) -> bytes:
     """The upper bound, inclusive, of ids whose millisecond holds `time_us` or comes before it."""
     ms = min(max(time_us // _US_PER_MS, 0), _MAX_MS)
     return ((ms << 80) | ((1 << 80) - 1)).to_bytes(16)
+
+
+def id_before(value: bytes) -> bytes:
+    """The last id that comes before this one; what is less than any where there is none."""
+    return (int.from_bytes(value) - 1).to_bytes(16) if any(value) else b""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from threading import Condition, Lock, Thread
 from typing import Literal, NamedTuple
 
-from remit.audit.entry import Entry
+from remit.audit.entry import Entry, Then
 from remit.audit.errors import AuditStoreError, JournalUnavailable, RecordRefused
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.store import AuditStore
+from remit.audit.writable import WritableStore
 
 Delivery = Literal["before_answer", "after_answer"]
 
@@ -39,6 +39,8 @@ class Drained(NamedTuple):
 class JournalStats:
     committed: int
     """Rows on disk since the start."""
+    unrecorded: int
+    """Decisions that were counted, and not recorded, since the start."""
     queued: int
     """Rows accepted and neither on disk nor given up."""
     lost: int
@@ -56,19 +58,21 @@ class Journal:
     `before_answer`: `offer` returns when its records are on disk. `after_answer`: it returns when they are queued,
     and they are written again and again until the store takes them; only `close` gives up, and says so.
     `queue_limit` counts rows. Each failure of the store turns `healthy` False until the store takes a write again,
-    which a probe tries every `probe_s` seconds. `on_commit` hears the rows and seconds of each commit, on the writer's
-    thread, after the callers have been let go.
+    which is tried every `probe_s` seconds; until then who would wait for a commit is refused at once. `on_commit` hears
+    the rows and seconds of each commit, and `on_records` the records, on the writer's thread, after the callers have
+    been let go.
     """
 
     def __init__(
         self,
-        store: AuditStore,
+        store: WritableStore,
         *,
         delivery: Delivery = "before_answer",
         queue_limit: int = 10_000,
         wait_s: float = 1.0,
         probe_s: float = 1.0,
         on_commit: Callable[[int, float], None] | None = None,
+        on_records: Callable[[Sequence[DecisionRecord], Sequence[LifecycleRecord]], None] | None = None,
     ) -> None:
         self._store = store
         self._waits = delivery == "before_answer"
@@ -76,12 +80,14 @@ class Journal:
         self._wait_s = wait_s
         self._probe_s = probe_s
         self._on_commit = on_commit
+        self._on_records = on_records
         self._mutex = Lock()
         self._room = Condition(self._mutex)
         self._short_of_room = 0
         self._pending: deque[Entry] = deque()
         self._queued = 0
         self._committed = 0
+        self._unrecorded = 0
         self._lost = 0
         self._error = ""
         self._last_commit_s = 0.0
@@ -89,8 +95,6 @@ class Journal:
         self._unwritten = 0
         self._give_up_at: float | None = None
         self._in_flight: list[Entry] = []
-        # After a failure that left accepted records in the queue: they wait for `_next_try`, or for someone who waits.
-        self._backing_off = False
         self._next_try = 0.0
         self._rest_until = 0.0
         self._asleep = False
@@ -112,6 +116,7 @@ class Journal:
         with self._mutex:
             return JournalStats(
                 committed=self._committed,
+                unrecorded=self._unrecorded,
                 queued=self._queued,
                 lost=self._lost,
                 healthy=self._error == "",
@@ -119,14 +124,31 @@ class Journal:
                 last_commit_s=self._last_commit_s,
             )
 
-    def offer(self, records: Sequence[DecisionRecord], timeout_s: float | None = None) -> None:
+    def offer(
+        self,
+        records: Sequence[DecisionRecord],
+        timeout_s: float | None = None,
+        unrecorded: Sequence[DecisionRecord] = (),
+    ) -> None:
         """Returns when the records are on disk (before_answer) or queued (after_answer); JournalUnavailable otherwise.
 
         They are written together or not at all. A full queue is waited for up to `wait_s`. `timeout_s` bounds the
-        whole wait; None waits as long as the store takes.
+        whole wait; None waits as long as the store takes. `unrecorded` are decisions that are counted and not kept.
         """
-        if records:
-            self._submit(Entry(records, (), waits=self._waits), timeout_s)
+        if records or unrecorded:
+            self._submit(Entry(records, (), waits=self._waits, unrecorded=unrecorded), timeout_s)
+
+    def offer_then(
+        self, records: Sequence[DecisionRecord], then: Then, unrecorded: Sequence[DecisionRecord] = ()
+    ) -> bool:
+        """As `offer`, without a wait: `then` hears when its caller would have gone on, from this thread or the
+        writer's. False, and nothing is offered, where there is no room."""
+        entry = Entry(records, (), waits=self._waits, then=then if self._waits else None, unrecorded=unrecorded)
+        if not self._queue(entry, wait_s=0.0):
+            return False
+        if not self._waits:
+            then(None)
+        return True
 
     def lifecycle(self, record: LifecycleRecord, timeout_s: float | None = None) -> None:
         """Returns when the record is on disk, whatever the delivery; JournalUnavailable otherwise."""
@@ -142,6 +164,7 @@ class Journal:
             committed, unwritten = self._committed, self._unwritten
             if not self._closed:
                 self._closed = True
+                self._next_try = 0.0
                 self._give_up_at = time.monotonic() + timeout_s
             self._room.notify_all()
             wake = self._asleep
@@ -156,39 +179,50 @@ class Journal:
 
     def _submit(self, entry: Entry, timeout_s: float | None) -> None:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._mutex:
-            if self._queued and self._queued + entry.rows > self._limit:
-                self._wait_for_room(entry.rows, timeout_s)
-            if self._closed:
-                raise JournalUnavailable("the journal is closed: the server is stopping")
-            self._pending.append(entry)
-            self._queued += entry.rows
-            wake = self._asleep and (entry.done is not None or not self._backing_off)
-            if wake:
-                self._asleep = False
-        if wake:
-            self._wake.release()
-        if entry.done is None:
+        wait_s = self._wait_s if timeout_s is None else min(self._wait_s, timeout_s)
+        if not self._queue(entry, wait_s):
+            cause = f": {self._error}" if self._error else ""
+            raise JournalUnavailable(f"the audit queue has been full ({self._limit} records) for {wait_s} s{cause}")
+        if not entry.waits:
             return
         left_s = -1.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
-        if not entry.done.acquire(timeout=left_s):
+        if not entry.wait(left_s):
             raise JournalUnavailable(f"the record was not on disk within {timeout_s} s; it may still be written")
         if entry.error:
             raise JournalUnavailable(entry.error)
 
-    def _wait_for_room(self, rows: int, timeout_s: float | None) -> None:
+    def _queue(self, entry: Entry, wait_s: float) -> bool:
+        """False where there is no room for it in time."""
+        with self._mutex:
+            self._refuse_at_once(entry)
+            if self._queued and self._queued + entry.rows > self._limit:
+                if not self._has_room(entry.rows, wait_s):
+                    return False
+                self._refuse_at_once(entry)
+            self._pending.append(entry)
+            self._queued += entry.rows
+            wake = self._asleep and not self._error
+            if wake:
+                self._asleep = False
+        if wake:
+            self._wake.release()
+        return True
+
+    def _refuse_at_once(self, entry: Entry) -> None:
+        if self._closed:
+            raise JournalUnavailable("the journal is closed: the server is stopping")
+        if self._error and entry.waits:
+            raise JournalUnavailable(self._error)
+
+    def _has_room(self, rows: int, wait_s: float) -> bool:
         """Called with the mutex held. An offer larger than the whole queue has room when the queue is empty."""
-        wait_s = self._wait_s if timeout_s is None else min(self._wait_s, timeout_s)
         self._short_of_room += 1
         try:
-            room = self._room.wait_for(
+            return self._room.wait_for(
                 lambda: self._closed or not self._queued or self._queued + rows <= self._limit, wait_s
             )
         finally:
             self._short_of_room -= 1
-        if not room:
-            cause = f": {self._error}" if self._error else ""
-            raise JournalUnavailable(f"the audit queue has been full ({self._limit} records) for {wait_s} s{cause}")
 
     def _run(self) -> None:
         while True:
@@ -206,10 +240,9 @@ class Journal:
         while True:
             with self._mutex:
                 now = time.monotonic()
-                waiting = self._pending and not (self._backing_off and now < self._next_try)
+                waiting = self._pending and not (self._error and now < self._next_try)
                 rest_s = self._rest_until - now if waiting and self._queued < _ROWS_THAT_WAKE else 0.0
                 if waiting and rest_s <= 0:
-                    self._backing_off = False
                     self._in_flight = self._take()
                     return self._in_flight
                 if self._closed and not self._pending:
@@ -225,10 +258,7 @@ class Journal:
             with self._mutex:
                 if not woken and not self._asleep:
                     self._wake.acquire()
-                    woken = True
                 self._asleep = False
-                if woken:
-                    self._backing_off = False
 
     def _take(self) -> list[Entry]:
         batch = [self._pending.popleft()]
@@ -264,18 +294,20 @@ class Journal:
         began, worked = time.monotonic(), time.thread_time()
         decided = batch[0].decided if len(batch) == 1 else [record for entry in batch for record in entry.decided]
         happened = [record for entry in batch for record in entry.happened]
-        self._store.append(decided, happened)
+        self._store.append(decided, happened, [record for entry in batch for record in entry.unrecorded])
         seconds = time.monotonic() - began
         self._recovered()
         self._settle(batch, committed=True, seconds=seconds)
-        shares = _MOST_SHARES if batch[0].done is None else min(len(batch) - 1, _MOST_SHARES)
+        shares = _MOST_SHARES if not batch[0].waits else min(len(batch) - 1, _MOST_SHARES)
         rest_s = min(shares * (time.thread_time() - worked), _LONGEST_REST_S)
         self._rest_until = time.monotonic() + rest_s
-        if self._on_commit is not None:
-            try:
+        try:
+            if self._on_commit is not None:
                 self._on_commit(len(decided) + len(happened), seconds)
-            except Exception:  # noqa: BLE001 (a meter's trouble is not the journal's)
-                _log.exception("the hook on audit commits failed")
+            if self._on_records is not None:
+                self._on_records(decided, happened)
+        except Exception:  # noqa: BLE001 (a meter's trouble is not the journal's)
+            _log.exception("the hook on audit commits failed")
 
     def _refuse(self, entry: Entry, error: str) -> bool:
         """The store works and does not take these rows. False where it fails when looked at again."""
@@ -286,7 +318,9 @@ class Journal:
             return False
         if written:
             self._settle([entry], committed=True)
-        elif entry.done is None:
+            if self._on_records is not None:
+                self._on_records(entry.decided, entry.happened)
+        elif not entry.waits:
             self._lose([entry], error)
         else:
             entry.error = error
@@ -295,26 +329,25 @@ class Journal:
 
     def _already_written(self, entry: Entry) -> bool:
         """Whether an earlier attempt was committed after all, and only its confirmation was lost."""
-        return all(self._store.decision(record.id) == record for record in entry.decided)
+        found = (self._store.decision(record.id) == record for record in entry.decided)
+        return bool(entry.decided) and all(found)
 
     def _fail(self, batch: list[Entry], error: str) -> None:
-        """The store fails: those who wait are told, what was accepted stays first in the queue."""
-        told = [entry for entry in batch if entry.done is not None]
-        kept = [entry for entry in batch if entry.done is None]
-        for entry in kept:
+        """The store fails: all who wait are told, what was accepted stays in the queue."""
+        for entry in batch:
             entry.retried = True
         given_up: list[Entry] = []
         with self._mutex:
             if not self._error:
                 _log.error("the audit store fails: %s", error)
             self._error = error
-            self._pending.extendleft(entry for entry in reversed(kept) if not entry.settled)
-            self._backing_off = bool(self._pending) and self._pending[0].done is None
+            entries = [*batch, *self._pending]
+            told = [entry for entry in entries if entry.waits]
+            self._pending = deque(entry for entry in entries if not (entry.waits or entry.settled))
             now = time.monotonic()
             self._next_try = now + (self._probe_s if self._give_up_at is None else _CLOSING_RETRY_S)
             if self._give_up_at is not None and now >= self._give_up_at:
-                told += [entry for entry in self._pending if entry.done is not None]
-                given_up = [entry for entry in self._pending if entry.done is None]
+                given_up = [*self._pending]
                 self._pending.clear()
         for entry in told:
             entry.error = error
@@ -335,7 +368,6 @@ class Journal:
         if self._error:
             with self._mutex:
                 self._error = ""
-                self._backing_off = False
             _log.warning("the audit store writes again")
 
     def _lose(self, entries: list[Entry], error: str) -> None:
@@ -347,19 +379,21 @@ class Journal:
         self, entries: list[Entry], *, committed: bool = False, seconds: float = 0.0, lost: bool = False
     ) -> int:
         """Takes entries off the books, once, and lets their callers go. The number of rows taken off."""
-        waiting: list[Lock] = []
-        rows = 0
+        waiting: list[Entry] = []
+        rows = unrecorded = 0
         with self._mutex:
             for entry in entries:
                 if entry.settled:
                     continue
                 entry.settled = True
                 rows += entry.rows
-                if entry.done is not None:
-                    waiting.append(entry.done)
+                unrecorded += len(entry.unrecorded)
+                if entry.waits:
+                    waiting.append(entry)
             self._queued -= rows
             if committed:
-                self._committed += rows
+                self._committed += rows - unrecorded
+                self._unrecorded += unrecorded
                 self._last_commit_s = seconds
             elif self._closed:
                 self._unwritten += rows
@@ -367,8 +401,11 @@ class Journal:
                 self._lost += rows
             if self._short_of_room:
                 self._room.notify_all()
-        for done in waiting:
-            done.release()
+        for entry in waiting:
+            try:
+                entry.let_go()
+            except Exception:  # noqa: BLE001 (one caller's trouble is not the next one's)
+                _log.exception("a caller could not be told of its record")
         return rows
 
     def _abandon(self) -> None:
@@ -377,8 +414,8 @@ class Journal:
         with self._mutex:
             entries = [*self._in_flight, *self._pending]
             self._pending.clear()
-        told = [entry for entry in entries if entry.done is not None and not entry.settled]
+        told = [entry for entry in entries if entry.waits and not entry.settled]
         for entry in told:
             entry.error = error
         self._settle(told)
-        self._lose([entry for entry in entries if entry.done is None], error)
+        self._lose([entry for entry in entries if not entry.waits], error)

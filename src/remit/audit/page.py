@@ -1,23 +1,144 @@
-from sqlalchemy import Connection, select
+import time
+from typing import Final, NamedTuple
 
-from remit.audit.filter import DecisionFilter
+from sqlalchemy import Connection, bindparam, func, select
+
+from remit.audit.filter import CLOCK_SLACK_US, DecisionFilter
+from remit.audit.ids import first_id_at, id_before, id_time_ms, last_id_at
+from remit.audit.moments import Search
 from remit.audit.record import DecisionRecord
-from remit.audit.tables import decisions
+from remit.audit.tables import decision_columns, decisions
+
+_US_PER_MS: Final = 1000
+_INDEXED: Final = frozenset({"tenant", "principal"})
+_SHORT: Final = 3_000
+"""Records of a principal that are walked one by one sooner than the counts are asked."""
+
+
+class Page(NamedTuple):
+    """Records in the order of their ids: as many as asked for, unless nothing is left or the time was up."""
+
+    records: list[DecisionRecord]
+    beyond: bytes | None
+    """The next page begins behind this, which need be no record's id; None where nothing is left."""
 
 
 def page_of_decisions(
-    connection: Connection, where: DecisionFilter, *, after: bytes | None, limit: int, newest_first: bool
-) -> list[DecisionRecord]:
-    """One page of decisions, in the order of ids.
+    connection: Connection,
+    where: DecisionFilter,
+    *,
+    after: bytes | None,
+    limit: int,
+    newest_first: bool,
+    budget_s: float | None = None,
+) -> Page:
+    """One page of decisions; past `budget_s` seconds, what was found so far.
 
-    The index (tenant, principal, id) hands out a principal's rows in that order. Without a principal the primary key is
-    walked, and SQLite must be kept from the index: it has no statistics, and for a busy tenant would sort millions of
-    rows to find fifty.
+    A principal's records of a tenant are handed out by their index, and all records by the primary key. Where most of
+    them may be others than those asked for, the counts tell in which minutes, and of a busy principal in which hours,
+    there is something to find, and only those are walked.
     """
-    walked = connection.dialect.name == "sqlite" and where.principal is None
-    conditions = where.conditions(unindexed=frozenset({"tenant"} if walked else ()))
-    if after is not None:
-        conditions.append(decisions.c.id < after if newest_first else decisions.c.id > after)
-    order = decisions.c.id.desc() if newest_first else decisions.c.id
-    statement = select(decisions).where(*conditions).order_by(order).limit(limit)
-    return [DecisionRecord._make(row) for row in connection.execute(statement)]
+    ends_at = None if budget_s is None else time.monotonic() + budget_s
+    walk = _Walk(connection, where, after, limit, newest_first=newest_first)
+    indexed = where.selects >= _INDEXED
+    if where.ids or where.selects in {frozenset(), _INDEXED} or (indexed and walk.is_short(where)):
+        walk.take(walk.first, walk.last)
+        return walk.page(finished=True)
+    search = Search(connection, where, by_hour=indexed)
+    for runs, edge_us in search.between(*walk.times(), newest_first=newest_first):
+        for begin_us, end_us in runs:
+            went_on = walk.take(first_id_at(begin_us - CLOCK_SLACK_US), last_id_at(end_us + CLOCK_SLACK_US))
+            if walk.is_full or (went_on and _is_over(ends_at)):
+                return walk.page(finished=False)
+        if edge_us is not None:
+            walk.leave(edge_us)
+            if _is_over(ends_at):
+                return walk.page(finished=False)
+    return walk.page(finished=True)
+
+
+def _is_over(ends_at: float | None) -> bool:
+    return ends_at is not None and time.monotonic() > ends_at
+
+
+class _Walk:
+    """What is left of the ids to walk, and what was found on the way."""
+
+    def __init__(
+        self, connection: Connection, where: DecisionFilter, after: bytes | None, limit: int, *, newest_first: bool
+    ) -> None:
+        # It is the primary key that must be walked: SQLite has no statistics, and by the index it would sort all rows of
+        # a busy tenant to find fifty.
+        walked = connection.dialect.name == "sqlite" and not where.selects >= _INDEXED
+        conditions = where.conditions(unindexed=frozenset({"tenant"} if walked else ()), by_id=False)
+        self._statement = (
+            select(*decision_columns)
+            .where(decisions.c.id >= bindparam("first"), decisions.c.id <= bindparam("last"), *conditions)
+            .order_by(decisions.c.id.desc() if newest_first else decisions.c.id)
+            .limit(bindparam("most"))
+        )
+        self._connection = connection
+        self._limit = limit
+        self._newest_first = newest_first
+        self._beyond = after
+        self._found: list[DecisionRecord] = []
+        self.first, self.last = where.span
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._found) == self._limit
+
+    def is_short(self, where: DecisionFilter) -> bool:
+        """Whether the principal has few records left."""
+        first, last = self._left()
+        columns = decisions.c
+        some = select(columns.id).where(
+            columns.tenant == where.tenant, columns.principal == where.principal, columns.id.between(first, last)
+        )
+        number = select(func.count()).select_from(some.limit(_SHORT).subquery())
+        return self._connection.execute(number).scalar_one() < _SHORT
+
+    def times(self) -> tuple[int, int]:
+        """The times between which anything may be left, microseconds since the Unix epoch."""
+        first, last = self._left()
+        ends = (select(decisions.c.id).order_by(order).limit(1) for order in (decisions.c.id, decisions.c.id.desc()))
+        oldest, newest = (self._connection.execute(end).scalar() for end in ends)
+        if oldest is None or newest is None:
+            return 1, 0
+        first, last = max(first, oldest), min(last, newest)
+        slack_us = CLOCK_SLACK_US + _US_PER_MS
+        return id_time_ms(first) * _US_PER_MS - slack_us, id_time_ms(last) * _US_PER_MS + slack_us
+
+    def take(self, first: bytes, last: bytes) -> bool:
+        """Finds what is left among these ids, whether any id is; nothing before them, in the order of the walk, is left
+        then."""
+        begin, end = self._left()
+        first, last = max(first, begin), min(last, end)
+        if first > last:
+            return False
+        bounds = {"first": first, "last": last, "most": self._limit - len(self._found)}
+        self._found += map(DecisionRecord._make, self._connection.execute(self._statement, bounds))
+        self._beyond = first if self._newest_first else last
+        return True
+
+    def leave(self, edge_us: int) -> None:
+        """Nothing is left of before that time, in the order of the walk."""
+        if self._newest_first:
+            edge = first_id_at(edge_us + CLOCK_SLACK_US + _US_PER_MS)
+            self._beyond = edge if self._beyond is None else min(self._beyond, edge)
+        else:
+            edge = last_id_at(edge_us - CLOCK_SLACK_US - _US_PER_MS)
+            self._beyond = edge if self._beyond is None else max(self._beyond, edge)
+
+    def page(self, *, finished: bool) -> Page:
+        if self.is_full:
+            return Page(self._found, self._found[-1].id)
+        return Page(self._found, None if finished else self._beyond)
+
+    def _left(self) -> tuple[bytes, bytes]:
+        """The first and the last id that are left; the other way round where none is."""
+        if self._beyond is None:
+            return self.first, self.last
+        if self._newest_first:
+            return self.first, min(self.last, id_before(self._beyond))
+        return max(self.first, self._beyond + b"\x00"), self.last

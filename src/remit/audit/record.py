@@ -1,6 +1,12 @@
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from remit.core.question import Question, QuestionType, ReachQuestion, parse_question, parse_reach_question
+
+HASHED: Final = "hmac:"
+"""What the hash begins with that stands in the place of a name (`audit.redaction`)."""
+_NAMES: Final = ("user:", "service:", "namespace:")
+_ACCESS: Final = (QuestionType.CHECK, QuestionType.EXPLAIN, QuestionType.OPERATION)
+_REACH: Final = (QuestionType.REACH, QuestionType.REACH_EXPLAIN)
 
 
 class DecisionRecord(NamedTuple):
@@ -45,13 +51,20 @@ class DecisionRecord(NamedTuple):
     """JSON text: what the answer told beyond the columns, in counts; '' where nothing."""
 
     @property
+    def nameless(self) -> bool:
+        """Whether the record of one decision does not say of whom, since the principal was redacted."""
+        return self.question in (*_ACCESS, *_REACH) and not self.principal.startswith(_NAMES)
+
+    @property
     def asked(self) -> Question | ReachQuestion | None:
-        """The question that this one decision answered; None where the answer was more than one decision."""
-        match self.question:
-            case QuestionType.CHECK | QuestionType.EXPLAIN | QuestionType.OPERATION if self.kind:
-                return parse_question(self.principal, self.action, self.kind, self.namespace)
-            case QuestionType.REACH | QuestionType.REACH_EXPLAIN:
-                return parse_reach_question(self.principal.removeprefix("namespace:"), self.namespace, self.action)
+        """The question that this one decision answered; None where the answer was more than one decision, or nobody can
+        put the question again."""
+        if self.nameless:
+            return None
+        if self.question in _ACCESS and self.kind:
+            return parse_question(self.principal, self.action, self.kind, self.namespace)
+        if self.question in _REACH:
+            return parse_reach_question(self.principal.removeprefix("namespace:"), self.namespace, self.action)
         return None
 
 
@@ -62,8 +75,19 @@ class LifecycleRecord(NamedTuple):
     time_us: int
     node: str
     type: str
-    """SERVER_STARTED, SERVER_STOPPED, POLICY_LOADED, POLICY_REFUSED or PURGED."""
+    """What happened, such as POLICY_LOADED: docs/audit.md lists them."""
     tenant: str
     revision: str
     detail: str
     """JSON text."""
+
+
+class Place(NamedTuple):
+    """Where a record stands in the chain of its tenant and node."""
+
+    seq: int
+    """0 for a record from before there were chains."""
+    hash: bytes
+    """SHA-256; empty where `seq` is 0."""
+    head: int
+    """The number of the chain's newest record."""

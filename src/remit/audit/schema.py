@@ -51,9 +51,12 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
+def known_versions() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def _require_known(connection: Connection, found: str | None) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in known_versions():
         raise AuditStoreError(
             f"the audit database `{connection.engine.url.render_as_string()}` has audit schema `{found}`, which is "
             f"unknown to this program (its newest is `{newest_version()}`): use the newer remit that wrote it"

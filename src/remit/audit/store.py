@@ -8,29 +8,31 @@ from types import TracebackType
 from typing import Self
 
 from alembic.util.exc import CommandError
-from sqlalchemy import ColumnElement, delete, func, insert, make_url, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import Connection, delete, func, insert, make_url, select
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from remit.audit import schema
+from remit.audit.cutoff import Cutoffs
 from remit.audit.database import postgresql_engine, sqlite_engine, writing
-from remit.audit.errors import AuditStoreError
-from remit.audit.filter import DecisionFilter, in_time
+from remit.audit.errors import AuditStoreError, StoreAwayError
 from remit.audit.ids import DecisionIds
-from remit.audit.page import page_of_decisions
-from remit.audit.purge import Purge
+from remit.audit.purge import BY_HAND, Pace, Purge, Purged
+from remit.audit.reading import Reading
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.tables import decisions, lifecycle, probe
+from remit.audit.revisions import keep_revision
+from remit.audit.signing import SigningKey
+from remit.audit.tables import decisions, lifecycle, metadata, probe
 from remit.audit.writer import Writer
 
-_EVERYTHING = DecisionFilter()
 _PROBE_BYTES = 64 * 1024
 _PAGE = 1000
 
 
-class AuditStore:
+class AuditStore(Reading):
     """Records at rest, in a SQLite file or a PostgreSQL database. Safe to share among threads.
 
-    Several processes may use one database: SQLite waits up to `busy_timeout_s` for another's transaction.
+    Several processes may use one database. `busy_timeout_s`: how long SQLite waits for another's transaction, and how
+    long a PostgreSQL server may take to answer one that writes records; without an answer their outcome is unknown.
     `max_bytes` caps what this process lets a SQLite file grow to (its write-ahead log not counted).
     Every failure of the database is an AuditStoreError; the store can be used again once its cause is gone.
     """
@@ -45,11 +47,12 @@ class AuditStore:
                 if not parsed.database or parsed.database == ":memory:" or parsed.query:
                     raise AuditStoreError(f"the audit store needs a file: expected `sqlite:///PATH`, not `{parsed}`")
                 self._file = Path(parsed.database)
-                engine = sqlite_engine(parsed, max_bytes=max_bytes, busy_timeout_s=busy_timeout_s)
+                engine = hurried = sqlite_engine(parsed, max_bytes=max_bytes, busy_timeout_s=busy_timeout_s)
             elif parsed.drivername == "postgresql+psycopg":
                 if max_bytes is not None:
                     raise AuditStoreError("a size cap holds for SQLite only: PostgreSQL has its own means")
-                engine = postgresql_engine(parsed)
+                engine = postgresql_engine(parsed, timeout_s=busy_timeout_s)
+                hurried = postgresql_engine(parsed, timeout_s=busy_timeout_s, hurried=True)
             else:
                 raise AuditStoreError(
                     f"`{parsed.drivername}` is no audit store: expected `sqlite:///PATH` "
@@ -61,6 +64,9 @@ class AuditStore:
         self._reading = engine
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._writing = writing(engine)
+        # The same, for those who must not wait for a server that does not answer.
+        self._briefly = hurried
+        self._hurried = writing(hurried)
         self._writer: Writer | None = None
         self._writer_lock = Lock()
         self._ids = DecisionIds()
@@ -70,13 +76,18 @@ class AuditStore:
         """Without its password."""
         return self._url
 
+    @property
+    def file(self) -> Path | None:
+        """Of SQLite; None for PostgreSQL."""
+        return self._file
+
     def is_new(self) -> bool:
         """Whether the SQLite file does not exist yet (or is empty); always False for PostgreSQL."""
         return self._file is not None and not (self._file.exists() and self._file.stat().st_size > 0)
 
     def migrate(self) -> None:
         """Brings the schema to the newest version, in one transaction; a new SQLite file is its owner's only."""
-        with self._errors("migrate"):
+        with self.errors("migrate"):
             if self._file is not None:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
@@ -84,125 +95,131 @@ class AuditStore:
                 schema.upgrade(connection)
 
     def open(self) -> Self:
-        """UnmigratedError where the schema is not the newest; AuditStoreError where a commit would not be durable."""
+        """UnmigratedError where the schema is not the newest; StoreAwayError where the database cannot be reached;
+        AuditStoreError where a commit would not be durable."""
         if self.is_new():
             raise AuditStoreError(f"the audit database `{self._url}` does not exist")
-        with self._errors("open"), self._reading.connect() as connection:
+        with self.errors("open"), self._reading.connect() as connection:
             schema.require_newest(connection)
         return self
 
-    def append(self, records: Sequence[DecisionRecord], happened: Sequence[LifecycleRecord] = ()) -> None:
-        """One transaction, durable on return. RecordRefused for a duplicate id or a value no column can hold."""
+    def append(
+        self,
+        records: Sequence[DecisionRecord],
+        happened: Sequence[LifecycleRecord] = (),
+        unrecorded: Sequence[DecisionRecord] = (),
+    ) -> None:
+        """One transaction, durable on return. RecordRefused for a duplicate id or a value no column can hold.
+
+        The store gives each record its place in its chain. `unrecorded` are decisions that are counted and not kept.
+        """
         with self._writer_lock:
             if self._writer is None:
-                with self._errors("write to"):
-                    self._writer = Writer(self._writing)
+                with self.errors("write to"):
+                    self._writer = Writer(self._hurried)
             try:
-                self._writer.append(records, happened)
+                self._writer.append(records, happened, unrecorded)
             finally:
                 if self._writer.broken:
                     self._writer.discard()
                     self._writer = None
 
-    def decisions(
-        self,
-        where: DecisionFilter = _EVERYTHING,
-        *,
-        after: bytes | None = None,
-        limit: int = 100,
-        newest_first: bool = True,
-    ) -> list[DecisionRecord]:
-        """A page in the order of ids. The next page begins `after` the last id of this one; a short page is the last."""
-        with self._errors("read"), self._reading.connect() as connection:
-            return page_of_decisions(connection, where, after=after, limit=limit, newest_first=newest_first)
+    def keep_revision(self, tenant: str, revision: str, kept_us: int, archive: bytes) -> None:
+        """Keeps the files of a revision of a tenant, durable on return. Once kept, they stay as they are."""
+        with self.errors("write to"), self._hurried.begin() as connection:
+            keep_revision(connection, tenant, revision, kept_us, archive)
 
-    def each_decision(self, where: DecisionFilter = _EVERYTHING) -> Iterator[DecisionRecord]:
-        """All of them, oldest first, a page in memory at a time; those written meanwhile too."""
-        after: bytes | None = None
-        while page := self.decisions(where, after=after, limit=_PAGE, newest_first=False):
-            yield from page
-            after = page[-1].id
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        with self.errors("read"), self._reading.connect() as connection:
+            yield connection
 
-    def decision(self, id_: bytes) -> DecisionRecord | None:
-        found = self.decisions(DecisionFilter(id=id_), limit=1)
-        return found[0] if found else None
+    def known(self, ids: Sequence[bytes]) -> set[bytes]:
+        """Those of the ids that have a record of either kind."""
+        found: set[bytes] = set()
+        with self.errors("read"), self._briefly.connect() as connection:
+            for start in range(0, len(ids), _PAGE):
+                some = ids[start : start + _PAGE]
+                for table in (decisions, lifecycle):
+                    found.update(connection.execute(select(table.c.id).where(table.c.id.in_(some))).scalars())
+        return found
 
-    def lifecycle(
-        self,
-        *,
-        type_: str | None = None,
-        tenant: str | None = None,
-        since_us: int | None = None,
-        until_us: int | None = None,
-        after: bytes | None = None,
-        limit: int = 100,
-        newest_first: bool = True,
-    ) -> list[LifecycleRecord]:
-        """A page of lifecycle records, as `decisions` gives pages. `since_us` is inclusive, `until_us` exclusive."""
-        columns = lifecycle.c
-        conditions: list[ColumnElement[bool]] = in_time(lifecycle, since_us, until_us)
-        if type_ is not None:
-            conditions.append(columns.type == type_)
-        if tenant is not None:
-            conditions.append(columns.tenant == tenant)
-        if after is not None:
-            conditions.append(columns.id < after if newest_first else columns.id > after)
-        order = columns.id.desc() if newest_first else columns.id
-        statement = select(lifecycle).where(*conditions).order_by(order).limit(limit)
-        with self._errors("read"), self._reading.connect() as connection:
-            return [LifecycleRecord._make(row) for row in connection.execute(statement)]
+    @contextmanager
+    def snapshot(self, *, briefly: bool = False) -> Iterator[Connection]:
+        """One moment of the whole store, to be read for as long as it takes. What is written meanwhile is not in it.
+
+        `briefly`: a PostgreSQL server that does not answer is given up on, as it is when records are written.
+        """
+        with self.errors("read"), (self._briefly if briefly else self._reading).connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Written whole, durable behind it, or not at all. Keep it short: on SQLite no record is written meanwhile."""
+        with self.errors("write to"), self._hurried.begin() as connection:
+            yield connection
 
     def purge(
         self,
-        before_us: int,
+        before: int | Cutoffs,
         *,
         tenant: str | None = None,
         node: str = "",
-        rows_per_transaction: int = 500,
+        key: SigningKey | None = None,
+        pace: Pace = BY_HAND,
+        by_hand: bool = True,
         progress: Callable[[int], None] | None = None,
-    ) -> int:
-        """Deletes the decisions of before that time (of that tenant), and tells how many; `progress` hears of each
-        transaction. A PURGED record says who, what and how many, also where the purge breaks off.
+    ) -> Purged:
+        """Deletes the decisions of before that time (of that tenant), or of before each tenant's own cutoff; `progress`
+        hears after each transaction how many are gone.
 
-        Lifecycle records stay. A SQLite file does not shrink: its free pages are filled before it grows again.
+        What goes is a prefix of each chain: a record that is older but follows a newer one in its chain stays. A
+        PURGED record says who, what and how many, also where the purge breaks off. Lifecycle records stay. A SQLite
+        file does not shrink: its free pages are filled before it grows again.
         """
-        time_us, (record_id,) = self._ids.stamp()
+        if isinstance(before, int):
+            before = Cutoffs(others=before) if tenant is None else Cutoffs(of_tenant={tenant: before})
         purge = Purge(
             reading=self._reading,
             writing=self._writing,
-            where=DecisionFilter(tenant=tenant, until_us=before_us),
-            record=LifecycleRecord(record_id, time_us, node, "PURGED", tenant or "", "", ""),
-            rows_per_transaction=rows_per_transaction,
+            ids=self._ids,
+            cutoffs=before,
+            node=node,
+            key=key,
+            pace=pace,
+            by_hand=by_hand,
             progress=progress,
         )
-        with self._errors("purge"):
+        with self.errors("purge"):
             return purge.run()
 
     def probe(self) -> None:
         """Writes 64 KiB durably and removes them: fails where the next batch of records would, on a full disk too."""
         row = {"id": self._ids.next(), "filler": os.urandom(_PROBE_BYTES)}
-        with self._errors("write to"):
-            with self._writing.begin() as connection:
+        with self.errors("write to"):
+            with self._hurried.begin() as connection:
                 connection.execute(insert(probe).values(row))
-            with self._writing.begin() as connection:
+            with self._hurried.begin() as connection:
                 connection.execute(delete(probe))
 
     def size_bytes(self) -> int:
         """What the store takes: the SQLite file and its write-ahead log, or PostgreSQL's tables with their indexes."""
-        with self._errors("measure"):
+        with self.errors("measure"):
             if self._file is not None:
                 log = self._file.with_name(self._file.name + "-wal")
                 return self._file.stat().st_size + (log.stat().st_size if log.exists() else 0)
-            with self._reading.connect() as connection:
-                tables = (decisions, lifecycle, probe)
-                sizes = [func.pg_total_relation_size(table.name) for table in tables]
+            with self._briefly.connect() as connection:
+                sizes = [func.pg_total_relation_size(name) for name in metadata.tables]
                 return sum(connection.execute(select(*sizes)).one())
 
     def free_bytes(self) -> int | None:
         """Room for more records, in a SQLite file: unused pages and free disk, within the cap. None for PostgreSQL."""
         if self._file is None:
             return None
-        with self._errors("measure"), self._reading.connect() as connection:
+        with self.errors("measure"), self._reading.connect() as connection:
             page, free, pages, most = (
                 int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
                 for name in ("page_size", "freelist_count", "page_count", "max_page_count")
@@ -216,6 +233,7 @@ class AuditStore:
                 self._writer.close()
                 self._writer = None
         self._reading.dispose()
+        self._briefly.dispose()
 
     def __enter__(self) -> Self:
         return self
@@ -226,10 +244,11 @@ class AuditStore:
         self.close()
 
     @contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
+    def errors(self, doing: str) -> Iterator[None]:
         try:
             yield
         except DBAPIError as error:
-            raise AuditStoreError(f"cannot {doing} the audit database `{self._url}`: {error.orig}") from error
+            kind = StoreAwayError if isinstance(error, OperationalError) else AuditStoreError
+            raise kind(f"cannot {doing} the audit database `{self._url}`: {error.orig}") from error
         except (SQLAlchemyError, CommandError, OSError, self._driver_error) as error:
             raise AuditStoreError(f"cannot {doing} the audit database `{self._url}`: {error}") from error

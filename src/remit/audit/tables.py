@@ -3,6 +3,8 @@
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, text
 from sqlalchemy.types import TypeEngine
 
+from remit.audit.record import DecisionRecord, LifecycleRecord
+
 metadata = MetaData()
 
 
@@ -11,16 +13,30 @@ def text_type() -> TypeEngine[str]:
     return Text().with_variant(Text(collation="C"), "postgresql")
 
 
-def _text(name: str, default: str | None = None) -> Column[str]:
-    return Column(name, text_type(), nullable=False, server_default=None if default is None else text(f"'{default}'"))
+def _text(name: str, default: str | None = None, *, primary_key: bool = False) -> Column[str]:
+    server_default = None if default is None else text(f"'{default}'")
+    return Column(name, text_type(), primary_key=primary_key, nullable=False, server_default=server_default)
 
 
-def _bytes(name: str, *, primary_key: bool = False) -> Column[bytes]:
-    return Column(name, LargeBinary(16), primary_key=primary_key, nullable=False)
+def _bytes(name: str, length: int | None = 16, *, primary_key: bool = False) -> Column[bytes]:
+    return Column(name, LargeBinary(length), primary_key=primary_key, nullable=False)
 
 
-def _integer(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False)
+def _integer(name: str, *, primary_key: bool = False) -> Column[int]:
+    return Column(name, BigInteger, primary_key=primary_key, nullable=False, autoincrement=False)
+
+
+def _place() -> tuple[Column[int], Column[bytes]]:
+    """Where a record stands in its chain. The defaults are those of records from before there were chains."""
+    return (
+        Column("seq", BigInteger, nullable=False, server_default=text("0")),
+        Column("hash", LargeBinary(32), nullable=False, server_default=text("''")),
+    )
+
+
+def _chain(*, of: bool = True) -> tuple[Column[str], ...]:
+    """Which chain (`audit.chain.ChainId`)."""
+    return tuple(_text(name, primary_key=True) for name in (*(("of_table",) if of else ()), "tenant", "node"))
 
 
 decisions = Table(
@@ -48,6 +64,7 @@ decisions = Table(
     # The defaults are those of records from before these columns.
     _text("question", default="CHECK"),
     _text("detail", default=""),
+    *_place(),
     # The only one: a second, by namespace, writes a page more to the log for each row.
     Index("decisions_by_principal", "tenant", "principal", "id"),
     sqlite_with_rowid=False,
@@ -63,13 +80,87 @@ lifecycle = Table(
     _text("tenant"),
     _text("revision"),
     _text("detail"),
+    *_place(),
+    Index("lifecycle_by_type", "tenant", "type", "id"),
     sqlite_with_rowid=False,
 )
+
+chains = Table(
+    "chains",
+    metadata,
+    *_chain(),
+    _integer("seq"),
+    _bytes("hash", 32),
+    sqlite_with_rowid=False,
+)
+"""The newest record of each chain, moved on by the transaction that writes it."""
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    *_chain(),
+    _integer("seq", primary_key=True),
+    _bytes("hash", 32),
+    _integer("previous_seq"),
+    _bytes("previous_hash", 32),
+    _integer("time_us"),
+    _text("key_id"),
+    _bytes("signature", 64),
+    sqlite_with_rowid=False,
+)
+"""Heads that a node signed (`signing.Checkpoint`)."""
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    *_chain(of=False),
+    _integer("seq", primary_key=True),
+    _bytes("hash", 32),
+    _integer("before_us"),
+    _integer("time_us"),
+    _text("key_id"),
+    _bytes("signature", None),
+    sqlite_with_rowid=False,
+)
+"""The last record that a purge took from a chain of decisions, signed where there was a key: what is left follows it."""
+
+counts = Table(
+    "counts",
+    metadata,
+    _text("tenant", primary_key=True),
+    _text("dimension", primary_key=True),
+    _integer("hour_us", primary_key=True),
+    _text("value", primary_key=True),
+    _text("effect", primary_key=True),
+    _text("reason", primary_key=True),
+    _text("node", primary_key=True),
+    _integer("recorded"),
+    _integer("unrecorded"),
+    # A bit for each minute of the hour that holds one of the recorded.
+    _integer("minutes"),
+    sqlite_with_rowid=False,
+)
+"""Decisions of each hour, written by the transaction that writes them (`audit.counts`)."""
+
+revisions = Table(
+    "revisions",
+    metadata,
+    _text("revision", primary_key=True),
+    _text("tenant"),
+    _integer("kept_us"),
+    _bytes("archive", None),
+    sqlite_with_rowid=False,
+)
+"""Policy files by content hash, for as long as a record names them."""
 
 # Written and emptied again by the store's probe, so that "can it write?" is answered by writing.
 probe = Table(
     "probe",
     metadata,
     _bytes("id", primary_key=True),
-    Column("filler", LargeBinary, nullable=False),
+    _bytes("filler", None),
 )
+
+# A record as it was made, without its place.
+decision_columns = tuple(decisions.c[name] for name in DecisionRecord._fields)
+lifecycle_columns = tuple(lifecycle.c[name] for name in LifecycleRecord._fields)

@@ -1,24 +1,23 @@
-"""The hot path: records to rows, by Core-compiled SQL that goes straight to the driver.
+"""The hot path: records to rows, by Core-compiled SQL that goes straight to the driver."""
 
-CPython's sqlite3 gives up the GIL at every step of a statement, so `executemany` of 60 rows beside 64 busy threads
-queues for it 60 times; one statement of 60 rows queues once. psycopg's `executemany` is one pipeline already, and
-faster there than statements of many rows.
-"""
-
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from itertools import chain
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from sqlalchemy import Dialect, Engine, Table, insert
+from sqlalchemy import Dialect, Engine
 
+from remit.audit.chain import CALL_FIELDS, DECISIONS, LIFECYCLE, ChainId, Head, Row, link_decisions, link_lifecycle
+from remit.audit.counts import counted
 from remit.audit.errors import AuditStoreError, RecordRefused
+from remit.audit.heads import Heads
+from remit.audit.inserting import adding_counts, adding_records
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.tables import decisions, lifecycle
 
-# As many rows as one commit of a busy server has, each number with a statement of its own, compiled when first needed.
-# 128 rows of 19 columns are 2,432 variables; SQLite allows 32,766.
-_ROWS_PER_STATEMENT = 128
+_Record = TypeVar("_Record", DecisionRecord, LifecycleRecord)
+_Link = Callable[[Iterable[_Record], Head], tuple[Head, list[Row]]]
 
 
 class Writer:
@@ -31,25 +30,48 @@ class Writer:
         self._sqlite = engine.dialect.name == "sqlite"
         dialect_class: Any = type(engine.dialect)
         dialect: Dialect = dialect_class(paramstyle="qmark" if self._sqlite else "format")
-        self._decisions = _Statements(decisions, dialect)
-        self._lifecycle = _Statements(lifecycle, dialect)
+        self._add_decisions = adding_records(decisions, dialect, CALL_FIELDS)
+        self._add_lifecycle = adding_records(lifecycle, dialect)
+        self._add_counts = adding_counts(dialect)
+        self._heads = Heads(self._cursor, dialect)
         self.broken = False
 
-    def append(self, decided: Sequence[DecisionRecord], happened: Sequence[LifecycleRecord]) -> None:
-        """One transaction, durable on return. RecordRefused or AuditStoreError, and then nothing is written."""
+    def append(
+        self,
+        decided: Sequence[DecisionRecord],
+        happened: Sequence[LifecycleRecord],
+        unrecorded: Sequence[DecisionRecord] = (),
+    ) -> None:
+        """One transaction, durable on return. RecordRefused or AuditStoreError, and then nothing is written.
+
+        `unrecorded` are decisions that are counted and not kept.
+        """
         try:
             if self._sqlite:
                 self._cursor.execute("BEGIN IMMEDIATE")
-            self._insert(self._decisions, decided)
-            self._insert(self._lifecycle, happened)
+            self._add_decisions(self._cursor, self._linked(DECISIONS, decided, link_decisions))
+            self._add_lifecycle(self._cursor, self._linked(LIFECYCLE, happened, link_lifecycle))
+            self._add_counts(self._cursor, counted(decided, unrecorded))
             self._pooled.commit()
         except BaseException as error:
+            self._heads.forget()
             self._roll_back()
             if isinstance(error, (self._driver.IntegrityError, self._driver.DataError, OverflowError, UnicodeError)):
                 raise RecordRefused(f"the audit store refuses a record: {error}") from error
             if isinstance(error, self._driver.Error):
                 raise AuditStoreError(f"the audit store cannot write: {error}") from error
             raise
+
+    def _linked(self, table: str, records: Sequence[_Record], link: _Link[_Record]) -> list[Row]:
+        """The rows of records, each at the end of its chain."""
+        by_chain: dict[ChainId, list[_Record]] = defaultdict(list)
+        for record in records:
+            by_chain[ChainId(table, record.tenant, record.node)].append(record)
+        rows: list[Row] = []
+        # In order, so that two processes that move the same chains never wait for each other.
+        for chain_id, its in sorted(by_chain.items()):
+            rows += self._heads.move(chain_id, partial(link, its))
+        return rows
 
     def _roll_back(self) -> None:
         try:
@@ -66,28 +88,3 @@ class Writer:
     def close(self) -> None:
         self._cursor.close()
         self._pooled.close()
-
-    def _insert(self, statements: "_Statements", rows: Sequence[tuple[Any, ...]]) -> None:
-        if not self._sqlite:
-            if rows:
-                self._cursor.executemany(statements.of(1), rows)
-            return
-        for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-            some = rows[start : start + _ROWS_PER_STATEMENT]
-            self._cursor.execute(statements.of(len(some)), tuple(chain.from_iterable(some)))
-
-
-class _Statements:
-    """The insert of a table for each number of rows."""
-
-    def __init__(self, table: Table, dialect: Dialect) -> None:
-        self._table = table
-        self._dialect = dialect
-        self._known: dict[int, str] = {}
-
-    def of(self, rows: int) -> str:
-        sql = self._known.get(rows)
-        if sql is None:
-            values = [dict.fromkeys(column.name for column in self._table.columns)] * rows
-            sql = self._known[rows] = str(insert(self._table).values(values).compile(dialect=self._dialect))
-        return sql

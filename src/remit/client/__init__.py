@@ -6,6 +6,7 @@ from remit.client.asked import Asked, AskedReach, Edge, Graph, Node
 from remit.client.errors import AccessDenied, DecisionUnavailable
 from remit.client.sync import Client
 from remit.client.tls import MutualTls
+from remit.v1.audit_service_pb2 import RecordFilter
 
 __all__ = [
     "AccessDenied",
@@ -23,5 +24,6 @@ __all__ = [
     "Part",
     "Plan",
     "ReachAllAnswer",
+    "RecordFilter",
     "RefusedOwner",
 ]

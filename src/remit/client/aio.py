@@ -1,26 +1,53 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Concatenate, Self
+from typing import Any, Concatenate, NoReturn, Self
 
 import grpc
 from google.protobuf.message import Message
 
-from remit.client import access, reach, resources, search
+from remit.client import access, audit, reach, resources, search
 from remit.client.cache import DecisionCache
-from remit.client.call import Call, Item, Pages, Parameters, Result, method_of
+from remit.client.call import Call, Item, Pages, Parameters, Result, Stream, method_of
 from remit.client.errors import DecisionUnavailable
-from remit.client.methods import rpcs_over
-from remit.client.patience import CHANNEL_OPTIONS, Patience, only_questions
+from remit.client.methods import following_over, rpcs_over
+from remit.client.patience import CHANNEL_OPTIONS, Patience, ended, only_questions
 from remit.client.tls import MutualTls
 from remit.client.watch import watch
+from remit.v1.audit_service_pb2 import Record
+
+
+class Unasked(Coroutine[Any, Any, Result]):
+    """A question, to be awaited. It is neither true nor false: `if client.check(...)` without `await` raises TypeError,
+    and does not take what was never asked for a yes."""
+
+    def __init__(self, asking: Coroutine[Any, Any, Result]) -> None:
+        self._asking = asking
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a question that was not asked has no answer: await it")
+
+    def __await__(self) -> Generator[Any, Any, Result]:
+        return self._asking.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._asking.send(value)
+
+    def throw(self, *raised: Any) -> Any:
+        return self._asking.throw(*raised)
+
+    def close(self) -> None:
+        self._asking.close()
 
 
 def _asks(
     question: Callable[Parameters, Call[Any, Result]],
-) -> "Callable[Concatenate[AsyncClient, Parameters], Coroutine[Any, Any, Result]]":
-    async def method(self: "AsyncClient", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        return await self._ask(question(*args, **kwargs))
+) -> "Callable[Concatenate[AsyncClient, Parameters], Unasked[Result]]":
+    def method(self: "AsyncClient", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Unasked[Result]:
+        async def ask() -> Result:
+            return await self._ask(question(*args, **kwargs))
+
+        return Unasked(ask())
 
     return method_of(question, method)
 
@@ -30,6 +57,15 @@ def _walks(
 ) -> "Callable[Concatenate[AsyncClient, Parameters], AsyncIterator[Item]]":
     def method(self: "AsyncClient", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> AsyncIterator[Item]:
         return self._walk(question(*args, **kwargs))
+
+    return method_of(question, method)
+
+
+def _follows(
+    question: Callable[Parameters, Stream],
+) -> "Callable[Concatenate[AsyncClient, Parameters], AsyncIterator[Record]]":
+    def method(self: "AsyncClient", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> AsyncIterator[Record]:
+        return self._follow(question(*args, **kwargs))
 
     return method_of(question, method)
 
@@ -47,6 +83,7 @@ class AsyncClient:
             else grpc.aio.secure_channel(target, tls.credentials(), CHANNEL_OPTIONS)
         )
         self._rpcs = rpcs_over(self._channel)
+        self._following = following_over(self._channel)
         self._cache = DecisionCache(cache) if cache else None
         self._watch = asyncio.create_task(watch(self._channel, self._cache)) if self._cache is not None else None
 
@@ -75,6 +112,14 @@ class AsyncClient:
     list_served = _asks(resources.list_served)
 
     status = _asks(access.status)
+
+    list_records = _walks(audit.list_records)
+    get_record = _asks(audit.get_record)
+    follow_records = _follows(audit.follow_records)
+    count_records = _walks(audit.count_records)
+    list_lifecycle = _walks(audit.list_lifecycle)
+    explain_past = _asks(audit.explain_past)
+    explain_past_reach = _asks(audit.explain_past_reach)
 
     async def ask(self, request: Message) -> Any:
         """The API's response to any of its requests, unread, with this client's deadline, retries and errors."""
@@ -136,6 +181,33 @@ class AsyncClient:
             token = page.next_token
             if not token:
                 return
+
+    async def _follow(self, stream: Stream) -> AsyncIterator[Record]:
+        cursor = ""
+        patience = Patience(self._timeout_s)
+        while True:
+            with only_questions():
+                call = self._following(stream(cursor))
+            begun = False
+            try:
+                async for response in call:
+                    begun, cursor = True, response.cursor
+                    for record in response.records:
+                        yield record
+            except grpc.RpcError as error:
+                patience = Patience(self._timeout_s) if begun else patience
+                pause_s = patience.pause_s(error)
+            except grpc.aio.UsageError as error:
+                raise DecisionUnavailable("INVALID_ARGUMENT", str(error)) from error
+            except asyncio.CancelledError as error:
+                if _is_being_cancelled():
+                    raise
+                raise DecisionUnavailable("CANCELLED", "the client was closed") from error
+            else:
+                raise ended()
+            finally:
+                call.cancel()
+            await asyncio.sleep(pause_s)
 
 
 def _is_being_cancelled() -> bool:

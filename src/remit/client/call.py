@@ -39,6 +39,9 @@ class Page(Generic[Item]):
 Pages = Callable[[str], Call[Any, Page[Item]]]
 """From a page's token, empty for the first, to the question for that page."""
 
+Stream = Callable[[str], Message]
+"""From the cursor of a stream that ended, empty for none, to the request that begins it there."""
+
 
 def names(texts: Sequence[str]) -> Sequence[str]:
     """Raises TypeError for one text: it is a sequence too, of names of one character."""

@@ -6,6 +6,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from remit.v1 import (
     access_service_pb2,
+    audit_service_pb2,
     policy_service_pb2,
     reach_service_pb2,
     resource_service_pb2,
@@ -22,6 +23,7 @@ _MODULES: Final = (
     resource_service_pb2,
     status_service_pb2,
     policy_service_pb2,
+    audit_service_pb2,
 )
 
 
@@ -62,4 +64,13 @@ def watching_over(channel: grpc.Channel | grpc.aio.Channel) -> Callable[..., Any
         "/remit.v1.PolicyService/WatchRevision",
         request_serializer=policy_service_pb2.WatchRevisionRequest.SerializeToString,
         response_deserializer=policy_service_pb2.WatchRevisionResponse.FromString,
+    )
+
+
+def following_over(channel: grpc.Channel | grpc.aio.Channel) -> Callable[..., Any]:
+    """What begins a FollowRecords."""
+    return channel.unary_stream(
+        "/remit.v1.AuditService/FollowRecords",
+        request_serializer=audit_service_pb2.FollowRecordsRequest.SerializeToString,
+        response_deserializer=audit_service_pb2.FollowRecordsResponse.FromString,
     )

@@ -58,6 +58,11 @@ def only_questions() -> Iterator[None]:
         raise DecisionUnavailable("INVALID_ARGUMENT", str(error)) from error
 
 
+def ended() -> DecisionUnavailable:
+    """A stream without an end ended."""
+    return DecisionUnavailable("INTERNAL", "the server ended the stream without an error")
+
+
 def _unavailable(error: grpc.RpcError) -> DecisionUnavailable:
     return DecisionUnavailable(error.code().name, error.details() or "no details", _violations(error))
 

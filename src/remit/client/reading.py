@@ -49,6 +49,11 @@ def told(response: _Told) -> _Told:
     record = getattr(response, "receipt" if "receipt" in response.DESCRIPTOR.fields_by_name else "decision")
     if not record.decision_id:
         raise DecisionUnavailable("INTERNAL", "the server's answer names no record")
+    return known(response)
+
+
+def known(response: _Told) -> _Told:
+    """The message itself, which must hold no word that this client does not know."""
     if not _known(response):
         raise newer()
     return response

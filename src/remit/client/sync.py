@@ -6,13 +6,14 @@ from typing import Any, Concatenate, Self
 import grpc
 from google.protobuf.message import Message
 
-from remit.client import access, reach, resources, search
+from remit.client import access, audit, reach, resources, search
 from remit.client.cache import DecisionCache
-from remit.client.call import Call, Item, Pages, Parameters, Result, method_of
-from remit.client.methods import rpcs_over
-from remit.client.patience import CHANNEL_OPTIONS, Patience, only_questions
+from remit.client.call import Call, Item, Pages, Parameters, Result, Stream, method_of
+from remit.client.methods import following_over, rpcs_over
+from remit.client.patience import CHANNEL_OPTIONS, Patience, ended, only_questions
 from remit.client.tls import MutualTls
 from remit.client.watch import Watch
+from remit.v1.audit_service_pb2 import Record
 
 
 def _asks(
@@ -29,6 +30,15 @@ def _walks(
 ) -> "Callable[Concatenate[Client, Parameters], Iterator[Item]]":
     def method(self: "Client", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Iterator[Item]:
         return self._walk(question(*args, **kwargs))
+
+    return method_of(question, method)
+
+
+def _follows(
+    question: Callable[Parameters, Stream],
+) -> "Callable[Concatenate[Client, Parameters], Iterator[Record]]":
+    def method(self: "Client", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Iterator[Record]:
+        return self._follow(question(*args, **kwargs))
 
     return method_of(question, method)
 
@@ -55,6 +65,7 @@ class Client:
             else grpc.secure_channel(target, tls.credentials(), CHANNEL_OPTIONS)
         )
         self._rpcs = rpcs_over(self._channel)
+        self._following = following_over(self._channel)
         self._cache = DecisionCache(cache) if cache else None
         self._watch = Watch(self._channel, self._cache) if self._cache is not None else None
 
@@ -83,6 +94,14 @@ class Client:
     list_served = _asks(resources.list_served)
 
     status = _asks(access.status)
+
+    list_records = _walks(audit.list_records)
+    get_record = _asks(audit.get_record)
+    follow_records = _follows(audit.follow_records)
+    count_records = _walks(audit.count_records)
+    list_lifecycle = _walks(audit.list_lifecycle)
+    explain_past = _asks(audit.explain_past)
+    explain_past_reach = _asks(audit.explain_past_reach)
 
     def ask(self, request: Message) -> Any:
         """The API's response to any of its requests, unread, with this client's deadline, retries and errors."""
@@ -130,3 +149,23 @@ class Client:
             token = page.next_token
             if not token:
                 return
+
+    def _follow(self, stream: Stream) -> Iterator[Record]:
+        cursor = ""
+        patience = Patience(self._timeout_s)
+        while True:
+            with only_questions():
+                call = self._following(stream(cursor))
+            begun = False
+            try:
+                for response in call:
+                    begun, cursor = True, response.cursor
+                    yield from response.records
+            except grpc.RpcError as error:
+                patience = Patience(self._timeout_s) if begun else patience
+                pause_s = patience.pause_s(error)
+            else:
+                raise ended()
+            finally:
+                call.cancel()
+            time.sleep(pause_s)

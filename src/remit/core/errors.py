@@ -1,6 +1,6 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 _Name = TypeVar("_Name")
 
@@ -28,6 +28,10 @@ class MalformedQuestionError(RemitError, ValueError):
         super().__init__("; ".join(f"{each.field}: {each.description}" for each in violations))
         self.violations = violations
 
+    def __reduce__(self) -> tuple[type[Self], tuple[FieldViolation, ...]]:
+        """So that it is the same in another process."""
+        return type(self), self.violations
+
 
 def named(field: str, parse: Callable[[str], _Name], text: str) -> _Name:
     """The name in a field of a question; raises MalformedQuestionError for a text outside its grammar."""
@@ -35,6 +39,16 @@ def named(field: str, parse: Callable[[str], _Name], text: str) -> _Name:
         return parse(text)
     except InvalidNameError as error:
         raise violation(field, str(error)) from None
+
+
+def each_named(field: str, parse: Callable[[str], _Name], texts: Sequence[str]) -> tuple[_Name, ...]:
+    """The names in a repeated field; the first text outside the grammar is a violation of its own place."""
+    try:
+        return tuple(map(parse, texts))
+    except InvalidNameError:
+        for position, text in enumerate(texts):
+            named(f"{field}[{position}]", parse, text)
+        raise
 
 
 def violation(field: str, description: str) -> MalformedQuestionError:

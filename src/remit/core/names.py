@@ -105,7 +105,8 @@ def parse_resource(text: str) -> str:
 def _invalid(what: str, text: str, grammar: str) -> InvalidNameError:
     if not text:
         return InvalidNameError(f"{what} is missing: expected {grammar}")
-    return InvalidNameError(f"`{quote(text)}` is not a {what}: expected {grammar}")
+    article = "an" if what[0] in "aeiou" else "a"
+    return InvalidNameError(f"`{quote(text)}` is not {article} {what}: expected {grammar}")
 
 
 def quote(text: str, limit: int = 80) -> str:

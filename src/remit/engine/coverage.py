@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from remit.core.names import Namespace
 from remit.core.patterns import NamespacePattern
@@ -61,6 +61,21 @@ class Coverage:
     def of_pattern(self, pattern: NamespacePattern) -> frozenset[str]:
         """The texts of the patterns that cover all of `pattern`."""
         return self._over(pattern.segments, below=pattern.subtree)
+
+    def overlapping(self, pattern: NamespacePattern) -> Iterator[str]:
+        """The texts of the patterns that have a namespace in common with `pattern`, however long that namespace is."""
+        nodes = [self._root]
+        for segment in pattern.segments:
+            yield from (node.subtree for node in nodes if node.subtree is not None)
+            below = [node.below for node in nodes if node.below is not None]
+            if segment == "*":
+                nodes = [inner for each in below for inner in each.values()]
+            else:
+                nodes = [each[its] for each in below for its in (segment, "*") if its in each]
+        while nodes:
+            for node in nodes:
+                yield from (text for text in (node.exact, node.subtree) if text is not None)
+            nodes = [inner for node in nodes if node.below for inner in node.below.values()] if pattern.subtree else []
 
     def _over(self, segments: Sequence[str], *, below: bool) -> frozenset[str]:
         """The patterns over these segments and, with `below`, over everything under them. A segment `*` is one that

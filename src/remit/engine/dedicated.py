@@ -10,8 +10,8 @@ from remit.core.patterns import subtree_of
 from remit.core.policy import Policy, ResourceType
 from remit.core.question import QuestionType
 from remit.core.rows import Effect
-from remit.engine.inquiry import Inquiry, TooLargeError
-from remit.engine.search import PATTERNS_LIMIT
+from remit.engine.inquiry import Inquiry
+from remit.engine.namespace_sets import limited
 from remit.engine.snapshot import Snapshot
 
 ANY_SERVICE = Word("")
@@ -111,10 +111,7 @@ class ServedBy(Inquiry[Served]):
                     sets[level] = []
             elif within is not None:
                 sets[within].append(level)
-        patterns = len(sets) + sum(map(len, sets.values()))
-        if patterns > PATTERNS_LIMIT:
-            raise TooLargeError(f"the answer would be of {patterns} patterns: at most {PATTERNS_LIMIT} are given")
-        namespaces = () if policy.is_instance else tuple(_set(level, sets[level]) for level in sorted(sets))
+        namespaces = () if policy.is_instance else limited(_set(level, sets[level]) for level in sorted(sets))
         return Served(namespaces, WHOLE_TENANT in sets, tuple(sorted(opened)))
 
     def detail(self, answer: Served) -> Mapping[str, object]:

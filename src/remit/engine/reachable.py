@@ -1,19 +1,25 @@
 """The reach plane in lists: what a namespace can use, who can use what is its own, and may it use all of these."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import islice
+from typing import ClassVar, Final
 
 from remit.core.decision import Decision, Reason
+from remit.core.errors import violation
 from remit.core.names import Namespace, Word
 from remit.core.namespace_set import NamespaceSet
 from remit.core.patterns import NamespacePattern, exactly, subtree_of
 from remit.core.question import QuestionType, ReachQuestion
 from remit.core.rows import Effect, ReachRule
+from remit.engine.coverage import Coverage
 from remit.engine.inquiry import Inquiry, TooLargeError
-from remit.engine.search import PATTERNS_LIMIT, simplest
+from remit.engine.namespace_sets import PAIRS_LIMIT, limited, simplest, within
 from remit.engine.snapshot import Snapshot
+
+OWNERS_RECORDED: Final = 100
+"""Owners that refuse which a record names; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,11 @@ class ReachesAll(Inquiry[AllReached]):
     caller: Namespace
     relation: Word
     owners: tuple[Namespace, ...]
-    """At least one."""
+
+    def __post_init__(self) -> None:
+        """Raises MalformedQuestionError where there are no owners."""
+        if not self.owners:
+            raise violation("owners", "is empty: name at least one, for nothing is no proof that all agree")
 
     @property
     def columns(self) -> tuple[str, str, str, str]:
@@ -50,7 +60,8 @@ class ReachesAll(Inquiry[AllReached]):
         return answer.decision
 
     def detail(self, answer: AllReached) -> Mapping[str, object]:
-        return {"owners": len(self.owners), "refused": [owner for owner, _ in answer.refused]}
+        named, others = answer.refused[:OWNERS_RECORDED], answer.refused[OWNERS_RECORDED:]
+        return {"owners": len(self.owners), "refused": [owner for owner, _ in named], "other_refused": len(others)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +98,12 @@ class ReachableFrom(Inquiry[tuple[Reachable, ...]]):
         rows = snapshot.policy.reach
         calls = [(row, row.owner) for row in rows if row.caller.contains(self.namespace)]
         owns = [(row, row.caller) for row in rows if row.owner.contains(self.namespace)]
-        found = tuple(self._by(relation, snapshot, calls, owns) for relation in relations)
-        patterns = sum(len(part.only) + len(part.excluded) for each in found for part in (*each.uses, *each.used_by))
-        if patterns > PATTERNS_LIMIT:
-            raise TooLargeError(f"the answer would be of {patterns} patterns: at most {PATTERNS_LIMIT} are given")
-        return found
+        first_match = _FirstMatch()
+        found: list[Reachable] = []
+        for relation in relations:
+            found.append(self._by(relation, snapshot, calls, owns, first_match))
+            limited(part for each in found for part in (*each.uses, *each.used_by))
+        return tuple(found)
 
     def detail(self, answer: tuple[Reachable, ...]) -> Mapping[str, object]:
         return {
@@ -107,6 +119,7 @@ class ReachableFrom(Inquiry[tuple[Reachable, ...]]):
         snapshot: Snapshot,
         calls: Iterable[tuple[ReachRule, NamespacePattern]],
         owns: Iterable[tuple[ReachRule, NamespacePattern]],
+        first_match: "_FirstMatch",
     ) -> Reachable:
         here = self.namespace
         decide = snapshot.reach.decide
@@ -115,46 +128,51 @@ class ReachableFrom(Inquiry[tuple[Reachable, ...]]):
             each for each in _ancestors(here) if decide(ReachQuestion(here, each, name)).reason is Reason.INHERITED
         ]
         below = subtree_of(here) if inherited else ()
-        return Reachable(
-            name,
-            _first_match(name, calls, unmatched=(), always=[exactly(here), *map(exactly, above)]),
-            _first_match(name, owns, unmatched=below, always=[exactly(here)]),
-            tuple(each for each in self.among if decide(ReachQuestion(here, each, name)).allowed),
-            tuple(each for each in self.among if decide(ReachQuestion(each, here, name)).allowed),
-        )
+        uses = first_match.allows(name, calls, unmatched=(), always=[here, *above])
+        used_by = first_match.allows(name, owns, unmatched=below, always=[here])
+        return Reachable(name, uses, used_by, within(uses, self.among), within(used_by, self.among))
 
 
-def _first_match(
-    relation: Word,
-    rows: Iterable[tuple[ReachRule, NamespacePattern]],
-    *,
-    unmatched: Iterable[NamespacePattern],
-    always: Iterable[NamespacePattern],
-) -> tuple[NamespaceSet, ...]:
-    """Where the first row that matches allows, beside what is `always` open and what is open where no row matches."""
-    denied: list[NamespacePattern] = []
-    by_exclusion: defaultdict[tuple[NamespacePattern, ...], list[NamespacePattern]] = defaultdict(list)
-    by_exclusion[()] += always
-    for row, pattern in rows:
-        if not row.names(relation):
-            continue
-        if row.effect is Effect.DENY:
-            denied.append(pattern)
-        else:
-            _without(by_exclusion, pattern, denied)
-    # What an allow row matches is open by that row.
-    for pattern in unmatched:
-        _without(by_exclusion, pattern, denied)
-    sets = (simplest(only, excluded) for excluded, only in by_exclusion.items())
-    return tuple(each for each in sets if each.only)
+class _FirstMatch:
+    """Reach rows, which are read in order, as sets, of which order is no part. PAIRS_LIMIT is for all of them together."""
 
+    def __init__(self) -> None:
+        self._left = PAIRS_LIMIT
 
-def _without(
-    by_exclusion: dict[tuple[NamespacePattern, ...], list[NamespacePattern]],
-    pattern: NamespacePattern,
-    denied: Sequence[NamespacePattern],
-) -> None:
-    by_exclusion[tuple(each for each in denied if each.overlaps(pattern))].append(pattern)
+    def allows(
+        self,
+        relation: Word,
+        rows: Iterable[tuple[ReachRule, NamespacePattern]],
+        *,
+        unmatched: Iterable[NamespacePattern],
+        always: Iterable[Namespace],
+    ) -> tuple[NamespaceSet, ...]:
+        """Where the first row that matches allows, beside what is `always` open and what is open where no row matches."""
+        allowed, denied = Coverage(), Coverage()
+        by_exclusion: defaultdict[tuple[str, ...], list[NamespacePattern]] = defaultdict(list)
+        named = [(row.effect, pattern) for row, pattern in rows if row.names(relation)]
+        # What an allow row matches is open by that row, so what is open without one may stand behind them all.
+        for effect, pattern in [*named, *((Effect.ALLOW, each) for each in unmatched)]:
+            if allowed.of_pattern(pattern) or denied.of_pattern(pattern):
+                # Decided by the row above.
+                continue
+            if effect is Effect.DENY:
+                denied.add(pattern)
+            else:
+                allowed.add(pattern)
+                by_exclusion[self._taken(denied.overlapping(pattern))].append(pattern)
+        patterns = {pattern.text: pattern for effect, pattern in named if effect is Effect.DENY}
+        bare = by_exclusion.pop((), [])
+        sets = limited(simplest(only, map(patterns.__getitem__, excluded)) for excluded, only in by_exclusion.items())
+        bare += [exactly(each) for each in always if not any(found.contains(each) for found in sets)]
+        return limited(each for each in (simplest(bare, ()), *sets) if each.only)
+
+    def _taken(self, overlapping: Iterable[str]) -> tuple[str, ...]:
+        taken = tuple(islice(overlapping, self._left + 1))
+        self._left -= len(taken)
+        if self._left < 0:
+            raise TooLargeError("the rows that allow and the rows that deny multiply past what can be listed")
+        return taken
 
 
 def _ancestors(namespace: Namespace) -> list[Namespace]:

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from operator import attrgetter
 from typing import ClassVar, Final
 
@@ -14,19 +13,14 @@ from remit.core.namespace_set import NamespaceSet
 from remit.core.patterns import NamespacePattern
 from remit.core.question import QuestionType
 from remit.core.rows import Effect, Link, Rule
-from remit.engine.coverage import Coverage
 from remit.engine.graph import TooManyWaysError
 from remit.engine.inquiry import Inquiry, TooLargeError
+from remit.engine.namespace_sets import PAIRS_LIMIT, simplest, united, within
 from remit.engine.permissions import Rows, every
 from remit.engine.snapshot import Snapshot
 
-PATTERNS_LIMIT: Final = 10_000
-"""Patterns in one answer."""
-
 ANY_WORD: Final = Word("")
 """What stands for any kind or any action in a question that leaves it open."""
-_COMPARED: Final = 1_000_000
-"""Pairs of patterns that are worth comparing for a shorter answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +100,8 @@ class NamespacesOf(Inquiry[Where]):
             for action, number in actions.items()
             if self.kind in {ANY_WORD, kind} and self.action in {ANY_WORD, action}
         ]
-        sets = _united(_allowed(snapshot, self.principal, wanted))
-        matchers = [(Coverage(each.only), Coverage(each.excluded) if each.excluded else None) for each in sets]
-        among = tuple(
-            namespace
-            for namespace in self.among
-            if any(
-                only.covers(namespace) and (excluded is None or not excluded.covers(namespace))
-                for only, excluded in matchers
-            )
-        )
-        return Where(sets, among)
+        sets = united(_allowed(snapshot, self.principal, wanted))
+        return Where(sets, within(sets, self.among))
 
     def detail(self, answer: Where) -> Mapping[str, object]:
         return {
@@ -251,11 +236,15 @@ def _allowed(snapshot: Snapshot, principal: Principal, permissions: Iterable[int
     except TooManyWaysError:
         raise TooLargeError(f"the scopes along the chains of `{principal}` multiply past what can be listed") from None
     seen: set[tuple[tuple[int, str], ...]] = set()
+    pairs = 0
     for permission in permissions:
         found = [(rows, where) for index, where in held if (rows := index[permission])]
         key = tuple((id(rows), where.text) for rows, where in found)
         if key not in seen:
             seen.add(key)
+            pairs += sum(sum(1 for _ in every(rows)) for rows, _ in found)
+            if pairs > PAIRS_LIMIT:
+                raise TooLargeError(f"the rows of `{principal}` and their scopes multiply past what can be listed")
             yield _set_of(found)
 
 
@@ -268,40 +257,6 @@ def _set_of(found: Iterable[tuple[Rows, NamespacePattern]]) -> NamespaceSet:
             if pattern is not None:
                 (only if rule.effect is Effect.ALLOW else excluded).add(pattern)
     return simplest(only, excluded)
-
-
-def simplest(only: Iterable[NamespacePattern], excluded: Iterable[NamespacePattern]) -> NamespaceSet:
-    """The same set in fewer patterns, sorted: none that another one makes superfluous."""
-    outer = _outermost(only)
-    without = _outermost(excluded)
-    shadow = Coverage(without)
-    outer = [each for each in outer if not shadow.of_pattern(each)]
-    if len(outer) * len(without) <= _COMPARED:
-        without = [each for each in without if any(each.overlaps(other) for other in outer)]
-    return NamespaceSet(tuple(outer), tuple(without))
-
-
-def _outermost(patterns: Iterable[NamespacePattern]) -> list[NamespacePattern]:
-    """Without those that another one covers."""
-    distinct = sorted({*patterns}, key=str)
-    coverage = Coverage(distinct)
-    return [each for each in distinct if coverage.of_pattern(each) == {each.text}]
-
-
-def _united(sets: Iterable[NamespaceSet]) -> tuple[NamespaceSet, ...]:
-    """The union in as few sets as there are different exclusions."""
-    by_exclusion: defaultdict[tuple[NamespacePattern, ...], list[NamespacePattern]] = defaultdict(list)
-    for each in sets:
-        by_exclusion[each.excluded] += each.only
-    united = [simplest(only, excluded) for excluded, only in by_exclusion.items() if only]
-    bare = Coverage(chain.from_iterable(each.only for each in united if not each.excluded))
-    united = [
-        each for each in united if not each.excluded or not all(bare.of_pattern(pattern) for pattern in each.only)
-    ]
-    patterns = sum(len(each.only) + len(each.excluded) for each in united)
-    if patterns > PATTERNS_LIMIT:
-        raise TooLargeError(f"the answer would be of {patterns} patterns: at most {PATTERNS_LIMIT} are given")
-    return tuple(united)
 
 
 def _no_access(snapshot: Snapshot, principal: Principal) -> Reason | None:

@@ -1,43 +1,26 @@
+import fcntl
 import json
 import logging
 import os
 import re
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from remit.core.errors import InvalidNameError, RemitError
+from remit.core.errors import InvalidNameError
 from remit.core.names import Tenant, parse_tenant
-from remit.policy.source import Folder, Tree
+from remit.policy.archive import Archive, KeptRevision, NotKeptError, read_about, read_archive
+from remit.policy.source import Tree
 
-_ABOUT: Final = ".kept.json"
 _PIN: Final = "pin.json"
 _REMOVED: Final = "removed"
+_LOCK: Final = ".lock"
 _REVISION = re.compile(r"[0-9a-f]{64}").fullmatch
-# A member's moment would make the same files different bytes; the one that counts is in _ABOUT.
-_NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 _log = logging.getLogger("remit.policy")
-
-
-class NotKeptError(RemitError):
-    """There is no such revision, or what is left of it is not what its name says."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeptRevision:
-    revision: str
-    kept_us: int
-    """When it loaded, microseconds since the Unix epoch."""
-    source: str
-    """The policy directory it was read from."""
-    commit: str
-    """The git commit that was checked out there; '' where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +28,18 @@ class Pin:
     """A revision that an operator has chosen to serve, whatever the files say."""
 
     revision: str
+    """'' for none: whoever chose one has unpinned it."""
     caller: str
     time_us: int
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The last good revisions of each tenant, on this node's disk.
+    """The last good revisions of each tenant, on this node's disk; all workers of the node share them, and the pins.
 
     `DIRECTORY/TENANT/REVISION.zip` holds the root's and the tenant's files as they were: unpacked, a policy directory
     again. It is written whole or not at all, and counts only while its files have the hash that its name says.
+    `DIRECTORY/TENANT/pin.json` is the last word of an operator: a revision and who chose it, or that there is none.
     """
 
     directory: Path
@@ -63,27 +48,28 @@ class Kept:
     source: str
     """The policy directory that revisions are read from now. Another one's stand in for nothing by themselves."""
 
-    def keep(self, tree: Tree, tenant: Tenant, kept_us: int, commit: str) -> None:
+    def keep(self, archive: Archive) -> None:
         """Raises OSError."""
-        revision = tree.revision(tenant)
-        folder = self.directory / tenant
+        folder = self.directory / archive.tenant
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _REMOVED).unlink(missing_ok=True)
-        newest = self.newest(tenant)
-        if newest is None or newest.revision != revision:
-            about = KeptRevision(revision, kept_us, self.source, commit)
-            _write(folder / f"{revision}.zip", _packed(tree.root.files | tree.tenants[tenant].files, about))
-            self._prune(tenant)
+        with self._alone():
+            (folder / _REMOVED).unlink(missing_ok=True)
+            newest = self.newest(archive.tenant)
+            revision = archive.about.revision
+            if newest is None or newest.revision != revision:
+                _write(folder / f"{revision}.zip", archive.content)
+                self._prune(archive.tenant)
 
     def revisions(self, tenant: Tenant) -> list[KeptRevision]:
-        """Newest first. What cannot be read is left out, with a line in the log."""
+        """Newest first. What cannot be read is left out, with a line in the log; so is what another worker prunes."""
         found = []
         for path in _listed(self.directory / tenant):
             if path.suffix == ".zip" and _REVISION(path.stem):
                 try:
-                    found.append(_about(path))
+                    found.append(read_about(_name(path), path, path.stem))
                 except NotKeptError as error:
-                    _log.warning("%s", error)
+                    if path.exists():
+                        _log.warning("%s", error)
         return sorted(found, key=lambda each: each.kept_us, reverse=True)
 
     def newest(self, tenant: Tenant) -> KeptRevision | None:
@@ -94,15 +80,11 @@ class Kept:
 
     def read(self, tenant: Tenant, revision: str) -> Tree:
         """Raises NotKeptError where it is not there or is damaged."""
-        path = self.directory / tenant / f"{revision}.zip"
-        root, folder = Folder(""), Folder(tenant)
-        for file, content in _unpacked(path).items():
-            if file != _ABOUT:
-                (folder if file.startswith(f"{tenant}/") else root).files[file] = content
-        tree = Tree(root, {tenant: folder})
-        if tree.revision(tenant) != revision:
-            raise NotKeptError(f"kept revision `{path}` is damaged: its files do not have the hash in its name")
-        return tree
+        path = self.path(tenant, revision)
+        return read_archive(_name(path), path, tenant, revision)
+
+    def path(self, tenant: Tenant, revision: str) -> Path:
+        return self.directory / tenant / f"{revision}.zip"
 
     def find(self, tenant: Tenant, prefix: str) -> str:
         """The one kept revision that begins so. Raises NotKeptError where there is none or more than one."""
@@ -123,32 +105,51 @@ class Kept:
                 continue
         return sorted(found)
 
-    def pin(self, tenant: Tenant, pin: Pin) -> None:
-        """Raises OSError."""
-        _write(self.directory / tenant / _PIN, json.dumps(asdict(pin)).encode())
+    def pin(self, tenant: Tenant, pin: Pin) -> Callable[[], None]:
+        """Returns what takes it back. Raises NotKeptError where the revision is not kept any more, and OSError."""
+        with self._alone():
+            if not (self.directory / tenant / f"{pin.revision}.zip").exists():
+                raise NotKeptError(f"revision `{pin.revision}` of tenant `{tenant}` is not kept")
+            path = self.directory / tenant / _PIN
+            before = _content(path)
+            self._say(tenant, pin)
+        return lambda: _restore(path, before)
 
-    def unpin(self, tenant: Tenant) -> None:
+    def unpin(self, tenant: Tenant, caller: str, time_us: int) -> None:
         """Raises OSError."""
-        (self.directory / tenant / _PIN).unlink(missing_ok=True)
-        _sync(self.directory / tenant)
+        self._say(tenant, Pin("", caller, time_us))
 
     def pinned(self, tenant: Tenant) -> Pin | None:
         """Raises NotKeptError where there is a pin that cannot be read: what it asks for must not be guessed."""
+        last = self.last_word(tenant)
+        return last if last.revision else None
+
+    def last_word(self, tenant: Tenant) -> Pin:
+        """What an operator has said last, also where that was to unpin, or nothing. Raises as `pinned`."""
         path = self.directory / tenant / _PIN
         try:
             told = json.loads(path.read_bytes())
-            pin = Pin(str(told["revision"]), str(told["caller"]), int(told["time_us"]))
+            return Pin(str(told["revision"]), str(told["caller"]), int(told["time_us"]))
         except FileNotFoundError:
-            return None
+            return Pin("", "", 0)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise NotKeptError(f"pin `{path}` cannot be read ({error}): pin again, or unpin") from None
-        return pin
 
     def remove(self, tenant: Tenant) -> None:
         """Remembers that the tenant was removed, so that nothing kept of it comes back by itself. Raises OSError."""
         folder = self.directory / tenant
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / _REMOVED, b"")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other worker keeps or pins a revision meanwhile: what one pins, another must not prune."""
+        with (self.directory / _LOCK).open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _say(self, tenant: Tenant, pin: Pin) -> None:
+        _write(self.directory / tenant / _PIN, json.dumps(asdict(pin)).encode())
 
     def _prune(self, tenant: Tenant) -> None:
         try:
@@ -167,34 +168,15 @@ def _listed(directory: Path) -> Iterable[Path]:
         return ()
 
 
-def _packed(files: dict[str, bytes], about: KeptRevision) -> bytes:
-    packed = BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr(zipfile.ZipInfo(_ABOUT, _NO_TIME), json.dumps(asdict(about)))
-        for file, content in sorted(files.items()):
-            member = zipfile.ZipInfo(file, _NO_TIME)
-            member.compress_type = zipfile.ZIP_DEFLATED
-            member.external_attr = 0o644 << 16
-            archive.writestr(member, content)
-    return packed.getvalue()
-
-
-def _unpacked(path: Path, *only: str) -> dict[str, bytes]:
+def _content(path: Path) -> bytes | None:
     try:
-        with zipfile.ZipFile(path) as archive:
-            return {name: archive.read(name) for name in only or archive.namelist()}
+        return path.read_bytes()
     except FileNotFoundError:
-        raise NotKeptError(f"revision `{path.stem}` of tenant `{path.parent.name}` is not kept") from None
-    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError) as error:
-        raise NotKeptError(f"kept revision `{path}` is damaged: {error}") from None
+        return None
 
 
-def _about(path: Path) -> KeptRevision:
-    try:
-        told = json.loads(_unpacked(path, _ABOUT)[_ABOUT])
-        return KeptRevision(path.stem, int(told["kept_us"]), str(told["source"]), str(told["commit"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise NotKeptError(f"kept revision `{path}` is damaged: {error}") from None
+def _name(path: Path) -> str:
+    return f"kept revision `{path}`"
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -208,6 +190,14 @@ def _write(path: Path, content: bytes) -> None:
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
+    _sync(path.parent)
+
+
+def _restore(path: Path, before: bytes | None) -> None:
+    if before is not None:
+        _write(path, before)
+        return
+    path.unlink(missing_ok=True)
     _sync(path.parent)
 
 

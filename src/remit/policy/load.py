@@ -15,7 +15,7 @@ from remit.engine.witness import Witness
 from remit.policy import source
 from remit.policy.case_reader import CaseReader
 from remit.policy.cases import Case, Failure, run_case
-from remit.policy.csv import RowReader, column, rows
+from remit.policy.csv import column, rows
 from remit.policy.graph import check_graph, check_reach
 from remit.policy.limits import Limits
 from remit.policy.manifests import (
@@ -26,6 +26,7 @@ from remit.policy.manifests import (
     read_resources,
     read_vocabulary,
 )
+from remit.policy.row_reader import RowReader
 from remit.policy.schema import Schema
 from remit.policy.source import Folder, Tree, read_tree
 from remit.policy.text import read_text
@@ -80,14 +81,14 @@ class LoadedTree:
         return tuple(each for loaded in self.tenants.values() for each in loaded.diagnostics)
 
 
-def load_tree(directory: Path, limits: Limits = DEFAULT_LIMITS) -> LoadedTree:
-    """Loads a policy directory: the root, then each tenant alone.
+def load_tree(directory: Path, limits: Limits = DEFAULT_LIMITS, *, tested: bool = True) -> LoadedTree:
+    """Loads a policy directory: the root, then each tenant alone, as `load_tenant` does.
 
     Raises PolicyError where the root files are off; a tenant that is off says so in its LoadedTenant.
     """
     tree = read_tree(directory, limits)
     root = load_root(tree, limits)
-    tenants = {tenant: load_tenant(tree, tenant, root, limits) for tenant in tree.tenants}
+    tenants = {tenant: load_tenant(tree, tenant, root, limits, tested=tested) for tenant in tree.tenants}
     return LoadedTree(tree.tree_revision, tenants)
 
 

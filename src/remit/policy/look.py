@@ -12,11 +12,16 @@ from typing import Final
 from remit.core.diagnostics import Diagnostic, PolicyError
 from remit.core.names import Tenant
 from remit.engine.snapshot import Snapshot
-from remit.policy.kept import Kept, NotKeptError
+from remit.policy.archive import Archive, NotKeptError
+from remit.policy.kept import Kept
 from remit.policy.limits import Limits
-from remit.policy.load import Root, load_root, load_tenant
+from remit.policy.lint.finding import Severity
+from remit.policy.lint.linter import tenant_findings
+from remit.policy.load import LoadedTenant, Root, load_root, load_tenant
 from remit.policy.source import VOCABULARY, Folder, Tree, read_settled
 
+DIRTY: Final = "-dirty"
+"""Behind a commit, as git itself writes it: what was loaded is not all of that commit's."""
 _GIT_S: Final = 5.0
 
 
@@ -45,6 +50,8 @@ class Look:
     known: Mapping[Tenant, Known]
     check_only: frozenset[Tenant] = frozenset()
     """Tenants whose snapshot is not wanted."""
+    lint: Severity | None = None
+    """Findings from this severity on refuse a folder, as failing tests do; None: no finding does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,8 @@ class Built:
     seconds: float = 0.0
     not_kept: str = ""
     """Why the revision could not be kept on disk."""
+    archive: bytes = b""
+    """The files themselves, where there is a snapshot."""
 
 
 Found = RootRead | Begun | Built
@@ -128,7 +137,7 @@ def _look(order: Look) -> Iterator[Found]:
     yield RootRead(tree_revision, files, diagnostics, frozenset(tree.tenants))
     if root is None:
         return
-    commit = _commit(order.directory) if order.kept is not None else ""
+    commit = _commit(order.directory)
     # The small ones first: a large one holds up nobody but those that are larger.
     for tenant, folder in sorted(tree.tenants.items(), key=lambda each: sum(map(len, each[1].files.values()))):
         revision = tree.revision(tenant)
@@ -144,31 +153,46 @@ def _built(order: Look, tree: Tree, root: Root, begun: Begun, commit: str) -> Bu
     tenant, signature = begun.tenant, begun.signature
     folder = tree.tenants[tenant].digest
     gated = folder != order.known.get(tenant, NOTHING).folder
+    findings: tuple[Diagnostic, ...] = ()
     try:
         loaded = load_tenant(tree, tenant, root, order.limits, gated=gated)
+        if order.lint is not None and gated and loaded.snapshot is not None:
+            findings = tuple(_linted(tree, loaded.snapshot, order.lint))
     except Exception as error:  # noqa: BLE001 (whatever a folder does to the loader, no other tenant is touched)
         wrong = (Diagnostic(tenant, 0, 0, _defect(error)),)
         return Built(tenant, begun.revision, signature, folder, None, refused=True, diagnostics=wrong)
-    not_kept = ""
-    if loaded.snapshot is not None and order.kept is not None:
+    not_kept, content = "", b""
+    refused = loaded.snapshot is None or bool(findings)
+    if not refused:
+        archive = Archive.of(tree, tenant, time.time_ns() // 1000, str(order.directory), commit)
+        content = archive.content
         try:
-            order.kept.keep(tree, tenant, time.time_ns() // 1000, commit)
+            if order.kept is not None:
+                order.kept.keep(archive)
         except OSError as error:
             not_kept = str(error)
+    checked_only = tenant in order.check_only
     return Built(
         tenant,
         loaded.revision,
         signature,
         folder,
-        None if tenant in order.check_only else loaded.snapshot,
-        refused=loaded.snapshot is None,
-        diagnostics=loaded.diagnostics,
+        None if refused or checked_only else loaded.snapshot,
+        refused=refused,
+        diagnostics=(*loaded.diagnostics, *findings),
         rows=loaded.rows,
         cases=len(loaded.cases),
         witnessed=loaded.witnessed,
         seconds=loaded.seconds,
         not_kept=not_kept,
+        archive=b"" if checked_only else content,
     )
+
+
+def _linted(tree: Tree, snapshot: Snapshot, from_on: Severity) -> Iterator[Diagnostic]:
+    for each in tenant_findings(tree, snapshot.policy):
+        if each.severity.reaches(from_on):
+            yield Diagnostic(each.file, each.line, each.column, f"{each.severity} {each.rule}: {each.message}")
 
 
 def _defect(error: Exception) -> str:
@@ -176,28 +200,36 @@ def _defect(error: Exception) -> str:
 
 
 def _recall(order: Recall) -> Iterator[Found]:
-    tree = order.kept.read(order.tenant, order.revision)
-    try:
-        root = load_root(tree, order.limits)
-    except PolicyError as error:
-        raise NotKeptError(f"kept revision `{order.revision}` of `{order.tenant}` does not load: {error}") from None
-    # It passed its tests when it was kept, or was applied in spite of them.
-    loaded = load_tenant(tree, order.tenant, root, order.limits, gated=False)
-    if loaded.snapshot is None:
-        told = "\n".join(map(str, loaded.diagnostics))
-        raise NotKeptError(f"kept revision `{order.revision}` of `{order.tenant}` does not load:\n{told}")
-    folder = tree.tenants[order.tenant].digest
+    tenant, revision = order.tenant, order.revision
+    tree = order.kept.read(tenant, revision)
+    loaded = load_kept(tree, tenant, order.limits)
     yield Built(
-        order.tenant,
-        order.revision,
+        tenant,
+        revision,
         "",
-        folder,
+        tree.tenants[tenant].digest,
         loaded.snapshot,
         refused=False,
         diagnostics=loaded.diagnostics,
         rows=loaded.rows,
         seconds=loaded.seconds,
+        archive=order.kept.path(tenant, revision).read_bytes(),
     )
+
+
+def load_kept(tree: Tree, tenant: Tenant, limits: Limits, *, tested: bool = True) -> LoadedTenant:
+    """A kept revision, loaded. Raises NotKeptError where it does not load."""
+    told: object = ""
+    try:
+        # It passed its tests when it was kept, or was applied in spite of them.
+        loaded = load_tenant(tree, tenant, load_root(tree, limits), limits, tested=tested, gated=False)
+    except PolicyError as error:
+        told = error
+    else:
+        if loaded.snapshot is not None:
+            return loaded
+        told = "\n".join(map(str, loaded.diagnostics))
+    raise NotKeptError(f"kept revision `{tree.revision(tenant)}` of `{tenant}` does not load:\n{told}")
 
 
 def _last_good(tree: Tree, limits: Limits) -> Root | None:
@@ -215,13 +247,24 @@ def _signature(revision: str, folder: Folder) -> str:
 
 
 def _commit(directory: Path) -> str:
-    """The commit checked out in the directory; '' where there is none, or no git to ask."""
-    command = ["git", "-C", str(directory), "rev-parse", "--verify", "--quiet", "HEAD"]
+    """The commit checked out in the directory, with DIRTY behind it where the files there are not the commit's; ''
+    where there is none, or no git to ask."""
+    commit = _git(directory, "rev-parse", "--verify", "--quiet", "HEAD")
+    return f"{commit}{DIRTY}" if commit and _git(directory, "status", "--porcelain", ".") != "" else commit or ""
+
+
+def _git(directory: Path, *words: str) -> str | None:
+    """What git prints; None where it fails."""
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(  # noqa: S603 (a fixed command)
-            command, env=environment, capture_output=True, text=True, timeout=_GIT_S, check=False
+        done = subprocess.run(  # noqa: S603 (a fixed program and no shell)
+            ["git", "-C", str(directory), *words],  # noqa: S607 (the user's own git)
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_GIT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

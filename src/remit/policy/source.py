@@ -141,7 +141,7 @@ def read_tree(directory: Path, limits: Limits) -> Tree:
             reader.read(root, entry.name)
         else:
             _unknown(root, entry.name, entry.name, _ROOT_FILES)
-    if VOCABULARY not in root.files and not root.report:
+    if VOCABULARY not in root.files and all(each.file != VOCABULARY for each in root.report.diagnostics):
         root.report.add(VOCABULARY, 0, 0, "is missing: it declares the kinds, actions and relations of all tenants")
     return Tree(root, dict(sorted(tenants.items())))
 

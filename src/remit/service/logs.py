@@ -5,9 +5,10 @@ from typing import Any
 import structlog
 
 
-def configure_logs(level: str, form: str) -> None:
-    """Structured lines on standard error, the standard library's loggers included."""
+def configure_logs(level: str, form: str, **said: str) -> None:
+    """Structured lines on standard error, the standard library's loggers included. `said` stands in each of them."""
     shared: list[Any] = [
+        lambda _logger, _method, event: {**event, **said},
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

@@ -1,14 +1,18 @@
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from remit.audit.journal import Journal
-from remit.audit.store import AuditStore
+from remit.audit.spooling import SpoolingStore
 from remit.core.names import Tenant
 from remit.policy.cell import Cell, TenantPolicy, TenantState
+from remit.service.errors import StartupError
+from remit.service.settings import Settings, split_address
 from remit.service.shadow import Shadow
+from remit.service.space import AuditSpace
 
 _CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -40,7 +44,21 @@ class Metrics:
             registry=self.registry,
         )
         self._committed = Counter("remit_audit_records", "Audit records committed.", registry=self.registry)
-
+        self._unrecorded = Counter(
+            "remit_audit_unrecorded", "Allows that were sampled out: counted, and not recorded.", registry=self.registry
+        )
+        self._sent = Counter(
+            "remit_audit_otlp_sent", "Records that the collector of `audit_otlp` has taken.", registry=self.registry
+        )
+        self._not_sent = Counter(
+            "remit_audit_otlp_dropped", "Records that it has not got. The store has them.", registry=self.registry
+        )
+        self._purged = Counter(
+            "remit_audit_purged", "Decisions deleted because their retention was over.", registry=self.registry
+        )
+        self._retained = Counter(
+            "remit_audit_retention_runs", "Runs of the retention, by outcome.", ("outcome",), registry=self.registry
+        )
         self._loads = Counter(
             "remit_policy_loads",
             "Policy folders loaded or refused, at the start and on each change. `tenant` is empty for the root files.",
@@ -68,12 +86,91 @@ class Metrics:
         self._committed.inc(records)
         self._commits.observe(seconds)
 
+    def unrecorded(self, decisions: int) -> None:
+        self._unrecorded.inc(decisions)
+
+    def sent(self, records: int) -> None:
+        self._sent.inc(records)
+
+    def not_sent(self, records: int) -> None:
+        self._not_sent.inc(records)
+
+    def purged(self, decisions: int) -> None:
+        self._purged.inc(decisions)
+
+    def retained(self, *, failed: bool) -> None:
+        self._retained.labels("failed" if failed else "done").inc()
+
+    def scraped(self) -> list[Metric]:
+        """What a scrape would find now. Raises AuditStoreError where the audit store cannot be measured."""
+        return list(self.registry.collect())
+
     def watch_shadow(self, shadow: Shadow) -> None:
         self.registry.register(_WatchedShadow(shadow))
 
-    def watch(self, cell: Cell, journal: Journal, store: AuditStore, clock_us: Callable[[], int]) -> None:
+    def watch(
+        self,
+        cell: Cell,
+        journal: Journal,
+        space: AuditSpace,
+        spooling: SpoolingStore | None,
+        clock_us: Callable[[], int],
+    ) -> None:
         """Adds what is read off at each scrape: policies and the audit store."""
-        self.registry.register(_Watched(cell, journal, store, clock_us))
+        self.registry.register(_Watched(cell, journal, space, clock_us))
+        if spooling is not None:
+            self.registry.register(_WatchedSpool(spooling))
+
+
+class WorkersMetrics:
+    """What Prometheus scrapes of a supervisor: its workers' metrics, each sample with the label `worker`, and its own."""
+
+    def __init__(self, scrape: Callable[[], Mapping[str, list[Metric]]]) -> None:
+        """`scrape` asks each worker that serves, by its name."""
+        self.registry = CollectorRegistry()
+        self.serving = Gauge(
+            "remit_worker_serving", "1 while the worker answers calls.", ("worker",), registry=self.registry
+        )
+        self.restarts = Counter(
+            "remit_worker_restarts", "Workers that ended and were started anew.", ("worker",), registry=self.registry
+        )
+        self.registry.register(_Workers(scrape))
+
+
+class _Workers(Collector):
+    def __init__(self, scrape: Callable[[], Mapping[str, list[Metric]]]) -> None:
+        self._scrape = scrape
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        together: dict[str, Metric] = {}
+        for worker, families in self._scrape().items():
+            for each in families:
+                family = together.setdefault(each.name, Metric(each.name, each.documentation, each.type, each.unit))
+                family.samples += [
+                    sample._replace(labels={**sample.labels, "worker": worker}) for sample in each.samples
+                ]
+        return together.values()
+
+
+def serve_metrics(settings: Settings, registry: CollectorRegistry) -> int:
+    """The port of the endpoint; 0 where there is to be none. Raises StartupError."""
+    if not settings.metrics:
+        return 0
+    host, port = split_address("metrics", settings.metrics)
+    try:
+        if settings.mutual_tls is None:
+            server, _ = start_http_server(port, host, registry)
+        else:
+            cert, key, client_ca = map(str, settings.mutual_tls)
+            server, _ = start_http_server(
+                port, host, registry, certfile=cert, keyfile=key, client_cafile=client_ca, client_auth_required=True
+            )
+    except OSError as error:
+        raise StartupError(f"cannot serve metrics on `{settings.metrics}`: {error.strerror}") from error
+    return int(server.server_port)
 
 
 class _WatchedShadow(Collector):
@@ -94,11 +191,25 @@ class _WatchedShadow(Collector):
         yield _gauge("remit_shadow_dropped", "Decisions past the candidate's budget.", report.dropped)
 
 
+class _WatchedSpool(Collector):
+    def __init__(self, spooling: SpoolingStore) -> None:
+        self._spooling = spooling
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return ()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        status = self._spooling.status
+        yield _gauge("remit_audit_spooling", "1 while audit records go to the spool.", float(status.spooling))
+        yield _gauge("remit_audit_spool_records", "Audit records that wait in the spool.", status.records)
+        yield _gauge("remit_audit_spool_bytes", "Bytes of the records that wait in the spool.", status.size)
+
+
 class _Watched(Collector):
-    def __init__(self, cell: Cell, journal: Journal, store: AuditStore, clock_us: Callable[[], int]) -> None:
+    def __init__(self, cell: Cell, journal: Journal, space: AuditSpace, clock_us: Callable[[], int]) -> None:
         self._cell = cell
         self._journal = journal
-        self._store = store
+        self._space = space
         self._clock_us = clock_us
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
@@ -107,11 +218,16 @@ class _Watched(Collector):
     def collect(self) -> Iterable[GaugeMetricFamily]:
         yield from _tenants(self._cell.tenants, self._clock_us())
         stats = self._journal.stats()
-        yield _gauge("remit_audit_healthy", "1 while the audit store takes writes.", float(stats.healthy))
+        yield _gauge(
+            "remit_audit_healthy",
+            "1 while audit records are written; while 0, decisions are refused at once.",
+            float(stats.healthy),
+        )
         yield _gauge("remit_audit_queue", "Audit records waiting for their commit.", stats.queued)
         yield _gauge("remit_audit_lost", "Accepted audit records given up. Anything but 0 is an incident.", stats.lost)
-        yield _gauge("remit_audit_store_bytes", "Bytes the audit store takes.", self._store.size_bytes())
-        free = self._store.free_bytes()
+        taken, free = self._space.taken(), self._space.free()
+        if taken is not None:
+            yield _gauge("remit_audit_store_bytes", "Bytes the audit store takes.", taken)
         if free is not None:
             yield _gauge("remit_audit_free_bytes", "Bytes free where the audit store lives.", free)
 

@@ -1,26 +1,42 @@
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final, Self
 
 import structlog
 
+from remit.audit.checkpointer import KEY_IN_USE, Checkpointer, key_in_use, recorded_key
 from remit.audit.errors import AuditStoreError, JournalUnavailable, UnmigratedError
 from remit.audit.ids import DecisionIds
-from remit.audit.journal import Journal
+from remit.audit.journal import Drained, Journal
+from remit.audit.many import AuditStores, migrate
+from remit.audit.reading import Reading
 from remit.audit.record import LifecycleRecord
+from remit.audit.signing import AuditKeyError, SigningKey
+from remit.audit.spool import Spool
+from remit.audit.spooling import SpoolingStore
 from remit.audit.store import AuditStore
 from remit.policy.cell import Cell
 from remit.service.errors import StartupError
+from remit.service.keeping import Keeping
+from remit.service.left import left_stores, refuse_left_spools
 from remit.service.metrics import Metrics
+from remit.service.otlp import Otlp
+from remit.service.past import Past
 from remit.service.point import DecisionPoint
 from remit.service.reload import Reloader
+from remit.service.retention import RetentionRuns
 from remit.service.settings import Settings
 from remit.service.shadow import Shadow
+from remit.service.space import AuditSpace
 from remit.service.version import VERSION
+from remit.service.workers import WorkerReport
 
 _SPACE_EVERY_S: Final = 10.0
+# For what a collector may still get on a stop: the store has it anyway.
+_LAST_RECORDS_S: Final = 3.0
 
 _log = structlog.get_logger("remit")
 
@@ -37,85 +53,206 @@ class Node:
     settings: Settings
     cell: Cell
     store: AuditStore
+    records: Reading
+    """The audit of all workers of this node, to be read."""
+    spooling: SpoolingStore | None
+    """What stands before the store, if anything does."""
+    space: AuditSpace
     journal: Journal
     metrics: Metrics
     point: DecisionPoint
     reloader: Reloader
+    checkpointer: Checkpointer | None
+    past: Past
+    retention: RetentionRuns | None
+    otlp: Otlp | None
     started_us: int
     _stopping: threading.Event
+    workers: list[WorkerReport] = field(default_factory=list, compare=False)
+    """How the workers of this node were a moment ago, this one included; empty for a server without any."""
 
     @classmethod
     def start(cls, settings: Settings) -> Self:
         """Raises StartupError where anything is unsure: bad root files, an unmigrated database, a store that fails."""
+        key = _audit_key(settings)
+        keeping = Keeping(settings.redaction, settings.audit_sample_allows)
         ids = DecisionIds()
         cell = Cell()
         metrics = Metrics()
+        otlp = Otlp(settings.audit_otlp, settings.node, metrics) if settings.audit_otlp else None
         reloader = Reloader(settings, cell, metrics, now_us)
         outcomes = reloader.load()
-        store = _open_store(settings)
+        store, spooling = _open_store(settings)
         journal = Journal(
-            store,
+            spooling or store,
             delivery=settings.audit_delivery,
             queue_limit=settings.audit_queue,
             wait_s=settings.audit_wait_s,
             on_commit=metrics.committed,
+            on_records=otlp.offer if otlp is not None else None,
         )
-        metrics.watch(cell, journal, store, now_us)
+        space = AuditSpace(store, spooling, journal)
+        metrics.watch(cell, journal, space, spooling, now_us)
         shadow = None
         if settings.shadow is not None:
-            shadow = Shadow(settings.shadow, settings.limits, settings.shadow_share)
+            shadow = Shadow(settings.shadow, settings.limits, settings.shadow_share, keeping.redaction)
             metrics.watch_shadow(shadow)
-        point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s, shadow)
-        node = cls(settings, cell, store, journal, metrics, point, reloader, now_us(), threading.Event())
+        point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s, keeping, shadow)
+        every_s = settings.audit_checkpoint_s
+        checkpointer = None if key is None else Checkpointer(store, key, settings.node, every_s, now_us)
+        retention = None
+        # A database that is everybody's is seen to by one.
+        if settings.retention is not None and (settings.is_first or store.file is not None):
+            every_s = settings.audit_retention_every_s
+            stores = {settings.node: store} | left_stores(settings)
+            retention = RetentionRuns(stores, settings.retention, metrics, every_s=every_s, key=key)
+        records = store if store.file is None else AuditStores(settings.named.audit)
+        node = cls(
+            settings=settings,
+            cell=cell,
+            store=store,
+            records=records,
+            spooling=spooling,
+            space=space,
+            journal=journal,
+            metrics=metrics,
+            point=point,
+            reloader=reloader,
+            checkpointer=checkpointer,
+            past=Past(records, cell, settings.limits),
+            retention=retention,
+            otlp=otlp,
+            started_us=now_us(),
+            _stopping=threading.Event(),
+        )
         try:
             node.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": cell.tree_revision})
+            node._remember_key(key)
             for outcome in outcomes:
                 node.remember(*outcome)
         except JournalUnavailable as error:
             journal.close(0)
             raise StartupError(f"the audit store takes no records: {error}") from error
         threading.Thread(target=node._watch_space, name="remit-space", daemon=True).start()
+        if checkpointer is not None:
+            checkpointer.begin()
         reloader.begin(lambda outcome: node.remember(*outcome))
         if shadow is not None:
             shadow.begin()
+        if retention is not None:
+            retention.begin()
+        if otlp is not None:
+            otlp.begin()
         return node
 
-    def remember(self, kind: str, tenant: str = "", revision: str = "", detail: dict[str, Any] | None = None) -> None:
-        """Writes a lifecycle record. Raises JournalUnavailable where it is not on disk."""
+    def remember(
+        self,
+        kind: str,
+        tenant: str = "",
+        revision: str = "",
+        detail: dict[str, Any] | None = None,
+        archive: bytes = b"",
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Writes a lifecycle record, and before it the files of the revision that it names, where they are given. Raises
+        JournalUnavailable where they are not on disk."""
         time_us, (record_id,) = self.point.ids.stamp(1)
+        if archive:
+            try:
+                (self.spooling or self.store).keep_revision(tenant, revision, time_us, archive)
+            except AuditStoreError as error:
+                raise JournalUnavailable(str(error)) from error
         told = json.dumps(detail or {}, sort_keys=True)
-        self.journal.lifecycle(LifecycleRecord(record_id, time_us, self.settings.node, kind, tenant, revision, told))
+        record = LifecycleRecord(record_id, time_us, self.settings.node, kind, tenant, revision, told)
+        self.journal.lifecycle(record, timeout_s)
 
-    def stop(self) -> None:
+    def report(self) -> WorkerReport:
+        stats = self.journal.stats()
+        tenants = sorted(self.cell.tenants.items())
+        policies = "\n".join(f"{tenant} {policy.state} {policy.revision}" for tenant, policy in tenants)
+        return WorkerReport(
+            self.settings.node,
+            serving=True,
+            started_us=self.started_us,
+            policies=sha256(policies.encode()).hexdigest(),
+            committed=stats.committed,
+            error=stats.error,
+        )
+
+    def stop(self) -> Drained:
         """Records the stop, drains the journal and closes the store. Call it when no call is in flight any more."""
         self._stopping.set()
         self.reloader.stop()
+        self.past.stop()
         if self.point.shadow is not None:
             self.point.shadow.stop()
+        if self.retention is not None:
+            self.retention.stop(self.settings.grace_s)
         try:
             self.remember("SERVER_STOPPED", detail={"version": VERSION})
         except JournalUnavailable as error:
             _log.warning("the stop is not in the audit log", error=str(error))
         drained = self.journal.close(self.settings.grace_s)
+        if self.spooling is not None:
+            left = self.spooling.close(self.settings.grace_s)
+            if left:
+                _log.warning("records are left in the spool", records=left, spool=str(self.settings.audit_spool))
+        if self.checkpointer is not None:
+            self.checkpointer.stop()
+        if self.otlp is not None:
+            self.otlp.stop(min(self.settings.grace_s, _LAST_RECORDS_S))
+        if isinstance(self.records, AuditStores):
+            self.records.close()
         self.store.close()
         _log.info("audit drained", written=drained.written, unwritten=drained.unwritten)
+        return drained
+
+    def _remember_key(self, key: SigningKey | None) -> None:
+        """Records the key where it is another one than last time."""
+        in_use = key_in_use(key)
+        try:
+            known = recorded_key(self.store, self.settings.node)
+        except AuditStoreError:
+            known = None  # told once too often, where the store cannot be read
+        if known != in_use["key_id"]:
+            self.remember(KEY_IN_USE, detail=in_use)
 
     def _watch_space(self) -> None:
         low = False
         while True:
-            free = self.store.free_bytes()
+            free = self.space.free()
             was_low, low = low, free is not None and free < self.settings.audit_low_space_bytes
             if low and not was_low:
-                _log.warning("low space for the audit store", free_bytes=free, store_bytes=self.store.size_bytes())
+                _log.warning("low space for the audit store", free_bytes=free, store_bytes=self.space.taken())
             if self._stopping.wait(_SPACE_EVERY_S):
                 return
 
 
-def _open_store(settings: Settings) -> AuditStore:
+def _audit_key(settings: Settings) -> SigningKey | None:
     try:
-        store = AuditStore(settings.audit, max_bytes=settings.audit_max_bytes or None)
-        if store.is_new() or settings.audit_migrate:
+        return None if settings.audit_key is None else SigningKey.read(settings.audit_key)
+    except AuditKeyError as error:
+        raise StartupError(f"setting `audit_key`: {error}") from error
+
+
+def _open_store(settings: Settings) -> tuple[AuditStore, SpoolingStore | None]:
+    def ready() -> None:
+        if settings.audit_migrate:
+            migrate(settings.audit)
+        if store.is_new():
             store.migrate()
-        return store.open()
+        store.open()
+
+    refuse_left_spools(settings)
+    try:
+        store = AuditStore(
+            settings.audit, max_bytes=settings.audit_max_bytes or None, busy_timeout_s=settings.audit_timeout_s
+        )
+        if settings.audit_spool is None:
+            ready()
+            return store, None
+        spool = Spool(settings.audit_spool, max_bytes=settings.audit_spool_max_bytes)
+        return store, SpoolingStore(store, spool, ready).open()
     except (AuditStoreError, UnmigratedError, OSError) as error:
         raise StartupError(str(error)) from error

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from remit.audit.entry import Then
+from remit.audit.errors import JournalUnavailable
 from remit.audit.ids import DecisionIds
 from remit.audit.journal import Journal
 from remit.audit.record import DecisionRecord
@@ -17,6 +19,7 @@ from remit.engine.inquiry import Inquiry
 from remit.engine.operations import Compound
 from remit.engine.snapshot import Snapshot
 from remit.policy.cell import Cell
+from remit.service.keeping import EVERYTHING, Keeping
 from remit.service.metrics import Metrics
 from remit.service.shadow import Shadow
 
@@ -25,6 +28,8 @@ _SINGLE: Final = -1
 _NOTHING: Final[Mapping[str, object]] = {}
 
 _Answer = TypeVar("_Answer")
+_Other = TypeVar("_Other")
+_Answer_co = TypeVar("_Answer_co", covariant=True)
 
 
 class Origin(NamedTuple):
@@ -71,6 +76,21 @@ class Surveyed(Generic[_Answer]):
     revision: str
 
 
+class Held(NamedTuple, Generic[_Answer_co]):
+    """An answer that must not leave before its records are remembered: `DecisionPoint.let_go` sees to it."""
+
+    answer: _Answer_co
+    records: Sequence[DecisionRecord]
+    counted: Mapping[tuple[str, str, str], int]
+    """How often each tenant, effect and reason was decided."""
+    timeout_s: float
+    """Longest that it may be held, in seconds."""
+
+    def with_answer(self, answer: _Other) -> "Held[_Other]":
+        """The same, to be answered in other words."""
+        return Held(answer, *self[1:])
+
+
 class _Call(NamedTuple):
     """What the records of one call share."""
 
@@ -107,10 +127,11 @@ class DecisionPoint:
     ids: DecisionIds
     metrics: Metrics
     revision_wait_s: float
+    keeping: Keeping = EVERYTHING
     shadow: Shadow | None = None
     """Whoever else hears of every decision, once it is recorded."""
 
-    def check(self, tenant: Tenant, asked: Asked, terms: Terms) -> Answer:
+    def check(self, tenant: Tenant, asked: Asked, terms: Terms) -> Held[Answer]:
         """One decision of either plane."""
         snapshot = self._snapshot(tenant, terms)
         began = perf_counter_ns()
@@ -118,9 +139,9 @@ class DecisionPoint:
         took_ns = perf_counter_ns() - began
         call, (decision_id,) = self._call(tenant, snapshot, terms, asked.question.question_type)
         made = _Made(decision.recorded, decision_id, took_ns)
-        self._remember((self._record(call, asked.question.columns, asked.resource_id, made),), terms.timeout_s)
-        self._count(call, made.recorded)
-        return Answer(decision, decision_id, call.revision)
+        record = self._record(call, asked.question.columns, asked.resource_id, made)
+        counted = {_counted(call, decision.recorded): 1}
+        return Held(Answer(decision, decision_id, call.revision), (record,), counted, terms.timeout_s)
 
     def batch(
         self,
@@ -128,11 +149,33 @@ class DecisionPoint:
         items: Sequence[Asked | MalformedQuestionError],
         terms: Terms,
         question_type: QuestionType = QuestionType.CHECK,
-    ) -> tuple[str, list[Answer | MalformedQuestionError]]:
+    ) -> Held[tuple[str, list[Answer | MalformedQuestionError]]]:
         """The revision and one result an item, in order. A malformed item stays what it is and is not recorded."""
         snapshot = self._snapshot(tenant, terms)
         call, ids = self._call(tenant, snapshot, terms, question_type, records=len(items))
-        return call.revision, self._batch(call, snapshot, items, ids, terms.timeout_s)
+        return self._batch(call, snapshot, items, ids, terms.timeout_s)
+
+    def let_go(self, held: Held[_Answer]) -> _Answer:
+        """The answer, once it is remembered."""
+        recorded, unrecorded = self.keeping.kept(held.records)
+        self.journal.offer(recorded, held.timeout_s, unrecorded)
+        self._left(held, len(unrecorded))
+        return held.answer
+
+    def let_go_then(self, held: Held[_Answer], then: Then) -> bool:
+        """As `let_go`, without a wait: see `Journal.offer_then`."""
+        if not held.records:
+            then(None)
+            return True
+
+        recorded, unrecorded = self.keeping.kept(held.records)
+
+        def remembered(error: JournalUnavailable | None) -> None:
+            if error is None:
+                self._left(held, len(unrecorded))
+            then(error)
+
+        return self.journal.offer_then(recorded, remembered, unrecorded)
 
     def operation(
         self,
@@ -149,7 +192,8 @@ class DecisionPoint:
         call, ids = self._call(tenant, snapshot, terms, QuestionType.OPERATION, detail=detail, records=len(parts))
         items = [Asked(part, resource_id) for part in parts]
         answered: list[tuple[Question, Answer]] = []
-        for part, answer in zip(parts, self._batch(call, snapshot, items, ids, terms.timeout_s), strict=True):
+        _, answers = self.let_go(self._batch(call, snapshot, items, ids, terms.timeout_s))
+        for part, answer in zip(parts, answers, strict=True):
             if isinstance(answer, MalformedQuestionError):
                 raise answer
             answered.append((part, answer))
@@ -176,10 +220,10 @@ class DecisionPoint:
         call, (decision_id,) = self._call(tenant, snapshot, terms, inquiry.question_type, detail=detail)
         recorded = decision.recorded if decision is not None else ("", reason.value if reason is not None else "", "")
         made = _Made(recorded, decision_id, took_ns)
-        self._remember((self._record(call, inquiry.columns, resource_id, made),), terms.timeout_s)
-        if decision is not None:
-            self._count(call, recorded)
-        return Surveyed(answer, reason, decision, decision_id, call.revision)
+        record = self._record(call, inquiry.columns, resource_id, made)
+        surveyed = Surveyed(answer, reason, decision, decision_id, call.revision)
+        counted = {} if decision is None else {_counted(call, recorded): 1}
+        return self.let_go(Held(surveyed, (record,), counted, terms.timeout_s))
 
     def _batch(
         self,
@@ -188,34 +232,39 @@ class DecisionPoint:
         items: Sequence[Asked | MalformedQuestionError],
         ids: Sequence[bytes],
         timeout_s: float,
-    ) -> list[Answer | MalformedQuestionError]:
+    ) -> Held[tuple[str, list[Answer | MalformedQuestionError]]]:
         results: list[Answer | MalformedQuestionError] = []
         records: list[DecisionRecord] = []
-        counts: Counter[tuple[str, str, str]] = Counter()
+        counts: dict[tuple[str, str, str], int] = {}
+        answer = None if snapshot is None else snapshot.answer
+        revision = call.revision
         for position, (item, decision_id) in enumerate(zip(items, ids, strict=True)):
             if isinstance(item, MalformedQuestionError):
                 results.append(item)
                 continue
+            question, resource_id = item
             began = perf_counter_ns()
             try:
-                decision = _UNKNOWN_TENANT if snapshot is None else snapshot.answer(item.question)
+                decision = _UNKNOWN_TENANT if answer is None else answer(question)
             except MalformedQuestionError as error:
                 results.append(error)
                 continue
-            took_ns = perf_counter_ns() - began
-            counts[decision.recorded] += 1
-            results.append(Answer(decision, decision_id, call.revision))
-            made = _Made(decision.recorded, decision_id, took_ns, position)
-            records.append(self._record(call, item.question.columns, item.resource_id, made))
-        self._remember(records, timeout_s)
+            made = _Made(decision.recorded, decision_id, perf_counter_ns() - began, position)
+            counts[decision.recorded] = counts.get(decision.recorded, 0) + 1
+            results.append(Answer(decision, decision_id, revision))
+            records.append(self._record(call, question.columns, resource_id, made))
+        counted: Counter[tuple[str, str, str]] = Counter()
         for recorded, count in counts.items():
-            self._count(call, recorded, count)
-        return results
+            counted[_counted(call, recorded)] += count
+        return Held((call.revision, results), records, counted, timeout_s)
 
-    def _remember(self, records: Sequence[DecisionRecord], timeout_s: float) -> None:
-        self.journal.offer(records, timeout_s)
+    def _left(self, held: Held[_Answer], unrecorded: int) -> None:
+        if unrecorded:
+            self.metrics.unrecorded(unrecorded)
+        for (tenant, effect, reason), count in held.counted.items():
+            self.metrics.decided(tenant, effect, reason, count)
         if self.shadow is not None:
-            self.shadow.offer(records)
+            self.shadow.offer(held.records)
 
     def _snapshot(self, tenant: Tenant, terms: Terms) -> Snapshot | None:
         if terms.revision:
@@ -238,15 +287,11 @@ class DecisionPoint:
         told = json.dumps(detail, sort_keys=True, separators=(",", ":")) if detail else ""
         return _Call(tenant, revision, terms.origin, time_us, ids.pop(), question_type.value, told), ids
 
-    def _count(self, call: _Call, recorded: tuple[str, str, str], count: int = 1) -> None:
-        # Names of tenants that do not exist are the caller's invention: as labels they would grow without bound.
-        self.metrics.decided(call.tenant if call.revision else "", recorded[0], recorded[1], count)
-
     def _record(self, call: _Call, columns: tuple[str, str, str, str], resource_id: str, made: _Made) -> DecisionRecord:
         tenant, revision, (caller, on_behalf_of, trace_id), time_us, call_id, question, detail = call
         (effect, reason, rule), decision_id, took_ns, position = made
         principal, action, kind, namespace = columns
-        return DecisionRecord(
+        return DecisionRecord._make((
             decision_id,
             time_us,
             self.node,
@@ -268,4 +313,9 @@ class DecisionPoint:
             trace_id,
             question,
             detail,
-        )
+        ))  # fmt: skip
+
+
+def _counted(call: _Call, recorded: tuple[str, str, str]) -> tuple[str, str, str]:
+    # Names of tenants that do not exist are the caller's invention: as labels they would grow without bound.
+    return (call.tenant if call.revision else "", recorded[0], recorded[1])

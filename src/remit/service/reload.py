@@ -12,8 +12,10 @@ from remit.core.diagnostics import Diagnostic
 from remit.core.errors import RemitError
 from remit.core.names import Tenant
 from remit.engine.snapshot import Snapshot
+from remit.policy.archive import KeptRevision, NotKeptError
 from remit.policy.cell import Cell, TenantPolicy, TenantState
-from remit.policy.kept import Kept, KeptRevision, NotKeptError, Pin
+from remit.policy.kept import Kept, Pin
+from remit.policy.lint.finding import Severity
 from remit.policy.look import NOTHING, Begun, Built, Found, Known, Look, Recall, RootRead, carry_out
 from remit.policy.pace import let_go, resting
 from remit.policy.source import Stamp, UnsettledError, stamp
@@ -24,6 +26,7 @@ from remit.service.metrics import Metrics
 from remit.service.settings import Settings
 
 _AGAIN_S: Final = 1.0
+_PIN_SETTLE_S: Final = 0.05
 _RECORDED: Final = 20
 """Diagnostics in a record; the status has all."""
 
@@ -47,6 +50,8 @@ class Outcome(NamedTuple):
     tenant: str
     revision: str
     detail: dict[str, Any]
+    archive: bytes = b""
+    """The files of a revision that is about to serve."""
 
 
 @dataclass(slots=True)
@@ -116,10 +121,13 @@ class Reloader:
     def begin(self, tell: Callable[[Outcome], None]) -> None:
         """From now on loads are carried out by a process of their own and told as they happen; files are watched."""
         self._tell = tell
+        self._outcomes.clear()
         self._carry_out = self._worker.carry_out
         if self._settings.watch:
             self._thread = Thread(target=self._run, name="remit-reload", daemon=True)
             self._thread.start()
+        if self._kept is not None and self._settings.workers > 1:
+            Thread(target=self._follow_pins, args=(self._kept,), name="remit-pins", daemon=True).start()
 
     def stop(self) -> None:
         """Ends the watch and whatever is being loaded; what serves, serves on."""
@@ -145,50 +153,92 @@ class Reloader:
         changed.
         """
         with self._alone(timeout_s):
-            kept, each = self._pinnable(tenant)
+            kept, _ = self._pinnable(tenant)
             revision = kept.find(tenant, prefix)
-            snapshot = self._recalled(kept, tenant, revision)
-            before = each.pin
+            recalled = self._recalled(kept, tenant, revision)
             pin = Pin(revision, caller, self._clock_us())
-            replaced = self._serving(tenant)
-            detail = {"caller": caller, "replaces": replaced}
-            kept.pin(tenant, pin)
+            take_back = kept.pin(tenant, pin)
             try:
-                self._tell(Outcome("POLICY_PINNED", tenant, revision, detail))
+                return self._pinned(tenant, pin, recalled)
             except JournalUnavailable:
-                kept.unpin(tenant) if before is None else kept.pin(tenant, before)
+                take_back()
                 raise
-            each.pin = pin
-            _log.warning("tenant pinned", tenant=tenant, revision=revision, caller=caller)
-            self._serve(tenant, snapshot)
-            return replaced
 
     def unpin(self, tenant: Tenant, caller: str, timeout_s: float) -> None:
         """Serves what the files say again, or the last good revision where they do not load. Raises as `pin`."""
         with self._alone(timeout_s):
             kept, each = self._pinnable(tenant)
-            pin = each.pin
-            if pin is None:
+            # Another worker may just have been told to pin it.
+            self._take_pin(kept, tenant)
+            if each.pin is None:
                 raise PinError(f"tenant `{tenant}` is not pinned")
-            self._tell(Outcome("POLICY_UNPINNED", tenant, pin.revision, {"caller": caller}))
-            kept.unpin(tenant)
-            each.pin = None
-            each.known = Known("", each.known.folder)
-            # Until they are: should the look break off, this is what is so.
-            waiting = Diagnostic(tenant, 0, 0, "its files have not been loaded since it was unpinned")
-            each.refused, each.diagnostics = True, (waiting,)
-            _log.warning("tenant unpinned", tenant=tenant, revision=pin.revision, caller=caller)
-            self._serve(tenant, self._snapshot(tenant))
-            self._stamp = None
-            self._look()
-            if each.refused and tenant in self._tenants:
-                self._stand_in(tenant)
+            self._tell(Outcome("POLICY_UNPINNED", tenant, each.pin.revision, {"caller": caller}))
+            kept.unpin(tenant, caller, self._clock_us())
+            self._unpinned(tenant, caller)
+
+    def take_pins(self, kept: Kept) -> bool:
+        """Takes over what other workers of this node pinned and unpinned; False where it has to be tried again."""
+        with self._mutex:
+            taken = [self._take_pin(kept, tenant) for tenant in kept.tenants()]
+        return all(taken)
 
     def _run(self) -> None:
         settings = self._settings
         for _ in changes(self._directory, settings.settle_s, settings.watch_every_s, self._stopping):
             while not self._stopping.is_set() and not self.look():
                 self._stopping.wait(_AGAIN_S)
+
+    def _follow_pins(self, kept: Kept) -> None:
+        settings = self._settings
+        for _ in changes(kept.directory, _PIN_SETTLE_S, settings.watch_every_s, self._stopping):
+            while not self._stopping.is_set() and not self.take_pins(kept):
+                self._stopping.wait(_AGAIN_S)
+
+    def _take_pin(self, kept: Kept, tenant: Tenant) -> bool:
+        each = self._tenants.get(tenant)
+        try:
+            word = kept.last_word(tenant)
+        except NotKeptError as error:
+            _log.error("pin not readable", tenant=tenant, error=str(error))
+            return True
+        if each is None:
+            # Its folder is yet to be read.
+            return not word.revision
+        try:
+            if word.revision and word != each.pin:
+                self._pinned(tenant, word, self._recalled_or_not(kept, tenant, word))
+            elif each.pin is not None and not word.revision:
+                self._tell(Outcome("POLICY_UNPINNED", tenant, each.pin.revision, {"caller": word.caller}))
+                self._unpinned(tenant, word.caller)
+        except (JournalUnavailable, WorkerEndedError) as error:
+            _log.error("pin of another worker not taken over", tenant=tenant, error=str(error))
+            return False
+        return True
+
+    def _pinned(self, tenant: Tenant, pin: Pin, recalled: Built | None) -> str:
+        """None where the pinned revision cannot be served: then nothing is."""
+        replaced = self._serving(tenant)
+        archive = recalled.archive if recalled is not None else b""
+        detail = {"caller": pin.caller, "replaces": replaced}
+        self._tell(Outcome("POLICY_PINNED", tenant, pin.revision, detail, archive))
+        self._tenants[tenant].pin = pin
+        _log.warning("tenant pinned", tenant=tenant, revision=pin.revision, caller=pin.caller)
+        self._serve(tenant, recalled.snapshot if recalled is not None else None)
+        return replaced
+
+    def _unpinned(self, tenant: Tenant, caller: str) -> None:
+        each = self._tenants[tenant]
+        _log.warning("tenant unpinned", tenant=tenant, revision=self._serving(tenant), caller=caller)
+        each.pin = None
+        each.known = Known("", each.known.folder)
+        # Until they are: should the look break off, this is what is so.
+        waiting = Diagnostic(tenant, 0, 0, "its files have not been loaded since it was unpinned")
+        each.refused, each.diagnostics = True, (waiting,)
+        self._serve(tenant, self._snapshot(tenant))
+        self._stamp = None
+        self._look()
+        if each.refused and tenant in self._tenants:
+            self._stand_in(tenant)
 
     def _look(self) -> bool:
         seen = stamp(self._directory, resting)
@@ -219,6 +269,7 @@ class Reloader:
             self._root,
             {tenant: each.known for tenant, each in self._tenants.items()},
             frozenset(tenant for tenant, each in self._tenants.items() if each.pin is not None),
+            None if self._settings.policy_lint == "off" else Severity(self._settings.policy_lint),
         )
 
     def _take(self, order: Look) -> None:
@@ -268,7 +319,7 @@ class Reloader:
             log(f"tenant {event}", tenant=tenant, revision=found.revision, **detail, seconds=seconds, **spite)
             spite = {"diagnostics": told[:_RECORDED]} if told else {}
             replaces = {"replaces": serving} if serving else {}
-            self._tell(Outcome(kind, tenant, found.revision, {**detail, **replaces, **spite}))
+            self._tell(Outcome(kind, tenant, found.revision, {**detail, **replaces, **spite}, found.archive))
         if found.not_kept:
             _log.error("revision not kept", tenant=tenant, revision=found.revision, error=found.not_kept)
         each.known = Known(found.signature, each.known.folder if found.refused else found.folder)
@@ -305,6 +356,8 @@ class Reloader:
             self._tell(Outcome("POLICY_REFUSED", "", tree_revision, {"diagnostics": told[:_RECORDED]}))
         else:
             _log.info("root loads again", revision=tree_revision)
+            self._metrics.loaded("", refused=False)
+            self._tell(Outcome("POLICY_LOADED", "", tree_revision, {}))
         self._wrong = wrong
         self._cell.put(*(self._shown(tenant, policy.snapshot) for tenant, policy in self._cell.tenants.items()))
 
@@ -423,24 +476,31 @@ class Reloader:
         last = kept.newest(tenant) if each.pin is None else each.pin
         if last is None:
             return
-        try:
-            snapshot = self._recalled(kept, tenant, last.revision)
-        except NotKeptError as error:
-            _log.error("kept revision ignored", tenant=tenant, error=str(error))
+        recalled = self._recalled_or_not(kept, tenant, last)
+        if recalled is None:
             if each.pin is not None:
-                told = f"is pinned to a revision that cannot be served: {error}"
-                each.diagnostics = (Diagnostic(tenant, 0, 0, told), *each.diagnostics)
                 self._serve(tenant, None)
             return
-        _log.warning("kept revision serves", tenant=tenant, revision=snapshot.revision, pinned=each.pin is not None)
+        _log.warning("kept revision serves", tenant=tenant, revision=recalled.revision, pinned=each.pin is not None)
         detail = {"pinned_by": each.pin.caller} if each.pin is not None else {}
-        self._tell(Outcome("POLICY_RESTORED", tenant, snapshot.revision, detail))
-        self._serve(tenant, snapshot)
+        self._tell(Outcome("POLICY_RESTORED", tenant, recalled.revision, detail, recalled.archive))
+        self._serve(tenant, recalled.snapshot)
 
-    def _recalled(self, kept: Kept, tenant: Tenant, revision: str) -> Snapshot:
+    def _recalled_or_not(self, kept: Kept, tenant: Tenant, wanted: KeptRevision | Pin) -> Built | None:
+        try:
+            return self._recalled(kept, tenant, wanted.revision)
+        except NotKeptError as error:
+            _log.error("kept revision ignored", tenant=tenant, error=str(error))
+            if isinstance(wanted, Pin):
+                each = self._tenants[tenant]
+                told = f"is pinned to a revision that cannot be served: {error}"
+                each.diagnostics = (Diagnostic(tenant, 0, 0, told), *each.diagnostics)
+            return None
+
+    def _recalled(self, kept: Kept, tenant: Tenant, revision: str) -> Built:
         for found in self._carry_out(Recall(kept, self._settings.limits, tenant, revision)):
             if isinstance(found, Built) and found.snapshot is not None:
-                return found.snapshot
+                return found
         raise AssertionError("a recall gives a snapshot or raises")
 
     def _pinnable(self, tenant: Tenant) -> tuple[Kept, _Tenant]:

@@ -1,6 +1,6 @@
 """Recorded decisions, decided again by another policy."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from remit.audit.record import DecisionRecord
@@ -43,9 +43,15 @@ class Replay:
 
     candidate: Mapping[Tenant, Snapshot | None]
     """None for a tenant whose files do not load: its records are left out."""
+    most: int | None = None
+    """Changes told apart; records of further ones are only counted. None for no limit."""
+    told: Callable[[DecisionRecord], DecisionRecord] = lambda record: record
+    """What changes tell of a record."""
     decided: int = 0
     skipped: int = 0
     """Records of answers that are no single decision, and of tenants whose files do not load."""
+    redacted: int = 0
+    """Records that do not say of whom they are."""
     differing: int = 0
     """Records of which the candidate decides the effect otherwise."""
     _changes: dict[tuple[str, ...], Change] = field(default_factory=dict)
@@ -56,6 +62,9 @@ class Replay:
         return self
 
     def put(self, record: DecisionRecord) -> None:
+        if record.nameless:
+            self.redacted += 1
+            return
         question = record.asked
         tenant = Tenant(record.tenant)
         snapshot = self.candidate.get(tenant)
@@ -71,9 +80,12 @@ class Replay:
         if now[0] == record.effect:
             return
         self.differing += 1
+        record = self.told(record)
         columns = (record.tenant, record.principal, record.action, record.kind, record.namespace)
         key = (*columns, record.effect, record.reason)
         change = self._changes.get(key)
+        if change is None and len(self._changes) == self.most:
+            return
         if change is None:
             change = self._changes[key] = Change(*columns, (record.effect, record.reason), (now[0], now[1]), now[2])
         change.records += 1

@@ -4,18 +4,26 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from remit.audit.database import MOST_JOINED
+from remit.audit.errors import AuditStoreError
+from remit.audit.many import worker_file, worker_url
+from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
+from remit.audit.retention import Retention, parse_retention
 from remit.policy.limits import Limits
+from remit.service.auditors import NotAnAuditorError, Rights, every_right, parse_auditors
 from remit.service.errors import StartupError
 
 ENV_PREFIX: Final = "REMIT_"
 CONFIG_VARIABLE: Final = "REMIT_CONFIG"
 _DEFAULT_LIMITS: Final = Limits()
 _LAST_PORT: Final = 65_535
+_NODE_LENGTH: Final = 64
 
 
 class Settings(BaseSettings):
@@ -25,6 +33,9 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
+
+    _named: "Settings | None" = PrivateAttr(None)
+    _worker: int = PrivateAttr(0)
 
     policies: Path = Field(Path("policies"), description="Policy directory.")
     strict: bool = Field(
@@ -40,8 +51,8 @@ class Settings(BaseSettings):
     )
     revisions: str = Field(
         "var/revisions",
-        description="Directory of this node alone for the last good revisions of each tenant; empty for none, and then "
-        "nothing stands in for broken files after a restart and nothing can be pinned.",
+        description="Directory of this node alone, all its workers included, for the last good revisions of each tenant; "
+        "empty for none, and then nothing stands in for broken files after a restart and nothing can be pinned.",
     )
     revisions_kept: int = Field(10, ge=1, description="Revisions kept of each tenant, a pinned one apart.")
     shadow: Path | None = Field(
@@ -52,11 +63,17 @@ class Settings(BaseSettings):
     shadow_share: float = Field(
         0.25, gt=0, le=1, description="How much of one core the candidate may use; decisions past it are not put to it."
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that answer calls on the one address. Each has a node's name of its own (`NODE.w1`), chains "
+        "of its own and, with SQLite, an audit file of its own (`audit.w1.db`).",
+    )
     node: str = Field(
         default_factory=socket.gethostname,
-        max_length=64,
-        min_length=1,
-        description="This node's name in audit records.",
+        pattern=r"^[!-~]{1,64}$",
+        description="This node's name in audit records: at most 64 printable ASCII characters without blanks.",
     )
     listen: str = Field(
         "127.0.0.1:9090",
@@ -78,7 +95,17 @@ class Settings(BaseSettings):
         description="Callers who may pin and unpin revisions, as their certificates name them, separated by commas. "
         "On a loopback address without TLS everybody may.",
     )
-    threads: int = Field(64, ge=1, le=1024, description="Threads that answer calls.")
+    auditors: str = Field(
+        "",
+        description="Callers who may read the audit, as their certificates name them, separated by commas; `NAME=TENANT` "
+        "may read that tenant's alone. On a loopback address without TLS everybody may read all.",
+    )
+    threads: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="Threads for calls that may wait or take long; checks and short batches are answered without one.",
+    )
     max_calls: int = Field(
         256, ge=1, description="Calls in flight, waiting ones included; past it RESOURCE_EXHAUSTED at once."
     )
@@ -107,8 +134,30 @@ class Settings(BaseSettings):
         description="`before_answer`: an answer leaves after its record is committed. `after_answer`: once it is queued; "
         "a crash loses what was not yet committed.",
     )
+    audit_timeout_s: float = Field(
+        5.0,
+        gt=0,
+        description="Longest that a PostgreSQL server may take to answer when records are written, or another process "
+        "may hold a SQLite file, in seconds; past it the store has failed.",
+    )
+    audit_spool: Path | None = Field(
+        None,
+        description="SQLite file of this server alone, and of each worker its own (`spool.w1.db`), where records wait while "
+        "the audit store fails. Without one, decisions are UNAVAILABLE then.",
+    )
+    audit_spool_max_bytes: int = Field(
+        1_073_741_824, ge=1_048_576, description="Size that the spool may grow to, in bytes. Past it UNAVAILABLE."
+    )
     audit_migrate: bool = Field(
         False, description="Bring an existing audit database to the newest schema at the start."
+    )
+    audit_key: Path | None = Field(
+        None,
+        description="PEM file: the Ed25519 private key that signs the heads of the audit's chains; "
+        "`remit audit key new FILE` makes one. Without it chains are not signed.",
+    )
+    audit_checkpoint_s: float = Field(
+        60.0, gt=0, description="How often the heads of chains that have grown are signed, in seconds."
     )
     audit_queue: int = Field(10_000, ge=1, description="Audit records that may wait for their commit.")
     audit_wait_s: float = Field(
@@ -120,6 +169,34 @@ class Settings(BaseSettings):
     audit_low_space_bytes: int = Field(
         1_073_741_824, ge=0, description="Free space below which the log warns, in bytes."
     )
+    audit_retention: str = Field(
+        "",
+        description="How long decisions are kept, for example `90d, globex=400d, initech=forever`: the age without a tenant "
+        "is that of all others. Empty: for ever.",
+    )
+    audit_retention_every_s: float = Field(
+        3600.0, ge=1, description="How often decisions that are older than that are deleted, in seconds."
+    )
+    audit_redact: str = Field(
+        "",
+        description="Fields of decisions' records that are hashed or left out, for example `on_behalf_of=drop, "
+        "principal=hash, acme/principal=keep`. Of `caller`, `on_behalf_of`, `principal`, `resource_id` and `trace_id`.",
+    )
+    audit_redact_key: Path | None = Field(
+        None, description="File with the key of those hashes: 32 bytes or more, the same on every node."
+    )
+    audit_sample_allows: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="How many of the allows of plain checks are recorded, as a share; the others are counted. Denies and "
+        "all other questions are always recorded.",
+    )
+    audit_otlp: str = Field(
+        "",
+        description="URL of an OpenTelemetry collector's logs, for example `http://127.0.0.1:4318/v1/logs`: each committed "
+        "record is sent there too. Any but a loopback address needs `https`. Empty for none.",
+    )
     policy_max_rows: int = Field(_DEFAULT_LIMITS.rows, ge=1, description="Rows a tenant may have.")
     policy_max_bytes: int = Field(_DEFAULT_LIMITS.bytes, ge=1, description="Bytes a tenant's files may have together.")
     policy_max_cases: int = Field(_DEFAULT_LIMITS.cases, ge=0, description="Test cases a tenant may have.")
@@ -128,6 +205,11 @@ class Settings(BaseSettings):
     )
     policy_witness_rows: int = Field(
         _DEFAULT_LIMITS.witness_rows, ge=0, description="Rows up to which Casbin answers a tenant's tests too."
+    )
+    policy_lint: Literal["off", "error", "warning", "note"] = Field(
+        "off",
+        description="Findings of `remit lint` from this severity on refuse an edit of a tenant's folder, as its failing tests "
+        "do; `off`: none does.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity that is logged."
@@ -156,13 +238,87 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"mutual TLS needs all of `tls_cert`, `tls_key` and `tls_client_ca`: set {_listed(missing)}"
             )
+        for name, parse in {"audit_retention": parse_retention, "audit_redact": parse_redaction}.items():
+            if text := getattr(self, name):
+                try:
+                    parse(text)
+                except ValueError as error:
+                    raise ValueError(f"setting `{name}`: {error}") from None
+        if self.audit_redact and hashes(parse_redaction(self.audit_redact)) and self.audit_redact_key is None:
+            raise ValueError(
+                "`audit_redact` hashes fields: name the file with the key of the hashes, `audit_redact_key`"
+            )
+        if self.audit_otlp:
+            _refuse_endpoint(self.audit_otlp)
+        parse_auditors(self.auditors)
         for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
             if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and missing:
                 raise ValueError(
                     f"`{name}` is `{address}`, which is not a loopback address, so it needs mutual TLS: "
                     f"set {_listed(missing)}, or listen on `127.0.0.1`"
                 )
+        if self.workers > 1:
+            self._refuse_for_workers()
         return self
+
+    def _refuse_for_workers(self) -> None:
+        if self.shadow is not None:
+            raise ValueError(
+                "`shadow` works beside one worker and `workers` is more: leave one of them out; `remit replay` puts the "
+                "records of all workers to a candidate"
+            )
+        if self.workers >= MOST_JOINED and self.audit.startswith("sqlite"):
+            raise ValueError(
+                f"`workers` is {self.workers}: SQLite reads the audit of at most {MOST_JOINED - 1} as one; take PostgreSQL "
+                "for more"
+            )
+        longest = _NODE_LENGTH - len(worker_node("", self.workers))
+        if len(self.node) > longest:
+            raise ValueError(
+                f"`node` is `{self.node}`: with `workers` at most {longest} characters, for each worker's name is longer"
+            )
+
+    def of_worker(self, number: int, port: int) -> "Settings":
+        """The settings of one of the workers, counted from 1, that share `port`. Its supervisor serves the metrics.
+
+        Raises StartupError where `audit` is of no use.
+        """
+        host, _, _ = self.listen.rpartition(":")
+        try:
+            own: dict[str, Any] = {"node": worker_node(self.node, number), "audit": worker_url(self.audit, number)}
+        except AuditStoreError as error:
+            raise StartupError(str(error)) from error
+        if self.audit_spool is not None:
+            own["audit_spool"] = worker_file(self.audit_spool, number)
+        worker = self.model_copy(update={**own, "listen": f"{host}:{port}", "metrics": ""})
+        worker._named, worker._worker = self, number  # noqa: SLF001 (another of our own kind)
+        return worker
+
+    @property
+    def named(self) -> "Settings":
+        """Of a worker, the settings as they were given, which name what is all workers' together."""
+        return self._named or self
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is a server of one, or the first worker: who sees to what was left by workers that are no more."""
+        return self._worker <= 1
+
+    @property
+    def retention(self) -> Retention | None:
+        """None where decisions are kept for ever."""
+        return parse_retention(self.audit_retention) if self.audit_retention else None
+
+    @property
+    def redaction(self) -> Redaction | None:
+        """None where records are kept as they are made. Raises StartupError where the key cannot be read."""
+        if not self.audit_redact:
+            return None
+        try:
+            key = RedactionKey.read(self.audit_redact_key) if self.audit_redact_key is not None else None
+        except RedactionKeyError as error:
+            raise StartupError(f"setting `audit_redact_key`: {error}") from None
+        return Redaction(parse_redaction(self.audit_redact), key)
 
     @property
     def limits(self) -> Limits:
@@ -177,6 +333,15 @@ class Settings(BaseSettings):
     def may_operate(self, caller: str) -> bool:
         """Whether this caller may change what the node serves."""
         return self.mutual_tls is None or caller in {name.strip() for name in self.operators.split(",")}
+
+    def rights_of(self, caller: str) -> Rights:
+        """Whose audit this caller may read. Raises NotAnAuditorError where it is nobody's."""
+        if self.mutual_tls is None:
+            return every_right(caller)
+        rights = parse_auditors(self.auditors).get(caller)
+        if rights is None:
+            raise NotAnAuditorError(f"`{caller}` is not one of this server's `auditors`")
+        return rights
 
     @property
     def mutual_tls(self) -> tuple[Path, Path, Path] | None:
@@ -213,11 +378,31 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
+def worker_node(node: str, number: int) -> str:
+    """What worker `number` of a node is called in audit records."""
+    return f"{node}.w{number}"
+
+
 def split_address(name: str, text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > _LAST_PORT:
         raise ValueError(f"`{name}` is `{text}`: expected `HOST:PORT`, for example `127.0.0.1:9090`")
     return host.strip("[]"), int(port)
+
+
+def _refuse_endpoint(text: str) -> None:
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        host = None
+    if not host or url.scheme not in {"http", "https"}:
+        raise ValueError(f"`audit_otlp` is `{text}`: expected a URL such as `http://127.0.0.1:4318/v1/logs`")
+    if url.scheme == "http" and not is_loopback(host):
+        raise ValueError(
+            f"`audit_otlp` is `{text}`, where records would go over the network in the clear: use `https`, or a collector "
+            "on `127.0.0.1`"
+        )
 
 
 def is_loopback(host: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from remit.audit.record import DecisionRecord
+from remit.audit.redaction import Redaction
 from remit.core.diagnostics import PolicyError
 from remit.policy.child import start_child
 from remit.policy.limits import Limits
@@ -31,6 +32,8 @@ _LOOK_EVERY_S: Final = 1.0
 _AGAIN_S: Final = 5.0
 _TOLD: Final = 100
 """Changes in a report."""
+_KEPT: Final = 10_000
+"""Changes told apart, lest a candidate that differs everywhere fills the memory."""
 _NICE: Final = 19
 
 _log = structlog.get_logger("remit")
@@ -61,15 +64,17 @@ class _Order:
     directory: Path
     limits: Limits
     share: float
+    redaction: Redaction | None
 
 
 class Shadow:
     """Puts decisions to a candidate without ever making a call wait: what does not fit the budget is dropped."""
 
-    def __init__(self, directory: Path, limits: Limits, share: float) -> None:
-        """`share` is how much of one core the candidate may use, above 0 and at most 1."""
+    def __init__(self, directory: Path, limits: Limits, share: float, redaction: Redaction | None = None) -> None:
+        """`share` is how much of one core the candidate may use, above 0 and at most 1. The report tells of questions as
+        the audit does after its `redaction`."""
         self.directory = directory
-        self._order = _Order(directory.absolute(), limits, share)
+        self._order = _Order(directory.absolute(), limits, share, redaction)
         self._waiting: deque[DecisionRecord] = deque()
         self._dropped = 0
         self._report = ShadowReport()
@@ -117,7 +122,16 @@ class Shadow:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
             pickle.dump(batch, file)
             file.flush()
-            self._report = pickle.load(file)  # noqa: S301 (what our own process says)
+            self._tell(pickle.load(file))  # noqa: S301 (what our own process says)
+
+    def _tell(self, report: ShadowReport) -> None:
+        before, self._report = self._report, report
+        if (report.tree_revision, report.errors) == (before.tree_revision, before.errors):
+            return
+        if report.errors:
+            _log.error("candidate refused", directory=str(self.directory), diagnostics=list(report.errors))
+        else:
+            _log.info("candidate loaded", directory=str(self.directory), revision=report.tree_revision)
 
 
 def serve(descriptor: int) -> None:
@@ -153,12 +167,17 @@ class _Candidate:
             return self._report
         worked = time.process_time()
         replay.run(batch)
+        report = replace(
+            self._report,
+            decided=replay.decided,
+            skipped=replay.skipped,
+            differing=replay.differing,
+            changes=tuple(replay.changes[:_TOLD]),
+        )
         worked = time.process_time() - worked
         # What a share of a core means: so much work, then so much rest.
         time.sleep(worked * (1 / self._order.share - 1))
-        told = (replay.decided, replay.skipped, replay.differing, tuple(replay.changes[:_TOLD]))
-        decided, skipped, differing, changes = told
-        return replace(self._report, decided=decided, skipped=skipped, differing=differing, changes=changes)
+        return report
 
     def _look(self) -> None:
         seen = stamp(self._order.directory)
@@ -166,7 +185,7 @@ class _Candidate:
             return
         self._stamp = seen
         try:
-            tree = load_tree(self._order.directory, self._order.limits)
+            tree = load_tree(self._order.directory, self._order.limits, tested=False)
         except PolicyError as error:
             self._report = replace(self._report, errors=tuple(map(str, error.diagnostics)))
         except OSError as error:
@@ -174,7 +193,9 @@ class _Candidate:
                 self._report, errors=(f"`{self._order.directory}` cannot be read: {error.strerror}",)
             )
         else:
-            self._replay = Replay({tenant: each.snapshot for tenant, each in tree.tenants.items()})
+            self._replay = Replay({tenant: each.snapshot for tenant, each in tree.tenants.items()}, _KEPT)
+            if self._order.redaction is not None:
+                self._replay.told = self._order.redaction
             errors = tuple(str(each) for each in tree.diagnostics)
             since_us = time.time_ns() // 1000
             self._report = ShadowReport(tree.tree_revision, since_us, errors, running=True)

@@ -124,7 +124,9 @@ class Origin(_message.Message):
     on_behalf_of: _builtins.str
     """The impersonator, if the principal is being impersonated: `user:ID` or `service:ID`."""
     trace_id: _builtins.str
-    """A trace id to find the record by, for example that of W3C Trace Context. At most 64 printable ASCII characters."""
+    """A trace id to find the record by, for example that of W3C Trace Context. At most 64 printable ASCII characters. Where
+    it is empty, that of the call's metadata `traceparent` counts (W3C Trace Context).
+    """
     def __init__(
         self,
         *,
@@ -149,7 +151,9 @@ class Decision(_message.Message):
     effect: Global___Effect.ValueType
     reason: Global___Reason.ValueType
     decision_id: _builtins.str
-    """UUIDv7 of the audit record, in canonical text form."""
+    """UUIDv7 of the audit record, in canonical text form. Of an allow that the server only counts (setting
+    `audit_sample_allows`) there is no record.
+    """
     def __init__(
         self,
         *,
@@ -310,7 +314,9 @@ class Receipt(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
-    """UUIDv7 of the audit record, in canonical text form."""
+    """UUIDv7 of the audit record, in canonical text form. Of an allow that the server only counts (setting
+    `audit_sample_allows`) there is no record.
+    """
     revision: _builtins.str
     """The revision of the tenant's policy that answered; empty for an unknown tenant."""
     reason: Global___Reason.ValueType

@@ -130,7 +130,9 @@ class KeptRevision(_message.Message):
     source: _builtins.str
     """The policy directory that it was read from."""
     commit: _builtins.str
-    """The git commit that was checked out there; empty where there was none."""
+    """The git commit that was checked out there, `-dirty` behind it where files there had been edited since; empty where
+    there was none.
+    """
     def __init__(
         self,
         *,

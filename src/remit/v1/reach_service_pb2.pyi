@@ -310,7 +310,7 @@ class ExplainReachResponse(_message.Message):
     SUMMARY_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     summary: _builtins.str
-    """The whole explanation in a few English sentences, as `remit reach --explain` prints it."""
+    """The whole explanation in a few English sentences, as `remit reach` prints it."""
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision: ...
     @_builtins.property
@@ -420,7 +420,7 @@ class ListReachableRequest(_message.Message):
     """As in CheckRequest."""
     @_builtins.property
     def relations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these; all that the vocabulary declares where empty."""
+        """Only these, none of them twice; all that the vocabulary declares where empty."""
 
     @_builtins.property
     def among(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -98,7 +98,8 @@ class ReachServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListReachable(self, request, context):
-        """What a namespace can use, and who can use what is its own: complete, or RESOURCE_EXHAUSTED. One record.
+        """What a namespace can use, and who can use what is its own: complete, or RESOURCE_EXHAUSTED past 10,000 patterns. One
+        record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

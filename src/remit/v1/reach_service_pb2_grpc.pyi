@@ -46,7 +46,9 @@ class ReachServiceStub:
     ExplainReach: _grpc.UnaryUnaryMultiCallable[_reach_service_pb2.ExplainReachRequest, _reach_service_pb2.ExplainReachResponse]
     """Answers one question and tells why: the row that decided, what came too late, near misses, and what would allow."""
     ListReachable: _grpc.UnaryUnaryMultiCallable[_reach_service_pb2.ListReachableRequest, _reach_service_pb2.ListReachableResponse]
-    """What a namespace can use, and who can use what is its own: complete, or RESOURCE_EXHAUSTED. One record."""
+    """What a namespace can use, and who can use what is its own: complete, or RESOURCE_EXHAUSTED past 10,000 patterns. One
+    record.
+    """
 
 @_typing.type_check_only
 class ReachServiceAsyncStub(ReachServiceStub):
@@ -66,7 +68,9 @@ class ReachServiceAsyncStub(ReachServiceStub):
     ExplainReach: _aio.UnaryUnaryMultiCallable[_reach_service_pb2.ExplainReachRequest, _reach_service_pb2.ExplainReachResponse]  # type: ignore[assignment]
     """Answers one question and tells why: the row that decided, what came too late, near misses, and what would allow."""
     ListReachable: _aio.UnaryUnaryMultiCallable[_reach_service_pb2.ListReachableRequest, _reach_service_pb2.ListReachableResponse]  # type: ignore[assignment]
-    """What a namespace can use, and who can use what is its own: complete, or RESOURCE_EXHAUSTED. One record."""
+    """What a namespace can use, and who can use what is its own: complete, or RESOURCE_EXHAUSTED past 10,000 patterns. One
+    record.
+    """
 
 class ReachServiceServicer(metaclass=_abc_1.ABCMeta):
     """The reach plane: may work in namespace CALLER use what namespace OWNER owns, by RELATION? The subject is a namespace,
@@ -113,6 +117,8 @@ class ReachServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reach_service_pb2.ListReachableRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reach_service_pb2.ListReachableResponse, _abc.Awaitable[_reach_service_pb2.ListReachableResponse]]:
-        """What a namespace can use, and who can use what is its own: complete, or RESOURCE_EXHAUSTED. One record."""
+        """What a namespace can use, and who can use what is its own: complete, or RESOURCE_EXHAUSTED past 10,000 patterns. One
+        record.
+        """
 
 def add_ReachServiceServicer_to_server(servicer: ReachServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -28,7 +28,7 @@ if _version_not_supported:
 class SearchServiceStub:
     """Check, asked in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision,
     complete or an error, and is recorded once. Errors are those of AccessService, and
-    RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns
+    RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns, or the rows multiply past what can be listed
     FAILED_PRECONDITION  a page was asked for and the policy has changed since the first
     """
 
@@ -63,7 +63,7 @@ class SearchServiceStub:
 class SearchServiceServicer:
     """Check, asked in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision,
     complete or an error, and is recorded once. Errors are those of AccessService, and
-    RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns
+    RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns, or the rows multiply past what can be listed
     FAILED_PRECONDITION  a page was asked for and the policy has changed since the first
     """
 
@@ -129,7 +129,7 @@ def add_SearchServiceServicer_to_server(servicer, server):
 class SearchService:
     """Check, asked in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision,
     complete or an error, and is recorded once. Errors are those of AccessService, and
-    RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns
+    RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns, or the rows multiply past what can be listed
     FAILED_PRECONDITION  a page was asked for and the policy has changed since the first
     """
 

@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class SearchServiceStub:
     """Check, asked in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision,
     complete or an error, and is recorded once. Errors are those of AccessService, and
-      RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns
+      RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns, or the rows multiply past what can be listed
       FAILED_PRECONDITION  a page was asked for and the policy has changed since the first
     """
 
@@ -50,7 +50,7 @@ class SearchServiceStub:
 class SearchServiceAsyncStub(SearchServiceStub):
     """Check, asked in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision,
     complete or an error, and is recorded once. Errors are those of AccessService, and
-      RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns
+      RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns, or the rows multiply past what can be listed
       FAILED_PRECONDITION  a page was asked for and the policy has changed since the first
     """
 
@@ -67,7 +67,7 @@ class SearchServiceAsyncStub(SearchServiceStub):
 class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Check, asked in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision,
     complete or an error, and is recorded once. Errors are those of AccessService, and
-      RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns
+      RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns, or the rows multiply past what can be listed
       FAILED_PRECONDITION  a page was asked for and the policy has changed since the first
     """
 

@@ -99,7 +99,7 @@ class GetShadowResponse(_message.Message):
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowChange]:
-        """Questions with another effect, 100 at most: gains first, then by the number of decisions."""
+        """Questions with another effect, 100 at most of the first 10,000: gains first, then by the number of decisions."""
 
     def __init__(
         self,
@@ -231,6 +231,7 @@ class GetStatusResponse(_message.Message):
     TREE_REVISION_FIELD_NUMBER: _builtins.int
     TENANTS_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The node's name, as in its audit records."""
     version: _builtins.str
@@ -243,6 +244,12 @@ class GetStatusResponse(_message.Message):
     def tenants(self) -> _containers.RepeatedCompositeFieldContainer[Global___TenantStatus]: ...
     @_builtins.property
     def audit(self) -> Global___AuditStatus: ...
+    @_builtins.property
+    def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerStatus]:
+        """All workers of this node, the one that answers included, as they were a second ago; empty for a server without
+        workers. What stands above is of the one that answers.
+        """
+
     def __init__(
         self,
         *,
@@ -252,14 +259,61 @@ class GetStatusResponse(_message.Message):
         tree_revision: _builtins.str = ...,
         tenants: _abc.Iterable[Global___TenantStatus] | None = ...,
         audit: Global___AuditStatus | None = ...,
+        workers: _abc.Iterable[Global___WorkerStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "node", b"node", "started_us", b"started_us", "tenants", b"tenants", "tree_revision", b"tree_revision", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "node", b"node", "started_us", b"started_us", "tenants", b"tenants", "tree_revision", b"tree_revision", "version", b"version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class WorkerStatus(_message.Message):
+    """One of several server processes that share an address."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    SERVING_FIELD_NUMBER: _builtins.int
+    RESTARTS_FIELD_NUMBER: _builtins.int
+    STARTED_US_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
+    COMMITTED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """The worker's name, as in its audit records."""
+    serving: _builtins.bool
+    """Whether it answers calls. Where it does not, what follows but `restarts` is empty."""
+    restarts: _builtins.int
+    """How often it ended and was started anew."""
+    started_us: _builtins.int
+    """When it started, microseconds since the Unix epoch."""
+    policies: _builtins.str
+    """SHA-256 over the state and revision of every tenant, 64 hexadecimal digits: equal where two workers serve the same."""
+    committed: _builtins.int
+    """Audit records committed since it started."""
+    error: _builtins.str
+    """Why it takes no records; empty where it does."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        serving: _builtins.bool = ...,
+        restarts: _builtins.int = ...,
+        started_us: _builtins.int = ...,
+        policies: _builtins.str = ...,
+        committed: _builtins.int = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "error", b"error", "node", b"node", "policies", b"policies", "restarts", b"restarts", "serving", b"serving", "started_us", b"started_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkerStatus: _TypeAlias = WorkerStatus  # noqa: Y015
 
 @_typing.final
 class TenantStatus(_message.Message):
@@ -354,20 +408,28 @@ class AuditStatus(_message.Message):
     STORE_BYTES_FIELD_NUMBER: _builtins.int
     FREE_BYTES_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    UNRECORDED_FIELD_NUMBER: _builtins.int
+    SPOOL_FIELD_NUMBER: _builtins.int
     delivery: _builtins.str
     """`before_answer` or `after_answer`."""
     healthy: _builtins.bool
-    """Whether the last write succeeded; decisions fail with UNAVAILABLE while it is false."""
+    """Whether records are written, be it to the spool; while it is false, decisions fail with UNAVAILABLE at once."""
     committed: _builtins.int
     """Records committed since the server started, those of the server and its policies included."""
     queued: _builtins.int
     """Records waiting for their commit now."""
     store_bytes: _builtins.int
-    """Bytes the store takes; 0 where unknown."""
+    """Bytes the store takes; 0 where unknown, as while a database server is away."""
     free_bytes: _builtins.int
     """Bytes free where the store lives; 0 where unknown."""
     error: _builtins.str
-    """The last failure, if the store is not healthy."""
+    """The last failure, if it is not healthy."""
+    unrecorded: _builtins.int
+    """Allows since the server started that were counted and not recorded, as its setting `audit_sample_allows` asks."""
+    @_builtins.property
+    def spool(self) -> Global___SpoolStatus:
+        """Where records wait while the store fails; absent without the setting `audit_spool`."""
+
     def __init__(
         self,
         *,
@@ -378,11 +440,45 @@ class AuditStatus(_message.Message):
         store_bytes: _builtins.int = ...,
         free_bytes: _builtins.int = ...,
         error: _builtins.str = ...,
+        unrecorded: _builtins.int = ...,
+        spool: Global___SpoolStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spool", b"spool"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "delivery", b"delivery", "error", b"error", "free_bytes", b"free_bytes", "healthy", b"healthy", "queued", b"queued", "store_bytes", b"store_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "delivery", b"delivery", "error", b"error", "free_bytes", b"free_bytes", "healthy", b"healthy", "queued", b"queued", "spool", b"spool", "store_bytes", b"store_bytes", "unrecorded", b"unrecorded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AuditStatus: _TypeAlias = AuditStatus  # noqa: Y015
+
+@_typing.final
+class SpoolStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPOOLING_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    spooling: _builtins.bool
+    """Whether records go to the spool: because the store fails, or because older ones still wait there."""
+    records: _builtins.int
+    """Records that wait."""
+    bytes: _builtins.int
+    """Bytes they take."""
+    error: _builtins.str
+    """What keeps them there; empty once the store takes records again."""
+    def __init__(
+        self,
+        *,
+        spooling: _builtins.bool = ...,
+        records: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "error", b"error", "records", b"records", "spooling", b"spooling"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpoolStatus: _TypeAlias = SpoolStatus  # noqa: Y015

@@ -9,11 +9,14 @@ from threading import Lock
 
 import pytest
 from contract.audit_records import decision, decision_at, happened
+from sqlalchemy import func, select
 
+from remit.audit.counts import REVISION
 from remit.audit.errors import AuditStoreError, JournalUnavailable
 from remit.audit.journal import Drained, Journal
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.store import AuditStore
+from remit.audit.tables import counts
 
 DEADLINE_S = 30.0
 FULL = "disk is full"
@@ -148,6 +151,53 @@ def test_an_offer_after_answer_returns_while_the_store_is_held_up(store: AuditSt
     assert Drained(0, 0) == journal.close()
 
 
+def counted(store: AuditStore) -> tuple[int, int]:
+    """Decisions recorded and unrecorded, as the counts say."""
+    with store._reading.connect() as connection:
+        columns = (func.sum(counts.c.recorded), func.sum(counts.c.unrecorded))
+        recorded, unrecorded = connection.execute(select(*columns).where(counts.c.dimension == REVISION)).one()
+    return (recorded or 0, unrecorded or 0)
+
+
+def test_an_unrecorded_decision_is_counted_before_its_answer(store: AuditStore, path: Path) -> None:
+    """Alone and beside recorded ones; it is no record, and waits as one."""
+    rows: list[int] = []
+    journal = Journal(store, on_commit=lambda number, _: rows.append(number))
+    with ThreadPoolExecutor() as pool, locked(path) as let_go:
+        offers = [pool.submit(journal.offer, [], None, [decision()])]
+        until(lambda: journal._in_flight != [])
+        offers.append(pool.submit(journal.offer, [record := decision()], None, [decision(), decision()]))
+        until(lambda: journal.stats().queued == 4)
+        assert not any(offer.done() for offer in offers)
+        let_go()
+        for offer in offers:
+            offer.result(DEADLINE_S)
+    assert [record] == stored(store)
+    assert (1, 3) == counted(store) == (journal.stats().committed, journal.stats().unrecorded)
+    journal.close()
+    assert [0, 1] == rows
+
+
+def test_unrecorded_decisions_take_room_in_the_queue(store: AuditStore, path: Path) -> None:
+    journal = Journal(store, delivery="after_answer", queue_limit=3, wait_s=0.01)
+    with locked(path):
+        journal.offer([], unrecorded=[decision()])
+        until(lambda: journal._in_flight != [])
+        journal.offer([], unrecorded=[decision(), decision()])
+        with pytest.raises(JournalUnavailable, match="full"):
+            journal.offer([], unrecorded=[decision()])
+    journal.close()
+    assert (0, 3) == counted(store)
+
+
+def test_an_unrecorded_decision_that_cannot_be_counted_has_no_answer(hasty: AuditStore, path: Path) -> None:
+    journal = Journal(hasty)
+    with locked(path), pytest.raises(JournalUnavailable, match="locked"):
+        journal.offer([], unrecorded=[decision()])
+    assert (0, 0) == counted(hasty)
+    journal.close()
+
+
 def test_accepted_records_outlast_a_failing_store(hasty: AuditStore, path: Path) -> None:
     """Accepted before and during the failure, more than one commit holds, all written once."""
     journal = Journal(hasty, delivery="after_answer", probe_s=0.01)
@@ -209,15 +259,63 @@ def test_the_probe_does_not_call_a_full_store_healthy(path: Path) -> None:
         store.probe()
 
 
-def test_a_failing_store_recovers_with_the_next_offer(hasty: AuditStore, path: Path) -> None:
-    """Long before the probe would have noticed."""
-    journal = Journal(hasty, probe_s=3_600)
-    with locked(path), pytest.raises(JournalUnavailable, match="locked"):
+class CountingStore(AuditStore):
+    """Counts the attempts."""
+
+    appends = 0
+
+    def append(
+        self,
+        records: Sequence[DecisionRecord],
+        happened: Sequence[LifecycleRecord] = (),
+        unrecorded: Sequence[DecisionRecord] = (),
+    ) -> None:
+        self.appends += 1
+        super().append(records, happened, unrecorded)
+
+
+@pytest.mark.parametrize("delivery", ["before_answer", "after_answer"])
+def test_while_the_store_fails_who_would_wait_is_refused_at_once(path: Path, delivery: str) -> None:
+    """Not after a wait a call: nobody but the probe asks the store again, and when it works they get through."""
+    with CountingStore(f"sqlite:///{path}", busy_timeout_s=0.02) as store:
+        store.migrate()
+        journal = Journal(store, delivery=delivery, probe_s=3_600)  # type: ignore[arg-type]
+        with locked(path), pytest.raises(JournalUnavailable, match="locked"):
+            journal.lifecycle(happened())
+        for _ in range(100):
+            with pytest.raises(JournalUnavailable, match="locked"):
+                journal.lifecycle(happened())
+        assert 1 == store.appends
+        journal._next_try = 0.0
+        journal._wake.release()
+        until(lambda: journal.healthy)
+        journal.lifecycle(record := happened())
+        assert [record] == store.lifecycle()
+        journal.close()
+
+
+def test_when_the_store_fails_all_who_wait_are_told_by_one_attempt(path: Path) -> None:
+    with CountingStore(f"sqlite:///{path}", busy_timeout_s=0.5) as store:
+        store.migrate()
+        journal = Journal(store, probe_s=3_600)
+        with ThreadPoolExecutor(6) as pool, locked(path):
+            first = pool.submit(journal.offer, [decision()])
+            until(lambda: journal._in_flight != [])
+            rest = [pool.submit(journal.offer, [decision() for _ in range(2_000)]) for _ in range(5)]
+            for offer in (first, *rest):
+                with pytest.raises(JournalUnavailable, match="locked"):
+                    offer.result(DEADLINE_S)
+        assert (1, 0) == (store.appends, journal.stats().queued)
+        journal.close()
+
+
+def test_a_full_queue_keeps_nobody_waiting_while_the_store_fails(hasty: AuditStore, path: Path) -> None:
+    journal = Journal(hasty, delivery="after_answer", queue_limit=1, wait_s=3_600, probe_s=0.01)
+    with locked(path):
         journal.offer([decision()])
-    assert not journal.stats().healthy
-    journal.offer([record := decision()])
-    assert journal.stats().healthy
-    assert [record] == stored(hasty)
+        until(lambda: not journal.healthy)
+        with pytest.raises(JournalUnavailable, match="locked"):
+            journal.lifecycle(happened())
     journal.close()
 
 
@@ -326,8 +424,13 @@ class ForgetfulStore(AuditStore):
 
     forgot = False
 
-    def append(self, records: Sequence[DecisionRecord], happened: Sequence[LifecycleRecord] = ()) -> None:
-        super().append(records, happened)
+    def append(
+        self,
+        records: Sequence[DecisionRecord],
+        happened: Sequence[LifecycleRecord] = (),
+        unrecorded: Sequence[DecisionRecord] = (),
+    ) -> None:
+        super().append(records, happened, unrecorded)
         if records and not self.forgot:
             self.forgot = True
             raise AuditStoreError("the connection was lost")
@@ -392,9 +495,13 @@ def test_close_tries_again_until_the_store_takes_the_records(hasty: AuditStore, 
     failures: list[str] = []
     append = hasty.append
 
-    def counting(records: Sequence[DecisionRecord], happened: Sequence[LifecycleRecord] = ()) -> None:
+    def counting(
+        records: Sequence[DecisionRecord],
+        happened: Sequence[LifecycleRecord] = (),
+        unrecorded: Sequence[DecisionRecord] = (),
+    ) -> None:
         try:
-            append(records, happened)
+            append(records, happened, unrecorded)
         except AuditStoreError as error:
             failures.append(str(error))
             raise
@@ -449,19 +556,25 @@ def test_close_does_not_wait_for_a_store_that_does_not_return(
 class BrokenStore(AuditStore):
     broken = True
 
-    def append(self, records: Sequence[DecisionRecord], happened: Sequence[LifecycleRecord] = ()) -> None:
+    def append(
+        self,
+        records: Sequence[DecisionRecord],
+        happened: Sequence[LifecycleRecord] = (),
+        unrecorded: Sequence[DecisionRecord] = (),
+    ) -> None:
         if self.broken:
             raise ZeroDivisionError
-        super().append(records, happened)
+        super().append(records, happened, unrecorded)
 
 
 def test_the_writer_outlives_what_no_store_should_raise(path: Path) -> None:
     with BrokenStore(f"sqlite:///{path}") as store:
         store.migrate()
-        journal = Journal(store)
+        journal = Journal(store, probe_s=0.01)
         with pytest.raises(JournalUnavailable, match="ZeroDivisionError"):
             journal.offer([decision()])
         store.broken = False
+        until(lambda: journal.healthy)
         journal.offer([record := decision()])
         assert [record] == stored(store)
         journal.close()

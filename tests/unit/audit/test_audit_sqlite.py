@@ -13,6 +13,7 @@ from sqlalchemy import event
 from remit.audit import database
 from remit.audit.errors import AuditStoreError
 from remit.audit.filter import DecisionFilter
+from remit.audit.purge import Pace
 from remit.audit.record import DecisionRecord
 from remit.audit.store import AuditStore
 
@@ -116,7 +117,7 @@ def test_a_purge_makes_room(path: Path) -> None:
         store.migrate()
         store.append([decision_at(1_000_000 + n, trace_id="x" * 400) for n in range(400)])
         before = store.free_bytes()
-        assert store.purge(2_000_000, rows_per_transaction=50) == 400
+        assert store.purge(2_000_000, pace=Pace(rows=50)).deleted == 400
         after = store.free_bytes()
         assert before is not None
         assert after is not None

@@ -39,6 +39,22 @@ def test_each_kind_and_namespace_is_decided_once_and_each_pair_once() -> None:
     assert 3 == len(asked)
 
 
+def test_edges_that_touch_a_stub_come_in_an_order_of_their_own() -> None:
+    """Of two answers each has another, and neither is that of the request; what is between visible nodes keeps it."""
+    snapshot = snapshot_of(FILES, "acme")
+    nodes = [("in", "FLOW", "open", ""), ("out", "FLOW", "shut", "")]
+    relations = [f"R{number}" for number in range(30)]
+    edges = [edge for each in relations for edge in (("in", "out", each), ("in", "in", each))]
+    asked = parse_graph(nodes, edges)
+    orders = []
+    for seed in (1, 2):
+        answer = VisibleTo(Principal("user:a"), Word("VIEW"), asked, Random(seed)).answer(snapshot)
+        assert relations == [relation for _, end, relation, _ in answer.graph.edges[:30] if end == "in"]
+        orders.append([relation for _, end, relation, _ in answer.graph.edges[30:] if end == "?1"])
+    assert [sorted(relations)] * 2 == [sorted(each) for each in orders]
+    assert 3 == len({tuple(each) for each in (relations, *orders)})
+
+
 class _Counting(Snapshot):
     def __init__(self, snapshot: Snapshot, asked: list[object]) -> None:
         super().__init__(snapshot.policy)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cases import Face, edges_of, nodes_of, seen, seen_both_ways, test_case
+from test_cases import Face, edges_of, nodes_of, opens, seen, seen_both_ways, test_case
 from typer.testing import CliRunner
 
 from remit import wire
@@ -39,6 +39,24 @@ class CliFace:
 
     def reach(self, caller: str, owner: str, relation: str, tenant: str) -> Sequence[str]:
         return self._told(_decision, "reach", tenant, caller, owner, relation)
+
+    def reach_all(self, caller: str, relation: str, owners: Sequence[str], tenant: str) -> Sequence[str]:
+        file = self._copies / "owners.txt"
+        file.write_text("".join(f"{owner}\n" for owner in owners))
+
+        def told(answer: Any) -> Sequence[str]:
+            return [*_decision(answer)[:2], *(each["owner"] for each in answer.get("refused", []))]
+
+        return self._told(told, "reach-all", tenant, caller, relation, str(file))
+
+    def reachable(self, namespace: str, relation: str, tenant: str) -> Sequence[str]:
+        def told(answer: Any) -> Sequence[str]:
+            found = [each for each in answer.get("relations", []) if each["relation"] == relation]
+            return [
+                told for each in found for told in opens(_sets(each.get("uses", [])), _sets(each.get("used_by", [])))
+            ]
+
+        return self._told(told, "reach", tenant, namespace)
 
     def operations(self, principal: str, operation: str, namespace: str, tenant: str) -> Sequence[str]:
         def told(answer: Any) -> Sequence[str]:
@@ -108,7 +126,7 @@ class CliFace:
     def _told(self, told: Callable[[Any], Sequence[str]], *command: str) -> Sequence[str]:
         code, answer, error = self._run(*command)
         if code == 2:
-            return ["malformed", error.partition(":")[0]]
+            return ["malformed", error.removeprefix("INVALID_ARGUMENT: ").removeprefix("question.").partition(":")[0]]
         if code == 3:
             return ["too large" if "past what can be listed" in error else "unavailable"]
         if "decision" in answer:
@@ -116,10 +134,13 @@ class CliFace:
         return told(answer)
 
     def _run(self, *command: str) -> tuple[int, Any, str]:
-        policies = self._good.get(command[1], self._newest)
         as_json = ("--format", "json") if command[0] == "graph" else ("--json",)
-        done = CliRunner().invoke(app, [*command, "--policies", str(policies), *as_json])
+        done = CliRunner().invoke(app, [*command, *self._place(command[1]), *as_json])
         return done.exit_code, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+    def _place(self, tenant: str) -> Sequence[str]:
+        """The options that say where to ask about a tenant."""
+        return ("--policies", str(self._good.get(tenant, self._newest)))
 
 
 def _decision(answer: Any) -> Sequence[str]:

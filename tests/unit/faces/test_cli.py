@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from remit.audit.ids import DecisionIds, format_id
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.store import AuditStore
+from remit.faces.cli.audit import app as audit
 from remit.faces.cli.main import app
 from remit.service.version import VERSION
 
@@ -176,6 +177,12 @@ def test_served_prints_what_a_resource_serves(words: tuple[str, ...], code: int,
         ("operation", "acme", "user:a", "promote_flow", "a"),
         ("resolve", "acme"),
         ("served", "acme", "storage/x"),
+        ("reach", "acme", "a", "b", "KV"),
+        ("reach", "acme", "a"),
+        ("reach-all", "acme", "a", "KV", str(EXAMPLE / "README.md")),
+        ("who", "acme", "VIEW", "FLOW", "a"),
+        ("where", "acme", "user:a"),
+        ("what", "acme", "user:a"),
     ],
     ids=lambda words: words[0],
 )
@@ -203,6 +210,14 @@ def test_a_mistake_at_the_root_is_told(policies: Path) -> None:
 
     assert done.exit_code == 1
     assert "did you mean `roles.csv`?" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "lint"])
+def test_a_tenants_folder_is_not_taken_for_a_policy_directory(policies: Path, command: str) -> None:
+    done = run(command, str(policies / "acme"))
+
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert "is a folder in a policy directory: name that one" in done.stderr
 
 
 def test_a_failing_test_is_told_with_what_was_expected_and_why(policies: Path) -> None:
@@ -325,7 +340,8 @@ def test_audit_show_tells_every_field(store: AuditStore) -> None:
 
     done = run("audit", "show", shown, "--json", "--audit", store.url)
 
-    assert {*DecisionRecord._fields} - {"time_us"} | {"time"} == {*json.loads(done.stdout)}
+    told = {"time", "place", "explanation", "agrees", "unexplained"}
+    assert {*DecisionRecord._fields} - {"time_us"} | told == {*json.loads(done.stdout)}
     assert run("audit", "show", format_id(DecisionIds().next()), "--audit", store.url).exit_code == 1
 
 
@@ -339,7 +355,7 @@ def test_audit_purge_deletes_only_what_is_older_and_records_itself(store: AuditS
 
     assert "1 decisions of all tenants" in done.stdout
     assert [kept] == [each.id for each in store.decisions()]
-    assert json.loads(told.stdout)["type"] == "PURGED"
+    assert ["PURGED", "PURGE_STARTED"] == [json.loads(line)["type"] for line in told.stdout.splitlines()]
 
 
 def test_audit_purge_asks_first(store: AuditStore) -> None:
@@ -366,9 +382,11 @@ def test_a_time_that_is_none_is_refused(store: AuditStore, when: str) -> None:
 
 
 def test_every_command_has_help() -> None:
-    commands = [command.name or command.callback.__name__ for command in app.registered_commands]
+    commands = [command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands]
     assert {"serve", "check", "who", "diff", "version"} <= {*commands}
-    for words in [[], *([each] for each in commands), ["audit", "list"], ["audit", "show"], ["audit", "purge"]]:
+    of_audit = [command.name or command.callback.__name__ for command in audit.registered_commands]
+    assert {"list", "show", "follow", "count", "explain", "purge"} <= {*of_audit}
+    for words in [[], *([each] for each in commands), *(["audit", each] for each in of_audit)]:
         assert run(*words, "--help").exit_code == 0
 
 

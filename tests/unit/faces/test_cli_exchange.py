@@ -42,6 +42,7 @@ def test_what_is_imported_passes_its_own_tests(casbin: Path) -> None:
     tested = run("test", "out")
 
     assert (0, 0) == (done.exit_code, tested.exit_code), done.output
+    assert 0 == run("fmt", "--check", "out").exit_code
     assert "policy.csv" in (casbin / "out" / "README.md").read_text()
     assert "acme: 1 of 1 cases hold (remit and Casbin)" in tested.stdout
 

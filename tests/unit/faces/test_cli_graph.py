@@ -10,7 +10,8 @@ from typer.testing import CliRunner, Result
 
 from remit.faces.cli.dot import read_dot, write_dot
 from remit.faces.cli.main import app
-from remit.faces.cli.svg import write_svg
+from remit.faces.cli.svg import EDGES_LIMIT, NODES_LIMIT, write_svg
+from remit.faces.cli.tree import DEPTH_LIMIT
 from remit.v1 import visibility_service_pb2 as messages
 
 ROOT = Path(__file__).parents[3]
@@ -153,6 +154,29 @@ def test_cycles_and_long_chains_are_drawn(tmp_path: Path) -> None:
         "4 nodes visible, 3 edges, 0 forbidden",
     ]
     assert "404 nodes visible" in drawn(tmp_path, chain).stdout
+
+
+def test_what_goes_on_deeper_than_a_terminal_is_wide_is_a_tree_of_its_own(tmp_path: Path) -> None:
+    """Right behind the one that it goes on from, whatever the order of the nodes; and each node is shown once."""
+    names = [f"n{number}" for number in range(2 * DEPTH_LIMIT + 5)]
+    nodes = "; ".join(reversed(names))
+    chain = f"digraph {{ node [kind=FLOW namespace=acme]; edge [relation=KV]; {nodes}; {' -> '.join(names)} }}"
+    *lines, _ = drawn(tmp_path, chain).stdout.splitlines()
+    told = [line.partition("n")[2].split()[0] for line in lines]
+    assert [*range(DEPTH_LIMIT + 1), *range(DEPTH_LIMIT, 2 * DEPTH_LIMIT + 1), *range(2 * DEPTH_LIMIT, len(names))] == [
+        int(number) for number in told
+    ]
+    assert [DEPTH_LIMIT, 2 * DEPTH_LIMIT + 1] == [at for at, line in enumerate(lines) if line.endswith("  as below")]
+
+
+@pytest.mark.parametrize(("nodes", "edges", "code"), [(2, EDGES_LIMIT + 1, 2), (NODES_LIMIT + 1, 0, 2), (2, 9, 0)])
+def test_a_picture_that_would_take_too_long_is_refused(tmp_path: Path, nodes: int, edges: int, code: int) -> None:
+    graph = {
+        "nodes": [{"uid": f"n{number}", "kind": "FLOW", "namespace": "acme"} for number in range(nodes)],
+        "edges": [{"source": "n0", "target": "n1", "relation": "KV"}] * edges,
+    }
+    done = drawn(tmp_path, json.dumps(graph), "--format", "svg", name="g.json")
+    assert (code, code == 2) == (done.exit_code, "at most 500 and 1000 are drawn" in done.stderr)
 
 
 def test_a_picture_shows_every_node_and_edge_apart_from_one_another() -> None:

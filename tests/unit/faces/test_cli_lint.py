@@ -111,6 +111,7 @@ def test_failing_tests_of_a_tenant_are_not_lints_business(policies: Path) -> Non
     [
         (("--select", "unused_role"), 2, "`unused_role` is no rule of `remit lint`; did you mean `unused-role`?"),
         (("--ignore", "x"), 2, "`x` is no rule of `remit lint`"),
+        (("--select", "redundant-row", "--ignore", "redundant-row"), 2, "leave no rule"),
         (("--fail-on", "never"), 2, "never"),
         (("--format", "xml"), 2, "xml"),
     ],

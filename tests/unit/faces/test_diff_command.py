@@ -183,6 +183,9 @@ def test_a_tenant_that_does_not_load_is_not_compared(old: Path, new: Path) -> No
     assert f"{new}: acme/roles.csv:1:27: unknown kind `FLOWS`" in done.stderr
     assert "not compared: acme" in done.stderr
     assert "globex: 0 rows" in done.stdout
+    markdown = run(old, new, "--format", "markdown").stdout
+    assert ("### `acme`\n\n**Not compared**" in markdown, "Nothing changes" in markdown) == (True, False)
+    assert ["acme"] == json.loads(run(old, new, "--format", "json").stdout)["not_compared"]
 
 
 def test_root_files_that_do_not_load_end_it(old: Path, new: Path) -> None:
@@ -192,6 +195,13 @@ def test_root_files_that_do_not_load_end_it(old: Path, new: Path) -> None:
 
     assert (3, "") == (done.exit_code, done.stdout)
     assert "vocabulary.yaml:1" in done.stderr
+
+
+def test_a_tenants_folder_is_no_version(old: Path, new: Path) -> None:
+    done = run(old / "acme", new / "acme")
+
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert "is a folder in a policy directory: name that one" in done.stderr
 
 
 def test_failing_tests_of_a_tenant_do_not_hide_its_diff(old: Path, new: Path) -> None:

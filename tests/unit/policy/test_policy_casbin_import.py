@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from trees import snapshot_of
+from trees import rows_in, snapshot_of
 
 from remit.core.names import Tenant
 from remit.core.question import parse_question
@@ -195,8 +195,8 @@ def test_a_clean_policy_has_nothing_to_tell() -> None:
     found = imported(model(), rows)
 
     assert (FindingId.ROLE_AS_SUBJECT,) == tuple(each.id for each in found.findings)
-    assert b"p, role:admin, acme, **, data1, read, allow\n" in found.files["acme/roles.csv"]
-    assert b"g, user:alice, role:admin, acme\n" in found.files["acme/bindings.csv"]
+    assert "p, role:admin, acme, **, data1, read, allow" in rows_in(found.files["acme/roles.csv"])
+    assert "g, user:alice, role:admin, acme" in rows_in(found.files["acme/bindings.csv"])
 
 
 @pytest.mark.parametrize(
@@ -257,8 +257,8 @@ def test_groups_of_objects_become_the_objects_in_them() -> None:
         CasbinOptions(tenant=Tenant("acme"), match={"g2": "keyMatch2"}),
     )
 
-    assert b"p, user:alice, acme, **, data1|data2, read, allow\n" in named.files["acme/roles.csv"]
-    assert b"p, user:alice, acme, book.*, OBJECT, read, allow\n" in patterned.files["acme/roles.csv"]
+    assert "p, user:alice, acme, **, data1|data2, read, allow" in rows_in(named.files["acme/roles.csv"])
+    assert "p, user:alice, acme, book.*, OBJECT, read, allow" in rows_in(patterned.files["acme/roles.csv"])
 
 
 def test_a_person_whom_others_hold_asks_too_where_that_is_said() -> None:
@@ -292,7 +292,7 @@ def test_patterns_of_whole_segments_become_ours(function: str, text: str, expect
     options = CasbinOptions(tenant=Tenant("acme"), objects_more=more)
     found = imported(model(matcher), f"p, alice, {text}, read, allow\n", options)
 
-    assert f"p, user:alice, acme, {expected}, OBJECT, read, allow\n".encode() in found.files["acme/roles.csv"]
+    assert f"p, user:alice, acme, {expected}, OBJECT, read, allow" in rows_in(found.files["acme/roles.csv"])
 
 
 def test_patterns_that_hold_a_segment_twice_are_refused() -> None:

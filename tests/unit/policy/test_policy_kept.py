@@ -5,12 +5,14 @@ import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from trees import tree_of
 
 from remit.core.names import Tenant
-from remit.policy.kept import Kept, NotKeptError, Pin
+from remit.policy.archive import Archive, NotKeptError
+from remit.policy.kept import Kept, Pin
 from remit.policy.load import load_tree
 from remit.policy.source import Tree
 
@@ -34,7 +36,7 @@ def trees(count: int) -> list[Tree]:
 
 def test_a_kept_revision_is_read_back_as_it_was(kept: Kept) -> None:
     (tree,) = trees(1)
-    kept.keep(tree, ACME, 7, "c0ffee")
+    kept.keep(Archive.of(tree, ACME, 7, kept.source, "c0ffee"))
     (about,) = kept.revisions(ACME)
     assert (tree.revision(ACME), 7, "/policies", "c0ffee") == (
         about.revision,
@@ -50,7 +52,7 @@ def test_a_kept_revision_is_read_back_as_it_was(kept: Kept) -> None:
 
 def test_unpacked_it_is_a_policy_directory_of_the_same_revision(kept: Kept, tmp_path: Path) -> None:
     (tree,) = trees(1)
-    kept.keep(tree, ACME, 7, "")
+    kept.keep(Archive.of(tree, ACME, 7, kept.source, ""))
     with zipfile.ZipFile(kept.directory / ACME / f"{tree.revision(ACME)}.zip") as archive:
         archive.extractall(tmp_path / "policies")
     loaded = load_tree(tmp_path / "policies").tenants[ACME]
@@ -61,19 +63,19 @@ def test_unpacked_it_is_a_policy_directory_of_the_same_revision(kept: Kept, tmp_
 def test_the_last_ones_stay_and_one_that_is_pinned(kept: Kept) -> None:
     made = trees(6)
     for number, tree in enumerate(made):
-        kept.keep(tree, ACME, number, "")
+        kept.keep(Archive.of(tree, ACME, number, kept.source, ""))
         if number == 0:
             kept.pin(ACME, Pin(tree.revision(ACME), "someone", 1))
     expected = [made[number].revision(ACME) for number in (5, 4, 3, 0)]
     assert expected == [each.revision for each in kept.revisions(ACME)]
-    kept.unpin(ACME)
+    kept.unpin(ACME, "someone", 2)
     assert kept.pinned(ACME) is None
 
 
 def test_a_revision_that_comes_back_is_the_newest_again(kept: Kept) -> None:
     one, other = trees(2)
     for number, tree in enumerate((one, other, one)):
-        kept.keep(tree, ACME, number, "")
+        kept.keep(Archive.of(tree, ACME, number, kept.source, ""))
     newest = kept.newest(ACME)
     assert newest is not None
     assert (one.revision(ACME), 2) == (newest.revision, newest.kept_us)
@@ -81,19 +83,19 @@ def test_a_revision_that_comes_back_is_the_newest_again(kept: Kept) -> None:
 
 def test_a_removed_tenant_and_another_source_have_no_newest_one(kept: Kept) -> None:
     one, other = trees(2)
-    kept.keep(one, ACME, 1, "")
+    kept.keep(Archive.of(one, ACME, 1, kept.source, ""))
     assert replace(kept, source="/elsewhere").newest(ACME) is None
     kept.remove(ACME)
     assert kept.newest(ACME) is None
     assert [one.revision(ACME)] == [each.revision for each in kept.revisions(ACME)]
-    kept.keep(other, ACME, 2, "")
+    kept.keep(Archive.of(other, ACME, 2, kept.source, ""))
     assert kept.newest(ACME) is not None
 
 
 def test_each_byte_of_a_kept_revision_counts(kept: Kept) -> None:
     """A flipped bit anywhere leaves the files as they were, or is noticed."""
     (tree,) = trees(1)
-    kept.keep(tree, ACME, 1, "")
+    kept.keep(Archive.of(tree, ACME, 1, kept.source, ""))
     path = kept.directory / ACME / f"{tree.revision(ACME)}.zip"
     whole = path.read_bytes()
     noticed = 0
@@ -111,14 +113,14 @@ def test_each_byte_of_a_kept_revision_counts(kept: Kept) -> None:
 
 def test_a_full_disk_leaves_what_was_kept(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = trees(2)
-    kept.keep(one, ACME, 1, "")
+    kept.keep(Archive.of(one, ACME, 1, kept.source, ""))
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        kept.keep(other, ACME, 2, "")
+        kept.keep(Archive.of(other, ACME, 2, kept.source, ""))
     assert [f"{one.revision(ACME)}.zip"] == [path.name for path in (kept.directory / ACME).iterdir()]
 
 
@@ -134,9 +136,71 @@ def test_a_pin_that_cannot_be_read_is_an_error(kept: Kept, content: bytes) -> No
 
 def test_a_prefix_names_one_revision_or_none(kept: Kept) -> None:
     for number, tree in enumerate(trees(2)):
-        kept.keep(tree, ACME, number, "")
+        kept.keep(Archive.of(tree, ACME, number, kept.source, ""))
     revision = kept.revisions(ACME)[0].revision
     assert revision == kept.find(ACME, revision[:12])
     for prefix in ("", "0" * 64):
         with pytest.raises(NotKeptError, match="begin"):
             kept.find(ACME, prefix)
+
+
+def test_an_operator_s_last_word_says_who_unpinned(kept: Kept) -> None:
+    (tree,) = trees(1)
+    kept.keep(Archive.of(tree, ACME, 1, kept.source, ""))
+    assert Pin("", "", 0) == kept.last_word(ACME)
+    kept.pin(ACME, pin := Pin(tree.revision(ACME), "ann", 2))
+    assert pin == kept.last_word(ACME) == kept.pinned(ACME)
+    kept.unpin(ACME, "bea", 3)
+    assert Pin("", "bea", 3) == kept.last_word(ACME)
+    assert kept.pinned(ACME) is None
+
+
+def test_a_pin_taken_back_leaves_what_was_there(kept: Kept) -> None:
+    (tree,) = trees(1)
+    kept.keep(Archive.of(tree, ACME, 1, kept.source, ""))
+    pin = Pin(tree.revision(ACME), "ann", 2)
+    path = kept.directory / ACME / "pin.json"
+    kept.pin(ACME, pin)()
+    assert not path.exists()
+    path.write_bytes(b"not to be guessed")
+    kept.pin(ACME, pin)()
+    assert b"not to be guessed" == path.read_bytes()
+
+
+def test_a_revision_that_is_kept_no_more_is_not_pinned(kept: Kept) -> None:
+    kept.directory.mkdir()
+    with pytest.raises(NotKeptError, match="is not kept"):
+        kept.pin(ACME, Pin("0" * 64, "ann", 1))
+    assert kept.pinned(ACME) is None
+
+
+def test_what_one_worker_prunes_another_does_not_pin(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at the pin and the pruning there is no room for a pin: it comes too late, and says so."""
+    made = trees(4)
+    for number, tree in enumerate(made[:3]):
+        kept.keep(Archive.of(tree, ACME, number, kept.source, ""))
+    oldest = made[0].revision(ACME)
+    pinned: list[bool] = []
+
+    def pin() -> None:
+        try:
+            kept.pin(ACME, Pin(oldest, "ann", 1))
+        except NotKeptError:
+            pinned.append(False)
+        else:
+            pinned.append(True)
+
+    other = Thread(target=pin)
+    look = Kept.pinned
+
+    def looked(kept: Kept, tenant: Tenant) -> Pin | None:
+        found = look(kept, tenant)
+        other.start()
+        other.join(0.2)
+        return found
+
+    monkeypatch.setattr(Kept, "pinned", looked)
+    kept.keep(Archive.of(made[3], ACME, 3, kept.source, ""))
+    other.join()
+    assert [False] == pinned
+    assert not (kept.directory / ACME / f"{oldest}.zip").exists()

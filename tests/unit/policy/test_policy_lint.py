@@ -58,6 +58,41 @@ def test_g_rows_count_where_their_chains_have_a_namespace_in_common(bindings: st
     assert expected == [each.partition(" ")[0] for each in told]
 
 
+ROOT_VIEWER = "p, role:viewer, *, **, USER, VIEW, allow\n"
+
+
+@pytest.mark.parametrize(
+    ("bindings", "dead"),
+    [
+        # The role's rows are elsewhere; another binding is where they are.
+        ("g, user:bob, role:local, acme/b.**\ng, user:eve, role:local, acme/a.**\n", [1]),
+        # All of the role's rows are dead, which is said of them.
+        ("g, user:bob, role:local, acme/b.**\n", []),
+        # A group's binding gives where a member holds it.
+        ("g, user:bob, group:g, acme/b.**\ng, group:g, role:local, acme\ng, user:eve, role:local, acme\n", [2]),
+        ("g, user:bob, group:g, acme/a.b\ng, group:g, role:local, acme\ng, user:eve, role:local, acme\n", []),
+        # What the role includes counts too.
+        ("g, role:more, role:local, acme\ng, user:bob, role:more, acme/b.**\ng, user:eve, role:more, acme\n", [2]),
+        ("g, role:more, role:local, acme\ng, user:bob, role:more, acme/a.x\n", []),
+        # A kind that lives in no namespace, by a managed role.
+        ("g, user:bob, role:viewer, acme/a.**\n", [1]),
+        ("g, user:bob, role:viewer, acme\n", []),
+    ],
+)
+def test_bindings_that_give_nothing_where_they_count(bindings: str, dead: list[int]) -> None:
+    told = found(
+        RuleId.NEVER_MATCHING,
+        __roles=ROOT_VIEWER,
+        roles="p, role:local, acme, a.**, FLOW, VIEW, allow\n",
+        bindings=bindings,
+        __globex__bindings="g, user:eve, role:viewer, globex\n",
+    )
+
+    assert [f"acme/bindings.csv:{line}" for line in dead] == [
+        each.partition(" ")[0].rpartition(":")[0] for each in told if "gives nothing" in each
+    ]
+
+
 def test_bindings_of_those_the_access_list_shuts_out_count_for_nothing() -> None:
     """The member of a listed group is let in by a membership, wherever that holds; nobody else is."""
     told = found(

@@ -57,6 +57,29 @@ ACCESS_ROWS = {
         ["1:36: `Allow` is not an effect: expected `allow` or"],
     ),
     "comment at a row's end": ("roles.csv", ROW[:-1] + " # why\n", ["1:36: `allow # why` is not an effect"]),
+    "every field at once": (
+        "roles.csv",
+        "p, dev, acm, a..b, FLOWS, VEIW, alow\n" + ROW.replace("VIEW", "VEIW").replace("allow", "alow"),
+        [
+            "1:4: `dev` is not a subject",
+            "1:9: tenant `acm`",
+            "1:14: `a..b` is not a namespace pattern",
+            "1:20: unknown kind `FLOWS`",
+            "1:33: `alow` is not an effect",
+            "2:30: kind `FLOW` has no action `VEIW`",
+            "2:36: `alow` is not an effect",
+        ],
+    ),
+    "what is off in two fields together, and another": (
+        "roles.csv",
+        "p, role:dev, acme, a.b, BLUEPRINT, VIEW, alow\n",
+        ["1:20: `a.b` for kinds without namespace", "1:42: `alow` is not an effect"],
+    ),
+    "a member and a scope": (
+        "bindings.csv",
+        "g, bob, role:viewer, acm/a\n",
+        ["1:4: `bob` is not a subject", "1:22: tenant `acm`"],
+    ),
     "subject outside the grammar": ("roles.csv", ROW.replace("role:dev", "dev"), ["1:4: `dev` is not a subject"]),
     "subject with a bracket": ("roles.csv", ROW.replace("role:dev", "role:d(v"), ["1:4: `role:d(v` is not a subject"]),
     "quoted field": ("roles.csv", ROW.replace("role:dev", '"role:dev"'), ['1:4: `"role:dev"` is not a subject']),
@@ -193,6 +216,17 @@ REACH_ROWS = {
         "reach.csv",
         "p, acme, a, b, SUBFLOWS, allow\n",
         ["1:16: unknown relation `SUBFLOWS`; did you mean `SUBFLOW`?"],
+    ),
+    "every field at once": (
+        "reach.csv",
+        "p, acm, a..b, *b, KVS, alow\n",
+        [
+            "1:4: tenant `acm`",
+            "1:9: `a..b` is not",
+            "1:15: `*b` is not",
+            "1:19: unknown relation `KVS`",
+            "1:24: `alow` is not an effect",
+        ],
     ),
     "another tenant": ("reach.csv", "p, globex, a, b, KV, allow\n", ["1:4: tenant `globex`"]),
     "a row that one before it covers": (

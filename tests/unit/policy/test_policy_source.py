@@ -82,6 +82,13 @@ def test_a_directory_without_vocabulary_is_refused(tmp_path: Path) -> None:
         load_tree(write(tmp_path, {"acme/roles.csv": b""}))
 
 
+def test_without_a_vocabulary_no_row_is_held_against_it(tmp_path: Path) -> None:
+    files = {"roles.csv": b"p, role:x, *, **, FLOW, VIEW, allow\n", "stray.csv": b""}
+    with pytest.raises(PolicyError) as caught:
+        load_tree(write(tmp_path, files))
+    assert ["stray.csv", "vocabulary.yaml"] == [each.file for each in caught.value.diagnostics]
+
+
 def test_a_directory_that_is_not_there_raises(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_tree(tmp_path / "nowhere")

@@ -36,8 +36,8 @@ class _Compared(NamedTuple):
 
 
 def diff(
-    old: Annotated[str, typer.Argument(help="A policy directory, or a git revision of one.", show_default=False)],
-    new: Annotated[str, typer.Argument(help="Another.", show_default=False)],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="A policy directory, or a git revision of one.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Another.")],
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.", show_default=False)] = None,
     policies: Annotated[
         Path,
@@ -78,10 +78,10 @@ def diff(
         case Format.TEXT:
             _print_text(compared)
         case Format.MARKDOWN:
-            typer.echo("\n".join(_markdown(old, new, compared)))
+            typer.echo("\n".join(_markdown(old, new, compared, refused)))
         case Format.JSON:
             told = [sentences.as_json(one.found) for one in compared]
-            typer.echo(json.dumps({"old": old, "new": new, "tenants": told}, indent=2))
+            typer.echo(json.dumps({"old": old, "new": new, "tenants": told, "not_compared": refused}, indent=2))
     if refused:
         fail(Exit.UNAVAILABLE, f"not compared: {', '.join(refused)}")
     directions = {direction for one in compared for direction in one.found.directions}
@@ -132,8 +132,10 @@ def _sign(direction: Direction) -> tuple[str, str]:
     return ("+", "green") if direction is Direction.GAIN else ("-", "red")
 
 
-def _markdown(old: str, new: str, compared: Sequence[_Compared]) -> Iterator[str]:
+def _markdown(old: str, new: str, compared: Sequence[_Compared], refused: Sequence[Tenant]) -> Iterator[str]:
     yield f"## Decisions that change from {sentences.code(old)} to {sentences.code(new)}"
+    for tenant in refused:
+        yield f"\n### {sentences.code(tenant)}\n\n**Not compared**: see the output of the command."
     for found, actions in compared:
         if found == TenantDiff(found.tenant):
             continue
@@ -146,7 +148,7 @@ def _markdown(old: str, new: str, compared: Sequence[_Compared]) -> Iterator[str
         if found.dedicated:
             yield "\n**Dedicated resources**\n"
             yield from (f"- {sentences.dedicated_sentence(served, sentences.code)}" for served in found.dedicated)
-    if all(found == TenantDiff(found.tenant) for found, _ in compared):
+    if not refused and all(found == TenantDiff(found.tenant) for found, _ in compared):
         yield "\nNothing changes."
 
 

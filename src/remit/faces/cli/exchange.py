@@ -3,12 +3,13 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.progress import Progress, TextColumn
+from rich.progress import TextColumn
 
 from remit.core.errors import InvalidNameError
 from remit.core.names import Tenant, is_word, parse_tenant
 from remit.faces.cli.exits import EXIT_CODES, Exit, err, fail, out
 from remit.faces.cli.files import DirectoryArgument, read_snapshot
+from remit.faces.cli.progress import progress
 from remit.policy.exchange.casbin_import import import_casbin
 from remit.policy.exchange.enforcer import FUNCTIONS, Enforcer, ModelError, SourceRow, lines_of
 from remit.policy.exchange.export import export as export_policy
@@ -173,12 +174,10 @@ def casbin(
     else:
         if vocabulary is not None or reach is not None:
             fail(Exit.USAGE, "--vocabulary and --reach are for what `remit export` wrote, and this is another model")
-        columns = TextColumn("{task.description} {task.completed}")
-        # Off a terminal it would leave an empty line.
-        with Progress(columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        with progress(TextColumn("{task.description} {task.completed}")) as shown:
 
             def track(questions: Sequence[_T]) -> Iterable[_T]:
-                return progress.track(questions, description="asking Casbin")
+                return shown.track(questions, description="asking Casbin")
 
             imported = import_casbin(enforcer, str(model), _rows(policy, table), options, track)
     _finish(f"Casbin: {model.name} with {_named(policy)}", imported, out_folder, force=force)

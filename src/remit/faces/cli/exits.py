@@ -6,8 +6,10 @@ from typing import Any, NoReturn
 import typer
 from rich.console import Console
 
+from remit import wire
 from remit.client import DecisionUnavailable
 from remit.core.errors import InvalidNameError, MalformedQuestionError, RemitError
+from remit.v1.decision_pb2 import Receipt
 
 # A pipe has no width: tables there are as wide as what they hold.
 out = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 400)
@@ -42,6 +44,13 @@ def no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
         or getattr(error, "code", "") == "INVALID_ARGUMENT"
     )
     fail(Exit.USAGE if malformed else Exit.UNAVAILABLE, str(error))
+
+
+def end_where_refused(receipt: Receipt) -> None:
+    """Ends the command where the answer is empty because of what was decided before any row."""
+    reason = wire.REASON_OF.get(receipt.reason)
+    if reason is not None:
+        fail(Exit.NO, f"{reason}: {reason.meaning}")
 
 
 def print_json(value: dict[str, Any]) -> None:

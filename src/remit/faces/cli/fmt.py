@@ -21,7 +21,7 @@ def fmt(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[DIR|FILE]...",
+            metavar="DIR|FILE",
             help="Policy directories, tenants' folders in one, single files. [default: policies]",
             show_default=False,
         ),

@@ -1,5 +1,4 @@
 import json
-from collections import defaultdict
 from enum import StrEnum
 from pathlib import Path
 from random import SystemRandom
@@ -7,23 +6,21 @@ from typing import Annotated, Final
 
 import typer
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
-from rich.text import Text
-from rich.tree import Tree
 
 from remit import wire
 from remit.client import Client, Edge, Graph, Node
 from remit.core.errors import named
-from remit.core.names import parse_action, parse_principal, parse_tenant, quote
+from remit.core.names import parse_action, parse_principal, parse_tenant
 from remit.engine.visibility import VisibleTo
 from remit.faces.answers import graph_to
 from remit.faces.cli.ask import PrincipalArgument, TenantArgument
 from remit.faces.cli.dot import read_dot, write_dot
-from remit.faces.cli.exits import Exit, fail, out, print_json
+from remit.faces.cli.exits import Exit, end_where_refused, fail, out, print_json
 from remit.faces.cli.files import survey
 from remit.faces.cli.place import Place, asks
-from remit.faces.cli.search import end_where_refused
-from remit.faces.cli.svg import NODES_LIMIT, write_svg
-from remit.faces.cli.visible import forbidden, reason_of
+from remit.faces.cli.svg import EDGES_LIMIT, NODES_LIMIT, write_svg
+from remit.faces.cli.tree import trees
+from remit.faces.cli.visible import forbidden
 from remit.v1 import visibility_service_pb2 as messages
 
 
@@ -69,10 +66,7 @@ def graph(
         edges = (Edge(each.source, each.target, each.relation) for each in drawn.edges)
         return client.visible_graph(tenant, principal, Graph(nodes, edges), action=action, omit=omit)
 
-    answer = place.answer(
-        locally,
-        remotely,
-    )
+    answer = place.answer(locally, remotely)
     if as_format is Format.JSON:
         print_json(MessageToDict(answer, preserving_proto_field_name=True))
     end_where_refused(answer.receipt)
@@ -82,11 +76,10 @@ def graph(
         case Format.DOT:
             typer.echo(write_dot(answer), nl=False)
         case Format.SVG:
-            if len(answer.nodes) > NODES_LIMIT:
-                fail(
-                    Exit.USAGE,
-                    f"{len(answer.nodes)} nodes: at most {NODES_LIMIT} are drawn; Graphviz draws --format dot",
-                )
+            if len(answer.nodes) > NODES_LIMIT or len(answer.edges) > EDGES_LIMIT:
+                size = f"{len(answer.nodes)} nodes and {len(answer.edges)} edges"
+                limits = f"at most {NODES_LIMIT} and {EDGES_LIMIT} are drawn"
+                fail(Exit.USAGE, f"{size}: {limits}; Graphviz draws --format dot")
             typer.echo(write_svg(answer), nl=False)
 
 
@@ -112,56 +105,11 @@ _READERS: Final = {".json": _read_json, ".dot": read_dot, ".gv": read_dot}
 
 
 def _print_trees(answer: messages.VisibleGraphResponse) -> None:
-    """A tree for each node that nothing uses; what was shown before is not shown again."""
-    nodes = {node.uid: node for node in answer.nodes}
-    uses: defaultdict[str, list[messages.VisibleEdge]] = defaultdict(list)
-    for each in answer.edges:
-        uses[each.edge.source].append(each)
-    used = {each.edge.target for each in answer.edges if each.edge.target != each.edge.source}
-    shown: set[str] = set()
-    # Last come cycles that nothing outside leads to.
-    for uid in [*(uid for uid in nodes if uid not in used), *nodes]:
-        if uid not in shown:
-            out.print(_tree(uid, nodes, uses, shown))
+    for tree in trees(answer):
+        out.print(tree)
     hidden = sum(not node.kind for node in answer.nodes)
     told = (
-        f"{len(nodes) - hidden} nodes visible, {len(answer.edges)} edges, {sum(map(forbidden, answer.edges))} forbidden"
+        f"{len(answer.nodes) - hidden} nodes visible, {len(answer.edges)} edges, "
+        f"{sum(map(forbidden, answer.edges))} forbidden"
     )
     out.print(f"{told}; {hidden} hidden" if hidden else told)
-
-
-def _tree(
-    root: str,
-    nodes: dict[str, messages.GraphNode],
-    uses: defaultdict[str, list[messages.VisibleEdge]],
-    shown: set[str],
-) -> Tree:
-    tree = Tree(_label(nodes[root]))
-    shown.add(root)
-    # No recursion: a chain may be as long as the graph is large.
-    waiting = [(tree, iter(uses[root]))]
-    while waiting:
-        branch, edges = waiting[-1]
-        edge = next(edges, None)
-        if edge is None:
-            waiting.pop()
-            continue
-        target = edge.edge.target
-        label = Text.assemble((f"{edge.edge.relation} ", "cyan"), _label(nodes[target]))
-        if forbidden(edge):
-            label.append(f"  FORBIDDEN {reason_of(edge)}", "bold red")
-        if target in shown:
-            if uses[target]:
-                label.append("  as above", "dim")
-            branch.add(label)
-        else:
-            shown.add(target)
-            waiting.append((branch.add(label), iter(uses[target])))
-    return tree
-
-
-def _label(node: messages.GraphNode) -> Text:
-    if not node.kind:
-        return Text(f"{node.uid} hidden", "dim")
-    label = Text(quote(node.id or node.uid), "bold")
-    return label.append(f"  {node.kind} {node.namespace}".rstrip(), "not bold")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from remit.faces.cli.exits import Exit, err, fail, out
-from remit.faces.cli.files import DirectoryArgument
+from remit.faces.cli.files import DirectoryArgument, not_a_tenants
 from remit.faces.cli.sarif import PAGE, sarif
 from remit.policy.lint.finding import Finding, RuleId, Severity
 from remit.policy.lint.linter import EVERY_RULE, lint_directory
@@ -46,6 +46,9 @@ def lint(
     1 where something of the severity of --fail-on is found, and where files do not load.
     """
     rules = (_rules(select) if select else EVERY_RULE) - _rules(ignore or [])
+    if not rules:
+        fail(Exit.USAGE, "--select and --ignore leave no rule")
+    not_a_tenants(directory)
     try:
         result = lint_directory(directory, rules)
     except OSError as error:

@@ -42,7 +42,16 @@ app = typer.Typer(
 _PANELS: Final = {
     "Serve": (serve.serve, status.status, rollback.rollback, shadow.shadow),
     "Ask": (
-        *(ask.check, ask.explain, operation.operation, reach.reach, search.who, search.where, search.what),
+        *(
+            ask.check,
+            ask.explain,
+            operation.operation,
+            reach.reach,
+            reach.reach_all,
+            search.who,
+            search.where,
+            search.what,
+        ),
         *(resolve.resolve, resolve.served, graph.graph),
     ),
     "Work on policies": (

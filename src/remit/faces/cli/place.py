@@ -1,8 +1,6 @@
-import inspect
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 import typer
 
@@ -10,6 +8,7 @@ from remit.client import Client, DecisionUnavailable
 from remit.core.errors import InvalidNameError, MalformedQuestionError
 from remit.engine.inquiry import TooLargeError
 from remit.faces.cli.exits import no_answer
+from remit.faces.cli.given import given, option
 from remit.faces.cli.target import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
 
 _Response = TypeVar("_Response")
@@ -40,28 +39,16 @@ class Place(NamedTuple):
             no_answer(error)
 
 
-_OPTIONS: Final = tuple(
-    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-    for name, annotation, default in (
-        ("policies", PoliciesOption, Path("policies")),
-        ("target", TargetOption, None),
-        ("timeout", TimeoutOption, 5.0),
-        ("tls_server_ca", CaOption, None),
-        ("tls_cert", CertOption, None),
-        ("tls_key", KeyOption, None),
-    )
+asks: Final = given(
+    "place",
+    Place,
+    (
+        option("policies", PoliciesOption, Path("policies")),
+        option("target", TargetOption),
+        option("timeout", TimeoutOption, 5.0),
+        option("tls_server_ca", CaOption),
+        option("tls_cert", CertOption),
+        option("tls_key", KeyOption),
+    ),
 )
-
-
-def asks(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command that takes a `place` the options that name it."""
-
-    @wraps(command)
-    def run(**given: Any) -> None:
-        place = Place(**{option.name: given.pop(option.name) for option in _OPTIONS})
-        command(**given, place=place)
-
-    signature = inspect.signature(command)
-    own = [parameter for parameter in signature.parameters.values() if parameter.name != "place"]
-    run.__signature__ = signature.replace(parameters=[*own, *_OPTIONS])  # type: ignore[attr-defined]
-    return run
+"""Gives a command that takes a `place` the options that name it."""

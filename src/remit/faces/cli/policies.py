@@ -6,13 +6,14 @@ from random import Random
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, TextColumn
+from rich.progress import TextColumn
 
 from remit.core.question import Question, ReachQuestion
 from remit.engine.questions import random_questions, random_reach_questions
 from remit.engine.verify import verify as compare
 from remit.faces.cli.exits import Exit, err, fail, out
 from remit.faces.cli.files import DirectoryArgument, read_files
+from remit.faces.cli.progress import progress
 from remit.faces.cli.questions import questions_in, questions_of
 
 
@@ -80,8 +81,8 @@ def verify(
                 random_questions(snapshot.policy, Random(seed), random),
                 random_reach_questions(snapshot.policy, Random(seed), random),
             )
-        with Progress(TextColumn("{task.description} {task.completed}"), console=err, transient=True) as progress:
-            found = compare(snapshot, progress.track(asked, description=name))
+        with progress(TextColumn("{task.description} {task.completed}")) as shown:
+            found = compare(snapshot, shown.track(asked, description=name))
         if found.difference is not None:
             out.print(found.difference.text, markup=False)
             fail(

@@ -7,18 +7,17 @@ from rich.box import SIMPLE
 from rich.table import Column, Table
 
 from remit import wire
-from remit.core.errors import named
-from remit.core.names import parse_namespace, parse_tenant
+from remit.core.errors import each_named, named
+from remit.core.names import parse_namespace, parse_relation, parse_tenant
 from remit.core.question import parse_reach_question
 from remit.core.rows import Effect
 from remit.engine.explain_reach import WhyReach, reach_summary, unknown_tenants_reach
-from remit.engine.reachable import ReachableFrom
-from remit.faces.answers import reachable_to
+from remit.engine.reachable import ReachableFrom, ReachesAll
+from remit.faces.answers import all_reached_to, reachable_to
 from remit.faces.cli.ask import JsonOption, TenantArgument
-from remit.faces.cli.exits import Exit, out, print_json
-from remit.faces.cli.files import survey
+from remit.faces.cli.exits import Exit, end_where_refused, out, print_json
+from remit.faces.cli.files import NamesFile, names_in, survey
 from remit.faces.cli.place import Place, asks
-from remit.faces.cli.search import end_where_refused
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as messages
 
@@ -48,8 +47,8 @@ def reach(
 ) -> None:
     """May work in CALLER use what OWNER owns, by RELATION, and which row says so? Exits 0 on an allow, 1 on a deny.
 
-    With --json in the shape of the API's ExplainReachResponse, or ListReachableResponse where OWNER or RELATION is left
-    out.
+    Without RELATION it tells of every one, and exits 0 if any allows. With --json in the shape of the API's
+    ExplainReachResponse, or ListReachableResponse where OWNER or RELATION is left out.
 
     Example: `remit reach acme acme.data acme.finance SUBFLOW`
     """
@@ -65,18 +64,76 @@ def reach(
     if as_json:
         print_json(MessageToDict(listed, preserving_proto_field_name=True))
     end_where_refused(listed.receipt)
-    if as_json:
-        return
+    if not as_json:
+        if owner is None:
+            _print_everywhere(listed, caller)
+        else:
+            _print_relations(listed)
     if owner is not None:
-        for each in listed.relations:
-            may = bool(each.uses_among)
-            out.print(f"{each.relation:<20}{'allow' if may else 'deny'}", style="green" if may else "red")
         raise typer.Exit(Exit.OK if any(each.uses_among for each in listed.relations) else Exit.NO)
+
+
+@asks
+def reach_all(
+    tenant: TenantArgument,
+    caller: CallerArgument,
+    relation: Annotated[str, typer.Argument(help="For example `PURGE`.", show_default=False)],
+    owners: Annotated[
+        NamesFile,
+        typer.Argument(metavar="FILE", help="The owners, one a line; `-` reads standard input.", show_default=False),
+    ],
+    as_json: JsonOption = False,
+    *,
+    place: Place,
+) -> None:
+    """May work in CALLER use by RELATION what every one of these namespaces owns, and which refuse?
+
+    For work that names no namespace, such as a purge of all there are. Exits 0 if all allow, 1 if one refuses. With
+    --json in the shape of the API's CheckReachAllResponse.
+
+    Example: `remit reach-all acme system PURGE namespaces.txt`
+    """
+    names = names_in(owners)
+    request = messages.CheckReachAllRequest(tenant=tenant, caller=caller, relation=relation, owners=names)
+
+    def locally() -> messages.CheckReachAllResponse:
+        inquiry = ReachesAll(
+            named("caller", parse_namespace, caller),
+            named("relation", parse_relation, relation),
+            each_named("owners", parse_namespace, names),
+        )
+        return all_reached_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
+
+    response = place.answer(locally, lambda client: cast("messages.CheckReachAllResponse", client.ask(request)))
+    allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
+    if as_json:
+        print_json(MessageToDict(response, preserving_proto_field_name=True))
+    else:
+        told = f"{wire.EFFECT_OF[response.decision.effect]} {wire.REASON_OF[response.decision.reason]}"
+        out.print(told, style="green" if allowed else "red")
+        _print_columns((each.owner, wire.REASON_OF[each.reason]) for each in response.refused)
+    raise typer.Exit(Exit.OK if allowed else Exit.NO)
+
+
+def _print_everywhere(listed: messages.ListReachableResponse, caller: str) -> None:
     headings = ("relation", f"{caller} can use", f"can use {caller}")
     table = Table(*(Column(name, overflow="fold") for name in headings), box=SIMPLE)
     for each in listed.relations:
         table.add_row(each.relation, _told(each.uses), _told(each.used_by), end_section=True)
     out.print(table)
+
+
+def _print_relations(listed: messages.ListReachableResponse) -> None:
+    effects = ((each.relation, Effect.ALLOW if each.uses_among else Effect.DENY) for each in listed.relations)
+    _print_columns(effects)
+
+
+def _print_columns(lines: Iterable[tuple[str, str]]) -> None:
+    table = Table.grid("", "", padding=(0, 2, 0, 0))
+    for line in lines:
+        table.add_row(*line)
+    if table.rows:
+        out.print(table)
 
 
 def _explained(tenant: str, question: messages.ReachQuestion, place: Place) -> messages.ExplainReachResponse:

@@ -6,14 +6,15 @@ from typing import Annotated
 import typer
 from rich.box import SIMPLE
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from remit.audit.filter import DecisionFilter
 from remit.audit.ids import format_id
-from remit.faces.cli.audit import STORE_DEFAULT, StoreOption, moment
+from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment
 from remit.faces.cli.exits import Exit, err, fail, out
 from remit.faces.cli.files import read_files
+from remit.faces.cli.progress import progress
 from remit.faces.cli.store import opened
 from remit.service.node import now_us
 from remit.service.replay import Change, Replay
@@ -38,21 +39,25 @@ def replay(
 ) -> None:
     """Decide recorded decisions again by these policies, and list what would change.
 
-    Nothing is recorded. Exits 0 where no effect would change, 1 where one would.
+    Nothing is recorded, and the candidate's tests are not run. Exits 0 where no effect would change, 1 where one would.
 
     Example: `remit replay --policies candidate --since 7d`
     """
-    loaded = read_files(policies).tenants
+    loaded = read_files(policies, tested=False).tenants
     refused = [name for name, each in loaded.items() if each.snapshot is None and tenant in {None, name}]
     if refused:
-        fail(Exit.UNAVAILABLE, f"no candidate: {', '.join(refused)} of `{policies}` does not load; see `remit test`")
+        fail(
+            Exit.UNAVAILABLE, f"no candidate: {', '.join(refused)} of `{policies}` does not load; see `remit validate`"
+        )
     candidate = Replay({name: each.snapshot for name, each in loaded.items()})
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
-    with opened(audit) as store, Progress(*columns, console=err, transient=True) as progress:
+    with opened(audit) as store, progress(*columns) as shown:
         # A server that goes on writing would never let it end.
         until = now_us() if until is None else until
         records = store.each_decision(DecisionFilter(tenant=tenant, since_us=since, until_us=until))
-        candidate.run(progress.track(records, description="records"))
+        candidate.run(shown.track(records, description="records"))
+    if tenant is not None and tenant not in loaded and not candidate.decided + candidate.skipped:
+        fail(Exit.USAGE, f"no tenant `{tenant}` in `{policies}`, and no record of one")
     changes = candidate.changes
     if as_json:
         for each in changes:
@@ -62,6 +67,8 @@ def replay(
         if len(changes) > _SHOWN:
             out.print(f"... and {len(changes) - _SHOWN} more: --json lists all")
     skipped = f", {candidate.skipped} lists left out" if candidate.skipped else ""
+    if candidate.redacted:
+        skipped += f", {candidate.redacted} left out whose principal is redacted"
     err.print(
         f"{candidate.decided} decisions decided again{skipped}: {candidate.differing} would change, "
         f"{len(changes)} questions"

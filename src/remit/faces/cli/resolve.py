@@ -15,11 +15,10 @@ from remit.core.rows import Effect
 from remit.engine.dedicated import ANY_SERVICE, DedicatedTo, ServedBy
 from remit.faces.answers import resolved_to, served_to
 from remit.faces.cli.ask import JsonOption, TenantArgument
-from remit.faces.cli.exits import Exit, out, print_json
+from remit.faces.cli.exits import Exit, end_where_refused, out, print_json
 from remit.faces.cli.files import survey
 from remit.faces.cli.place import Place, asks
 from remit.v1 import resource_service_pb2 as messages
-from remit.v1.decision_pb2 import Receipt
 
 NamespaceArgument = Annotated[
     str, typer.Argument(help="For example `acme.finance`; none asks about the tenant itself.", show_default=False)
@@ -72,10 +71,11 @@ def resolve(
     )
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
-    elif not _refused(response.receipt):
+    end_where_refused(response.receipt)
+    if not as_json:
         out.print(_resolved_table(response))
     denied = any(each.service == wire.EFFECTS[Effect.DENY.value] for each in response.resources)
-    raise typer.Exit(Exit.NO if denied or response.receipt.reason else Exit.OK)
+    raise typer.Exit(Exit.NO if denied else Exit.OK)
 
 
 @asks
@@ -101,7 +101,8 @@ def served(
     )
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
-    elif not _refused(response.receipt):
+    end_where_refused(response.receipt)
+    if not as_json:
         _print_served(response)
     serves = response.serves_tenant or response.namespaces or response.tenants
     raise typer.Exit(Exit.OK if serves else Exit.NO)
@@ -113,14 +114,6 @@ def _resource(text: str) -> tuple[ResourceType, str]:
         types = ", ".join(f"`{each}/NAME`" for each in ResourceType)
         raise violation("resource", f"`{text}`: expected one of {types}")
     return ResourceType(section), named("name", parse_resource, name)
-
-
-def _refused(receipt: Receipt) -> bool:
-    """Whether there is nothing to print but why."""
-    reason = wire.REASON_OF.get(receipt.reason)
-    if reason is not None:
-        out.print(f"{reason} ({reason.meaning})", style="red")
-    return reason is not None
 
 
 def _resolved_table(response: messages.ResolveDedicatedResponse) -> Table:

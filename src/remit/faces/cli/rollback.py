@@ -15,9 +15,9 @@ _EXITS = {"INVALID_ARGUMENT": Exit.USAGE, "NOT_FOUND": Exit.NO, "FAILED_PRECONDI
 
 
 def rollback(
-    tenant: Annotated[str, typer.Argument(metavar="TENANT")],
+    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="A tenant of the server.")],
     revision: Annotated[
-        str, typer.Argument(metavar="[REV]", help="A kept revision: its first digits, at least 8.", show_default=False)
+        str, typer.Argument(metavar="REV", help="A kept revision: its first digits, at least 8.", show_default=False)
     ] = "",
     unpin: Annotated[bool, typer.Option("--unpin", help="Serve what the files say again.")] = False,
     target: Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="The server.")] = "127.0.0.1:9090",
@@ -61,5 +61,6 @@ def _list(client: Client, tenant: str) -> None:
     for each in found:
         loaded = datetime.fromtimestamp(each.kept_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         mark = "serving" if each.revision == serving else ""
-        table.add_row(each.revision[:12], loaded, mark, each.commit[:12], each.source)
+        commit, dash, dirty = each.commit.partition("-")
+        table.add_row(each.revision[:12], loaded, mark, f"{commit[:12]}{dash}{dirty}", each.source)
     out.print(table)

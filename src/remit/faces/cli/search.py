@@ -7,7 +7,7 @@ from rich.table import Column, Table
 
 from remit import wire
 from remit.client import Client
-from remit.core.errors import named
+from remit.core.errors import each_named, named
 from remit.core.names import (
     optional_namespace,
     parse_action,
@@ -26,16 +26,15 @@ from remit.faces.cli.ask import (
     PrincipalArgument,
     TenantArgument,
 )
-from remit.faces.cli.exits import Exit, fail, out, print_json
-from remit.faces.cli.files import survey
+from remit.faces.cli.exits import end_where_refused, err, out, print_json
+from remit.faces.cli.files import NamesFile, names_in, survey
 from remit.faces.cli.place import Place, asks
-from remit.v1 import decision_pb2
 from remit.v1 import search_service_pb2 as messages
 
 AnyActionArgument = Annotated[str, typer.Argument(help="For example `VIEW`; `*` for any.")]
 AnyKindArgument = Annotated[str, typer.Argument(help="For example `FLOW`; `*` for any.")]
 AmongOption = Annotated[
-    typer.FileText | None,
+    NamesFile | None,
     typer.Option(
         "--among",
         metavar="FILE",
@@ -102,7 +101,7 @@ def where(
 
     Example: `remit where acme user:carol UPDATE FLOW`
     """
-    names = among.read().split() if among is not None else []
+    names = names_in(among) if among is not None else []
     wanted_action, wanted_kind = ("" if word == "*" else word for word in (action, kind))
     request = messages.ListNamespacesRequest(
         tenant=tenant, principal=principal, action=wanted_action, kind=wanted_kind, among=names
@@ -113,7 +112,7 @@ def where(
             named("principal", parse_principal, principal),
             named("action", parse_action, wanted_action) if wanted_action else ANY_WORD,
             named("kind", parse_kind, wanted_kind) if wanted_kind else ANY_WORD,
-            tuple(named("among", parse_namespace, name) for name in names),
+            each_named("among", parse_namespace, names),
         )
         return namespaces_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
 
@@ -127,7 +126,8 @@ def where(
     for line in lines:
         out.print(line, markup=False)
     if not lines:
-        out.print("nowhere")
+        # Not among the names: it could be one.
+        err.print("nowhere")
 
 
 @asks
@@ -150,7 +150,7 @@ def what(
     request = messages.ListActionsRequest(tenant=tenant, principal=principal, namespace=namespace, kinds=kinds)
 
     def locally() -> messages.ListActionsResponse:
-        words = tuple(named("kinds", parse_kind, each) for each in kinds)
+        words = each_named("kinds", parse_kind, kinds)
         here = named("namespace", optional_namespace, namespace)
         inquiry = ActionsOf(named("principal", parse_principal, principal), here, words)
         return actions_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
@@ -165,13 +165,6 @@ def what(
     for each in response.kinds:
         table.add_row(each.kind, " ".join(each.actions))
     out.print(table if response.kinds else "nothing")
-
-
-def end_where_refused(receipt: decision_pb2.Receipt) -> None:
-    """Ends the command where the answer is empty because of what was decided before any row."""
-    reason = wire.REASON_OF.get(receipt.reason)
-    if reason is not None:
-        fail(Exit.NO, f"{reason}: {reason.meaning}")
 
 
 def _all_pages(client: Client, request: messages.ListPrincipalsRequest) -> messages.ListPrincipalsResponse:

@@ -1,21 +1,18 @@
-import gc
 import inspect
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import structlog
 import typer
 
+from remit.faces import worker
 from remit.faces.cli.exits import Exit, fail
-from remit.faces.rpc.server import Server
+from remit.faces.serving import serve_until, started, stop_at
 from remit.service.errors import StartupError
 from remit.service.logs import configure_logs
-from remit.service.node import Node
 from remit.service.settings import ENV_PREFIX, Settings, default_told, read_settings
-
-_AWAKE_EVERY_S: Final = 0.5
+from remit.service.supervisor import Supervisor
 
 
 def _serve(**flags: Any) -> None:
@@ -23,33 +20,30 @@ def _serve(**flags: Any) -> None:
 
     Each option is a setting: a flag beats the environment (`REMIT_LISTEN`), which beats the TOML file that
     `REMIT_CONFIG` names, which beats the default. Stops gracefully on SIGTERM and SIGINT: calls in flight finish, the
-    audit journal drains.
+    audit journal drains. Exits 1 where it could not.
     """
     try:
         settings = read_settings({name: value for name, value in flags.items() if value is not None})
         configure_logs(settings.log_level, settings.log_format)
-        node = Node.start(settings)
-        try:
-            server = Server(node)
-        except StartupError:
-            node.stop()
-            raise
+        drained = _by_workers(settings) if settings.workers > 1 else _alone(settings)
     except StartupError as error:
         fail(Exit.UNAVAILABLE, f"remit does not start: {error}")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    # The compiled policies live as long as the process: keep the collector from walking them.
-    gc.collect()
-    gc.freeze()
-    server.start()
-    log = structlog.get_logger("remit")
-    log.info("serving", listen=settings.listen, port=server.port, metrics_port=server.metrics_port, node=settings.node)
-    # The system may hand a signal to any thread; Python acts on it in this one, which has to be awake for it.
-    while not stop.wait(_AWAKE_EVERY_S):
-        pass
-    log.info("stopping")
-    server.stop()
+    raise typer.Exit(Exit.OK if drained else Exit.NO)
+
+
+def _alone(settings: Settings) -> bool:
+    _, server = started(settings)
+
+    def begun() -> None:
+        ports = {"port": server.port, "metrics_port": server.metrics_port}
+        structlog.get_logger("remit").info("serving", listen=settings.listen, **ports, node=settings.node)
+
+    return serve_until(stop_at(signal.SIGTERM, signal.SIGINT), server, begun)
+
+
+def _by_workers(settings: Settings) -> bool:
+    supervisor = Supervisor(settings, worker.__name__, worker.serve.__name__)
+    return supervisor.run(stop_at(signal.SIGTERM, signal.SIGINT))
 
 
 def _with_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from google.protobuf.json_format import MessageToDict
 from rich.box import SIMPLE
+from rich.markup import escape
 from rich.table import Table
 
 from remit.client import DecisionUnavailable
@@ -30,7 +31,8 @@ def status(
 ) -> None:
     """Show what a running server serves: each tenant's revision and state, and the audit store.
 
-    Exits 1 where a tenant is not serving its newest files or the audit store takes no records.
+    Of several workers one answers, and tells how all are. Exits 1 where a tenant is not serving its newest files, the
+    audit store takes no records, records wait in the spool, a worker does not serve, or workers serve different policies.
     """
     try:
         with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
@@ -41,7 +43,10 @@ def status(
         typer.echo(json.dumps(MessageToDict(told, preserving_proto_field_name=True), indent=2))
     else:
         _print(told)
-    well = told.audit.healthy and all(each.state == messages.TENANT_STATE_SERVING for each in told.tenants)
+    well = told.audit.healthy and not told.audit.spool.spooling
+    well = well and all(each.state == messages.TENANT_STATE_SERVING for each in told.tenants)
+    well = well and all(each.serving and not each.error for each in told.workers)
+    well = well and len({each.policies for each in told.workers}) <= 1
     raise typer.Exit(Exit.OK if well else Exit.NO)
 
 
@@ -63,11 +68,30 @@ def _print(told: messages.GetStatusResponse) -> None:
         out.print(f"{place}: {message}", markup=False)
     audit = told.audit
     health = "healthy" if audit.healthy else f"NOT HEALTHY: {audit.error}"
+    sampled = f"{audit.unrecorded} allows counted only, " if audit.unrecorded else ""
     out.print(
-        f"audit {audit.delivery}, {health}; {audit.committed} records committed since the start, {audit.queued} "
+        f"audit {audit.delivery}, {health}; {audit.committed} records committed since the start, {sampled}{audit.queued} "
         f"waiting; store {_size(audit.store_bytes)}, free {_size(audit.free_bytes)}",
         markup=False,
     )
+    if audit.HasField("spool"):
+        spool = audit.spool
+        cause = f": {spool.error}" if spool.error else ", handing them on" if spool.spooling else ""
+        state = f"SPOOLING{cause}" if spool.spooling else "idle"
+        out.print(f"audit spool {state}; {spool.records} records wait, {_size(spool.bytes)}", markup=False)
+    if told.workers:
+        out.print(_workers_table(told))
+
+
+def _workers_table(told: messages.GetStatusResponse) -> Table:
+    table = Table("worker", "state", "since", "restarts", "policies", "records", "", box=SIMPLE)
+    for each in told.workers:
+        state = "[green]SERVING[/]" if each.serving else "[red]NOT SERVING[/]"
+        since = _time(each.started_us) if each.serving else ""
+        mark = "answered this" if each.node == told.node else ""
+        cells = (each.node, state, since, str(each.restarts), each.policies[:12], str(each.committed))
+        table.add_row(*cells, escape(each.error) or mark)
+    return table
 
 
 def _told(found: messages.Diagnostic) -> tuple[str, str]:

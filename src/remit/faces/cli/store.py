@@ -2,15 +2,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from remit.audit.errors import AuditStoreError
-from remit.audit.store import AuditStore
+from remit.audit.many import AuditStores
 from remit.faces.cli.exits import Exit, fail
 
 
 @contextmanager
-def opened(url: str) -> Iterator[AuditStore]:
-    """An audit store that exists; ends the command where there is none or it fails."""
+def opened(url: str) -> Iterator[AuditStores]:
+    """The audit of all workers, where there is any; ends the command where there is none or it fails."""
     try:
-        store = AuditStore(url)
+        store = AuditStores(url)
         if store.is_new():
             fail(Exit.UNAVAILABLE, f"there is no audit store at `{store.url}`: name one with --audit or REMIT_AUDIT")
         with store.open():

@@ -13,7 +13,8 @@ from remit.faces.cli.visible import forbidden, reason_of
 from remit.v1 import visibility_service_pb2 as messages
 
 NODES_LIMIT: Final = 500
-"""The layout's time grows with the square of the nodes; past this it takes longer than one waits."""
+EDGES_LIMIT: Final = 1_000
+"""The layout's time grows with the square of both; past these it takes longer than one waits."""
 _CHARACTER, _LINE, _GAP = 7.0, 16.0, 40.0
 _STYLE: Final = (
     "text{font:12px monospace}rect{fill:#fff;stroke:#333}path{fill:none;stroke:#333}"

@@ -1,6 +1,5 @@
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -14,6 +13,7 @@ from remit.engine.pace import Pace
 from remit.faces.cli.exits import Exit, err, fail, out
 from remit.faces.cli.files import DirectoryArgument, told
 from remit.faces.cli.junit import junit
+from remit.faces.cli.progress import progress
 from remit.policy.coverage import coverage as covered
 from remit.policy.coverage import exercised, rows_of
 from remit.policy.load import DEFAULT_LIMITS, LoadedTenant, load_root, load_tenant
@@ -22,6 +22,7 @@ from remit.policy.mutation import Trial, Verdict, judge
 from remit.policy.source import read_tree
 
 _Item = TypeVar("_Item")
+_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 def test(
@@ -60,8 +61,8 @@ def test(
     names = [name for name in tree.tenants if tenant in {None, name}]
     if tenant is not None and not names:
         fail(Exit.USAGE, f"no tenant `{tenant}` in `{directory}`")
-    with _progress() as progress:
-        tested = [load_tenant(tree, name, root, gated=False, pace=_paced(progress, name)) for name in names]
+    with progress(*_COLUMNS) as shown:
+        tested = [load_tenant(tree, name, root, gated=False, pace=_paced(shown, name)) for name in names]
     passed = _print_results(tested)
     if junit_file is not None:
         try:
@@ -131,8 +132,8 @@ def _print_mutants(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> f
     rows = [*managed, *chain.from_iterable(rows_of(snapshot.policy) for snapshot in snapshots)]
     made = [mutant for row in rows for mutant in mutants(row)]
     verdicts: defaultdict[Verdict, list[Mutant]] = defaultdict(list)
-    with _progress() as progress:
-        for mutant in progress.track(made, description="mutants"):
+    with progress(*_COLUMNS) as shown:
+        for mutant in shown.track(made, description="mutants"):
             trial = trials.get(mutant.row.tenant)
             verdicts[judge(mutant, everywhere if trial is None else (trial,))].append(mutant)
     for verdict in (Verdict.EQUIVALENT, Verdict.UNDECIDED, Verdict.SURVIVED):
@@ -154,15 +155,8 @@ def _percent(part: int, whole: int) -> str:
     return f"{1000 * part // whole / 10 if whole else 100.0:5.1f} %"
 
 
-def _paced(progress: Progress, name: str) -> Pace:
+def _paced(shown: Progress, name: str) -> Pace:
     def pace(items: Iterable[_Item], /) -> Iterable[_Item]:
-        return progress.track(items, description=name)
+        return shown.track(items, description=name)
 
     return pace
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        yield progress

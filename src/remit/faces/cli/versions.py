@@ -8,6 +8,7 @@ from remit.core.diagnostics import PolicyError
 from remit.core.names import Tenant
 from remit.engine.snapshot import Snapshot
 from remit.faces.cli.exits import Exit, err, fail
+from remit.faces.cli.files import not_a_tenants
 from remit.policy.git import GitError, Repository
 from remit.policy.load import DEFAULT_LIMITS, Root, load_root, load_tenant
 from remit.policy.source import Tree, read_tree
@@ -48,6 +49,7 @@ def _reader(text: str, policies: Path) -> Callable[[], Tree]:
     directory = Path(text)
     revision, colon, place = text.partition(":")
     if directory.is_dir():
+        not_a_tenants(directory)
         # Spelled as no revision can be, it is meant as a directory.
         if not (text.startswith((".", "/")) or text.endswith("/")) and _is_revision(text, policies):
             fail(

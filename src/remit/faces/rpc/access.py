@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from functools import partial
 
 import grpc
@@ -8,8 +9,9 @@ from remit.core.errors import MalformedQuestionError, named
 from remit.core.names import optional_namespace, parse_principal, parse_word
 from remit.engine.explain import Why, summary, unknown_tenant
 from remit.engine.operations import Compound
-from remit.faces.rpc.asking import AskingFace, below, results_to
-from remit.service.point import Asked
+from remit.faces.rpc.asking import SHORT_BATCH, AskingFace, below, results_to
+from remit.faces.rpc.calls import AtOnce
+from remit.service.point import Asked, Held
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import access_service_pb2_grpc
 
@@ -17,16 +19,22 @@ from remit.v1 import access_service_pb2_grpc
 class AccessFace(AskingFace, access_service_pb2_grpc.AccessServiceServicer):
     """The access plane over gRPC."""
 
+    @property
+    def at_once(self) -> Mapping[str, AtOnce]:
+        return {
+            "Check": lambda request, context: None if request.revision else self._check(request, context),
+            "BatchCheck": lambda request, context: (
+                None if request.revision or len(request.questions) > SHORT_BATCH else self._batch(request, context)
+            ),
+        }
+
     def Check(self, request: messages.CheckRequest, context: grpc.ServicerContext) -> messages.CheckResponse:
-        tenant, terms = self._terms(request, context)
-        try:
-            asked = Asked(*wire.question_from(request.question))
-            decision, decision_id, revision = self._point.check(tenant, asked, terms)
-        except MalformedQuestionError as error:
-            raise below("question", error) from None
-        response = messages.CheckResponse(revision=revision)
-        wire.fill_decision(response.decision, decision, format_id(decision_id))
-        return response
+        return self._point.let_go(self._check(request, context))
+
+    def BatchCheck(
+        self, request: messages.BatchCheckRequest, context: grpc.ServicerContext
+    ) -> messages.BatchCheckResponse:
+        return self._point.let_go(self._batch(request, context))
 
     def Explain(self, request: messages.ExplainRequest, context: grpc.ServicerContext) -> messages.ExplainResponse:
         tenant, terms = self._terms(request, context)
@@ -39,18 +47,6 @@ class AccessFace(AskingFace, access_service_pb2_grpc.AccessServiceServicer):
         return wire.explanation_to(
             explanation, format_id(surveyed.decision_id), surveyed.revision, summary(explanation)
         )
-
-    def BatchCheck(
-        self, request: messages.BatchCheckRequest, context: grpc.ServicerContext
-    ) -> messages.BatchCheckResponse:
-        tenant, terms = self._terms(request, context)
-        if request.principal:
-            named("principal", parse_principal, request.principal)
-        items = self._items(request.questions, lambda question: Asked(*wire.question_from(question, request.principal)))
-        revision, results = self._point.batch(tenant, items, terms)
-        response = messages.BatchCheckResponse(revision=revision)
-        results_to(results, response.results.add)
-        return response
 
     def CheckOperation(
         self, request: messages.CheckOperationRequest, context: grpc.ServicerContext
@@ -65,3 +61,28 @@ class AccessFace(AskingFace, access_service_pb2_grpc.AccessServiceServicer):
         revision, parts = self._point.operation(tenant, compound, resource_id, terms)
         told = ((part, answer.decision, format_id(answer.decision_id)) for part, answer in parts)
         return wire.operation_to(told, revision)
+
+    def _check(self, request: messages.CheckRequest, context: grpc.ServicerContext) -> Held[messages.CheckResponse]:
+        tenant, terms = self._terms(request, context)
+        try:
+            held = self._point.check(tenant, Asked(*wire.question_from(request.question)), terms)
+        except MalformedQuestionError as error:
+            raise below("question", error) from None
+        decision, decision_id, revision = held.answer
+        response = messages.CheckResponse(revision=revision)
+        wire.fill_decision(response.decision, decision, format_id(decision_id))
+        return held.with_answer(response)
+
+    def _batch(
+        self, request: messages.BatchCheckRequest, context: grpc.ServicerContext
+    ) -> Held[messages.BatchCheckResponse]:
+        tenant, terms = self._terms(request, context)
+        principal = request.principal
+        if principal:
+            named("principal", parse_principal, principal)
+        items = self._items(request.questions, lambda question: Asked(*wire.question_from(question, principal)))
+        held = self._point.batch(tenant, items, terms)
+        revision, results = held.answer
+        response = messages.BatchCheckResponse(revision=revision)
+        results_to(results, response.results.add)
+        return held.with_answer(response)

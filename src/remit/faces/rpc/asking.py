@@ -1,19 +1,22 @@
 """What the faces that answer questions have in common."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
 import grpc
 
 from remit import wire
 from remit.audit.ids import format_id
-from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, named, violation
+from remit.core.errors import FieldViolation, MalformedQuestionError, each_named, named, violation
 from remit.core.names import Tenant, parse_principal, parse_tenant
-from remit.faces.rpc.calls import caller
+from remit.faces.rpc.calls import AtOnce, caller
+from remit.faces.rpc.trace import trace_id_in
 from remit.service.point import Answer, Asked, DecisionPoint, Origin, Terms
 from remit.v1 import decision_pb2
 
+SHORT_BATCH: Final = 250
+"""Questions that are answered in a moment: a few milliseconds."""
 NAMESPACES_LIMIT: Final = 10_000
 """Namespaces in a list that is asked about."""
 
@@ -48,6 +51,11 @@ class AskingFace:
         self._max_message_bytes = max_message_bytes
         self._call_timeout_s = call_timeout_s
 
+    @property
+    def at_once(self) -> Mapping[str, AtOnce]:
+        """The methods that decide in a moment."""
+        return {}
+
     def _terms(self, request: Request, context: grpc.ServicerContext) -> tuple[Tenant, Terms]:
         tenant = named("tenant", parse_tenant, request.tenant)
         origin = request.origin
@@ -59,7 +67,8 @@ class AskingFace:
             raise violation("revision", "expected 64 lower-case hexadecimal digits")
         # Infinite where the caller set no deadline.
         timeout_s = min(context.time_remaining(), self._call_timeout_s)
-        return tenant, Terms(Origin(caller.get(), origin.on_behalf_of, origin.trace_id), request.revision, timeout_s)
+        trace_id = origin.trace_id or trace_id_in(context.invocation_metadata())
+        return tenant, Terms(Origin(caller.get(), origin.on_behalf_of, trace_id), request.revision, timeout_s)
 
     def _items(
         self, questions: Sequence[_Message], parse: Callable[[_Message], Asked]
@@ -95,12 +104,17 @@ def below(field: str, error: MalformedQuestionError) -> MalformedQuestionError:
 
 
 def names_in(field: str, parse: Callable[[str], _Name], texts: Sequence[str], limit: int) -> tuple[_Name, ...]:
-    """The names of a repeated field; each text outside the grammar is a violation of its own place."""
+    """The names of a repeated field, `limit` of them at most."""
     if len(texts) > limit:
         raise violation(field, f"holds {len(texts)} names: expected at most {limit}")
-    try:
-        return tuple(map(parse, texts))
-    except InvalidNameError:
-        for position, text in enumerate(texts):
-            named(f"{field}[{position}]", parse, text)
-        raise
+    return each_named(field, parse, texts)
+
+
+def each_once(field: str, names: Iterable[_Name]) -> tuple[_Name, ...]:
+    """The names. A second of the same is a violation of its place: it would be answered twice."""
+    once: dict[_Name, None] = {}
+    for position, name in enumerate(names):
+        if name in once:
+            raise violation(f"{field}[{position}]", f"`{name}` is named twice")
+        once[name] = None
+    return tuple(once)

@@ -1,23 +1,30 @@
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
 from time import perf_counter
 from typing import Any, Final, NoReturn, cast
 
 import grpc
 import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from remit.audit.errors import JournalUnavailable
+from remit.audit.entry import Then
+from remit.audit.errors import AuditStoreError, JournalUnavailable
 from remit.core.errors import MalformedQuestionError, RemitError
 from remit.engine.inquiry import TooLargeError
+from remit.faces.rpc.prompt import AT_ONCE, PromptCall
+from remit.policy.archive import NotKeptError
 from remit.policy.cell import RevisionNotCurrentError, TenantUnavailableError
-from remit.policy.kept import NotKeptError
 from remit.policy.worker import WorkerEndedError
+from remit.service.auditors import NotAnAuditorError
 from remit.service.metrics import Metrics
+from remit.service.point import Held
 from remit.service.reload import LoadingError, PinError
 
 ANONYMOUS: Final = "anonymous"
@@ -39,6 +46,10 @@ class CrowdedError(RemitError):
     """As many as may do this at a time do it already."""
 
 
+class NoRecordError(RemitError):
+    """There is nothing of what was asked for, or nothing that the caller may know of."""
+
+
 class NoShadowError(RemitError):
     """The server has no candidate."""
 
@@ -58,6 +69,9 @@ _STATUS_OF: Final = {
     LoadingError: grpc.StatusCode.UNAVAILABLE,
     WorkerEndedError: grpc.StatusCode.UNAVAILABLE,
     CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    AuditStoreError: grpc.StatusCode.UNAVAILABLE,
+    NoRecordError: grpc.StatusCode.NOT_FOUND,
+    NotAnAuditorError: grpc.StatusCode.PERMISSION_DENIED,
     NotKeptError: grpc.StatusCode.NOT_FOUND,
     PinError: grpc.StatusCode.FAILED_PRECONDITION,
     NoShadowError: grpc.StatusCode.FAILED_PRECONDITION,
@@ -69,6 +83,8 @@ _PASSED_S: Final = 0.001
 _log = structlog.get_logger("remit.rpc")
 
 Behavior = Callable[[Any, grpc.ServicerContext], Any]
+AtOnce = Callable[[Any, grpc.ServicerContext], Held[Message] | None]
+"""What a call is answered with, still held; None where that takes longer than a moment."""
 
 
 class CallBoundary:
@@ -78,8 +94,11 @@ class CallBoundary:
     anew for every call, which costs as much as a decision.
     """
 
-    def __init__(self, metrics: Metrics, *, authenticated: bool) -> None:
+    def __init__(
+        self, metrics: Metrics, let_go_then: Callable[[Held[Message], Then], bool], *, authenticated: bool
+    ) -> None:
         self._metrics = metrics
+        self._let_go_then = let_go_then
         self._authenticated = authenticated
         self._refusing = False
 
@@ -90,9 +109,12 @@ class CallBoundary:
     def around(self, servicer: object, streams: ThreadPoolExecutor | None = None) -> Any:
         """The servicer with every method inside the boundary. Methods that stream hold a thread as long as they do, so
         they get those of `streams`."""
-        return _Bounded(servicer, lambda method, behavior: self._around(method, behavior, streams))
+        at_once: Mapping[str, AtOnce] = getattr(servicer, AT_ONCE, {})
+        return _Bounded(servicer, lambda method, behavior: self._around(method, behavior, streams, at_once.get(method)))
 
-    def _around(self, method: str, behavior: Behavior, streams: ThreadPoolExecutor | None) -> Behavior:
+    def _around(
+        self, method: str, behavior: Behavior, streams: ThreadPoolExecutor | None, at_once: AtOnce | None
+    ) -> Behavior:
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
             began = perf_counter()
             code = "OK"
@@ -122,10 +144,51 @@ class CallBoundary:
             finally:
                 self._metrics.called(method, code, perf_counter() - began)
 
+        if at_once is not None:
+            setattr(answer, AT_ONCE, partial(self._answer_at_once, method, at_once))
         if not inspect.isgeneratorfunction(behavior):
             return answer
         stream.experimental_thread_pool = streams  # type: ignore[attr-defined]
         return stream
+
+    def _answer_at_once(self, method: str, at_once: AtOnce, request: Any, call: PromptCall) -> bool:
+        """False where the call needs a thread."""
+        began = perf_counter()
+        response = b""
+
+        def finish(error: Exception | None) -> None:
+            code = "OK"
+            if error is None:
+                call.answer(response)
+            else:
+                status = _status_of(error, call.context)
+                code = status.name
+                with suppress(Exception):
+                    _abort(call.context, status, error)
+                call.refuse()
+            self._metrics.called(method, code, perf_counter() - began)
+
+        def end(error: Exception | None) -> None:
+            if call.let_go():
+                finish(error)
+
+        try:
+            caller.set(caller_of(call.context) if self._authenticated else ANONYMOUS)
+            held = (_refuse if self._refusing else at_once)(request, call.context)
+            if held is None:
+                return False
+            response = call.serialized(held.answer)
+        except Exception as error:  # noqa: BLE001 (the table's last row)
+            finish(error)
+            return True
+        late = JournalUnavailable(f"the record was not on disk within {held.timeout_s} s; it may still be written")
+        call.hold(held.timeout_s, lambda: end(late))
+        try:
+            # Without room for its records a thread has to wait for some.
+            return self._let_go_then(held, end) or not call.let_go()
+        except JournalUnavailable as error:
+            end(error)
+            return True
 
 
 def _status_of(error: Exception, context: grpc.ServicerContext) -> grpc.StatusCode:
@@ -157,7 +220,9 @@ def caller_of(context: grpc.ServicerContext) -> str:
     for key in ("x509_subject_alternative_name", "x509_common_name"):
         names = [value.decode("utf-8", "replace") for value in identities.get(key, ())]
         if names:
-            return next((name for name in names if "://" in name), names[0])
+            name = next((name for name in names if "://" in name), names[0])
+            # A line break has no place in a record.
+            return name if name.isprintable() else ascii(name)
     return "unnamed certificate"
 
 

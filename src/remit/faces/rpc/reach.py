@@ -1,15 +1,18 @@
+from collections.abc import Mapping
+
 import grpc
 
 from remit import wire
 from remit.audit.ids import format_id
-from remit.core.errors import MalformedQuestionError, named, violation
+from remit.core.errors import MalformedQuestionError, named
 from remit.core.names import parse_namespace, parse_relation
 from remit.core.question import QuestionType
 from remit.engine.explain_reach import WhyReach, reach_summary, unknown_tenants_reach
 from remit.engine.reachable import ReachableFrom, ReachesAll
 from remit.faces.answers import all_reached_to, reachable_to
-from remit.faces.rpc.asking import NAMESPACES_LIMIT, AskingFace, below, names_in, results_to
-from remit.service.point import Asked
+from remit.faces.rpc.asking import NAMESPACES_LIMIT, SHORT_BATCH, AskingFace, below, each_once, names_in, results_to
+from remit.faces.rpc.calls import AtOnce
+from remit.service.point import Asked, Held
 from remit.v1 import reach_service_pb2 as messages
 from remit.v1 import reach_service_pb2_grpc
 
@@ -17,32 +20,24 @@ from remit.v1 import reach_service_pb2_grpc
 class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
     """The reach plane over gRPC."""
 
+    @property
+    def at_once(self) -> Mapping[str, AtOnce]:
+        return {
+            "CheckReach": lambda request, context: None if request.revision else self._check(request, context),
+            "BatchCheckReach": lambda request, context: (
+                None if request.revision or len(request.questions) > SHORT_BATCH else self._batch(request, context)
+            ),
+        }
+
     def CheckReach(
         self, request: messages.CheckReachRequest, context: grpc.ServicerContext
     ) -> messages.CheckReachResponse:
-        tenant, terms = self._terms(request, context)
-        try:
-            asked = Asked(*wire.reach_question_from(request.question))
-        except MalformedQuestionError as error:
-            raise below("question", error) from None
-        decision, decision_id, revision = self._point.check(tenant, asked, terms)
-        response = messages.CheckReachResponse(revision=revision)
-        wire.fill_decision(response.decision, decision, format_id(decision_id))
-        return response
+        return self._point.let_go(self._check(request, context))
 
     def BatchCheckReach(
         self, request: messages.BatchCheckReachRequest, context: grpc.ServicerContext
     ) -> messages.BatchCheckReachResponse:
-        tenant, terms = self._terms(request, context)
-        if request.caller:
-            named("caller", parse_namespace, request.caller)
-        items = self._items(
-            request.questions, lambda question: Asked(*wire.reach_question_from(question, request.caller))
-        )
-        revision, results = self._point.batch(tenant, items, terms, QuestionType.REACH)
-        response = messages.BatchCheckReachResponse(revision=revision)
-        results_to(results, response.results.add)
-        return response
+        return self._point.let_go(self._batch(request, context))
 
     def CheckReachAll(
         self, request: messages.CheckReachAllRequest, context: grpc.ServicerContext
@@ -53,8 +48,6 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
             named("relation", parse_relation, request.relation),
             names_in("owners", parse_namespace, request.owners, NAMESPACES_LIMIT),
         )
-        if not inquiry.owners:
-            raise violation("owners", "is empty: name at least one, for nothing is no proof that all agree")
         return all_reached_to(self._point.survey(tenant, inquiry, terms))
 
     def ExplainReach(
@@ -77,7 +70,35 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
         tenant, terms = self._terms(request, context)
         inquiry = ReachableFrom(
             named("namespace", parse_namespace, request.namespace),
-            names_in("relations", parse_relation, request.relations, NAMESPACES_LIMIT),
+            each_once("relations", names_in("relations", parse_relation, request.relations, NAMESPACES_LIMIT)),
             names_in("among", parse_namespace, request.among, NAMESPACES_LIMIT),
         )
         return reachable_to(self._point.survey(tenant, inquiry, terms))
+
+    def _check(
+        self, request: messages.CheckReachRequest, context: grpc.ServicerContext
+    ) -> Held[messages.CheckReachResponse]:
+        tenant, terms = self._terms(request, context)
+        try:
+            asked = Asked(*wire.reach_question_from(request.question))
+        except MalformedQuestionError as error:
+            raise below("question", error) from None
+        held = self._point.check(tenant, asked, terms)
+        decision, decision_id, revision = held.answer
+        response = messages.CheckReachResponse(revision=revision)
+        wire.fill_decision(response.decision, decision, format_id(decision_id))
+        return held.with_answer(response)
+
+    def _batch(
+        self, request: messages.BatchCheckReachRequest, context: grpc.ServicerContext
+    ) -> Held[messages.BatchCheckReachResponse]:
+        tenant, terms = self._terms(request, context)
+        caller = request.caller
+        if caller:
+            named("caller", parse_namespace, caller)
+        items = self._items(request.questions, lambda question: Asked(*wire.reach_question_from(question, caller)))
+        held = self._point.batch(tenant, items, terms, QuestionType.REACH)
+        revision, results = held.answer
+        response = messages.BatchCheckReachResponse(revision=revision)
+        results_to(results, response.results.add)
+        return held.with_answer(response)

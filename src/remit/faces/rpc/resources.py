@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from functools import partial
 
 import grpc
@@ -9,7 +8,7 @@ from remit.core.names import optional_namespace, parse_resource, parse_word
 from remit.core.policy import ResourceType
 from remit.engine.dedicated import ANY_SERVICE, DedicatedTo, ServedBy
 from remit.faces.answers import resolved_to, served_to
-from remit.faces.rpc.asking import AskingFace
+from remit.faces.rpc.asking import AskingFace, each_once
 from remit.v1 import resource_service_pb2 as messages
 from remit.v1 import resource_service_pb2_grpc
 
@@ -25,7 +24,9 @@ class ResourceFace(AskingFace, resource_service_pb2_grpc.ResourceServiceServicer
         tenant, terms = self._terms(request, context)
         inquiry = DedicatedTo(
             named("namespace", optional_namespace, request.namespace),
-            _types(request.resources),
+            each_once(
+                "resources", (_type(f"resources[{place}]", number) for place, number in enumerate(request.resources))
+            ),
             named("service", _parse_service, request.service) if request.service else ANY_SERVICE,
         )
         return resolved_to(self._point.survey(tenant, inquiry, terms))
@@ -36,18 +37,6 @@ class ResourceFace(AskingFace, resource_service_pb2_grpc.ResourceServiceServicer
         tenant, terms = self._terms(request, context)
         inquiry = ServedBy(_type("resource", request.resource), named("name", parse_resource, request.name))
         return served_to(self._point.survey(tenant, inquiry, terms))
-
-
-def _types(numbers: Sequence[messages.ResourceType.ValueType]) -> tuple[ResourceType, ...]:
-    """Each is a part of the answer, settings and all, so none may be asked for twice."""
-    types: list[ResourceType] = []
-    for position, number in enumerate(numbers):
-        field = f"resources[{position}]"
-        resource_type = _type(field, number)
-        if resource_type in types:
-            raise violation(field, f"`{messages.ResourceType.Name(wire.RESOURCE_TYPES[resource_type])}` is named twice")
-        types.append(resource_type)
-    return tuple(types)
 
 
 def _type(field: str, number: messages.ResourceType.ValueType) -> ResourceType:

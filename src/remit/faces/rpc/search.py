@@ -1,11 +1,11 @@
 import grpc
 
-from remit.core.errors import named, violation
+from remit.core.errors import named
 from remit.core.names import optional_namespace, parse_action, parse_kind, parse_namespace, parse_principal
 from remit.engine.search import ANY_WORD, ActionsOf, FilterFor, NamespacesOf, PrincipalsFor
 from remit.faces.answers import actions_to, filter_to, namespaces_to, principals_to
 from remit.faces.rpc.asking import NAMESPACES_LIMIT, AskingFace, names_in
-from remit.faces.rpc.pages import PAGE_LIMIT, PAGE_SIZE, Page
+from remit.faces.rpc.pages import paged
 from remit.v1 import search_service_pb2 as messages
 from remit.v1 import search_service_pb2_grpc
 
@@ -45,19 +45,13 @@ class SearchFace(AskingFace, search_service_pb2_grpc.SearchServiceServicer):
             named("kind", parse_kind, request.kind),
             named("namespace", optional_namespace, request.namespace),
         )
-        size = request.page_size or PAGE_SIZE
-        if size > PAGE_LIMIT:
-            raise violation("page_size", f"is {size}: expected at most {PAGE_LIMIT}")
-        token = request.page_token
-        for field in ("page_size", "page_token", "origin"):
-            request.ClearField(field)
-        page = Page(request, token)
+        size, page = paged(request, "origin")
         surveyed = self._point.survey(tenant, inquiry, terms)
         page.holds_for(surveyed.revision)
         response = principals_to(surveyed, page.after, size)
         shown = response.principals
         if surveyed.answer is not None and shown and shown[-1].principal != surveyed.answer.principals[-1]:
-            response.next_page_token = page.next(surveyed.revision, shown[-1].principal)
+            response.next_page_token = page.next(shown[-1].principal, surveyed.revision)
         return response
 
     def PlanFilter(

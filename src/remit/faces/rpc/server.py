@@ -8,14 +8,17 @@ import grpc
 import structlog
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import start_http_server
 
+from remit.audit.journal import Drained
 from remit.core.names import Tenant
 from remit.faces.rpc import health
 from remit.faces.rpc.access import AccessFace
 from remit.faces.rpc.asking import AskingFace
+from remit.faces.rpc.audit import AuditFace
 from remit.faces.rpc.calls import CallBoundary
+from remit.faces.rpc.following import FOLLOWERS
 from remit.faces.rpc.policy import WATCHERS, PolicyFace
+from remit.faces.rpc.prompt import CallThreads
 from remit.faces.rpc.reach import ReachFace
 from remit.faces.rpc.resources import ResourceFace
 from remit.faces.rpc.search import SearchFace
@@ -23,11 +26,14 @@ from remit.faces.rpc.status import StatusFace
 from remit.faces.rpc.visibility import VisibilityFace
 from remit.policy.cell import TenantState
 from remit.service.errors import StartupError
+from remit.service.metrics import serve_metrics
 from remit.service.node import Node
-from remit.service.settings import Settings, split_address
+from remit.service.settings import Settings
 from remit.v1 import (
     access_service_pb2,
     access_service_pb2_grpc,
+    audit_service_pb2,
+    audit_service_pb2_grpc,
     policy_service_pb2,
     policy_service_pb2_grpc,
     reach_service_pb2,
@@ -63,6 +69,7 @@ ASKING_SERVICES: Final = tuple(
 """The services that answer questions, and so depend on policies and audit."""
 STATUS_SERVICE: Final = status_service_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
 POLICY_SERVICE: Final = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
+AUDIT_SERVICE: Final = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
 _HEALTH_EVERY_S: Final = 0.1
 # grpcio answers CANCELLED to calls that it has received and not yet handed over when it stops: a moment of refusals
 # before that tells busy callers UNAVAILABLE, which they may try elsewhere.
@@ -81,14 +88,14 @@ class Server:
         self._stopping = threading.Event()
         self._told: set[Tenant] = set()
         self._health = health.Health()
-        self._calls = CallBoundary(node.metrics, authenticated=settings.mutual_tls is not None)
+        self._calls = CallBoundary(node.metrics, node.point.let_go_then, authenticated=settings.mutual_tls is not None)
         self._server = grpc.server(
-            ThreadPoolExecutor(settings.threads, thread_name_prefix="remit-call"),
+            CallThreads(settings.threads),
             maximum_concurrent_rpcs=settings.max_calls,
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
-                # Two servers on one port would share its calls, each with policies of its own.
-                ("grpc.so_reuseport", 0),
+                # Two servers on one port would share its calls, each with policies of its own. Workers are to.
+                ("grpc.so_reuseport", int(settings.workers > 1)),
             ],
         )
         around = self._calls.around
@@ -105,11 +112,21 @@ class Server:
         # One thread more, to refuse with.
         streams = ThreadPoolExecutor(WATCHERS + 1, thread_name_prefix="remit-revisions")
         policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(around(self._policy, streams), self._server)
+        self._audit = AuditFace(node, call_timeout_s=settings.call_timeout_s)
+        streams = ThreadPoolExecutor(FOLLOWERS + 1, thread_name_prefix="remit-followers")
+        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(around(self._audit, streams), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (*ASKING_SERVICES, STATUS_SERVICE, POLICY_SERVICE, health.SERVICE, reflection.SERVICE_NAME)
+        names = (
+            *ASKING_SERVICES,
+            STATUS_SERVICE,
+            POLICY_SERVICE,
+            AUDIT_SERVICE,
+            health.SERVICE,
+            reflection.SERVICE_NAME,
+        )
         reflection.enable_server_reflection(names, self._server)
         self.port = self._bind(settings)
-        self.metrics_port = self._serve_metrics(settings)
+        self.metrics_port = serve_metrics(settings, node.metrics.registry)
 
     def start(self) -> Self:
         self._server.start()
@@ -117,16 +134,17 @@ class Server:
         threading.Thread(target=self._watch_health, name="remit-health", daemon=True).start()
         return self
 
-    def stop(self) -> None:
+    def stop(self) -> Drained:
         """Health turns NOT_SERVING, new calls are refused, calls in flight finish within the grace, the journal
         drains."""
         self._stopping.set()
         self._health.close()
         self._calls.refuse()
         self._policy.close()
+        self._audit.close()
         time.sleep(_REFUSING_S)
         self._server.stop(self._node.settings.grace_s).wait()
-        self._node.stop()
+        return self._node.stop()
 
     def _bind(self, settings: Settings) -> int:
         try:
@@ -140,28 +158,6 @@ class Server:
         except RuntimeError as error:
             raise StartupError(f"cannot listen on `{settings.listen}`: {error}") from error
 
-    def _serve_metrics(self, settings: Settings) -> int:
-        if not settings.metrics:
-            return 0
-        host, port = split_address("metrics", settings.metrics)
-        try:
-            if settings.mutual_tls is None:
-                server, _ = start_http_server(port, host, self._node.metrics.registry)
-            else:
-                cert, key, client_ca = map(str, settings.mutual_tls)
-                server, _ = start_http_server(
-                    port,
-                    host,
-                    self._node.metrics.registry,
-                    certfile=cert,
-                    keyfile=key,
-                    client_cafile=client_ca,
-                    client_auth_required=True,
-                )
-        except OSError as error:
-            raise StartupError(f"cannot serve metrics on `{settings.metrics}`: {error.strerror}") from error
-        return int(server.server_port)
-
     def _watch_health(self) -> None:
         while not self._stopping.wait(_HEALTH_EVERY_S):
             self._set_health()
@@ -170,8 +166,10 @@ class Server:
         serving = self._node.journal.healthy
         for name in ("", *ASKING_SERVICES):
             self._health.tell(name, serving=serving)
-        for name in (STATUS_SERVICE, POLICY_SERVICE):
+        for name in (STATUS_SERVICE, POLICY_SERVICE, AUDIT_SERVICE):
             self._health.tell(name, serving=True)
+        spooling = self._node.spooling
+        self._health.tell("audit/store", serving=serving and not (spooling is not None and spooling.status.spooling))
         tenants = self._node.cell.tenants
         for tenant in self._told - tenants.keys():
             self._health.tell(f"tenant/{tenant}", serving=False)

@@ -1,3 +1,5 @@
+from dataclasses import asdict, replace
+
 import grpc
 
 from remit.audit.ids import format_id
@@ -32,6 +34,7 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
             tree_revision=self._node.cell.tree_revision,
             tenants=[_tenant_to(policy) for _, policy in sorted(tenants.items())],
             audit=self._audit(),
+            workers=self._workers(),
         )
 
     def GetShadow(
@@ -67,16 +70,29 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
             )
         return response
 
+    def _workers(self) -> list[messages.WorkerStatus]:
+        own = self._node.report()
+        told = [replace(own, restarts=each.restarts) if each.node == own.node else each for each in self._node.workers]
+        return [messages.WorkerStatus(**asdict(each)) for each in told]
+
     def _audit(self) -> messages.AuditStatus:
         stats = self._node.journal.stats()
+        spool = None
+        if self._node.spooling is not None:
+            status = self._node.spooling.status
+            spool = messages.SpoolStatus(
+                spooling=status.spooling, records=status.records, bytes=status.size, error=status.error
+            )
         return messages.AuditStatus(
             delivery=self._node.settings.audit_delivery,
             healthy=stats.healthy,
             committed=stats.committed,
             queued=stats.queued,
-            store_bytes=self._node.store.size_bytes(),
-            free_bytes=self._node.store.free_bytes() or 0,
+            store_bytes=self._node.space.taken() or 0,
+            free_bytes=self._node.space.free() or 0,
             error=stats.error,
+            unrecorded=stats.unrecorded,
+            spool=spool,
         )
 
 

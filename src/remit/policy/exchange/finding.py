@@ -222,6 +222,16 @@ class FindingId(StrEnum):
         Severity.WARNING,
         "1.x FLOW UPDATE becomes FLOW EXECUTE too: its holder can now start runs",
     )
+    PERMISSION_MERGED = (
+        "permission-merged",
+        Severity.WARNING,
+        "a 1.x permission that becomes part of a wider one: its holder can now do what that one gives",
+    )
+    PERMISSION_SPLIT = (
+        "permission-split",
+        Severity.WARNING,
+        "1.x FLOW covered namespace files and the reading of triggers, TEST CREATE the running of tests; 2.0 asks for other permissions, which the migration does not give",
+    )
     READ_ALIAS = "read-alias", Severity.WARNING, "READ in a 2.0 role is an alias of VIEW alone: no LIST, no EXPORT"
     PERMISSION_DROPPED = (
         "permission-dropped",

@@ -157,6 +157,11 @@ class _Translation:
         migrated = words.migrated(permission, verb)
         if not any(migrated.values()):
             self._findings.add(FindingId.PERMISSION_DROPPED, role.place, what)
+        if permission in words.MERGED:
+            told = "; ".join(f"{kind} {', '.join(actions)}" for kind, actions in migrated.items())
+            self._findings.add(FindingId.PERMISSION_MERGED, role.place, f"{what}: {told}")
+        if (permission, verb) in words.SPLIT:
+            self._findings.add(FindingId.PERMISSION_SPLIT, role.place, f"{what}: {words.SPLIT[permission, verb]}")
         return {kind: self._checked(kind, actions, what, role) for kind, actions in migrated.items()}
 
     def _second_edition(self, role: Role, kind: str, action: str) -> dict[str, set[str]]:

@@ -119,6 +119,15 @@ _RENAMED: Final[Mapping[str, tuple[str, ...]]] = {
     "TEST": ("TESTSUITE",),
 }
 
+MERGED: Final = frozenset({"APPEXECUTION", "TENANT_ACCESS", "GROUP_MEMBERSHIP"})
+"""1.x permissions that become part of a wider one."""
+SPLIT: Final[Mapping[tuple[str, str], str]] = {
+    ("FLOW", "READ"): "reading namespace files (NAMESPACE MANAGE_FILES) and triggers (TRIGGER VIEW and LIST)",
+    ("FLOW", "UPDATE"): "writing namespace files (NAMESPACE MANAGE_FILES)",
+    ("TEST", "CREATE"): "running tests (TESTSUITE EXECUTE)",
+}
+"""What a verb of a 1.x permission covered that 2.0 asks for otherwise."""
+
 DROPPED: Final = frozenset({"TEMPLATE", "IMPERSONATE", "INFRASTRUCTURE", "ME", "APITOKEN", "UNKNOWN"})
 """1.x permissions that nothing in 2.0 stands for."""
 

@@ -6,12 +6,15 @@ from typing import Final, NamedTuple
 
 from remit.core.rows import Effect, Link, Rule
 from remit.core.vocabulary import Kind
+from remit.policy.format import format_file
+from remit.policy.report import Report
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*(?::[A-Za-z][A-Za-z0-9_.@-]*)?").fullmatch
 
 
 RULE_HEAD: Final = "p, subject, tenant, namespaces, kind, actions, effect"
 LINK_HEAD: Final = "g, member, holds, scope"
+REACH_HEAD: Final = "p, tenant, caller, owner, relation, effect"
 
 
 class AccessAnswer(NamedTuple):
@@ -32,9 +35,11 @@ class ReachAnswer(NamedTuple):
 
 
 def rows_file(head: str, rows: Iterable[Rule | Link | str]) -> bytes:
-    """Each row once, in the order given, under a comment."""
+    """Each row once, in the order given, under a comment; in the form of `remit fmt`."""
     texts = dict.fromkeys(row if isinstance(row, str) else row.text for row in rows)
-    return "".join(f"{line}\n" for line in (f"# {head}", *texts)).encode()
+    content = "".join(f"{line}\n" for line in (f"# {head}", *texts)).encode()
+    # What is not clean is for the loader to tell.
+    return format_file("rows.csv", content, Report()) or content
 
 
 def vocabulary_file(kinds: Iterable[Kind]) -> bytes:

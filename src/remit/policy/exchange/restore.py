@@ -20,7 +20,15 @@ from remit.policy.exchange.export import PRIORITY_MODEL
 from remit.policy.exchange.finding import FindingId, Findings
 from remit.policy.exchange.folder import loaded
 from remit.policy.exchange.options import CasbinOptions, Imported
-from remit.policy.exchange.render import RULE_HEAD, AccessAnswer, ReachAnswer, cases_file, rows_file
+from remit.policy.exchange.render import (
+    LINK_HEAD,
+    REACH_HEAD,
+    RULE_HEAD,
+    AccessAnswer,
+    ReachAnswer,
+    cases_file,
+    rows_file,
+)
 
 _SEED: Final = 0
 
@@ -87,18 +95,13 @@ def _files(
         findings.add(FindingId.POLICY_EMPTY, "the policy", "no row names a tenant")
     for tenant in tenants:
         lines.setdefault(f"{tenant}/roles.csv", [])
-    return {
-        path: rows_file(RULE_HEAD, rows) if path.endswith("roles.csv") else _lines(rows) for path, rows in lines.items()
-    }
+    heads = {"roles.csv": RULE_HEAD, "bindings.csv": LINK_HEAD, "reach.csv": REACH_HEAD}
+    return {path: rows_file(heads[path.rpartition("/")[2]], rows) for path, rows in lines.items()}
 
 
 def _refuse_other(tenant: str, only: Tenant | None, row: LoadedRow, findings: Findings) -> None:
     if only is not None and tenant != only:
         findings.add(FindingId.NAME_UNUSABLE, row.place, f"tenant `{quote(tenant)}` beside `--tenant {only}`")
-
-
-def _lines(rows: Iterable[str]) -> bytes:
-    return "".join(f"{row}\n" for row in rows).encode()
 
 
 def _tests(

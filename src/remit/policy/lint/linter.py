@@ -23,7 +23,7 @@ from remit.policy.lint.suppression import suppressed
 from remit.policy.lint.tenant import LintedTenant
 from remit.policy.lint.texts import Texts
 from remit.policy.load import DEFAULT_LIMITS, Root, load_root, read_policy
-from remit.policy.source import Tree, read_tree
+from remit.policy.source import Folder, Tree, read_tree
 
 EVERY_RULE = frozenset(RuleId)
 
@@ -71,6 +71,12 @@ def findings_of(tree: Tree, rules: Collection[RuleId] = EVERY_RULE) -> tuple[Fin
     return tuple(sorted(each for each in suppressed(found, texts.files, rules) if each.rule in rules))
 
 
+def tenant_findings(tree: Tree, policy: Policy) -> tuple[Finding, ...]:
+    """What all rules find in a tenant's own folder, as `findings_of` does with all tenants beside it."""
+    texts = Texts(Tree(Folder(""), {policy.tenant: tree.tenants[policy.tenant]}))
+    return tuple(sorted(suppressed(_tenant_findings(LintedTenant(policy, texts)), texts.files, EVERY_RULE)))
+
+
 def _findings(root: Root, tenants: dict[Tenant, LintedTenant], texts: Texts) -> Iterator[Finding]:
     yield from similar_words(root.vocabulary, texts)
     yield from opened_too_widely(root.resources, tenants, texts)
@@ -79,19 +85,23 @@ def _findings(root: Root, tenants: dict[Tenant, LintedTenant], texts: Texts) -> 
     yield from future_kinds(root.managed, texts)
     yield from idle_managed_roles(root.managed, list(tenants.values()), texts)
     for tenant in tenants.values():
-        yield from never_matching(tenant)
-        yield from deny_never_applies(tenant)
-        yield from redundant_rules(tenant.own_rules, texts)
-        yield from redundant_links(tenant.policy.links, texts)
-        yield from idle_roles(tenant)
-        yield from empty_groups(tenant)
-        yield from whole_tenant_wildcard(tenant)
-        yield from future_kinds(tenant.own_rules, texts)
-        yield from privilege_escalation(tenant)
-        yield from inherited_secrets(tenant)
-        yield from dedicated_too_high(tenant)
-        yield from similar_names(tenant)
-        yield from _undecided(tenant)
+        yield from _tenant_findings(tenant)
+
+
+def _tenant_findings(tenant: LintedTenant) -> Iterator[Finding]:
+    yield from never_matching(tenant)
+    yield from deny_never_applies(tenant)
+    yield from redundant_rules(tenant.own_rules, tenant.texts)
+    yield from redundant_links(tenant.policy.links, tenant.texts)
+    yield from idle_roles(tenant)
+    yield from empty_groups(tenant)
+    yield from whole_tenant_wildcard(tenant)
+    yield from future_kinds(tenant.own_rules, tenant.texts)
+    yield from privilege_escalation(tenant)
+    yield from inherited_secrets(tenant)
+    yield from dedicated_too_high(tenant)
+    yield from similar_names(tenant)
+    yield from _undecided(tenant)
 
 
 def _undecided(tenant: LintedTenant) -> Iterator[Finding]:

@@ -26,6 +26,7 @@ def never_matching(tenant: LintedTenant) -> Iterator[Finding]:
         why = _uncounted(tenant, link)
         if why is not None:
             yield tenant.texts.at(link, 1, RuleId.NEVER_MATCHING, f"`{link.text}` counts for no question: {why}")
+    yield from _giving_nothing(tenant)
     yield from _undeciding(tenant)
 
 
@@ -56,6 +57,30 @@ def _uncounted(tenant: LintedTenant, link: Link) -> str | None:
     if not any(region.overlaps(link.scope) for region in held):
         return f"`{link.member}` is held in {_list(held)} only, and `{link.scope}` is outside"
     return None
+
+
+def _giving_nothing(tenant: LintedTenant) -> Iterator[Finding]:
+    """Bindings that count, where no row of the role does. Not where each of its rows is itself said to match nothing."""
+    holders = tenant.holders
+    giving = {
+        id(grant.binding)
+        for people in holders.people
+        for grant in people.grants
+        if tenant.matches(grant.rule, grant.region)
+    }
+    for link in tenant.policy.links:
+        if id(link) in giving or holders.undecided or not link.holds.startswith("role:"):
+            continue
+        if link.member.startswith("role:") or not holders.held(link.member) or _uncounted(tenant, link) is not None:
+            continue
+        rows = [rule for role, _ in holders.reached(link.holds) for rule in tenant.snapshot.graph.rules_of(role)]
+        if any(rule.tenant == "*" or unmatched(tenant, rule) is None for rule in rows):
+            message = f"`{link.text}` gives nothing: no row of `{link.holds}` counts in {_where(link)}"
+            yield tenant.texts.at(link, 2, RuleId.NEVER_MATCHING, message)
+
+
+def _where(link: Link) -> str:
+    return "the whole tenant" if link.scope == EVERYWHERE else f"`{link.scope}`"
 
 
 def _undeciding(tenant: LintedTenant) -> Iterator[Finding]:

@@ -1,0 +1,108 @@
+"""How one record follows from another. docs/audit-chain.md specifies the encoding, with test vectors.
+
+A chain is all records of one table, tenant and node, numbered from 1 in the order of their commits. A record's hash is
+SHA-256 over the hash before it and the record's fields as lines of text, so that none can be altered, removed, inserted or
+moved without every later hash being another one.
+"""
+
+from collections.abc import Iterable
+from hashlib import sha256
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+from remit.audit.errors import RecordRefused
+from remit.audit.record import DecisionRecord, LifecycleRecord
+
+DECISIONS: Final = "decisions"
+LIFECYCLE: Final = "lifecycle"
+_TITLE: Final = "remit chain 1"
+
+_DECISION_BREAKS: Final = 22
+_LIFECYCLE_BREAKS: Final = 8
+# The records of one call share these: their lines are written once a call.
+CALL_FIELDS: Final = (
+    *("time_us", "node", "caller", "on_behalf_of", "tenant"),
+    *("revision", "call_id", "trace_id", "question", "detail"),
+)
+_DECISION_FIELDS: Final = (
+    *("id", "namespace", "principal", "action", "kind", "resource_id"),
+    *("effect", "reason", "rule", "latency_ns", "batch_index"),
+)
+_of_call = itemgetter(*map(DecisionRecord._fields.index, CALL_FIELDS))
+_of_decision = itemgetter(*map(DecisionRecord._fields.index, _DECISION_FIELDS))
+
+Row = tuple[Any, ...]
+"""A record with its place: what goes to the driver."""
+
+
+class ChainId(NamedTuple):
+    """Whose records follow one another."""
+
+    table: str
+    """DECISIONS or LIFECYCLE."""
+    tenant: str
+    """'' for lifecycle records of no tenant."""
+    node: str
+
+
+class Head(NamedTuple):
+    """The newest record of a chain."""
+
+    seq: int
+    """0 for a chain without any."""
+    hash: bytes
+
+
+def genesis(chain: ChainId) -> Head:
+    """What the first record of a chain follows."""
+    return Head(0, sha256("\n".join((_TITLE, *chain)).encode()).digest())
+
+
+def link_decisions(records: Iterable[DecisionRecord], head: Head) -> tuple[Head, list[Row]]:
+    """The rows of records that follow `head`, and the head behind them.
+
+    Raises RecordRefused for a field with a line break, with which two records could have one text.
+    """
+    seq, previous = head
+    rows: list[Row] = []
+    call, lines = None, ""
+    for record in records:
+        if call != (of_call := _of_call(record)):
+            call = of_call
+            time_us, node, caller, on_behalf_of, tenant, revision, call_id, trace_id, question, detail = call
+            lines = (
+                f"{time_us}\n{node}\n{caller}\n{on_behalf_of}\n{tenant}\n"
+                f"{revision}\n{call_id.hex()}\n{trace_id}\n{question}\n{detail}"
+            )
+        id_, namespace, principal, action, kind, resource_id, effect, reason, rule, latency_ns, batch_index = (
+            _of_decision(record)
+        )
+        seq += 1
+        text = (
+            f"{previous.hex()}\n{seq}\n{lines}\n{id_.hex()}\n{namespace}\n{principal}\n{action}\n{kind}\n{resource_id}\n"
+            f"{effect}\n{reason}\n{rule}\n{latency_ns}\n{batch_index}"
+        )
+        previous = _hash(text, _DECISION_BREAKS)
+        rows.append((*record, seq, previous))
+    return Head(seq, previous), rows
+
+
+def link_lifecycle(records: Iterable[LifecycleRecord], head: Head) -> tuple[Head, list[Row]]:
+    """As `link_decisions`."""
+    seq, previous = head
+    rows: list[Row] = []
+    for record in records:
+        id_, time_us, node, type_, tenant, revision, detail = record
+        seq += 1
+        text = f"{previous.hex()}\n{seq}\n{id_.hex()}\n{time_us}\n{node}\n{type_}\n{tenant}\n{revision}\n{detail}"
+        previous = _hash(text, _LIFECYCLE_BREAKS)
+        rows.append((*record, seq, previous))
+    return Head(seq, previous), rows
+
+
+def _hash(text: str, breaks: int) -> bytes:
+    if text.count("\n") != breaks:
+        raise RecordRefused(
+            "a field of the record holds a line break, which the audit chain cannot tell from two fields"
+        )
+    return sha256(text.encode()).digest()

@@ -1,0 +1,1 @@
+"""A tenant's records in files, with what proves them beside them."""

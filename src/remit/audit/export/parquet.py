@@ -1,0 +1,73 @@
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import BigInteger, LargeBinary, Table
+
+from remit.audit.chain import Row
+from remit.audit.export.errors import ExportError
+
+_ROWS_A_GROUP: Final = 20_000
+_BATCH: Final = 1_000
+_MOMENT: Final = pa.timestamp("us", tz="UTC")
+
+
+class Parquet:
+    """A record a row, the table's columns under their names. `time_us` is a moment, ids and hashes are bytes."""
+
+    def __init__(self, table: Table, file: IO[bytes]) -> None:
+        self._schema = _schema(table)
+        self._writer = pq.ParquetWriter(file, self._schema, compression="zstd")
+        self._rows: list[Row] = []
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Raises TypeError or ValueError for a value of a type that its column does not have."""
+        self._rows += rows
+        if len(self._rows) >= _ROWS_A_GROUP:
+            self._write_group()
+
+    def close(self) -> None:
+        """The file stays open."""
+        if self._rows:
+            self._write_group()
+        self._writer.close()
+
+    def _write_group(self) -> None:
+        columns = zip(*self._rows, strict=True)
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+        self._rows = []
+
+
+def read_parquet(table: Table, path: Path) -> Iterator[list[Row]]:
+    """The rows in the order of the file. ExportError where it holds anything but the table's columns."""
+    schema = _schema(table)
+    try:
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(schema):
+                raise ExportError(f"`{path}` holds other columns than an export of {table.name}")
+            for batch in file.iter_batches(_BATCH):
+                columns: list[Any] = [
+                    (column.cast(pa.int64()) if field.type == _MOMENT else column).to_pylist()
+                    for column, field in zip(batch.columns, schema, strict=True)
+                ]
+                yield list(zip(*columns, strict=True))
+    except pa.ArrowException as error:
+        raise ExportError(f"`{path}` is no Parquet file: {error}") from error
+
+
+def _schema(table: Table) -> Any:
+    return pa.schema([pa.field(column.name, _type(column), nullable=False) for column in table.columns])
+
+
+def _type(column: Any) -> Any:
+    if column.name == "time_us":
+        return _MOMENT
+    if isinstance(column.type, BigInteger):
+        return pa.int64()
+    if isinstance(column.type, LargeBinary):
+        # A record from before there were chains has an empty hash.
+        return pa.binary() if column.name == "hash" else pa.binary(16)
+    return pa.string()

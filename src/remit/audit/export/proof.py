@@ -1,0 +1,131 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from remit.audit import elsewhere
+from remit.audit.chain import ChainId, Head
+from remit.audit.export.errors import ExportError
+from remit.audit.signing import Checkpoint, Tombstone
+
+FORMAT: Final = "remit export 1"
+_ENDING: Final = ".proof.json"
+_LIFECYCLE: Final = ".lifecycle"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an export holds of a chain."""
+
+    chain: ChainId
+    after: Head
+    """What its first record follows: nothing (seq 0), a tombstone, or a record that is not in the export."""
+    upto: Head
+    """Its last record."""
+    head: Head
+    """The chain's newest record when the export was made."""
+    tombstone: Tombstone | None
+    checkpoints: tuple[Checkpoint, ...]
+    """Of records of the part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    tenant: str
+    made_us: int
+    since_us: int | None
+    until_us: int | None
+    records: str
+    """The format of the files of records: a name of `files.FORMATS`."""
+    files: dict[str, str]
+    """The files' names, beside the proof, by table."""
+    parts: tuple[Part, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether it holds all that there was of the tenant."""
+        return self.since_us is None and self.until_us is None
+
+    def text(self) -> str:
+        return json.dumps(
+            {
+                "format": FORMAT,
+                "tenant": self.tenant,
+                "made_us": self.made_us,
+                "since_us": self.since_us,
+                "until_us": self.until_us,
+                "records": self.records,
+                "files": self.files,
+                "keys": sorted({each.key_id for part in self.parts for each in _signed(part)}),
+                "chains": [_part_told(part) for part in self.parts],
+            },
+            indent=1,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> "Proof":
+        """ExportError where the file is no proof."""
+        try:
+            told = json.loads(path.read_text())
+            if told["format"] != FORMAT:
+                raise ExportError(f"`{path}` is of format `{told['format']}`: this program reads `{FORMAT}`")
+            return cls(
+                tenant=told["tenant"],
+                made_us=told["made_us"],
+                since_us=told["since_us"],
+                until_us=told["until_us"],
+                records=told["records"],
+                files=told["files"],
+                parts=tuple(_part(each) for each in told["chains"]),
+            )
+        except OSError as error:
+            raise ExportError(f"the proof `{path}` cannot be read: {error.strerror}") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ExportError(f"`{path}` is no proof of an export: {error!r}") from error
+
+
+def proof_of(path: Path) -> Path:
+    """Where the proof of an export stands, by any of its files."""
+    if path.name.endswith(_ENDING):
+        return path
+    return path.with_name(path.stem.removesuffix(_LIFECYCLE) + _ENDING)
+
+
+def lifecycle_of(path: Path) -> Path:
+    """Where the lifecycle records stand beside the decisions."""
+    return path.with_name(path.stem + _LIFECYCLE + path.suffix)
+
+
+def _signed(part: Part) -> list[Checkpoint | Tombstone]:
+    return [*part.checkpoints, *([part.tombstone] if part.tombstone and part.tombstone.key_id else [])]
+
+
+def _part_told(part: Part) -> dict[str, Any]:
+    told: dict[str, Any] = part.chain._asdict()
+    for name in ("after", "upto", "head"):
+        seq, hash_ = getattr(part, name)
+        told[name] = {"seq": seq, "hash": hash_.hex()}
+    told["tombstone"] = None
+    if part.tombstone is not None:
+        fields = part.tombstone._asdict()
+        told["tombstone"] = fields | {name: fields[name].hex() for name in ("hash", "signature")}
+    told["checkpoints"] = [elsewhere.told(each) for each in part.checkpoints]
+    return told
+
+
+def _part(told: dict[str, Any]) -> Part:
+    after, upto, head = (_head(told[name]) for name in ("after", "upto", "head"))
+    tombstone = None
+    if told["tombstone"] is not None:
+        fields = dict(told["tombstone"])
+        fields |= {name: bytes.fromhex(fields[name]) for name in ("hash", "signature")}
+        tombstone = Tombstone(**fields)
+    chain = ChainId(told["table"], told["tenant"], told["node"])
+    return Part(chain, after, upto, head, tombstone, tuple(elsewhere.from_told(each) for each in told["checkpoints"]))
+
+
+def _head(told: dict[str, Any]) -> Head:
+    head = Head(told["seq"], bytes.fromhex(told["hash"]))
+    if type(head.seq) is not int:
+        raise ValueError(f"`{head.seq}` is no seq")
+    return head

@@ -1,0 +1,110 @@
+"""What is kept of names that a record can do without, decided before the record has its place in a chain.
+
+`on_behalf_of=drop, principal=hash, acme/principal=keep`: a tenant's own rule goes before that of all tenants.
+"""
+
+import hmac
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Self
+
+from remit.audit.record import HASHED, DecisionRecord
+from remit.core.errors import InvalidNameError
+from remit.core.names import parse_tenant
+
+REDACTABLE: Final = ("caller", "on_behalf_of", "principal", "resource_id", "trace_id")
+"""The others make a record one: what was decided, where, when, by which rule and policy."""
+_NEEDED: Final = {*DecisionRecord._fields, "seq", "hash", "time"} - {*REDACTABLE}
+_LEAST_KEY_BYTES: Final = 32
+_DIGITS: Final = 32
+
+
+class How(StrEnum):
+    HASH = "hash"
+    DROP = "drop"
+    KEEP = "keep"
+    """Of one tenant, against a rule of all."""
+
+
+Rules = Mapping[str, Mapping[str, How]]
+"""By tenant, then by field; those of '' are for all tenants."""
+
+
+class RedactionKeyError(Exception):
+    """A key cannot be read or used; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedactionKey:
+    """What names are hashed with: whoever has it can tell whether a hash is that of a name, and nobody else can."""
+
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """A file's content without the blanks around it. RedactionKeyError where it cannot be read or is too short."""
+        try:
+            secret = path.read_bytes().strip()
+        except OSError as error:
+            raise RedactionKeyError(f"the key file `{path}` cannot be read: {error.strerror}") from None
+        if len(secret) < _LEAST_KEY_BYTES:
+            raise RedactionKeyError(
+                f"the key in `{path}` has {len(secret)} bytes: expected {_LEAST_KEY_BYTES} or more, such as "
+                "`openssl rand -hex 32` prints"
+            )
+        return cls(secret)
+
+    def hashed(self, text: str) -> str:
+        """The first 128 bits of HMAC-SHA-256. Equal texts stay equal, and what is empty stays empty."""
+        return HASHED + hmac.digest(self.secret, text.encode(), "sha256").hex()[:_DIGITS] if text else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """Leaves out or hashes fields of records as its rules say."""
+
+    rules: Rules
+    key: RedactionKey | None = None
+    """Needed where a rule says `hash`."""
+
+    def __call__(self, record: DecisionRecord) -> DecisionRecord:
+        changed: dict[str, str] = {}
+        for name, how in {**self.rules.get("", {}), **self.rules.get(record.tenant, {})}.items():
+            if how is How.DROP:
+                changed[name] = ""
+            elif how is How.HASH:
+                assert self.key is not None
+                changed[name] = self.key.hashed(getattr(record, name))
+        return record._replace(**changed)  # type: ignore[arg-type]
+
+
+def parse_redaction(text: str) -> Rules:
+    """ValueError that says what is off, and what may be redacted."""
+    rules: defaultdict[str, dict[str, How]] = defaultdict(dict)
+    for entry in (each.strip() for each in text.split(",")):
+        target, _, how = (each.strip() for each in entry.partition("="))
+        tenant, has_tenant, name = target.rpartition("/")
+        if has_tenant:
+            try:
+                parse_tenant(tenant)
+            except InvalidNameError as error:
+                raise ValueError(f"`{entry}`: {error}") from None
+        if name not in REDACTABLE:
+            fields = ", ".join(f"`{each}`" for each in REDACTABLE)
+            why = "is needed for a record to be one" if name in _NEEDED else "is no field of a record"
+            raise ValueError(f"`{entry}`: `{name}` {why}; what may be redacted is {fields}")
+        if how not in ([*How] if has_tenant else [How.HASH, How.DROP]):
+            raise ValueError(
+                f"`{entry}`: `{how}` says nothing: expected `{name}=hash`, `{name}=drop`, or `TENANT/{name}=keep`"
+            )
+        if name in rules[tenant]:
+            raise ValueError(f"`{entry}` is a second rule for `{target}`: expected one")
+        rules[tenant][name] = How(how)
+    return dict(rules)
+
+
+def hashes(rules: Rules) -> bool:
+    return any(how is How.HASH for own in rules.values() for how in own.values())

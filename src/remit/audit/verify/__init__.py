@@ -1,0 +1,1 @@
+"""Whether the records are those that were written: chains walked again, held against heads and signatures."""

@@ -1,0 +1,168 @@
+"""From what did not fit in a chain to what was done to it: the first place where something is wrong."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+from remit.audit.ids import format_id, id_time_ms
+from remit.audit.verify.claims import NEVER, Claim
+from remit.audit.verify.finding import Finding, Kind
+from remit.audit.verify.known import moment_told
+from remit.audit.verify.lines import Place
+from remit.audit.verify.runs import ChainWalk, Misfit, hexed
+
+_MOST_TRIED: Final = 300
+_ID_BYTES: Final = 16
+
+
+def findings(walk: ChainWalk, *, headed: bool, unsigned_us: int | None) -> Iterator[Finding]:
+    """At most two: the first in the order of the chain, and the first record without a place in it.
+
+    `headed`: the chain has a head. `unsigned_us`: for how long the chain's end may be without a signature.
+    """
+    judge = _Judge(walk)
+    found = judge.first()
+    if found is None and walk.upto > walk.base.seq:
+        if not headed:
+            found = judge.found(Kind.HEAD, walk.upto, walk.newest, "table `chains` does not know the chain")
+        elif unsigned_us is not None:
+            found = judge.unsigned(unsigned_us)
+    if found is not None:
+        yield found
+    if walk.slipped_in is not None:
+        yield judge.found(Kind.INSERTED, 0, walk.slipped_in, "it has no place in the chain, when all records have one")
+
+
+class _Judge:
+    def __init__(self, walk: ChainWalk) -> None:
+        self._walk = walk
+        self._strays = sorted(walk.strays, key=_seq)
+        self._misfits = {each.place.seq: each for each in sorted(walk.misfits, key=lambda each: _seq(each.place))}
+
+    def found(self, kind: Kind, seq: int, place: Place | None, told: str) -> Finding:
+        return Finding(self._walk.chain, kind, seq, None if place is None else place.id, told)
+
+    def first(self) -> Finding | None:
+        walk = self._walk
+        misfit = next(iter(self._misfits.values()), None)
+        stray = self._strays[0] if self._strays else None
+        gap = self._gap()
+        claim = walk.contradiction
+        contradicted = claim.seq if claim else NEVER
+        first = min(misfit.place.seq if misfit else NEVER, stray.seq if stray else NEVER, gap, contradicted)
+        # What a record itself shows comes before what others say of it, unless they say that there is none.
+        if claim and contradicted == first and claim.hash is None:
+            return self._judge_contradiction(claim)
+        if misfit and misfit.place.seq == first:
+            return self._judge_misfit(misfit)
+        if gap == first < NEVER:
+            return self._judge_gap(gap)
+        if claim and contradicted == first:
+            return self._judge_contradiction(claim)
+        return self._judge_stray(stray) if stray else None
+
+    def unsigned(self, allowed_us: int) -> Finding | None:
+        """Of a chain that is whole."""
+        oldest, newest, signed = self._walk.oldest, self._walk.newest, self._walk.signed
+        assert oldest is not None
+        assert newest is not None
+        signed_seq, since_us = (0, _time_us(oldest)) if signed is None else (signed.seq, signed.time_us)
+        if signed_seq == newest.seq or _time_us(newest) - since_us <= allowed_us:
+            return None
+        first = max(signed_seq, self._walk.base.seq) + 1
+        told = f"seq {first} to {newest.seq} are under no signature, since {moment_told(since_us)}"
+        return self.found(Kind.UNSIGNED, first, None, told)
+
+    def _gap(self) -> int:
+        """The first place without a record; NEVER where there is none."""
+        walk = self._walk
+        last = walk.claims.last()
+        open_ended = len(walk.runs) == 1 and walk.limit == NEVER and (last is None or last.seq <= walk.upto)
+        return NEVER if open_ended else walk.upto + 1
+
+    def _judge_gap(self, gap: int) -> Finding:
+        walk = self._walk
+        if gap == walk.limit:
+            return self.found(Kind.UNVERIFIED, gap, None, "the records from here on are too far out of order")
+        after = walk.runs[1].first if len(walk.runs) > 1 else None
+        for each in self._others(None):
+            if each.hash_at(gap, walk.runs[0].hex) == each.hash:
+                return self.found(Kind.REORDERED, gap, each, f"it belongs here and says seq {_told(each.seq)}")
+        last = walk.claims.last()
+        if after is not None and (last is None or last.seq < gap):
+            known = "is not known to table `chains`" if last is None else f"ends at seq {last.seq}, says {last.by}"
+            return self.found(Kind.INSERTED, after.seq, after, f"its chain {known}")
+        if after is None and last is not None and last.seq >= gap:
+            told = f"{_span(gap, last.seq)}, the chain's end: {last.by} says that it goes on to seq {last.seq}"
+            return self.found(Kind.REMOVED, gap, None, told)
+        if after is None:
+            return self.found(
+                Kind.REMOVED, gap, None, f"{_span(gap, walk.limit - 1)}, and what follows was not followed"
+            )
+        told = f"{_span(gap, after.seq - 1)}, before record {_told(after.id)}"
+        return self.found(Kind.REMOVED, gap, None, told)
+
+    def _judge_misfit(self, misfit: Misfit) -> Finding:
+        place, seq = misfit.place, misfit.place.seq
+        for each in self._others(place):
+            fitting = each.hash_at(seq, misfit.previous)
+            if fitting is not None and fitting == each.hash and each.seq == seq:
+                return self.found(Kind.INSERTED, seq, place, f"record {_told(each.id)} stands there by right")
+            if fitting is not None and fitting in (each.hash, place.hash):
+                told = f"record {_told(each.id)} belongs here, which says seq {_told(each.seq)}"
+                return self.found(Kind.REORDERED, seq, place, told)
+        return self.found(Kind.ALTERED, seq, place, "its hash does not follow from its fields and the hash before it")
+
+    def _judge_stray(self, stray: Place) -> Finding:
+        walk = self._walk
+        if self._gap() < NEVER and stray.hash_at(self._gap(), walk.runs[0].hex) == stray.hash:
+            told = f"it belongs at seq {self._gap()} and says seq {_told(stray.seq)}"
+            return self.found(Kind.REORDERED, stray.seq, stray, told)
+        if stray.seq == NEVER:
+            return self.found(Kind.INSERTED, 0, stray, "what it says of its place is no number of one")
+        if stray.seq <= walk.base.seq:
+            return self.found(Kind.INSERTED, stray.seq, stray, f"the chain begins behind seq {walk.base.seq}")
+        behind = self._misfits.get(stray.seq + 1)
+        if behind is not None and behind.place.hash_at(stray.seq + 1, hexed(stray.hash)) == behind.place.hash:
+            told = "there are two of this seq, and the chain goes on from this one: the other is not of it"
+            return self.found(Kind.INSERTED, stray.seq, stray, told)
+        return self.found(Kind.INSERTED, stray.seq, stray, "there is another of this seq, which the chain goes on from")
+
+    def _judge_contradiction(self, claim: Claim) -> Finding:
+        walk = self._walk
+        place = walk.contradicted
+        for each in self._strays:
+            if (each.seq, each.hash) == (claim.seq, claim.hash):
+                return self.found(Kind.INSERTED, claim.seq, place, f"record {_told(each.id)} stands there by right")
+        if claim.kind is Kind.REWRITTEN:
+            told = (
+                f"{claim.by} says otherwise of this record: it or one before it, back to seq {walk.matched + 1}, is new"
+            )
+        else:
+            told = claim.by
+        return self.found(claim.kind, claim.seq, place, told)
+
+    def _others(self, but: Place | None) -> Iterator[Place]:
+        """Records that are where they do not belong, or might be."""
+        runs = (run.first for run in islice(self._walk.runs, 1, _MOST_TRIED))
+        misfits = (each.place for each in self._misfits.values())
+        return (each for some in (self._strays, misfits, runs) for each in some if each is not None and each is not but)
+
+
+def _seq(place: Place) -> int:
+    seq: int = place.seq
+    return seq
+
+
+def _time_us(place: Place) -> int:
+    return id_time_ms(place.id) * 1000
+
+
+def _span(first: int, last: int) -> str:
+    return f"seq {first} is gone" if first == last else f"seq {first} to {last} are gone"
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, bytes) and len(value) == _ID_BYTES:
+        return format_id(value)
+    return "none" if value == NEVER else str(value)

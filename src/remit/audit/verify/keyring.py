@@ -1,0 +1,40 @@
+from collections import Counter
+from collections.abc import Iterable
+
+from remit.audit.signing import Checkpoint, PublicKey, Tombstone
+from remit.audit.verify.lines import UNENCODABLE
+
+
+class Keyring:
+    """The keys that signatures are held against."""
+
+    def __init__(self, keys: Iterable[PublicKey]) -> None:
+        self._keys = {key.id: key for key in keys}
+        self.unchecked: Counter[str] = Counter()
+        """Signatures that were not checked, since no key was given, by the id of their key."""
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def problem(self, statement: Checkpoint | Tombstone) -> str:
+        """What keeps the statement from being believed; '' where nothing does, or no key was given."""
+        if not self._keys:
+            self.unchecked[str(statement.key_id)] += 1
+            return ""
+        if not statement.key_id:
+            return "is not signed"
+        key = self._keys.get(statement.key_id)
+        if key is None:
+            return f"is signed by the key `{statement.key_id}`, which was not given"
+        return "" if self.holds(statement) else f"is not what the key `{key.id}` signed"
+
+    def knows(self, statement: Checkpoint | Tombstone) -> bool:
+        return statement.key_id in self._keys
+
+    def holds(self, statement: Checkpoint | Tombstone) -> bool:
+        """Whether a given key signed it as it is."""
+        key = self._keys.get(statement.key_id)
+        try:
+            return key is not None and key.made(statement.signature, statement.text)
+        except UNENCODABLE:
+            return False

@@ -1,0 +1,51 @@
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+from typing import Any
+
+from remit.audit.chain import ChainId, Row
+from remit.audit.verify.lines import ENCODINGS, UNENCODABLE, place_of
+from remit.audit.verify.runs import ChainWalk, Run
+
+Batches = Iterable[Sequence[Row]]
+"""Rows in the order of their table's columns."""
+
+Progress = Callable[[int, int], None]
+"""Hears how many records are done, of how many."""
+
+
+class Meter:
+    """Counts, and tells."""
+
+    def __init__(self, expected: int, progress: Progress | None) -> None:
+        self._expected = expected
+        self._progress = progress
+        self._done = 0
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        if self._progress is not None:
+            self._progress(self._done, max(self._done, self._expected))
+
+
+def walk(table: str, batches: Batches, chain_of: Callable[[ChainId], ChainWalk], meter: Meter) -> None:
+    """Takes every row of a table into its chain."""
+    encoding = ENCODINGS[table]
+    lines, tenant, node = encoding.lines, encoding.tenant, encoding.node
+    # Of each chain the run that went on last: nearly every record goes on with it, and nothing else is looked at.
+    running: dict[tuple[Any, Any], Run] = {}
+    for batch in batches:
+        for row in batch:
+            key = row[tenant], row[node]
+            run = running.get(key)
+            if run is not None and row[-2] == run.next != run.stop:
+                try:
+                    hash_ = sha256(f"{run.hex}\n{run.next}\n{lines(row)}".encode()).digest()
+                except UNENCODABLE:
+                    pass
+                else:
+                    if hash_ == row[-1]:
+                        run.next += 1
+                        run.hex = hash_.hex()
+                        continue
+            running[key] = chain_of(ChainId(table, *key)).take(place_of(row, encoding))
+        meter.advance(len(batch))

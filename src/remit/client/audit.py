@@ -1,0 +1,149 @@
+"""What was decided, for whom, by which rule and when: for those who may read the audit."""
+
+from collections.abc import Sequence
+
+from remit.client.call import Call, Page, Pages, Stream, names
+from remit.client.reading import known
+from remit.v1 import access_service_pb2, reach_service_pb2
+from remit.v1 import audit_service_pb2 as messages
+
+
+def list_records(
+    where: messages.RecordFilter | None = None, *, oldest_first: bool = False, after: str = "", page_size: int = 0
+) -> Pages[messages.Record]:
+    """The decisions that `where` selects, the newest first or the oldest, those behind the record with the id `after`.
+    Pages of `page_size` (the server's choice where 0) are fetched while they are walked."""
+
+    def page(token: str) -> Call[messages.ListRecordsResponse, Page[messages.Record]]:
+        return Call(
+            lambda: messages.ListRecordsRequest(
+                filter=where, oldest_first=oldest_first, after=after, page_size=page_size, page_token=token
+            ),
+            lambda response: Page(response.records, response.next_page_token),
+        )
+
+    return page
+
+
+def get_record(decision_id: str) -> Call[messages.GetRecordResponse, messages.GetRecordResponse]:
+    """One decision, its place in its chain, and its grounds by the policy of then."""
+    return Call(lambda: messages.GetRecordRequest(id=decision_id), known)
+
+
+def follow_records(where: messages.RecordFilter | None = None, *, after: str = "") -> Stream:
+    """The decisions that `where` selects as they are committed, each once, without an end: from the first step of the
+    walk on, or, with `since_us` or `after`, those since then before. Where the server goes away it is begun anew where
+    it ended; once it has been away for as long as a call may take, it is DecisionUnavailable."""
+    return lambda cursor: messages.FollowRecordsRequest(filter=where, after=after, cursor=cursor)
+
+
+def count_records(
+    where: messages.RecordFilter | None = None,
+    group_by: Sequence[str] = (),
+    *,
+    most_first: bool = False,
+    page_size: int = 0,
+) -> Pages[messages.RecordCount]:
+    """How many decisions there were, by whole hours, for each group of tenant, principal, namespace, revision, caller,
+    question, effect, reason, node, hour and day; `most_first`, the largest `page_size` groups alone."""
+
+    def page(token: str) -> Call[messages.CountRecordsResponse, Page[messages.RecordCount]]:
+        return Call(
+            lambda: messages.CountRecordsRequest(
+                filter=where,
+                group_by=[messages.CountGrouping.Value(f"COUNT_GROUPING_{each.upper()}") for each in names(group_by)],
+                most_first=most_first,
+                page_size=page_size,
+                page_token=token,
+            ),
+            lambda response: Page(response.counts, response.next_page_token),
+        )
+
+    return page
+
+
+def list_lifecycle(
+    tenant: str = "",
+    *,
+    type: str = "",  # noqa: A002 (as the API has it)
+    node: str = "",
+    since_us: int = 0,
+    until_us: int = 0,
+    oldest_first: bool = False,
+    after: str = "",
+    page_size: int = 0,
+) -> Pages[messages.LifecycleRecord]:
+    """What happened beside decisions, in pages as `list_records`."""
+
+    def page(token: str) -> Call[messages.ListLifecycleResponse, Page[messages.LifecycleRecord]]:
+        return Call(
+            lambda: messages.ListLifecycleRequest(
+                tenant=tenant,
+                type=type,
+                node=node,
+                since_us=since_us,
+                until_us=until_us,
+                oldest_first=oldest_first,
+                after=after,
+                page_size=page_size,
+                page_token=token,
+            ),
+            lambda response: Page(response.records, response.next_page_token),
+        )
+
+    return page
+
+
+def explain_past(
+    tenant: str,
+    principal: str,
+    action: str,
+    kind: str,
+    namespace: str = "",
+    *,
+    time_us: int = 0,
+    revision: str = "",
+    node: str = "",
+) -> Call[messages.ExplainPastResponse, messages.ExplainPastResponse]:
+    """What the answer was, or would have been, and why: by `revision`, or by what served at `time_us`, microseconds since
+    the Unix epoch, on every node or on `node`."""
+    return Call(
+        lambda: _past(
+            messages.ExplainPastRequest(
+                tenant=tenant,
+                access=access_service_pb2.Question(principal=principal, action=action, kind=kind, namespace=namespace),
+                node=node,
+            ),
+            time_us,
+            revision,
+        ),
+        known,
+    )
+
+
+def explain_past_reach(
+    tenant: str, caller: str, owner: str, relation: str, *, time_us: int = 0, revision: str = "", node: str = ""
+) -> Call[messages.ExplainPastResponse, messages.ExplainPastResponse]:
+    """As `explain_past`: might work in namespace `caller` use what `owner` owns, by `relation`?"""
+    return Call(
+        lambda: _past(
+            messages.ExplainPastRequest(
+                tenant=tenant,
+                reach=reach_service_pb2.ReachQuestion(caller=caller, owner=owner, relation=relation),
+                node=node,
+            ),
+            time_us,
+            revision,
+        ),
+        known,
+    )
+
+
+def _past(request: messages.ExplainPastRequest, time_us: int, revision: str) -> messages.ExplainPastRequest:
+    if bool(time_us) == bool(revision):
+        raise ValueError("expected either `time_us` or `revision`")
+    if revision:
+        request.revision = revision
+    else:
+        request.time_us = time_us
+    return request

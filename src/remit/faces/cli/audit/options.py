@@ -1,0 +1,74 @@
+import re
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from remit.audit.ids import parse_id
+from remit.audit.retention import parse_age
+from remit.audit.signing import AuditKeyError, PublicKey, SigningKey
+
+_DIGITS = re.compile(r"[0-9a-fA-F]{64}").fullmatch
+
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--audit",
+        envvar="REMIT_AUDIT",
+        metavar="URL",
+        help="The audit store: `sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`.",
+    ),
+]
+STORE_DEFAULT: Final = "sqlite:///var/audit.db"
+
+
+def moment(text: str) -> int:
+    """Microseconds since the Unix epoch: an ISO 8601 time (UTC where it names no zone), or an age such as `90m`."""
+    age_s = parse_age(text)
+    if age_s is not None:
+        return max(time.time_ns() // 1_000 - age_s * 1_000_000, 0)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        expected = (
+            "expected a time such as `2026-11-23` or `2026-11-23T14:00:00+01:00`, or an age such as `90m` or `7d`"
+        )
+        raise typer.BadParameter(f"`{text}`: {expected}") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1_000_000)
+
+
+def span(text: str) -> int:
+    """Microseconds: `90m`, `7d`."""
+    seconds = parse_age(text)
+    if seconds is None:
+        raise typer.BadParameter(f"`{text}`: expected a span of time such as `90m` or `7d`")
+    return seconds * 1_000_000
+
+
+def public_key(text: str) -> PublicKey:
+    """A file in PEM, or 64 hex digits."""
+    try:
+        return PublicKey.parse(text) if _DIGITS(text) else PublicKey.read(Path(text))
+    except AuditKeyError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def signing_key(text: str) -> SigningKey:
+    try:
+        return SigningKey.read(Path(text))
+    except AuditKeyError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def decision_id_from(text: str) -> bytes:
+    try:
+        return parse_id(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def time_told(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,71 @@
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from remit.audit.cutoff import Cutoffs
+from remit.audit.purge import Purged
+from remit.audit.signing import AuditKeyError, SigningKey
+from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment, time_told
+from remit.faces.cli.exits import out
+from remit.faces.cli.progress import progress
+from remit.faces.cli.store import opened
+
+
+def _key_of(path: str) -> SigningKey:
+    try:
+        return SigningKey.read(Path(path))
+    except AuditKeyError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+TombstoneKeyOption = Annotated[
+    SigningKey | None,
+    typer.Option(
+        "--key",
+        parser=_key_of,
+        metavar="FILE",
+        help="Private key that signs the tombstones, by which what remains is verified.",
+        show_default=False,
+    ),
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def purge(
+    before: Annotated[int, typer.Option(parser=moment, metavar="TIME", help="ISO 8601, or an age such as `90d`.")],
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's decisions.", show_default=False)] = None,
+    key: TombstoneKeyOption = None,
+    yes: YesOption = False,
+    audit: StoreOption = STORE_DEFAULT,
+) -> None:
+    """Delete the decisions made before a time, with the policies and names in counts that nothing needs any more.
+
+    Of each chain a prefix goes, and a tombstone says how far: what remains still verifies. The purge itself is recorded;
+    lifecycle records stay. In small transactions, so a server may go on writing to the same store.
+    """
+    whose = f"of tenant {tenant}" if tenant else "of all tenants"
+    if not yes:
+        typer.confirm(f"Delete all decisions {whose} made before {time_told(before)}?", abort=True)
+    cutoffs = Cutoffs(others=before) if tenant is None else Cutoffs(of_tenant={tenant: before})
+    purged = purge_with_progress(audit, cutoffs, key)
+    out.print(f"{purged.deleted} decisions {whose} made before {time_told(before)} deleted")
+    tell_what_stays(purged)
+
+
+def purge_with_progress(audit: str, cutoffs: Cutoffs, key: SigningKey | None) -> Purged:
+    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
+    with opened(audit) as store, progress(*columns) as shown:
+        task = shown.add_task("deleted", total=None)
+        return store.purge(cutoffs, key=key, progress=lambda count: shown.update(task, completed=count))
+
+
+def tell_what_stays(purged: Purged) -> None:
+    if purged.revisions:
+        out.print(f"{purged.revisions} policies that nothing names any more deleted")
+    if purged.staying:
+        out.print(
+            f"{purged.staying} older ones stay: each follows a newer record in its chain, or one that is missing, which "
+            "`remit audit verify` finds"
+        )

@@ -1,0 +1,204 @@
+import json
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final
+
+import grpc
+
+from remit import wire
+from remit.audit.counting import TIMES, Grouping, whole_hours
+from remit.audit.errors import NotCountedError
+from remit.core.errors import MalformedQuestionError, named, violation
+from remit.core.names import Tenant, parse_tenant
+from remit.core.question import Question, ReachQuestion
+from remit.faces.records import GROUPINGS, count_to, lifecycle_to, past_answer_to, record_to, shown_to
+from remit.faces.rpc.asking import below
+from remit.faces.rpc.calls import NoRecordError
+from remit.faces.rpc.filters import filter_from, id_from, revision_from, text_from
+from remit.faces.rpc.following import Followers
+from remit.faces.rpc.pages import Page, paged
+from remit.faces.rpc.reading import Readers
+from remit.service.grounds import PastAnswer, answers_at, show
+from remit.service.node import Node
+from remit.v1 import audit_service_pb2 as messages
+from remit.v1 import audit_service_pb2_grpc
+
+_SEARCH_S: Final = 2.0
+"""Longest that a page is searched for."""
+
+
+class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
+    """The audit over gRPC, for those who may read it."""
+
+    def __init__(self, node: Node, *, call_timeout_s: float) -> None:
+        self._store = node.records
+        self._past = node.past
+        self._readers = Readers(node, call_timeout_s=call_timeout_s)
+        self._followers = Followers(node.records, self._readers)
+
+    def close(self) -> None:
+        """The followers' streams end with UNAVAILABLE."""
+        self._followers.close()
+
+    def ListRecords(
+        self, request: messages.ListRecordsRequest, context: grpc.ServicerContext
+    ) -> messages.ListRecordsResponse:
+        timeout_s = self._readers.time_for(context)
+        tenant = request.filter.tenant = self._tenant("filter.tenant", request.filter.tenant)
+        where = filter_from(request.filter, tenant)
+        size, page = paged(request)
+        if page.is_first:
+            self._readers.remember("ListRecords", request, tenant, timeout_s)
+        with self._readers.turn(timeout_s):
+            found = self._store.page(
+                where,
+                after=_begin(page, request.after),
+                limit=size,
+                newest_first=not request.oldest_first,
+                budget_s=min(_SEARCH_S, timeout_s / 2),
+            )
+        response = messages.ListRecordsResponse(records=map(record_to, found.records))
+        if found.beyond is not None:
+            response.next_page_token = page.next(found.beyond.hex())
+        return response
+
+    def GetRecord(
+        self, request: messages.GetRecordRequest, context: grpc.ServicerContext
+    ) -> messages.GetRecordResponse:
+        timeout_s = self._readers.time_for(context)
+        rights = self._readers.rights()
+        id_ = id_from("id", request.id)
+        with self._readers.turn(timeout_s):
+            record = self._store.decision(id_)
+        # What one may not read is, to the last detail, as if it were not there.
+        readable = record is not None and rights.may_read(record.tenant)
+        self._readers.remember("GetRecord", request, record.tenant if record and readable else "", timeout_s)
+        if record is None or not readable:
+            raise NoRecordError(f"there is no decision `{request.id}`")
+        return shown_to(show(self._store, record, partial(self._past.why, timeout_s=timeout_s)))
+
+    def FollowRecords(
+        self, request: messages.FollowRecordsRequest, context: grpc.ServicerContext
+    ) -> Iterator[messages.FollowRecordsResponse]:
+        tenant = request.filter.tenant = self._tenant("filter.tenant", request.filter.tenant)
+        where = filter_from(request.filter, tenant)
+        if not request.cursor:
+            self._readers.remember("FollowRecords", request, tenant, self._readers.time_for(context))
+        yield from self._followers.follow(request, where, context)
+
+    def CountRecords(
+        self, request: messages.CountRecordsRequest, context: grpc.ServicerContext
+    ) -> messages.CountRecordsResponse:
+        timeout_s = self._readers.time_for(context)
+        tenant = request.filter.tenant = self._tenant("filter.tenant", request.filter.tenant)
+        where = filter_from(request.filter, tenant)
+        if where.ids:
+            raise violation("filter.ids", "expected none: decisions are counted, not their records")
+        by = [_grouping_from(number, each) for number, each in enumerate(request.group_by)]
+        size, page = paged(request)
+        if page.is_first:
+            self._readers.remember("CountRecords", request, tenant, timeout_s)
+        after = None if page.is_first else _group_from(page.after, by)
+        try:
+            with self._readers.turn(timeout_s):
+                counts = self._store.counts(where, by, after=after, limit=size + 1, most_first=request.most_first)
+        except NotCountedError as error:
+            raise violation("group_by", str(error)) from None
+        since_us, until_us = whole_hours(where)
+        response = messages.CountRecordsResponse(since_us=since_us or 0, until_us=until_us or 0)
+        response.counts.extend(count_to(each, by) for each in counts[:size])
+        if len(counts) > size and not request.most_first:
+            response.next_page_token = page.next(json.dumps(counts[size - 1].group))
+        return response
+
+    def ListLifecycle(
+        self, request: messages.ListLifecycleRequest, context: grpc.ServicerContext
+    ) -> messages.ListLifecycleResponse:
+        timeout_s = self._readers.time_for(context)
+        tenant = request.tenant = self._tenant("tenant", request.tenant)
+        size, page = paged(request)
+        if page.is_first:
+            self._readers.remember("ListLifecycle", request, tenant, timeout_s)
+        with self._readers.turn(timeout_s):
+            found = self._store.lifecycle(
+                type_=text_from("type", request.type),
+                tenant=tenant or None,
+                node=text_from("node", request.node),
+                since_us=request.since_us or None,
+                until_us=request.until_us or None,
+                after=_begin(page, request.after),
+                limit=size,
+                newest_first=not request.oldest_first,
+            )
+        response = messages.ListLifecycleResponse(records=map(lifecycle_to, found))
+        if len(found) == size:
+            response.next_page_token = page.next(found[-1].id.hex())
+        return response
+
+    def ExplainPast(
+        self, request: messages.ExplainPastRequest, context: grpc.ServicerContext
+    ) -> messages.ExplainPastResponse:
+        timeout_s = self._readers.time_for(context)
+        tenant = Tenant(self._tenant("tenant", named("tenant", parse_tenant, request.tenant)))
+        question = _question_from(request)
+        explain = partial(self._past.why, timeout_s=timeout_s)
+        self._readers.remember("ExplainPast", request, tenant, timeout_s)
+        match request.WhichOneof("at"):
+            case "revision":
+                revision = revision_from("revision", request.revision)
+                answers = [PastAnswer(revision, (), explain(tenant, revision, question))]
+            case "time_us":
+                node = text_from("node", request.node) or ""
+                answers = answers_at(self._store, tenant, question, request.time_us, node=node, explain=explain)
+            case _:
+                raise violation("at", "is missing: expected `time_us` or `revision`")
+        if not answers:
+            raise NoRecordError(f"no node served a policy of tenant `{tenant}` at that time, as far as records tell")
+        return messages.ExplainPastResponse(answers=map(past_answer_to, answers))
+
+    def _tenant(self, field: str, asked: str) -> str:
+        """The tenant that the caller reads, '' for all."""
+        rights = self._readers.rights()
+        return rights.tenant(named(field, parse_tenant, asked) if asked else "")
+
+
+def _question_from(request: messages.ExplainPastRequest) -> Question | ReachQuestion:
+    asked = request.WhichOneof("question")
+    try:
+        match asked:
+            case "access":
+                return wire.question_from(request.access)[0]
+            case "reach":
+                return wire.reach_question_from(request.reach)[0]
+    except MalformedQuestionError as error:
+        raise below(asked or "", error) from None
+    raise violation("question", "is missing: expected `access` or `reach`")
+
+
+def _grouping_from(number: int, message: messages.CountGrouping.ValueType) -> Grouping:
+    grouping = GROUPINGS.get(message)
+    if grouping is None:
+        raise violation(f"group_by[{number}]", f"is {message}, which this server does not know")
+    return grouping
+
+
+def _begin(page: Page, after: str) -> bytes | None:
+    """What a page of records begins behind."""
+    if page.is_first:
+        return id_from("after", after) if after else None
+    try:
+        return bytes.fromhex(page.after)
+    except ValueError:
+        raise violation("page_token", "is not one that this service gave") from None
+
+
+def _group_from(text: str, by: Sequence[Grouping]) -> tuple[str | int, ...]:
+    """The last group of the page before."""
+    kinds = [int if grouping in TIMES else str for grouping in by]
+    try:
+        group = json.loads(text)
+    except ValueError:
+        group = None
+    if not isinstance(group, list) or [type(value) for value in group] != kinds:
+        raise violation("page_token", "is not one that this service gave")
+    return tuple(group)

@@ -1,0 +1,66 @@
+"""The filters of the audit: from messages to what the store is asked."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from remit.audit.filter import DecisionFilter
+from remit.audit.ids import parse_id
+from remit.core.decision import Reason
+from remit.core.errors import named, violation
+from remit.core.names import optional_namespace, quote
+from remit.core.question import QuestionType
+from remit.core.rows import Effect
+from remit.v1 import audit_service_pb2 as messages
+
+IDS: Final = 1_000
+"""Ids in a filter."""
+_REVISION: Final = re.compile(r"[0-9a-f]{64}").fullmatch
+
+
+def filter_from(message: messages.RecordFilter, tenant: str) -> DecisionFilter:
+    """Raises MalformedQuestionError that names the field which is off. `tenant` is the one that may be read."""
+    if len(message.ids) > IDS:
+        raise violation("filter.ids", f"holds {len(message.ids)} ids: expected at most {IDS}")
+    return DecisionFilter(
+        ids=tuple(id_from(f"filter.ids[{number}]", each) for number, each in enumerate(message.ids)),
+        tenant=tenant or None,
+        namespace=named("filter.namespace", optional_namespace, message.namespace) or None,
+        principal=text_from("filter.principal", message.principal),
+        effect=_word("filter.effect", Effect, message.effect),
+        reason=_word("filter.reason", Reason, message.reason),
+        question=_word("filter.question", QuestionType, message.question),
+        caller=text_from("filter.caller", message.caller),
+        node=text_from("filter.node", message.node),
+        revision=revision_from("filter.revision", message.revision) or None,
+        since_us=message.since_us or None,
+        until_us=message.until_us or None,
+    )
+
+
+def id_from(field: str, text: str) -> bytes:
+    try:
+        return parse_id(text)
+    except ValueError as error:
+        raise violation(field, str(error)) from None
+
+
+def revision_from(field: str, text: str) -> str:
+    """Empty where it is."""
+    if text and not _REVISION(text):
+        raise violation(field, "expected 64 lower-case hexadecimal digits")
+    return text
+
+
+def text_from(field: str, text: str) -> str | None:
+    """None where it is empty."""
+    if not text.isprintable():
+        raise violation(field, f"`{quote(text)}` holds characters that no record does")
+    return text or None
+
+
+def _word(field: str, words: Iterable[str], text: str) -> str | None:
+    known = [str(each) for each in words]
+    if text and text not in known:
+        raise violation(field, f"is `{quote(text)}`: expected one of {', '.join(known)}")
+    return text or None

@@ -1,0 +1,48 @@
+import gc
+import signal
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from remit.faces.rpc.server import Server
+from remit.service.errors import StartupError
+from remit.service.node import Node
+from remit.service.settings import Settings
+
+_AWAKE_EVERY_S: Final = 0.5
+
+_log = structlog.get_logger("remit")
+
+
+def stop_at(*signals: signal.Signals) -> threading.Event:
+    """What is set when one of them comes."""
+    stop = threading.Event()
+    for number in signals:
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def started(settings: Settings) -> tuple[Node, Server]:
+    """A server that does not answer yet, and all that is behind it. Raises StartupError, and then nothing is left."""
+    node = Node.start(settings)
+    try:
+        return node, Server(node)
+    except StartupError:
+        node.stop()
+        raise
+
+
+def serve_until(stop: threading.Event, server: Server, begun: Callable[[], None]) -> bool:
+    """Answers from `begun` until `stop`. Whether the journal drained then."""
+    # The compiled policies live as long as the process: keep the collector from walking them.
+    gc.collect()
+    gc.freeze()
+    server.start()
+    begun()
+    # The system may hand a signal to any thread; Python acts on it in this one, which has to be awake for it.
+    while not stop.wait(_AWAKE_EVERY_S):
+        pass
+    _log.info("stopping")
+    return server.stop().unwritten == 0

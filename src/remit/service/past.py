@@ -1,0 +1,61 @@
+from collections.abc import Callable
+from functools import partial
+
+from remit.audit.reading import Reading
+from remit.core.names import Tenant
+from remit.core.question import Question, ReachQuestion
+from remit.engine.snapshot import Snapshot
+from remit.policy.archive import NotKeptError
+from remit.policy.cell import Cell
+from remit.policy.limits import Limits
+from remit.policy.past import Historian, Why, most_bytes, snapshot_of, why, why_unknown
+
+
+class Past:
+    """Explains by any revision that serves or that the store keeps."""
+
+    def __init__(self, store: Reading, cell: Cell, limits: Limits) -> None:
+        self._store = store
+        self._cell = cell
+        self._limits = limits
+        self._historian = Historian(limits)
+
+    def why(self, tenant: Tenant, revision: str, question: Question | ReachQuestion, timeout_s: float) -> Why:
+        """The grounds of the revision's answer; '' is the revision of a tenant that does not exist.
+
+        Raises MalformedQuestionError, NotKeptError, WorkerEndedError or AuditStoreError.
+        """
+        if not revision:
+            return why_unknown(tenant, question)
+        serving = self._cell.tenants.get(tenant)
+        if serving is not None and serving.snapshot is not None and serving.revision == revision:
+            return why(serving.snapshot, question)
+        archive = partial(stored_archive, self._store, tenant, revision, self._limits)
+        return self._historian.why(tenant, revision, question, archive, timeout_s)
+
+    def stop(self) -> None:
+        """From any thread: whatever is being explained breaks off."""
+        self._historian.stop()
+
+
+def explaining_here(store: Reading, limits: Limits) -> Callable[[Tenant, str, Question | ReachQuestion], Why]:
+    """What explains by the revisions that the store keeps, in this process. Raises as `Past.why`."""
+    loaded: dict[str, Snapshot] = {}
+
+    def explain(tenant: Tenant, revision: str, question: Question | ReachQuestion) -> Why:
+        if not revision:
+            return why_unknown(tenant, question)
+        if revision not in loaded:
+            archive = stored_archive(store, tenant, revision, limits)
+            loaded[revision] = snapshot_of(archive, tenant, revision, limits)
+        return why(loaded[revision], question)
+
+    return explain
+
+
+def stored_archive(store: Reading, tenant: Tenant, revision: str, limits: Limits) -> bytes:
+    """Raises NotKeptError where the store does not keep it."""
+    archive = store.revision(tenant, revision, most_bytes(limits))
+    if archive is None:
+        raise NotKeptError(f"revision `{revision}` of tenant `{tenant}` is not kept in this audit store")
+    return archive

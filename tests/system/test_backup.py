@@ -1,0 +1,81 @@
+"""Backups of a store that a server writes to, and servers over what is restored from them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from system.load import Load
+from system.server import Server, remit
+from system.test_retention import proved
+
+from remit.audit.store import AuditStore
+from remit.faces.cli.faults.disk import decision_ids
+
+
+def test_a_backup_beside_a_server_under_load_is_whole_and_can_be_served(
+    serve: Callable[..., Server], untested: Path, tmp_path: Path
+) -> None:
+    """No call fails meanwhile; every decision that was answered before the backup began is in it."""
+    server = serve(policies=untested)
+    kept = tmp_path / "audit.backup"
+    with Load(server) as load:
+        load.until_acknowledged(2_000)
+        before = set(load.acknowledged)
+        done = remit("audit", "backup", "--to", str(kept), "--audit", server.audit)
+        assert (0, "") == (done.returncode, done.stderr)
+        assert f"`{kept}` is whole, {kept.stat().st_size} bytes" in done.stdout
+        load.until_acknowledged(len(load.acknowledged) + 200)
+        load.stop()
+    assert [] == load.failures
+    in_use = remit("audit", "restore", str(kept), "--force", "--audit", server.audit)
+    assert (3, True) == (in_use.returncode, "is in use" in in_use.stderr)
+    assert 0 == server.terminate()
+    assert load.acknowledged == decision_ids(server.folder)
+
+    folder = tmp_path / "restored"
+    restored = remit("audit", "restore", str(kept), "--audit", f"sqlite:///{folder / 'audit.db'}")
+    assert (0, "") == (restored.returncode, restored.stderr)
+    assert before <= decision_ids(folder) <= load.acknowledged
+    again = serve(folder=folder, policies=untested)
+    with again.client() as client:
+        assert client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+    assert 0 == again.terminate()
+    assert proved(again.audit) > len(before)
+
+
+def test_a_restore_over_a_store_needs_force_and_keeps_what_was_there(
+    serve: Callable[..., Server], untested: Path, tmp_path: Path
+) -> None:
+    server = serve(policies=untested)
+    kept = tmp_path / "kept"
+    with server.client() as client:
+        client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+        assert 0 == remit("audit", "backup", "--to", str(kept), "--audit", server.audit).returncode
+        client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+    assert 0 == server.terminate()
+    refused = remit("audit", "restore", str(kept), "--audit", server.audit)
+    assert (3, True) == (refused.returncode, "already: name another one, or `--force`" in refused.stderr)
+    assert 2 == len(decision_ids(server.folder))
+    forced = remit("audit", "restore", str(kept), "--force", "--audit", server.audit)
+    assert 0 == forced.returncode, forced.stderr
+    (aside,) = server.folder.glob("audit.db.replaced-*")
+    assert f"what was there is `{aside}` now" in forced.stdout
+    assert 1 == len(decision_ids(server.folder))
+    with AuditStore(f"sqlite:///{aside}").open() as store:
+        assert 2 == len(store.decisions())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("backup", "--to", "x", "--audit", "postgresql+psycopg://localhost/remit"), 2, "pg_dump --format=custom"),
+        (("restore", "x", "--audit", "postgresql+psycopg://localhost/remit"), 2, "pg_restore"),
+        (("backup", "--to", "x", "--audit", "mysql://localhost/remit"), 2, "is no audit store"),
+        (("backup", "--to", "x", "--audit", "sqlite:////nowhere/audit.db"), 3, "no audit store at `/nowhere/audit.db`"),
+        (("restore", "/nowhere/x", "--audit", "sqlite:////tmp/remit-nothing.db"), 3, "no audit store at `/nowhere/x`"),
+    ],
+    ids=range(5),
+)
+def test_what_cannot_be_backed_up_or_restored_says_what_to_do(words: tuple[str, ...], code: int, told: str) -> None:
+    done = remit("audit", *words)
+    assert (code, True) == (done.returncode, told in done.stderr), done.stderr

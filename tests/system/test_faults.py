@@ -1,0 +1,79 @@
+"""What users run as `remit audit faults`, and that it would notice."""
+
+import re
+from pathlib import Path
+from random import Random
+
+import psycopg
+import pytest
+from system.load import draw
+from system.server import POLICIES, remit
+
+from remit.faces.cli.faults.postgresql import OwnServer
+from remit.faces.cli.faults.promise import BrokenPromiseError
+from remit.faces.cli.faults.server import ServerProcess
+from remit.faces.cli.faults.suite import FAULTS, LAUNCHER, Scene, kill
+
+ROUNDS = 20
+
+
+def scene(folder: Path, policies: Path, rounds: int) -> Scene:
+    return Scene(folder, policies, draw, rounds, Random(), lambda: None, "")
+
+
+def test_no_fault_takes_an_acknowledged_decision() -> None:
+    done = remit("audit", "faults", str(POLICIES), "--short", timeout_s=280)
+    print(done.stdout, done.stderr)
+    assert 0 == done.returncode
+    assert [*FAULTS] == re.findall(r"^ *([a-z-]+) .*nothing lost", done.stdout, re.MULTILINE)
+    assert f"{len(FAULTS)} of {len(FAULTS)} faults did no harm" in done.stdout
+
+
+def test_kill_9_at_any_moment_loses_no_acknowledged_decision(untested: Path, tmp_path: Path) -> None:
+    """Twenty times over one store; each server recovers what the one before it left behind."""
+    there = scene(tmp_path / "kill", untested, ROUNDS)
+    kill(there)
+    assert len(there.acknowledged) > ROUNDS
+
+
+class Hasty(Scene):
+    """Answers do not wait for their records, on a slow disk."""
+
+    def server(self, *flags: str, **options: object) -> ServerProcess:
+        hasty = ("--audit-delivery", "after_answer")
+        return super().server(*flags, *hasty, launcher=(*LAUNCHER, "slow:200"), **options)
+
+
+def test_answers_that_leave_before_their_records_are_noticed(untested: Path, tmp_path: Path) -> None:
+    there = Hasty(tmp_path / "kill", untested, draw, ROUNDS, Random(), lambda: None, "")
+    with pytest.raises(BrokenPromiseError, match="acknowledged decisions are lost"):
+        kill(there)
+
+
+def test_a_fault_that_nobody_knows_is_told() -> None:
+    done = remit("audit", "faults", str(POLICIES), "--only", "earthquake")
+    assert (2, True) == (done.returncode, "no fault `earthquake`: expected one of kill, full-disk" in done.stderr)
+
+
+def test_a_server_that_is_given_has_a_database_of_the_suite_s_own(tmp_path: Path) -> None:
+    """It is taken away by ending its sessions, and gone afterwards; others on the server are left alone."""
+    with OwnServer() as server:
+        only = ("--only", "database", "--only", "spool")
+        done = remit("audit", "faults", str(POLICIES), "--short", *only, "--postgresql", server.url, timeout_s=200)
+        assert (0, True) == (done.returncode, "2 of 2 faults did no harm" in done.stdout), done.stdout + done.stderr
+        with psycopg.connect(server.url.replace("+psycopg", "")) as connection:
+            left = [name for (name,) in connection.execute("SELECT datname FROM pg_database")]
+    assert {"postgres", "template0", "template1"} == set(left)
+
+
+def test_a_database_that_cannot_be_had_is_not_run() -> None:
+    nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/nowhere"
+    done = remit("audit", "faults", str(POLICIES), "--short", "--only", "database", "--postgresql", nowhere)
+    assert 3 == done.returncode
+    assert "not run: the PostgreSQL server gives no database" in done.stdout
+    assert "0 of 0 faults did no harm, 1 not run" in done.stdout
+
+
+def test_policies_that_are_not_there_are_told(tmp_path: Path) -> None:
+    done = remit("audit", "faults", str(tmp_path / "nowhere"))
+    assert (3, "") == (done.returncode, done.stdout)

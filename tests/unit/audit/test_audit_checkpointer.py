@@ -1,0 +1,176 @@
+"""Who signs which heads, and when."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from contract.audit_records import decision, happened
+from sqlalchemy import delete, select, update
+from system.server import until
+
+from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis
+from remit.audit.checkpointer import KEY_IN_USE, Checkpointer, key_in_use, recorded_key
+from remit.audit.checkpoints import heads
+from remit.audit.signing import Checkpoint, SigningKey
+from remit.audit.store import AuditStore
+from remit.audit.tables import chains, checkpoints
+from remit.audit.verify.database import verify_store
+
+OURS = ChainId(DECISIONS, "acme", "node-1")
+THEIRS = ChainId(DECISIONS, "acme", "node-2")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[AuditStore]:
+    with AuditStore(f"sqlite:///{tmp_path / 'audit.db'}", busy_timeout_s=0.05) as opened:
+        opened.migrate()
+        yield opened.open()
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> SigningKey:
+    return SigningKey.new(tmp_path / "audit.pem")
+
+
+@pytest.fixture
+def checkpointer(store: AuditStore, key: SigningKey) -> Checkpointer:
+    return new_checkpointer(store, key)
+
+
+def new_checkpointer(store: AuditStore, key: SigningKey, every_s: float = 3_600.0) -> Checkpointer:
+    return Checkpointer(store, key, "node-1", every_s, clock_us=lambda: 1_795_436_096_000_000)
+
+
+def kept(store: AuditStore) -> list[Checkpoint]:
+    with store.snapshot() as connection:
+        rows = connection.execute(select(checkpoints).order_by(*checkpoints.primary_key))
+        return [Checkpoint._make(row) for row in rows]
+
+
+def test_each_chain_that_has_grown_is_signed_once(
+    store: AuditStore, key: SigningKey, checkpointer: Checkpointer
+) -> None:
+    store.append([decision(), decision(tenant="globex"), decision()], [happened()])
+    checkpointer._sign()
+    checkpointer._sign()
+    first = kept(store)
+    store.append([decision(), decision()])
+    checkpointer._sign()
+    (second,) = [each for each in kept(store) if each not in first]
+
+    assert {(OURS, 2), (OURS._replace(tenant="globex"), 1), (OURS._replace(table=LIFECYCLE), 1)} == {
+        (each.chain, each.seq) for each in first
+    }
+    assert all(each.previous == genesis(each.chain) for each in first)
+    assert [(OURS, 4, first[0].head)] == [(second.chain, second.seq, second.previous)]
+    assert all(key.public.made(each.signature, each.text) and each.key_id == key.public.id for each in kept(store))
+    with store.snapshot() as snapshot:
+        assert [] == verify_store([snapshot], keys=[key.public], unsigned_us=0).findings
+
+
+def test_another_process_goes_on_from_what_was_signed_before_it(store: AuditStore, key: SigningKey) -> None:
+    store.append([decision()])
+    new_checkpointer(store, key)._sign()
+    store.append([decision()])
+    new_checkpointer(store, key)._sign()
+
+    assert [1, 2] == [each.seq for each in kept(store)]
+    assert kept(store)[0].head == kept(store)[1].previous
+
+
+def test_a_chain_of_another_node_is_signed_once_it_rests(
+    store: AuditStore, checkpointer: Checkpointer, key: SigningKey
+) -> None:
+    """While it grows its node is there to do it, and does."""
+    store.append([decision(node="node-2")])
+    checkpointer._sign()
+    store.append([decision(node="node-2")])
+    checkpointer._sign()
+    assert [] == kept(store)
+    checkpointer._sign()
+    assert [(THEIRS, 2)] == [(each.chain, each.seq) for each in kept(store)]
+    store.append([decision(node="node-2")])
+    Checkpointer(store, key, "node-2", 60, lambda: 1)._sign()
+    for _ in range(3):
+        checkpointer._sign()
+    assert [2, 3] == [each.seq for each in kept(store)]
+
+
+@pytest.mark.parametrize("head", [Head(1, b"h" * 32), Head(3, b"h" * 32)])
+def test_a_chain_that_was_cut_back_or_exchanged_is_told_once_and_not_signed(
+    store: AuditStore, checkpointer: Checkpointer, caplog: pytest.LogCaptureFixture, head: Head
+) -> None:
+    store.append([decision(), decision(), decision()])
+    checkpointer._sign()
+    with store.transaction() as connection:
+        connection.execute(update(chains).values(**head._asdict()))
+        connection.execute(delete(checkpoints))
+    checkpointer._sign()
+    checkpointer._sign()
+
+    assert [] == kept(store)
+    (told,) = caplog.records
+    assert (logging.ERROR, True) == (told.levelno, "see `remit audit verify`" in told.getMessage())
+    assert f"stands at seq {head.seq} and was signed at seq 3" in told.getMessage()
+
+
+def test_what_was_signed_and_taken_out_is_missed_by_what_is_signed_next(
+    store: AuditStore, checkpointer: Checkpointer, key: SigningKey
+) -> None:
+    store.append([decision()])
+    checkpointer._sign()
+    with store.transaction() as connection:
+        connection.execute(delete(checkpoints))
+    store.append([decision()])
+    checkpointer._sign()
+
+    with store.snapshot() as snapshot:
+        (found,) = verify_store([snapshot], keys=[key.public]).findings
+    assert (1, True) == (found.seq, "which is gone" in found.told)
+
+
+def test_a_store_that_takes_no_checkpoints_is_told_once_until_it_does(
+    store: AuditStore, checkpointer: Checkpointer, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.append([decision()])
+    with store.transaction():
+        checkpointer._sign()
+        checkpointer._sign()
+    checkpointer._sign()
+
+    assert 1 == len(kept(store))
+    assert [logging.ERROR, logging.WARNING] == [each.levelno for each in caplog.records]
+    assert "no audit checkpoint can be made: cannot write to the audit database" in caplog.records[0].getMessage()
+
+
+def test_it_signs_at_once_again_and_again_and_at_the_stop(store: AuditStore, key: SigningKey) -> None:
+    store.append([decision()])
+    often, once = new_checkpointer(store, key, 0.01), new_checkpointer(store, key)
+    often.begin()
+    for seq in range(1, 4):
+        until(lambda seq=seq: seq in {each.seq for each in kept(store)}, "the head is signed")  # type: ignore[misc]
+        store.append([decision()])
+    often.stop()
+    store.append([decision()])
+    once.begin()
+    until(lambda: kept(store)[-1].seq == 5, "the head is signed")
+    store.append([decision()])
+    once.stop()
+
+    assert dict(heads(store)) == {kept(store)[-1].chain: kept(store)[-1].head}
+
+
+def test_the_key_that_a_node_was_last_recorded_to_use_is_found_among_others(store: AuditStore, key: SigningKey) -> None:
+    def used(key: SigningKey | None, node: str = "node-1") -> None:
+        import json  # noqa: PLC0415
+
+        store.append([], [happened(KEY_IN_USE, node=node, detail=json.dumps(key_in_use(key)))])
+
+    assert "" == recorded_key(store, "node-1")
+    used(key)
+    for _ in range(150):
+        used(None, "node-2")
+    assert key.public.id == recorded_key(store, "node-1")
+    used(None)
+    assert "" == recorded_key(store, "node-1")

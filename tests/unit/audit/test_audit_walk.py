@@ -1,0 +1,109 @@
+"""One chain, walked again: its records in any order, in bounded memory."""
+
+import random
+from typing import Any
+
+import pytest
+from contract.audit_records import decision
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remit.audit.chain import DECISIONS, ChainId, Head, Row, genesis, link_decisions
+from remit.audit.verify import runs
+from remit.audit.verify.claims import NEVER, PAGE, Claim, Claims
+from remit.audit.verify.finding import Finding, Kind
+from remit.audit.verify.judge import findings
+from remit.audit.verify.keyring import Keyring
+from remit.audit.verify.runs import ChainWalk
+from remit.audit.verify.walk import Meter, walk
+
+CHAIN = ChainId(DECISIONS, "acme", "node-1")
+HEAD, ROWS = link_decisions([decision() for _ in range(60)], genesis(CHAIN))
+
+
+def walked(batches: list[list[Row]], *claims: Claim) -> ChainWalk:
+    ends = (Claim(*HEAD, "the head", Kind.HEAD), Claim(HEAD.seq + 1, None, "the head", Kind.INSERTED))
+    found = ChainWalk(CHAIN, genesis(CHAIN), Claims([*ends, *claims]), Keyring(()))
+    walk(DECISIONS, batches, lambda chain: found, Meter(len(ROWS), None))
+    return found
+
+
+def found_in(rows: list[Row], *claims: Claim) -> list[Finding]:
+    return list(findings(walked([rows], *claims), headed=True, unsigned_us=None))
+
+
+@given(order=st.permutations(ROWS), size=st.integers(1, 60))
+@settings(deadline=None, database=None)
+def test_an_unbroken_chain_is_one_run_whatever_the_order_of_its_records(order: list[Row], size: int) -> None:
+    found = walked([order[start : start + size] for start in range(0, len(order), size)])
+
+    assert (1, HEAD) == (len(found.runs), Head(found.upto, bytes.fromhex(found.runs[0].hex)))
+    assert [] == list(findings(found, headed=True, unsigned_us=None))
+
+
+@given(order=st.permutations(ROWS), at=st.integers(1, 60))
+@settings(deadline=None, database=None)
+def test_each_claim_is_met_whatever_the_order(order: list[Row], at: int) -> None:
+    (found,) = found_in(list(order), Claim(at, b"another", "a head kept elsewhere", Kind.REWRITTEN))
+
+    assert (Kind.REWRITTEN, at, ROWS[at - 1][0]) == found[1:4]
+
+
+@given(order=st.permutations(ROWS), gone=st.sets(st.integers(0, 59), min_size=1))
+@settings(deadline=None, database=None)
+def test_the_first_gap_is_named_whatever_the_order(order: list[Row], gone: set[int]) -> None:
+    missing = {ROWS[at][0] for at in gone}
+    (found,) = found_in([row for row in order if row[0] not in missing])
+
+    assert (Kind.REMOVED, min(gone) + 1) == found[1:3]
+
+
+def test_what_cannot_be_followed_in_the_memory_there_is_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "_MOST_RUNS", 5)
+    far_apart = ROWS[0::2] + ROWS[1::2]
+    whole = walked([far_apart])
+    (found,) = findings(whole, headed=True, unsigned_us=None)
+
+    assert len(whole.runs) <= 5
+    assert Kind.UNVERIFIED is found.kind
+    assert "too far out of order" in found.told
+    (removed,) = found_in([row for row in far_apart if row[-2] != 4])
+    assert (Kind.REMOVED, 4) == removed[1:3]
+
+
+def test_a_page_of_claims_is_in_memory_at_a_time() -> None:
+    seqs = list(range(10, 10 + 7 * PAGE * 3, 7))
+    asked: list[int] = []
+
+    def page(seq: int) -> list[Claim]:
+        asked.append(seq)
+        return [claim(each) for each in seqs if each >= seq][:PAGE]
+
+    claims = Claims([claim(5), claim(24), claim(1 << 40)], page)
+    every = sorted({*seqs, 5, 24, 1 << 40})
+    for seq in every:
+        assert [seq] * (2 if seq == 24 else 1) == [each.seq for each in claims.at(seq)]
+        assert [] == claims.at(seq + 1)
+        assert next((each for each in every if each > seq), NEVER) == claims.next_from(seq + 1)
+    assert len(asked) <= len(seqs) / PAGE + 2
+    rng = random.Random(3)
+    for seq in rng.choices(range(seqs[-1] + 100), k=300):
+        assert next(each for each in every if each >= seq) == claims.next_from(seq)
+
+
+def claim(seq: int) -> Claim:
+    return Claim(seq, b"", "", Kind.REWRITTEN)
+
+
+@pytest.mark.parametrize("value", [None, 1.5, "1", b"1", True, ["x"]])
+def test_a_field_of_another_type_makes_no_text_that_could_be_the_record_s(value: Any) -> None:
+    for at, name in enumerate(decision()._fields):
+        if (
+            name in {"tenant", "node"}
+            or type(value) is type(ROWS[5][at])
+            or (value is True and type(ROWS[5][at]) is int)
+        ):
+            continue
+        row = (*ROWS[5][:at], value, *ROWS[5][at + 1 :])
+        (found,) = found_in([*ROWS[:5], row, *ROWS[6:]])
+        assert (Kind.ALTERED, 6) == found[1:3], name

@@ -1,0 +1,86 @@
+"""When a watch says that there may be something to look at."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from remit.policy.watch import changes
+
+NEVER_S = 3600.0
+
+
+@pytest.fixture
+def stop() -> Iterator[Event]:
+    event = Event()
+    yield event
+    event.set()
+
+
+def test_it_looks_again_from_time_to_time_without_having_been_told(tmp_path: Path, stop: Event) -> None:
+    """As for file systems that tell of no change."""
+    told = changes(tmp_path, 0.05, 0.01, stop)
+    for _ in range(4):
+        next(told)
+
+
+def test_changes_that_do_not_come_to_rest_are_looked_at_all_the_same(tmp_path: Path, stop: Event) -> None:
+    told = changes(tmp_path, 0.2, NEVER_S, stop)
+    next(told)
+    file = tmp_path / "roles.csv"
+
+    def write() -> None:
+        while not stop.wait(0.01):
+            file.write_text("#\n")
+
+    Thread(target=write, daemon=True).start()
+    for _ in range(3):
+        next(told)
+
+
+def test_a_directory_that_goes_and_comes_back_is_told_each_time(tmp_path: Path, stop: Event) -> None:
+    """And so is what happens in the new one of its name."""
+    directory = tmp_path / "policies"
+    directory.mkdir()
+    told = changes(directory, 0.05, NEVER_S, stop)
+    next(told)
+    shutil.rmtree(directory)
+    next(told)
+    directory.mkdir()
+    next(told)
+    heard = Event()
+
+    def hear() -> None:
+        # Once when the watch has begun, and once for the file.
+        for _ in range(2):
+            next(told)
+        heard.set()
+
+    Thread(target=hear, daemon=True).start()
+    for number in range(600):
+        (directory / "roles.csv").write_text(f"# {number}\n")
+        if heard.wait(0.1):
+            break
+    assert heard.is_set()
+
+
+def test_a_stop_ends_it(tmp_path: Path, stop: Event) -> None:
+    told = changes(tmp_path, 0.05, NEVER_S, stop)
+    next(told)
+    stop.set()
+    assert len(list(told)) <= 1
+
+
+def test_a_watch_that_the_system_refuses_is_replaced_by_looking(
+    tmp_path: Path, stop: Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError("inotify watch limit reached")
+
+    monkeypatch.setattr("watchfiles.watch", refuses)
+    told = changes(tmp_path, 0.05, 0.01, stop)
+    for _ in range(3):
+        next(told)
+    assert "is looked at every 0.01 s only: inotify watch limit reached" in caplog.text

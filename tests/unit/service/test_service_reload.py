@@ -1,0 +1,140 @@
+"""What a reloader does when what it leans on fails: the audit store, the process that loads."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from trees import write
+
+from remit.audit.errors import JournalUnavailable
+from remit.core.names import Tenant
+from remit.policy.cell import Cell, TenantState
+from remit.policy.look import Begun, Found, Look, Recall, carry_out
+from remit.policy.worker import WorkerEndedError
+from remit.service.metrics import Metrics
+from remit.service.reload import Outcome, Reloader
+from remit.service.settings import Settings
+
+ACME, GLOBEX = Tenant("acme"), Tenant("globex")
+FILES = {
+    "vocabulary.yaml": b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\n",
+    "acme/roles.csv": b"p, user:bob, acme, a, FLOW, VIEW, allow\n",
+    "globex/roles.csv": b"p, user:eve, globex, a, FLOW, VIEW, allow\n",
+}
+EDIT = b"p, user:bob, acme, **, FLOW, VIEW, allow\n"
+
+
+class Audit:
+    """Takes records, unless it is full; knows what served when each came."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self.full = False
+        self.told: list[tuple[Outcome, str]] = []
+
+    def tell(self, outcome: Outcome) -> None:
+        if self.full:
+            raise JournalUnavailable("no space")
+        serving = self._cell.tenants.get(Tenant(outcome.tenant))
+        self.told.append((outcome, serving.revision if serving is not None else ""))
+
+
+class Watched:
+    """A reloader over `FILES`, loaded, that looks when it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.directory = write(folder / "policies", FILES)
+        settings = Settings(policies=self.directory, revisions=str(folder / "revisions"), watch=False)
+        self.cell = Cell()
+        ticks = count()
+        self.reloader = Reloader(settings, self.cell, Metrics(), lambda: next(ticks))
+        self.reloader.load()
+        self.audit = Audit(self.cell)
+        self.reloader._tell = self.audit.tell
+
+    def serving(self, tenant: Tenant = ACME) -> str:
+        return self.cell.tenants[tenant].revision
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    return Watched(tmp_path)
+
+
+def test_no_revision_serves_before_its_record(watched: Watched) -> None:
+    """While the audit takes no records, edits wait; the look has to be tried again."""
+    before = watched.serving()
+    write(watched.directory, {"acme/roles.csv": EDIT})
+    watched.audit.full = True
+    assert not watched.reloader.look()
+    assert (before, TenantState.SERVING) == (watched.serving(), watched.cell.tenants[ACME].state)
+    watched.audit.full = False
+    assert watched.reloader.look()
+    ((outcome, served_meanwhile),) = watched.audit.told
+    assert ("POLICY_LOADED", watched.serving()) == (outcome.kind, outcome.revision)
+    assert before == served_meanwhile != watched.serving()
+
+
+def test_no_refusal_and_no_removal_is_shown_before_its_record(watched: Watched) -> None:
+    write(watched.directory, {"acme/roles.csv": b"p\n"})
+    (watched.directory / "globex" / "roles.csv").unlink()
+    (watched.directory / "globex").rmdir()
+    watched.audit.full = True
+    assert not watched.reloader.look()
+    assert {TenantState.SERVING} == {each.state for each in watched.cell.tenants.values()}
+    watched.audit.full = False
+    assert watched.reloader.look()
+    assert {ACME: TenantState.STALE} == {each.tenant: each.state for each in watched.cell.tenants.values()}
+    assert {"POLICY_REFUSED", "POLICY_REMOVED"} == {outcome.kind for outcome, _ in watched.audit.told}
+
+
+def test_a_pin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
+    first = watched.serving()
+    write(watched.directory, {"acme/roles.csv": EDIT})
+    watched.reloader.look()
+    second = watched.serving()
+    watched.audit.full = True
+    with pytest.raises(JournalUnavailable):
+        watched.reloader.pin(ACME, first, "ops", 1.0)
+    assert (second, TenantState.SERVING) == (watched.serving(), watched.cell.tenants[ACME].state)
+    assert watched.reloader._kept is not None
+    assert watched.reloader._kept.pinned(ACME) is None
+
+
+def test_a_folder_that_brings_the_loading_down_twice_is_refused_and_the_others_get_on(watched: Watched) -> None:
+    """Once may be somebody else's doing. Another edit of it is looked at anew."""
+
+    def dies_at_acme(order: Look | Recall) -> Iterator[Found]:
+        for found in carry_out(order):
+            yield found
+            if isinstance(found, Begun) and found.tenant == ACME:
+                raise WorkerEndedError("killed")
+
+    before = watched.serving(), watched.serving(GLOBEX)
+    # The smaller folder comes first.
+    write(watched.directory, {"acme/roles.csv": b"# ", "globex/roles.csv": FILES["globex/roles.csv"] + b"# more\n"})
+    watched.reloader._carry_out = dies_at_acme
+    assert [False, False, True] == [watched.reloader.look() for _ in range(3)]
+    acme, globex = (watched.cell.tenants[tenant] for tenant in (ACME, GLOBEX))
+    assert (TenantState.STALE, before[0]) == (acme.state, acme.revision)
+    assert ["brings down"] == [each.message[:11] for each in acme.diagnostics]
+    assert (TenantState.SERVING, True) == (globex.state, globex.revision != before[1])
+    watched.reloader._carry_out = carry_out
+    write(watched.directory, {"acme/roles.csv": EDIT})
+    assert watched.reloader.look()
+    assert TenantState.SERVING == watched.cell.tenants[ACME].state
+
+
+def test_a_defect_of_the_loader_is_a_refusal_of_what_it_met(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises(*_: object, **__: object) -> None:
+        raise RecursionError("too deep")
+
+    before = watched.serving()
+    monkeypatch.setattr("remit.policy.look.load_tenant", raises)
+    write(watched.directory, {"acme/roles.csv": EDIT})
+    assert watched.reloader.look()
+    acme = watched.cell.tenants[ACME]
+    assert (TenantState.STALE, before) == (acme.state, acme.revision)
+    assert "a defect in remit" in acme.diagnostics[0].message
+    assert TenantState.SERVING == watched.cell.tenants[GLOBEX].state

@@ -1,0 +1,39 @@
+"""Records put to a candidate."""
+
+from trees import snapshot_of
+
+from remit.audit.record import DecisionRecord
+from remit.core.names import Tenant
+from remit.service.replay import Replay
+
+FILES = {
+    "vocabulary.yaml": b"kinds:\n  FLOW: {class: namespace, actions: [VIEW]}\n",
+    "acme/roles.csv": b"p, user:bob, acme, a.**, FLOW, VIEW, allow\n",
+}
+
+
+def record(number: int, namespace: str) -> DecisionRecord:
+    """A deny of what the candidate allows."""
+    columns = {
+        "id": bytes([number]),
+        "tenant": "acme",
+        "principal": "user:bob",
+        "action": "VIEW",
+        "kind": "FLOW",
+        "namespace": namespace,
+        "effect": "deny",
+        "reason": "NO_BINDING",
+        "question": "CHECK",
+    }
+    other = {name: 0 if name.endswith(("_us", "_ns", "index")) else "" for name in DecisionRecord._fields}
+    return DecisionRecord(**{**other, **columns})
+
+
+def test_past_its_limit_changes_are_counted_and_not_told_apart() -> None:
+    """What was told apart before goes on being counted by question."""
+    candidate = Replay({Tenant("acme"): snapshot_of(FILES, "acme")}, 2)
+
+    candidate.run(record(number, namespace) for number, namespace in enumerate(("a", "a.b", "a.c", "a.b", "b")))
+
+    assert (5, 4) == (candidate.decided, candidate.differing)
+    assert [("a.b", 2), ("a", 1)] == [(each.namespace, each.records) for each in candidate.changes]
