@@ -3,7 +3,7 @@ BIN := .venv/bin
 PROTO_OUT ?= src
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint proto lock bench bench-queries million corruptions reloads
+.PHONY: help setup demo serve test lint proto lock bench queries million corruptions reloads
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,5 +63,5 @@ bench: setup ## Measure the service and the engine beside their floors and peers
 	$(BIN)/python -m bench.workers
 	$(BIN)/python -m bench.audit_verify
 
-bench-queries: setup ## Measure the queries of an auditor over ten million records (half an hour and 6 GB the first time)
+queries: setup ## Measure the queries of an auditor over ten million records (half an hour and 6 GB the first time)
 	$(BIN)/python -m bench.audit_queries
