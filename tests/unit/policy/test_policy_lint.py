@@ -77,6 +77,8 @@ ROOT_VIEWER = "p, role:viewer, *, **, USER, VIEW, allow\n"
         # A kind that lives in no namespace, by a managed role.
         ("g, user:bob, role:viewer, acme/a.**\n", [1]),
         ("g, user:bob, role:viewer, acme\n", []),
+        # What one gives, the other gives too.
+        ("g, user:ada, role:local, acme/a\ng, user:bob, role:local, acme/a\n", []),
     ],
 )
 def test_bindings_that_give_nothing_where_they_count(bindings: str, dead: list[int]) -> None:

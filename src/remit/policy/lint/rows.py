@@ -63,13 +63,13 @@ def _giving_nothing(tenant: LintedTenant) -> Iterator[Finding]:
     """Bindings that count, where no row of the role does. Not where each of its rows is itself said to match nothing."""
     holders = tenant.holders
     giving = {
-        id(grant.binding)
+        _given_by(grant.binding)
         for people in holders.people
         for grant in people.grants
-        if tenant.matches(grant.rule, grant.region)
+        if grant.binding is not None and tenant.matches(grant.rule, grant.region)
     }
     for link in tenant.policy.links:
-        if id(link) in giving or holders.undecided or not link.holds.startswith("role:"):
+        if _given_by(link) in giving or holders.undecided or not link.holds.startswith("role:"):
             continue
         if link.member.startswith("role:") or not holders.held(link.member) or _uncounted(tenant, link) is not None:
             continue
@@ -77,6 +77,12 @@ def _giving_nothing(tenant: LintedTenant) -> Iterator[Finding]:
         if any(rule.tenant == "*" or unmatched(tenant, rule) is None for rule in rows):
             message = f"`{link.text}` gives nothing: no row of `{link.holds}` counts in {_where(link)}"
             yield tenant.texts.at(link, 2, RuleId.NEVER_MATCHING, message)
+
+
+def _given_by(binding: Link) -> tuple[str, str, str]:
+    """Bindings that give the same: those of two groups may not, for their members hold them in other places."""
+    member = binding.member if binding.member.startswith("group:") else ""
+    return binding.holds, binding.scope.text, member
 
 
 def _where(link: Link) -> str:
