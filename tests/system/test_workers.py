@@ -32,6 +32,7 @@ from remit.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse, Ten
 
 NODES = ["node-1.w1", "node-1.w2", "node-1.w3"]
 THREE = ("--workers", "3")
+EACH = 3
 
 
 @pytest.fixture
@@ -55,11 +56,25 @@ def busy(tmp_path_factory: pytest.TempPathFactory, untested: Path) -> Iterator[t
 
 
 class Loads:
-    """Load over many connections."""
+    """Load over many connections, as many to each worker."""
 
     def __init__(self, server: Server) -> None:
-        self._loads = [Load(server, threads=3, seed=100 * number) for number in range(8)]
+        self._loads: list[Load] = []
         self._stack = ExitStack()
+        told = status(server)
+        wanted = Counter(dict.fromkeys([each.node for each in told.workers] or [told.node], EACH))
+
+        def enough() -> bool:
+            load = Load(server, threads=3, seed=100 * len(self._loads))
+            node = status_over(load._channel).node
+            if wanted[node]:
+                wanted[node] -= 1
+                self._loads.append(load)
+            else:
+                load._channel.close()
+            return not wanted.total()
+
+        until(enough, f"connections to {wanted}")
 
     def __enter__(self) -> Self:
         for each in self._loads:
@@ -95,13 +110,16 @@ def status(server: Server) -> GetStatusResponse:
 
     def answered() -> bool:
         with server.channel() as channel:
-            stub = status_service_pb2_grpc.StatusServiceStub(channel)
             with suppress(grpc.RpcError):
-                found.append(stub.GetStatus(GetStatusRequest(), timeout=DEADLINE_S))
+                found.append(status_over(channel))
             return bool(found)
 
     until(answered, "a status")
     return found[0]
+
+
+def status_over(channel: grpc.Channel) -> GetStatusResponse:
+    return status_service_pb2_grpc.StatusServiceStub(channel).GetStatus(GetStatusRequest(), timeout=DEADLINE_S)
 
 
 def of_each_worker(server: Server) -> dict[str, GetStatusResponse]:
