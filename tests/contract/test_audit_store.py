@@ -203,6 +203,15 @@ def test_an_id_finds_its_record_and_no_other(store: AuditStore) -> None:
     assert store.decision(IDS.next()) is None
 
 
+def test_it_tells_which_ids_it_knows_of_either_kind(store: AuditStore) -> None:
+    """Of more than one statement holds."""
+    decided, events = [decision() for _ in range(2_500)], [happened() for _ in range(3)]
+    store.append(decided, events)
+    there = {record.id for record in (*decided, *events)}
+    assert there == store.known([*there, *(decision().id for _ in range(1_500))])
+    assert set() == store.known([])
+
+
 def test_a_duplicate_id_is_refused_with_all_that_came_with_it(store: AuditStore) -> None:
     first, second = decision(), decision()
     store.append([first])

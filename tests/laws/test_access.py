@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from remit.core.decision import Decision, Reason
 from remit.core.names import Principal
 from remit.core.question import Question
 from remit.core.rows import Effect
+from remit.engine import answers
 from remit.engine.snapshot import Snapshot
 from remit.engine.verify import BY_ROWS
 from remit.engine.witness import Witness
@@ -111,6 +113,20 @@ def test_engine_equals_reference(always: bool, world: World, random: Random) -> 
             for question, decision in decided(snapshot, random):
                 place = decision.rule.place if decision.rule else ""
                 assert reference.decide(*question) == (*grounds(decision), place)
+
+
+@given(worlds, randoms)
+def test_what_was_asked_before_changes_no_answer(world: World, random: Random) -> None:
+    """A snapshot that keeps next to nothing ready answers like one that keeps all."""
+    for tenant in tenants(world):
+        snapshot = snapshot_of(world.files, tenant)
+        with (
+            patch.multiple(answers, _INDEXED=1, _ANSWERS=1),
+            patch.multiple("remit.engine.snapshot", _NAMESPACES=1, _CELLS=1),
+        ):
+            forgetful = snapshot_of(world.files, tenant)
+            for question in questions(snapshot, random):
+                assert snapshot.decide(question) == forgetful.decide(question)
 
 
 def decided(snapshot: Snapshot, random: Random) -> Iterator[tuple[Question, Decision]]:

@@ -121,9 +121,9 @@ def test_a_server_that_has_gone_silent_is_believed_for_a_bounded_time(
     monkeypatch.setattr(watch, "WATCH_S", 1.0)
     with connect(server.target, cache=100, timeout_s=0.2) as client:
         until(lambda: not is_unavailable(client) and serves(client), "an answer from the cache")
-        server._signal(signal.SIGSTOP)
+        server.signal(signal.SIGSTOP)
         until(lambda: is_unavailable(client), "no answer")
-        server._signal(signal.SIGCONT)
+        server.signal(signal.SIGCONT)
 
 
 def test_the_cache_is_no_larger_than_asked(connect: Connect, server: Server) -> None:

@@ -1,5 +1,6 @@
 """One PostgreSQL for several nodes, which goes away under load and comes back: with and without a spool."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,11 +10,14 @@ from typing import Any
 import grpc
 import psycopg
 import pytest
+from system.editing import DENIED, GRANT, allows, append
+from system.editing import QUICK as QUICK_EDITS
 from system.load import Load
 from system.power import Disk, compiled
 from system.questions import check
 from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, remit, until
 
+from remit.audit.signing import SigningKey
 from remit.audit.store import AuditStore
 from remit.faces.cli.faults.postgresql import OwnServer
 from remit.faces.cli.faults.promise import expect_kept
@@ -62,12 +66,18 @@ def spool(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def key(tmp_path: Path) -> Path:
+    SigningKey.new(tmp_path / "audit.pem")
+    return tmp_path / "audit.pem"
+
+
+@pytest.fixture
 def spooling(serve: Callable[..., Server], untested: Path, database: Postgres, spool: Path) -> Callable[..., Server]:
     """Starts a server with a spool before the database."""
 
-    def start(*flags: str, **options: Any) -> Server:
-        return serve("--audit-migrate", *QUICK, "--audit-spool", str(spool), *flags,
-                     audit=database.url, policies=untested, **options)  # fmt: skip
+    def start(*flags: str, policies: Path = untested, **options: Any) -> Server:
+        named = ("--audit-migrate", *QUICK, "--audit-spool", str(spool))
+        return serve(*named, *flags, audit=database.url, policies=policies, **options)
 
     return start
 
@@ -302,6 +312,76 @@ def test_a_stop_without_the_database_leaves_what_waits_to_the_next_start(
     until(lambda: drained(server), "the spool is empty")
     assert 0 == server.terminate()
     expect_kept(database.url, load.acknowledged)
+
+
+def test_a_stop_is_not_held_up_by_a_database_that_does_not_answer(
+    spooling: Callable[..., Server], database: Postgres, key: Path
+) -> None:
+    """Neither its last records nor its last signatures are waited for longer than the settings say."""
+    server = spooling("--audit-key", str(key), "--audit-checkpoint-s", "1", "--grace-s", "1")
+    with Load(server) as load:
+        load.until_acknowledged(100)
+        with database.frozen():
+            load.until_acknowledged(len(load.acknowledged) + 100)
+            load.stop()
+            assert 0 == server.terminate()
+    assert [] == load.failures
+    server.start()
+    until(lambda: drained(server), "the spool is empty")
+    assert 0 == server.terminate()
+    expect_kept(database.url, load.acknowledged)
+    verified = remit("audit", "verify", "--audit", database.url, "--key", f"{key}.pub")
+    assert 0 == verified.returncode, verified.stdout
+    assert "0 records come after the last signature of their chain" in verified.stdout
+
+
+def test_policies_are_reloaded_while_the_database_is_away(
+    spooling: Callable[..., Server], database: Postgres, policies: Path
+) -> None:
+    """The revision and its record wait in the spool, and what was decided by it can be explained afterwards."""
+    shutil.rmtree(policies / "acme" / "tests")
+    server = spooling(*QUICK_EDITS, policies=policies)
+    database.take_away()
+    assert not allows(server, *DENIED)
+    append(policies / "acme" / "bindings.csv", GRANT)
+    until(lambda: allows(server, *DENIED), "the edit serves")
+    with server.client() as client:
+        decided = client.check(*DENIED)
+    database.bring_back()
+    until(lambda: drained(server), "the spool is empty")
+    assert 0 == server.terminate()
+    explained = remit("audit", "show", decided.decision_id, "--audit", database.url)
+    assert (0, True) == (explained.returncode, "acme/bindings.csv" in explained.stdout), explained
+
+
+def test_the_spool_of_a_node_that_is_no_more_is_drained_by_hand(
+    spooling: Callable[..., Server], database: Postgres, spool: Path
+) -> None:
+    """Not while its server has it, and not without the database."""
+    server = spooling()
+    database.take_away()
+    command = ("audit", "drain", str(spool), "--audit", database.url)
+    with Load(server) as load:
+        load.until_acknowledged(200)
+        load.stop()
+    server.kill()
+    away = remit(*command)
+    assert (3, True) == (away.returncode, "cannot open the audit database" in away.stderr)
+    server.start()
+    database.bring_back()
+    until(lambda: drained(server), "the spool is empty")
+    taken = remit(*command)
+    assert (3, True) == (taken.returncode, "another process has it open" in taken.stderr)
+    database.take_away()
+    with Load(server) as more:
+        more.until_acknowledged(200)
+        more.stop()
+    server.kill()
+    database.bring_back()
+    done = remit(*command)
+    assert (0, True) == (done.returncode, "records handed on" in done.stdout), done
+    assert "0 records handed on" in remit(*command).stdout
+    expect_kept(database.url, load.acknowledged | more.acknowledged)
 
 
 def test_a_start_without_database_and_spool_is_refused(database: Postgres, untested: Path, tmp_path: Path) -> None:

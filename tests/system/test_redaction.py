@@ -46,6 +46,8 @@ def test_names_are_hashed_or_left_out_before_they_are_written(
     assert (0, f"{hashed('user:carol')}\n") == (printed.returncode, printed.stdout)
     listed = remit("audit", "list", "--principal", printed.stdout.strip(), "--json", "--audit", server.audit)
     assert 1 == listed.stdout.count("\n")
+    shown = remit("audit", "show", told.decision_id, "--audit", server.audit)
+    assert "its principal is redacted" in shown.stdout, shown.stderr
     replayed = remit("replay", "--policies", str(untested), "--audit", server.audit)
     assert "0 decisions decided again, 3 left out whose principal is redacted" in replayed.stderr
 

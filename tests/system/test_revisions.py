@@ -297,7 +297,7 @@ def test_kill_in_the_middle_of_reloads_leaves_only_whole_revisions(server: Serve
         for step in range(number):
             append(edited / "acme" / "bindings.csv", f"# {number} {step}\n")
         until(server.children, "a process that loads") if number else None
-        server._signal(signal.SIGKILL)
+        server.signal(signal.SIGKILL)
         server.exit_code()
         break_tenant(edited)
         server.start()

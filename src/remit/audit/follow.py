@@ -19,7 +19,7 @@ from remit.audit.ids import first_id_at, id_before, id_time_ms
 from remit.audit.page import page_of_decisions
 from remit.audit.reading import Reading
 from remit.audit.record import DecisionRecord
-from remit.audit.tables import chains, decision_columns, decisions, tombstones
+from remit.audit.tables import chains, decision_columns, decisions
 
 Chain = tuple[str, str]
 """Tenant and node."""
@@ -94,11 +94,7 @@ class Follow:
         self._store = store
         self._where = where
         self._reach_ms = _LEAST_REACH_MS
-        with store.reading() as connection:
-            purged = _purged(connection)
-        # What a purge has taken is not waited for.
-        given = {chain: max(seq, purged.get(chain, 0)) for chain, seq in position.given.items()}
-        self.position = replace(position, given=given)
+        self.position = position
 
     @classmethod
     def begin(cls, store: Reading, where: DecisionFilter, after: bytes | None = None) -> Self:
@@ -170,6 +166,7 @@ class Follow:
             begin = self._before(sweep.begin)
             rest = Sweep(target, missing, begin, begin, id_before(sweep.begin))
         else:
+            # All are found, or a purge was faster.
             self._reach_ms = max(self._reach_ms // 2, _LEAST_REACH_MS)
         newest = max([self.position.newest, *(id_ for id_, _ in new)])
         self.position = Position(given if rest else {**given, **target}, newest, None, rest)
@@ -216,12 +213,6 @@ def _heads(connection: Connection, where: DecisionFilter) -> dict[Chain, int]:
     columns = chains.c
     asked = [columns[name] == value for name, value in where.equal.items() if name in {"tenant", "node"}]
     statement = select(columns.tenant, columns.node, columns.seq).where(columns.of_table == DECISIONS, *asked)
-    return {(tenant, node): seq for tenant, node, seq in connection.execute(statement)}
-
-
-def _purged(connection: Connection) -> dict[Chain, int]:
-    columns = tombstones.c
-    statement = select(columns.tenant, columns.node, func.max(columns.seq)).group_by(columns.tenant, columns.node)
     return {(tenant, node): seq for tenant, node, seq in connection.execute(statement)}
 
 

@@ -1,7 +1,7 @@
 import time
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from remit.audit.filter import CLOCK_SLACK_US, DecisionFilter
 from remit.audit.ids import first_id_at, id_before, id_time_ms, last_id_at
@@ -10,7 +10,9 @@ from remit.audit.record import DecisionRecord
 from remit.audit.tables import decision_columns, decisions
 
 _US_PER_MS: Final = 1000
-_INDEXED: Final = {"tenant", "principal"}
+_INDEXED: Final = frozenset({"tenant", "principal"})
+_SHORT: Final = 3_000
+"""Records of a principal that are walked one by one sooner than the counts are asked."""
 
 
 class Page(NamedTuple):
@@ -32,15 +34,18 @@ def page_of_decisions(
 ) -> Page:
     """One page of decisions; past `budget_s` seconds, what was found so far.
 
-    A principal's records of a tenant are handed out by their index, and all records by the primary key. For anything
-    else the counts tell in which minutes there is something to find, and only those are walked.
+    A principal's records of a tenant are handed out by their index, and all records by the primary key. Where most of
+    them may be others than those asked for, the counts tell in which minutes, and of a busy principal in which hours,
+    there is something to find, and only those are walked.
     """
     ends_at = None if budget_s is None else time.monotonic() + budget_s
     walk = _Walk(connection, where, after, limit, newest_first=newest_first)
-    if where.ids or not where.selects or where.selects == _INDEXED:
+    indexed = where.selects >= _INDEXED
+    if where.ids or where.selects in {frozenset(), _INDEXED} or (indexed and walk.is_short(where)):
         walk.take(walk.first, walk.last)
         return walk.page(finished=True)
-    for runs, edge_us in Search(connection, where).between(*walk.times(), newest_first=newest_first):
+    search = Search(connection, where, by_hour=indexed)
+    for runs, edge_us in search.between(*walk.times(), newest_first=newest_first):
         for begin_us, end_us in runs:
             went_on = walk.take(first_id_at(begin_us - CLOCK_SLACK_US), last_id_at(end_us + CLOCK_SLACK_US))
             if walk.is_full or (went_on and _is_over(ends_at)):
@@ -82,6 +87,16 @@ class _Walk:
     @property
     def is_full(self) -> bool:
         return len(self._found) == self._limit
+
+    def is_short(self, where: DecisionFilter) -> bool:
+        """Whether the principal has few records left."""
+        first, last = self._left()
+        columns = decisions.c
+        some = select(columns.id).where(
+            columns.tenant == where.tenant, columns.principal == where.principal, columns.id.between(first, last)
+        )
+        number = select(func.count()).select_from(some.limit(_SHORT).subquery())
+        return self._connection.execute(number).scalar_one() < _SHORT
 
     def times(self) -> tuple[int, int]:
         """The times between which anything may be left, microseconds since the Unix epoch."""

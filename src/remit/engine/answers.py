@@ -8,7 +8,7 @@ from remit.engine.graph import Graph, TooManyWaysError, Way
 from remit.engine.kept import Kept
 from remit.engine.permissions import Index, Permissions, every
 
-_WIDE: Final = 32
+_WIDE: Final = 64
 """Rows that one principal holds for one permission past which they are found by their namespaces and not tried one after
 the other."""
 _INDEXED: Final = 16_777_216
@@ -64,6 +64,8 @@ class Answers:
             for way in self._graph.ways(principal):
                 bound = True
                 rows = self.index[way.subject][permission]
+                if not rows:
+                    continue
                 if isinstance(rows, dict) or len(order) + len(rows) > _WIDE:
                     return self._wide(principal, permission)
                 for rule in rows:

@@ -56,6 +56,10 @@ class Graph:
     def links_of(self, subject: str) -> Sequence[Link]:
         return self._links.get(subject, ())
 
+    def knows(self, subject: str) -> bool:
+        """Whether any row lets the subject do or hold anything, or keeps it from it."""
+        return subject in self._rules or subject in self._links
+
     def roles(self) -> list[Subject]:
         """Every role the policy defines, sorted."""
         return sorted(Subject(name) for name in {*self._rules, *self._links} if name.startswith("role:"))

@@ -8,7 +8,7 @@ from remit.core.names import Namespace, Tenant, Word
 from remit.core.rows import Rule
 from remit.core.vocabulary import Vocabulary
 
-_WIDE: Final = 16
+_WIDE: Final = 64
 """Rows of one subject for one permission past which they are found by their namespaces and not one after the other."""
 
 Doors = Mapping[Word, Mapping[Word, int]]

@@ -18,7 +18,7 @@ _NAMESPACES: Final = 131_072
 """Namespaces whose covering patterns are kept ready, as those of a snapshot are."""
 _CELLS: Final = 1_048_576
 """Cells of callers that are kept ready, for all relations together."""
-_WIDE: Final = 32
+_WIDE: Final = 64
 """Rows for one caller and relation past which they are found by their owners and not tried one after the other."""
 
 _UNKNOWN_RELATION: Final = Decision(Effect.DENY, Reason.UNKNOWN_RELATION)

@@ -42,7 +42,8 @@ class Snapshot:
         self._answers = Answers(graph, permissions)
         patterns = {rule.namespaces for rule in pace(policy.rules)} | {link.scope for link in pace(policy.links)}
         self._covering = Kept(_NAMESPACES, Coverage(pace(patterns | {EVERYWHERE})).of)
-        self._cells = Kept(_CELLS // max(1, len(permissions)), _blank(graph, self.admitted, len(permissions)))
+        count = len(permissions)
+        self._cells = Kept(_CELLS // max(1, count), _unfilled(graph, self.admitted, count))
 
     def decide(self, question: Question) -> Decision:
         """The decision of the access plane.
@@ -57,7 +58,10 @@ class Snapshot:
         except KeyError:
             return self._closed_door(kind, action, namespace)
         covering = self._covering[namespace]
-        cell = self._cells[principal][permission] or self._fill(principal, permission)
+        cells = self._cells[principal]
+        cell = cells[permission]
+        if cell is None:
+            cell = cells[permission] = self._answers.cell(principal, permission)
         for answer in cell:
             if answer.pattern in covering and answer.others <= covering:
                 return answer.decision
@@ -121,13 +125,6 @@ class Snapshot:
             raise violation("namespace", f"`{namespace}` is superfluous: {superfluous}")
         return _WRONG_CLASS
 
-    def _fill(self, principal: Principal, permission: int) -> Cell:
-        cell = self._answers.cell(principal, permission)
-        cells = self._cells[principal]
-        # A tuple is one place of memory. A list is two, and each decision would wait for both.
-        self._cells[principal] = (*cells[:permission], cell, *cells[permission + 1 :])
-        return cell
-
     def _first(self, principal: Principal, permission: int, covering: frozenset[str]) -> Decision | None:
         """The decision of the first row that matches, for a cell that would be too wide."""
         rule = first_of(self._held(principal, covering), permission, covering)
@@ -137,18 +134,19 @@ class Snapshot:
         return [self.rows(held) for held in self.graph.held(subject, covering)]
 
 
-def _blank(graph: Graph, admitted: frozenset[str] | None, size: int) -> Callable[[Principal], tuple[Cell | None, ...]]:
-    """Makes the cells of a principal, to be filled when first asked for. Those of strangers are full, and the same ones."""
-    empty: tuple[Cell | None, ...] = (None,) * size
-    unbound = (always(Reason.NO_BINDING),) * size
-    shut_out = (always(Reason.NO_ACCESS),) * size
+def _unfilled(
+    graph: Graph, admitted: frozenset[str] | None, permissions: int
+) -> Callable[[Principal], list[Cell | None]]:
+    """Makes the cells of a principal, to be filled when asked for. Strangers share theirs, which are full."""
+    unbound: list[Cell | None] = [always(Reason.NO_BINDING)] * permissions
+    shut_out: list[Cell | None] = [always(Reason.NO_ACCESS)] * permissions
 
-    def blank(principal: Principal) -> tuple[Cell | None, ...]:
+    def unfilled(principal: Principal) -> list[Cell | None]:
         if admitted is not None and principal not in admitted:
             return shut_out
-        return empty if graph.rules_of(principal) or graph.links_of(principal) else unbound
+        return [None] * permissions if graph.knows(principal) else unbound
 
-    return blank
+    return unfilled
 
 
 def _allows(rule: Rule | None) -> bool:

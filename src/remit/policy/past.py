@@ -120,6 +120,8 @@ class Historian:
         process = self._process
         if process is not None:
             process.kill()
+        with self._mutex:
+            self._end()
 
     def _exchange(self, asked: _Asked, ends_at: float) -> Any:
         stream = self._started()

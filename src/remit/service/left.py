@@ -31,7 +31,8 @@ def refuse_left_spools(settings: Settings) -> None:
                 if waiting:
                     raise StartupError(
                         f"{waiting} audit records wait in the spool `{file}`, which nobody has with `workers` "
-                        f"{settings.workers}: start once with {number or 1}, so that they reach the store"
+                        f"{settings.workers}: start once with {number or 1}, so that they reach the store, or hand them "
+                        f"on with `remit audit drain {file}`"
                     )
     except (AuditStoreError, OSError) as error:
         raise StartupError(str(error)) from error

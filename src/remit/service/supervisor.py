@@ -1,6 +1,7 @@
 import pickle
 import select
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from threading import Condition, Event, Lock, Thread
@@ -68,6 +69,10 @@ class Supervisor:
 
     def __init__(self, settings: Settings, module: str, function: str) -> None:
         """Takes the addresses. Raises StartupError where it cannot."""
+        if sys.platform != "linux":
+            raise StartupError(
+                "`workers` share a port as Linux deals out its connections: leave it out on other systems"
+            )
         try:
             self._reservation = Reservation(*split_address("listen", settings.listen))
         except OSError as error:

@@ -15,6 +15,7 @@ from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, genesis, link_decis
 from remit.audit.errors import AuditStoreError, RecordRefused, StoreAwayError
 from remit.audit.journal import Journal
 from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.revisions import kept_revision
 from remit.audit.spool import Entry, Spool
 from remit.audit.spooling import SpoolingStore
 from remit.audit.store import AuditStore
@@ -364,3 +365,18 @@ def test_the_log_tells_when_it_begins_and_when_it_ends(world: World, caplog: pyt
         (logging.WARNING, "the audit store writes again, the spool is empty"),
     ] == told
     assert "3 records" in caplog.records[-1].getMessage()
+
+
+def test_the_files_of_a_revision_come_to_the_store_with_the_records_that_name_them(world: World) -> None:
+    spooling = world.spooling()
+    revisions = ["5e" * 32, "6e" * 32]
+    spooling.keep_revision("acme", revisions[0], 1, b"PK\x00\xff")
+    with away(world.store):
+        spooling.keep_revision("acme", revisions[1], 2, b"")
+        spooling.append([], [event := happened(revision=revisions[1])])
+        assert 2 == spooling.status.records
+    until(lambda: drained(spooling))
+    assert [event] == world.happened()
+    with world.store.reading() as connection:
+        kept = [kept_revision(connection, "acme", revision, MIB) for revision in revisions]
+    assert [b"PK\x00\xff", b""] == kept

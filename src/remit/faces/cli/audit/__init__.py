@@ -6,6 +6,7 @@ from remit.faces.cli.audit import (
     backup,
     checkpoint,
     counting,
+    draining,
     explaining,
     exporting,
     faults,
@@ -40,4 +41,5 @@ app.command()(retaining.retain)
 app.command("hash")(hashing.hash_)
 app.command()(backup.backup)
 app.command()(backup.restore)
+app.command()(draining.drain)
 app.command()(faults.faults)
