@@ -2,14 +2,17 @@
 
 from typing import Any
 
-from contract.audit_records import IDS
+from contract.audit_records import IDS, decision_at
 from contract.audit_world import MAIN, PLACES, PURGED, TABLES, Fields, World, relinked
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import LargeBinary, Table, Text, delete
 
 from remit.audit.chain import ChainId, Head, genesis
+from remit.audit.counts import HOUR_US, MINUTE_US
+from remit.audit.store import AuditStore
 from remit.audit.tables import chains, checkpoints, counts, metadata, tombstones
+from remit.audit.verify.database import verify_store
 from remit.audit.verify.finding import Finding, Kind, Report
 
 often = settings(max_examples=40, deadline=None, database=None, print_blob=True)
@@ -256,6 +259,14 @@ def test_a_row_of_counts_that_the_records_do_not_add_up_to_is_found(world: World
             world.alter(counts, row, **{names: value})
         report = world.verify(counts=True)
     assert Kind.COUNTS in {each.kind for each in report.findings}
+
+
+def test_counts_add_up_in_every_minute_of_an_hour(store: AuditStore) -> None:
+    hour_us = 500_000 * HOUR_US
+    for minute in range(60):
+        store.append([decision_at(hour_us + minute * MINUTE_US)])
+    with store.snapshot() as snapshot:
+        assert [] == verify_store([snapshot], counts=True).findings
 
 
 def _base(world: World, chain: ChainId) -> Head:

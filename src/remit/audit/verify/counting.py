@@ -61,7 +61,7 @@ def _differing(dimension: str, tenant: str | None) -> Select[Any]:
     value = its[dimension] if dimension else literal_column("''")
     keys = (its.tenant, its.node, its.time_us - into_hour, value, its.effect, its.reason)
     # The sum of different bits is all of them.
-    bit = literal_column("1", BigInteger).op("<<")(cast(into_hour // minute, Integer))
+    bit = cast(1, BigInteger).op("<<")(cast(into_hour // minute, Integer))
     found = _select(*keys, none, func.count(), none, func.sum(distinct(bit))).where(its.seq > 0)
     # PostgreSQL groups by no constant.
     found = found.group_by(*(key for key in keys if dimension or key is not value))
