@@ -1,6 +1,7 @@
 """What users run as `remit audit faults`, and that it would notice."""
 
 import re
+import shutil
 from pathlib import Path
 from random import Random
 
@@ -8,11 +9,14 @@ import psycopg
 import pytest
 from system.load import draw
 from system.server import POLICIES, remit
+from typer.testing import CliRunner
 
+from remit.faces.cli.audit import faults
 from remit.faces.cli.faults.postgresql import OwnServer
-from remit.faces.cli.faults.promise import BrokenPromiseError
+from remit.faces.cli.faults.promise import BrokenPromiseError, expect_kept
 from remit.faces.cli.faults.server import ServerProcess
 from remit.faces.cli.faults.suite import FAULTS, LAUNCHER, Scene, kill
+from remit.faces.cli.main import app
 
 ROUNDS = 20
 
@@ -70,10 +74,36 @@ def test_a_database_that_cannot_be_had_is_not_run() -> None:
     nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/nowhere"
     done = remit("audit", "faults", str(POLICIES), "--short", "--only", "database", "--postgresql", nowhere)
     assert 3 == done.returncode
-    assert "not run: the PostgreSQL server gives no database" in done.stdout
+    assert "not run" in done.stdout
+    assert "database: the PostgreSQL server gives no database" in done.stdout
     assert "0 of 0 faults did no harm, 1 not run" in done.stdout
 
 
 def test_policies_that_are_not_there_are_told(tmp_path: Path) -> None:
     done = remit("audit", "faults", str(tmp_path / "nowhere"))
     assert (3, "") == (done.returncode, done.stdout)
+
+
+def test_a_promise_that_does_not_hold_is_told_and_what_is_left_of_it_is_kept(
+    monkeypatch: pytest.MonkeyPatch, untested: Path
+) -> None:
+    def flood(scene: Scene) -> None:
+        scene.folder.mkdir()
+        scene.acknowledged.add(bytes(16))
+        expect_kept(f"sqlite:///{scene.folder / 'audit.db'}", scene.acknowledged)
+
+    def drought(scene: Scene) -> None:
+        with scene.server() as server, server.client() as client:
+            client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+            expect_kept(server.audit, {bytes(16)})
+
+    monkeypatch.setattr(faults, "FAULTS", {"flood": (flood, 1, 1), "drought": (drought, 1, 1)})
+    done = CliRunner().invoke(app, ["audit", "faults", str(untested)])
+    assert 1 == done.exit_code
+    assert ["flood", "drought"] == re.findall(r"^ *([a-z]+) .*BROKEN", done.stdout, re.MULTILINE)
+    assert "flood: the audit database " in done.stdout
+    assert "drought: 1 of 1 acknowledged decisions are lost: 00000000-0000-" in done.stdout
+    assert "0 of 2 faults did no harm" in done.stdout
+    kept = Path(done.stderr.split()[-1])
+    assert {"policies", "flood", "drought"} == {each.name for each in kept.iterdir()}
+    shutil.rmtree(kept)

@@ -5,12 +5,11 @@ import time
 from pathlib import Path
 from random import Random
 from subprocess import SubprocessError
-from typing import Annotated
+from typing import Annotated, Final, NamedTuple
 
 import typer
 from rich.box import SIMPLE
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from remit.audit.errors import AuditStoreError
@@ -22,6 +21,23 @@ from remit.faces.cli.faults.postgresql import NoDatabaseError
 from remit.faces.cli.faults.promise import BrokenPromiseError
 from remit.faces.cli.faults.suite import FAULTS, Scene
 from remit.faces.cli.files import DirectoryArgument, read_files, told
+from remit.faces.cli.progress import progress
+
+_COLUMNS: Final = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+_RESULTS: Final = {
+    Exit.OK: "[green]nothing lost[/]",
+    Exit.NO: "[red]BROKEN[/]",
+    Exit.UNAVAILABLE: "[yellow]not run[/]",
+}
+
+
+class _Tried(NamedTuple):
+    result: Exit
+    """UNAVAILABLE where it cannot be tried here."""
+    cause: str
+    rounds: int
+    acknowledged: int
+    seconds: float
 
 
 def faults(
@@ -58,20 +74,25 @@ def faults(
     folder = Path(tempfile.mkdtemp(prefix="remit-faults-"))
     table = Table("fault", "rounds", "acknowledged", "seconds", "result", box=SIMPLE)
     broken = tried = 0
+    causes: list[str] = []
     try:
         policies = _policies(directory, folder / "policies")
         out.print(f"seed {seed}")
         for name in chosen:
-            result, row = _run(name, folder, policies, rounds=rounds, short=short, postgresql=postgresql, seed=seed)
-            broken += result is Exit.NO
-            tried += result is not Exit.UNAVAILABLE
-            table.add_row(name, *row)
+            tries = _run(name, folder, policies, rounds=rounds, short=short, postgresql=postgresql, seed=seed)
+            broken += tries.result is Exit.NO
+            tried += tries.result is not Exit.UNAVAILABLE
+            numbers = (str(tries.rounds), str(tries.acknowledged), f"{tries.seconds:.1f}")
+            table.add_row(name, *numbers, _RESULTS[tries.result])
+            causes += [f"{name}: {tries.cause}"] if tries.cause else []
     finally:
         if broken:
             err.print(f"what is left of it is in {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
     out.print(table)
+    for cause in causes:
+        out.print(cause, markup=False)
     left = f", {len(chosen) - tried} not run" if tried < len(chosen) else ""
     out.print(f"{tried - broken} of {tried} faults did no harm{left}")
     raise typer.Exit(Exit.NO if broken else Exit.OK if tried else Exit.UNAVAILABLE)
@@ -97,32 +118,28 @@ def _run(
     short: bool,
     postgresql: str,
     seed: int,
-) -> tuple[Exit, tuple[str, str, str, str]]:
-    """UNAVAILABLE where it cannot be tried here; and the row of the table."""
+) -> _Tried:
     fault, usual, few = FAULTS[name]
     count = few if short else usual
     if name == "kill" and rounds is not None:
         count = rounds
     began = time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(name, total=count)
+    result, cause = Exit.OK, ""
+    with progress(*_COLUMNS) as shown:
+        task = shown.add_task(name, total=count)
         scene = Scene(
             folder=folder / name,
             policies=folder / "policies",
             questions=questions_about(policies),
             rounds=count,
             rng=Random(f"{seed} {name}"),
-            advance=lambda: progress.advance(task),
+            advance=lambda: shown.advance(task),
             postgresql=postgresql,
         )
         try:
             fault(scene)
         except NoDatabaseError as error:
-            result, told = Exit.UNAVAILABLE, f"[yellow]not run: {escape(str(error))}[/]"
+            result, cause = Exit.UNAVAILABLE, str(error)
         except (BrokenPromiseError, AuditStoreError, DecisionUnavailable, OSError, SubprocessError) as error:
-            result, told = Exit.NO, f"[red]BROKEN: {escape(str(error))}[/]"
-        else:
-            result, told = Exit.OK, "[green]nothing lost[/]"
-    seconds = f"{time.monotonic() - began:.1f}"
-    return result, (str(count), str(len(scene.acknowledged)), seconds, told)
+            result, cause = Exit.NO, str(error)
+    return _Tried(result, cause, count, len(scene.acknowledged), time.monotonic() - began)
