@@ -58,6 +58,7 @@ class Answers:
         self._made: dict[tuple[int, frozenset[str]], Answer] = {}
 
     def cell(self, principal: str, permission: int) -> Cell:
+        """Of every row that the principal holds anywhere, in deciding order."""
         order: dict[Answer, tuple[bool, str, int]] = {}
         bound = False
         try:
@@ -80,7 +81,7 @@ class Answers:
         return (*answers, *_LAST[_unmatched(bound=bound, allowed=allowed)])
 
     def decision(self, rule: Rule) -> Decision:
-        """Where the rule matches and no other comes before."""
+        """Where the row matches and none comes before."""
         return self._answer(rule).decision
 
     def _wide(self, principal: str, permission: int) -> Cell:

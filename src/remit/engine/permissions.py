@@ -74,8 +74,8 @@ def every(rows: Rows) -> Iterable[Rule]:
 
 def first_of(held: Iterable[Index], permission: int, covering: frozenset[str]) -> Rule | None:
     """The first row, in deciding order over all that is held, whose namespaces are in `covering`."""
-    matching = (rule for index in held for rule in _matching(index[permission], covering))
-    return min(matching, key=attrgetter("order"), default=None)
+    matching = [rule for index in held if (rows := index[permission]) for rule in _matching(rows, covering)]
+    return min(matching, key=attrgetter("order")) if matching else None
 
 
 def _matching(rows: Rows, covering: frozenset[str]) -> Iterable[Rule]:

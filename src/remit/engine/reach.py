@@ -1,8 +1,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
-from operator import itemgetter
+from itertools import chain, islice
 from typing import Final
 
 from remit.core.decision import Decision, Reason
@@ -16,18 +15,20 @@ from remit.engine.pace import Pace, at_once
 
 _NAMESPACES: Final = 131_072
 """Namespaces whose covering patterns are kept ready, as those of a snapshot are."""
-_CELLS: Final = 1_048_576
-"""Cells of callers that are kept ready, for all relations together."""
+_CELLS: Final = 262_144
+"""Cells of callers that are kept ready, for all relations together: each takes a pointer a row."""
 _WIDE: Final = 64
-"""Rows for one caller and relation past which they are found by their owners and not tried one after the other."""
+"""Rows that cover one caller past which they are found by their owners too and not tried one after the other."""
 
 _UNKNOWN_RELATION: Final = Decision(Effect.DENY, Reason.UNKNOWN_RELATION)
 _SAME_NAMESPACE: Final = Decision(Effect.ALLOW, Reason.SAME_NAMESPACE)
 _INHERITED: Final = Decision(Effect.ALLOW, Reason.INHERITED)
 _NO_MATCHING_RULE: Final = Decision(Effect.DENY, Reason.NO_MATCHING_RULE)
 
-Cell = Sequence[tuple[str, Decision]]
-"""What one caller is answered about one relation: the decision by the first pattern that covers the owner."""
+_Answer = tuple[str, Decision]
+"""What one row answers, where this pattern covers the owner."""
+_Cell = Sequence[_Answer]
+"""What one caller is answered about one relation: the first that covers the owner."""
 
 
 class ReachIndex:
@@ -45,11 +46,10 @@ class ReachIndex:
         for order, rule in enumerate(pace(rules)):
             self._rows[rule.caller.text][rule.owner.text].append((order, rule))
 
-    def rows_from(self, caller: Namespace, relation: Word) -> Iterator[tuple[int, ReachRule]]:
-        """The rows whose caller and relations match, each with its position."""
+    def rows_from(self, caller: Namespace) -> Iterator[tuple[int, ReachRule]]:
+        """The rows, in no order, whose callers cover `caller`, each with its position."""
         for pattern in self._callers_of[caller]:
-            for rows in self._rows[pattern].values():
-                yield from (row for row in rows if row[1].names(relation))
+            yield from chain.from_iterable(self._rows[pattern].values())
 
     def first_match(self, question: ReachQuestion) -> int | None:
         """The position of the first row, in file order, that matches."""
@@ -96,9 +96,9 @@ class Reach:
     def __init__(self, policy: Policy, pace: Pace = at_once) -> None:
         self._relations = relations = policy.vocabulary.relations
         self._index = index = ReachIndex(policy.reach, pace)
-        self._decisions = decisions = [_by_rule(rule) for rule in pace(policy.reach)]
+        self._answers = answers = [(rule.owner.text, _by_rule(rule)) for rule in pace(policy.reach)]
         limit = _CELLS // max(1, len(relations))
-        self._cells = {name: Kept(limit, partial(_cell, index, decisions, name)) for name in relations}
+        self._cells = {name: Kept(limit, partial(_cell, index, answers, name)) for name in relations}
 
     def decide(self, question: ReachQuestion) -> Decision:
         caller, owner, relation = question
@@ -116,18 +116,18 @@ class Reach:
         else:
             first = self._index.first_match(question)
             if first is not None:
-                return self._decisions[first]
+                return self._answers[first][1]
         if self._relations[relation].inherited and is_ancestor(owner, caller):
             return _INHERITED
         return _NO_MATCHING_RULE
 
 
-def _cell(index: ReachIndex, decisions: Sequence[Decision], relation: Word, caller: Namespace) -> Cell | None:
+def _cell(index: ReachIndex, answers: Sequence[_Answer], relation: Word, caller: Namespace) -> _Cell | None:
     """None where it would be too wide."""
-    rows = list(islice(index.rows_from(caller, relation), _WIDE + 1))
+    rows = list(islice(index.rows_from(caller), _WIDE + 1))
     if len(rows) > _WIDE:
         return None
-    return tuple((rule.owner.text, decisions[order]) for order, rule in sorted(rows, key=itemgetter(0)))
+    return tuple(answers[position] for position in sorted(position for position, rule in rows if rule.names(relation)))
 
 
 def is_ancestor(ancestor: Namespace, descendant: Namespace) -> bool:

@@ -174,14 +174,14 @@ def test_a_role_of_many_rows_is_not_scanned() -> None:
 
 @pytest.mark.timeout(60)
 def test_many_bindings_of_one_principal_are_not_walked() -> None:
-    """A principal bound in each of 4,000 namespaces is answered like one that is bound in ten."""
-    rows = "".join(f"g, user:a, role:r, acme/a.n{number}\n" for number in range(4_000))
+    """A principal bound in each of 20,000 namespaces is answered like one that is bound in a hundred."""
+    rows = "".join(f"g, user:a, role:r, acme/a.n{number}\n" for number in range(20_000))
     snapshot = compiled("p, role:r, acme, **, FLOW, VIEW, allow\n" + rows)
     assert Reason.OUT_OF_SCOPE is ask(snapshot, "user:a", "VIEW", "FLOW", "b")
     started = time.monotonic()
-    for number in range(4_000):
+    for number in range(5_000):
         assert Reason.ALLOWED_BY_RULE is ask(snapshot, "user:a", "VIEW", "FLOW", f"a.n{number}")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 2
 
 
 @pytest.mark.timeout(60)
