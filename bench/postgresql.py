@@ -14,10 +14,11 @@ from bench import machine, table
 from remit.audit.chain import DECISIONS, ChainId, Row, genesis, link_decisions
 from remit.audit.counts import counted
 from remit.audit.ids import DecisionIds
-from remit.audit.inserting import Copy, InsertMany, Rows, adding_counts, inserting
+from remit.audit.inserting import BY_CALL, Copy, InsertMany, Rows, adding_counts, inserting
 from remit.audit.record import DecisionRecord
+from remit.audit.records import Records
 from remit.audit.store import AuditStore
-from remit.audit.tables import counts, decisions
+from remit.audit.tables import counts
 from remit.faces.cli.faults.postgresql import OwnServer
 
 SIZES = (1, 8, 64, 512, 4096)
@@ -36,9 +37,9 @@ def executemany(of: Any) -> Way:
 
 
 RECORDS: dict[str, Way] = {
-    "executemany": executemany(decisions),
-    "one insert of many rows": InsertMany(inserting(decisions, _DIALECT), _DIALECT),
-    "COPY (remit's)": Copy(decisions),
+    "executemany": executemany(BY_CALL),
+    "one insert of many rows": InsertMany(inserting(BY_CALL, _DIALECT), _DIALECT),
+    "COPY (remit's)": Copy(BY_CALL),
 }
 COUNTS: dict[str, Way] = {
     "executemany": executemany(counts),
@@ -92,7 +93,9 @@ def main() -> int:
     ids, random = DecisionIds(), Random(1)
 
     def decided(size: int) -> list[Row]:
-        return link_decisions(records(ids, random, size), genesis(ChainId(DECISIONS, "acme", "node-1")))[1]
+        calls = Records.of(records(ids, random, size)).calls
+        _, linked = link_decisions(calls, genesis(ChainId(DECISIONS, "acme", "node-1")))
+        return [call + row for call, rows in linked for row in rows]
 
     with OwnServer() as server:
         with AuditStore(server.url) as store:

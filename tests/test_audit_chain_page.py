@@ -5,9 +5,10 @@ import re
 import subprocess
 from pathlib import Path
 
+from contract.audit_records import linked
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_decisions, link_lifecycle
+from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_lifecycle
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.signing import Checkpoint, PublicKey, Tombstone
 
@@ -67,8 +68,8 @@ def test_the_program_makes_the_texts_on_the_page_on_chains() -> None:
     head = genesis(chain)
     assert vectors["genesis.sha256"] == head.hash.hex()
     for name, table, link, record in (
-        ("decision-1", DECISIONS, link_decisions, DecisionRecord),
-        ("decision-2", DECISIONS, link_decisions, DecisionRecord),
+        ("decision-1", DECISIONS, linked, DecisionRecord),
+        ("decision-2", DECISIONS, linked, DecisionRecord),
         ("lifecycle-1", LIFECYCLE, link_lifecycle, LifecycleRecord),
     ):
         previous, seq, *lines = vectors[name].splitlines()

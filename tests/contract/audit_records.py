@@ -1,7 +1,11 @@
 """Records for tests of the audit store: valid everywhere, and each field of its own making where asked."""
 
+from collections.abc import Iterable
+
+from remit.audit.chain import Head, Row, link_decisions
 from remit.audit.ids import DecisionIds
 from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.records import ITEM_FIELDS, Call, Records
 
 IDS = DecisionIds()
 REVISION = "5e" * 32
@@ -43,3 +47,15 @@ def happened(type_: str = "POLICY_LOADED", **fields: object) -> LifecycleRecord:
     time_us, (id_,) = IDS.stamp()
     record = LifecycleRecord(id_, time_us, "node-1", type_, "acme", REVISION, '{"rows":12}')
     return record._replace(**fields)  # type: ignore[arg-type]
+
+
+def linked(records: Iterable[DecisionRecord], head: Head) -> tuple[Head, list[Row]]:
+    """Rows of table `decisions`: the records as they follow `head`."""
+    head, calls = link_decisions(Records.of(records).calls, head)
+    columns = (*DecisionRecord._fields, "seq", "hash")
+    made = [
+        dict(zip((*Call._fields, *ITEM_FIELDS, "seq", "hash"), call + row, strict=True))
+        for call, rows in calls
+        for row in rows
+    ]
+    return head, [tuple(map(each.__getitem__, columns)) for each in made]

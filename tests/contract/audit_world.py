@@ -7,11 +7,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from contract.audit_records import IDS, decision, happened
+from contract.audit_records import IDS, decision, happened, linked
 from sqlalchemy import Connection, Table, delete, insert, select
 
 from remit.audit import checkpoints
-from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head
+from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, link_lifecycle
 from remit.audit.checkpoints import heads
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.signing import Checkpoint, SigningKey, Tombstone, signed
@@ -155,13 +155,11 @@ def sign_heads(store: AuditStore, key: SigningKey) -> list[Checkpoint]:
 
 def relinked(chain: ChainId, rows: Sequence[Fields], head: Head) -> list[Fields]:
     """The rows with the places that a writer would give them behind `head`: what a forger who knows the page does."""
-    from remit.audit.chain import link_decisions, link_lifecycle  # noqa: PLC0415
-
     record: Any = DecisionRecord if chain.table == DECISIONS else LifecycleRecord
-    link: Any = link_decisions if chain.table == DECISIONS else link_lifecycle
+    link: Any = linked if chain.table == DECISIONS else link_lifecycle
     names = record._fields
-    _, linked = link([record(**{name: row[name] for name in names}) for row in rows], head)
-    return [dict(zip((*names, "seq", "hash"), row, strict=True)) for row in linked]
+    _, placed = link([record(**{name: row[name] for name in names}) for row in rows], head)
+    return [dict(zip((*names, "seq", "hash"), row, strict=True)) for row in placed]
 
 
 def _key(table: Table, row: Fields) -> list[Any]:

@@ -4,10 +4,10 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from contract.audit_records import decision, happened
+from contract.audit_records import decision, happened, linked
 from sqlalchemy import create_engine, select
 
-from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_decisions, link_lifecycle
+from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_lifecycle
 from remit.audit.errors import RecordRefused
 from remit.audit.record import DecisionRecord
 from remit.audit.store import AuditStore
@@ -44,7 +44,7 @@ def test_each_tenant_and_node_has_a_chain_of_its_own(store: AuditStore, url: str
     for tenant, node in (("acme", "node-1"), ("globex", "node-1"), ("acme", "node-2")):
         chain = ChainId(DECISIONS, tenant, node)
         its = [each for each in (*first, *second) if (each.tenant, each.node) == (tenant, node)]
-        head, rows = link_decisions(its, genesis(chain))
+        head, rows = linked(its, genesis(chain))
         assert rows == rows_of(url, chain)
         assert head == head_of(url, chain)
     chain = ChainId(LIFECYCLE, "acme", "node-1")
@@ -57,7 +57,7 @@ def test_what_is_refused_moves_no_chain(store: AuditStore, url: str) -> None:
         store.append([decision(), first])
     store.append([second := decision()])
     chain = ChainId(DECISIONS, "acme", "node-1")
-    head, rows = link_decisions([first, second], genesis(chain))
+    head, rows = linked([first, second], genesis(chain))
     assert rows == rows_of(url, chain)
     assert head == head_of(url, chain)
 
@@ -83,7 +83,7 @@ def test_two_processes_that_share_a_node_s_name_share_its_chains(url: str) -> No
         rows = rows_of(url, chain)
         assert list(range(1, 81)) == [row[-2] for row in rows]
         assert {record.id for record in written if record.tenant == tenant} == {row[0] for row in rows}
-        assert rows == link_decisions([DecisionRecord._make(row[:-2]) for row in rows], genesis(chain))[1]
+        assert rows == linked([DecisionRecord._make(row[:-2]) for row in rows], genesis(chain))[1]
 
 
 def test_counts_are_what_the_records_add_up_to(store: AuditStore, url: str) -> None:

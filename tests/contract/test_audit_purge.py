@@ -7,12 +7,12 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from contract.audit_records import decision_at, happened
+from contract.audit_records import decision_at, happened, linked
 from contract.test_audit_chains import rows_of
 from sqlalchemy import create_engine, insert, select
 
 from remit.audit import purge
-from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_decisions, link_lifecycle
+from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_lifecycle
 from remit.audit.checkpointer import Checkpointer
 from remit.audit.counts import HOUR_US, REVISION
 from remit.audit.cutoff import Cutoffs
@@ -54,7 +54,7 @@ def written(store: AuditStore, *records: DecisionRecord, batch: int = 7) -> list
     rows: list[tuple[object, ...]] = []
     for tenant in sorted({each.tenant for each in records}):
         chain = ChainId(DECISIONS, tenant, "node-1")
-        rows += link_decisions((each for each in records if each.tenant == tenant), genesis(chain))[1]
+        rows += linked((each for each in records if each.tenant == tenant), genesis(chain))[1]
     return rows
 
 

@@ -5,13 +5,13 @@ SHA-256 over the hash before it and the record's fields as lines of text, so tha
 moved without every later hash being another one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from remit.audit.errors import RecordRefused
-from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.record import LifecycleRecord
+from remit.audit.records import Call, Item
 
 DECISIONS: Final = "decisions"
 LIFECYCLE: Final = "lifecycle"
@@ -19,20 +19,15 @@ _TITLE: Final = "remit chain 1"
 
 _DECISION_BREAKS: Final = 22
 _LIFECYCLE_BREAKS: Final = 8
-# The records of one call share these: their lines are written once a call.
-CALL_FIELDS: Final = (
-    *("time_us", "node", "caller", "on_behalf_of", "tenant"),
-    *("revision", "call_id", "trace_id", "question", "detail"),
-)
-_DECISION_FIELDS: Final = (
-    *("id", "namespace", "principal", "action", "kind", "resource_id"),
-    *("effect", "reason", "rule", "latency_ns", "batch_index"),
-)
-_of_call = itemgetter(*map(DecisionRecord._fields.index, CALL_FIELDS))
-_of_decision = itemgetter(*map(DecisionRecord._fields.index, _DECISION_FIELDS))
 
 Row = tuple[Any, ...]
 """A record with its place: what goes to the driver."""
+
+
+class LinkedCall(NamedTuple):
+    call: Call
+    rows: list[Row]
+    """Each a record's own fields (`Item`), and its place."""
 
 
 class ChainId(NamedTuple):
@@ -58,37 +53,35 @@ def genesis(chain: ChainId) -> Head:
     return Head(0, sha256("\n".join((_TITLE, *chain)).encode()).digest())
 
 
-def link_decisions(records: Iterable[DecisionRecord], head: Head) -> tuple[Head, list[Row]]:
-    """The rows of records that follow `head`, and the head behind them.
+def link_decisions(calls: Iterable[tuple[Call, Sequence[Item]]], head: Head) -> tuple[Head, list[LinkedCall]]:
+    """Records that follow `head` with their places, and the head behind them.
 
     Raises RecordRefused for a field with a line break, with which two records could have one text.
     """
     seq, previous = head
-    rows: list[Row] = []
-    call, lines = None, ""
-    for record in records:
-        if call != (of_call := _of_call(record)):
-            call = of_call
-            time_us, node, caller, on_behalf_of, tenant, revision, call_id, trace_id, question, detail = call
-            lines = (
-                f"{time_us}\n{node}\n{caller}\n{on_behalf_of}\n{tenant}\n"
-                f"{revision}\n{call_id.hex()}\n{trace_id}\n{question}\n{detail}"
+    linked: list[LinkedCall] = []
+    for call, items in calls:
+        time_us, node, caller, on_behalf_of, tenant, revision, call_id, trace_id, question, detail = call
+        lines = (
+            f"{time_us}\n{node}\n{caller}\n{on_behalf_of}\n{tenant}\n"
+            f"{revision}\n{call_id.hex()}\n{trace_id}\n{question}\n{detail}"
+        )
+        rows: list[Row] = []
+        for item in items:
+            id_, principal, action, kind, namespace, resource_id, effect, reason, rule, latency_ns, batch_index = item
+            seq += 1
+            text = (
+                f"{previous.hex()}\n{seq}\n{lines}\n{id_.hex()}\n{namespace}\n{principal}\n{action}\n{kind}\n"
+                f"{resource_id}\n{effect}\n{reason}\n{rule}\n{latency_ns}\n{batch_index}"
             )
-        id_, namespace, principal, action, kind, resource_id, effect, reason, rule, latency_ns, batch_index = (
-            _of_decision(record)
-        )
-        seq += 1
-        text = (
-            f"{previous.hex()}\n{seq}\n{lines}\n{id_.hex()}\n{namespace}\n{principal}\n{action}\n{kind}\n{resource_id}\n"
-            f"{effect}\n{reason}\n{rule}\n{latency_ns}\n{batch_index}"
-        )
-        previous = _hash(text, _DECISION_BREAKS)
-        rows.append((*record, seq, previous))
-    return Head(seq, previous), rows
+            previous = _hash(text, _DECISION_BREAKS)
+            rows.append((*item, seq, previous))
+        linked.append(LinkedCall(call, rows))
+    return Head(seq, previous), linked
 
 
 def link_lifecycle(records: Iterable[LifecycleRecord], head: Head) -> tuple[Head, list[Row]]:
-    """As `link_decisions`."""
+    """As `link_decisions`, to whole rows."""
     seq, previous = head
     rows: list[Row] = []
     for record in records:

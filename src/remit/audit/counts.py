@@ -3,10 +3,10 @@ minutes, so that no search has to read all of them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
 from typing import Any, Final
 
 from remit.audit.record import DecisionRecord
+from remit.audit.records import ITEM_FIELDS, Call, Records
 
 MINUTE_US: Final = 60_000_000
 HOUR_US: Final = 60 * MINUTE_US
@@ -18,58 +18,47 @@ REVISION: Final = "revision"
 CALLER: Final = "caller"
 QUESTION: Final = "question"
 
-_SHARED: Final = ("tenant", "node", "effect", "reason")
 _FEW: Final = (REVISION, CALLER, QUESTION)
 """Dimensions with few values at a time: counted in one go."""
+_MANY: Final = {dimension: ITEM_FIELDS.index(dimension) for dimension in (PRINCIPAL, NAMESPACE)}
+_EFFECT: Final = ITEM_FIELDS.index("effect")
+_REASON: Final = ITEM_FIELDS.index("reason")
 
 Row = tuple[Any, ...]
+_Where = tuple[str, str, int, int]
+"""Tenant, node, hour in microseconds since the Unix epoch, and the bit of the minute in it."""
 
 
-def _of(*names: str) -> "itemgetter[Any]":
-    return itemgetter(*map(DecisionRecord._fields.index, names))
-
-
-_time_us = _of("time_us")
-_few = _of(*_SHARED, *_FEW)
-_many = {dimension: _of(*_SHARED, dimension) for dimension in (PRINCIPAL, NAMESPACE)}
-
-
-def counted(recorded: Sequence[DecisionRecord], unrecorded: Sequence[DecisionRecord] = ()) -> list[Row]:
+def counted(recorded: Iterable[DecisionRecord], unrecorded: Iterable[DecisionRecord] = ()) -> list[Row]:
     """Rows of table `counts`, each to be added to what is there; in the order of its key, so that two transactions
     which add to the same rows never wait for each other."""
     sums: defaultdict[Row, list[int]] = defaultdict(lambda: [0, 0, 0])
     for column, records in enumerate((recorded, unrecorded)):
-        for minute_us, its in _by_minute(records):
-            hour_us = minute_us - minute_us % HOUR_US
-            # A search has nothing to find where nothing is recorded.
-            minute = 0 if column else 1 << ((minute_us - hour_us) // MINUTE_US)
-            for dimension, (tenant, node, effect, reason, value), number in _counted(its):
-                found = sums[tenant, dimension, hour_us, value, effect, reason, node]
-                found[column] += number
+        for dimension, (tenant, node, hour_us, minute), effect, reason, value, number in _counted(Records.of(records)):
+            found = sums[tenant, dimension, hour_us, value, effect, reason, node]
+            found[column] += number
+            if column == 0:
+                # A search has nothing to find where nothing is recorded.
                 found[2] |= minute
     return [(*key, *sums[key]) for key in sorted(sums)]
 
 
-def _counted(records: Iterable[DecisionRecord]) -> Iterator[tuple[str, tuple[str, ...], int]]:
-    """By dimension: tenant, node, effect, reason and the value, with their number."""
-    for key, number in Counter(map(_few, records)).items():
-        shared = key[: len(_SHARED)]
-        yield ALL, (*shared, ""), number
-        for dimension, value in zip(_FEW, key[len(_SHARED) :], strict=True):
-            yield dimension, (*shared, value), number
-    for dimension, of in _many.items():
-        for key, number in Counter(map(of, records)).items():
-            yield dimension, key, number
+def _counted(records: Records) -> Iterator[tuple[str, _Where, str, str, str, int]]:
+    """Dimension; where; effect, reason and value; and how many there were of these."""
+    calls: list[tuple[_Where, tuple[str, ...], Sequence[Row]]] = [
+        (_where(call), (call.revision, call.caller, call.question), items) for call, items in records.calls
+    ]
+    few = Counter([(where, values, item[_EFFECT], item[_REASON]) for where, values, items in calls for item in items])
+    for (where, values, effect, reason), number in few.items():
+        yield ALL, where, effect, reason, "", number
+        for dimension, value in zip(_FEW, values, strict=True):
+            yield dimension, where, effect, reason, value, number
+    for dimension, at in _MANY.items():
+        many = Counter([(where, item[_EFFECT], item[_REASON], item[at]) for where, _, items in calls for item in items])
+        for (where, effect, reason, value), number in many.items():
+            yield dimension, where, effect, reason, value, number
 
 
-def _by_minute(records: Sequence[DecisionRecord]) -> Iterable[tuple[int, Sequence[DecisionRecord]]]:
-    """Each minute's beginning, in microseconds since the Unix epoch, and its records. Mostly there is one."""
-    if not records:
-        return ()
-    first, last = (end(map(_time_us, records)) // MINUTE_US for end in (min, max))
-    if first == last:
-        return ((first * MINUTE_US, records),)
-    minutes = defaultdict(list)
-    for record in records:
-        minutes[record.time_us // MINUTE_US * MINUTE_US].append(record)
-    return minutes.items()
+def _where(call: Call) -> _Where:
+    hour, us = divmod(call.time_us, HOUR_US)
+    return call.tenant, call.node, hour * HOUR_US, 1 << us // MINUTE_US

@@ -3,6 +3,7 @@ from threading import Lock
 
 from remit.audit.errors import JournalUnavailable
 from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.records import NONE, Records
 
 Then = Callable[[JournalUnavailable | None], None]
 """What is called once the records are on disk, with None, or once they will not be, with the cause. It must not wait:
@@ -25,13 +26,13 @@ class Entry:
         *,
         waits: bool,
         then: Then | None = None,
-        unrecorded: Sequence[DecisionRecord] = (),
+        unrecorded: Sequence[DecisionRecord] = NONE,
     ) -> None:
-        self.decided = decided
+        self.decided = Records.of(decided)
         self.happened = happened
-        self.unrecorded = unrecorded
+        self.unrecorded = Records.of(unrecorded)
         """Decisions that are counted and not kept. They take room in the queue as the others do."""
-        self.rows = len(decided) + len(happened) + len(unrecorded)
+        self.rows = len(self.decided) + len(happened) + len(self.unrecorded)
         self.waits = waits
         """Whether anybody is told of the end of it; what nobody waits for has been accepted."""
         self._then = then

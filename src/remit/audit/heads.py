@@ -1,12 +1,14 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Dialect, and_, bindparam, select, update
 
-from remit.audit.chain import ChainId, Head, Row, genesis
+from remit.audit.chain import ChainId, Head, genesis
 from remit.audit.errors import AuditStoreError
 from remit.audit.inserting import inserting
 from remit.audit.tables import chains
+
+_Linked = TypeVar("_Linked")
 
 _KEY = and_(*(column == bindparam(f"of_{column.name}") for column in chains.primary_key))
 
@@ -28,17 +30,17 @@ class Heads:
         self._begin = str(inserting(chains, dialect).on_conflict_do_nothing().compile(dialect=dialect))
         self._known: dict[ChainId, Head] = {}
 
-    def move(self, chain: ChainId, link: Callable[[Head], tuple[Head, list[Row]]]) -> list[Row]:
-        """The rows that `link` puts behind the chain's head; the chain's head is then the last of them."""
+    def move(self, chain: ChainId, link: Callable[[Head], tuple[Head, _Linked]]) -> _Linked:
+        """What `link` puts behind the chain's head; the chain's head is then the one it says."""
         old = self._known.get(chain) or self._found(chain)
-        new, rows = link(old)
+        new, linked = link(old)
         if not self._set(chain, old, new):
             old = self._found(chain)
-            new, rows = link(old)
+            new, linked = link(old)
             if not self._set(chain, old, new):
                 raise AuditStoreError(f"the head of {chain} moves although it is held")
         self._known[chain] = new
-        return rows
+        return linked
 
     def forget(self) -> None:
         """What was moved may not have been committed."""

@@ -3,14 +3,28 @@
 import json
 import re
 from collections.abc import Sequence
-from itertools import chain, count, groupby
-from operator import itemgetter
+from itertools import chain, count
 from typing import Any, Final, Protocol
 
-from sqlalchemy import JSON, ColumnElement, Dialect, Table, Text, bindparam, cast, func, literal_column, select
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Dialect,
+    TableClause,
+    Text,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal_column,
+    select,
+    table,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
-from remit.audit.tables import counts
+from remit.audit.chain import LinkedCall, Row
+from remit.audit.records import ITEM_FIELDS, Call
+from remit.audit.tables import counts, decisions, lifecycle
 
 _PARTS: Final = re.compile(r"(?P<begin>.*? VALUES )(?P<row>\(.*?\))(?P<end>( ON CONFLICT .*)?)", re.DOTALL)
 # 128 rows of 23 columns are 2,944 variables; SQLite allows 32,766.
@@ -18,7 +32,10 @@ _ROWS_PER_STATEMENT: Final = 128
 # Fewer rows of one call go with those of others into one statement.
 _ROWS_OF_A_BATCH: Final = 8
 
-Rows = Sequence[Sequence[Any]]
+BY_CALL: Final = table(decisions.name, *map(column, (*Call._fields, *ITEM_FIELDS, "seq", "hash")))
+"""Table `decisions` with its columns in the order of calls and their rows."""
+
+Rows = Sequence[Row]
 
 
 class Insert(Protocol):
@@ -26,18 +43,23 @@ class Insert(Protocol):
         """Inserts rows of all columns of a table."""
 
 
-def inserting(table: Table, dialect: Dialect) -> Any:
+class InsertCalls(Protocol):
+    def __call__(self, cursor: Any, calls: Sequence[LinkedCall], /) -> None:
+        """Inserts the records of calls."""
+
+
+def inserting(table: TableClause, dialect: Dialect) -> Any:
     """An insert of one row that may say what to do `ON CONFLICT`, which Core leaves to its dialects."""
     insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
     return insert(table).values({column.name: bindparam(column.name) for column in table.columns})
 
 
-def adding_records(table: Table, dialect: Dialect, common: Sequence[str] = ()) -> Insert:
-    """`common`: columns that many rows in a row have in common."""
-    if dialect.name != "sqlite":
-        return Copy(table)
-    insert = InsertMany(inserting(table, dialect), dialect)
-    return InsertCalls(table, common, insert) if common else insert
+def adding_decisions(dialect: Dialect) -> InsertCalls:
+    return CopyCalls(BY_CALL) if dialect.name != "sqlite" else InsertManyCalls(BY_CALL, dialect)
+
+
+def adding_lifecycle(dialect: Dialect) -> Insert:
+    return Copy(lifecycle) if dialect.name != "sqlite" else InsertMany(inserting(lifecycle, dialect), dialect)
 
 
 def adding_counts(dialect: Dialect) -> Insert:
@@ -68,9 +90,7 @@ class InsertMany:
 
     def __init__(self, one: Any, dialect: Dialect) -> None:
         """`one` is the insert of one row. Compiling another for each number of rows takes milliseconds."""
-        parts = _PARTS.fullmatch(str(one.compile(dialect=dialect)))
-        assert parts is not None
-        self._begin, self._row, self._end = parts["begin"], parts["row"], parts["end"]
+        self._begin, self._row, self._end = _parts(one, dialect)
         self._known: dict[int, str] = {}
 
     def __call__(self, cursor: Any, rows: Rows, /) -> None:
@@ -85,43 +105,37 @@ class InsertMany:
         return sql
 
 
-class InsertCalls:
-    """Rows of a call that has many: what they have in common is bound once, for half of what an insert of many rows
-    costs is to bind its values."""
+class InsertManyCalls:
+    """As InsertMany. What the records of a call share is bound once where there are many, for half of what an insert of
+    many rows costs is to bind its values."""
 
-    def __init__(self, table: Table, common: Sequence[str], others: Insert) -> None:
-        names = [column.name for column in table.columns]
-        own = [name for name in names if name not in common]
-        self._others = others
-        self._common = len(common)
-        numbers = {name: f"?{number}" for number, name in enumerate(common, 1)}
-        self._cells = [numbers.get(name, "") for name in names]
-        self._of_call = itemgetter(*map(names.index, common))
-        self._of_row = itemgetter(*map(names.index, own))
-        self._begin = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES "  # noqa: S608 (our own names)
+    def __init__(self, table: TableClause, dialect: Dialect) -> None:
+        """`table` has the columns of calls, then the others."""
+        one = inserting(table, dialect)
+        self._singly = InsertMany(one, dialect)
+        self._begin, _, _ = _parts(one, dialect)
+        self._shared = len(Call._fields)
+        self._own = len(table.columns) - self._shared
         self._known: dict[int, str] = {}
 
-    def __call__(self, cursor: Any, rows: Rows, /) -> None:
-        if len(rows) < _ROWS_OF_A_BATCH:
-            self._others(cursor, rows)
-            return
-        others: list[Sequence[Any]] = []
-        for call, its in groupby(rows, self._of_call):
-            batch = list(its)
-            if len(batch) < _ROWS_OF_A_BATCH:
-                others += batch
+    def __call__(self, cursor: Any, calls: Sequence[LinkedCall], /) -> None:
+        others: list[Row] = []
+        for call, rows in calls:
+            if len(rows) < _ROWS_OF_A_BATCH:
+                others += [call + row for row in rows]
                 continue
-            for start in range(0, len(batch), _ROWS_PER_STATEMENT):
-                own = [self._of_row(row) for row in batch[start : start + _ROWS_PER_STATEMENT]]
-                cursor.execute(self._of(len(own)), (*call, *chain.from_iterable(own)))
-        self._others(cursor, others)
+            for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+                some = rows[start : start + _ROWS_PER_STATEMENT]
+                cursor.execute(self._of(len(some)), (*call, *chain.from_iterable(some)))
+        self._singly(cursor, others)
 
     def _of(self, rows: int) -> str:
-        """Its parameters are the common values, then those of each row's own columns in the table's order."""
+        """Its parameters are those of the call, then each row's own."""
         sql = self._known.get(rows)
         if sql is None:
-            numbers = count(self._common + 1)
-            written = (", ".join(cell or f"?{next(numbers)}" for cell in self._cells) for _ in range(rows))
+            shared = [f"?{number}" for number in range(1, self._shared + 1)]
+            own = count(self._shared + 1)
+            written = (", ".join([*shared, *(f"?{next(own)}" for _ in range(self._own))]) for _ in range(rows))
             sql = self._known[rows] = self._begin + ", ".join(f"({row})" for row in written)
         return sql
 
@@ -129,7 +143,7 @@ class InsertCalls:
 class Copy:
     """PostgreSQL's COPY: a third of the time, and a quarter of the interpreter's, of psycopg's `executemany`."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: TableClause) -> None:
         self._sql = f"COPY {table.name} ({', '.join(column.name for column in table.columns)}) FROM STDIN"
 
     def __call__(self, cursor: Any, rows: Rows, /) -> None:
@@ -137,6 +151,15 @@ class Copy:
             with cursor.copy(self._sql) as copying:
                 for row in rows:
                     copying.write_row(row)
+
+
+class CopyCalls:
+    def __init__(self, table: TableClause) -> None:
+        """`table` has the columns of calls, then the others."""
+        self._copy = Copy(table)
+
+    def __call__(self, cursor: Any, calls: Sequence[LinkedCall], /) -> None:
+        self._copy(cursor, [call + row for call, rows in calls for row in rows])
 
 
 class InsertFromJson:
@@ -148,3 +171,10 @@ class InsertFromJson:
     def __call__(self, cursor: Any, rows: Rows, /) -> None:
         if rows:
             cursor.execute(self._sql, (json.dumps(rows),))
+
+
+def _parts(one: Any, dialect: Dialect) -> tuple[str, str, str]:
+    """The text of an insert of one row: what stands before the row's parameters, they, and what stands behind."""
+    parts = _PARTS.fullmatch(str(one.compile(dialect=dialect)))
+    assert parts is not None
+    return parts["begin"], parts["row"], parts["end"]

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from remit.audit.entry import Entry, Then
 from remit.audit.errors import AuditStoreError, JournalUnavailable, RecordRefused
 from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.records import NONE, Records
 from remit.audit.writable import WritableStore
 
 Delivery = Literal["before_answer", "after_answer"]
@@ -128,7 +129,7 @@ class Journal:
         self,
         records: Sequence[DecisionRecord],
         timeout_s: float | None = None,
-        unrecorded: Sequence[DecisionRecord] = (),
+        unrecorded: Sequence[DecisionRecord] = NONE,
     ) -> None:
         """Returns when the records are on disk (before_answer) or queued (after_answer); JournalUnavailable otherwise.
 
@@ -139,7 +140,7 @@ class Journal:
             self._submit(Entry(records, (), waits=self._waits, unrecorded=unrecorded), timeout_s)
 
     def offer_then(
-        self, records: Sequence[DecisionRecord], then: Then, unrecorded: Sequence[DecisionRecord] = ()
+        self, records: Sequence[DecisionRecord], then: Then, unrecorded: Sequence[DecisionRecord] = NONE
     ) -> bool:
         """As `offer`, without a wait: `then` hears when its caller would have gone on, from this thread or the
         writer's. False, and nothing is offered, where there is no room."""
@@ -152,7 +153,7 @@ class Journal:
 
     def lifecycle(self, record: LifecycleRecord, timeout_s: float | None = None) -> None:
         """Returns when the record is on disk, whatever the delivery; JournalUnavailable otherwise."""
-        self._submit(Entry((), (record,), waits=True), timeout_s)
+        self._submit(Entry(NONE, (record,), waits=True), timeout_s)
 
     def close(self, timeout_s: float = 10.0) -> Drained:
         """Refuses new records, writes what is queued, stops the writer. The store stays open.
@@ -292,9 +293,9 @@ class Journal:
 
     def _commit(self, batch: list[Entry]) -> None:
         began, worked = time.monotonic(), time.thread_time()
-        decided = batch[0].decided if len(batch) == 1 else [record for entry in batch for record in entry.decided]
+        decided = Records.joined(entry.decided for entry in batch)
         happened = [record for entry in batch for record in entry.happened]
-        self._store.append(decided, happened, [record for entry in batch for record in entry.unrecorded])
+        self._store.append(decided, happened, Records.joined(entry.unrecorded for entry in batch))
         seconds = time.monotonic() - began
         self._recovered()
         self._settle(batch, committed=True, seconds=seconds)

@@ -96,7 +96,7 @@ class Spool:
         """One transaction, durable on return. RecordRefused for what the store would never take."""
         if not (decided or happened or unrecorded or kept):
             return
-        last, rows = self._last, []
+        decided, last, rows = [*decided], self._last, []
         for start in range(0, max(len(decided), 1), _DECISIONS_OF_AN_ENTRY):
             some = decided[start : start + _DECISIONS_OF_AN_ENTRY]
             waiting = Waiting(some, happened, unrecorded, kept) if start == 0 else Waiting(some, (), ())

@@ -8,16 +8,17 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Dialect, Engine
 
-from remit.audit.chain import CALL_FIELDS, DECISIONS, LIFECYCLE, ChainId, Head, Row, link_decisions, link_lifecycle
+from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, link_decisions, link_lifecycle
 from remit.audit.counts import counted
 from remit.audit.errors import AuditStoreError, RecordRefused
 from remit.audit.heads import Heads
-from remit.audit.inserting import adding_counts, adding_records
+from remit.audit.inserting import adding_counts, adding_decisions, adding_lifecycle
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.tables import decisions, lifecycle
+from remit.audit.records import Records
 
-_Record = TypeVar("_Record", DecisionRecord, LifecycleRecord)
-_Link = Callable[[Iterable[_Record], Head], tuple[Head, list[Row]]]
+_Made = TypeVar("_Made")
+_Linked = TypeVar("_Linked")
+_Link = Callable[[Sequence[_Made], Head], tuple[Head, list[_Linked]]]
 
 
 class Writer:
@@ -30,8 +31,8 @@ class Writer:
         self._sqlite = engine.dialect.name == "sqlite"
         dialect_class: Any = type(engine.dialect)
         dialect: Dialect = dialect_class(paramstyle="qmark" if self._sqlite else "format")
-        self._add_decisions = adding_records(decisions, dialect, CALL_FIELDS)
-        self._add_lifecycle = adding_records(lifecycle, dialect)
+        self._add_decisions = adding_decisions(dialect)
+        self._add_lifecycle = adding_lifecycle(dialect)
         self._add_counts = adding_counts(dialect)
         self._heads = Heads(self._cursor, dialect)
         self.broken = False
@@ -49,8 +50,11 @@ class Writer:
         try:
             if self._sqlite:
                 self._cursor.execute("BEGIN IMMEDIATE")
-            self._add_decisions(self._cursor, self._linked(DECISIONS, decided, link_decisions))
-            self._add_lifecycle(self._cursor, self._linked(LIFECYCLE, happened, link_lifecycle))
+            decided = Records.of(decided)
+            calls = _by_chain((ChainId(DECISIONS, call.tenant, call.node), (call, its)) for call, its in decided.calls)
+            self._add_decisions(self._cursor, self._linked(calls, link_decisions))
+            events = _by_chain((ChainId(LIFECYCLE, each.tenant, each.node), each) for each in happened)
+            self._add_lifecycle(self._cursor, self._linked(events, link_lifecycle))
             self._add_counts(self._cursor, counted(decided, unrecorded))
             self._pooled.commit()
         except BaseException as error:
@@ -62,16 +66,12 @@ class Writer:
                 raise AuditStoreError(f"the audit store cannot write: {error}") from error
             raise
 
-    def _linked(self, table: str, records: Sequence[_Record], link: _Link[_Record]) -> list[Row]:
-        """The rows of records, each at the end of its chain."""
-        by_chain: dict[ChainId, list[_Record]] = defaultdict(list)
-        for record in records:
-            by_chain[ChainId(table, record.tenant, record.node)].append(record)
-        rows: list[Row] = []
-        # In order, so that two processes that move the same chains never wait for each other.
-        for chain_id, its in sorted(by_chain.items()):
-            rows += self._heads.move(chain_id, partial(link, its))
-        return rows
+    def _linked(self, by_chain: Iterable[tuple[ChainId, list[_Made]]], link: _Link[_Made, _Linked]) -> list[_Linked]:
+        """What was made, each at the end of its chain."""
+        linked: list[_Linked] = []
+        for chain_id, its in by_chain:
+            linked += self._heads.move(chain_id, partial(link, its))
+        return linked
 
     def _roll_back(self) -> None:
         try:
@@ -88,3 +88,11 @@ class Writer:
     def close(self) -> None:
         self._cursor.close()
         self._pooled.close()
+
+
+def _by_chain(made: Iterable[tuple[ChainId, _Made]]) -> list[tuple[ChainId, list[_Made]]]:
+    """In order, so that two processes that move the same chains never wait for each other."""
+    by_chain: defaultdict[ChainId, list[_Made]] = defaultdict(list)
+    for chain_id, each in made:
+        by_chain[chain_id].append(each)
+    return sorted(by_chain.items())

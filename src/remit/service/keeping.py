@@ -1,9 +1,10 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import random
 from typing import Final, NamedTuple
 
 from remit.audit.record import DecisionRecord
+from remit.audit.records import NONE, Records
 from remit.audit.redaction import Redaction
 from remit.core.question import QuestionType
 from remit.core.rows import Effect
@@ -12,8 +13,8 @@ EVERY: Final = 1.0
 
 
 class Kept(NamedTuple):
-    recorded: Sequence[DecisionRecord]
-    unrecorded: Sequence[DecisionRecord] = ()
+    recorded: Records
+    unrecorded: Records = NONE
     """Sampled out: they are counted, and nothing else is left of them."""
 
 
@@ -26,9 +27,9 @@ class Keeping:
     """Of the allows of plain checks, how many are recorded: above 0, at most 1. All others always are."""
     draw: Callable[[], float] = random
 
-    def kept(self, records: Sequence[DecisionRecord]) -> Kept:
+    def kept(self, records: Records) -> Kept:
         if self.redaction is not None:
-            records = [*map(self.redaction, records)]
+            records = Records.of(map(self.redaction, records))
         if self.sample_allows == EVERY:
             return Kept(records)
         recorded: list[DecisionRecord] = []
@@ -37,7 +38,7 @@ class Keeping:
             plain = record.effect == Effect.ALLOW and record.question == QuestionType.CHECK
             out = plain and self.draw() >= self.sample_allows
             (unrecorded if out else recorded).append(record)
-        return Kept(recorded, unrecorded)
+        return Kept(Records.of(recorded), Records.of(unrecorded))
 
 
 EVERYTHING: Final = Keeping()

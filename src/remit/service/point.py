@@ -9,7 +9,7 @@ from remit.audit.entry import Then
 from remit.audit.errors import JournalUnavailable
 from remit.audit.ids import DecisionIds
 from remit.audit.journal import Journal
-from remit.audit.record import DecisionRecord
+from remit.audit.records import NONE, Call, Item, Records
 from remit.core.decision import Decision, Reason
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Tenant
@@ -80,7 +80,7 @@ class Held(NamedTuple, Generic[_Answer_co]):
     """An answer that must not leave before its records are remembered: `DecisionPoint.let_go` sees to it."""
 
     answer: _Answer_co
-    records: Sequence[DecisionRecord]
+    records: Records
     counted: Mapping[tuple[str, str, str], int]
     """How often each tenant, effect and reason was decided."""
     timeout_s: float
@@ -89,28 +89,6 @@ class Held(NamedTuple, Generic[_Answer_co]):
     def with_answer(self, answer: _Other) -> "Held[_Other]":
         """The same, to be answered in other words."""
         return Held(answer, *self[1:])
-
-
-class _Call(NamedTuple):
-    """What the records of one call share."""
-
-    tenant: Tenant
-    revision: str
-    origin: Origin
-    time_us: int
-    call_id: bytes
-    question: str
-    detail: str = ""
-
-
-class _Made(NamedTuple):
-    """A decision and how it came about."""
-
-    recorded: tuple[str, str, str]
-    """Effect, reason and the rule's place."""
-    decision_id: bytes
-    took_ns: int
-    position: int = _SINGLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +116,10 @@ class DecisionPoint:
         decision = _UNKNOWN_TENANT if snapshot is None else snapshot.answer(asked.question)
         took_ns = perf_counter_ns() - began
         call, (decision_id,) = self._call(tenant, snapshot, terms, asked.question.question_type)
-        made = _Made(decision.recorded, decision_id, took_ns)
-        record = self._record(call, asked.question.columns, asked.resource_id, made)
+        item = (decision_id, *asked.question.columns, asked.resource_id, *decision.recorded, took_ns, _SINGLE)
         counted = {_counted(call, decision.recorded): 1}
-        return Held(Answer(decision, decision_id, call.revision), (record,), counted, terms.timeout_s)
+        answer = Answer(decision, decision_id, call.revision)
+        return Held(answer, Records((call, (item,))), counted, terms.timeout_s)
 
     def batch(
         self,
@@ -219,22 +197,21 @@ class DecisionPoint:
         detail = inquiry.detail(answer) if answer is not None else _NOTHING
         call, (decision_id,) = self._call(tenant, snapshot, terms, inquiry.question_type, detail=detail)
         recorded = decision.recorded if decision is not None else ("", reason.value if reason is not None else "", "")
-        made = _Made(recorded, decision_id, took_ns)
-        record = self._record(call, inquiry.columns, resource_id, made)
+        item = (decision_id, *inquiry.columns, resource_id, *recorded, took_ns, _SINGLE)
         surveyed = Surveyed(answer, reason, decision, decision_id, call.revision)
         counted = {} if decision is None else {_counted(call, recorded): 1}
-        return self.let_go(Held(surveyed, (record,), counted, terms.timeout_s))
+        return self.let_go(Held(surveyed, Records((call, (item,))), counted, terms.timeout_s))
 
     def _batch(
         self,
-        call: _Call,
+        call: Call,
         snapshot: Snapshot | None,
         items: Sequence[Asked | MalformedQuestionError],
         ids: Sequence[bytes],
         timeout_s: float,
     ) -> Held[tuple[str, list[Answer | MalformedQuestionError]]]:
         results: list[Answer | MalformedQuestionError] = []
-        records: list[DecisionRecord] = []
+        made: list[Item] = []
         counts: dict[tuple[str, str, str], int] = {}
         answer = None if snapshot is None else snapshot.answer
         revision = call.revision
@@ -249,14 +226,16 @@ class DecisionPoint:
             except MalformedQuestionError as error:
                 results.append(error)
                 continue
-            made = _Made(decision.recorded, decision_id, perf_counter_ns() - began, position)
-            counts[decision.recorded] = counts.get(decision.recorded, 0) + 1
+            took_ns = perf_counter_ns() - began
+            recorded = decision.recorded
+            counts[recorded] = counts.get(recorded, 0) + 1
             results.append(Answer(decision, decision_id, revision))
-            records.append(self._record(call, question.columns, resource_id, made))
+            made.append((decision_id, *question.columns, resource_id, *recorded, took_ns, position))
         counted: Counter[tuple[str, str, str]] = Counter()
         for recorded, count in counts.items():
             counted[_counted(call, recorded)] += count
-        return Held((call.revision, results), records, counted, timeout_s)
+        records = Records((call, made)) if made else NONE
+        return Held((revision, results), records, counted, timeout_s)
 
     def _left(self, held: Held[_Answer], unrecorded: int) -> None:
         if unrecorded:
@@ -280,42 +259,17 @@ class DecisionPoint:
         *,
         detail: Mapping[str, object] = _NOTHING,
         records: int = 1,
-    ) -> tuple[_Call, Sequence[bytes]]:
+    ) -> tuple[Call, Sequence[bytes]]:
         """A call, and the ids of its records."""
         time_us, ids = self.ids.stamp(records + 1)
         revision = "" if snapshot is None else snapshot.revision
         told = json.dumps(detail, sort_keys=True, separators=(",", ":")) if detail else ""
-        return _Call(tenant, revision, terms.origin, time_us, ids.pop(), question_type.value, told), ids
-
-    def _record(self, call: _Call, columns: tuple[str, str, str, str], resource_id: str, made: _Made) -> DecisionRecord:
-        tenant, revision, (caller, on_behalf_of, trace_id), time_us, call_id, question, detail = call
-        (effect, reason, rule), decision_id, took_ns, position = made
-        principal, action, kind, namespace = columns
-        return DecisionRecord._make((
-            decision_id,
-            time_us,
-            self.node,
-            caller,
-            on_behalf_of,
-            tenant,
-            namespace,
-            principal,
-            action,
-            kind,
-            resource_id,
-            effect,
-            reason,
-            rule,
-            revision,
-            took_ns,
-            call_id,
-            position,
-            trace_id,
-            question,
-            detail,
-        ))  # fmt: skip
+        caller, on_behalf_of, trace_id = terms.origin
+        asked = question_type.value
+        call = Call(time_us, self.node, caller, on_behalf_of, tenant, revision, ids.pop(), trace_id, asked, told)
+        return call, ids
 
 
-def _counted(call: _Call, recorded: tuple[str, str, str]) -> tuple[str, str, str]:
+def _counted(call: Call, recorded: tuple[str, str, str]) -> tuple[str, str, str]:
     # Names of tenants that do not exist are the caller's invention: as labels they would grow without bound.
     return (call.tenant if call.revision else "", recorded[0], recorded[1])

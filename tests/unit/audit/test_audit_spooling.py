@@ -8,10 +8,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision, happened
+from contract.audit_records import decision, happened, linked
 from sqlalchemy import create_engine, select
 
-from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, genesis, link_decisions, link_lifecycle
+from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, genesis, link_lifecycle
 from remit.audit.errors import AuditStoreError, RecordRefused, StoreAwayError
 from remit.audit.journal import Journal
 from remit.audit.record import DecisionRecord, LifecycleRecord
@@ -79,7 +79,7 @@ class World:
 
     def _chain(self, name: str) -> list:
         table, kind, link = {
-            DECISIONS: (decisions, DecisionRecord, link_decisions),
+            DECISIONS: (decisions, DecisionRecord, linked),
             LIFECYCLE: (lifecycle, LifecycleRecord, link_lifecycle),
         }[name]
         engine = create_engine(self.store.url)

@@ -4,11 +4,11 @@ import random
 from typing import Any
 
 import pytest
-from contract.audit_records import decision
+from contract.audit_records import decision, linked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remit.audit.chain import DECISIONS, ChainId, Head, Row, genesis, link_decisions
+from remit.audit.chain import DECISIONS, ChainId, Head, Row, genesis
 from remit.audit.verify import runs
 from remit.audit.verify.claims import NEVER, PAGE, Claim, Claims
 from remit.audit.verify.finding import Finding, Kind
@@ -18,7 +18,7 @@ from remit.audit.verify.runs import ChainWalk
 from remit.audit.verify.walk import Meter, walk
 
 CHAIN = ChainId(DECISIONS, "acme", "node-1")
-HEAD, ROWS = link_decisions([decision() for _ in range(60)], genesis(CHAIN))
+HEAD, ROWS = linked([decision() for _ in range(60)], genesis(CHAIN))
 
 
 def walked(batches: list[list[Row]], *claims: Claim) -> ChainWalk:
