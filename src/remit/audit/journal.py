@@ -17,14 +17,13 @@ Delivery = Literal["before_answer", "after_answer"]
 # One transaction stays short enough for others to wait for it.
 _ROWS_PER_COMMIT = 4096
 _CLOSING_RETRY_S = 0.1
-# Where several wait, the writer rests before the next commit, for the time that the last one kept a core busy and that
-# as often as it had further callers, so that more of them share the next one: on a fast disk commits of three records
-# would take as much of the core as the answers do. Waiting for the disk is no work, so a slow one makes for no longer
-# rests. Behind a commit of one caller there is none, and where nobody waits it is the longest.
+# Where several wait, the writer rests before the next commit until as many wait again, so that they share it: a commit
+# costs as much of the core as many a decision, and most who were let go come again at once. It rests no longer than the
+# last commit kept the core busy, and that as often as it had further callers. Waiting for the disk is no work, so a slow
+# one makes for no longer rests. One caller alone never waits, and where nobody does the rest is the longest.
 _MOST_SHARES = 8
 # A commit that brings the log back into the database works for long, and makes for no long rest.
 _LONGEST_REST_S = 0.002
-_ROWS_THAT_WAKE = 32
 
 _log = logging.getLogger("remit.audit")
 
@@ -98,8 +97,10 @@ class Journal:
         self._in_flight: list[Entry] = []
         self._next_try = 0.0
         self._rest_until = 0.0
-        self._asleep = False
-        # A raw lock as a one-shot signal: the writer sleeps in `acquire`, whoever clears `_asleep` releases it once.
+        self._rested_at = 1
+        # How many must wait for the writer to wake; 0 while it is awake.
+        self._wakes_at = 0
+        # A raw lock as a one-shot signal: the writer sleeps in `acquire`, whoever clears `_wakes_at` releases it once.
         self._wake = Lock()
         self._wake.acquire()
         self._writer = Thread(target=self._run, name="remit-journal", daemon=True)
@@ -168,8 +169,8 @@ class Journal:
                 self._next_try = 0.0
                 self._give_up_at = time.monotonic() + timeout_s
             self._room.notify_all()
-            wake = self._asleep
-            self._asleep = False
+            wake = self._wakes_at > 0
+            self._wakes_at = 0
         if wake:
             self._wake.release()
         self._writer.join(timeout_s + _CLOSING_RETRY_S)
@@ -202,9 +203,9 @@ class Journal:
                 self._refuse_at_once(entry)
             self._pending.append(entry)
             self._queued += entry.rows
-            wake = self._asleep and not self._error
+            wake = 0 < self._wakes_at <= len(self._pending) and not self._error
             if wake:
-                self._asleep = False
+                self._wakes_at = 0
         if wake:
             self._wake.release()
         return True
@@ -242,7 +243,7 @@ class Journal:
             with self._mutex:
                 now = time.monotonic()
                 waiting = self._pending and not (self._error and now < self._next_try)
-                rest_s = self._rest_until - now if waiting and self._queued < _ROWS_THAT_WAKE else 0.0
+                rest_s = self._rest_until - now if waiting and len(self._pending) < self._rested_at else 0.0
                 if waiting and rest_s <= 0:
                     self._in_flight = self._take()
                     return self._in_flight
@@ -250,16 +251,13 @@ class Journal:
                     return None
                 if self._error and now >= self._next_try:
                     return []
-                timeout_s = max(self._next_try - now, 0.0) if self._error else -1.0
-                self._asleep = not waiting
-            if waiting:
-                time.sleep(rest_s)
-                continue
+                timeout_s = rest_s if waiting else max(self._next_try - now, 0.0) if self._error else -1.0
+                self._wakes_at = self._rested_at if waiting else 1
             woken = self._wake.acquire(timeout=timeout_s)
             with self._mutex:
-                if not woken and not self._asleep:
+                if not woken and not self._wakes_at:
                     self._wake.acquire()
-                self._asleep = False
+                self._wakes_at = 0
 
     def _take(self) -> list[Entry]:
         batch = [self._pending.popleft()]
@@ -299,7 +297,8 @@ class Journal:
         seconds = time.monotonic() - began
         self._recovered()
         self._settle(batch, committed=True, seconds=seconds)
-        shares = _MOST_SHARES if not batch[0].waits else min(len(batch) - 1, _MOST_SHARES)
+        self._rested_at = (len(batch) + len(self._pending) + 1) // 2 if batch[0].waits else _ROWS_PER_COMMIT
+        shares = min(self._rested_at - 1, _MOST_SHARES)
         rest_s = min(shares * (time.thread_time() - worked), _LONGEST_REST_S)
         self._rest_until = time.monotonic() + rest_s
         try:

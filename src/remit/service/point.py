@@ -50,11 +50,11 @@ class Terms(NamedTuple):
     timeout_s: float = 10.0
 
 
-class Asked(NamedTuple):
-    """A question and the id of the resource it is about, which is recorded and never decides."""
+Asked = tuple[Question | ReachQuestion, str]
+"""A question and the id of the resource it is about, which is recorded and never decides."""
 
-    question: Question | ReachQuestion
-    resource_id: str = ""
+Decided = tuple[Decision, bytes]
+"""The decision of an item of a batch, and its id."""
 
 
 class Answer(NamedTuple):
@@ -112,11 +112,12 @@ class DecisionPoint:
     def check(self, tenant: Tenant, asked: Asked, terms: Terms) -> Held[Answer]:
         """One decision of either plane."""
         snapshot = self._snapshot(tenant, terms)
+        question, resource_id = asked
         began = perf_counter_ns()
-        decision = _UNKNOWN_TENANT if snapshot is None else snapshot.answer(asked.question)
+        decision = _UNKNOWN_TENANT if snapshot is None else snapshot.answer(question)
         took_ns = perf_counter_ns() - began
-        call, (decision_id,) = self._call(tenant, snapshot, terms, asked.question.question_type)
-        item = (decision_id, *asked.question.columns, asked.resource_id, *decision.recorded, took_ns, _SINGLE)
+        call, (decision_id,) = self._call(tenant, snapshot, terms, question.question_type)
+        item = (decision_id, *question.columns, resource_id, *decision.recorded, took_ns, _SINGLE)
         counted = {_counted(call, decision.recorded): 1}
         answer = Answer(decision, decision_id, call.revision)
         return Held(answer, Records((call, (item,))), counted, terms.timeout_s)
@@ -127,7 +128,7 @@ class DecisionPoint:
         items: Sequence[Asked | MalformedQuestionError],
         terms: Terms,
         question_type: QuestionType = QuestionType.CHECK,
-    ) -> Held[tuple[str, list[Answer | MalformedQuestionError]]]:
+    ) -> Held[tuple[str, list[Decided | MalformedQuestionError]]]:
         """The revision and one result an item, in order. A malformed item stays what it is and is not recorded."""
         snapshot = self._snapshot(tenant, terms)
         call, ids = self._call(tenant, snapshot, terms, question_type, records=len(items))
@@ -161,15 +162,15 @@ class DecisionPoint:
         compound: Compound,
         resource_id: str,
         terms: Terms,
-    ) -> tuple[str, list[tuple[Question, Answer]]]:
+    ) -> tuple[str, list[tuple[Question, Decided]]]:
         """The revision, and each part of a compound operation with its decision."""
         snapshot = self._snapshot(tenant, terms)
         # What a tenant that does not exist calls an operation is unknown too: one part stands for all.
         parts = [compound.whole] if snapshot is None else compound.parts(snapshot.policy)
         detail = {"operation": compound.operation, "namespace": compound.namespace}
         call, ids = self._call(tenant, snapshot, terms, QuestionType.OPERATION, detail=detail, records=len(parts))
-        items = [Asked(part, resource_id) for part in parts]
-        answered: list[tuple[Question, Answer]] = []
+        items = [(part, resource_id) for part in parts]
+        answered: list[tuple[Question, Decided]] = []
         _, answers = self.let_go(self._batch(call, snapshot, items, ids, terms.timeout_s))
         for part, answer in zip(parts, answers, strict=True):
             if isinstance(answer, MalformedQuestionError):
@@ -209,8 +210,8 @@ class DecisionPoint:
         items: Sequence[Asked | MalformedQuestionError],
         ids: Sequence[bytes],
         timeout_s: float,
-    ) -> Held[tuple[str, list[Answer | MalformedQuestionError]]]:
-        results: list[Answer | MalformedQuestionError] = []
+    ) -> Held[tuple[str, list[Decided | MalformedQuestionError]]]:
+        results: list[Decided | MalformedQuestionError] = []
         made: list[Item] = []
         counts: dict[tuple[str, str, str], int] = {}
         answer = None if snapshot is None else snapshot.answer
@@ -229,7 +230,7 @@ class DecisionPoint:
             took_ns = perf_counter_ns() - began
             recorded = decision.recorded
             counts[recorded] = counts.get(recorded, 0) + 1
-            results.append(Answer(decision, decision_id, revision))
+            results.append((decision, decision_id))
             made.append((decision_id, *question.columns, resource_id, *recorded, took_ns, position))
         counted: Counter[tuple[str, str, str]] = Counter()
         for recorded, count in counts.items():

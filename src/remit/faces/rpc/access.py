@@ -9,9 +9,9 @@ from remit.core.errors import MalformedQuestionError, named
 from remit.core.names import optional_namespace, parse_principal, parse_word
 from remit.engine.explain import Why, summary, unknown_tenant
 from remit.engine.operations import Compound
-from remit.faces.rpc.asking import SHORT_BATCH, AskingFace, below, results_to
+from remit.faces.rpc.asking import SHORT_BATCH, AskingFace, below, results_in
 from remit.faces.rpc.calls import AtOnce
-from remit.service.point import Asked, Held
+from remit.service.point import Held
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import access_service_pb2_grpc
 
@@ -59,13 +59,13 @@ class AccessFace(AskingFace, access_service_pb2_grpc.AccessServiceServicer):
         )
         resource_id = wire.resource_id_from(request.resource_id)
         revision, parts = self._point.operation(tenant, compound, resource_id, terms)
-        told = ((part, answer.decision, format_id(answer.decision_id)) for part, answer in parts)
+        told = ((part, decision, format_id(decision_id)) for part, (decision, decision_id) in parts)
         return wire.operation_to(told, revision)
 
     def _check(self, request: messages.CheckRequest, context: grpc.ServicerContext) -> Held[messages.CheckResponse]:
         tenant, terms = self._terms(request, context)
         try:
-            held = self._point.check(tenant, Asked(*wire.question_from(request.question)), terms)
+            held = self._point.check(tenant, wire.question_from(request.question), terms)
         except MalformedQuestionError as error:
             raise below("question", error) from None
         decision, decision_id, revision = held.answer
@@ -80,9 +80,7 @@ class AccessFace(AskingFace, access_service_pb2_grpc.AccessServiceServicer):
         principal = request.principal
         if principal:
             named("principal", parse_principal, principal)
-        items = self._items(request.questions, lambda question: Asked(*wire.question_from(question, principal)))
+        items = self._items(request.questions, lambda question: wire.question_from(question, principal))
         held = self._point.batch(tenant, items, terms)
         revision, results = held.answer
-        response = messages.BatchCheckResponse(revision=revision)
-        results_to(results, response.results.add)
-        return held.with_answer(response)
+        return held.with_answer(results_in(messages.BatchCheckResponse, revision, results))

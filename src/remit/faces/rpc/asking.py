@@ -2,18 +2,21 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Final, Protocol, TypeVar
 
 import grpc
 
 from remit import wire
 from remit.audit.ids import format_id
+from remit.core.decision import Decision, Reason
 from remit.core.errors import FieldViolation, MalformedQuestionError, each_named, named, violation
 from remit.core.names import Tenant, parse_principal, parse_tenant
+from remit.core.rows import Effect
 from remit.faces.rpc.calls import AtOnce, caller
 from remit.faces.rpc.trace import trace_id_in
-from remit.service.point import Answer, Asked, DecisionPoint, Origin, Terms
-from remit.v1 import decision_pb2
+from remit.service.point import Asked, Decided, DecisionPoint, Origin, Terms
+from remit.v1 import access_service_pb2, decision_pb2, reach_service_pb2
 
 SHORT_BATCH: Final = 250
 """Questions that are answered in a moment: a few milliseconds."""
@@ -25,6 +28,7 @@ _TRACE_ID = re.compile(r"[!-~]{1,64}").fullmatch
 
 _Message = TypeVar("_Message")
 _Name = TypeVar("_Name")
+_Response = TypeVar("_Response", access_service_pb2.BatchCheckResponse, reach_service_pb2.BatchCheckReachResponse)
 
 
 class Request(Protocol):
@@ -86,14 +90,35 @@ class AskingFace:
         return items
 
 
-def results_to(results: Iterable[Answer | MalformedQuestionError], add: Callable[[], decision_pb2.BatchResult]) -> None:
-    """Writes the results of a batch into messages that `add` makes."""
+def results_in(
+    response: type[_Response], revision: str, results: Iterable[Decided | MalformedQuestionError]
+) -> _Response:
+    """The response to a batch.
+
+    It is put together of bytes and parsed, for to fill in a message for each result costs as much as to decide.
+    """
+    parts: list[bytes] = []
     for result in results:
-        message = add()
         if isinstance(result, MalformedQuestionError):
-            message.error.field_violations.extend(wire.violations_to(result.violations))
+            error = decision_pb2.ItemError(field_violations=wire.violations_to(result.violations))
+            parts.append(response(results=[decision_pb2.BatchResult(error=error)]).SerializeToString())
         else:
-            wire.fill_decision(message.decision, result.decision, format_id(result.decision_id))
+            decision, decision_id = result
+            effect, reason, _ = decision.recorded
+            parts += _decided(effect, reason), format_id(decision_id).encode()
+    message = response.FromString(b"".join(parts))
+    message.revision = revision
+    return message
+
+
+@cache
+def _decided(effect: str, reason: str) -> bytes:
+    """A response of one result, up to the decision's id, which has the last field's number. It is that of either plane:
+    results have the same number in both."""
+    no_id = format_id(bytes(16))
+    result = decision_pb2.BatchResult()
+    wire.fill_decision(result.decision, Decision(Effect(effect), Reason(reason)), no_id)
+    return access_service_pb2.BatchCheckResponse(results=[result]).SerializeToString().removesuffix(no_id.encode())
 
 
 def below(field: str, error: MalformedQuestionError) -> MalformedQuestionError:

@@ -10,9 +10,9 @@ from remit.core.question import QuestionType
 from remit.engine.explain_reach import WhyReach, reach_summary, unknown_tenants_reach
 from remit.engine.reachable import ReachableFrom, ReachesAll
 from remit.faces.answers import all_reached_to, reachable_to
-from remit.faces.rpc.asking import NAMESPACES_LIMIT, SHORT_BATCH, AskingFace, below, each_once, names_in, results_to
+from remit.faces.rpc.asking import NAMESPACES_LIMIT, SHORT_BATCH, AskingFace, below, each_once, names_in, results_in
 from remit.faces.rpc.calls import AtOnce
-from remit.service.point import Asked, Held
+from remit.service.point import Held
 from remit.v1 import reach_service_pb2 as messages
 from remit.v1 import reach_service_pb2_grpc
 
@@ -80,7 +80,7 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
     ) -> Held[messages.CheckReachResponse]:
         tenant, terms = self._terms(request, context)
         try:
-            asked = Asked(*wire.reach_question_from(request.question))
+            asked = wire.reach_question_from(request.question)
         except MalformedQuestionError as error:
             raise below("question", error) from None
         held = self._point.check(tenant, asked, terms)
@@ -96,9 +96,7 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
         caller = request.caller
         if caller:
             named("caller", parse_namespace, caller)
-        items = self._items(request.questions, lambda question: Asked(*wire.reach_question_from(question, caller)))
+        items = self._items(request.questions, lambda question: wire.reach_question_from(question, caller))
         held = self._point.batch(tenant, items, terms, QuestionType.REACH)
         revision, results = held.answer
-        response = messages.BatchCheckReachResponse(revision=revision)
-        results_to(results, response.results.add)
-        return held.with_answer(response)
+        return held.with_answer(results_in(messages.BatchCheckReachResponse, revision, results))
