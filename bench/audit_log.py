@@ -130,7 +130,9 @@ def written(path: Path, number: int) -> AuditStore:
         if free < needed:
             sys.exit(f"{number:,} records take {needed / 1e9:.1f} GB of disk, and there are {free / 1e9:.1f} free")
         _write(path, number)
-    return AuditStore(f"sqlite:///{path}").open()
+    store = AuditStore(f"sqlite:///{path}")
+    store.migrate()
+    return store.open()
 
 
 def _write(path: Path, number: int) -> None:

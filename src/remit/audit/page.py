@@ -3,7 +3,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from remit.audit.filter import CLOCK_SLACK_US, DecisionFilter
+from remit.audit.filter import CLOCK_SLACK_US, DecisionFilter, at_or_below
 from remit.audit.ids import first_id_at, id_before, id_time_ms, last_id_at
 from remit.audit.moments import Search
 from remit.audit.record import DecisionRecord
@@ -13,6 +13,8 @@ _US_PER_MS: Final = 1000
 _INDEXED: Final = frozenset({"tenant", "principal"})
 _SHORT: Final = 3_000
 """Records of a principal that are walked one by one sooner than the counts are asked."""
+_SHORT_IN_INDEX: Final = 30_000
+"""As many, where the index alone tells which of them are asked for."""
 
 
 class Page(NamedTuple):
@@ -69,12 +71,21 @@ class _Walk:
     ) -> None:
         # It is the primary key that must be walked: SQLite has no statistics, and by the index it would sort all rows of
         # a busy tenant to find fifty.
-        walked = connection.dialect.name == "sqlite" and not where.selects >= _INDEXED
-        conditions = where.conditions(unindexed=frozenset({"tenant"} if walked else ()), by_id=False)
+        sqlite = connection.dialect.name == "sqlite"
+        walked = sqlite and not where.selects >= _INDEXED
+        # Of all that the index leads to it would read the whole rows, to see which are of the namespace.
+        self._by_entry = sqlite and where.selects >= {*_INDEXED, "namespace"}
+        unindexed = _INDEXED if self._by_entry else frozenset({"tenant"} if walked else ())
+        conditions = where.conditions(unindexed=unindexed, by_id=False)
+        statement, id_ = select(*decision_columns), decisions.c.id
+        if self._by_entry:
+            entry = decisions.alias("entry")
+            statement, id_ = statement.join(entry, entry.c.id == decisions.c.id), entry.c.id
+            conditions += [entry.c.tenant == where.tenant, entry.c.principal == where.principal]
+            conditions.append(at_or_below(entry.c.namespace, where.namespace or ""))
         self._statement = (
-            select(*decision_columns)
-            .where(decisions.c.id >= bindparam("first"), decisions.c.id <= bindparam("last"), *conditions)
-            .order_by(decisions.c.id.desc() if newest_first else decisions.c.id)
+            statement.where(id_ >= bindparam("first"), id_ <= bindparam("last"), *conditions)
+            .order_by(id_.desc() if newest_first else id_)
             .limit(bindparam("most"))
         )
         self._connection = connection
@@ -95,8 +106,9 @@ class _Walk:
         some = select(columns.id).where(
             columns.tenant == where.tenant, columns.principal == where.principal, columns.id.between(first, last)
         )
-        number = select(func.count()).select_from(some.limit(_SHORT).subquery())
-        return self._connection.execute(number).scalar_one() < _SHORT
+        short = _SHORT_IN_INDEX if self._by_entry else _SHORT
+        number = select(func.count()).select_from(some.limit(short).subquery())
+        return self._connection.execute(number).scalar_one() < short
 
     def times(self) -> tuple[int, int]:
         """The times between which anything may be left, microseconds since the Unix epoch."""
