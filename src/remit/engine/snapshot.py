@@ -57,15 +57,15 @@ class Snapshot:
             permission = doors[kind][action]
         except KeyError:
             return self._closed_door(kind, action, namespace)
-        covering = self._covering[namespace]
         cells = self._cells[principal]
         cell = cells[permission]
         if cell is None:
             cell = cells[permission] = self._answers.cell(principal, permission)
+        within = namespace + "." if namespace else ""
         for answer in cell:
-            if answer.pattern in covering and answer.others <= covering:
+            if within.startswith(answer.begins) and (answer.enough or answer.patterns <= self._covering[namespace]):
                 return answer.decision
-        return self._first(principal, permission, covering) or cell[-1].decision
+        return self._first(principal, permission, self._covering[namespace]) or cell[-1].decision
 
     def answer(self, question: Question | ReachQuestion) -> Decision:
         """The decision of the plane that the question belongs to. Raises MalformedQuestionError as `decide` does."""
