@@ -58,6 +58,7 @@ bench: setup ## Measure the service and the engine beside their floors and peers
 	$(BIN)/python -m bench.visibility
 	$(BIN)/python -m bench.diff
 	$(BIN)/python -m bench.service
+	$(BIN)/python -m bench.batch
 	$(BIN)/python -m bench.reload
 	$(BIN)/python -m bench.postgresql
 	$(BIN)/python -m bench.workers

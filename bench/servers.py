@@ -89,6 +89,9 @@ class Remit(Server):
         port = free_port()
         command = [str(REMIT), "serve", "--policies", str(BENCH / "example"), "--listen", f"127.0.0.1:{port}"]
         command += ["--audit", f"sqlite:///{self._store}", "--audit-delivery", delivery]
+        key = scratch / f"{delivery}.pem"
+        subprocess.run([str(REMIT), "audit", "key", "new", str(key)], check=True, capture_output=True)
+        command += ["--audit-key", str(key), "--audit-checkpoint-s", "1"]
         command += ["--revisions", str(scratch / f"{delivery}-revisions")]
         command += ["--metrics", f"127.0.0.1:{free_port()}"]
         super().__init__(f"remit {delivery}", command, port=port, core=core, scratch=scratch)
