@@ -1,4 +1,5 @@
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from remit.audit.entry import Entry, Then
 from remit.audit.errors import AuditStoreError, JournalUnavailable, RecordRefused
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.records import NONE, Records
+from remit.audit.rest import Rest
 from remit.audit.writable import WritableStore
 
 Delivery = Literal["before_answer", "after_answer"]
@@ -17,13 +19,6 @@ Delivery = Literal["before_answer", "after_answer"]
 # One transaction stays short enough for others to wait for it.
 _ROWS_PER_COMMIT = 4096
 _CLOSING_RETRY_S = 0.1
-# Where several wait, the writer rests before the next commit until as many wait again, so that they share it: a commit
-# costs as much of the core as many a decision, and most who were let go come again at once. It rests no longer than the
-# last commit kept the core busy, and that as often as it had further callers. Waiting for the disk is no work, so a slow
-# one makes for no longer rests. One caller alone never waits, and where nobody does the rest is the longest.
-_MOST_SHARES = 8
-# A commit that brings the log back into the database works for long, and makes for no long rest.
-_LONGEST_REST_S = 0.002
 
 _log = logging.getLogger("remit.audit")
 
@@ -96,13 +91,7 @@ class Journal:
         self._give_up_at: float | None = None
         self._in_flight: list[Entry] = []
         self._next_try = 0.0
-        self._rest_until = 0.0
-        self._rested_at = 1
-        # How many must wait for the writer to wake; 0 while it is awake.
-        self._wakes_at = 0
-        # A raw lock as a one-shot signal: the writer sleeps in `acquire`, whoever clears `_wakes_at` releases it once.
-        self._wake = Lock()
-        self._wake.acquire()
+        self._rest = Rest(self._mutex)
         self._writer = Thread(target=self._run, name="remit-journal", daemon=True)
         self._writer.start()
 
@@ -169,10 +158,9 @@ class Journal:
                 self._next_try = 0.0
                 self._give_up_at = time.monotonic() + timeout_s
             self._room.notify_all()
-            wake = self._wakes_at > 0
-            self._wakes_at = 0
+            wake = self._rest.is_over(sys.maxsize)
         if wake:
-            self._wake.release()
+            self._rest.wake()
         self._writer.join(timeout_s + _CLOSING_RETRY_S)
         if self._writer.is_alive():
             self._abandon()
@@ -203,11 +191,9 @@ class Journal:
                 self._refuse_at_once(entry)
             self._pending.append(entry)
             self._queued += entry.rows
-            wake = 0 < self._wakes_at <= len(self._pending) and not self._error
-            if wake:
-                self._wakes_at = 0
+            wake = not self._error and self._rest.is_over(len(self._pending))
         if wake:
-            self._wake.release()
+            self._rest.wake()
         return True
 
     def _refuse_at_once(self, entry: Entry) -> None:
@@ -243,7 +229,7 @@ class Journal:
             with self._mutex:
                 now = time.monotonic()
                 waiting = self._pending and not (self._error and now < self._next_try)
-                rest_s = self._rest_until - now if waiting and len(self._pending) < self._rested_at else 0.0
+                rest_s = self._rest.left_s(len(self._pending)) if waiting else 0.0
                 if waiting and rest_s <= 0:
                     self._in_flight = self._take()
                     return self._in_flight
@@ -251,13 +237,9 @@ class Journal:
                     return None
                 if self._error and now >= self._next_try:
                     return []
-                timeout_s = rest_s if waiting else max(self._next_try - now, 0.0) if self._error else -1.0
-                self._wakes_at = self._rested_at if waiting else 1
-            woken = self._wake.acquire(timeout=timeout_s)
-            with self._mutex:
-                if not woken and not self._wakes_at:
-                    self._wake.acquire()
-                self._wakes_at = 0
+                sleep_s = rest_s if waiting else max(self._next_try - now, 0.0) if self._error else -1.0
+                self._rest.prepare(resting=bool(waiting))
+            self._rest.sleep(sleep_s)
 
     def _take(self) -> list[Entry]:
         batch = [self._pending.popleft()]
@@ -297,10 +279,7 @@ class Journal:
         seconds = time.monotonic() - began
         self._recovered()
         self._settle(batch, committed=True, seconds=seconds)
-        self._rested_at = (len(batch) + len(self._pending) + 1) // 2 if batch[0].waits else _ROWS_PER_COMMIT
-        shares = min(self._rested_at - 1, _MOST_SHARES)
-        rest_s = min(shares * (time.thread_time() - worked), _LONGEST_REST_S)
-        self._rest_until = time.monotonic() + rest_s
+        self._rest.begin(len(batch) + len(self._pending) if batch[0].waits else 0, time.thread_time() - worked)
         try:
             if self._on_commit is not None:
                 self._on_commit(len(decided) + len(happened), seconds)

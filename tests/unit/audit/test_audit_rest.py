@@ -1,0 +1,51 @@
+import time
+from threading import Lock, Thread
+
+import pytest
+
+from remit.audit.rest import Rest
+
+LONG_S = 60.0
+
+
+@pytest.fixture
+def rest() -> Rest:
+    return Rest(Lock())
+
+
+@pytest.mark.parametrize(("in_flight", "enough"), [(1, 1), (2, 1), (3, 2), (4, 2), (64, 32)])
+def test_half_of_those_in_flight_end_the_rest(rest: Rest, in_flight: int, enough: int) -> None:
+    rest.begin(in_flight, LONG_S)
+    assert all(rest.left_s(waiting) > 0 for waiting in range(1, enough))
+    assert rest.left_s(enough) <= 0
+    rest.prepare(resting=True)
+    assert not any(rest.is_over(waiting) for waiting in range(1, enough))
+    assert rest.is_over(enough)
+
+
+def test_no_rest_is_longer_than_a_moment(rest: Rest) -> None:
+    rest.begin(64, LONG_S)
+    assert 0 < rest.left_s(1) <= 0.002
+    rest.begin(64, 0.0)
+    assert rest.left_s(1) <= 0
+
+
+def test_where_nobody_waits_the_rest_is_not_ended_by_those_who_come(rest: Rest) -> None:
+    rest.begin(0, LONG_S)
+    assert 0 < rest.left_s(1_000) <= 0.002
+
+
+def test_one_is_told_to_wake_the_sleeper(rest: Rest) -> None:
+    """However many come, and whether or not the time is up meanwhile: the next sleep is a whole one."""
+    rest.prepare(resting=False)
+    assert [True, False, False] == [rest.is_over(1) for _ in range(3)]
+    sleeper = Thread(target=rest.sleep, args=(0.0,))
+    sleeper.start()
+    rest.wake()
+    sleeper.join(LONG_S)
+    assert not sleeper.is_alive()
+    began = time.monotonic()
+    rest.prepare(resting=False)
+    rest.sleep(0.05)
+    assert time.monotonic() - began >= 0.05
+    assert not rest.is_over(1)
