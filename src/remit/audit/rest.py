@@ -5,7 +5,8 @@ from typing import Final
 _MOST_SHARES: Final = 8
 # A commit that brings the log back into the database works for long, and makes for no long rest.
 _LONGEST_S: Final = 0.002
-_NOBODY: Final = 4096
+# Where nobody waits a queue that fills would make callers wait after all.
+_ENOUGH_FOR_NOBODY: Final = 32
 
 
 class Rest:
@@ -30,8 +31,8 @@ class Rest:
         self._signal.acquire()
 
     def begin(self, in_flight: int, worked_s: float) -> None:
-        """After a commit for some of those in flight, 0 where nobody waits, that took so much of the core."""
-        self._enough = (in_flight + 1) // 2 if in_flight else _NOBODY
+        """After a commit for some of those in flight (0: nobody waits) that took so much of the core."""
+        self._enough = (in_flight + 1) // 2 if in_flight else _ENOUGH_FOR_NOBODY
         shares = min(in_flight - 1, _MOST_SHARES) if in_flight else _MOST_SHARES
         self._until = time.monotonic() + min(shares * worked_s, _LONGEST_S)
 

@@ -30,9 +30,10 @@ def test_no_rest_is_longer_than_a_moment(rest: Rest) -> None:
     assert rest.left_s(1) <= 0
 
 
-def test_where_nobody_waits_the_rest_is_not_ended_by_those_who_come(rest: Rest) -> None:
+def test_where_nobody_waits_the_rest_is_ended_by_many(rest: Rest) -> None:
     rest.begin(0, LONG_S)
-    assert 0 < rest.left_s(1_000) <= 0.002
+    assert 0 < rest.left_s(31) <= 0.002
+    assert rest.left_s(32) <= 0
 
 
 def test_one_is_told_to_wake_the_sleeper(rest: Rest) -> None:
