@@ -22,9 +22,11 @@ demo: setup ## Serve the example company, ask it questions, read the audit, stop
 serve: setup ## Serve the example company on 127.0.0.1:9090 until Ctrl-C
 	$(BIN)/remit serve --log-format console
 
+# The tests start some hundred processes: each would compile the source anew where the environment forbids to keep it.
+test: export PYTHONDONTWRITEBYTECODE =
 test: setup lint ## Everything that must hold: formatting, lint, types, imports, the example policies, all tests
 	$(BIN)/remit test policies
-	$(BIN)/python -m pytest -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff format --check --quiet

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +39,41 @@ def blocks(path: Path, language: str) -> list[tuple[str, str]]:
     return [(name, text) for found, name, text in _BLOCK.findall(path.read_text()) if found == language]
 
 
-@pytest.fixture
-def example(tmp_path: Path) -> Path:
-    shutil.copytree(ROOT / "policies", tmp_path / "policies")
-    shutil.copytree(ROOT / "docs" / "graphs", tmp_path / "docs" / "graphs")
-    return tmp_path
+def copied(folder: Path) -> Path:
+    shutil.copytree(ROOT / "policies", folder / "policies")
+    shutil.copytree(ROOT / "docs" / "graphs", folder / "docs" / "graphs")
+    return folder
 
 
-@pytest.fixture
-def target(example: Path) -> Iterator[str]:
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
     """A server as `make serve` starts it, on a free port."""
     command = [BIN / "remit", "serve", "--listen", "127.0.0.1:0", "--metrics", ""]
-    with subprocess.Popen(command, cwd=example, stderr=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         port = next(found[1] for line in server.stderr if (found := re.search(r'"port": (\d+)', line)))
         yield f"127.0.0.1:{port}"
         server.send_signal(signal.SIGTERM)
         server.stderr.read()
     assert server.returncode == 0
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    return copied(tmp_path)
+
+
+@pytest.fixture
+def target(example: Path) -> Iterator[str]:
+    with serving(example) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def shared_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """For those who only ask."""
+    with serving(copied(tmp_path_factory.mktemp("shared"))) as address:
+        yield address
 
 
 def run_console(page: Path, folder: Path, target: str = DEFAULT_TARGET) -> int:
@@ -109,10 +127,10 @@ def test_imports_and_exports_are_as_shown(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/client.md", "docs/questions.md", "docs/resources.md"])
-def test_python_examples_run(page: str, target: str) -> None:
+def test_python_examples_run(page: str, shared_target: str) -> None:
     found = blocks(ROOT / page, "python")
     for _, text in found:
-        exec(compile(text.replace(DEFAULT_TARGET, target), page, "exec"), {})
+        exec(compile(text.replace(DEFAULT_TARGET, shared_target), page, "exec"), {})
     assert found
 
 

@@ -22,11 +22,17 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         yield start
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="session")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server over the example company for tests that leave it as it was."""
     with Server(tmp_path_factory.mktemp("shared")) as shared:
         yield shared
+
+
+@pytest.fixture(scope="session")
+def server(untouched: Server) -> Server:
+    """Modules whose tests do not leave it as it was have another."""
+    return untouched
 
 
 @pytest.fixture

@@ -45,22 +45,22 @@ def is_unavailable(client: Client) -> bool:
     return False
 
 
-def test_without_being_asked_for_nothing_is_kept(connect: Connect, server: Server) -> None:
-    with connect(server.target) as client:
+def test_without_being_asked_for_nothing_is_kept(connect: Connect, untouched: Server) -> None:
+    with connect(untouched.target) as client:
         assert 20 == len({client.check(*DENIED).decision_id for _ in range(20)})
 
 
-def test_the_same_question_is_answered_once_and_leaves_one_record(connect: Connect, server: Server) -> None:
-    with connect(server.target, cache=100) as client:
+def test_the_same_question_is_answered_once_and_leaves_one_record(connect: Connect, untouched: Server) -> None:
+    with connect(untouched.target, cache=100) as client:
         until(lambda: serves(client), "an answer from the cache")
         first = client.check(*DENIED)
         assert [first] * 10 == [client.check(*DENIED) for _ in range(10)]
         until(lambda: client.check_reach(*REACH) == client.check_reach(*REACH), "an answer about reach from the cache")
 
 
-def test_another_question_is_asked(connect: Connect, server: Server) -> None:
+def test_another_question_is_asked(connect: Connect, untouched: Server) -> None:
     """Each field makes it another, those too that are only recorded."""
-    with connect(server.target, cache=100) as client:
+    with connect(untouched.target, cache=100) as client:
         until(lambda: serves(client), "an answer from the cache")
         others = [
             client.check(*DENIED, resource_id="other"),
@@ -73,11 +73,11 @@ def test_another_question_is_asked(connect: Connect, server: Server) -> None:
         assert 6 == len({each.decision_id for each in others})
 
 
-def test_what_is_no_single_decision_is_asked_each_time(connect: Connect, server: Server) -> None:
+def test_what_is_no_single_decision_is_asked_each_time(connect: Connect, untouched: Server) -> None:
     tenant, principal, action, kind, namespace = DENIED
     question = access_service_pb2.Question(principal=principal, action=action, kind=kind, namespace=namespace)
     request = access_service_pb2.CheckRequest(tenant=tenant, question=question)
-    with connect(server.target, cache=100) as client:
+    with connect(untouched.target, cache=100) as client:
         until(lambda: serves(client), "an answer from the cache")
         plans = {client.plan_filter(tenant, principal, action, kind).decision_id for _ in range(2)}
         explained = {client.explain(*DENIED).decision.decision_id for _ in range(2)}
@@ -126,8 +126,8 @@ def test_a_server_that_has_gone_silent_is_believed_for_a_bounded_time(
         server.signal(signal.SIGCONT)
 
 
-def test_the_cache_is_no_larger_than_asked(connect: Connect, server: Server) -> None:
-    with connect(server.target, cache=1) as client:
+def test_the_cache_is_no_larger_than_asked(connect: Connect, untouched: Server) -> None:
+    with connect(untouched.target, cache=1) as client:
         until(lambda: serves(client), "an answer from the cache")
         first = client.check(*DENIED)
         client.check(*DENIED, resource_id="other")

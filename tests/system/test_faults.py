@@ -8,7 +8,7 @@ from random import Random
 import psycopg
 import pytest
 from system.load import draw
-from system.server import POLICIES, remit
+from system.server import POLICIES, remit, remit_process
 from typer.testing import CliRunner
 
 from remit.faces.cli.audit import faults
@@ -26,7 +26,7 @@ def scene(folder: Path, policies: Path, rounds: int) -> Scene:
 
 
 def test_no_fault_takes_an_acknowledged_decision() -> None:
-    done = remit("audit", "faults", str(POLICIES), "--short", timeout_s=280)
+    done = remit_process("audit", "faults", str(POLICIES), "--short", timeout_s=280)
     print(done.stdout, done.stderr)
     assert 0 == done.returncode
     assert [*FAULTS] == re.findall(r"^ *([a-z-]+) .*nothing lost", done.stdout, re.MULTILINE)
@@ -34,7 +34,8 @@ def test_no_fault_takes_an_acknowledged_decision() -> None:
 
 
 def test_kill_9_at_any_moment_loses_no_acknowledged_decision(untested: Path, tmp_path: Path) -> None:
-    """Twenty times over one store; each server recovers what the one before it left behind."""
+    """Twenty times over one store; each server recovers what the one before it left
+    behind."""
     there = scene(tmp_path / "kill", untested, ROUNDS)
     kill(there)
     assert len(there.acknowledged) > ROUNDS
@@ -63,7 +64,7 @@ def test_a_server_that_is_given_has_a_database_of_the_suite_s_own(tmp_path: Path
     """It is taken away by ending its sessions, and gone afterwards; others on the server are left alone."""
     with OwnServer() as server:
         only = ("--only", "database", "--only", "spool")
-        done = remit("audit", "faults", str(POLICIES), "--short", *only, "--postgresql", server.url, timeout_s=200)
+        done = remit("audit", "faults", str(POLICIES), "--short", *only, "--postgresql", server.url)
         assert (0, True) == (done.returncode, "2 of 2 faults did no harm" in done.stdout), done.stdout + done.stderr
         with psycopg.connect(server.url.replace("+psycopg", "")) as connection:
             left = [name for (name,) in connection.execute("SELECT datname FROM pg_database")]

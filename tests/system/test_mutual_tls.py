@@ -9,7 +9,7 @@ import pytest
 import trustme
 from system.certificates import Authority
 from system.questions import check
-from system.server import DEADLINE_S, Server, access_of, remit
+from system.server import DEADLINE_S, Server, access_of, remit, remit_process
 
 from remit.audit.ids import parse_id
 from remit.client import Client, DecisionUnavailable, MutualTls
@@ -130,7 +130,7 @@ def test_an_address_that_others_reach_needs_mutual_tls(
     """It refuses to start, and says what to set."""
     here = {"--listen": "127.0.0.1:0", "--metrics": "127.0.0.1:0", "--policies": str(untested)}
     named = {**here, "--audit": f"sqlite:///{tmp_path / 'audit.db'}", **dict(zip(flags[::2], flags[1::2], strict=True))}
-    refused = remit("serve", *(each for flag in named.items() for each in flag))
+    refused = remit_process("serve", *(each for flag in named.items() for each in flag))
     assert 3 == refused.returncode
     assert [] == [each for each in told if each not in refused.stderr], refused.stderr
 
@@ -141,6 +141,6 @@ def test_a_key_that_is_none_is_refused(tmp_path: Path, untested: Path, authority
     cert, _ = authority.signed("server", "127.0.0.1")
     tls = ("--tls-cert", str(cert), "--tls-key", str(rubbish), "--tls-client-ca", str(authority.certificate))
     plain = ("--listen", "127.0.0.1:0", "--metrics", "", "--policies", str(untested))
-    refused = remit("serve", *plain, "--audit", f"sqlite:///{tmp_path / 'audit.db'}", *tls)
+    refused = remit_process("serve", *plain, "--audit", f"sqlite:///{tmp_path / 'audit.db'}", *tls)
     assert 3 == refused.returncode
     assert "remit does not start" in refused.stderr

@@ -15,7 +15,7 @@ from system.editing import QUICK as QUICK_EDITS
 from system.load import Load
 from system.power import Disk, compiled
 from system.questions import check
-from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, remit, until
+from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, remit, remit_process, until
 
 from remit.audit.signing import SigningKey
 from remit.audit.store import AuditStore
@@ -388,7 +388,7 @@ def test_a_start_without_database_and_spool_is_refused(database: Postgres, untes
     database.take_away()
     try:
         named = ("--listen", "127.0.0.1:0", "--metrics", "", "--revisions", str(tmp_path / "revisions"))
-        refused = remit("serve", *named, "--policies", str(untested), "--audit", database.url)
+        refused = remit_process("serve", *named, "--policies", str(untested), "--audit", database.url)
         assert 3 == refused.returncode
         assert "remit does not start: cannot open the audit database" in refused.stderr
     finally:
@@ -400,5 +400,5 @@ def test_a_database_that_is_there_and_unmigrated_refuses_the_start_also_with_a_s
 ) -> None:
     named = ("--listen", "127.0.0.1:0", "--metrics", "", "--revisions", str(tmp_path / "revisions"))
     named += ("--audit-spool", str(tmp_path / "spool.db"))
-    refused = remit("serve", *named, "--policies", str(untested), "--audit", database.url)
+    refused = remit_process("serve", *named, "--policies", str(untested), "--audit", database.url)
     assert (3, True) == (refused.returncode, "has no audit tables" in refused.stderr)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from system.server import Server, remit, until
+from system.server import Server, remit, remit_process, until
 
 from remit.audit.redaction import RedactionKey
 from remit.v1 import status_service_pb2 as status
@@ -87,6 +87,6 @@ def test_a_rule_that_is_off_is_refused_at_the_start(
     tmp_path: Path, untested: Path, flags: tuple[str, ...], told: str
 ) -> None:
     named = ("--audit", f"sqlite:///{tmp_path / 'audit.db'}", "--policies", str(untested), "--listen", "127.0.0.1:0")
-    refused = remit("serve", *named, "--metrics", "", "--revisions", str(tmp_path / "revisions"), *flags)
+    refused = remit_process("serve", *named, "--metrics", "", "--revisions", str(tmp_path / "revisions"), *flags)
     assert (3, True) == (refused.returncode, told in refused.stderr), refused.stderr
     assert not (tmp_path / "audit.db").exists()

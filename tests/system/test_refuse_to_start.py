@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from contract.audit_records import decision
-from system.server import Server, remit, until
+from system.server import Server, remit_process, until
 
 from remit.audit.many import worker_url
 from remit.audit.signing import SigningKey
@@ -22,7 +22,7 @@ def serve(tmp_path: Path, policies: Path, *flags: str, **extra: str) -> str:
     """What a server says that does not start."""
     named = ("--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--audit", f"sqlite:///{tmp_path / 'audit.db'}")
     named += ("--revisions", str(tmp_path / "revisions"))
-    refused = remit("serve", *named, "--policies", str(policies), *flags, **extra)
+    refused = remit_process("serve", *named, "--policies", str(policies), *flags, **extra)
     assert REFUSED == refused.returncode, refused.stderr
     assert "" == refused.stdout
     assert "Traceback" not in refused.stderr
@@ -85,7 +85,7 @@ def test_a_settings_file_that_is_off(tmp_path: Path, untested: Path, text: str, 
 
 def test_an_unknown_flag(tmp_path: Path) -> None:
     """Wrong usage, so the exit code is that of usage."""
-    refused = remit("serve", "--treads", "8")
+    refused = remit_process("serve", "--treads", "8")
     assert 2 == refused.returncode
     assert "--treads" in refused.stderr
 

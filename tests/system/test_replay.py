@@ -1,7 +1,6 @@
 """Recorded decisions, decided again by a candidate."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,10 @@ from remit.v1 import reach_service_pb2 as reach
 from remit.v1 import search_service_pb2 as search
 
 
-@pytest.fixture
-def recorded(serve: Callable[..., Server], untested: Path) -> str:
+@pytest.fixture(scope="module")
+def recorded(untested: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The audit store of a server that answered both planes, a list, an operation, and about a tenant it does not have."""
-    server = serve(policies=untested)
-    with server.client() as client:
+    with Server(tmp_path_factory.mktemp("recorded"), policies=untested) as server, server.client() as client:
         for _ in range(3):
             client.check("acme", "user:carol", "VIEW", "FLOW", "acme.finance")
         client.check("acme", "user:carol", "UPDATE", "FLOW", "acme.finance")
@@ -30,7 +28,7 @@ def recorded(serve: Callable[..., Server], untested: Path) -> str:
                 tenant="acme", principal="user:bob", operation="upsert_flows", namespace="acme.finance"
             )
         )
-    assert server.terminate() == 0
+        assert server.terminate() == 0
     return server.audit
 
 

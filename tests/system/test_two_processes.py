@@ -3,7 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from system.load import Load
-from system.server import Server, remit
+from system.server import Server, remit_process
 
 from remit.audit.ids import format_id
 
@@ -14,10 +14,10 @@ def test_audit_commands_run_beside_a_server_under_load(serve: Callable[..., Serv
     server = serve(policies=untested)
     with Load(server, threads=4) as load:
         load.until_acknowledged(2_000)
-        listed = remit("audit", "list", "--tenant", "acme", "--limit", "1", "--json", "--audit", server.audit)
+        listed = remit_process("audit", "list", "--tenant", "acme", "--limit", "1", "--json", "--audit", server.audit)
         assert 0 == listed.returncode, listed.stderr
         newest = json.loads(listed.stdout)
-        purged = remit("audit", "purge", "--yes", "--before", newest["time"], "--audit", server.audit)
+        purged = remit_process("audit", "purge", "--yes", "--before", newest["time"], "--audit", server.audit)
         assert 0 == purged.returncode, purged.stderr
         load.until_acknowledged(len(load.acknowledged) + 500)
         load.stop()

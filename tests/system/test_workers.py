@@ -354,7 +354,8 @@ def test_a_call_in_flight_with_one_worker_is_answered_before_the_stop(
 def test_a_journal_that_does_not_drain_is_told_by_the_exit_code(
     serve: Callable[..., Server], untested: Path, flags: tuple[str, ...], file: str
 ) -> None:
-    server = serve(*flags, "--audit-delivery", "after_answer", "--grace-s", "0.5", policies=untested)
+    soon = ("--audit-timeout-s", "0.5", "--grace-s", "0.5")
+    server = serve(*flags, "--audit-delivery", "after_answer", *soon, policies=untested)
     with Loads(server) as loads, locked(server.folder / file):
         until(lambda: server.metric("remit_audit_queue") > 0, "records that wait")
         loads.stop()
