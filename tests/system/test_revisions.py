@@ -3,7 +3,9 @@
 import json
 import shutil
 import signal
+import zipfile
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +106,26 @@ def test_revisions_of_another_directory_stand_in_for_nothing(
     assert UNAVAILABLE == statuses(serve(*QUICK, policies=elsewhere))["acme"].state
 
 
+def forged(archive: bytes) -> bytes:
+    """A sound archive in which acme's bindings have one row more."""
+    made = BytesIO()
+    with zipfile.ZipFile(BytesIO(archive)) as source, zipfile.ZipFile(made, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, content + GRANT.encode() + b"\n" if name == "acme/bindings.csv" else content)
+    return made.getvalue()
+
+
 def test_a_damaged_kept_revision_is_ignored_with_a_line_in_the_log(server: Server, edited: Path) -> None:
-    """Cut short, a bit of it flipped, emptied, or garbage."""
+    """Cut short, a bit of it flipped, with other files than its name says, emptied, or garbage."""
     server.kill()
     break_tenant(edited)
     (file,) = kept(server).glob("*.zip")
-    content = bytearray(file.read_bytes())
+    whole = file.read_bytes()
+    content = bytearray(whole)
     place = content.index(b"acme/bindings.csv") + 60
     content[place] ^= 1
-    for damaged in (content[: len(content) // 2], content, b"", b"PK" * 100):
+    for damaged in (content[: len(content) // 2], content, forged(whole), b"", b"PK" * 100):
         file.write_bytes(damaged)
         server.start()
         assert UNAVAILABLE == statuses(server)["acme"].state
