@@ -122,6 +122,8 @@ def test_a_port_that_is_taken(tmp_path: Path, untested: Path) -> None:
         assert f"cannot listen on `{first.target}`" in told
         told = serve(tmp_path, untested, "--metrics", f"127.0.0.1:{first.metrics_port}")
         assert f"cannot serve metrics on `127.0.0.1:{first.metrics_port}`" in told
+        # It may have been the same server, started twice: then its node would be said to have stopped.
+        assert not (tmp_path / "audit.db").exists()
         assert client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
 
 
