@@ -1,5 +1,6 @@
 import errno
 import gc
+import os
 import signal
 import socket
 import threading
@@ -49,7 +50,7 @@ def _refuse_taken(name: str, address: str, what: str) -> None:
     except OSError as error:
         # What else is wrong with it, binding it tells.
         if error.errno == errno.EADDRINUSE:
-            raise StartupError(f"cannot {what} on `{address}`: {error.strerror}") from error
+            raise StartupError(f"cannot {what} on `{address}`: {os.strerror(error.errno)}") from error
 
 
 def serve_until(stop: threading.Event, server: Server, begun: Callable[[], None]) -> bool:
