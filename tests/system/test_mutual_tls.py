@@ -68,6 +68,12 @@ def test_a_caller_with_a_certificate_of_somebody_else_is_refused(
         client.guard(*BOB_VIEWS)
 
 
+def test_the_files_may_be_named_by_texts(server: Server, authority: Authority) -> None:
+    cert, key = authority.signed("texts", "texts.acme.example")
+    tls = MutualTls(str(authority.certificate), str(cert), str(key))
+    assert "texts.acme.example" == caller_in_record(server, tls)
+
+
 def test_a_caller_without_tls_is_refused(server: Server) -> None:
     with server.channel() as channel, pytest.raises(grpc.RpcError) as caught:
         access_of(channel).Check(check(), timeout=DEADLINE_S)

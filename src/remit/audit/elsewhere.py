@@ -44,5 +44,8 @@ def read_heads(path: Path) -> Iterator[tuple[Checkpoint, str]]:
         if line.strip():
             try:
                 yield from_told(json.loads(line)), f"{path}:{number}"
+            except json.JSONDecodeError as error:
+                told = f"{path}:{number}: expected a line of `remit audit checkpoint`, which is JSON: {error}"
+                raise KeptElsewhereError(told) from error
             except ValueError as error:
                 raise KeptElsewhereError(f"{path}:{number}: {error}") from error

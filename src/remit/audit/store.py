@@ -9,7 +9,7 @@ from typing import Self
 
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, delete, func, insert, make_url, select
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from remit.audit import schema
 from remit.audit.cutoff import Cutoffs
@@ -26,6 +26,7 @@ from remit.audit.writer import Writer
 
 _PROBE_BYTES = 64 * 1024
 _PAGE = 1000
+_EXPECTED = "`sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`"
 
 
 class AuditStore(Reading):
@@ -54,10 +55,10 @@ class AuditStore(Reading):
                 engine = postgresql_engine(parsed, timeout_s=busy_timeout_s)
                 hurried = postgresql_engine(parsed, timeout_s=busy_timeout_s, hurried=True)
             else:
-                raise AuditStoreError(
-                    f"`{parsed.drivername}` is no audit store: expected `sqlite:///PATH` "
-                    "or `postgresql+psycopg://USER@HOST/DATABASE`"
-                )
+                raise AuditStoreError(f"`{parsed.drivername}` is no audit store: expected {_EXPECTED}")
+        except ArgumentError as error:
+            # Not the URL itself: what is malformed may hold a password all the same.
+            raise AuditStoreError(f"the audit store's URL is malformed: expected {_EXPECTED}") from error
         except (SQLAlchemyError, ImportError) as error:
             raise AuditStoreError(f"the audit store's URL is of no use: {error}") from error
         self._url = parsed.render_as_string()

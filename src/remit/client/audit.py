@@ -51,7 +51,7 @@ def count_records(
         return Call(
             lambda: messages.CountRecordsRequest(
                 filter=where,
-                group_by=[messages.CountGrouping.Value(f"COUNT_GROUPING_{each.upper()}") for each in names(group_by)],
+                group_by=[_grouping(each) for each in names(group_by)],
                 most_first=most_first,
                 page_size=page_size,
                 page_token=token,
@@ -137,6 +137,14 @@ def explain_past_reach(
         ),
         known,
     )
+
+
+def _grouping(name: str) -> messages.CountGrouping.ValueType:
+    try:
+        return messages.CountGrouping.Value(f"COUNT_GROUPING_{name.upper()}")
+    except ValueError:
+        known = (each.removeprefix("COUNT_GROUPING_").lower() for each in messages.CountGrouping.keys()[1:])
+        raise ValueError(f"group_by: `{name}`: expected one of {', '.join(known)}") from None
 
 
 def _past(request: messages.ExplainPastRequest, time_us: int, revision: str) -> messages.ExplainPastRequest:

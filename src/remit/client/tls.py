@@ -8,10 +8,11 @@ import grpc
 class MutualTls:
     """PEM files: the authority that signed the server's certificate, and this client's own certificate and key."""
 
-    server_ca: Path
-    cert: Path
-    key: Path
+    server_ca: Path | str
+    cert: Path | str
+    key: Path | str
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Raises OSError where a file cannot be read."""
-        return grpc.ssl_channel_credentials(self.server_ca.read_bytes(), self.key.read_bytes(), self.cert.read_bytes())
+        server_ca, key, cert = (Path(file).read_bytes() for file in (self.server_ca, self.key, self.cert))
+        return grpc.ssl_channel_credentials(server_ca, key, cert)

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.errors import violation
-from remit.core.names import WHOLE_TENANT, Namespace, Principal, Word
+from remit.core.names import INSTANCE, WHOLE_TENANT, Namespace, Principal, Word
 from remit.core.namespace_set import NamespaceSet
 from remit.core.patterns import NamespacePattern
 from remit.core.question import QuestionType
@@ -38,6 +38,8 @@ class ActionsOf(Inquiry[Mapping[Word, Sequence[Word]]]):
         return (self.principal, "", "", self.namespace)
 
     def refusal(self, snapshot: Snapshot) -> Reason | None:
+        if self.namespace and snapshot.tenant == INSTANCE:
+            raise violation("namespace", f"`{self.namespace}` is superfluous: `{INSTANCE}` has no namespaces")
         return _no_access(snapshot, self.principal)
 
     def answer(self, snapshot: Snapshot) -> Mapping[Word, Sequence[Word]]:

@@ -1,5 +1,8 @@
+import errno
 import gc
+import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -9,7 +12,7 @@ import structlog
 from remit.faces.rpc.server import Server
 from remit.service.errors import StartupError
 from remit.service.node import Node
-from remit.service.settings import Settings
+from remit.service.settings import Settings, split_address
 
 _AWAKE_EVERY_S: Final = 0.5
 
@@ -26,12 +29,28 @@ def stop_at(*signals: signal.Signals) -> threading.Event:
 
 def started(settings: Settings) -> tuple[Node, Server]:
     """A server that does not answer yet, and all that is behind it. Raises StartupError, and then nothing is left."""
+    if settings.workers == 1:
+        # Before the node records that it serves: it may be one that does, started twice.
+        _refuse_taken("listen", settings.listen, "listen")
+        _refuse_taken("metrics", settings.metrics, "serve metrics")
     node = Node.start(settings)
     try:
         return node, Server(node)
     except StartupError:
         node.stop()
         raise
+
+
+def _refuse_taken(name: str, address: str, what: str) -> None:
+    if not address:
+        return
+    host, port = split_address(name, address)
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        # What else is wrong with it, binding it tells.
+        if error.errno == errno.EADDRINUSE:
+            raise StartupError(f"cannot {what} on `{address}`: {os.strerror(error.errno)}") from error
 
 
 def serve_until(stop: threading.Event, server: Server, begun: Callable[[], None]) -> bool:

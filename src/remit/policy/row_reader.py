@@ -168,7 +168,12 @@ class RowReader:
 
     def _scope(self, text: str) -> NamespacePattern:
         tenant, slash, pattern = text.partition("/")
-        self._check_tenant(tenant, 3)
+        try:
+            self._check_tenant(tenant, 3)
+        except _RefusedError as error:
+            if slash or "." not in text:
+                raise
+            raise _RefusedError(3, f"{error}; a part of it is written `{self._row_tenant}/{quote(text)}`") from None
         if slash and pattern == EVERYWHERE.text:
             raise _RefusedError(3, f"`{text}`: write `{tenant}` for the whole tenant")
         scope = self._scopes[text] = self._pattern(pattern, 3) if slash else EVERYWHERE

@@ -33,7 +33,7 @@ class ListActionsRequest(_message.Message):
     principal: _builtins.str
     """`user:ID` or `service:ID`."""
     namespace: _builtins.str
-    """Where. Empty asks about the tenant itself: the kinds of class `tenant`, or `instance` in `_instance`."""
+    """Where. Empty asks about the tenant itself: the kinds of class `tenant`, or `instance` in `_instance`, where it must be."""
     revision: _builtins.str
     """As in CheckRequest."""
     @_builtins.property

@@ -5,10 +5,18 @@ from typing import Any
 import pytest
 
 from remit.client import DecisionUnavailable, Edge, Graph, Node, access, reach, search
+from remit.client.audit import count_records
 from remit.client.call import Call
 from remit.client.resources import list_served, resolve_dedicated, visible_graph
 from remit.v1 import access_service_pb2 as access_pb2
-from remit.v1 import decision_pb2, reach_service_pb2, resource_service_pb2, search_service_pb2, visibility_service_pb2
+from remit.v1 import (
+    audit_service_pb2,
+    decision_pb2,
+    reach_service_pb2,
+    resource_service_pb2,
+    search_service_pb2,
+    visibility_service_pb2,
+)
 
 ALLOW: Any = decision_pb2.EFFECT_ALLOW
 DENY: Any = decision_pb2.EFFECT_DENY
@@ -116,6 +124,13 @@ def test_resources_are_asked_for_by_the_words_of_the_files() -> None:
     )
     with pytest.raises(ValueError, match="disk"):
         list_served("acme", "disk", "s3").request()
+
+
+def test_groups_of_counts_are_asked_for_by_name() -> None:
+    asked = count_records(group_by=["tenant", "day"])("").request()
+    assert asked == audit_service_pb2.CountRecordsRequest(group_by=["COUNT_GROUPING_TENANT", "COUNT_GROUPING_DAY"])
+    with pytest.raises(ValueError, match=r"group_by: `tenent`: expected one of tenant, principal, .*, day"):
+        count_records(group_by=["tenent"])("").request()
 
 
 def test_a_graph_is_sent_whole() -> None:

@@ -192,6 +192,16 @@ def test_without_a_server_there_is_no_answer(words: tuple[str, ...]) -> None:
     assert done.exit_code == 3
 
 
+@pytest.mark.parametrize(
+    "target", ["127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:grpc", ":9090", "http://127.0.0.1:9090"]
+)
+def test_a_target_that_is_no_host_and_port_is_not_called(target: str) -> None:
+    done = run("check", "acme", "user:a", "VIEW", "FLOW", "a", "--target", target)
+
+    assert 2 == done.exit_code
+    assert f"`--target` is `{target}`: expected `HOST:PORT`, for example `127.0.0.1:9090`" in done.stderr
+
+
 def test_a_mistake_is_told_by_file_line_and_column_and_the_others_are_fine(policies: Path) -> None:
     lines = len((policies / "acme" / "roles.csv").read_text().splitlines())
     append(policies / "acme" / "roles.csv", "p, role:x, acme, **, FLOW, VIEW, Allow")

@@ -229,6 +229,14 @@ def test_what_is_wrong_in_an_export_is_named(url: str, tmp_path: Path, execute: 
         (("verify", "--export", "x.jsonl", "--tenant", "acme"), (2, "leave out --tenant and --counts")),
         (("verify", "--export", "nowhere.jsonl"), (1, "the proof `nowhere.proof.json` cannot be read: No such file")),
         (("verify", "--audit", "sqlite:///nowhere.db"), (3, "there is no audit store at `sqlite:///nowhere.db`")),
+        (("verify", "--audit", "nowhere.db"), (3, "the audit store's URL is malformed: expected `sqlite:///PATH`")),
+        (("verify", "--tenant", "Acme"), (2, "`Acme` is not a tenant: expected 1 to 63 of")),
+        (("checkpoint", "--tenant", "Acme"), (2, "`Acme` is not a tenant: expected 1 to 63 of")),
+        (("export", "--tenant", "Acme", "--out", "x.jsonl"), (2, "`Acme` is not a tenant: expected 1 to 63 of")),
+        (("purge", "--tenant", "Acme", "--before", "1d"), (2, "`Acme` is not a tenant: expected 1 to 63 of")),
+        (("list", "--tenant", "Acme"), (2, "`Acme` is not a tenant: expected 1 to 63 of")),
+        (("count", "--namespace", "a..b"), (2, "`a..b` is not a namespace: expected segments of")),
+        (("list", "--revision", "2ad6"), (2, "`2ad6`: expected 64 lower-case hexadecimal digits")),
         (("checkpoint", "--key", "nowhere"), (2, "the key file `nowhere` cannot be read: No such file")),
         (("export", "--tenant", "acme", "--out", "nowhere/acme.jsonl"), (3, "cannot be written: No such file")),
     ],
@@ -248,7 +256,7 @@ def test_a_line_that_is_no_head_is_named(url: str, tmp_path: Path, line: str) ->
     file.write_text(f"{run('checkpoint', '--audit', url).stdout}\n{line}\n")
     done = run("verify", "--against", file, "--audit", url)
 
-    assert (2, True) == (done.exit_code, f"{file}:6: " in done.stderr)
+    assert (2, True) == (done.exit_code, f"{file}:6: expected a line of `remit audit checkpoint`" in done.stderr)
 
 
 def test_the_files_of_several_workers_are_proved_as_one(tmp_path: Path, key: Path) -> None:

@@ -39,6 +39,7 @@ def lines(text: str) -> list[str]:
         ("what acme user:carol acme.finance --kind FLOW", 0, "FLOW EXPORT LIST VIEW"),
         ("what acme user:nobody acme.finance", 0, "nothing"),
         ("what globex user:nobody acme.finance", 1, "NO_ACCESS"),
+        ("what _instance user:carol acme", 2, "namespace: `acme` is superfluous: `_instance` has no namespaces"),
         ("what acme user:carol a --kind FLOW --kind FLOWS", 2, "kinds[1]: `FLOWS` is no kind"),
         ("what acme user:carol a --kind FLOW --kind F-W", 2, "kinds[1]: `F-W` is not a kind"),
         ("reach acme acme.data", 0, "acme.finance.** except acme.finance.payroll.**"),

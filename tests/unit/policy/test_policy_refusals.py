@@ -134,6 +134,11 @@ ACCESS_ROWS = {
     ),
     "a managed role's tenant": ("roles.csv", ROW.replace("acme", "*"), ["1:14: tenant `*`"]),
     "another tenant's scope": ("bindings.csv", "g, user:a, role:viewer, globex/a\n", ["1:25: tenant `globex`"]),
+    "a scope without its tenant": (
+        "bindings.csv",
+        "g, user:a, role:viewer, a.b\n",
+        ["1:25: tenant `a.b`: a row speaks of its folder's tenant, `acme`; a part of it is written `acme/a.b`"],
+    ),
     "whole tenant written as a pattern": (
         "bindings.csv",
         "g, user:a, role:viewer, acme/**\n",

@@ -18,9 +18,9 @@ from remit.service.supervisor import Supervisor
 def _serve(**flags: Any) -> None:
     """Answer questions over gRPC from the policy files, and record every decision.
 
-    Each option is a setting: a flag beats the environment (`REMIT_LISTEN`), which beats the TOML file that
-    `REMIT_CONFIG` names, which beats the default. Stops gracefully on SIGTERM and SIGINT: calls in flight finish, the
-    audit journal drains. Exits 1 where it could not.
+    Each option is a setting (docs/settings.md): a flag beats the environment (`REMIT_LISTEN`), which beats the TOML
+    file that `REMIT_CONFIG` names, which beats the default. Stops gracefully on SIGTERM and SIGINT: calls in flight
+    finish, the audit journal drains. Exits 1 where it could not.
     """
     try:
         settings = read_settings({name: value for name, value in flags.items() if value is not None})

@@ -5,6 +5,7 @@ import typer
 
 from remit.client import Client, MutualTls
 from remit.faces.cli.exits import Exit, fail
+from remit.service.settings import split_address
 
 TargetOption = Annotated[
     str | None, typer.Option("--target", metavar="HOST:PORT", help="Ask this running server.", show_default=False)
@@ -21,6 +22,13 @@ TimeoutOption = Annotated[float, typer.Option("--timeout", help="Deadline of the
 
 def client_for(target: str, timeout_s: float, ca: Path | None, cert: Path | None, key: Path | None) -> Client:
     """A client of the server at `target`; by mutual TLS where its three files are named."""
+    # Without a port gRPC would call 443, and of one that is too large the remainder.
+    try:
+        host, port = split_address("--target", target)
+    except ValueError as error:
+        fail(Exit.USAGE, str(error))
+    if "/" in host or not port:
+        fail(Exit.USAGE, f"`--target` is `{target}`: expected `HOST:PORT`, for example `127.0.0.1:9090`")
     if ca is None and cert is None and key is None:
         return Client(target, timeout_s=timeout_s)
     if ca is None or cert is None or key is None:

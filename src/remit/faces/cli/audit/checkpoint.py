@@ -7,13 +7,16 @@ import typer
 from remit.audit import checkpoints
 from remit.audit.elsewhere import told
 from remit.audit.signing import Checkpoint, SigningKey, signed
-from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, signing_key
+from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, signing_key, tenant_from
 from remit.faces.cli.exits import Exit, fail
 from remit.faces.cli.store import opened
 
 
 def checkpoint(
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's chains.", show_default=False)] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option(parser=tenant_from, metavar="TENANT", help="Only this tenant's chains.", show_default=False),
+    ] = None,
     key: Annotated[
         SigningKey | None,
         typer.Option(

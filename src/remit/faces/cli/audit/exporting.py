@@ -9,7 +9,7 @@ from remit.audit.export.errors import ExportError
 from remit.audit.export.exporting import Export
 from remit.audit.export.planning import Span
 from remit.audit.export.proof import lifecycle_of, proof_of
-from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment
+from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment, tenant_from
 from remit.faces.cli.audit.proving import counting, finding_told
 from remit.faces.cli.exits import Exit, fail, out
 from remit.faces.cli.store import opened
@@ -21,7 +21,9 @@ class Format(StrEnum):
 
 
 def export(
-    tenant: Annotated[str, typer.Option(help="Whose records.", show_default=False)],
+    tenant: Annotated[
+        str, typer.Option(parser=tenant_from, metavar="TENANT", help="Whose records.", show_default=False)
+    ],
     out_file: Annotated[
         Path,
         typer.Option(

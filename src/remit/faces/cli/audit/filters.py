@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -8,7 +9,7 @@ from remit.audit.ids import format_id
 from remit.core.decision import Reason
 from remit.core.question import QuestionType
 from remit.core.rows import Effect
-from remit.faces.cli.audit.options import moment
+from remit.faces.cli.audit.options import moment, namespace_from, revision_from, tenant_from
 from remit.faces.cli.given import given, option
 from remit.v1.audit_service_pb2 import RecordFilter
 
@@ -29,8 +30,8 @@ def _made(*, since: int | None, until: int | None, **words: Any) -> DecisionFilt
     return DecisionFilter(**told, since_us=since, until_us=until)
 
 
-def _only(what: str, metavar: str | None = None) -> Any:
-    return typer.Option(help=f"Only {what}.", metavar=metavar, show_default=False)
+def _only(what: str, metavar: str | None = None, parser: Callable[[str], str] | None = None) -> Any:
+    return typer.Option(help=f"Only {what}.", metavar=metavar, parser=parser, show_default=False)
 
 
 def _time(told: str) -> Any:
@@ -41,15 +42,23 @@ selects: Final = given(
     "where",
     _made,
     (
-        option("tenant", Annotated[str | None, _only("this tenant")]),
-        option("namespace", Annotated[str | None, _only("this namespace and all below it")]),
+        option("tenant", Annotated[str | None, _only("this tenant", "TENANT", tenant_from)]),
+        option(
+            "namespace", Annotated[str | None, _only("this namespace and all below it", "NAMESPACE", namespace_from)]
+        ),
         option("principal", Annotated[str | None, _only("this principal")]),
         option("effect", Annotated[Effect | None, _only("allows or only denies")]),
         option("reason", Annotated[Reason | None, _only("this reason, for example NO_BINDING", "REASON")]),
         option("question", Annotated[QuestionType | None, _only("this type of question, for example REACH", "TYPE")]),
         option("caller", Annotated[str | None, _only("what this service asked")]),
         option("node", Annotated[str | None, _only("what this server answered")]),
-        option("revision", Annotated[str | None, _only("what this revision of the policy decided: 64 digits")]),
+        option(
+            "revision",
+            Annotated[
+                str | None,
+                _only("what this revision of the policy decided: 64 digits", "REVISION", revision_from),
+            ],
+        ),
         option("since", Annotated[int | None, _time("From this time on: ISO 8601, or `90m` ago.")]),
         option("until", Annotated[int | None, _time("Before this time.")]),
     ),

@@ -9,8 +9,11 @@ import typer
 from remit.audit.ids import parse_id
 from remit.audit.retention import parse_age
 from remit.audit.signing import AuditKeyError, PublicKey, SigningKey
+from remit.core.errors import InvalidNameError
+from remit.core.names import parse_namespace, parse_tenant
 
 _DIGITS = re.compile(r"[0-9a-fA-F]{64}").fullmatch
+_REVISION = re.compile(r"[0-9a-f]{64}").fullmatch
 
 StoreOption = Annotated[
     str,
@@ -61,6 +64,26 @@ def signing_key(text: str) -> SigningKey:
         return SigningKey.read(Path(text))
     except AuditKeyError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def tenant_from(text: str) -> str:
+    try:
+        return parse_tenant(text)
+    except InvalidNameError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def namespace_from(text: str) -> str:
+    try:
+        return parse_namespace(text)
+    except InvalidNameError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def revision_from(text: str) -> str:
+    if not _REVISION(text):
+        raise typer.BadParameter(f"`{text}`: expected 64 lower-case hexadecimal digits")
+    return text
 
 
 def decision_id_from(text: str) -> bytes:

@@ -7,7 +7,7 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from remit.audit.cutoff import Cutoffs
 from remit.audit.purge import Purged
 from remit.audit.signing import AuditKeyError, SigningKey
-from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment, time_told
+from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment, tenant_from, time_told
 from remit.faces.cli.exits import out
 from remit.faces.cli.progress import progress
 from remit.faces.cli.store import opened
@@ -35,7 +35,10 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 def purge(
     before: Annotated[int, typer.Option(parser=moment, metavar="TIME", help="ISO 8601, or an age such as `90d`.")],
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's decisions.", show_default=False)] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option(parser=tenant_from, metavar="TENANT", help="Only this tenant's decisions.", show_default=False),
+    ] = None,
     key: TombstoneKeyOption = None,
     yes: YesOption = False,
     audit: StoreOption = STORE_DEFAULT,

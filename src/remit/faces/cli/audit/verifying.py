@@ -8,14 +8,17 @@ from remit.audit.export.errors import ExportError
 from remit.audit.export.verifying import verify_export
 from remit.audit.signing import Checkpoint, PublicKey
 from remit.audit.verify.database import verify_store
-from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, public_key, span
+from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, public_key, span, tenant_from
 from remit.faces.cli.audit.proving import counting, report_json, tell
 from remit.faces.cli.exits import Exit, fail, print_json
 from remit.faces.cli.store import opened
 
 
 def verify(
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's records.", show_default=False)] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option(parser=tenant_from, metavar="TENANT", help="Only this tenant's records.", show_default=False),
+    ] = None,
     key: Annotated[
         list[PublicKey] | None,
         typer.Option(
