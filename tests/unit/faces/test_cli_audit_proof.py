@@ -189,6 +189,17 @@ def test_an_end_without_a_signature_is_told_past_what_is_allowed(url: str, key: 
     )
 
 
+def test_a_tenant_that_nobody_ever_asked_about_is_not_whole_but_absent(url: str, tmp_path: Path) -> None:
+    verified = run("verify", "--tenant", "ghost", "--audit", url)
+    made = run("export", "--tenant", "ghost", "--out", tmp_path / "ghost.jsonl", "--audit", url)
+    for done in (verified, made):
+        assert (3, "") == (done.exit_code, done.stdout)
+        assert "there is nothing of tenant `ghost` in the store" in done.stderr
+    assert [] == [*tmp_path.glob("ghost*")]
+    none = run("export", "--tenant", "acme", "--until", "2001-01-01", "--out", tmp_path / "none.jsonl", "--audit", url)
+    assert (0, True) == (none.exit_code, none.stdout.startswith("0 records of tenant acme"))
+
+
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_an_export_verifies_without_the_store(url: str, database: Path, key: Path, tmp_path: Path, form: str) -> None:
     run("checkpoint", "--key", key, "--record", "--audit", url)

@@ -15,6 +15,7 @@ from remit.audit.export.planning import EVER, Span, plan
 from remit.audit.export.proof import Proof, lifecycle_of, proof_of
 from remit.audit.export.verifying import held_against
 from remit.audit.filter import id_range
+from remit.audit.tables import chains, checkpoints, decisions, lifecycle
 from remit.audit.verify.claims import NEVER
 from remit.audit.verify.database import whose
 from remit.audit.verify.finding import Report
@@ -41,7 +42,8 @@ class Export:
     progress: Progress | None = None
 
     def run(self) -> Report:
-        """The files get their names once all are whole. ExportError where one exists already or cannot be written.
+        """The files get their names once all are whole. ExportError where one exists already or cannot be written, or where
+        nobody ever asked about the tenant.
 
         What the report finds wrong is in the files as it is in the store.
         """
@@ -49,6 +51,8 @@ class Export:
         for path in names:
             if path.exists():
                 raise ExportError(f"`{path}` exists, and an export writes over nothing: name another file")
+        if not any(map(self._is_known, self.snapshots)):
+            raise ExportError(f"there is nothing of tenant `{self.tenant}` in the store")
         try:
             report = self._found_near() or self._written(EVER)
             for path in names:
@@ -59,6 +63,13 @@ class Export:
             for path in names:
                 _unfinished(path).unlink(missing_ok=True)
         return report
+
+    def _is_known(self, snapshot: Connection) -> bool:
+        # Chains stay where their records were purged; of records from before there were chains there are none.
+        for its in (chains, checkpoints, decisions, lifecycle):
+            if snapshot.execute(select(its.c.tenant).where(its.c.tenant == self.tenant).limit(1)).first() is not None:
+                return True
+        return False
 
     @property
     def _files(self) -> dict[str, Path]:

@@ -69,6 +69,8 @@ def verify(
     else:
         with opened(audit) as store, store.snapshots() as snapshots, counting("records") as progress:
             report = verify_store(snapshots, tenant=tenant, counts=counts, progress=progress, **how)
+        if tenant is not None and not (report.chains or report.findings):
+            fail(Exit.UNAVAILABLE, f"there is nothing of tenant `{tenant}` in the store")
     if as_json:
         print_json(report_json(report))
     else:
