@@ -11,6 +11,8 @@ from remit.audit.tables import decision_columns, decisions
 
 _US_PER_MS: Final = 1000
 _INDEXED: Final = frozenset({"tenant", "principal"})
+_IN_INDEX: Final = frozenset({"namespace", "effect"})
+"""What the index holds beside."""
 _SHORT: Final = 3_000
 """Records of a principal that are walked one by one sooner than the counts are asked."""
 _SHORT_IN_INDEX: Final = 30_000
@@ -73,16 +75,18 @@ class _Walk:
         # a busy tenant to find fifty.
         sqlite = connection.dialect.name == "sqlite"
         walked = sqlite and not where.selects >= _INDEXED
-        # Of all that the index leads to it would read the whole rows, to see which are of the namespace.
-        self._by_entry = sqlite and where.selects >= {*_INDEXED, "namespace"}
-        unindexed = _INDEXED if self._by_entry else frozenset({"tenant"} if walked else ())
+        # Of all that the index leads to it would read the whole rows, to see which are of the namespace or the effect.
+        by_entry = sqlite and where.selects >= _INDEXED and bool(where.selects & _IN_INDEX)
+        self._short = _SHORT_IN_INDEX if by_entry and where.selects <= _INDEXED | _IN_INDEX else _SHORT
+        unindexed = _INDEXED if by_entry else frozenset({"tenant"} if walked else ())
         conditions = where.conditions(unindexed=unindexed, by_id=False)
         statement, id_ = select(*decision_columns), decisions.c.id
-        if self._by_entry:
+        if by_entry:
             entry = decisions.alias("entry")
             statement, id_ = statement.join(entry, entry.c.id == decisions.c.id), entry.c.id
-            conditions += [entry.c.tenant == where.tenant, entry.c.principal == where.principal]
-            conditions.append(at_or_below(entry.c.namespace, where.namespace or ""))
+            equal = {name: value for name, value in where.equal.items() if name in _INDEXED | _IN_INDEX}
+            conditions += [entry.c[name] == value for name, value in equal.items()]
+            conditions += [at_or_below(entry.c.namespace, where.namespace)] if where.namespace else []
         self._statement = (
             statement.where(id_ >= bindparam("first"), id_ <= bindparam("last"), *conditions)
             .order_by(id_.desc() if newest_first else id_)
@@ -106,9 +110,8 @@ class _Walk:
         some = select(columns.id).where(
             columns.tenant == where.tenant, columns.principal == where.principal, columns.id.between(first, last)
         )
-        short = _SHORT_IN_INDEX if self._by_entry else _SHORT
-        number = select(func.count()).select_from(some.limit(short).subquery())
-        return self._connection.execute(number).scalar_one() < short
+        number = select(func.count()).select_from(some.limit(self._short).subquery())
+        return self._connection.execute(number).scalar_one() < self._short
 
     def times(self) -> tuple[int, int]:
         """The times between which anything may be left, microseconds since the Unix epoch."""

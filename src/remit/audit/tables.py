@@ -65,9 +65,9 @@ decisions = Table(
     _text("question", default="CHECK"),
     _text("detail", default=""),
     *_place(),
-    # The only one: a second, by namespace, writes a page more to the log for each row. It holds the namespace so that who
-    # looks for what a principal asked in one need not read the rows of all the others.
-    Index("decisions_by_principal", "tenant", "principal", "id", "namespace"),
+    # The only one: a second, by namespace, writes a page more to the log for each row. It holds namespace and
+    # effect so that who looks for what a principal asked in one, or was denied, need not read the rows of all the others.
+    Index("decisions_by_principal", "tenant", "principal", "id", "namespace", "effect"),
     sqlite_with_rowid=False,
 )
 

@@ -205,9 +205,13 @@ def test_a_page_is_what_a_scan_of_all_records_finds(
             DecisionFilter(tenant="acme", principal="user:ada", namespace="prod"),
             "USING COVERING INDEX decisions_by_principal",
         ),
+        (
+            DecisionFilter(tenant="acme", principal="user:ada", effect="deny", reason="NOT_GRANTED"),
+            "USING COVERING INDEX decisions_by_principal",
+        ),
         (DecisionFilter(), None),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_a_page_is_never_sorted(
     store: AuditStore,

@@ -1,4 +1,4 @@
-"""decisions: the index by principal holds the namespace too"""
+"""decisions: the index by principal holds namespace and effect too"""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    _with("tenant", "principal", "id", "namespace")
+    _with("tenant", "principal", "id", "namespace", "effect")
 
 
 def downgrade() -> None:
