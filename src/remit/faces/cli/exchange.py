@@ -5,11 +5,11 @@ from typing import Annotated, TypeVar
 import typer
 from rich.progress import TextColumn
 
-from remit.core.errors import InvalidNameError
-from remit.core.names import Tenant, is_word, parse_tenant
+from remit.core.names import Tenant, is_word
 from remit.faces.cli.exits import EXIT_CODES, Exit, err, fail, out
 from remit.faces.cli.files import DirectoryArgument, read_snapshot
 from remit.faces.cli.progress import progress
+from remit.faces.cli.values import tenant_from
 from remit.policy.exchange.casbin_import import import_casbin
 from remit.policy.exchange.enforcer import FUNCTIONS, Enforcer, ModelError, SourceRow, lines_of
 from remit.policy.exchange.export import export as export_policy
@@ -29,13 +29,6 @@ app = typer.Typer(
     help=f"Write policy files from another system's, and tell what was ambiguous or unsafe there.\n\n{EXIT_CODES}",
     no_args_is_help=True,
 )
-
-
-def _tenant(text: str) -> Tenant:
-    try:
-        return parse_tenant(text)
-    except InvalidNameError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def _word(text: str) -> str:
@@ -58,7 +51,7 @@ ForceOption = Annotated[
 TenantOption = Annotated[
     Tenant | None,
     typer.Option(
-        parser=_tenant, metavar="NAME", help="The tenant to write, where the policy names none.", show_default=False
+        parser=tenant_from, metavar="NAME", help="The tenant to write, where the policy names none.", show_default=False
     ),
 ]
 CasesOption = Annotated[int, typer.Option(min=1, max=20_000, help="Questions kept as tests, at most, for each tenant.")]
@@ -192,7 +185,7 @@ def kestra(
     edition: Annotated[
         int, typer.Option(min=1, max=2, help="Whose words the roles use: 1 (four verbs) or 2 (actions).")
     ],
-    tenant: Annotated[Tenant, typer.Option(parser=_tenant, metavar="NAME", help="The tenant to write.")],
+    tenant: Annotated[Tenant, typer.Option(parser=tenant_from, metavar="NAME", help="The tenant to write.")],
     out_folder: OutOption,
     groups: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Its groups with their members.", show_default=False)
@@ -233,7 +226,7 @@ def kestra(
 
 
 def export(
-    tenant: Annotated[Tenant, typer.Option(parser=_tenant, metavar="NAME", help="The tenant to export.")],
+    tenant: Annotated[Tenant, typer.Option(parser=tenant_from, metavar="NAME", help="The tenant to export.")],
     out_folder: OutOption,
     directory: DirectoryArgument = Path("policies"),
     sql: Annotated[

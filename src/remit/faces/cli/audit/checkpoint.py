@@ -7,9 +7,10 @@ import typer
 from remit.audit import checkpoints
 from remit.audit.elsewhere import told
 from remit.audit.signing import Checkpoint, SigningKey, signed
-from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, signing_key, tenant_from
+from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, signing_key
 from remit.faces.cli.exits import Exit, fail
 from remit.faces.cli.store import opened
+from remit.faces.cli.values import tenant_from
 
 
 def checkpoint(

@@ -9,10 +9,11 @@ from remit.audit.export.errors import ExportError
 from remit.audit.export.exporting import Export
 from remit.audit.export.planning import Span
 from remit.audit.export.proof import lifecycle_of, proof_of
-from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment, tenant_from
+from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment
 from remit.faces.cli.audit.proving import counting, finding_told
 from remit.faces.cli.exits import Exit, fail, out
 from remit.faces.cli.store import opened
+from remit.faces.cli.values import tenant_from
 
 
 class Format(StrEnum):

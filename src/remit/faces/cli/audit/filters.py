@@ -9,8 +9,9 @@ from remit.audit.ids import format_id
 from remit.core.decision import Reason
 from remit.core.question import QuestionType
 from remit.core.rows import Effect
-from remit.faces.cli.audit.options import moment, namespace_from, revision_from, tenant_from
+from remit.faces.cli.audit.options import moment, revision_from
 from remit.faces.cli.given import given, option
+from remit.faces.cli.values import namespace_from, tenant_from
 from remit.v1.audit_service_pb2 import RecordFilter
 
 

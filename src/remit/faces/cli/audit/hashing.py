@@ -4,13 +4,7 @@ from typing import Annotated
 import typer
 
 from remit.audit.redaction import RedactionKey, RedactionKeyError
-
-
-def _key_of(path: str) -> RedactionKey:
-    try:
-        return RedactionKey.read(Path(path))
-    except RedactionKeyError as error:
-        raise typer.BadParameter(str(error)) from None
+from remit.faces.cli.values import from_text
 
 
 def hash_(
@@ -19,7 +13,7 @@ def hash_(
         RedactionKey,
         typer.Option(
             "--key",
-            parser=_key_of,
+            parser=from_text(lambda path: RedactionKey.read(Path(path)), RedactionKeyError),
             envvar="REMIT_AUDIT_REDACT_KEY",
             metavar="FILE",
             help="The file of the setting `audit_redact_key`.",

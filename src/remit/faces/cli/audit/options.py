@@ -9,8 +9,7 @@ import typer
 from remit.audit.ids import parse_id
 from remit.audit.retention import parse_age
 from remit.audit.signing import AuditKeyError, PublicKey, SigningKey
-from remit.core.errors import InvalidNameError
-from remit.core.names import parse_namespace, parse_tenant
+from remit.faces.cli.values import from_text
 
 _DIGITS = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 _REVISION = re.compile(r"[0-9a-f]{64}").fullmatch
@@ -51,46 +50,20 @@ def span(text: str) -> int:
     return seconds * 1_000_000
 
 
-def public_key(text: str) -> PublicKey:
+def _public_key(text: str) -> PublicKey:
     """A file in PEM, or 64 hex digits."""
-    try:
-        return PublicKey.parse(text) if _DIGITS(text) else PublicKey.read(Path(text))
-    except AuditKeyError as error:
-        raise typer.BadParameter(str(error)) from None
+    return PublicKey.parse(text) if _DIGITS(text) else PublicKey.read(Path(text))
 
 
-def signing_key(text: str) -> SigningKey:
-    try:
-        return SigningKey.read(Path(text))
-    except AuditKeyError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def tenant_from(text: str) -> str:
-    try:
-        return parse_tenant(text)
-    except InvalidNameError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def namespace_from(text: str) -> str:
-    try:
-        return parse_namespace(text)
-    except InvalidNameError as error:
-        raise typer.BadParameter(str(error)) from None
+public_key = from_text(_public_key, AuditKeyError)
+signing_key = from_text(lambda text: SigningKey.read(Path(text)), AuditKeyError)
+decision_id_from = from_text(parse_id, ValueError)
 
 
 def revision_from(text: str) -> str:
     if not _REVISION(text):
         raise typer.BadParameter(f"`{text}`: expected 64 lower-case hexadecimal digits")
     return text
-
-
-def decision_id_from(text: str) -> bytes:
-    try:
-        return parse_id(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def time_told(microseconds: int) -> str:

@@ -1,4 +1,3 @@
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -6,25 +5,18 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from remit.audit.cutoff import Cutoffs
 from remit.audit.purge import Purged
-from remit.audit.signing import AuditKeyError, SigningKey
-from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment, tenant_from, time_told
+from remit.audit.signing import SigningKey
+from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment, signing_key, time_told
 from remit.faces.cli.exits import out
 from remit.faces.cli.progress import progress
 from remit.faces.cli.store import opened
-
-
-def _key_of(path: str) -> SigningKey:
-    try:
-        return SigningKey.read(Path(path))
-    except AuditKeyError as error:
-        raise typer.BadParameter(str(error)) from None
-
+from remit.faces.cli.values import tenant_from
 
 TombstoneKeyOption = Annotated[
     SigningKey | None,
     typer.Option(
         "--key",
-        parser=_key_of,
+        parser=signing_key,
         metavar="FILE",
         help="Private key that signs the tombstones, by which what remains is verified.",
         show_default=False,

@@ -6,21 +6,15 @@ from remit.audit.retention import Retention, parse_retention
 from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, time_told
 from remit.faces.cli.audit.purging import TombstoneKeyOption, YesOption, purge_with_progress, tell_what_stays
 from remit.faces.cli.exits import out
+from remit.faces.cli.values import from_text
 from remit.service.node import now_us
-
-
-def _retention(text: str) -> Retention:
-    try:
-        return parse_retention(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def retain(
     retention: Annotated[
         Retention,
         typer.Option(
-            parser=_retention,
+            parser=from_text(parse_retention, ValueError),
             envvar="REMIT_AUDIT_RETENTION",
             metavar="AGES",
             help="As the setting `audit_retention`: how long decisions are kept, for example `90d, globex=400d`.",
