@@ -1,5 +1,6 @@
 """The commands that list: `who`, `where`, `what`, `reach` and `reach-all`, of the example company's files."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -91,6 +92,20 @@ def test_reach_all_names_the_owners_that_refuse(owners: str, code: int, told: li
     done = run("reach-all", "acme", "system", "PURGE", "-", stdin=owners)
     assert code == done.exit_code
     assert [each[: len(part)] for each, part in zip(lines(done.output), told, strict=True)] == told
+
+
+def test_some_relations_are_told_alone() -> None:
+    everywhere = run(
+        "reach", "acme", "acme.data", "--relation", "KV", "--relation", "SUBFLOW", "--relation", "KV", "--json"
+    )
+    told = json.loads(everywhere.stdout)
+    assert ["KV", "SUBFLOW"] == [each["relation"] for each in told["relations"]]
+    of_one = run("reach", "acme", "acme.data", "acme.finance", "--relation", "SUBFLOW")
+    assert (0, ["SUBFLOW", "allow"]) == (of_one.exit_code, of_one.stdout.split())
+    unknown = run("reach", "acme", "acme.data", "--relation", "NOPE")
+    assert (1, True) == (unknown.exit_code, "UNKNOWN_RELATION" in unknown.stderr)
+    twofold = run("reach", "acme", "acme.data", "acme.finance", "KV", "--relation", "KV")
+    assert (2, True) == (twofold.exit_code, "leave out" in twofold.stderr)
 
 
 def test_in_an_unknown_tenant_nothing_is_reached() -> None:

@@ -15,7 +15,7 @@ from remit.engine.explain_reach import WhyReach, reach_summary, unknown_tenants_
 from remit.engine.reachable import ReachableFrom, ReachesAll
 from remit.faces.answers import all_reached_to, reachable_to
 from remit.faces.cli.ask import JsonOption, TenantArgument
-from remit.faces.cli.exits import Exit, end_where_refused, out, print_json
+from remit.faces.cli.exits import Exit, end_where_refused, fail, out, print_json
 from remit.faces.cli.files import NamesFile, names_in, survey
 from remit.faces.cli.place import Place, asks
 from remit.v1 import decision_pb2
@@ -33,6 +33,15 @@ OwnerArgument = Annotated[
 RelationArgument = Annotated[
     str | None, typer.Argument(help="For example `SUBFLOW`; none tells of every relation.", show_default=False)
 ]
+RelationsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--relation",
+        metavar="NAME",
+        help="Without RELATION: tell of this one only. Once for each.",
+        show_default=False,
+    ),
+]
 
 
 @asks
@@ -41,6 +50,7 @@ def reach(
     caller: CallerArgument,
     owner: OwnerArgument = None,
     relation: RelationArgument = None,
+    relations: RelationsOption = None,
     as_json: JsonOption = False,
     *,
     place: Place,
@@ -52,6 +62,8 @@ def reach(
 
     Example: `remit reach acme acme.data acme.finance SUBFLOW`
     """
+    if relation is not None and relations:
+        fail(Exit.USAGE, "--relation narrows what is told of several: leave out RELATION or the option")
     if owner is not None and relation is not None:
         response = _explained(tenant, messages.ReachQuestion(caller=caller, owner=owner, relation=relation), place)
         if as_json:
@@ -60,7 +72,7 @@ def reach(
             out.print(response.summary, markup=False)
         allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
         raise typer.Exit(Exit.OK if allowed else Exit.NO)
-    listed = _listed(tenant, caller, owner, place)
+    listed = _listed(tenant, caller, owner, [*dict.fromkeys(relations or [])], place)
     if as_json:
         print_json(MessageToDict(listed, preserving_proto_field_name=True))
     end_where_refused(listed.receipt)
@@ -148,17 +160,20 @@ def _explained(tenant: str, question: messages.ReachQuestion, place: Place) -> m
     return place.answer(locally, lambda client: cast("messages.ExplainReachResponse", client.ask(request)))
 
 
-def _listed(tenant: str, caller: str, owner: str | None, place: Place) -> messages.ListReachableResponse:
+def _listed(
+    tenant: str, caller: str, owner: str | None, relations: list[str], place: Place
+) -> messages.ListReachableResponse:
     among = [] if owner is None else [owner]
 
     def locally() -> messages.ListReachableResponse:
         inquiry = ReachableFrom(
             named("caller", parse_namespace, caller),
+            each_named("relations", parse_relation, relations),
             among=tuple(named("owner", parse_namespace, each) for each in among),
         )
         return reachable_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
 
-    request = messages.ListReachableRequest(tenant=tenant, namespace=caller, among=among)
+    request = messages.ListReachableRequest(tenant=tenant, namespace=caller, relations=relations, among=among)
     return place.answer(locally, lambda client: cast("messages.ListReachableResponse", client.ask(request)))
 
 
