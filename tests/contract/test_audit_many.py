@@ -9,6 +9,7 @@ import pytest
 from contract.audit_records import decision, decision_at, happened
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from remit.audit.errors import AuditStoreError, UnmigratedError
 from remit.audit.filter import DecisionFilter
@@ -109,6 +110,30 @@ def test_pages_are_those_of_one_file(worlds: Worlds, where: DecisionFilter, limi
         if len(page) < limit:
             return
         after = page[-1].id
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"principal": "user:ada"},
+        {"principal": "user:ada", "namespace": "prod"},
+        {"principal": "user:ada", "effect": "deny"},
+    ],
+)
+def test_a_page_of_several_files_is_merged_and_never_read_whole(worlds: Worlds, asked: dict[str, str]) -> None:
+    seen: list[tuple[str, object]] = []
+
+    def note(_c: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        seen.append((statement, parameters))
+
+    with worlds.many.reading() as connection:
+        event.listen(connection.engine, "before_cursor_execute", note)
+        worlds.many.decisions(DecisionFilter(tenant="acme", **asked))  # type: ignore[arg-type]
+        event.remove(connection.engine, "before_cursor_execute", note)
+        statement, parameters = seen[-1]
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    assert not [step for step in plan if "SCAN" in step or "TEMP B-TREE" in step or "MATERIALIZE" in step], plan
+    assert 4 == sum("decisions_by_principal" in step for step in plan), plan
 
 
 @quickly

@@ -80,6 +80,45 @@ def test_batches_of_any_size_are_written_whole(store: AuditStore, count: int) ->
     assert records == store.decisions(limit=2000, newest_first=False)
 
 
+@pytest.mark.parametrize("counts", [(1, 7, 8, 9), (128,), (129, 300), (50, 1, 8, 260, 2)])
+def test_calls_of_any_size_are_written_field_by_field(store: AuditStore, counts: tuple[int, ...]) -> None:
+    """Whatever their records share is written once; several calls, of tenants and nodes in turn, share a transaction."""
+    records = []
+    for number, count in enumerate(counts):
+        time_us, (call_id, *ids) = IDS.stamp(count + 1)
+        shared = {
+            "time_us": time_us,
+            "call_id": call_id,
+            "tenant": ("acme", "globex")[number % 2],
+            "node": f"node-{number % 3}",
+            "caller": f"caller-{number}",
+            "on_behalf_of": f"user:{number}",
+            "revision": f"{number:064x}",
+            "trace_id": f"trace-{number}",
+            "question": ("CHECK", "REACH")[number % 2],
+            "detail": f'{{"call":{number}}}',
+        }
+        records += [
+            decision(
+                **shared,
+                id=id_,
+                batch_index=at,
+                namespace=f"prod.n{at}",
+                principal=f"user:p{at}",
+                action=f"ACTION{at}",
+                kind=f"KIND{at}",
+                resource_id=f"resource-{at}",
+                effect=("allow", "deny")[at % 2],
+                reason=("ALLOWED_BY_RULE", "NOT_GRANTED")[at % 2],
+                rule=f"acme/roles.csv:{at}",
+                latency_ns=at * 1_000,
+            )
+            for at, id_ in enumerate(ids)
+        ]
+    store.append(records)
+    assert sorted(records) == store.decisions(limit=2_000, newest_first=False)
+
+
 def test_an_empty_batch_is_no_error(store: AuditStore) -> None:
     store.append([])
     assert [] == store.decisions()

@@ -21,7 +21,7 @@ _DECISION_BREAKS: Final = 22
 _LIFECYCLE_BREAKS: Final = 8
 
 Row = tuple[Any, ...]
-"""A record with its place: what goes to the driver."""
+"""What goes to the driver: a record, or what is its own beside its call, with its place."""
 
 
 class LinkedCall(NamedTuple):

@@ -18,6 +18,7 @@ _CACHE_KIB = 32 * 1024
 # A burst may leave a large write-ahead log behind; SQLite cuts it to this at the next checkpoint.
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 _BEGIN = "sqlite_begin"
+_JOINED = "sqlite_joined"
 _JOINED_BUSY_S = 5.0
 MOST_JOINED = 11
 """SQLite attaches ten files to one, unless it was built otherwise."""
@@ -78,7 +79,12 @@ def joined_engine(files: Sequence[Path]) -> Engine:
             union = " UNION ALL ".join(f"SELECT * FROM {name}.{table}" for name in names)  # noqa: S608 (our own names)
             driver.execute(f"CREATE TEMP VIEW {table} AS {union}")
 
-    return engine
+    return engine.execution_options(**{_JOINED: True})
+
+
+def is_one_file(connection: Connection) -> bool:
+    """Whether it is SQLite and the tables are no views over those of several files."""
+    return connection.dialect.name == "sqlite" and not connection.get_execution_options().get(_JOINED)
 
 
 def writing(engine: Engine) -> Engine:

@@ -90,7 +90,9 @@ class InsertMany:
 
     def __init__(self, one: Any, dialect: Dialect) -> None:
         """`one` is the insert of one row. Compiling another for each number of rows takes milliseconds."""
-        self._begin, self._row, self._end = _parts(one, dialect)
+        parts = _PARTS.fullmatch(str(one.compile(dialect=dialect)))
+        assert parts is not None
+        self.begin, self._row, self._end = parts["begin"], parts["row"], parts["end"]
         self._known: dict[int, str] = {}
 
     def __call__(self, cursor: Any, rows: Rows, /) -> None:
@@ -101,7 +103,7 @@ class InsertMany:
     def _of(self, rows: int) -> str:
         sql = self._known.get(rows)
         if sql is None:
-            sql = self._known[rows] = self._begin + ", ".join([self._row] * rows) + self._end
+            sql = self._known[rows] = self.begin + ", ".join([self._row] * rows) + self._end
         return sql
 
 
@@ -111,9 +113,7 @@ class InsertManyCalls:
 
     def __init__(self, table: TableClause, dialect: Dialect) -> None:
         """`table` has the columns of calls, then the others."""
-        one = inserting(table, dialect)
-        self._singly = InsertMany(one, dialect)
-        self._begin, _, _ = _parts(one, dialect)
+        self._singly = InsertMany(inserting(table, dialect), dialect)
         self._shared = len(Call._fields)
         self._own = len(table.columns) - self._shared
         self._known: dict[int, str] = {}
@@ -136,7 +136,7 @@ class InsertManyCalls:
             shared = [f"?{number}" for number in range(1, self._shared + 1)]
             own = count(self._shared + 1)
             written = (", ".join([*shared, *(f"?{next(own)}" for _ in range(self._own))]) for _ in range(rows))
-            sql = self._known[rows] = self._begin + ", ".join(f"({row})" for row in written)
+            sql = self._known[rows] = self._singly.begin + ", ".join(f"({row})" for row in written)
         return sql
 
 
@@ -171,10 +171,3 @@ class InsertFromJson:
     def __call__(self, cursor: Any, rows: Rows, /) -> None:
         if rows:
             cursor.execute(self._sql, (json.dumps(rows),))
-
-
-def _parts(one: Any, dialect: Dialect) -> tuple[str, str, str]:
-    """The text of an insert of one row: what stands before the row's parameters, they, and what stands behind."""
-    parts = _PARTS.fullmatch(str(one.compile(dialect=dialect)))
-    assert parts is not None
-    return parts["begin"], parts["row"], parts["end"]

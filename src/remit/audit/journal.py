@@ -205,6 +205,8 @@ class Journal:
     def _has_room(self, rows: int, wait_s: float) -> bool:
         """Called with the mutex held. An offer larger than the whole queue has room when the queue is empty."""
         self._short_of_room += 1
+        if not self._error and self._rest.is_over(sys.maxsize):
+            self._rest.wake()
         try:
             return self._room.wait_for(
                 lambda: self._closed or not self._queued or self._queued + rows <= self._limit, wait_s
@@ -229,7 +231,7 @@ class Journal:
             with self._mutex:
                 now = time.monotonic()
                 waiting = self._pending and not (self._error and now < self._next_try)
-                rest_s = self._rest.left_s(len(self._pending)) if waiting else 0.0
+                rest_s = self._rest.left_s(len(self._pending)) if waiting and not self._short_of_room else 0.0
                 if waiting and rest_s <= 0:
                     self._in_flight = self._take()
                     return self._in_flight

@@ -3,6 +3,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select
 
+from remit.audit.database import is_one_file
 from remit.audit.filter import CLOCK_SLACK_US, DecisionFilter, at_or_below
 from remit.audit.ids import first_id_at, id_before, id_time_ms, last_id_at
 from remit.audit.moments import Search
@@ -75,8 +76,9 @@ class _Walk:
         # a busy tenant to find fifty.
         sqlite = connection.dialect.name == "sqlite"
         walked = sqlite and not where.selects >= _INDEXED
-        # Of all that the index leads to it would read the whole rows, to see which are of the namespace or the effect.
-        by_entry = sqlite and where.selects >= _INDEXED and bool(where.selects & _IN_INDEX)
+        # Of all that the index leads to it would read the whole rows, to see which are of the namespace or the effect. Views
+        # it would join by reading all of them.
+        by_entry = is_one_file(connection) and where.selects >= _INDEXED and bool(where.selects & _IN_INDEX)
         self._short = _SHORT_IN_INDEX if by_entry and where.selects <= _INDEXED | _IN_INDEX else _SHORT
         unindexed = _INDEXED if by_entry else frozenset({"tenant"} if walked else ())
         conditions = where.conditions(unindexed=unindexed, by_id=False)

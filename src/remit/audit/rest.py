@@ -5,7 +5,7 @@ from typing import Final
 _MOST_SHARES: Final = 8
 # A commit that brings the log back into the database works for long, and makes for no long rest.
 _LONGEST_S: Final = 0.002
-# Where nobody waits a queue that fills would make callers wait after all.
+# Entries, where nobody waits: a queue that fills would make callers wait after all.
 _ENOUGH_FOR_NOBODY: Final = 32
 
 
@@ -20,7 +20,8 @@ class Rest:
     """
 
     def __init__(self, mutex: Lock) -> None:
-        """`mutex` is the journal's. Methods are called with it held but for `sleep` and `wake`."""
+        """`mutex` is the journal's: `prepare` and `is_over` are called with it held, all but `is_over` and `wake` by the
+        writer alone."""
         self._mutex = mutex
         self._until = 0.0
         self._enough = 1
@@ -52,7 +53,7 @@ class Rest:
         return over
 
     def sleep(self, timeout_s: float) -> None:
-        """Until `wake`, or until the time is up; a negative time is none."""
+        """Until `wake`, or until the time is up; -1 is for ever."""
         woken = self._signal.acquire(timeout=timeout_s)
         with self._mutex:
             if not woken and not self._wakes_at:

@@ -30,6 +30,7 @@ is_word: Final = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{WORD_LIMIT - 1}}}").full
 # Printable ASCII without what Casbin's CSV breaks on: space , " # \ | * ( ) [ ] { }
 _ID = r"[!$%&'+\-./0-9:;<=>?@A-Z^_`a-z~]{1,256}"
 is_principal: Final = re.compile(rf"(?:user|service):{_ID}").fullmatch
+is_revision: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 _RESOURCE = re.compile(rf"[!-~]{{1,{RESOURCE_LIMIT}}}").fullmatch
 _SUBJECT = re.compile(rf"(?:user|service|group|role):{_ID}").fullmatch
 

@@ -16,7 +16,7 @@ _INDEXED: Final = 16_777_216
 _ANSWERS: Final = 1_048_576
 """Answers that are kept to be shared between cells."""
 
-_NOWHERE: Final[frozenset[str]] = frozenset()
+_NO_SCOPES: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +33,7 @@ class Answer:
     enough: bool
     """Whether each that begins so is one of them."""
     patterns: frozenset[str]
-    """Texts of patterns that all cover the others, and none but them."""
+    """Where it is not: a namespace is one of them where all these patterns cover it."""
     decision: Decision
 
 
@@ -46,7 +46,7 @@ The last is for where no row matches, and covers everything. In a cell that woul
 
 def always(reason: Reason) -> Cell:
     """The cell that denies everywhere."""
-    return (_within(EVERYWHERE, _NOWHERE, Decision(Effect.DENY, reason)),)
+    return (_within(EVERYWHERE, _NO_SCOPES, Decision(Effect.DENY, reason)),)
 
 
 def _within(pattern: NamespacePattern, patterns: frozenset[str], decision: Decision) -> Answer:
@@ -59,7 +59,7 @@ def _within(pattern: NamespacePattern, patterns: frozenset[str], decision: Decis
 
 _LAST: Final = {reason: always(reason) for reason in (Reason.OUT_OF_SCOPE, Reason.NOT_GRANTED, Reason.NO_BINDING)}
 # No namespace begins with a star.
-_ALONE: Final = {reason: (Answer("*", False, _NOWHERE, last.decision),) for reason, (last,) in _LAST.items()}
+_ALONE: Final = {reason: (Answer("*", False, _NO_SCOPES, last.decision),) for reason, (last,) in _LAST.items()}
 
 
 class Answers:
@@ -121,7 +121,7 @@ class Answers:
         where = way.where.meet(rule.namespaces)
         if where is None:
             return None
-        scopes = way.scopes if where is not rule.namespaces else _NOWHERE
+        scopes = way.scopes if where is not rule.namespaces else _NO_SCOPES
         # A rule is itself and lives as long as its policy: to hash its fields would take as long as all the rest.
         key = (id(rule), scopes)
         answer = self._made.get(key)

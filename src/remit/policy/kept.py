@@ -2,7 +2,6 @@ import fcntl
 import json
 import logging
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,14 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from remit.core.errors import InvalidNameError
-from remit.core.names import Tenant, parse_tenant
+from remit.core.names import Tenant, is_revision, parse_tenant
 from remit.policy.archive import Archive, KeptRevision, NotKeptError, read_about, read_archive
 from remit.policy.source import Tree
 
 _PIN: Final = "pin.json"
 _REMOVED: Final = "removed"
 _LOCK: Final = ".lock"
-_REVISION = re.compile(r"[0-9a-f]{64}").fullmatch
 
 _log = logging.getLogger("remit.policy")
 
@@ -64,7 +62,7 @@ class Kept:
         """Newest first. What cannot be read is left out, with a line in the log; so is what another worker prunes."""
         found = []
         for path in _listed(self.directory / tenant):
-            if path.suffix == ".zip" and _REVISION(path.stem):
+            if path.suffix == ".zip" and is_revision(path.stem):
                 try:
                     found.append(read_about(_name(path), path, path.stem))
                 except NotKeptError as error:

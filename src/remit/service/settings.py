@@ -385,9 +385,11 @@ def worker_node(node: str, number: int) -> str:
 
 def split_address(name: str, text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > _LAST_PORT:
-        raise ValueError(f"`{name}` is `{text}`: expected `HOST:PORT`, for example `127.0.0.1:9090`")
-    return host.strip("[]"), int(port)
+    inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    is_bare = inner == host and ":" in host
+    if not colon or not inner or is_bare or {*inner} & {*"[]"} or not port.isdecimal() or int(port) > _LAST_PORT:
+        raise ValueError(f"`{name}` is `{text}`: expected `HOST:PORT`, for example `127.0.0.1:9090` or `[::1]:9090`")
+    return inner, int(port)
 
 
 def _refuse_endpoint(text: str) -> None:

@@ -193,7 +193,11 @@ def test_without_a_server_there_is_no_answer(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:grpc", ":9090", "http://127.0.0.1:9090"]
+    "target",
+    [
+        *("127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:grpc", ":9090", "http://127.0.0.1:9090"),
+        *("::1:9090", "2001:db8::1", "[::1:9090", "::1]:9090", "[]:9090", "[::1]"),
+    ],
 )
 def test_a_target_that_is_no_host_and_port_is_not_called(target: str) -> None:
     done = run("check", "acme", "user:a", "VIEW", "FLOW", "a", "--target", target)

@@ -42,8 +42,8 @@ class Export:
     progress: Progress | None = None
 
     def run(self) -> Report:
-        """The files get their names once all are whole. ExportError where one exists already or cannot be written, or where
-        nobody ever asked about the tenant.
+        """The files get their names once all are whole. ExportError where one exists already or cannot be written, or for a
+        tenant of which the store holds nothing.
 
         What the report finds wrong is in the files as it is in the store.
         """

@@ -28,7 +28,9 @@ def client_for(target: str, timeout_s: float, ca: Path | None, cert: Path | None
     except ValueError as error:
         fail(Exit.USAGE, str(error))
     if "/" in host or not port:
-        fail(Exit.USAGE, f"`--target` is `{target}`: expected `HOST:PORT`, for example `127.0.0.1:9090`")
+        fail(
+            Exit.USAGE, f"`--target` is `{target}`: expected `HOST:PORT`, for example `127.0.0.1:9090` or `[::1]:9090`"
+        )
     if ca is None and cert is None and key is None:
         return Client(target, timeout_s=timeout_s)
     if ca is None or cert is None or key is None:

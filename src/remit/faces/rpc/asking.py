@@ -11,7 +11,7 @@ from remit import wire
 from remit.audit.ids import format_id
 from remit.core.decision import Decision, Reason
 from remit.core.errors import FieldViolation, MalformedQuestionError, each_named, named, violation
-from remit.core.names import Tenant, parse_principal, parse_tenant
+from remit.core.names import Tenant, is_revision, parse_principal, parse_tenant
 from remit.core.rows import Effect
 from remit.faces.rpc.calls import AtOnce, caller
 from remit.faces.rpc.trace import trace_id_in
@@ -23,7 +23,6 @@ SHORT_BATCH: Final = 250
 NAMESPACES_LIMIT: Final = 10_000
 """Namespaces in a list that is asked about."""
 
-_REVISION = re.compile(r"[0-9a-f]{64}").fullmatch
 _TRACE_ID = re.compile(r"[!-~]{1,64}").fullmatch
 
 _Message = TypeVar("_Message")
@@ -67,7 +66,7 @@ class AskingFace:
             named("origin.on_behalf_of", parse_principal, origin.on_behalf_of)
         if origin.trace_id and not _TRACE_ID(origin.trace_id):
             raise violation("origin.trace_id", "expected at most 64 printable ASCII characters without blanks")
-        if request.revision and not _REVISION(request.revision):
+        if request.revision and not is_revision(request.revision):
             raise violation("revision", "expected 64 lower-case hexadecimal digits")
         # Infinite where the caller set no deadline.
         timeout_s = min(context.time_remaining(), self._call_timeout_s)

@@ -1,6 +1,5 @@
 """The filters of the audit: from messages to what the store is asked."""
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -8,14 +7,13 @@ from remit.audit.filter import DecisionFilter
 from remit.audit.ids import parse_id
 from remit.core.decision import Reason
 from remit.core.errors import named, violation
-from remit.core.names import optional_namespace, quote
+from remit.core.names import is_revision, optional_namespace, quote
 from remit.core.question import QuestionType
 from remit.core.rows import Effect
 from remit.v1 import audit_service_pb2 as messages
 
 IDS: Final = 1_000
 """Ids in a filter."""
-_REVISION: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 def filter_from(message: messages.RecordFilter, tenant: str) -> DecisionFilter:
@@ -47,7 +45,7 @@ def id_from(field: str, text: str) -> bytes:
 
 def revision_from(field: str, text: str) -> str:
     """Empty where it is."""
-    if text and not _REVISION(text):
+    if text and not is_revision(text):
         raise violation(field, "expected 64 lower-case hexadecimal digits")
     return text
 

@@ -7,16 +7,15 @@ import typer
 from remit.audit import checkpoints
 from remit.audit.elsewhere import told
 from remit.audit.signing import Checkpoint, SigningKey, signed
-from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, signing_key
+from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, chains_of, signing_key
 from remit.faces.cli.exits import Exit, fail
 from remit.faces.cli.store import opened
-from remit.faces.cli.values import tenant_from
 
 
 def checkpoint(
     tenant: Annotated[
         str | None,
-        typer.Option(parser=tenant_from, metavar="TENANT", help="Only this tenant's chains.", show_default=False),
+        typer.Option(parser=chains_of, metavar="TENANT", help="Only this tenant's chains.", show_default=False),
     ] = None,
     key: Annotated[
         SigningKey | None,

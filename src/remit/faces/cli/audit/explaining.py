@@ -1,5 +1,4 @@
-import re
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 from google.protobuf.json_format import MessageToDict
@@ -7,7 +6,7 @@ from google.protobuf.json_format import MessageToDict
 from remit import wire
 from remit.audit.reading import Reading
 from remit.core.errors import named
-from remit.core.names import parse_tenant
+from remit.core.names import is_revision, parse_tenant
 from remit.core.question import Question, ReachQuestion, parse_question, parse_reach_question
 from remit.core.rows import Effect
 from remit.faces.cli.ask import (
@@ -27,8 +26,6 @@ from remit.service.grounds import PastAnswer, answers_at
 from remit.service.past import explaining_here
 from remit.v1 import audit_service_pb2 as messages
 
-_REVISION: Final = re.compile(r"[0-9a-f]{64}").fullmatch
-
 
 class At(NamedTuple):
     """By which policy: what served at a time, or a revision."""
@@ -38,7 +35,7 @@ class At(NamedTuple):
 
 
 def _at(text: str) -> At:
-    return At(0, text) if _REVISION(text) else At(moment(text), "")
+    return At(0, text) if is_revision(text) else At(moment(text), "")
 
 
 AtOption = Annotated[

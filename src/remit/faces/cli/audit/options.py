@@ -9,10 +9,11 @@ import typer
 from remit.audit.ids import parse_id
 from remit.audit.retention import parse_age
 from remit.audit.signing import AuditKeyError, PublicKey, SigningKey
+from remit.core.errors import InvalidNameError
+from remit.core.names import is_revision, parse_tenant
 from remit.faces.cli.values import from_text
 
 _DIGITS = re.compile(r"[0-9a-fA-F]{64}").fullmatch
-_REVISION = re.compile(r"[0-9a-f]{64}").fullmatch
 
 StoreOption = Annotated[
     str,
@@ -58,10 +59,12 @@ def _public_key(text: str) -> PublicKey:
 public_key = from_text(_public_key, AuditKeyError)
 signing_key = from_text(lambda text: SigningKey.read(Path(text)), AuditKeyError)
 decision_id_from = from_text(parse_id, ValueError)
+chains_of = from_text(lambda text: text and parse_tenant(text), InvalidNameError)
+"""A tenant, or '' for what is of none: starts and stops of servers."""
 
 
 def revision_from(text: str) -> str:
-    if not _REVISION(text):
+    if not is_revision(text):
         raise typer.BadParameter(f"`{text}`: expected 64 lower-case hexadecimal digits")
     return text
 

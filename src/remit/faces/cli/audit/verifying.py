@@ -8,17 +8,16 @@ from remit.audit.export.errors import ExportError
 from remit.audit.export.verifying import verify_export
 from remit.audit.signing import Checkpoint, PublicKey
 from remit.audit.verify.database import verify_store
-from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, public_key, span
+from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, chains_of, public_key, span
 from remit.faces.cli.audit.proving import counting, report_json, tell
 from remit.faces.cli.exits import Exit, fail, print_json
 from remit.faces.cli.store import opened
-from remit.faces.cli.values import tenant_from
 
 
 def verify(
     tenant: Annotated[
         str | None,
-        typer.Option(parser=tenant_from, metavar="TENANT", help="Only this tenant's records.", show_default=False),
+        typer.Option(parser=chains_of, metavar="TENANT", help="Only this tenant's records.", show_default=False),
     ] = None,
     key: Annotated[
         list[PublicKey] | None,
