@@ -1,8 +1,6 @@
 import errno
 import gc
-import os
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -12,6 +10,7 @@ import structlog
 from remit.faces.rpc.server import Server
 from remit.service.errors import StartupError
 from remit.service.node import Node
+from remit.service.reservation import Reservation
 from remit.service.settings import Settings, split_address
 
 _AWAKE_EVERY_S: Final = 0.5
@@ -44,13 +43,12 @@ def started(settings: Settings) -> tuple[Node, Server]:
 def _refuse_taken(name: str, address: str, what: str) -> None:
     if not address:
         return
-    host, port = split_address(name, address)
     try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        Reservation(*split_address(name, address)).close()
     except OSError as error:
         # What else is wrong with it, binding it tells.
         if error.errno == errno.EADDRINUSE:
-            raise StartupError(f"cannot {what} on `{address}`: {os.strerror(error.errno)}") from error
+            raise StartupError(f"cannot {what} on `{address}`: {error.strerror}") from error
 
 
 def serve_until(stop: threading.Event, server: Server, begun: Callable[[], None]) -> bool:
@@ -58,7 +56,7 @@ def serve_until(stop: threading.Event, server: Server, begun: Callable[[], None]
     # The compiled policies live as long as the process: keep the collector from walking them.
     gc.collect()
     gc.freeze()
-    # A call leaves hundreds of objects and no cycles: looked through at every seven hundredth, they cost a thirtieth of it.
+    # A call leaves hundreds of objects and no cycles: to look through them at every seven hundredth frees nothing.
     gc.set_threshold(50_000, 20, 100)
     server.start()
     begun()

@@ -6,7 +6,8 @@ _NOT_HERE: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 class Reservation:
-    """A port that this process holds without listening on it, for its workers to share by SO_REUSEPORT.
+    """A port that this process holds without listening on it: for its workers to share by SO_REUSEPORT, or to see that it is
+    free.
 
     When it is made nobody listens there, and as long as it is held nobody else can, but who asks for SO_REUSEPORT as
     the same user.

@@ -6,7 +6,7 @@ import sys
 
 def main() -> None:
     """The program `remit`. Installed without the extra `server` it says so."""
-    # What is imported stays: to look through it for garbage, now and at the end, takes a third of a short command.
+    # What is imported stays: a short command would spend much of its time on looking through it for garbage, now and at the end.
     gc.disable()
     try:
         from remit.faces.cli.main import main as run  # noqa: PLC0415 (what it needs may not be installed)
