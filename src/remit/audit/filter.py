@@ -1,5 +1,6 @@
 """Which records are meant: from a filter to conditions on the tables."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +38,11 @@ class DecisionFilter:
     until_us: int | None = None
     """Exclusive, microseconds since the Unix epoch."""
 
-    def conditions(self, *, unindexed: frozenset[str] = frozenset(), by_id: bool = True) -> list[ColumnElement[bool]]:
-        """`unindexed`: columns that SQLite must not look up in an index. Not `by_id`, time is held against `time_us`
-        alone: whoever walks ids keeps within `span`."""
-
-        def column(name: str) -> ColumnElement[Any]:
-            return out_of_index(name) if name in unindexed else decisions.c[name]
-
+    def conditions(
+        self, *, column: Callable[[str], ColumnElement[Any]] = decisions.c.__getitem__, by_id: bool = True
+    ) -> list[ColumnElement[bool]]:
+        """`column`: what stands for a column of the decisions, id and time apart. Not `by_id`, time is held against
+        `time_us` alone: whoever walks ids keeps within `span`."""
         found = [column(name) == value for name, value in self.equal.items()]
         if self.ids:
             found.append(decisions.c.id.in_(self.ids))
@@ -69,8 +68,11 @@ class DecisionFilter:
         return first, LAST_ID if self.until_us is None else last_id_at(self.until_us + CLOCK_SLACK_US)
 
 
-def out_of_index(name: str) -> ColumnElement[Any]:
-    """A column of the decisions, by SQLite's own idiom: a term with a unary plus never leads its planner to an index."""
+def walking_ids(name: str) -> ColumnElement[Any]:
+    """A column of the decisions, for who walks the primary key in SQLite, whose planner would rather sort a tenant's whole
+    index. By its own idiom: a term with a unary plus never leads it to an index."""
+    if name != "tenant":
+        return decisions.c[name]
     return literal_column(f"+{decisions.name}.{name}", decisions.c[name].type)
 
 

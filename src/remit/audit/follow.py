@@ -14,7 +14,7 @@ from typing import Final, Self
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, true
 
 from remit.audit.chain import DECISIONS
-from remit.audit.filter import FIRST_ID, LAST_ID, DecisionFilter, out_of_index
+from remit.audit.filter import FIRST_ID, LAST_ID, DecisionFilter, walking_ids
 from remit.audit.ids import first_id_at, id_before, id_time_ms
 from remit.audit.page import page_of_decisions
 from remit.audit.reading import Reading
@@ -187,7 +187,7 @@ class Follow:
         if len(target) > _NAMED:
             return []
         columns, given = decisions.c, self.position.given
-        of_tenant = out_of_index("tenant") if connection.dialect.name == "sqlite" else columns.tenant
+        of_tenant = walking_ids("tenant") if connection.dialect.name == "sqlite" else columns.tenant
         moved = (
             and_(of_tenant == chain[0], columns.node == chain[1], columns.seq.between(given.get(chain, 0) + 1, seq))
             for chain, seq in target.items()

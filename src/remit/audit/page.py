@@ -1,10 +1,11 @@
 import time
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
 from remit.audit.database import is_one_file
-from remit.audit.filter import CLOCK_SLACK_US, DecisionFilter, at_or_below
+from remit.audit.filter import CLOCK_SLACK_US, DecisionFilter, walking_ids
 from remit.audit.ids import first_id_at, id_before, id_time_ms, last_id_at
 from remit.audit.moments import Search
 from remit.audit.record import DecisionRecord
@@ -72,23 +73,20 @@ class _Walk:
     def __init__(
         self, connection: Connection, where: DecisionFilter, after: bytes | None, limit: int, *, newest_first: bool
     ) -> None:
-        # It is the primary key that must be walked: SQLite has no statistics, and by the index it would sort all rows of
-        # a busy tenant to find fifty.
-        sqlite = connection.dialect.name == "sqlite"
-        walked = sqlite and not where.selects >= _INDEXED
-        # Of all that the index leads to it would read the whole rows, to see which are of the namespace or the effect. Views
-        # it would join by reading all of them.
-        by_entry = is_one_file(connection) and where.selects >= _INDEXED and bool(where.selects & _IN_INDEX)
-        self._short = _SHORT_IN_INDEX if by_entry and where.selects <= _INDEXED | _IN_INDEX else _SHORT
-        unindexed = _INDEXED if by_entry else frozenset({"tenant"} if walked else ())
-        conditions = where.conditions(unindexed=unindexed, by_id=False)
+        self._short = _SHORT
         statement, id_ = select(*decision_columns), decisions.c.id
-        if by_entry:
+        column: Callable[[str], ColumnElement[Any]] = decisions.c.__getitem__
+        if not where.selects >= _INDEXED:
+            # SQLite has no statistics: by the index it would sort all rows of a busy tenant to find fifty.
+            column = walking_ids if connection.dialect.name == "sqlite" else column
+        elif where.selects & _IN_INDEX and is_one_file(connection):
+            # Of all that the index leads to it would read the whole rows, to see which are of the namespace or the effect.
+            # Views it would join by reading all of them.
             entry = decisions.alias("entry")
             statement, id_ = statement.join(entry, entry.c.id == decisions.c.id), entry.c.id
-            equal = {name: value for name, value in where.equal.items() if name in _INDEXED | _IN_INDEX}
-            conditions += [entry.c[name] == value for name, value in equal.items()]
-            conditions += [at_or_below(entry.c.namespace, where.namespace)] if where.namespace else []
+            column = {**decisions.c, **{name: entry.c[name] for name in _INDEXED | _IN_INDEX}}.__getitem__
+            self._short = _SHORT_IN_INDEX if where.selects <= _INDEXED | _IN_INDEX else _SHORT
+        conditions = where.conditions(column=column, by_id=False)
         self._statement = (
             statement.where(id_ >= bindparam("first"), id_ <= bindparam("last"), *conditions)
             .order_by(id_.desc() if newest_first else id_)

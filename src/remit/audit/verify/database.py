@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, select
 
 from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head
-from remit.audit.filter import DecisionFilter
+from remit.audit.filter import DecisionFilter, walking_ids
 from remit.audit.signing import Checkpoint, PublicKey, Tombstone
 from remit.audit.tables import chains, checkpoints, decisions, lifecycle, tombstones
 from remit.audit.verify.claims import PAGE
@@ -83,9 +83,8 @@ def whose(tenant: str | None, table: Table, snapshot: Connection) -> list[Column
     """Conditions under which a table is walked in the order of its ids."""
     if table is lifecycle:
         return [] if tenant is None else [lifecycle.c.tenant == tenant]
-    # The primary key is the order of the walk; SQLite would rather sort a tenant's whole index.
-    unindexed = frozenset({"tenant"} if snapshot.dialect.name == "sqlite" else ())
-    return DecisionFilter(tenant=tenant).conditions(unindexed=unindexed)
+    column = walking_ids if snapshot.dialect.name == "sqlite" else decisions.c.__getitem__
+    return DecisionFilter(tenant=tenant).conditions(column=column)
 
 
 def checkpoints_from(snapshot: Connection, chain: ChainId, seq: int, limit: int = PAGE) -> list[Checkpoint]:
