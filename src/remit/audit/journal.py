@@ -158,9 +158,7 @@ class Journal:
                 self._next_try = 0.0
                 self._give_up_at = time.monotonic() + timeout_s
             self._room.notify_all()
-            wake = self._rest.is_over(sys.maxsize)
-        if wake:
-            self._rest.wake()
+            self._rest.wake(sys.maxsize)
         self._writer.join(timeout_s + _CLOSING_RETRY_S)
         if self._writer.is_alive():
             self._abandon()
@@ -191,9 +189,8 @@ class Journal:
                 self._refuse_at_once(entry)
             self._pending.append(entry)
             self._queued += entry.rows
-            wake = not self._error and self._rest.is_over(len(self._pending))
-        if wake:
-            self._rest.wake()
+            if not self._error:
+                self._rest.wake(len(self._pending))
         return True
 
     def _refuse_at_once(self, entry: Entry) -> None:
@@ -205,8 +202,8 @@ class Journal:
     def _has_room(self, rows: int, wait_s: float) -> bool:
         """Called with the mutex held. An offer larger than the whole queue has room when the queue is empty."""
         self._short_of_room += 1
-        if not self._error and self._rest.is_over(sys.maxsize):
-            self._rest.wake()
+        if not self._error:
+            self._rest.wake(sys.maxsize)
         try:
             return self._room.wait_for(
                 lambda: self._closed or not self._queued or self._queued + rows <= self._limit, wait_s

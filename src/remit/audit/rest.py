@@ -20,8 +20,7 @@ class Rest:
     """
 
     def __init__(self, mutex: Lock) -> None:
-        """`mutex` is the journal's: `prepare` and `is_over` are called with it held, all but `is_over` and `wake` by the
-        writer alone."""
+        """`mutex` is the journal's: `prepare` and `wake` are called with it held, all but `wake` by the writer alone."""
         self._mutex = mutex
         self._until = 0.0
         self._enough = 1
@@ -45,12 +44,13 @@ class Rest:
         """What follows is `sleep`, until enough wait or, not `resting`, anybody does."""
         self._wakes_at = self._enough if resting else 1
 
-    def is_over(self, waiting: int) -> bool:
-        """Whether the writer sleeps and that many must wake it; whoever is told so calls `wake`, once."""
-        over = 0 < self._wakes_at <= waiting
-        if over:
-            self._wakes_at = 0
-        return over
+    def wake(self, waiting: int) -> bool:
+        """Wakes the writer where it sleeps and that many are enough. Whether it did."""
+        if not 0 < self._wakes_at <= waiting:
+            return False
+        self._wakes_at = 0
+        self._signal.release()
+        return True
 
     def sleep(self, timeout_s: float) -> None:
         """Until `wake`, or until the time is up; -1 is for ever."""
@@ -59,6 +59,3 @@ class Rest:
             if not woken and not self._wakes_at:
                 self._signal.acquire()
             self._wakes_at = 0
-
-    def wake(self) -> None:
-        self._signal.release()

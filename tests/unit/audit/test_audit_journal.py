@@ -287,7 +287,7 @@ def test_while_the_store_fails_who_would_wait_is_refused_at_once(path: Path, del
                 journal.lifecycle(happened())
         assert 1 == store.appends
         journal._next_try = 0.0
-        journal._rest.wake()
+        journal._rest.wake(1)
         until(lambda: journal.healthy)
         journal.lifecycle(record := happened())
         assert [record] == store.lifecycle()

@@ -19,8 +19,8 @@ def test_half_of_those_in_flight_end_the_rest(rest: Rest, in_flight: int, enough
     assert all(rest.left_s(waiting) > 0 for waiting in range(1, enough))
     assert rest.left_s(enough) <= 0
     rest.prepare(resting=True)
-    assert not any(rest.is_over(waiting) for waiting in range(1, enough))
-    assert rest.is_over(enough)
+    assert not any(rest.wake(waiting) for waiting in range(1, enough))
+    assert rest.wake(enough)
 
 
 def test_no_rest_is_longer_than_a_moment(rest: Rest) -> None:
@@ -39,14 +39,13 @@ def test_where_nobody_waits_the_rest_is_ended_by_many(rest: Rest) -> None:
 def test_one_is_told_to_wake_the_sleeper(rest: Rest) -> None:
     """However many come, and whether or not the time is up meanwhile: the next sleep is a whole one."""
     rest.prepare(resting=False)
-    assert [True, False, False] == [rest.is_over(1) for _ in range(3)]
+    assert [True, False, False] == [rest.wake(1) for _ in range(3)]
     sleeper = Thread(target=rest.sleep, args=(0.0,))
     sleeper.start()
-    rest.wake()
     sleeper.join(LONG_S)
     assert not sleeper.is_alive()
     began = time.monotonic()
     rest.prepare(resting=False)
     rest.sleep(0.05)
     assert time.monotonic() - began >= 0.05
-    assert not rest.is_over(1)
+    assert not rest.wake(1)
