@@ -14,11 +14,11 @@ from bench import machine, table
 from remit.audit.chain import DECISIONS, ChainId, Row, genesis, link_decisions
 from remit.audit.counts import counted
 from remit.audit.ids import DecisionIds
-from remit.audit.inserting import BY_CALL, Copy, InsertMany, Rows, adding_counts, inserting
+from remit.audit.inserting import Copy, InsertMany, Rows, adding_counts, inserting
 from remit.audit.record import DecisionRecord
 from remit.audit.records import Records
 from remit.audit.store import AuditStore
-from remit.audit.tables import counts
+from remit.audit.tables import counts, decisions_by_call
 from remit.faces.cli.faults.postgresql import OwnServer
 
 SIZES = (1, 8, 64, 512, 4096)
@@ -37,9 +37,9 @@ def executemany(of: Any) -> Way:
 
 
 RECORDS: dict[str, Way] = {
-    "executemany": executemany(BY_CALL),
-    "one insert of many rows": InsertMany(inserting(BY_CALL, _DIALECT), _DIALECT),
-    "COPY (remit's)": Copy(BY_CALL),
+    "executemany": executemany(decisions_by_call),
+    "one insert of many rows": InsertMany(inserting(decisions_by_call, _DIALECT), _DIALECT),
+    "COPY (remit's)": Copy(decisions_by_call),
 }
 COUNTS: dict[str, Way] = {
     "executemany": executemany(counts),

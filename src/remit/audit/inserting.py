@@ -14,26 +14,21 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
-    column,
     func,
     literal_column,
     select,
-    table,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
 from remit.audit.chain import LinkedCall, Row
-from remit.audit.records import ITEM_FIELDS, Call
-from remit.audit.tables import counts, decisions, lifecycle
+from remit.audit.records import Call
+from remit.audit.tables import counts, decisions_by_call, lifecycle
 
 _PARTS: Final = re.compile(r"(?P<begin>.*? VALUES )(?P<row>\(.*?\))(?P<end>( ON CONFLICT .*)?)", re.DOTALL)
 # 128 rows of 23 columns are 2,944 variables; SQLite allows 32,766.
 _ROWS_PER_STATEMENT: Final = 128
 # Fewer rows of one call go with those of others into one statement.
 _ROWS_OF_A_BATCH: Final = 8
-
-BY_CALL: Final = table(decisions.name, *map(column, (*Call._fields, *ITEM_FIELDS, "seq", "hash")))
-"""Table `decisions` with its columns in the order of calls and their rows."""
 
 Rows = Sequence[Row]
 
@@ -55,7 +50,7 @@ def inserting(table: TableClause, dialect: Dialect) -> Any:
 
 
 def adding_decisions(dialect: Dialect) -> InsertCalls:
-    return CopyCalls(BY_CALL) if dialect.name != "sqlite" else InsertManyCalls(BY_CALL, dialect)
+    return CopyCalls(decisions_by_call) if dialect.name != "sqlite" else InsertManyCalls(decisions_by_call, dialect)
 
 
 def adding_lifecycle(dialect: Dialect) -> Insert:

@@ -1,9 +1,10 @@
 """The tables, as SQLAlchemy Core. The migrations build the same ones; a contract test compares the two."""
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, column, table, text
 from sqlalchemy.types import TypeEngine
 
 from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.records import ITEM_FIELDS, Call
 
 metadata = MetaData()
 
@@ -161,6 +162,9 @@ probe = Table(
     _bytes("id", primary_key=True),
     _bytes("filler", None),
 )
+
+decisions_by_call = table(decisions.name, *map(column, (*Call._fields, *ITEM_FIELDS, "seq", "hash")))
+"""Table `decisions` with its columns in the order of calls and their rows."""
 
 # A record as it was made, without its place.
 decision_columns = tuple(decisions.c[name] for name in DecisionRecord._fields)
