@@ -1,5 +1,6 @@
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ ENV_PREFIX: Final = "REMIT_"
 CONFIG_VARIABLE: Final = "REMIT_CONFIG"
 _DEFAULT_LIMITS: Final = Limits()
 _LAST_PORT: Final = 65_535
+# An address of IPv6 stands in brackets: of `::1:9090` nobody can tell where the port begins.
+_ADDRESS = re.compile(r"(?:\[(?P<bracketed>[^]\[/]+)\]|(?P<bare>[^]\[/:]+)):(?P<port>[0-9]+)").fullmatch
 _NODE_LENGTH: Final = 64
 
 
@@ -383,13 +386,12 @@ def worker_node(node: str, number: int) -> str:
     return f"{node}.w{number}"
 
 
-def split_address(name: str, text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    is_bare = inner == host and ":" in host
-    if not colon or not inner or is_bare or {*inner} & {*"[]"} or not port.isdecimal() or int(port) > _LAST_PORT:
+def split_address(name: str, text: str, *, least_port: int = 0) -> tuple[str, int]:
+    """Host and port. ValueError, which calls the text by that name, where it is no `HOST:PORT`."""
+    found = _ADDRESS(text)
+    if found is None or not least_port <= int(found["port"]) <= _LAST_PORT:
         raise ValueError(f"`{name}` is `{text}`: expected `HOST:PORT`, for example `127.0.0.1:9090` or `[::1]:9090`")
-    return inner, int(port)
+    return found["bare"] or found["bracketed"], int(found["port"])
 
 
 def _refuse_endpoint(text: str) -> None:
