@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from contract.audit_plans import plan_of_page
 from contract.audit_records import decision, decision_at, happened
-from sqlalchemy import event
 
 from remit.audit import database
 from remit.audit.errors import AuditStoreError
@@ -219,18 +219,6 @@ def test_a_page_is_never_sorted(
     where: DecisionFilter,
     index: str | None,
 ) -> None:
-    seen: list[tuple[str, tuple[object, ...]]] = []
-
-    def note(_c: object, _cursor: object, statement: str, parameters: tuple[object, ...], *_: object) -> None:
-        seen.append((statement, parameters))
-
-    event.listen(store._reading, "before_cursor_execute", note)
-    store.decisions(where)
-    event.remove(store._reading, "before_cursor_execute", note)
-    statement, parameters = seen[-1]
-    with store._reading.connect() as connection:
-        plan = " ".join(
-            str(row[3]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-        )
+    plan = " ".join(plan_of_page(store, where))
     assert "TEMP B-TREE" not in plan
     assert "decisions_by_principal" not in plan if index is None else index in plan
