@@ -5,18 +5,16 @@ import json
 import os
 import random
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from bench import machine, table
-from bench.servers import CACHE
+from bench.servers import scratch
 from remit.audit import checkpoints
 from remit.audit.export.exporting import Export
 from remit.audit.export.files import JSONL, PARQUET
@@ -177,16 +175,12 @@ def main() -> int:
         return 0
     print(f"machine: {machine.describe()}")
     print(f"{machine.quietness()}\n")
-    CACHE.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="audit-verify-", dir=CACHE))
-    try:
+    with scratch("audit-verify") as folder:
         began = time.perf_counter()
         fill(folder / "audit.db", arguments.records, SigningKey.new(folder / "audit.pem"))
         size = (folder / "audit.db").stat().st_size / arguments.records
         print(f"{arguments.records:,} records of {size:.0f} bytes, made in {time.perf_counter() - began:.0f} s\n")
         show(folder, arguments.rounds)
-    finally:
-        shutil.rmtree(folder)
     return 0
 
 

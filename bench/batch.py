@@ -1,18 +1,15 @@
 """What a decision of a batch costs, stage by stage, in one thread of one process. See bench/README.md for the method."""
 
 import gc
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from bench import example, machine, table
-from bench.servers import BENCH, CACHE
+from bench.servers import BENCH, scratch
 from remit import wire
 from remit.audit.chain import DECISIONS, ChainId, genesis, link_decisions
 from remit.audit.counts import counted
@@ -96,19 +93,14 @@ def example_cell() -> Cell:
 def main() -> int:
     print(f"machine: {machine.describe()}")
     print(f"{machine.quietness()}\n")
-    CACHE.mkdir(exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="batch-", dir=CACHE))
-    try:
-        with AuditStore(f"sqlite:///{scratch / 'audit.db'}") as store:
-            store.migrate()
-            journal = Journal(store)
-            point = DecisionPoint(_NODE, example_cell(), journal, DecisionIds(), Metrics(), revision_wait_s=1.0)
-            gc.collect()
-            gc.freeze()
-            found = {calls: measure(point, store, calls) for calls in _CALLS_A_COMMIT}
-            journal.close()
-    finally:
-        shutil.rmtree(scratch)
+    with scratch("batch") as folder, AuditStore(f"sqlite:///{folder / 'audit.db'}") as store:
+        store.migrate()
+        journal = Journal(store)
+        point = DecisionPoint(_NODE, example_cell(), journal, DecisionIds(), Metrics(), revision_wait_s=1.0)
+        gc.collect()
+        gc.freeze()
+        found = {calls: measure(point, store, calls) for calls in _CALLS_A_COMMIT}
+        journal.close()
     rows = [[stage, *(f"{of[stage]:.2f}" for of in found.values())] for stage in found[1]]
     rows.append(["all of these", *(f"{sum(of.values()):.2f}" for of in found.values())])
     rows.append(

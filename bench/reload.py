@@ -2,10 +2,8 @@
 
 import argparse
 import json
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,44 +164,41 @@ def main() -> int:
         print("skipped: no h2load (Debian: nghttp2-client); run bench/install")
         return 0
     server_core, load_core = machine.cores()
-    servers.CACHE.mkdir(exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="reload-", dir=servers.CACHE))
     try:
-        print(f"machine: {machine.describe()}")
-        print(f"{machine.quietness()}\n")
-        policies = Policies(scratch / "some", ROWS)
-        found = {}
-        with Remit(policies, server_core, scratch) as server:
-            for load in _LOADS:
-                rounds, seconds = arguments.rounds, arguments.seconds
-                found[str(load)] = latencies(
-                    server, policies, load, rounds=rounds, seconds=seconds, core=load_core, scratch=scratch
-                )
-            some_s = reload_s(server, policies, arguments.rounds)
-        many = Policies(scratch / "many", MANY_ROWS)
-        with Remit(many, server_core, scratch) as server:
-            many_s = reload_s(server, many, arguments.rounds)
-        ratios = show_latencies(found)
-        rows = [
-            [f"{rows:,} rows", f"{statistics.median(taken):.2f}", f"{min(taken):.2f} - {max(taken):.2f}"]
-            for rows, taken in ((ROWS, some_s), (MANY_ROWS, many_s))
-        ]
-        table.show(["from an edit to the first answer by it", "s (median)", "min - max"], rows)
-        rows = [
-            [f"p99 while reloading by p99 without, {title}", "<= 2", f"{ratio:.2f}", table.target(ratio <= 2)]
-            for title, ratio in zip(found, ratios, strict=True)
-        ]
-        table.show(["target", "", "measured", ""], rows)
-        path = servers.CACHE / f"reload-{time.strftime('%Y%m%dT%H%M%S')}.json"
-        raw = {title: [[run.p99_us for run in pair] for pair in pairs] for title, pairs in found.items()}
-        told = {"machine": machine.describe(), "p99_us": raw, "reload_s": {ROWS: some_s, MANY_ROWS: many_s}}
-        path.write_text(json.dumps(told, indent=1))
-        print(f"each round: {path.relative_to(servers.BENCH.parent)}")
+        with servers.scratch("reload") as scratch:
+            print(f"machine: {machine.describe()}")
+            print(f"{machine.quietness()}\n")
+            policies = Policies(scratch / "some", ROWS)
+            found = {}
+            with Remit(policies, server_core, scratch) as server:
+                for load in _LOADS:
+                    rounds, seconds = arguments.rounds, arguments.seconds
+                    found[str(load)] = latencies(
+                        server, policies, load, rounds=rounds, seconds=seconds, core=load_core, scratch=scratch
+                    )
+                some_s = reload_s(server, policies, arguments.rounds)
+            many = Policies(scratch / "many", MANY_ROWS)
+            with Remit(many, server_core, scratch) as server:
+                many_s = reload_s(server, many, arguments.rounds)
+            ratios = show_latencies(found)
+            rows = [
+                [f"{rows:,} rows", f"{statistics.median(taken):.2f}", f"{min(taken):.2f} - {max(taken):.2f}"]
+                for rows, taken in ((ROWS, some_s), (MANY_ROWS, many_s))
+            ]
+            table.show(["from an edit to the first answer by it", "s (median)", "min - max"], rows)
+            rows = [
+                [f"p99 while reloading by p99 without, {title}", "<= 2", f"{ratio:.2f}", table.target(ratio <= 2)]
+                for title, ratio in zip(found, ratios, strict=True)
+            ]
+            table.show(["target", "", "measured", ""], rows)
+            path = servers.CACHE / f"reload-{time.strftime('%Y%m%dT%H%M%S')}.json"
+            raw = {title: [[run.p99_us for run in pair] for pair in pairs] for title, pairs in found.items()}
+            told = {"machine": machine.describe(), "p99_us": raw, "reload_s": {ROWS: some_s, MANY_ROWS: many_s}}
+            path.write_text(json.dumps(told, indent=1))
+            print(f"each round: {path.relative_to(servers.BENCH.parent)}")
     except VoidFigureError as error:
         print(f"void: {error}", file=sys.stderr)
         return 1
-    finally:
-        shutil.rmtree(scratch)
     return 0
 
 

@@ -2,17 +2,14 @@
 
 import gc
 import random
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from bench import machine, table, worlds
 from bench.engine import load
-from bench.servers import CACHE
+from bench.servers import scratch
 from remit.core.names import Namespace, Principal, Word, parse_namespace
 from remit.engine.search import ActionsOf, NamespacesOf, PrincipalsFor
 from remit.engine.snapshot import Snapshot
@@ -88,14 +85,10 @@ def measure(snapshot: Snapshot, world: worlds.World) -> list[list[str]]:
 def main() -> int:
     print(f"machine: {machine.describe()}")
     print(f"{machine.quietness()}\n")
-    CACHE.mkdir(exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="search-", dir=CACHE))
-    try:
+    with scratch("search") as folder:
         world = worlds.make(_ROWS)
-        world.write(scratch / "policies")
-        snapshot = load(scratch / "policies")
-    finally:
-        shutil.rmtree(scratch)
+        world.write(folder / "policies")
+        snapshot = load(folder / "policies")
     # As the server does once it has loaded: what stays is not looked at by each collection of what goes.
     gc.collect()
     gc.freeze()

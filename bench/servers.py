@@ -6,8 +6,10 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -118,6 +120,14 @@ def cerbos(core: int, scratch: Path, policies: Path = BENCH / "cerbos" / "polici
         "CERBOS_NO_TELEMETRY": "1",
     }
     return Server("cerbos", command, port=port, core=core, scratch=scratch, environment=environment)
+
+
+@contextmanager
+def scratch(name: str) -> Iterator[Path]:
+    """A folder on the disk of the checkout, gone at the end."""
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=CACHE) as folder:
+        yield Path(folder)
 
 
 def free_port() -> int:

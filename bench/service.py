@@ -2,10 +2,8 @@
 
 import argparse
 import json
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -212,34 +210,31 @@ def main() -> int:
         print("skipped: no h2load (Debian: nghttp2-client); run bench/install")
         return 0
     server_core, load_core = machine.cores()
-    servers.CACHE.mkdir(exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="service-", dir=servers.CACHE))
     try:
-        print(f"machine: {machine.describe()}")
-        if server_core == load_core:
-            print(
-                "one core only: server and load generator share it, so the figures are about half of what they could be"
-            )
-        print(machine.quietness())
-        kind = machine.file_system(scratch)
-        print(f"audit on {kind}: one fdatasync of 4 KiB takes {machine.fdatasync_us(scratch):,.0f} us (median)\n")
-        if kind in {"tmpfs", "ramfs"}:
-            print("a durable audit cannot be measured in memory: put the checkout on a disk", file=sys.stderr)
-            return 1
-        results: dict[str, dict[str, Series]] = {}
-        with ExitStack() as stack:
-            running = available(scratch, server_core, arguments.threads, arguments.server or every)
-            bench = Bench([stack.enter_context(server) for server in running], load_core, scratch)
-            for figure in figures(arguments.scale):
-                results[figure.title] = bench.measure(figure)
-                show_figure(figure, results[figure.title])
-        show_targets(results["Check, 64 in flight"], results["BatchCheck of 50, 64 in flight"])
-        print(f"each round: {keep(results).relative_to(servers.BENCH.parent)}")
+        with servers.scratch("service") as scratch:
+            print(f"machine: {machine.describe()}")
+            if server_core == load_core:
+                print(
+                    "one core only: server and load generator share it, so the figures are about half of what they could be"
+                )
+            print(machine.quietness())
+            kind = machine.file_system(scratch)
+            print(f"audit on {kind}: one fdatasync of 4 KiB takes {machine.fdatasync_us(scratch):,.0f} us (median)\n")
+            if kind in {"tmpfs", "ramfs"}:
+                print("a durable audit cannot be measured in memory: put the checkout on a disk", file=sys.stderr)
+                return 1
+            results: dict[str, dict[str, Series]] = {}
+            with ExitStack() as stack:
+                running = available(scratch, server_core, arguments.threads, arguments.server or every)
+                bench = Bench([stack.enter_context(server) for server in running], load_core, scratch)
+                for figure in figures(arguments.scale):
+                    results[figure.title] = bench.measure(figure)
+                    show_figure(figure, results[figure.title])
+            show_targets(results["Check, 64 in flight"], results["BatchCheck of 50, 64 in flight"])
+            print(f"each round: {keep(results).relative_to(servers.BENCH.parent)}")
     except VoidFigureError as error:
         print(f"void: {error}", file=sys.stderr)
         return 1
-    finally:
-        shutil.rmtree(scratch)
     return 0
 
 

@@ -5,14 +5,13 @@ import json
 import random
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from bench import machine, table, worlds
 from bench.engine import load
-from bench.servers import CACHE
+from bench.servers import CACHE, scratch
 from remit import wire
 from remit.core.dependencies import parse_graph
 from remit.core.names import Principal, Word
@@ -34,10 +33,9 @@ Edges = list[tuple[str, str, str]]
 def main() -> int:
     print(f"machine: {machine.describe()}")
     print(f"{machine.quietness()}\n")
-    CACHE.mkdir(exist_ok=True)
     world = worlds.make(ROWS)
-    with tempfile.TemporaryDirectory(prefix="visibility-", dir=CACHE) as scratch:
-        policies = Path(scratch) / "policies"
+    with scratch("visibility") as folder:
+        policies = folder / "policies"
         world.write(policies)
         _add_reach(world, policies)
         snapshot = load(policies)

@@ -1,10 +1,8 @@
 """Decisions a second by one, two and three workers on one port. See bench/README.md for the method."""
 
-import shutil
 import sqlite3
 import statistics
 import sys
-import tempfile
 from collections import Counter
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -91,23 +89,20 @@ def try_out(cores: list[int], scratch: Path) -> None:
 def main() -> int:
     scale = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
     cores = machine.usable_cores()
-    servers.CACHE.mkdir(exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="workers-", dir=servers.CACHE))
     try:
-        print(f"machine: {machine.describe()}")
-        free = len(cores) * (1 - machine.busy())
-        enough = free >= CORES_NEEDED * _NEARLY
-        if enough and h2load.installed():
-            measure(cores, scratch, scale)
-            return 0
-        why = "no h2load; run bench/install" if enough else f"{free:.1f} of {len(cores)} cores are free"
-        print(f"not measured: {why}; how workers scale shows where {CORES_NEEDED} cores or more are free\n")
-        try_out(cores, scratch)
+        with servers.scratch("workers") as scratch:
+            print(f"machine: {machine.describe()}")
+            free = len(cores) * (1 - machine.busy())
+            enough = free >= CORES_NEEDED * _NEARLY
+            if enough and h2load.installed():
+                measure(cores, scratch, scale)
+                return 0
+            why = "no h2load; run bench/install" if enough else f"{free:.1f} of {len(cores)} cores are free"
+            print(f"not measured: {why}; how workers scale shows where {CORES_NEEDED} cores or more are free\n")
+            try_out(cores, scratch)
     except VoidFigureError as error:
         print(f"void: {error}", file=sys.stderr)
         return 1
-    finally:
-        shutil.rmtree(scratch)
     return 0
 
 
