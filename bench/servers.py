@@ -86,17 +86,20 @@ class Server:
 
 
 class Remit(Server):
-    def __init__(self, delivery: str, core: int, scratch: Path) -> None:
-        self._store = scratch / f"{delivery}.db"
+    def __init__(self, delivery: str, core: int, scratch: Path, *, name: str = "", remit: Path = REMIT) -> None:
+        """`remit` is the program, of another checkout perhaps; `name` then tells the two apart."""
+        name = name or f"remit {delivery}"
+        files = scratch / name.replace(" ", "-")
+        self._store = files.with_suffix(".db")
         port = free_port()
-        command = [str(REMIT), "serve", "--policies", str(BENCH / "example"), "--listen", f"127.0.0.1:{port}"]
+        command = [str(remit), "serve", "--policies", str(BENCH / "example"), "--listen", f"127.0.0.1:{port}"]
         command += ["--audit", f"sqlite:///{self._store}", "--audit-delivery", delivery]
-        key = scratch / f"{delivery}.pem"
-        subprocess.run([str(REMIT), "audit", "key", "new", str(key)], check=True, capture_output=True)
+        key = files.with_suffix(".pem")
+        subprocess.run([str(remit), "audit", "key", "new", str(key)], check=True, capture_output=True)
         command += ["--audit-key", str(key), "--audit-checkpoint-s", "1"]
-        command += ["--revisions", str(scratch / f"{delivery}-revisions")]
+        command += ["--revisions", str(files.with_suffix(".revisions"))]
         command += ["--metrics", f"127.0.0.1:{free_port()}"]
-        super().__init__(f"remit {delivery}", command, port=port, core=core, scratch=scratch)
+        super().__init__(name, command, port=port, core=core, scratch=scratch)
 
     def records(self) -> int:
         with closing(sqlite3.connect(f"file:{self._store}?mode=ro", uri=True)) as store:
