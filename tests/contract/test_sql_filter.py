@@ -263,8 +263,11 @@ def test_literal_patterns_use_an_index_by_bytes(engine: Engine) -> None:
             assert 3 == sum("SEARCH flows USING" in step for step in steps)
             assert [] == [step for step in steps if "SCAN" in step]
         else:
-            connection.execute(text("SET enable_seqscan = off"))
+            # The planner goes by statistics, and an autovacuum may have taken those of the empty table.
+            connection.execute(text("INSERT INTO flows (by_bytes) SELECT 'a' || n FROM generate_series(1, 5000) AS n"))
+            connection.execute(text("ANALYZE flows"))
             steps = [row[0] for row in connection.execute(text(f"EXPLAIN {shown}"))]
+            connection.rollback()
             assert 3 == sum("Bitmap Index Scan on ix_flows_by_bytes" in step for step in steps)
 
 
