@@ -1,20 +1,33 @@
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 PROTO_OUT ?= src
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint proto lock bench queries million corruptions reloads
+.PHONY: help setup anew demo serve test test-pythons lint proto lock bench queries million corruptions reloads
 
 help: ## What can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: .venv/ready ## A virtual environment with the locked dependencies and remit itself
+setup: $(VENV)/ready ## A virtual environment with the locked dependencies and remit itself
 
-.venv/ready: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
+# Whole or made anew: `venv` leaves the interpreter, and pip the packages, of what an earlier try left half made.
+$(VENV)/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 11) or sys.exit("needs Python 3.11 or newer, \
+	`$(PYTHON)` is %d.%d: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12" % v)'
+	@echo "installing remit and what it needs into $(VENV) (half a minute)"
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# `make test PYTHON=python3.13` is about that Python, also where another one made the environment.
+version = $(shell $(1) -c 'import sys; print(sys.version_info[:2])' 2>/dev/null)
+ifneq ($(origin PYTHON),file)
+ifneq ($(call version,$(PYTHON)),$(call version,$(BIN)/python))
+$(VENV)/ready: anew
+endif
+endif
 
 demo: setup ## Serve the example company, ask it questions, read the audit, stop
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/demo.sh
@@ -23,10 +36,13 @@ serve: setup ## Serve the example company on 127.0.0.1:9090 until Ctrl-C
 	$(BIN)/remit serve --log-format console
 
 # The tests start some hundred processes: each would compile the source anew where the environment forbids to keep it.
-test: export PYTHONDONTWRITEBYTECODE =
+test test-pythons: export PYTHONDONTWRITEBYTECODE =
 test: setup lint ## Everything that must hold: formatting, lint, types, imports, the example policies, all tests
 	$(BIN)/remit test policies
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+test-pythons: setup ## The units, laws and client tests on each other Python from 3.11 on that is installed
+	$(BIN)/python tests/pythons.py
 
 lint: setup
 	$(BIN)/ruff format --check --quiet

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from random import Random
 
 import pytest
@@ -121,6 +122,14 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     table_of(found).create(found)
     yield found
     found.dispose()
+
+
+@contextmanager
+def in_memory() -> Iterator[Connection]:
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
 
 
 def table_of(engine: Engine) -> Table:
@@ -263,8 +272,11 @@ def test_literal_patterns_use_an_index_by_bytes(engine: Engine) -> None:
             assert 3 == sum("SEARCH flows USING" in step for step in steps)
             assert [] == [step for step in steps if "SCAN" in step]
         else:
-            connection.execute(text("SET enable_seqscan = off"))
+            # The planner goes by statistics, and an autovacuum may have taken those of the empty table.
+            connection.execute(text("INSERT INTO flows (by_bytes) SELECT 'a' || n FROM generate_series(1, 5000) AS n"))
+            connection.execute(text("ANALYZE flows"))
             steps = [row[0] for row in connection.execute(text(f"EXPLAIN {shown}"))]
+            connection.rollback()
             assert 3 == sum("Bitmap Index Scan on ix_flows_by_bytes" in step for step in steps)
 
 
@@ -275,7 +287,7 @@ def test_on_sqlite_a_value_that_is_no_text_is_not_selected(only: str) -> None:
     values += ("CAST(x'61ff' AS TEXT)", "CAST(x'ff2e62' AS TEXT)", "CAST(x'612e62ff' AS TEXT)", "NULL", "'a.b'")
     namespace = literal_column("namespace", String())
     table = Table("flows", MetaData())
-    with create_engine("sqlite://").begin() as connection:
+    with in_memory() as connection:
         connection.execute(text("CREATE TABLE flows (namespace)"))
         connection.execute(text(f"INSERT INTO flows VALUES {', '.join(f'({value})' for value in values)}"))
         statement = (
@@ -288,7 +300,7 @@ def test_on_sqlite_a_value_that_is_no_text_is_not_selected(only: str) -> None:
 @pytest.mark.parametrize("value", [*GARBAGE, "\0", '"\0', "a.\ud7ff", b'a".b', 1, 1.5, None])
 def test_on_sqlite_a_segment_of_garbage_is_no_error(value: object) -> None:
     """SQLite may look at the conditions in any order."""
-    with create_engine("sqlite://").connect() as connection:
+    with in_memory() as connection:
         found = text(f"SELECT {_SQLITE.segment.format(text=':value', index=0)}")
         first = connection.scalar(found, {"value": value})
     assert not isinstance(value, str) or first == value.split(".")[0]

@@ -1,6 +1,7 @@
 """`remit.client` fails closed: an answer, AccessDenied or DecisionUnavailable, and nothing else."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -171,6 +172,22 @@ def test_a_cancelled_question_is_cancelled(server: Server) -> None:
         return asked.cancelled()
 
     assert asyncio.run(ask())
+
+
+def test_a_denied_guard_that_nobody_awaits_is_logged(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """By asyncio, when its task is collected: with the decision's id, by which the record is found."""
+
+    async def forgot() -> None:
+        async with AsyncClient(server.target, timeout_s=DEADLINE_S) as client:
+            await asyncio.wait([asyncio.create_task(client.guard(*SAM_VIEWS))])
+        gc.collect()
+
+    asyncio.run(forgot())
+    (logged,) = caplog.records
+    assert "Task exception was never retrieved" in logged.getMessage()
+    assert logged.exc_info is not None
+    assert isinstance(denied := logged.exc_info[1], AccessDenied)
+    assert denied.answer.decision_id in caplog.text
 
 
 @contextmanager

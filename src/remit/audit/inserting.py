@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from itertools import chain, count
+from itertools import chain
 from typing import Any, Final, Protocol
 
 from sqlalchemy import (
@@ -111,6 +111,7 @@ class InsertManyCalls:
         self._singly = InsertMany(inserting(table, dialect), dialect)
         self._shared = len(Call._fields)
         self._own = len(table.columns) - self._shared
+        self._into = self._singly.begin.removesuffix(" VALUES ")
         self._known: dict[int, str] = {}
 
     def __call__(self, cursor: Any, calls: Sequence[LinkedCall], /) -> None:
@@ -125,13 +126,16 @@ class InsertManyCalls:
         self._singly(cursor, others)
 
     def _of(self, rows: int) -> str:
-        """Its parameters are those of the call, then each row's own."""
+        """Its parameters are those of the call, then each row's own.
+
+        Not `?1` for what is shared: CPython 3.12.0 to 3.12.3 take that for a name, and warn at each.
+        """
         sql = self._known.get(rows)
         if sql is None:
-            shared = [f"?{number}" for number in range(1, self._shared + 1)]
-            own = count(self._shared + 1)
-            written = (", ".join([*shared, *(f"?{next(own)}" for _ in range(self._own))]) for _ in range(rows))
-            sql = self._known[rows] = self._singly.begin + ", ".join(f"({row})" for row in written)
+            call, row = (f"({', '.join('?' * columns)})" for columns in (self._shared, self._own))
+            every = ", ".join([row] * rows)
+            both = f"SELECT * FROM (VALUES {call}) CROSS JOIN (VALUES {every})"  # noqa: S608 (placeholders alone)
+            sql = self._known[rows] = f"{self._into} {both}"
         return sql
 
 

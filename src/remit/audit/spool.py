@@ -1,6 +1,6 @@
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -73,7 +73,8 @@ class Spool:
 
     def open(self) -> Self:
         """AuditStoreError for a file that is no spool, or that another process has open."""
-        with self._errors("open"):
+        with ExitStack() as failed, self._errors("open"):
+            failed.callback(self.close)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Closing a file that exists would drop the locks that this process may have on it.
             with suppress(FileExistsError):
@@ -84,6 +85,7 @@ class Spool:
             self._cursor.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
             with self._transaction("EXCLUSIVE"):
                 self._find()
+            failed.pop_all()
         return self
 
     def put(

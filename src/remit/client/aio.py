@@ -1,7 +1,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from inspect import currentframe
 from types import TracebackType
-from typing import Any, Concatenate, NoReturn, Self
+from typing import Any, Concatenate, Final, Self
 
 import grpc
 from google.protobuf.message import Message
@@ -16,15 +17,24 @@ from remit.client.tls import MutualTls
 from remit.client.watch import watch
 from remit.v1.audit_service_pb2 import Record
 
+_PRINTS_TASKS: Final = "asyncio.base_tasks"
+
 
 class Unasked(Coroutine[Any, Any, Result]):
     """A question, to be awaited. It is neither true nor false: `if client.check(...)` without `await` raises TypeError,
     and does not take what was never asked for a yes."""
 
-    def __init__(self, asking: Coroutine[Any, Any, Result]) -> None:
+    def __init__(self, asking: Coroutine[Any, Any, Result], name: str) -> None:
+        """`name` is what tasks print it by."""
         self._asking = asking
+        self.__name__ = name
 
-    def __bool__(self) -> NoReturn:
+    def __bool__(self) -> bool:
+        # From Python 3.12 on asyncio prints a task's coroutine `if task._coro`. That module alone sees a yes: other code of
+        # asyncio judges what predicates return, which callers write.
+        frame = currentframe()
+        if frame is not None and frame.f_back is not None and frame.f_back.f_globals.get("__name__") == _PRINTS_TASKS:
+            return True
         raise TypeError("a question that was not asked has no answer: await it")
 
     def __await__(self) -> Generator[Any, Any, Result]:
@@ -43,11 +53,13 @@ class Unasked(Coroutine[Any, Any, Result]):
 def _asks(
     question: Callable[Parameters, Call[Any, Result]],
 ) -> "Callable[Concatenate[AsyncClient, Parameters], Unasked[Result]]":
+    name = f"AsyncClient.{question.__name__}"
+
     def method(self: "AsyncClient", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Unasked[Result]:
         async def ask() -> Result:
             return await self._ask(question(*args, **kwargs))
 
-        return Unasked(ask())
+        return Unasked(ask(), name)
 
     return method_of(question, method)
 

@@ -5,7 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -32,10 +32,18 @@ def spool(path: Path) -> Iterator[Spool]:
     opened.close()
 
 
-def again(spool: Spool) -> Spool:
-    """The same file, opened anew."""
-    spool.close()
-    return Spool(spool.path, max_bytes=MIB).open()
+@pytest.fixture
+def again(spool: Spool) -> Iterator[Callable[[], Spool]]:
+    """Opens the same file anew."""
+    opened = [spool]
+
+    def reopened() -> Spool:
+        opened[-1].close()
+        opened.append(Spool(spool.path, max_bytes=MIB).open())
+        return opened[-1]
+
+    yield reopened
+    opened[-1].close()
 
 
 def waiting(spool: Spool) -> tuple[list[DecisionRecord], list[LifecycleRecord], list[DecisionRecord]]:
@@ -47,7 +55,7 @@ def waiting(spool: Spool) -> tuple[list[DecisionRecord], list[LifecycleRecord], 
     )
 
 
-def test_what_is_put_comes_back_in_its_order_until_it_is_dropped(spool: Spool) -> None:
+def test_what_is_put_comes_back_in_its_order_until_it_is_dropped(spool: Spool, again: Callable[[], Spool]) -> None:
     """Every field as it was, over a restart too, and with fields that no two have alike."""
     fields = {name: f"ü of {name}\t\\u0000" for name, kind in DecisionRecord.__annotations__.items() if kind is str}
     odd = decision(**fields, time_us=2**62, latency_ns=-(2**63), batch_index=49_999, call_id=bytes(range(16)))
@@ -56,7 +64,7 @@ def test_what_is_put_comes_back_in_its_order_until_it_is_dropped(spool: Spool) -
     spool.put(decided, [event := happened()], [counted])
     spool.put([later := decision()])
     assert 304 == spool.records
-    spool = again(spool)
+    spool = again()
     assert 304 == spool.records
     assert ([*decided, later], [event], [counted]) == waiting(spool)
     first = spool.first(200)
@@ -66,7 +74,7 @@ def test_what_is_put_comes_back_in_its_order_until_it_is_dropped(spool: Spool) -
     for _ in range(2):
         assert (left, [], []) == waiting(spool)
         assert (len(left), True) == (spool.records, spool.size > 0)
-        spool = again(spool)
+        spool = again()
     spool.drop(spool.first(1 << 20))
     assert (0, 0, []) == (spool.records, spool.size, spool.first(1))
     spool.close()

@@ -6,6 +6,8 @@ import pytest
 
 from remit.client import AsyncClient, DecisionUnavailable
 
+VIEWS = ("acme", "user:a", "VIEW", "FLOW", "a")
+
 
 def asking(about: Callable[[AsyncClient], Any]) -> None:
     """Calls it with a client of a server that is away, within an event loop."""
@@ -22,7 +24,7 @@ def test_a_question_that_was_not_awaited_is_neither_yes_nor_no() -> None:
 
     async def forgot(client: AsyncClient) -> None:
         for question in (
-            client.check("acme", "user:a", "VIEW", "FLOW", "a"),
+            client.check(*VIEWS),
             client.check_reach("acme", "a", "b", "KV"),
         ):
             with pytest.raises(TypeError, match="await it"):
@@ -32,10 +34,63 @@ def test_a_question_that_was_not_awaited_is_neither_yes_nor_no() -> None:
     asking(forgot)
 
 
-@pytest.mark.parametrize("how", [asyncio.create_task, asyncio.gather, lambda asked: asyncio.wait_for(asked, 5)])
+def test_asyncio_s_own_conditions_take_no_question_for_a_yes() -> None:
+    """A predicate that forgot its `await` is judged by asyncio's code, not by the caller's."""
+
+    async def forgot(client: AsyncClient) -> None:
+        condition, question = asyncio.Condition(), client.check(*VIEWS)
+        async with condition:
+            with pytest.raises(TypeError, match="await it"):
+                await condition.wait_for(lambda: question)
+        question.close()
+
+    asking(forgot)
+
+
+async def in_a_task_group(question: Any) -> Any:
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(question)
+    except* DecisionUnavailable as group_error:
+        raise group_error.exceptions[0] from None
+
+
+@pytest.mark.parametrize(
+    "how", [asyncio.create_task, asyncio.gather, lambda asked: asyncio.wait_for(asked, 5), in_a_task_group]
+)
 def test_a_question_is_awaited_in_every_way_that_asyncio_has(how: Callable[[Any], Any]) -> None:
     async def ask(client: AsyncClient) -> None:
         with pytest.raises(DecisionUnavailable, match="UNAVAILABLE"):
-            await how(client.check("acme", "user:a", "VIEW", "FLOW", "a"))
+            await how(client.check(*VIEWS))
 
     asking(ask)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_task_that_asks_prints_its_question(debug: bool) -> None:
+    """Before its first step, while it runs and when it is done; alone and among all tasks."""
+
+    async def ask(client: AsyncClient) -> None:
+        asyncio.get_running_loop().set_debug(debug)
+        task = asyncio.create_task(client.check(*VIEWS), name="asks")
+        before, among = repr(task), str(asyncio.all_tasks())
+        await asyncio.sleep(0)
+        while_running = repr(task)
+        done, _ = await asyncio.wait([task])
+        for printed in (before, among, while_running, str(done)):
+            assert "name='asks' coro=<AsyncClient.check()" in printed
+        with pytest.raises(DecisionUnavailable):
+            task.result()
+
+    asking(ask)
+
+
+def test_a_runner_runs_a_question() -> None:
+    async def made() -> AsyncClient:
+        return AsyncClient("127.0.0.1:1", timeout_s=0.2)
+
+    with asyncio.Runner() as runner:
+        client = runner.run(made())
+        with pytest.raises(DecisionUnavailable, match="UNAVAILABLE"):
+            runner.run(client.check(*VIEWS))
+        runner.run(client.close())
