@@ -1,5 +1,5 @@
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, insert
 
@@ -7,6 +7,8 @@ from remit.audit.chain import LIFECYCLE, ChainId, link_lifecycle
 from remit.audit.heads import Heads
 from remit.audit.record import LifecycleRecord
 from remit.audit.tables import lifecycle
+
+KEY_IN_USE: Final = "KEY_IN_USE"
 
 
 def write_lifecycle(connection: Connection, record: LifecycleRecord) -> None:
