@@ -15,6 +15,8 @@ from typing import Self
 
 from sqlalchemy import Connection, Engine, make_url
 
+from remit.audit import checkpoints
+from remit.audit.chain import LIFECYCLE
 from remit.audit.cutoff import Cutoffs
 from remit.audit.database import joined_engine
 from remit.audit.errors import AuditStoreError
@@ -124,6 +126,14 @@ class AuditStores(Reading):
         with ExitStack() as stack:
             yield [stack.enter_context(each.snapshot()) for each in self.members]
 
+    def older(self, cutoffs: Cutoffs) -> int:
+        """As `AuditStore.older`."""
+        return sum(each.older(cutoffs) for each in self.members)
+
+    def signers(self) -> set[str]:
+        """As `checkpoints.signers`."""
+        return {key_id for each in self.members for key_id in checkpoints.signers(each)}
+
     def purge(
         self,
         before: int | Cutoffs,
@@ -132,7 +142,8 @@ class AuditStores(Reading):
         key: SigningKey | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Purged:
-        """One store after the other, each with a PURGED record of its own, in a chain that no other store has."""
+        """One store after the other, each with a PURGED record of its own, in a chain that no other store has and that no
+        server signs: `key` signs it, too."""
         done = Purged()
 
         def told(of_this_store: int) -> None:
@@ -140,7 +151,11 @@ class AuditStores(Reading):
                 progress(done.deleted + of_this_store)
 
         for number, each in self._members.items():
-            purged = each.purge(before, tenant=tenant, node=_name(number), key=key, progress=told)
+            node = _name(number)
+            purged = each.purge(before, tenant=tenant, node=node, key=key, progress=told)
+            if key is not None:
+                heads = checkpoints.heads(each)
+                checkpoints.sign(each, key, [(chain, head) for chain, head in heads if chain[::2] == (LIFECYCLE, node)])
             done = Purged._make(map(add, done, purged))
         return done
 

@@ -15,7 +15,8 @@ from remit.audit import schema
 from remit.audit.cutoff import Cutoffs
 from remit.audit.database import postgresql_engine, sqlite_engine, writing
 from remit.audit.errors import AuditStoreError, StoreAwayError
-from remit.audit.ids import DecisionIds
+from remit.audit.filter import CLOCK_SLACK_US
+from remit.audit.ids import DecisionIds, last_id_at
 from remit.audit.purge import BY_HAND, Pace, Purge, Purged
 from remit.audit.reading import Reading
 from remit.audit.record import DecisionRecord, LifecycleRecord
@@ -196,6 +197,16 @@ class AuditStore(Reading):
         )
         with self.errors("purge"):
             return purge.run()
+
+    def older(self, cutoffs: Cutoffs) -> int:
+        """How many decisions a purge would find; those that follow a newer one in their chain stay."""
+        columns = decisions.c
+        old = (
+            cutoffs.older(columns.tenant, columns.time_us),
+            columns.id <= last_id_at(cutoffs.latest_us + CLOCK_SLACK_US),
+        )
+        with self.reading() as connection:
+            return connection.execute(select(func.count()).select_from(decisions).where(*old)).scalar_one()
 
     def probe(self) -> None:
         """Writes 64 KiB durably and removes them: fails where the next batch of records would, on a full disk too."""

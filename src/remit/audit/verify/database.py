@@ -1,15 +1,13 @@
 """A store, verified where it is."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, select
 
 from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head
 from remit.audit.filter import DecisionFilter, walking_ids
-from remit.audit.lifecycle import KEY_IN_USE
+from remit.audit.lifecycle import keys_in_use
 from remit.audit.signing import Checkpoint, PublicKey, Tombstone
 from remit.audit.tables import chains, checkpoints, decisions, lifecycle, tombstones
 from remit.audit.verify.claims import PAGE
@@ -45,7 +43,7 @@ def verify_store(
         return next((page for page in pages if page), [])
 
     known = Known(Keyring(keys), page)
-    known.nodes_with_keys = {node for snapshot in snapshots for node in _nodes_with_keys(snapshot)}
+    known.nodes_with_keys = {node for snapshot in snapshots for node, _ in keys_in_use(snapshot)}
     meter = Meter(sum(_read_known(snapshot, known, tenant) for snapshot in snapshots), progress)
     known.add_kept_elsewhere(each for each in against if tenant in (None, each[0].tenant))
     for snapshot in snapshots:
@@ -75,18 +73,6 @@ def _read_known(snapshot: Connection, known: Known, tenant: str | None) -> int:
         known.add_checkpoint(checkpoint, before)
         previous = checkpoint
     return expected
-
-
-def _nodes_with_keys(snapshot: Connection) -> Iterator[str]:
-    """Nodes that were ever recorded to sign with a key."""
-    columns = lifecycle.c
-    statement = select(columns.node, columns.detail).where(columns.tenant == "", columns.type == KEY_IN_USE)
-    for batch in batches(snapshot, statement):
-        for node, detail in batch:
-            with suppress(ValueError, TypeError, KeyError):
-                if not json.loads(detail)["key_id"]:
-                    continue
-            yield node
 
 
 def _rows(snapshot: Connection, table: Table, tenant: str | None) -> Iterator[Any]:
