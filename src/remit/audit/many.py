@@ -80,12 +80,13 @@ class AuditStores(Reading):
     Ids are unique over all of them; chains are each store's own.
     """
 
-    def __init__(self, url: str) -> None:
-        """Touches nothing yet. Raises AuditStoreError as AuditStore does."""
+    def __init__(self, url: str, *, readonly: bool = False) -> None:
+        """Touches nothing yet. Raises AuditStoreError as AuditStore does. `readonly` as for AuditStore."""
         self._named = url
+        self._readonly = readonly
         self._url, self._file = AuditStore(url).url, AuditStore(url).file
         self._mutex = Lock()
-        self._members = _numbered(url)
+        self._members = _numbered(url, readonly=readonly)
         self._joined: Engine | None = None
 
     @property
@@ -116,7 +117,7 @@ class AuditStores(Reading):
             return
         with self._mutex:
             files = [each.file for each in members if each.file is not None]
-            engine = self._joined = self._joined or joined_engine(files)
+            engine = self._joined = self._joined or joined_engine(files, readonly=self._readonly)
         with members[0].errors("read"), engine.connect() as connection:
             yield connection
 
@@ -176,7 +177,7 @@ class AuditStores(Reading):
             known, found = self._members, _files(self._file)
             if known.keys() != found.keys():
                 self._members = {
-                    number: known.get(number) or AuditStore(_at(self._named, its)).open()
+                    number: known.get(number) or AuditStore(_at(self._named, its), readonly=self._readonly).open()
                     for number, its in found.items()
                 }
                 if self._joined is not None:
@@ -193,11 +194,11 @@ class AuditStores(Reading):
         self.close()
 
 
-def _numbered(url: str) -> dict[int, AuditStore]:
-    store = AuditStore(url)
+def _numbered(url: str, *, readonly: bool = False) -> dict[int, AuditStore]:
+    store = AuditStore(url, readonly=readonly)
     if store.file is None:
         return {0: store}
-    return {number: AuditStore(_at(url, its)) for number, its in _files(store.file).items()}
+    return {number: AuditStore(_at(url, its), readonly=readonly) for number, its in _files(store.file).items()}
 
 
 def _files(file: Path) -> dict[int, Path]:

@@ -47,7 +47,7 @@ def checkpoint(
         fail(Exit.USAGE, "--record needs a --key: the store keeps signed heads")
     if tombstones and key is None:
         fail(Exit.USAGE, "--tombstones needs a --key to sign them with")
-    with opened(audit) as stores:
+    with opened(audit, writing=record or tombstones) as stores:
         for store in stores.members:
             if tombstones and key is not None:
                 for each in checkpoints.sign_tombstones(store, key, tenant):

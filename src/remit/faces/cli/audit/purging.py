@@ -61,7 +61,7 @@ def purge_with_progress(
 ) -> Purged:
     """Ends the command where the store is signed and the purge would not be, and where the answer is no."""
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
-    with opened(audit) as store:
+    with opened(audit, writing=True) as store:
         if key is None and not unsigned and (signers := store.signers()):
             keys = ", ".join(f"`{each}`" for each in sorted(signers))
             fail(
