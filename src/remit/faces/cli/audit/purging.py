@@ -32,7 +32,12 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def purge(
-    before: Annotated[int, typer.Option(parser=moment, metavar="TIME", help="ISO 8601, or an age such as `90d`.")],
+    before: Annotated[
+        int,
+        typer.Option(
+            parser=moment, metavar="TIME", help="ISO 8601 (UTC where it names no zone), or an age such as `90d`."
+        ),
+    ],
     tenant: Annotated[
         str | None,
         typer.Option(parser=tenant_from, metavar="TENANT", help="Only this tenant's decisions.", show_default=False),

@@ -53,8 +53,8 @@ def verify(
         typer.Option(
             parser=moment,
             metavar="TIME",
-            help="With --key: measure ages to this time instead of now, for an old backup or export. ISO 8601, UTC where "
-            "it names no zone.",
+            help="With --key: measure ages to this time instead of now, for an old backup or export: ISO 8601 "
+            "(UTC where it names no zone), or an age.",
             show_default=False,
         ),
     ] = None,
