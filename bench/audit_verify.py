@@ -19,7 +19,7 @@ from remit.audit import checkpoints
 from remit.audit.export.exporting import Export
 from remit.audit.export.files import JSONL, PARQUET
 from remit.audit.export.proof import lifecycle_of, proof_of
-from remit.audit.export.verifying import verify_export
+from remit.audit.export.verifying import find_export, verify_export
 from remit.audit.ids import DecisionIds
 from remit.audit.record import DecisionRecord
 from remit.audit.signing import Checkpoint, PublicKey, SigningKey, public_file, signed
@@ -122,7 +122,7 @@ def _export(folder: Path, format_: str) -> int:
 
 
 def _verify_export(folder: Path, format_: str) -> int:
-    report = verify_export(folder / f"acme.{format_}", keys=[_public(folder)])
+    report = verify_export(find_export(folder / f"acme.{format_}"), keys=[_public(folder)])
     assert not report.findings, report.findings
     return report.records
 

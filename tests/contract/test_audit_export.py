@@ -18,7 +18,7 @@ from remit.audit.export.exporting import Export
 from remit.audit.export.files import JSONL, PARQUET
 from remit.audit.export.planning import EVER, Span
 from remit.audit.export.proof import Proof, lifecycle_of, proof_of
-from remit.audit.export.verifying import verify_export
+from remit.audit.export.verifying import find_export, verify_export
 from remit.audit.ids import format_id
 from remit.audit.signing import SigningKey
 from remit.audit.store import AuditStore
@@ -56,14 +56,14 @@ def as_told(row: Fields) -> Fields:
 def test_an_export_holds_a_tenant_s_records_and_proves_itself(world: World, folder: Path, format_: str) -> None:
     out = folder / f"acme.{format_}"
     made = exported(world, out, format_=format_)
-    found = verify_export(out, keys=[world.key.public], against=world.heads())
+    found = verify_export(find_export(out), keys=[world.key.public], against=world.heads())
     expected = {table: [row for row in world.all(table) if row["tenant"] == TENANT] for table in (decisions, lifecycle)}
 
     assert [] == made.findings + found.findings
     assert {chain: places for chain, places in PLACES.items() if chain.tenant == TENANT} == {
         each.chain: each.signed_upto for each in found.chains
     }
-    assert found == verify_export(lifecycle_of(out), keys=[world.key.public], against=world.heads())
+    assert found == verify_export(find_export(lifecycle_of(out)), keys=[world.key.public], against=world.heads())
     for table, path in ((decisions, out), (lifecycle, lifecycle_of(out))):
         if format_ == JSONL:
             assert [as_told(row) for row in expected[table]] == lines_of(path)
@@ -83,7 +83,7 @@ def test_a_part_is_whole_in_itself_and_under_a_signature(world: World, folder: P
     until = data.draw(st.none() | st.sampled_from(times), label="until")
     out = folder / "part.jsonl"
     made = exported(world, out, span=Span(since, until))
-    found = verify_export(out, keys=[world.key.public], against=world.heads(), unsigned_us=0)
+    found = verify_export(find_export(out), keys=[world.key.public], against=world.heads(), unsigned_us=0)
     spanned = {
         format_id(row["id"])
         for chain, rows in world.rows.items()
@@ -110,7 +110,7 @@ def test_whatever_is_altered_in_a_line_is_found(world: World, folder: Path, data
     seq, id_ = lines[at]["seq"], lines[at]["id"]
     lines[at][name] = value
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    found = verify_export(out, keys=[world.key.public]).findings
+    found = verify_export(find_export(out), keys=[world.key.public]).findings
 
     assert seq in {each.seq for each in found} or id_ in {format_id(each.id) for each in found if each.id}
 
@@ -128,11 +128,11 @@ def test_a_line_taken_out_or_put_in_is_found_and_their_order_is_free(
     seq = json.loads(lines[at])["seq"]
 
     out.write_text("".join(data.draw(st.permutations(lines), label="order")))
-    moved = [each for each in verify_export(out, keys=[world.key.public]).findings if each.seq]
+    moved = [each for each in verify_export(find_export(out), keys=[world.key.public]).findings if each.seq]
     out.write_text("".join(lines[:at] + lines[at + 1 :]))
-    (removed,) = verify_export(out, keys=[world.key.public]).findings
+    (removed,) = verify_export(find_export(out), keys=[world.key.public]).findings
     out.write_text("".join([*lines, lines[at]]))
-    (doubled,) = verify_export(out, keys=[world.key.public]).findings
+    (doubled,) = verify_export(find_export(out), keys=[world.key.public]).findings
 
     assert ([], (Kind.REMOVED, seq), (Kind.INSERTED, seq)) == (moved, removed[1:3], doubled[1:3])
 
@@ -146,7 +146,7 @@ def test_a_line_that_is_no_record_is_named(world: World, folder: Path, line: byt
     out.write_bytes(out.read_bytes() + line + b"\n")
     number = len(out.read_bytes().splitlines())
     with pytest.raises(ExportError, match=rf"broken\.jsonl:{number}: "):
-        verify_export(out)
+        verify_export(find_export(out))
 
 
 def test_a_second_value_under_one_name_is_refused(world: World, folder: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_second_value_under_one_name_is_refused(world: World, folder: Path) ->
     exported(world, out)
     out.write_text(out.read_text().replace('"effect":"allow"', '"effect":"deny","effect":"allow"', 1))
     with pytest.raises(ExportError, match=r"twice\.jsonl:1: expected an object of id, time_us"):
-        verify_export(out)
+        verify_export(find_export(out))
 
 
 def test_an_altered_value_in_parquet_is_found(world: World, folder: Path) -> None:
@@ -166,7 +166,7 @@ def test_an_altered_value_in_parquet_is_found(world: World, folder: Path) -> Non
     values = table.column(at).to_pylist()
     values[-1] = "another"
     pq.write_table(table.set_column(at, table.schema.field(at), [values]), out)
-    (found,) = verify_export(out, keys=[world.key.public]).findings
+    (found,) = verify_export(find_export(out), keys=[world.key.public]).findings
 
     assert (Kind.ALTERED, table.column("seq")[-1].as_py()) == found[1:3]
 
@@ -180,7 +180,7 @@ def test_what_is_no_parquet_is_told(world: World, folder: Path, content: bytes |
     else:
         out.write_bytes(content)
     with pytest.raises(ExportError, match=r"broken\.parquet` "):
-        verify_export(out)
+        verify_export(find_export(out))
 
 
 @often
@@ -202,7 +202,7 @@ def test_a_proof_that_is_not_of_these_records_is_found(world: World, folder: Pat
     value = holder[name]
     holder[name] = value + 1 if isinstance(value, int) else f"{int(value[:1] or '0', 36) % 10 ^ 1}{value[1:]}"
     proof_of(out).write_text(json.dumps(proof))
-    assert verify_export(out, keys=[world.key.public]).findings
+    assert verify_export(find_export(out), keys=[world.key.public]).findings
 
 
 def test_what_is_wrong_in_the_store_is_told_and_in_the_files(world: World, folder: Path) -> None:
@@ -211,7 +211,7 @@ def test_what_is_wrong_in_the_store_is_told_and_in_the_files(world: World, folde
     with world.tampered():
         world.alter(decisions, row, resource_id="another")
         made = exported(world, out)
-    found = verify_export(out, keys=[world.key.public])
+    found = verify_export(find_export(out), keys=[world.key.public])
 
     assert [(Kind.ALTERED, row["seq"], row["id"])] * 2 == [each[1:4] for each in made.findings + found.findings]
 
@@ -247,7 +247,7 @@ def test_records_of_a_clock_that_stepped_back_are_found_far_from_their_span(stor
         made = Export(snapshots=[snapshot], tenant=TENANT, out=out, format_=JSONL, span=span).run()
     (part,) = Proof.read(proof_of(out)).parts
 
-    assert [] == made.findings + verify_export(out, keys=[key.public], unsigned_us=0).findings
+    assert [] == made.findings + verify_export(find_export(out), keys=[key.public], unsigned_us=0).findings
     assert (ChainId(DECISIONS, TENANT, "node-1"), 1, 6) == (part.chain, part.after.seq, part.upto.seq)
     assert {2, 3, 4, 5, 6} == {line["seq"] for line in lines_of(out)}
     assert {DECISIONS, LIFECYCLE} == {*Proof.read(proof_of(out)).files}

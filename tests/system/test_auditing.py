@@ -27,6 +27,7 @@ from remit.v1 import audit_service_pb2 as messages
 from remit.v1 import audit_service_pb2_grpc, decision_pb2
 from remit.v1.policy_service_pb2 import PinRevisionRequest
 
+VIEW = {"principal": "user:bob", "action": "VIEW", "kind": "FLOW", "namespace": "acme"}
 BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
 
 
@@ -120,6 +121,16 @@ def test_pages_hold_each_record_once_while_others_are_written(server: Server, *,
         (messages.ListRecordsRequest(filter={"namespace": "a..b"}), "filter.namespace"),
         (messages.ListRecordsRequest(filter={"revision": "latest"}), "filter.revision"),
         (messages.ListRecordsRequest(filter={"principal": "user:\x00"}), "filter.principal"),
+        (messages.ListRecordsRequest(filter={"principal": "jim"}), "filter.principal"),
+        (messages.CountRecordsRequest(filter={"principal": "user:j*"}), "filter.principal"),
+        (messages.FollowRecordsRequest(filter={"principal": f"user:{'x' * 257}"}), "filter.principal"),
+        (messages.ListRecordsRequest(filter={"caller": "x" * 513}), "filter.caller"),
+        (messages.CountRecordsRequest(filter={"node": "a b"}), "filter.node"),
+        (messages.FollowRecordsRequest(filter={"node": "x" * 65}), "filter.node"),
+        (messages.ListLifecycleRequest(type="POLICY_LOADD"), "type"),
+        (messages.ListLifecycleRequest(node="x" * 65), "node"),
+        (messages.ExplainPastRequest(tenant="acme", access=VIEW, time_us=1, node="a b"), "node"),
+        (messages.CountRecordsRequest(group_by=["COUNT_GROUPING_TENANT"] * 2), "group_by[1]"),
         (messages.ListRecordsRequest(filter={"ids": ["7"]}), "filter.ids[0]"),
         (messages.ListRecordsRequest(filter={"ids": [format_id(DecisionIds().next())] * 1001}), "filter.ids"),
         (messages.ListRecordsRequest(after="7"), "after"),
@@ -150,7 +161,7 @@ def test_pages_hold_each_record_once_while_others_are_written(server: Server, *,
         ),
         (messages.ExplainPastRequest(access={"principal": "user:bob"}, time_us=1), "tenant"),
     ],
-    ids=range(24),
+    ids=range(34),
 )
 def test_a_malformed_request_is_told_by_its_field(
     server: Server, request_: messages.ListRecordsRequest, field: str

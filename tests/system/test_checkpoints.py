@@ -13,7 +13,7 @@ from system.load import Load
 from system.server import Server, remit, until
 
 from remit.audit.chain import DECISIONS, ChainId, genesis
-from remit.audit.checkpointer import KEY_IN_USE
+from remit.audit.lifecycle import KEY_IN_USE
 from remit.audit.signing import Checkpoint, PublicKey, SigningKey, public_file
 from remit.audit.store import AuditStore
 from remit.audit.tables import chains, checkpoints, decisions

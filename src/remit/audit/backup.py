@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import URL
 
+from remit.audit.database import reading_uri
 from remit.audit.errors import AuditStoreError
 from remit.audit.many import stores_of
 from remit.audit.schema import known_versions
@@ -92,9 +93,7 @@ def _copied(source: Path, folder: Path, progress: Progress | None) -> Iterator[P
     descriptor, name = tempfile.mkstemp(".partial", ".remit-", folder)
     copy = Path(name)
     try:
-        with closing(
-            sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        ) as connection:
+        with closing(sqlite3.connect(reading_uri(source), uri=True, isolation_level=None)) as connection:
             _check_schema(connection, source)
             _copy(connection, copy, descriptor, progress)
         with closing(sqlite3.connect(copy)) as connection:

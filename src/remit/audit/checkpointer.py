@@ -8,10 +8,9 @@ from typing import Final
 from remit.audit import checkpoints
 from remit.audit.chain import ChainId, Head
 from remit.audit.errors import AuditStoreError
+from remit.audit.lifecycle import KEY_IN_USE
 from remit.audit.signing import Checkpoint, SigningKey, signed
 from remit.audit.store import AuditStore
-
-KEY_IN_USE: Final = "KEY_IN_USE"
 
 # Signing these takes two milliseconds of the interpreter's time, and their commit keeps nobody waiting.
 _AT_ONCE: Final = 16

@@ -1,12 +1,14 @@
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from remit.audit.chain import ChainId, Head, genesis
 from remit.audit.inserting import inserting
-from remit.audit.signing import Checkpoint
+from remit.audit.lifecycle import keys_in_use
+from remit.audit.signing import Checkpoint, SigningKey, Tombstone, signed
 from remit.audit.store import AuditStore
-from remit.audit.tables import chains, checkpoints
+from remit.audit.tables import chains, checkpoints, tombstones
 
 
 def heads(store: AuditStore, tenant: str | None = None) -> list[tuple[ChainId, Head]]:
@@ -33,3 +35,39 @@ def keep(store: AuditStore, made: Sequence[Checkpoint]) -> None:
     with store.transaction() as connection:
         statement = inserting(checkpoints, connection.dialect).on_conflict_do_nothing()
         connection.execute(statement, [checkpoint._asdict() for checkpoint in made])
+
+
+def sign(store: AuditStore, key: SigningKey, grown: Iterable[tuple[ChainId, Head]]) -> None:
+    """Signs these heads, where they have moved on since the last signature."""
+    made = []
+    for chain, head in grown:
+        before = newest(store, chain)
+        if head.seq > before.seq:
+            made.append(signed(Checkpoint(*chain, *head, *before, time.time_ns() // 1_000), key))
+    if made:
+        keep(store, made)
+
+
+def signers(store: AuditStore) -> set[str]:
+    """Ids of keys by which the store is signed, some of them where there are many; empty where nothing is."""
+    found: set[str] = set()
+    with store.snapshot(briefly=True) as connection:
+        for its in (checkpoints, tombstones):
+            found.update(connection.execute(select(its.c.key_id).where(its.c.key_id != "").limit(1)).scalars())
+        found.update(key_id for _, key_id in keys_in_use(connection))
+    return found
+
+
+def sign_tombstones(store: AuditStore, key: SigningKey, tenant: str | None = None) -> list[Tombstone]:
+    """Signs what purges without a key left, of a tenant or of all; which these are."""
+    columns = tombstones.c
+    statement = select(tombstones).where(columns.key_id == "").order_by(*tombstones.primary_key)
+    if tenant is not None:
+        statement = statement.where(columns.tenant == tenant)
+    with store.transaction() as connection:
+        made = [signed(Tombstone._make(row), key) for row in connection.execute(statement)]
+        for each in made:
+            its = (columns.tenant == each.tenant, columns.node == each.node, columns.seq == each.seq)
+            values = {"key_id": each.key_id, "signature": each.signature}
+            connection.execute(update(tombstones).where(*its).values(values))
+    return made

@@ -1,6 +1,7 @@
 """Engines whose every connection makes a commit durable, or is refused."""
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,18 +53,71 @@ def sqlite_engine(url: URL, *, max_bytes: int | None, busy_timeout_s: float) -> 
             cursor.execute(f"PRAGMA max_page_count = {max(max_bytes // page_bytes, 1)}").fetchall()
         cursor.close()
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN, 'DEFERRED')}")
-
+    event.listen(engine, "begin", _begin)
     return engine
 
 
-def joined_engine(files: Sequence[Path]) -> Engine:
+def sqlite_reading_engine(url: URL, *, busy_timeout_s: float) -> Engine:
+    """Nothing is written by it, and the file's journal mode stays what it is. AuditStoreError, at each connect, as
+    `reading_uri`."""
+    assert url.database is not None
+    file = Path(url.database)
+    engine = create_engine(url, connect_args={"check_same_thread": False, "cached_statements": _STATEMENTS})
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> Any:
+        return dialect.loaded_dbapi.connect(reading_uri(file), uri=True, **parameters)
+
+    @event.listens_for(engine, "connect")
+    def configure(driver: Any, _record: Any) -> None:
+        driver.isolation_level = None
+        pragmas = {
+            "busy_timeout": int(busy_timeout_s * 1000),
+            "cache_size": -_CACHE_KIB,
+            "trusted_schema": "OFF",
+            "query_only": "ON",
+        }
+        for name, value in pragmas.items():
+            driver.execute(f"PRAGMA {name} = {value}").fetchall()
+
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN, 'DEFERRED')}")
+
+
+def reading_uri(file: Path) -> str:
+    """An existing SQLite file, to be read; also where neither it nor anything beside it can be written, as on a read-only
+    disk.
+
+    AuditStoreError where it cannot be read there, since newer records are in its log alone.
+    """
+    uri = file.absolute().as_uri()
+    if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
+        return f"{uri}?mode=rw"
+    log, index = (file.with_name(file.name + ending) for ending in ("-wal", "-shm"))
+    if index.exists() and log.exists():
+        return f"{uri}?mode=ro"
+    if log.exists() and log.stat().st_size:
+        raise AuditStoreError(
+            f"`{log}` holds records, and SQLite reads it only where it can write beside it: copy `{file}` and its log to a "
+            "folder that can be written"
+        )
+    # It makes an index of the log beside the file, unless it is told that nobody writes.
+    return f"{uri}?mode=ro&immutable=1"
+
+
+def joined_engine(files: Sequence[Path], *, readonly: bool = False) -> Engine:
     """The tables of several SQLite files as one, to be read. AuditStoreError, at each connect, for more than
-    `MOST_JOINED`, or as `sqlite_engine`."""
+    `MOST_JOINED`, or as `sqlite_engine`; `readonly`, as `sqlite_reading_engine`."""
     first, *others = files
-    engine = sqlite_engine(URL.create("sqlite", database=str(first)), max_bytes=None, busy_timeout_s=_JOINED_BUSY_S)
+    url = URL.create("sqlite", database=str(first))
+    if readonly:
+        engine = sqlite_reading_engine(url, busy_timeout_s=_JOINED_BUSY_S)
+    else:
+        engine = sqlite_engine(url, max_bytes=None, busy_timeout_s=_JOINED_BUSY_S)
 
     @event.listens_for(engine, "connect")
     def join(driver: Any, _record: Any) -> None:
@@ -73,11 +127,13 @@ def joined_engine(files: Sequence[Path]) -> Engine:
             )
         names = ["main", *(f"w{number}" for number in range(1, len(files)))]
         for name, file in zip(names[1:], others, strict=True):
-            driver.execute(f"ATTACH ? AS {name}", (str(file),))
+            driver.execute(f"ATTACH ? AS {name}", (reading_uri(file) if readonly else str(file),))
+        driver.execute("PRAGMA query_only = OFF")
         for table in metadata.tables:
             # What is temporary is found before what is not.
             union = " UNION ALL ".join(f"SELECT * FROM {name}.{table}" for name in names)  # noqa: S608 (our own names)
             driver.execute(f"CREATE TEMP VIEW {table} AS {union}")
+        driver.execute("PRAGMA query_only = ON")
 
     return engine.execution_options(**{_JOINED: True})
 

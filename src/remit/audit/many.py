@@ -15,6 +15,8 @@ from typing import Self
 
 from sqlalchemy import Connection, Engine, make_url
 
+from remit.audit import checkpoints
+from remit.audit.chain import LIFECYCLE
 from remit.audit.cutoff import Cutoffs
 from remit.audit.database import joined_engine
 from remit.audit.errors import AuditStoreError
@@ -78,12 +80,13 @@ class AuditStores(Reading):
     Ids are unique over all of them; chains are each store's own.
     """
 
-    def __init__(self, url: str) -> None:
-        """Touches nothing yet. Raises AuditStoreError as AuditStore does."""
+    def __init__(self, url: str, *, readonly: bool = False) -> None:
+        """Touches nothing yet. Raises AuditStoreError as AuditStore does. `readonly` as for AuditStore."""
         self._named = url
+        self._readonly = readonly
         self._url, self._file = AuditStore(url).url, AuditStore(url).file
         self._mutex = Lock()
-        self._members = _numbered(url)
+        self._members = _numbered(url, readonly=readonly)
         self._joined: Engine | None = None
 
     @property
@@ -114,7 +117,7 @@ class AuditStores(Reading):
             return
         with self._mutex:
             files = [each.file for each in members if each.file is not None]
-            engine = self._joined = self._joined or joined_engine(files)
+            engine = self._joined = self._joined or joined_engine(files, readonly=self._readonly)
         with members[0].errors("read"), engine.connect() as connection:
             yield connection
 
@@ -124,6 +127,14 @@ class AuditStores(Reading):
         with ExitStack() as stack:
             yield [stack.enter_context(each.snapshot()) for each in self.members]
 
+    def older(self, cutoffs: Cutoffs) -> int:
+        """As `AuditStore.older`."""
+        return sum(each.older(cutoffs) for each in self.members)
+
+    def signers(self) -> set[str]:
+        """As `checkpoints.signers`."""
+        return {key_id for each in self.members for key_id in checkpoints.signers(each)}
+
     def purge(
         self,
         before: int | Cutoffs,
@@ -132,7 +143,8 @@ class AuditStores(Reading):
         key: SigningKey | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Purged:
-        """One store after the other, each with a PURGED record of its own, in a chain that no other store has."""
+        """One store after the other, each with a PURGED record of its own, in a chain that no other store has and that no
+        server signs: `key` signs it, too."""
         done = Purged()
 
         def told(of_this_store: int) -> None:
@@ -140,7 +152,11 @@ class AuditStores(Reading):
                 progress(done.deleted + of_this_store)
 
         for number, each in self._members.items():
-            purged = each.purge(before, tenant=tenant, node=_name(number), key=key, progress=told)
+            node = _name(number)
+            purged = each.purge(before, tenant=tenant, node=node, key=key, progress=told)
+            if key is not None:
+                heads = checkpoints.heads(each)
+                checkpoints.sign(each, key, [(chain, head) for chain, head in heads if chain[::2] == (LIFECYCLE, node)])
             done = Purged._make(map(add, done, purged))
         return done
 
@@ -161,7 +177,7 @@ class AuditStores(Reading):
             known, found = self._members, _files(self._file)
             if known.keys() != found.keys():
                 self._members = {
-                    number: known.get(number) or AuditStore(_at(self._named, its)).open()
+                    number: known.get(number) or AuditStore(_at(self._named, its), readonly=self._readonly).open()
                     for number, its in found.items()
                 }
                 if self._joined is not None:
@@ -178,11 +194,11 @@ class AuditStores(Reading):
         self.close()
 
 
-def _numbered(url: str) -> dict[int, AuditStore]:
-    store = AuditStore(url)
+def _numbered(url: str, *, readonly: bool = False) -> dict[int, AuditStore]:
+    store = AuditStore(url, readonly=readonly)
     if store.file is None:
         return {0: store}
-    return {number: AuditStore(_at(url, its)) for number, its in _files(store.file).items()}
+    return {number: AuditStore(_at(url, its), readonly=readonly) for number, its in _files(store.file).items()}
 
 
 def _files(file: Path) -> dict[int, Path]:

@@ -13,9 +13,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 
 from remit.audit import schema
 from remit.audit.cutoff import Cutoffs
-from remit.audit.database import postgresql_engine, sqlite_engine, writing
+from remit.audit.database import postgresql_engine, sqlite_engine, sqlite_reading_engine, writing
 from remit.audit.errors import AuditStoreError, StoreAwayError
-from remit.audit.ids import DecisionIds
+from remit.audit.filter import CLOCK_SLACK_US
+from remit.audit.ids import DecisionIds, last_id_at
 from remit.audit.purge import BY_HAND, Pace, Purge, Purged
 from remit.audit.reading import Reading
 from remit.audit.record import DecisionRecord, LifecycleRecord
@@ -38,8 +39,13 @@ class AuditStore(Reading):
     Every failure of the database is an AuditStoreError; the store can be used again once its cause is gone.
     """
 
-    def __init__(self, url: str, *, max_bytes: int | None = None, busy_timeout_s: float = 5.0) -> None:
-        """Touches nothing yet. AuditStoreError for a URL that is neither `sqlite:///FILE` nor PostgreSQL."""
+    def __init__(
+        self, url: str, *, max_bytes: int | None = None, busy_timeout_s: float = 5.0, readonly: bool = False
+    ) -> None:
+        """Touches nothing yet. AuditStoreError for a URL that is neither `sqlite:///FILE` nor PostgreSQL.
+
+        `readonly`: a SQLite file is only read, stays as it is, and may be where nothing can be written.
+        """
         try:
             parsed = make_url(url)
             backend = parsed.get_backend_name()
@@ -48,7 +54,10 @@ class AuditStore(Reading):
                 if not parsed.database or parsed.database == ":memory:" or parsed.query:
                     raise AuditStoreError(f"the audit store needs a file: expected `sqlite:///PATH`, not `{parsed}`")
                 self._file = Path(parsed.database)
-                engine = hurried = sqlite_engine(parsed, max_bytes=max_bytes, busy_timeout_s=busy_timeout_s)
+                if readonly:
+                    engine = hurried = sqlite_reading_engine(parsed, busy_timeout_s=busy_timeout_s)
+                else:
+                    engine = hurried = sqlite_engine(parsed, max_bytes=max_bytes, busy_timeout_s=busy_timeout_s)
             elif parsed.drivername == "postgresql+psycopg":
                 if max_bytes is not None:
                     raise AuditStoreError("a size cap holds for SQLite only: PostgreSQL has its own means")
@@ -196,6 +205,16 @@ class AuditStore(Reading):
         )
         with self.errors("purge"):
             return purge.run()
+
+    def older(self, cutoffs: Cutoffs) -> int:
+        """How many decisions a purge would find; those that follow a newer one in their chain stay."""
+        columns = decisions.c
+        old = (
+            cutoffs.older(columns.tenant, columns.time_us),
+            columns.id <= last_id_at(cutoffs.latest_us + CLOCK_SLACK_US),
+        )
+        with self.reading() as connection:
+            return connection.execute(select(func.count()).select_from(decisions).where(*old)).scalar_one()
 
     def probe(self) -> None:
         """Writes 64 KiB durably and removes them: fails where the next batch of records would, on a full disk too."""

@@ -7,10 +7,11 @@ from typing import Any, Final, Self
 
 import structlog
 
-from remit.audit.checkpointer import KEY_IN_USE, Checkpointer, key_in_use, recorded_key
+from remit.audit.checkpointer import Checkpointer, key_in_use, recorded_key
 from remit.audit.errors import AuditStoreError, JournalUnavailable, UnmigratedError
 from remit.audit.ids import DecisionIds
 from remit.audit.journal import Drained, Journal
+from remit.audit.lifecycle import KEY_IN_USE
 from remit.audit.many import AuditStores, migrate
 from remit.audit.reading import Reading
 from remit.audit.record import LifecycleRecord

@@ -10,8 +10,9 @@ from sqlalchemy import delete, select, update
 from system.server import until
 
 from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis
-from remit.audit.checkpointer import KEY_IN_USE, Checkpointer, key_in_use, recorded_key
+from remit.audit.checkpointer import Checkpointer, key_in_use, recorded_key
 from remit.audit.checkpoints import heads
+from remit.audit.lifecycle import KEY_IN_USE
 from remit.audit.signing import Checkpoint, SigningKey
 from remit.audit.store import AuditStore
 from remit.audit.tables import chains, checkpoints

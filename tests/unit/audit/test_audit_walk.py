@@ -1,6 +1,7 @@
 """One chain, walked again: its records in any order, in bounded memory."""
 
 import random
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remit.audit.chain import DECISIONS, ChainId, Head, Row, genesis
+from remit.audit.signing import Checkpoint, PublicKey
 from remit.audit.verify import runs
 from remit.audit.verify.claims import NEVER, PAGE, Claim, Claims
 from remit.audit.verify.finding import Finding, Kind
@@ -18,18 +20,19 @@ from remit.audit.verify.runs import ChainWalk
 from remit.audit.verify.walk import Meter, walk
 
 CHAIN = ChainId(DECISIONS, "acme", "node-1")
+KEY = PublicKey(b"k" * 32)
 HEAD, ROWS = linked([decision() for _ in range(60)], genesis(CHAIN))
 
 
-def walked(batches: list[list[Row]], *claims: Claim) -> ChainWalk:
+def walked(batches: list[list[Row]], *claims: Claim, keys: Iterable[PublicKey] = ()) -> ChainWalk:
     ends = (Claim(*HEAD, "the head", Kind.HEAD), Claim(HEAD.seq + 1, None, "the head", Kind.INSERTED))
-    found = ChainWalk(CHAIN, genesis(CHAIN), Claims([*ends, *claims]), Keyring(()))
+    found = ChainWalk(CHAIN, genesis(CHAIN), Claims([*ends, *claims]), Keyring(keys))
     walk(DECISIONS, batches, lambda chain: found, Meter(len(ROWS), None))
     return found
 
 
 def found_in(rows: list[Row], *claims: Claim) -> list[Finding]:
-    return list(findings(walked([rows], *claims), headed=True, unsigned_us=None))
+    return list(findings(walked([rows], *claims), headed=True, signed_until=None))
 
 
 @given(order=st.permutations(ROWS), size=st.integers(1, 60))
@@ -38,7 +41,7 @@ def test_an_unbroken_chain_is_one_run_whatever_the_order_of_its_records(order: l
     found = walked([order[start : start + size] for start in range(0, len(order), size)])
 
     assert (1, HEAD) == (len(found.runs), Head(found.upto, bytes.fromhex(found.runs[0].hex)))
-    assert [] == list(findings(found, headed=True, unsigned_us=None))
+    assert [] == list(findings(found, headed=True, signed_until=None))
 
 
 @given(order=st.permutations(ROWS), at=st.integers(1, 60))
@@ -58,11 +61,24 @@ def test_the_first_gap_is_named_whatever_the_order(order: list[Row], gone: set[i
     assert (Kind.REMOVED, min(gone) + 1) == found[1:3]
 
 
+@given(order=st.permutations(ROWS), seqs=st.sets(st.integers(1, 60), min_size=1, max_size=4))
+@settings(deadline=None, database=None)
+def test_the_first_record_without_a_signature_is_known_whatever_the_order(order: list[Row], seqs: set[int]) -> None:
+    statements = (Checkpoint(*CHAIN, seq, ROWS[seq - 1][-1], *genesis(CHAIN), 0, KEY.id) for seq in seqs)
+    claims = [Claim(each.seq, each.hash, "a checkpoint", Kind.REWRITTEN, each) for each in statements]
+    found = walked([order], *claims, keys=[KEY])
+    first = found.first_unsigned
+
+    assert found.signed is not None
+    assert max(seqs) == found.signed.seq
+    assert (None if max(seqs) == HEAD.seq else ROWS[max(seqs)][0]) == (None if first is None else first.id)
+
+
 def test_what_cannot_be_followed_in_the_memory_there_is_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "_MOST_RUNS", 5)
     far_apart = ROWS[0::2] + ROWS[1::2]
     whole = walked([far_apart])
-    (found,) = findings(whole, headed=True, unsigned_us=None)
+    (found,) = findings(whole, headed=True, signed_until=None)
 
     assert len(whole.runs) <= 5
     assert Kind.UNVERIFIED is found.kind

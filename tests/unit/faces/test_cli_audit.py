@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from remit.audit.ids import DecisionIds, format_id
 from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.recorded import LIFECYCLE_TYPES
 from remit.audit.store import AuditStore
 from remit.core.names import Tenant
 from remit.faces.cli.main import app
@@ -92,6 +93,68 @@ def test_lifecycle_is_listed_by_type_and_node(log: Log, policies: Path) -> None:
     assert 2 == run("list", "--type", "POLICY_LOADED", "--audit", log.url).exit_code
     told = run("list", "--lifecycle", "--caller", "x", "--id", format_id(DecisionIds().next()), "--audit", log.url)
     assert (2, True) == (told.exit_code, "--caller, --id is for decisions" in told.stderr)
+
+
+@pytest.mark.parametrize("command", ["list", "count", "follow"])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--principal", "jim"), "did you mean `user:jim`?"),
+        (("--principal", "user:j*"), "one whole name, no pattern"),
+        (("--principal", "group:ops"), "expected `user:ID`, `service:ID`, `namespace:NAMESPACE`"),
+        (("--principal", "namespace:A"), "is no principal of a record"),
+        (("--principal", "hmac:12"), "is no principal of a record"),
+        (("--caller", "a\nb"), "is no caller of a record"),
+        (("--caller", "x" * 513), "expected 1 to 512 printable characters"),
+        (("--node", "node 1"), "is no node of a record"),
+    ],
+    ids=range(8),
+)
+def test_a_filter_that_can_match_nothing_is_refused(log: Log, command: str, words: tuple[str, ...], told: str) -> None:
+    """An answer would say that nobody of that name did anything."""
+    done = run(command, *words, "--audit", log.url)
+    assert (2, True) == (done.exit_code, told in " ".join(done.stderr.replace("│", "").split())), done.output
+
+
+@pytest.mark.parametrize("principal", ["user:jim", "service:x", "namespace:acme.data", f"hmac:{'0' * 32}"])
+def test_every_principal_that_a_record_can_hold_is_a_filter(log: Log, principal: str) -> None:
+    made = log.decide(principal=principal)
+    assert [made] == [each["id"] for each in lines(run("list", "--principal", principal, "--json", "--audit", log.url))]
+
+
+def test_a_name_that_the_audit_holds_nothing_of_is_said(log: Log) -> None:
+    """It may be misspelt; one that is known and has no record of what else is asked for is not named."""
+    log.decide()
+    names = ("--tenant", "acme", "--principal", "user:bob", "--caller", "wbe", "--node", "m", "--effect", "deny")
+    for command in ("list", "count"):
+        words = names if command == "list" else (*names[:2], *names[4:])  # nothing is counted by two names
+        done = run(command, *words, "--audit", log.url)
+        said = [line for line in done.stderr.splitlines() if line.startswith("the audit holds no")]
+        assert (0, 2) == (done.exit_code, len(said))
+        assert ["caller `wbe` in tenant `acme`", "node `m` in tenant `acme`"] == [
+            line.removeprefix("the audit holds no decision of ") for line in said
+        ]
+    other = run("list", "--tenant", "amce", "--audit", log.url)
+    assert "the audit holds no decision of tenant `amce`\n" in other.stderr
+    found = run("list", "--tenant", "acme", "--caller", "web", "--effect", "deny", "--audit", log.url)
+    assert "no record matches\n" == found.stderr
+    lifecycle = run("list", "--lifecycle", "--node", "m", "--audit", log.url)
+    assert "no record matches\nthe audit holds no lifecycle record of node `m`\n" == lifecycle.stderr
+
+
+def test_a_type_of_lifecycle_records_is_one_that_there_is(log: Log) -> None:
+    done = run("list", "--lifecycle", "--type", "POLICY_LOADD", "--audit", log.url)
+    told = " ".join(done.stderr.replace("│", "").split())
+    assert (2, True) == (done.exit_code, "did you mean `POLICY_LOADED`?" in told)
+    assert all(type_ in told for type_ in LIFECYCLE_TYPES)
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "follow", "count", "explain", "explain-reach", "purge", "export", "verify"]
+)
+def test_the_help_says_of_which_zone_a_time_without_one_is(command: str) -> None:
+    done = run(command, "--help")
+    assert "UTC where it names no zone" in " ".join(done.stdout.replace("│", "").split())
 
 
 def test_follow_begins_with_what_was_asked_for(log: Log) -> None:

@@ -4,3 +4,11 @@ class ExportError(Exception):
 
 class MissingError(ExportError):
     """A record that the chain must have is not where it was looked for."""
+
+
+class NoExportError(ExportError):
+    """There is no such file, or no proof beside it: nothing can be verified."""
+
+
+class OtherExportError(ExportError):
+    """The file is not one of those that the proof describes."""

@@ -85,15 +85,23 @@ class Proof:
 
 
 def proof_of(path: Path) -> Path:
-    """Where the proof of an export stands, by any of its files."""
-    if path.name.endswith(_ENDING):
-        return path
-    return path.with_name(path.stem.removesuffix(_LIFECYCLE) + _ENDING)
+    """Where the proof of an export stands, beside its decisions: exports of other formats have proofs of their own."""
+    return path.with_name(path.name + _ENDING)
 
 
 def lifecycle_of(path: Path) -> Path:
     """Where the lifecycle records stand beside the decisions."""
     return path.with_name(path.stem + _LIFECYCLE + path.suffix)
+
+
+def proofs_of(path: Path) -> list[Path]:
+    """Where the proof may stand of an export that `path` is a file of: the decisions, the lifecycle records or the proof."""
+    if path.name.endswith(_ENDING):
+        return [path]
+    main = path.stem.removesuffix(_LIFECYCLE)
+    # Earlier versions named the proof without the ending of the decisions' file.
+    names = (path.name, main + path.suffix, main)
+    return [path.with_name(name + _ENDING) for name in dict.fromkeys(names)]
 
 
 def _signed(part: Part) -> list[Checkpoint | Tombstone]:

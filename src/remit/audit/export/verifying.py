@@ -2,33 +2,87 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from remit.audit.export.errors import ExportError, NoExportError, OtherExportError
 from remit.audit.export.files import read_records
-from remit.audit.export.proof import Proof, proof_of
+from remit.audit.export.proof import Proof, proofs_of
 from remit.audit.signing import Checkpoint, PublicKey
 from remit.audit.verify.claims import Claim
 from remit.audit.verify.finding import Kind, Report
 from remit.audit.verify.keyring import Keyring
 from remit.audit.verify.known import Known
+from remit.audit.verify.lines import ENCODINGS
 from remit.audit.verify.reporting import UNSIGNED_US, reported
 from remit.audit.verify.walk import Batches, Meter, Progress, walk
 
 _PROOF: Final = "the export's proof"
 
 
+class ExportFiles(NamedTuple):
+    """An export as it is on disk."""
+
+    proof_file: Path
+    proof: Proof
+    records: Mapping[str, Path]
+    """The file of each table."""
+
+    @property
+    def all(self) -> list[Path]:
+        """What is read to verify it."""
+        return [*self.records.values(), self.proof_file]
+
+
+def find_export(path: Path) -> ExportFiles:
+    """The export that `path` is a file of.
+
+    Raises NoExportError where there is no such file or no proof beside it, OtherExportError where the proof describes other
+    files, and ExportError where the proof is none.
+    """
+    if not path.is_file():
+        raise NoExportError(f"there is no file `{path}`")
+    candidates = proofs_of(path)
+    present = [each for each in candidates if each.is_file()]
+    if not present:
+        raise NoExportError(
+            f"`{path}` has no proof beside it: expected `{candidates[0].name}`, which `remit audit export` writes"
+        )
+    described = []
+    for proof_file in present:
+        export = _described(proof_file)
+        if path in export.all:
+            return export
+        names = ", ".join(f"`{file.name}`" for file in export.records.values())
+        described.append(f"the files of `{proof_file.name}` are {names}")
+    raise OtherExportError(f"`{path}` is not of the export that its proof describes: {'; '.join(described)}")
+
+
+def _described(proof_file: Path) -> ExportFiles:
+    proof = Proof.read(proof_file)
+    try:
+        records = {table: proof_file.with_name(proof.files[table]) for table in ENCODINGS}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ExportError(
+            f"`{proof_file}` is no proof of an export: expected the name of a file beside it for each of {', '.join(ENCODINGS)}"
+        ) from error
+    return ExportFiles(proof_file, proof, records)
+
+
 def verify_export(
-    path: Path,
+    export: ExportFiles,
     *,
     keys: Iterable[PublicKey] = (),
     against: Iterable[tuple[Checkpoint, str]] = (),
     unsigned_us: int = UNSIGNED_US,
+    at_us: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Every record of an export, by any of its files. ExportError where they are no export."""
-    proof = Proof.read(proof_of(path))
-    rows = {table: read_records(proof.records, table, path.with_name(name)) for table, name in proof.files.items()}
-    return held_against(proof, rows, keys=keys, against=against, unsigned_us=unsigned_us, progress=progress)
+    """Every record of an export, as `verify_store` verifies a store. ExportError where a file is not what the proof says."""
+    proof = export.proof
+    rows = {table: read_records(proof.records, table, file) for table, file in export.records.items()}
+    return held_against(
+        proof, rows, keys=keys, against=against, unsigned_us=unsigned_us, at_us=at_us, progress=progress
+    )
 
 
 def held_against(
@@ -38,6 +92,7 @@ def held_against(
     keys: Iterable[PublicKey] = (),
     against: Iterable[tuple[Checkpoint, str]] = (),
     unsigned_us: int = UNSIGNED_US,
+    at_us: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Records, by table, as an export's proof says that they are."""
@@ -57,7 +112,7 @@ def held_against(
     meter = Meter(sum(part.upto.seq - part.after.seq for part in proof.parts), progress)
     for table, batches in rows.items():
         walk(table, batches, known.walk_of, meter)
-    return reported(known, unsigned_us)
+    return reported(known, unsigned_us, at_us)
 
 
 def _within(proof: Proof, heads: Iterable[tuple[Checkpoint, str]], known: Known) -> Iterator[tuple[Checkpoint, str]]:

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Table, select
 
 from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head
 from remit.audit.filter import DecisionFilter, walking_ids
+from remit.audit.lifecycle import keys_in_use
 from remit.audit.signing import Checkpoint, PublicKey, Tombstone
 from remit.audit.tables import chains, checkpoints, decisions, lifecycle, tombstones
 from remit.audit.verify.claims import PAGE
@@ -26,13 +27,15 @@ def verify_store(
     keys: Iterable[PublicKey] = (),
     against: Iterable[tuple[Checkpoint, str]] = (),
     unsigned_us: int = UNSIGNED_US,
+    at_us: int | None = None,
     counts: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Every record of a store (of a tenant), as it is in one moment of it; of several, each with chains of its own.
 
-    `against` are heads that were kept elsewhere, each with where it is from. `counts` holds table `counts` against the
-    records too. Memory is bounded by the number of chains.
+    `against` are heads that were kept elsewhere, each with where it is from. With keys, records may be without a
+    signature until they are `unsigned_us` old at `at_us` (None: now). `counts` holds table `counts` against the records
+    too. Memory is bounded by the number of chains.
     """
 
     def page(chain: ChainId, seq: int) -> list[Checkpoint]:
@@ -40,6 +43,7 @@ def verify_store(
         return next((page for page in pages if page), [])
 
     known = Known(Keyring(keys), page)
+    known.nodes_with_keys = {node for snapshot in snapshots for node, _ in keys_in_use(snapshot)}
     meter = Meter(sum(_read_known(snapshot, known, tenant) for snapshot in snapshots), progress)
     known.add_kept_elsewhere(each for each in against if tenant in (None, each[0].tenant))
     for snapshot in snapshots:
@@ -47,7 +51,7 @@ def verify_store(
             statement = select(its).where(*whose(tenant, its, snapshot)).order_by(its.c.id)
             walk(table, batches(snapshot, statement), known.walk_of, meter)
     wrong = (each for snapshot in snapshots for each in miscounts(snapshot, tenant, known)) if counts else ()
-    return reported(known, unsigned_us, wrong)
+    return reported(known, unsigned_us, at_us, wrong)
 
 
 def _read_known(snapshot: Connection, known: Known, tenant: str | None) -> int:

@@ -22,7 +22,8 @@ class Kind(StrEnum):
     COUNTS = "COUNTS"
     """Table `counts` is not what the records add up to."""
     UNSIGNED = "UNSIGNED"
-    """The end of the chain is under no signature, for longer than a server takes to sign it."""
+    """The end of the chain, or all of it, is under no signature of a given key, and older than what a server takes to sign
+    it."""
     UNVERIFIED = "UNVERIFIED"
     """Too far out of order to be followed."""
 
@@ -48,22 +49,41 @@ class ChainReport:
     """The last of them under a signature that a given key made; 0 for none."""
     unchained: int
     """Records from before there were chains, which nothing proves."""
+    keyless: bool
+    """Whether keys were given, none of them signed anything of it, and its node never said that it signs."""
+
+    @property
+    def unsigned(self) -> int:
+        """Records after the last signature."""
+        return self.upto - max(self.signed_upto, self.after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     chains: list[ChainReport]
     findings: list[Finding]
-    """None: everything holds."""
+    """What is wrong; `is_whole` where nothing is."""
     checkpoints: int
     tombstones: int
     unchecked: dict[str, int]
     """Signatures that were not checked, since no key was given, by the id of their key."""
+    never_signed: bool
+    """Whether keys were given, none of them signed anything, and no node ever said that it signs."""
     against: int
     """Heads kept elsewhere that were held against the chains."""
     beyond_reach: int
     """Heads kept elsewhere of records that have been purged since."""
 
     @property
+    def is_whole(self) -> bool:
+        return not self.findings and not self.never_signed
+
+    @property
     def records(self) -> int:
         return sum(each.upto - each.after for each in self.chains)
+
+    @property
+    def sound(self) -> list[ChainReport]:
+        """Chains in which nothing is wrong but that their end may be unsigned."""
+        wrong = {each.chain for each in self.findings if each.kind is not Kind.UNSIGNED}
+        return [each for each in self.chains if each.chain not in wrong]

@@ -15,18 +15,19 @@ _MOST_TRIED: Final = 300
 _ID_BYTES: Final = 16
 
 
-def findings(walk: ChainWalk, *, headed: bool, unsigned_us: int | None) -> Iterator[Finding]:
+def findings(walk: ChainWalk, *, headed: bool, signed_until: tuple[int, int] | None) -> Iterator[Finding]:
     """At most two: the first in the order of the chain, and the first record without a place in it.
 
-    `headed`: the chain has a head. `unsigned_us`: for how long the chain's end may be without a signature.
+    `headed`: the chain has a head. `signed_until`: to which time ages are measured, and how old a record may be without a
+    signature; None where none is asked for. Microseconds.
     """
     judge = _Judge(walk)
     found = judge.first()
     if found is None and walk.upto > walk.base.seq:
         if not headed:
             found = judge.found(Kind.HEAD, walk.upto, walk.newest, "table `chains` does not know the chain")
-        elif unsigned_us is not None:
-            found = judge.unsigned(unsigned_us)
+        elif signed_until is not None:
+            found = judge.unsigned(*signed_until)
     if found is not None:
         yield found
     if walk.slipped_in is not None:
@@ -61,17 +62,20 @@ class _Judge:
             return self._judge_contradiction(claim)
         return self._judge_stray(stray) if stray else None
 
-    def unsigned(self, allowed_us: int) -> Finding | None:
+    def unsigned(self, at_us: int, allowed_us: int) -> Finding | None:
         """Of a chain that is whole."""
-        oldest, newest, signed = self._walk.oldest, self._walk.newest, self._walk.signed
-        assert oldest is not None
-        assert newest is not None
-        signed_seq, since_us = (0, _time_us(oldest)) if signed is None else (signed.seq, signed.time_us)
-        if signed_seq == newest.seq or _time_us(newest) - since_us <= allowed_us:
+        walk = self._walk
+        first = walk.oldest if walk.signed is None else walk.first_unsigned
+        if first is None:
             return None
-        first = max(signed_seq, self._walk.base.seq) + 1
-        told = f"seq {first} to {newest.seq} are under no signature, since {moment_told(since_us)}"
-        return self.found(Kind.UNSIGNED, first, None, told)
+        since_us = _time_us(first)
+        # A record of the future is not a young one: whoever rewrites a chain writes its times, too.
+        if abs(at_us - since_us) <= allowed_us:
+            return None
+        which = f"seq {first.seq} is" if first.seq == walk.upto else f"seq {first.seq} to {walk.upto} are"
+        return self.found(
+            Kind.UNSIGNED, first.seq, None, f"{which} under no signature of a given key, since {moment_told(since_us)}"
+        )
 
     def _gap(self) -> int:
         """The first place without a record; NEVER where there is none."""
@@ -134,12 +138,13 @@ class _Judge:
         for each in self._strays:
             if (each.seq, each.hash) == (claim.seq, claim.hash):
                 return self.found(Kind.INSERTED, claim.seq, place, f"record {_told(each.id)} stands there by right")
+        # What agrees may have come out of the order of the chain.
+        since = f" back to seq {walk.matched + 1}" if walk.matched < claim.seq else ""
+        which = "it" if walk.matched + 1 == claim.seq else f"it, or one before it{since},"
         told = {
             Kind.HEAD: f"{claim.by} names another hash for the chain's newest record",
             Kind.INSERTED: f"{claim.by} says that the chain ends at seq {claim.seq - 1}",
-        }.get(
-            claim.kind, f"{claim.by} says otherwise: it, or one before it back to seq {walk.matched + 1}, was rewritten"
-        )
+        }.get(claim.kind, f"{claim.by} says otherwise: {which} was rewritten")
         return self.found(claim.kind, claim.seq, place, told)
 
     def _others(self, but: Place | None) -> Iterator[Place]:

@@ -12,6 +12,8 @@ class Keyring:
         self._keys = {key.id: key for key in keys}
         self.unchecked: Counter[str] = Counter()
         """Signatures that were not checked, since no key was given, by the id of their key."""
+        self.believed = False
+        """Whether a given key signed anything that was held against it."""
 
     def __bool__(self) -> bool:
         return bool(self._keys)
@@ -26,7 +28,10 @@ class Keyring:
         key = self._keys.get(statement.key_id)
         if key is None:
             return f"is signed by the key `{statement.key_id}`, which was not given"
-        return "" if self.holds(statement) else f"is not what the key `{key.id}` signed"
+        if not self.holds(statement):
+            return f"is not what the key `{key.id}` signed"
+        self.believed = True
+        return ""
 
     def knows(self, statement: Checkpoint | Tombstone) -> bool:
         return statement.key_id in self._keys

@@ -33,6 +33,8 @@ class Known:
         self.tombstones = 0
         self.against = 0
         self.beyond_reach = 0
+        self.nodes_with_keys: set[str] | None = None
+        """Nodes that were ever recorded to sign with a key; None where there are no such records to read."""
         self._page = page
         self._bases: dict[ChainId, Head] = {}
         self._claims: dict[ChainId, list[Claim]] = defaultdict(list)
@@ -61,6 +63,10 @@ class Known:
         self.tombstones += 1
         chain = ChainId(DECISIONS, tombstone.tenant, tombstone.node)
         problem = self.keyring.problem(tombstone)
+        if problem and not tombstone.key_id:
+            problem += (
+                ": where a purge without its key left it, `remit audit checkpoint --key FILE --tombstones` signs it"
+            )
         if not _is_head(tombstone.head) or type(tombstone.before_us) is not int:
             problem = "names no record, or no time"
         else:

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterable
 
 from remit.audit.verify.finding import ChainReport, Finding, Report
@@ -5,17 +6,26 @@ from remit.audit.verify.judge import findings
 from remit.audit.verify.known import Known, plain
 
 UNSIGNED_US = 3_600_000_000
-"""For how long the end of a chain may be without a signature: a server signs every minute."""
+"""How old a record may be without a signature: a server signs every minute."""
 
 
-def reported(known: Known, unsigned_us: int, others: Iterable[Finding] = ()) -> Report:
-    """What the walks have come to, once every record is taken."""
+def reported(known: Known, unsigned_us: int, at_us: int | None, others: Iterable[Finding] = ()) -> Report:
+    """What the walks have come to, once every record is taken. Ages are measured to `at_us`; None is now."""
     keyring = known.keyring
     walks = known.all_walks()
     found = [*known.problems(), *others]
+    end_us = time.time_ns() // 1_000 if at_us is None else at_us
+    with_keys = known.nodes_with_keys
+    keyless = {
+        walk.chain
+        for walk in walks
+        if keyring and with_keys is not None and walk.signed is None and walk.chain.node not in with_keys
+    }
     for walk in walks:
-        headed = walk.chain in known.headed
-        found += findings(walk, headed=headed, unsigned_us=unsigned_us if keyring else None)
+        signed_until = (end_us, unsigned_us) if keyring and walk.chain not in keyless else None
+        found += findings(walk, headed=walk.chain in known.headed, signed_until=signed_until)
+    has_records = any(walk.upto > walk.base.seq for walk in walks)
+    has_signatures = keyring.believed or bool(with_keys)
     return Report(
         chains=[
             ChainReport(
@@ -24,6 +34,7 @@ def reported(known: Known, unsigned_us: int, others: Iterable[Finding] = ()) -> 
                 walk.upto,
                 0 if walk.signed is None else walk.signed.seq,
                 walk.unchained,
+                walk.chain in keyless,
             )
             for walk in walks
         ],
@@ -31,6 +42,7 @@ def reported(known: Known, unsigned_us: int, others: Iterable[Finding] = ()) -> 
         checkpoints=known.checkpoints,
         tombstones=known.tombstones,
         unchecked=dict(keyring.unchecked),
+        never_signed=bool(keyring) and has_records and not has_signatures,
         against=known.against,
         beyond_reach=known.beyond_reach,
     )

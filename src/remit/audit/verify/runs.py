@@ -1,4 +1,4 @@
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -64,14 +64,16 @@ class ChainWalk:
         """The last place before it of which something was said that is so."""
         self.signed: Checkpoint | None = None
         """The newest that is so and that a given key signed."""
+        self.first_unsigned: Place | None = None
+        """The record behind that one."""
         self.oldest: Place | None = None
         self.newest: Place | None = None
         self.unchained = 0
         self.slipped_in: Place | None = None
         """A record without a place, of a time when all had one."""
-        self._set_stop(0)
         if base.seq:
             self._hold_against_claims(Place(base.seq, None, None, base.hash))
+        self._set_stop(0)
 
     @property
     def upto(self) -> int:
@@ -118,6 +120,8 @@ class ChainWalk:
             self.oldest = place
         if self.newest is None or place.seq > self.newest.seq:
             self.newest = place
+        if self.signed is not None and place.seq == self.signed.seq + 1:
+            self.first_unsigned = place
 
     def _extend(self, run: Run, place: Place) -> None:
         if place.hash_at(run.next, run.hex) != place.hash:
@@ -142,21 +146,30 @@ class ChainWalk:
         run.stop = self.claims.next_from(run.next)
         if at + 1 < len(self.runs):
             run.stop = min(run.stop, self.runs[at + 1].start - 1)
+        if self.signed is not None and run.next == self.signed.seq + 1:
+            run.stop = run.next
 
     def _hold_against_claims(self, place: Place) -> None:
+        agreed = False
         for claim in self.claims.at(place.seq):
             before = self.contradiction is None or claim.seq < self.contradiction.seq
             if claim.hash == place.hash:
-                self.matched = max(self.matched, claim.seq) if before else self.matched
+                agreed = agreed or before
                 self._note_signature(claim)
             elif before and (claim.checkpoint is None or not self._keyring or self._keyring.holds(claim.checkpoint)):
                 self.contradiction, self.contradicted = claim, place
+        if agreed and place is not self.contradicted:
+            self.matched = max(self.matched, place.seq)
 
     def _note_signature(self, claim: Claim) -> None:
         signed = claim.checkpoint
         newer = self.signed is None or claim.seq > self.signed.seq
         if signed is not None and newer and signed.head == (claim.seq, claim.hash) and self._keyring.knows(signed):
             self.signed = signed
+            # Behind it stands nothing yet, or what came before its turn.
+            at = bisect_left(self._starts, signed.seq + 1)
+            follows = at < len(self.runs) and self.runs[at].start == signed.seq + 1
+            self.first_unsigned = self.runs[at].first if follows else None
 
     def _misfit(self, misfit: Misfit) -> None:
         self.misfits.append(misfit)

@@ -7,10 +7,11 @@ from remit.faces.cli.exits import Exit, fail
 
 
 @contextmanager
-def opened(url: str) -> Iterator[AuditStores]:
-    """The audit of all workers, where there is any; ends the command where there is none or it fails."""
+def opened(url: str, *, writing: bool = False) -> Iterator[AuditStores]:
+    """The audit of all workers, where there is any; ends the command where there is none or it fails. Not `writing`, its
+    files are only read, and stay as they are."""
     try:
-        store = AuditStores(url)
+        store = AuditStores(url, readonly=not writing)
         if store.is_new():
             fail(Exit.UNAVAILABLE, f"there is no audit store at `{store.url}`: name one with --audit or REMIT_AUDIT")
         with store.open():

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -8,13 +8,14 @@ import grpc
 from remit import wire
 from remit.audit.counting import TIMES, Grouping, whole_hours
 from remit.audit.errors import NotCountedError
+from remit.audit.recorded import parse_lifecycle_type, parse_recorded_node
 from remit.core.errors import MalformedQuestionError, named, violation
 from remit.core.names import Tenant, parse_tenant
 from remit.core.question import Question, ReachQuestion
 from remit.faces.records import GROUPINGS, count_to, lifecycle_to, past_answer_to, record_to, shown_to
 from remit.faces.rpc.asking import below
 from remit.faces.rpc.calls import NoRecordError
-from remit.faces.rpc.filters import filter_from, id_from, revision_from, text_from
+from remit.faces.rpc.filters import filter_from, id_from, name_from, revision_from
 from remit.faces.rpc.following import Followers
 from remit.faces.rpc.pages import Page, paged
 from remit.faces.rpc.reading import Readers
@@ -94,7 +95,7 @@ class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
         where = filter_from(request.filter, tenant)
         if where.ids:
             raise violation("filter.ids", "expected none: decisions are counted, not their records")
-        by = [_grouping_from(number, each) for number, each in enumerate(request.group_by)]
+        by = _groupings_from(request.group_by)
         size, page = paged(request)
         if page.is_first:
             self._readers.remember("CountRecords", request, tenant, timeout_s)
@@ -116,14 +117,16 @@ class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
     ) -> messages.ListLifecycleResponse:
         timeout_s = self._readers.time_for(context)
         tenant = request.tenant = self._tenant("tenant", request.tenant)
+        type_ = name_from("type", parse_lifecycle_type, request.type)
+        node = name_from("node", parse_recorded_node, request.node)
         size, page = paged(request)
         if page.is_first:
             self._readers.remember("ListLifecycle", request, tenant, timeout_s)
         with self._readers.turn(timeout_s):
             found = self._store.lifecycle(
-                type_=text_from("type", request.type),
+                type_=type_,
                 tenant=tenant or None,
-                node=text_from("node", request.node),
+                node=node,
                 since_us=request.since_us or None,
                 until_us=request.until_us or None,
                 after=_begin(page, request.after),
@@ -141,14 +144,14 @@ class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
         timeout_s = self._readers.time_for(context)
         tenant = Tenant(self._tenant("tenant", named("tenant", parse_tenant, request.tenant)))
         question = _question_from(request)
+        node = name_from("node", parse_recorded_node, request.node) or ""
+        revision = revision_from("revision", request.revision)
         explain = partial(self._past.why, timeout_s=timeout_s)
         self._readers.remember("ExplainPast", request, tenant, timeout_s)
         match request.WhichOneof("at"):
             case "revision":
-                revision = revision_from("revision", request.revision)
                 answers = [PastAnswer(revision, (), explain(tenant, revision, question))]
             case "time_us":
-                node = text_from("node", request.node) or ""
                 answers = answers_at(self._store, tenant, question, request.time_us, node=node, explain=explain)
             case _:
                 raise violation("at", "is missing: expected `time_us` or `revision`")
@@ -175,11 +178,16 @@ def _question_from(request: messages.ExplainPastRequest) -> Question | ReachQues
     raise violation("question", "is missing: expected `access` or `reach`")
 
 
-def _grouping_from(number: int, message: messages.CountGrouping.ValueType) -> Grouping:
-    grouping = GROUPINGS.get(message)
-    if grouping is None:
-        raise violation(f"group_by[{number}]", f"is {message}, which this server does not know")
-    return grouping
+def _groupings_from(asked: Iterable[messages.CountGrouping.ValueType]) -> list[Grouping]:
+    found: list[Grouping] = []
+    for number, each in enumerate(asked):
+        grouping = GROUPINGS.get(each)
+        if grouping is None:
+            raise violation(f"group_by[{number}]", f"is {each}, which this server does not know")
+        if grouping in found:
+            raise violation(f"group_by[{number}]", f"names `{grouping}` a second time: expected each once")
+        found.append(grouping)
+    return found
 
 
 def _begin(page: Page, after: str) -> bytes | None:

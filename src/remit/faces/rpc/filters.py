@@ -1,10 +1,11 @@
 """The filters of the audit: from messages to what the store is asked."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from remit.audit.filter import DecisionFilter
 from remit.audit.ids import parse_id
+from remit.audit.recorded import parse_recorded_caller, parse_recorded_node, parse_recorded_principal
 from remit.core.decision import Reason
 from remit.core.errors import named, violation
 from remit.core.names import is_revision, optional_namespace, quote
@@ -24,12 +25,12 @@ def filter_from(message: messages.RecordFilter, tenant: str) -> DecisionFilter:
         ids=tuple(id_from(f"filter.ids[{number}]", each) for number, each in enumerate(message.ids)),
         tenant=tenant or None,
         namespace=named("filter.namespace", optional_namespace, message.namespace) or None,
-        principal=text_from("filter.principal", message.principal),
+        principal=name_from("filter.principal", parse_recorded_principal, message.principal),
         effect=_word("filter.effect", Effect, message.effect),
         reason=_word("filter.reason", Reason, message.reason),
         question=_word("filter.question", QuestionType, message.question),
-        caller=text_from("filter.caller", message.caller),
-        node=text_from("filter.node", message.node),
+        caller=name_from("filter.caller", parse_recorded_caller, message.caller),
+        node=name_from("filter.node", parse_recorded_node, message.node),
         revision=revision_from("filter.revision", message.revision) or None,
         since_us=message.since_us or None,
         until_us=message.until_us or None,
@@ -50,11 +51,9 @@ def revision_from(field: str, text: str) -> str:
     return text
 
 
-def text_from(field: str, text: str) -> str | None:
+def name_from(field: str, parse: Callable[[str], str], text: str) -> str | None:
     """None where it is empty."""
-    if not text.isprintable():
-        raise violation(field, f"`{quote(text)}` holds characters that no record does")
-    return text or None
+    return named(field, parse, text) if text else None
 
 
 def _word(field: str, words: Iterable[str], text: str) -> str | None:

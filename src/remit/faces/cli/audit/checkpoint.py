@@ -8,7 +8,7 @@ from remit.audit import checkpoints
 from remit.audit.elsewhere import told
 from remit.audit.signing import Checkpoint, SigningKey, signed
 from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, chains_of, signing_key
-from remit.faces.cli.exits import Exit, fail
+from remit.faces.cli.exits import Exit, err, fail
 from remit.faces.cli.store import opened
 
 
@@ -26,6 +26,14 @@ def checkpoint(
     record: Annotated[
         bool, typer.Option("--record", help="Add what is signed to the store, as a server does.")
     ] = False,
+    tombstones: Annotated[
+        bool,
+        typer.Option(
+            "--tombstones",
+            help="Sign the tombstones that have no signature too, and name them on standard error. Only when you know that "
+            "a purge left them: somebody who deletes records leaves the same.",
+        ),
+    ] = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """Print the head of each chain as a JSON line, to be kept where nobody who writes to the store can write.
@@ -37,8 +45,14 @@ def checkpoint(
     """
     if record and key is None:
         fail(Exit.USAGE, "--record needs a --key: the store keeps signed heads")
-    with opened(audit) as stores:
+    if tombstones and key is None:
+        fail(Exit.USAGE, "--tombstones needs a --key to sign them with")
+    with opened(audit, writing=record or tombstones) as stores:
         for store in stores.members:
+            if tombstones and key is not None:
+                for each in checkpoints.sign_tombstones(store, key, tenant):
+                    whose = f"decisions of tenant `{each.tenant}` by node `{each.node}`"
+                    err.print(f"signed the tombstone of {whose}, seq {each.seq}", markup=False)
             made = []
             for chain, head in checkpoints.heads(store, tenant):
                 before = checkpoints.newest(store, chain)

@@ -10,7 +10,7 @@ from remit.audit.counting import TIMES, Grouping
 from remit.audit.filter import DecisionFilter
 from remit.audit.reading import Reading
 from remit.client import Client
-from remit.faces.cli.audit.filters import filter_to, selects
+from remit.faces.cli.audit.filters import filter_to, selects, tell_unknown
 from remit.faces.cli.audit.options import time_told
 from remit.faces.cli.audit.source import Source, reads
 from remit.faces.cli.exits import err, out
@@ -69,6 +69,8 @@ def count(
         out.print(table)
     else:
         err.print("no decision was counted")
+    if not any(each.recorded + each.unrecorded for each in counts):
+        tell_unknown(where, source)
     if top is None and len(counts) == limit:
         err.print(f"there may be more than {limit} groups: --limit shows more")
 

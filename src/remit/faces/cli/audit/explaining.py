@@ -44,7 +44,7 @@ AtOption = Annotated[
         "--at",
         parser=_at,
         metavar="TIME|REVISION",
-        help="By what served then: ISO 8601, or `3d` ago; or by a revision's 64 digits.",
+        help="By what served then: ISO 8601 (UTC where it names no zone), or `3d` ago; or by a revision's 64 digits.",
     ),
 ]
 NodeOption = Annotated[

@@ -35,7 +35,10 @@ def export(
     since: Annotated[
         int | None,
         typer.Option(
-            parser=moment, metavar="TIME", help="From this time on: ISO 8601, or `90m` ago.", show_default=False
+            parser=moment,
+            metavar="TIME",
+            help="From this time on: ISO 8601 (UTC where it names no zone), or `90m` ago.",
+            show_default=False,
         ),
     ] = None,
     until: Annotated[

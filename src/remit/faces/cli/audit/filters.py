@@ -6,13 +6,21 @@ import typer
 
 from remit.audit.filter import DecisionFilter
 from remit.audit.ids import format_id
+from remit.audit.reading import Reading
+from remit.audit.recorded import parse_recorded_caller, parse_recorded_node, parse_recorded_principal
+from remit.client import Client
 from remit.core.decision import Reason
+from remit.core.errors import InvalidNameError
 from remit.core.question import QuestionType
 from remit.core.rows import Effect
 from remit.faces.cli.audit.options import moment, revision_from
+from remit.faces.cli.audit.source import Source
+from remit.faces.cli.exits import err
 from remit.faces.cli.given import given, option
-from remit.faces.cli.values import namespace_from, tenant_from
+from remit.faces.cli.values import from_text, namespace_from, tenant_from
 from remit.v1.audit_service_pb2 import RecordFilter
+
+_NAMES: Final = ("tenant", "namespace", "principal", "caller", "node", "revision")
 
 
 def filter_to(where: DecisionFilter) -> RecordFilter:
@@ -24,6 +32,28 @@ def filter_to(where: DecisionFilter) -> RecordFilter:
         since_us=where.since_us or 0,
         until_us=where.until_us or 0,
     )
+
+
+def tell_unknown(where: DecisionFilter, source: Source) -> None:
+    """Says on standard error which names of a filter, each by itself, the audit holds nothing of: it may be misspelt."""
+    for name in _NAMES:
+        value = getattr(where, name)
+        if value is None:
+            continue
+        of_name = {} if name == "tenant" else {name: value}
+        if not _is_known(DecisionFilter(tenant=where.tenant, **of_name), source):
+            whose = "" if where.tenant is None or name == "tenant" else f" in tenant `{where.tenant}`"
+            err.print(f"the audit holds no decision of {name} `{value}`{whose}", markup=False)
+
+
+def _is_known(where: DecisionFilter, source: Source) -> bool:
+    def here(store: Reading) -> bool:
+        return any(each.recorded + each.unrecorded for each in store.counts(where))
+
+    def there(client: Client) -> bool:
+        return any(each.recorded + each.unrecorded for each in client.count_records(filter_to(where)))
+
+    return source.answer(here, there)
 
 
 def _made(*, since: int | None, until: int | None, **words: Any) -> DecisionFilter:
@@ -39,6 +69,10 @@ def _time(told: str) -> Any:
     return typer.Option(parser=moment, metavar="TIME", help=told, show_default=False)
 
 
+_principal = from_text(parse_recorded_principal, InvalidNameError)
+_caller = from_text(parse_recorded_caller, InvalidNameError)
+_node = from_text(parse_recorded_node, InvalidNameError)
+
 selects: Final = given(
     "where",
     _made,
@@ -47,12 +81,17 @@ selects: Final = given(
         option(
             "namespace", Annotated[str | None, _only("this namespace and all below it", "NAMESPACE", namespace_from)]
         ),
-        option("principal", Annotated[str | None, _only("this principal")]),
+        option(
+            "principal",
+            Annotated[
+                str | None, _only("this principal, for example user:jim: one whole name", "PRINCIPAL", _principal)
+            ],
+        ),
         option("effect", Annotated[Effect | None, _only("allows or only denies")]),
         option("reason", Annotated[Reason | None, _only("this reason, for example NO_BINDING", "REASON")]),
         option("question", Annotated[QuestionType | None, _only("this type of question, for example REACH", "TYPE")]),
-        option("caller", Annotated[str | None, _only("what this service asked")]),
-        option("node", Annotated[str | None, _only("what this server answered")]),
+        option("caller", Annotated[str | None, _only("what this service asked", "CALLER", _caller)]),
+        option("node", Annotated[str | None, _only("what this server answered", "NODE", _node)]),
         option(
             "revision",
             Annotated[
@@ -60,7 +99,10 @@ selects: Final = given(
                 _only("what this revision of the policy decided: 64 digits", "REVISION", revision_from),
             ],
         ),
-        option("since", Annotated[int | None, _time("From this time on: ISO 8601, or `90m` ago.")]),
+        option(
+            "since",
+            Annotated[int | None, _time("From this time on: ISO 8601 (UTC where it names no zone), or `90m` ago.")],
+        ),
         option("until", Annotated[int | None, _time("Before this time.")]),
     ),
 )

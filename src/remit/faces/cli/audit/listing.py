@@ -10,12 +10,15 @@ from remit.audit.filter import DecisionFilter
 from remit.audit.ids import format_id
 from remit.audit.reading import Reading
 from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.recorded import parse_lifecycle_type
 from remit.client import Client
-from remit.faces.cli.audit.filters import filter_to, selects
+from remit.core.errors import InvalidNameError
+from remit.faces.cli.audit.filters import filter_to, selects, tell_unknown
 from remit.faces.cli.audit.options import decision_id_from
 from remit.faces.cli.audit.source import Source, reads
 from remit.faces.cli.audit.told import decision_table, lifecycle_table, told
 from remit.faces.cli.exits import Exit, err, fail, out
+from remit.faces.cli.values import from_text
 from remit.faces.records import lifecycle_from, record_from
 
 _PAGE: Final = 1_000
@@ -47,7 +50,13 @@ def list_records(
     ] = False,
     type_: Annotated[
         str | None,
-        typer.Option("--type", help="With --lifecycle: only this type, for example POLICY_LOADED.", show_default=False),
+        typer.Option(
+            "--type",
+            parser=from_text(parse_lifecycle_type, InvalidNameError),
+            metavar="TYPE",
+            help="With --lifecycle: only this type, for example POLICY_LOADED.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
     *,
@@ -79,6 +88,10 @@ def list_records(
         out.print(table)
     else:
         err.print("no record matches")
+        if lifecycle:
+            asked.tell_unknown_node(source)
+        else:
+            tell_unknown(where, source)
     if len(page) == limit:
         err.print(f"next page: --after {format_id(page[-1].id)}")
 
@@ -98,6 +111,18 @@ class _Asked(NamedTuple):
             filter_to(self.where), oldest_first=self.oldest_first, after=self._after, page_size=min(self.limit, _PAGE)
         )
         return [record_from(each) for each in islice(found, self.limit)]
+
+    def tell_unknown_node(self, source: Source) -> None:
+        tenant, node = self.where.tenant, self.where.node
+        if node is None:
+            return
+        known = source.answer(
+            lambda store: bool(store.lifecycle(tenant=tenant, node=node, limit=1)),
+            lambda client: next(client.list_lifecycle(tenant or "", node=node, page_size=1), None) is not None,
+        )
+        if not known:
+            whose = "" if tenant is None else f" in tenant `{tenant}`"
+            err.print(f"the audit holds no lifecycle record of node `{node}`{whose}", markup=False)
 
     def events_here(self, store: Reading) -> list[LifecycleRecord]:
         return store.lifecycle(

@@ -7,7 +7,7 @@ from remit.audit.cutoff import Cutoffs
 from remit.audit.purge import Purged
 from remit.audit.signing import SigningKey
 from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment, signing_key, time_told
-from remit.faces.cli.exits import out
+from remit.faces.cli.exits import Exit, fail, out
 from remit.faces.cli.progress import progress
 from remit.faces.cli.store import opened
 from remit.faces.cli.values import tenant_from
@@ -22,38 +22,63 @@ TombstoneKeyOption = Annotated[
         show_default=False,
     ),
 ]
+UnsignedOption = Annotated[
+    bool,
+    typer.Option(
+        "--unsigned", help="Without --key on a store that is signed: `remit audit verify --key` refuses the tombstones."
+    ),
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def purge(
-    before: Annotated[int, typer.Option(parser=moment, metavar="TIME", help="ISO 8601, or an age such as `90d`.")],
+    before: Annotated[
+        int,
+        typer.Option(
+            parser=moment, metavar="TIME", help="ISO 8601 (UTC where it names no zone), or an age such as `90d`."
+        ),
+    ],
     tenant: Annotated[
         str | None,
         typer.Option(parser=tenant_from, metavar="TENANT", help="Only this tenant's decisions.", show_default=False),
     ] = None,
     key: TombstoneKeyOption = None,
+    unsigned: UnsignedOption = False,
     yes: YesOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """Delete the decisions made before a time, with the policies and names in counts that nothing needs any more.
 
     Of each chain a prefix goes, and a tombstone says how far: what remains still verifies. The purge itself is recorded;
-    lifecycle records stay. In small transactions, so a server may go on writing to the same store.
+    lifecycle records stay. In small transactions, so a server may go on writing to the same store. Where the store is
+    signed, --key signs what is left.
     """
     whose = f"of tenant {tenant}" if tenant else "of all tenants"
-    if not yes:
-        typer.confirm(f"Delete all decisions {whose} made before {time_told(before)}?", abort=True)
+    which = f"{whose} made before {time_told(before)}"
     cutoffs = Cutoffs(others=before) if tenant is None else Cutoffs(of_tenant={tenant: before})
-    purged = purge_with_progress(audit, cutoffs, key)
-    out.print(f"{purged.deleted} decisions {whose} made before {time_told(before)} deleted")
+    purged = purge_with_progress(audit, cutoffs, key, which, unsigned=unsigned, yes=yes)
+    out.print(f"{purged.deleted} decisions {which} deleted")
     tell_what_stays(purged)
 
 
-def purge_with_progress(audit: str, cutoffs: Cutoffs, key: SigningKey | None) -> Purged:
+def purge_with_progress(
+    audit: str, cutoffs: Cutoffs, key: SigningKey | None, which: str, *, unsigned: bool, yes: bool
+) -> Purged:
+    """Ends the command where the store is signed and the purge would not be, and where the answer is no."""
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
-    with opened(audit) as store, progress(*columns) as shown:
-        task = shown.add_task("deleted", total=None)
-        return store.purge(cutoffs, key=key, progress=lambda count: shown.update(task, completed=count))
+    with opened(audit, writing=True) as store:
+        if key is None and not unsigned and (signers := store.signers()):
+            keys = ", ".join(f"`{each}`" for each in sorted(signers))
+            fail(
+                Exit.USAGE,
+                f"`{store.url}` is signed (keys {keys}), and without a key `remit audit verify --key` refuses what is "
+                "left: add --key FILE, or --unsigned to purge all the same",
+            )
+        if not yes:
+            typer.confirm(f"Delete {store.older(cutoffs):,} decisions: those {which}?", abort=True)
+        with progress(*columns) as shown:
+            task = shown.add_task("deleted", total=None)
+            return store.purge(cutoffs, key=key, progress=lambda count: shown.update(task, completed=count))
 
 
 def tell_what_stays(purged: Purged) -> None:

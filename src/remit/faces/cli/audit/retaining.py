@@ -4,7 +4,13 @@ import typer
 
 from remit.audit.retention import Retention, parse_retention
 from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, time_told
-from remit.faces.cli.audit.purging import TombstoneKeyOption, YesOption, purge_with_progress, tell_what_stays
+from remit.faces.cli.audit.purging import (
+    TombstoneKeyOption,
+    UnsignedOption,
+    YesOption,
+    purge_with_progress,
+    tell_what_stays,
+)
 from remit.faces.cli.exits import out
 from remit.faces.cli.values import from_text
 from remit.service.node import now_us
@@ -22,6 +28,7 @@ def retain(
         ),
     ],
     key: TombstoneKeyOption = None,
+    unsigned: UnsignedOption = False,
     yes: YesOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
@@ -35,8 +42,6 @@ def retain(
     if not told:
         out.print("decisions are kept forever")
         return
-    if not yes:
-        typer.confirm(f"Delete all decisions {', '.join(told)}?", abort=True)
-    purged = purge_with_progress(audit, cutoffs, key)
+    purged = purge_with_progress(audit, cutoffs, key, ", ".join(told), unsigned=unsigned, yes=yes)
     out.print(f"{purged.deleted} decisions deleted: those {', '.join(told)}")
     tell_what_stays(purged)
