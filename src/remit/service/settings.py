@@ -3,6 +3,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, ha
 from remit.audit.retention import Retention, parse_retention
 from remit.policy.limits import Limits
 from remit.service.auditors import NotAnAuditorError, Rights, every_right, parse_auditors
+from remit.service.callers import parse_operators
 from remit.service.errors import StartupError
 
 ENV_PREFIX: Final = "REMIT_"
@@ -253,6 +255,7 @@ class Settings(BaseSettings):
             )
         if self.audit_otlp:
             _refuse_endpoint(self.audit_otlp)
+        parse_operators(self.operators)
         parse_auditors(self.auditors)
         for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
             if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and missing:
@@ -335,16 +338,24 @@ class Settings(BaseSettings):
 
     def may_operate(self, caller: str) -> bool:
         """Whether this caller may change what the node serves."""
-        return self.mutual_tls is None or caller in {name.strip() for name in self.operators.split(",")}
+        return self.mutual_tls is None or caller in self._operators
 
     def rights_of(self, caller: str) -> Rights:
         """Whose audit this caller may read. Raises NotAnAuditorError where it is nobody's."""
         if self.mutual_tls is None:
             return every_right(caller)
-        rights = parse_auditors(self.auditors).get(caller)
+        rights = self._auditors.get(caller)
         if rights is None:
             raise NotAnAuditorError(f"`{caller}` is not one of this server's `auditors`")
         return rights
+
+    @cached_property
+    def _operators(self) -> frozenset[str]:
+        return parse_operators(self.operators)
+
+    @cached_property
+    def _auditors(self) -> Mapping[str, Rights]:
+        return parse_auditors(self.auditors)
 
     @property
     def mutual_tls(self) -> tuple[Path, Path, Path] | None:
