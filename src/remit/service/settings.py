@@ -340,6 +340,12 @@ class Settings(BaseSettings):
         """Whether this caller may change what the node serves."""
         return self.mutual_tls is None or caller in self._operators
 
+    def may_inspect(self, caller: str, tenant: str = "") -> bool:
+        """Whether this caller may see what goes wrong within the node, or within this tenant's folder: diagnostics, causes
+        of failures, where files are. Operators may, and who may read that audit."""
+        rights = self._auditors.get(caller)
+        return self.may_operate(caller) or (rights is not None and rights.may_read(tenant))
+
     def rights_of(self, caller: str) -> Rights:
         """Whose audit this caller may read. Raises NotAnAuditorError where it is nobody's."""
         if self.mutual_tls is None:

@@ -29,6 +29,9 @@ from remit.service.metrics import Metrics
 from remit.service.point import Held
 from remit.service.reload import LoadingError, PinError
 
+STORE_AWAY: Final = "the audit store does not answer"
+"""What callers read of a store's failure: its own words name hosts, users and files, which are for the log."""
+
 caller: ContextVar[str] = ContextVar("caller")
 """Who asks, for the call being answered."""
 
