@@ -17,6 +17,7 @@ from remit.audit.errors import AuditStoreError
 from remit.audit.many import worker_file, worker_url
 from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
 from remit.audit.retention import Retention, parse_retention
+from remit.core.urls import masked
 from remit.policy.limits import Limits
 from remit.service.auditors import NotAnAuditorError, Rights, every_right, parse_auditors
 from remit.service.callers import parse_operators
@@ -418,10 +419,10 @@ def _refuse_endpoint(text: str) -> None:
     except ValueError:
         host = None
     if not host or url.scheme not in {"http", "https"}:
-        raise ValueError(f"`audit_otlp` is `{text}`: expected a URL such as `http://127.0.0.1:4318/v1/logs`")
+        raise ValueError(f"`audit_otlp` is `{masked(text)}`: expected a URL such as `http://127.0.0.1:4318/v1/logs`")
     if url.scheme == "http" and not is_loopback(host):
         raise ValueError(
-            f"`audit_otlp` is `{text}`, where records would go over the network in the clear: use `https`, or a collector "
+            f"`audit_otlp` is `{masked(text)}`, where records would go over the network in the clear: use `https`, or a collector "
             "on `127.0.0.1`"
         )
 

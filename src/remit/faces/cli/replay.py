@@ -71,8 +71,7 @@ def replay(
     if candidate.redacted:
         skipped += f", {candidate.redacted} left out whose principal is redacted"
     err.print(
-        f"{total.decided} decisions decided again{skipped}: {total.differing} would change, "
-        f"{len(changes)} questions"
+        f"{total.decided} decisions decided again{skipped}: {total.differing} would change, {len(changes)} questions"
     )
     raise typer.Exit(Exit.NO if changes else Exit.OK)
 

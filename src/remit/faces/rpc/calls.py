@@ -15,7 +15,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from remit.audit.entry import Then
-from remit.audit.errors import AuditStoreError, JournalUnavailable
+from remit.audit.errors import STORE_AWAY, AuditStoreError, JournalUnavailable
 from remit.core.errors import MalformedQuestionError, RemitError
 from remit.engine.inquiry import TooLargeError
 from remit.faces.rpc.identity import UnnamedCallerError, caller_of
@@ -28,9 +28,6 @@ from remit.service.callers import ANONYMOUS
 from remit.service.metrics import Metrics
 from remit.service.point import Held
 from remit.service.reload import LoadingError, PinError
-
-STORE_AWAY: Final = "the audit store does not answer"
-"""What callers read of a store's failure: its own words name hosts, users and files, which are for the log."""
 
 caller: ContextVar[str] = ContextVar("caller")
 """Who asks, for the call being answered."""
@@ -228,5 +225,15 @@ def _abort(context: grpc.ServicerContext, status: grpc.StatusCode, error: Except
     if status is grpc.StatusCode.INTERNAL:
         _log.error("a call failed", exc_info=error)
         context.abort(status, "internal error; the server's log has it")
-    context.abort(status, str(error))
+    context.abort(status, _shown(error))
     raise AssertionError("abort returned")
+
+
+def _shown(error: Exception) -> str:
+    """What the caller reads. The words of a store's driver name hosts, users and files: they are for the log."""
+    if isinstance(error, JournalUnavailable):
+        return error.shown
+    if isinstance(error, AuditStoreError):
+        _log.error("the audit store failed a call", error=str(error))
+        return STORE_AWAY
+    return str(error)

@@ -2,10 +2,11 @@ from dataclasses import asdict, replace
 
 import grpc
 
+from remit.audit.errors import NO_RECORDS
 from remit.audit.ids import format_id
 from remit.core.errors import named
 from remit.core.names import parse_tenant
-from remit.faces.rpc.calls import STORE_AWAY, NoShadowError, caller
+from remit.faces.rpc.calls import NoShadowError, caller
 from remit.faces.rpc.reading import Readers
 from remit.policy.cell import TenantPolicy, TenantState
 from remit.service.node import Node
@@ -102,13 +103,12 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
             spool=spool,
         )
 
-
     def _inspected(self, tenant: str = "") -> bool:
         return self._node.settings.may_inspect(caller.get(), tenant)
 
     def _cause(self, error: str) -> str:
         """What a driver says names hosts, users and files."""
-        return error if not error or self._inspected() else STORE_AWAY
+        return error if not error or self._inspected() else NO_RECORDS
 
 
 def state_to(state: TenantState) -> messages.TenantState.ValueType:
