@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import trustme
 from system.certificates import Authority
-from system.server import DEADLINE_S, Server, remit, until
+from system.server import DEADLINE_S, Server, remit, remit_process, until
 from system.test_shadow import append
 
-from remit.client import Client, DecisionUnavailable
+from remit.client import Asked, Client, DecisionUnavailable
 from remit.v1 import policy_service_pb2 as policy
 from remit.v1 import status_service_pb2 as status
 
@@ -40,9 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, untested: Path, authority: 
     (candidate / "vocabulary.yaml").write_bytes((policies / "vocabulary.yaml").read_bytes())
     (candidate / "hooli").mkdir()
     (candidate / "hooli" / "bindings.csv").write_text("the-plan-of-hooli\n")
-    cert, key = authority.signed("server", "127.0.0.1")
-    flags = ["--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate)]
-    flags += ["--operators", OPERATOR, "--auditors", AUDITORS, "--shadow", str(candidate), "--shadow-share", "1"]
+    flags = [*tls_flags(authority), "--operators", OPERATOR, "--auditors", AUDITORS, "--shadow", str(candidate), "--shadow-share", "1"]
     with Server(folder / "audit", *flags, policies=policies) as started:
         for tenant, file in bindings.items():
             append(file, f"{SECRET}-of-{tenant}")
@@ -119,6 +117,69 @@ def test_diagnostics_are_shown_to_operators_and_auditors_of_the_tenant(
     assert seen == {tenant for tenant in ("acme", "globex") if f"{SECRET}-of-{tenant}" in shown.stdout}
     hidden = {"acme", "globex"} - seen
     assert hidden == {tenant for tenant in ("acme", "globex") if f"{tenant}: 1 diagnostics, which" in shown.stdout}
+
+
+PASSWORD = "S3CRET"
+AWAY = f"postgresql+psycopg://ada:{PASSWORD}@127.0.0.1:1/audit?password={PASSWORD}&sslpassword={PASSWORD}"
+
+
+def tls_flags(authority: Authority) -> tuple[str, ...]:
+    cert, key = authority.signed("server", "127.0.0.1")
+    return ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate))
+
+
+def test_password_in_a_url_is_shown_to_nobody(
+    serve: Callable[..., Server], tmp_path: Path, untested: Path, authority: Authority
+) -> None:
+    """Neither in the log nor in a status, a call's details or a command's output; the cause is in the operator's status."""
+    collector = f"http://me:{PASSWORD}@127.0.0.1:1/v1/logs?key={PASSWORD}"
+    flags = (*tls_flags(authority), "--operators", OPERATOR, "--auditors", f"{ALL},{ACME}=acme")
+    flags += ("--audit-spool", str(tmp_path / "spool.db"), "--audit-otlp", collector, "--audit-timeout-s", "1")
+    server = serve(*flags, audit=AWAY, policies=untested)
+    said = []
+    for name in (WEB, ACME, ALL, OPERATOR):
+        with Client(server.target, timeout_s=DEADLINE_S, tls=authority.caller(authority.signed(name, name))) as client:
+            assert client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+            error = client.status().audit.spool.error
+            assert (name in {ALL, OPERATOR}) == ("postgresql+psycopg://ada:***@127.0.0.1:1/audit?***" in error)
+            assert (name in {WEB, ACME}) == (error == "the audit store takes no records")
+        shown = remit("status", "--target", server.target, *_files(authority, name))
+        said += [error, shown.stdout + shown.stderr]
+    with Client(server.target, timeout_s=DEADLINE_S, tls=authority.caller(authority.signed(ALL, ALL))) as client:
+        with pytest.raises(DecisionUnavailable) as caught:
+            list(client.list_records())
+        assert not [word for word in ("127.0.0.1", "ada", "postgresql") if word in caught.value.message]
+    server.wait_for("records are not sent to the collector")
+    assert "127.0.0.1:1/audit" in server.told()
+    server.kill()
+    for command in (("list",), ("verify",), ("export", "--tenant", "acme", "--out", str(tmp_path / "out.jsonl"))):
+        done = remit("audit", *command, "--audit", AWAY)
+        assert 3 == done.returncode
+        said.append(done.stdout + done.stderr)
+    refused = remit_process("serve", "--policies", str(untested), "--audit", AWAY, "--audit-otlp", "http://a.b/")
+    said.append(refused.stderr)
+    refused = remit_process("serve", "--policies", str(untested), "--audit-otlp", collector.replace("127.0.0.1", "a.b"))
+    assert "`audit_otlp` is `http://me:***@a.b:1/v1/logs?***`" in refused.stderr
+    for text in (*said, server.told(), refused.stderr):
+        assert PASSWORD not in text
+
+
+def test_caller_reads_no_path_of_a_store_that_fails(
+    serve: Callable[..., Server], untested: Path, authority: Authority
+) -> None:
+    flags = (*tls_flags(authority), "--operators", OPERATOR, "--audit-max-bytes", "400000")
+    server = serve(*flags, policies=untested)
+    questions = [Asked("user:bob", "VIEW", "FLOW", "acme.finance")] * 100
+    with Client(server.target, timeout_s=DEADLINE_S, tls=authority.caller(authority.signed(WEB, WEB))) as client:
+        with pytest.raises(DecisionUnavailable) as caught:
+            while True:
+                client.batch_check("acme", questions)
+        assert ("UNAVAILABLE", "the audit store takes no records") == (caught.value.code, caught.value.message)
+        assert "the audit store takes no records" == client.status().audit.error
+    oncall = authority.caller(authority.signed(OPERATOR, OPERATOR))
+    with Client(server.target, timeout_s=DEADLINE_S, tls=oncall) as client:
+        until(lambda: str(server.database) in client.status().audit.error, "the operator sees which file it is")
+    assert "full" in server.wait_for("the audit store fails")["event"]
 
 
 def _shadow(client: Client) -> status.GetShadowResponse:
