@@ -1,4 +1,6 @@
 import datetime as dt
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -6,6 +8,8 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from remit.client import MutualTls
 
@@ -28,25 +32,42 @@ class Authority:
         issued = self.ca.issue_cert(*identities, common_name=common_name)
         return self._written(name, b"".join(blob.bytes() for blob in issued.cert_chain_pems), issued.private_key_pem)
 
-    def signed_uri(self, name: str, uri: str, dns: str) -> tuple[Path, Path]:
-        """Certificate and key of a workload: a URI beside a DNS name, which trustme cannot issue by itself."""
+    def issued(
+        self,
+        name: str,
+        alternatives: Sequence[x509.GeneralName] | bytes | None,
+        common_names: Sequence[str] = (),
+        organization: str = "Acme",
+    ) -> tuple[Path, Path]:
+        """Certificate and key with just these names, which trustme cannot issue: no alternative name at all where
+        `alternatives` is None; bytes are that extension's own."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = dt.datetime.now(dt.UTC)
-        certificate = (
+        subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)]
+        with warnings.catch_warnings():
+            # cryptography warns of lengths that no common name should have, which are what some tests are about.
+            warnings.simplefilter("ignore", UserWarning)
+            subject += [
+                x509.NameAttribute(NameOID.COMMON_NAME, each, _type=_ASN1Type.UTF8String, _validate=False)
+                for each in common_names
+            ]
+        builder = (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([]))
+            .subject_name(x509.Name(subject))
             .issuer_name(x509.load_pem_x509_certificate(self.ca.cert_pem.bytes()).subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - dt.timedelta(days=1))
             .not_valid_after(now + dt.timedelta(days=1))
-            .add_extension(
-                x509.SubjectAlternativeName([x509.DNSName(dns), x509.UniformResourceIdentifier(uri)]), critical=True
-            )
-            .sign(
-                serialization.load_pem_private_key(self.ca.private_key_pem.bytes(), None),  # type: ignore[arg-type]
-                hashes.SHA256(),
-            )
+        )
+        if isinstance(alternatives, bytes):
+            raw = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, alternatives)
+            builder = builder.add_extension(raw, critical=False)
+        elif alternatives is not None:
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        certificate = builder.sign(
+            serialization.load_pem_private_key(self.ca.private_key_pem.bytes(), None),  # type: ignore[arg-type]
+            hashes.SHA256(),
         )
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 import trustme
+from cryptography import x509
 from system.certificates import Authority
 from system.questions import check
 from system.server import DEADLINE_S, Server, access_of, remit, remit_process
@@ -41,7 +42,8 @@ def caller_in_record(server: Server, tls: MutualTls) -> str:
 
 def test_the_caller_is_recorded_by_the_uri_of_its_certificate(server: Server, authority: Authority) -> None:
     """Also where the certificate names a DNS name before it."""
-    files = authority.signed_uri("workload", SPIFFE, "web.acme.example")
+    names = [x509.DNSName("web.acme.example"), x509.UniformResourceIdentifier(SPIFFE)]
+    files = authority.issued("workload", names)
     assert SPIFFE == caller_in_record(server, authority.caller(files))
 
 

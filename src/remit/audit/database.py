@@ -10,6 +10,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from remit.audit.errors import AuditStoreError
 from remit.audit.tables import metadata
+from remit.core.urls import masked
 
 _SYNCHRONOUS_FULL = 2
 _DURABILITY = {"journal_mode": "WAL", "synchronous": "FULL"}
@@ -45,7 +46,7 @@ def sqlite_engine(url: URL, *, max_bytes: int | None, busy_timeout_s: float) -> 
         synchronous = cursor.execute("PRAGMA synchronous").fetchone()[0]
         if mode != "wal" or synchronous < _SYNCHRONOUS_FULL:
             raise AuditStoreError(
-                f"the audit database `{url.render_as_string()}` reports journal_mode `{mode}` and synchronous "
+                f"the audit database `{masked(str(url))}` reports journal_mode `{mode}` and synchronous "
                 f"`{synchronous}`: expected `wal` and `2` (FULL), without which a record may be lost after its answer"
             )
         if max_bytes is not None:
@@ -173,13 +174,13 @@ def postgresql_engine(url: URL, *, timeout_s: float, hurried: bool = False) -> E
             found = cursor.execute(f"SHOW {setting}").fetchone()[0]
             if found == refused:
                 raise AuditStoreError(
-                    f"the audit database `{url.render_as_string()}` has {setting} `{found}`: "
+                    f"the audit database `{masked(str(url))}` has {setting} `{found}`: "
                     "with it a record may be lost after its answer; expected `on`"
                 )
         encoding = cursor.execute("SHOW server_encoding").fetchone()[0]
         if encoding != "UTF8":
             raise AuditStoreError(
-                f"the audit database `{url.render_as_string()}` has server_encoding `{encoding}`: expected `UTF8`"
+                f"the audit database `{masked(str(url))}` has server_encoding `{encoding}`: expected `UTF8`"
             )
         if hurried:
             # A little earlier than this side gives up, so that no statement waits on in the server for nobody. Who

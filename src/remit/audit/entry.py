@@ -1,7 +1,7 @@
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from remit.audit.errors import JournalUnavailable
+from remit.audit.errors import NO_RECORDS, JournalUnavailable
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.records import NONE, Records
 
@@ -54,4 +54,4 @@ class Entry:
         if self._done is not None:
             self._done.release()
         elif self._then is not None:
-            self._then(JournalUnavailable(self.error) if self.error else None)
+            self._then(JournalUnavailable(NO_RECORDS, self.error) if self.error else None)

@@ -1,4 +1,10 @@
+from typing import Final
+
 from remit.core.errors import RemitError
+
+NO_RECORDS: Final = "the audit store takes no records"
+STORE_AWAY: Final = "the audit store does not answer"
+"""What callers read of a failure that the log has in the store's own words."""
 
 
 class AuditStoreError(Exception):
@@ -38,5 +44,10 @@ class JournalUnavailable(Exception):  # noqa: N818
     """No promise that the records are on disk: the caller must not answer as if they were.
 
     After a timeout the records may still be written; after any other cause they were not, unless the store lost sight
-    of its own commit.
+    of its own commit. `shown` is for callers; `cause`, for the log, is in the store's own words, which name hosts,
+    users and files.
     """
+
+    def __init__(self, shown: str, cause: str = "") -> None:
+        super().__init__(f"{shown}: {cause}" if cause else shown)
+        self.shown = shown

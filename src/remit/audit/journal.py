@@ -8,7 +8,7 @@ from threading import Condition, Lock, Thread
 from typing import Literal, NamedTuple
 
 from remit.audit.entry import Entry, Then
-from remit.audit.errors import AuditStoreError, JournalUnavailable, RecordRefused
+from remit.audit.errors import NO_RECORDS, AuditStoreError, JournalUnavailable, RecordRefused
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.records import NONE, Records
 from remit.audit.rest import Rest
@@ -169,15 +169,15 @@ class Journal:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         wait_s = self._wait_s if timeout_s is None else min(self._wait_s, timeout_s)
         if not self._queue(entry, wait_s):
-            cause = f": {self._error}" if self._error else ""
-            raise JournalUnavailable(f"the audit queue has been full ({self._limit} records) for {wait_s} s{cause}")
+            full = f"the audit queue has been full ({self._limit} records) for {wait_s} s"
+            raise JournalUnavailable(full, self._error)
         if not entry.waits:
             return
         left_s = -1.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
         if not entry.wait(left_s):
             raise JournalUnavailable(f"the record was not on disk within {timeout_s} s; it may still be written")
         if entry.error:
-            raise JournalUnavailable(entry.error)
+            raise JournalUnavailable(NO_RECORDS, entry.error)
 
     def _queue(self, entry: Entry, wait_s: float) -> bool:
         """False where there is no room for it in time."""
@@ -197,7 +197,7 @@ class Journal:
         if self._closed:
             raise JournalUnavailable("the journal is closed: the server is stopping")
         if self._error and entry.waits:
-            raise JournalUnavailable(self._error)
+            raise JournalUnavailable(NO_RECORDS, self._error)
 
     def _has_room(self, rows: int, wait_s: float) -> bool:
         """Called with the mutex held. An offer larger than the whole queue has room when the queue is empty."""
@@ -301,6 +301,7 @@ class Journal:
         elif not entry.waits:
             self._lose([entry], error)
         else:
+            _log.error("the audit store refuses a record: %s", error)
             entry.error = error
             self._settle([entry])
         return True

@@ -9,6 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from remit.audit.errors import AuditStoreError, UnmigratedError
+from remit.core.urls import masked
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number will do, as long as every process that migrates takes the same.
@@ -38,7 +39,7 @@ def require_newest(connection: Connection) -> None:
     if found == needed:
         return
     _require_known(connection, found)
-    raise UnmigratedError(connection.engine.url.render_as_string(), found, needed)
+    raise UnmigratedError(masked(str(connection.engine.url)), found, needed)
 
 
 def upgrade(connection: Connection) -> None:
@@ -58,6 +59,6 @@ def known_versions() -> set[str]:
 def _require_known(connection: Connection, found: str | None) -> None:
     if found is not None and found not in known_versions():
         raise AuditStoreError(
-            f"the audit database `{connection.engine.url.render_as_string()}` has audit schema `{found}`, which is "
+            f"the audit database `{masked(str(connection.engine.url))}` has audit schema `{found}`, which is "
             f"unknown to this program (its newest is `{newest_version()}`): use the newer remit that wrote it"
         )

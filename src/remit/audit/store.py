@@ -24,6 +24,7 @@ from remit.audit.revisions import keep_revision
 from remit.audit.signing import SigningKey
 from remit.audit.tables import decisions, lifecycle, metadata, probe
 from remit.audit.writer import Writer
+from remit.core.urls import masked
 
 _PROBE_BYTES = 64 * 1024
 _PAGE = 1000
@@ -48,11 +49,12 @@ class AuditStore(Reading):
         """
         try:
             parsed = make_url(url)
+            self._url = masked(str(parsed))
             backend = parsed.get_backend_name()
             self._file: Path | None = None
             if backend == "sqlite":
                 if not parsed.database or parsed.database == ":memory:" or parsed.query:
-                    raise AuditStoreError(f"the audit store needs a file: expected `sqlite:///PATH`, not `{parsed}`")
+                    raise AuditStoreError(f"the audit store needs a file: expected `sqlite:///PATH`, not `{self._url}`")
                 self._file = Path(parsed.database)
                 if readonly:
                     engine = hurried = sqlite_reading_engine(parsed, busy_timeout_s=busy_timeout_s)
@@ -65,12 +67,11 @@ class AuditStore(Reading):
                 hurried = postgresql_engine(parsed, timeout_s=busy_timeout_s, hurried=True)
             else:
                 raise AuditStoreError(f"`{parsed.drivername}` is no audit store: expected {_EXPECTED}")
-        except ArgumentError as error:
+        except (ArgumentError, ValueError) as error:
             # Not the URL itself: what is malformed may hold a password all the same.
             raise AuditStoreError(f"the audit store's URL is malformed: expected {_EXPECTED}") from error
         except (SQLAlchemyError, ImportError) as error:
             raise AuditStoreError(f"the audit store's URL is of no use: {error}") from error
-        self._url = parsed.render_as_string()
         self._reading = engine
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._writing = writing(engine)

@@ -5,6 +5,7 @@ from typing import Final
 
 from remit.core.errors import InvalidNameError, RemitError, violation
 from remit.core.names import parse_tenant
+from remit.service.callers import parse_caller, parse_entries
 
 _EVERY: Final = ""
 """In the place of a tenant: all of them."""
@@ -47,12 +48,15 @@ def every_right(caller: str) -> Rights:
 def parse_auditors(text: str) -> Mapping[str, Rights]:
     """By caller: `NAME` may read all, `NAME=TENANT` that one. Raises ValueError."""
     found: defaultdict[str, set[str]] = defaultdict(set)
-    for entry in filter(None, (each.strip() for each in text.split(","))):
-        name, binds, tenant = entry.rpartition("=")
-        if binds and not name:
-            raise ValueError(f"`auditors` holds `{entry}`, which names no caller: expected `NAME` or `NAME=TENANT`")
-        try:
-            found[name if binds else entry].add(parse_tenant(tenant) if binds else _EVERY)
-        except InvalidNameError as error:
-            raise ValueError(f"`auditors` holds `{entry}`: {error}") from None
+    for name, tenant in parse_entries("auditors", text, _auditor):
+        found[name].add(tenant)
     return {name: Rights(name, frozenset(tenants)) for name, tenants in found.items()}
+
+
+def _auditor(entry: str) -> tuple[str, str]:
+    name, binds, tenant = entry.rpartition("=")
+    if not binds:
+        return parse_caller(entry), _EVERY
+    if not name.strip():
+        raise InvalidNameError("it names no caller: expected `NAME` or `NAME=TENANT`")
+    return parse_caller(name.strip()), parse_tenant(tenant.strip())

@@ -182,11 +182,12 @@ class _WatchedShadow(Collector):
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         report = self._shadow.report
+        total = report.total
         loaded = report.running and bool(report.tree_revision) and not report.errors
         yield _gauge("remit_shadow_loaded", "1 while all of the candidate is loaded and decides.", float(loaded))
-        yield _gauge("remit_shadow_decided", "Decisions put to the candidate since it was loaded.", report.decided)
+        yield _gauge("remit_shadow_decided", "Decisions put to the candidate since it was loaded.", total.decided)
         yield _gauge(
-            "remit_shadow_differing", "Decisions whose effect it would turn, since it was loaded.", report.differing
+            "remit_shadow_differing", "Decisions whose effect it would turn, since it was loaded.", total.differing
         )
         yield _gauge("remit_shadow_dropped", "Decisions past the candidate's budget.", report.dropped)
 

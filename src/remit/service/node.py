@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 import structlog
 
 from remit.audit.checkpointer import Checkpointer, key_in_use, recorded_key
-from remit.audit.errors import AuditStoreError, JournalUnavailable, UnmigratedError
+from remit.audit.errors import NO_RECORDS, AuditStoreError, JournalUnavailable, UnmigratedError
 from remit.audit.ids import DecisionIds
 from remit.audit.journal import Drained, Journal
 from remit.audit.lifecycle import KEY_IN_USE
@@ -133,7 +133,7 @@ class Node:
                 node.remember(*outcome)
         except JournalUnavailable as error:
             journal.close(0)
-            raise StartupError(f"the audit store takes no records: {error}") from error
+            raise StartupError(str(error)) from error
         threading.Thread(target=node._watch_space, name="remit-space", daemon=True).start()
         if checkpointer is not None:
             checkpointer.begin()
@@ -163,7 +163,7 @@ class Node:
             try:
                 (self.spooling or self.store).keep_revision(tenant, revision, time_us, archive)
             except AuditStoreError as error:
-                raise JournalUnavailable(str(error)) from error
+                raise JournalUnavailable(NO_RECORDS, str(error)) from error
         told = json.dumps(detail or {}, sort_keys=True)
         record = LifecycleRecord(record_id, time_us, self.settings.node, kind, tenant, revision, told)
         self.journal.lifecycle(record, timeout_s)

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
@@ -59,10 +60,18 @@ def serve(descriptor: int) -> None:
                 words.text = ""
                 told = [ReadableLogRecord(_log_record(*each), resource, _SCOPE) for each in batch]
                 sent = exporter.export(told) is LogRecordExportResult.SUCCESS
-                pickle.dump("" if sent else words.text or "the exporter gives no reason", file)
+                pickle.dump(
+                    "" if sent else _without_query(words.text, endpoint) or "the exporter gives no reason", file
+                )
                 file.flush()
         except (EOFError, ConnectionError):
             return
+
+
+def _without_query(text: str, endpoint: str) -> str:
+    """What the exporter says quotes the path and what stands behind `?` there, which may be a key."""
+    query = urlsplit(endpoint).query
+    return text.replace(query, "***") if query else text
 
 
 def _log_record(decided: bool, row: tuple[Any, ...]) -> LogRecord:

@@ -256,7 +256,7 @@ class Reloader:
         except WorkerEndedError as error:
             return self._worker_ended(error)
         except JournalUnavailable as error:
-            _log.error("policies not taken over: the audit store takes no records", error=str(error))
+            _log.error("policies not taken over", error=str(error))
             return False
         self._stamp = seen
         return True
@@ -365,7 +365,7 @@ class Reloader:
         try:
             self._judge(wrong)
         except JournalUnavailable as error:
-            _log.error("policies not taken over: the audit store takes no records", error=str(error))
+            _log.error("policies not taken over", error=str(error))
             return False
         return True
 

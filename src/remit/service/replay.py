@@ -12,6 +12,7 @@ from remit.engine.snapshot import Snapshot
 
 MALFORMED = "malformed"
 """In the place of an effect: the other policy's vocabulary cannot put the question."""
+_TENANTS = 1_000
 
 
 @dataclass(slots=True)
@@ -38,6 +39,18 @@ class Change:
 
 
 @dataclass(slots=True)
+class Counts:
+    decided: int = 0
+    skipped: int = 0
+    """Records of answers that are no single decision, and of tenants whose files do not load."""
+    differing: int = 0
+    """Records of which the candidate decides the effect otherwise."""
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.decided + other.decided, self.skipped + other.skipped, self.differing + other.differing)
+
+
+@dataclass(slots=True)
 class Replay:
     """Records put to a candidate, one after the other."""
 
@@ -47,13 +60,10 @@ class Replay:
     """Changes told apart; records of further ones are only counted. None for no limit."""
     told: Callable[[DecisionRecord], DecisionRecord] = lambda record: record
     """What changes tell of a record."""
-    decided: int = 0
-    skipped: int = 0
-    """Records of answers that are no single decision, and of tenants whose files do not load."""
     redacted: int = 0
     """Records that do not say of whom they are."""
-    differing: int = 0
-    """Records of which the candidate decides the effect otherwise."""
+    tenants: dict[str, Counts] = field(default_factory=dict)
+    """By tenant; those past `_TENANTS` together, as ''."""
     _changes: dict[tuple[str, ...], Change] = field(default_factory=dict)
 
     def run(self, records: Iterable[DecisionRecord]) -> "Replay":
@@ -69,9 +79,9 @@ class Replay:
         tenant = Tenant(record.tenant)
         snapshot = self.candidate.get(tenant)
         if question is None or (snapshot is None and tenant in self.candidate):
-            self.skipped += 1
+            self._counts(tenant).skipped += 1
             return
-        self.decided += 1
+        self._counts(tenant).decided += 1
         try:
             decision = Decision(Effect.DENY, Reason.UNKNOWN_TENANT) if snapshot is None else snapshot.answer(question)
             now = decision.recorded
@@ -79,7 +89,7 @@ class Replay:
             now = (MALFORMED, str(error), "")
         if now[0] == record.effect:
             return
-        self.differing += 1
+        self._counts(tenant).differing += 1
         record = self.told(record)
         columns = (record.tenant, record.principal, record.action, record.kind, record.namespace)
         key = (*columns, record.effect, record.reason)
@@ -90,6 +100,16 @@ class Replay:
             change = self._changes[key] = Change(*columns, (record.effect, record.reason), (now[0], now[1]), now[2])
         change.records += 1
         change.last = max(change.last, record.id)
+
+    def _counts(self, tenant: str) -> Counts:
+        # Anybody may ask about any name.
+        if tenant not in self.tenants and len(self.tenants) >= _TENANTS:
+            tenant = ""
+        return self.tenants.setdefault(tenant, Counts())
+
+    @property
+    def total(self) -> Counts:
+        return sum(self.tenants.values(), Counts())
 
     @property
     def changes(self) -> list[Change]:

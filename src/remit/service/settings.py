@@ -3,6 +3,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -16,8 +17,10 @@ from remit.audit.errors import AuditStoreError
 from remit.audit.many import worker_file, worker_url
 from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
 from remit.audit.retention import Retention, parse_retention
+from remit.core.urls import masked
 from remit.policy.limits import Limits
 from remit.service.auditors import NotAnAuditorError, Rights, every_right, parse_auditors
+from remit.service.callers import parse_operators
 from remit.service.errors import StartupError
 
 ENV_PREFIX: Final = "REMIT_"
@@ -253,6 +256,7 @@ class Settings(BaseSettings):
             )
         if self.audit_otlp:
             _refuse_endpoint(self.audit_otlp)
+        parse_operators(self.operators)
         parse_auditors(self.auditors)
         for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
             if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and missing:
@@ -335,16 +339,30 @@ class Settings(BaseSettings):
 
     def may_operate(self, caller: str) -> bool:
         """Whether this caller may change what the node serves."""
-        return self.mutual_tls is None or caller in {name.strip() for name in self.operators.split(",")}
+        return self.mutual_tls is None or caller in self._operators
+
+    def may_inspect(self, caller: str, tenant: str = "") -> bool:
+        """Whether this caller may see what goes wrong within the node, or within this tenant's folder: diagnostics, causes
+        of failures, where files are. Operators may, and who may read that audit."""
+        rights = self._auditors.get(caller)
+        return self.may_operate(caller) or (rights is not None and rights.may_read(tenant))
 
     def rights_of(self, caller: str) -> Rights:
         """Whose audit this caller may read. Raises NotAnAuditorError where it is nobody's."""
         if self.mutual_tls is None:
             return every_right(caller)
-        rights = parse_auditors(self.auditors).get(caller)
+        rights = self._auditors.get(caller)
         if rights is None:
             raise NotAnAuditorError(f"`{caller}` is not one of this server's `auditors`")
         return rights
+
+    @cached_property
+    def _operators(self) -> frozenset[str]:
+        return parse_operators(self.operators)
+
+    @cached_property
+    def _auditors(self) -> Mapping[str, Rights]:
+        return parse_auditors(self.auditors)
 
     @property
     def mutual_tls(self) -> tuple[Path, Path, Path] | None:
@@ -401,10 +419,10 @@ def _refuse_endpoint(text: str) -> None:
     except ValueError:
         host = None
     if not host or url.scheme not in {"http", "https"}:
-        raise ValueError(f"`audit_otlp` is `{text}`: expected a URL such as `http://127.0.0.1:4318/v1/logs`")
+        raise ValueError(f"`audit_otlp` is `{masked(text)}`: expected a URL such as `http://127.0.0.1:4318/v1/logs`")
     if url.scheme == "http" and not is_loopback(host):
         raise ValueError(
-            f"`audit_otlp` is `{text}`, where records would go over the network in the clear: use `https`, or a collector "
+            f"`audit_otlp` is `{masked(text)}`, where records would go over the network in the clear: use `https`, or a collector "
             "on `127.0.0.1`"
         )
 

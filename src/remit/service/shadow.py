@@ -7,8 +7,8 @@ import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Final
@@ -22,7 +22,7 @@ from remit.policy.child import start_child
 from remit.policy.limits import Limits
 from remit.policy.load import load_tree
 from remit.policy.source import Stamp, stamp
-from remit.service.replay import Change, Replay
+from remit.service.replay import Change, Counts, Replay
 
 _QUEUE: Final = 10_000
 """Records that may wait for the candidate; past it they are dropped and counted."""
@@ -47,16 +47,28 @@ class ShadowReport:
     """Of the candidate's files; empty until they have loaded."""
     since_us: int = 0
     """When they were loaded, microseconds since the Unix epoch."""
-    errors: tuple[str, ...] = ()
-    """Why the candidate, or a tenant of it, does not load."""
-    decided: int = 0
-    skipped: int = 0
-    differing: int = 0
+    errors: tuple[tuple[str, str], ...] = ()
+    """Why the candidate does not load, or a tenant of it, after the tenant's name."""
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+    """By tenant."""
     changes: tuple[Change, ...] = ()
     """The first hundred: gains first, then by the number of records."""
     dropped: int = 0
     """Decisions that the candidate's budget had no time for, since the server started."""
     running: bool = False
+
+    @property
+    def total(self) -> Counts:
+        return sum(self.counts.values(), Counts())
+
+    def of(self, tenant: str) -> "ShadowReport":
+        """What it says of one tenant; `dropped` stays that of all."""
+        return replace(
+            self,
+            errors=tuple(each for each in self.errors if each[0] in {"", tenant}),
+            counts={tenant: self.counts.get(tenant, Counts())},
+            changes=tuple(each for each in self.changes if each.tenant == tenant),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +141,8 @@ class Shadow:
         if (report.tree_revision, report.errors) == (before.tree_revision, before.errors):
             return
         if report.errors:
-            _log.error("candidate refused", directory=str(self.directory), diagnostics=list(report.errors))
+            diagnostics = [text for _, text in report.errors]
+            _log.error("candidate refused", directory=str(self.directory), diagnostics=diagnostics)
         else:
             _log.info("candidate loaded", directory=str(self.directory), revision=report.tree_revision)
 
@@ -169,9 +182,7 @@ class _Candidate:
         replay.run(batch)
         report = replace(
             self._report,
-            decided=replay.decided,
-            skipped=replay.skipped,
-            differing=replay.differing,
+            counts=replay.tenants,
             changes=tuple(replay.changes[:_TOLD]),
         )
         worked = time.process_time() - worked
@@ -187,15 +198,15 @@ class _Candidate:
         try:
             tree = load_tree(self._order.directory, self._order.limits, tested=False)
         except PolicyError as error:
-            self._report = replace(self._report, errors=tuple(map(str, error.diagnostics)))
+            self._report = replace(self._report, errors=tuple(("", str(each)) for each in error.diagnostics))
         except OSError as error:
             self._report = replace(
-                self._report, errors=(f"`{self._order.directory}` cannot be read: {error.strerror}",)
+                self._report, errors=(("", f"`{self._order.directory}` cannot be read: {error.strerror}"),)
             )
         else:
             self._replay = Replay({tenant: each.snapshot for tenant, each in tree.tenants.items()}, _KEPT)
             if self._order.redaction is not None:
                 self._replay.told = self._order.redaction
-            errors = tuple(str(each) for each in tree.diagnostics)
+            errors = tuple((tenant, str(each)) for tenant, of in tree.tenants.items() for each in of.diagnostics)
             since_us = time.time_ns() // 1000
             self._report = ShadowReport(tree.tree_revision, since_us, errors, running=True)

@@ -128,10 +128,12 @@ class KeptRevision(_message.Message):
     kept_us: _builtins.int
     """When it loaded, microseconds since the Unix epoch."""
     source: _builtins.str
-    """The policy directory that it was read from."""
+    """The policy directory that it was read from. For the server's operators, and for auditors of all or of the tenant;
+    empty for others.
+    """
     commit: _builtins.str
     """The git commit that was checked out there, `-dirty` behind it where files there had been edited since; empty where
-    there was none.
+    there was none, and for whom `source` is.
     """
     def __init__(
         self,

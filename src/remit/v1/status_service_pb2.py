@@ -24,37 +24,37 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dremit/v1/status_service.proto\x12\x08remit.v1\"\x12\n\x10GetShadowRequest\"\xdf\x01\n\x11GetShadowResponse\x12\x11\n\tdirectory\x18\x01 \x01(\t\x12\x15\n\rtree_revision\x18\x02 \x01(\t\x12\x10\n\x08since_us\x18\x03 \x01(\x03\x12\x0e\n\x06\x65rrors\x18\x04 \x03(\t\x12\x0f\n\x07running\x18\x05 \x01(\x08\x12\x0f\n\x07\x64\x65\x63ided\x18\x06 \x01(\x04\x12\x11\n\tdiffering\x18\x07 \x01(\x04\x12\x0f\n\x07skipped\x18\x08 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\t \x01(\x04\x12\'\n\x07\x63hanges\x18\n \x03(\x0b\x32\x16.remit.v1.ShadowChange\"\xe0\x01\n\x0cShadowChange\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x11\n\tnamespace\x18\x05 \x01(\t\x12$\n\x04live\x18\x06 \x01(\x0b\x32\x16.remit.v1.ShadowAnswer\x12)\n\tcandidate\x18\x07 \x01(\x0b\x32\x16.remit.v1.ShadowAnswer\x12\x11\n\tdecisions\x18\x08 \x01(\x04\x12\x18\n\x10last_decision_id\x18\t \x01(\t\"<\n\x0cShadowAnswer\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\"\"\n\x10GetStatusRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"\xd5\x01\n\x11GetStatusResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nstarted_us\x18\x03 \x01(\x03\x12\x15\n\rtree_revision\x18\x04 \x01(\t\x12\'\n\x07tenants\x18\x05 \x03(\x0b\x32\x16.remit.v1.TenantStatus\x12$\n\x05\x61udit\x18\x06 \x01(\x0b\x32\x15.remit.v1.AuditStatus\x12\'\n\x07workers\x18\x07 \x03(\x0b\x32\x16.remit.v1.WorkerStatus\"\x87\x01\n\x0cWorkerStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07serving\x18\x02 \x01(\x08\x12\x10\n\x08restarts\x18\x03 \x01(\r\x12\x12\n\nstarted_us\x18\x04 \x01(\x03\x12\x10\n\x08policies\x18\x05 \x01(\t\x12\x11\n\tcommitted\x18\x06 \x01(\x04\x12\r\n\x05\x65rror\x18\x07 \x01(\t\"\xcc\x01\n\x0cTenantStatus\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.remit.v1.TenantState\x12\x10\n\x08revision\x18\x03 \x01(\t\x12\x10\n\x08since_us\x18\x04 \x01(\x03\x12)\n\x0b\x64iagnostics\x18\x05 \x03(\x0b\x32\x14.remit.v1.Diagnostic\x12\x0c\n\x04rows\x18\x06 \x01(\r\x12\x16\n\x0e\x66iles_revision\x18\x07 \x01(\t\x12\x11\n\tpinned_by\x18\x08 \x01(\t\"I\n\nDiagnostic\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\r\x12\x0f\n\x07message\x18\x04 \x01(\t\"\xc5\x01\n\x0b\x41uditStatus\x12\x10\n\x08\x64\x65livery\x18\x01 \x01(\t\x12\x0f\n\x07healthy\x18\x02 \x01(\x08\x12\x11\n\tcommitted\x18\x03 \x01(\x04\x12\x0e\n\x06queued\x18\x04 \x01(\r\x12\x13\n\x0bstore_bytes\x18\x05 \x01(\x04\x12\x12\n\nfree_bytes\x18\x06 \x01(\x04\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x12\n\nunrecorded\x18\x08 \x01(\x04\x12$\n\x05spool\x18\t \x01(\x0b\x32\x15.remit.v1.SpoolStatus\"N\n\x0bSpoolStatus\x12\x10\n\x08spooling\x18\x01 \x01(\x08\x12\x0f\n\x07records\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12\r\n\x05\x65rror\x18\x04 \x01(\t*\x94\x01\n\x0bTenantState\x12\x1c\n\x18TENANT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14TENANT_STATE_SERVING\x10\x01\x12\x16\n\x12TENANT_STATE_STALE\x10\x02\x12\x1c\n\x18TENANT_STATE_UNAVAILABLE\x10\x03\x12\x17\n\x13TENANT_STATE_PINNED\x10\x04\x32\x9b\x01\n\rStatusService\x12\x44\n\tGetStatus\x12\x1a.remit.v1.GetStatusRequest\x1a\x1b.remit.v1.GetStatusResponse\x12\x44\n\tGetShadow\x12\x1a.remit.v1.GetShadowRequest\x1a\x1b.remit.v1.GetShadowResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dremit/v1/status_service.proto\x12\x08remit.v1\"\"\n\x10GetShadowRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"\xdf\x01\n\x11GetShadowResponse\x12\x11\n\tdirectory\x18\x01 \x01(\t\x12\x15\n\rtree_revision\x18\x02 \x01(\t\x12\x10\n\x08since_us\x18\x03 \x01(\x03\x12\x0e\n\x06\x65rrors\x18\x04 \x03(\t\x12\x0f\n\x07running\x18\x05 \x01(\x08\x12\x0f\n\x07\x64\x65\x63ided\x18\x06 \x01(\x04\x12\x11\n\tdiffering\x18\x07 \x01(\x04\x12\x0f\n\x07skipped\x18\x08 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\t \x01(\x04\x12\'\n\x07\x63hanges\x18\n \x03(\x0b\x32\x16.remit.v1.ShadowChange\"\xe0\x01\n\x0cShadowChange\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x11\n\tnamespace\x18\x05 \x01(\t\x12$\n\x04live\x18\x06 \x01(\x0b\x32\x16.remit.v1.ShadowAnswer\x12)\n\tcandidate\x18\x07 \x01(\x0b\x32\x16.remit.v1.ShadowAnswer\x12\x11\n\tdecisions\x18\x08 \x01(\x04\x12\x18\n\x10last_decision_id\x18\t \x01(\t\"<\n\x0cShadowAnswer\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\"\"\n\x10GetStatusRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"\xd5\x01\n\x11GetStatusResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nstarted_us\x18\x03 \x01(\x03\x12\x15\n\rtree_revision\x18\x04 \x01(\t\x12\'\n\x07tenants\x18\x05 \x03(\x0b\x32\x16.remit.v1.TenantStatus\x12$\n\x05\x61udit\x18\x06 \x01(\x0b\x32\x15.remit.v1.AuditStatus\x12\'\n\x07workers\x18\x07 \x03(\x0b\x32\x16.remit.v1.WorkerStatus\"\x87\x01\n\x0cWorkerStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07serving\x18\x02 \x01(\x08\x12\x10\n\x08restarts\x18\x03 \x01(\r\x12\x12\n\nstarted_us\x18\x04 \x01(\x03\x12\x10\n\x08policies\x18\x05 \x01(\t\x12\x11\n\tcommitted\x18\x06 \x01(\x04\x12\r\n\x05\x65rror\x18\x07 \x01(\t\"\xe8\x01\n\x0cTenantStatus\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.remit.v1.TenantState\x12\x10\n\x08revision\x18\x03 \x01(\t\x12\x10\n\x08since_us\x18\x04 \x01(\x03\x12)\n\x0b\x64iagnostics\x18\x05 \x03(\x0b\x32\x14.remit.v1.Diagnostic\x12\x0c\n\x04rows\x18\x06 \x01(\r\x12\x16\n\x0e\x66iles_revision\x18\x07 \x01(\t\x12\x11\n\tpinned_by\x18\x08 \x01(\t\x12\x1a\n\x12hidden_diagnostics\x18\t \x01(\r\"I\n\nDiagnostic\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\r\x12\x0f\n\x07message\x18\x04 \x01(\t\"\xc5\x01\n\x0b\x41uditStatus\x12\x10\n\x08\x64\x65livery\x18\x01 \x01(\t\x12\x0f\n\x07healthy\x18\x02 \x01(\x08\x12\x11\n\tcommitted\x18\x03 \x01(\x04\x12\x0e\n\x06queued\x18\x04 \x01(\r\x12\x13\n\x0bstore_bytes\x18\x05 \x01(\x04\x12\x12\n\nfree_bytes\x18\x06 \x01(\x04\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x12\n\nunrecorded\x18\x08 \x01(\x04\x12$\n\x05spool\x18\t \x01(\x0b\x32\x15.remit.v1.SpoolStatus\"N\n\x0bSpoolStatus\x12\x10\n\x08spooling\x18\x01 \x01(\x08\x12\x0f\n\x07records\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12\r\n\x05\x65rror\x18\x04 \x01(\t*\x94\x01\n\x0bTenantState\x12\x1c\n\x18TENANT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14TENANT_STATE_SERVING\x10\x01\x12\x16\n\x12TENANT_STATE_STALE\x10\x02\x12\x1c\n\x18TENANT_STATE_UNAVAILABLE\x10\x03\x12\x17\n\x13TENANT_STATE_PINNED\x10\x04\x32\x9b\x01\n\rStatusService\x12\x44\n\tGetStatus\x12\x1a.remit.v1.GetStatusRequest\x1a\x1b.remit.v1.GetStatusResponse\x12\x44\n\tGetShadow\x12\x1a.remit.v1.GetShadowRequest\x1a\x1b.remit.v1.GetShadowResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'remit.v1.status_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TENANTSTATE']._serialized_start=1531
-  _globals['_TENANTSTATE']._serialized_end=1679
+  _globals['_TENANTSTATE']._serialized_start=1575
+  _globals['_TENANTSTATE']._serialized_end=1723
   _globals['_GETSHADOWREQUEST']._serialized_start=43
-  _globals['_GETSHADOWREQUEST']._serialized_end=61
-  _globals['_GETSHADOWRESPONSE']._serialized_start=64
-  _globals['_GETSHADOWRESPONSE']._serialized_end=287
-  _globals['_SHADOWCHANGE']._serialized_start=290
-  _globals['_SHADOWCHANGE']._serialized_end=514
-  _globals['_SHADOWANSWER']._serialized_start=516
-  _globals['_SHADOWANSWER']._serialized_end=576
-  _globals['_GETSTATUSREQUEST']._serialized_start=578
-  _globals['_GETSTATUSREQUEST']._serialized_end=612
-  _globals['_GETSTATUSRESPONSE']._serialized_start=615
-  _globals['_GETSTATUSRESPONSE']._serialized_end=828
-  _globals['_WORKERSTATUS']._serialized_start=831
-  _globals['_WORKERSTATUS']._serialized_end=966
-  _globals['_TENANTSTATUS']._serialized_start=969
-  _globals['_TENANTSTATUS']._serialized_end=1173
-  _globals['_DIAGNOSTIC']._serialized_start=1175
-  _globals['_DIAGNOSTIC']._serialized_end=1248
-  _globals['_AUDITSTATUS']._serialized_start=1251
-  _globals['_AUDITSTATUS']._serialized_end=1448
-  _globals['_SPOOLSTATUS']._serialized_start=1450
-  _globals['_SPOOLSTATUS']._serialized_end=1528
-  _globals['_STATUSSERVICE']._serialized_start=1682
-  _globals['_STATUSSERVICE']._serialized_end=1837
+  _globals['_GETSHADOWREQUEST']._serialized_end=77
+  _globals['_GETSHADOWRESPONSE']._serialized_start=80
+  _globals['_GETSHADOWRESPONSE']._serialized_end=303
+  _globals['_SHADOWCHANGE']._serialized_start=306
+  _globals['_SHADOWCHANGE']._serialized_end=530
+  _globals['_SHADOWANSWER']._serialized_start=532
+  _globals['_SHADOWANSWER']._serialized_end=592
+  _globals['_GETSTATUSREQUEST']._serialized_start=594
+  _globals['_GETSTATUSREQUEST']._serialized_end=628
+  _globals['_GETSTATUSRESPONSE']._serialized_start=631
+  _globals['_GETSTATUSRESPONSE']._serialized_end=844
+  _globals['_WORKERSTATUS']._serialized_start=847
+  _globals['_WORKERSTATUS']._serialized_end=982
+  _globals['_TENANTSTATUS']._serialized_start=985
+  _globals['_TENANTSTATUS']._serialized_end=1217
+  _globals['_DIAGNOSTIC']._serialized_start=1219
+  _globals['_DIAGNOSTIC']._serialized_end=1292
+  _globals['_AUDITSTATUS']._serialized_start=1295
+  _globals['_AUDITSTATUS']._serialized_end=1492
+  _globals['_SPOOLSTATUS']._serialized_start=1494
+  _globals['_SPOOLSTATUS']._serialized_end=1572
+  _globals['_STATUSSERVICE']._serialized_start=1726
+  _globals['_STATUSSERVICE']._serialized_end=1881
 # @@protoc_insertion_point(module_scope)

@@ -52,12 +52,17 @@ Global___TenantState: _TypeAlias = TenantState  # noqa: Y015
 class GetShadowRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    TENANT_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Only this tenant; all that the caller may read where empty."""
     def __init__(
         self,
+        *,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -92,14 +97,16 @@ class GetShadowResponse(_message.Message):
     skipped: _builtins.int
     """Answers that are no single decision, and decisions of tenants whose candidate does not load."""
     dropped: _builtins.int
-    """Decisions that its budget had no time for, since the server started."""
+    """Decisions that its budget had no time for, of all tenants, since the server started."""
     @_builtins.property
     def errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why it, or a tenant of it, does not load. What loaded last goes on deciding."""
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowChange]:
-        """Questions with another effect, 100 at most of the first 10,000: gains first, then by the number of decisions."""
+        """Questions with another effect, 100 at most of the first 10,000 of all tenants: gains first, then by the number of
+        decisions.
+        """
 
     def __init__(
         self,
@@ -295,7 +302,7 @@ class WorkerStatus(_message.Message):
     committed: _builtins.int
     """Audit records committed since it started."""
     error: _builtins.str
-    """Why it takes no records; empty where it does."""
+    """Why it takes no records; empty where it does. For whom `AuditStatus.error` is."""
     def __init__(
         self,
         *,
@@ -327,6 +334,7 @@ class TenantStatus(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     FILES_REVISION_FIELD_NUMBER: _builtins.int
     PINNED_BY_FIELD_NUMBER: _builtins.int
+    HIDDEN_DIAGNOSTICS_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     state: Global___TenantState.ValueType
     revision: _builtins.str
@@ -339,9 +347,13 @@ class TenantStatus(_message.Message):
     """Revision of the newest files, whether they serve or not; empty where they cannot be read."""
     pinned_by: _builtins.str
     """The caller who pinned the serving revision; empty where it is not pinned."""
+    hidden_diagnostics: _builtins.int
+    """Diagnostics that the caller may not see."""
     @_builtins.property
     def diagnostics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Diagnostic]:
-        """What kept the newest files from loading, or what they were loaded in spite of."""
+        """What kept the newest files from loading, or what they were loaded in spite of. For operators, and for auditors of
+        all or of this tenant.
+        """
 
     def __init__(
         self,
@@ -354,10 +366,11 @@ class TenantStatus(_message.Message):
         rows: _builtins.int = ...,
         files_revision: _builtins.str = ...,
         pinned_by: _builtins.str = ...,
+        hidden_diagnostics: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["diagnostics", b"diagnostics", "files_revision", b"files_revision", "pinned_by", b"pinned_by", "revision", b"revision", "rows", b"rows", "since_us", b"since_us", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["diagnostics", b"diagnostics", "files_revision", b"files_revision", "hidden_diagnostics", b"hidden_diagnostics", "pinned_by", b"pinned_by", "revision", b"revision", "rows", b"rows", "since_us", b"since_us", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -423,7 +436,7 @@ class AuditStatus(_message.Message):
     free_bytes: _builtins.int
     """Bytes free where the store lives; 0 where unknown."""
     error: _builtins.str
-    """The last failure, if it is not healthy."""
+    """The last failure, if it is not healthy. For operators and auditors of all; others read only that there is one."""
     unrecorded: _builtins.int
     """Allows since the server started that were counted and not recorded, as its setting `audit_sample_allows` asks."""
     @_builtins.property
@@ -466,7 +479,7 @@ class SpoolStatus(_message.Message):
     bytes: _builtins.int
     """Bytes they take."""
     error: _builtins.str
-    """What keeps them there; empty once the store takes records again."""
+    """What keeps them there; empty once the store takes records again. For whom `AuditStatus.error` is."""
     def __init__(
         self,
         *,

@@ -52,14 +52,18 @@ class StatusServiceServicer:
     """
 
     def GetStatus(self, request, context):
-        """The state of every tenant (or one), of the audit store and of the node.
+        """The state of every tenant (or one), of the audit store and of the node. Diagnostics and the causes of failures are
+        for the server's `operators` and `auditors` only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetShadow(self, request, context):
-        """What the candidate of the setting `shadow` would decide otherwise; FAILED_PRECONDITION where there is none.
+        """What the candidate of the setting `shadow` would decide otherwise; FAILED_PRECONDITION where there is none. It holds
+        questions as others asked them: whoever may read the audit may read it, and with mutual TLS each read is recorded
+        as one of the audit. PERMISSION_DENIED otherwise; INVALID_ARGUMENT where the caller reads several tenants, not all,
+        and names none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,5 +1,7 @@
 """Who may read whose audit."""
 
+from pathlib import Path
+
 import pytest
 
 from remit.core.errors import MalformedQuestionError
@@ -45,6 +47,33 @@ def test_a_setting_that_names_nobody_or_no_tenant_is_refused_at_the_start(text: 
     with pytest.raises(StartupError, match="`auditors` holds") as refused:
         read_settings({"auditors": text})
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("setting", ["operators", "auditors"])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("anonymous", "reserved"),
+        ("Anonymous", "reserved"),
+        ("spiffe://a/x\0.evil", "not printable"),
+        ("a\u202eb", "not printable"),
+        ("x" * 513, "at most 512"),
+    ],
+)
+def test_setting_with_a_name_that_no_certificate_can_have_is_refused(setting: str, name: str, told: str) -> None:
+    with pytest.raises(StartupError, match=f"`{setting}` holds .*{told}"):
+        read_settings({setting: f"{SPIFFE},{name}"})
+
+
+@pytest.mark.parametrize("operators", ["", ",", " , ", f"{SPIFFE},"])
+def test_caller_without_a_name_never_operates(tmp_path: Path, operators: str) -> None:
+    tls = {name: tmp_path / name for name in ("tls_cert", "tls_key", "tls_client_ca")}
+    settings = read_settings({"operators": operators, "auditors": operators, **tls})
+    assert operators.startswith(SPIFFE) == settings.may_operate(SPIFFE)
+    for name in ("", " ", ","):
+        assert not settings.may_operate(name)
+        with pytest.raises(NotAnAuditorError):
+            settings.rights_of(name)
 
 
 def test_on_a_loopback_address_everybody_reads_all() -> None:

@@ -35,5 +35,5 @@ def test_past_its_limit_changes_are_counted_and_not_told_apart() -> None:
 
     candidate.run(record(number, namespace) for number, namespace in enumerate(("a", "a.b", "a.c", "a.b", "b")))
 
-    assert (5, 4) == (candidate.decided, candidate.differing)
+    assert (5, 4) == (candidate.total.decided, candidate.total.differing)
     assert [("a.b", 2), ("a", 1)] == [(each.namespace, each.records) for each in candidate.changes]

@@ -6,6 +6,7 @@ import typer
 from rich.progress import TextColumn
 
 from remit.core.names import Tenant, is_word
+from remit.core.urls import masked
 from remit.faces.cli.exits import EXIT_CODES, Exit, err, fail, out
 from remit.faces.cli.files import DirectoryArgument, read_snapshot
 from remit.faces.cli.progress import progress
@@ -333,5 +334,4 @@ def _functions(option: str, named: Iterable[str] | None, groups: Iterable[str]) 
 
 def _named(policy: str) -> str:
     """A file's name, or a database's address without its password."""
-    scheme, found, rest = policy.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if found else Path(policy).name
+    return masked(policy) if "://" in policy else Path(policy).name

@@ -59,7 +59,8 @@ def replay(
         until = now_us() if until is None else until
         records = store.each_decision(DecisionFilter(tenant=tenant, since_us=since, until_us=until))
         candidate.run(shown.track(records, description="records"))
-    if tenant is not None and tenant not in loaded and not candidate.decided + candidate.skipped:
+    total = candidate.total
+    if tenant is not None and tenant not in loaded and not total.decided + total.skipped:
         fail(Exit.USAGE, f"no tenant `{tenant}` in `{policies}`, and no record of one")
     changes = candidate.changes
     if as_json:
@@ -69,12 +70,11 @@ def replay(
         out.print(changes_table(changes[:_SHOWN]))
         if len(changes) > _SHOWN:
             out.print(f"... and {len(changes) - _SHOWN} more: --json lists all")
-    skipped = f", {candidate.skipped} lists left out" if candidate.skipped else ""
+    skipped = f", {total.skipped} lists left out" if total.skipped else ""
     if candidate.redacted:
         skipped += f", {candidate.redacted} left out whose principal is redacted"
     err.print(
-        f"{candidate.decided} decisions decided again{skipped}: {candidate.differing} would change, "
-        f"{len(changes)} questions"
+        f"{total.decided} decisions decided again{skipped}: {total.differing} would change, {len(changes)} questions"
     )
     raise typer.Exit(Exit.NO if changes else Exit.OK)
 

@@ -28,7 +28,7 @@ def rollback(
 ) -> None:
     """Serve a kept revision of a tenant on one server, whatever its files say, until `--unpin`.
 
-    Without REV the kept revisions are listed. The act is recorded with the caller's name and outlasts a restart; edits
+    Without REV the kept revisions are listed; commit and directory are shown to operators and auditors. The act is recorded with the caller's name and outlasts a restart; edits
     are checked meanwhile, reported by `status`, and wait.
     """
     if revision and unpin:

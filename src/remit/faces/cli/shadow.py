@@ -14,6 +14,7 @@ from remit.v1 import status_service_pb2 as messages
 
 
 def shadow(
+    tenant: Annotated[str, typer.Option(help="Only this tenant.", show_default=False)] = "",
     target: Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="The server.")] = "127.0.0.1:9090",
     timeout: TimeoutOption = 5.0,
     tls_server_ca: CaOption = None,
@@ -23,12 +24,16 @@ def shadow(
 ) -> None:
     """Show what the candidate of a server's setting `shadow` would decide otherwise, of what was asked since it loaded.
 
+    With mutual TLS it is for whoever may read the audit, and each look is recorded.
+
     Exits 0 where it would turn no decision, 1 where it would, 3 where there is no candidate or it does not load.
     """
     try:
         with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
-            answer: messages.GetShadowResponse = client.ask(messages.GetShadowRequest())
+            answer: messages.GetShadowResponse = client.ask(messages.GetShadowRequest(tenant=tenant))
     except DecisionUnavailable as error:
+        if error.code == "INVALID_ARGUMENT":
+            fail(Exit.USAGE, str(error))
         fail(Exit.UNAVAILABLE, error.message if error.code == "FAILED_PRECONDITION" else str(error))
     changes = [_change(each) for each in answer.changes]
     if as_json:

@@ -66,6 +66,13 @@ def _print(told: messages.GetStatusResponse) -> None:
     # What is wrong with the root is every tenant's, and told once.
     for place, message in dict.fromkeys(_told(found) for each in told.tenants for found in each.diagnostics):
         out.print(f"{place}: {message}", markup=False)
+    for each in told.tenants:
+        if each.hidden_diagnostics:
+            out.print(
+                f"{each.tenant}: {each.hidden_diagnostics} diagnostics, which the server shows to its operators and "
+                "auditors only",
+                markup=False,
+            )
     audit = told.audit
     health = "healthy" if audit.healthy else f"NOT HEALTHY: {audit.error}"
     sampled = f"{audit.unrecorded} allows counted only, " if audit.unrecorded else ""

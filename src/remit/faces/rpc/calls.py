@@ -1,11 +1,11 @@
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from time import perf_counter
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn
 
 import grpc
 import structlog
@@ -15,20 +15,19 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from remit.audit.entry import Then
-from remit.audit.errors import AuditStoreError, JournalUnavailable
+from remit.audit.errors import STORE_AWAY, AuditStoreError, JournalUnavailable
 from remit.core.errors import MalformedQuestionError, RemitError
 from remit.engine.inquiry import TooLargeError
+from remit.faces.rpc.identity import UnnamedCallerError, caller_of
 from remit.faces.rpc.prompt import AT_ONCE, PromptCall
 from remit.policy.archive import NotKeptError
 from remit.policy.cell import RevisionNotCurrentError, TenantUnavailableError
 from remit.policy.worker import WorkerEndedError
 from remit.service.auditors import NotAnAuditorError
+from remit.service.callers import ANONYMOUS
 from remit.service.metrics import Metrics
 from remit.service.point import Held
 from remit.service.reload import LoadingError, PinError
-
-ANONYMOUS: Final = "anonymous"
-"""The caller of a loopback address without TLS."""
 
 caller: ContextVar[str] = ContextVar("caller")
 """Who asks, for the call being answered."""
@@ -76,6 +75,7 @@ _STATUS_OF: Final = {
     PinError: grpc.StatusCode.FAILED_PRECONDITION,
     NoShadowError: grpc.StatusCode.FAILED_PRECONDITION,
     NotAnOperatorError: grpc.StatusCode.PERMISSION_DENIED,
+    UnnamedCallerError: grpc.StatusCode.UNAUTHENTICATED,
 }
 _AFTER_WAITING: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION}
 _PASSED_S: Final = 0.001
@@ -213,19 +213,6 @@ def _refuse(request: Any, context: grpc.ServicerContext) -> NoReturn:
     raise StoppingError("the server is stopping")
 
 
-def caller_of(context: grpc.ServicerContext) -> str:
-    """The certificate's identity: its SPIFFE or other URI, else its first DNS name, else its common name."""
-    # grpcio's stubs say `bytes` where it gives a list of them.
-    identities: Mapping[str, Iterable[bytes]] = cast("Any", context.auth_context())
-    for key in ("x509_subject_alternative_name", "x509_common_name"):
-        names = [value.decode("utf-8", "replace") for value in identities.get(key, ())]
-        if names:
-            name = next((name for name in names if "://" in name), names[0])
-            # A line break has no place in a record.
-            return name if name.isprintable() else ascii(name)
-    return "unnamed certificate"
-
-
 def _abort(context: grpc.ServicerContext, status: grpc.StatusCode, error: Exception) -> NoReturn:
     if isinstance(error, MalformedQuestionError):
         details = error_details_pb2.BadRequest()
@@ -238,5 +225,15 @@ def _abort(context: grpc.ServicerContext, status: grpc.StatusCode, error: Except
     if status is grpc.StatusCode.INTERNAL:
         _log.error("a call failed", exc_info=error)
         context.abort(status, "internal error; the server's log has it")
-    context.abort(status, str(error))
+    context.abort(status, _shown(error))
     raise AssertionError("abort returned")
+
+
+def _shown(error: Exception) -> str:
+    """What the caller reads. The words of a store's driver name hosts, users and files: they are for the log."""
+    if isinstance(error, JournalUnavailable):
+        return error.shown
+    if isinstance(error, AuditStoreError):
+        _log.error("the audit store failed a call", error=str(error))
+        return STORE_AWAY
+    return str(error)

@@ -67,11 +67,16 @@ class PolicyFace(policy_service_pb2_grpc.PolicyServiceServicer):
         self, request: messages.ListRevisionsRequest, context: grpc.ServicerContext
     ) -> messages.ListRevisionsResponse:
         del context
-        found = self._reloader.revisions(named("tenant", parse_tenant, request.tenant))
+        tenant = named("tenant", parse_tenant, request.tenant)
+        found = self._reloader.revisions(tenant)
+        inspected = self._settings.may_inspect(caller.get(), tenant)
         return messages.ListRevisionsResponse(
             revisions=[
                 messages.KeptRevision(
-                    revision=each.revision, kept_us=each.kept_us, source=each.source, commit=each.commit
+                    revision=each.revision,
+                    kept_us=each.kept_us,
+                    source=each.source if inspected else "",
+                    commit=each.commit if inspected else "",
                 )
                 for each in found
             ]

@@ -107,7 +107,8 @@ class Server:
                 call_timeout_s=settings.call_timeout_s,
             )
             add(around(asking), self._server)
-        status_service_pb2_grpc.add_StatusServiceServicer_to_server(around(StatusFace(node)), self._server)
+        status = StatusFace(node, call_timeout_s=settings.call_timeout_s)
+        status_service_pb2_grpc.add_StatusServiceServicer_to_server(around(status), self._server)
         self._policy = PolicyFace(node, call_timeout_s=settings.call_timeout_s)
         # One thread more, to refuse with.
         streams = ThreadPoolExecutor(WATCHERS + 1, thread_name_prefix="remit-revisions")

@@ -2,10 +2,12 @@ from dataclasses import asdict, replace
 
 import grpc
 
+from remit.audit.errors import NO_RECORDS
 from remit.audit.ids import format_id
 from remit.core.errors import named
 from remit.core.names import parse_tenant
-from remit.faces.rpc.calls import NoShadowError
+from remit.faces.rpc.calls import NoShadowError, caller
+from remit.faces.rpc.reading import Readers
 from remit.policy.cell import TenantPolicy, TenantState
 from remit.service.node import Node
 from remit.service.version import VERSION
@@ -16,8 +18,9 @@ from remit.v1 import status_service_pb2_grpc
 class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
     """What this node serves, and how well."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, *, call_timeout_s: float) -> None:
         self._node = node
+        self._readers = Readers(node, call_timeout_s=call_timeout_s)
 
     def GetStatus(
         self, request: messages.GetStatusRequest, context: grpc.ServicerContext
@@ -32,7 +35,9 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
             version=VERSION,
             started_us=self._node.started_us,
             tree_revision=self._node.cell.tree_revision,
-            tenants=[_tenant_to(policy) for _, policy in sorted(tenants.items())],
+            tenants=[
+                _tenant_to(policy, inspected=self._inspected(tenant)) for tenant, policy in sorted(tenants.items())
+            ],
             audit=self._audit(),
             workers=self._workers(),
         )
@@ -40,20 +45,23 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
     def GetShadow(
         self, request: messages.GetShadowRequest, context: grpc.ServicerContext
     ) -> messages.GetShadowResponse:
-        del request, context
+        rights = self._readers.rights()
+        tenant = rights.tenant(named("tenant", parse_tenant, request.tenant) if request.tenant else "")
         shadow = self._node.point.shadow
         if shadow is None:
             raise NoShadowError("this server has no candidate: setting `shadow` names one")
-        report = shadow.report
+        self._readers.remember("GetShadow", request, tenant, self._readers.time_for(context))
+        report = shadow.report.of(tenant) if tenant else shadow.report
+        total = report.total
         response = messages.GetShadowResponse(
             directory=str(shadow.directory),
             tree_revision=report.tree_revision,
             since_us=report.since_us,
-            errors=report.errors,
+            errors=[text for _, text in report.errors],
             running=report.running,
-            decided=report.decided,
-            differing=report.differing,
-            skipped=report.skipped,
+            decided=total.decided,
+            differing=total.differing,
+            skipped=total.skipped,
             dropped=report.dropped,
         )
         for each in report.changes:
@@ -73,7 +81,7 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
     def _workers(self) -> list[messages.WorkerStatus]:
         own = self._node.report()
         told = [replace(own, restarts=each.restarts) if each.node == own.node else each for each in self._node.workers]
-        return [messages.WorkerStatus(**asdict(each)) for each in told]
+        return [messages.WorkerStatus(**asdict(replace(each, error=self._cause(each.error)))) for each in told]
 
     def _audit(self) -> messages.AuditStatus:
         stats = self._node.journal.stats()
@@ -81,7 +89,7 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
         if self._node.spooling is not None:
             status = self._node.spooling.status
             spool = messages.SpoolStatus(
-                spooling=status.spooling, records=status.records, bytes=status.size, error=status.error
+                spooling=status.spooling, records=status.records, bytes=status.size, error=self._cause(status.error)
             )
         return messages.AuditStatus(
             delivery=self._node.settings.audit_delivery,
@@ -90,17 +98,24 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
             queued=stats.queued,
             store_bytes=self._node.space.taken() or 0,
             free_bytes=self._node.space.free() or 0,
-            error=stats.error,
+            error=self._cause(stats.error),
             unrecorded=stats.unrecorded,
             spool=spool,
         )
+
+    def _inspected(self, tenant: str = "") -> bool:
+        return self._node.settings.may_inspect(caller.get(), tenant)
+
+    def _cause(self, error: str) -> str:
+        """What a driver says names hosts, users and files."""
+        return error if not error or self._inspected() else NO_RECORDS
 
 
 def state_to(state: TenantState) -> messages.TenantState.ValueType:
     return messages.TenantState.Value(f"TENANT_STATE_{state.name}")
 
 
-def _tenant_to(policy: TenantPolicy) -> messages.TenantStatus:
+def _tenant_to(policy: TenantPolicy, *, inspected: bool) -> messages.TenantStatus:
     return messages.TenantStatus(
         tenant=policy.tenant,
         state=state_to(policy.state),
@@ -108,8 +123,9 @@ def _tenant_to(policy: TenantPolicy) -> messages.TenantStatus:
         since_us=policy.since_us,
         diagnostics=[
             messages.Diagnostic(file=each.file, line=each.line, column=each.column, message=each.message)
-            for each in policy.diagnostics
+            for each in (policy.diagnostics if inspected else ())
         ],
+        hidden_diagnostics=0 if inspected else len(policy.diagnostics),
         rows=policy.snapshot.policy.rows if policy.snapshot is not None else 0,
         files_revision=policy.files_revision,
         pinned_by=policy.pinned_by,

@@ -17,10 +17,11 @@ from sqlalchemy import (
     inspect,
     make_url,
 )
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from remit.core.errors import RemitError
 from remit.core.names import quote
+from remit.core.urls import masked
 from remit.policy.exchange.enforcer import SourceRow
 
 TABLE: Final = "casbin_rule"
@@ -42,16 +43,16 @@ def rows_of(url: str, table: str = TABLE) -> list[SourceRow]:
         with engine.connect() as connection:
             found = inspect(connection)
             if not found.has_table(table):
-                raise RuleTableError(f"`{engine.url}` has no table `{quote(table)}`")
+                raise RuleTableError(f"`{masked(str(engine.url))}` has no table `{quote(table)}`")
             names = {column["name"] for column in found.get_columns(table)}
             missing = [name for name in ("ptype", *_VALUES) if name not in names]
             if missing:
-                raise RuleTableError(f"table `{table}` of `{engine.url}` has no column `{missing[0]}`")
+                raise RuleTableError(f"table `{table}` of `{masked(str(engine.url))}` has no column `{missing[0]}`")
             read = Table(table, MetaData(), autoload_with=connection)
             statement = read.select().order_by(read.c.id) if "id" in names else read.select()
             rows = connection.execute(statement).mappings().all()
     except SQLAlchemyError as error:
-        raise RuleTableError(f"`{engine.url}` cannot be read: {_told(error)}") from error
+        raise RuleTableError(f"`{masked(str(engine.url))}` cannot be read: {_told(error)}") from error
     finally:
         engine.dispose()
     return [SourceRow(table, row.get("id", number), _line(row)) for number, row in enumerate(rows, start=1)]
@@ -81,7 +82,7 @@ def write_rows(
                 if connection.execute(table.select().limit(1)).first() is not None:
                     if not force:
                         raise RuleTableError(
-                            f"table `{name}` of `{engine.url}` is not empty: name another database, "
+                            f"table `{name}` of `{masked(str(engine.url))}` is not empty: name another database, "
                             "or say --force to put these rows in place of its own"
                         )
                     connection.execute(table.delete())
@@ -90,7 +91,7 @@ def write_rows(
                     connection.execute(table.insert(), values)
             then()
     except SQLAlchemyError as error:
-        raise RuleTableError(f"`{engine.url}` cannot be written: {_told(error)}") from error
+        raise RuleTableError(f"`{masked(str(engine.url))}` cannot be written: {_told(error)}") from error
     finally:
         engine.dispose()
 
@@ -112,9 +113,11 @@ def _engine(url: str, *, must_exist: bool) -> Engine:
         if must_exist and parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
             raise RuleTableError(f"there is no database file `{parsed.database}`")
         engine = create_engine(parsed)
-    except (SQLAlchemyError, ImportError) as error:
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        # What is malformed may be quoted there, and may hold a password.
+        cause = "" if isinstance(error, (ArgumentError, ValueError)) else f": {_told(error)}"
         raise RuleTableError(
-            f"`{quote(url.partition('://')[0])}://...`: {_told(error)}; expected `sqlite:///PATH` or "
+            f"`{quote(masked(url))}` is no database's URL{cause}; expected `sqlite:///PATH` or "
             "`postgresql+psycopg://USER@HOST/DATABASE`"
         ) from error
     if engine.dialect.name == "sqlite":

@@ -7,6 +7,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 from remit.audit import backup as files
 from remit.audit.errors import AuditStoreError
 from remit.audit.store import AuditStore
+from remit.core.urls import masked
 from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption
 from remit.faces.cli.exits import Exit, fail, out
 from remit.faces.cli.progress import progress
@@ -62,5 +63,5 @@ def _file_of(url: str, instead: str) -> Path:
     except AuditStoreError as error:
         fail(Exit.USAGE, str(error))
     if found is None:
-        fail(Exit.USAGE, f"`{url}` is no file: PostgreSQL has `{instead}`, see docs/operations.md")
+        fail(Exit.USAGE, f"`{masked(url)}` is no file: PostgreSQL has `{instead}`, see docs/operations.md")
     return found

@@ -151,6 +151,9 @@ class OnServer(Database):
         try:
             self._admin = psycopg.connect(urlunsplit(parts._replace(scheme="postgresql")), autocommit=True)
             self._admin.execute(f"CREATE DATABASE {self._name}")
+        except psycopg.ProgrammingError as error:
+            # Which quotes what it cannot read: it may be a part of the password.
+            raise NoDatabaseError("the PostgreSQL server's URL is malformed") from error
         except psycopg.Error as error:
             raise NoDatabaseError(f"the PostgreSQL server gives no database: {error}") from error
         self.url = urlunsplit(parts._replace(path=f"/{self._name}"))

@@ -1,0 +1,136 @@
+"""Whom a certificate names, by a real server and certificates as no honest authority issues them."""
+
+import ipaddress
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.x509.oid import NameOID, ObjectIdentifier
+from system.certificates import Authority
+from system.server import DEADLINE_S, Server
+
+from remit.audit.ids import parse_id
+from remit.client import Asked, Client, DecisionUnavailable
+from remit.v1 import policy_service_pb2 as messages
+
+BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+OPERATOR = "spiffe://acme.example/oncall"
+HOST = "reports.acme.example"
+WEB = "spiffe://acme.example/web"
+
+Uri, Dns, Mail = x509.UniformResourceIdentifier, x509.DNSName, x509.RFC822Name
+Names = Sequence[x509.GeneralName] | bytes | None
+
+OTHER_TYPES: list[x509.GeneralName] = [
+    Mail("web@acme.example"),
+    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])),
+    x509.RegisteredID(ObjectIdentifier("1.2.3.4")),
+    x509.OtherName(ObjectIdentifier("1.2.3.4"), b"\x0c\x03web"),
+]
+
+ACCEPTED: dict[str, tuple[Names, Sequence[str], str]] = {
+    "a URI": ([Uri(WEB)], (), WEB),
+    "a URN": ([Uri("urn:acme:web")], (), "urn:acme:web"),
+    "a URI before all other types": ([Mail(OPERATOR), Dns(HOST), *OTHER_TYPES, Uri(WEB)], (OPERATOR,), WEB),
+    "the first DNS name": ([*OTHER_TYPES, Dns(HOST), Dns("www.acme.example")], (OPERATOR,), HOST),
+    "a common name": (None, ("Reports of Ácme",), "Reports of Ácme"),
+    "a common name like a host": (None, (HOST,), HOST),
+}
+
+REFUSED: dict[str, tuple[Names, Sequence[str], str]] = {
+    "no name": (None, (), "neither an alternative name nor a common name"),
+    "an empty common name": (None, ("",), "is empty"),
+    "an empty alternative name": ([], (HOST,), ""),
+    "a URI that is no ASCII": (b"\x30\x08\x86\x06urn:\xc3\xa9", (HOST,), "no URI"),
+    "an empty URI": ([Uri("")], (HOST,), "is empty"),
+    "an empty DNS name": ([Dns("")], (HOST,), "is empty"),
+    "an e-mail address alone": ([Mail(HOST)], (HOST,), "neither a URI nor a DNS name"),
+    "no type that is a name": (OTHER_TYPES, (HOST,), "neither a URI nor a DNS name"),
+    "two URIs": ([Uri(OPERATOR), Uri(WEB)], (), "2 URIs"),
+    "the same URI twice": ([Uri(OPERATOR), Uri(OPERATOR)], (), "2 URIs"),
+    "two common names": (None, (HOST, "web"), "2 common names"),
+    "a URI's text as DNS name": ([Dns(OPERATOR)], (), "no DNS name"),
+    "a URI's text as common name": (None, (OPERATOR,), "reads as a URI"),
+    "a URN as common name": (None, ("urn:acme:web",), "reads as a URI"),
+    "no scheme": ([Uri(HOST)], (), "no URI"),
+    "a scheme alone": ([Uri("spiffe:")], (), "no URI"),
+    "NUL in a URI": ([Uri(f"{OPERATOR}\0.evil")], (), "not printable"),
+    "NUL in a DNS name": ([Dns(f"{HOST}\0.evil.example")], (), "not printable"),
+    "NUL in a common name": (None, (f"{HOST}\0.evil",), "not printable"),
+    "a line feed": (None, (f"{HOST}\n",), "not printable"),
+    "an escape": ([Uri(f"{OPERATOR}\x1b[2J")], (), "not printable"),
+    "a mark that turns the direction": (None, (f"{HOST}\u202e",), "not printable"),
+    "a blank at the end": (None, (f"{HOST} ",), "blanks at an end"),
+    "a blank in a URI": ([Uri(f"{OPERATOR} x")], (), "no URI"),
+    "a URI that is too long": ([Uri(WEB + "x" * 512)], (), "at most 512"),
+    "a common name that is too long": (None, ("x" * 513,), "at most 512"),
+    "the caller without TLS": (None, ("anonymous",), "reserved"),
+    "the caller without TLS as a host": ([Dns("Anonymous")], (), "reserved"),
+}
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"), trustme.CA())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, untested: Path, authority: Authority) -> Iterator[Server]:
+    """Its lists end with a comma, as those of people in a hurry do."""
+    cert, key = authority.signed("server", "127.0.0.1")
+    flags = ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate))
+    flags += ("--operators", f"{OPERATOR}, {HOST},", "--auditors", f"{OPERATOR}, {HOST}=acme, ,")
+    with Server(tmp_path_factory.mktemp("identities"), *flags, policies=untested) as started:
+        yield started
+
+
+@pytest.fixture
+def connect(server: Server, authority: Authority) -> Callable[[Names, Sequence[str]], Client]:
+    numbers = count()
+
+    def connected(alternatives: Names, common_names: Sequence[str]) -> Client:
+        files = authority.issued(f"caller{next(numbers)}", alternatives, common_names)
+        return Client(server.target, timeout_s=DEADLINE_S, tls=authority.caller(files))
+
+    return connected
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_certificate_names_one_caller(
+    server: Server, connect: Callable[[Names, Sequence[str]], Client], case: str
+) -> None:
+    alternatives, common_names, name = ACCEPTED[case]
+    with connect(alternatives, common_names) as client, server.store() as store:
+        record = store.decision(parse_id(client.guard(*BOB_VIEWS).decision_id))
+    assert record is not None
+    assert name == record.caller
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_certificate_without_a_usable_name_is_refused(
+    server: Server, connect: Callable[[Names, Sequence[str]], Client], case: str
+) -> None:
+    """Everything: questions, pins and the audit. Nothing is recorded of it, so that all nameless callers never are one."""
+    alternatives, common_names, why = REFUSED[case]
+    with server.store() as store:
+        decided, happened = store.decisions(limit=1), store.lifecycle(limit=1)
+        with connect(alternatives, common_names) as client:
+            calls: list[Callable[[], object]] = [
+                lambda: client.guard(*BOB_VIEWS),
+                lambda: client.batch_check("acme", [Asked(*BOB_VIEWS[1:])]),
+                lambda: client.ask(messages.PinRevisionRequest(tenant="acme", revision="0" * 8)),
+                lambda: list(client.list_records()),
+                lambda: next(client.follow_records()),
+                client.status,
+            ]
+            for call in calls:
+                with pytest.raises(DecisionUnavailable) as caught:
+                    call()
+                assert "UNAUTHENTICATED" == caught.value.code, caught.value.message
+                assert why in caught.value.message
+                assert "expected exactly one URI" in caught.value.message
+        assert (decided, happened) == (store.decisions(limit=1), store.lifecycle(limit=1))
