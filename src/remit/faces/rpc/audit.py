@@ -14,7 +14,7 @@ from remit.core.question import Question, ReachQuestion
 from remit.faces.records import GROUPINGS, count_to, lifecycle_to, past_answer_to, record_to, shown_to
 from remit.faces.rpc.asking import below
 from remit.faces.rpc.calls import NoRecordError
-from remit.faces.rpc.filters import filter_from, id_from, revision_from, text_from
+from remit.faces.rpc.filters import LAST_TIME_US, filter_from, id_from, revision_from, text_from, time_from
 from remit.faces.rpc.following import Followers
 from remit.faces.rpc.pages import Page, paged
 from remit.faces.rpc.reading import Readers
@@ -116,6 +116,7 @@ class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
     ) -> messages.ListLifecycleResponse:
         timeout_s = self._readers.time_for(context)
         tenant = request.tenant = self._tenant("tenant", request.tenant)
+        since_us, until_us = time_from("since_us", request.since_us), time_from("until_us", request.until_us)
         size, page = paged(request)
         if page.is_first:
             self._readers.remember("ListLifecycle", request, tenant, timeout_s)
@@ -124,8 +125,8 @@ class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
                 type_=text_from("type", request.type),
                 tenant=tenant or None,
                 node=text_from("node", request.node),
-                since_us=request.since_us or None,
-                until_us=request.until_us or None,
+                since_us=since_us,
+                until_us=until_us,
                 after=_begin(page, request.after),
                 limit=size,
                 newest_first=not request.oldest_first,
@@ -141,6 +142,7 @@ class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
         timeout_s = self._readers.time_for(context)
         tenant = Tenant(self._tenant("tenant", named("tenant", parse_tenant, request.tenant)))
         question = _question_from(request)
+        time_us = time_from("time_us", request.time_us) or 0
         explain = partial(self._past.why, timeout_s=timeout_s)
         self._readers.remember("ExplainPast", request, tenant, timeout_s)
         match request.WhichOneof("at"):
@@ -149,7 +151,7 @@ class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
                 answers = [PastAnswer(revision, (), explain(tenant, revision, question))]
             case "time_us":
                 node = text_from("node", request.node) or ""
-                answers = answers_at(self._store, tenant, question, request.time_us, node=node, explain=explain)
+                answers = answers_at(self._store, tenant, question, time_us, node=node, explain=explain)
             case _:
                 raise violation("at", "is missing: expected `time_us` or `revision`")
         if not answers:
@@ -197,8 +199,12 @@ def _group_from(text: str, by: Sequence[Grouping]) -> tuple[str | int, ...]:
     kinds = [int if grouping in TIMES else str for grouping in by]
     try:
         group = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         group = None
-    if not isinstance(group, list) or [type(value) for value in group] != kinds:
+    if (
+        not isinstance(group, list)
+        or [type(value) for value in group] != kinds
+        or any(isinstance(value, int) and not 0 <= value <= LAST_TIME_US for value in group)
+    ):
         raise violation("page_token", "is not one that this service gave")
     return tuple(group)
