@@ -14,7 +14,7 @@ from system.server import DEADLINE_S, Server, free_port, until
 
 from remit.audit.ids import format_id
 from remit.client import RecordFilter
-from remit.faces.rpc.following import FOLLOWERS
+from remit.faces.rpc.places import FOLLOWERS
 from remit.v1 import audit_service_pb2 as messages
 from remit.v1 import audit_service_pb2_grpc
 

@@ -30,6 +30,7 @@ _FURTHER: Final = 4
 _NAMED: Final = 50
 """Chains that a statement names; of more it is seen afterwards whose records they are."""
 _BUDGET_S: Final = 0.5
+_LAST_NUMBER: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,9 @@ class Position:
             if told["sweep"] is not None:
                 target, missing, begin, first, last = told["sweep"]
                 ids = (bytes.fromhex(each) for each in (begin, first, last))
-                sweep = Sweep(_load(target, where), int(missing), *ids)
+                sweep = Sweep(_load(target, where), _number(missing), *ids)
             return cls(_load(told["given"], where), bytes.fromhex(told["newest"]), history, sweep)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise ValueError(f"is no position of a follow: {error}") from None
 
 
@@ -203,10 +204,17 @@ def _dump(seqs: Mapping[Chain, int]) -> list[tuple[str, str, int]]:
 
 
 def _load(told: Iterable[tuple[str, str, int]], where: DecisionFilter) -> dict[Chain, int]:
-    found = {(str(tenant), str(node)): int(seq) for tenant, node, seq in told}
+    found = {(str(tenant), str(node)): _number(seq) for tenant, node, seq in told}
     if where.tenant is not None and any(tenant != where.tenant for tenant, _ in found):
         raise ValueError("of another tenant")
     return found
+
+
+def _number(told: int) -> int:
+    number = int(told)
+    if not 0 <= number <= _LAST_NUMBER:
+        raise ValueError(f"{number} is no number of a record")
+    return number
 
 
 def _heads(connection: Connection, where: DecisionFilter) -> dict[Chain, int]:

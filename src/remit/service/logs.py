@@ -31,9 +31,15 @@ def configure_logs(level: str, form: str, **said: str) -> None:
     # Libraries that tell of their own workings at `info`.
     for noisy in ("alembic", "casbin", "watchfiles"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_of_the_server)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _is_of_the_server(record: logging.LogRecord) -> bool:
+    """Not so a line with a traceback for each header that is no UTF-8, of whoever sends some: it is read as Latin-1 then."""
+    return not str(record.msg).startswith("Invalid encoding")

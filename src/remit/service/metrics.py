@@ -37,6 +37,12 @@ class Metrics:
             registry=self.registry,
         )
         self._by_call: dict[tuple[str, str], Histogram] = {}
+        self._refused = Counter(
+            "remit_calls_refused",
+            "Calls that were ended before they were looked at, by class and reason.",
+            ("calls", "reason"),
+            registry=self.registry,
+        )
         self._commits = Histogram(
             "remit_audit_commit_seconds",
             "Time of one audit transaction, its fdatasync included.",
@@ -82,6 +88,9 @@ class Metrics:
             histogram = self._by_call[method, code] = self._calls.labels(method, code)
         histogram.observe(seconds)
 
+    def refused(self, calls: str, reason: str) -> None:
+        self._refused.labels(calls, reason).inc()
+
     def committed(self, records: int, seconds: float) -> None:
         self._committed.inc(records)
         self._commits.observe(seconds)
@@ -104,6 +113,10 @@ class Metrics:
     def scraped(self) -> list[Metric]:
         """What a scrape would find now. Raises AuditStoreError where the audit store cannot be measured."""
         return list(self.registry.collect())
+
+    def watch_calls(self, in_flight: Callable[[], Mapping[str, int]]) -> None:
+        """Adds the calls in flight, by class."""
+        self.registry.register(_WatchedCalls(in_flight))
 
     def watch_shadow(self, shadow: Shadow) -> None:
         self.registry.register(_WatchedShadow(shadow))
@@ -171,6 +184,20 @@ def serve_metrics(settings: Settings, registry: CollectorRegistry) -> int:
     except OSError as error:
         raise StartupError(f"cannot serve metrics on `{settings.metrics}`: {error.strerror}") from error
     return int(server.server_port)
+
+
+class _WatchedCalls(Collector):
+    def __init__(self, in_flight: Callable[[], Mapping[str, int]]) -> None:
+        self._in_flight = in_flight
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return ()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily("remit_calls_in_flight", "Calls in flight, by class.", labels=("calls",))
+        for calls, count in self._in_flight().items():
+            family.add_metric((calls,), count)
+        yield family
 
 
 class _WatchedShadow(Collector):

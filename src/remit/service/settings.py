@@ -113,7 +113,16 @@ class Settings(BaseSettings):
         description="Threads for calls that may wait or take long; checks and short batches are answered without one.",
     )
     max_calls: int = Field(
-        256, ge=1, description="Calls in flight, waiting ones included; past it RESOURCE_EXHAUSTED at once."
+        256,
+        ge=1,
+        description="Calls in flight, waiting ones included; past it RESOURCE_EXHAUSTED at once. Health and status have places "
+        "of their own.",
+    )
+    message_timeout_s: float = Field(
+        5.0,
+        gt=0,
+        description="How long a call may take until its message is here, and a stream of requests until its next one, in "
+        "seconds; past it DEADLINE_EXCEEDED.",
     )
     max_message_bytes: int = Field(
         8_388_608,

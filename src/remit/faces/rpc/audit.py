@@ -15,7 +15,7 @@ from remit.core.question import Question, ReachQuestion
 from remit.faces.records import GROUPINGS, count_to, lifecycle_to, past_answer_to, record_to, shown_to
 from remit.faces.rpc.asking import below
 from remit.faces.rpc.calls import NoRecordError
-from remit.faces.rpc.filters import filter_from, id_from, name_from, revision_from
+from remit.faces.rpc.filters import LAST_TIME_US, filter_from, id_from, name_from, revision_from, time_from
 from remit.faces.rpc.following import Followers
 from remit.faces.rpc.pages import Page, paged
 from remit.faces.rpc.reading import Readers
@@ -119,6 +119,7 @@ class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
         tenant = request.tenant = self._tenant("tenant", request.tenant)
         type_ = name_from("type", parse_lifecycle_type, request.type)
         node = name_from("node", parse_recorded_node, request.node)
+        since_us, until_us = time_from("since_us", request.since_us), time_from("until_us", request.until_us)
         size, page = paged(request)
         if page.is_first:
             self._readers.remember("ListLifecycle", request, tenant, timeout_s)
@@ -127,8 +128,8 @@ class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
                 type_=type_,
                 tenant=tenant or None,
                 node=node,
-                since_us=request.since_us or None,
-                until_us=request.until_us or None,
+                since_us=since_us,
+                until_us=until_us,
                 after=_begin(page, request.after),
                 limit=size,
                 newest_first=not request.oldest_first,
@@ -146,13 +147,14 @@ class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
         question = _question_from(request)
         node = name_from("node", parse_recorded_node, request.node) or ""
         revision = revision_from("revision", request.revision)
+        time_us = time_from("time_us", request.time_us) or 0
         explain = partial(self._past.why, timeout_s=timeout_s)
         self._readers.remember("ExplainPast", request, tenant, timeout_s)
         match request.WhichOneof("at"):
             case "revision":
                 answers = [PastAnswer(revision, (), explain(tenant, revision, question))]
             case "time_us":
-                answers = answers_at(self._store, tenant, question, request.time_us, node=node, explain=explain)
+                answers = answers_at(self._store, tenant, question, time_us, node=node, explain=explain)
             case _:
                 raise violation("at", "is missing: expected `time_us` or `revision`")
         if not answers:
@@ -205,8 +207,12 @@ def _group_from(text: str, by: Sequence[Grouping]) -> tuple[str | int, ...]:
     kinds = [int if grouping in TIMES else str for grouping in by]
     try:
         group = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         group = None
-    if not isinstance(group, list) or [type(value) for value in group] != kinds:
+    if (
+        not isinstance(group, list)
+        or [type(value) for value in group] != kinds
+        or any(isinstance(value, int) and not 0 <= value <= LAST_TIME_US for value in group)
+    ):
         raise violation("page_token", "is not one that this service gave")
     return tuple(group)

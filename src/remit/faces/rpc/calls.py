@@ -1,16 +1,15 @@
-import inspect
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
 import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -19,7 +18,8 @@ from remit.audit.errors import STORE_AWAY, AuditStoreError, JournalUnavailable
 from remit.core.errors import MalformedQuestionError, RemitError
 from remit.engine.inquiry import TooLargeError
 from remit.faces.rpc.identity import UnnamedCallerError, caller_of
-from remit.faces.rpc.prompt import AT_ONCE, PromptCall
+from remit.faces.rpc.places import CallClass, CrowdedError, Refusals
+from remit.faces.rpc.prompt import ARRIVAL, STREAMS_REQUESTS, PromptCall
 from remit.policy.archive import NotKeptError
 from remit.policy.cell import RevisionNotCurrentError, TenantUnavailableError
 from remit.policy.worker import WorkerEndedError
@@ -41,12 +41,12 @@ class PageOfOldPolicyError(RemitError):
     """The policy has changed since the first page, so that the pages would not fit together."""
 
 
-class CrowdedError(RemitError):
-    """As many as may do this at a time do it already."""
-
-
 class NoRecordError(RemitError):
     """There is nothing of what was asked for, or nothing that the caller may know of."""
+
+
+class MalformedMessageError(RemitError):
+    """What came is no message of the method's."""
 
 
 class NoShadowError(RemitError):
@@ -57,8 +57,9 @@ class NotAnOperatorError(RemitError):
     """The caller may ask, and may not change what this node serves."""
 
 
-_STATUS_OF: Final = {
+_STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     MalformedQuestionError: grpc.StatusCode.INVALID_ARGUMENT,
+    MalformedMessageError: grpc.StatusCode.INVALID_ARGUMENT,
     RevisionNotCurrentError: grpc.StatusCode.FAILED_PRECONDITION,
     PageOfOldPolicyError: grpc.StatusCode.FAILED_PRECONDITION,
     TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -76,65 +77,169 @@ _STATUS_OF: Final = {
     NoShadowError: grpc.StatusCode.FAILED_PRECONDITION,
     NotAnOperatorError: grpc.StatusCode.PERMISSION_DENIED,
     UnnamedCallerError: grpc.StatusCode.UNAUTHENTICATED,
+    # A method of a library's service that its servicer leaves out.
+    NotImplementedError: grpc.StatusCode.UNIMPLEMENTED,
 }
+"""The status of an error, and of what is derived from it."""
 _AFTER_WAITING: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION}
 _PASSED_S: Final = 0.001
 
 _log = structlog.get_logger("remit.rpc")
 
+Parse = Callable[[bytes], Any]
 Behavior = Callable[[Any, grpc.ServicerContext], Any]
 AtOnce = Callable[[Any, grpc.ServicerContext], Held[Message] | None]
 """What a call is answered with, still held; None where that takes longer than a moment."""
+AT_ONCE: Final = "at_once"
+"""The attribute of a servicer with such functions, by method."""
+
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class _Handlers:
+    """What the generated functions add a servicer's methods to, in place of a server."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, Mapping[str, Handler]] = {}
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """The same methods, to be looked up by name."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        self.services[service] = handlers
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """A method of a service, as the boundary sees it."""
+
+    name: str
+    handler: Handler
+    calls: CallClass
+    at_once: AtOnce | None
+
+    @property
+    def behavior(self) -> Behavior:
+        if self.handler.request_streaming:
+            return cast("Behavior", self.handler.stream_stream)
+        if self.handler.response_streaming:
+            return cast("Behavior", self.handler.unary_stream)
+        return cast("Behavior", self.handler.unary_unary)
+
+    def parse(self, message: bytes) -> Any:
+        """Raises MalformedMessageError."""
+        try:
+            return cast("Parse", self.handler.request_deserializer)(message)
+        except DecodeError:
+            raise MalformedMessageError("what was sent is no message of this method, or not whole") from None
+
+    def handled_by(self, bounded: Behavior) -> Handler:
+        if self.handler.request_streaming:
+            return grpc.stream_stream_rpc_method_handler(bounded, None, self.handler.response_serializer)
+        if self.handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(bounded, None, self.handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(bounded, None, self.handler.response_serializer)
 
 
 class CallBoundary:
-    """Around each call: names the caller, maps errors to statuses by one table, and measures.
+    """Around each call: gives it a place, reads its message, names the caller, maps errors to statuses by one table, and
+    measures.
 
     It wraps a servicer's methods once, when they are registered: grpcio's own interceptors are looked up and chained
-    anew for every call, which costs as much as a decision.
+    anew for every call, which costs as much as a decision. It reads the messages itself: where one that is malformed makes
+    grpcio's deserializer raise, what grpcio keeps of the call is never freed.
     """
 
     def __init__(
-        self, metrics: Metrics, let_go_then: Callable[[Held[Message], Then], bool], *, authenticated: bool
+        self,
+        metrics: Metrics,
+        let_go_then: Callable[[Held[Message], Then], bool],
+        refusals: Refusals,
+        *,
+        authenticated: bool,
+        prompt: bool,
     ) -> None:
+        """`prompt`: calls arrive as `PromptCall`s; else each comes in a thread of its own."""
         self._metrics = metrics
         self._let_go_then = let_go_then
+        self._refusals = refusals
         self._authenticated = authenticated
+        self._prompt = prompt
         self._refusing = False
 
     def refuse(self) -> None:
         """New calls are UNAVAILABLE from now on; those in flight go on."""
         self._refusing = True
 
-    def around(self, servicer: object, streams: ThreadPoolExecutor | None = None) -> Any:
-        """The servicer with every method inside the boundary. Methods that stream hold a thread as long as they do, so
-        they get those of `streams`."""
-        at_once: Mapping[str, AtOnce] = getattr(servicer, AT_ONCE, {})
-        return _Bounded(servicer, lambda method, behavior: self._around(method, behavior, streams, at_once.get(method)))
+    def add(
+        self,
+        server: grpc.Server,
+        add: Callable[[Any, Any], None],
+        servicer: object,
+        calls: CallClass,
+        *,
+        at_once: CallClass | None = None,
+        streams: CallClass | None = None,
+    ) -> None:
+        """Registers the servicer's methods inside the boundary, by the generated function `add`. They are of the class
+        `calls`; those that it answers at once, or that stream, of that class where it is named."""
+        prompt: Mapping[str, AtOnce] = getattr(servicer, AT_ONCE, {})
+        found = _Handlers()
+        add(servicer, found)
+        for service, handlers in found.services.items():
+            bounded = {}
+            for name, handler in handlers.items():
+                of = streams if handler.response_streaming else at_once if name in prompt else None
+                shown = name if service.startswith("remit.") else f"{service.rpartition('.')[2]}/{name}"
+                bounded[name] = self._around(_Method(shown, handler, of or calls, prompt.get(name)))
+            server.add_registered_method_handlers(service, bounded)
 
-    def _around(
-        self, method: str, behavior: Behavior, streams: ThreadPoolExecutor | None, at_once: AtOnce | None
-    ) -> Behavior:
-        def answer(request: Any, context: grpc.ServicerContext) -> Any:
+    def _around(self, method: _Method) -> Handler:
+        bounded: Any = self._streamed(method) if method.handler.response_streaming else self._answered(method)
+        if self._prompt:
+            setattr(bounded, ARRIVAL, partial(self._arrived, method))
+            if method.handler.request_streaming:
+                setattr(bounded, STREAMS_REQUESTS, True)
+        elif method.handler.response_streaming:
+            bounded.experimental_thread_pool = method.calls.threads.pool
+        return method.handled_by(bounded)
+
+    def _answered(self, method: _Method) -> Behavior:
+        behavior, parse = method.behavior, method.parse
+
+        def answer(message: bytes, context: grpc.ServicerContext) -> Any:
             began = perf_counter()
             code = "OK"
             try:
-                caller.set(caller_of(context) if self._authenticated else ANONYMOUS)
-                return (_refuse if self._refusing else behavior)(request, context)
+                caller.set(self._caller(context))
+                self._refuse_when_stopping(method)
+                with self._place(method):
+                    return behavior(parse(message), context)
             except Exception as error:  # noqa: BLE001 (the table's last row)
                 status = _status_of(error, context)
                 code = status.name
                 _abort(context, status, error)
             finally:
-                self._metrics.called(method, code, perf_counter() - began)
+                self._metrics.called(method.name, code, perf_counter() - began)
 
-        def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        return answer
+
+    def _streamed(self, method: _Method) -> Behavior:
+        behavior, parse = method.behavior, method.parse
+
+        def stream(message: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             began = perf_counter()
             code = "OK"
             try:
-                caller.set(caller_of(context) if self._authenticated else ANONYMOUS)
-                yield from (_refuse if self._refusing else behavior)(request, context)
-            except GeneratorExit:
+                caller.set(self._caller(context))
+                self._refuse_when_stopping(method)
+                with self._place(method):
+                    yield from behavior(
+                        map(parse, message) if method.handler.request_streaming else parse(message), context
+                    )
+            except (GeneratorExit, grpc.RpcError):
+                # The call is over. Who asks for the next request hears of it by an error of grpcio's.
                 code = grpc.StatusCode.CANCELLED.name
                 raise
             except Exception as error:  # noqa: BLE001 (the table's last row)
@@ -142,16 +247,33 @@ class CallBoundary:
                 code = status.name
                 _abort(context, status, error)
             finally:
-                self._metrics.called(method, code, perf_counter() - began)
+                self._metrics.called(method.name, code, perf_counter() - began)
 
-        if at_once is not None:
-            setattr(answer, AT_ONCE, partial(self._answer_at_once, method, at_once))
-        if not inspect.isgeneratorfunction(behavior):
-            return answer
-        stream.experimental_thread_pool = streams  # type: ignore[attr-defined]
         return stream
 
-    def _answer_at_once(self, method: str, at_once: AtOnce, request: Any, call: PromptCall) -> bool:
+    def _arrived(self, method: _Method, message: bytes, call: PromptCall) -> None:
+        """In the thread that receives every call: must not take longer than a moment."""
+        calls = method.calls
+        who = ""
+        try:
+            if calls.by_caller:
+                who = self._caller(call.context)
+            calls.places.enter(who)
+        except CrowdedError as error:
+            self._refusals.add(calls.places.calls, error.reason, who)
+            call.turn_away(_status_of(error, call.context), str(error))
+            return
+        except Exception as error:  # noqa: BLE001 (the table's last row)
+            with suppress(Exception):
+                _abort(call.context, _status_of(error, call.context), error)
+            call.refuse()
+            return
+        call.leave = partial(calls.places.leave, who)
+        if method.at_once is None or not self._answer_at_once(method, method.at_once, message, call):
+            # A decision has found out by now who asks.
+            calls.threads.run(who if calls.by_caller else caller.get(), partial(call.answer_in_thread, message))
+
+    def _answer_at_once(self, method: _Method, at_once: AtOnce, message: bytes, call: PromptCall) -> bool:
         """False where the call needs a thread."""
         began = perf_counter()
         response = b""
@@ -166,15 +288,16 @@ class CallBoundary:
                 with suppress(Exception):
                     _abort(call.context, status, error)
                 call.refuse()
-            self._metrics.called(method, code, perf_counter() - began)
+            self._metrics.called(method.name, code, perf_counter() - began)
 
         def end(error: Exception | None) -> None:
             if call.let_go():
                 finish(error)
 
         try:
-            caller.set(caller_of(call.context) if self._authenticated else ANONYMOUS)
-            held = (_refuse if self._refusing else at_once)(request, call.context)
+            caller.set(self._caller(call.context))
+            self._refuse_when_stopping(method)
+            held = at_once(method.parse(message), call.context)
             if held is None:
                 return False
             response = call.serialized(held.answer)
@@ -190,27 +313,38 @@ class CallBoundary:
             end(error)
             return True
 
+    def _caller(self, context: grpc.ServicerContext) -> str:
+        return caller_of(context) if self._authenticated else ANONYMOUS
+
+    def _refuse_when_stopping(self, method: _Method) -> None:
+        if self._refusing and not method.calls.while_stopping:
+            raise StoppingError("the server is stopping")
+
+    @contextmanager
+    def _place(self, method: _Method) -> Iterator[None]:
+        """A call that came as a `PromptCall` has its place by now."""
+        if self._prompt:
+            yield
+            return
+        calls = method.calls
+        who = caller.get() if calls.by_caller else ""
+        try:
+            calls.places.enter(who)
+        except CrowdedError as error:
+            self._refusals.add(calls.places.calls, error.reason, who)
+            raise
+        try:
+            yield
+        finally:
+            calls.places.leave(who)
+
 
 def _status_of(error: Exception, context: grpc.ServicerContext) -> grpc.StatusCode:
-    status = _STATUS_OF.get(type(error), grpc.StatusCode.INTERNAL)
+    status = next((_STATUS_OF[each] for each in type(error).__mro__ if each in _STATUS_OF), grpc.StatusCode.INTERNAL)
     # Who waits as long as the caller does gives up at the same moment: one of them must not say UNAVAILABLE.
     if status in _AFTER_WAITING and context.time_remaining() < _PASSED_S:
         return grpc.StatusCode.DEADLINE_EXCEEDED
     return status
-
-
-class _Bounded:
-    def __init__(self, servicer: object, around: Callable[[str, Behavior], Behavior]) -> None:
-        self._servicer = servicer
-        self._around = around
-
-    def __getattr__(self, method: str) -> Behavior:
-        return self._around(method, getattr(self._servicer, method))
-
-
-def _refuse(request: Any, context: grpc.ServicerContext) -> NoReturn:
-    del request, context
-    raise StoppingError("the server is stopping")
 
 
 def _abort(context: grpc.ServicerContext, status: grpc.StatusCode, error: Exception) -> NoReturn:

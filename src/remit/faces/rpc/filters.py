@@ -15,6 +15,8 @@ from remit.v1 import audit_service_pb2 as messages
 
 IDS: Final = 1_000
 """Ids in a filter."""
+LAST_TIME_US: Final = 253_402_300_799_999_999
+"""The end of the year 9999."""
 
 
 def filter_from(message: messages.RecordFilter, tenant: str) -> DecisionFilter:
@@ -32,8 +34,8 @@ def filter_from(message: messages.RecordFilter, tenant: str) -> DecisionFilter:
         caller=name_from("filter.caller", parse_recorded_caller, message.caller),
         node=name_from("filter.node", parse_recorded_node, message.node),
         revision=revision_from("filter.revision", message.revision) or None,
-        since_us=message.since_us or None,
-        until_us=message.until_us or None,
+        since_us=time_from("filter.since_us", message.since_us),
+        until_us=time_from("filter.until_us", message.until_us),
     )
 
 
@@ -42,6 +44,13 @@ def id_from(field: str, text: str) -> bytes:
         return parse_id(text)
     except ValueError as error:
         raise violation(field, str(error)) from None
+
+
+def time_from(field: str, time_us: int) -> int | None:
+    """None where it is 0."""
+    if not 0 <= time_us <= LAST_TIME_US:
+        raise violation(field, f"is {time_us}: expected microseconds since the Unix epoch, up to the year 9999")
+    return time_us or None
 
 
 def revision_from(field: str, text: str) -> str:

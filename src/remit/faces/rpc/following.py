@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from threading import Event, Lock
+from threading import Event
 from time import monotonic
 from typing import Final
 
@@ -11,13 +11,12 @@ from remit.audit.ids import first_id_at
 from remit.audit.reading import Reading
 from remit.core.errors import violation
 from remit.faces.records import record_to
-from remit.faces.rpc.calls import CrowdedError, StoppingError
+from remit.faces.rpc.calls import StoppingError
 from remit.faces.rpc.filters import id_from
 from remit.faces.rpc.pages import Page
 from remit.faces.rpc.reading import Readers
 from remit.v1 import audit_service_pb2 as messages
 
-FOLLOWERS: Final = 16
 _BATCH: Final = 200
 _LOOK_EVERY_S: Final = 0.2
 _TURN_S: Final = 60.0
@@ -26,13 +25,11 @@ _TELL_EVERY_S: Final = 5.0
 
 
 class Followers:
-    """At most `FOLLOWERS` follow at a time; they do not hold up a stop."""
+    """Those who follow do not hold up a stop."""
 
     def __init__(self, store: Reading, readers: Readers) -> None:
         self._store = store
         self._readers = readers
-        self._mutex = Lock()
-        self._following = 0
         self._closing = Event()
 
     def close(self) -> None:
@@ -43,19 +40,6 @@ class Followers:
         self, request: messages.FollowRecordsRequest, where: DecisionFilter, context: grpc.ServicerContext
     ) -> Iterator[messages.FollowRecordsResponse]:
         """`where` is the filter of the request, of a tenant that may be read."""
-        with self._mutex:
-            if self._following >= FOLLOWERS:
-                raise CrowdedError(f"{FOLLOWERS} others follow the audit already")
-            self._following += 1
-        try:
-            yield from self._told(request, where, context)
-        finally:
-            with self._mutex:
-                self._following -= 1
-
-    def _told(
-        self, request: messages.FollowRecordsRequest, where: DecisionFilter, context: grpc.ServicerContext
-    ) -> Iterator[messages.FollowRecordsResponse]:
         cursor = request.cursor
         request.ClearField("cursor")
         page = Page(request, cursor, "cursor")

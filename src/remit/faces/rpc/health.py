@@ -1,12 +1,16 @@
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from threading import Lock
 from typing import Any, Final, Protocol
 
 import grpc
 from grpc_health.v1 import health, health_pb2
 
+from remit.audit.records import NONE
+from remit.faces.rpc.calls import AtOnce
+from remit.service.point import Held
+
 SERVICE: Final[str] = health.SERVICE_NAME
-WATCHERS: Final = 64
+_MOMENT_S: Final = 1.0
 
 
 class _Watcher(Protocol):
@@ -18,21 +22,23 @@ class _Watcher(Protocol):
 
 
 class Health(health.HealthServicer):  # type: ignore[misc]
-    """The standard health service. At most `WATCHERS` watch at a time; they hear of changes only, and do not hold up a
-    stop.
+    """The standard health service. Who watches hears of changes only, and does not hold up a stop.
 
     Each has a thread of its own: the non-blocking way of grpcio's class tells watchers under a lock that it also wants
     on the thread that has to carry what is told, so that a watcher that leaves can lock up the whole server.
     """
 
     def __init__(self) -> None:
-        # One thread more, to refuse with.
-        threads = ThreadPoolExecutor(WATCHERS + 1, thread_name_prefix="remit-watch")
-        super().__init__(experimental_non_blocking=False, experimental_thread_pool=threads)
+        super().__init__(experimental_non_blocking=False)
         self._told: dict[str, bool] = {}
         self._watchers: set[_Watcher] = set()
         self._mutex = Lock()
         self._closed = False
+
+    @property
+    def at_once(self) -> Mapping[str, AtOnce]:
+        """Whatever else holds the threads: who asks for the health would end a server that does not answer."""
+        return {"Check": lambda request, context: Held(self.Check(request, context), NONE, {}, _MOMENT_S)}
 
     def tell(self, name: str, *, serving: bool) -> None:
         if self._told.get(name) is not serving:
@@ -55,14 +61,10 @@ class Health(health.HealthServicer):  # type: ignore[misc]
         send_response_callback: Any = None,
     ) -> _Watcher:
         with self._mutex:
-            full = len(self._watchers) >= WATCHERS
-            if not full:
-                watcher: _Watcher = super().Watch(request, context, send_response_callback)
-                self._watchers.add(watcher)
-                if self._closed:
-                    watcher.close()
-        if full:
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{WATCHERS} others watch the health already")
+            watcher: _Watcher = super().Watch(request, context, send_response_callback)
+            self._watchers.add(watcher)
+            if self._closed:
+                watcher.close()
         if not context.add_callback(lambda: self._forget(watcher)):
             self._forget(watcher)
         return watcher

@@ -41,7 +41,7 @@ class Page:
             return
         try:
             told = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
-        except (ValueError, binascii.Error):
+        except (ValueError, RecursionError, binascii.Error):
             told = None
         match told:
             case [str(asked), str(revision), str(after)]:

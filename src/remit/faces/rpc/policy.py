@@ -1,13 +1,12 @@
 import re
 from collections.abc import Iterator
-from threading import Lock
 from typing import Final, NamedTuple
 
 import grpc
 
 from remit.core.errors import named, violation
 from remit.core.names import Tenant, parse_tenant
-from remit.faces.rpc.calls import CrowdedError, NotAnOperatorError, StoppingError, caller
+from remit.faces.rpc.calls import NotAnOperatorError, StoppingError, caller
 from remit.faces.rpc.status import state_to
 from remit.policy.cell import TenantPolicy, TenantState
 from remit.service.node import Node
@@ -15,7 +14,6 @@ from remit.v1 import policy_service_pb2 as messages
 from remit.v1 import policy_service_pb2_grpc
 from remit.v1.status_service_pb2 import TENANT_STATE_UNSPECIFIED
 
-WATCHERS: Final = 64
 _PREFIX = re.compile(r"[0-9a-f]{8,64}").fullmatch
 
 
@@ -31,15 +29,13 @@ _NOT_THERE: Final = _Told("", None, 0)
 
 
 class PolicyFace(policy_service_pb2_grpc.PolicyServiceServicer):
-    """Revisions over gRPC. At most `WATCHERS` watch at a time; they do not hold up a stop."""
+    """Revisions over gRPC. Those who watch do not hold up a stop."""
 
     def __init__(self, node: Node, *, call_timeout_s: float) -> None:
         self._settings = node.settings
         self._reloader = node.reloader
         self._cell = node.cell
         self._call_timeout_s = call_timeout_s
-        self._mutex = Lock()
-        self._watching = 0
         self._closed = False
 
     def close(self) -> None:
@@ -51,17 +47,9 @@ class PolicyFace(policy_service_pb2_grpc.PolicyServiceServicer):
         self, request: messages.WatchRevisionRequest, context: grpc.ServicerContext
     ) -> Iterator[messages.WatchRevisionResponse]:
         only = named("tenant", parse_tenant, request.tenant) if request.tenant else None
-        with self._mutex:
-            if self._watching >= WATCHERS:
-                raise CrowdedError(f"{WATCHERS} others watch revisions already")
-            self._watching += 1
-        try:
-            # A watcher that leaves is still waiting for a change.
-            if context.add_callback(self._cell.wake):
-                yield from self._changes(only, context)
-        finally:
-            with self._mutex:
-                self._watching -= 1
+        # A watcher that leaves is still waiting for a change.
+        if context.add_callback(self._cell.wake):
+            yield from self._changes(only, context)
 
     def ListRevisions(
         self, request: messages.ListRevisionsRequest, context: grpc.ServicerContext

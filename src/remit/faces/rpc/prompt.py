@@ -1,15 +1,19 @@
-"""Calls answered without a thread of their own: decided by the thread that receives them, sent by the one that wrote
-their record.
+"""Calls that hold no thread while they wait: for their message, and for their record.
 
 grpcio hands a call to a thread of a pool, which waits there for the request and then for its record: four changes of thread a
-call, each of which costs as much as ten decisions. This relies on parts of grpcio that are not its public API
+call, each of which costs as much as ten decisions; and a call whose message never comes holds its thread for ever. Here the
+thread that receives calls decides what takes a moment, the one that wrote its record sends the answer, and only calls that
+take longer get a thread, once their message is here. This relies on parts of grpcio that are not its public API
 (`grpc._server`); where one of them is missing, `supported` is False and every call gets its thread, as is grpcio's way.
 """
 
 import logging
 import time
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from threading import Event, Thread
 from typing import Any, Final
 
@@ -20,13 +24,15 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 _PARTS: Final = (
     *("_Context", "_RECEIVE_MESSAGE_TOKEN", "_CANCELLED", "_abort", "_receive_message", "_status"),
-    "_unary_response_in_pool",
+    *("_unary_response_in_pool", "_stream_response_in_pool"),
 )
 _EXPIRY_EVERY_S: Final = 0.05
 
-AT_ONCE: Final = "at_once"
-"""The attribute of a behavior that may answer a `PromptCall`: a function of the request and the call, which returns False
-where the call has to be handed to a thread."""
+ARRIVAL: Final = "arrival"
+"""The attribute of a behavior: a function of the request message's bytes and a `PromptCall`, for the thread that receives
+every call. It sees to it that the call is answered, refused or given a thread."""
+STREAMS_REQUESTS: Final = "streams_requests"
+"""The attribute of a behavior whose messages come one by one: `ARRIVAL` gets none, at once."""
 
 _log = logging.getLogger("remit.rpc")
 
@@ -36,68 +42,141 @@ def supported() -> bool:
 
 
 class CallThreads(ThreadPoolExecutor):
-    """The threads of a gRPC server. Behaviors that have `at_once` get one only where they ask for it."""
+    """What grpcio takes for its threads: receives the message of each call, and gives none a thread by itself."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(
+        self, threads: int, *, message_timeout_s: float, silent_calls: int, refused: Callable[[str], None]
+    ) -> None:
+        """At most `silent_calls` wait for their message at a time, each for `message_timeout_s` at most; `refused` is told
+        why one is ended."""
         super().__init__(threads, thread_name_prefix="remit-call")
-        self._supported = supported()
-        self._held: dict[int, tuple[float, Callable[[], None]]] = {}
+        self.supported = supported()
+        self.message_timeout_s = message_timeout_s
+        self._silent_calls = silent_calls
+        self._refused = refused
+        # Each of these is shared by threads, and changed by one step of the interpreter at a time.
+        self._silent: OrderedDict[PromptCall, float] = OrderedDict()
+        self._held: dict[PromptCall, tuple[float, Callable[[], None]]] = {}
         self._stopping = Event()
         self._expiry = Thread(target=self._expire, name="remit-expiry", daemon=True)
         self._expiry.start()
 
+    @property
+    def silent(self) -> int:
+        """Calls whose message is still to come."""
+        return len(self._silent)
+
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if self._supported and args and args[0] is _grpcio._unary_response_in_pool:
-            _, event, state, behavior, _, deserialize, serialize = args
-            if hasattr(behavior, AT_ONCE):
-                return PromptCall(self, fn, event, state, behavior, deserialize, serialize).receive()
+        if self.supported:
+            call = PromptCall(self, fn, *args)
+            if hasattr(args[3], STREAMS_REQUESTS):
+                call.arrive(b"")
+                return call
+            return call.receive()
         return super().submit(fn, *args, **kwargs)
 
-    def hand_over(self, fn: Any, *args: Any) -> Any:
-        """A thread for a call that turns out to need one."""
-        return super().submit(fn, *args)
+    def await_message(self, call: "PromptCall") -> None:
+        if len(self._silent) >= self._silent_calls:
+            with suppress(KeyError):  # those that there were have just expired
+                oldest, _ = self._silent.popitem(last=False)
+                self._refused("silent callers")
+                oldest.end(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls wait for their message: try again")
+        self._silent[call] = time.monotonic() + self.message_timeout_s
+
+    def has_message(self, call: "PromptCall") -> bool:
+        """False where it comes too late: the call has been ended."""
+        return self._silent.pop(call, None) is not None
 
     def hold(self, call: "PromptCall", timeout_s: float, expired: Callable[[], None]) -> None:
         """`expired` is called soon after the time is up, unless the call has been let go before."""
-        self._held[id(call)] = (time.monotonic() + timeout_s, expired)
+        self._held[call] = (time.monotonic() + timeout_s, expired)
 
     def let_go(self, call: "PromptCall") -> bool:
         """True for the first who says so: only that one may answer."""
-        return self._held.pop(id(call), None) is not None
+        return self._held.pop(call, None) is not None
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self._stopping.set()
         super().shutdown(wait, cancel_futures=cancel_futures)
 
+    def end_silent(self, call: "PromptCall") -> None:
+        """The call has not said in time what it wants."""
+        self._refused("no message")
+        call.end(grpc.StatusCode.DEADLINE_EXCEEDED, f"no message within {self.message_timeout_s:g} s")
+
     def _expire(self) -> None:
         while not self._stopping.wait(_EXPIRY_EVERY_S):
             now = time.monotonic()
+            for call, until in list(self._silent.items()):
+                if until > now:
+                    break  # the rest are younger
+                if self.has_message(call):
+                    _survive(partial(self.end_silent, call))
             for until, expired in list(self._held.values()):
                 if until <= now:
-                    expired()
+                    _survive(expired)
+
+
+def _survive(expired: Callable[[], None]) -> None:
+    """Calls it. What it raises must not end the thread: no call would expire any more."""
+    try:
+        expired()
+    except Exception:  # noqa: BLE001 (the lines above)
+        _log.exception("a call could not be ended")
 
 
 class PromptCall:
-    """One unary call, from its arrival to its answer. What `submit` gives grpcio in place of a future."""
+    """One call, from its arrival to its answer. What `submit` gives grpcio in place of a future."""
 
-    __slots__ = ("_behavior", "_deserialize", "_ended", "_event", "_run", "_serialize", "_state", "_threads", "context")
+    __slots__ = (
+        *(
+            "_argument",
+            "_behavior",
+            "_deserialize",
+            "_done",
+            "_ended",
+            "_event",
+            "_in_pool",
+            "_run",
+            "_serialize",
+            "_state",
+        ),
+        *("_threads", "context", "leave"),
+    )
 
     def __init__(
-        self, threads: CallThreads, run: Any, event: Any, state: Any, behavior: Any, deserialize: Any, serialize: Any
+        self,
+        threads: CallThreads,
+        run: Any,
+        in_pool: Any,
+        event: Any,
+        state: Any,
+        behavior: Any,
+        argument: Any,
+        deserialize: Any,
+        serialize: Any,
     ) -> None:
         self._threads = threads
         self._run = run
+        self._in_pool = in_pool
         self._event = event
         self._state = state
         self._behavior = behavior
+        self._argument = argument
         self._deserialize = deserialize
         self._serialize = serialize
+        self._done = False
         self._ended: Callable[[Any], None] | None = None
         self.context: grpc.ServicerContext = _grpcio._Context(event, state, deserialize)
+        self.leave: Callable[[], None] | None = None
+        """What gives back the call's place, when it has ended."""
 
     def add_done_callback(self, ended: Callable[[Any], None]) -> None:
         """As a future's: grpcio counts by it the calls in flight."""
-        self._ended = ended
+        if self._done:
+            ended(self)
+        else:
+            self._ended = ended
 
     def receive(self) -> "PromptCall":
         """Asks for the request; what follows happens in the thread that receives it."""
@@ -106,20 +185,26 @@ class PromptCall:
         def on_event(event: Any) -> Any:
             ending = received(event)
             request, self._state.request = self._state.request, None
-            try:
-                if request is None:
-                    self._without_request()
-                elif not self._behavior.at_once(request, self):
-                    self._hand_over(request)
-            except Exception:  # noqa: BLE001 (it would end the thread that receives every call)
-                _log.exception("a call failed")
-                self.refuse()
+            if not self._threads.has_message(self):
+                self._end()
+            elif request is None:
+                self._without_request()
+            else:
+                self.arrive(request)
             return ending
 
+        self._threads.await_message(self)
         with self._state.condition:
             self._event.call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), on_event)
             self._state.due.add(_grpcio._RECEIVE_MESSAGE_TOKEN)
         return self
+
+    def arrive(self, request: bytes) -> None:
+        try:
+            self._behavior.arrival(request, self)
+        except Exception:  # noqa: BLE001 (it would end the thread that receives every call)
+            _log.exception("a call failed")
+            self.refuse()
 
     def hold(self, timeout_s: float, expired: Callable[[], None]) -> None:
         self._threads.hold(self, timeout_s, expired)
@@ -141,20 +226,58 @@ class PromptCall:
                 _grpcio._abort(self._state, self._event.call, cygrpc.StatusCode.unknown, b"")
         self._end()
 
+    def end(self, code: grpc.StatusCode, details: str) -> None:
+        """Ends the call, from whichever thread, also where a thread waits for more of it."""
+        self._event.call.cancel(code.value[0], details)
+
+    def turn_away(self, code: grpc.StatusCode, details: str) -> None:
+        """Ends a call that is not in anybody's hands."""
+        self.end(code, details)
+        self._end()
+
+    def answer_in_thread(self, request: bytes) -> None:
+        """The rest, in the thread that this is called in."""
+        if hasattr(self._behavior, STREAMS_REQUESTS):
+            requests = self._in_time(self._argument())
+            argument: Callable[[], Any] = lambda: requests  # noqa: E731
+        else:
+            argument = lambda: request  # noqa: E731
+        try:
+            self._run(
+                self._in_pool, self._event, self._state, self._behavior, argument, self._deserialize, self._serialize
+            )
+        finally:
+            self._end()
+
+    def _in_time(self, requests: Iterator[bytes]) -> Iterator[bytes]:
+        """The requests of a stream, each of which is to come in time."""
+        while True:
+            self.hold(self._threads.message_timeout_s, self._expired)
+            try:
+                request = next(requests)
+            except StopIteration:
+                return
+            finally:
+                self.let_go()
+            yield request
+
+    def _expired(self) -> None:
+        if self.let_go():
+            self._threads.end_silent(self)
+
     def _without_request(self) -> None:
-        """The client is gone, or has sent what is no request: then grpcio has refused it already, or does so here."""
+        """The client is gone, or has ended its side without a message."""
         with self._state.condition:
             if self._state.client is not _grpcio._CANCELLED and not self._state.statused:
                 self._state.code = grpc.StatusCode.UNIMPLEMENTED
                 self._state.details = b"the call requires exactly one request message"
         self.refuse()
 
-    def _hand_over(self, request: Any) -> None:
-        arguments = (self._event, self._state, self._behavior, lambda: request, self._deserialize, self._serialize)
-        future = self._threads.hand_over(self._run, _grpcio._unary_response_in_pool, *arguments)
-        future.add_done_callback(lambda _: self._end())
-
     def _end(self) -> None:
+        self._done = True
+        leave, self.leave = self.leave, None
+        if leave is not None:
+            leave()
         ended, self._ended = self._ended, None
         if ended is not None:
             ended(self)

@@ -9,7 +9,8 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from remit.faces.rpc.calls import CrowdedError, caller
+from remit.faces.rpc.calls import caller
+from remit.faces.rpc.places import CrowdedError
 from remit.service.auditors import Rights
 from remit.service.node import Node
 

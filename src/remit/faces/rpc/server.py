@@ -1,13 +1,13 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, Self
 
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from remit.audit.journal import Drained
 from remit.core.names import Tenant
@@ -16,8 +16,8 @@ from remit.faces.rpc.access import AccessFace
 from remit.faces.rpc.asking import AskingFace
 from remit.faces.rpc.audit import AuditFace
 from remit.faces.rpc.calls import CallBoundary
-from remit.faces.rpc.following import FOLLOWERS
-from remit.faces.rpc.policy import WATCHERS, PolicyFace
+from remit.faces.rpc.places import SILENT_CALLS, CallClasses, Refusals
+from remit.faces.rpc.policy import PolicyFace
 from remit.faces.rpc.prompt import CallThreads
 from remit.faces.rpc.reach import ReachFace
 from remit.faces.rpc.resources import ResourceFace
@@ -48,7 +48,7 @@ from remit.v1 import (
     visibility_service_pb2_grpc,
 )
 
-_ASKING: Final[Sequence[tuple[type[AskingFace], Callable[[Any, grpc.Server], None]]]] = (
+_ASKING: Final[Sequence[tuple[type[AskingFace], Callable[[Any, Any], None]]]] = (
     (AccessFace, access_service_pb2_grpc.add_AccessServiceServicer_to_server),
     (ReachFace, reach_service_pb2_grpc.add_ReachServiceServicer_to_server),
     (SearchFace, search_service_pb2_grpc.add_SearchServiceServicer_to_server),
@@ -70,7 +70,26 @@ ASKING_SERVICES: Final = tuple(
 STATUS_SERVICE: Final = status_service_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
 POLICY_SERVICE: Final = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
 AUDIT_SERVICE: Final = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
+_SERVICES: Final = (
+    *ASKING_SERVICES,
+    STATUS_SERVICE,
+    POLICY_SERVICE,
+    AUDIT_SERVICE,
+    health.SERVICE,
+    reflection.SERVICE_NAME,
+)
 _HEALTH_EVERY_S: Final = 0.1
+WITHOUT_MESSAGE: Final = "without a message"
+"""The class of calls of which nobody knows more yet, in metrics."""
+_OPTIONS: Final = (
+    # What one connection may have in flight; more wait in its client.
+    ("grpc.max_concurrent_streams", 128),
+    # A connection that has not said what it is by then is closed.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    # A peer that is gone without a word would keep the places of its streams.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
 # grpcio answers CANCELLED to calls that it has received and not yet handed over when it stops: a moment of refusals
 # before that tells busy callers UNAVAILABLE, which they may try elsewhere.
 _REFUSING_S: Final = 0.2
@@ -88,17 +107,38 @@ class Server:
         self._stopping = threading.Event()
         self._told: set[Tenant] = set()
         self._health = health.Health()
-        self._calls = CallBoundary(node.metrics, node.point.let_go_then, authenticated=settings.mutual_tls is not None)
+        authenticated = settings.mutual_tls is not None
+        classes = CallClasses(max_calls=settings.max_calls, threads=settings.threads, callers_have_names=authenticated)
+        refusals = Refusals(node.metrics)
+        threads = CallThreads(
+            settings.threads,
+            message_timeout_s=settings.message_timeout_s,
+            silent_calls=SILENT_CALLS,
+            refused=lambda reason: refusals.add(WITHOUT_MESSAGE, reason, ""),
+        )
+        if not threads.supported:
+            _log.warning("this grpcio is unknown: every call takes a thread, and holds it until its message is here")
+        node.metrics.watch_calls(
+            lambda: {**{each.calls: each.count for each in classes.limiters}, WITHOUT_MESSAGE: threads.silent}
+        )
+        self._calls = CallBoundary(
+            node.metrics,
+            node.point.let_go_then,
+            refusals,
+            authenticated=authenticated,
+            prompt=threads.supported,
+        )
         self._server = grpc.server(
-            CallThreads(settings.threads),
-            maximum_concurrent_rpcs=settings.max_calls,
+            threads,
+            # grpcio's own limit knows no classes.
+            maximum_concurrent_rpcs=None if threads.supported else settings.max_calls,
             options=[
+                *_OPTIONS,
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 # Two servers on one port would share its calls, each with policies of its own. Workers are to.
                 ("grpc.so_reuseport", int(settings.workers > 1)),
             ],
         )
-        around = self._calls.around
         for face, add in _ASKING:
             asking = face(
                 node.point,
@@ -106,26 +146,36 @@ class Server:
                 max_message_bytes=settings.max_message_bytes,
                 call_timeout_s=settings.call_timeout_s,
             )
-            add(around(asking), self._server)
-        status = StatusFace(node, call_timeout_s=settings.call_timeout_s)
-        status_service_pb2_grpc.add_StatusServiceServicer_to_server(around(status), self._server)
+            self._calls.add(self._server, add, asking, classes.queries, at_once=classes.decisions)
         self._policy = PolicyFace(node, call_timeout_s=settings.call_timeout_s)
-        # One thread more, to refuse with.
-        streams = ThreadPoolExecutor(WATCHERS + 1, thread_name_prefix="remit-revisions")
-        policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(around(self._policy, streams), self._server)
         self._audit = AuditFace(node, call_timeout_s=settings.call_timeout_s)
-        streams = ThreadPoolExecutor(FOLLOWERS + 1, thread_name_prefix="remit-followers")
-        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(around(self._audit, streams), self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (
-            *ASKING_SERVICES,
-            STATUS_SERVICE,
-            POLICY_SERVICE,
-            AUDIT_SERVICE,
-            health.SERVICE,
-            reflection.SERVICE_NAME,
+        operations, reflecting = classes.operations, classes.reflection
+        add_to_server = partial(self._calls.add, self._server)
+        add_to_server(
+            status_service_pb2_grpc.add_StatusServiceServicer_to_server,
+            StatusFace(node, call_timeout_s=settings.call_timeout_s),
+            operations,
         )
-        reflection.enable_server_reflection(names, self._server)
+        add_to_server(
+            policy_service_pb2_grpc.add_PolicyServiceServicer_to_server,
+            self._policy,
+            operations,
+            streams=classes.revision_watchers,
+        )
+        add_to_server(
+            audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
+            self._audit,
+            classes.queries,
+            streams=classes.followers,
+        )
+        add_to_server(
+            health_pb2_grpc.add_HealthServicer_to_server, self._health, classes.health, streams=classes.health_watchers
+        )
+        add_to_server(
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server,
+            reflection.ReflectionServicer(_SERVICES),
+            reflecting,
+        )
         self.port = self._bind(settings)
         self.metrics_port = serve_metrics(settings, node.metrics.registry)
 
