@@ -46,9 +46,14 @@ PRINCIPAL_GRAMMAR: Final = f"`user:` or `service:` with {_ID_GRAMMAR}"
 SUBJECT_GRAMMAR: Final = f"`user:`, `service:`, `group:` or `role:` with {_ID_GRAMMAR}"
 
 
+def is_tenant(text: str) -> bool:
+    """Whether the text is a tenant's name, or `_instance`."""
+    return bool(_TENANT(text)) or text == INSTANCE
+
+
 def parse_tenant(text: str) -> Tenant:
     """A tenant's name, or `_instance`."""
-    if not _TENANT(text) and text != INSTANCE:
+    if not is_tenant(text):
         raise _invalid("tenant", text, TENANT_GRAMMAR)
     return Tenant(text)
 

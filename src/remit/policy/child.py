@@ -12,7 +12,11 @@ def start_child(module: str, function: str) -> tuple["subprocess.Popen[bytes]", 
         # What is imported stays, and is not looked through for garbage.
         imported = f"import gc; gc.disable(); from {module} import {function}; gc.freeze(); gc.enable()"
         code = f"{imported}; {function}({theirs.fileno()})"
-        process = subprocess.Popen(  # noqa: S603 (our own interpreter)
-            [sys.executable, "-P", "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-        )
+        try:
+            process = subprocess.Popen(  # noqa: S603 (our own interpreter)
+                [sys.executable, "-P", "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            )
+        except OSError:
+            ours.close()
+            raise
     return process, ours

@@ -1,11 +1,10 @@
 """One look at the policy directory: what of it is new, loaded or refused, one tenant after the other."""
 
 import hashlib
-import os
-import subprocess
+import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -13,16 +12,13 @@ from remit.core.diagnostics import Diagnostic, PolicyError
 from remit.core.names import Tenant
 from remit.engine.snapshot import Snapshot
 from remit.policy.archive import Archive, NotKeptError
+from remit.policy.git import Checkout
 from remit.policy.kept import Kept
 from remit.policy.limits import Limits
 from remit.policy.lint.finding import Severity
 from remit.policy.lint.linter import tenant_findings
 from remit.policy.load import LoadedTenant, Root, load_root, load_tenant
 from remit.policy.source import VOCABULARY, Folder, Tree, read_settled
-
-DIRTY: Final = "-dirty"
-"""Behind a commit, as git itself writes it: what was loaded is not all of that commit's."""
-_GIT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +48,16 @@ class Look:
     """Tenants whose snapshot is not wanted."""
     lint: Severity | None = None
     """Findings from this severity on refuse a folder, as failing tests do; None: no finding does."""
+    only: Tenant | None = None
+    """The one tenant whose folder is read and loaded; None for all."""
+    apart: frozenset[Tenant] = frozenset()
+    """Tenants that are loaded elsewhere: the look says that they have new files, and leaves them alone."""
+    took_s: Mapping[Tenant, float] = field(default_factory=dict)
+    """How long each tenant took last time, in seconds: the quick ones come first."""
+    slice_s: float = math.inf
+    """After so many seconds of loading the look is cut short, to be begun anew: there may be newer files by then."""
+    rest_s: float = 0.0
+    """Folders that changed less than so many seconds ago are left for the next look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,20 @@ class RootRead:
     """Of the newest root files."""
     tenants: frozenset[Tenant]
     """Those with a folder."""
+    unsettled: frozenset[str] = frozenset()
+    """Folders that changed too lately, or while they were read: they are not loaded, and want another look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Tenants of `Look.apart` whose files are not the known ones."""
+
+    tenants: frozenset[Tenant]
+
+
+@dataclass(frozen=True, slots=True)
+class CutShort:
+    """Comes last where `Look.slice_s` was over before all were loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +130,7 @@ class Built:
     """The files themselves, where there is a snapshot."""
 
 
-Found = RootRead | Begun | Built
+Found = RootRead | Deferred | Begun | Built | CutShort
 
 
 def carry_out(order: Look | Recall) -> Iterator[Found]:
@@ -120,7 +140,7 @@ def carry_out(order: Look | Recall) -> Iterator[Found]:
 
 
 def _look(order: Look) -> Iterator[Found]:
-    tree = read_settled(order.directory, order.limits)
+    tree, unsettled = read_settled(order.directory, order.limits, order.only, order.rest_s)
     tree_revision = tree.tree_revision
     diagnostics: tuple[Diagnostic, ...] = ()
     root: Root | None = None
@@ -134,22 +154,38 @@ def _look(order: Look) -> Iterator[Found]:
         tree = Tree(Folder("", dict(order.root)), tree.tenants)
         root = _last_good(tree, order.limits) if order.root else None
     files = tree.root.files if root is not None else {}
-    yield RootRead(tree_revision, files, diagnostics, frozenset(tree.tenants))
+    yield RootRead(tree_revision, files, diagnostics, frozenset(tree.tenants), unsettled)
     if root is None:
         return
-    commit = _commit(order.directory)
-    # The small ones first: a large one holds up nobody but those that are larger.
-    for tenant, folder in sorted(tree.tenants.items(), key=lambda each: sum(map(len, each[1].files.values()))):
-        revision = tree.revision(tenant)
-        signature = _signature(revision, folder)
-        known = order.known.get(tenant, NOTHING)
-        if known.signature != signature:
-            begun = Begun(tenant, revision, signature)
-            yield begun
-            yield _built(order, tree, root, begun, commit)
+    new = [begun for begun in _begun(order, tree) if begun.tenant not in unsettled]
+    if deferred := frozenset(begun.tenant for begun in new if begun.tenant in order.apart):
+        yield Deferred(deferred)
+    checkout: Checkout | None = None
+    ends_at = time.monotonic() + order.slice_s
+    for number, begun in enumerate(begun for begun in new if begun.tenant not in deferred):
+        if number == 0:
+            checkout = Checkout.of(order.directory)
+        elif time.monotonic() > ends_at:
+            yield CutShort()
+            return
+        yield begun
+        yield _built(order, tree, root, begun, checkout)
 
 
-def _built(order: Look, tree: Tree, root: Root, begun: Begun, commit: str) -> Built:
+def _begun(order: Look, tree: Tree) -> list[Begun]:
+    """Tenants whose files are not the known ones, in the order in which to load them: those that took little last time,
+    and of these the small ones, so that a large one holds up only what is larger."""
+    found = []
+    for tenant, folder in tree.tenants.items():
+        if order.only in {None, tenant}:
+            revision = tree.revision(tenant)
+            begun = Begun(tenant, revision, _signature(revision, folder))
+            if order.known.get(tenant, NOTHING).signature != begun.signature:
+                found.append((order.took_s.get(tenant, 0.0), sum(map(len, folder.files.values())), begun))
+    return [begun for _, _, begun in sorted(found, key=lambda each: each[:2])]
+
+
+def _built(order: Look, tree: Tree, root: Root, begun: Begun, checkout: Checkout | None) -> Built:
     tenant, signature = begun.tenant, begun.signature
     folder = tree.tenants[tenant].digest
     gated = folder != order.known.get(tenant, NOTHING).folder
@@ -164,6 +200,8 @@ def _built(order: Look, tree: Tree, root: Root, begun: Begun, commit: str) -> Bu
     not_kept, content = "", b""
     refused = loaded.snapshot is None or bool(findings)
     if not refused:
+        files = tree.root.files, tenant, tree.tenants[tenant].files
+        commit = checkout.name_of(*files) if checkout is not None else ""
         archive = Archive.of(tree, tenant, time.time_ns() // 1000, str(order.directory), commit)
         content = archive.content
         try:
@@ -202,7 +240,8 @@ def _defect(error: Exception) -> str:
 def _recall(order: Recall) -> Iterator[Found]:
     tenant, revision = order.tenant, order.revision
     tree = order.kept.read(tenant, revision)
-    loaded = load_kept(tree, tenant, order.limits)
+    # Its tests would refuse nothing any more, and may take long.
+    loaded = load_kept(tree, tenant, order.limits, tested=False)
     yield Built(
         tenant,
         revision,
@@ -244,27 +283,3 @@ def _signature(revision: str, folder: Folder) -> str:
     """The revision is of the files that could be read: what could not be is part of what was looked at, too."""
     wrong = "\n".join(map(str, folder.report.diagnostics))
     return hashlib.sha256(f"{revision}\n{wrong}".encode()).hexdigest()
-
-
-def _commit(directory: Path) -> str:
-    """The commit checked out in the directory, with DIRTY behind it where the files there are not the commit's; ''
-    where there is none, or no git to ask."""
-    commit = _git(directory, "rev-parse", "--verify", "--quiet", "HEAD")
-    return f"{commit}{DIRTY}" if commit and _git(directory, "status", "--porcelain", ".") != "" else commit or ""
-
-
-def _git(directory: Path, *words: str) -> str | None:
-    """What git prints; None where it fails."""
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        done = subprocess.run(  # noqa: S603 (a fixed program and no shell)
-            ["git", "-C", str(directory), *words],  # noqa: S607 (the user's own git)
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_GIT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,6 +1,8 @@
+import errno
 import hashlib
 import os
 import re
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from remit.core.errors import InvalidNameError, RemitError
-from remit.core.names import INSTANCE, TENANT_GRAMMAR, Tenant, parse_tenant, quote
+from remit.core.names import INSTANCE, TENANT_GRAMMAR, Tenant, is_tenant, parse_tenant, quote
 from remit.engine.pace import Pace, at_once
 from remit.policy.limits import Limits
 from remit.policy.report import Report, did_you_mean
@@ -25,10 +27,16 @@ MANIFEST: Final = "tenant.yaml"
 TESTS: Final = "tests"
 GIT: Final = ".git"
 
-Stamp = frozenset[tuple[str | int, ...]] | None
+SHARED: Final = ""
+"""In a stamp, all that is in no tenant's folder."""
 
-_READINGS: Final = 10
+Stamp = Mapping[str, frozenset[tuple[str | int, ...]]] | None
+"""Entries by the name of the tenant's folder that they are in, or SHARED."""
+
+_READINGS: Final = 6
 _FIRST_PAUSE_S: Final = 0.02
+_LACKING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""The system has no means left to look: nothing is wrong with what was to be read."""
 
 _ROOT_FILES: Final = (VOCABULARY, ROLES, RESOURCES)
 _TENANT_FILES: Final = (ROLES, BINDINGS, REACH, MANIFEST)
@@ -71,51 +79,113 @@ class Tree:
         return _digest(self.root.files, *(folder.files for folder in self.tenants.values()))
 
 
-def read_settled(directory: Path, limits: Limits) -> Tree:
-    """As `read_tree`, of one moment: what changed while it was read is read again.
+def is_policy_file(path: str) -> bool:
+    """Whether a file at this path below a policy directory is one that remit reads."""
+    match path.split("/"):
+        case [name]:
+            return name in _ROOT_FILES
+        case [_, name]:
+            return name in _TENANT_FILES
+        case [_, folder, name]:
+            return folder == TESTS and _is_test(name) and not _IGNORED(name)
+    return False
 
-    Raises UnsettledError where it does not come to rest, and as `read_tree`.
+
+def read_settled(
+    directory: Path, limits: Limits, only: Tenant | None = None, rest_s: float = 0
+) -> tuple[Tree, frozenset[str]]:
+    """As `read_tree`, of one moment: what changed while it was read is read again. Beside the tree, the names of the
+    folders that kept changing, or changed less than `rest_s` seconds ago: what was read of them is of no moment.
+
+    Raises UnsettledError where that is so of what all tenants share, and as `read_tree`.
     """
     pause_s = _FIRST_PAUSE_S
+    first = before = stamp(directory)
     for _ in range(_READINGS):
-        before = stamp(directory)
+        tree: Tree | None = None
         try:
-            tree = read_tree(directory, limits)
+            tree = read_tree(directory, limits, only)
         except OSError:
             if before == stamp(directory):
                 raise
-        else:
-            if before == stamp(directory):
-                return tree
+        after = stamp(directory)
+        if tree is not None and not _changed(before, after):
+            return tree, _young(directory, after, rest_s)
         time.sleep(pause_s)
         pause_s *= 1.5
-    raise UnsettledError(f"policy directory `{directory}` changed each of {_READINGS} times that it was read")
+        before = after
+    changed = _changed(first, after)
+    if tree is None or SHARED in changed:
+        raise UnsettledError(f"policy directory `{directory}` changed each of {_READINGS} times that it was read")
+    return tree, changed | _young(directory, after, rest_s)
+
+
+def _changed(before: Stamp, after: Stamp) -> frozenset[str]:
+    """The names of what differs, and of what may differ with it."""
+    if before is None or after is None:
+        return frozenset() if before is after else frozenset({SHARED})
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    # A link may lead to a file in another folder.
+    linked = {
+        name for name, entries in after.items() if changed and any(stat.S_ISLNK(int(each[1])) for each in entries)
+    }
+    return frozenset(changed | linked)
+
+
+def _young(directory: Path, found: Stamp, rest_s: float) -> frozenset[str]:
+    if not rest_s or found is None:
+        return frozenset()
+    now_ns = time.time_ns()
+    since_ns = now_ns - round(rest_s * 1e9)
+    # By a clock that goes ahead of ours nothing would ever have rested.
+    young = {name for name, entries in found.items() if any(since_ns < int(each[-1]) <= now_ns for each in entries)}
+    if SHARED in young:
+        raise UnsettledError(f"policy directory `{directory}` has not rested for {rest_s:g} s")
+    return frozenset(young)
 
 
 def stamp(directory: Path, pace: Pace = at_once) -> Stamp:
     """What tells whether anything below the directory has changed: each entry's place, size and times. None where
-    there is no directory."""
+    there is no directory.
+
+    Raises OSError where the system lacks the means to look.
+    """
     try:
-        top = directory.resolve(strict=True)
+        top = str(directory.resolve(strict=True))
     except (OSError, RuntimeError):
         return None
-    found: set[tuple[str | int, ...]] = {(str(top),)}
-    for folder, folders, files in pace(os.walk(top)):
+    found: dict[str, set[tuple[str | int, ...]]] = {SHARED: {(top, stat.S_IFDIR, 0)}}
+    for folder, folders, files in pace(os.walk(top, onerror=_refuse_lack)):
         folders[:] = [name for name in folders if name != GIT]
+        inside = folder.removeprefix(top).lstrip(os.sep).partition(os.sep)[0]
         for name in (*folders, *files):
             path = os.path.join(folder, name)  # noqa: PTH118 (a Path for each entry costs as much as its lstat)
             try:
                 seen = os.lstat(path)
-            except OSError:
+            except OSError as error:
+                _refuse_lack(error)
                 continue
-            found.add((path, seen.st_mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns))
-    return frozenset(found)
+            entry = (path, seen.st_mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+            found.setdefault(_whose(inside or name), set()).add(entry)
+    return {name: frozenset(entries) for name, entries in found.items()}
 
 
-def read_tree(directory: Path, limits: Limits) -> Tree:
-    """Reads every file of a policy directory. What is wrong with the tree's shape is in the folders' reports.
+def _whose(name: str) -> str:
+    """The tenant in whose folder something is, by the first part of its path."""
+    return name if is_tenant(name) else SHARED
 
-    Raises NotADirectoryError or OSError where the directory itself cannot be read.
+
+def _refuse_lack(error: OSError) -> None:
+    if error.errno in _LACKING:
+        raise error
+
+
+def read_tree(directory: Path, limits: Limits, only: Tenant | None = None) -> Tree:
+    """Reads every file of a policy directory; with `only`, other tenants' folders are listed and not read. What is wrong
+    with the tree's shape is in the folders' reports.
+
+    Raises NotADirectoryError or OSError where the directory itself cannot be read, or the system lacks the means to read
+    anything.
     """
     root = Folder("")
     tenants: dict[Tenant, Folder] = {}
@@ -136,7 +206,8 @@ def read_tree(directory: Path, limits: Limits) -> Tree:
                 )
             else:
                 tenants[tenant] = Folder(tenant)
-                reader.read_tenant(tenants[tenant], Path(entry.path))
+                if only in {None, tenant}:
+                    reader.read_tenant(tenants[tenant], Path(entry.path))
         elif entry.name in _ROOT_FILES:
             reader.read(root, entry.name)
         else:
@@ -168,8 +239,7 @@ class _Reader:
             return
         for entry in self._listed(folder, f"{folder.name}/{TESTS}", path):
             file = f"{folder.name}/{TESTS}/{entry.name}"
-            # A name that cannot be printed (not UTF-8, a line break) has no place in a diagnostic or a revision.
-            if entry.name.endswith(".yaml") and entry.name.isprintable() and not _is_folder(entry):
+            if _is_test(entry.name) and not _is_folder(entry):
                 self.read(folder, file)
             else:
                 _unknown(folder, file, entry.name, ("*.yaml",))
@@ -179,6 +249,7 @@ class _Reader:
         try:
             return list(_entries(path))
         except OSError as error:
+            _refuse_lack(error)
             folder.report.add(name, 0, 0, f"cannot be read: {error.strerror}")
             return []
 
@@ -190,6 +261,7 @@ class _Reader:
             with (self._directory / file).open("rb") as stream:
                 content = stream.read(room + 1)
         except OSError as error:
+            _refuse_lack(error)
             folder.report.add(file, 0, 0, f"cannot be read: {error.strerror}")
             return
         if len(content) > room:
@@ -212,6 +284,11 @@ class _Reader:
             folder.report.add(file, 0, 0, "is neither a file nor a folder")
             return False
         return True
+
+
+def _is_test(name: str) -> bool:
+    # A name that cannot be printed (not UTF-8, a line break) has no place in a diagnostic or a revision.
+    return name.endswith(".yaml") and name.isprintable()
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -11,6 +11,8 @@ from remit.policy.source import GIT
 
 _GLANCE_MS: Final = 500
 """How often a watch looks whether its directory is still the one of that name."""
+_AGAIN_S: Final = 1.0
+"""How long after it failed a watch is begun anew."""
 _LONGEST_UNREST: Final = 10
 """Settle times after which changes that do not come to rest are looked at all the same."""
 
@@ -21,8 +23,10 @@ def changes(directory: Path, settle_s: float, every_s: float, stop: Event) -> It
     """Yields once at the beginning, whenever something below the directory has changed and then nothing for `settle_s`,
     when the directory goes, comes back or is another one, and every `every_s`; until `stop`.
 
-    The system tells of changes; the last is for file systems that tell of none.
+    The system tells of changes; the last is for file systems that tell of none. Where the system's word fails (a file
+    name that is not UTF-8 is enough), the watch begins anew after a moment and yields at once.
     """
+    told = ""
     while not stop.is_set():
         place = _place(directory)
         yield
@@ -35,8 +39,16 @@ def changes(directory: Path, settle_s: float, every_s: float, stop: Event) -> It
         try:
             yield from _watched(directory, place, settle_s, every_s, stop)
         except (OSError, RuntimeError) as error:
-            _log.warning("policy directory %s is looked at every %g s only: %s", directory, every_s, error)
-            stop.wait(every_s)
+            pause_s = min(_AGAIN_S, every_s)
+            if str(error) != told:
+                _log.warning(
+                    "the watch of %s failed and begins anew; as long as it fails, the directory is read every %g s: %s",
+                    directory,
+                    pause_s,
+                    error,
+                )
+            told = str(error)
+            stop.wait(pause_s)
 
 
 def _watched(directory: Path, place: tuple[int, int], settle_s: float, every_s: float, stop: Event) -> Iterator[None]:

@@ -1,9 +1,13 @@
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
 
@@ -11,28 +15,45 @@ from remit.audit.errors import JournalUnavailable
 from remit.core.diagnostics import Diagnostic
 from remit.core.errors import RemitError
 from remit.core.names import Tenant
+from remit.engine.pace import Pace, at_once
 from remit.engine.snapshot import Snapshot
 from remit.policy.archive import KeptRevision, NotKeptError
 from remit.policy.cell import Cell, TenantPolicy, TenantState
 from remit.policy.kept import Kept, Pin
 from remit.policy.lint.finding import Severity
-from remit.policy.look import NOTHING, Begun, Built, Found, Known, Look, Recall, RootRead, carry_out
+from remit.policy.look import NOTHING, Begun, Built, CutShort, Deferred, Found, Known, Look, Recall, RootRead
 from remit.policy.pace import let_go, resting
 from remit.policy.source import Stamp, UnsettledError, stamp
 from remit.policy.watch import changes
-from remit.policy.worker import Worker, WorkerEndedError
+from remit.policy.worker import SlowLoadError, Worker, WorkerEndedError
 from remit.service.errors import StartupError
 from remit.service.metrics import Metrics
 from remit.service.settings import Settings
 
 _AGAIN_S: Final = 1.0
 _PIN_SETTLE_S: Final = 0.05
+_QUICK_S: Final = 2.0
+"""A tenant that takes longer to load is slow: a process of its own loads it, and the others get on."""
+_FIRST_SLOW_S: Final = 10.0
+"""The same at a start until there is a slow one: beside a busy machine's other work all are slower."""
+_SLICE_S: Final = 1.0
+"""Tenants are loaded for so long before their files are looked at again."""
+_IDLE_S: Final = 60.0
+"""The process for slow tenants ends when there has been none for so long."""
 _RECORDED: Final = 20
 """Diagnostics in a record; the status has all."""
 
 _log = structlog.get_logger("remit")
 
-CarryOut = Callable[[Look | Recall], Iterator[Found]]
+
+class Loader(Protocol):
+    """What carries out orders, in a process of its own; `remit.policy.worker.Worker` says how."""
+
+    def carry_out(self, order: Look | Recall, within_s: float | None, pace: Pace) -> Generator[Found, None, None]: ...
+
+    def end(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class PinError(RemitError):
@@ -40,7 +61,7 @@ class PinError(RemitError):
 
 
 class LoadingError(RemitError):
-    """Policies are being loaded just now; the call may be tried again."""
+    """Another change is being recorded just now; the call may be tried again."""
 
 
 class Outcome(NamedTuple):
@@ -63,6 +84,29 @@ class _Tenant:
     refused: bool = True
     diagnostics: tuple[Diagnostic, ...] = ()
     pin: Pin | None = None
+    took_s: float = 0.0
+    """How long it took to load last time, in seconds."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """A process that loads one tenant after the other, and what it is doing."""
+
+    loader: Loader
+    begun: Begun | None = None
+    began: float = 0.0
+    fell: str = ""
+    """The signature of the files at which it ended last."""
+
+
+class _After(IntEnum):
+    """What is to follow a look."""
+
+    NOTHING = 0
+    RETRY = 1
+    """Another look in a moment."""
+    ANOTHER = 2
+    """Another look at once."""
 
 
 class Reloader:
@@ -71,7 +115,14 @@ class Reloader:
     What is refused leaves the last good revision serving. No revision serves before the record of it is written.
     """
 
-    def __init__(self, settings: Settings, cell: Cell, metrics: Metrics, clock_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        cell: Cell,
+        metrics: Metrics,
+        clock_us: Callable[[], int],
+        loader: Callable[[], Loader] = Worker,
+    ) -> None:
         self._settings = settings
         # As it is named now: where it goes on, so does what was kept of it.
         self._directory = Path(settings.policies).absolute()
@@ -83,46 +134,51 @@ class Reloader:
             if settings.revisions
             else None
         )
-        self._worker = Worker()
-        self._carry_out: CarryOut = carry_out
+        self._new_loader = loader
+        self._loaders: set[Loader] = set()
+        self._stopping = Event()
+        self._lane = _Lane(self._loader())
+        self._pace: Pace = at_once
+        """At a start there are no calls to let pass."""
         self._outcomes: list[Outcome] = []
         self._tell: Callable[[Outcome], None] = self._outcomes.append
         self._mutex = Lock()
-        self._stopping = Event()
+        """Held while something is taken over, and never while anything is loaded."""
+        self._replaced: deque[Iterator[None]] = deque()
+        """Rows of policies that serve no more, to be freed."""
         self._thread: Thread | None = None
         self._tenants: dict[Tenant, _Tenant] = {}
+        self._slow: set[Tenant] = set()
+        """Tenants that wait for the process for slow ones."""
+        self._slow_now: Tenant | None = None
+        """The one that it loads."""
+        self._slow_wanted = Event()
         self._root: Mapping[str, bytes] = {}
         self._wrong: tuple[Diagnostic, ...] = ()
         """What is wrong with all of the newest files: the root's, or the directory itself."""
         self._stamp: Stamp = None
-        self._begun: Begun | None = None
-        self._fell = ""
-        """The signature of the files at which the worker ended last."""
 
     def load(self) -> list[Outcome]:
-        """The first load, in this thread: what became of each tenant, for the audit that is not open yet.
+        """The first load: what became of each tenant, for the audit that is not open yet. A slow tenant is left for
+        later, and what was kept of it serves, if anything was.
 
         Raises StartupError where the files cannot serve and nothing kept may stand in.
         """
-        self._remember()
-        seen = stamp(self._directory)
         try:
-            self._take(self._order())
-        except (OSError, UnsettledError) as error:
-            self._start_without(error)
-        self._stamp = seen
-        if not self._tenants or (self._wrong and self._settings.strict):
-            raise StartupError(f"policy directory `{self._settings.policies}` has no tenant's folder")
-        for tenant, each in self._tenants.items():
-            if each.pin is not None or not self._settings.strict:
-                self._stand_in(tenant)
+            self._load()
+        except StartupError:
+            self._lane.loader.close()
+            raise
+        if not self._settings.watch:
+            self._lane.loader.close()
         return self._outcomes
 
     def begin(self, tell: Callable[[Outcome], None]) -> None:
-        """From now on loads are carried out by a process of their own and told as they happen; files are watched."""
+        """From now on what becomes of tenants is told as it happens; files are watched."""
         self._tell = tell
+        self._pace = resting
         self._outcomes.clear()
-        self._carry_out = self._worker.carry_out
+        Thread(target=self._run_slow, name="remit-reload-slow", daemon=True).start()
         if self._settings.watch:
             self._thread = Thread(target=self._run, name="remit-reload", daemon=True)
             self._thread.start()
@@ -132,14 +188,19 @@ class Reloader:
     def stop(self) -> None:
         """Ends the watch and whatever is being loaded; what serves, serves on."""
         self._stopping.set()
-        self._worker.end()
+        self._slow_wanted.set()
+        for loader in list(self._loaders):
+            loader.end()
         if self._thread is not None:
             self._thread.join(_AGAIN_S)
 
     def look(self) -> bool:
         """Takes over what the files say now; False where it has to be tried again."""
-        with self._mutex:
-            return self._look()
+        after = self._look()
+        while after is _After.ANOTHER and not self._stopping.is_set():
+            # What changes while tenants are loaded has to rest as well before it is read.
+            after = self._look(self._settings.settle_s)
+        return after is not _After.RETRY
 
     def revisions(self, tenant: Tenant) -> list[KeptRevision]:
         """Those kept of a tenant, newest first."""
@@ -152,11 +213,12 @@ class Reloader:
         Raises NotKeptError, PinError, LoadingError, JournalUnavailable, WorkerEndedError or OSError; then nothing has
         changed.
         """
-        with self._alone(timeout_s):
-            kept, _ = self._pinnable(tenant)
-            revision = kept.find(tenant, prefix)
-            recalled = self._recalled(kept, tenant, revision)
-            pin = Pin(revision, caller, self._clock_us())
+        kept, _ = self._pinnable(tenant)
+        recalled = self._recalled(kept, tenant, kept.find(tenant, prefix))
+        with self._changing(timeout_s):
+            # It may have been removed meanwhile.
+            self._pinnable(tenant)
+            pin = Pin(recalled.revision, caller, self._clock_us())
             take_back = kept.pin(tenant, pin)
             try:
                 return self._pinned(tenant, pin, recalled)
@@ -165,21 +227,24 @@ class Reloader:
                 raise
 
     def unpin(self, tenant: Tenant, caller: str, timeout_s: float) -> None:
-        """Serves what the files say again, or the last good revision where they do not load. Raises as `pin`."""
-        with self._alone(timeout_s):
-            kept, each = self._pinnable(tenant)
-            # Another worker may just have been told to pin it.
-            self._take_pin(kept, tenant)
+        """Serves what the files say again, or the last good revision where they do not load, or take longer to load than
+        there is time. Raises as `pin`."""
+        ends_at = time.monotonic() + timeout_s
+        kept, _ = self._pinnable(tenant)
+        # Another worker may just have been told to pin it.
+        self._take_pin(kept, tenant)
+        with self._changing(timeout_s):
+            _, each = self._pinnable(tenant)
             if each.pin is None:
                 raise PinError(f"tenant `{tenant}` is not pinned")
             self._tell(Outcome("POLICY_UNPINNED", tenant, each.pin.revision, {"caller": caller}))
             kept.unpin(tenant, caller, self._clock_us())
             self._unpinned(tenant, caller)
+        self._load_unpinned(tenant, max(ends_at - time.monotonic(), 0))
 
     def take_pins(self, kept: Kept) -> bool:
         """Takes over what other workers of this node pinned and unpinned; False where it has to be tried again."""
-        with self._mutex:
-            taken = [self._take_pin(kept, tenant) for tenant in kept.tenants()]
+        taken = [self._take_pin(kept, tenant) for tenant in kept.tenants()]
         return all(taken)
 
     def _run(self) -> None:
@@ -187,6 +252,36 @@ class Reloader:
         for _ in changes(self._directory, settings.settle_s, settings.watch_every_s, self._stopping):
             while not self._stopping.is_set() and not self.look():
                 self._stopping.wait(_AGAIN_S)
+
+    def _run_slow(self) -> None:
+        lane = _Lane(self._loader())
+        while not self._stopping.is_set():
+            if not self._slow_wanted.wait(_IDLE_S):
+                lane.loader.close()
+            elif (tenant := self._next_slow()) is not None:
+                after = self._load_alone(lane, tenant, rest_s=self._settings.settle_s)
+                self._slow_now = None
+                if after is not _After.NOTHING:
+                    self._leave_to_slow(tenant)
+                if after is _After.RETRY:
+                    self._stopping.wait(_AGAIN_S)
+
+    def _next_slow(self) -> Tenant | None:
+        with self._changing():
+            waiting = [tenant for tenant in self._tenants if tenant in self._slow]
+            if not waiting:
+                self._slow.clear()
+                self._slow_wanted.clear()
+                return None
+            self._slow_now = min(waiting, key=lambda tenant: self._tenants[tenant].took_s)
+            # Edits that are found from now on want another load.
+            self._slow.discard(self._slow_now)
+            return self._slow_now
+
+    def _leave_to_slow(self, *tenants: Tenant) -> None:
+        with self._changing():
+            self._slow.update(tenants)
+            self._slow_wanted.set()
 
     def _follow_pins(self, kept: Kept) -> None:
         settings = self._settings
@@ -206,10 +301,18 @@ class Reloader:
             return not word.revision
         try:
             if word.revision and word != each.pin:
-                self._pinned(tenant, word, self._recalled_or_not(kept, tenant, word))
+                recalled = self._recalled_or_not(kept, tenant, word)
+                with self._changing():
+                    if tenant in self._tenants:
+                        self._pinned(tenant, word, recalled)
             elif each.pin is not None and not word.revision:
-                self._tell(Outcome("POLICY_UNPINNED", tenant, each.pin.revision, {"caller": word.caller}))
-                self._unpinned(tenant, word.caller)
+                pin = each.pin
+                with self._changing():
+                    if self._tenants.get(tenant) is not each or each.pin != pin:
+                        return False
+                    self._tell(Outcome("POLICY_UNPINNED", tenant, pin.revision, {"caller": word.caller}))
+                    self._unpinned(tenant, word.caller)
+                self._load_unpinned(tenant, _FIRST_SLOW_S)
         except (JournalUnavailable, WorkerEndedError) as error:
             _log.error("pin of another worker not taken over", tenant=tenant, error=str(error))
             return False
@@ -231,58 +334,166 @@ class Reloader:
         _log.warning("tenant unpinned", tenant=tenant, revision=self._serving(tenant), caller=caller)
         each.pin = None
         each.known = Known("", each.known.folder)
-        # Until they are: should the look break off, this is what is so.
+        # Until they are: should the load break off, this is what is so.
         waiting = Diagnostic(tenant, 0, 0, "its files have not been loaded since it was unpinned")
         each.refused, each.diagnostics = True, (waiting,)
         self._serve(tenant, self._snapshot(tenant))
-        self._stamp = None
-        self._look()
-        if each.refused and tenant in self._tenants:
-            self._stand_in(tenant)
 
-    def _look(self) -> bool:
-        seen = stamp(self._directory, resting)
-        if seen is not None and seen == self._stamp:
-            return True
-        self._stamp = None
+    def _load_unpinned(self, tenant: Tenant, within_s: float) -> None:
+        with self._own_loader() as loader:
+            after = self._load_alone(_Lane(loader), tenant, within_s=within_s)
+        if after is not _After.NOTHING:
+            self._leave_to_slow(tenant)
+        self._stand_in(tenant)
+
+    def _load(self) -> None:
+        self._remember()
+        seen = self._seen()
         try:
-            self._take(self._order())
+            while (after := self._first_look()) is _After.ANOTHER:
+                pass
+        except (OSError, UnsettledError) as error:
+            self._start_without(error)
+        else:
+            self._stamp = seen if after is _After.NOTHING else None
+        if not self._tenants or (self._wrong and self._settings.strict):
+            raise StartupError(f"policy directory `{self._settings.policies}` has no tenant's folder")
+        self._make_revisions()
+        for tenant, each in list(self._tenants.items()):
+            if not each.known.signature:
+                each.diagnostics = (Diagnostic(tenant, 0, 0, "its files have not been loaded yet"),)
+                self._leave_to_slow(tenant)
+            if each.pin is not None or not self._settings.strict:
+                self._stand_in(tenant, self._lane.loader)
+            if tenant not in self._cell.tenants:
+                self._serve(tenant, None)
+
+    def _first_look(self) -> _After:
+        lane = self._lane
+        within_s = _QUICK_S if self._slow else _FIRST_SLOW_S
+        try:
+            return self._take(lane, self._order(), within_s)
+        except SlowLoadError:
+            self._too_slow(lane)
+        except WorkerEndedError as error:
+            if lane.begun is None:
+                raise StartupError(str(error)) from None
+            self._worker_ended(lane, error)
+        return _After.ANOTHER
+
+    def _look(self, rest_s: float = 0) -> _After:
+        """Takes over what the files say of all tenants but the slow ones."""
+        seen = self._seen()
+        if seen is not None and seen == self._stamp:
+            return _After.NOTHING
+        self._stamp = None
+        with self._changing():
+            order = self._order(slice_s=_SLICE_S, rest_s=rest_s)
+        after = self._taken(self._lane, order, _QUICK_S)
+        if after is _After.NOTHING:
+            self._stamp = seen
+        return after
+
+    def _seen(self) -> Stamp:
+        try:
+            return stamp(self._directory, self._pace)
+        except OSError:
+            # The process that loads may have what this one lacks.
+            return None
+
+    def _load_alone(self, lane: _Lane, tenant: Tenant, *, rest_s: float = 0, within_s: float | None = None) -> _After:
+        """Takes over what the files say of one tenant."""
+        with self._changing():
+            order = self._order(only=tenant, rest_s=rest_s)
+        return self._taken(lane, order, within_s)
+
+    def _taken(self, lane: _Lane, order: Look, within_s: float | None) -> _After:
+        try:
+            return self._take(lane, order, within_s)
+        except SlowLoadError:
+            self._too_slow(lane)
+            return _After.ANOTHER
         except OSError as error:
             told = f"policy directory `{self._settings.policies}` cannot be read: {error.strerror}"
-            return self._judge_all((Diagnostic(".", 0, 0, told),))
+            judged = self._judge_all((Diagnostic(".", 0, 0, told),))
+            # A directory that is not there is watched for.
+            gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+            return _After.NOTHING if judged and gone else _After.RETRY
         except UnsettledError as error:
             _log.warning("policies not read yet", error=str(error))
-            return False
         except WorkerEndedError as error:
-            return self._worker_ended(error)
+            self._worker_ended(lane, error)
         except JournalUnavailable as error:
             _log.error("policies not taken over", error=str(error))
-            return False
-        self._stamp = seen
-        return True
+        return _After.RETRY
 
-    def _order(self) -> Look:
+    def _order(self, *, only: Tenant | None = None, slice_s: float = math.inf, rest_s: float = 0) -> Look:
+        tenants = self._tenants.items()
+        slow = {tenant for tenant, each in tenants if each.took_s >= _QUICK_S or tenant == self._slow_now}
         return Look(
             self._directory,
             self._settings.limits,
             self._kept,
             self._root,
-            {tenant: each.known for tenant, each in self._tenants.items()},
-            frozenset(tenant for tenant, each in self._tenants.items() if each.pin is not None),
+            {tenant: each.known for tenant, each in tenants},
+            frozenset(tenant for tenant, each in tenants if each.pin is not None),
             None if self._settings.policy_lint == "off" else Severity(self._settings.policy_lint),
+            only,
+            frozenset() if only is not None else frozenset(slow | self._slow),
+            {tenant: each.took_s for tenant, each in tenants},
+            slice_s,
+            rest_s,
         )
 
-    def _take(self, order: Look) -> None:
-        for found in self._carry_out(order):
-            match found:
-                case RootRead():
-                    self._take_root(found)
-                case Begun():
-                    self._begun = found
-                case Built():
-                    self._begun = None
-                    self._take_tenant(found)
-        self._fell = ""
+    def _take(self, lane: _Lane, order: Look, within_s: float | None) -> _After:
+        wanted = {_After.NOTHING}
+        with closing(lane.loader.carry_out(order, within_s, self._pace)) as answer:
+            for found in answer:
+                match found:
+                    case RootRead():
+                        if order.only is None:
+                            with self._changing():
+                                self._take_root(found)
+                        changing = found.unsettled if order.only is None else found.unsettled & {order.only}
+                        if changing:
+                            _log.warning("tenants not read yet: their files keep changing", tenants=sorted(changing))
+                            wanted.add(_After.RETRY)
+                    case Deferred():
+                        self._leave_to_slow(*found.tenants)
+                    case Begun():
+                        lane.begun, lane.began = found, time.monotonic()
+                    case Built():
+                        lane.begun = None
+                        if not self._take_built(found, order, time.monotonic() - lane.began):
+                            wanted.add(_After.ANOTHER)
+                    case CutShort():
+                        wanted.add(_After.ANOTHER)
+        lane.fell = ""
+        return max(wanted)
+
+    def _take_built(self, found: Built, order: Look, took_s: float) -> bool:
+        """False where the tenant was pinned, unpinned, removed or loaded elsewhere meanwhile: then nothing is changed."""
+        tenant = found.tenant
+        with self._changing():
+            each = self._tenants.get(tenant)
+            if each is None or each.known != order.known.get(tenant, NOTHING):
+                return False
+            if (each.pin is not None) != (tenant in order.check_only):
+                return False
+            self._take_tenant(found)
+            each.took_s = took_s
+        return True
+
+    def _too_slow(self, lane: _Lane) -> None:
+        begun, lane.begun = lane.begun, None
+        if begun is not None:
+            took_s = time.monotonic() - lane.began
+            _log.info("tenant takes long to load; the others go on", tenant=begun.tenant, seconds=round(took_s, 3))
+            with self._changing():
+                if begun.tenant in self._tenants:
+                    each = self._tenants[begun.tenant]
+                    each.took_s = max(each.took_s, took_s)
+            self._leave_to_slow(begun.tenant)
 
     def _take_root(self, found: RootRead) -> None:
         if not found.root and not self._cell.tenants:
@@ -363,28 +574,30 @@ class Reloader:
 
     def _judge_all(self, wrong: tuple[Diagnostic, ...]) -> bool:
         try:
-            self._judge(wrong)
+            with self._changing():
+                self._judge(wrong)
         except JournalUnavailable as error:
             _log.error("policies not taken over", error=str(error))
             return False
         return True
 
-    def _worker_ended(self, error: WorkerEndedError) -> bool:
+    def _worker_ended(self, lane: _Lane, error: WorkerEndedError) -> None:
         """Once may be somebody else's doing; files at which it ends again are refused, so that the others get on."""
-        begun, self._begun = self._begun, None
+        begun, lane.begun = lane.begun, None
         if self._stopping.is_set():
-            return True
+            return
         _log.error("policies not taken over", error=str(error), tenant=begun.tenant if begun is not None else "")
-        if begun is not None and begun.signature == self._fell:
+        if begun is not None and begun.signature == lane.fell:
             told = "brings down the process that loads policies, or keeps it from ending; the log has more"
             wrong = (Diagnostic(begun.tenant, 0, 0, told),)
             refusal = Built(begun.tenant, begun.revision, begun.signature, "", None, refused=True, diagnostics=wrong)
             try:
-                self._take_tenant(refusal)
+                with self._changing():
+                    if begun.tenant in self._tenants:
+                        self._take_tenant(refusal)
             except JournalUnavailable:
-                return False
-        self._fell = begun.signature if begun is not None else ""
-        return False
+                return
+        lane.fell = begun.signature if begun is not None else ""
 
     def _serve(self, tenant: Tenant, snapshot: Snapshot | None) -> None:
         """The swap: one assignment."""
@@ -393,12 +606,11 @@ class Reloader:
         if before is None or before is snapshot:
             self._cell.put(shown)
             return
-        leaving = let_go(before.policy)
-        next(leaving)
+        replaced = let_go(before.policy)
+        next(replaced)
         del before
         self._cell.put(shown)
-        for _ in leaving:
-            pass
+        self._replaced.append(replaced)
 
     def _shown(self, tenant: Tenant, snapshot: Snapshot | None) -> TenantPolicy:
         each = self._tenants[tenant]
@@ -432,13 +644,6 @@ class Reloader:
         kept = self._kept
         if kept is None:
             return
-        try:
-            kept.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StartupError(
-                f"`revisions` is `{kept.directory}`, which cannot be made: {error.strerror}; name a directory that this "
-                "node may write, or none to keep no revisions"
-            ) from None
         newest: list[tuple[int, Mapping[str, bytes]]] = []
         for tenant in kept.tenants():
             each = _Tenant()
@@ -461,6 +666,17 @@ class Reloader:
         if newest and not self._settings.strict:
             self._root = max(newest, key=lambda found: found[0])[1]
 
+    def _make_revisions(self) -> None:
+        if self._kept is None:
+            return
+        try:
+            self._kept.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartupError(
+                f"`revisions` is `{self._kept.directory}`, which cannot be made: {error.strerror}; name a directory that "
+                "this node may write, or none to keep no revisions"
+            ) from None
+
     def _start_without(self, error: OSError | UnsettledError) -> None:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         told = f"policy directory `{self._settings.policies}` cannot be read: {reason}"
@@ -468,27 +684,33 @@ class Reloader:
             raise StartupError(told) from None
         self._judge((Diagnostic(".", 0, 0, told),))
 
-    def _stand_in(self, tenant: Tenant) -> None:
+    def _stand_in(self, tenant: Tenant, loader: Loader | None = None) -> None:
         """What was kept serves where the files must not or cannot: the pinned revision, else the last good one."""
-        kept, each = self._kept, self._tenants[tenant]
-        if kept is None or (each.pin is None and not each.refused):
+        kept, each = self._kept, self._tenants.get(tenant)
+        if kept is None or each is None or (each.pin is None and not each.refused):
             return
-        last = kept.newest(tenant) if each.pin is None else each.pin
+        pin = each.pin
+        last = kept.newest(tenant) if pin is None else pin
         if last is None:
             return
-        recalled = self._recalled_or_not(kept, tenant, last)
-        if recalled is None:
-            if each.pin is not None:
-                self._serve(tenant, None)
-            return
-        _log.warning("kept revision serves", tenant=tenant, revision=recalled.revision, pinned=each.pin is not None)
-        detail = {"pinned_by": each.pin.caller} if each.pin is not None else {}
-        self._tell(Outcome("POLICY_RESTORED", tenant, recalled.revision, detail, recalled.archive))
-        self._serve(tenant, recalled.snapshot)
+        recalled = self._recalled_or_not(kept, tenant, last, loader)
+        with self._changing():
+            if self._tenants.get(tenant) is not each or each.pin != pin or (pin is None and not each.refused):
+                return
+            if recalled is None:
+                if pin is not None:
+                    self._serve(tenant, None)
+                return
+            _log.warning("kept revision serves", tenant=tenant, revision=recalled.revision, pinned=pin is not None)
+            detail = {"pinned_by": pin.caller} if pin is not None else {}
+            self._tell(Outcome("POLICY_RESTORED", tenant, recalled.revision, detail, recalled.archive))
+            self._serve(tenant, recalled.snapshot)
 
-    def _recalled_or_not(self, kept: Kept, tenant: Tenant, wanted: KeptRevision | Pin) -> Built | None:
+    def _recalled_or_not(
+        self, kept: Kept, tenant: Tenant, wanted: KeptRevision | Pin, loader: Loader | None = None
+    ) -> Built | None:
         try:
-            return self._recalled(kept, tenant, wanted.revision)
+            return self._recalled(kept, tenant, wanted.revision, loader)
         except NotKeptError as error:
             _log.error("kept revision ignored", tenant=tenant, error=str(error))
             if isinstance(wanted, Pin):
@@ -497,11 +719,15 @@ class Reloader:
                 each.diagnostics = (Diagnostic(tenant, 0, 0, told), *each.diagnostics)
             return None
 
-    def _recalled(self, kept: Kept, tenant: Tenant, revision: str) -> Built:
-        for found in self._carry_out(Recall(kept, self._settings.limits, tenant, revision)):
-            if isinstance(found, Built) and found.snapshot is not None:
-                return found
-        raise AssertionError("a recall gives a snapshot or raises")
+    def _recalled(self, kept: Kept, tenant: Tenant, revision: str, loader: Loader | None = None) -> Built:
+        """By a process that waits for nobody, unless one is given."""
+        if loader is None:
+            with self._own_loader() as own:
+                return self._recalled(kept, tenant, revision, own)
+        order = Recall(kept, self._settings.limits, tenant, revision)
+        (found,) = loader.carry_out(order, None, self._pace)
+        assert isinstance(found, Built)
+        return found
 
     def _pinnable(self, tenant: Tenant) -> tuple[Kept, _Tenant]:
         if self._kept is None:
@@ -511,11 +737,31 @@ class Reloader:
             raise PinError(f"there is no tenant `{tenant}`")
         return self._kept, each
 
+    def _loader(self) -> Loader:
+        loader = self._new_loader()
+        self._loaders.add(loader)
+        if self._stopping.is_set():
+            loader.end()
+        return loader
+
     @contextmanager
-    def _alone(self, timeout_s: float) -> Iterator[None]:
+    def _own_loader(self) -> Iterator[Loader]:
+        loader = self._loader()
+        try:
+            yield loader
+        finally:
+            loader.close()
+            self._loaders.discard(loader)
+
+    @contextmanager
+    def _changing(self, timeout_s: float = -1) -> Iterator[None]:
+        """Nobody else changes what serves meanwhile."""
         if not self._mutex.acquire(timeout=timeout_s):
-            raise LoadingError(f"policies have been loading for {timeout_s:g} s; try again")
+            raise LoadingError(f"another change has been in the works for {timeout_s:g} s; try again")
         try:
             yield
         finally:
             self._mutex.release()
+            while self._replaced:
+                for _ in self._replaced.popleft():
+                    pass

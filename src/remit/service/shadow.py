@@ -166,7 +166,7 @@ def serve(descriptor: int) -> None:
 class _Candidate:
     def __init__(self, order: _Order) -> None:
         self._order = order
-        self._stamp: Stamp = frozenset()
+        self._stamp: Stamp = {}
         self._looked = 0.0
         self._report = ShadowReport(running=True)
         self._replay: Replay | None = None

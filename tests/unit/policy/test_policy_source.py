@@ -225,8 +225,8 @@ def test_what_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch
     root = write(tmp_path, BASE)
     changes = iter(range(3))
 
-    def read_and_change(directory: Path, limits: Limits) -> source.Tree:
-        tree = read_tree(directory, limits)
+    def read_and_change(directory: Path, limits: Limits, only: Tenant | None) -> source.Tree:
+        tree = read_tree(directory, limits, only)
         for number in changes:
             write(
                 root, {"acme/roles.csv": b"# later\n" * (number + 1), "acme/bindings.csv": b"# later\n" * (number + 1)}
@@ -235,21 +235,31 @@ def test_what_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch
         return tree
 
     monkeypatch.setattr(source, "read_tree", read_and_change)
-    tree = source.read_settled(root, Limits())
+    tree, unsettled = source.read_settled(root, Limits())
+    assert not unsettled
     assert b"# later\n" * 3 == tree.tenants[ACME].get("roles.csv") == tree.tenants[ACME].get("bindings.csv")
 
 
-def test_a_tree_that_does_not_come_to_rest_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = write(tmp_path, BASE)
+@pytest.mark.parametrize("file", ["vocabulary.yaml", "acme/roles.csv"])
+def test_a_folder_that_does_not_come_to_rest_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """One that all tenants share is waited for; one tenant's is named, and the others are read."""
+    root = write(tmp_path, {**BASE, "globex/roles.csv": b""})
 
-    def read_and_change(directory: Path, limits: Limits) -> source.Tree:
-        write(root, {"acme/roles.csv": (root / "acme/roles.csv").read_bytes() + b"#\n"})
-        return read_tree(directory, limits)
+    def read_and_change(directory: Path, limits: Limits, only: Tenant | None) -> source.Tree:
+        write(root, {file: (root / file).read_bytes() + b"#\n"})
+        return read_tree(directory, limits, only)
 
     monkeypatch.setattr(source, "read_tree", read_and_change)
     monkeypatch.setattr(source, "_FIRST_PAUSE_S", 0.0)
-    with pytest.raises(source.UnsettledError, match="changed each of 10 times"):
-        source.read_settled(root, Limits())
+    if file == "vocabulary.yaml":
+        with pytest.raises(source.UnsettledError, match="changed each of 6 times"):
+            source.read_settled(root, Limits())
+    else:
+        tree, unsettled = source.read_settled(root, Limits())
+        assert {"acme"} == unsettled
+        assert {ACME, GLOBEX} == tree.tenants.keys()
 
 
 def test_a_stamp_changes_with_any_entry_and_not_with_git_s(tmp_path: Path) -> None:

@@ -83,4 +83,5 @@ def test_a_watch_that_the_system_refuses_is_replaced_by_looking(
     told = changes(tmp_path, 0.05, 0.01, stop)
     for _ in range(3):
         next(told)
-    assert "is looked at every 0.01 s only: inotify watch limit reached" in caplog.text
+    assert "the directory is read every 0.01 s: inotify watch limit reached" in caplog.text
+    assert 1 == len(caplog.records)

@@ -1,6 +1,6 @@
 """What a reloader does when what it leans on fails: the audit store, the process that loads."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from itertools import count
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from trees import write
 
 from remit.audit.errors import JournalUnavailable
 from remit.core.names import Tenant
+from remit.engine.pace import Pace
 from remit.policy.cell import Cell, TenantState
 from remit.policy.look import Begun, Found, Look, Recall, carry_out
 from remit.policy.worker import WorkerEndedError
@@ -40,6 +41,25 @@ class Audit:
         self.told.append((outcome, serving.revision if serving is not None else ""))
 
 
+class Here:
+    """Loads in this process. Where it reads the name of `ends_at`, it ends as a killed process does."""
+
+    ends_at: Tenant | None = None
+
+    def carry_out(self, order: Look | Recall, within_s: float | None, pace: Pace) -> Generator[Found, None, None]:
+        del within_s, pace
+        for found in carry_out(order):
+            yield found
+            if isinstance(found, Begun) and found.tenant == self.ends_at:
+                raise WorkerEndedError("killed")
+
+    def end(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class Watched:
     """A reloader over `FILES`, loaded, that looks when it is told to."""
 
@@ -48,7 +68,8 @@ class Watched:
         settings = Settings(policies=self.directory, revisions=str(folder / "revisions"), watch=False)
         self.cell = Cell()
         ticks = count()
-        self.reloader = Reloader(settings, self.cell, Metrics(), lambda: next(ticks))
+        self.loader = Here()
+        self.reloader = Reloader(settings, self.cell, Metrics(), lambda: next(ticks), lambda: self.loader)
         self.reloader.load()
         self.audit = Audit(self.cell)
         self.reloader._tell = self.audit.tell
@@ -105,22 +126,16 @@ def test_a_pin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
 def test_a_folder_that_brings_the_loading_down_twice_is_refused_and_the_others_get_on(watched: Watched) -> None:
     """Once may be somebody else's doing. Another edit of it is looked at anew."""
 
-    def dies_at_acme(order: Look | Recall) -> Iterator[Found]:
-        for found in carry_out(order):
-            yield found
-            if isinstance(found, Begun) and found.tenant == ACME:
-                raise WorkerEndedError("killed")
-
     before = watched.serving(), watched.serving(GLOBEX)
     # The smaller folder comes first.
     write(watched.directory, {"acme/roles.csv": b"# ", "globex/roles.csv": FILES["globex/roles.csv"] + b"# more\n"})
-    watched.reloader._carry_out = dies_at_acme
+    watched.loader.ends_at = ACME
     assert [False, False, True] == [watched.reloader.look() for _ in range(3)]
     acme, globex = (watched.cell.tenants[tenant] for tenant in (ACME, GLOBEX))
     assert (TenantState.STALE, before[0]) == (acme.state, acme.revision)
     assert ["brings down"] == [each.message[:11] for each in acme.diagnostics]
     assert (TenantState.SERVING, True) == (globex.state, globex.revision != before[1])
-    watched.reloader._carry_out = carry_out
+    watched.loader.ends_at = None
     write(watched.directory, {"acme/roles.csv": EDIT})
     assert watched.reloader.look()
     assert TenantState.SERVING == watched.cell.tenants[ACME].state
