@@ -158,6 +158,18 @@ def test_reach_rows_with_stars_are_answered_fast() -> None:
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize("rows", [63, 64, 65, 66, 129])
+@pytest.mark.parametrize("bindings", [1, 70])
+def test_many_rows_in_few_namespaces_are_answered(rows: int, bindings: int) -> None:
+    """A role may have more rows for one permission than are tried one after the other, and all in the same namespaces."""
+    text = "p, role:r, acme, **, FLOW, VIEW, allow\n" * (rows - 1) + "p, role:r, acme, a.shut, FLOW, VIEW, deny\n"
+    text += "".join(f"g, user:a, role:r, acme/a{number or ''}.**\n" for number in range(bindings))
+    snapshot = compiled(text)
+    assert [Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE, Reason.OUT_OF_SCOPE] == [
+        ask(snapshot, "user:a", "VIEW", "FLOW", namespace) for namespace in ("a.b", "a.shut", "b")
+    ]
+
+
 @pytest.mark.timeout(120)
 def test_a_role_of_many_rows_is_not_scanned() -> None:
     """A role with a row for each of 100,000 namespaces decides like one with ten, and is ready for it in a moment."""
