@@ -118,6 +118,21 @@ def test_a_permission_changes_iff_the_diff_says_so(world: World, random: Random)
             assert changed(old, new, question) == told(found, question), question
 
 
+def test_a_loss_below_a_star_with_exceptions_is_told() -> None:
+    """A hole that is itself a set with exceptions: found by random worlds once in 170,000 questions."""
+    vocabulary = b"kinds: {F: {class: namespace, actions: [V]}}\n"
+    rows = {
+        "old": b"p, user:u, t, *.*.*.**, F, V, allow\np, user:u, t, *.a, F, V, allow\n",
+        "new": b"p, user:u, t, c.a.b.b.**, F, V, allow\n",
+    }
+    old, new = (snapshot_of({"vocabulary.yaml": vocabulary, "t/bindings.csv": each}, "t") for each in rows.values())
+    found = diff(Tenant("t"), old, new)
+    for depth in range(1, 6):
+        for parts in itertools.product("abc", repeat=depth):
+            question = Question(Principal("user:u"), Word("V"), Word("F"), Namespace(".".join(parts)))
+            assert changed(old, new, question) == told(found, question), question
+
+
 @given(worlds, randoms)
 def test_a_reach_changes_iff_the_diff_says_so(world: World, random: Random) -> None:
     """For every relation of either vocabulary; callers beside, above, below their owners, and themselves."""

@@ -19,6 +19,7 @@ from remit.policy.load import load_tree
 from remit.service.node import Node
 from remit.service.settings import read_settings
 from remit.v1 import access_service_pb2 as access
+from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as reach
 from remit.v1 import search_service_pb2 as search
 
@@ -178,11 +179,39 @@ def test_all_of_these_leave_one_decision_that_names_who_refuses(
     assert {"owners": 3, "refused": owners[1:], "other_refused": 0} == json.loads(record.detail)
 
 
-def test_an_empty_list_says_why(client: Client, since: Callable[[], list[DecisionRecord]]) -> None:
-    answer = client.ask(who(tenant="initech"))
+def where(**fields: Any) -> search.ListNamespacesRequest:
+    return search.ListNamespacesRequest(**{"tenant": "acme", "principal": "user:bob", **fields})
+
+
+def filter_by(**fields: Any) -> search.PlanFilterRequest:
+    asked = {"tenant": "acme", "principal": "user:bob", "action": "VIEW", "kind": "FLOW", **fields}
+    return search.PlanFilterRequest(**asked)
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (who(tenant="initech"), "UNKNOWN_TENANT"),
+        (where(kind="FLOWS"), "UNKNOWN_KIND"),
+        (where(action="FLY"), "UNKNOWN_ACTION"),
+        (where(kind="FLOW", action="FLY"), "UNKNOWN_ACTION"),
+        (where(tenant="_instance", kind="FLOW"), "WRONG_CLASS"),
+        (filter_by(kind="FLOWS"), "UNKNOWN_KIND"),
+        (filter_by(action="FLY"), "UNKNOWN_ACTION"),
+        (filter_by(tenant="_instance"), "WRONG_CLASS"),
+    ],
+    ids=range(8),
+)
+def test_an_empty_list_says_why(
+    client: Client, since: Callable[[], list[DecisionRecord]], request_: Any, reason: str
+) -> None:
+    """In its receipt and in its record."""
+    answer = client.ask(request_)
     (record,) = since()
-    assert [] == list(answer.principals)
-    assert ("UNKNOWN_TENANT", "", "") == (record.reason, record.effect, record.revision)
+    listed = {field.name for field, _ in answer.ListFields()}
+    assert {"receipt"} == listed
+    assert reason == decision_pb2.Reason.Name(answer.receipt.reason).removeprefix("REASON_")
+    assert (reason, "") == (record.reason, record.effect)
 
 
 def test_the_reach_plane_is_recorded_as_asked(client: Client, since: Callable[[], list[DecisionRecord]]) -> None:

@@ -1,9 +1,11 @@
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import Effect, Rule
+from remit.engine.coverage import Coverage
 from remit.engine.graph import Graph, TooManyWaysError, Way
 from remit.engine.kept import Kept
 from remit.engine.permissions import Index, Permissions, every
@@ -11,6 +13,10 @@ from remit.engine.permissions import Index, Permissions, every
 _WIDE: Final = 64
 """Rows that one principal holds for one permission past which they are found by their namespaces and not tried one after
 the other."""
+_TRIED: Final = 4_096
+"""Rows, each as often as there are ways to it, that are looked at for a cell past which it is too wide."""
+OVERLAPS_LIMIT: Final = 131_072
+"""Steps on the search for a namespace in which a principal would be allowed, past which there is taken to be one."""
 _INDEXED: Final = 16_777_216
 """Permissions of the subjects whose rows are kept ready: each takes a pointer, also where there are no rows."""
 _ANSWERS: Final = 1_048_576
@@ -71,6 +77,7 @@ class Answers:
             _INDEXED // max(1, len(permissions)), lambda subject: permissions.index(graph.rules_of(subject))
         )
         """The rows of a subject by permission."""
+        self._allowing: Kept[tuple[str, int], _Allowing | None] = Kept(_ANSWERS, self._found_allowing, _size)
         self._made: dict[tuple[int, frozenset[str]], Answer] = {}
         # Of the rules, as many at most as there are.
         self._decisions: dict[int, Decision] = {}
@@ -79,13 +86,15 @@ class Answers:
         """Of every row that the principal holds anywhere, in deciding order."""
         order: dict[Answer, tuple[bool, str, int]] = {}
         bound = False
+        tried = 0
         try:
             for way in self._graph.ways(principal):
                 bound = True
                 rows = self.index[way.subject][permission]
                 if not rows:
                     continue
-                if isinstance(rows, dict) or len(order) + len(rows) > _WIDE:
+                tried += len(rows)
+                if isinstance(rows, dict) or len(order) + len(rows) > _WIDE or tried > _TRIED:
                     return self._wide(principal, permission)
                 for rule in rows:
                     answer = self._over(way, rule)
@@ -109,12 +118,23 @@ class Answers:
 
     def _wide(self, principal: str, permission: int) -> Cell:
         ways = self._graph.reachable(principal)
-        allowed = any(
-            rule.effect is Effect.ALLOW and rule.namespaces.overlaps(way.where)
-            for way in ways
-            for rule in every(self.index[way.subject][permission])
-        )
+        budget = _Budget(OVERLAPS_LIMIT)
+        try:
+            allowed = any(
+                (allowing := self._allowing[way.subject, permission]) is not None
+                and allowing.overlaps(way.where, budget.spend)
+                for way in ways
+            )
+        except _SpentError:
+            # Rows that allow are held: it serves for a reason, never for an effect.
+            allowed = True
         return _ALONE[_unmatched(bound=bool(ways), allowed=allowed)]
+
+    def _found_allowing(self, key: tuple[str, int]) -> "_Allowing | None":
+        subject, permission = key
+        rows = every(self.index[subject][permission])
+        patterns = {rule.namespaces.text: rule.namespaces for rule in rows if rule.effect is Effect.ALLOW}
+        return _Allowing(patterns) if patterns else None
 
     def _over(self, way: Way, rule: Rule) -> Answer | None:
         """What a row answers that is held over this way; None where that is nowhere."""
@@ -131,6 +151,37 @@ class Answers:
             patterns = scopes | {rule.namespaces.text}
             answer = self._made[key] = _within(where, patterns, self.decision(rule))
         return answer
+
+
+class _Allowing:
+    """Where rows of one subject allow one permission."""
+
+    def __init__(self, patterns: Mapping[str, NamespacePattern]) -> None:
+        self.patterns = patterns
+        self._coverage = Coverage(patterns.values())
+
+    def overlaps(self, where: NamespacePattern, spend: Callable[[int], object]) -> bool:
+        """Whether any namespace of `where` is among them. Raises what `spend` raises, which is told of each step."""
+        return any(where.overlaps(self.patterns[text]) for text in self._coverage.overlapping(where, spend))
+
+
+def _size(allowing: _Allowing | None) -> int:
+    return 1 + len(allowing.patterns) if allowing is not None else 1
+
+
+class _SpentError(Exception):
+    pass
+
+
+class _Budget:
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def spend(self, steps: int) -> None:
+        """Raises _SpentError where more is spent than there was."""
+        self._left -= steps
+        if self._left < 0:
+            raise _SpentError
 
 
 def _unmatched(*, bound: bool, allowed: bool) -> Reason:

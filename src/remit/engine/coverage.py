@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from remit.core.names import Namespace
 from remit.core.patterns import NamespacePattern
@@ -62,10 +62,16 @@ class Coverage:
         """The texts of the patterns that cover all of `pattern`."""
         return self._over(pattern.segments, below=pattern.subtree)
 
-    def overlapping(self, pattern: NamespacePattern) -> Iterator[str]:
-        """The texts of the patterns that have a namespace in common with `pattern`, however long that namespace is."""
+    def overlapping(
+        self, pattern: NamespacePattern, spend: Callable[[int], object] = lambda _steps: None
+    ) -> Iterator[str]:
+        """The texts of the patterns that have a namespace in common with `pattern`, however long that namespace is.
+
+        `spend` is given the steps that are about to be taken: it may raise.
+        """
         nodes = [self._root]
         for segment in pattern.segments:
+            spend(len(nodes))
             yield from (node.subtree for node in nodes if node.subtree is not None)
             below = [node.below for node in nodes if node.below is not None]
             if segment == "*":
@@ -73,6 +79,7 @@ class Coverage:
             else:
                 nodes = [each[its] for each in below for its in (segment, "*") if its in each]
         while nodes:
+            spend(len(nodes))
             for node in nodes:
                 yield from (text for text in (node.exact, node.subtree) if text is not None)
             nodes = [inner for node in nodes if node.below for inner in node.below.values()] if pattern.subtree else []

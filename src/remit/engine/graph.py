@@ -10,6 +10,7 @@ from remit.core.names import Subject
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import Link, Rule
 from remit.engine.coverage import Coverage
+from remit.engine.kept import Kept, by_items
 
 STATES_LIMIT: Final = 4096
 """How many ways from one subject the graph tells apart. Scopes such as `*.*.a.**` along a chain multiply: 40 rows can make
@@ -20,6 +21,10 @@ CHAIN_LIMIT: Final = 9
 
 _WIDE: Final = 16
 """G rows of one member past which those that count are found by their scopes and not one after the other."""
+_HELD: Final = 65_536
+"""Walks over the g rows whose ends are kept ready, the larger ones counted several times: some 64 MiB at most."""
+_REACHED: Final = 8_192
+"""Principals whose ways are kept ready, those with many ways counted several times: some 64 MiB at most."""
 _ANYWHERE: Final[frozenset[str]] = frozenset()
 
 _Row = TypeVar("_Row", Rule, Link)
@@ -49,6 +54,8 @@ class Graph:
         # What is found of them when first asked for. Bounded by the rows: no name from outside gets in.
         self._by_scope: dict[str, Mapping[str, Sequence[Link]]] = {}
         self._ways: dict[str, Sequence[Way] | None] = {}
+        self._held = Kept(_HELD, self._walked, by_items)
+        self._reachable = Kept(_REACHED, self._reached, by_items)
 
     def rules_of(self, subject: str) -> Sequence[Rule]:
         return self._rules.get(subject, ())
@@ -81,6 +88,12 @@ class Graph:
     def held(self, subject: str, covering: frozenset[str] | None) -> frozenset[str]:
         """The subjects with p rows, `subject` among them, that it reaches over the g rows whose scope is in `covering`, or
         with None over all."""
+        if subject not in self._links:
+            return frozenset((subject,)) if subject in self._rules else _ANYWHERE
+        return self._held[subject, covering]
+
+    def _walked(self, asked: tuple[str, frozenset[str] | None]) -> frozenset[str]:
+        subject, covering = asked
         seen = {subject}
         waiting = [subject]
         while waiting:
@@ -116,6 +129,9 @@ class Graph:
     def reachable(self, principal: str) -> Sequence[Way]:
         """As `ways`. Past STATES_LIMIT the scopes are given up, and each subject that any chain reaches is said to be held
         everywhere; that serves for a reason, never for an effect."""
+        return self._reachable[principal]
+
+    def _reached(self, principal: str) -> Sequence[Way]:
         try:
             return list(self.ways(principal))
         except TooManyWaysError:

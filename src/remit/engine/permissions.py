@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Final
 
 from remit.core.names import Namespace, Tenant, Word
-from remit.core.rows import Rule
+from remit.core.rows import Effect, Rule
 from remit.core.vocabulary import Vocabulary
 
 _WIDE: Final = 64
@@ -14,7 +14,8 @@ _WIDE: Final = 64
 Doors = Mapping[Word, Mapping[Word, int]]
 """By kind and action, the number of the permission."""
 Rows = tuple[Rule, ...] | dict[str, list[Rule]]
-"""The rows of one subject for one permission; by their namespaces where they are many."""
+"""The rows of one subject for one permission; by their namespaces where they are many. Of those that say the same, the one
+that decides."""
 Index = Sequence[Rows]
 """The rows of one subject, by the number of the permission."""
 
@@ -87,7 +88,15 @@ def _matching(rows: Rows, covering: frozenset[str]) -> Iterable[Rule]:
 def _rows(rules: Sequence[Rule]) -> Rows:
     if len(rules) <= _WIDE:
         return tuple(rules)
-    found: defaultdict[str, list[Rule]] = defaultdict(list)
+    # Ever so many rows may allow, or deny, the same in the same namespaces.
+    first: dict[tuple[str, Effect], Rule] = {}
     for rule in rules:
-        found[rule.namespaces.text].append(rule)
+        before = first.setdefault((rule.namespaces.text, rule.effect), rule)
+        if rule.order < before.order:
+            first[rule.namespaces.text, rule.effect] = rule
+    if len(first) <= _WIDE:
+        return tuple(first.values())
+    found: defaultdict[str, list[Rule]] = defaultdict(list)
+    for (namespaces, _), rule in first.items():
+        found[namespaces].append(rule)
     return dict(found)

@@ -11,14 +11,14 @@ from remit.core.rows import Effect, Rule
 from remit.engine.answers import Answers, Cell, always
 from remit.engine.coverage import Coverage
 from remit.engine.graph import Graph
-from remit.engine.kept import Kept
+from remit.engine.kept import Kept, by_items
 from remit.engine.pace import Pace, at_once
 from remit.engine.permissions import Index, Permissions, first_of
 from remit.engine.reach import Reach
 
 _NAMESPACES: Final = 131_072
-"""Namespaces whose covering patterns are kept ready. None of a snapshot's caches remembers an answer, and each is
-bounded, so that names asked for cannot fill memory."""
+"""Namespaces whose covering patterns are kept ready, those with many patterns counted several times. None of a snapshot's
+caches remembers an answer, and each is bounded, so that names asked for cannot fill memory."""
 _CELLS: Final = 4_194_304
 """Cells of principals, the empty ones too, that are kept ready: each takes a pointer, and some hundred bytes once asked for."""
 
@@ -41,7 +41,7 @@ class Snapshot:
         self.permissions = permissions = Permissions(policy.vocabulary, policy.tenant)
         self._answers = Answers(graph, permissions)
         patterns = {rule.namespaces for rule in pace(policy.rules)} | {link.scope for link in pace(policy.links)}
-        self._covering = Kept(_NAMESPACES, Coverage(pace(patterns | {EVERYWHERE})).of)
+        self._covering = Kept(_NAMESPACES, Coverage(pace(patterns | {EVERYWHERE})).of, by_items)
         count = len(permissions)
         self._cells = Kept(_CELLS // max(1, count), _unfilled(graph, self.admitted, count))
 

@@ -9,6 +9,8 @@ class Limits:
     """p, g and reach rows, managed roles apart."""
     bytes: int = 256 * 1024 * 1024
     """All files of the folder together."""
+    question_rows: int = 10_000
+    """Rows that one question may have to read: some milliseconds."""
     cases: int = 20_000
     """Test cases, each cell of a grid one."""
     seconds: float = 120.0

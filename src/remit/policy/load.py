@@ -1,5 +1,5 @@
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from remit.engine.witness import Witness
 from remit.policy import source
 from remit.policy.case_reader import CaseReader
 from remit.policy.cases import Case, Failure, run_case
+from remit.policy.cost import check_access_cost, check_reach_cost
 from remit.policy.csv import column, rows
 from remit.policy.graph import check_graph, check_reach
 from remit.policy.limits import Limits
@@ -110,6 +111,7 @@ def load_root(tree: Tree, limits: Limits = DEFAULT_LIMITS) -> Root:
     if worded:
         try:
             managed, _ = reading.access_rows(RowReader(None, vocabulary, reading.report))
+            reading.check_cost(managed)
         except _LimitError as error:
             reading.report.add(source.ROLES, 0, 0, str(error))
     if reading.report:
@@ -219,6 +221,7 @@ class _Reading:
         check_graph(rules, links, {rule.subject for rule in managed}, self._refuse)
         check_reach(reach, self._refuse)
         self.check_clock()
+        self.check_cost((*managed, *rules), links, reach)
         return Policy(
             tenant,
             revision,
@@ -276,6 +279,12 @@ class _Reading:
 
     def schema(self, file: str) -> Schema:
         return Schema(self._path(file), self.report)
+
+    def check_cost(self, rules: Sequence[Rule], links: Sequence[Link] = (), reach: Sequence[ReachRule] = ()) -> None:
+        """Of rows that are right otherwise: what is behind a chain in a circle cannot be counted."""
+        if not self.report:
+            check_access_cost(rules, links, self._limits.question_rows, self._refuse, self.check_clock)
+            check_reach_cost(reach, self._limits.question_rows, self._refuse)
 
     def check_clock(self) -> None:
         if time.monotonic() > self._deadline:

@@ -214,6 +214,11 @@ class Settings(BaseSettings):
     )
     policy_max_rows: int = Field(_DEFAULT_LIMITS.rows, ge=1, description="Rows a tenant may have.")
     policy_max_bytes: int = Field(_DEFAULT_LIMITS.bytes, ge=1, description="Bytes a tenant's files may have together.")
+    policy_max_question_rows: int = Field(
+        _DEFAULT_LIMITS.question_rows,
+        ge=1,
+        description="Rows of a tenant that one question may have to read. Each thousand takes up to a millisecond or so.",
+    )
     policy_max_cases: int = Field(_DEFAULT_LIMITS.cases, ge=0, description="Test cases a tenant may have.")
     policy_max_seconds: float = Field(
         _DEFAULT_LIMITS.seconds, gt=0, description="Time a tenant may take to load, in seconds."
@@ -341,6 +346,7 @@ class Settings(BaseSettings):
         return Limits(
             rows=self.policy_max_rows,
             bytes=self.policy_max_bytes,
+            question_rows=self.policy_max_question_rows,
             cases=self.policy_max_cases,
             seconds=self.policy_max_seconds,
             witness_rows=self.policy_witness_rows,

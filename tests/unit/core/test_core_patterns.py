@@ -1,7 +1,7 @@
 import pytest
 
 from remit.core.names import NAMESPACE_LIMIT, Namespace
-from remit.core.patterns import subtree_of
+from remit.core.patterns import NamespacePattern, subtree_of
 
 
 @pytest.mark.parametrize("length", [1, 147, 148, 149, 150])
@@ -21,3 +21,22 @@ def test_a_subtree_is_written_in_legal_patterns(length: int) -> None:
 
 def test_the_subtree_of_the_tenant_is_all_of_it() -> None:
     assert ["**"] == [pattern.text for pattern in subtree_of(Namespace(""))]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("a" * 100 + ".*", "*." + "b" * 100, False),
+        ("a" * 75 + ".*", "*." + "b" * 74, True),
+        ("a" * 75 + ".*", "*." + "b" * 75, False),
+        ("a" * 75 + ".*.**", "*." + "b" * 75 + ".**", False),
+        ("a" * 100 + ".**", "*." + "b" * 49, True),
+        ("a" * 100 + ".**", "*." + "b" * 50, False),
+    ],
+    ids=range(6),
+)
+def test_patterns_overlap_only_where_a_namespace_is_short_enough(one: str, other: str, expected: bool) -> None:
+    """A namespace has at most 150 characters: what is in both sets only past them is in neither."""
+    first, second = NamespacePattern.parse(one), NamespacePattern.parse(other)
+    assert [expected] * 2 == [first.overlaps(second), second.overlaps(first)]
+    assert expected == (first.meet(second) is not None)

@@ -1,6 +1,6 @@
 import pytest
 
-from remit.engine.kept import Kept
+from remit.engine.kept import Kept, by_items
 
 
 def test_each_is_made_once() -> None:
@@ -24,3 +24,22 @@ def test_what_cannot_be_made_is_not_kept() -> None:
     with pytest.raises(ZeroDivisionError):
         kept[0]
     assert {1: 1} == kept
+
+
+def test_large_values_take_more_of_the_limit() -> None:
+    kept: Kept[int, range] = Kept(10, range, by_items)
+    for key in (0, 15, 31, 32):
+        kept[key]
+    assert {0, 15, 31, 32} == kept.keys()
+    # 1 + 1 + 2 + 3 are taken.
+    kept[1], kept[2], kept[3]
+    assert 7 == len(kept)
+    kept[4]
+    assert {4} == kept.keys()
+
+
+def test_a_value_past_the_limit_is_kept_alone() -> None:
+    kept: Kept[int, range] = Kept(2, range, by_items)
+    for key in (1, 1_000, 2):
+        assert range(key) == kept[key]
+        assert {key} == kept.keys()

@@ -1,12 +1,13 @@
-"""How much a list may be: all of it, or an error. What it says is the law's (tests/laws/test_search.py)."""
+"""How much a list may be: all of it, or an error; why one is empty. What it says is the law's (tests/laws/test_search.py)."""
 
 from collections.abc import Iterable
 
 import pytest
 from trees import snapshot_of
 
+from remit.core.decision import Reason
 from remit.core.names import Namespace, Principal, Word
-from remit.engine.inquiry import TooLargeError
+from remit.engine.inquiry import Inquiry, TooLargeError
 from remit.engine.namespace_sets import PATTERNS_LIMIT
 from remit.engine.search import FilterFor, NamespacesOf
 from remit.engine.snapshot import Snapshot
@@ -61,3 +62,45 @@ def test_many_denies_that_take_nothing_away_are_not_told() -> None:
     )
     assert (1_200, ["open.n7.x"]) == (len(found.only), [each.text for each in found.excluded])
     assert found.contains(Namespace("open.n7.y"))
+
+
+UNLISTED = {
+    "an unknown kind": (NamespacesOf(ANN, VIEW, Word("FLOWS")), Reason.UNKNOWN_KIND),
+    "an unknown kind and no action": (NamespacesOf(ANN, kind=Word("FLOWS")), Reason.UNKNOWN_KIND),
+    "an action that the kind has not": (NamespacesOf(ANN, Word("FLY"), FLOW), Reason.UNKNOWN_ACTION),
+    "an action that no kind has": (NamespacesOf(ANN, Word("FLY")), Reason.UNKNOWN_ACTION),
+    "a filter by an unknown kind": (FilterFor(ANN, VIEW, Word("FLOWS")), Reason.UNKNOWN_KIND),
+    "a filter by an unknown action": (FilterFor(ANN, Word("FLY"), FLOW), Reason.UNKNOWN_ACTION),
+}
+
+
+@pytest.mark.parametrize(("inquiry", "expected"), UNLISTED.values(), ids=UNLISTED)
+def test_a_list_about_unknown_words_says_why_it_is_empty(inquiry: Inquiry[object], expected: Reason) -> None:
+    assert expected is inquiry.refusal(snapshot([f"p, {ANN}, acme, a.**, FLOW, VIEW, allow"]))
+
+
+@pytest.mark.parametrize("inquiry", [NamespacesOf(ANN, VIEW, FLOW), FilterFor(ANN, VIEW, FLOW)], ids=range(2))
+def test_a_list_about_a_kind_of_tenants_is_of_the_wrong_class_in_the_instance(inquiry: Inquiry[object]) -> None:
+    files = {
+        "vocabulary.yaml": b"kinds: {FLOW: {class: namespace, actions: [VIEW]}, TENANT: {class: instance, actions: [VIEW]}}\n",
+        "_instance/bindings.csv": f"p, {ANN}, _instance, **, TENANT, VIEW, allow\n".encode(),
+    }
+    assert Reason.WRONG_CLASS is inquiry.refusal(snapshot_of(files, "_instance"))
+
+
+def test_namespaces_are_listed_by_an_action_of_any_kind() -> None:
+    """Without a kind: the rows of every kind count, for that action alone."""
+    found = snapshot([f"p, {ANN}, acme, a.**, FLOW, VIEW, allow", f"p, {ANN}, acme, b, FLOW, UPDATE, allow"])
+    inquiry = NamespacesOf(ANN, VIEW)
+    assert inquiry.refusal(found) is None
+    assert [["a.**"]] == [[each.text for each in one.only] for one in inquiry.answer(found).sets]
+
+
+def test_the_record_of_a_filter_counts_the_patterns_that_were_answered() -> None:
+    """Those that are allowed and those that are left out."""
+    rows = [
+        *(f"p, {ANN}, acme, {name}, FLOW, VIEW, allow" for name in ("a.**", "b.**", "c.**")),
+        f"p, {ANN}, acme, a.x, FLOW, VIEW, deny",
+    ]
+    inquiry = FilterFor(ANN, VIEW, FLOW)
+    assert {"patterns": 4} == inquiry.detail(inquiry.answer(snapshot(rows)))

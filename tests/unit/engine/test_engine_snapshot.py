@@ -11,6 +11,7 @@ from trees import snapshot_of
 from remit.core.decision import Reason
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Namespace, Principal, Word
+from remit.core.patterns import NamespacePattern
 from remit.core.question import Question, ReachQuestion
 from remit.engine.explain import explain
 from remit.engine.snapshot import Snapshot
@@ -158,6 +159,42 @@ def test_reach_rows_with_stars_are_answered_fast() -> None:
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize("rows", [63, 64, 65, 66, 129])
+@pytest.mark.parametrize("bindings", [1, 70])
+def test_many_rows_in_few_namespaces_are_answered(rows: int, bindings: int) -> None:
+    """A role may have more rows for one permission than are tried one after the other, and all in the same namespaces."""
+    text = "p, role:r, acme, **, FLOW, VIEW, allow\n" * (rows - 1) + "p, role:r, acme, a.shut, FLOW, VIEW, deny\n"
+    text += "".join(f"g, user:a, role:r, acme/a{number or ''}.**\n" for number in range(bindings))
+    snapshot = compiled(text)
+    assert [Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE, Reason.OUT_OF_SCOPE] == [
+        ask(snapshot, "user:a", "VIEW", "FLOW", namespace) for namespace in ("a.b", "a.shut", "b")
+    ]
+
+
+@pytest.mark.parametrize("namespaces", [32, 33, 64, 65])
+def test_a_role_that_allows_and_denies_in_many_namespaces_is_answered(namespaces: int) -> None:
+    """With more rows than are tried one after the other, in fewer namespaces than that."""
+    pairs = "".join(
+        f"p, role:r, acme, a.n{number}, FLOW, VIEW, {effect}\n"
+        for number in range(namespaces)
+        for effect in ("allow", "deny")
+    )
+    bound = "g, user:a, role:r, acme\n"
+    snapshot = compiled(pairs + "p, role:r, acme, a.open, FLOW, VIEW, allow\n" + bound)
+    assert [Reason.DENIED_BY_RULE, Reason.ALLOWED_BY_RULE, Reason.OUT_OF_SCOPE] == [
+        ask(snapshot, "user:a", "VIEW", "FLOW", namespace) for namespace in ("a.n0", "a.open", "b")
+    ]
+    # Rows that allow are held, and that a deny lies over each of them is no matter of this reason.
+    assert Reason.OUT_OF_SCOPE is ask(compiled(pairs + bound), "user:a", "VIEW", "FLOW", "b")
+
+
+def test_of_many_rows_that_say_the_same_the_lowest_decides() -> None:
+    snapshot = compiled("#\n#\n" + "p, role:r, acme, a, FLOW, VIEW, allow\n" * 200 + "g, user:a, role:r, acme\n")
+    rule = snapshot.decide(Question(Principal("user:a"), Word("VIEW"), Word("FLOW"), Namespace("a"))).rule
+    assert rule is not None
+    assert "acme/bindings.csv:3" == rule.place
+
+
 @pytest.mark.timeout(120)
 def test_a_role_of_many_rows_is_not_scanned() -> None:
     """A role with a row for each of 100,000 namespaces decides like one with ten, and is ready for it in a moment."""
@@ -182,6 +219,28 @@ def test_many_bindings_of_one_principal_are_not_walked() -> None:
     for number in range(5_000):
         assert Reason.ALLOWED_BY_RULE is ask(snapshot, "user:a", "VIEW", "FLOW", f"a.n{number}")
     assert time.monotonic() - started < 2
+
+
+def many_bindings_elsewhere() -> Snapshot:
+    """A principal whose bindings and whose role's rows have no namespace in common: as many pairs as 500 times 100."""
+    rows = "".join(f"p, role:r, acme, x.n{number}, FLOW, VIEW, allow\n" for number in range(100))
+    return compiled(rows + "".join(f"g, user:a, role:r, acme/a.n{number}\n" for number in range(500)))
+
+
+def test_rows_and_bindings_that_never_meet_are_not_compared_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = many_bindings_elsewhere()
+    compared = []
+    overlaps = NamespacePattern.overlaps
+    monkeypatch.setattr(NamespacePattern, "overlaps", lambda one, two: compared.append(one) or overlaps(one, two))
+    assert Reason.NOT_GRANTED is ask(snapshot, "user:a", "VIEW", "FLOW", "b")
+    assert len(compared) < 1_000
+
+
+def test_a_search_for_another_namespace_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past its limit the reason is an upper bound; it says nothing about the effect."""
+    monkeypatch.setattr("remit.engine.answers.OVERLAPS_LIMIT", 10)
+    assert Reason.OUT_OF_SCOPE is ask(many_bindings_elsewhere(), "user:a", "VIEW", "FLOW", "b")
+    assert Reason.NOT_GRANTED is ask(many_bindings_elsewhere(), "user:a", "UPDATE", "FLOW", "b")
 
 
 @pytest.mark.timeout(60)

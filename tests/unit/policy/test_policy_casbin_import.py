@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from trees import rows_in, snapshot_of
 
+from remit.core.decision import Reason
 from remit.core.names import Tenant
 from remit.core.question import parse_question
 from remit.core.rows import Effect
@@ -138,6 +139,7 @@ CASES = {
         ACME,
         "policy.csv:2",
     ),
+    FindingId.GROUP_AS_OBJECT: (RESOURCES, "p, alice, all, read, allow\ng2, data1, all\n", ACME, "model.conf"),
     FindingId.NAME_MAPPED: (model(), "p, alice, data 1, read, allow\n", ACME, "model.conf"),
     FindingId.NAME_UNUSABLE: (model(), f"p, alice, {'x' * 65}, read, allow\n", ACME, "model.conf"),
     FindingId.NAME_COLLISION: (model(), f"{OK}p, user:alice, data1, read, allow\n", ACME, "policy.csv:2"),
@@ -341,3 +343,162 @@ def test_objects_can_be_namespaces_without_patterns() -> None:
 
     assert decides(found, "acme", "user:alice", "read", "DATA", "sales.eu")
     assert not decides(found, "acme", "user:alice", "read", "DATA", "sales.eu.below")
+
+
+PAYROLL = (
+    "p, *, payroll, read, deny\np, /temp/:id, payroll, write, deny\np, staff, payroll, read, allow\n"
+    "p, staff, payroll, write, allow\ng, alice, staff\ng, /temp/7, staff\n"
+)
+
+
+def refusals(found: Imported) -> set[tuple[FindingId, str]]:
+    return {(each.id, each.place) for each in found.findings if each.severity is Severity.REFUSED}
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        ({}, {(FindingId.UNREGISTERED_FUNCTION, "policy.csv:1")}),
+        (
+            {"g": "keyMatch2"},
+            {(FindingId.WILDCARD_SUBJECT, "policy.csv:1"), (FindingId.UNTRANSLATABLE_PATTERN, "policy.csv:2")},
+        ),
+        ({"g": "keyMatch"}, {(FindingId.WILDCARD_SUBJECT, "policy.csv:1")}),
+    ],
+    ids=range(3),
+)
+def test_a_deny_of_everybody_is_never_a_persons(match: dict[str, str], expected: set[tuple[FindingId, str]]) -> None:
+    """Casbin for Go lets a pattern as the subject of a p row stand for whom it matches; Casbin for Python does not."""
+    assert expected == refusals(imported(model(), PAYROLL, CasbinOptions(tenant=Tenant("acme"), match=match)))
+
+
+def test_a_subject_that_no_function_reads_as_a_pattern_is_left_out_and_told() -> None:
+    found = imported(model(), PAYROLL, CasbinOptions(tenant=Tenant("acme"), match={"g": "none"}))
+
+    assert (FindingId.NEVER_ASKED, "policy.csv:1") in {(each.id, each.place) for each in found.findings}
+    assert "user:%2A" not in found.files["acme/roles.csv"].decode()
+    assert decides(found, "acme", "user:alice", "read", "payroll", "")
+
+
+def test_a_star_that_others_hold_is_a_role_where_no_function_is_registered() -> None:
+    options = CasbinOptions(tenant=Tenant("acme"), match={"g": "none"})
+    found = imported(model(), "p, *, payroll, read, allow\ng, alice, *\n", options)
+
+    assert decides(found, "acme", "user:alice", "read", "payroll", "")
+
+
+@pytest.mark.parametrize("row", ["g, /temp/:id, staff", "g, alice, /staff/:id"])
+def test_a_pattern_of_people_or_roles_is_refused_without_a_star(row: str) -> None:
+    options = CasbinOptions(tenant=Tenant("acme"), match={"g": "keyMatch2"})
+
+    found = imported(model(), f"p, staff, payroll, read, allow\n{row}\n", options)
+    assert {(FindingId.UNTRANSLATABLE_PATTERN, "policy.csv:2")} == refusals(found)
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        ({}, {(FindingId.UNREGISTERED_FUNCTION, "policy.csv:1")}),
+        ({"g2": "keyMatch2"}, {(FindingId.UNTRANSLATABLE_PATTERN, "policy.csv:1")}),
+    ],
+    ids=range(2),
+)
+def test_a_pattern_of_objects_outside_of_groups_is_refused(
+    match: dict[str, str], expected: set[tuple[FindingId, str]]
+) -> None:
+    """As with subjects: of two Casbins one takes it for a pattern."""
+    rows = "p, alice, /books/*, read, deny\np, alice, books, read, allow\ng2, /books/1, books\n"
+    assert expected == refusals(imported(RESOURCES, rows, CasbinOptions(tenant=Tenant("acme"), match=match)))
+
+
+FLAGSHIP = """\
+p, alice, /pen/1, GET
+p, alice, /pen2/1, GET
+p, book_admin, book_group, GET
+p, pen_admin, pen_group, GET
+g, alice, book_admin
+g, bob, pen_admin
+g2, /book/:id, book_group
+g2, /pen/:id, pen_group
+g2, /book2/{id}, book_group
+g2, /pen2/{id}, pen_group
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "alice", "bob"),
+    [
+        ("keyMatch2", ["/book/7", "/pen/1", "/pen2/1"], ["/pen/1"]),
+        ("keyMatch3", ["/book2/7", "/pen/1", "/pen2/1"], ["/pen2/1"]),
+    ],
+)
+def test_patterns_of_another_function_are_plain_text(function: str, alice: list[str], bob: list[str]) -> None:
+    """Casbin's own example rbac_with_pattern has those of two."""
+    matcher = f"{G}g2(r.obj, p.obj) && regexMatch(r.act, p.act)"
+    text = model(matcher, columns="sub, obj, act", roles="g = _, _\ng2 = _, _")
+    found = imported(text, FLAGSHIP, CasbinOptions(tenant=Tenant("acme"), match={"g2": function}))
+
+    asked = {name: name.strip("/").replace("/", ".") for name in ("/book/7", "/book2/7", "/pen/1", "/pen2/1")}
+    for person, allowed in (("user:alice", alice), ("user:bob", bob)):
+        assert allowed == [
+            name for name, each in asked.items() if decides(found, "acme", person, "GET", "OBJECT", each)
+        ]
+
+
+@pytest.mark.parametrize("text", ["/a/{2}", "/a/x{2}", "/a/{i+}", "/a/{id}+"])
+def test_braces_that_repeat_something_are_no_plain_text(text: str) -> None:
+    found = imported(model(REST), f"p, alice, {text}, get, allow\n")
+
+    assert FindingId.UNTRANSLATABLE_PATTERN in {finding for finding, _ in refusals(found)}
+
+
+GO_DOMAINS = "g(r.sub, p.sub, r.dom) && keyMatch(r.dom, p.dom) && r.obj == p.obj && r.act == p.act"
+SUSPENDED = (
+    "p, staff, acme, payroll, read, allow\np, suspended, acme, payroll, read, deny\n"
+    "g, alice, staff, acme\ng, alice, suspended, *\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("matcher", "match", "finding", "told"),
+    [
+        (GO_DOMAINS, {}, FindingId.UNREGISTERED_FUNCTION, True),
+        (GO_DOMAINS, {"g": "none"}, FindingId.NEVER_ASKED, True),
+        (DOMAIN, {}, FindingId.UNREGISTERED_FUNCTION, False),
+        (DOMAIN, {"g": "none"}, FindingId.NEVER_ASKED, False),
+    ],
+    ids=range(4),
+)
+def test_what_casbin_for_go_registers_by_itself_is_told(
+    matcher: str, match: dict[str, str], finding: FindingId, told: bool
+) -> None:
+    """Or a deny that holds in every domain of a Go program would be lost where one says that it registers nothing."""
+    text = model(matcher, request="sub, dom, obj, act", columns="sub, dom, obj, act, eft", roles="g = _, _, _")
+    found = imported(text, SUSPENDED, CasbinOptions(match_domains=match))
+
+    (message,) = (each.message for each in found.findings if each.id is finding and each.place == "policy.csv:4")
+    assert told == ("Casbin for Go registers `keyMatch` for domains by itself" in message)
+
+
+def test_rows_without_a_domain_are_told_to_count_in_every_domain() -> None:
+    """They are copied into the domains that are known, and Casbin would count them in any other too."""
+    matcher = "g(r.sub, p.sub, r.dom) && r.obj == p.obj && r.act == p.act"
+    text = model(matcher, request="sub, dom, obj, act", roles="g = _, _, _")
+    rows = "p, admin, data1, read, allow\np, bob, data1, read, allow\ng, alice, admin, t1\n"
+    found = imported(text, rows, CasbinOptions())
+
+    told = [(each.place, each.message) for each in found.findings if each.id is FindingId.WILDCARD_DOMAIN]
+    assert [("model.conf", "`p` rows name no domain, so each counts in every domain: copied into 1")] == told
+    assert decides(found, "t1", "user:bob", "read", "data1", "")
+
+
+def test_a_group_of_objects_is_asked_about_where_that_is_said() -> None:
+    """Casbin answers a request about the group's own name as it does one about an object in it."""
+    rows = "p, alice, data_group, write, allow\ng2, data1, data_group\n"
+    silent = imported(RESOURCES, rows)
+    said = imported(RESOURCES, rows, CasbinOptions(tenant=Tenant("acme"), objects_more=("data_group",)))
+
+    question = parse_question("user:alice", "write", "data_group", "")
+    assert Reason.UNKNOWN_KIND is snapshot_of({**silent.files}, "acme").decide(question).reason
+    assert decides(said, "acme", "user:alice", "write", "data_group", "")
+    assert FindingId.GROUP_AS_OBJECT not in {each.id for each in said.findings}

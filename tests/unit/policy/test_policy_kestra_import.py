@@ -137,7 +137,8 @@ def test_a_role_of_the_first_edition_is_migrated_by_kestras_table() -> None:
     }
 
 
-# Kestra's table, in its words: 1.x permission and verb, what 2.0 makes of it. `+` begins a further kind.
+# Kestra's table, in its words: 1.x permission and verb, what 2.0 makes of it. `+` begins a further kind, `-` what 2.0 checks
+# nowhere.
 MIGRATION = """\
 FLOW READ: FLOW VIEW LIST EXPORT
 FLOW CREATE: FLOW CREATE IMPORT
@@ -148,11 +149,11 @@ EXECUTION CREATE:
 EXECUTION UPDATE: EXECUTION UPDATE RESTART KILL REPLAY PAUSE RESUME CHANGE_LABELS UNQUEUE FORCE_RUN
 EXECUTION DELETE: EXECUTION DELETE
 TRIGGER READ: TRIGGER VIEW LIST EXPORT
-TRIGGER CREATE:
+TRIGGER CREATE: - CREATE
 TRIGGER UPDATE: TRIGGER UNLOCK RESTART DISABLE ENABLE BACKFILL
 TRIGGER DELETE: TRIGGER DELETE
-NAMESPACE READ: NAMESPACE VIEW LIST
-NAMESPACE UPDATE: NAMESPACE UPDATE MANAGE_FILES
+NAMESPACE READ: NAMESPACE VIEW LIST - EXPORT_PLUGIN_DEFAULTS
+NAMESPACE UPDATE: NAMESPACE UPDATE MANAGE_FILES - IMPORT_PLUGIN_DEFAULTS
 APP UPDATE: APP UPDATE EXECUTE ACCESS_FILES ACCESS_LOGS
 APPEXECUTION READ: APP VIEW LIST
 APPEXECUTION UPDATE: APP UPDATE EXECUTE ACCESS_FILES ACCESS_LOGS
@@ -170,14 +171,14 @@ TEST READ: TESTSUITE VIEW LIST
 TEST CREATE: TESTSUITE CREATE
 TEMPLATE READ:
 IMPERSONATE READ:
-SECRET CREATE:
+SECRET CREATE: - CREATE
 SECRET UPDATE: SECRET UPDATE
 KVSTORE READ: KVSTORE VIEW LIST
 KVSTORE CREATE: KVSTORE CREATE
 BLUEPRINT DELETE: BLUEPRINT DELETE
 BINDING READ: BINDING VIEW LIST
 BINDING CREATE: BINDING CREATE
-BINDING UPDATE:
+BINDING UPDATE: - UPDATE
 ROLE UPDATE: ROLE UPDATE
 INVITATION CREATE: INVITATION CREATE
 """
@@ -186,16 +187,19 @@ INVITATION CREATE: INVITATION CREATE
 @pytest.mark.parametrize("line", MIGRATION.splitlines())
 def test_a_permission_of_the_first_edition_becomes_what_the_table_says(line: str) -> None:
     """What maps to nothing, or to what 2.0 checks nowhere, is told."""
-    asked, _, given = line.partition(":")
+    asked, _, becomes = line.partition(":")
+    given, _, unchecked = becomes.partition("-")
     permission, verb = asked.split(" ")
     found = imported([role({permission: [verb]})], [bound()], edition=1)
 
-    expected = {kind: frozenset(actions) for kind, *actions in map(str.split, filter(None, given.split("+")))}
+    expected = {kind: frozenset(actions) for kind, *actions in map(str.split, filter(str.strip, given.split("+")))}
     rows = (row.split(", ") for row in rows_in(found.files["acme/roles.csv"]))
     told = {kind: frozenset(actions.split("|")) for _, _, _, _, kind, actions, _ in rows}
     assert expected == told
-    silent = {FindingId.EXECUTION_CREATE, FindingId.PERMISSION_DROPPED, FindingId.ACTION_UNCHECKED}
-    assert bool(expected) != bool(silent & {each.id for each in found.findings})
+    left_out = [each.message.split(" ")[-1] for each in found.findings if each.id is FindingId.ACTION_UNCHECKED]
+    assert unchecked.split() == left_out
+    nothing = {FindingId.EXECUTION_CREATE, FindingId.PERMISSION_DROPPED}
+    assert bool(expected or unchecked) != bool(nothing & {each.id for each in found.findings})
 
 
 def test_what_the_migration_gives_more_or_no_more_is_told_by_permission() -> None:

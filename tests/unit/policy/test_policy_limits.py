@@ -11,6 +11,7 @@ from remit.core.diagnostics import PolicyError
 from remit.policy.limits import Limits
 from remit.policy.load import load_root, load_tree
 from remit.policy.report import SHOWN
+from remit.service.settings import read_settings
 
 VOCABULARY = b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\nrelations: {KV: {}, SUB: {}}\n"
 ROW = "p, role:a, acme, **, FLOW, VIEW, allow\n"
@@ -50,6 +51,97 @@ def test_bytes_are_limited(tmp_path: Path) -> None:
     expected = ["acme/roles.csv: takes the folder past its limit of 200 bytes"]
     assert expected == [str(each) for tenant in loaded.values() for each in tenant.diagnostics]
     assert not load_tree(tmp_path, Limits(bytes=201)).diagnostics
+
+
+def layered(layers: int, width: int) -> str:
+    """A principal in all groups of the first layer, each group in all of the next, those of the last in all roles."""
+    names = [["user:a"], *([f"group:l{layer}-{each}" for each in range(width)] for layer in range(layers))]
+    names.append([f"role:r{each}" for each in range(width)])
+    rows = [f"g, {one}, {two}, acme" for upper, lower in itertools.pairwise(names) for one in upper for two in lower]
+    return "\n".join([*rows, *(f"p, {role}, acme, a.**, FLOW, VIEW, allow" for role in names[-1])]) + "\n"
+
+
+def test_the_rows_that_one_question_may_read_are_limited() -> None:
+    """Whether they are g rows or p rows, counted once however many chains lead to them."""
+    files = {"acme/bindings.csv": layered(layers=3, width=5)}
+    count = 5 + 3 * 25 + 5
+    assert not told(files, Limits(question_rows=count))
+    # The first that has too many rows behind it is named, and not whoever holds it.
+    expected = (
+        f"acme/bindings.csv:1:4: `user:a` has more than {count - 1} rows for one question to read: expected at most "
+        f"{count - 1}, for a question that takes longer holds up all others; let it hold fewer groups and roles, or hold "
+        "them in parts of the tenant"
+    )
+    assert [expected] == told(files, Limits(question_rows=count - 1))
+    (named,) = told(files, Limits(question_rows=34))
+    assert named.startswith("acme/bindings.csv:31:4: `group:l1-0` has more than 34 rows")
+    assert "so do 4 others" in named
+
+
+def test_rows_that_hold_in_different_namespaces_are_not_read_together() -> None:
+    """A principal bound in each of many namespaces, to a role with a row for each of them, is answered from a few rows."""
+    places = [f"n{number}.x" for number in range(200)]
+    files = {
+        "acme/roles.csv": "".join(f"p, role:a, acme, {place}, FLOW, VIEW, allow\n" for place in places),
+        "acme/bindings.csv": "".join(f"g, user:a, role:a, acme/{place}.**\n" for place in places),
+    }
+    assert not told(files, Limits(question_rows=100))
+
+
+def test_a_managed_role_of_too_many_rows_is_refused_with_the_root() -> None:
+    rows = "".join(f"p, role:a, *, {'a.' * depth}**, FLOW, VIEW, allow\n" for depth in range(70))
+    files = {"vocabulary.yaml": VOCABULARY, "roles.csv": rows.encode()}
+    load_root(tree_of(files), Limits(question_rows=70))
+    with pytest.raises(PolicyError, match=r"roles\.csv:1:4: `role:a` has more than 69 rows for one question to read"):
+        load_root(tree_of(files), Limits(question_rows=69))
+
+
+STARS = [".".join(mask) for mask in itertools.product("a*", repeat=6)]
+
+
+def test_patterns_that_multiply_by_stars_are_limited() -> None:
+    """63 patterns with `*` over one namespace, and as many ways to them."""
+    files = {
+        "acme/roles.csv": "".join(
+            f"p, role:r{number}, acme, {pattern}.**, FLOW, VIEW, allow\n" for number, pattern in enumerate(STARS)
+        )
+    }
+    assert not told(files, Limits(question_rows=126))
+    (named,) = told(files, Limits(question_rows=125))
+    assert named.startswith(
+        "acme/roles.csv:64:20: `*.*.*.*.*.*.**` and 62 other patterns with `*` take up to 126 steps"
+    )
+
+
+def test_reach_rows_that_one_question_may_read_are_limited() -> None:
+    """Those whose callers cover one namespace and whose owners cover one."""
+    together = "".join(
+        f"p, acme, {'a.' * one}**, {'b.' * two}**, KV, allow\n" for one in range(9, -1, -1) for two in range(9, -1, -1)
+    )
+    apart = "".join(f"p, acme, **, b{number}, KV, allow\n" for number in range(100))
+    assert not told({"acme/reach.csv": together}, Limits(question_rows=100))
+    (named,) = told({"acme/reach.csv": together}, Limits(question_rows=99))
+    assert named.startswith("acme/reach.csv:1:1: up to 100 reach rows for one question to read: expected at most 99")
+    assert not told({"acme/reach.csv": apart}, Limits(question_rows=10))
+    (named,) = told(
+        {"acme/reach.csv": "".join(f"p, acme, b, {pattern}, KV, allow\n" for pattern in STARS)},
+        Limits(question_rows=65),
+    )
+    assert "other patterns with `*` take up to 126 steps" in named
+
+
+def test_the_settings_of_a_server_are_its_limits() -> None:
+    limits = read_settings(
+        {
+            "policy_max_rows": 1,
+            "policy_max_bytes": 2,
+            "policy_max_question_rows": 3,
+            "policy_max_cases": 4,
+            "policy_max_seconds": 5,
+            "policy_witness_rows": 6,
+        }
+    ).limits
+    assert Limits(rows=1, bytes=2, question_rows=3, cases=4, seconds=5, witness_rows=6) == limits
 
 
 def test_cases_are_limited() -> None:
@@ -108,6 +200,12 @@ BOMBS = {
         ),
     },
     "an unclean file": {"acme/roles.csv": "\t\n" * 500_000},
+    "layers of groups fully joined": {"acme/bindings.csv": layered(layers=7, width=80)},
+    "many who hold almost too many rows": {
+        "acme/bindings.csv": layered(layers=2, width=95)
+        + "".join(f"g, user:u{number}, group:l0-{number % 95}, acme\n" for number in range(5_000))
+        + "".join(f"g, user:u{number}, group:l0-{number % 90 + 1}, acme\n" for number in range(5_000))
+    },
 }
 
 

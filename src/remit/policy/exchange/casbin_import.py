@@ -1,6 +1,7 @@
 """A Casbin policy as policy files of ours, with the answers that Casbin gives today as their tests."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 from remit.core.names import quote
 from remit.core.patterns import EVERYWHERE
@@ -14,6 +15,7 @@ from remit.policy.exchange.lexicon import Lexicon, alternatives
 from remit.policy.exchange.matcher import Clause
 from remit.policy.exchange.options import CasbinOptions, Imported
 from remit.policy.exchange.origin import Origin
+from remit.policy.exchange.patterns import is_pattern
 from remit.policy.exchange.places import NO_FUNCTION, Home, Places
 from remit.policy.exchange.render import LINK_HEAD, RULE_HEAD, AccessAnswer, cases_file, rows_file, vocabulary_file
 from remit.policy.exchange.sample import sampled
@@ -61,6 +63,9 @@ def import_casbin(
     if not findings.refused():
         tell_differences(files, findings)
     return Imported({} if findings.refused() else files, findings.found, len(read), cases)
+
+
+_GO_DOMAINS: Final = "Casbin for Go registers `keyMatch` for domains by itself where the matcher holds `keyMatch(r.dom, p.dom)`, for Python not"
 
 
 class _Translation:
@@ -150,7 +155,8 @@ class _Translation:
             # Casbin takes the rows of the very domain first, whatever the function says of it.
             clause = Clause("", equal=True, functions=functions)
             if "*" in row.domain and not functions:
-                self._findings.add(FindingId.NEVER_ASKED, row.place, f"`{quote(row.domain)}`")
+                told = f"; {_GO_DOMAINS}" if _go_matches_domains(self._enforcer) else ""
+                self._findings.add(FindingId.NEVER_ASKED, row.place, f"`{quote(row.domain)}`{told}")
                 return
             if not self._places.counts_in(row.domain, clause, home, row.place):
                 return
@@ -189,32 +195,64 @@ class _Translation:
 
 def _register(origin: Origin, read: Sequence[LoadedRow]) -> None:
     """The functions that the options name. A `*` whose meaning hangs on one that they do not name is refused."""
-    enforcer, shape, options, findings = origin.enforcer, origin.shape, origin.options, origin.findings
-    for group in filter(None, (shape.roles, shape.resources)):
+    enforcer, options, findings = origin.enforcer, origin.options, origin.findings
+    for clause in (origin.shape.subject, origin.shape.object):
+        group = clause.group
+        if group is None:
+            continue
         rows = [row for row in read if row.ptype == group.ptype]
-        names = [(row, text) for row in rows for text in row.fields[:2] if "*" in text]
-        function = _function(group.ptype, options.match, "--match", names, findings)
-        if function is not None:
+        column = enforcer.columns.index(clause.column)
+        asked = [(row, row.fields[column]) for row in read if row.ptype == "p" and not clause.functions]
+        asked = [(row, text) for row, text in asked if text not in clause.wildcards]
+        members = [(row, text) for row in rows for text in row.fields[:2]]
+        function = options.match.get(group.ptype)
+        if function is None:
+            _refuse_stars((*members, *asked), "--match", group.ptype, findings)
+        elif function != NO_FUNCTION:
             enforcer.match_names(group.ptype, function)
-            for row, text in names if group is shape.roles else ():
-                message = f"`{quote(text)}` for people or roles: remit has patterns of namespaces only"
-                findings.add(FindingId.UNTRANSLATABLE_PATTERN, row.place, message)
-        if group.domain is not None:
-            domains = [(row, row.fields[2]) for row in rows if "*" in row.fields[2]]
-            function = _function(group.ptype, options.match_domains, "--match-domains", domains, findings)
-            if function is not None:
-                enforcer.match_domains(group.ptype, function)
+            people = clause is origin.shape.subject
+            _refuse_patterns(members if people else (), asked, function, findings, people=people)
+        function = options.match_domains.get(group.ptype)
+        if group.domain is None:
+            continue
+        if function is None:
+            hint = f"; {_GO_DOMAINS}" if _go_matches_domains(enforcer) else ""
+            domains = [(row, row.fields[2]) for row in rows]
+            _refuse_stars(domains, "--match-domains", group.ptype, findings, hint)
+        elif function != NO_FUNCTION:
+            enforcer.match_domains(group.ptype, function)
 
 
-def _function(
-    ptype: str,
-    named: Mapping[str, str],
-    option: str,
-    starred: Iterable[tuple[LoadedRow, str]],
+def _refuse_stars(
+    texts: Iterable[tuple[LoadedRow, str]], option: str, ptype: str, findings: Findings, hint: str = ""
+) -> None:
+    for row, text in texts:
+        if "*" in text:
+            message = f"`{quote(text)}`: say `{option} {ptype}=keyMatch`, or another function, or `{ptype}=none`{hint}"
+            findings.add(FindingId.UNREGISTERED_FUNCTION, row.place, message)
+
+
+def _refuse_patterns(
+    members: Iterable[tuple[LoadedRow, str]],
+    asked: Iterable[tuple[LoadedRow, str]],
+    function: str,
     findings: Findings,
-) -> str | None:
-    function = named.get(ptype)
-    for row, text in starred if function is None else ():
-        message = f"`{quote(text)}`: say `{option} {ptype}=keyMatch`, or another function, or `{ptype}=none`"
-        findings.add(FindingId.UNREGISTERED_FUNCTION, row.place, message)
-    return None if function == NO_FUNCTION else function
+    *,
+    people: bool,
+) -> None:
+    """Names of people or roles that stand for others; and those of `p` rows, which do so in one Casbin and not in another."""
+    for row, text in members:
+        if is_pattern(function, text):
+            message = f"`{quote(text)}` is a pattern to `{function}`: remit has patterns of namespaces only"
+            findings.add(FindingId.UNTRANSLATABLE_PATTERN, row.place, message)
+    for row, text in asked:
+        if is_pattern(function, text):
+            finding = FindingId.WILDCARD_SUBJECT if people and text == "*" else FindingId.UNTRANSLATABLE_PATTERN
+            message = (
+                f"`{quote(text)}` is a pattern to `{function}` in Casbin for Go, and plain text in Casbin for Python"
+            )
+            findings.add(finding, row.place, message)
+
+
+def _go_matches_domains(enforcer: Enforcer) -> bool:
+    return "keyMatch(r_dom, p_dom)" in enforcer.matcher

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,19 +65,24 @@ def rows_by_meaning(
     """What counts of the rows that Casbin has taken; what does not is a finding. `model` is its file's name."""
     read = list(read)
     _note(read, findings)
-    permits = tuple(_permits(read, enforcer, shape, findings))
+    holds = tuple(_holds(read, shape, findings))
+    named = {name for row in holds for name in (row.member, row.held)}
+    permits = tuple(_permits(read, enforcer, shape, named, findings))
     if not permits:
         findings.add(FindingId.POLICY_EMPTY, model, "no `p` row counts")
     resources = [row for row in read if shape.resources and row.ptype == shape.resources.ptype]
     effects = frozenset(_effect(row, enforcer) for row in read if row.ptype == "p")
-    return Rows(permits, tuple(_holds(read, shape, findings)), tuple(resources), effects)
+    return Rows(permits, holds, tuple(resources), effects)
 
 
 def _effect(row: LoadedRow, enforcer: Enforcer) -> str:
     return row.fields[enforcer.columns.index("eft")] if "eft" in enforcer.columns else Effect.ALLOW
 
 
-def _permits(read: Iterable[LoadedRow], enforcer: Enforcer, shape: Shape, findings: Findings) -> Iterator[Permit]:
+def _permits(
+    read: Iterable[LoadedRow], enforcer: Enforcer, shape: Shape, named: Collection[str], findings: Findings
+) -> Iterator[Permit]:
+    """`named` are the subjects that rows of the role definition name."""
     column = {name: index for index, name in enumerate(enforcer.columns)}
     for row in read:
         if row.ptype != "p":
@@ -97,6 +102,8 @@ def _permits(read: Iterable[LoadedRow], enforcer: Enforcer, shape: Shape, findin
             findings.add(FindingId.DENY_WITHOUT_EFFECT, row.place, message)
         elif texts[0] in shape.subject.wildcards:
             findings.add(FindingId.WILDCARD_SUBJECT, row.place, f"`{quote(texts[0])}` as the subject")
+        elif "*" in texts[0] and texts[0] not in named:
+            findings.add(FindingId.NEVER_ASKED, row.place, f"`{quote(texts[0])}` as the subject")
         else:
             yield Permit(texts[0], domain, texts[1], texts[2], Effect(effect), row.source)
 

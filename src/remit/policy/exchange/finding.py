@@ -109,7 +109,7 @@ class FindingId(StrEnum):
     UNREGISTERED_FUNCTION = (
         "unregistered-function",
         Severity.REFUSED,
-        "`*` in a `g` row: whether it is a pattern depends on what the program registers; say so with `--match` or `--match-domains`",
+        "`*` in a `g` row, or in a column that `g` is asked about: whether it is a pattern depends on what the program registers; say so with `--match` or `--match-domains`",
     )
     PREFIX_CROSSES_SEGMENT = (
         "prefix-crosses-segment",
@@ -122,7 +122,11 @@ class FindingId(StrEnum):
         "`.` in a pattern that is a regular expression: any character; accepted: a dot",
     )
     TEXT_BEHIND_STAR = "text-behind-star", Severity.WARNING, "`keyMatch` ignores all text behind the first `*`"
-    UNTRANSLATABLE_PATTERN = "untranslatable-pattern", Severity.REFUSED, "a pattern that is not made of whole segments"
+    UNTRANSLATABLE_PATTERN = (
+        "untranslatable-pattern",
+        Severity.REFUSED,
+        "a pattern that is not made of whole segments, or one of people or roles",
+    )
     REGEX_PREFIX = (
         "regex-prefix",
         Severity.WARNING,
@@ -139,6 +143,11 @@ class FindingId(StrEnum):
         "never-asked",
         Severity.WARNING,
         "`*` where no function and no test reads it as a wildcard: it counts for a question about that very text only; left out",
+    )
+    GROUP_AS_OBJECT = (
+        "group-as-object",
+        Severity.WARNING,
+        "a request about a group of objects by its own name is answered as about an object in it in Casbin; here nobody asks about a group",
     )
     WILDCARD_SUBJECT = (
         "wildcard-subject",

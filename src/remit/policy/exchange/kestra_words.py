@@ -101,7 +101,11 @@ _SPECIAL: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "READ": (*_READ, "EXPORT"),
         "UPDATE": ("UNLOCK", "RESTART", "DISABLE", "ENABLE", "BACKFILL"),
     },
-    "NAMESPACE": {"UPDATE": ("UPDATE", "MANAGE_FILES")},
+    # Kestra's table names the plugin defaults, which 2.0 has no more: policies took their place.
+    "NAMESPACE": {
+        "READ": (*_READ, "EXPORT_PLUGIN_DEFAULTS"),
+        "UPDATE": ("UPDATE", "MANAGE_FILES", "IMPORT_PLUGIN_DEFAULTS"),
+    },
     "APP": {"UPDATE": ("UPDATE", "EXECUTE", "ACCESS_FILES", "ACCESS_LOGS")},
     "AUDITLOG": {"READ": (*_READ, "EXPORT"), "CREATE": (), "UPDATE": (), "DELETE": ()},
     "SYSTEM_SETTINGS": {"READ": ("VIEW",)},

@@ -42,6 +42,7 @@ class Lexicon:
         for what, names in (("object", self._kind_names), ("action", self.actions)):
             if not names:
                 findings.add(FindingId.MISSING_WORD, origin.model, f"no row names an {what}: say `--{what} NAME`")
+        self._tell_groups()
         self._tell_twins()
 
     @property
@@ -134,6 +135,14 @@ class Lexicon:
         elif word != name:
             self._findings.add(FindingId.NAME_MAPPED, self._model, f"`{quote(name)}` becomes `{word}`")
         self.words[name] = Word(word)
+
+    def _tell_groups(self) -> None:
+        groups = sorted(self._rows.object_groups - set(self._options.objects_more))
+        if groups:
+            names = ", ".join(f"`{quote(name)}`" for name in groups[:_SHOWN])
+            kinds = self.objects_are is ObjectReading.KINDS
+            hint = "say `--object NAME` for one that is asked about" if kinds else "ask about what is in them"
+            self._findings.add(FindingId.GROUP_AS_OBJECT, self._model, f"{names}: {hint}")
 
     def _tell_twins(self) -> None:
         for what, names in (("objects", self.objects), ("actions", self.actions), ("subjects", self._places())):

@@ -20,9 +20,27 @@ _PARAMETER: Final = {
 }
 PATTERN_FUNCTIONS: Final = ("keyMatch", *_PARAMETER)
 
+_IN_BRACES: Final = r"\{[^/]+\}"
+_PATTERN: Final = {
+    "keyMatch": re.compile(r"\*").search,
+    "keyMatch2": re.compile(r"\*|:[^/]").search,
+    "keyMatch3": re.compile(rf"\*|{_IN_BRACES}").search,
+    "keyMatch4": re.compile(rf"\*|{_IN_BRACES}").search,
+    "keyMatch5": re.compile(rf"\*|{_IN_BRACES}").search,
+    # `alice` stands for each name that begins so.
+    "regexMatch": re.compile("").search,
+}
+_PLAIN_BRACES: Final = re.compile(r"\{[0-9,]*[^0-9,\\^$+?()\[\]{}|*][^\\^$+?()\[\]{}|*]*\}")
+"""Braces that repeat nothing, to whom they are no parameter: plain text."""
+
 
 class UntranslatableError(RemitError):
     """A name that is no namespace, or a pattern that is not made of whole segments."""
+
+
+def is_pattern(function: str, text: str) -> bool:
+    """Whether a name stands for others too, where the program registers `function` for names."""
+    return _PATTERN[function](text) is not None
 
 
 class Reading(NamedTuple):
@@ -95,7 +113,7 @@ class Separated:
                 parts.append("*")
             elif segment == "*" and index == len(segments) - 1:
                 parts += ["*", "**"]
-            elif _REGEX_SIGNS & set(segment) or (function == "keyMatch2" and ":" in segment):
+            elif _REGEX_SIGNS & set(_plain(segment, function)) or (function == "keyMatch2" and ":" in segment):
                 raise UntranslatableError(
                     f"`{quote(text)}`: `{quote(segment)}` is only part of a segment to `{function}`"
                 )
@@ -113,3 +131,8 @@ class Separated:
         if not all(segments):
             raise UntranslatableError(f"`{quote(name)}` has an empty segment")
         return segments
+
+
+def _plain(segment: str, function: str) -> str:
+    """A segment without the braces that are plain text to a function."""
+    return _PLAIN_BRACES.sub("", segment) if function == "keyMatch2" else segment

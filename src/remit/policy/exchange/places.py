@@ -133,6 +133,9 @@ class Places:
             found = ", ".join(f"`{home.tenant}`" for home in homes) or "none"
             message = f"domains become tenants ({found}): leave out `--tenant`, or say `--domains namespaces`"
             self._refuse(FindingId.NAME_UNUSABLE, message)
+        if self._shape.domain is None and self._rows.permits:
+            message = f"`p` rows name no domain, so each counts in every domain: copied into {len(homes)}"
+            self._findings.add(FindingId.WILDCARD_DOMAIN, self._model, message)
         if not homes:
             self._refuse(FindingId.MISSING_WORD, "no row names a domain, so there is no tenant to write")
         return homes
