@@ -1,3 +1,5 @@
+from typing import Final
+
 from remit.core.errors import RemitError
 
 
@@ -12,6 +14,17 @@ class RecordRefused(AuditStoreError):  # noqa: N818
 
 class StoreAwayError(AuditStoreError):
     """The database cannot be reached, or lets nobody in."""
+
+
+WHAT_TO_DO: Final = (
+    "This process records nothing there any more: put back what was there, or keep what is there as evidence, and "
+    "restart the server"
+)
+
+
+class StoreChangedError(AuditStoreError):
+    """Somebody has taken away, replaced or set back what this process has recorded: to go on would make a second
+    history, so the process writes no more until it is started anew."""
 
 
 class UnmigratedError(AuditStoreError):

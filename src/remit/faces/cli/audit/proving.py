@@ -56,6 +56,8 @@ def finding_told(finding: Finding) -> str:
 
 
 def _chain_told(chain: ChainId) -> str:
+    if not chain.table:
+        return "the database's schema"
     what = "decisions" if chain.table == DECISIONS else "lifecycle records"
     return f"{what} of {f'tenant `{chain.tenant}`' if chain.tenant else 'no tenant'} by node `{chain.node}`"
 

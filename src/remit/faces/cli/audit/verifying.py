@@ -67,7 +67,7 @@ def verify(
         except ExportError as error:
             fail(Exit.NO, str(error))
     else:
-        with opened(audit) as store, store.snapshots() as snapshots, counting("records") as progress:
+        with opened(audit, as_evidence=True) as store, store.snapshots() as snapshots, counting("records") as progress:
             report = verify_store(snapshots, tenant=tenant, counts=counts, progress=progress, **how)
         if tenant is not None and not (report.chains or report.findings):
             fail(Exit.UNAVAILABLE, f"there is nothing of tenant `{tenant}` in the store")
