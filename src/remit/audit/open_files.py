@@ -42,7 +42,7 @@ class OpenFiles:
         """Remembers which write-ahead log the name leads to. Call it in the first transaction of a connection that stays
         open: as long as one is, SQLite makes no other."""
         with self._mutex:
-            self._release_log()
+            self._forget_log()
             try:
                 self._log_descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
@@ -59,9 +59,10 @@ class OpenFiles:
                 if self._held_log is not None:
                     self._check_log()
 
-    def close(self) -> None:
+    def release_log(self) -> None:
+        """Call it when that connection is closed: the next one may find another log, and nothing is wrong."""
         with self._mutex:
-            self._release_log()
+            self._forget_log()
 
     def _check_file(self) -> None:
         try:
@@ -93,7 +94,7 @@ class OpenFiles:
             f"{self._what} `{self._file}` is not the file any more that process {os.getpid()} has open: {how}. {WHAT_TO_DO}"
         )
 
-    def _release_log(self) -> None:
+    def _forget_log(self) -> None:
         if self._log_descriptor >= 0:
             os.close(self._log_descriptor)
         self._log_descriptor, self._held_log = -1, None

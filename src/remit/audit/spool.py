@@ -155,7 +155,7 @@ class Spool:
             self._connection.invalidate()
             self._connection = None
         self._engine.dispose()
-        self._files.close()
+        self._files.release_log()
 
     def _find(self) -> None:
         (found,) = self._cursor.execute("PRAGMA application_id").fetchone()

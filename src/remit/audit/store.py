@@ -154,6 +154,7 @@ class AuditStore(Reading):
                 if self._writer.broken:
                     self._writer.discard()
                     self._writer = None
+                    self._release_log()
 
     def keep_revision(self, tenant: str, revision: str, kept_us: int, archive: bytes) -> None:
         """Keeps the files of a revision of a tenant, durable on return. Once kept, they stay as they are."""
@@ -269,10 +270,9 @@ class AuditStore(Reading):
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+            self._release_log()
         self._reading.dispose()
         self._briefly.dispose()
-        if self._files is not None:
-            self._files.close()
 
     @contextmanager
     def _opened(self) -> Iterator[Connection]:
@@ -293,6 +293,10 @@ class AuditStore(Reading):
         except StoreChangedError as error:
             self._changed = str(error)
             raise
+
+    def _release_log(self) -> None:
+        if self._files is not None:
+            self._files.release_log()
 
     def _refuse_if_changed(self) -> None:
         if self._changed:
