@@ -156,10 +156,10 @@ def test_a_store_that_was_restored_is_followed_from_where_it_stands(store: Audit
     follow = Follow.begin(store, EVERYTHING)
     store.append(gone := [decision() for _ in range(3)])
     assert gone == drained(follow)
-    store.close()
     altered(url)(delete(decisions), update(chains).values(seq=1))
     assert [] == drained(follow)
-    store.append([later := decision()])
+    with AuditStore(url) as restarted:
+        restarted.append([later := decision()])
     assert [later] == drained(follow)
 
 

@@ -1,7 +1,9 @@
 """The SQLite files of several workers, read as one: what one file with all of their records would say."""
 
 import random
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -219,8 +221,9 @@ def test_one_file_of_another_schema_is_refused_by_its_name_until_all_are_migrate
     url = f"sqlite:///{tmp_path / 'audit.db'}"
     with made(worker_url(url, 1)) as store:
         store.append([record := decision()])
-    with AuditStore(worker_url(url, 2)) as other, other._writing.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE other (x INTEGER)")
+    with closing(sqlite3.connect(tmp_path / "audit.w2.db")) as other:
+        other.execute("VACUUM")
+        other.execute("PRAGMA user_version = 1")
     with AuditStores(url) as many:
         with pytest.raises(UnmigratedError, match=r"audit\.w2\.db"):
             many.open()

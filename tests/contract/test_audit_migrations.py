@@ -48,6 +48,7 @@ def test_an_unmigrated_database_is_refused_with_what_to_do(url: str) -> None:
             engine = create_engine(url)
             with engine.begin() as connection:
                 connection.execute(text("CREATE TABLE other (x INTEGER)"))
+                connection.execute(text("DROP TABLE other"))
             engine.dispose()
     with AuditStore(url) as store:
         with pytest.raises(UnmigratedError, match="--audit-migrate") as refused:

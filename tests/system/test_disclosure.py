@@ -40,7 +40,17 @@ def server(tmp_path_factory: pytest.TempPathFactory, untested: Path, authority: 
     (candidate / "vocabulary.yaml").write_bytes((policies / "vocabulary.yaml").read_bytes())
     (candidate / "hooli").mkdir()
     (candidate / "hooli" / "bindings.csv").write_text("the-plan-of-hooli\n")
-    flags = [*tls_flags(authority), "--operators", OPERATOR, "--auditors", AUDITORS, "--shadow", str(candidate), "--shadow-share", "1"]
+    flags = [
+        *tls_flags(authority),
+        "--operators",
+        OPERATOR,
+        "--auditors",
+        AUDITORS,
+        "--shadow",
+        str(candidate),
+        "--shadow-share",
+        "1",
+    ]
     with Server(folder / "audit", *flags, policies=policies) as started:
         for tenant, file in bindings.items():
             append(file, f"{SECRET}-of-{tenant}")

@@ -134,8 +134,9 @@ def test_a_question_about_an_unknown_tenant_is_recorded_without_a_revision(
     with server.channel() as channel:
         access_of(channel).Check(check(tenant="initech"), timeout=DEADLINE_S)
     (record,) = since()
-    assert ("initech", "deny", "UNKNOWN_TENANT", "", "") == (
+    assert ("", "initech", "deny", "UNKNOWN_TENANT", "", "") == (
         record.tenant,
+        record.asked_tenant,
         record.effect,
         record.reason,
         record.rule,

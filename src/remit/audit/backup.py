@@ -14,7 +14,8 @@ from sqlalchemy import URL
 from remit.audit.database import reading_uri
 from remit.audit.errors import AuditStoreError
 from remit.audit.many import stores_of
-from remit.audit.schema import known_versions
+from remit.audit.schema import known_versions, planted_in_sqlite, refusal
+from remit.core.files import make_private, sync_folder
 
 Progress = Callable[[int, int], None]
 """Hears how many pages are copied, and of how many."""
@@ -60,7 +61,7 @@ def restore(backup: Path, target: Path, *, force: bool = False, progress: Progre
             log = its.with_name(f"{its.name}-wal")
             if log.exists():
                 raise AuditStoreError(f"`{log}` belongs to a store that is not there: move it away first")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_private(target.parent)
         copies = {part: stack.enter_context(_copied(its, target.parent, progress)) for part, its in sources.items()}
         for each in present:
             stack.enter_context(_alone(each))
@@ -73,7 +74,7 @@ def restore(backup: Path, target: Path, *, force: bool = False, progress: Progre
                 copies[part].replace(targets[part])
             for its in {*present} - {*targets.values()}:
                 its.unlink()
-            _sync(target.parent)
+            sync_folder(target.parent)
         return aside
 
 
@@ -94,6 +95,7 @@ def _copied(source: Path, folder: Path, progress: Progress | None) -> Iterator[P
     copy = Path(name)
     try:
         with closing(sqlite3.connect(reading_uri(source), uri=True, isolation_level=None)) as connection:
+            connection.execute("PRAGMA trusted_schema = OFF")
             _check_schema(connection, source)
             _copy(connection, copy, descriptor, progress)
         with closing(sqlite3.connect(copy)) as connection:
@@ -140,6 +142,8 @@ def _check_schema(connection: sqlite3.Connection, source: Path) -> None:
     if len(versions) != 1 or versions[0] not in known_versions():
         found = f"has schema `{versions[0]}`, unknown to this program" if versions else "has no audit tables"
         raise AuditStoreError(f"`{source}` {found}: expected a store of remit, or a backup of one")
+    if planted := planted_in_sqlite(connection.execute, versions[0]):
+        raise AuditStoreError(refusal(f"`{source}`", planted))
 
 
 @contextmanager
@@ -175,20 +179,12 @@ def _given_names(names: Mapping[Path, Path]) -> Iterator[None]:
             except FileExistsError:
                 raise AuditStoreError(f"`{target}` exists by now: nothing is written over it") from None
             given.append(target)
-            _sync(target.parent)
+            sync_folder(target.parent)
         yield
     except BaseException:
         for target in given:
             target.unlink()
         raise
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

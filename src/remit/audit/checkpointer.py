@@ -1,6 +1,8 @@
 import json
 import logging
-from collections.abc import Callable, Iterator
+import math
+import time
+from collections.abc import Callable, Container, Iterator
 from itertools import islice
 from threading import Event, Thread
 from typing import Final
@@ -27,30 +29,42 @@ class Checkpointer:
     """
 
     def __init__(
-        self, store: AuditStore, key: SigningKey, node: str, every_s: float, clock_us: Callable[[], int]
+        self,
+        store: AuditStore,
+        key: SigningKey,
+        node: str,
+        every_s: float,
+        clock_us: Callable[[], int],
+        *,
+        tenants: Callable[[], Container[str]] = tuple,
     ) -> None:
+        """Chains of what `tenants` returns are signed first: the others may be many, and a stop leaves little time."""
         self._store = store
         self._key = key
         self._node = node
         self._every_s = every_s
         self._clock_us = clock_us
+        self._tenants = tenants
         self._signed: dict[ChainId, Head] = {}
         self._resting: dict[ChainId, Head] = {}
         self._cut: set[ChainId] = set()
         self._failed = False
         self._stopping = Event()
+        self._ends_at = math.inf
         self._thread = Thread(target=self._run, name="remit-checkpoints", daemon=True)
 
     def begin(self) -> None:
         """Signs at once what an earlier process has left unsigned."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Signs a last time. Call it when nothing is written any more."""
+    def stop(self, timeout_s: float) -> None:
+        """Signs a last time, what it can in that time. Call it when nothing is written any more."""
+        self._ends_at = time.monotonic() + timeout_s
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join()
-        self._sign()
+            self._thread.join(timeout_s)
+        if not self._thread.is_alive():
+            self._sign()
 
     def _run(self) -> None:
         while True:
@@ -80,7 +94,12 @@ class Checkpointer:
 
     def _grown(self) -> Iterator[Checkpoint]:
         looked = 0
-        for chain, head in checkpoints.heads(self._store):
+        configured = self._tenants()
+        heads = checkpoints.heads(self._store)
+        for chain, head in sorted(heads, key=lambda each: each[0].tenant not in configured):
+            if time.monotonic() > self._ends_at:
+                _log.warning("the stop leaves chains of the audit unsigned: the next start signs them")
+                return
             theirs = chain.node != self._node
             before = self._signed.get(chain)
             if before == head:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,20 @@ MOST_JOINED = 11
 """SQLite attaches ten files to one, unless it was built otherwise."""
 
 
-def sqlite_engine(url: URL, *, max_bytes: int | None, busy_timeout_s: float) -> Engine:
-    """AuditStoreError, at each connect, where SQLite does not grant WAL with synchronous FULL."""
+def sqlite_engine(
+    url: URL, *, max_bytes: int | None, busy_timeout_s: float, opened: Callable[[], None] = lambda: None
+) -> Engine:
+    """AuditStoreError, at each connect, where SQLite does not grant WAL with synchronous FULL.
+
+    The file must exist: SQLite makes none. `opened` is called after each connect, and refuses it by raising.
+    """
+    assert url.database is not None
+    existing = f"{Path(url.database).absolute().as_uri()}?mode=rw"
     engine = create_engine(url, connect_args={"check_same_thread": False, "cached_statements": _STATEMENTS})
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> Any:
+        return dialect.loaded_dbapi.connect(existing, uri=True, **parameters)
 
     @event.listens_for(engine, "connect")
     def configure(driver: Any, _record: Any) -> None:
@@ -39,6 +50,8 @@ def sqlite_engine(url: URL, *, max_bytes: int | None, busy_timeout_s: float) -> 
             **_DURABILITY,
             "cache_size": -_CACHE_KIB,
             "journal_size_limit": _WAL_KEPT_BYTES,
+            # What somebody has put into the schema calls no function that does more than compute.
+            "trusted_schema": "OFF",
         }
         for name, value in pragmas.items():
             cursor.execute(f"PRAGMA {name} = {value}").fetchall()
@@ -53,6 +66,7 @@ def sqlite_engine(url: URL, *, max_bytes: int | None, busy_timeout_s: float) -> 
             page_bytes = cursor.execute("PRAGMA page_size").fetchone()[0]
             cursor.execute(f"PRAGMA max_page_count = {max(max_bytes // page_bytes, 1)}").fetchall()
         cursor.close()
+        opened()
 
     event.listen(engine, "begin", _begin)
     return engine
@@ -128,7 +142,8 @@ def joined_engine(files: Sequence[Path], *, readonly: bool = False) -> Engine:
             )
         names = ["main", *(f"w{number}" for number in range(1, len(files)))]
         for name, file in zip(names[1:], others, strict=True):
-            driver.execute(f"ATTACH ? AS {name}", (reading_uri(file) if readonly else str(file),))
+            uri = reading_uri(file) if readonly else f"{file.absolute().as_uri()}?mode=rw"
+            driver.execute(f"ATTACH ? AS {name}", (uri,))
         driver.execute("PRAGMA query_only = OFF")
         for table in metadata.tables:
             # What is temporary is found before what is not.

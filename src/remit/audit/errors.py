@@ -20,6 +20,17 @@ class StoreAwayError(AuditStoreError):
     """The database cannot be reached, or lets nobody in."""
 
 
+WHAT_TO_DO: Final = (
+    "This process records nothing there any more: put back what was there, or keep what is there as evidence, and "
+    "restart the server"
+)
+
+
+class StoreChangedError(AuditStoreError):
+    """Somebody has taken away, replaced or set back what this process has recorded: to go on would make a second
+    history, so the process writes no more until it is started anew."""
+
+
 class UnmigratedError(AuditStoreError):
     """The database's schema is not the one this program was written for.
 

@@ -34,13 +34,13 @@ Rows = Sequence[Row]
 
 
 class Insert(Protocol):
-    def __call__(self, cursor: Any, rows: Rows, /) -> None:
-        """Inserts rows of all columns of a table."""
+    def __call__(self, cursor: Any, rows: Rows, /) -> int:
+        """Inserts rows of all columns of a table. How many the database says that it inserted."""
 
 
 class InsertCalls(Protocol):
-    def __call__(self, cursor: Any, calls: Sequence[LinkedCall], /) -> None:
-        """Inserts the records of calls."""
+    def __call__(self, cursor: Any, calls: Sequence[LinkedCall], /) -> int:
+        """Inserts the records of calls. How many the database says that it inserted."""
 
 
 def inserting(table: TableClause, dialect: Dialect) -> Any:
@@ -90,10 +90,13 @@ class InsertMany:
         self.begin, self._row, self._end = parts["begin"], parts["row"], parts["end"]
         self._known: dict[int, str] = {}
 
-    def __call__(self, cursor: Any, rows: Rows, /) -> None:
+    def __call__(self, cursor: Any, rows: Rows, /) -> int:
+        inserted = 0
         for start in range(0, len(rows), _ROWS_PER_STATEMENT):
             some = rows[start : start + _ROWS_PER_STATEMENT]
             cursor.execute(self._of(len(some)), tuple(chain.from_iterable(some)))
+            inserted += cursor.rowcount
+        return inserted
 
     def _of(self, rows: int) -> str:
         sql = self._known.get(rows)
@@ -114,7 +117,8 @@ class InsertManyCalls:
         self._into = self._singly.begin.removesuffix(" VALUES ")
         self._known: dict[int, str] = {}
 
-    def __call__(self, cursor: Any, calls: Sequence[LinkedCall], /) -> None:
+    def __call__(self, cursor: Any, calls: Sequence[LinkedCall], /) -> int:
+        inserted = 0
         others: list[Row] = []
         for call, rows in calls:
             if len(rows) < _ROWS_OF_A_BATCH:
@@ -123,7 +127,8 @@ class InsertManyCalls:
             for start in range(0, len(rows), _ROWS_PER_STATEMENT):
                 some = rows[start : start + _ROWS_PER_STATEMENT]
                 cursor.execute(self._of(len(some)), (*call, *chain.from_iterable(some)))
-        self._singly(cursor, others)
+                inserted += cursor.rowcount
+        return inserted + self._singly(cursor, others)
 
     def _of(self, rows: int) -> str:
         """Its parameters are those of the call, then each row's own.
@@ -145,11 +150,14 @@ class Copy:
     def __init__(self, table: TableClause) -> None:
         self._sql = f"COPY {table.name} ({', '.join(column.name for column in table.columns)}) FROM STDIN"
 
-    def __call__(self, cursor: Any, rows: Rows, /) -> None:
-        if rows:
-            with cursor.copy(self._sql) as copying:
-                for row in rows:
-                    copying.write_row(row)
+    def __call__(self, cursor: Any, rows: Rows, /) -> int:
+        if not rows:
+            return 0
+        with cursor.copy(self._sql) as copying:
+            for row in rows:
+                copying.write_row(row)
+        inserted: int = cursor.rowcount
+        return inserted
 
 
 class CopyCalls:
@@ -157,8 +165,8 @@ class CopyCalls:
         """`table` has the columns of calls, then the others."""
         self._copy = Copy(table)
 
-    def __call__(self, cursor: Any, calls: Sequence[LinkedCall], /) -> None:
-        self._copy(cursor, [call + row for call, rows in calls for row in rows])
+    def __call__(self, cursor: Any, calls: Sequence[LinkedCall], /) -> int:
+        return self._copy(cursor, [call + row for call, rows in calls for row in rows])
 
 
 class InsertFromJson:
@@ -167,6 +175,9 @@ class InsertFromJson:
     def __init__(self, statement: Any, dialect: Dialect) -> None:
         self._sql = str(statement.compile(dialect=dialect))
 
-    def __call__(self, cursor: Any, rows: Rows, /) -> None:
-        if rows:
-            cursor.execute(self._sql, (json.dumps(rows),))
+    def __call__(self, cursor: Any, rows: Rows, /) -> int:
+        if not rows:
+            return 0
+        cursor.execute(self._sql, (json.dumps(rows),))
+        inserted: int = cursor.rowcount
+        return inserted

@@ -101,16 +101,19 @@ class AuditStores(Reading):
         """Whether none of them exists yet."""
         return not self.members
 
-    def open(self) -> Self:
+    def open(self, *, as_evidence: bool = False) -> Self:
+        """As `AuditStore.open`, or `open_as_evidence`."""
         if self.is_new():
             raise AuditStoreError(f"the audit database `{self.url}` does not exist")
         for each in self.members:
-            each.open()
+            each.open_as_evidence() if as_evidence else each.open()
         return self
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         members = self._present()
+        if not members:
+            raise AuditStoreError(f"the audit database `{self.url}` does not exist any more")
         if len(members) == 1:
             with members[0].reading() as connection:
                 yield connection

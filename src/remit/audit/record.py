@@ -1,9 +1,12 @@
+import json
 from typing import Final, NamedTuple
 
 from remit.core.question import Question, QuestionType, ReachQuestion, parse_question, parse_reach_question
 
 HASHED: Final = "hmac:"
 """What the hash begins with that stands in the place of a name (`audit.redaction`)."""
+ASKED_TENANT: Final = "tenant"
+"""In `detail`: the tenant that was asked about where no such tenant is configured, and `tenant` is ''."""
 _NAMES: Final = ("user:", "service:", "namespace:")
 _ACCESS: Final = (QuestionType.CHECK, QuestionType.EXPLAIN, QuestionType.OPERATION)
 _REACH: Final = (QuestionType.REACH, QuestionType.REACH_EXPLAIN)
@@ -25,6 +28,7 @@ class DecisionRecord(NamedTuple):
     on_behalf_of: str
     """'' where none."""
     tenant: str
+    """'' where no tenant of the name that was asked about is configured: `asked_tenant` is that name."""
     namespace: str
     principal: str
     action: str
@@ -49,6 +53,13 @@ class DecisionRecord(NamedTuple):
     """A name of `core.question.QuestionType`: what was asked."""
     detail: str = ""
     """JSON text: what the answer told beyond the columns, in counts; '' where nothing."""
+
+    @property
+    def asked_tenant(self) -> str:
+        """The tenant that the question was about, configured or not."""
+        if self.tenant or not self.detail:
+            return self.tenant
+        return str(json.loads(self.detail).get(ASKED_TENANT, ""))
 
     @property
     def nameless(self) -> bool:

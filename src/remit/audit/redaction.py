@@ -72,7 +72,7 @@ class Redaction:
 
     def __call__(self, record: DecisionRecord) -> DecisionRecord:
         changed: dict[str, str] = {}
-        for name, how in {**self.rules.get("", {}), **self.rules.get(record.tenant, {})}.items():
+        for name, how in {**self.rules.get("", {}), **self.rules.get(record.asked_tenant, {})}.items():
             if how is How.DROP:
                 changed[name] = ""
             elif how is How.HASH:

@@ -9,9 +9,11 @@ from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from remit.audit.database import sqlite_engine
-from remit.audit.errors import AuditStoreError
+from remit.audit.errors import AuditStoreError, StoreChangedError
+from remit.audit.open_files import OpenFiles
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.waiting import Kept, Waiting
+from remit.core.files import make_private
 
 _FORMAT: Final = 0x72730001
 """`PRAGMA application_id`: what the file is, and in its last digits the form of its entries."""
@@ -63,7 +65,8 @@ class Spool:
         self.size = 0
         """What they take, in bytes."""
         url = URL.create("sqlite", database=str(path))
-        self._engine = sqlite_engine(url, max_bytes=max_bytes, busy_timeout_s=_LOCKED_S)
+        self._files = OpenFiles("the audit spool", path)
+        self._engine = sqlite_engine(url, max_bytes=max_bytes, busy_timeout_s=_LOCKED_S, opened=self._files.check)
         self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
         self._connection: Any = None
         self._cursor: Any = None
@@ -75,16 +78,18 @@ class Spool:
         """AuditStoreError for a file that is no spool, or that another process has open."""
         with ExitStack() as failed, self._errors("open"):
             failed.callback(self.close)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self.path.parent)
             # Closing a file that exists would drop the locks that this process may have on it.
             with suppress(FileExistsError):
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
+            self._files.hold()
             self._connection = self._engine.raw_connection()
             self._cursor = self._connection.cursor()
             # Two processes would hand the same records on.
             self._cursor.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
             with self._transaction("EXCLUSIVE"):
                 self._find()
+                self._files.hold_log()
             failed.pop_all()
         return self
 
@@ -152,6 +157,7 @@ class Spool:
             self._connection.invalidate()
             self._connection = None
         self._engine.dispose()
+        self._files.release_log()
 
     def _find(self) -> None:
         (found,) = self._cursor.execute("PRAGMA application_id").fetchone()
@@ -182,6 +188,10 @@ class Spool:
         try:
             yield
             self._cursor.execute("COMMIT")
+            self._files.check()
+        except StoreChangedError as error:
+            self._damage = str(error)
+            raise
         except BaseException:
             with suppress(self._driver_error):
                 self._cursor.execute("ROLLBACK")

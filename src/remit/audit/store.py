@@ -14,9 +14,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 from remit.audit import schema
 from remit.audit.cutoff import Cutoffs
 from remit.audit.database import postgresql_engine, sqlite_engine, sqlite_reading_engine, writing
-from remit.audit.errors import AuditStoreError, StoreAwayError
+from remit.audit.errors import AuditStoreError, StoreAwayError, StoreChangedError
 from remit.audit.filter import CLOCK_SLACK_US
+from remit.audit.heads import KnownHeads
 from remit.audit.ids import DecisionIds, last_id_at
+from remit.audit.open_files import OpenFiles
 from remit.audit.purge import BY_HAND, Pace, Purge, Purged
 from remit.audit.reading import Reading
 from remit.audit.record import DecisionRecord, LifecycleRecord
@@ -24,6 +26,7 @@ from remit.audit.revisions import keep_revision
 from remit.audit.signing import SigningKey
 from remit.audit.tables import decisions, lifecycle, metadata, probe
 from remit.audit.writer import Writer
+from remit.core.files import make_private, open_private
 from remit.core.urls import masked
 
 _PROBE_BYTES = 64 * 1024
@@ -34,7 +37,8 @@ _EXPECTED = "`sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`"
 class AuditStore(Reading):
     """Records at rest, in a SQLite file or a PostgreSQL database. Safe to share among threads.
 
-    Several processes may use one database. `busy_timeout_s`: how long SQLite waits for another's transaction, and how
+    Once its file, or a chain that it has written, is not what it was, it writes no more (StoreChangedError). Several
+    processes may use one database. `busy_timeout_s`: how long SQLite waits for another's transaction, and how
     long a PostgreSQL server may take to answer one that writes records; without an answer their outcome is unknown.
     `max_bytes` caps what this process lets a SQLite file grow to (its write-ahead log not counted).
     Every failure of the database is an AuditStoreError; the store can be used again once its cause is gone.
@@ -52,6 +56,7 @@ class AuditStore(Reading):
             self._url = masked(str(parsed))
             backend = parsed.get_backend_name()
             self._file: Path | None = None
+            self._files: OpenFiles | None = None
             if backend == "sqlite":
                 if not parsed.database or parsed.database == ":memory:" or parsed.query:
                     raise AuditStoreError(f"the audit store needs a file: expected `sqlite:///PATH`, not `{self._url}`")
@@ -59,7 +64,10 @@ class AuditStore(Reading):
                 if readonly:
                     engine = hurried = sqlite_reading_engine(parsed, busy_timeout_s=busy_timeout_s)
                 else:
-                    engine = hurried = sqlite_engine(parsed, max_bytes=max_bytes, busy_timeout_s=busy_timeout_s)
+                    files = self._files = OpenFiles("the audit database", self._file)
+                    engine = hurried = sqlite_engine(
+                        parsed, max_bytes=max_bytes, busy_timeout_s=busy_timeout_s, opened=files.check
+                    )
             elif parsed.drivername == "postgresql+psycopg":
                 if max_bytes is not None:
                     raise AuditStoreError("a size cap holds for SQLite only: PostgreSQL has its own means")
@@ -80,6 +88,8 @@ class AuditStore(Reading):
         self._hurried = writing(hurried)
         self._writer: Writer | None = None
         self._writer_lock = Lock()
+        self._heads = KnownHeads()
+        self._changed = ""
         self._ids = DecisionIds()
 
     @property
@@ -96,22 +106,34 @@ class AuditStore(Reading):
         """Whether the SQLite file does not exist yet (or is empty); always False for PostgreSQL."""
         return self._file is not None and not (self._file.exists() and self._file.stat().st_size > 0)
 
+    def is_empty(self) -> bool:
+        """Whether there is nothing of an audit in it: no SQLite file, or a database without its tables."""
+        if self._file is not None:
+            return self.is_new()
+        with self.errors("open"), self._briefly.connect() as connection:
+            return schema.current_version(connection) is None
+
     def migrate(self) -> None:
         """Brings the schema to the newest version, in one transaction; a new SQLite file is its owner's only."""
         with self.errors("migrate"):
             if self._file is not None:
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-                os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
+                self._refuse_left_log(self._file)
+                make_private(self._file.parent)
+                os.close(open_private(self._file))
             with self._writing.begin() as connection:
                 schema.upgrade(connection)
 
     def open(self) -> Self:
         """UnmigratedError where the schema is not the newest; StoreAwayError where the database cannot be reached;
-        AuditStoreError where a commit would not be durable."""
-        if self.is_new():
-            raise AuditStoreError(f"the audit database `{self._url}` does not exist")
-        with self.errors("open"), self._reading.connect() as connection:
+        AuditStoreError where a commit would not be durable, or the schema is not remit's."""
+        with self._opened() as connection:
             schema.require_newest(connection)
+        return self
+
+    def open_as_evidence(self) -> Self:
+        """As `open`, also with a schema that is not remit's: to be verified, not to be believed."""
+        with self._opened() as connection:
+            schema.require_version(connection)
         return self
 
     def append(
@@ -127,17 +149,26 @@ class AuditStore(Reading):
         with self._writer_lock:
             if self._writer is None:
                 with self.errors("write to"):
-                    self._writer = Writer(self._hurried)
+                    self._require_unchanged()
+                    self._writer = Writer(self._hurried, self._heads, self._files)
             try:
+                self._refuse_if_changed()
                 self._writer.append(records, happened, unrecorded)
+                if self._files is not None:
+                    # Not before the commit: what is deleted while it runs must not be answered from.
+                    self._files.check()
+            except StoreChangedError as error:
+                self._changed = self._changed or str(error)
+                raise
             finally:
                 if self._writer.broken:
                     self._writer.discard()
                     self._writer = None
+                    self._release_log()
 
     def keep_revision(self, tenant: str, revision: str, kept_us: int, archive: bytes) -> None:
         """Keeps the files of a revision of a tenant, durable on return. Once kept, they stay as they are."""
-        with self.errors("write to"), self._hurried.begin() as connection:
+        with self.transaction() as connection:
             keep_revision(connection, tenant, revision, kept_us, archive)
 
     @contextmanager
@@ -170,8 +201,12 @@ class AuditStore(Reading):
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Written whole, durable behind it, or not at all. Keep it short: on SQLite no record is written meanwhile."""
-        with self.errors("write to"), self._hurried.begin() as connection:
-            yield connection
+        with self.errors("write to"):
+            self._require_unchanged()
+            with self._hurried.begin() as connection:
+                schema.refuse_planted(connection)
+                yield connection
+            self._require_unchanged()
 
     def purge(
         self,
@@ -205,6 +240,9 @@ class AuditStore(Reading):
             progress=progress,
         )
         with self.errors("purge"):
+            self._require_unchanged()
+            with self._reading.connect() as connection:
+                schema.refuse_planted(connection)
             return purge.run()
 
     def older(self, cutoffs: Cutoffs) -> int:
@@ -220,11 +258,10 @@ class AuditStore(Reading):
     def probe(self) -> None:
         """Writes 64 KiB durably and removes them: fails where the next batch of records would, on a full disk too."""
         row = {"id": self._ids.next(), "filler": os.urandom(_PROBE_BYTES)}
-        with self.errors("write to"):
-            with self._hurried.begin() as connection:
-                connection.execute(insert(probe).values(row))
-            with self._hurried.begin() as connection:
-                connection.execute(delete(probe))
+        with self.transaction() as connection:
+            connection.execute(insert(probe).values(row))
+        with self.transaction() as connection:
+            connection.execute(delete(probe))
 
     def size_bytes(self) -> int:
         """What the store takes: the SQLite file and its write-ahead log, or PostgreSQL's tables with their indexes."""
@@ -253,8 +290,46 @@ class AuditStore(Reading):
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+            self._release_log()
         self._reading.dispose()
         self._briefly.dispose()
+
+    @contextmanager
+    def _opened(self) -> Iterator[Connection]:
+        if self.is_new():
+            raise AuditStoreError(f"the audit database `{self._url}` does not exist")
+        with self.errors("open"):
+            if self._files is not None:
+                self._files.hold()
+            with self._reading.connect() as connection:
+                yield connection
+
+    def _require_unchanged(self) -> None:
+        """StoreChangedError, and from then on always, if the store is not the one that it was."""
+        self._refuse_if_changed()
+        try:
+            if self._files is not None:
+                self._files.check()
+        except StoreChangedError as error:
+            self._changed = str(error)
+            raise
+
+    def _release_log(self) -> None:
+        if self._files is not None:
+            self._files.release_log()
+
+    def _refuse_if_changed(self) -> None:
+        if self._changed:
+            raise StoreChangedError(self._changed)
+
+    @staticmethod
+    def _refuse_left_log(file: Path) -> None:
+        """SQLite empties a log that it finds beside a new file, and with it what may be all there is of an audit."""
+        log = file.with_name(f"{file.name}-wal")
+        if log.exists() and log.stat().st_size and not (file.exists() and file.stat().st_size):
+            raise AuditStoreError(
+                f"`{log}` belongs to an audit database that is not there: put `{file}` back beside it, or move it away first"
+            )
 
     def __enter__(self) -> Self:
         return self

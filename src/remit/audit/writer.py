@@ -11,8 +11,9 @@ from sqlalchemy import Dialect, Engine
 from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, link_decisions, link_lifecycle
 from remit.audit.counts import counted
 from remit.audit.errors import AuditStoreError, RecordRefused
-from remit.audit.heads import Heads
+from remit.audit.heads import Heads, KnownHeads
 from remit.audit.inserting import adding_counts, adding_decisions, adding_lifecycle
+from remit.audit.open_files import OpenFiles
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.records import Records
 
@@ -24,7 +25,10 @@ _Link = Callable[[Sequence[_Made], Head], tuple[Head, list[_Linked]]]
 class Writer:
     """One driver connection kept for inserts. Not to be shared among threads without a lock."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, known: KnownHeads, files: OpenFiles | None = None) -> None:
+        """`known` are the heads that earlier writers of the process left; `files` those of SQLite."""
+        self._files = files
+        self._holds_log = False
         self._pooled = engine.raw_connection()
         self._cursor = self._pooled.cursor()
         self._driver: Any = engine.dialect.loaded_dbapi
@@ -34,7 +38,8 @@ class Writer:
         self._add_decisions = adding_decisions(dialect)
         self._add_lifecycle = adding_lifecycle(dialect)
         self._add_counts = adding_counts(dialect)
-        self._heads = Heads(self._cursor, dialect)
+        self._heads = Heads(self._cursor, dialect, known)
+        self._changes = 0
         self.broken = False
 
     def append(
@@ -49,14 +54,17 @@ class Writer:
         """
         try:
             if self._sqlite:
-                self._cursor.execute("BEGIN IMMEDIATE")
+                self._begin()
             decided = Records.of(decided)
             calls = _by_chain((ChainId(DECISIONS, call.tenant, call.node), (call, its)) for call, its in decided.calls)
-            self._add_decisions(self._cursor, self._linked(calls, link_decisions))
+            inserted = self._add_decisions(self._cursor, self._linked(calls, link_decisions))
             events = _by_chain((ChainId(LIFECYCLE, each.tenant, each.node), each) for each in happened)
-            self._add_lifecycle(self._cursor, self._linked(events, link_lifecycle))
-            self._add_counts(self._cursor, counted(decided, unrecorded))
+            inserted += self._add_lifecycle(self._cursor, self._linked(events, link_lifecycle))
+            counts = counted(decided, unrecorded)
+            inserted += self._add_counts(self._cursor, counts)
+            self._require_all(inserted, len(decided) + len(happened) + len(counts), len(calls) + len(events))
             self._pooled.commit()
+            self._heads.committed()
         except BaseException as error:
             self._heads.forget()
             self._roll_back()
@@ -65,6 +73,26 @@ class Writer:
             if isinstance(error, self._driver.Error):
                 raise AuditStoreError(f"the audit store cannot write: {error}") from error
             raise
+
+    def _begin(self) -> None:
+        self._cursor.execute("BEGIN IMMEDIATE")
+        self._changes = self._cursor.connection.total_changes
+        if self._files is not None and not self._holds_log:
+            self._files.hold_log()
+            self._holds_log = True
+
+    def _require_all(self, inserted: int, expected: int, moved: int) -> None:
+        """AuditStoreError if a trigger, or whatever else somebody has put into the schema, kept rows from being inserted
+        or changed others. SQLite counts the rows that a statement inserts, and beside them all that a connection
+        changes."""
+        if inserted == expected and self._sqlite:
+            inserted += moved
+            expected = self._cursor.connection.total_changes - self._changes
+        if inserted != expected:
+            raise AuditStoreError(
+                "the audit database does something else than to insert records, so none is written: a trigger, a rule or a "
+                "constraint that is not remit's. `remit audit verify` names it"
+            )
 
     def _linked(self, by_chain: Iterable[tuple[ChainId, list[_Made]]], link: _Link[_Made, _Linked]) -> list[_Linked]:
         """What was made, each at the end of its chain."""

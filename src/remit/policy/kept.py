@@ -2,7 +2,6 @@ import fcntl
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from remit.core.errors import InvalidNameError
+from remit.core.files import make_private, open_private, sync_folder, writable_by_others, write_whole
 from remit.core.names import Tenant, is_revision, parse_tenant
 from remit.policy.archive import Archive, KeptRevision, NotKeptError, read_about, read_archive
 from remit.policy.source import Tree
@@ -46,16 +46,34 @@ class Kept:
     source: str
     """The policy directory that revisions are read from now. Another one's stand in for nothing by themselves."""
 
+    def problem(self) -> str:
+        """Why what the directory holds cannot be trusted, and what to do; '' where it can. Raises OSError.
+
+        Whoever may write to it can plant a revision, whose name anybody can compute, and a pin.
+        """
+        if not self.directory.exists():
+            return ""
+        folders = [each for each in self.directory.iterdir() if each.is_dir()]
+        files = [self.directory / _LOCK, *(folder / _PIN for folder in folders)]
+        found = [each for each in (self.directory, *folders, *files) if each.exists() and writable_by_others(each)]
+        if not found:
+            return ""
+        more = f" and {len(found) - 1} more of it" if len(found) > 1 else ""
+        return (
+            f"others than its owner may write to `{found[0]}`{more}, and so decide what this node serves: expected its "
+            f"owner's only; look whether all in it is yours, then run `chmod -R go-w {self.directory}`"
+        )
+
     def keep(self, archive: Archive) -> None:
         """Raises OSError."""
         folder = self.directory / archive.tenant
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         with self._alone():
             (folder / _REMOVED).unlink(missing_ok=True)
             newest = self.newest(archive.tenant)
             revision = archive.about.revision
             if newest is None or newest.revision != revision:
-                _write(folder / f"{revision}.zip", archive.content)
+                write_whole(folder / f"{revision}.zip", archive.content)
                 self._prune(archive.tenant)
 
     def revisions(self, tenant: Tenant) -> list[KeptRevision]:
@@ -136,18 +154,18 @@ class Kept:
     def remove(self, tenant: Tenant) -> None:
         """Remembers that the tenant was removed, so that nothing kept of it comes back by itself. Raises OSError."""
         folder = self.directory / tenant
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / _REMOVED, b"")
+        make_private(folder)
+        write_whole(folder / _REMOVED, b"")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """No other worker keeps or pins a revision meanwhile: what one pins, another must not prune."""
-        with (self.directory / _LOCK).open("ab") as file:
+        with os.fdopen(open_private(self.directory / _LOCK), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def _say(self, tenant: Tenant, pin: Pin) -> None:
-        _write(self.directory / tenant / _PIN, json.dumps(asdict(pin)).encode())
+        write_whole(self.directory / tenant / _PIN, json.dumps(asdict(pin)).encode())
 
     def _prune(self, tenant: Tenant) -> None:
         try:
@@ -177,31 +195,9 @@ def _name(path: Path) -> str:
     return f"kept revision `{path}`"
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, also when the power goes."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)  # noqa: PTH105 (the name is a text)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-    _sync(path.parent)
-
-
 def _restore(path: Path, before: bytes | None) -> None:
     if before is not None:
-        _write(path, before)
+        write_whole(path, before)
         return
     path.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)

@@ -55,7 +55,7 @@ def show(store: Reading, record: DecisionRecord, explain: Explain) -> Shown:
         if question is None:
             why = "its principal is redacted" if record.nameless else "its answer is more than one decision"
             return Shown(record, place, None, why)
-        return Shown(record, place, explain(Tenant(record.tenant), record.revision, question), "")
+        return Shown(record, place, explain(Tenant(record.asked_tenant), record.revision, question), "")
     except MalformedQuestionError as error:
         return Shown(record, place, None, f"what it says was asked is no question: {error}")
     except NotKeptError as error:

@@ -34,5 +34,7 @@ def refuse_left_spools(settings: Settings) -> None:
                         f"{settings.workers}: start once with {number or 1}, so that they reach the store, or hand them "
                         f"on with `remit audit drain {file}`"
                     )
-    except (AuditStoreError, OSError) as error:
+    except AuditStoreError as error:
         raise StartupError(str(error)) from error
+    except OSError as error:
+        raise StartupError(f"setting `audit_spool` is `{named}`, which cannot be reached: {error.strerror}") from error

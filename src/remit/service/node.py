@@ -1,14 +1,16 @@
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final, Self
 
 import structlog
 
 from remit.audit.checkpointer import Checkpointer, key_in_use, recorded_key
-from remit.audit.errors import NO_RECORDS, AuditStoreError, JournalUnavailable, UnmigratedError
+from remit.audit.errors import NO_RECORDS, AuditStoreError, JournalUnavailable
 from remit.audit.ids import DecisionIds
 from remit.audit.journal import Drained, Journal
 from remit.audit.lifecycle import KEY_IN_USE
@@ -22,6 +24,7 @@ from remit.audit.store import AuditStore
 from remit.policy.cell import Cell
 from remit.service.errors import StartupError
 from remit.service.keeping import Keeping
+from remit.service.known_stores import KnownStores, place_of
 from remit.service.left import left_stores, refuse_left_spools
 from remit.service.metrics import Metrics
 from remit.service.otlp import Otlp
@@ -100,7 +103,11 @@ class Node:
             metrics.watch_shadow(shadow)
         point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s, keeping, shadow)
         every_s = settings.audit_checkpoint_s
-        checkpointer = None if key is None else Checkpointer(store, key, settings.node, every_s, now_us)
+        checkpointer = (
+            None
+            if key is None
+            else Checkpointer(store, key, settings.node, every_s, now_us, tenants=lambda: cell.tenants)
+        )
         retention = None
         # A database that is everybody's is seen to by one.
         if settings.retention is not None and (settings.is_first or store.file is not None):
@@ -200,7 +207,7 @@ class Node:
             if left:
                 _log.warning("records are left in the spool", records=left, spool=str(self.settings.audit_spool))
         if self.checkpointer is not None:
-            self.checkpointer.stop()
+            self.checkpointer.stop(self.settings.grace_s)
         if self.otlp is not None:
             self.otlp.stop(min(self.settings.grace_s, _LAST_RECORDS_S))
         if isinstance(self.records, AuditStores):
@@ -238,12 +245,17 @@ def _audit_key(settings: Settings) -> SigningKey | None:
 
 
 def _open_store(settings: Settings) -> tuple[AuditStore, SpoolingStore | None]:
+    known = KnownStores(settings)
+
     def ready() -> None:
+        if store.is_empty():
+            known.require_new("audit", place_of(store))
         if settings.audit_migrate:
             migrate(settings.audit)
         if store.is_new():
             store.migrate()
         store.open()
+        known.add(place_of(store))
 
     refuse_left_spools(settings)
     try:
@@ -253,7 +265,18 @@ def _open_store(settings: Settings) -> tuple[AuditStore, SpoolingStore | None]:
         if settings.audit_spool is None:
             ready()
             return store, None
-        spool = Spool(settings.audit_spool, max_bytes=settings.audit_spool_max_bytes)
-        return store, SpoolingStore(store, spool, ready).open()
-    except (AuditStoreError, UnmigratedError, OSError) as error:
+        return store, _open_spool(settings.audit_spool, settings, store, ready)
+    except (AuditStoreError, OSError) as error:
         raise StartupError(str(error)) from error
+
+
+def _open_spool(path: Path, settings: Settings, store: AuditStore, ready: Callable[[], None]) -> SpoolingStore:
+    known, place = KnownStores(settings), str(path.absolute())
+    try:
+        if not path.exists():
+            known.require_new("audit_spool", place)
+    except OSError as error:
+        raise StartupError(f"setting `audit_spool` is `{path}`, which cannot be reached: {error.strerror}") from error
+    spooling = SpoolingStore(store, Spool(path, max_bytes=settings.audit_spool_max_bytes), ready).open()
+    known.add(place)
+    return spooling

@@ -9,6 +9,7 @@ from remit.audit.entry import Then
 from remit.audit.errors import JournalUnavailable
 from remit.audit.ids import DecisionIds
 from remit.audit.journal import Journal
+from remit.audit.record import ASKED_TENANT
 from remit.audit.records import NONE, Call, Item, Records
 from remit.core.decision import Decision, Reason
 from remit.core.errors import MalformedQuestionError
@@ -118,7 +119,8 @@ class DecisionPoint:
         took_ns = perf_counter_ns() - began
         call, (decision_id,) = self._call(tenant, snapshot, terms, question.question_type)
         item = (decision_id, *question.columns, resource_id, *decision.recorded, took_ns, _SINGLE)
-        counted = {_counted(call, decision.recorded): 1}
+        effect, reason, _ = decision.recorded
+        counted = {(call.tenant, effect, reason): 1}
         answer = Answer(decision, decision_id, call.revision)
         return Held(answer, Records((call, (item,))), counted, terms.timeout_s)
 
@@ -200,7 +202,7 @@ class DecisionPoint:
         recorded = decision.recorded if decision is not None else ("", reason.value if reason is not None else "", "")
         item = (decision_id, *inquiry.columns, resource_id, *recorded, took_ns, _SINGLE)
         surveyed = Surveyed(answer, reason, decision, decision_id, call.revision)
-        counted = {} if decision is None else {_counted(call, recorded): 1}
+        counted = {} if decision is None else {(call.tenant, recorded[0], recorded[1]): 1}
         return self.let_go(Held(surveyed, Records((call, (item,))), counted, terms.timeout_s))
 
     def _batch(
@@ -234,7 +236,7 @@ class DecisionPoint:
             made.append((decision_id, *question.columns, resource_id, *recorded, took_ns, position))
         counted: Counter[tuple[str, str, str]] = Counter()
         for recorded, count in counts.items():
-            counted[_counted(call, recorded)] += count
+            counted[call.tenant, recorded[0], recorded[1]] += count
         records = Records((call, made)) if made else NONE
         return Held((revision, results), records, counted, timeout_s)
 
@@ -264,13 +266,14 @@ class DecisionPoint:
         """A call, and the ids of its records."""
         time_us, ids = self.ids.stamp(records + 1)
         revision = "" if snapshot is None else snapshot.revision
+        recorded_tenant: str = tenant
+        if snapshot is None:
+            # Callers can invent any number of tenants: their records share the one chain of no tenant.
+            recorded_tenant, detail = "", {**detail, ASKED_TENANT: tenant}
         told = json.dumps(detail, sort_keys=True, separators=(",", ":")) if detail else ""
         caller, on_behalf_of, trace_id = terms.origin
         asked = question_type.value
-        call = Call(time_us, self.node, caller, on_behalf_of, tenant, revision, ids.pop(), trace_id, asked, told)
+        call = Call(
+            time_us, self.node, caller, on_behalf_of, recorded_tenant, revision, ids.pop(), trace_id, asked, told
+        )
         return call, ids
-
-
-def _counted(call: Call, recorded: tuple[str, str, str]) -> tuple[str, str, str]:
-    # Names of tenants that do not exist are the caller's invention: as labels they would grow without bound.
-    return (call.tenant if call.revision else "", recorded[0], recorded[1])

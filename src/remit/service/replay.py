@@ -76,7 +76,7 @@ class Replay:
             self.redacted += 1
             return
         question = record.asked
-        tenant = Tenant(record.tenant)
+        tenant = Tenant(record.asked_tenant)
         snapshot = self.candidate.get(tenant)
         if question is None or (snapshot is None and tenant in self.candidate):
             self._counts(tenant).skipped += 1
@@ -91,7 +91,7 @@ class Replay:
             return
         self._counts(tenant).differing += 1
         record = self.told(record)
-        columns = (record.tenant, record.principal, record.action, record.kind, record.namespace)
+        columns = (record.asked_tenant, record.principal, record.action, record.kind, record.namespace)
         key = (*columns, record.effect, record.reason)
         change = self._changes.get(key)
         if change is None and len(self._changes) == self.most:

@@ -166,6 +166,11 @@ class Settings(BaseSettings):
     audit_migrate: bool = Field(
         False, description="Bring an existing audit database to the newest schema at the start."
     )
+    audit_new: bool = Field(
+        False,
+        description="Make a new audit store, or a new spool, where this node (its `revisions`) remembers one that is gone. "
+        "For one start.",
+    )
     audit_key: Path | None = Field(
         None,
         description="PEM file: the Ed25519 private key that signs the heads of the audit's chains; "

@@ -9,12 +9,13 @@ from threading import Condition, Event, Thread
 
 import pytest
 from contract.audit_records import decision
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url
 
 from remit.audit import backup
 from remit.audit.backup import back_up, restore
 from remit.audit.errors import AuditStoreError
 from remit.audit.record import DecisionRecord
+from remit.audit.schema import upgrade
 from remit.audit.store import AuditStore
 
 
@@ -161,11 +162,12 @@ def test_a_store_of_a_newer_program_is_refused(store: AuditStore, path: Path, tm
         back_up(path, tmp_path / "copy")
 
 
-def test_a_store_of_an_older_schema_can_be_backed_up_before_it_is_migrated(
-    store: AuditStore, path: Path, tmp_path: Path
-) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '0002'")
+def test_a_store_of_an_older_schema_can_be_backed_up_before_it_is_migrated(tmp_path: Path) -> None:
+    path = tmp_path / "older.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        upgrade(connection, "0002")
+    engine.dispose()
     back_up(path, tmp_path / "copy")
     assert [] == restore(tmp_path / "copy", tmp_path / "new.db")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from contract.audit_records import decision, happened
 from sqlalchemy import delete, select, update
-from system.server import until
+from system.server import DEADLINE_S, until
 
 from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis
 from remit.audit.checkpointer import Checkpointer, key_in_use, recorded_key
@@ -152,12 +152,12 @@ def test_it_signs_at_once_again_and_again_and_at_the_stop(store: AuditStore, key
     for seq in range(1, 4):
         until(lambda seq=seq: seq in {each.seq for each in kept(store)}, "the head is signed")  # type: ignore[misc]
         store.append([decision()])
-    often.stop()
+    often.stop(DEADLINE_S)
     store.append([decision()])
     once.begin()
     until(lambda: kept(store)[-1].seq == 5, "the head is signed")
     store.append([decision()])
-    once.stop()
+    once.stop(DEADLINE_S)
 
     assert dict(heads(store)) == {kept(store)[-1].chain: kept(store)[-1].head}
 

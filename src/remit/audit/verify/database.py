@@ -1,23 +1,28 @@
 """A store, verified where it is."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, select
 
 from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head
 from remit.audit.filter import DecisionFilter, walking_ids
 from remit.audit.lifecycle import keys_in_use
+from remit.audit.schema import planted
 from remit.audit.signing import Checkpoint, PublicKey, Tombstone
 from remit.audit.tables import chains, checkpoints, decisions, lifecycle, tombstones
 from remit.audit.verify.claims import PAGE
 from remit.audit.verify.counting import miscounts
-from remit.audit.verify.finding import Report
+from remit.audit.verify.finding import Finding, Kind, Report
 from remit.audit.verify.keyring import Keyring
 from remit.audit.verify.known import Known
 from remit.audit.verify.reporting import UNSIGNED_US, reported
 from remit.audit.verify.rows import batches
 from remit.audit.verify.walk import Meter, Progress, walk
+
+_NO_CHAIN: Final = ChainId("", "", "")
+"""What a finding is about that is about the whole store."""
 
 
 def verify_store(
@@ -50,8 +55,14 @@ def verify_store(
         for table, its in ((DECISIONS, decisions), (LIFECYCLE, lifecycle)):
             statement = select(its).where(*whose(tenant, its, snapshot)).order_by(its.c.id)
             walk(table, batches(snapshot, statement), known.walk_of, meter)
-    wrong = (each for snapshot in snapshots for each in miscounts(snapshot, tenant, known)) if counts else ()
-    return reported(known, unsigned_us, at_us, wrong)
+    wrong = (each for snapshot in snapshots for each in _planted(snapshot))
+    miscounted = (each for snapshot in snapshots for each in miscounts(snapshot, tenant, known)) if counts else ()
+    return reported(known, unsigned_us, at_us, chain(wrong, miscounted))
+
+
+def _planted(snapshot: Connection) -> list[Finding]:
+    told = (f"{each}: remit's schema is another one" for each in planted(snapshot))
+    return [Finding(_NO_CHAIN, Kind.SCHEMA, 0, None, each) for each in told]
 
 
 def _read_known(snapshot: Connection, known: Known, tenant: str | None) -> int:

@@ -21,6 +21,8 @@ class Kind(StrEnum):
     TOMBSTONE = "TOMBSTONE"
     COUNTS = "COUNTS"
     """Table `counts` is not what the records add up to."""
+    SCHEMA = "SCHEMA"
+    """The database's schema has what remit's has not, or lacks something: a trigger may keep records from being written."""
     UNSIGNED = "UNSIGNED"
     """The end of the chain, or all of it, is under no signature of a given key, and older than what a server takes to sign
     it."""

@@ -101,6 +101,8 @@ def finding_told(finding: Finding) -> str:
 
 
 def _chain_told(chain: ChainId) -> str:
+    if not chain.table:
+        return "the database's schema"
     what = "decisions" if chain.table == DECISIONS else "lifecycle records"
     return f"{what} of {_whose(chain.tenant)} by node `{chain.node}`"
 

@@ -62,4 +62,5 @@ def _place(shown: messages.GetRecordResponse) -> Any:
     place, record = shown.place, shown.record
     if not place.seq:
         return "in no chain: it is from before there were chains"
-    return f"{place.seq} of {place.head} in the chain of {record.tenant} on {record.node}, {place.hash.hex()}"
+    whose = record.tenant or "no tenant"
+    return f"{place.seq} of {place.head} in the chain of {whose} on {record.node}, {place.hash.hex()}"

@@ -31,13 +31,13 @@ def decision_table(page: Sequence[DecisionRecord]) -> Table:
     table = Table(*(Column(name, overflow="fold") for name in names), box=SIMPLE)
     for each in page:
         colour = "green" if each.effect == Effect.ALLOW else "red"
-        cells = (time_told(each.time_us), each.tenant, each.namespace, each.principal, question_told(each))
+        cells = (time_told(each.time_us), each.asked_tenant, each.namespace, each.principal, question_told(each))
         table.add_row(*cells, f"[{colour}]{each.effect}[/]", each.reason, each.rule, format_id(each.id))
     return table
 
 
 def decision_line(record: DecisionRecord) -> str:
-    place = f"{record.namespace or 'the tenant itself'} of {record.tenant}"
+    place = f"{record.namespace or 'the tenant itself'} of {record.asked_tenant}"
     answer = f"{record.effect} {record.reason}".strip() or "a list"
     words = (time_told(record.time_us), record.principal, question_told(record), "in", place, answer, record.rule)
     return " ".join(filter(None, (*words, format_id(record.id))))

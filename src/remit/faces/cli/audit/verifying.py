@@ -90,7 +90,7 @@ def verify(
             fail(Exit.NO, str(error))
         subject = [str(file) for file in files.all]
     else:
-        with opened(audit) as store, store.snapshots() as snapshots, counting("records") as progress:
+        with opened(audit, as_evidence=True) as store, store.snapshots() as snapshots, counting("records") as progress:
             report = verify_store(snapshots, tenant=tenant, counts=counts, progress=progress, **how)
             subject = _names(store)
         if tenant is not None and not (report.chains or report.findings):

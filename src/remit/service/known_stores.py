@@ -1,0 +1,72 @@
+"""The audit stores and spools that a node has had, so that one which is gone is not replaced in silence."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from remit.audit.store import AuditStore
+from remit.core.files import make_private, open_private, write_whole
+from remit.service.errors import StartupError
+from remit.service.settings import Settings
+
+_FILE: Final = ".audits"
+_LOCK: Final = ".audits.lock"
+
+_log = structlog.get_logger("remit")
+
+
+class KnownStores:
+    """The places of stores and spools, a line each, in the node's directory of revisions. Without one there is no memory.
+
+    The workers of a node share it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._directory = Path(settings.revisions) if settings.revisions else None
+        self._new_allowed = settings.audit_new
+
+    def require_new(self, setting: str, place: str) -> None:
+        """Raises StartupError if there was one at this place: a new one is about to be made."""
+        if place not in self._places():
+            return
+        if not self._new_allowed:
+            raise StartupError(
+                f"setting `{setting}` names `{place}`, which is gone: this node had one there (`{self._directory}` "
+                f"remembers it) and does not begin a new one in silence. Put it back, or restore a backup "
+                "(`remit audit restore`); to begin a new one, start once with `--audit-new`"
+            )
+        _log.warning("a new one is made in the place of one that is gone", setting=setting, place=place)
+
+    def add(self, place: str) -> None:
+        """Raises StartupError where it cannot be remembered."""
+        if self._directory is None or place in self._places():
+            return
+        try:
+            make_private(self._directory)
+            with os.fdopen(open_private(self._directory / _LOCK), "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                told = "".join(f"{each}\n" for each in sorted({*self._places(), place}))
+                write_whole(self._directory / _FILE, told.encode(errors="surrogateescape"))
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _places(self) -> set[str]:
+        if self._directory is None:
+            return set()
+        try:
+            return {*(self._directory / _FILE).read_text(errors="surrogateescape").splitlines()}
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> StartupError:
+        return StartupError(f"setting `revisions` is `{self._directory}`, which cannot be used: {error}")
+
+
+def place_of(store: AuditStore) -> str:
+    """A file's absolute path, or the URL without its password."""
+    return store.url if store.file is None else str(store.file.absolute())
