@@ -48,5 +48,5 @@ def test_a_setting_that_names_nobody_or_no_tenant_is_refused_at_the_start(text: 
 
 
 def test_on_a_loopback_address_everybody_reads_all() -> None:
-    settings = read_settings({"auditors": "a=acme"})
+    settings = read_settings({})
     assert "globex" == settings.rights_of("anonymous").tenant("globex")
