@@ -1,5 +1,6 @@
 """Where anything is unsure the server does not start: exit code 3, and what to write where."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -47,7 +48,62 @@ def test_a_policy_directory_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_an_unknown_setting_in_the_environment(tmp_path: Path, untested: Path) -> None:
-    assert "unknown setting `REMIT_LISTENN`" in serve(tmp_path, untested, REMIT_LISTENN="127.0.0.1:1")
+    told = serve(tmp_path, untested, REMIT_LISTENN="127.0.0.1:1", REMIT_XYZZY="1")
+    listed = "in the environment: docs/settings.md lists all"
+    assert f"unknown setting `REMIT_LISTENN` {listed}; did you mean `REMIT_LISTEN`?\n" in told
+    assert f"unknown setting `REMIT_XYZZY` {listed}\n" in told
+
+
+# What Kubernetes puts into each pod of a namespace with a Service `remit` of two ports, and a Service `remit-db`.
+SERVICE_LINKS = {
+    "REMIT_SERVICE_HOST": "10.96.0.7",
+    "REMIT_SERVICE_PORT": "9090",
+    "REMIT_SERVICE_PORT_GRPC_API": "9090",
+    "REMIT_SERVICE_PORT_METRICS": "9464",
+    "REMIT_PORT": "tcp://10.96.0.7:9090",
+    "REMIT_PORT_9090_TCP": "tcp://10.96.0.7:9090",
+    "REMIT_PORT_9090_TCP_PROTO": "tcp",
+    "REMIT_PORT_9090_TCP_PORT": "9090",
+    "REMIT_PORT_9090_TCP_ADDR": "10.96.0.7",
+    "REMIT_PORT_9464_TCP": "tcp://10.96.0.7:9464",
+    "REMIT_DB_SERVICE_HOST": "fd00::7",
+    "REMIT_DB_SERVICE_PORT": "5432",
+    "REMIT_DB_PORT": "tcp://[fd00::7]:5432",
+    "REMIT_DB_PORT_5432_TCP": "tcp://[fd00::7]:5432",
+}
+
+
+def test_a_service_of_kubernetes_is_no_setting(tmp_path: Path, untested: Path) -> None:
+    with Server(tmp_path, policies=untested, extra=SERVICE_LINKS) as server, server.client() as client:
+        assert client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+
+
+@pytest.mark.parametrize(
+    ("links", "name", "value"),
+    [
+        ({}, "REMIT_PORT", "9090"),
+        ({}, "REMIT_SERVICE_PORT", "9090"),
+        ({}, "REMIT_LISTEN_SERVICE_HOST", "10.96.0.7"),
+        (SERVICE_LINKS, "REMIT_PORT", "9090"),
+        (SERVICE_LINKS, "REMIT_SERVICE_PORT_GRPC", "yes"),
+        (SERVICE_LINKS, "REMIT_PORT_9090", "1"),
+        (SERVICE_LINKS, "REMIT_LISTEN_PORT", "9090"),
+    ],
+)
+def test_what_only_looks_like_a_service_of_kubernetes_is_refused(
+    tmp_path: Path, untested: Path, links: dict[str, str], name: str, value: str
+) -> None:
+    told = serve(tmp_path, untested, **{**links, name: value})
+    assert [name] == re.findall(r"unknown setting `(\w+)`", told)
+
+
+@pytest.mark.parametrize(
+    ("flag", "may"), [("--operators", "pin and unpin revisions"), ("--auditors", "read the audit")]
+)
+def test_names_of_callers_without_mutual_tls(tmp_path: Path, untested: Path, flag: str, may: str) -> None:
+    """Without certificates nobody has a name, and the setting would keep nobody out."""
+    told = serve(tmp_path, untested, flag, "spiffe://acme.example/oncall")
+    assert f"without mutual TLS every caller may {may}: set `tls_cert`, `tls_key`, `tls_client_ca`, or leave" in told
 
 
 @pytest.mark.parametrize(
@@ -72,7 +128,10 @@ def test_an_audit_key_that_is_none(tmp_path: Path, untested: Path, content: str 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('treads = 8\nlog_level = "info"\n', "unknown setting `treads`"),
+        (
+            'treads = 8\nlog_level = "info"\n',
+            "unknown setting `treads`: docs/settings.md lists all; did you mean `threads`?",
+        ),
         ("threads = 0\n", "setting `threads` is `0`"),
         ("threads 8\n", "is not TOML"),
     ],

@@ -2,7 +2,7 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,6 +19,7 @@ from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, ha
 from remit.audit.retention import Retention, parse_retention
 from remit.core.urls import masked
 from remit.policy.limits import Limits
+from remit.policy.report import did_you_mean
 from remit.service.auditors import NotAnAuditorError, Rights, every_right, parse_auditors
 from remit.service.callers import parse_operators
 from remit.service.errors import StartupError
@@ -30,6 +31,12 @@ _LAST_PORT: Final = 65_535
 # An address of IPv6 stands in brackets: of `::1:9090` nobody can tell where the port begins.
 _ADDRESS = re.compile(r"(?:\[(?P<bracketed>[^]\[/]+)\]|(?P<bare>[^]\[/:]+)):(?P<port>[0-9]+)").fullmatch
 _NODE_LENGTH: Final = 64
+_SERVICE_HOST: Final = "_SERVICE_HOST"
+# Of a Service's variable and its value, what stands behind the Service's name. A number is no value of `PORT`.
+_SERVICE_LINK: Final = (
+    r"(?:SERVICE_HOST=.*|SERVICE_PORT(?:_[A-Z0-9_]+)?=[0-9]+|PORT=[a-z]+://.*|"
+    r"PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?=.*)"
+)
 
 
 class Settings(BaseSettings):
@@ -99,12 +106,12 @@ class Settings(BaseSettings):
     operators: str = Field(
         "",
         description="Callers who may pin and unpin revisions, as their certificates name them, separated by commas. "
-        "On a loopback address without TLS everybody may.",
+        "It needs mutual TLS: on a loopback address without it everybody may.",
     )
     auditors: str = Field(
         "",
         description="Callers who may read the audit, as their certificates name them, separated by commas; `NAME=TENANT` "
-        "may read that tenant's alone. On a loopback address without TLS everybody may read all.",
+        "may read that tenant's alone. It needs mutual TLS: on a loopback address without it everybody may read all.",
     )
     threads: int = Field(
         64,
@@ -277,6 +284,7 @@ class Settings(BaseSettings):
             _refuse_endpoint(self.audit_otlp)
         parse_operators(self.operators)
         parse_auditors(self.auditors)
+        self._refuse_names_without_tls(missing)
         for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
             if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and missing:
                 raise ValueError(
@@ -286,6 +294,14 @@ class Settings(BaseSettings):
         if self.workers > 1:
             self._refuse_for_workers()
         return self
+
+    def _refuse_names_without_tls(self, missing: list[str]) -> None:
+        for name, may in {"operators": "pin and unpin revisions", "auditors": "read the audit"}.items():
+            if missing and getattr(self, name).strip(", "):
+                raise ValueError(
+                    f"`{name}` names callers by their certificates, and without mutual TLS every caller may {may}: "
+                    f"set {_listed(missing)}, or leave `{name}` out"
+                )
 
     def _refuse_for_workers(self) -> None:
         if self.shadow is not None:
@@ -397,9 +413,9 @@ def read_settings(flags: Mapping[str, Any]) -> Settings:
     Raises StartupError that names each setting that is unknown or off, and what was expected.
     """
     known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
-    unknown = sorted(name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
-    if unknown:
-        raise StartupError(f"unknown setting {_listed(unknown)} in the environment; docs/settings.md lists all")
+    ours = {name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known}
+    if unknown := sorted(ours - _service_links(os.environ)):
+        raise StartupError("\n".join(_unknown(name, known, " in the environment") for name in unknown))
     file = os.environ.get(CONFIG_VARIABLE)
     if file is not None and not Path(file).is_file():
         raise StartupError(f"`{CONFIG_VARIABLE}` names `{file}`, which is not a file")
@@ -409,6 +425,17 @@ def read_settings(flags: Mapping[str, Any]) -> Settings:
         raise StartupError("\n".join(map(_told, error.errors()))) from None
     except ValueError as error:
         raise StartupError(f"`{file}` is not TOML: {error}") from None
+
+
+def _service_links(environment: Mapping[str, str]) -> set[str]:
+    """The variables by which Kubernetes tells each pod of a namespace where its Services are: the server ignores those of
+    a Service `remit` or `remit-...`. Host and port are always among them, so that no misspelt setting passes for one."""
+    found: set[str] = set()
+    for service in {name.removesuffix(_SERVICE_HOST) for name in environment if name.endswith(_SERVICE_HOST)}:
+        if f"{service}_SERVICE_PORT" in environment:
+            links = re.compile(rf"{re.escape(service)}_{_SERVICE_LINK}").fullmatch
+            found |= {name for name, value in environment.items() if links(f"{name}={value}")}
+    return found
 
 
 def settings_table() -> str:
@@ -470,9 +497,13 @@ def default_told(field: FieldInfo) -> str:
 def _told(error: Any) -> str:
     place = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
-        return f"unknown setting `{place}`; docs/settings.md lists all"
+        return _unknown(place, Settings.model_fields)
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"setting `{place}` is `{error['input']}`: {message}" if place else message
+
+
+def _unknown(name: str, known: Iterable[str], where: str = "") -> str:
+    return f"unknown setting `{name}`{where}: docs/settings.md lists all{did_you_mean(name, known)}"
 
 
 def _listed(names: list[str]) -> str:
