@@ -121,6 +121,7 @@ def test_without_its_database_a_server_refuses_and_heals_by_itself(
     serve: Callable[..., Server], untested: Path, database: Postgres
 ) -> None:
     server = serve("--audit-migrate", audit=database.url, policies=untested)
+    assert "free unknown" in remit("status", "--target", server.target).stdout
     with server.channel() as channel:
         health = Health(channel)
         with Load(server) as load:
