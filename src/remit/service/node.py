@@ -25,7 +25,7 @@ from remit.policy.cell import Cell
 from remit.policy.kept import open_to_others
 from remit.service.errors import StartupError
 from remit.service.keeping import Keeping
-from remit.service.known_stores import KnownStores, place_of
+from remit.service.known_stores import KnownStores, place_of, refuse_gone
 from remit.service.left import left_stores, refuse_left_spools
 from remit.service.metrics import Metrics
 from remit.service.otlp import Otlp
@@ -263,17 +263,14 @@ def _audit_key(settings: Settings) -> SigningKey | None:
 
 
 def _open_store(settings: Settings) -> tuple[AuditStore, SpoolingStore | None]:
-    known = KnownStores(settings)
-
     def ready() -> None:
-        if store.is_empty():
-            known.require_new("audit", place_of(store))
+        refuse_gone(settings, store)
         if settings.audit_migrate:
             migrate(settings.audit)
         if store.is_new():
             store.migrate()
         store.open()
-        known.add(place_of(store))
+        KnownStores(settings).add(place_of(store))
 
     refuse_left_spools(settings)
     try:

@@ -10,6 +10,7 @@ import structlog
 from remit.audit.errors import JournalUnavailable
 from remit.core.diagnostics import Diagnostic
 from remit.core.errors import RemitError
+from remit.core.files import make_private
 from remit.core.names import Tenant
 from remit.engine.snapshot import Snapshot
 from remit.policy.archive import KeptRevision, NotKeptError
@@ -433,7 +434,7 @@ class Reloader:
         if kept is None:
             return
         try:
-            kept.directory.mkdir(parents=True, exist_ok=True)
+            make_private(kept.directory)
         except OSError as error:
             raise StartupError(
                 f"`revisions` is `{kept.directory}`, which cannot be made: {error.strerror}; name a directory that this "
