@@ -81,4 +81,5 @@ class Authority:
         paths = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         paths[0].write_bytes(certificate)
         key.write_to_path(paths[1])
+        paths[1].chmod(0o600)
         return paths

@@ -121,6 +121,7 @@ def test_without_its_database_a_server_refuses_and_heals_by_itself(
     serve: Callable[..., Server], untested: Path, database: Postgres
 ) -> None:
     server = serve("--audit-migrate", audit=database.url, policies=untested)
+    assert "free unknown" in remit("status", "--target", server.target).stdout
     with server.channel() as channel:
         health = Health(channel)
         with Load(server) as load:
@@ -143,6 +144,22 @@ def test_without_its_database_a_server_refuses_and_heals_by_itself(
         assert [] == again.failures
     assert 0 == server.terminate()
     expect_kept(database.url, load.acknowledged | again.acknowledged)
+
+
+def test_a_database_that_was_emptied_is_not_filled_anew_in_silence(
+    serve: Callable[..., Server], untested: Path, database: Postgres
+) -> None:
+    server = serve("--audit-migrate", audit=database.url, policies=untested)
+    assert 0 == server.terminate()
+    with psycopg.connect(database.url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    for workers in ("1", "2"):
+        server = Server(server.folder, "--audit-migrate", "--workers", workers, audit=database.url, policies=untested)
+        server.launch()
+        assert 3 == server.exit_code()
+        assert "which is gone: this node had one there" in server.told()
+    assert 0 == serve("--audit-migrate", "--audit-new", audit=database.url, policies=untested).terminate()
 
 
 def test_a_database_that_does_not_answer_is_waited_for_once(

@@ -16,6 +16,7 @@ VIEW = ("VIEW", "FLOW", "acme.finance")
 def key(tmp_path: Path) -> Path:
     file = tmp_path / "redact.key"
     file.write_text("7" * 64 + "\n")
+    file.chmod(0o600)
     return file
 
 

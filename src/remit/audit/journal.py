@@ -145,6 +145,16 @@ class Journal:
         """Returns when the record is on disk, whatever the delivery; JournalUnavailable otherwise."""
         self._submit(Entry(NONE, (record,), waits=True), timeout_s)
 
+    def check(self) -> None:
+        """Looks whether the store is still the one that it was, without a record to write. From any thread."""
+        try:
+            self._store.check()
+        except AuditStoreError as error:
+            if not self._error:
+                self._fail([], str(error))
+                with self._mutex:
+                    self._rest.wake(sys.maxsize)
+
     def close(self, timeout_s: float = 10.0) -> Drained:
         """Refuses new records, writes what is queued, stops the writer. The store stays open.
 

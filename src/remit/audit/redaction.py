@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from remit.audit.record import HASHED, DecisionRecord
 from remit.core.errors import InvalidNameError
+from remit.core.files import secret_problem
 from remit.core.names import parse_tenant
 
 REDACTABLE: Final = ("caller", "on_behalf_of", "principal", "resource_id", "trace_id")
@@ -45,9 +46,10 @@ class RedactionKey:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """A file's content without the blanks around it. RedactionKeyError where it cannot be read or is too short."""
+        """A file's content without the blanks around it. RedactionKeyError where it cannot be read, is too short, or others
+        may read it."""
         try:
-            secret = path.read_bytes().strip()
+            secret, told = path.read_bytes().strip(), secret_problem(path)
         except OSError as error:
             raise RedactionKeyError(f"the key file `{path}` cannot be read: {error.strerror}") from None
         if len(secret) < _LEAST_KEY_BYTES:
@@ -55,6 +57,8 @@ class RedactionKey:
                 f"the key in `{path}` has {len(secret)} bytes: expected {_LEAST_KEY_BYTES} or more, such as "
                 "`openssl rand -hex 32` prints"
             )
+        if told:
+            raise RedactionKeyError(told)
         return cls(secret)
 
     def hashed(self, text: str) -> str:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from remit.audit.chain import ChainId, Head
+from remit.core.files import secret_problem
 
 _CHECKPOINT: Final = "remit checkpoint 1"
 _TOMBSTONE: Final = "remit tombstone 1"
@@ -104,7 +105,8 @@ class SigningKey:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """From a PEM file without a passphrase. AuditKeyError where there is none or it holds something else."""
+        """From a PEM file without a passphrase. AuditKeyError where there is none, it holds something else, or others may
+        read it."""
         try:
             private = load_pem_private_key(_content(path, "; `remit audit key new FILE` makes one"), password=None)
         except TypeError as error:
@@ -119,6 +121,8 @@ class SigningKey:
             raise AuditKeyError(
                 f"`{path}` holds a private key of another kind: expected Ed25519, which `remit audit key new FILE` makes"
             )
+        if told := secret_problem(path):
+            raise AuditKeyError(told)
         return cls(PublicKey(private.public_key().public_bytes_raw()), private)
 
     def sign(self, text: str) -> bytes:

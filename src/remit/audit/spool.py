@@ -152,6 +152,13 @@ class Spool:
             with self._transaction():
                 self._cursor.execute("DELETE FROM probe")
 
+    def check(self) -> None:
+        """AuditStoreError if its file is not the one that was opened."""
+        with self._errors("use"):
+            if self._damage:
+                raise AuditStoreError(self._damage)
+            self._files.check()
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.invalidate()

@@ -106,6 +106,10 @@ class SpoolingStore:
         with self._lock:
             self._to_either(lambda: self._store.keep_revision(*kept), lambda: self._spool.put((), kept=[kept]))
 
+    def check(self) -> None:
+        with self._lock:
+            self._to_either(self._store.check, self._spool.check)
+
     def probe(self) -> None:
         with self._lock:
             self._to_either(self._store.probe, self._spool.probe)

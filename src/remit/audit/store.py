@@ -255,6 +255,10 @@ class AuditStore(Reading):
         with self.reading() as connection:
             return connection.execute(select(func.count()).select_from(decisions).where(*old)).scalar_one()
 
+    def check(self) -> None:
+        """StoreChangedError if the store is not the one that it was."""
+        self._require_unchanged()
+
     def probe(self) -> None:
         """Writes 64 KiB durably and removes them: fails where the next batch of records would, on a full disk too."""
         row = {"id": self._ids.next(), "filler": os.urandom(_PROBE_BYTES)}

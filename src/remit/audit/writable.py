@@ -15,6 +15,9 @@ class WritableStore(Protocol):
     ) -> None:
         """One transaction, durable on return. Raises RecordRefused or AuditStoreError, and then nothing is written."""
 
+    def check(self) -> None:
+        """Raises AuditStoreError where nothing would be taken any more, whatever is tried. It writes nothing."""
+
     def probe(self) -> None:
         """Raises AuditStoreError where the next batch of records would not be taken."""
 

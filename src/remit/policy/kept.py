@@ -46,24 +46,6 @@ class Kept:
     source: str
     """The policy directory that revisions are read from now. Another one's stand in for nothing by themselves."""
 
-    def problem(self) -> str:
-        """Why what the directory holds cannot be trusted, and what to do; '' where it can. Raises OSError.
-
-        Whoever may write to it can plant a revision, whose name anybody can compute, and a pin.
-        """
-        if not self.directory.exists():
-            return ""
-        folders = [each for each in self.directory.iterdir() if each.is_dir()]
-        files = [self.directory / _LOCK, *(folder / _PIN for folder in folders)]
-        found = [each for each in (self.directory, *folders, *files) if each.exists() and writable_by_others(each)]
-        if not found:
-            return ""
-        more = f" and {len(found) - 1} more of it" if len(found) > 1 else ""
-        return (
-            f"others than its owner may write to `{found[0]}`{more}, and so decide what this node serves: expected its "
-            f"owner's only; look whether all in it is yours, then run `chmod -R go-w {self.directory}`"
-        )
-
     def keep(self, archive: Archive) -> None:
         """Raises OSError."""
         folder = self.directory / archive.tenant
@@ -175,6 +157,25 @@ class Kept:
         for each in self.revisions(tenant)[self.count :]:
             if pin is None or pin.revision != each.revision:
                 (self.directory / tenant / f"{each.revision}.zip").unlink(missing_ok=True)
+
+
+def open_to_others(directory: Path) -> str:
+    """Why what a directory of kept revisions holds cannot be trusted, and what to do; '' where it can. Raises OSError.
+
+    Whoever may write to it can plant a revision, whose name anybody can compute, and a pin.
+    """
+    if not directory.exists():
+        return ""
+    folders = [each for each in directory.iterdir() if each.is_dir()]
+    files = [directory / _LOCK, *(folder / _PIN for folder in folders)]
+    found = [each for each in (directory, *folders, *files) if each.exists() and writable_by_others(each)]
+    if not found:
+        return ""
+    more = f" and {len(found) - 1} more in it" if len(found) > 1 else ""
+    return (
+        f"others than its owner may write to `{found[0]}`{more}, and so decide what this node serves: see whether all that "
+        f"is in it is yours, then run `chmod -R go-w {directory}`"
+    )
 
 
 def _listed(directory: Path) -> Iterable[Path]:

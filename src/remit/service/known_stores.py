@@ -67,6 +67,12 @@ class KnownStores:
         return StartupError(f"setting `revisions` is `{self._directory}`, which cannot be used: {error}")
 
 
+def refuse_gone(settings: Settings, store: AuditStore) -> None:
+    """Raises StartupError if the node had a store where there is none now, and AuditStoreError."""
+    if store.is_empty():
+        KnownStores(settings).require_new("audit", place_of(store))
+
+
 def place_of(store: AuditStore) -> str:
     """A file's absolute path, or the URL without its password."""
     return store.url if store.file is None else str(store.file.absolute())

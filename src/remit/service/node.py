@@ -21,10 +21,12 @@ from remit.audit.signing import AuditKeyError, SigningKey
 from remit.audit.spool import Spool
 from remit.audit.spooling import SpoolingStore
 from remit.audit.store import AuditStore
+from remit.core.files import secret_problem
 from remit.policy.cell import Cell
+from remit.policy.kept import open_to_others
 from remit.service.errors import StartupError
 from remit.service.keeping import Keeping
-from remit.service.known_stores import KnownStores, place_of
+from remit.service.known_stores import KnownStores, place_of, refuse_gone
 from remit.service.left import left_stores, refuse_left_spools
 from remit.service.metrics import Metrics
 from remit.service.otlp import Otlp
@@ -78,6 +80,7 @@ class Node:
     @classmethod
     def start(cls, settings: Settings) -> Self:
         """Raises StartupError where anything is unsure: bad root files, an unmigrated database, a store that fails."""
+        _refuse_open_to_others(settings)
         key = _audit_key(settings)
         keeping = Keeping(settings.redaction, settings.audit_sample_allows)
         ids = DecisionIds()
@@ -231,10 +234,26 @@ class Node:
         while True:
             free = self.space.free()
             was_low, low = low, free is not None and free < self.settings.audit_low_space_bytes
+            # So that a server that nobody asks says it too.
+            self.journal.check()
             if low and not was_low:
                 _log.warning("low space for the audit store", free_bytes=free, store_bytes=self.space.taken())
             if self._stopping.wait(_SPACE_EVERY_S):
                 return
+
+
+def _refuse_open_to_others(settings: Settings) -> None:
+    checks: list[tuple[str, Path | None, Callable[[Path], str]]] = [
+        ("revisions", Path(settings.revisions) if settings.revisions else None, open_to_others),
+        ("tls_key", settings.tls_key, secret_problem),
+    ]
+    for name, path, problem in checks:
+        try:
+            told = "" if path is None else problem(path)
+        except OSError as error:
+            raise StartupError(f"setting `{name}` is `{path}`, which cannot be read: {error.strerror}") from error
+        if told:
+            raise StartupError(f"setting `{name}`: {told}")
 
 
 def _audit_key(settings: Settings) -> SigningKey | None:
@@ -245,17 +264,14 @@ def _audit_key(settings: Settings) -> SigningKey | None:
 
 
 def _open_store(settings: Settings) -> tuple[AuditStore, SpoolingStore | None]:
-    known = KnownStores(settings)
-
     def ready() -> None:
-        if store.is_empty():
-            known.require_new("audit", place_of(store))
+        refuse_gone(settings, store)
         if settings.audit_migrate:
             migrate(settings.audit)
         if store.is_new():
             store.migrate()
         store.open()
-        known.add(place_of(store))
+        KnownStores(settings).add(place_of(store))
 
     refuse_left_spools(settings)
     try:

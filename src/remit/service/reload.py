@@ -14,6 +14,7 @@ import structlog
 from remit.audit.errors import JournalUnavailable
 from remit.core.diagnostics import Diagnostic
 from remit.core.errors import RemitError
+from remit.core.files import make_private
 from remit.core.names import Tenant
 from remit.engine.pace import Pace, at_once
 from remit.engine.snapshot import Snapshot
@@ -670,7 +671,7 @@ class Reloader:
         if self._kept is None:
             return
         try:
-            self._kept.directory.mkdir(parents=True, exist_ok=True)
+            make_private(self._kept.directory)
         except OSError as error:
             raise StartupError(
                 f"`revisions` is `{self._kept.directory}`, which cannot be made: {error.strerror}; name a directory that "

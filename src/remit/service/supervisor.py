@@ -11,8 +11,10 @@ import structlog
 
 from remit.audit.errors import AuditStoreError, StoreAwayError
 from remit.audit.many import migrate
+from remit.audit.store import AuditStore
 from remit.policy.child import start_child
 from remit.service.errors import StartupError
+from remit.service.known_stores import refuse_gone
 from remit.service.metrics import WorkersMetrics, serve_metrics
 from remit.service.reservation import Reservation
 from remit.service.settings import Settings, split_address
@@ -88,6 +90,9 @@ class Supervisor:
         self._stopping = Event()
         if settings.audit_migrate:
             try:
+                with AuditStore(settings.audit) as store:
+                    if store.file is None:
+                        refuse_gone(settings, store)
                 migrate(settings.audit)
             except StoreAwayError:
                 # Each worker decides what becomes of that.

@@ -164,6 +164,7 @@ class Record(_message.Message):
     on_behalf_of: _builtins.str
     """The impersonator; empty where there was none."""
     tenant: _builtins.str
+    """Empty where no tenant of the name that was asked about is configured; `detail` holds that name as `tenant`."""
     namespace: _builtins.str
     """Where; of the reach plane the owner. Empty for the tenant itself."""
     principal: _builtins.str

@@ -434,7 +434,7 @@ class AuditStatus(_message.Message):
     store_bytes: _builtins.int
     """Bytes the store takes; 0 where unknown, as while a database server is away."""
     free_bytes: _builtins.int
-    """Bytes free where the store lives; 0 where unknown."""
+    """Bytes free where the store lives; absent where unknown, as of PostgreSQL."""
     error: _builtins.str
     """The last failure, if it is not healthy. For operators and auditors of all; others read only that there is one."""
     unrecorded: _builtins.int
@@ -451,16 +451,18 @@ class AuditStatus(_message.Message):
         committed: _builtins.int = ...,
         queued: _builtins.int = ...,
         store_bytes: _builtins.int = ...,
-        free_bytes: _builtins.int = ...,
+        free_bytes: _builtins.int | None = ...,
         error: _builtins.str = ...,
         unrecorded: _builtins.int = ...,
         spool: Global___SpoolStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["spool", b"spool"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_free_bytes", b"_free_bytes", "free_bytes", b"free_bytes", "spool", b"spool"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "delivery", b"delivery", "error", b"error", "free_bytes", b"free_bytes", "healthy", b"healthy", "queued", b"queued", "spool", b"spool", "store_bytes", b"store_bytes", "unrecorded", b"unrecorded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_free_bytes", b"_free_bytes", "committed", b"committed", "delivery", b"delivery", "error", b"error", "free_bytes", b"free_bytes", "healthy", b"healthy", "queued", b"queued", "spool", b"spool", "store_bytes", b"store_bytes", "unrecorded", b"unrecorded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__free_bytes: _TypeAlias = _typing.Literal["free_bytes"]  # noqa: Y015
+    _WhichOneofArgType__free_bytes: _TypeAlias = _typing.Literal["_free_bytes", b"_free_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__free_bytes) -> _WhichOneofReturnType__free_bytes | None: ...
 
 Global___AuditStatus: _TypeAlias = AuditStatus  # noqa: Y015
 

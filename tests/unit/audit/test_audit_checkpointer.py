@@ -175,3 +175,20 @@ def test_the_key_that_a_node_was_last_recorded_to_use_is_found_among_others(stor
     assert key.public.id == recorded_key(store, "node-1")
     used(None)
     assert "" == recorded_key(store, "node-1")
+
+
+def test_chains_of_configured_tenants_are_signed_first(store: AuditStore, key: SigningKey) -> None:
+    store.append([decision(tenant=name) for name in ("", "a", "acme", "b", "zeta")])
+    configured = Checkpointer(
+        store, key, "node-1", 3_600.0, clock_us=lambda: 1_795_436_096_000_000, tenants=lambda: {"acme", "zeta"}
+    )
+    assert ["acme", "zeta", "", "a", "b"] == [each.tenant for each in configured._grown()]
+
+
+def test_a_stop_signs_no_longer_than_it_may(
+    store: AuditStore, checkpointer: Checkpointer, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.append([decision(tenant=name) for name in ("acme", "globex")])
+    checkpointer.stop(0.0)
+    assert [] == kept(store)
+    assert "the stop leaves chains of the audit unsigned" in caplog.text

@@ -70,6 +70,7 @@ def test_every_field_that_may_be_redacted_can_be() -> None:
 def test_a_key_is_the_files_content_without_blanks_around_it(tmp_path: Path) -> None:
     file = tmp_path / "redact.key"
     file.write_bytes(KEY.secret + b"\n")
+    file.chmod(0o600)
     assert KEY == RedactionKey.read(file)
     assert "0123" not in repr(KEY)
     assert KEY == pickle.loads(pickle.dumps(KEY))

@@ -201,3 +201,28 @@ def test_records_of_a_remit_with_fewer_fields_are_read() -> None:
     older = content.replace(b',"question","detail"', b"").replace(b',"REACH","x"', b"")
     assert len(older) < len(content)
     assert [record._replace(question="CHECK", detail="")] == Waiting.read(older).decided
+
+
+@pytest.mark.parametrize("act", ["delete", "rename", "replace", "delete the log"])
+def test_a_spool_whose_file_is_gone_takes_nothing_more(spool: Spool, path: Path, act: str) -> None:
+    """Whatever is put back. What it holds already can still be handed on."""
+    spool.put([record := decision()])
+    other, log = path.with_name("other.db"), path.with_name("spool.db-wal")
+    if act == "delete":
+        path.unlink()
+    elif act == "rename":
+        path.rename(other)
+    elif act == "replace":
+        other.touch()
+        other.replace(path)
+    else:
+        log.unlink()
+    for _ in range(2):
+        with pytest.raises(AuditStoreError, match=r"the audit spool `.*` is not the file any more that process"):
+            spool.put([decision()])
+    assert record in waiting(spool)[0]
+    if act == "rename":
+        other.rename(path)
+    for step in (spool.check, spool.probe):
+        with pytest.raises(AuditStoreError, match="is not the file any more"):
+            step()

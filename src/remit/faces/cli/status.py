@@ -76,9 +76,10 @@ def _print(told: messages.GetStatusResponse) -> None:
     audit = told.audit
     health = "healthy" if audit.healthy else f"NOT HEALTHY: {audit.error}"
     sampled = f"{audit.unrecorded} allows counted only, " if audit.unrecorded else ""
+    free = _size(audit.free_bytes) if audit.HasField("free_bytes") else "unknown"
     out.print(
         f"audit {audit.delivery}, {health}; {audit.committed} records committed since the start, {sampled}{audit.queued} "
-        f"waiting; store {_size(audit.store_bytes)}, free {_size(audit.free_bytes)}",
+        f"waiting; store {_size(audit.store_bytes)}, free {free}",
         markup=False,
     )
     if audit.HasField("spool"):

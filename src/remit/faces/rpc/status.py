@@ -97,7 +97,7 @@ class StatusFace(status_service_pb2_grpc.StatusServiceServicer):
             committed=stats.committed,
             queued=stats.queued,
             store_bytes=self._node.space.taken() or 0,
-            free_bytes=self._node.space.free() or 0,
+            free_bytes=self._node.space.free(),
             error=self._cause(stats.error),
             unrecorded=stats.unrecorded,
             spool=spool,
