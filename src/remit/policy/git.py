@@ -14,6 +14,8 @@ from remit.policy.source import Tree, read_tree
 
 _LINK: Final = b"120000"
 _SUBMODULE: Final = b"160000"
+_ABOUT: Final = 3
+"""Words before a blob: name, type, size."""
 
 
 class GitError(RemitError):
@@ -90,8 +92,12 @@ class Repository:
         contents: dict[bytes, bytes] = {}
         start = 0
         for entry in entries:
-            end = answer.index(b"\n", start)
-            length = int(answer[start:end].split(b" ")[2])
+            end = answer.find(b"\n", start)
+            told = answer[start:end].split(b" ")
+            # Of an object that is not there or damaged git says so in place of type and size, or says no more.
+            if end < 0 or len(told) != _ABOUT:
+                raise GitError(f"git cannot read `{quote(str(entry.path))}`: object {entry.blob.decode()} is broken")
+            length = int(told[2])
             contents[entry.blob] = answer[end + 1 : end + 1 + length]
             start = end + length + 2
         return contents

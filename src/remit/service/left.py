@@ -35,4 +35,4 @@ def refuse_left_spools(settings: Settings) -> None:
                         f"on with `remit audit drain {file}`"
                     )
     except (AuditStoreError, OSError) as error:
-        raise StartupError(str(error)) from error
+        raise StartupError(f"setting `audit_spool`: {error}") from error
