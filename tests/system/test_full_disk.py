@@ -66,7 +66,7 @@ def test_a_full_disk_stops_decisions_loses_none_and_heals_by_itself(server: Serv
         assert 0.0 == server.metric("remit_audit_healthy")
         assert "full" in server.wait_for("the audit store fails")["event"]
         assert "warning" == server.wait_for("low space for the audit store")["level"]
-        with pytest.raises(DecisionUnavailable, match="UNAVAILABLE: the audit store takes no records$"):
+        with pytest.raises(DecisionUnavailable, match=r"UNAVAILABLE: the audit store takes no records$"):
             client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
         with server.store() as store:
             found = {record.id for record in store.decisions(limit=1 << 20)}

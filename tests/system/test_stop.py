@@ -1,3 +1,5 @@
+import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +8,7 @@ import grpc
 from system.load import Load
 from system.locks import locked
 from system.questions import check
-from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, until
+from system.server import DEADLINE_S, NOT_SERVING, REMIT, SERVING, Health, Server, access_of, until
 
 from remit.audit.ids import format_id
 from remit.faces.cli.faults.disk import decision_ids
@@ -39,6 +41,29 @@ def test_sigterm_under_load_ends_well(serve: Callable[..., Server], untested: Pa
     assert ("SERVER_STARTED", "SERVER_STOPPED") == (happened[0], happened[-1])
     assert 0 == server.wait_for("audit drained")["unwritten"]
     assert [] == [line for line in server.logs if line["level"] in {"warning", "error"}]
+
+
+def test_hangup_drains_as_sigterm_does(serve: Callable[..., Server], untested: Path) -> None:
+    """Of the terminal, or by hand; the processes beside the server leave it to the server."""
+    server = serve("--audit-delivery", "after_answer", policies=untested)
+    with Load(server) as load:
+        load.until_acknowledged(200)
+        for pid in (*server.children(), server.pid):
+            os.kill(pid, signal.SIGHUP)
+        assert 0 == server.exit_code()
+        load.join()
+    assert set() == load.acknowledged - decision_ids(server.folder)
+    assert 0 == server.wait_for("audit drained")["unwritten"]
+    assert [] == [line for line in server.logs if line["level"] in {"warning", "error"}]
+
+
+def test_hangup_that_is_ignored_stays_so(serve: Callable[..., Server], untested: Path) -> None:
+    """As `nohup` starts a program."""
+    server = serve(policies=untested, launcher=("nohup", REMIT))
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    (ignored,) = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigIgn:"))
+    assert ignored >> (signal.SIGHUP - 1) & 1
+    assert 0 == server.terminate()
 
 
 def test_a_call_in_flight_is_answered_while_new_ones_are_refused(serve: Callable[..., Server], untested: Path) -> None:

@@ -22,7 +22,9 @@ def stop_at(*signals: signal.Signals) -> threading.Event:
     """What is set when one of them comes."""
     stop = threading.Event()
     for number in signals:
-        signal.signal(number, lambda *_: stop.set())
+        # `nohup` ignores it for its program, which is to outlive the terminal.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop.set())
     return stop
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from remit.audit.errors import AuditStoreError
 from remit.faces.serving import serve_until, started, stop_at
+from remit.policy.child import leave_signals_to_parent
 from remit.service.errors import StartupError
 from remit.service.logs import configure_logs
 from remit.service.metrics import Metrics
@@ -24,8 +25,7 @@ _log = structlog.get_logger("remit")
 
 def serve(descriptor: int) -> None:
     """The process: what its supervisor starts. Exits 0 where all was drained."""
-    # Ctrl-C is for the supervisor, which stops all workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_signals_to_parent()
     with Wire(socket.socket(fileno=descriptor)) as wire:
         order: Order = wire.hear()
         settings = order.settings

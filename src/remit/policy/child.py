@@ -1,3 +1,4 @@
+import signal
 import socket
 import subprocess
 import sys
@@ -20,3 +21,9 @@ def start_child(module: str, function: str) -> tuple["subprocess.Popen[bytes]", 
             ours.close()
             raise
     return process, ours
+
+
+def leave_signals_to_parent() -> None:
+    """Ctrl-C, and the end of a terminal, reach every process of it. The parent drains first, and then ends its children."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

@@ -146,13 +146,16 @@ class Repository:
         contents: dict[bytes, bytes] = {}
         start = 0
         for entry in entries:
-            end = answer.index(b"\n", start)
+            end = answer.find(b"\n", start)
             kind, _, size = answer[start:end].partition(b" ")[2].partition(b" ")
-            if kind != b"blob":
+            if kind == b"missing":
                 raise GitError(
                     f"the repository does not hold all of the commit: `{quote(str(entry.path))}` is missing (a partial "
                     "clone?): check the commit out with git first"
                 )
+            # Of an object that is damaged git says so in place of its type, or says no more.
+            if end < 0 or kind != b"blob":
+                raise GitError(f"git cannot read `{quote(str(entry.path))}`: object {entry.blob.decode()} is broken")
             length = int(size)
             contents[entry.blob] = answer[end + 1 : end + 1 + length]
             start = end + length + 2

@@ -3,7 +3,6 @@
 import os
 import pickle
 import select
-import signal
 import socket
 import subprocess
 import time
@@ -21,7 +20,7 @@ from remit.engine.explain import explain, unknown_tenant
 from remit.engine.explain_reach import explain_reach, unknown_tenants_reach
 from remit.engine.snapshot import Snapshot
 from remit.policy.archive import read_archive
-from remit.policy.child import start_child
+from remit.policy.child import leave_signals_to_parent, start_child
 from remit.policy.limits import Limits
 from remit.policy.look import load_kept
 from remit.policy.worker import WorkerEndedError
@@ -160,8 +159,7 @@ class Historian:
 
 def serve(descriptor: int) -> None:
     """The process: explains until nobody asks any more."""
-    # Ctrl-C is for the server; this process ends when the server's end of the wire is gone.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_signals_to_parent()
     os.nice(_NICE)
     held: OrderedDict[str, Snapshot] = OrderedDict()
     with socket.socket(fileno=descriptor) as stream, stream.makefile("rwb") as file:

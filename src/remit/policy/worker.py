@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import signal
 import socket
 import subprocess
 import time
@@ -14,7 +13,7 @@ from remit.core.errors import RemitError
 from remit.core.policy import Policy
 from remit.engine.pace import Pace
 from remit.engine.snapshot import Snapshot
-from remit.policy.child import start_child
+from remit.policy.child import leave_signals_to_parent, start_child
 from remit.policy.look import Begun, Built, Found, Look, Recall, carry_out
 from remit.policy.pace import resting
 
@@ -176,8 +175,7 @@ class _Reader:
 
 def serve(descriptor: int) -> None:
     """The process: carries out orders until nobody sends any more."""
-    # Ctrl-C is for the server, which drains first; this process ends when the server's end of the wire is gone.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_signals_to_parent()
     os.nice(_NICE)
     with socket.socket(fileno=descriptor) as stream, stream.makefile("rwb") as file:
         try:

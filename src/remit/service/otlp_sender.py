@@ -4,7 +4,6 @@ import logging
 import os
 import pickle
 import re
-import signal
 import socket
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_conte
 
 from remit.audit.ids import format_id
 from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.policy.child import leave_signals_to_parent
 from remit.service.version import VERSION
 
 DECISION: Final = "remit.decision"
@@ -44,8 +44,7 @@ class _LastWords(logging.Handler):
 
 def serve(descriptor: int) -> None:
     """Answers each batch with why nothing of it was taken, '' where all was; until nobody sends any more."""
-    # Ctrl-C is for the server; this process ends when the server's end of the wire is gone.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_signals_to_parent()
     os.nice(_NICE)
     words = _LastWords()
     logging.getLogger().addHandler(words)

@@ -417,10 +417,12 @@ def read_settings(flags: Mapping[str, Any]) -> Settings:
     if unknown := sorted(ours - _service_links(os.environ)):
         raise StartupError("\n".join(_unknown(name, known, " in the environment") for name in unknown))
     file = os.environ.get(CONFIG_VARIABLE)
-    if file is not None and not Path(file).is_file():
-        raise StartupError(f"`{CONFIG_VARIABLE}` names `{file}`, which is not a file")
     try:
+        if file is not None and not Path(file).is_file():
+            raise StartupError(f"`{CONFIG_VARIABLE}` names `{file}`, which is not a file")
         return Settings(**flags)
+    except OSError as error:
+        raise StartupError(f"`{CONFIG_VARIABLE}` names `{file}`, which cannot be read: {error.strerror}") from error
     except ValidationError as error:
         raise StartupError("\n".join(map(_told, error.errors()))) from None
     except ValueError as error:

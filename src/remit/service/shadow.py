@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import signal
 import socket
 import subprocess
 import time
@@ -18,7 +17,7 @@ import structlog
 from remit.audit.record import DecisionRecord
 from remit.audit.redaction import Redaction
 from remit.core.diagnostics import PolicyError
-from remit.policy.child import start_child
+from remit.policy.child import leave_signals_to_parent, start_child
 from remit.policy.limits import Limits
 from remit.policy.load import load_tree
 from remit.policy.source import Stamp, stamp
@@ -149,8 +148,7 @@ class Shadow:
 
 def serve(descriptor: int) -> None:
     """The process: one report for each batch of records, until nobody sends any more."""
-    # Ctrl-C is for the server; this process ends when the server's end of the wire is gone.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_signals_to_parent()
     os.nice(_NICE)
     with socket.socket(fileno=descriptor) as stream, stream.makefile("rwb") as file:
         try:

@@ -5,15 +5,37 @@ from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from remit import wire
 from remit.client import DecisionUnavailable
 from remit.core.errors import InvalidNameError, MalformedQuestionError, RemitError
 from remit.v1.decision_pb2 import Receipt
 
+
+class _Terminal(Console):
+    """Prints data: no text is read as markup, and what could steer a terminal is shown as an escape."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
+
+
 # A pipe has no width: tables there are as wide as what they hold.
-out = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 400)
-err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+out = _Terminal(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 400)
+err = _Terminal(stderr=True, soft_wrap=True, highlight=False)
+
+
+def printable(text: str) -> str:
+    """The text with an escape for each character that is not printed, line feeds and tabs apart."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else f"\\u{ord(char):04x}" for char in text)
+
+
+def styled(*parts: str | tuple[str, str]) -> Text:
+    """Texts in a line, each alone or with its style. As a plain text, no markup is read from them."""
+    pairs = ((each, "") if isinstance(each, str) else each for each in parts)
+    return Text.assemble(*((printable(text), style) for text, style in pairs))
 
 
 class Exit(IntEnum):

@@ -1,8 +1,11 @@
+import os
 import sys
+import traceback
 from typing import Final
 
 import typer
 
+from remit.core.names import quote
 from remit.faces.cli import (
     ask,
     audit,
@@ -23,7 +26,7 @@ from remit.faces.cli import (
     status,
     testing,
 )
-from remit.faces.cli.exits import EXIT_CODES, out
+from remit.faces.cli.exits import EXIT_CODES, Exit, err, out
 from remit.service.version import VERSION
 
 app = typer.Typer(
@@ -84,4 +87,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    app()
+    try:
+        app()
+    except OSError as error:
+        # Wherever it came from: a path that may not be read is no answer, and never a no.
+        place = f"`{quote(os.fsdecode(error.filename), 300)}`: " if error.filename is not None else ""
+        err.print(f"{place}{error.strerror or error}", style="red")
+        sys.exit(Exit.UNAVAILABLE)
+    except Exception:  # noqa: BLE001 (as Python does, but for the exit code: 1 would say no)
+        traceback.print_exc()
+        sys.exit(Exit.UNAVAILABLE)

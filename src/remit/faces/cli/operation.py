@@ -14,7 +14,7 @@ from remit.core.names import Tenant, optional_namespace, parse_principal, parse_
 from remit.core.rows import Effect
 from remit.engine.operations import Compound
 from remit.faces.cli.ask import JsonOption, PrincipalArgument, TenantArgument
-from remit.faces.cli.exits import Exit, out, print_json
+from remit.faces.cli.exits import Exit, out, print_json, styled
 from remit.faces.cli.files import read_snapshot
 from remit.faces.cli.place import Place, asks
 from remit.v1.access_service_pb2 import CheckOperationRequest, CheckOperationResponse
@@ -86,5 +86,5 @@ def _table(response: CheckOperationResponse) -> Table:
         effect = wire.EFFECT_OF.get(part.decision.effect, Effect.DENY)
         reason = wire.REASON_OF.get(part.decision.reason, "")
         colour = "green" if effect is Effect.ALLOW else "red"
-        table.add_row(part.action, part.kind, part.namespace, f"[{colour}]{effect}[/]", reason)
+        table.add_row(part.action, part.kind, part.namespace, styled((effect, colour)), reason)
     return table

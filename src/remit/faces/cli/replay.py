@@ -5,14 +5,13 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from remit.audit.filter import DecisionFilter
 from remit.audit.ids import format_id
 from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment
-from remit.faces.cli.exits import Exit, err, fail, out
+from remit.faces.cli.exits import Exit, err, fail, out, styled
 from remit.faces.cli.files import read_files
 from remit.faces.cli.progress import progress
 from remit.faces.cli.store import opened
@@ -99,7 +98,7 @@ def changes_table(changes: Sequence[Change]) -> Table:
     for each in changes:
         colour = "green" if each.gains else "red"
         question = f"{each.action} {each.kind}".rstrip()
-        now = f"[{colour}]{each.now[0]}[/] {escape(each.now[1])}"
+        now = styled((each.now[0], colour), " ", each.now[1])
         cells = (each.tenant, each.namespace, each.principal, question, " ".join(each.was), now, each.rule)
         table.add_row(*cells, str(each.records))
     return table

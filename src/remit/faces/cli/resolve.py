@@ -4,7 +4,6 @@ from typing import Annotated
 import typer
 from google.protobuf.json_format import MessageToDict
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Table
 
 from remit import wire
@@ -15,7 +14,7 @@ from remit.core.rows import Effect
 from remit.engine.dedicated import ANY_SERVICE, DedicatedTo, ServedBy
 from remit.faces.answers import resolved_to, served_to
 from remit.faces.cli.ask import JsonOption, TenantArgument
-from remit.faces.cli.exits import Exit, end_where_refused, out, print_json
+from remit.faces.cli.exits import Exit, end_where_refused, out, print_json, styled
 from remit.faces.cli.files import survey
 from remit.faces.cli.place import Place, asks
 from remit.v1 import resource_service_pb2 as messages
@@ -123,14 +122,14 @@ def _resolved_table(response: messages.ResolveDedicatedResponse) -> Table:
     for each in response.resources:
         effect = wire.EFFECT_OF.get(each.service)
         colour = "red" if effect is Effect.DENY else "green"
-        told = [f"[{colour}]{effect}[/]" if effect is not None else ""] if asked else []
+        told = [styled((effect, colour)) if effect is not None else ""] if asked else []
         table.add_row(
             wire.RESOURCE_TYPE_OF.get(each.resource, ""),
-            escape(each.name),
+            each.name,
             each.level_namespace or ("tenant" if each.level == messages.RESOURCE_LEVEL_TENANT else "none"),
-            escape(each.type),
+            each.type,
             "yes" if each.read_only else "",
-            escape(each.fallback),
+            each.fallback,
             ", ".join(each.denied_services),
             *told,
         )

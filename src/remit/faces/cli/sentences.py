@@ -1,5 +1,6 @@
 """A diff in words, for a terminal and for a pull request."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
@@ -27,6 +28,7 @@ _OWNED: Final = {
     Pairs.ITSELF: "what it owns itself",
 }
 _NOTHING: Final = "none"
+_BACKTICKS: Final = re.compile("`+").findall
 
 
 def plain(text: str) -> str:
@@ -34,9 +36,10 @@ def plain(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """A Markdown code span, whatever is in the text."""
-    fence = "``" if "`" in text else "`"
-    padding = " " if "`" in text else ""
+    """A Markdown code span, whatever is in the text: only as many backticks as it began with end it."""
+    longest = max((len(run) for run in _BACKTICKS(text)), default=0)
+    fence = "`" * (longest + 1)
+    padding = " " if longest else ""
     return f"{fence}{padding}{text}{padding}{fence}"
 
 

@@ -1,7 +1,7 @@
 import inspect
 import signal
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import structlog
 import typer
@@ -14,13 +14,15 @@ from remit.service.logs import configure_logs
 from remit.service.settings import ENV_PREFIX, Settings, default_told, read_settings
 from remit.service.supervisor import Supervisor
 
+_STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 def _serve(**flags: Any) -> None:
     """Answer questions over gRPC from the policy files, and record every decision.
 
     Each option is a setting (docs/settings.md): a flag beats the environment (`REMIT_LISTEN`), which beats the TOML
-    file that `REMIT_CONFIG` names, which beats the default. Stops gracefully on SIGTERM and SIGINT: calls in flight
-    finish, the audit journal drains. Exits 1 where it could not.
+    file that `REMIT_CONFIG` names, which beats the default. Stops gracefully on SIGTERM, SIGINT and SIGHUP: calls in
+    flight finish, the audit journal drains. Exits 1 where it could not.
     """
     try:
         settings = read_settings({name: value for name, value in flags.items() if value is not None})
@@ -38,12 +40,12 @@ def _alone(settings: Settings) -> bool:
         ports = {"port": server.port, "metrics_port": server.metrics_port}
         structlog.get_logger("remit").info("serving", listen=settings.listen, **ports, node=settings.node)
 
-    return serve_until(stop_at(signal.SIGTERM, signal.SIGINT), server, begun)
+    return serve_until(stop_at(*_STOPPING), server, begun)
 
 
 def _by_workers(settings: Settings) -> bool:
     supervisor = Supervisor(settings, worker.__name__, worker.serve.__name__)
-    return supervisor.run(stop_at(signal.SIGTERM, signal.SIGINT))
+    return supervisor.run(stop_at(*_STOPPING))
 
 
 def _with_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -5,11 +5,10 @@ from typing import Annotated
 import typer
 from google.protobuf.json_format import MessageToDict
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Table
 
 from remit.client import DecisionUnavailable
-from remit.faces.cli.exits import Exit, fail, out
+from remit.faces.cli.exits import Exit, fail, out, styled
 from remit.faces.cli.target import CaOption, CertOption, KeyOption, TimeoutOption, client_for
 from remit.v1 import status_service_pb2 as messages
 
@@ -57,7 +56,7 @@ def _print(told: messages.GetStatusResponse) -> None:
         state = messages.TenantState.Name(each.state).removeprefix("TENANT_STATE_")
         colour = _STATES.get(each.state, "red")
         rows = str(each.rows) if each.revision else ""
-        table.add_row(each.tenant, f"[{colour}]{state}[/]", _time(each.since_us), rows, each.revision[:12])
+        table.add_row(each.tenant, styled((state, colour)), _time(each.since_us), rows, each.revision[:12])
     out.print(table)
     for each in told.tenants:
         if each.pinned_by:
@@ -94,11 +93,11 @@ def _print(told: messages.GetStatusResponse) -> None:
 def _workers_table(told: messages.GetStatusResponse) -> Table:
     table = Table("worker", "state", "since", "restarts", "policies", "records", "", box=SIMPLE)
     for each in told.workers:
-        state = "[green]SERVING[/]" if each.serving else "[red]NOT SERVING[/]"
+        state = styled(("SERVING", "green") if each.serving else ("NOT SERVING", "red"))
         since = _time(each.started_us) if each.serving else ""
         mark = "answered this" if each.node == told.node else ""
         cells = (each.node, state, since, str(each.restarts), each.policies[:12], str(each.committed))
-        table.add_row(*cells, escape(each.error) or mark)
+        table.add_row(*cells, each.error or mark)
     return table
 
 

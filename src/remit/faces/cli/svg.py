@@ -69,8 +69,8 @@ def write_svg(answer: messages.VisibleGraphResponse) -> str:
 
 def _lines(node: messages.GraphNode) -> list[str]:
     if not node.kind:
-        return [node.uid]
-    return [quote(node.id or node.uid), f"{node.kind} {node.namespace}".strip()]
+        return [quote(node.uid)]
+    return [quote(each) for each in (node.id or node.uid, f"{node.kind} {node.namespace}".strip())]
 
 
 def _lay_out(
@@ -122,7 +122,7 @@ def _draw_edge(picture: ET.Element, way: list[tuple[float, float]], edges: list[
         f"{each.edge.relation} ({reason_of(each)})" if forbidden(each) else each.edge.relation for each in edges
     )
     place = {"x": f"{(x1 + x2) / 2 + 4:.1f}", "y": f"{(y1 + y2) / 2:.1f}"}
-    ET.SubElement(group, "text", place).text = label
+    ET.SubElement(group, "text", place).text = quote(label, len(label))
 
 
 def _draw_node(picture: ET.Element, box: _Box, *, stub: bool) -> None:

@@ -8,6 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from remit.core.names import quote
+from remit.faces.cli.exits import styled
 from remit.faces.cli.visible import forbidden, reason_of
 from remit.v1 import visibility_service_pb2 as messages
 
@@ -49,7 +50,7 @@ def _tree(
             waiting.pop()
             continue
         target = edge.edge.target
-        label = Text.assemble((f"{edge.edge.relation} ", "cyan"), _label(nodes[target]))
+        label = styled((f"{edge.edge.relation} ", "cyan")) + _label(nodes[target])
         if forbidden(edge):
             label.append(f"  FORBIDDEN {reason_of(edge)}", "bold red")
         goes_on = bool(uses[target])
@@ -68,6 +69,5 @@ def _tree(
 
 def _label(node: messages.GraphNode) -> Text:
     if not node.kind:
-        return Text(f"{node.uid} hidden", "dim")
-    label = Text(quote(node.id or node.uid), "bold")
-    return label.append(f"  {node.kind} {node.namespace}".rstrip(), "not bold")
+        return styled((f"{node.uid} hidden", "dim"))
+    return styled((quote(node.id or node.uid), "bold"), (f"  {node.kind} {node.namespace}".rstrip(), "not bold"))

@@ -117,7 +117,7 @@ def _engine(url: str, *, must_exist: bool) -> Engine:
         # What is malformed may be quoted there, and may hold a password.
         cause = "" if isinstance(error, (ArgumentError, ValueError)) else f": {_told(error)}"
         raise RuleTableError(
-            f"`{quote(masked(url))}` is no database's URL{cause}; expected `sqlite:///PATH` or "
+            f"`{quote(url.partition('://')[0])}://...` is no database's URL{cause}; expected `sqlite:///PATH` or "
             "`postgresql+psycopg://USER@HOST/DATABASE`"
         ) from error
     if engine.dialect.name == "sqlite":

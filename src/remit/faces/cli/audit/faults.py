@@ -15,7 +15,7 @@ from rich.table import Table
 from remit.audit.errors import AuditStoreError
 from remit.client import DecisionUnavailable
 from remit.core.policy import Policy
-from remit.faces.cli.exits import Exit, err, fail, out
+from remit.faces.cli.exits import Exit, err, fail, out, styled
 from remit.faces.cli.faults.load import questions_about
 from remit.faces.cli.faults.postgresql import NoDatabaseError
 from remit.faces.cli.faults.promise import BrokenPromiseError
@@ -25,9 +25,9 @@ from remit.faces.cli.progress import progress
 
 _COLUMNS: Final = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 _RESULTS: Final = {
-    Exit.OK: "[green]nothing lost[/]",
-    Exit.NO: "[red]BROKEN[/]",
-    Exit.UNAVAILABLE: "[yellow]not run[/]",
+    Exit.OK: styled(("nothing lost", "green")),
+    Exit.NO: styled(("BROKEN", "red")),
+    Exit.UNAVAILABLE: styled(("not run", "yellow")),
 }
 
 

@@ -17,6 +17,7 @@ from remit.faces.cli.audit.filters import filter_to, selects
 from remit.faces.cli.audit.options import decision_id_from
 from remit.faces.cli.audit.source import Source, reads
 from remit.faces.cli.audit.told import decision_line, told
+from remit.faces.cli.exits import out
 from remit.faces.records import record_from
 
 _BATCH: Final = 200
@@ -45,7 +46,10 @@ def follow(
 
     def print_all(records: Iterable[DecisionRecord]) -> None:
         for record in islice(records, limit):
-            typer.echo(json.dumps(told(record)) if as_json else decision_line(record))
+            if as_json:
+                typer.echo(json.dumps(told(record)))
+            else:
+                out.print(decision_line(record))
 
     with suppress(KeyboardInterrupt):
         source.answer(

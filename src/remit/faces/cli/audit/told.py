@@ -12,6 +12,7 @@ from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.core.question import QuestionType
 from remit.core.rows import Effect
 from remit.faces.cli.audit.options import time_told
+from remit.faces.cli.exits import styled
 
 
 def told(record: DecisionRecord | LifecycleRecord) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def decision_table(page: Sequence[DecisionRecord]) -> Table:
     for each in page:
         colour = "green" if each.effect == Effect.ALLOW else "red"
         cells = (time_told(each.time_us), each.asked_tenant, each.namespace, each.principal, question_told(each))
-        table.add_row(*cells, f"[{colour}]{each.effect}[/]", each.reason, each.rule, format_id(each.id))
+        table.add_row(*cells, styled((each.effect, colour)), each.reason, each.rule, format_id(each.id))
     return table
 
 
