@@ -21,6 +21,7 @@ from remit.audit.signing import SigningKey
 from remit.audit.store import AuditStore
 from remit.faces.cli.faults.postgresql import OwnServer
 from remit.faces.cli.faults.promise import expect_kept
+from remit.v1 import audit_service_pb2, audit_service_pb2_grpc
 
 QUICK = ("--audit-timeout-s", "1")
 """What a server waits for a database that says nothing."""
@@ -135,6 +136,10 @@ def test_without_its_database_a_server_refuses_and_heals_by_itself(
         with server.client() as client:
             assert (False, 0) == ((audit := client.status().audit).healthy, audit.store_bytes)
         assert 1 == remit("status", "--target", server.target).returncode
+        audit_reads = audit_service_pb2_grpc.AuditServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as unread:
+            audit_reads.ListRecords(audit_service_pb2.ListRecordsRequest(), timeout=DEADLINE_S)
+        assert grpc.StatusCode.UNAVAILABLE is unread.value.code()
         database.bring_back()
         until(lambda: health.of() == SERVING, "SERVING again, without traffic")
         assert SERVING == health.of("audit/store")

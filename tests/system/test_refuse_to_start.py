@@ -1,6 +1,7 @@
 """Where anything is unsure the server does not start: exit code 3, and what to write where."""
 
 import re
+import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -184,6 +185,23 @@ def test_a_port_that_is_taken(tmp_path: Path, untested: Path) -> None:
         # It may have been the same server, started twice: then its node would be said to have stopped.
         assert not (tmp_path / "audit.db").exists()
         assert client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+@pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
+@pytest.mark.parametrize("setting", ["--listen", "--metrics"])
+def test_a_name_one_of_whose_addresses_is_taken(
+    tmp_path: Path, untested: Path, setting: str, host: str, workers: tuple[str, ...]
+) -> None:
+    """Whoever listens there would answer those clients who try it first."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as other:
+        other.bind((host, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        told = serve(tmp_path, untested, setting, f"localhost:{port}", *workers)
+    assert f" on `localhost:{port}`: Address already in use (`{shown}`)\n" in told
+    assert not (tmp_path / "audit.db").exists()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import structlog
 from remit.faces.rpc.server import Server
 from remit.service.errors import StartupError
 from remit.service.node import Node
-from remit.service.reservation import Reservation
+from remit.service.reservation import Reservation, taken
 from remit.service.settings import Settings, split_address
 
 _AWAKE_EVERY_S: Final = 0.5
@@ -50,7 +50,7 @@ def _refuse_taken(name: str, address: str, what: str) -> None:
     except OSError as error:
         # What else is wrong with it, binding it tells.
         if error.errno == errno.EADDRINUSE:
-            raise StartupError(f"cannot {what} on `{address}`: {error.strerror}") from error
+            raise StartupError(f"cannot {what} on {taken(address, error)}") from error
 
 
 def serve_until(stop: threading.Event, server: Server, begun: Callable[[], None]) -> bool:

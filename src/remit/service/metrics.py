@@ -1,6 +1,6 @@
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -9,8 +9,6 @@ from remit.audit.journal import Journal
 from remit.audit.spooling import SpoolingStore
 from remit.core.names import Tenant
 from remit.policy.cell import Cell, TenantPolicy, TenantState
-from remit.service.errors import StartupError
-from remit.service.settings import Settings, split_address
 from remit.service.shadow import Shadow
 from remit.service.space import AuditSpace
 
@@ -166,24 +164,6 @@ class _Workers(Collector):
                     sample._replace(labels={**sample.labels, "worker": worker}) for sample in each.samples
                 ]
         return together.values()
-
-
-def serve_metrics(settings: Settings, registry: CollectorRegistry) -> int:
-    """The port of the endpoint; 0 where there is to be none. Raises StartupError."""
-    if not settings.metrics:
-        return 0
-    host, port = split_address("metrics", settings.metrics)
-    try:
-        if settings.mutual_tls is None:
-            server, _ = start_http_server(port, host, registry)
-        else:
-            cert, key, client_ca = map(str, settings.mutual_tls)
-            server, _ = start_http_server(
-                port, host, registry, certfile=cert, keyfile=key, client_cafile=client_ca, client_auth_required=True
-            )
-    except OSError as error:
-        raise StartupError(f"cannot serve metrics on `{settings.metrics}`: {error.strerror}") from error
-    return int(server.server_port)
 
 
 class _WatchedCalls(Collector):

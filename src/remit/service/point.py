@@ -27,6 +27,7 @@ from remit.service.shadow import Shadow
 _UNKNOWN_TENANT: Final = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
 _SINGLE: Final = -1
 _NOTHING: Final[Mapping[str, object]] = {}
+NO_HURRY_NS: Final = 1 << 62
 
 _Answer = TypeVar("_Answer")
 _Other = TypeVar("_Other")
@@ -58,6 +59,10 @@ Decided = tuple[Decision, bytes]
 """The decision of an item of a batch, and its id."""
 
 
+class OverBudgetError(Exception):
+    """The decisions of a batch take longer than was allowed for; none was made."""
+
+
 class Answer(NamedTuple):
     decision: Decision
     decision_id: bytes
@@ -86,6 +91,8 @@ class Held(NamedTuple, Generic[_Answer_co]):
     """How often each tenant, effect and reason was decided."""
     timeout_s: float
     """Longest that it may be held, in seconds."""
+    took_ns: int = 0
+    """What the deciding took."""
 
     def with_answer(self, answer: _Other) -> "Held[_Other]":
         """The same, to be answered in other words."""
@@ -122,7 +129,7 @@ class DecisionPoint:
         effect, reason, _ = decision.recorded
         counted = {(call.tenant, effect, reason): 1}
         answer = Answer(decision, decision_id, call.revision)
-        return Held(answer, Records((call, (item,))), counted, terms.timeout_s)
+        return Held(answer, Records((call, (item,))), counted, terms.timeout_s, took_ns)
 
     def batch(
         self,
@@ -130,11 +137,16 @@ class DecisionPoint:
         items: Sequence[Asked | MalformedQuestionError],
         terms: Terms,
         question_type: QuestionType = QuestionType.CHECK,
+        *,
+        within_ns: int = NO_HURRY_NS,
     ) -> Held[tuple[str, list[Decided | MalformedQuestionError]]]:
-        """The revision and one result an item, in order. A malformed item stays what it is and is not recorded."""
+        """The revision and one result an item, in order. A malformed item stays what it is and is not recorded.
+
+        Raises OverBudgetError, with nothing recorded, where the first items took longer than `within_ns`.
+        """
         snapshot = self._snapshot(tenant, terms)
         call, ids = self._call(tenant, snapshot, terms, question_type, records=len(items))
-        return self._batch(call, snapshot, items, ids, terms.timeout_s)
+        return self._batch(call, snapshot, items, ids, terms.timeout_s, within_ns=within_ns)
 
     def let_go(self, held: Held[_Answer]) -> _Answer:
         """The answer, once it is remembered."""
@@ -212,7 +224,11 @@ class DecisionPoint:
         items: Sequence[Asked | MalformedQuestionError],
         ids: Sequence[bytes],
         timeout_s: float,
+        *,
+        within_ns: int = NO_HURRY_NS,
     ) -> Held[tuple[str, list[Decided | MalformedQuestionError]]]:
+        started = perf_counter_ns()
+        until = started + within_ns
         results: list[Decided | MalformedQuestionError] = []
         made: list[Item] = []
         counts: dict[tuple[str, str, str], int] = {}
@@ -224,6 +240,8 @@ class DecisionPoint:
                 continue
             question, resource_id = item
             began = perf_counter_ns()
+            if began > until:
+                raise OverBudgetError
             try:
                 decision = _UNKNOWN_TENANT if answer is None else answer(question)
             except MalformedQuestionError as error:
@@ -238,7 +256,7 @@ class DecisionPoint:
         for recorded, count in counts.items():
             counted[call.tenant, recorded[0], recorded[1]] += count
         records = Records((call, made)) if made else NONE
-        return Held((revision, results), records, counted, timeout_s)
+        return Held((revision, results), records, counted, timeout_s, perf_counter_ns() - started)
 
     def _left(self, held: Held[_Answer], unrecorded: int) -> None:
         if unrecorded:

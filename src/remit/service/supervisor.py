@@ -15,8 +15,9 @@ from remit.audit.store import AuditStore
 from remit.policy.child import start_child
 from remit.service.errors import StartupError
 from remit.service.known_stores import refuse_gone
-from remit.service.metrics import WorkersMetrics, serve_metrics
-from remit.service.reservation import Reservation
+from remit.service.metrics import WorkersMetrics
+from remit.service.metrics_endpoint import serve_metrics
+from remit.service.reservation import Reservation, taken
 from remit.service.settings import Settings, split_address
 from remit.service.workers import Begin, Order, Refused, Reports, Scrape, Wire, WorkerReport
 
@@ -78,7 +79,7 @@ class Supervisor:
         try:
             self._reservation = Reservation(*split_address("listen", settings.listen))
         except OSError as error:
-            raise StartupError(f"cannot listen on `{settings.listen}`: {error.strerror}") from error
+            raise StartupError(f"cannot listen on {taken(settings.listen, error)}") from error
         self._settings = settings
         self._entry = module, function
         places = range(1, settings.workers + 1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from remit.service.reservation import Reservation
+from remit.service.reservation import Reservation, shown
 
 
 @pytest.fixture(params=["127.0.0.1", "::1", "0.0.0.0", "localhost"])
@@ -98,6 +98,25 @@ def test_a_port_somebody_listens_on_is_not_held(host: str, shared: bool) -> None
     taken = pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE))
     with listener(host, 0, shared=shared) as listening, taken:
         Reservation(host, listening.getsockname()[1])
+
+
+@pytest.mark.parametrize("taken", ["127.0.0.1", "::1"])
+def test_a_name_is_held_with_all_its_addresses(taken: str) -> None:
+    """Also where the system's files leave one out: clients look it up in other ways."""
+    held = Reservation("localhost", 0)
+    with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
+        listener(taken, held.port)
+    held.close()
+    with listener(taken, held.port), pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)) as refused:
+        Reservation("localhost", held.port)
+    assert shown((taken, held.port)) == refused.value.filename
+
+
+def test_no_address_at_all_is_held_for_both_families() -> None:
+    held = Reservation("0.0.0.0", 0)
+    with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
+        listener("::1", held.port)
+    held.close()
 
 
 def test_given_up_it_is_free_again(host: str, held: Reservation) -> None:

@@ -9,9 +9,9 @@ from remit.core.errors import MalformedQuestionError, named
 from remit.core.names import optional_namespace, parse_principal, parse_word
 from remit.engine.explain import Why, summary, unknown_tenant
 from remit.engine.operations import Compound
-from remit.faces.rpc.asking import SHORT_BATCH, AskingFace, below, results_in
+from remit.faces.rpc.asking import MOMENT_NS, SHORT_BATCH, AskingFace, below, results_in
 from remit.faces.rpc.calls import AtOnce
-from remit.service.point import Held
+from remit.service.point import NO_HURRY_NS, Held
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import access_service_pb2_grpc
 
@@ -22,9 +22,11 @@ class AccessFace(AskingFace, access_service_pb2_grpc.AccessServiceServicer):
     @property
     def at_once(self) -> Mapping[str, AtOnce]:
         return {
-            "Check": lambda request, context: None if request.revision else self._check(request, context),
+            "Check": lambda request, context: self._in_a_moment(request, lambda: self._check(request, context)),
             "BatchCheck": lambda request, context: (
-                None if request.revision or len(request.questions) > SHORT_BATCH else self._batch(request, context)
+                None
+                if len(request.questions) > SHORT_BATCH
+                else self._in_a_moment(request, lambda: self._batch(request, context, MOMENT_NS))
             ),
         }
 
@@ -74,13 +76,13 @@ class AccessFace(AskingFace, access_service_pb2_grpc.AccessServiceServicer):
         return held.with_answer(response)
 
     def _batch(
-        self, request: messages.BatchCheckRequest, context: grpc.ServicerContext
+        self, request: messages.BatchCheckRequest, context: grpc.ServicerContext, within_ns: int = NO_HURRY_NS
     ) -> Held[messages.BatchCheckResponse]:
         tenant, terms = self._terms(request, context)
         principal = request.principal
         if principal:
             named("principal", parse_principal, principal)
         items = self._items(request.questions, lambda question: wire.question_from(question, principal))
-        held = self._point.batch(tenant, items, terms)
+        held = self._point.batch(tenant, items, terms, within_ns=within_ns)
         revision, results = held.answer
         return held.with_answer(results_in(messages.BatchCheckResponse, revision, results))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from time import monotonic, thread_time_ns
 from typing import Final, Protocol, TypeVar
 
 import grpc
@@ -15,11 +16,15 @@ from remit.core.names import Tenant, is_revision, parse_principal, parse_tenant
 from remit.core.rows import Effect
 from remit.faces.rpc.calls import AtOnce, caller
 from remit.faces.rpc.trace import trace_id_in
-from remit.service.point import Asked, Decided, DecisionPoint, Origin, Terms
+from remit.service.point import Asked, Decided, DecisionPoint, Held, Origin, OverBudgetError, Terms
 from remit.v1 import access_service_pb2, decision_pb2, reach_service_pb2
 
 SHORT_BATCH: Final = 250
-"""Questions that are answered in a moment: a few milliseconds."""
+"""Questions that are mostly answered in a moment."""
+MOMENT_NS: Final = 2_000_000
+"""Longest that the thread that receives every call decides for one of them."""
+_SLOW_S: Final = 1.0
+_SUSPECTS: Final = 1_000
 NAMESPACES_LIMIT: Final = 10_000
 """Namespaces in a list that is asked about."""
 
@@ -27,6 +32,7 @@ _TRACE_ID = re.compile(r"[!-~]{1,64}").fullmatch
 
 _Message = TypeVar("_Message")
 _Name = TypeVar("_Name")
+_Answer = TypeVar("_Answer")
 _Response = TypeVar("_Response", access_service_pb2.BatchCheckResponse, reach_service_pb2.BatchCheckReachResponse)
 
 
@@ -43,6 +49,49 @@ class Request(Protocol):
     def revision(self) -> str: ...
 
 
+class SlowTenants:
+    """Tenants a question about which takes longer than a moment: threads answer all about them for a second, then one is
+    tried again. For one thread alone.
+
+    A thread that the system, or another thread, has kept waiting looks slow too, so a tenant that seems to be is measured
+    the next time by the processor time, whose clock costs more than a decision.
+    """
+
+    def __init__(self) -> None:
+        self._until_s: dict[str, float] = {}
+        self._suspects: set[str] = set()
+
+    def __contains__(self, tenant: str) -> bool:
+        until_s = self._until_s.get(tenant)
+        if until_s is None:
+            return False
+        if monotonic() < until_s:
+            return True
+        del self._until_s[tenant]
+        # Slow until it is found to be otherwise.
+        self._suspects.add(tenant)
+        return False
+
+    def measure(self, tenant: str, answer: Callable[[], Held[_Answer]]) -> Held[_Answer] | None:
+        """The answer; None where it takes longer than a moment to find."""
+        began_ns = thread_time_ns() if tenant in self._suspects else None
+        try:
+            held = answer()
+        except OverBudgetError:
+            held = None
+        if held is None or held.took_ns > MOMENT_NS:
+            if began_ns is None:
+                if len(self._suspects) >= _SUSPECTS:
+                    # Names of tenants may be the caller's invention.
+                    self._suspects.clear()
+                self._suspects.add(tenant)
+            elif thread_time_ns() - began_ns > MOMENT_NS:
+                self._until_s[tenant] = monotonic() + _SLOW_S
+        elif began_ns is not None:
+            self._suspects.discard(tenant)
+        return held
+
+
 class AskingFace:
     """A face over the decision point."""
 
@@ -53,11 +102,18 @@ class AskingFace:
         self._batch_limit = batch_limit
         self._max_message_bytes = max_message_bytes
         self._call_timeout_s = call_timeout_s
+        self._slow = SlowTenants()
 
     @property
     def at_once(self) -> Mapping[str, AtOnce]:
         """The methods that decide in a moment."""
         return {}
+
+    def _in_a_moment(self, request: Request, answer: Callable[[], Held[_Answer]]) -> Held[_Answer] | None:
+        """The answer; None where a thread has to find it."""
+        if request.revision or request.tenant in self._slow:
+            return None
+        return self._slow.measure(request.tenant, answer)
 
     def _terms(self, request: Request, context: grpc.ServicerContext) -> tuple[Tenant, Terms]:
         tenant = named("tenant", parse_tenant, request.tenant)

@@ -339,8 +339,13 @@ class CallBoundary:
             calls.places.leave(who)
 
 
+def status_of(error: type[Exception]) -> grpc.StatusCode:
+    """By the table: that of the nearest of its bases, itself first; else INTERNAL."""
+    return next((_STATUS_OF[each] for each in error.__mro__ if each in _STATUS_OF), grpc.StatusCode.INTERNAL)
+
+
 def _status_of(error: Exception, context: grpc.ServicerContext) -> grpc.StatusCode:
-    status = next((_STATUS_OF[each] for each in type(error).__mro__ if each in _STATUS_OF), grpc.StatusCode.INTERNAL)
+    status = status_of(type(error))
     # Who waits as long as the caller does gives up at the same moment: one of them must not say UNAVAILABLE.
     if status in _AFTER_WAITING and context.time_remaining() < _PASSED_S:
         return grpc.StatusCode.DEADLINE_EXCEEDED

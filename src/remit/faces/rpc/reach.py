@@ -10,9 +10,18 @@ from remit.core.question import QuestionType
 from remit.engine.explain_reach import WhyReach, reach_summary, unknown_tenants_reach
 from remit.engine.reachable import ReachableFrom, ReachesAll
 from remit.faces.answers import all_reached_to, reachable_to
-from remit.faces.rpc.asking import NAMESPACES_LIMIT, SHORT_BATCH, AskingFace, below, each_once, names_in, results_in
+from remit.faces.rpc.asking import (
+    MOMENT_NS,
+    NAMESPACES_LIMIT,
+    SHORT_BATCH,
+    AskingFace,
+    below,
+    each_once,
+    names_in,
+    results_in,
+)
 from remit.faces.rpc.calls import AtOnce
-from remit.service.point import Held
+from remit.service.point import NO_HURRY_NS, Held
 from remit.v1 import reach_service_pb2 as messages
 from remit.v1 import reach_service_pb2_grpc
 
@@ -23,9 +32,11 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
     @property
     def at_once(self) -> Mapping[str, AtOnce]:
         return {
-            "CheckReach": lambda request, context: None if request.revision else self._check(request, context),
+            "CheckReach": lambda request, context: self._in_a_moment(request, lambda: self._check(request, context)),
             "BatchCheckReach": lambda request, context: (
-                None if request.revision or len(request.questions) > SHORT_BATCH else self._batch(request, context)
+                None
+                if len(request.questions) > SHORT_BATCH
+                else self._in_a_moment(request, lambda: self._batch(request, context, MOMENT_NS))
             ),
         }
 
@@ -90,13 +101,13 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
         return held.with_answer(response)
 
     def _batch(
-        self, request: messages.BatchCheckReachRequest, context: grpc.ServicerContext
+        self, request: messages.BatchCheckReachRequest, context: grpc.ServicerContext, within_ns: int = NO_HURRY_NS
     ) -> Held[messages.BatchCheckReachResponse]:
         tenant, terms = self._terms(request, context)
         caller = request.caller
         if caller:
             named("caller", parse_namespace, caller)
         items = self._items(request.questions, lambda question: wire.reach_question_from(question, caller))
-        held = self._point.batch(tenant, items, terms, QuestionType.REACH)
+        held = self._point.batch(tenant, items, terms, QuestionType.REACH, within_ns=within_ns)
         revision, results = held.answer
         return held.with_answer(results_in(messages.BatchCheckReachResponse, revision, results))

@@ -26,9 +26,10 @@ from remit.faces.rpc.status import StatusFace
 from remit.faces.rpc.visibility import VisibilityFace
 from remit.policy.cell import TenantState
 from remit.service.errors import StartupError
-from remit.service.metrics import serve_metrics
+from remit.service.metrics_endpoint import serve_metrics
 from remit.service.node import Node
-from remit.service.settings import Settings
+from remit.service.reservation import Reservation, addresses_of, shown
+from remit.service.settings import Settings, split_address
 from remit.v1 import (
     access_service_pb2,
     access_service_pb2_grpc,
@@ -198,16 +199,28 @@ class Server:
         return self._node.stop()
 
     def _bind(self, settings: Settings) -> int:
+        """The port, on all addresses of `listen`."""
+        host, port = split_address("listen", settings.listen)
         try:
-            if settings.mutual_tls is None:
-                return self._server.add_insecure_port(settings.listen)
-            cert, key, client_ca = (path.read_bytes() for path in settings.mutual_tls)
-            credentials = grpc.ssl_server_credentials([(key, cert)], client_ca, require_client_auth=True)
-            return self._server.add_secure_port(settings.listen, credentials)
+            add = self._server.add_insecure_port
+            if settings.mutual_tls is not None:
+                cert, key, client_ca = (path.read_bytes() for path in settings.mutual_tls)
+                credentials = grpc.ssl_server_credentials([(key, cert)], client_ca, require_client_auth=True)
+                add = partial(self._server.add_secure_port, server_credentials=credentials)
         except OSError as error:
             raise StartupError(f"`{error.filename}` cannot be read: {error.strerror}") from error
-        except RuntimeError as error:
+        try:
+            # gRPC would be content with one of a name's addresses.
+            addresses = addresses_of(host)
+            if port == 0 and len(addresses) > 1:
+                free = Reservation(host, 0)
+                port = free.port
+                free.close()
+            for _, (numeric, _, *more) in addresses:
+                port = add(shown((numeric, port, *more)))
+        except (OSError, RuntimeError) as error:
             raise StartupError(f"cannot listen on `{settings.listen}`: {error}") from error
+        return port
 
     def _watch_health(self) -> None:
         while not self._stopping.wait(_HEALTH_EVERY_S):

@@ -1,0 +1,124 @@
+import ssl
+import time
+from collections import OrderedDict
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from socket import SHUT_RDWR, AddressFamily, socket
+from socketserver import TCPServer, ThreadingMixIn
+from threading import Thread
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+from prometheus_client import CollectorRegistry, MetricsHandler
+
+from remit.service.errors import StartupError
+from remit.service.reservation import Address, addresses_of, both_families, shown, taken
+from remit.service.settings import Settings, split_address
+
+PATH: Final = "/metrics"
+CONNECTIONS: Final = 32
+"""At a time; the oldest makes room for a new one."""
+_TIMEOUT_S: Final = 5.0
+"""Longest that a connection may say nothing."""
+_PAUSE_S: Final = 0.1
+
+_log = structlog.get_logger("remit")
+
+
+def serve_metrics(settings: Settings, registry: CollectorRegistry) -> int:
+    """The port of the endpoint; 0 where there is to be none. Raises StartupError."""
+    if not settings.metrics:
+        return 0
+    host, port = split_address("metrics", settings.metrics)
+    servers: list[_Server] = []
+    try:
+        tls = None if settings.mutual_tls is None else _tls(*settings.mutual_tls)
+        for family, address in addresses_of(host):
+            servers.append(_Server(family, (address[0], port, *address[2:]), registry, tls))
+            port = servers[0].server_address[1]
+    except OSError as error:
+        for each in servers:
+            each.server_close()
+        raise StartupError(f"cannot serve metrics on {taken(settings.metrics, error)}") from error
+    for each in servers:
+        Thread(target=each.serve_forever, name="remit-metrics", daemon=True).start()
+    return port
+
+
+def _tls(cert: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(client_ca)
+    context.load_cert_chain(cert, key)
+    return context
+
+
+class _Server(ThreadingMixIn, TCPServer):
+    """A thread for each connection, and a bounded number of these: what one of them does, or does not do, keeps nobody
+    waiting."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(
+        self, family: AddressFamily, address: Address, registry: CollectorRegistry, tls: ssl.SSLContext | None
+    ) -> None:
+        """Raises OSError, whose `filename` is the address, where it is taken."""
+        self.address_family = family
+        self._tls = tls
+        # Of the thread that accepts and of those that end: changed by one step of the interpreter at a time.
+        self._open: OrderedDict[socket, None] = OrderedDict()
+        handler = type("_Handler", (_Handler,), {"registry": registry})
+        try:
+            super().__init__(address, handler)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, shown(address)) from None
+
+    def server_bind(self) -> None:
+        both_families(self.socket, self.server_address)
+        super().server_bind()
+
+    def get_request(self) -> tuple[socket, Any]:
+        try:
+            connection, peer = super().get_request()
+        except OSError:
+            # Out of descriptors, most likely. The connection still waits, and would be tried again without a pause.
+            time.sleep(_PAUSE_S)
+            raise
+        connection.settimeout(_TIMEOUT_S)
+        if self._tls is not None:
+            # Hands are shaken in the connection's own thread.
+            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, peer
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if len(self._open) >= CONNECTIONS:
+            with suppress(KeyError, OSError):  # they have just ended by themselves
+                # Not as a socket of TLS does it, which would go on in the clear.
+                socket.shutdown(self._open.popitem(last=False)[0], SHUT_RDWR)
+        self._open[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever connects may break off, or have no certificate: that is no news."""
+
+
+class _Handler(MetricsHandler):
+    def do_GET(self) -> None:  # noqa: N802 (the library's name)
+        if urlsplit(self.path).path != PATH:
+            self.send_error(HTTPStatus.NOT_FOUND, explain=f"The metrics are at {PATH}.")
+            return
+        try:
+            super().do_GET()
+        except (ConnectionError, TimeoutError, ssl.SSLError):
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever a collector meets)
+            _log.error("metrics not told", error=str(error))
+            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
