@@ -358,7 +358,7 @@ def refusals(found: Imported) -> set[tuple[FindingId, str]]:
 @pytest.mark.parametrize(
     ("match", "expected"),
     [
-        ({}, {(FindingId.UNREGISTERED_FUNCTION, "policy.csv:1")}),
+        ({}, {(FindingId.UNREGISTERED_FUNCTION, "policy.csv:1"), (FindingId.UNREGISTERED_FUNCTION, "policy.csv:2")}),
         (
             {"g": "keyMatch2"},
             {(FindingId.WILDCARD_SUBJECT, "policy.csv:1"), (FindingId.UNTRANSLATABLE_PATTERN, "policy.csv:2")},
@@ -369,7 +369,10 @@ def refusals(found: Imported) -> set[tuple[FindingId, str]]:
 )
 def test_a_deny_of_everybody_is_never_a_persons(match: dict[str, str], expected: set[tuple[FindingId, str]]) -> None:
     """Casbin for Go lets a pattern as the subject of a p row stand for whom it matches; Casbin for Python does not."""
-    assert expected == refusals(imported(model(), PAYROLL, CasbinOptions(tenant=Tenant("acme"), match=match)))
+    found = imported(model(), PAYROLL, CasbinOptions(tenant=Tenant("acme"), match=match))
+
+    assert expected == refusals(found)
+    assert FindingId.NEVER_ASKED not in {each.id for each in found.findings}
 
 
 def test_a_subject_that_no_function_reads_as_a_pattern_is_left_out_and_told() -> None:
@@ -388,11 +391,18 @@ def test_a_star_that_others_hold_is_a_role_where_no_function_is_registered() -> 
 
 
 @pytest.mark.parametrize("row", ["g, /temp/:id, staff", "g, alice, /staff/:id"])
-def test_a_pattern_of_people_or_roles_is_refused_without_a_star(row: str) -> None:
-    options = CasbinOptions(tenant=Tenant("acme"), match={"g": "keyMatch2"})
+@pytest.mark.parametrize(
+    ("match", "finding"),
+    [({}, FindingId.UNREGISTERED_FUNCTION), ({"g": "keyMatch2"}, FindingId.UNTRANSLATABLE_PATTERN)],
+    ids=range(2),
+)
+def test_a_pattern_of_people_or_roles_is_refused_without_a_star(
+    row: str, match: dict[str, str], finding: FindingId
+) -> None:
+    options = CasbinOptions(tenant=Tenant("acme"), match=match)
 
     found = imported(model(), f"p, staff, payroll, read, allow\n{row}\n", options)
-    assert {(FindingId.UNTRANSLATABLE_PATTERN, "policy.csv:2")} == refusals(found)
+    assert {(finding, "policy.csv:2")} == refusals(found)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from remit.policy.exchange.enforcer import CasbinRaisedError, Enforcer, LoadedRo
 from remit.policy.exchange.finding import FindingId, Findings
 from remit.policy.exchange.lexicon import Lexicon, alternatives
 from remit.policy.exchange.matcher import Clause
-from remit.policy.exchange.options import CasbinOptions, Imported
+from remit.policy.exchange.options import NO_FUNCTION, CasbinOptions, Imported
 from remit.policy.exchange.origin import Origin
-from remit.policy.exchange.patterns import is_pattern
-from remit.policy.exchange.places import NO_FUNCTION, Home, Places
+from remit.policy.exchange.patterns import is_pattern, looks_like_a_pattern
+from remit.policy.exchange.places import Home, Places
 from remit.policy.exchange.render import LINK_HEAD, RULE_HEAD, AccessAnswer, cases_file, rows_file, vocabulary_file
 from remit.policy.exchange.sample import sampled
 from remit.policy.exchange.shape import read_shape
@@ -43,7 +43,7 @@ def import_casbin(
         return Imported({}, findings.found, len(read), 0)
     origin = Origin(enforcer, shape, model, options, findings)
     _register(origin, read)
-    rows = rows_by_meaning(read, enforcer, shape, model, findings)
+    rows = rows_by_meaning(read, origin)
     lexicon = Lexicon(rows, origin)
     places = Places(rows, lexicon, origin)
     homes = places.homes()
@@ -194,7 +194,7 @@ class _Translation:
 
 
 def _register(origin: Origin, read: Sequence[LoadedRow]) -> None:
-    """The functions that the options name. A `*` whose meaning hangs on one that they do not name is refused."""
+    """The functions that the options name. What looks like a pattern and hangs on one that they do not name is refused."""
     enforcer, options, findings = origin.enforcer, origin.options, origin.findings
     for clause in (origin.shape.subject, origin.shape.object):
         group = clause.group
@@ -207,7 +207,7 @@ def _register(origin: Origin, read: Sequence[LoadedRow]) -> None:
         members = [(row, text) for row in rows for text in row.fields[:2]]
         function = options.match.get(group.ptype)
         if function is None:
-            _refuse_stars((*members, *asked), "--match", group.ptype, findings)
+            _refuse_likely_patterns((*members, *asked), "--match", group.ptype, findings)
         elif function != NO_FUNCTION:
             enforcer.match_names(group.ptype, function)
             people = clause is origin.shape.subject
@@ -218,16 +218,16 @@ def _register(origin: Origin, read: Sequence[LoadedRow]) -> None:
         if function is None:
             hint = f"; {_GO_DOMAINS}" if _go_matches_domains(enforcer) else ""
             domains = [(row, row.fields[2]) for row in rows]
-            _refuse_stars(domains, "--match-domains", group.ptype, findings, hint)
+            _refuse_likely_patterns(domains, "--match-domains", group.ptype, findings, hint)
         elif function != NO_FUNCTION:
             enforcer.match_domains(group.ptype, function)
 
 
-def _refuse_stars(
+def _refuse_likely_patterns(
     texts: Iterable[tuple[LoadedRow, str]], option: str, ptype: str, findings: Findings, hint: str = ""
 ) -> None:
     for row, text in texts:
-        if "*" in text:
+        if looks_like_a_pattern(text):
             message = f"`{quote(text)}`: say `{option} {ptype}=keyMatch`, or another function, or `{ptype}=none`{hint}"
             findings.add(FindingId.UNREGISTERED_FUNCTION, row.place, message)
 

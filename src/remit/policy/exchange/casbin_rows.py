@@ -1,4 +1,4 @@
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -6,6 +6,8 @@ from remit.core.names import quote
 from remit.core.rows import Effect
 from remit.policy.exchange.enforcer import Enforcer, LoadedRow, SourceRow
 from remit.policy.exchange.finding import FindingId, Findings
+from remit.policy.exchange.options import NO_FUNCTION
+from remit.policy.exchange.origin import Origin
 from remit.policy.exchange.shape import Shape
 
 
@@ -59,17 +61,15 @@ class Rows:
         return frozenset(row.fields[1] for row in self.resources)
 
 
-def rows_by_meaning(
-    read: Iterable[LoadedRow], enforcer: Enforcer, shape: Shape, model: str, findings: Findings
-) -> Rows:
-    """What counts of the rows that Casbin has taken; what does not is a finding. `model` is its file's name."""
+def rows_by_meaning(read: Iterable[LoadedRow], origin: Origin) -> Rows:
+    """What counts of the rows that Casbin has taken; what does not is a finding."""
     read = list(read)
+    enforcer, shape, findings = origin.enforcer, origin.shape, origin.findings
     _note(read, findings)
     holds = tuple(_holds(read, shape, findings))
-    named = {name for row in holds for name in (row.member, row.held)}
-    permits = tuple(_permits(read, enforcer, shape, named, findings))
+    permits = tuple(_permits(read, holds, origin))
     if not permits:
-        findings.add(FindingId.POLICY_EMPTY, model, "no `p` row counts")
+        findings.add(FindingId.POLICY_EMPTY, origin.model, "no `p` row counts")
     resources = [row for row in read if shape.resources and row.ptype == shape.resources.ptype]
     effects = frozenset(_effect(row, enforcer) for row in read if row.ptype == "p")
     return Rows(permits, holds, tuple(resources), effects)
@@ -79,10 +79,11 @@ def _effect(row: LoadedRow, enforcer: Enforcer) -> str:
     return row.fields[enforcer.columns.index("eft")] if "eft" in enforcer.columns else Effect.ALLOW
 
 
-def _permits(
-    read: Iterable[LoadedRow], enforcer: Enforcer, shape: Shape, named: Collection[str], findings: Findings
-) -> Iterator[Permit]:
-    """`named` are the subjects that rows of the role definition name."""
+def _permits(read: Iterable[LoadedRow], holds: Iterable[Hold], origin: Origin) -> Iterator[Permit]:
+    enforcer, shape, findings = origin.enforcer, origin.shape, origin.findings
+    named = {name for row in holds for name in (row.member, row.held)}
+    # Where a function may read it as a pattern, it is refused already.
+    plain = shape.roles is None or origin.options.match.get(shape.roles.ptype) == NO_FUNCTION
     column = {name: index for index, name in enumerate(enforcer.columns)}
     for row in read:
         if row.ptype != "p":
@@ -102,7 +103,7 @@ def _permits(
             findings.add(FindingId.DENY_WITHOUT_EFFECT, row.place, message)
         elif texts[0] in shape.subject.wildcards:
             findings.add(FindingId.WILDCARD_SUBJECT, row.place, f"`{quote(texts[0])}` as the subject")
-        elif "*" in texts[0] and texts[0] not in named:
+        elif plain and "*" in texts[0] and texts[0] not in named:
             findings.add(FindingId.NEVER_ASKED, row.place, f"`{quote(texts[0])}` as the subject")
         else:
             yield Permit(texts[0], domain, texts[1], texts[2], Effect(effect), row.source)

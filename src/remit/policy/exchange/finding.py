@@ -109,7 +109,7 @@ class FindingId(StrEnum):
     UNREGISTERED_FUNCTION = (
         "unregistered-function",
         Severity.REFUSED,
-        "`*` in a `g` row, or in a column that `g` is asked about: whether it is a pattern depends on what the program registers; say so with `--match` or `--match-domains`",
+        "`*`, `/:name` or `{name}` in a `g` row, or in a column that `g` is asked about: whether it is a pattern depends on what the program registers; say so with `--match` or `--match-domains`",
     )
     PREFIX_CROSSES_SEGMENT = (
         "prefix-crosses-segment",

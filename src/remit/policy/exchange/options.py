@@ -1,9 +1,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from remit.core.names import Tenant
 from remit.policy.exchange.finding import Finding, FindingId
+
+NO_FUNCTION: Final = "none"
+"""Said of a role definition for which the program registers no matching function."""
 
 
 class DomainReading(StrEnum):

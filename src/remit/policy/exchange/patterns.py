@@ -30,6 +30,7 @@ _PATTERN: Final = {
     # `alice` stands for each name that begins so.
     "regexMatch": re.compile("").search,
 }
+_PATTERN_LIKE: Final = re.compile(rf"\*|/:[^/]|{_IN_BRACES}").search
 _PLAIN_BRACES: Final = re.compile(r"\{[0-9,]*[^0-9,\\^$+?()\[\]{}|*][^\\^$+?()\[\]{}|*]*\}")
 """Braces that repeat nothing, to whom they are no parameter: plain text."""
 
@@ -41,6 +42,11 @@ class UntranslatableError(RemitError):
 def is_pattern(function: str, text: str) -> bool:
     """Whether a name stands for others too, where the program registers `function` for names."""
     return _PATTERN[function](text) is not None
+
+
+def looks_like_a_pattern(text: str) -> bool:
+    """Whether a name would hardly be written so if no function read it as a pattern."""
+    return _PATTERN_LIKE(text) is not None
 
 
 class Reading(NamedTuple):

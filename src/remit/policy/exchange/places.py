@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from remit.core.errors import InvalidNameError
 from remit.core.names import Tenant, Word, parse_namespace, parse_tenant, quote
@@ -10,11 +10,9 @@ from remit.policy.exchange.finding import FindingId
 from remit.policy.exchange.lexicon import Lexicon, matches
 from remit.policy.exchange.matcher import Clause
 from remit.policy.exchange.names import encode_segment
-from remit.policy.exchange.options import DomainReading, ObjectReading
+from remit.policy.exchange.options import NO_FUNCTION, DomainReading, ObjectReading
 from remit.policy.exchange.origin import Origin
 from remit.policy.exchange.patterns import Separated, UntranslatableError
-
-NO_FUNCTION: Final = "none"
 
 
 class Home(NamedTuple):
