@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from remit.faces.rpc.server import Server
+from remit.service.descriptors import raise_descriptor_limit
 from remit.service.errors import StartupError
 from remit.service.node import Node
 from remit.service.reservation import Reservation, taken
@@ -30,6 +31,7 @@ def stop_at(*signals: signal.Signals) -> threading.Event:
 
 def started(settings: Settings) -> tuple[Node, Server]:
     """A server that does not answer yet, and all that is behind it. Raises StartupError, and then nothing is left."""
+    raise_descriptor_limit()
     if settings.workers == 1:
         # Before the node records that it serves: it may be one that does, started twice.
         _refuse_taken("listen", settings.listen, "listen")

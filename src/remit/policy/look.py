@@ -4,7 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +53,9 @@ class Look:
     apart: frozenset[Tenant] = frozenset()
     """Tenants that are loaded elsewhere: the look says that they have new files, and leaves them alone."""
     took_s: Mapping[Tenant, float] = field(default_factory=dict)
-    """How long each tenant took last time, in seconds: the quick ones come first."""
+    """What each tenant took last time, in seconds of processor time: the quick ones come first."""
+    within_s: float = math.inf
+    """Processor time that each tenant may take, in seconds. Past it a `Worker` breaks the look off."""
     slice_s: float = math.inf
     """After so many seconds of loading the look is cut short, to be begun anew: there may be newer files by then."""
     rest_s: float = 0.0
@@ -124,6 +126,8 @@ class Built:
     cases: int = 0
     witnessed: bool = False
     seconds: float = 0.0
+    processor_s: float = 0.0
+    """Seconds of processor time that it took to get here."""
     not_kept: str = ""
     """Why the revision could not be kept on disk."""
     archive: bytes = b""
@@ -169,7 +173,9 @@ def _look(order: Look) -> Iterator[Found]:
             yield CutShort()
             return
         yield begun
-        yield _built(order, tree, root, begun, checkout)
+        started = time.process_time()
+        built = _built(order, tree, root, begun, checkout)
+        yield replace(built, processor_s=time.process_time() - started)
 
 
 def _begun(order: Look, tree: Tree) -> list[Begun]:

@@ -1,5 +1,6 @@
 """Looking at policies in a process of its own, so that parsing, compiling and tests take nothing from the calls."""
 
+import math
 import os
 import pickle
 import socket
@@ -23,9 +24,13 @@ _ARCHIVE_CHUNK: Final = 64 * 1024
 """Bytes in one message, for the same reason."""
 _NICE: Final = 5
 """A quarter of a core that a busy server has for itself; at 10 an edit waited for many seconds there."""
+_SILENCE: Final = 4
 _OVERTIME_S: Final = 30.0
-"""Past a tenant's own limit, for what that does not measure."""
+"""A process that says nothing for so many times a tenant's limit of processor time, and this, hangs."""
+_LAST_WORDS_S: Final = 1.0
 _LEAST_S: Final = 0.001
+_UNPACKED: Final = 4
+"""Where the process may take so many seconds for a tenant, this one may take one: it works a fifth of the time."""
 _CLOCK_EVERY: Final = 256
 """Items between two looks at the clock."""
 
@@ -37,7 +42,7 @@ class WorkerEndedError(RemitError):
 
 
 class SlowLoadError(RemitError):
-    """A tenant was not loaded within the time that it was given. The next look gets a new process."""
+    """A tenant took more processor time than `Look.within_s`. The next look gets a new process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,35 +68,29 @@ class Worker:
         self._stream: Any = None
         self._ended = False
 
-    def carry_out(
-        self, order: Look | Recall, within_s: float | None = None, pace: Pace = resting
-    ) -> Generator[Found, None, None]:
-        """As `look.carry_out`; also raises WorkerEndedError, and SlowLoadError where a tenant takes longer than `within_s`
-        seconds to get here. Snapshots are compiled here, at a pace that lets calls pass unless another one is given."""
+    def carry_out(self, order: Look | Recall, pace: Pace = resting) -> Generator[Found, None, None]:
+        """As `look.carry_out`; also raises WorkerEndedError and SlowLoadError. Snapshots are compiled here, at a pace that
+        lets calls pass unless another one is given."""
         stream = self._started()
-        clock = _Clock(stream, order.limits.seconds + _OVERTIME_S)
+        stream.settimeout(_SILENCE * order.limits.seconds + _OVERTIME_S)
+        within_s = order.within_s if isinstance(order, Look) else math.inf
         done = False
         try:
             with stream.makefile("rwb") as file:
                 pickle.dump(order, file)
                 file.flush()
-                reader = _Reader(pickle.Unpickler(file), clock, pace)  # noqa: S301 (what our own process says)
+                reader = pickle.Unpickler(file)  # noqa: S301 (what our own process says)
                 while (found := reader.load()) is not None:
                     if isinstance(found, Exception):
                         done = True
                         raise found
-                    if isinstance(found, Begun):
-                        clock.start(within_s)
-                    unpacked = _unpacked(found, reader) if isinstance(found, _Shipped) else found
-                    if isinstance(unpacked, Built):
-                        clock.start(None)
-                    yield unpacked
+                    yield _unpacked(found, reader, pace, within_s) if isinstance(found, _Shipped) else found
             done = True
         except (EOFError, TimeoutError, ConnectionError, pickle.UnpicklingError) as error:
             if done:
                 raise
-            if clock.is_over:
-                raise SlowLoadError(f"it takes longer than {within_s:g} s") from error
+            if self._out_of_time():
+                raise SlowLoadError from error
             raise WorkerEndedError(f"the process that loads policies ended or hung: {error!r}") from error
         finally:
             if not done:
@@ -111,6 +110,14 @@ class Worker:
             self._process.wait()
             self._process = None
 
+    def _out_of_time(self) -> bool:
+        """Whether the system ended the process by the timer that it set itself."""
+        assert self._process is not None
+        try:
+            return self._process.wait(_LAST_WORDS_S) == -signal.SIGPROF
+        except subprocess.TimeoutExpired:
+            return False
+
     def _started(self) -> Any:
         if self._ended:
             raise WorkerEndedError("the server is stopping")
@@ -123,54 +130,6 @@ class Worker:
                     f"the process that loads policies cannot be started: {error.strerror}"
                 ) from error
         return self._stream
-
-
-class _Clock:
-    """The time that the present tenant has left; beside it, the longest that the process may say nothing."""
-
-    def __init__(self, stream: socket.socket, silence_s: float) -> None:
-        self._stream = stream
-        self._silence_s = silence_s
-        self._ends_at: float | None = None
-        stream.settimeout(silence_s)
-
-    def start(self, within_s: float | None) -> None:
-        self._ends_at = time.monotonic() + within_s if within_s is not None else None
-        self._stream.settimeout(self._silence_s)
-
-    @property
-    def is_over(self) -> bool:
-        return self._ends_at is not None and time.monotonic() >= self._ends_at
-
-    def check(self) -> None:
-        """Raises TimeoutError where the tenant's time is over; bounds what is received next."""
-        if self._ends_at is not None:
-            left_s = self._ends_at - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError
-            self._stream.settimeout(max(min(left_s, self._silence_s), _LEAST_S))
-
-    def checked(self, items: Iterable[_Item], /) -> Iterator[_Item]:
-        for number, item in enumerate(items):
-            if number % _CLOCK_EVERY == 0:
-                self.check()
-            yield item
-
-
-class _Reader:
-    """What the process says, a message at a time."""
-
-    def __init__(self, messages: pickle.Unpickler, clock: _Clock, pace: Pace) -> None:
-        self._messages = messages
-        self._clock = clock
-        self._pace = pace
-
-    def load(self) -> Any:
-        self._clock.check()
-        return self._messages.load()
-
-    def pace(self, items: Iterable[_Item], /) -> Iterator[_Item]:
-        return self._clock.checked(self._pace(items))
 
 
 def serve(descriptor: int) -> None:
@@ -191,9 +150,15 @@ def _answer(order: Look | Recall, file: _Wire) -> None:
     writer = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
     try:
         for found in carry_out(order):
+            if isinstance(found, Begun) and isinstance(order, Look) and order.within_s < math.inf:
+                # Of processor time, so that a busy machine makes no tenant slow. Nobody handles the signal: it ends us,
+                # wherever we are.
+                signal.setitimer(signal.ITIMER_PROF, max(order.within_s, _LEAST_S))
             for message in _packed(found):
                 writer.dump(message)
             file.flush()
+            if isinstance(found, Built):
+                signal.setitimer(signal.ITIMER_PROF, 0)
     except (OSError, RemitError) as error:
         writer.dump(error)
     else:
@@ -216,13 +181,23 @@ def _packed(found: Found) -> Iterator[object]:
     yield b""
 
 
-def _unpacked(shipped: _Shipped, reader: _Reader) -> Built:
-    rules, links, reach = (tuple(reader.pace(_rows(reader))) for _ in range(3))
-    archive = b"".join(reader.pace(iter(reader.load, b"")))
+def _unpacked(shipped: _Shipped, reader: pickle.Unpickler, pace: Pace, within_s: float) -> Built:
+    started = time.thread_time()
+
+    def paced(items: Iterable[_Item], /) -> Iterator[_Item]:
+        for number, item in enumerate(pace(items)):
+            if number % _CLOCK_EVERY == 0 and (time.thread_time() - started) * _UNPACKED > within_s:
+                raise SlowLoadError
+            yield item
+
+    rules, links, reach = (tuple(paced(_rows(reader))) for _ in range(3))
+    archive = b"".join(paced(iter(reader.load, b"")))
     policy = replace(shipped.policy, rules=rules, links=links, reach=reach)
-    return replace(shipped.built, snapshot=Snapshot(policy, reader.pace), archive=archive)
+    snapshot = Snapshot(policy, paced)
+    processor_s = shipped.built.processor_s + (time.thread_time() - started) * _UNPACKED
+    return replace(shipped.built, snapshot=snapshot, archive=archive, processor_s=processor_s)
 
 
-def _rows(reader: _Reader) -> Iterator[Any]:
+def _rows(reader: pickle.Unpickler) -> Iterator[Any]:
     while chunk := reader.load():
         yield from chunk

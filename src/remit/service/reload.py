@@ -34,9 +34,9 @@ from remit.service.settings import Settings
 _AGAIN_S: Final = 1.0
 _PIN_SETTLE_S: Final = 0.05
 _QUICK_S: Final = 2.0
-"""A tenant that takes longer to load is slow: a process of its own loads it, and the others get on."""
+"""A tenant that takes more processor time to load is slow: a process of its own loads it, and the others get on."""
 _FIRST_SLOW_S: Final = 10.0
-"""The same at a start until there is a slow one: beside a busy machine's other work all are slower."""
+"""The same at a start, until there is a slow one: nothing serves yet that a large tenant would hold up."""
 _SLICE_S: Final = 1.0
 """Tenants are loaded for so long before their files are looked at again."""
 _IDLE_S: Final = 60.0
@@ -50,7 +50,7 @@ _log = structlog.get_logger("remit")
 class Loader(Protocol):
     """What carries out orders, in a process of its own; `remit.policy.worker.Worker` says how."""
 
-    def carry_out(self, order: Look | Recall, within_s: float | None, pace: Pace) -> Generator[Found, None, None]: ...
+    def carry_out(self, order: Look | Recall, pace: Pace) -> Generator[Found, None, None]: ...
 
     def end(self) -> None: ...
 
@@ -86,7 +86,7 @@ class _Tenant:
     diagnostics: tuple[Diagnostic, ...] = ()
     pin: Pin | None = None
     took_s: float = 0.0
-    """How long it took to load last time, in seconds."""
+    """What it took to load last time, in seconds of processor time."""
 
 
 @dataclass(slots=True)
@@ -95,7 +95,6 @@ class _Lane:
 
     loader: Loader
     begun: Begun | None = None
-    began: float = 0.0
     fell: str = ""
     """The signature of the files at which it ended last."""
 
@@ -371,11 +370,11 @@ class Reloader:
 
     def _first_look(self) -> _After:
         lane = self._lane
-        within_s = _QUICK_S if self._slow else _FIRST_SLOW_S
+        order = self._order(within_s=_QUICK_S if self._slow else _FIRST_SLOW_S)
         try:
-            return self._take(lane, self._order(), within_s)
+            return self._take(lane, order)
         except SlowLoadError:
-            self._too_slow(lane)
+            self._too_slow(lane, order)
         except WorkerEndedError as error:
             if lane.begun is None:
                 raise StartupError(str(error)) from None
@@ -389,8 +388,8 @@ class Reloader:
             return _After.NOTHING
         self._stamp = None
         with self._changing():
-            order = self._order(slice_s=_SLICE_S, rest_s=rest_s)
-        after = self._taken(self._lane, order, _QUICK_S)
+            order = self._order(within_s=_QUICK_S, slice_s=_SLICE_S, rest_s=rest_s)
+        after = self._taken(self._lane, order)
         if after is _After.NOTHING:
             self._stamp = seen
         return after
@@ -402,17 +401,17 @@ class Reloader:
             # The process that loads may have what this one lacks.
             return None
 
-    def _load_alone(self, lane: _Lane, tenant: Tenant, *, rest_s: float = 0, within_s: float | None = None) -> _After:
+    def _load_alone(self, lane: _Lane, tenant: Tenant, *, rest_s: float = 0, within_s: float = math.inf) -> _After:
         """Takes over what the files say of one tenant."""
         with self._changing():
-            order = self._order(only=tenant, rest_s=rest_s)
-        return self._taken(lane, order, within_s)
+            order = self._order(only=tenant, rest_s=rest_s, within_s=within_s)
+        return self._taken(lane, order)
 
-    def _taken(self, lane: _Lane, order: Look, within_s: float | None) -> _After:
+    def _taken(self, lane: _Lane, order: Look) -> _After:
         try:
-            return self._take(lane, order, within_s)
+            return self._take(lane, order)
         except SlowLoadError:
-            self._too_slow(lane)
+            self._too_slow(lane, order)
             return _After.ANOTHER
         except OSError as error:
             told = f"policy directory `{self._settings.policies}` cannot be read: {error.strerror}"
@@ -428,7 +427,14 @@ class Reloader:
             _log.error("policies not taken over", error=str(error))
         return _After.RETRY
 
-    def _order(self, *, only: Tenant | None = None, slice_s: float = math.inf, rest_s: float = 0) -> Look:
+    def _order(
+        self,
+        *,
+        only: Tenant | None = None,
+        within_s: float = math.inf,
+        slice_s: float = math.inf,
+        rest_s: float = 0,
+    ) -> Look:
         tenants = self._tenants.items()
         slow = {tenant for tenant, each in tenants if each.took_s >= _QUICK_S or tenant == self._slow_now}
         return Look(
@@ -442,13 +448,14 @@ class Reloader:
             only,
             frozenset() if only is not None else frozenset(slow | self._slow),
             {tenant: each.took_s for tenant, each in tenants},
+            within_s,
             slice_s,
             rest_s,
         )
 
-    def _take(self, lane: _Lane, order: Look, within_s: float | None) -> _After:
+    def _take(self, lane: _Lane, order: Look) -> _After:
         wanted = {_After.NOTHING}
-        with closing(lane.loader.carry_out(order, within_s, self._pace)) as answer:
+        with closing(lane.loader.carry_out(order, self._pace)) as answer:
             for found in answer:
                 match found:
                     case RootRead():
@@ -462,17 +469,17 @@ class Reloader:
                     case Deferred():
                         self._leave_to_slow(*found.tenants)
                     case Begun():
-                        lane.begun, lane.began = found, time.monotonic()
+                        lane.begun = found
                     case Built():
                         lane.begun = None
-                        if not self._take_built(found, order, time.monotonic() - lane.began):
+                        if not self._take_built(found, order):
                             wanted.add(_After.ANOTHER)
                     case CutShort():
                         wanted.add(_After.ANOTHER)
         lane.fell = ""
         return max(wanted)
 
-    def _take_built(self, found: Built, order: Look, took_s: float) -> bool:
+    def _take_built(self, found: Built, order: Look) -> bool:
         """False where the tenant was pinned, unpinned, removed or loaded elsewhere meanwhile: then nothing is changed."""
         tenant = found.tenant
         with self._changing():
@@ -482,18 +489,17 @@ class Reloader:
             if (each.pin is not None) != (tenant in order.check_only):
                 return False
             self._take_tenant(found)
-            each.took_s = took_s
+            each.took_s = found.processor_s
         return True
 
-    def _too_slow(self, lane: _Lane) -> None:
+    def _too_slow(self, lane: _Lane, order: Look) -> None:
         begun, lane.begun = lane.begun, None
         if begun is not None:
-            took_s = time.monotonic() - lane.began
-            _log.info("tenant takes long to load; the others go on", tenant=begun.tenant, seconds=round(took_s, 3))
+            _log.info("tenant is slow to load; the others go on", tenant=begun.tenant, processor_s=order.within_s)
             with self._changing():
                 if begun.tenant in self._tenants:
                     each = self._tenants[begun.tenant]
-                    each.took_s = max(each.took_s, took_s)
+                    each.took_s = max(each.took_s, order.within_s)
             self._leave_to_slow(begun.tenant)
 
     def _take_root(self, found: RootRead) -> None:
@@ -726,7 +732,7 @@ class Reloader:
             with self._own_loader() as own:
                 return self._recalled(kept, tenant, revision, own)
         order = Recall(kept, self._settings.limits, tenant, revision)
-        (found,) = loader.carry_out(order, None, self._pace)
+        (found,) = loader.carry_out(order, self._pace)
         assert isinstance(found, Built)
         return found
 

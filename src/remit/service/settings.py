@@ -233,7 +233,7 @@ class Settings(BaseSettings):
     )
     policy_max_cases: int = Field(_DEFAULT_LIMITS.cases, ge=0, description="Test cases a tenant may have.")
     policy_max_seconds: float = Field(
-        _DEFAULT_LIMITS.seconds, gt=0, description="Time a tenant may take to load, in seconds."
+        _DEFAULT_LIMITS.seconds, gt=0, description="Processor time a tenant may take to load, in seconds."
     )
     policy_witness_rows: int = Field(
         _DEFAULT_LIMITS.witness_rows, ge=0, description="Rows up to which Casbin answers a tenant's tests too."

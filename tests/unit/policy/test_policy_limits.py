@@ -154,7 +154,7 @@ def test_cases_are_limited() -> None:
 
 
 def test_time_is_limited() -> None:
-    expected = ["acme: takes longer than 0 s to build, its limit"]
+    expected = ["acme: takes longer than 0 s of processor time to build, its limit"]
     assert expected == told({"acme/roles.csv": ROW}, Limits(seconds=0))
 
 

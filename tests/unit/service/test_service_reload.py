@@ -46,8 +46,8 @@ class Here:
 
     ends_at: Tenant | None = None
 
-    def carry_out(self, order: Look | Recall, within_s: float | None, pace: Pace) -> Generator[Found, None, None]:
-        del within_s, pace
+    def carry_out(self, order: Look | Recall, pace: Pace) -> Generator[Found, None, None]:
+        del pace
         for found in carry_out(order):
             yield found
             if isinstance(found, Begun) and found.tenant == self.ends_at:
