@@ -6,7 +6,7 @@ from threading import Event, Thread
 from typing import Final
 
 from remit.audit import checkpoints
-from remit.audit.chain import ChainId, Head
+from remit.audit.chain import READS, ChainId, Head
 from remit.audit.errors import AuditStoreError
 from remit.audit.lifecycle import KEY_IN_USE
 from remit.audit.signing import Checkpoint, SigningKey, signed
@@ -81,7 +81,7 @@ class Checkpointer:
     def _grown(self) -> Iterator[Checkpoint]:
         looked = 0
         for chain, head in checkpoints.heads(self._store):
-            theirs = chain.node != self._node
+            theirs = chain.node.removesuffix(READS) != self._node
             before = self._signed.get(chain)
             if before == head:
                 continue

@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from remit.audit.chain import READS
 from remit.audit.database import MOST_JOINED
 from remit.audit.errors import AuditStoreError
 from remit.audit.many import worker_file, worker_url
@@ -76,7 +77,7 @@ class Settings(BaseSettings):
     node: str = Field(
         default_factory=socket.gethostname,
         pattern=r"^[!-~]{1,64}$",
-        description="This node's name in audit records: at most 64 printable ASCII characters without blanks.",
+        description="This node's name in audit records: at most 64 printable ASCII characters without blanks, and no `/reads` at its end.",
     )
     listen: str = Field(
         "127.0.0.1:9090",
@@ -174,7 +175,7 @@ class Settings(BaseSettings):
     )
     audit_retention: str = Field(
         "",
-        description="How long decisions are kept, for example `90d, globex=400d, initech=forever`: the age without a tenant "
+        description="How long decisions and records of who read the audit are kept, for example `90d, globex=400d, initech=forever`: the age without a tenant "
         "is that of all others. Empty: for ever.",
     )
     audit_retention_every_s: float = Field(
@@ -254,6 +255,7 @@ class Settings(BaseSettings):
         if self.audit_otlp:
             _refuse_endpoint(self.audit_otlp)
         parse_auditors(self.auditors)
+        self._refuse_node()
         for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
             if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and missing:
                 raise ValueError(
@@ -263,6 +265,10 @@ class Settings(BaseSettings):
         if self.workers > 1:
             self._refuse_for_workers()
         return self
+
+    def _refuse_node(self) -> None:
+        if self.node.endswith(READS):
+            raise ValueError(f"`node` is `{self.node}`: expected a name that does not end with `{READS}`")
 
     def _refuse_for_workers(self) -> None:
         if self.shadow is not None:

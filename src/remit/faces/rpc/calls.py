@@ -58,7 +58,7 @@ class NotAnOperatorError(RemitError):
     """The caller may ask, and may not change what this node serves."""
 
 
-_STATUS_OF: Final = {
+_STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     MalformedQuestionError: grpc.StatusCode.INVALID_ARGUMENT,
     RevisionNotCurrentError: grpc.StatusCode.FAILED_PRECONDITION,
     PageOfOldPolicyError: grpc.StatusCode.FAILED_PRECONDITION,
@@ -191,8 +191,13 @@ class CallBoundary:
             return True
 
 
+def status_of(error: type[Exception]) -> grpc.StatusCode:
+    """By the table: that of the nearest of its bases, itself first; else INTERNAL."""
+    return next((_STATUS_OF[each] for each in error.__mro__ if each in _STATUS_OF), grpc.StatusCode.INTERNAL)
+
+
 def _status_of(error: Exception, context: grpc.ServicerContext) -> grpc.StatusCode:
-    status = _STATUS_OF.get(type(error), grpc.StatusCode.INTERNAL)
+    status = status_of(type(error))
     # Who waits as long as the caller does gives up at the same moment: one of them must not say UNAVAILABLE.
     if status in _AFTER_WAITING and context.time_remaining() < _PASSED_S:
         return grpc.StatusCode.DEADLINE_EXCEEDED
