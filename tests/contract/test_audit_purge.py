@@ -12,18 +12,21 @@ from contract.test_audit_chains import rows_of
 from sqlalchemy import create_engine, insert, select
 
 from remit.audit import purge
-from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_lifecycle
+from remit.audit.chain import DECISIONS, LIFECYCLE, READS, ChainId, Head, genesis, link_lifecycle
 from remit.audit.checkpointer import Checkpointer
 from remit.audit.counts import HOUR_US, REVISION
 from remit.audit.cutoff import Cutoffs
+from remit.audit.export.exporting import Export
+from remit.audit.export.verifying import find_export, verify_export
 from remit.audit.filter import DecisionFilter
 from remit.audit.ids import DecisionIds
+from remit.audit.lifecycle import AUDIT_READ
 from remit.audit.prefix import Prefixes
 from remit.audit.purge import Pace, Purged
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.signing import PublicKey, SigningKey, Tombstone
 from remit.audit.store import AuditStore
-from remit.audit.tables import checkpoints, counts, decisions, revisions, tombstones
+from remit.audit.tables import checkpoints, counts, decisions, lifecycle, revisions, tombstones
 from remit.audit.verify.database import verify_store
 
 T0 = 1_700_000_000_000_000
@@ -332,3 +335,71 @@ def test_a_policy_that_served_in_an_hour_of_which_something_is_left_stays(store:
     store.append(at(0))
     assert Purged(deleted=1) == store.purge(T0 + 1)
     assert Purged(revisions=1) == store.purge(T0 + 2 * HOUR_US)
+
+
+def read_at(time_us: int, tenant: str = "acme") -> LifecycleRecord:
+    """Somebody read the audit at that time."""
+    (id_,) = DecisionIds(lambda: time_us * 1_000).take(1)
+    return LifecycleRecord(id_, time_us, f"node-1{READS}", AUDIT_READ, tenant, "", '{"caller":"web"}')
+
+
+def test_records_of_who_read_the_audit_go_with_the_decisions(store: AuditStore, url: str, tmp_path: Path) -> None:
+    """They are in chains of their own, which still verify; all other lifecycle records stay."""
+    key = SigningKey.new(tmp_path / "audit.key")
+    for n in range(0, 30, 3):
+        reads = [read_at(T0 + n + each, tenant) for each in range(3) for tenant in ("acme", "globex", "")]
+        store.append(at(n), [*reads, happened(tenant="acme")])
+    Checkpointer(store, key, "node-1", 1, lambda: T0 + 30)._sign()
+    assert Purged(deleted=5, reads=14) == store.purge(T0 + 14, tenant="acme", key=key, pace=Pace(rows=4))
+    assert Purged(deleted=2, reads=7 + 2 * 21) == store.purge(T0 + 21, key=key, pace=Pace(rows=4))
+    left = store.lifecycle(type_=AUDIT_READ, limit=1_000)
+    assert {"acme": 9, "globex": 9, "": 9} == {
+        name: [each.tenant for each in left].count(name) for name in ("acme", "globex", "")
+    }
+    assert 10 == len(store.lifecycle(type_="POLICY_LOADED", limit=1_000))
+    assert [("", 21), ("acme", 21), ("globex", 21)] == [
+        (each.tenant, each.seq) for each in buried(url) if each.node.endswith(READS)
+    ]
+    assert [14, 7 + 2 * 21] == [
+        json.loads(each.detail)["reads"] for each in store.lifecycle(type_="PURGED", newest_first=False)
+    ]
+    assert verified(store, key.public)
+    store.append([], [read_at(T0 + 40)])
+    assert verified(store)
+    store.purge(T0 + 100, key=key)
+    assert ([], True) == (store.lifecycle(type_=AUDIT_READ), verified(store, key.public))
+    store.append([], [read_at(T0 + 200)])
+    assert verified(store)
+
+
+def test_a_record_of_who_read_the_audit_that_somebody_deleted_is_missed(store: AuditStore, url: str) -> None:
+    store.append([], [read_at(T0 + n) for n in range(10)])
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(lifecycle.delete().where(lifecycle.c.seq == 4))
+    engine.dispose()
+    assert Purged(reads=3, staying=6) == store.purge(T0 + 100)
+    assert not verified(store)
+
+
+def test_reads_that_an_earlier_version_wrote_among_other_records_stay(store: AuditStore) -> None:
+    old = read_at(T0)._replace(node="node-1")
+    store.append([], [old, happened()])
+    assert Purged() == store.purge(T0 + 100)
+    assert ([old], True) == (store.lifecycle(type_=AUDIT_READ), verified(store))
+
+
+def test_an_export_proves_what_is_left_of_reads(store: AuditStore, tmp_path: Path) -> None:
+    """Behind their tombstone, beside a chain of decisions with another one."""
+    key = SigningKey.new(tmp_path / "audit.key")
+    store.append(at(*range(6)), [*(read_at(T0 + n) for n in range(8)), happened()])
+    Checkpointer(store, key, "node-1", 1, lambda: T0 + 30)._sign()
+    store.purge(T0 + 4, key=key)
+    out = tmp_path / "acme.jsonl"
+    with store.snapshot() as snapshot:
+        made = Export(snapshots=[snapshot], tenant="acme", out=out, format_="jsonl").run()
+    found = verify_export(find_export(out), keys=[key.public], at_us=T0)
+    assert [] == made.findings + found.findings
+    assert {(DECISIONS, "node-1"): 4, (LIFECYCLE, f"node-1{READS}"): 4, (LIFECYCLE, "node-1"): 0} == {
+        (each.chain.table, each.chain.node): each.after for each in found.chains
+    }

@@ -1,5 +1,7 @@
 """With mutual TLS, who reads the audit: only those whom the setting names, and each of its tenant alone."""
 
+import base64
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from system.certificates import Authority
 from system.locks import locked
 from system.server import DEADLINE_S, Server, remit
 
+from remit.audit.chain import READS
 from remit.audit.ids import DecisionIds, format_id
 from remit.client import Client, DecisionUnavailable, RecordFilter
 from remit.v1 import audit_service_pb2 as messages
@@ -165,24 +168,143 @@ def test_an_auditor_of_several_tenants_names_one(connect: Connect, decided: dict
         assert "NOT_FOUND" == caught.value.code
 
 
-def test_each_read_is_recorded_and_the_pages_behind_the_first_are_not(
-    server: Server, connect: Connect, decided: dict[str, str]
-) -> None:
-    with server.store() as store, connect(ACME) as client:
-        before = store.lifecycle(limit=1)[0].id
+@pytest.fixture
+def reads(server: Server) -> Iterator[Callable[[], list[Any]]]:
+    """The records of who read the audit since the test began."""
+    with server.store() as store:
+        newest = store.lifecycle(limit=1)[0].id
+        yield lambda: store.lifecycle(type_="AUDIT_READ", after=newest, newest_first=False, limit=10_000)
+
+
+Reads = Callable[[], list[Any]]
+
+
+def test_each_read_is_recorded_and_so_is_each_page(connect: Connect, decided: dict[str, str], reads: Reads) -> None:
+    with connect(ACME) as client:
         for call in CALLS.values():
             call(client, "acme")
         client.get_record(decided["acme"])
-        assert len(list(client.list_records(page_size=1))) > 1
         with pytest.raises(DecisionUnavailable):
             client.get_record(decided["globex"])
-        reads = store.lifecycle(type_="AUDIT_READ", after=before, newest_first=False)
-        told = [json.loads(each.detail) for each in reads]
-    assert [*CALLS, "GetRecord", "ListRecords", "GetRecord"] == [each["call"] for each in told]
-    assert {ACME} == {each["caller"] for each in told}
-    assert ["acme"] * 7 + [""] == [each.tenant for each in reads]
-    assert {"filter": {"tenant": "acme"}} == told[0]["asked"]
-    assert {"id": decided["acme"]} == told[5]["asked"]
+        told = [json.loads(each.detail) for each in reads()]
+        assert [*CALLS, "GetRecord", "GetRecord"] == [each["call"] for each in told]
+        assert {ACME} == {each["caller"] for each in told}
+        assert ["acme"] * 6 + [""] == [each.tenant for each in reads()]
+        assert {"filter": {"tenant": "acme"}} == told[0]["asked"]
+        assert {"id": decided["acme"]} == told[5]["asked"]
+        assert {f"node-1{READS}"} == {each.node for each in reads()}
+        pages = [each.id for each in client.list_records(page_size=1)]
+    told = [json.loads(each.detail) for each in reads()][7:]
+    assert ["", *(each.replace("-", "") for each in pages)] == [each.get("behind", "") for each in told]
+    assert {"ListRecords"} == {each["call"] for each in told}
+
+
+def test_lifecycle_records_end_though_each_page_adds_one(
+    connect: Connect, decided: dict[str, str], reads: Reads
+) -> None:
+    with connect(ALL) as client:
+        kinds = [each.type for each in client.list_lifecycle(oldest_first=True, page_size=1)]
+    assert "SERVER_STARTED" == kinds[0]
+    assert len(kinds) + 1 == len(reads()), "the last page is empty"
+
+
+def token_of(request: Any, last: str) -> str:
+    """One that nobody gave: whoever knows how they are made makes it."""
+    asked = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+    return base64.urlsafe_b64encode(json.dumps([asked, "", last]).encode()).decode()
+
+
+FILTER = {"tenant": "acme"}
+EVERYTHING = {"given": [["acme", "node-1", 1 << 40]], "newest": "00" * 16, "history": "00", "sweep": None}
+FORGED: dict[str, tuple[Any, str, str]] = {
+    "ListRecords": (messages.ListRecordsRequest(filter=FILTER), "page_token", "ff" * 16),
+    "CountRecords": (
+        messages.CountRecordsRequest(filter=FILTER, group_by=["COUNT_GROUPING_TENANT"]), "page_token", '[""]',
+    ),
+    "ListLifecycle": (messages.ListLifecycleRequest(tenant="acme"), "page_token", "ff" * 16),
+    "FollowRecords": (messages.FollowRecordsRequest(filter=FILTER), "cursor", json.dumps(EVERYTHING)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", FORGED)
+def test_what_a_forged_token_reads_is_recorded(
+    connect: Connect, decided: dict[str, str], reads: Reads, call: str
+) -> None:
+    request, field, last = FORGED[call]
+    forged = type(request).FromString(request.SerializeToString())
+    setattr(forged, field, token_of(request, last))
+    with connect(ACME) as client:
+        answer = getattr(audit_service_pb2_grpc.AuditServiceStub(client._channel), call)(forged, timeout=DEADLINE_S)
+        if call == "FollowRecords":
+            assert next(each for each in answer if each.records).records
+            answer.cancel()
+        else:
+            assert answer.records if call.startswith("List") else answer.counts
+    (read,) = [json.loads(each.detail) for each in reads()]
+    assert (ACME, call, True) == (read["caller"], read["call"], bool(read["behind"]))
+
+
+def test_what_a_reader_writes_into_the_audit_is_bounded(connect: Connect, reads: Reads) -> None:
+    """Whatever is asked; what no record can hold is refused before there is a record of it."""
+    ids = [format_id(each) for each in DecisionIds().take(1_000)]
+    with connect(ACME) as client:
+        for refused in (
+            RecordFilter(principal=f"user:{'x' * 1_000_000}"),
+            RecordFilter(caller="x" * 1_000_000),
+            RecordFilter(node="x" * 1_000_000),
+        ):
+            with pytest.raises(DecisionUnavailable, match="INVALID_ARGUMENT"):
+                list(client.list_records(refused))
+        assert [] == reads()
+        list(client.list_records(RecordFilter(ids=ids)))
+        with pytest.raises(DecisionUnavailable, match="INVALID_ARGUMENT"):
+            client.explain_past("acme", *QUESTION, revision="f" * 1_000_000)
+        long = token_of(FORGED["CountRecords"][0], json.dumps(["x" * 1_000_000]))
+        client.ask(messages.CountRecordsRequest(filter=FILTER, group_by=["COUNT_GROUPING_TENANT"], page_token=long))
+    told = [json.loads(each.detail) for each in reads()]
+    assert ["ListRecords", "CountRecords"] == [each["call"] for each in told]
+    assert [*ids[:20], "and 980 more"] == told[0]["asked"]["filter"]["ids"]
+    assert max(len(each.detail) for each in reads()) < 2_000
+
+
+def test_names_of_tenants_that_a_reader_invents_begin_no_chain(
+    server: Server, connect: Connect, decided: dict[str, str], reads: Reads
+) -> None:
+    with connect(ALL) as client:
+        for name in ("invented-1", "invented-2", "globex"):
+            list(client.list_records(RecordFilter(tenant=name)))
+    assert ["", "", "globex"] == [each.tenant for each in reads()]
+    asked = [json.loads(each.detail)["asked"]["filter"]["tenant"] for each in reads()]
+    assert ["invented-1", "invented-2", "globex"] == asked
+
+
+def test_records_of_reads_are_purged_under_a_running_server(
+    serve: Callable[..., Server], untested: Path, authority: Authority, tmp_path: Path
+) -> None:
+    """Chains and signatures hold before and after; the next read goes on with its chain."""
+    key = tmp_path / "audit.pem"
+    assert 0 == remit("audit", "key", "new", str(key)).returncode
+    cert, tls_key = authority.signed("server", "127.0.0.1")
+    flags = ("--tls-cert", str(cert), "--tls-key", str(tls_key), "--tls-client-ca", str(authority.certificate))
+    flags += ("--auditors", AUDITORS, "--audit-key", str(key), "--audit-checkpoint-s", "0.05")
+    server = serve(*flags, policies=untested)
+    tls = authority.caller(authority.signed(ALL, ALL))
+    with Client(server.target, timeout_s=DEADLINE_S, tls=tls) as client, server.store() as store:
+        for _ in range(3):
+            client.check("acme", *QUESTION)
+            for tenant in ("", "acme"):
+                list(client.list_records(RecordFilter(tenant=tenant)))
+        loaded = store.lifecycle(type_="POLICY_LOADED")
+        assert 6 == len(store.lifecycle(type_="AUDIT_READ"))
+        purge = ("audit", "purge", "--before", "0s", "--yes", "--key", str(key), "--audit", server.audit)
+        done = remit(*purge)
+        assert (0, True) == (done.returncode, "6 records of who read the audit deleted" in done.stdout), done.stderr
+        assert ([], loaded) == (store.lifecycle(type_="AUDIT_READ"), store.lifecycle(type_="POLICY_LOADED"))
+        list(client.list_records(RecordFilter(tenant="acme")))
+        assert 1 == len(store.lifecycle(type_="AUDIT_READ"))
+    assert 0 == server.terminate()
+    verified = remit("audit", "verify", "--key", f"{key}.pub", "--unsigned", "0s", "--audit", server.audit)
+    assert 0 == verified.returncode, verified.stdout
 
 
 def test_a_read_that_cannot_be_recorded_is_not_answered(server: Server, authority: Authority) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import grpc
 import psycopg
 import pytest
+import trustme
+from system.certificates import Authority
 from system.editing import DENIED, GRANT, allows, append
 from system.editing import QUICK as QUICK_EDITS
 from system.load import Load
@@ -19,6 +21,7 @@ from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, acce
 
 from remit.audit.signing import SigningKey
 from remit.audit.store import AuditStore
+from remit.client import Client, DecisionUnavailable, MutualTls, RecordFilter
 from remit.faces.cli.faults.postgresql import OwnServer
 from remit.faces.cli.faults.promise import expect_kept
 from remit.v1 import audit_service_pb2, audit_service_pb2_grpc
@@ -165,6 +168,79 @@ def test_a_database_that_was_emptied_is_not_filled_anew_in_silence(
         assert 3 == server.exit_code()
         assert "which is gone: this node had one there" in server.told()
     assert 0 == serve("--audit-migrate", "--audit-new", audit=database.url, policies=untested).terminate()
+
+
+READS: dict[str, Callable[[Client], Any]] = {
+    "ListRecords": lambda client: list(client.list_records(RecordFilter(tenant="acme"))),
+    "GetRecord": lambda client: client.get_record("01a20ab6-2458-7f26-90da-4fb3fbb0d492"),
+    "FollowRecords": lambda client: next(client.follow_records(RecordFilter(tenant="acme", since_us=1))),
+    "CountRecords": lambda client: list(client.count_records(group_by=["tenant"])),
+    "ListLifecycle": lambda client: list(client.list_lifecycle("acme")),
+    "ExplainPast": lambda client: client.explain_past("acme", *ASKED, time_us=time.time_ns() // 1000),
+}
+ASKED = ("user:bob", "VIEW", "FLOW", "acme.finance")
+
+
+def refusals(server: Server, tls: MutualTls | None = None) -> dict[str, str]:
+    """What each call that reads the audit ends with."""
+    found = {}
+    with Client(server.target, timeout_s=5.0, tls=tls) as client:
+        for name, read in READS.items():
+            with pytest.raises(DecisionUnavailable) as caught:
+                read(client)
+            found[name] = caught.value.code
+    return found
+
+
+@pytest.mark.parametrize("spooled", [False, True], ids=("without a spool", "with a spool"))
+@pytest.mark.parametrize("named", [False, True], ids=("on loopback", "by a named caller"))
+def test_reads_of_the_audit_are_unavailable_while_the_database_is_away(
+    serve: Callable[..., Server],
+    untested: Path,
+    database: Postgres,
+    spool: Path,
+    tmp_path: Path,
+    *,
+    named: bool,
+    spooled: bool,
+) -> None:
+    """Also where the record of the read has a place to go to. A stream that is under way ends; all are answered once it is
+    back."""
+    tls = None
+    flags: tuple[str, ...] = ("--audit-migrate", *QUICK, *(("--audit-spool", str(spool)) if spooled else ()))
+    if named:
+        authority = Authority(tmp_path, trustme.CA())
+        cert, key = authority.signed("server", "127.0.0.1")
+        flags += ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate))
+        flags += ("--auditors", "auditor.example.org")
+        tls = authority.caller(authority.signed("auditor.example.org", "auditor.example.org"))
+    server = serve(*flags, audit=database.url, policies=untested)
+    with Client(server.target, timeout_s=DEADLINE_S, tls=tls) as client:
+        client.check("acme", *ASKED)
+        stub = audit_service_pb2_grpc.AuditServiceStub(client._channel)
+        followed = stub.FollowRecords(audit_service_pb2.FollowRecordsRequest(), timeout=DEADLINE_S)
+        assert next(followed).cursor
+        database.take_away()
+        try:
+            with pytest.raises(grpc.RpcError) as ended:
+                next(followed)
+            refused = refusals(server, tls)
+        finally:
+            database.bring_back()
+        assert grpc.StatusCode.UNAVAILABLE is ended.value.code()
+        assert dict.fromkeys(READS, "UNAVAILABLE") == refused
+
+        def answered() -> bool:
+            try:
+                return bool(READS["ListRecords"](client))
+            except DecisionUnavailable:
+                return False
+
+        until(answered, "the audit is read again")
+        for name, read in READS.items():
+            if name != "GetRecord":
+                assert read(client)
+    assert 0 == server.terminate()
 
 
 def test_a_database_that_does_not_answer_is_waited_for_once(

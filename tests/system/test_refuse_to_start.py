@@ -211,6 +211,7 @@ def test_a_name_one_of_whose_addresses_is_taken(
         (("--workers", "two"), "setting `workers` is `two`"),
         (("--workers", "11"), "SQLite reads the audit of at most 10 as one"),
         (("--workers", "2", "--shadow", "candidate"), "`shadow` works beside one worker"),
+        (("--node", "n/reads"), "`node` is `n/reads`: expected a name that does not end with `/reads`"),
         (("--workers", "10", "--node", "n" * 61), f"`node` is `{'n' * 61}`: with `workers` at most 60 characters"),
         (("--workers", "2", "--audit", "sqlite://"), "expected `sqlite:///PATH`"),
         (("--workers", "2", "--policies", "/nowhere"), "`/nowhere`"),

@@ -15,6 +15,9 @@ from remit.audit.records import Call, Item
 
 DECISIONS: Final = "decisions"
 LIFECYCLE: Final = "lifecycle"
+READS: Final = "/reads"
+"""What the node's name ends with in records of who read the audit. So they are in chains of their own, of which a purge may
+take the beginning; all other lifecycle records stay."""
 _TITLE: Final = "remit chain 1"
 
 _DECISION_BREAKS: Final = 22
@@ -46,6 +49,11 @@ class Head(NamedTuple):
     seq: int
     """0 for a chain without any."""
     hash: bytes
+
+
+def purged_chain(tenant: str, node: str) -> ChainId:
+    """The chain by that name of which a purge may take the beginning."""
+    return ChainId(LIFECYCLE if node.endswith(READS) else DECISIONS, tenant, node)
 
 
 def genesis(chain: ChainId) -> Head:

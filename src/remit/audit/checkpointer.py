@@ -8,7 +8,7 @@ from threading import Event, Thread
 from typing import Final
 
 from remit.audit import checkpoints
-from remit.audit.chain import ChainId, Head
+from remit.audit.chain import READS, ChainId, Head
 from remit.audit.errors import AuditStoreError
 from remit.audit.lifecycle import KEY_IN_USE
 from remit.audit.signing import Checkpoint, SigningKey, signed
@@ -100,7 +100,7 @@ class Checkpointer:
             if time.monotonic() > self._ends_at:
                 _log.warning("the stop leaves chains of the audit unsigned: the next start signs them")
                 return
-            theirs = chain.node != self._node
+            theirs = chain.node.removesuffix(READS) != self._node
             before = self._signed.get(chain)
             if before == head:
                 continue

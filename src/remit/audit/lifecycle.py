@@ -12,6 +12,7 @@ from remit.audit.tables import lifecycle
 from remit.audit.verify.rows import batches
 
 KEY_IN_USE: Final = "KEY_IN_USE"
+AUDIT_READ: Final = "AUDIT_READ"
 
 
 def keys_in_use(connection: Connection) -> Iterator[tuple[str, str]]:

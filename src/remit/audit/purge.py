@@ -4,23 +4,24 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, Engine, bindparam, delete, exists, func, literal_column, select
+from sqlalchemy import Connection, Engine, Table, bindparam, delete, exists, func, literal_column, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from remit.audit.chain import DECISIONS
+from remit.audit.chain import READS, purged_chain
 from remit.audit.cutoff import Cutoffs
 from remit.audit.filter import CLOCK_SLACK_US
 from remit.audit.ids import DecisionIds, id_time_ms, last_id_at
 from remit.audit.inserting import inserting
 from remit.audit.leftovers import forget_names, forget_revisions
-from remit.audit.lifecycle import write_lifecycle
+from remit.audit.lifecycle import AUDIT_READ, write_lifecycle
 from remit.audit.prefix import Met, Prefixes, Whose
 from remit.audit.record import LifecycleRecord
 from remit.audit.signing import SigningKey, Tombstone, signed
-from remit.audit.tables import checkpoints, decisions, tombstones
+from remit.audit.tables import checkpoints, decisions, lifecycle, tombstones
 
 # SQLite has one writer at a time, and one that waits looks again only every few milliseconds: between transactions
 # the purge keeps its hands off for at least as long as it held them on.
@@ -44,15 +45,19 @@ BY_HAND: Final = Pace()
 
 class Purged(NamedTuple):
     deleted: int = 0
+    """Decisions."""
     staying: int = 0
     """Records that are older too and stay, since they follow a newer or a missing one in their chain."""
     revisions: int = 0
     """Policies that nothing names any more, and that are gone with the records."""
+    reads: int = 0
+    """Records of who read the audit."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Purge:
-    """Deletes the decisions that are older than a cutoff, a few a transaction, in the order of their chains.
+    """Deletes the decisions that are older than a cutoff, and the records of who read the audit, a few a transaction, in the
+    order of their chains.
 
     After each transaction what is gone is a whole prefix of each chain, whose tombstone it has moved: whatever stops the
     purge, the tombstones tell exactly what is gone. One record is written with the first that go, another one at the end.
@@ -71,7 +76,8 @@ class Purge:
     """Whether there is a record also where nothing was to go."""
     progress: Callable[[int], None] | None = None
     _deleted: Counter[str] = field(default_factory=Counter)
-    """By the rule of the cutoffs."""
+    """Decisions, by the rule of the cutoffs."""
+    _reads: Counter[str] = field(default_factory=Counter)
     _staying: Sequence[Met] = ()
     _revisions: Counter[str] = field(default_factory=Counter)
     _time_us: int = 0
@@ -92,14 +98,14 @@ class Purge:
                 self._tell_the_end()
             raise
         self._tell_the_end()
-        return Purged(self._deleted.total(), len(self._staying), self._revisions.total())
+        return Purged(self._deleted.total(), len(self._staying), self._revisions.total(), self._reads.total())
 
     def _round(self) -> bool:
         """One walk over all that is older. True where another one will find more."""
         prefixes = Prefixes(self._gone())
-        before = self._deleted.total()
+        before = self._total
         batch: list[Met] = []
-        for record in self._older():
+        for record in chain(self._older(decisions), self._older(lifecycle)):
             batch += prefixes.meet(record)
             while len(batch) >= self.pace.rows:
                 self._take(batch[: self.pace.rows])
@@ -107,7 +113,11 @@ class Purge:
         if batch:
             self._take(batch)
         self._staying = prefixes.waiting
-        return bool(prefixes.overlooked) and self._deleted.total() > before
+        return bool(prefixes.overlooked) and self._total > before
+
+    @property
+    def _total(self) -> int:
+        return self._deleted.total() + self._reads.total()
 
     def _names_before(self) -> Cutoffs:
         """What stays keeps the counts of its hour."""
@@ -123,12 +133,12 @@ class Purge:
         with self.reading.connect() as connection:
             return {Whose(tenant, node): seq for tenant, node, seq in connection.execute(statement)}
 
-    def _older(self) -> Iterator[Met]:
+    def _older(self, its: Table) -> Iterator[Met]:
         """In the order of ids."""
-        columns = decisions.c
+        columns = its.c
         # The primary key is the order of the walk; SQLite would rather sort a tenant's whole index.
         sqlite = self.reading.dialect.name == "sqlite"
-        whose = literal_column("+decisions.tenant", columns.tenant.type) if sqlite else columns.tenant
+        whose = literal_column(f"+{its.name}.tenant", columns.tenant.type) if sqlite else columns.tenant
         statement = (
             select(columns.id, columns.tenant, columns.node, columns.seq, columns.hash)
             .where(self.cutoffs.older(whose, columns.time_us))
@@ -136,30 +146,36 @@ class Purge:
             .order_by(columns.id)
             .limit(self.pace.rows)
         )
+        if its is lifecycle:
+            statement = statement.where(columns.type == AUDIT_READ, columns.node.endswith(READS, autoescape=True))
         after = b""
         while True:
             with self.reading.connect() as connection:
                 page = connection.execute(statement.where(columns.id > after)).all()
             for id_, tenant, node, seq, hash_ in page:
-                yield Met(id_, Whose(tenant, node), seq, hash_)
+                if purged_chain(tenant, node).table == its.name:
+                    yield Met(id_, Whose(tenant, node), seq, hash_)
             if len(page) < self.pace.rows:
                 return
             after = page[-1].id
 
     def _take(self, batch: Sequence[Met]) -> None:
-        by_rule: defaultdict[str, list[bytes]] = defaultdict(list)
+        ids_of: defaultdict[tuple[str, bool], list[bytes]] = defaultdict(list)
         for each in batch:
-            by_rule[self.cutoffs.rule(each.whose.tenant)].append(each.id)
+            ids_of[self.cutoffs.rule(each.whose.tenant), each.whose.node.endswith(READS)].append(each.id)
         gone: Counter[str] = Counter()
+        reads: Counter[str] = Counter()
         with self.writing.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(_POSTGRESQL_LOCK)))
-            for rule, ids in by_rule.items():
-                gone[rule] = connection.execute(delete(decisions).where(decisions.c.id.in_(ids))).rowcount
+            for (rule, of_reads), ids in ids_of.items():
+                its, counter = (lifecycle, reads) if of_reads else (decisions, gone)
+                counter[rule] = connection.execute(delete(its).where(its.c.id.in_(ids))).rowcount
             self._bury(connection, batch)
-            for rule in sorted(gone.keys() - self._deleted.keys()):
+            for rule in sorted({*gone, *reads} - {*self._deleted, *self._reads}):
                 write_lifecycle(connection, self._record("PURGE_STARTED", rule))
         self._deleted.update(gone)
+        self._reads.update(reads)
         self._pause()
 
     def _bury(self, connection: Connection, batch: Iterable[Met]) -> None:
@@ -180,25 +196,33 @@ class Purge:
             connection.execute(delete(tombstones).where(behind))
             # Nothing is left that a checkpoint from before could be held against.
             its = checkpoints.c.tenant == bindparam("its_tenant"), checkpoints.c.node == bindparam("its_node")
-            signed_before = checkpoints.c.of_table == DECISIONS, *its, checkpoints.c.seq < bindparam("its_seq")
-            told = [{"its_tenant": each.tenant, "its_node": each.node, "its_seq": each.seq} for each in moved]
+            signed_before = (
+                checkpoints.c.of_table == bindparam("its_table"),
+                *its,
+                checkpoints.c.seq < bindparam("its_seq"),
+            )
+            told = [
+                {"its_table": table, "its_tenant": tenant, "its_node": node, "its_seq": each.seq}
+                for each in moved
+                for table, tenant, node in (each.chain,)
+            ]
             connection.execute(delete(checkpoints).where(*signed_before), told)
 
     def _pause(self) -> None:
         """After each transaction."""
         worked_s = time.monotonic() - self._rested
         if self.progress is not None:
-            self.progress(self._deleted.total())
+            self.progress(self._total)
         time.sleep(max(worked_s * (1 / self.pace.share - 1), _LEAST_REST_S))
         self._rested = time.monotonic()
 
     def _tell_the_end(self) -> None:
-        rules = {*self.cutoffs.rules} if self.by_hand else {*self._deleted, *self._revisions}
+        rules = {*self.cutoffs.rules} if self.by_hand else {*self._deleted, *self._reads, *self._revisions}
         staying = Counter(self.cutoffs.rule(each.whose.tenant) for each in self._staying)
         with self.writing.begin() as connection:
             for rule in sorted(rules):
                 found = {"deleted": self._deleted[rule]}
-                more = {"staying": staying[rule], "revisions": self._revisions[rule]}
+                more = {"staying": staying[rule], "revisions": self._revisions[rule], "reads": self._reads[rule]}
                 found |= {name: count for name, count in more.items() if count}
                 write_lifecycle(connection, self._record("PURGED", rule, found))
 

@@ -4,6 +4,7 @@ import re
 from difflib import get_close_matches
 from typing import Final
 
+from remit.audit.chain import READS
 from remit.audit.record import HASHED
 from remit.core.errors import InvalidNameError
 from remit.core.names import is_namespace, is_principal, quote
@@ -17,7 +18,7 @@ CALLER_LIMIT: Final = 512
 
 _NAMESPACE: Final = "namespace:"
 _is_hash = re.compile(rf"{HASHED}[0-9a-f]{{32}}").fullmatch
-_is_node = re.compile(r"[!-~]{1,64}").fullmatch
+_is_node = re.compile(rf"[!-~]{{1,64}}(?:{READS})?").fullmatch
 
 
 def parse_recorded_principal(text: str) -> str:

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, select
 
-from remit.audit.chain import LIFECYCLE
+from remit.audit.chain import LIFECYCLE, READS
 from remit.audit.filter import in_time
 from remit.audit.tables import chains, lifecycle
 
@@ -47,7 +47,7 @@ def serving(connection: Connection, tenant: str, at_us: int, node: str | None = 
 
 def _nodes(connection: Connection, tenant: str) -> Sequence[str]:
     of_tenant = select(chains.c.node).where(chains.c.of_table == LIFECYCLE, chains.c.tenant == tenant)
-    return connection.execute(of_tenant).scalars().all()
+    return [node for node in connection.execute(of_tenant).scalars() if not node.endswith(READS)]
 
 
 def _ended(connection: Connection, node: str, after: bytes, at_us: int) -> bool:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from remit.audit.chain import ChainId, Head
+from remit.audit.chain import ChainId, Head, purged_chain
 from remit.core.files import secret_problem
 
 _CHECKPOINT: Final = "remit checkpoint 1"
@@ -166,7 +166,8 @@ class Checkpoint(NamedTuple):
 
 
 class Tombstone(NamedTuple):
-    """The last record that a purge took from a chain of decisions. One row of table `tombstones`, in column order."""
+    """The last record that a purge took from a chain (`chain.purged_chain`). One row of table `tombstones`, in column
+    order."""
 
     tenant: str
     node: str
@@ -179,6 +180,10 @@ class Tombstone(NamedTuple):
     key_id: str = ""
     """'' where there was no key."""
     signature: bytes = b""
+
+    @property
+    def chain(self) -> ChainId:
+        return purged_chain(self.tenant, self.node)
 
     @property
     def head(self) -> Head:

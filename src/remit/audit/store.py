@@ -219,11 +219,11 @@ class AuditStore(Reading):
         by_hand: bool = True,
         progress: Callable[[int], None] | None = None,
     ) -> Purged:
-        """Deletes the decisions of before that time (of that tenant), or of before each tenant's own cutoff; `progress`
-        hears after each transaction how many are gone.
+        """Deletes the decisions and the records of who read the audit of before that time (of that tenant), or of before
+        each tenant's own cutoff; `progress` hears after each transaction how many are gone.
 
         What goes is a prefix of each chain: a record that is older but follows a newer one in its chain stays. A
-        PURGED record says who, what and how many, also where the purge breaks off. Lifecycle records stay. A SQLite
+        PURGED record says who, what and how many, also where the purge breaks off. Other lifecycle records stay. A SQLite
         file does not shrink: its free pages are filled before it grows again.
         """
         if isinstance(before, int):

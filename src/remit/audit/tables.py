@@ -124,7 +124,7 @@ tombstones = Table(
     _bytes("signature", None),
     sqlite_with_rowid=False,
 )
-"""The last record that a purge took from a chain of decisions, signed where there was a key: what is left follows it."""
+"""The last record that a purge took from a chain, signed where there was a key: what is left follows it."""
 
 counts = Table(
     "counts",

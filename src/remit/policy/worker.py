@@ -3,6 +3,7 @@
 import math
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import time

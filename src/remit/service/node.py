@@ -9,11 +9,12 @@ from typing import Any, Final, Self
 
 import structlog
 
+from remit.audit.chain import READS
 from remit.audit.checkpointer import Checkpointer, key_in_use, recorded_key
 from remit.audit.errors import NO_RECORDS, AuditStoreError, JournalUnavailable
 from remit.audit.ids import DecisionIds
 from remit.audit.journal import Drained, Journal
-from remit.audit.lifecycle import KEY_IN_USE
+from remit.audit.lifecycle import AUDIT_READ, KEY_IN_USE
 from remit.audit.many import AuditStores, migrate
 from remit.audit.reading import Reading
 from remit.audit.record import LifecycleRecord
@@ -175,7 +176,8 @@ class Node:
             except AuditStoreError as error:
                 raise JournalUnavailable(NO_RECORDS, str(error)) from error
         told = json.dumps(detail or {}, sort_keys=True)
-        record = LifecycleRecord(record_id, time_us, self.settings.node, kind, tenant, revision, told)
+        node = self.settings.node + READS if kind == AUDIT_READ else self.settings.node
+        record = LifecycleRecord(record_id, time_us, node, kind, tenant, revision, told)
         self.journal.lifecycle(record, timeout_s)
 
     def report(self) -> WorkerReport:
@@ -216,7 +218,8 @@ class Node:
         if isinstance(self.records, AuditStores):
             self.records.close()
         self.store.close()
-        _log.info("audit drained", written=drained.written, unwritten=drained.unwritten)
+        waiting, committed = drained.written + drained.unwritten, self.journal.stats().committed
+        _log.info("audit drained", committed=committed, waiting=waiting, unwritten=drained.unwritten)
         return drained
 
     def _remember_key(self, key: SigningKey | None) -> None:

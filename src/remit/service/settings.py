@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from remit.audit.chain import READS
 from remit.audit.database import MOST_JOINED
 from remit.audit.errors import AuditStoreError
 from remit.audit.many import worker_file, worker_url
@@ -86,7 +87,7 @@ class Settings(BaseSettings):
     node: str = Field(
         default_factory=socket.gethostname,
         pattern=r"^[!-~]{1,64}$",
-        description="This node's name in audit records: at most 64 printable ASCII characters without blanks.",
+        description="This node's name in audit records: at most 64 printable ASCII characters without blanks, and no `/reads` at its end.",
     )
     listen: str = Field(
         "127.0.0.1:9090",
@@ -198,7 +199,7 @@ class Settings(BaseSettings):
     )
     audit_retention: str = Field(
         "",
-        description="How long decisions are kept, for example `90d, globex=400d, initech=forever`: the age without a tenant "
+        description="How long decisions and records of who read the audit are kept, for example `90d, globex=400d, initech=forever`: the age without a tenant "
         "is that of all others. Empty: for ever.",
     )
     audit_retention_every_s: float = Field(
@@ -285,6 +286,7 @@ class Settings(BaseSettings):
         parse_operators(self.operators)
         parse_auditors(self.auditors)
         self._refuse_names_without_tls(missing)
+        self._refuse_node()
         for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
             if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and missing:
                 raise ValueError(
@@ -302,6 +304,10 @@ class Settings(BaseSettings):
                     f"`{name}` names callers by their certificates, and without mutual TLS every caller may {may}: "
                     f"set {_listed(missing)}, or leave `{name}` out"
                 )
+
+    def _refuse_node(self) -> None:
+        if self.node.endswith(READS):
+            raise ValueError(f"`node` is `{self.node}`: expected a name that does not end with `{READS}`")
 
     def _refuse_for_workers(self) -> None:
         if self.shadow is not None:

@@ -81,7 +81,9 @@ class RecordFilter(_message.Message):
     namespace: _builtins.str
     """This namespace and all below it, by whole segments."""
     principal: _builtins.str
-    """As in the record; of the reach plane `namespace:CALLER`."""
+    """As in the record, whole: `user:ID`, `service:ID`, `namespace:NAMESPACE` of the reach plane, or `hmac:` and 32
+    hexadecimal digits where it was redacted. Anything else is INVALID_ARGUMENT, as it would match nothing.
+    """
     effect: _builtins.str
     """`allow` or `deny`."""
     reason: _builtins.str
@@ -89,9 +91,9 @@ class RecordFilter(_message.Message):
     question: _builtins.str
     """What was asked, for example `CHECK` or `REACH`."""
     caller: _builtins.str
-    """The service that asked."""
+    """The service that asked, at most 512 characters."""
     node: _builtins.str
-    """The server that answered."""
+    """The server that answered, at most 64 characters."""
     revision: _builtins.str
     """The policy that decided: 64 hexadecimal digits."""
     since_us: _builtins.int
@@ -464,7 +466,7 @@ class CountRecordsRequest(_message.Message):
 
     @_builtins.property
     def group_by(self) -> _containers.RepeatedScalarFieldContainer[Global___CountGrouping.ValueType]:
-        """One count of all where empty."""
+        """One count of all where empty; each at most once."""
 
     def __init__(
         self,
@@ -587,13 +589,15 @@ class ListLifecycleRequest(_message.Message):
     tenant: _builtins.str
     """Only records of this tenant; where empty, all, those of no tenant too."""
     type: _builtins.str
-    """Only this type, for example `POLICY_LOADED`."""
+    """Only this type, for example `POLICY_LOADED`; INVALID_ARGUMENT for one that there is not."""
     node: _builtins.str
+    """Only records of this node. Those of type `AUDIT_READ` are of the node's name with `/reads` behind it."""
     since_us: _builtins.int
     """From this time on, microseconds since the Unix epoch."""
     until_us: _builtins.int
     """Before this time."""
     oldest_first: _builtins.bool
+    """In the order of time, up to what there was at the first page; the newest first where false."""
     after: _builtins.str
     """As in ListRecordsRequest."""
     page_size: _builtins.int

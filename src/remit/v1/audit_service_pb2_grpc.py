@@ -28,7 +28,8 @@ if _version_not_supported:
 class AuditServiceStub:
     """What was decided, for whom, by which rule and when. With mutual TLS only callers that the setting `auditors` names may
     ask, and one who is bound to a tenant reads of that one alone, as if there were no other. What a caller with a name
-    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`); the pages behind a first are not.
+    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`): each call, each page, and each stream, also
+    one that goes on by a cursor. Tokens and cursors give no rights, and are not signed.
 
     INVALID_ARGUMENT     a filter, a page's token or an id is malformed; google.rpc.BadRequest names each field
     PERMISSION_DENIED    the caller may not read this, whether there is anything or not
@@ -78,7 +79,8 @@ class AuditServiceStub:
 class AuditServiceServicer:
     """What was decided, for whom, by which rule and when. With mutual TLS only callers that the setting `auditors` names may
     ask, and one who is bound to a tenant reads of that one alone, as if there were no other. What a caller with a name
-    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`); the pages behind a first are not.
+    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`): each call, each page, and each stream, also
+    one that goes on by a cursor. Tokens and cursors give no rights, and are not signed.
 
     INVALID_ARGUMENT     a filter, a page's token or an id is malformed; google.rpc.BadRequest names each field
     PERMISSION_DENIED    the caller may not read this, whether there is anything or not
@@ -176,7 +178,8 @@ def add_AuditServiceServicer_to_server(servicer, server):
 class AuditService:
     """What was decided, for whom, by which rule and when. With mutual TLS only callers that the setting `auditors` names may
     ask, and one who is bound to a tenant reads of that one alone, as if there were no other. What a caller with a name
-    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`); the pages behind a first are not.
+    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`): each call, each page, and each stream, also
+    one that goes on by a cursor. Tokens and cursors give no rights, and are not signed.
 
     INVALID_ARGUMENT     a filter, a page's token or an id is malformed; google.rpc.BadRequest names each field
     PERMISSION_DENIED    the caller may not read this, whether there is anything or not

@@ -29,7 +29,8 @@ GRPC_VERSION: str
 class AuditServiceStub:
     """What was decided, for whom, by which rule and when. With mutual TLS only callers that the setting `auditors` names may
     ask, and one who is bound to a tenant reads of that one alone, as if there were no other. What a caller with a name
-    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`); the pages behind a first are not.
+    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`): each call, each page, and each stream, also
+    one that goes on by a cursor. Tokens and cursors give no rights, and are not signed.
 
       INVALID_ARGUMENT     a filter, a page's token or an id is malformed; google.rpc.BadRequest names each field
       PERMISSION_DENIED    the caller may not read this, whether there is anything or not
@@ -64,7 +65,8 @@ class AuditServiceStub:
 class AuditServiceAsyncStub(AuditServiceStub):
     """What was decided, for whom, by which rule and when. With mutual TLS only callers that the setting `auditors` names may
     ask, and one who is bound to a tenant reads of that one alone, as if there were no other. What a caller with a name
-    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`); the pages behind a first are not.
+    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`): each call, each page, and each stream, also
+    one that goes on by a cursor. Tokens and cursors give no rights, and are not signed.
 
       INVALID_ARGUMENT     a filter, a page's token or an id is malformed; google.rpc.BadRequest names each field
       PERMISSION_DENIED    the caller may not read this, whether there is anything or not
@@ -95,7 +97,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """What was decided, for whom, by which rule and when. With mutual TLS only callers that the setting `auditors` names may
     ask, and one who is bound to a tenant reads of that one alone, as if there were no other. What a caller with a name
-    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`); the pages behind a first are not.
+    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`): each call, each page, and each stream, also
+    one that goes on by a cursor. Tokens and cursors give no rights, and are not signed.
 
       INVALID_ARGUMENT     a filter, a page's token or an id is malformed; google.rpc.BadRequest names each field
       PERMISSION_DENIED    the caller may not read this, whether there is anything or not

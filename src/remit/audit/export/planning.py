@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from remit.audit.chain import DECISIONS, ChainId, Head, genesis
+from remit.audit.chain import ChainId, Head, genesis, purged_chain
 from remit.audit.export.errors import MissingError
 from remit.audit.export.proof import Part
 from remit.audit.filter import id_range, in_time
@@ -83,7 +83,7 @@ def _chains(snapshot: Connection, tenant: str, table: str) -> Iterator[_Chain]:
     statement = select(chains).where(chains.c.of_table == table, chains.c.tenant == tenant)
     for of_table, of_tenant, node, seq, hash_ in snapshot.execute(statement):
         chain = ChainId(of_table, of_tenant, node)
-        tombstone = _tombstone(snapshot, chain) if table == DECISIONS else None
+        tombstone = _tombstone(snapshot, chain) if chain == purged_chain(of_tenant, node) else None
         yield _Chain(chain, genesis(chain) if tombstone is None else tombstone.head, Head(seq, hash_), tombstone)
 
 

@@ -61,7 +61,9 @@ class Known:
 
     def add_tombstone(self, tombstone: Tombstone) -> None:
         self.tombstones += 1
-        chain = ChainId(DECISIONS, tombstone.tenant, tombstone.node)
+        # Whatever the columns hold.
+        node: Any = tombstone.node
+        chain = tombstone.chain if isinstance(node, str) else ChainId(DECISIONS, tombstone.tenant, node)
         problem = self.keyring.problem(tombstone)
         if problem and not tombstone.key_id:
             problem += (

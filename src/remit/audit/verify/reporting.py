@@ -1,6 +1,7 @@
 import time
 from collections.abc import Iterable
 
+from remit.audit.chain import READS, ChainId
 from remit.audit.verify.finding import ChainReport, Finding, Report
 from remit.audit.verify.judge import findings
 from remit.audit.verify.known import Known, plain
@@ -19,7 +20,7 @@ def reported(known: Known, unsigned_us: int, at_us: int | None, others: Iterable
     keyless = {
         walk.chain
         for walk in walks
-        if keyring and with_keys is not None and walk.signed is None and walk.chain.node not in with_keys
+        if keyring and with_keys is not None and walk.signed is None and _server(walk.chain) not in with_keys
     }
     for walk in walks:
         signed_until = (end_us, unsigned_us) if keyring and walk.chain not in keyless else None
@@ -46,6 +47,11 @@ def reported(known: Known, unsigned_us: int, at_us: int | None, others: Iterable
         against=known.against,
         beyond_reach=known.beyond_reach,
     )
+
+
+def _server(chain: ChainId) -> str:
+    """The node that writes a chain."""
+    return plain(chain).node.removesuffix(READS)
 
 
 def _sound(finding: Finding) -> Finding:

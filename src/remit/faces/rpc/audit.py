@@ -17,13 +17,14 @@ from remit.faces.rpc.asking import below
 from remit.faces.rpc.calls import NoRecordError
 from remit.faces.rpc.filters import LAST_TIME_US, filter_from, id_from, name_from, revision_from, time_from
 from remit.faces.rpc.following import Followers
-from remit.faces.rpc.pages import Page, paged
+from remit.faces.rpc.pages import paged
 from remit.faces.rpc.reading import Readers
 from remit.service.grounds import PastAnswer, answers_at, show
 from remit.service.node import Node
 from remit.v1 import audit_service_pb2 as messages
 from remit.v1 import audit_service_pb2_grpc
 
+_UNTIL: Final = ":"
 _SEARCH_S: Final = 2.0
 """Longest that a page is searched for."""
 
@@ -48,12 +49,12 @@ class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
         tenant = request.filter.tenant = self._tenant("filter.tenant", request.filter.tenant)
         where = filter_from(request.filter, tenant)
         size, page = paged(request)
-        if page.is_first:
-            self._readers.remember("ListRecords", request, tenant, timeout_s)
+        after = _begin(page.after, request.after)
+        self._readers.remember("ListRecords", request, tenant, timeout_s, behind=page.after)
         with self._readers.turn(timeout_s):
             found = self._store.page(
                 where,
-                after=_begin(page, request.after),
+                after=after,
                 limit=size,
                 newest_first=not request.oldest_first,
                 budget_s=min(_SEARCH_S, timeout_s / 2),
@@ -83,8 +84,8 @@ class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
     ) -> Iterator[messages.FollowRecordsResponse]:
         tenant = request.filter.tenant = self._tenant("filter.tenant", request.filter.tenant)
         where = filter_from(request.filter, tenant)
-        if not request.cursor:
-            self._readers.remember("FollowRecords", request, tenant, self._readers.time_for(context))
+        behind = "a cursor" if request.cursor else ""
+        self._readers.remember("FollowRecords", request, tenant, self._readers.time_for(context), behind=behind)
         yield from self._followers.follow(request, where, context)
 
     def CountRecords(
@@ -97,9 +98,8 @@ class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
             raise violation("filter.ids", "expected none: decisions are counted, not their records")
         by = _groupings_from(request.group_by)
         size, page = paged(request)
-        if page.is_first:
-            self._readers.remember("CountRecords", request, tenant, timeout_s)
         after = None if page.is_first else _group_from(page.after, by)
+        self._readers.remember("CountRecords", request, tenant, timeout_s, behind=page.after)
         try:
             with self._readers.turn(timeout_s):
                 counts = self._store.counts(where, by, after=after, limit=size + 1, most_first=request.most_first)
@@ -121,22 +121,29 @@ class AuditFace(audit_service_pb2_grpc.AuditServiceServicer):
         node = name_from("node", parse_recorded_node, request.node)
         since_us, until_us = time_from("since_us", request.since_us), time_from("until_us", request.until_us)
         size, page = paged(request)
-        if page.is_first:
-            self._readers.remember("ListLifecycle", request, tenant, timeout_s)
+        # Each page is a record itself: in the order of time they would go on for ever.
+        last_hex, _, until_hex = page.after.partition(_UNTIL)
+        after = _begin(last_hex, request.after)
+        until = _id_of_token(until_hex) if until_hex else None
+        self._readers.remember("ListLifecycle", request, tenant, timeout_s, behind=last_hex)
         with self._readers.turn(timeout_s):
+            if request.oldest_first and until is None:
+                until = next((each.id for each in self._store.lifecycle(limit=1)), b"")
             found = self._store.lifecycle(
                 type_=type_,
                 tenant=tenant or None,
                 node=node,
                 since_us=since_us,
                 until_us=until_us,
-                after=_begin(page, request.after),
+                after=after,
                 limit=size,
                 newest_first=not request.oldest_first,
             )
+        found = [each for each in found if until is None or each.id <= until]
         response = messages.ListLifecycleResponse(records=map(lifecycle_to, found))
         if len(found) == size:
-            response.next_page_token = page.next(found[-1].id.hex())
+            last = found[-1].id.hex()
+            response.next_page_token = page.next(last if until is None else f"{last}{_UNTIL}{until.hex()}")
         return response
 
     def ExplainPast(
@@ -192,12 +199,16 @@ def _groupings_from(asked: Iterable[messages.CountGrouping.ValueType]) -> list[G
     return found
 
 
-def _begin(page: Page, after: str) -> bytes | None:
-    """What a page of records begins behind."""
-    if page.is_first:
-        return id_from("after", after) if after else None
+def _begin(last_hex: str, after: str) -> bytes | None:
+    """What a page of records begins behind: the last of the page before, else what was asked for."""
+    if last_hex:
+        return _id_of_token(last_hex)
+    return id_from("after", after) if after else None
+
+
+def _id_of_token(text: str) -> bytes:
     try:
-        return bytes.fromhex(page.after)
+        return bytes.fromhex(text)
     except ValueError:
         raise violation("page_token", "is not one that this service gave") from None
 

@@ -47,10 +47,11 @@ def purge(
     yes: YesOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
-    """Delete the decisions made before a time, with the policies and names in counts that nothing needs any more.
+    """Delete the decisions made before a time, with the records of who read the audit, and the policies and names in counts
+    that nothing needs any more.
 
     Of each chain a prefix goes, and a tombstone says how far: what remains still verifies. The purge itself is recorded;
-    lifecycle records stay. In small transactions, so a server may go on writing to the same store. Where the store is
+    other lifecycle records stay. In small transactions, so a server may go on writing to the same store. Where the store is
     signed, --key signs what is left.
     """
     whose = f"of tenant {tenant}" if tenant else "of all tenants"
@@ -82,6 +83,9 @@ def purge_with_progress(
 
 
 def tell_what_stays(purged: Purged) -> None:
+    """And what else went."""
+    if purged.reads:
+        out.print(f"{purged.reads} records of who read the audit deleted")
     if purged.revisions:
         out.print(f"{purged.revisions} policies that nothing names any more deleted")
     if purged.staying:
