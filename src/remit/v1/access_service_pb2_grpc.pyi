@@ -32,6 +32,7 @@ class AccessServiceStub:
 
     Errors are never decisions:
       INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each field
+      UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or more than one; no service answers it
       FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
       RESOURCE_EXHAUSTED   a stated limit is passed (calls in flight, message size)
       UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
@@ -64,6 +65,7 @@ class AccessServiceAsyncStub(AccessServiceStub):
 
     Errors are never decisions:
       INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each field
+      UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or more than one; no service answers it
       FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
       RESOURCE_EXHAUSTED   a stated limit is passed (calls in flight, message size)
       UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
@@ -92,6 +94,7 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors are never decisions:
       INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each field
+      UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or more than one; no service answers it
       FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
       RESOURCE_EXHAUSTED   a stated limit is passed (calls in flight, message size)
       UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry

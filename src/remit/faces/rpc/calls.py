@@ -344,11 +344,6 @@ def status_of(error: type[Exception]) -> grpc.StatusCode:
     return next((_STATUS_OF[each] for each in error.__mro__ if each in _STATUS_OF), grpc.StatusCode.INTERNAL)
 
 
-def status_of(error: type[Exception]) -> grpc.StatusCode:
-    """By the table: that of the nearest of its bases, itself first; else INTERNAL."""
-    return next((_STATUS_OF[each] for each in error.__mro__ if each in _STATUS_OF), grpc.StatusCode.INTERNAL)
-
-
 def _status_of(error: Exception, context: grpc.ServicerContext) -> grpc.StatusCode:
     status = status_of(type(error))
     # Who waits as long as the caller does gives up at the same moment: one of them must not say UNAVAILABLE.
