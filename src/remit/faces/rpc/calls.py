@@ -256,8 +256,7 @@ class CallBoundary:
         calls = method.calls
         who = ""
         try:
-            if calls.by_caller:
-                who = self._caller(call.context)
+            who = self._caller(call.context)
             calls.places.enter(who)
         except CrowdedError as error:
             self._refusals.add(calls.places.calls, error.reason, who)
@@ -269,9 +268,9 @@ class CallBoundary:
             call.refuse()
             return
         call.leave = partial(calls.places.leave, who)
+        caller.set(who)
         if method.at_once is None or not self._answer_at_once(method, method.at_once, message, call):
-            # A decision has found out by now who asks.
-            calls.threads.run(who if calls.by_caller else caller.get(), partial(call.answer_in_thread, message))
+            calls.threads.run(who, partial(call.answer_in_thread, message))
 
     def _answer_at_once(self, method: _Method, at_once: AtOnce, message: bytes, call: PromptCall) -> bool:
         """False where the call needs a thread."""
@@ -295,7 +294,6 @@ class CallBoundary:
                 finish(error)
 
         try:
-            caller.set(self._caller(call.context))
             self._refuse_when_stopping(method)
             held = at_once(method.parse(message), call.context)
             if held is None:
@@ -327,7 +325,7 @@ class CallBoundary:
             yield
             return
         calls = method.calls
-        who = caller.get() if calls.by_caller else ""
+        who = caller.get()
         try:
             calls.places.enter(who)
         except CrowdedError as error:

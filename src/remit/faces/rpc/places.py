@@ -55,21 +55,21 @@ class Limiter:
     def enter(self, caller: str) -> None:
         """Raises CrowdedError where there is no place."""
         if self._within is not None:
-            self._within.enter("")
+            self._within.enter(caller)
         try:
             self._enter(caller)
         except CrowdedError:
             if self._within is not None:
-                self._within.leave("")
+                self._within.leave(caller)
             raise
 
     def _enter(self, caller: str) -> None:
         with self._mutex:
             of_caller = self._callers.get(caller, 0)
+            if of_caller >= self._share < self._limit:
+                raise ShareError(f"{self._share} calls of this caller are in flight already ({self.calls}): try again")
             if self.count >= self._limit:
                 raise CrowdedError(f"{self._limit} calls are in flight already ({self.calls}): try again")
-            if of_caller >= self._share:
-                raise ShareError(f"{self._share} calls of this caller are in flight already ({self.calls})")
             self._callers[caller] = of_caller + 1
             self.count += 1
 
@@ -83,7 +83,7 @@ class Limiter:
                 # Names of callers come from outside: none is kept.
                 del self._callers[caller]
         if self._within is not None:
-            self._within.leave("")
+            self._within.leave(caller)
 
 
 @dataclass(slots=True)
@@ -134,8 +134,6 @@ class CallClass:
 
     places: Limiter
     threads: SharedThreads
-    by_caller: bool = False
-    """Whether its places are shared out among callers."""
     while_stopping: bool = False
     """Whether they are answered while the server stops."""
 
@@ -144,8 +142,8 @@ class CallClasses:
     """The classes of calls of a server.
 
     None takes places or threads from another, but that queries and decisions together have `max_calls` places, of which
-    queries have half at most, and share `threads`. Where callers have names one has half the places of a class at most,
-    and a quarter of the threads of queries.
+    queries have half at most, and share `threads`. Where callers have names, one has half the places of a class at most,
+    of `max_calls` three quarters, and of `threads` a quarter.
     """
 
     def __init__(self, *, max_calls: int, threads: int, callers_have_names: bool) -> None:
@@ -156,18 +154,18 @@ class CallClasses:
             places = Limiter(calls, limit, half(limit))
             # One more, to refuse with where each call has its thread from the start.
             its_own = SharedThreads(f"remit-{calls}", limit + 1)
-            return CallClass(places, its_own, by_caller=True, while_stopping=while_stopping)
+            return CallClass(places, its_own, while_stopping=while_stopping)
 
         of_calls = SharedThreads("remit-call", threads, max(threads // 4, 1) if callers_have_names else None)
-        all_calls = Limiter("calls", max_calls)
+        all_calls = Limiter("calls", max_calls, max(max_calls * 3 // 4, 1) if callers_have_names else None)
         queries = max(max_calls // 2, 1)
         operations = Limiter("operations", _OPERATIONS, half(_OPERATIONS))
         operating = SharedThreads("remit-operation", _OPERATION_THREADS, half(_OPERATION_THREADS))
         self.decisions = CallClass(all_calls, of_calls)
         """Checks and batches of them."""
-        self.queries = CallClass(Limiter("queries", queries, half(queries), within=all_calls), of_calls, by_caller=True)
+        self.queries = CallClass(Limiter("queries", queries, half(queries), within=all_calls), of_calls)
         """All that is more than a decision: explanations, lists, graphs, reads of the audit."""
-        self.operations = CallClass(operations, operating, by_caller=True)
+        self.operations = CallClass(operations, operating)
         """Status, pins."""
         self.health = CallClass(Limiter("health", max_calls), operating, while_stopping=True)
         self.revision_watchers = streams("revision watchers", REVISION_WATCHERS)
