@@ -14,8 +14,8 @@ STALE = status_service_pb2.TENANT_STATE_STALE
 UNAVAILABLE = status_service_pb2.TENANT_STATE_UNAVAILABLE
 PINNED = status_service_pb2.TENANT_STATE_PINNED
 
-# As little rest as a test's own writes need.
-QUICK = ("--settle-s", "0.05")
+# As little rest as a test's own writes need. No edit is found but by the system's word.
+QUICK = ("--settle-s", "0.05", "--watch-every-s", "3600")
 DENIED = ("acme", "user:bob", "UPDATE", "FLOW", "acme.data.reporting")
 """What the example company denies, and `GRANT` allows."""
 GRANT = "g, user:bob, role:deployer, acme/acme.data.reporting\n"

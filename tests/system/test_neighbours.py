@@ -27,9 +27,7 @@ from system.editing import (
 )
 from system.server import REMIT, Server, remit, until
 
-NEVER = (*QUICK, "--watch-every-s", "3600")
-"""Nothing is found by looking from time to time."""
-ENDLESS = (*NEVER, "--policy-max-seconds", "3600")
+ENDLESS = (*QUICK, "--policy-max-seconds", "3600")
 CASES = 12_000
 USERS = 1_900
 DESCRIPTORS = 128
@@ -69,7 +67,7 @@ BOB = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
 def test_a_name_that_is_not_utf_8_blinds_no_watch(
     serve: Callable[..., Server], edited: Path, name: bytes, folder: bool, stays: bool
 ) -> None:
-    server = serve(*NEVER, policies=edited)
+    server = serve(*QUICK, policies=edited)
     assert allows(server, *BOB)
     # An edit that is taken over by the watch: it has begun.
     append(edited / "acme" / "bindings.csv", GRANT)
@@ -134,7 +132,7 @@ def test_a_slow_folder_holds_up_no_restart(serve: Callable[..., Server], edited:
 
 def test_a_slow_folder_is_loaded_in_the_end(serve: Callable[..., Server], edited: Path) -> None:
     """By the process for slow ones, with every word that a quick one gets."""
-    server = serve(*NEVER, policies=edited)
+    server = serve(*QUICK, policies=edited)
     before = statuses(server)["globex"]
     # Many rows: Casbin does not answer for them.
     many = "".join(f"g, user:u{number}, group:g{number % 1000}, globex/n{number % 999}\n" for number in range(200_000))
@@ -159,7 +157,7 @@ def stop() -> Iterator[Event]:
 def test_a_folder_that_never_rests_keeps_no_other_from_being_read(
     serve: Callable[..., Server], edited: Path, stop: Event
 ) -> None:
-    server = serve(*NEVER, policies=edited)
+    server = serve(*QUICK, policies=edited)
 
     def churn() -> None:
         number = 0
@@ -200,7 +198,7 @@ def loads(server: Server, tenant: str) -> int:
 def test_an_edit_is_taken_over_where_connections_take_all_descriptors(
     serve: Callable[..., Server], edited: Path
 ) -> None:
-    server = serve(*NEVER, launcher=LIMITED, policies=edited)
+    server = serve(*QUICK, launcher=LIMITED, policies=edited)
     with ExitStack() as stack:
         fill_descriptors(server, stack)
         deny_bob(edited)
@@ -213,7 +211,7 @@ def test_an_edit_that_cannot_be_loaded_for_lack_of_descriptors_is_once_there_are
     serve: Callable[..., Server], edited: Path
 ) -> None:
     """It is tried again by itself, and no file is blamed."""
-    server = serve(*NEVER, launcher=LIMITED, policies=edited)
+    server = serve(*QUICK, launcher=LIMITED, policies=edited)
     (child,) = server.children()
     with ExitStack() as stack:
         os.kill(child, signal.SIGKILL)

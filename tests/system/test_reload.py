@@ -160,6 +160,28 @@ def test_a_folder_taken_away_takes_its_tenant_away(server: Server, edited: Path)
     assert {"acme", "_instance"} == set(statuses(server))
 
 
+def test_a_new_folder_is_watched_as_the_others_are(server: Server, edited: Path) -> None:
+    """Also one that takes the place of another, and the tests in it."""
+    folder = edited / "initech"
+    row, case = "p, user:eve, initech, **, FLOW, VIEW, {}\n", "{{principal: user:eve, action: VIEW, kind: FLOW, {}}}"
+    question = ("initech", "user:eve", "VIEW", "FLOW", "a")
+    for _ in range(2):
+        folder.mkdir()
+        (folder / "roles.csv").write_text(row.format("allow"))
+        until_status(server, lambda initech: initech.state == SERVING, "initech")
+        until(lambda: allows(server, *question), "its first edit")
+        (folder / "roles.csv").write_text(row.format("deny"))
+        until(lambda: not allows(server, *question), "an edit in it")
+        (folder / "tests").mkdir()
+        tests = folder / "tests" / "a.yaml"
+        tests.write_text(f"name: a\naccess: [{case.format('namespace: a, expect: allow')}]\n")
+        until_status(server, lambda initech: initech.state == STALE, "initech")
+        tests.write_text(f"name: a\naccess: [{case.format('namespace: a, expect: deny')}]\n")
+        until_status(server, lambda initech: initech.state == SERVING, "initech")
+        shutil.rmtree(folder)
+        until(lambda: "initech" not in statuses(server), "initech is gone")
+
+
 @pytest.mark.parametrize("gone", ["the directory", "all that is in it", "all tenants"])
 def test_a_directory_that_vanishes_keeps_everything(server: Server, edited: Path, gone: str) -> None:
     """As a volume that is not mounted; and once it is back, it is watched as before."""

@@ -6,6 +6,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,8 @@ SHARED: Final = ""
 Stamp = Mapping[str, frozenset[tuple[str | int, ...]]] | None
 """Entries by the name of the tenant's folder that they are in, or SHARED."""
 
+_ENTRIES: Final = 10_000
+"""Files and folders in a tenant's folder or among its tests: to list them takes others' time."""
 _READINGS: Final = 6
 _FIRST_PAUSE_S: Final = 0.02
 _LACKING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
@@ -155,23 +158,66 @@ def stamp(directory: Path, pace: Pace = at_once) -> Stamp:
     except (OSError, RuntimeError):
         return None
     found: dict[str, set[tuple[str | int, ...]]] = {SHARED: {(top, stat.S_IFDIR, 0)}}
-    for folder, folders, files in pace(os.walk(top, onerror=_refuse_lack)):
-        folders[:] = [name for name in folders if name != GIT]
-        inside = folder.removeprefix(top).lstrip(os.sep).partition(os.sep)[0]
-        for name in (*folders, *files):
-            path = os.path.join(folder, name)  # noqa: PTH118 (a Path for each entry costs as much as its lstat)
-            try:
-                seen = os.lstat(path)
-            except OSError as error:
-                _refuse_lack(error)
-                continue
-            entry = (path, seen.st_mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
-            found.setdefault(_whose(inside or name), set()).add(entry)
+    for whose, folder in pace(directories(top)):
+        for entry in _scanned(folder, _ENTRIES if whose else None):
+            found.setdefault(whose or _whose(entry.name), set()).add(_seen(entry))
     return {name: frozenset(entries) for name, entries in found.items()}
 
 
+def directories(top: str) -> Iterator[tuple[str, str]]:
+    """The directories whose entries count, each with the tenant that it is of, or SHARED: the top, tenants' folders and
+    their tests. Of what is no tenant's all count, for links may lead there; no link is followed.
+
+    Raises OSError where the system lacks the means to look.
+    """
+    yield SHARED, top
+    for name in _folders(top):
+        path = os.path.join(top, name)  # noqa: PTH118 (as is done for every entry)
+        if is_tenant(name):
+            yield name, path
+            if TESTS in _folders(path, _ENTRIES):
+                yield name, os.path.join(path, TESTS)  # noqa: PTH118
+        else:
+            for folder, folders, _ in os.walk(path, onerror=_refuse_lack):
+                folders[:] = [each for each in folders if each != GIT]
+                yield SHARED, folder
+
+
+def _folders(path: str, most: int | None = None) -> list[str]:
+    return [entry.name for entry in _scanned(path, most) if entry.is_dir(follow_symlinks=False)]
+
+
+def _scanned(path: str, most: int | None = None) -> list[os.DirEntry[str]]:
+    """What is in a directory, or `most` + 1 of that, git's own apart; nothing where it cannot be read."""
+    try:
+        with os.scandir(path) as entries:
+            found = list(entries if most is None else islice(entries, most + 1))
+    except OSError as error:
+        _refuse_lack(error)
+        return []
+    return [entry for entry in found if entry.name != GIT]
+
+
+def _seen(entry: os.DirEntry[str]) -> tuple[str | int, ...]:
+    try:
+        seen = entry.stat(follow_symlinks=False)
+    except OSError as error:
+        _refuse_lack(error)
+        return (entry.path, 0, 0)
+    target: tuple[int, ...] = ()
+    if stat.S_ISLNK(seen.st_mode):
+        # Where it leads may be where nobody looks.
+        try:
+            behind = entry.stat()
+        except OSError:
+            pass
+        else:
+            target = (behind.st_ino, behind.st_size, behind.st_mtime_ns)
+    return (entry.path, seen.st_mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, *target, seen.st_ctime_ns)
+
+
 def _whose(name: str) -> str:
-    """The tenant in whose folder something is, by the first part of its path."""
+    """The tenant whose folder an entry of the policy directory is, by its name."""
     return name if is_tenant(name) else SHARED
 
 
@@ -192,7 +238,9 @@ def read_tree(directory: Path, limits: Limits, only: Tenant | None = None) -> Tr
     # Resolved once: where the directory is a link that is switched meanwhile, all of this is of one side.
     directory = directory.resolve(strict=True)
     reader = _Reader(directory, limits)
-    for entry in _entries(directory):
+    with os.scandir(directory) as entries:
+        found = _policy_entries(entries)
+    for entry in found:
         if _is_folder(entry):
             try:
                 tenant = parse_tenant(entry.name)
@@ -247,11 +295,16 @@ class _Reader:
     def _listed(self, folder: Folder, name: str, path: Path) -> list[os.DirEntry[str]]:
         """A folder that cannot be read is its tenant's trouble alone."""
         try:
-            return list(_entries(path))
+            with os.scandir(path) as entries:
+                found = list(islice(entries, _ENTRIES + 1))
         except OSError as error:
             _refuse_lack(error)
             folder.report.add(name, 0, 0, f"cannot be read: {error.strerror}")
             return []
+        if len(found) > _ENTRIES:
+            folder.report.add(name, 0, 0, f"has more than {_ENTRIES} files, its limit")
+            return []
+        return _policy_entries(found)
 
     def read(self, folder: Folder, file: str) -> None:
         if not self._inside(folder, file):
@@ -298,9 +351,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False  # a link to itself; `_inside` says so
 
 
-def _entries(path: Path) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(path) as entries:
-        yield from sorted((entry for entry in entries if not _IGNORED(entry.name)), key=lambda entry: entry.name)
+def _policy_entries(entries: Iterable[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+    return sorted((entry for entry in entries if not _IGNORED(entry.name)), key=lambda entry: entry.name)
 
 
 def _unknown(folder: Folder, file: str, name: str, expected: Iterable[str]) -> None:

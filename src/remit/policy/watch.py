@@ -7,7 +7,7 @@ from typing import Final
 
 import watchfiles
 
-from remit.policy.source import GIT
+from remit.policy.source import GIT, directories
 
 _GLANCE_MS: Final = 500
 """How often a watch looks whether its directory is still the one of that name."""
@@ -38,7 +38,7 @@ def changes(directory: Path, settle_s: float, every_s: float, stop: Event) -> It
             continue
         try:
             yield from _watched(directory, place, settle_s, every_s, stop)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             pause_s = min(_AGAIN_S, every_s)
             if str(error) != told:
                 _log.warning(
@@ -54,8 +54,10 @@ def changes(directory: Path, settle_s: float, every_s: float, stop: Event) -> It
 def _watched(directory: Path, place: tuple[int, int], settle_s: float, every_s: float, stop: Event) -> Iterator[None]:
     settle_ms = max(1, round(settle_s * 1000))
     looked = 0.0
+    # Each by itself: to watch what is below them would follow links, as far as one to the whole file system leads.
     for seen in watchfiles.watch(
-        directory,
+        *(folder for _, folder in directories(str(directory.resolve(strict=True)))),
+        recursive=False,
         watch_filter=_is_policy,
         debounce=settle_ms * _LONGEST_UNREST,
         step=settle_ms,
@@ -65,8 +67,8 @@ def _watched(directory: Path, place: tuple[int, int], settle_s: float, every_s: 
         raise_interrupt=False,
         ignore_permission_denied=True,
     ):
-        # Another directory of this name: it wants a watch of its own.
-        if _place(directory) != place:
+        # Another directory of this name, or a new one in it: they want a watch of their own.
+        if _place(directory) != place or any(map(_is_new_directory, seen)):
             return
         # Once more when the watch has begun: what changed just before it did was told to nobody.
         if seen or time.monotonic() - looked > every_s:
@@ -80,6 +82,11 @@ def _place(directory: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _is_new_directory(seen: tuple[watchfiles.Change, str]) -> bool:
+    change, path = seen
+    return change is watchfiles.Change.added and Path(path).is_dir() and not Path(path).is_symlink()
 
 
 def _is_policy(change: watchfiles.Change, path: str) -> bool:

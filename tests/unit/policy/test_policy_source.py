@@ -1,6 +1,8 @@
 """Which files of a directory are a policy's, and what a revision is of."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -272,3 +274,53 @@ def test_a_stamp_changes_with_any_entry_and_not_with_git_s(tmp_path: Path) -> No
         write(root, {name: b"longer"})
         assert before != source.stamp(root), name
     assert source.stamp(tmp_path / "nowhere") is None
+
+
+def test_a_stamp_changes_with_what_a_link_leads_to(tmp_path: Path) -> None:
+    """Also where nobody looks: below a tenant's folder only its tests are."""
+    root = write(tmp_path, {**BASE, "acme/deep/er/real.csv": b""})
+    (root / "acme" / "bindings.csv").symlink_to("deep/er/real.csv")
+    before = source.stamp(root)
+    write(root, {"acme/deep/er/other.csv": b"other"})
+    assert before == source.stamp(root)
+    write(root, {"acme/deep/er/real.csv": b"longer"})
+    assert before != source.stamp(root)
+
+
+@pytest.mark.parametrize("folder", ["acme", "acme/tests"])
+def test_a_folder_of_more_files_than_its_limit_is_refused_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """The ignored ones count: they are listed too. Once there are fewer its stamp tells."""
+    monkeypatch.setattr(source, "_ENTRIES", 5)
+    root = write(tmp_path, {**BASE, **{f"{folder}/.{number}": b"" for number in range(6)}, "globex/roles.csv": b""})
+    tree = read_tree(root, Limits())
+    assert [f"{folder}: has more than 5 files, its limit"] == [
+        str(each) for each in tree.tenants[ACME].report.diagnostics
+    ]
+    assert not tree.tenants[GLOBEX].report.diagnostics
+    before = source.stamp(root)
+    (root / folder / ".5").unlink()
+    (root / folder / ".4").unlink()
+    assert before != source.stamp(root)
+    assert not read_tree(root, Limits()).tenants[ACME].report.diagnostics
+
+
+def test_lack_of_descriptors_blames_no_file(tmp_path: Path) -> None:
+    """It is an error of the whole reading, to be tried again."""
+    root = write(tmp_path, BASE)
+    code = (
+        "import resource, sys\nfrom pathlib import Path\nfrom remit.policy import source\n"
+        "from remit.policy.limits import Limits\n"
+        "opened = []\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "try:\n    while True: opened.append(open('/dev/null'))\nexcept OSError: pass\n"
+        "for read in (source.stamp, lambda root: source.read_tree(root, Limits())):\n"
+        "    for spare in range(3):\n"
+        "        try: read(Path(sys.argv[1]))\n"
+        "        except OSError as error: print(spare, error.strerror)\n"
+        "        else: print(spare, 'read')\n"
+        "        opened.pop()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True, check=True)
+    lack = "Too many open files"
+    assert [f"0 {lack}", "1 read", "2 read", "0 read", "1 read", "2 read"] == done.stdout.splitlines()

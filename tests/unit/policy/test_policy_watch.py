@@ -85,3 +85,19 @@ def test_a_watch_that_the_system_refuses_is_replaced_by_looking(
         next(told)
     assert "the directory is read every 0.01 s: inotify watch limit reached" in caplog.text
     assert 1 == len(caplog.records)
+
+
+def test_a_link_is_not_followed(tmp_path: Path, stop: Event) -> None:
+    """To watch the whole file system, where one leads there, would take long or more than the system gives."""
+    aside = tmp_path / "aside"
+    (tmp_path / "policies" / "acme").mkdir(parents=True)
+    aside.mkdir()
+    (tmp_path / "policies" / "acme" / ".all").symlink_to(aside)
+    told = changes(tmp_path / "policies", 0.05, NEVER_S, stop)
+    for _ in range(2):
+        next(told)
+    (aside / "new").touch()
+    write = (tmp_path / "policies" / "acme" / "roles.csv").touch
+    Thread(target=lambda: stop.wait(1) or write(), daemon=True).start()
+    next(told)
+    assert (tmp_path / "policies" / "acme" / "roles.csv").exists()

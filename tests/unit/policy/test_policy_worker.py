@@ -1,5 +1,6 @@
 """What a process of its own loads is what this one would have loaded."""
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -9,8 +10,8 @@ from trees import write
 from remit.core.names import Tenant
 from remit.engine.questions import random_questions
 from remit.policy.limits import Limits
-from remit.policy.look import Built, Look, RootRead, carry_out
-from remit.policy.worker import Worker, WorkerEndedError
+from remit.policy.look import Begun, Built, Look, RootRead, carry_out
+from remit.policy.worker import SlowLoadError, Worker, WorkerEndedError
 
 EXAMPLE = Path(__file__).parents[3] / "policies"
 
@@ -73,3 +74,31 @@ def test_a_process_that_dies_is_said_and_replaced() -> None:
     worker.close()
     with pytest.raises(WorkerEndedError, match="stopping"):
         list(worker.carry_out(order(EXAMPLE)))
+
+
+def test_a_tenant_that_takes_too_much_processor_time_ends_the_look(worker: Worker, tmp_path: Path) -> None:
+    """Those before it have come over; the next look is another process's."""
+    rows = "".join(f"g, user:u{number}, group:g{number % 100}, globex\n" for number in range(100_000))
+    files = {"vocabulary.yaml": b"kinds: {}\n", "acme/roles.csv": b"# acme\n", "globex/bindings.csv": rows.encode()}
+    wanted = replace(order(write(tmp_path, files)), within_s=0.3)
+    found = []
+    with pytest.raises(SlowLoadError):
+        found.extend(worker.carry_out(wanted))
+    loading = worker.carry_out(wanted)
+    assert ["RootRead", "Begun", "Built", "Begun"] == [type(next(loading)).__name__ for _ in range(4)]
+    with pytest.raises(SlowLoadError):
+        next(loading)
+    (_, begun, built) = worker.carry_out(replace(wanted, only=Tenant("acme")))
+    assert isinstance(begun, Begun)
+    assert isinstance(built, Built)
+    assert 0 < built.processor_s < wanted.within_s
+
+
+def test_a_tenant_that_takes_too_much_time_to_take_over_ends_the_look(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are compiled in the server's own process, beside the calls."""
+    monkeypatch.setattr("remit.policy.worker._UNPACKED", 1e9)
+    files = {"vocabulary.yaml": b"kinds: {}\n", "acme/bindings.csv": b"g, user:u, group:g, acme\n"}
+    with pytest.raises(SlowLoadError):
+        list(worker.carry_out(replace(order(write(tmp_path, files)), within_s=60)))

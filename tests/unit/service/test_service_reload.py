@@ -1,6 +1,7 @@
 """What a reloader does when what it leans on fails: the audit store, the process that loads."""
 
-from collections.abc import Generator
+import shutil
+from collections.abc import Callable, Generator
 from itertools import count
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from trees import write
 from remit.audit.errors import JournalUnavailable
 from remit.core.names import Tenant
 from remit.engine.pace import Pace
+from remit.faces.cli.faults.promise import until
 from remit.policy.cell import Cell, TenantState
 from remit.policy.look import Begun, Found, Look, Recall, carry_out
 from remit.policy.worker import WorkerEndedError
 from remit.service.metrics import Metrics
-from remit.service.reload import Outcome, Reloader
+from remit.service.reload import LoadingError, Outcome, PinError, Reloader
 from remit.service.settings import Settings
 
 ACME, GLOBEX = Tenant("acme"), Tenant("globex")
@@ -42,9 +44,11 @@ class Audit:
 
 
 class Here:
-    """Loads in this process. Where it reads the name of `ends_at`, it ends as a killed process does."""
+    """Loads in this process. At the tenant `ends_at` it ends as a killed process does; `meanwhile` happens once, while a
+    tenant or a kept revision is being loaded."""
 
     ends_at: Tenant | None = None
+    meanwhile: Callable[[], object] | None = None
 
     def carry_out(self, order: Look | Recall, pace: Pace) -> Generator[Found, None, None]:
         del pace
@@ -52,6 +56,10 @@ class Here:
             yield found
             if isinstance(found, Begun) and found.tenant == self.ends_at:
                 raise WorkerEndedError("killed")
+            if isinstance(found, Begun) or isinstance(order, Recall):
+                happens, self.meanwhile = self.meanwhile, None
+                if happens is not None:
+                    happens()
 
     def end(self) -> None:
         pass
@@ -73,6 +81,10 @@ class Watched:
         self.reloader.load()
         self.audit = Audit(self.cell)
         self.reloader._tell = self.audit.tell
+
+    def look_until_done(self) -> None:
+        """A second look at files waits until they have rested."""
+        until(self.reloader.look, "all is taken over")
 
     def serving(self, tenant: Tenant = ACME) -> str:
         return self.cell.tenants[tenant].revision
@@ -153,3 +165,56 @@ def test_a_defect_of_the_loader_is_a_refusal_of_what_it_met(watched: Watched, mo
     assert (TenantState.STALE, before) == (acme.state, acme.revision)
     assert "a defect in remit" in acme.diagnostics[0].message
     assert TenantState.SERVING == watched.cell.tenants[GLOBEX].state
+
+
+def test_what_is_pinned_while_its_files_are_loaded_stays_pinned(watched: Watched) -> None:
+    """Nobody waits for the load, which comes too late; the files are checked once more."""
+    first = watched.serving()
+    write(watched.directory, {"acme/roles.csv": EDIT})
+    watched.loader.meanwhile = lambda: watched.reloader.pin(ACME, first, "ops", 1.0)
+    watched.look_until_done()
+    acme = watched.cell.tenants[ACME]
+    assert (TenantState.PINNED, first) == (acme.state, acme.revision)
+    assert acme.files_revision != first
+    assert ["POLICY_PINNED", "POLICY_CHECKED"] == [outcome.kind for outcome, _ in watched.audit.told]
+
+
+def test_what_is_unpinned_while_its_files_are_checked_serves_them(watched: Watched) -> None:
+    first = watched.serving()
+    watched.reloader.pin(ACME, first, "ops", 1.0)
+    write(watched.directory, {"acme/roles.csv": EDIT})
+    watched.loader.meanwhile = lambda: watched.reloader.unpin(ACME, "ops", 1.0)
+    watched.look_until_done()
+    acme = watched.cell.tenants[ACME]
+    assert (TenantState.SERVING, acme.files_revision) == (acme.state, acme.revision)
+    assert acme.revision != first
+    assert ["POLICY_PINNED", "POLICY_UNPINNED", "POLICY_LOADED"] == [outcome.kind for outcome, _ in watched.audit.told]
+
+
+def test_what_is_removed_while_it_is_pinned_is_no_tenant(watched: Watched) -> None:
+    first = watched.serving()
+
+    def remove() -> None:
+        shutil.rmtree(watched.directory / "acme")
+        assert watched.reloader.look()
+
+    watched.loader.meanwhile = remove
+    with pytest.raises(PinError, match="there is no tenant `acme`"):
+        watched.reloader.pin(ACME, first, "ops", 1.0)
+    assert ACME not in watched.cell.tenants
+
+
+def test_a_look_goes_on_until_all_are_loaded(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it is begun anew after each tenant. An edit that is not at rest by then waits for another one."""
+    monkeypatch.setattr("remit.service.reload._SLICE_S", -1)
+    before = watched.serving(), watched.serving(GLOBEX)
+    write(watched.directory, {"acme/roles.csv": EDIT, "globex/roles.csv": FILES["globex/roles.csv"] + b"# more\n"})
+    watched.look_until_done()
+    assert watched.serving() != before[0]
+    assert watched.serving(GLOBEX) != before[1]
+
+
+def test_a_change_waits_for_another_no_longer_than_its_caller(watched: Watched) -> None:
+    first = watched.serving()
+    with watched.reloader._changing(), pytest.raises(LoadingError, match="try again"):
+        watched.reloader.pin(ACME, first, "ops", 0.01)
