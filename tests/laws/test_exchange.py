@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -48,12 +49,12 @@ class TableAdapter(Adapter):
         self._random = random
 
     def load_policy(self, model: Any) -> None:
-        connection = sqlite3.connect(self._database)
-        rows = connection.execute(f"SELECT * FROM {self._table}").fetchall()
+        with closing(sqlite3.connect(self._database)) as connection:
+            rows = connection.execute(f"SELECT * FROM {self._table}").fetchall()
+        # Hypothesis may end an example here.
         self._random.shuffle(rows)
         for _, *values in rows:
             load_policy_line(", ".join(value for value in values if value is not None), model)
-        connection.close()
 
 
 def assert_decides_alike(snapshot: Snapshot, access: Any, reach: Any, random: Random) -> None:
