@@ -42,10 +42,13 @@ def test_root_files_that_do_not_load(tmp_path: Path, policies: Path) -> None:
     assert f"roles.csv:{lines}:24: unknown kind `FLOWW`" in told
     assert "did you mean `FLOW`" in told
     assert not (tmp_path / "audit.db").exists()
+    assert not (tmp_path / "revisions").exists()
 
 
 def test_a_policy_directory_that_is_not_there(tmp_path: Path) -> None:
+    """And nothing is made beside it."""
     assert f"`{tmp_path / 'nowhere'}`" in serve(tmp_path, tmp_path / "nowhere")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_setting_in_the_environment(tmp_path: Path, untested: Path) -> None:

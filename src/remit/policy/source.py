@@ -158,33 +158,32 @@ def stamp(directory: Path, pace: Pace = at_once) -> Stamp:
     except (OSError, RuntimeError):
         return None
     found: dict[str, set[tuple[str | int, ...]]] = {SHARED: {(top, stat.S_IFDIR, 0)}}
-    for whose, folder in pace(directories(top)):
-        for entry in _scanned(folder, _ENTRIES if whose else None):
-            found.setdefault(whose or _whose(entry.name), set()).add(_seen(entry))
+    for whose, entry in pace(_entries(top)):
+        found.setdefault(whose, set()).add(_seen(entry))
     return {name: frozenset(entries) for name, entries in found.items()}
 
 
 def directories(top: str) -> Iterator[tuple[str, str]]:
     """The directories whose entries count, each with the tenant that it is of, or SHARED: the top, tenants' folders and
-    their tests. Of what is no tenant's all count, for links may lead there; no link is followed.
+    their tests. Of what is no tenant's all count, for links may lead there. No link is followed, but one to tests.
 
     Raises OSError where the system lacks the means to look.
     """
     yield SHARED, top
-    for name in _folders(top):
-        path = os.path.join(top, name)  # noqa: PTH118 (as is done for every entry)
-        if is_tenant(name):
-            yield name, path
-            if TESTS in _folders(path, _ENTRIES):
-                yield name, os.path.join(path, TESTS)  # noqa: PTH118
+    for entry in _scanned(top):
+        if not entry.is_dir(follow_symlinks=False):
+            continue
+        if is_tenant(entry.name):
+            yield entry.name, entry.path
+            yield from ((entry.name, each.path) for each in _scanned(entry.path, _ENTRIES) if _is_tests(each))
         else:
-            for folder, folders, _ in os.walk(path, onerror=_refuse_lack):
+            for folder, folders, _ in os.walk(entry.path, onerror=_refuse_lack):
                 folders[:] = [each for each in folders if each != GIT]
                 yield SHARED, folder
 
 
-def _folders(path: str, most: int | None = None) -> list[str]:
-    return [entry.name for entry in _scanned(path, most) if entry.is_dir(follow_symlinks=False)]
+def _is_tests(entry: os.DirEntry[str]) -> bool:
+    return entry.name == TESTS and _is_folder(entry)
 
 
 def _scanned(path: str, most: int | None = None) -> list[os.DirEntry[str]]:
@@ -216,9 +215,12 @@ def _seen(entry: os.DirEntry[str]) -> tuple[str | int, ...]:
     return (entry.path, seen.st_mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, *target, seen.st_ctime_ns)
 
 
-def _whose(name: str) -> str:
-    """The tenant whose folder an entry of the policy directory is, by its name."""
-    return name if is_tenant(name) else SHARED
+def _entries(top: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """What is in the directories that count, each with the tenant that it is of, or SHARED."""
+    for whose, folder in directories(top):
+        for entry in _scanned(folder, _ENTRIES if whose else None):
+            # A tenant's folder is the tenant's by itself.
+            yield entry.name if folder == top and is_tenant(entry.name) else whose, entry
 
 
 def _refuse_lack(error: OSError) -> None:
@@ -275,7 +277,7 @@ class _Reader:
             return
         for entry in self._listed(folder, folder.name, path):
             file = f"{folder.name}/{entry.name}"
-            if entry.name == TESTS and _is_folder(entry):
+            if _is_tests(entry):
                 self._read_tests(folder, path / TESTS)
             elif entry.name in _TENANT_FILES and not _is_folder(entry):
                 self.read(folder, file)

@@ -97,6 +97,8 @@ class _Lane:
     begun: Begun | None = None
     fell: str = ""
     """The signature of the files at which it ended last."""
+    restless: frozenset[str] = frozenset()
+    """Folders that could not be read last time, for they kept changing."""
 
 
 class _After(IntEnum):
@@ -415,6 +417,10 @@ class Reloader:
             return _After.ANOTHER
         except OSError as error:
             told = f"policy directory `{self._settings.policies}` cannot be read: {error.strerror}"
+            if order.only is not None:
+                # A look at all of them says so, and says when it is over.
+                _log.warning("tenant not read yet", tenant=order.only, error=told)
+                return _After.RETRY
             judged = self._judge_all((Diagnostic(".", 0, 0, told),))
             # A directory that is not there is watched for.
             gone = isinstance(error, FileNotFoundError | NotADirectoryError)
@@ -455,17 +461,12 @@ class Reloader:
 
     def _take(self, lane: _Lane, order: Look) -> _After:
         wanted = {_After.NOTHING}
+        lane.begun = None
         with closing(lane.loader.carry_out(order, self._pace)) as answer:
             for found in answer:
                 match found:
                     case RootRead():
-                        if order.only is None:
-                            with self._changing():
-                                self._take_root(found)
-                        changing = found.unsettled if order.only is None else found.unsettled & {order.only}
-                        if changing:
-                            _log.warning("tenants not read yet: their files keep changing", tenants=sorted(changing))
-                            wanted.add(_After.RETRY)
+                        wanted.add(self._take_root_read(lane, order, found))
                     case Deferred():
                         self._leave_to_slow(*found.tenants)
                     case Begun():
@@ -478,6 +479,18 @@ class Reloader:
                         wanted.add(_After.ANOTHER)
         lane.fell = ""
         return max(wanted)
+
+    def _take_root_read(self, lane: _Lane, order: Look, found: RootRead) -> _After:
+        restless = found.unsettled
+        if order.only is None:
+            with self._changing():
+                self._take_root(found)
+        else:
+            restless &= {order.only}
+        if restless - lane.restless:
+            _log.warning("tenants not read yet: their files keep changing", tenants=sorted(restless))
+        lane.restless = restless
+        return _After.RETRY if restless else _After.NOTHING
 
     def _take_built(self, found: Built, order: Look) -> bool:
         """False where the tenant was pinned, unpinned, removed or loaded elsewhere meanwhile: then nothing is changed."""
@@ -700,7 +713,11 @@ class Reloader:
         last = kept.newest(tenant) if pin is None else pin
         if last is None:
             return
-        recalled = self._recalled_or_not(kept, tenant, last, loader)
+        try:
+            recalled = self._recalled_or_not(kept, tenant, last, loader)
+        except WorkerEndedError as error:
+            self._not_recalled(tenant, last, error)
+            recalled = None
         with self._changing():
             if self._tenants.get(tenant) is not each or each.pin != pin or (pin is None and not each.refused):
                 return
@@ -719,12 +736,15 @@ class Reloader:
         try:
             return self._recalled(kept, tenant, wanted.revision, loader)
         except NotKeptError as error:
-            _log.error("kept revision ignored", tenant=tenant, error=str(error))
-            if isinstance(wanted, Pin):
-                each = self._tenants[tenant]
-                told = f"is pinned to a revision that cannot be served: {error}"
-                each.diagnostics = (Diagnostic(tenant, 0, 0, told), *each.diagnostics)
+            self._not_recalled(tenant, wanted, error)
             return None
+
+    def _not_recalled(self, tenant: Tenant, wanted: KeptRevision | Pin, error: RemitError) -> None:
+        _log.error("kept revision ignored", tenant=tenant, error=str(error))
+        each = self._tenants.get(tenant)
+        if isinstance(wanted, Pin) and each is not None:
+            told = f"is pinned to a revision that cannot be served: {error}"
+            each.diagnostics = (Diagnostic(tenant, 0, 0, told), *each.diagnostics)
 
     def _recalled(self, kept: Kept, tenant: Tenant, revision: str, loader: Loader | None = None) -> Built:
         """By a process that waits for nobody, unless one is given."""

@@ -324,3 +324,26 @@ def test_lack_of_descriptors_blames_no_file(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True, check=True)
     lack = "Too many open files"
     assert [f"0 {lack}", "1 read", "2 read", "0 read", "1 read", "2 read"] == done.stdout.splitlines()
+
+
+def test_a_stamp_tells_whose_a_change_is(tmp_path: Path) -> None:
+    """What is in no tenant's folder is all tenants', whatever its name."""
+    files = ("acme/tests/a.yaml", "..data/acme/tests/a.yaml", ".shared/b.yaml", "globex/roles.csv")
+    root = write(tmp_path, {**BASE, **dict.fromkeys(files, b"")})
+    (root / "globex" / "tests").symlink_to("../.shared")
+    for path, whose in {
+        "acme/roles.csv": {"acme"},
+        "acme/tests/a.yaml": {"acme"},
+        "globex/new": {"globex"},
+        "initech/new": {"initech"},
+        "vocabulary.yaml": {""},
+        "..data/acme/tests/a.yaml": {""},
+        "..data/acme/new": {""},
+        ".shared/b.yaml": {"", "globex"},
+    }.items():
+        before = source.stamp(root)
+        write(root, {path: b"# changed"})
+        after = source.stamp(root)
+        assert before is not None
+        assert after is not None
+        assert whose == {name for name in after if before.get(name) != after[name]}, path
