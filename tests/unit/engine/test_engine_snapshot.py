@@ -139,10 +139,10 @@ def bomb(layers: int = 8, width: int = 5) -> str:
 def test_scopes_that_multiply_are_answered_fast(namespace: str, expected: Reason) -> None:
     """The effect is exact at the namespace asked about; telling a reason gives up on counting scopes."""
     snapshot = compiled(bomb())
-    started = time.monotonic()
+    started = time.thread_time()
     assert expected is ask(snapshot, "user:a", "VIEW", "FLOW", namespace)
     explain(snapshot, Question(Principal("user:a"), Word("VIEW"), Word("FLOW"), Namespace(namespace)))
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2
 
 
 @pytest.mark.timeout(60)
@@ -153,10 +153,10 @@ def test_reach_rows_with_stars_are_answered_fast() -> None:
     rows += [f"p, acme, c{number}, {'.'.join(mask)}, KV, deny\n" for number, mask in enumerate(masks)]
     reach = compiled("", **{"reach.csv": "".join(rows)}).reach
     caller, owner = Namespace(".".join("a" * 11)), Namespace(".".join("a" * 10 + "b"))
-    started = time.monotonic()
+    started = time.thread_time()
     for _ in range(10):
         assert Reason.NO_MATCHING_RULE is reach.decide(ReachQuestion(caller, owner, Word("KV"))).reason
-    assert time.monotonic() - started < 10
+    assert time.thread_time() - started < 10
 
 
 @pytest.mark.parametrize("rows", [63, 64, 65, 66, 129])
@@ -200,13 +200,13 @@ def test_a_role_of_many_rows_is_not_scanned() -> None:
     """A role with a row for each of 100,000 namespaces decides like one with ten, and is ready for it in a moment."""
     rows = "".join(f"p, role:r, acme, a.n{number}, FLOW, VIEW, allow\n" for number in range(100_000))
     snapshot = compiled(rows + "g, user:a, role:r, acme\n")
-    started = time.monotonic()
+    started = time.thread_time()
     assert Reason.ALLOWED_BY_RULE is ask(snapshot, "user:a", "VIEW", "FLOW", "a.n99999")
-    assert time.monotonic() - started < 10
-    started = time.monotonic()
+    assert time.thread_time() - started < 10
+    started = time.thread_time()
     for number in range(1_000):
         assert Reason.ALLOWED_BY_RULE is ask(snapshot, "user:a", "VIEW", "FLOW", f"a.n{number}")
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5
 
 
 @pytest.mark.timeout(60)
@@ -215,10 +215,10 @@ def test_many_bindings_of_one_principal_are_not_walked() -> None:
     rows = "".join(f"g, user:a, role:r, acme/a.n{number}\n" for number in range(20_000))
     snapshot = compiled("p, role:r, acme, **, FLOW, VIEW, allow\n" + rows)
     assert Reason.OUT_OF_SCOPE is ask(snapshot, "user:a", "VIEW", "FLOW", "b")
-    started = time.monotonic()
+    started = time.thread_time()
     for number in range(5_000):
         assert Reason.ALLOWED_BY_RULE is ask(snapshot, "user:a", "VIEW", "FLOW", f"a.n{number}")
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def many_bindings_elsewhere() -> Snapshot:
@@ -248,9 +248,9 @@ def test_many_bindings_of_one_principal_are_refused_fast() -> None:
     """A principal bound in 4,000 namespaces is told why not in another, without comparing each scope with each."""
     rows = "".join(f"g, user:a, role:r, acme/a.n{number}\n" for number in range(4_000))
     snapshot = compiled("p, role:r, acme, **, FLOW, VIEW, allow\n" + rows)
-    started = time.monotonic()
+    started = time.thread_time()
     assert Reason.OUT_OF_SCOPE is ask(snapshot, "user:a", "VIEW", "FLOW", "b")
-    assert time.monotonic() - started < 10
+    assert time.thread_time() - started < 10
 
 
 def test_names_asked_for_cannot_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
