@@ -181,12 +181,10 @@ class PromptCall:
                 if request is None and state.client is _grpcio._OPEN:
                     state.client = _grpcio._CLOSED
                 ending = _grpcio._possibly_finish_call(state, _grpcio._RECEIVE_MESSAGE_TOKEN)
-            if not self._threads.has_message(self):
-                self._end()
-            elif request is None:
-                self._without_request()
-            else:
+            if self._threads.has_message(self):
                 self.arrive(request)
+            else:
+                self._end()
             return ending
 
         self._threads.await_message(self)
@@ -195,9 +193,12 @@ class PromptCall:
             state.due.add(_grpcio._RECEIVE_MESSAGE_TOKEN)
         return self
 
-    def arrive(self, request: bytes) -> None:
+    def arrive(self, request: bytes | None) -> None:
         try:
-            self._behavior.arrival(request, self)
+            if request is None:
+                self._without_request()
+            else:
+                self._behavior.arrival(request, self)
         except Exception:  # noqa: BLE001 (it would end the thread that receives every call)
             _log.exception("a call failed")
             self.refuse()
