@@ -59,6 +59,23 @@ def test_a_caller_without_a_certificate_is_refused(server: Server, authority: Au
     assert grpc.StatusCode.UNAVAILABLE is caught.value.code()
 
 
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+def test_callers_that_are_refused_write_no_lines_of_another_kind(
+    tmp_path: Path, untested: Path, authority: Authority, workers: tuple[str, ...]
+) -> None:
+    """Logs are JSON lines. A caller that shakes hands with no certificate, or speaks no TLS, leaves none."""
+    cert, key = authority.signed("server", "127.0.0.1")
+    flags = ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate))
+    with Server(tmp_path, *flags, *workers, policies=untested) as server:
+        nameless = grpc.ssl_channel_credentials(authority.certificate.read_bytes())
+        for _ in range(3):
+            for channel in (grpc.secure_channel(server.target, nameless), server.channel()):
+                with channel, pytest.raises(grpc.RpcError):
+                    access_of(channel).Check(check(), timeout=DEADLINE_S)
+        assert 0 == server.terminate()
+    assert [] == [line for line in server.logs if "level" not in line]
+
+
 def test_a_caller_with_a_certificate_of_somebody_else_is_refused(
     server: Server, authority: Authority, tmp_path: Path
 ) -> None:

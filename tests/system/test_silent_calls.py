@@ -1,5 +1,6 @@
 """Calls whose message does not come take no place from the others, and end."""
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -116,6 +117,13 @@ def test_a_silent_stream_of_reflection_makes_room(serve: Callable[..., Server], 
         again = reflect(iter([asked]))
         assert [True] == [bool(each.list_services_response.service) for each in again]
     assert [] == [line for line in server.logs if line["level"] == "error"]
+
+
+def test_a_connection_that_says_nothing_is_closed(serve: Callable[..., Server], untested: Path) -> None:
+    server = serve(policies=untested)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE_S) as silent:
+        while silent.recv(1024):
+            """What a server says first."""
 
 
 @contextmanager

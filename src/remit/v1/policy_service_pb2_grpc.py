@@ -63,8 +63,9 @@ class PolicyServiceServicer:
 
     def WatchRevision(self, request, context):
         """The present revision and state of a tenant (or of all), then each change. A change that another one follows at once
-        may be left out; the last one never is. At most 64 watch at a time, past that RESOURCE_EXHAUSTED. The stream ends
-        with UNAVAILABLE when the server stops: watch again, and take what comes first as a change.
+        may be left out; the last one never is. At most 64 watch at a time, half of them one caller with a certificate; past
+        that RESOURCE_EXHAUSTED. The stream ends with UNAVAILABLE when the server stops: watch again, and take what comes
+        first as a change.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,8 +35,9 @@ class PolicyServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PolicyServiceAsyncStub: ...
     WatchRevision: _grpc.UnaryStreamMultiCallable[_policy_service_pb2.WatchRevisionRequest, _policy_service_pb2.WatchRevisionResponse]
     """The present revision and state of a tenant (or of all), then each change. A change that another one follows at once
-    may be left out; the last one never is. At most 64 watch at a time, past that RESOURCE_EXHAUSTED. The stream ends
-    with UNAVAILABLE when the server stops: watch again, and take what comes first as a change.
+    may be left out; the last one never is. At most 64 watch at a time, half of them one caller with a certificate; past
+    that RESOURCE_EXHAUSTED. The stream ends with UNAVAILABLE when the server stops: watch again, and take what comes
+    first as a change.
     """
     ListRevisions: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListRevisionsRequest, _policy_service_pb2.ListRevisionsResponse]
     """The revisions of a tenant that are kept on this node, newest first."""
@@ -58,8 +59,9 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     WatchRevision: _aio.UnaryStreamMultiCallable[_policy_service_pb2.WatchRevisionRequest, _policy_service_pb2.WatchRevisionResponse]  # type: ignore[assignment]
     """The present revision and state of a tenant (or of all), then each change. A change that another one follows at once
-    may be left out; the last one never is. At most 64 watch at a time, past that RESOURCE_EXHAUSTED. The stream ends
-    with UNAVAILABLE when the server stops: watch again, and take what comes first as a change.
+    may be left out; the last one never is. At most 64 watch at a time, half of them one caller with a certificate; past
+    that RESOURCE_EXHAUSTED. The stream ends with UNAVAILABLE when the server stops: watch again, and take what comes
+    first as a change.
     """
     ListRevisions: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListRevisionsRequest, _policy_service_pb2.ListRevisionsResponse]  # type: ignore[assignment]
     """The revisions of a tenant that are kept on this node, newest first."""
@@ -84,8 +86,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_policy_service_pb2.WatchRevisionResponse], _abc.AsyncIterator[_policy_service_pb2.WatchRevisionResponse]]:
         """The present revision and state of a tenant (or of all), then each change. A change that another one follows at once
-        may be left out; the last one never is. At most 64 watch at a time, past that RESOURCE_EXHAUSTED. The stream ends
-        with UNAVAILABLE when the server stops: watch again, and take what comes first as a change.
+        may be left out; the last one never is. At most 64 watch at a time, half of them one caller with a certificate; past
+        that RESOURCE_EXHAUSTED. The stream ends with UNAVAILABLE when the server stops: watch again, and take what comes
+        first as a change.
         """
 
     @_abc_1.abstractmethod

@@ -72,23 +72,40 @@ class SlowTenants:
         self._suspects.add(tenant)
         return False
 
-    def measure(self, tenant: str, answer: Callable[[], Held[_Answer]]) -> Held[_Answer] | None:
-        """The answer; None where it takes longer than a moment to find."""
-        began_ns = thread_time_ns() if tenant in self._suspects else None
+    def answer(self, request: Request, answer: Callable[[], Held[_Answer]]) -> Held[_Answer] | None:
+        """The answer; None where a thread has to find it."""
+        if request.revision:
+            return None
+        if self._until_s or self._suspects:
+            tenant = request.tenant
+            if tenant in self:
+                return None
+            if tenant in self._suspects:
+                return self._measured(tenant, answer)
+        try:
+            held = answer()
+            if held.took_ns <= MOMENT_NS:
+                return held
+        except OverBudgetError:
+            held = None
+        self._suspect(request.tenant)
+        return held
+
+    def _suspect(self, tenant: str) -> None:
+        if len(self._suspects) >= _SUSPECTS:
+            # Names of tenants may be the caller's invention.
+            self._suspects.clear()
+        self._suspects.add(tenant)
+
+    def _measured(self, tenant: str, answer: Callable[[], Held[_Answer]]) -> Held[_Answer] | None:
+        began_ns = thread_time_ns()
         try:
             held = answer()
         except OverBudgetError:
             held = None
-        if held is None or held.took_ns > MOMENT_NS:
-            if began_ns is None:
-                if len(self._suspects) >= _SUSPECTS:
-                    # Names of tenants may be the caller's invention.
-                    self._suspects.clear()
-                self._suspects.add(tenant)
-            elif thread_time_ns() - began_ns > MOMENT_NS:
-                self._until_s[tenant] = monotonic() + _SLOW_S
-        elif began_ns is not None:
-            self._suspects.discard(tenant)
+        self._suspects.discard(tenant)
+        if thread_time_ns() - began_ns > MOMENT_NS:
+            self._until_s[tenant] = monotonic() + _SLOW_S
         return held
 
 
@@ -108,12 +125,6 @@ class AskingFace:
     def at_once(self) -> Mapping[str, AtOnce]:
         """The methods that decide in a moment."""
         return {}
-
-    def _in_a_moment(self, request: Request, answer: Callable[[], Held[_Answer]]) -> Held[_Answer] | None:
-        """The answer; None where a thread has to find it."""
-        if request.revision or request.tenant in self._slow:
-            return None
-        return self._slow.measure(request.tenant, answer)
 
     def _terms(self, request: Request, context: grpc.ServicerContext) -> tuple[Tenant, Terms]:
         tenant = named("tenant", parse_tenant, request.tenant)

@@ -1,7 +1,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Any, Final, NoReturn, TypeAlias, cast
@@ -110,27 +109,28 @@ class _Handlers:
         self.services[service] = handlers
 
 
-@dataclass(frozen=True, slots=True)
 class _Method:
     """A method of a service, as the boundary sees it."""
 
-    name: str
-    handler: Handler
-    calls: CallClass
-    at_once: AtOnce | None
-
-    @property
-    def behavior(self) -> Behavior:
-        if self.handler.request_streaming:
-            return cast("Behavior", self.handler.stream_stream)
-        if self.handler.response_streaming:
-            return cast("Behavior", self.handler.unary_stream)
-        return cast("Behavior", self.handler.unary_unary)
+    def __init__(self, name: str, handler: Handler, calls: CallClass, at_once: AtOnce | None) -> None:
+        self.name = name
+        self.handler = handler
+        self.calls = calls
+        self.at_once = at_once
+        behavior = (
+            handler.stream_stream
+            if handler.request_streaming
+            else handler.unary_stream
+            if handler.response_streaming
+            else handler.unary_unary
+        )
+        self.behavior = cast("Behavior", behavior)
+        self._deserialize = cast("Parse", handler.request_deserializer)
 
     def parse(self, message: bytes) -> Any:
         """Raises MalformedMessageError."""
         try:
-            return cast("Parse", self.handler.request_deserializer)(message)
+            return self._deserialize(message)
         except DecodeError:
             raise MalformedMessageError("what was sent is no message of this method, or not whole") from None
 
@@ -199,8 +199,7 @@ class CallBoundary:
         bounded: Any = self._streamed(method) if method.handler.response_streaming else self._answered(method)
         if self._prompt:
             setattr(bounded, ARRIVAL, partial(self._arrived, method))
-            if method.handler.request_streaming:
-                setattr(bounded, STREAMS_REQUESTS, True)
+            setattr(bounded, STREAMS_REQUESTS, method.handler.request_streaming)
         elif method.handler.response_streaming:
             bounded.experimental_thread_pool = method.calls.threads.pool
         return method.handled_by(bounded)
@@ -267,7 +266,7 @@ class CallBoundary:
                 _abort(call.context, _status_of(error, call.context), error)
             call.refuse()
             return
-        call.leave = partial(calls.places.leave, who)
+        call.place, call.caller = calls.places, who
         caller.set(who)
         if method.at_once is None or not self._answer_at_once(method, method.at_once, message, call):
             calls.threads.run(who, partial(call.answer_in_thread, message))
@@ -294,7 +293,8 @@ class CallBoundary:
                 finish(error)
 
         try:
-            self._refuse_when_stopping(method)
+            if self._refusing:
+                self._refuse_when_stopping(method)
             held = at_once(method.parse(message), call.context)
             if held is None:
                 return False

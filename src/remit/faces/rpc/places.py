@@ -47,43 +47,43 @@ class Limiter:
         self.calls = calls
         self.count = 0
         self._limit = limit
-        self._share = limit if share is None else share
+        self._share = share
         self._within = within
         self._callers: dict[str, int] = {}
         self._mutex = Lock()
 
     def enter(self, caller: str) -> None:
         """Raises CrowdedError where there is no place."""
-        if self._within is not None:
-            self._within.enter(caller)
-        try:
-            self._enter(caller)
-        except CrowdedError:
-            if self._within is not None:
-                self._within.leave(caller)
-            raise
-
-    def _enter(self, caller: str) -> None:
         with self._mutex:
-            of_caller = self._callers.get(caller, 0)
-            if of_caller >= self._share < self._limit:
+            if self._share is not None and self._callers.get(caller, 0) >= self._share:
                 raise ShareError(f"{self._share} calls of this caller are in flight already ({self.calls}): try again")
             if self.count >= self._limit:
                 raise CrowdedError(f"{self._limit} calls are in flight already ({self.calls}): try again")
-            self._callers[caller] = of_caller + 1
+            if self._share is not None:
+                self._callers[caller] = self._callers.get(caller, 0) + 1
             self.count += 1
+        if self._within is not None:
+            try:
+                self._within.enter(caller)
+            except CrowdedError:
+                self._leave(caller)
+                raise
 
     def leave(self, caller: str) -> None:
-        with self._mutex:
-            self.count -= 1
-            left = self._callers[caller] - 1
-            if left:
-                self._callers[caller] = left
-            else:
-                # Names of callers come from outside: none is kept.
-                del self._callers[caller]
+        self._leave(caller)
         if self._within is not None:
             self._within.leave(caller)
+
+    def _leave(self, caller: str) -> None:
+        with self._mutex:
+            self.count -= 1
+            if self._share is not None:
+                left = self._callers[caller] - 1
+                if left:
+                    self._callers[caller] = left
+                else:
+                    # Names of callers come from outside: none is kept.
+                    del self._callers[caller]
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from threading import Event, Thread
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import grpc
 from google.protobuf.message import Message
@@ -23,7 +23,16 @@ from grpc import _server as _grpcio
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 _PARTS: Final = (
-    *("_Context", "_RECEIVE_MESSAGE_TOKEN", "_CANCELLED", "_abort", "_receive_message", "_status"),
+    *(
+        "_Context",
+        "_RECEIVE_MESSAGE_TOKEN",
+        "_OPEN",
+        "_CLOSED",
+        "_CANCELLED",
+        "_abort",
+        "_possibly_finish_call",
+        "_status",
+    ),
     *("_unary_response_in_pool", "_stream_response_in_pool"),
 )
 _EXPIRY_EVERY_S: Final = 0.05
@@ -32,13 +41,19 @@ ARRIVAL: Final = "arrival"
 """The attribute of a behavior: a function of the request message's bytes and a `PromptCall`, for the thread that receives
 every call. It sees to it that the call is answered, refused or given a thread."""
 STREAMS_REQUESTS: Final = "streams_requests"
-"""The attribute of a behavior whose messages come one by one: `ARRIVAL` gets none, at once."""
+"""Another: whether its messages come one by one; then `ARRIVAL` gets none, at once."""
 
 _log = logging.getLogger("remit.rpc")
 
 
 def supported() -> bool:
     return all(hasattr(_grpcio, part) for part in _PARTS) and hasattr(cygrpc, "ReceiveMessageOperation")
+
+
+class Place(Protocol):
+    """What a call holds."""
+
+    def leave(self, caller: str) -> None: ...
 
 
 class CallThreads(ThreadPoolExecutor):
@@ -68,8 +83,8 @@ class CallThreads(ThreadPoolExecutor):
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         if self.supported:
-            call = PromptCall(self, fn, *args)
-            if hasattr(args[3], STREAMS_REQUESTS):
+            call = PromptCall(self, fn, args)
+            if args[3].streams_requests:
                 call.arrive(b"")
                 return call
             return call.receive()
@@ -129,79 +144,61 @@ class PromptCall:
     """One call, from its arrival to its answer. What `submit` gives grpcio in place of a future."""
 
     __slots__ = (
-        *(
-            "_argument",
-            "_behavior",
-            "_deserialize",
-            "_done",
-            "_ended",
-            "_event",
-            "_in_pool",
-            "_run",
-            "_serialize",
-            "_state",
-        ),
-        *("_threads", "context", "leave"),
+        "_arguments",
+        "_behavior",
+        "_event",
+        "_run",
+        "_serialize",
+        "_state",
+        "_threads",
+        "caller",
+        "context",
+        "place",
     )
 
-    def __init__(
-        self,
-        threads: CallThreads,
-        run: Any,
-        in_pool: Any,
-        event: Any,
-        state: Any,
-        behavior: Any,
-        argument: Any,
-        deserialize: Any,
-        serialize: Any,
-    ) -> None:
+    def __init__(self, threads: CallThreads, run: Any, arguments: tuple[Any, ...]) -> None:
+        """Of what grpcio would have a thread `run`: a function of `_PARTS`, and its arguments."""
         self._threads = threads
         self._run = run
-        self._in_pool = in_pool
-        self._event = event
-        self._state = state
-        self._behavior = behavior
-        self._argument = argument
-        self._deserialize = deserialize
-        self._serialize = serialize
-        self._done = False
-        self._ended: Callable[[Any], None] | None = None
-        self.context: grpc.ServicerContext = _grpcio._Context(event, state, deserialize)
-        self.leave: Callable[[], None] | None = None
-        """What gives back the call's place, when it has ended."""
+        self._arguments = arguments
+        _, self._event, self._state, self._behavior, _, deserialize, self._serialize = arguments
+        self.context: grpc.ServicerContext = _grpcio._Context(self._event, self._state, deserialize)
+        self.place: Place | None = None
+        """What is given back when the call has ended, by the name of its `caller`."""
+        self.caller = ""
 
     def add_done_callback(self, ended: Callable[[Any], None]) -> None:
-        """As a future's: grpcio counts by it the calls in flight."""
-        if self._done:
-            ended(self)
-        else:
-            self._ended = ended
+        """As a future's. grpcio counts by it the calls in flight, for a limit that it does not have."""
 
     def receive(self) -> "PromptCall":
         """Asks for the request; what follows happens in the thread that receives it."""
-        received = _grpcio._receive_message(self._state, self._event.call, self._deserialize)
+        state = self._state
 
         def on_event(event: Any) -> Any:
-            ending = received(event)
-            request, self._state.request = self._state.request, None
-            if not self._threads.has_message(self):
-                self._end()
-            elif request is None:
-                self._without_request()
-            else:
+            # As grpcio does, but that nobody waits to be notified.
+            request = event.batch_operations[0].message()
+            with state.condition:
+                if request is None and state.client is _grpcio._OPEN:
+                    state.client = _grpcio._CLOSED
+                ending = _grpcio._possibly_finish_call(state, _grpcio._RECEIVE_MESSAGE_TOKEN)
+            if self._threads.has_message(self):
                 self.arrive(request)
+            else:
+                self._end()
             return ending
 
         self._threads.await_message(self)
-        with self._state.condition:
+        with state.condition:
             self._event.call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), on_event)
-            self._state.due.add(_grpcio._RECEIVE_MESSAGE_TOKEN)
+            state.due.add(_grpcio._RECEIVE_MESSAGE_TOKEN)
         return self
 
-    def arrive(self, request: bytes) -> None:
+    def arrive(self, request: bytes | None) -> None:
         try:
-            self._behavior.arrival(request, self)
+            if request is None:
+                self._without_request()
+            else:
+                self._behavior.arrival(request, self)
         except Exception:  # noqa: BLE001 (it would end the thread that receives every call)
             _log.exception("a call failed")
             self.refuse()
@@ -237,15 +234,10 @@ class PromptCall:
 
     def answer_in_thread(self, request: bytes) -> None:
         """The rest, in the thread that this is called in."""
-        if hasattr(self._behavior, STREAMS_REQUESTS):
-            requests = self._in_time(self._argument())
-            argument: Callable[[], Any] = lambda: requests  # noqa: E731
-        else:
-            argument = lambda: request  # noqa: E731
+        in_pool, event, state, behavior, argument, deserialize, serialize = self._arguments
+        given: Any = self._in_time(argument()) if behavior.streams_requests else request
         try:
-            self._run(
-                self._in_pool, self._event, self._state, self._behavior, argument, self._deserialize, self._serialize
-            )
+            self._run(in_pool, event, state, behavior, lambda: given, deserialize, serialize)
         finally:
             self._end()
 
@@ -274,10 +266,7 @@ class PromptCall:
         self.refuse()
 
     def _end(self) -> None:
-        self._done = True
-        leave, self.leave = self.leave, None
-        if leave is not None:
-            leave()
-        ended, self._ended = self._ended, None
-        if ended is not None:
-            ended(self)
+        place = self.place
+        if place is not None:
+            self.place = None
+            place.leave(self.caller)

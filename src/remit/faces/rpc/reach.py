@@ -32,11 +32,11 @@ class ReachFace(AskingFace, reach_service_pb2_grpc.ReachServiceServicer):
     @property
     def at_once(self) -> Mapping[str, AtOnce]:
         return {
-            "CheckReach": lambda request, context: self._in_a_moment(request, lambda: self._check(request, context)),
+            "CheckReach": lambda request, context: self._slow.answer(request, lambda: self._check(request, context)),
             "BatchCheckReach": lambda request, context: (
                 None
                 if len(request.questions) > SHORT_BATCH
-                else self._in_a_moment(request, lambda: self._batch(request, context, MOMENT_NS))
+                else self._slow.answer(request, lambda: self._batch(request, context, MOMENT_NS))
             ),
         }
 
