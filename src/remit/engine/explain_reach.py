@@ -14,6 +14,12 @@ from remit.engine.snapshot import Snapshot
 
 ROWS_TOLD: Final = 10
 
+_BY_FIRST_ROW: Final = {
+    Reason.DENIED_BY_RULE: "the first matching row denies",
+    Reason.ALLOWED_BY_RULE: "the first matching row allows",
+}
+"""What a reason means on this plane, where it means something else on the other."""
+
 
 def explain_reach(snapshot: Snapshot, question: ReachQuestion) -> ReachExplanation:
     """The decision with its grounds."""
@@ -90,7 +96,8 @@ def reach_summary(explanation: ReachExplanation) -> str:
     decision = explanation.decision
     verb = "may" if decision.allowed else "may not"
     told = f"work in {caller} of {explanation.tenant} {verb} use {owner} by {relation}"
-    lines = [f"{told}: {decision.reason} ({decision.reason.meaning})"]
+    meaning = _BY_FIRST_ROW.get(decision.reason, decision.reason.meaning)
+    lines = [f"{told}: {decision.reason} ({meaning})"]
     if decision.rule is not None:
         lines.append(f"  row        {decision.rule.place}  {decision.rule.text}")
     lines += [f"  too late   {row.place}  {row.text}" for row in explanation.too_late]
