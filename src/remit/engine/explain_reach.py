@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.explanation import ReachExplanation, ReachNearMiss, ReachRemedy
+from remit.core.hints import instead_of
 from remit.core.names import Tenant
 from remit.core.policy import Policy
 from remit.core.question import QuestionType, ReachQuestion
@@ -84,7 +85,9 @@ def _near_misses(policy: Policy, question: ReachQuestion) -> Iterator[ReachNearM
 
 def _remedy(policy: Policy, question: ReachQuestion, decision: Decision) -> ReachRemedy:
     if decision.reason not in {Reason.DENIED_BY_RULE, Reason.NO_MATCHING_RULE}:
-        return ReachRemedy(instead=f"no row helps: {decision.reason.meaning}")
+        unknown = decision.reason is Reason.UNKNOWN_RELATION
+        words = instead_of(question.relation, policy.vocabulary.relations) if unknown else ""
+        return ReachRemedy(instead=f"no row helps: {decision.reason.meaning}{words}")
     fields = (policy.tenant, question.caller, question.owner, question.relation, Effect.ALLOW.value)
     above = decision.rule.place if decision.rule is not None else ""
     return ReachRemedy(rule=", ".join(("p", *fields)), above=above)
