@@ -1,5 +1,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from typing import Final
 
 from remit.core.decision import Decision, Reason
@@ -17,6 +19,8 @@ _TRIED: Final = 4_096
 """Rows, each as often as there are ways to it, that are looked at for a cell past which it is too wide."""
 OVERLAPS_LIMIT: Final = 131_072
 """Steps on the search for a namespace in which a principal would be allowed, past which there is taken to be one."""
+_FIRST: Final = 4
+"""Patterns that are compared one after the other before a tree of them is made."""
 _INDEXED: Final = 16_777_216
 """Permissions of the subjects whose rows are kept ready: each takes a pointer, also where there are no rows."""
 _ANSWERS: Final = 1_048_576
@@ -158,11 +162,19 @@ class _Allowing:
 
     def __init__(self, patterns: Mapping[str, NamespacePattern]) -> None:
         self.patterns = patterns
-        self._coverage = Coverage(patterns.values())
 
     def overlaps(self, where: NamespacePattern, spend: Callable[[int], object]) -> bool:
         """Whether any namespace of `where` is among them. Raises what `spend` raises, which is told of each step."""
-        return any(where.overlaps(self.patterns[text]) for text in self._coverage.overlapping(where, spend))
+        # Mostly one of the first is: then the tree of all need not be made.
+        if any(where.overlaps(pattern) for pattern in islice(self.patterns.values(), _FIRST)):
+            return True
+        return len(self.patterns) > _FIRST and any(
+            where.overlaps(self.patterns[text]) for text in self._coverage.overlapping(where, spend)
+        )
+
+    @cached_property
+    def _coverage(self) -> Coverage:
+        return Coverage(self.patterns.values())
 
 
 def _size(allowing: _Allowing | None) -> int:

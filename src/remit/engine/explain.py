@@ -4,6 +4,7 @@ from typing import ClassVar, Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.explanation import Clause, Explanation, NearMiss, Remedy
+from remit.core.hints import instead_of
 from remit.core.names import Namespace, Subject, Tenant
 from remit.core.patterns import exactly
 from remit.core.question import Question, QuestionType
@@ -137,7 +138,20 @@ def _remedy(snapshot: Snapshot, question: Question, decision: Decision) -> Remed
         case Reason.OUT_OF_SCOPE | Reason.NOT_GRANTED | Reason.NO_BINDING:
             return Remedy(rule=_narrowest_rule(snapshot, question), binding=_narrowest_binding(snapshot, question))
         case reason:
-            return Remedy(instead=f"no row helps: {reason.meaning}")
+            return Remedy(instead=f"no row helps: {reason.meaning}{_words(snapshot, question, reason)}")
+
+
+def _words(snapshot: Snapshot, question: Question, reason: Reason) -> str:
+    """What may be meant by a word that is not in the vocabulary."""
+    kinds = snapshot.policy.vocabulary.kinds
+    match reason:
+        case Reason.UNKNOWN_KIND if question.action in kinds:
+            return f"; `{question.action}` is a kind: are action and kind in each other's place?"
+        case Reason.UNKNOWN_KIND:
+            return instead_of(question.kind, [kind.name for kind in kinds.values() if kind.lives_in(snapshot.tenant)])
+        case Reason.UNKNOWN_ACTION:
+            return instead_of(question.action, kinds[question.kind].actions)
+    return ""
 
 
 def _narrowest_rule(snapshot: Snapshot, question: Question) -> str:

@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.explanation import ReachExplanation, ReachNearMiss, ReachRemedy
+from remit.core.hints import instead_of
 from remit.core.names import Tenant
 from remit.core.policy import Policy
 from remit.core.question import QuestionType, ReachQuestion
@@ -13,6 +14,12 @@ from remit.engine.inquiry import Inquiry
 from remit.engine.snapshot import Snapshot
 
 ROWS_TOLD: Final = 10
+
+_BY_FIRST_ROW: Final = {
+    Reason.DENIED_BY_RULE: "the first matching row denies",
+    Reason.ALLOWED_BY_RULE: "the first matching row allows",
+}
+"""What a reason means on this plane, where it means something else on the other."""
 
 
 def explain_reach(snapshot: Snapshot, question: ReachQuestion) -> ReachExplanation:
@@ -78,7 +85,9 @@ def _near_misses(policy: Policy, question: ReachQuestion) -> Iterator[ReachNearM
 
 def _remedy(policy: Policy, question: ReachQuestion, decision: Decision) -> ReachRemedy:
     if decision.reason not in {Reason.DENIED_BY_RULE, Reason.NO_MATCHING_RULE}:
-        return ReachRemedy(instead=f"no row helps: {decision.reason.meaning}")
+        unknown = decision.reason is Reason.UNKNOWN_RELATION
+        words = instead_of(question.relation, policy.vocabulary.relations) if unknown else ""
+        return ReachRemedy(instead=f"no row helps: {decision.reason.meaning}{words}")
     fields = (policy.tenant, question.caller, question.owner, question.relation, Effect.ALLOW.value)
     above = decision.rule.place if decision.rule is not None else ""
     return ReachRemedy(rule=", ".join(("p", *fields)), above=above)
@@ -90,7 +99,8 @@ def reach_summary(explanation: ReachExplanation) -> str:
     decision = explanation.decision
     verb = "may" if decision.allowed else "may not"
     told = f"work in {caller} of {explanation.tenant} {verb} use {owner} by {relation}"
-    lines = [f"{told}: {decision.reason} ({decision.reason.meaning})"]
+    meaning = _BY_FIRST_ROW.get(decision.reason, decision.reason.meaning)
+    lines = [f"{told}: {decision.reason} ({meaning})"]
     if decision.rule is not None:
         lines.append(f"  row        {decision.rule.place}  {decision.rule.text}")
     lines += [f"  too late   {row.place}  {row.text}" for row in explanation.too_late]

@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Final
 
 from remit.core.names import Namespace, Tenant, Word
-from remit.core.rows import Effect, Rule
+from remit.core.rows import Rule
 from remit.core.vocabulary import Vocabulary
 
 _WIDE: Final = 64
@@ -88,15 +88,17 @@ def _matching(rows: Rows, covering: frozenset[str]) -> Iterable[Rule]:
 def _rows(rules: Sequence[Rule]) -> Rows:
     if len(rules) <= _WIDE:
         return tuple(rules)
-    # Ever so many rows may allow, or deny, the same in the same namespaces.
-    first: dict[tuple[str, Effect], Rule] = {}
-    for rule in rules:
-        before = first.setdefault((rule.namespaces.text, rule.effect), rule)
-        if rule.order < before.order:
-            first[rule.namespaces.text, rule.effect] = rule
-    if len(first) <= _WIDE:
-        return tuple(first.values())
     found: defaultdict[str, list[Rule]] = defaultdict(list)
-    for (namespaces, _), rule in first.items():
-        found[namespaces].append(rule)
+    for rule in rules:
+        same = found[rule.namespaces.text]
+        # Ever so many rows may say the same: one that allows and one that denies are enough.
+        for position, before in enumerate(same):
+            if before.effect is rule.effect:
+                if (rule.file, rule.line) < (before.file, before.line):
+                    same[position] = rule
+                break
+        else:
+            same.append(rule)
+    if sum(map(len, found.values())) <= _WIDE:
+        return tuple(chain.from_iterable(found.values()))
     return dict(found)

@@ -11,10 +11,21 @@ Refuse = Callable[[Rule | Link | ReachRule, int, str], None]
 """Says what is wrong with a row: the row, the index of the field that is off (0 for its type), and the message."""
 
 
-def check_graph(rules: Sequence[Rule], links: Sequence[Link], managed: Collection[str], at: Refuse) -> None:
-    """Roles that nobody defines, managed roles extended, cycles, and chains past CHAIN_LIMIT."""
+def check_graph(
+    rules: Sequence[Rule],
+    links: Sequence[Link],
+    managed: Collection[str],
+    at: Refuse,
+    refused: Collection[str] | None = (),
+) -> None:
+    """Roles that nobody defines, managed roles extended, cycles, and chains past CHAIN_LIMIT.
+
+    `refused` are the subjects and members of rows that are off; None where a whole file is. Whatever those would define is not told
+    to be missing: the cause is told already.
+    """
     defined = {
         *managed,
+        *(refused or ()),
         *(rule.subject for rule in rules if rule.subject.startswith("role:")),
         *(link.member for link in links if link.member.startswith("role:")),
     }
@@ -24,7 +35,7 @@ def check_graph(rules: Sequence[Rule], links: Sequence[Link], managed: Collectio
     for link in links:
         if link.member in managed:
             at(link, 1, f"`{link.member}` is a managed role: a tenant may bind and include it, never extend it")
-        if link.holds.startswith("role:") and link.holds not in defined:
+        if link.holds.startswith("role:") and refused is not None and link.holds not in defined:
             hint = did_you_mean(link.holds, defined)
             at(
                 link,

@@ -207,6 +207,8 @@ class _Reading:
         self._deadline = time.process_time() + limits.seconds
         self._rows = 0
         self._lines: dict[str, list[str]] = {}
+        self._all_read = True
+        """Whether each file of rows is clean text, or absent."""
         self.report = folder.report
 
     def policy(self, tenant: Tenant, root: Root, revision: str) -> Policy:
@@ -218,7 +220,8 @@ class _Reading:
         rules, links = self.access_rows(reader)
         reach = self.reach_rows(reader)
         managed = () if tenant == INSTANCE else root.managed
-        check_graph(rules, links, {rule.subject for rule in managed}, self._refuse)
+        refused = reader.refused if self._all_read else None
+        check_graph(rules, links, {rule.subject for rule in managed}, self._refuse, refused)
         check_reach(reach, self._refuse)
         self.check_clock()
         self.check_cost((*managed, *rules), links, reach)
@@ -238,7 +241,9 @@ class _Reading:
         rules: list[Rule] = []
         links: list[Link] = []
         for file in (source.ROLES, source.BINDINGS):
-            for row in rows(self._path(file), self.text(file) or ""):
+            text = self.text(file)
+            self._all_read &= text is not None or self._folder.get(file) is None
+            for row in rows(self._path(file), text or ""):
                 self._count_row()
                 parsed = reader.access(row)
                 if isinstance(parsed, Rule):

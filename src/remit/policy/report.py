@@ -1,15 +1,8 @@
-from collections.abc import Iterable
-from difflib import get_close_matches
-from itertools import islice
-
 from remit.core.diagnostics import Diagnostic
+from remit.core.hints import did_you_mean as did_you_mean  # noqa: PLC0414 (what the rest of this package asks for)
 
 SHOWN = 1_000
 """Diagnostics kept for one folder; a folder with more has the same mistake in every row."""
-
-HINTED = 256
-"""Names among which a mistyped one is looked for."""
-HINTED_LENGTH = 128
 
 
 class Report:
@@ -35,13 +28,3 @@ class Report:
         if self._left_out:
             found.append(Diagnostic(found[-1].file, 0, 0, f"and {self._left_out} more diagnostics, not shown"))
         return tuple(found)
-
-
-def did_you_mean(text: str, known: Iterable[str]) -> str:
-    """`; did you mean ...` where a known name is close, else nothing. Beside very many names none is looked for: each
-    comparison costs, and a folder may have as many mistakes as rows."""
-    names = sorted(islice(known, HINTED + 1))
-    if len(text) > HINTED_LENGTH or len(names) > HINTED:
-        return ""
-    close = get_close_matches(text, names, n=1, cutoff=0.7)
-    return f"; did you mean `{close[0]}`?" if close else ""

@@ -47,6 +47,8 @@ class RowReader:
         self._action_sets: dict[tuple[str, str], tuple[Word, ...]] = {}
         self._relation_sets: dict[str, tuple[Word, ...]] = {"*": ANY}
         self._scopes: dict[str, NamespacePattern] = {}
+        self.refused: set[str] = set()
+        """What the rows that are off have for their subject or member."""
 
     def access(self, row: Row) -> Rule | Link | None:
         """A row of roles.csv or bindings.csv; None, with its diagnostics, where it is off."""
@@ -61,13 +63,16 @@ class RowReader:
             if not row.text.isascii():
                 found = next(index for index, char in enumerate(row.text) if not char.isascii())
                 self._report.add(row.file, row.line, found + 1, f"`{quote(row.text[found])}` in a row: rows are ASCII")
+                self.refused.update(row.fields[1:2])
                 return None
             return read(row)
         except _RefusedError as error:
+            self.refused.update(row.fields[1:2])
             # Only now, so that rows without fault are read once: what else is off in it.
             others = (refused for check in fields(row) if (refused := _refusal(check)) is not None)
             for index, message in dict.fromkeys((each.index, str(each)) for each in (error, *others)):
-                self._report.add(row.file, row.line, column(row.text, index), message)
+                hint = "; a comment stands on a line of its own" if "#" in row.fields[index] else ""
+                self._report.add(row.file, row.line, column(row.text, index), f"{message}{hint}")
             return None
 
     def _access_fields(self, row: Row) -> Iterator[_Check]:
@@ -163,7 +168,10 @@ class RowReader:
     def _pattern(self, text: str, index: int) -> NamespacePattern:
         known = self._patterns.get(text)
         if known is None:
-            known = self._patterns[text] = _parsed(NamespacePattern.parse, text, index)
+            try:
+                known = self._patterns[text] = _parsed(NamespacePattern.parse, text, index)
+            except _RefusedError as error:
+                raise _RefusedError(index, f"{error}{_meant(text)}") from None
         return known
 
     def _scope(self, text: str) -> NamespacePattern:
@@ -229,8 +237,7 @@ class RowReader:
     def _effect(self, text: str, index: int) -> Effect:
         effect = _EFFECTS.get(text)
         if effect is None:
-            hint = "; a comment stands on a line of its own" if "#" in text else ""
-            raise _RefusedError(index, f"`{quote(text)}` is not an effect: expected `allow` or `deny`{hint}")
+            raise _RefusedError(index, f"`{quote(text)}` is not an effect: expected `allow` or `deny`")
         return effect
 
 
@@ -240,6 +247,18 @@ def _refusal(check: _Check) -> _RefusedError | None:
     except _RefusedError as error:
         return error
     return None
+
+
+def _meant(text: str) -> str:
+    """`; did you mean ...` for what is nearly a pattern: in capitals, or with a star where a subtree begins."""
+    lower = text.lower()
+    for nearly in (lower, f"{lower.rstrip('.*')}.**"):
+        try:
+            NamespacePattern.parse(nearly)
+        except InvalidNameError:
+            continue
+        return f"; did you mean `{nearly}`?"
+    return ""
 
 
 def _choice(what: str, text: str, index: int) -> tuple[Word, ...]:

@@ -10,6 +10,9 @@ from remit.policy.report import Report
 
 _DEPTH: Final = 16
 _NULLS: Final = ("", "~", "null", "Null", "NULL")
+# What both parsers say of a quote that is not closed.
+_QUOTED: Final = "while scanning a quoted scalar"
+_AT_THE_END: Final = "found unexpected end of stream"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -50,9 +53,12 @@ def parse_yaml(file: str, text: str, report: Report) -> Mapping | None:
     try:
         node = _Builder().build(text)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        mark, problem = error.problem_mark or error.context_mark, error.problem or error.context
+        if error.context == _QUOTED and problem == _AT_THE_END:
+            # Told where it opens: the file's end says nothing.
+            mark, problem = error.context_mark, "a quote opens here and is closed nowhere"
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        report.add(file, line, column, f"is not YAML: {error.problem or error.context}")
+        report.add(file, line, column, f"is not YAML: {problem}")
         return None
     except yaml.YAMLError as error:
         report.add(file, 0, 0, f"is not YAML: {error}")

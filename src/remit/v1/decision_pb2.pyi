@@ -58,9 +58,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_NO_ACCESS: _Reason.ValueType  # 5
     """The tenant has an access list and the principal is not on it."""
     REASON_DENIED_BY_RULE: _Reason.ValueType  # 6
-    """A matching rule denies. Said even where no rule would allow."""
+    """Access: a matching rule denies. Said even where no rule would allow. Reach: the first matching row denies."""
     REASON_ALLOWED_BY_RULE: _Reason.ValueType  # 7
-    """A matching rule allows and none denies."""
+    """Access: a matching rule allows and none denies. Reach: the first matching row allows."""
     REASON_OUT_OF_SCOPE: _Reason.ValueType  # 8
     """A rule the principal holds would allow this in another namespace."""
     REASON_NOT_GRANTED: _Reason.ValueType  # 9
@@ -94,9 +94,9 @@ REASON_WRONG_CLASS: Reason.ValueType  # 4
 REASON_NO_ACCESS: Reason.ValueType  # 5
 """The tenant has an access list and the principal is not on it."""
 REASON_DENIED_BY_RULE: Reason.ValueType  # 6
-"""A matching rule denies. Said even where no rule would allow."""
+"""Access: a matching rule denies. Said even where no rule would allow. Reach: the first matching row denies."""
 REASON_ALLOWED_BY_RULE: Reason.ValueType  # 7
-"""A matching rule allows and none denies."""
+"""Access: a matching rule allows and none denies. Reach: the first matching row allows."""
 REASON_OUT_OF_SCOPE: Reason.ValueType  # 8
 """A rule the principal holds would allow this in another namespace."""
 REASON_NOT_GRANTED: Reason.ValueType  # 9

@@ -56,7 +56,28 @@ ACCESS_ROWS = {
         ROW.replace("allow", "Allow"),
         ["1:36: `Allow` is not an effect: expected `allow` or"],
     ),
-    "comment at a row's end": ("roles.csv", ROW[:-1] + " # why\n", ["1:36: `allow # why` is not an effect"]),
+    "comment at a row's end": (
+        "roles.csv",
+        ROW[:-1] + " # why\n",
+        ["1:36: `allow # why` is not an effect: expected `allow` or `deny`; a comment stands on a line of its own"],
+    ),
+    "comment at the end of a g row": (
+        "bindings.csv",
+        "g, user:a, role:viewer, acme # why\n",
+        [
+            "1:25: tenant `acme # why`: a row speaks of its folder's tenant, `acme`; a comment stands on a line of its own"
+        ],
+    ),
+    "a star behind a name": (
+        "bindings.csv",
+        "g, user:a, role:viewer, acme/a.b*\ng, user:a, role:viewer, acme/a.b.*.*.**.x\n",
+        ["1:25: `a.b*` is not a namespace pattern", "or `**` alone; at most 150 characters; did you mean `a.b.**`?"],
+    ),
+    "a name in capitals": (
+        "roles.csv",
+        ROW.replace("**", "Team.Data.**"),
+        ["1:20: `Team.Data.**` is not a namespace pattern", "; did you mean `team.data.**`?"],
+    ),
     "every field at once": (
         "roles.csv",
         "p, dev, acm, a..b, FLOWS, VEIW, alow\n" + ROW.replace("VIEW", "VEIW").replace("allow", "alow"),
@@ -443,6 +464,33 @@ def test_all_diagnostics_come_at_once() -> None:
         "acme/tests/x.yaml:2",
     ]
     assert expected == [f"{each.file}:{each.line}" for each in load({**BASE, **files}, "acme").diagnostics]
+
+
+BOUND = b"g, user:a, role:dev, acme\ng, user:b, role:dev, acme\n"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ROW.replace("FLOW", "FLOP"),
+        ROW.replace("allow", "Allow"),
+        ROW.replace("VIEW", "VEIW"),
+        ROW.replace("VIEW", "VÏEW"),
+        "p, role:dev, acme, **\n",
+        "g, role:dev, role:viewer, acme/a..b\n",
+    ],
+    ids=range(6),
+)
+def test_a_role_of_a_refused_row_is_not_told_to_be_missing(row: str) -> None:
+    """One cause is one message, however many hold the role."""
+    (told,) = load({**BASE, "acme/bindings.csv": BOUND, "acme/roles.csv": row.encode()}, "acme").diagnostics
+    assert ("acme/roles.csv", 1) == (told.file, told.line)
+
+
+def test_no_role_is_told_to_be_missing_where_a_file_cannot_be_read() -> None:
+    files = {**BASE, "acme/bindings.csv": BOUND, "acme/roles.csv": b"\xff\n"}
+    (told,) = load(files, "acme").diagnostics
+    assert "acme/roles.csv" == told.file
 
 
 def test_hints_name_nothing_of_another_tenant() -> None:

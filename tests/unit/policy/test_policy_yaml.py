@@ -45,6 +45,8 @@ REFUSED = {
     "text at the top": ("a\n", "1:1: expected a mapping at the top"),
     "nothing at all": ("# a comment\n", "1:1: expected a mapping at the top"),
     "empty": ("", "1:1: expected a mapping at the top"),
+    "open quote": ("a: b\nname: 'x\nc: d\n", "2:7: is not YAML: a quote opens here and is closed nowhere"),
+    "open double quote": ('a: "x\nb: c\n', "1:4: is not YAML: a quote opens here and is closed nowhere"),
     "open bracket": ("a: [b\n", "is not YAML"),
     "bad indentation": ("a: b\n   c: d\n", "is not YAML"),
     "not a character of YAML": ("a: \ufffe\n", "is not YAML"),
