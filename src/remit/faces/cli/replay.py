@@ -1,5 +1,7 @@
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,7 @@ from rich.table import Column, Table
 
 from remit.audit.filter import DecisionFilter
 from remit.audit.ids import format_id
+from remit.audit.record import DecisionRecord
 from remit.faces.cli.audit.options import STORE_DEFAULT, StoreOption, moment
 from remit.faces.cli.exits import Exit, err, fail, out, styled
 from remit.faces.cli.files import read_files
@@ -56,7 +59,12 @@ def replay(
     with opened(audit) as store, progress(*columns) as shown:
         # A server that goes on writing would never let it end.
         until = now_us() if until is None else until
-        records = store.each_decision(DecisionFilter(tenant=tenant, since_us=since, until_us=until))
+        where = DecisionFilter(tenant=tenant, since_us=since, until_us=until)
+        records: Iterable[DecisionRecord] = store.each_decision(where)
+        if tenant is not None:
+            # Of when it was not configured.
+            unknown = store.each_decision(replace(where, tenant=""))
+            records = chain(records, (each for each in unknown if each.asked_tenant == tenant))
         candidate.run(shown.track(records, description="records"))
     total = candidate.total
     if tenant is not None and tenant not in loaded and not total.decided + total.skipped:
