@@ -41,6 +41,7 @@ def test_a_batch_that_takes_long_waits_for_a_thread_and_holds_up_nobody(
     append(edited / "acme" / "bindings.csv", GRANT)
     to_come = load_tree(edited).tenants[Tenant("acme")].revision
     flags = ("--threads", "1", "--batch-limit", str(PEOPLE), "--revision-wait-s", str(DEADLINE_S))
+    flags += ("--policy-max-question-rows", "100000")
     server = serve(*flags, *QUICK, policies=policies)
     questions = [
         messages.Question(principal=f"user:p{number}", action="VIEW", kind="FLOW", namespace="n1.x")
