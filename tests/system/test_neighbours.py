@@ -27,6 +27,8 @@ from system.editing import (
 )
 from system.server import REMIT, Server, remit, until
 
+from remit.client import DecisionUnavailable
+
 ENDLESS = (*QUICK, "--policy-max-seconds", "3600")
 CASES = 12_000
 USERS = 1_900
@@ -106,28 +108,41 @@ def test_a_slow_folder_delays_no_other_tenants_edit_and_no_pin(serve: Callable[.
     assert 0 == server.terminate()
 
 
+NOT_YET = "its files have not been loaded yet"
+
+
 def test_a_slow_folder_holds_up_no_restart(serve: Callable[..., Server], edited: Path) -> None:
-    """What was kept of it serves until it is loaded; where nothing was, it alone is UNAVAILABLE."""
+    """What was kept of it serves until it is loaded."""
     server = serve(*ENDLESS, policies=edited)
-    before = statuses(server)
+    before = statuses(server)["globex"]
     server.kill()
     make_slow(edited)
-    (edited / "initech").mkdir()
-    make_slow(edited, "initech")
     deny_bob(edited)
     server.start()
     assert not allows(server, *BOB)
     now = statuses(server)
-    assert {"acme": SERVING, "_instance": SERVING, "globex": STALE, "initech": UNAVAILABLE} == {
-        name: each.state for name, each in now.items()
-    }
-    assert before["globex"].revision == now["globex"].revision
-    told = {each.message for name in ("globex", "initech") for each in now[name].diagnostics}
-    assert {"its files have not been loaded yet"} == told
+    states = {"acme": SERVING, "_instance": SERVING, "globex": STALE}
+    assert states == {name: each.state for name, each in now.items()}
+    assert before.revision == now["globex"].revision
+    assert [NOT_YET] == [each.message for each in now["globex"].diagnostics]
     assert allows(server, "globex", "user:tom@globex.example", "VIEW", "FLOW", "warehouse.lyon")
     append(edited / "acme" / "bindings.csv", GRANT)
     until(lambda: allows(server, *DENIED), "an edit serves")
     assert 0 == server.terminate()
+
+
+def test_a_slow_folder_that_never_loaded_is_unavailable_alone(serve: Callable[..., Server], edited: Path) -> None:
+    """Until it is loaded, or refused, without anybody's doing."""
+    make_slow(edited)
+    server = serve(*QUICK, "--policy-max-seconds", "6", policies=edited)
+    now = statuses(server)
+    states = {"acme": SERVING, "_instance": SERVING, "globex": UNAVAILABLE}
+    assert states == {name: each.state for name, each in now.items()}
+    assert [NOT_YET] == [each.message for each in now["globex"].diagnostics]
+    with server.client() as client, pytest.raises(DecisionUnavailable):
+        client.check("globex", "user:u1", "VIEW", "FLOW", "n1")
+    refused = until_status(server, lambda globex: [NOT_YET] != [each.message for each in globex.diagnostics], "globex")
+    assert "takes longer than 6 s of processor time to build" in refused.diagnostics[0].message
 
 
 def test_a_slow_folder_is_loaded_in_the_end(serve: Callable[..., Server], edited: Path) -> None:

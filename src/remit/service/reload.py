@@ -35,7 +35,7 @@ _AGAIN_S: Final = 1.0
 _PIN_SETTLE_S: Final = 0.05
 _QUICK_S: Final = 2.0
 """A tenant that takes more processor time to load is slow: a process of its own loads it, and the others get on."""
-_FIRST_SLOW_S: Final = 10.0
+_FIRST_SLOW_S: Final = 5.0
 """The same at a start, until there is a slow one: nothing serves yet that a large tenant would hold up."""
 _SLICE_S: Final = 1.0
 """Tenants are loaded for so long before their files are looked at again."""

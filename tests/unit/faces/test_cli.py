@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -295,10 +296,10 @@ def test_verify_names_the_line_that_is_no_question(tmp_path: Path, line: str) ->
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> AuditStore:
-    made = AuditStore(f"sqlite:///{tmp_path / 'audit.db'}")
-    made.migrate()
-    return made.open()
+def store(tmp_path: Path) -> Iterator[AuditStore]:
+    with AuditStore(f"sqlite:///{tmp_path / 'audit.db'}") as made:
+        made.migrate()
+        yield made.open()
 
 
 def record(store: AuditStore, ids: DecisionIds, **changed: str) -> bytes:
