@@ -226,7 +226,7 @@ def test_a_record_of_reach_is_explained_in_its_plane_and_a_list_not_at_all(clien
     (listed,) = client.list_records(RecordFilter(question="ACTIONS"))
     shown = client.get_record(listed.id)
     assert (False, "its answer is more than one decision") == (shown.agrees, shown.unexplained)
-    (unknown,) = client.list_records(RecordFilter(tenant="hooli"))
+    (unknown,) = client.list_records(RecordFilter(reason="UNKNOWN_TENANT"))
     assert client.get_record(unknown.id).agrees
 
 

@@ -13,7 +13,9 @@ from remit.core.errors import InvalidNameError, RemitError
 from remit.engine.graph import TooManyWaysError
 from remit.engine.witness import RegistrationError
 from remit.faces.rpc.calls import status_of
+from remit.policy.git import GitError
 from remit.policy.source import UnsettledError
+from remit.policy.worker import SlowLoadError
 from remit.service.errors import StartupError
 
 BEHIND = "remit.faces.rpc.server"
@@ -25,6 +27,8 @@ ELSEWHERE = {
     UnsettledError: "likewise",
     RegistrationError: "likewise",
     StartupError: "there is no server yet",
+    SlowLoadError: "the reloader loads that tenant again, by itself",
+    GitError: "a revision is kept without its commit",
 }
 """Errors of what a server consists of that no call ends with, and why not."""
 
