@@ -11,7 +11,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -22,8 +22,10 @@ from reference import Reference
 from strategies import World, world
 from trees import write
 
+from remit.engine.pace import Pace
 from remit.policy.cell import Cell, TenantState
 from remit.policy.kept import Kept
+from remit.policy.look import Found, Look, Recall, carry_out
 from remit.service.metrics import Metrics
 from remit.service.reload import Outcome, Reloader
 from remit.service.settings import Settings
@@ -114,6 +116,20 @@ CORRUPTIONS: tuple[Corrupt, ...] = (
 )
 
 
+class InProcess:
+    """Loads in this process: a world has some ten rows."""
+
+    def carry_out(self, order: Look | Recall, pace: Pace) -> Generator[Found, None, None]:
+        del pace
+        yield from carry_out(order)
+
+    def end(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class Walk:
     """One world on disk, with a reloader over it, corrupted step by step."""
 
@@ -125,7 +141,7 @@ class Walk:
         self._cell = Cell()
         settings = Settings(policies=self._directory, revisions=str(directory / "revisions"), watch=False)
         self._kept = Kept(directory / "revisions", 1, "")
-        self._reloader = Reloader(settings, self._cell, Metrics(), lambda: 0)
+        self._reloader = Reloader(settings, self._cell, Metrics(), lambda: 0, InProcess)
         for outcome in self._reloader.load():
             if outcome.kind != "POLICY_LOADED":
                 raise DifferenceFoundError(f"a good world is refused: {outcome}")

@@ -218,6 +218,8 @@ def test_the_examples_of_a_lint_rule(tmp_path: Path, rule: RuleId) -> None:
 
 def _commands(text: str) -> list[list[str]]:
     """The words of each command `remit` in a script, up to what the shell reads itself."""
+    # What one command prints is a word of another.
+    text = re.sub(r'"\$\(remit audit hash [^)]*\)"', f"hmac:{'0' * 32}", text)
     lines = (line.strip().removeprefix("- run: ") for line in text.splitlines())
     return [
         shlex.split(re.split(r" (?:>|\||&&|#)", line.removeprefix("remit "))[0])

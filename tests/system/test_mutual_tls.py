@@ -146,7 +146,7 @@ def test_without_tls_on_the_loopback_the_caller_is_anonymous(tmp_path: Path, unt
         (("--listen", "0.0.0.0:0"), ["`listen`", "`0.0.0.0:0`", "`tls_cert`", "`tls_key`", "`tls_client_ca`"]),
         (("--metrics", "0.0.0.0:0"), ["`metrics`", "`tls_cert`"]),
         (("--tls-cert", "cert.pem", "--tls-key", "key.pem"), ["set `tls_client_ca`"]),
-        (("--tls-cert", "a", "--tls-key", "b", "--tls-client-ca", "c"), ["`a`", "cannot be read"]),
+        (("--tls-cert", "a", "--tls-key", "b", "--tls-client-ca", "c"), ["`b`", "cannot be read"]),
     ],
 )
 def test_an_address_that_others_reach_needs_mutual_tls(
