@@ -43,7 +43,7 @@ class _Object(NamedTuple):
     name: str
     table: str
     sql: str
-    """Without blanks and quotes, in lower case: how it is written may change with the library that writes it."""
+    """In lower case, without quotes and with single blanks: how it is written may change with the library that writes it."""
 
     def __str__(self) -> str:
         on = "" if self.name == self.table else f" on `{self.table}`"
@@ -56,6 +56,7 @@ def _config() -> Config:
     return config
 
 
+@cache
 def newest_version() -> str:
     head = ScriptDirectory.from_config(_config()).get_current_head()
     assert head is not None
@@ -87,14 +88,19 @@ def upgrade(connection: Connection, version: str = "head") -> None:
     """To that version, the newest unless told otherwise, inside the caller's transaction. Of several processes that try, one does it."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRESQL_LOCK})
-    _require_known(connection, current_version(connection))
-    refuse_planted(connection)
+    found = current_version(connection)
+    _require_known(connection, found)
+    _refuse(connection, _planted(connection, found))
     _migrate(connection, version)
 
 
 def refuse_planted(connection: Connection) -> None:
     """AuditStoreError if `planted` finds anything."""
-    if found := planted(connection):
+    _refuse(connection, planted(connection))
+
+
+def _refuse(connection: Connection, found: Iterable[str]) -> None:
+    if found:
         raise AuditStoreError(refusal(f"the audit database `{connection.engine.url.render_as_string()}`", found))
 
 
@@ -106,18 +112,21 @@ def refusal(where: str, found: Iterable[str]) -> str:
 
 
 def planted(connection: Connection) -> list[str]:
-    """What the database's schema has that its version has not, or lacks: triggers, views, other tables and indexes, and
-    tables that are made otherwise. Of PostgreSQL, where a database may have tables of others too: triggers, rules and
-    policies on the tables of the audit."""
+    """What the database's schema has that the newest version has not, or lacks: triggers, views, other tables and
+    indexes, and tables that are made otherwise. Of PostgreSQL, where a database may have tables of others too:
+    triggers, rules and policies on the tables of the audit."""
+    return _planted(connection, newest_version())
+
+
+def _planted(connection: Connection, version: str | None) -> list[str]:
     if connection.dialect.name == "sqlite":
-        version = current_version(connection)
         return planted_in_sqlite(lambda sql: connection.exec_driver_sql(sql).all(), version)
     found = connection.execute(text(_POSTGRESQL_OBJECTS), {"names": list(metadata.tables)})
     return [f"{type_} `{name}` on `{table}`" for type_, name, table in found]
 
 
 def planted_in_sqlite(query: Callable[[str], Iterable[Any]], version: str | None) -> list[str]:
-    """As `planted`, through any connection to a SQLite file."""
+    """As `planted`, of a version, through any connection to a SQLite file. None is the version of an empty database."""
     found = {each for each in map(_object, query(_SQLITE_OBJECTS)) if each.name not in _STATISTICS}
     expected = _expected(version)
     names = {each[:3] for each in found} & {each[:3] for each in expected}
@@ -142,7 +151,7 @@ def _expected(version: str | None) -> frozenset[_Object]:
 
 def _object(row: Iterable[Any]) -> _Object:
     type_, name, table, sql = row
-    return _Object(str(type_), str(name), str(table), re.sub(r"[\s\"`\[\]]", "", sql or "").lower())
+    return _Object(str(type_), str(name), str(table), " ".join(re.sub(r"[\"`\[\]]", "", sql or "").lower().split()))
 
 
 def _migrate(connection: Connection, version: str) -> None:
