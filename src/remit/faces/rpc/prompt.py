@@ -126,16 +126,19 @@ class CallThreads(ThreadPoolExecutor):
 
     def _expire(self) -> None:
         while not self._stopping.wait(_EXPIRY_EVERY_S):
-            now = time.monotonic()
-            self._looks += 1
-            for call, last_look in list(self._silent.items()):
-                if last_look > self._looks:
-                    break  # the rest are younger
-                if self.has_message(call):
-                    _survive(partial(self.end_silent, call))
-            for until, expired in list(self._held.values()):
-                if until <= now:
-                    _survive(expired)
+            _survive(self._look)
+
+    def _look(self) -> None:
+        self._looks += 1
+        for call, last_look in list(self._silent.items()):
+            if last_look > self._looks:
+                break  # the rest are younger
+            if self.has_message(call):
+                _survive(partial(self.end_silent, call))
+        now = time.monotonic()
+        for until, expired in list(self._held.values()):
+            if until <= now:
+                _survive(expired)
 
 
 def _survive(expired: Callable[[], None]) -> None:
