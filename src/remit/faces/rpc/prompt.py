@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from math import ceil
 from threading import Event, Thread
 from typing import Any, Final, Protocol
 
@@ -69,8 +70,12 @@ class CallThreads(ThreadPoolExecutor):
         self.message_timeout_s = message_timeout_s
         self._silent_calls = silent_calls
         self._refused = refused
+        # In looks of the thread that ends calls, not by the clock: where the process stood still, messages may be here and
+        # not received yet.
+        self._looks = 0
+        self._message_looks = ceil(message_timeout_s / _EXPIRY_EVERY_S) + 1
         # Each of these is shared by threads, and changed by one step of the interpreter at a time.
-        self._silent: OrderedDict[PromptCall, float] = OrderedDict()
+        self._silent: OrderedDict[PromptCall, int] = OrderedDict()
         self._held: dict[PromptCall, tuple[float, Callable[[], None]]] = {}
         self._stopping = Event()
         self._expiry = Thread(target=self._expire, name="remit-expiry", daemon=True)
@@ -96,7 +101,7 @@ class CallThreads(ThreadPoolExecutor):
                 oldest, _ = self._silent.popitem(last=False)
                 self._refused("silent callers")
                 oldest.end(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls wait for their message: try again")
-        self._silent[call] = time.monotonic() + self.message_timeout_s
+        self._silent[call] = self._looks + self._message_looks
 
     def has_message(self, call: "PromptCall") -> bool:
         """False where it comes too late: the call has been ended."""
@@ -121,15 +126,19 @@ class CallThreads(ThreadPoolExecutor):
 
     def _expire(self) -> None:
         while not self._stopping.wait(_EXPIRY_EVERY_S):
-            now = time.monotonic()
-            for call, until in list(self._silent.items()):
-                if until > now:
-                    break  # the rest are younger
-                if self.has_message(call):
-                    _survive(partial(self.end_silent, call))
-            for until, expired in list(self._held.values()):
-                if until <= now:
-                    _survive(expired)
+            _survive(self._look)
+
+    def _look(self) -> None:
+        self._looks += 1
+        for call, last_look in list(self._silent.items()):
+            if last_look > self._looks:
+                break  # the rest are younger
+            if self.has_message(call):
+                _survive(partial(self.end_silent, call))
+        now = time.monotonic()
+        for until, expired in list(self._held.values()):
+            if until <= now:
+                _survive(expired)
 
 
 def _survive(expired: Callable[[], None]) -> None:
