@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from contract.audit_records import decision
+from sqlalchemy import create_engine
 from system.server import Server, remit_process, until
 
 from remit.audit.many import worker_url
+from remit.audit.schema import upgrade
 from remit.audit.signing import SigningKey
 from remit.audit.spool import Spool
 from remit.audit.store import AuditStore
-from remit.audit.tables import metadata
 
 REFUSED = 3
 NODES = ["node-1.w1", "node-1.w2", "node-1.w3"]
@@ -153,13 +154,16 @@ def test_an_unknown_flag(tmp_path: Path) -> None:
     assert "--treads" in refused.stderr
 
 
+def of_an_older_schema(url: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        upgrade(connection, "0001")
+    engine.dispose()
+
+
 def test_a_database_of_an_older_schema(tmp_path: Path, untested: Path) -> None:
     """It says what to do; and done, the server starts."""
-    with AuditStore(f"sqlite:///{tmp_path / 'audit.db'}") as store:
-        store.migrate()
-    with closing(sqlite3.connect(tmp_path / "audit.db")) as connection, connection:
-        connection.executescript("".join(f"DROP TABLE {table};" for table in metadata.tables))
-        connection.execute("DELETE FROM alembic_version")
+    of_an_older_schema(f"sqlite:///{tmp_path / 'audit.db'}")
     assert "start `remit serve` once with `--audit-migrate`" in serve(tmp_path, untested)
     with Server(tmp_path, "--audit-migrate", policies=untested) as server, server.client() as client:
         assert client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
@@ -238,13 +242,7 @@ def test_a_worker_s_database_of_an_older_schema(tmp_path: Path, untested: Path) 
     """It is named; `--audit-migrate` migrates every file of the audit, also those of workers that are no more."""
     url = f"sqlite:///{tmp_path / 'audit.db'}"
     for number in (2, 7):
-        with AuditStore(worker_url(url, number)) as store:
-            store.migrate()
-        with closing(sqlite3.connect(tmp_path / f"audit.w{number}.db")) as connection, connection:
-            connection.execute("DELETE FROM alembic_version")
-            for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                connection.execute(f"DROP TABLE {table}")
-            connection.execute("CREATE TABLE other (x INTEGER)")
+        of_an_older_schema(worker_url(url, number))
     assert "audit.w2.db" in serve(tmp_path, untested, "--node", "node-1", "--workers", "3")
     migrating = ("--audit-migrate", "--node", "node-1", "--workers", "3")
     with Server(tmp_path, *migrating, policies=untested) as server, server.store() as store:

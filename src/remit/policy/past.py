@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, Final
@@ -162,7 +163,8 @@ def serve(descriptor: int) -> None:
     leave_signals_to_parent()
     os.nice(_NICE)
     held: OrderedDict[str, Snapshot] = OrderedDict()
-    with socket.socket(fileno=descriptor) as stream, stream.makefile("rwb") as file:
+    # What could not be sent is flushed once more when the file is closed.
+    with suppress(ConnectionError), socket.socket(fileno=descriptor) as stream, stream.makefile("rwb") as file:
         try:
             while True:
                 if not select.select([stream], [], [], _IDLE_S)[0]:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Thread
 from typing import Any, Final, Protocol, TypeVar
@@ -141,7 +142,8 @@ def serve(descriptor: int) -> None:
     os.nice(_NICE)
     # In the middle of a load nobody looks at the wire.
     Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    with socket.socket(fileno=descriptor) as stream, stream.makefile("rwb") as file:
+    # What could not be sent is flushed once more when the file is closed.
+    with suppress(ConnectionError), socket.socket(fileno=descriptor) as stream, stream.makefile("rwb") as file:
         try:
             while True:
                 order = pickle.load(file)  # noqa: S301 (what our own process says)

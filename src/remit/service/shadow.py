@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Thread
@@ -150,7 +151,8 @@ def serve(descriptor: int) -> None:
     """The process: one report for each batch of records, until nobody sends any more."""
     leave_signals_to_parent()
     os.nice(_NICE)
-    with socket.socket(fileno=descriptor) as stream, stream.makefile("rwb") as file:
+    # What could not be sent is flushed once more when the file is closed.
+    with suppress(ConnectionError), socket.socket(fileno=descriptor) as stream, stream.makefile("rwb") as file:
         try:
             candidate = _Candidate(pickle.load(file))  # noqa: S301 (what our own process says)
             while True:
