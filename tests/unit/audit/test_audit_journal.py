@@ -525,7 +525,7 @@ def test_close_gives_up_aloud_when_the_store_keeps_failing(
         journal.offer([decision() for _ in range(7)])
         journal.offer([decision() for _ in range(2)])
         until(lambda: not journal.healthy)
-        assert Drained(0, 9) == journal.close(timeout_s=0.05)
+        assert Drained(0, 9) == journal.close(timeout_s=0.5)
     assert (journal.stats().lost, journal.stats().queued) == (9, 0)
     losses = [record for record in caplog.records if record.getMessage().startswith("LOST 9 audit records")]
     assert [(record.name, record.levelno) for record in losses] == [("remit.audit", logging.ERROR)]
