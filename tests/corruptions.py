@@ -11,21 +11,20 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
 import structlog
+from loading import InProcess
 from million import DifferenceFoundError, compare
 from reference import Reference
 from strategies import World, world
 from trees import write
 
-from remit.engine.pace import Pace
 from remit.policy.cell import Cell, TenantState
 from remit.policy.kept import Kept
-from remit.policy.look import Found, Look, Recall, carry_out
 from remit.service.metrics import Metrics
 from remit.service.reload import Outcome, Reloader
 from remit.service.settings import Settings
@@ -114,20 +113,6 @@ CORRUPTIONS: tuple[Corrupt, ...] = (
     a_word_of_another_place,
     garbage,
 )
-
-
-class InProcess:
-    """Loads in this process: a world has some ten rows."""
-
-    def carry_out(self, order: Look | Recall, pace: Pace) -> Generator[Found, None, None]:
-        del pace
-        yield from carry_out(order)
-
-    def end(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class Walk:

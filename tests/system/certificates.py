@@ -27,6 +27,10 @@ class Authority:
         self.ca.cert_pem.write_to_path(path)
         return path
 
+    def server_flags(self, cert: Path, key: Path) -> tuple[str, ...]:
+        """What `serve` is given for mutual TLS."""
+        return ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(self.certificate))
+
     def signed(self, name: str, *identities: str, common_name: str | None = None) -> tuple[Path, Path]:
         """Certificate and key with DNS names and addresses."""
         issued = self.ca.issue_cert(*identities, common_name=common_name)

@@ -43,7 +43,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, untested: Path, authority: Authority) -> Iterator[Server]:
     cert, key = authority.signed("server", "127.0.0.1")
-    flags = ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate))
+    flags = authority.server_flags(cert, key)
     folder = tmp_path_factory.mktemp("auditors")
     with Server(folder, *flags, "--auditors", AUDITORS, policies=untested) as started:
         yield started
@@ -287,7 +287,7 @@ def test_records_of_reads_are_purged_under_a_running_server(
     key = tmp_path / "audit.pem"
     assert 0 == remit("audit", "key", "new", str(key)).returncode
     cert, tls_key = authority.signed("server", "127.0.0.1")
-    flags = ("--tls-cert", str(cert), "--tls-key", str(tls_key), "--tls-client-ca", str(authority.certificate))
+    flags = authority.server_flags(cert, tls_key)
     flags += ("--auditors", AUDITORS, "--audit-key", str(key), "--audit-checkpoint-s", "0.05")
     server = serve(*flags, policies=untested)
     tls = authority.caller(authority.signed(ALL, ALL))

@@ -135,7 +135,7 @@ AWAY = f"postgresql+psycopg://ada:{PASSWORD}@127.0.0.1:1/audit?password={PASSWOR
 
 def tls_flags(authority: Authority) -> tuple[str, ...]:
     cert, key = authority.signed("server", "127.0.0.1")
-    return ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate))
+    return authority.server_flags(cert, key)
 
 
 def test_password_in_a_url_is_shown_to_nobody(

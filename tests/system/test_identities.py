@@ -82,7 +82,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def server(tmp_path_factory: pytest.TempPathFactory, untested: Path, authority: Authority) -> Iterator[Server]:
     """Its lists end with a comma, as those of people in a hurry do."""
     cert, key = authority.signed("server", "127.0.0.1")
-    flags = ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate))
+    flags = authority.server_flags(cert, key)
     flags += ("--operators", f"{OPERATOR}, {HOST},", "--auditors", f"{OPERATOR}, {HOST}=acme, ,")
     with Server(tmp_path_factory.mktemp("identities"), *flags, policies=untested) as started:
         yield started

@@ -30,7 +30,7 @@ def endpoint(
     scheme, context = "http", None
     if request.param == "tls":
         cert, key = authority.signed("server", "127.0.0.1")
-        flags = ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate))
+        flags = authority.server_flags(cert, key)
         context = ssl.create_default_context(cafile=authority.certificate)
         context.load_cert_chain(*authority.signed("prometheus", "prometheus.acme.example"))
         scheme = "https"

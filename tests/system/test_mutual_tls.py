@@ -27,7 +27,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, untested: Path, authority: Authority) -> Iterator[Server]:
     cert, key = authority.signed("server", "127.0.0.1")
-    flags = ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate))
+    flags = authority.server_flags(cert, key)
     flags += ("--operators", "spiffe://acme.example/operator, operator.acme.example")
     with Server(tmp_path_factory.mktemp("tls"), *flags, policies=untested) as started:
         yield started
@@ -65,7 +65,7 @@ def test_callers_that_are_refused_write_no_lines_of_another_kind(
 ) -> None:
     """Logs are JSON lines. A caller that shakes hands with no certificate, or speaks no TLS, leaves none."""
     cert, key = authority.signed("server", "127.0.0.1")
-    flags = ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate))
+    flags = authority.server_flags(cert, key)
     with Server(tmp_path, *flags, *workers, policies=untested) as server:
         nameless = grpc.ssl_channel_credentials(authority.certificate.read_bytes())
         for _ in range(3):
@@ -164,7 +164,7 @@ def test_a_key_that_is_none_is_refused(tmp_path: Path, untested: Path, authority
     rubbish = tmp_path / "rubbish.pem"
     rubbish.write_text("no key\n")
     cert, _ = authority.signed("server", "127.0.0.1")
-    tls = ("--tls-cert", str(cert), "--tls-key", str(rubbish), "--tls-client-ca", str(authority.certificate))
+    tls = authority.server_flags(cert, rubbish)
     plain = ("--listen", "127.0.0.1:0", "--metrics", "", "--policies", str(untested))
     refused = remit_process("serve", *plain, "--audit", f"sqlite:///{tmp_path / 'audit.db'}", *tls)
     assert 3 == refused.returncode

@@ -218,7 +218,7 @@ def test_reads_of_the_audit_are_unavailable_while_the_database_is_away(
     if named:
         authority = Authority(tmp_path, trustme.CA())
         cert, key = authority.signed("server", "127.0.0.1")
-        flags += ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate))
+        flags += authority.server_flags(cert, key)
         flags += ("--auditors", "auditor.example.org")
         tls = authority.caller(authority.signed("auditor.example.org", "auditor.example.org"))
     server = serve(*flags, audit=database.url, policies=untested)

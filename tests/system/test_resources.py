@@ -255,7 +255,7 @@ def test_the_command_line_prints_of_a_server_what_it_prints_of_its_files(
 def test_the_command_line_asks_over_mutual_tls(serve: Callable[..., Server], untested: Path, tmp_path: Path) -> None:
     authority = Authority(tmp_path, CA())
     cert, key = authority.signed("server", "127.0.0.1")
-    flags = ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate))
+    flags = authority.server_flags(cert, key)
     server = serve(*flags, policies=untested)
     mine = authority.caller(authority.signed("caller", "web.acme.example"))
     tls = ("--tls-server-ca", str(mine.server_ca), "--tls-cert", str(mine.cert), "--tls-key", str(mine.key))

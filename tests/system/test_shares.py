@@ -37,7 +37,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def server(tmp_path: Path, untested: Path, authority: Authority) -> Iterator[Server]:
     """With four threads, one of which one caller has at most, and 16 places: twelve, and four for queries."""
     cert, key = authority.signed("server", "127.0.0.1")
-    flags = ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(authority.certificate))
+    flags = authority.server_flags(cert, key)
     flags += ("--auditors", "greedy.example, modest.example", "--metrics", "")
     flags += ("--threads", "4", "--max-calls", "16", "--revision-wait-s", "600", "--call-timeout-s", "600")
     with Server(tmp_path / "audit", *flags, policies=untested) as started:

@@ -2,6 +2,9 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 
 def start_child(module: str, function: str) -> tuple["subprocess.Popen[bytes]", socket.socket]:
@@ -27,3 +30,16 @@ def leave_signals_to_parent() -> None:
     """Ctrl-C, and the end of a terminal, reach every process of it. The parent drains first, and then ends its children."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def wire_to_parent(descriptor: int) -> Iterator[tuple[socket.socket, Any]]:
+    """The child's end of the socket, and the same as a file to read and write. The block ends, without an error, when
+    the parent's end is gone."""
+    # What could not be sent is flushed once more when the file is closed: that is outside of the block.
+    with (
+        suppress(EOFError, ConnectionError),
+        socket.socket(fileno=descriptor) as stream,
+        stream.makefile("rwb") as file,
+    ):
+        yield stream, file

@@ -3,12 +3,10 @@
 import os
 import pickle
 import select
-import socket
 import subprocess
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, Final
@@ -21,7 +19,7 @@ from remit.engine.explain import explain, unknown_tenant
 from remit.engine.explain_reach import explain_reach, unknown_tenants_reach
 from remit.engine.snapshot import Snapshot
 from remit.policy.archive import read_archive
-from remit.policy.child import leave_signals_to_parent, start_child
+from remit.policy.child import leave_signals_to_parent, start_child, wire_to_parent
 from remit.policy.limits import Limits
 from remit.policy.look import load_kept
 from remit.policy.worker import WorkerEndedError
@@ -163,17 +161,13 @@ def serve(descriptor: int) -> None:
     leave_signals_to_parent()
     os.nice(_NICE)
     held: OrderedDict[str, Snapshot] = OrderedDict()
-    # What could not be sent is flushed once more when the file is closed.
-    with suppress(ConnectionError), socket.socket(fileno=descriptor) as stream, stream.makefile("rwb") as file:
-        try:
-            while True:
-                if not select.select([stream], [], [], _IDLE_S)[0]:
-                    held.clear()
-                    continue
-                pickle.dump(_answer(pickle.load(file), held), file)  # noqa: S301 (what our own process says)
-                file.flush()
-        except (EOFError, ConnectionError):
-            return
+    with wire_to_parent(descriptor) as (stream, file):
+        while True:
+            if not select.select([stream], [], [], _IDLE_S)[0]:
+                held.clear()
+                continue
+            pickle.dump(_answer(pickle.load(file), held), file)  # noqa: S301 (what our own process says)
+            file.flush()
 
 
 def _answer(asked: _Asked, held: OrderedDict[str, Snapshot]) -> object:

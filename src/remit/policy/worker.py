@@ -4,11 +4,9 @@ import math
 import os
 import pickle
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Thread
 from typing import Any, Final, Protocol, TypeVar
@@ -17,7 +15,7 @@ from remit.core.errors import RemitError
 from remit.core.policy import Policy
 from remit.engine.pace import Pace
 from remit.engine.snapshot import Snapshot
-from remit.policy.child import leave_signals_to_parent, start_child
+from remit.policy.child import leave_signals_to_parent, start_child, wire_to_parent
 from remit.policy.look import Begun, Built, Found, Look, Recall, carry_out
 from remit.policy.pace import resting
 
@@ -142,14 +140,10 @@ def serve(descriptor: int) -> None:
     os.nice(_NICE)
     # In the middle of a load nobody looks at the wire.
     Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    # What could not be sent is flushed once more when the file is closed.
-    with suppress(ConnectionError), socket.socket(fileno=descriptor) as stream, stream.makefile("rwb") as file:
-        try:
-            while True:
-                order = pickle.load(file)  # noqa: S301 (what our own process says)
-                _answer(order, file)
-        except (EOFError, ConnectionError):
-            return
+    with wire_to_parent(descriptor) as (_, file):
+        while True:
+            order = pickle.load(file)  # noqa: S301 (what our own process says)
+            _answer(order, file)
 
 
 def _end_with(parent: int) -> None:

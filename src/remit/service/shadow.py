@@ -2,12 +2,10 @@
 
 import os
 import pickle
-import socket
 import subprocess
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Thread
@@ -18,7 +16,7 @@ import structlog
 from remit.audit.record import DecisionRecord
 from remit.audit.redaction import Redaction
 from remit.core.diagnostics import PolicyError
-from remit.policy.child import leave_signals_to_parent, start_child
+from remit.policy.child import leave_signals_to_parent, start_child, wire_to_parent
 from remit.policy.limits import Limits
 from remit.policy.load import load_tree
 from remit.policy.source import Stamp, stamp
@@ -151,16 +149,12 @@ def serve(descriptor: int) -> None:
     """The process: one report for each batch of records, until nobody sends any more."""
     leave_signals_to_parent()
     os.nice(_NICE)
-    # What could not be sent is flushed once more when the file is closed.
-    with suppress(ConnectionError), socket.socket(fileno=descriptor) as stream, stream.makefile("rwb") as file:
-        try:
-            candidate = _Candidate(pickle.load(file))  # noqa: S301 (what our own process says)
-            while True:
-                batch = pickle.load(file)  # noqa: S301
-                pickle.dump(candidate.put(batch), file)
-                file.flush()
-        except (EOFError, ConnectionError):
-            return
+    with wire_to_parent(descriptor) as (_, file):
+        candidate = _Candidate(pickle.load(file))  # noqa: S301 (what our own process says)
+        while True:
+            batch = pickle.load(file)  # noqa: S301
+            pickle.dump(candidate.put(batch), file)
+            file.flush()
 
 
 class _Candidate:

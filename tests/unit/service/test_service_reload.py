@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from loading import InProcess
 from trees import write
 
 from remit.audit.errors import JournalUnavailable
@@ -13,7 +14,7 @@ from remit.core.names import Tenant
 from remit.engine.pace import Pace
 from remit.faces.cli.faults.promise import until
 from remit.policy.cell import Cell, TenantState
-from remit.policy.look import Begun, Found, Look, Recall, carry_out
+from remit.policy.look import Begun, Found, Look, Recall
 from remit.policy.worker import WorkerEndedError
 from remit.service.metrics import Metrics
 from remit.service.reload import LoadingError, Outcome, PinError, Reloader
@@ -43,7 +44,7 @@ class Audit:
         self.told.append((outcome, serving.revision if serving is not None else ""))
 
 
-class Here:
+class Here(InProcess):
     """Loads in this process. At the tenant `ends_at` it ends as a killed process does; `meanwhile` happens once, while a
     tenant or a kept revision is being loaded."""
 
@@ -51,8 +52,7 @@ class Here:
     meanwhile: Callable[[], object] | None = None
 
     def carry_out(self, order: Look | Recall, pace: Pace) -> Generator[Found, None, None]:
-        del pace
-        for found in carry_out(order):
+        for found in super().carry_out(order, pace):
             yield found
             if isinstance(found, Begun) and found.tenant == self.ends_at:
                 raise WorkerEndedError("killed")
@@ -60,12 +60,6 @@ class Here:
                 happens, self.meanwhile = self.meanwhile, None
                 if happens is not None:
                     happens()
-
-    def end(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class Watched:

@@ -68,7 +68,7 @@ def diff(
         try:
             one = _compared(each, before, after)
         except TooIntricateError as error:
-            err.print(f"{each}: {error}", markup=False)
+            err.print(f"{each}: {error}")
             one = None
         if one is None:
             refused.append(each)
@@ -114,18 +114,18 @@ def _actions(snapshot: Snapshot | None) -> sentences.Permissions:
 
 def _print_text(compared: Sequence[_Compared]) -> None:
     for found, actions in compared:
-        out.print(f"{found.tenant}: {sentences.summary(found)}", markup=False)
+        out.print(f"{found.tenant}: {sentences.summary(found)}")
         for change in found.access:
             sign, style = _sign(change.direction)
             sentence = sentences.access_sentence(change, actions[change.direction])
-            out.print(f"  {sign} {sentence}", style=style, markup=False)
+            out.print(f"  {sign} {sentence}", style=style)
             if names := sentences.listed(change.principals):
-                out.print(f"    {names}", markup=False)
+                out.print(f"    {names}")
         for reached in found.reach:
             sign, style = _sign(reached.direction)
-            out.print(f"  {sign} {sentences.reach_sentence(reached)}", style=style, markup=False)
+            out.print(f"  {sign} {sentences.reach_sentence(reached)}", style=style)
         for served in found.dedicated:
-            out.print(f"  = {sentences.dedicated_sentence(served)}", markup=False)
+            out.print(f"  = {sentences.dedicated_sentence(served)}")
 
 
 def _sign(direction: Direction) -> tuple[str, str]:

@@ -260,13 +260,13 @@ def export(
             fail(Exit.NO, str(error))
     where = f"{out_folder}" if sql is None else f"{out_folder} and {_named(sql)}"
     counts = [len(rows) for rows in exported.tables.values()]
-    out.print(f"{tenant}: {counts[0]} rows of access and {counts[1]} of reach written to {where}", markup=False)
+    out.print(f"{tenant}: {counts[0]} rows of access and {counts[1]} of reach written to {where}")
 
 
 def _finish(origin: str, imported: Imported, folder: Path, *, force: bool) -> None:
     """Tells what was found, and writes the files where nothing was refused."""
     for each in imported.findings:
-        out.print(str(each), style=_COLOURS[each.severity], markup=False)
+        out.print(str(each), style=_COLOURS[each.severity])
     counted = {severity: sum(each.severity is severity for each in imported.findings) for severity in Severity}
     if imported.refused:
         fail(Exit.NO, f"{counted[Severity.REFUSED]} refused: nothing was written")
@@ -295,7 +295,7 @@ def _write(folder: Path, files: Mapping[str, bytes], *, force: bool) -> None:
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"`{folder}` cannot be written: {error.strerror or error}")
     if kept is not None:
-        err.print(f"what stood in `{folder}` is now in `{kept}`", markup=False)
+        err.print(f"what stood in `{folder}` is now in `{kept}`")
 
 
 def _read(file: Path) -> bytes:

@@ -55,7 +55,7 @@ EXIT_CODES = "Exit codes: 0 yes (allowed, fine, passed), 1 no (denied, refused, 
 
 
 def fail(code: Exit, message: str) -> NoReturn:
-    err.print(message, style="red", markup=False)
+    err.print(message, style="red")
     raise typer.Exit(code)
 
 

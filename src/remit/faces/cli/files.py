@@ -85,7 +85,7 @@ def told(directory: Path, refused: Exit = Exit.NO) -> Iterator[None]:
         yield
     except PolicyError as error:
         for each in error.diagnostics:
-            err.print(str(each), markup=False)
+            err.print(str(each))
         fail(refused, f"the root files of `{directory}` do not load, so no tenant does")
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"policy directory `{directory}` cannot be read: {error.strerror or error}")

@@ -39,15 +39,15 @@ def fmt(
         content = _read(path)
         formatted = format_file(str(path), content, report)
         for each in report.diagnostics:
-            err.print(str(each), markup=False)
+            err.print(str(each))
         if formatted is None:
             refused += 1
         elif formatted != content:
             changed += 1
             if diff:
-                out.print("".join(_difference(path, content, formatted)), markup=False, end="")
+                out.print("".join(_difference(path, content, formatted)), end="")
             else:
-                out.print(str(path), markup=False)
+                out.print(str(path))
             if not (check or diff):
                 _write(path, formatted)
     if refused:

@@ -54,14 +54,14 @@ def lint(
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"policy directory `{directory}` cannot be read: {error.strerror or error}")
     if form is Format.JSON:
-        out.print(json.dumps({"findings": [_plain(each) for each in result.findings]}, indent=2), markup=False)
+        out.print(json.dumps({"findings": [_plain(each) for each in result.findings]}, indent=2))
     elif form is Format.SARIF:
-        out.print(json.dumps(sarif(result.findings, directory, page), indent=2), markup=False)
+        out.print(json.dumps(sarif(result.findings, directory, page), indent=2))
     else:
         for each in result.findings:
-            out.print(each.place, end=": ", markup=False)
+            out.print(each.place, end=": ")
             out.print(each.severity.value, end="", style=_STYLES[each.severity])
-            out.print(f" {each.rule}: {each.message}", markup=False)
+            out.print(f" {each.rule}: {each.message}")
         counts = {severity: sum(each.severity is severity for each in result.findings) for severity in Severity}
         told = ", ".join(f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count)
         err.print(told or "nothing found")

@@ -25,7 +25,7 @@ def validate(directory: DirectoryArgument = Path("policies")) -> None:
     tree = read_files(directory)
     found = [each for loaded in tree.tenants.values() for each in loaded.mistakes]
     for each in found:
-        err.print(str(each), markup=False)
+        err.print(str(each))
     for tenant, loaded in tree.tenants.items():
         if not loaded.mistakes:
             out.print(f"{tenant}: {loaded.rows} rows, {len(loaded.cases)} test cases, revision {loaded.revision[:12]}")
@@ -84,7 +84,7 @@ def verify(
         with progress(TextColumn("{task.description} {task.completed}")) as shown:
             found = compare(snapshot, shown.track(asked, description=name))
         if found.difference is not None:
-            out.print(found.difference.text, markup=False)
+            out.print(found.difference.text)
             fail(
                 Exit.NO,
                 f"{name}: the engines differ after {found.compared} questions alike: a defect in remit, please report",

@@ -69,7 +69,7 @@ def reach(
         if as_json:
             print_json(MessageToDict(response, preserving_proto_field_name=True))
         else:
-            out.print(response.summary, markup=False)
+            out.print(response.summary)
         allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
         raise typer.Exit(Exit.OK if allowed else Exit.NO)
     listed = _listed(tenant, caller, owner, [*dict.fromkeys(relations or [])], place)

@@ -138,10 +138,10 @@ def _resolved_table(response: messages.ResolveDedicatedResponse) -> Table:
 
 def _print_served(response: messages.ListServedResponse) -> None:
     for tenant in response.tenants:
-        out.print(f"open to {tenant}", markup=False)
+        out.print(f"open to {tenant}")
     if response.serves_tenant:
         out.print("the tenant itself")
     for each in response.namespaces:
-        out.print(str(wire.set_from(each)), markup=False)
+        out.print(str(wire.set_from(each)))
     if not (response.tenants or response.serves_tenant or response.namespaces):
         out.print("nothing here")

@@ -83,7 +83,7 @@ def who(
         table.add_row(each.principal, f"{row.file}:{row.line}  {row.text}", "\n".join(rows))
     if response.principals:
         out.print(table)
-    out.print(f"{response.total} may {action} {kind} in {namespace or 'the tenant itself'}", markup=False)
+    out.print(f"{response.total} may {action} {kind} in {namespace or 'the tenant itself'}")
 
 
 @asks
@@ -124,7 +124,7 @@ def where(
         return
     lines = response.among if among is not None else [str(wire.set_from(each)) for each in response.sets]
     for line in lines:
-        out.print(line, markup=False)
+        out.print(line)
     if not lines:
         # Not among the names: it could be one.
         err.print("nowhere")

@@ -41,7 +41,7 @@ def shadow(
             typer.echo(json.dumps(told(change)))
     else:
         for line in answer.errors:
-            out.print(line, markup=False)
+            out.print(line)
         if changes:
             out.print(changes_table(changes))
         since = datetime.fromtimestamp(answer.since_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -50,7 +50,7 @@ def status(
 
 
 def _print(told: messages.GetStatusResponse) -> None:
-    out.print(f"node {told.node}, remit {told.version}, up since {_time(told.started_us)}", markup=False)
+    out.print(f"node {told.node}, remit {told.version}, up since {_time(told.started_us)}")
     table = Table("tenant", "state", "since", "rows", "revision", box=SIMPLE)
     for each in told.tenants:
         state = messages.TenantState.Name(each.state).removeprefix("TENANT_STATE_")
@@ -61,10 +61,10 @@ def _print(told: messages.GetStatusResponse) -> None:
     for each in told.tenants:
         if each.pinned_by:
             newest = each.files_revision[:12] or "none"
-            out.print(f"{each.tenant} is pinned by {each.pinned_by}; its files are at {newest}", markup=False)
+            out.print(f"{each.tenant} is pinned by {each.pinned_by}; its files are at {newest}")
     # What is wrong with the root is every tenant's, and told once.
     for place, message in dict.fromkeys(_told(found) for each in told.tenants for found in each.diagnostics):
-        out.print(f"{place}: {message}", markup=False)
+        out.print(f"{place}: {message}")
     for each in told.tenants:
         if each.hidden_diagnostics:
             out.print(
@@ -85,7 +85,7 @@ def _print(told: messages.GetStatusResponse) -> None:
         spool = audit.spool
         cause = f": {spool.error}" if spool.error else ", handing them on" if spool.spooling else ""
         state = f"SPOOLING{cause}" if spool.spooling else "idle"
-        out.print(f"audit spool {state}; {spool.records} records wait, {_size(spool.bytes)}", markup=False)
+        out.print(f"audit spool {state}; {spool.records} records wait, {_size(spool.bytes)}")
     if told.workers:
         out.print(_workers_table(told))
 

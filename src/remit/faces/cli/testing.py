@@ -86,19 +86,19 @@ def _print_results(tested: Sequence[LoadedTenant]) -> bool:
     refused = [loaded for loaded in tested if loaded.mistakes]
     for loaded in tested:
         for each in loaded.mistakes:
-            err.print(str(each), markup=False)
+            err.print(str(each))
         if loaded in refused:
             continue
         for failure in loaded.failures:
-            out.print(f"FAILED {failure.case.place}", style="red", markup=False)
-            out.print("\n".join(f"  {line}" for line in failure.text.splitlines()), markup=False)
+            out.print(f"FAILED {failure.case.place}", style="red")
+            out.print("\n".join(f"  {line}" for line in failure.text.splitlines()))
         wrong = len({each.case for each in loaded.failures})
         failed += wrong
         passed += len(loaded.cases) - wrong
         engines = "remit and Casbin" if loaded.witnessed or not loaded.cases else "remit alone, too large for Casbin"
         out.print(f"{loaded.tenant}: {len(loaded.cases) - wrong} of {len(loaded.cases)} cases hold ({engines})")
     for loaded in refused:
-        err.print(f"{loaded.tenant}: does not load, so its tests did not run", style="red", markup=False)
+        err.print(f"{loaded.tenant}: does not load, so its tests did not run", style="red")
     out.print(f"{passed} passed, {failed} failed")
     return not (failed or refused)
 
@@ -110,7 +110,7 @@ def _print_coverage(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> 
     files = covered(chain(managed, *(rows_of(snapshot.policy) for snapshot in snapshots)), seen)
     for each in files:
         for row in each.missed:
-            out.print(f"not exercised: {row.place}  {row.text}", markup=False)
+            out.print(f"not exercised: {row.place}  {row.text}")
     rows = sum(each.rows for each in files)
     missed = sum(len(each.missed) for each in files)
     width = max((len(each.file) for each in files), default=0)
@@ -138,7 +138,7 @@ def _print_mutants(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> f
             verdicts[judge(mutant, everywhere if trial is None else (trial,))].append(mutant)
     for verdict in (Verdict.EQUIVALENT, Verdict.UNDECIDED, Verdict.SURVIVED):
         for mutant in sorted(verdicts[verdict], key=_place):
-            out.print(f"{verdict}: {mutant.row.place}  {mutant.change}  {mutant.text}", markup=False)
+            out.print(f"{verdict}: {mutant.row.place}  {mutant.change}  {mutant.text}")
     counts = {verdict: len(verdicts[verdict]) for verdict in Verdict}
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     out.print(f"{len(made)} mutants: {told}")

@@ -28,7 +28,7 @@ class Version:
             return None, True
         loaded = load_tenant(self.tree, tenant, self.root, tested=False)
         for each in loaded.diagnostics:
-            err.print(f"{self.name}: {each}", markup=False)
+            err.print(f"{self.name}: {each}")
         return loaded.snapshot, loaded.snapshot is not None
 
 
@@ -82,7 +82,7 @@ def _read(text: str, read: Callable[[], Tree]) -> Version:
         return Version(text, tree, load_root(tree))
     except PolicyError as error:
         for each in error.diagnostics:
-            err.print(f"{text}: {each}", markup=False)
+            err.print(f"{text}: {each}")
         fail(Exit.UNAVAILABLE, f"the root files of `{text}` do not load, so no tenant does")
     except GitError as error:
         fail(Exit.UNAVAILABLE, f"`{text}`: {error}")

@@ -32,7 +32,7 @@ def backup(
     except AuditStoreError as error:
         fail(Exit.UNAVAILABLE, str(error))
     for each in written:
-        out.print(f"`{each}` is whole, {each.stat().st_size} bytes", markup=False)
+        out.print(f"`{each}` is whole, {each.stat().st_size} bytes")
 
 
 def restore(
@@ -53,8 +53,8 @@ def restore(
     except AuditStoreError as error:
         fail(Exit.UNAVAILABLE, str(error))
     for each in aside:
-        out.print(f"what was there is `{each}` now", markup=False)
-    out.print(f"`{target}` is `{file}` again", markup=False)
+        out.print(f"what was there is `{each}` now")
+    out.print(f"`{target}` is `{file}` again")
 
 
 def _file_of(url: str, instead: str) -> Path:

@@ -52,7 +52,7 @@ def checkpoint(
             if tombstones and key is not None:
                 for each in checkpoints.sign_tombstones(store, key, tenant):
                     whose = f"decisions of tenant `{each.tenant}` by node `{each.node}`"
-                    err.print(f"signed the tombstone of {whose}, seq {each.seq}", markup=False)
+                    err.print(f"signed the tombstone of {whose}, seq {each.seq}")
             made = []
             for chain, head in checkpoints.heads(store, tenant):
                 before = checkpoints.newest(store, chain)

@@ -43,4 +43,4 @@ def drain(
         fail(Exit.UNAVAILABLE, str(error))
     if left:
         fail(Exit.UNAVAILABLE, f"{found - left} records handed on, {left} still wait in `{spool}`: {why}")
-    out.print(f"{found} records handed on, `{spool}` is empty", markup=False)
+    out.print(f"{found} records handed on, `{spool}` is empty")

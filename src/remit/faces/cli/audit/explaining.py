@@ -123,6 +123,6 @@ def _tell(response: messages.ExplainPastResponse, *, as_json: bool) -> None:
         for each, answer in zip(response.answers, answers, strict=True):
             nodes = ", ".join(f"{node.node} since {time_told(node.since_us)}" for node in each.nodes)
             served = f", which served on {nodes}" if nodes else ""
-            out.print(f"by revision {each.revision[:12] or 'none'}{served}:\n{answer.summary}", markup=False)
+            out.print(f"by revision {each.revision[:12] or 'none'}{served}:\n{answer.summary}")
     allowed = all(answer.decision.effect == wire.EFFECTS[Effect.ALLOW.value] for answer in answers)
     raise typer.Exit(Exit.OK if allowed else Exit.NO)

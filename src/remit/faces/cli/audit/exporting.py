@@ -65,10 +65,10 @@ def export(
     except ExportError as error:
         fail(Exit.UNAVAILABLE, str(error))
     for finding in report.findings:
-        out.print(finding_told(finding), markup=False)
+        out.print(finding_told(finding))
     unchained = sum(each.unchained for each in report.chains)
-    out.print(f"{report.records + unchained:,} records of tenant {tenant}", markup=False)
+    out.print(f"{report.records + unchained:,} records of tenant {tenant}")
     for path in (out_file, lifecycle_of(out_file), proof_of(out_file)):
-        out.print(f"  {path}", markup=False)
+        out.print(f"  {path}")
     if report.findings:
         raise typer.Exit(Exit.NO)

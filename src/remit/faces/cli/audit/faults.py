@@ -92,7 +92,7 @@ def faults(
             shutil.rmtree(folder, ignore_errors=True)
     out.print(table)
     for cause in causes:
-        out.print(cause, markup=False)
+        out.print(cause)
     left = f", {len(chosen) - tried} not run" if tried < len(chosen) else ""
     out.print(f"{tried - broken} of {tried} faults did no harm{left}")
     raise typer.Exit(Exit.NO if broken else Exit.OK if tried else Exit.UNAVAILABLE)

@@ -43,7 +43,7 @@ def tell_unknown(where: DecisionFilter, source: Source) -> None:
         of_name = {} if name == "tenant" else {name: value}
         if not _is_known(DecisionFilter(tenant=where.tenant, **of_name), source):
             whose = "" if where.tenant is None or name == "tenant" else f" in tenant `{where.tenant}`"
-            err.print(f"the audit holds no decision of {name} `{value}`{whose}", markup=False)
+            err.print(f"the audit holds no decision of {name} `{value}`{whose}")
 
 
 def _is_known(where: DecisionFilter, source: Source) -> bool:

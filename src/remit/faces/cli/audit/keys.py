@@ -22,7 +22,7 @@ def new(file: FileArgument) -> None:
     except AuditKeyError as error:
         fail(Exit.UNAVAILABLE, str(error))
     _tell(key.public)
-    out.print(f"{'written':<12}{file}, {public_file(file)}", markup=False)
+    out.print(f"{'written':<12}{file}, {public_file(file)}")
 
 
 @app.command()

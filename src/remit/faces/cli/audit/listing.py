@@ -122,7 +122,7 @@ class _Asked(NamedTuple):
         )
         if not known:
             whose = "" if tenant is None else f" in tenant `{tenant}`"
-            err.print(f"the audit holds no lifecycle record of node `{node}`{whose}", markup=False)
+            err.print(f"the audit holds no lifecycle record of node `{node}`{whose}")
 
     def events_here(self, store: Reading) -> list[LifecycleRecord]:
         return store.lifecycle(

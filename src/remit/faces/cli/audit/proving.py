@@ -41,7 +41,7 @@ class Verified(NamedTuple):
 
 def tell(report: Report, verified: Verified) -> None:
     for line, style in _lines(report, verified):
-        out.print(line, style=style, markup=False)
+        out.print(line, style=style)
 
 
 def _lines(report: Report, verified: Verified) -> Iterator[tuple[str, str | None]]:

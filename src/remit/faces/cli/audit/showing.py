@@ -41,12 +41,12 @@ def show(
         print_json({**fields, "place": place, "explanation": explanation, **verdict})
         return
     for name, value in fields.items():
-        out.print(f"{name:<14}{value}", markup=False)
-    out.print(f"{'place':<14}{_place(shown)}", markup=False)
+        out.print(f"{name:<14}{value}")
+    out.print(f"{'place':<14}{_place(shown)}")
     if grounds is None:
-        out.print(f"\nno explanation: {shown.unexplained}", markup=False)
+        out.print(f"\nno explanation: {shown.unexplained}")
         return
-    out.print(f"\n{getattr(shown.explanation, grounds).summary}", markup=False)
+    out.print(f"\n{getattr(shown.explanation, grounds).summary}")
     if not shown.agrees:
         err.print("the files of that revision decide otherwise than the record says", style="red")
 
