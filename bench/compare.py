@@ -142,8 +142,8 @@ def compare_reload(sides: Sequence[Side], folder: Path, rounds: int, scale: floa
 
 def _in_turn(sides: Sequence[Side], rounds: int, once: Callable[[Side], Figures]) -> list[list[str]]:
     found: dict[str, list[Figures]] = {each.name: [] for each in sides}
-    for _ in range(rounds):
-        for each in sides:
+    for sides_in_turn in service.in_turn(sides, rounds):
+        for each in sides_in_turn:
             found[each.name].append(once(each))
     before, after = found.values()
     return [_row(name, [one[name] for one in before], [one[name] for one in after], "{:.4g}") for name in before[0]]

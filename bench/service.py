@@ -5,9 +5,11 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from bench import example, h2load, machine, servers, table
 from bench.h2load import Load, Run, VoidFigureError
@@ -19,6 +21,7 @@ ECHO = "echo"
 CERBOS = "cerbos"
 
 _RECORDS_S = 60
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,8 @@ class Bench:
     def measure(self, figure: Figure) -> dict[str, Series]:
         series = {server.name: Series(figure.call(server).decisions) for server in self.servers}
         calls = {server.name: self._calls(figure, server) for server in self.servers}
-        for _ in range(figure.rounds):
-            for server in self.servers:
+        for servers_in_turn in in_turn(self.servers, figure.rounds):
+            for server in servers_in_turn:
                 series[server.name].runs.append(self._run(figure, server, calls[server.name]))
         return series
 
@@ -106,6 +109,12 @@ class Bench:
             if time.monotonic() > deadline:
                 raise VoidFigureError(f"the audit store holds {found} decisions, expected {expected}")
             time.sleep(0.05)
+
+
+def in_turn(items: Sequence[_Item], rounds: int) -> Iterator[Sequence[_Item]]:
+    """The items of each round, every second round in the opposite order: whoever goes first may have it better."""
+    for number in range(rounds):
+        yield items[::-1] if number % 2 else items
 
 
 def paired(series: dict[str, Series], name: str, base: str) -> float | None:
