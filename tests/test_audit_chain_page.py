@@ -8,9 +8,9 @@ from pathlib import Path
 from contract.audit_records import linked
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_lifecycle
+from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_lifecycle
+from remit.audit.chain.signing import Checkpoint, PublicKey, Tombstone
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.signing import Checkpoint, PublicKey, Tombstone
 
 PAGE = (Path(__file__).parent.parent / "docs" / "audit-chain.md").read_text()
 _BLOCK = re.compile(r"^```text (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -19,8 +19,8 @@ import typer
 import yaml
 from trees import write
 
-from remit.audit.signing import SigningKey
-from remit.faces.cli.main import app
+from remit.audit.chain.signing import SigningKey
+from remit.cli.main import app
 from remit.policy.lint.finding import RULES, RuleId
 from remit.policy.lint.linter import LintResult, lint_directory
 from remit.policy.load import load_tree

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from remit.core.names import Tenant
 from remit.engine.snapshot import Snapshot
-from remit.policy.limits import Limits
 from remit.policy.load import LoadedTenant, load_root, load_tenant
-from remit.policy.source import Folder, Tree
+from remit.policy.read.limits import Limits
+from remit.policy.read.tree import Folder, Tree
 
 Files = Mapping[str, bytes]
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from remit.engine import answers, graph, permissions, reach
+from remit.engine import compiled, permissions, reach, role_graph
 
 
 @contextmanager
 def indexed(always: bool) -> Iterator[None]:
     """With `always`, no row is too few for an index."""
     with ExitStack() as stack:
-        for module in (answers, graph, permissions, reach) if always else ():
+        for module in (compiled, role_graph, permissions, reach) if always else ():
             stack.enter_context(patch.object(module, "_WIDE", 0))
         yield

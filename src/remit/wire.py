@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from remit.core.decision import Decision, Reason
-from remit.core.dependencies import DependencyGraph, VisibleGraph, parse_graph
+from remit.core.dependency_graph import DependencyGraph, VisibleGraph, parse_graph
 from remit.core.errors import FieldViolation, violation
 from remit.core.explanation import Clause, Explanation, NearMiss, ReachExplanation
 from remit.core.namespace_set import NamespaceSet

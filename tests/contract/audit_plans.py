@@ -1,10 +1,10 @@
 from sqlalchemy import event
 
-from remit.audit.filter import DecisionFilter
-from remit.audit.reading import Reading
+from remit.audit.query.filter import DecisionFilter
+from remit.audit.query.reader import AuditReader
 
 
-def plan_of_page(store: Reading, where: DecisionFilter) -> list[str]:
+def plan_of_page(store: AuditReader, where: DecisionFilter) -> list[str]:
     """The steps in which SQLite finds what is asked last for a page."""
     seen: list[tuple[str, object]] = []
 

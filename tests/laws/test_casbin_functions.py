@@ -17,7 +17,7 @@ from worldly import questions, reach_questions, snapshots
 import remit.casbin
 from remit.casbin import ACCESS_MODEL, REACH_MODEL, RegistrationError
 from remit.core.patterns import NamespacePattern
-from remit.engine.verify import BY_ROWS
+from remit.engine.differential.compare import BY_ROWS
 
 odd = st.one_of(st.text(max_size=12), st.text(alphabet="a.*/|, :", max_size=12))
 

@@ -9,7 +9,7 @@ from worldly import snapshots, tenants
 from remit.core.names import NAMESPACE_LIMIT, Namespace
 from remit.core.patterns import NamespacePattern
 from remit.core.policy import Policy, ResourceType
-from remit.engine.dedicated import ServedBy, resolve
+from remit.engine.queries.dedicated import ServedBy, resolve
 
 NAMES = sorted({name for entries in RESOURCES.values() for name in entries} | {"nobody"})
 

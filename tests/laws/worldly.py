@@ -7,7 +7,7 @@ from trees import snapshot_of
 
 from remit.core.decision import Decision
 from remit.core.question import Question, ReachQuestion
-from remit.engine.questions import random_questions, random_reach_questions
+from remit.engine.differential.random_questions import random_questions, random_reach_questions
 from remit.engine.snapshot import Snapshot
 
 QUESTIONS = 20

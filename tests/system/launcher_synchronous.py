@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
-from remit.faces.cli.main import main
+from remit.cli.main import main
 
 synchronous = sys.argv.pop(1)
 

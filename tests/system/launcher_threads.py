@@ -1,7 +1,7 @@
 """`remit serve` as it is beside a grpcio whose own parts are others: every call is answered by a thread."""
 
-from remit.faces.cli.main import main
-from remit.faces.rpc import prompt
+from remit.cli.main import main
+from remit.rpc import inline_calls
 
-prompt.supported = lambda: False
+inline_calls.supported = lambda: False
 main()

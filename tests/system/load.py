@@ -2,7 +2,7 @@ from random import Random
 
 from system.server import Server
 
-from remit.faces.cli.faults import load
+from remit.faults import load
 from remit.v1 import access_service_pb2 as messages
 
 
@@ -13,8 +13,8 @@ class Load(load.Load):
         super().__init__(server, draw, threads, seed=seed)
 
 
-def draw(rng: Random, count: int) -> load.Asked:
-    return load.Asked("acme", [_question(rng) for _ in range(count)])
+def draw(rng: Random, count: int) -> load.AskedCheck:
+    return load.AskedCheck("acme", [_question(rng) for _ in range(count)])
 
 
 def _question(rng: Random) -> messages.Question:

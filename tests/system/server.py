@@ -13,9 +13,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
-from remit.faces.cli.faults.promise import DEADLINE_S, until
-from remit.faces.cli.faults.server import ServerProcess, environment
-from remit.faces.cli.main import app
+from remit.cli.main import app
+from remit.faults.promise import DEADLINE_S, until
+from remit.faults.server import ServerProcess, environment
 from remit.v1 import access_service_pb2_grpc
 
 __all__ = ["DEADLINE_S", "Health", "Server", "access_of", "environment", "free_port", "remit", "remit_process", "until"]

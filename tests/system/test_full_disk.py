@@ -10,7 +10,7 @@ from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, acce
 
 from remit.audit.ids import parse_id
 from remit.client import DecisionUnavailable
-from remit.faces.cli.faults.disk import SmallDisk, small_disk
+from remit.faults.disk import SmallDisk, small_disk
 
 PROBE_S = 1.0
 """How often the server tries a store that fails."""

@@ -12,7 +12,7 @@ from system.load import Load
 from system.power import Disk, compiled
 from system.server import Server
 
-from remit.faces.cli.faults.disk import decision_ids
+from remit.faults.disk import decision_ids
 
 LAUNCHER = Path(__file__).with_name("launcher_synchronous.py")
 AUDIT_ALONE = ("--revisions", "")

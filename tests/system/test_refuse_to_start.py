@@ -11,11 +11,11 @@ from contract.audit_records import decision
 from sqlalchemy import create_engine
 from system.server import Server, remit_process, until
 
-from remit.audit.many import worker_url
-from remit.audit.schema import upgrade
-from remit.audit.signing import SigningKey
-from remit.audit.spool import Spool
-from remit.audit.store import AuditStore
+from remit.audit.chain.signing import SigningKey
+from remit.audit.schema.migrate import upgrade
+from remit.audit.spool.spool import Spool
+from remit.audit.store.shards import worker_url
+from remit.audit.store.store import AuditStore
 
 REFUSED = 3
 NODES = ["node-1.w1", "node-1.w2", "node-1.w3"]

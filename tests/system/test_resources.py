@@ -20,9 +20,9 @@ from remit.client import Client, DecisionUnavailable
 from remit.core.decision import Reason
 from remit.core.names import INSTANCE
 from remit.core.rows import Effect
-from remit.engine.dedicated import ServedBy, resolve
-from remit.policy.cases import DedicatedCase
+from remit.engine.queries.dedicated import ServedBy, resolve
 from remit.policy.load import load_tree
+from remit.policy.testing.cases import DedicatedCase
 from remit.v1 import access_service_pb2 as access
 from remit.v1 import resource_service_pb2 as messages
 from remit.v1.decision_pb2 import EFFECT_ALLOW, EFFECT_DENY, Origin

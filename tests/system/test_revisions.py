@@ -26,7 +26,7 @@ from system.editing import (
 )
 from system.server import DEADLINE_S, Server, remit, remit_process, until
 
-from remit.faces.rpc.places import REVISION_WATCHERS as WATCHERS
+from remit.rpc.admission import REVISION_WATCHERS as WATCHERS
 from remit.v1 import policy_service_pb2 as messages
 from remit.v1 import policy_service_pb2_grpc
 

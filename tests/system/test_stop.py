@@ -11,7 +11,7 @@ from system.questions import check
 from system.server import DEADLINE_S, NOT_SERVING, REMIT, SERVING, Health, Server, access_of, until
 
 from remit.audit.ids import format_id
-from remit.faces.cli.faults.disk import decision_ids
+from remit.faults.disk import decision_ids
 
 
 def listens(server: Server) -> bool:

@@ -16,8 +16,8 @@ from system.questions import check
 from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, remit, remit_process, until
 
 from remit.audit.ids import parse_id
-from remit.audit.tables import chains, counts
-from remit.faces.cli.faults.disk import decision_ids
+from remit.audit.schema.tables import chains, counts
+from remit.faults.disk import decision_ids
 
 REFUSED = 3
 

@@ -11,6 +11,11 @@ _NAMES: Final = ("user:", "service:", "namespace:")
 _ACCESS: Final = (QuestionType.CHECK, QuestionType.EXPLAIN, QuestionType.OPERATION)
 _REACH: Final = (QuestionType.REACH, QuestionType.REACH_EXPLAIN)
 
+KEY_IN_USE: Final = "KEY_IN_USE"
+"""The lifecycle record of a server that signs."""
+AUDIT_READ: Final = "AUDIT_READ"
+"""The lifecycle record of a read of the audit."""
+
 
 class DecisionRecord(NamedTuple):
     """One row of table `decisions`, in column order, so that a tuple goes straight to the driver.
@@ -93,7 +98,7 @@ class LifecycleRecord(NamedTuple):
     """JSON text."""
 
 
-class Place(NamedTuple):
+class ChainPosition(NamedTuple):
     """Where a record stands in the chain of its tenant and node."""
 
     seq: int

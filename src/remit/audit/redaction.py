@@ -13,8 +13,8 @@ from typing import Final, Self
 
 from remit.audit.record import HASHED, DecisionRecord
 from remit.core.errors import InvalidNameError
-from remit.core.files import secret_problem
 from remit.core.names import parse_tenant
+from remit.files import secret_problem
 
 REDACTABLE: Final = ("caller", "on_behalf_of", "principal", "resource_id", "trace_id")
 """The others make a record one: what was decided, where, when, by which rule and policy."""
@@ -23,14 +23,14 @@ _LEAST_KEY_BYTES: Final = 32
 _DIGITS: Final = 32
 
 
-class How(StrEnum):
+class RedactionMethod(StrEnum):
     HASH = "hash"
     DROP = "drop"
     KEEP = "keep"
     """Of one tenant, against a rule of all."""
 
 
-Rules = Mapping[str, Mapping[str, How]]
+Rules = Mapping[str, Mapping[str, RedactionMethod]]
 """By tenant, then by field; those of '' are for all tenants."""
 
 
@@ -77,9 +77,9 @@ class Redaction:
     def __call__(self, record: DecisionRecord) -> DecisionRecord:
         changed: dict[str, str] = {}
         for name, how in {**self.rules.get("", {}), **self.rules.get(record.asked_tenant, {})}.items():
-            if how is How.DROP:
+            if how is RedactionMethod.DROP:
                 changed[name] = ""
-            elif how is How.HASH:
+            elif how is RedactionMethod.HASH:
                 assert self.key is not None
                 changed[name] = self.key.hashed(getattr(record, name))
         return record._replace(**changed)  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ class Redaction:
 
 def parse_redaction(text: str) -> Rules:
     """ValueError that says what is off, and what may be redacted."""
-    rules: defaultdict[str, dict[str, How]] = defaultdict(dict)
+    rules: defaultdict[str, dict[str, RedactionMethod]] = defaultdict(dict)
     for entry in (each.strip() for each in text.split(",")):
         target, _, how = (each.strip() for each in entry.partition("="))
         tenant, has_tenant, name = target.rpartition("/")
@@ -100,15 +100,15 @@ def parse_redaction(text: str) -> Rules:
             fields = ", ".join(f"`{each}`" for each in REDACTABLE)
             why = "is needed for a record to be one" if name in _NEEDED else "is no field of a record"
             raise ValueError(f"`{entry}`: `{name}` {why}; what may be redacted is {fields}")
-        if how not in ([*How] if has_tenant else [How.HASH, How.DROP]):
+        if how not in ([*RedactionMethod] if has_tenant else [RedactionMethod.HASH, RedactionMethod.DROP]):
             raise ValueError(
                 f"`{entry}`: `{how}` says nothing: expected `{name}=hash`, `{name}=drop`, or `TENANT/{name}=keep`"
             )
         if name in rules[tenant]:
             raise ValueError(f"`{entry}` is a second rule for `{target}`: expected one")
-        rules[tenant][name] = How(how)
+        rules[tenant][name] = RedactionMethod(how)
     return dict(rules)
 
 
 def hashes(rules: Rules) -> bool:
-    return any(how is How.HASH for own in rules.values() for how in own.values())
+    return any(how is RedactionMethod.HASH for own in rules.values() for how in own.values())

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from remit import wire
 from remit.client.answers import Answer, OperationAnswer, Part
-from remit.client.asked import Asked
-from remit.client.call import Call, Parameters
+from remit.client.call import ClientCall, Parameters
+from remit.client.decode import answer_of, newer, results_of, told
 from remit.client.errors import AccessDenied, DecisionUnavailable
-from remit.client.reading import answer_of, newer, results_of, told
+from remit.client.questions import Asked
 from remit.core.rows import Effect
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import decision_pb2, status_service_pb2
@@ -19,10 +19,10 @@ _Answered = TypeVar("_Answered", bound=Answer)
 
 
 def guarded(
-    question: Callable[Parameters, Call[Any, _Answered]],
-) -> Callable[Parameters, Call[Any, _Answered]]:
+    question: Callable[Parameters, ClientCall[Any, _Answered]],
+) -> Callable[Parameters, ClientCall[Any, _Answered]]:
     @wraps(question)
-    def guard(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Call[Any, _Answered]:
+    def guard(*args: Parameters.args, **kwargs: Parameters.kwargs) -> ClientCall[Any, _Answered]:
         call = question(*args, **kwargs)
 
         def read(response: Any) -> _Answered:
@@ -49,9 +49,9 @@ def check(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.CheckResponse, Answer]:
+) -> ClientCall[messages.CheckResponse, Answer]:
     """The answer, allow or deny. With `revision`, by that revision or not at all."""
-    return Call(
+    return ClientCall(
         lambda: messages.CheckRequest(
             tenant=tenant,
             question=_question(Asked(principal, action, kind, namespace, resource_id)),
@@ -70,7 +70,7 @@ def batch_check(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.BatchCheckResponse, list[Answer | DecisionUnavailable]]:
+) -> ClientCall[messages.BatchCheckResponse, list[Answer | DecisionUnavailable]]:
     """One result a question, in order, all of one revision. A malformed question is a DecisionUnavailable in its
     place, returned and not raised: it does not fail the others."""
     asked: list[messages.Question] = []
@@ -80,7 +80,7 @@ def batch_check(
         origin = decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id)
         return messages.BatchCheckRequest(tenant=tenant, questions=asked, origin=origin, revision=revision)
 
-    return Call(
+    return ClientCall(
         request,
         lambda response: results_of(response.results, response.revision, len(asked)),
     )
@@ -97,9 +97,9 @@ def explain(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.ExplainResponse, messages.ExplainResponse]:
+) -> ClientCall[messages.ExplainResponse, messages.ExplainResponse]:
     """The answer with its grounds, as the API gives it: rule, chain, near misses, remedy, and a summary in words."""
-    return Call(
+    return ClientCall(
         lambda: messages.ExplainRequest(
             tenant=tenant,
             question=_question(Asked(principal, action, kind, namespace, resource_id)),
@@ -120,9 +120,9 @@ def check_operation(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.CheckOperationResponse, OperationAnswer]:
+) -> ClientCall[messages.CheckOperationResponse, OperationAnswer]:
     """May every part of a compound operation of the vocabulary happen? All parts are answered by one revision."""
-    return Call(
+    return ClientCall(
         lambda: messages.CheckOperationRequest(
             tenant=tenant,
             principal=principal,
@@ -142,9 +142,9 @@ guard_operation = guarded(check_operation)
 
 def status(
     tenant: str = "",
-) -> Call[status_service_pb2.GetStatusResponse, status_service_pb2.GetStatusResponse]:
+) -> ClientCall[status_service_pb2.GetStatusResponse, status_service_pb2.GetStatusResponse]:
     """What the server serves, and how well."""
-    return Call(
+    return ClientCall(
         lambda: status_service_pb2.GetStatusRequest(tenant=tenant),
         lambda response: response,
     )

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from remit.client.call import Call, Page, Pages, Stream, names
-from remit.client.reading import known
+from remit.client.call import ClientCall, Pages, ResultPage, Stream, names
+from remit.client.decode import known
 from remit.v1 import access_service_pb2, reach_service_pb2
 from remit.v1 import audit_service_pb2 as messages
 
@@ -14,20 +14,20 @@ def list_records(
     """The decisions that `where` selects, the newest first or the oldest, those behind the record with the id `after`.
     Pages of `page_size` (the server's choice where 0) are fetched while they are walked."""
 
-    def page(token: str) -> Call[messages.ListRecordsResponse, Page[messages.Record]]:
-        return Call(
+    def page(token: str) -> ClientCall[messages.ListRecordsResponse, ResultPage[messages.Record]]:
+        return ClientCall(
             lambda: messages.ListRecordsRequest(
                 filter=where, oldest_first=oldest_first, after=after, page_size=page_size, page_token=token
             ),
-            lambda response: Page(response.records, response.next_page_token),
+            lambda response: ResultPage(response.records, response.next_page_token),
         )
 
     return page
 
 
-def get_record(decision_id: str) -> Call[messages.GetRecordResponse, messages.GetRecordResponse]:
+def get_record(decision_id: str) -> ClientCall[messages.GetRecordResponse, messages.GetRecordResponse]:
     """One decision, its place in its chain, and its grounds by the policy of then."""
-    return Call(lambda: messages.GetRecordRequest(id=decision_id), known)
+    return ClientCall(lambda: messages.GetRecordRequest(id=decision_id), known)
 
 
 def follow_records(where: messages.RecordFilter | None = None, *, after: str = "") -> Stream:
@@ -47,8 +47,8 @@ def count_records(
     """How many decisions there were, by whole hours, for each group of tenant, principal, namespace, revision, caller,
     question, effect, reason, node, hour and day; `most_first`, the largest `page_size` groups alone."""
 
-    def page(token: str) -> Call[messages.CountRecordsResponse, Page[messages.RecordCount]]:
-        return Call(
+    def page(token: str) -> ClientCall[messages.CountRecordsResponse, ResultPage[messages.RecordCount]]:
+        return ClientCall(
             lambda: messages.CountRecordsRequest(
                 filter=where,
                 group_by=[_grouping(each) for each in names(group_by)],
@@ -56,7 +56,7 @@ def count_records(
                 page_size=page_size,
                 page_token=token,
             ),
-            lambda response: Page(response.counts, response.next_page_token),
+            lambda response: ResultPage(response.counts, response.next_page_token),
         )
 
     return page
@@ -75,8 +75,8 @@ def list_lifecycle(
 ) -> Pages[messages.LifecycleRecord]:
     """What happened beside decisions, in pages as `list_records`."""
 
-    def page(token: str) -> Call[messages.ListLifecycleResponse, Page[messages.LifecycleRecord]]:
-        return Call(
+    def page(token: str) -> ClientCall[messages.ListLifecycleResponse, ResultPage[messages.LifecycleRecord]]:
+        return ClientCall(
             lambda: messages.ListLifecycleRequest(
                 tenant=tenant,
                 type=type,
@@ -88,7 +88,7 @@ def list_lifecycle(
                 page_size=page_size,
                 page_token=token,
             ),
-            lambda response: Page(response.records, response.next_page_token),
+            lambda response: ResultPage(response.records, response.next_page_token),
         )
 
     return page
@@ -104,10 +104,10 @@ def explain_past(
     time_us: int = 0,
     revision: str = "",
     node: str = "",
-) -> Call[messages.ExplainPastResponse, messages.ExplainPastResponse]:
+) -> ClientCall[messages.ExplainPastResponse, messages.ExplainPastResponse]:
     """What the answer was, or would have been, and why: by `revision`, or by what served at `time_us`, microseconds since
     the Unix epoch, on every node or on `node`."""
-    return Call(
+    return ClientCall(
         lambda: _past(
             messages.ExplainPastRequest(
                 tenant=tenant,
@@ -123,9 +123,9 @@ def explain_past(
 
 def explain_past_reach(
     tenant: str, caller: str, owner: str, relation: str, *, time_us: int = 0, revision: str = "", node: str = ""
-) -> Call[messages.ExplainPastResponse, messages.ExplainPastResponse]:
+) -> ClientCall[messages.ExplainPastResponse, messages.ExplainPastResponse]:
     """As `explain_past`: might work in namespace `caller` use what `owner` owns, by `relation`?"""
-    return Call(
+    return ClientCall(
         lambda: _past(
             messages.ExplainPastRequest(
                 tenant=tenant,

@@ -16,7 +16,7 @@ _Returned = TypeVar("_Returned")
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[Response, Result]):
+class ClientCall(Generic[Response, Result]):
     """One question: a request of the API, and how its response is read.
 
     `request` raises AttributeError, TypeError or ValueError for what is no question; `read` raises DecisionUnavailable
@@ -30,13 +30,13 @@ class Call(Generic[Response, Result]):
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[Item]):
+class ResultPage(Generic[Item]):
     items: Sequence[Item]
     next_token: str
     """Empty on the last page."""
 
 
-Pages = Callable[[str], Call[Any, Page[Item]]]
+Pages = Callable[[str], ClientCall[Any, ResultPage[Item]]]
 """From a page's token, empty for the first, to the question for that page."""
 
 Stream = Callable[[str], Message]

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from remit.client.access import guarded
 from remit.client.answers import Answer, ReachAllAnswer, RefusedOwner
-from remit.client.asked import AskedReach
-from remit.client.call import Call, names
+from remit.client.call import ClientCall, names
+from remit.client.decode import answer_of, reason_of, results_of, told
 from remit.client.errors import DecisionUnavailable
-from remit.client.reading import answer_of, reason_of, results_of, told
+from remit.client.questions import AskedReach
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as messages
 
@@ -22,9 +22,9 @@ def check_reach(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.CheckReachResponse, Answer]:
+) -> ClientCall[messages.CheckReachResponse, Answer]:
     """May work in namespace `caller` use what namespace `owner` owns, by `relation`?"""
-    return Call(
+    return ClientCall(
         lambda: messages.CheckReachRequest(
             tenant=tenant,
             question=_question(AskedReach(caller, owner, relation, resource_id)),
@@ -43,7 +43,7 @@ def batch_check_reach(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.BatchCheckReachResponse, list[Answer | DecisionUnavailable]]:
+) -> ClientCall[messages.BatchCheckReachResponse, list[Answer | DecisionUnavailable]]:
     """One result a question, as `batch_check` gives them."""
     asked: list[messages.ReachQuestion] = []
 
@@ -52,7 +52,7 @@ def batch_check_reach(
         origin = decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id)
         return messages.BatchCheckReachRequest(tenant=tenant, questions=asked, origin=origin, revision=revision)
 
-    return Call(
+    return ClientCall(
         request,
         lambda response: results_of(response.results, response.revision, len(asked)),
     )
@@ -67,9 +67,9 @@ def check_reach_all(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.CheckReachAllResponse, ReachAllAnswer]:
+) -> ClientCall[messages.CheckReachAllResponse, ReachAllAnswer]:
     """May `caller` use every one of these owners, 1 to 10,000, and which of them refuse?"""
-    return Call(
+    return ClientCall(
         lambda: messages.CheckReachAllRequest(
             tenant=tenant,
             caller=caller,
@@ -96,9 +96,9 @@ def explain_reach(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.ExplainReachResponse, messages.ExplainReachResponse]:
+) -> ClientCall[messages.ExplainReachResponse, messages.ExplainReachResponse]:
     """The answer with its grounds, as the API gives it: row, what came too late, near misses, remedy, a summary."""
-    return Call(
+    return ClientCall(
         lambda: messages.ExplainReachRequest(
             tenant=tenant,
             question=_question(AskedReach(caller, owner, relation, resource_id)),
@@ -118,10 +118,10 @@ def list_reachable(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.ListReachableResponse, messages.ListReachableResponse]:
+) -> ClientCall[messages.ListReachableResponse, messages.ListReachableResponse]:
     """What `namespace` can use and who can use what is its own, by each of `relations` (all where empty): as patterns,
     and as those of the namespaces `among`."""
-    return Call(
+    return ClientCall(
         lambda: messages.ListReachableRequest(
             tenant=tenant,
             namespace=namespace,

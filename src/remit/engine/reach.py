@@ -9,9 +9,9 @@ from remit.core.names import Namespace, Word
 from remit.core.policy import Policy
 from remit.core.question import ReachQuestion
 from remit.core.rows import Effect, ReachRule
-from remit.engine.coverage import Coverage
-from remit.engine.kept import Kept
-from remit.engine.pace import Pace, at_once
+from remit.engine.memo import BoundedMemo
+from remit.engine.pacing import Pacing, unpaced
+from remit.engine.pattern_trie import PatternTrie
 
 _NAMESPACES: Final = 131_072
 """Namespaces whose covering patterns are kept ready, as those of a snapshot are."""
@@ -34,12 +34,12 @@ _Cell = Sequence[_Answer]
 class ReachIndex:
     """Reach rows found by the patterns that cover a caller and an owner, so that a question does not scan them."""
 
-    def __init__(self, rules: Sequence[ReachRule], pace: Pace = at_once) -> None:
+    def __init__(self, rules: Sequence[ReachRule], pace: Pacing = unpaced) -> None:
         self._rules = rules
-        callers = self._callers = Coverage(rule.caller for rule in pace(rules))
-        owners = self._owners = Coverage(rule.owner for rule in pace(rules))
-        self._callers_of = Kept(_NAMESPACES, callers.of)
-        self.owners_of = Kept(_NAMESPACES, owners.of)
+        callers = self._callers = PatternTrie(rule.caller for rule in pace(rules))
+        owners = self._owners = PatternTrie(rule.owner for rule in pace(rules))
+        self._callers_of = BoundedMemo(_NAMESPACES, callers.of)
+        self.owners_of = BoundedMemo(_NAMESPACES, owners.of)
         """The texts of the rows' owners that cover a namespace."""
         self._rows: defaultdict[str, defaultdict[str, list[tuple[int, ReachRule]]]]
         self._rows = defaultdict(lambda: defaultdict(list))
@@ -93,12 +93,12 @@ class Reach:
     The namespace itself; else the first matching row; else inheritance; else deny.
     """
 
-    def __init__(self, policy: Policy, pace: Pace = at_once) -> None:
+    def __init__(self, policy: Policy, pace: Pacing = unpaced) -> None:
         self._relations = relations = policy.vocabulary.relations
         self._index = index = ReachIndex(policy.reach, pace)
         self._answers = answers = [(rule.owner.text, _by_rule(rule)) for rule in pace(policy.reach)]
         limit = _CELLS // max(1, len(relations))
-        self._cells = {name: Kept(limit, partial(_cell, index, answers, name)) for name in relations}
+        self._cells = {name: BoundedMemo(limit, partial(_cell, index, answers, name)) for name in relations}
 
     def decide(self, question: ReachQuestion) -> Decision:
         caller, owner, relation = question

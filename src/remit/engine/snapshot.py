@@ -8,13 +8,13 @@ from remit.core.patterns import EVERYWHERE
 from remit.core.policy import Policy
 from remit.core.question import Question, ReachQuestion
 from remit.core.rows import Effect, Rule
-from remit.engine.answers import Answers, Cell, always
-from remit.engine.coverage import Coverage
-from remit.engine.graph import Graph
-from remit.engine.kept import Kept, by_items
-from remit.engine.pace import Pace, at_once
+from remit.engine.compiled import AnswerList, CompiledAnswers, always
+from remit.engine.memo import BoundedMemo, by_items
+from remit.engine.pacing import Pacing, unpaced
+from remit.engine.pattern_trie import PatternTrie
 from remit.engine.permissions import Index, Permissions, first_of
 from remit.engine.reach import Reach
+from remit.engine.role_graph import RoleGraph
 
 _NAMESPACES: Final = 131_072
 """Namespaces whose covering patterns are kept ready, those with many patterns counted several times. None of a snapshot's
@@ -30,20 +30,20 @@ _WRONG_CLASS: Final = Decision(Effect.DENY, Reason.WRONG_CLASS)
 class Snapshot:
     """One tenant's policy at one moment, compiled and frozen. Safe to share between threads."""
 
-    def __init__(self, policy: Policy, pace: Pace = at_once) -> None:
+    def __init__(self, policy: Policy, pace: Pacing = unpaced) -> None:
         """`pace` walks the rows: beside a server that answers, one that rests."""
         self.policy = policy
         self.tenant = policy.tenant
         self.revision = policy.revision
-        self.graph = graph = Graph(pace(policy.rules), pace(policy.links))
+        self.graph = graph = RoleGraph(pace(policy.rules), pace(policy.links))
         self.reach = Reach(policy, pace)
         self.admitted = _admitted(policy, pace)
         self.permissions = permissions = Permissions(policy.vocabulary, policy.tenant)
-        self._answers = Answers(graph, permissions)
+        self._answers = CompiledAnswers(graph, permissions)
         patterns = {rule.namespaces for rule in pace(policy.rules)} | {link.scope for link in pace(policy.links)}
-        self._covering = Kept(_NAMESPACES, Coverage(pace(patterns | {EVERYWHERE})).of, by_items)
+        self._covering = BoundedMemo(_NAMESPACES, PatternTrie(pace(patterns | {EVERYWHERE})).of, by_items)
         count = len(permissions)
-        self._cells = Kept(_CELLS // max(1, count), _unfilled(graph, self.admitted, count))
+        self._cells = BoundedMemo(_CELLS // max(1, count), _unfilled(graph, self.admitted, count))
 
     def decide(self, question: Question) -> Decision:
         """The decision of the access plane.
@@ -135,13 +135,13 @@ class Snapshot:
 
 
 def _unfilled(
-    graph: Graph, admitted: frozenset[str] | None, permissions: int
-) -> Callable[[Principal], list[Cell | None]]:
+    graph: RoleGraph, admitted: frozenset[str] | None, permissions: int
+) -> Callable[[Principal], list[AnswerList | None]]:
     """Makes the cells of a principal, to be filled when asked for. Strangers share theirs, which are full."""
-    unbound: list[Cell | None] = [always(Reason.NO_BINDING)] * permissions
-    shut_out: list[Cell | None] = [always(Reason.NO_ACCESS)] * permissions
+    unbound: list[AnswerList | None] = [always(Reason.NO_BINDING)] * permissions
+    shut_out: list[AnswerList | None] = [always(Reason.NO_ACCESS)] * permissions
 
-    def unfilled(principal: Principal) -> list[Cell | None]:
+    def unfilled(principal: Principal) -> list[AnswerList | None]:
         if admitted is not None and principal not in admitted:
             return shut_out
         return [None] * permissions if graph.knows(principal) else unbound
@@ -153,7 +153,7 @@ def _allows(rule: Rule | None) -> bool:
     return rule is not None and rule.effect is Effect.ALLOW
 
 
-def _admitted(policy: Policy, pace: Pace) -> frozenset[str] | None:
+def _admitted(policy: Policy, pace: Pacing) -> frozenset[str] | None:
     """Those on the access list and the members of listed groups, whatever the scope of the membership."""
     if policy.access is None:
         return None

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
-from remit.policy.report import Report
-from remit.policy.text import read_text
-from remit.policy.yaml import lines_of_long_texts, parse_yaml
+from remit.policy.read.report import Diagnostics
+from remit.policy.read.text import read_text
+from remit.policy.read.yaml import lines_of_long_texts, parse_yaml
 
 WIDEST: Final = 48
 """Characters past which a field does not widen its column, so that one long row does not stretch its whole block."""
@@ -22,7 +22,7 @@ _HEADERS: Final = (
 )
 
 
-def format_file(file: str, content: bytes, report: Report) -> bytes | None:
+def format_file(file: str, content: bytes, report: Diagnostics) -> bytes | None:
     """A `.csv` or `.yaml` file in canonical form, with LF line ends; None, with diagnostics, where its bytes are not clean
     or it is not the YAML of policies."""
     text = read_text(file, content, report)

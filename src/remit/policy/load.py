@@ -9,17 +9,13 @@ from remit.core.names import INSTANCE, Tenant
 from remit.core.policy import Policy
 from remit.core.rows import Link, ReachRule, Rule
 from remit.core.vocabulary import EMPTY_VOCABULARY, Vocabulary
-from remit.engine.pace import Pace, at_once
+from remit.engine.differential.casbin_oracle import CasbinOracle
+from remit.engine.pacing import Pacing, unpaced
 from remit.engine.snapshot import Snapshot
-from remit.engine.witness import Witness
-from remit.policy import source
-from remit.policy.case_reader import CaseReader
-from remit.policy.cases import Case, Failure, run_case
-from remit.policy.cost import check_access_cost, check_reach_cost
-from remit.policy.csv import column, rows
-from remit.policy.graph import check_graph, check_reach
-from remit.policy.limits import Limits
-from remit.policy.manifests import (
+from remit.policy.read import tree as policy_tree
+from remit.policy.read.csv import column, rows
+from remit.policy.read.limits import Limits
+from remit.policy.read.manifests import (
     Manifest,
     Resources,
     opened,
@@ -27,12 +23,16 @@ from remit.policy.manifests import (
     read_resources,
     read_vocabulary,
 )
-from remit.policy.row_reader import RowReader
-from remit.policy.schema import Schema
-from remit.policy.source import Folder, Tree, read_tree
-from remit.policy.text import read_text
-from remit.policy.yaml import Mapping as YamlMapping
-from remit.policy.yaml import parse_yaml
+from remit.policy.read.question_cost import check_access_cost, check_reach_cost
+from remit.policy.read.role_graph_check import check_graph, check_reach
+from remit.policy.read.rows import RowReader
+from remit.policy.read.schema import Schema
+from remit.policy.read.text import read_text
+from remit.policy.read.tree import Folder, Tree, read_tree
+from remit.policy.read.yaml import Mapping as YamlMapping
+from remit.policy.read.yaml import parse_yaml
+from remit.policy.testing.case_reader import CaseReader
+from remit.policy.testing.cases import Case, Failure, run_case
 
 DEFAULT_LIMITS: Final = Limits()
 _CLOCK_EVERY: Final = 4096
@@ -97,23 +97,23 @@ def load_root(tree: Tree, limits: Limits = DEFAULT_LIMITS) -> Root:
     """Raises PolicyError with every diagnostic of the root files."""
     reading = _Reading(tree.root, limits)
     vocabulary = EMPTY_VOCABULARY
-    document = reading.document(source.VOCABULARY)
+    document = reading.document(policy_tree.VOCABULARY)
     if document is not None:
-        vocabulary = read_vocabulary(reading.schema(source.VOCABULARY), document)
+        vocabulary = read_vocabulary(reading.schema(policy_tree.VOCABULARY), document)
     # Rows are held against the vocabulary: where that is off, each of them would be.
-    worded = not any(each.file == source.VOCABULARY for each in reading.report.diagnostics)
+    worded = not any(each.file == policy_tree.VOCABULARY for each in reading.report.diagnostics)
     resources: Resources = {}
-    document = reading.document(source.RESOURCES)
+    document = reading.document(policy_tree.RESOURCES)
     if document is not None:
         services = vocabulary.services if worded else None
-        resources = read_resources(reading.schema(source.RESOURCES), document, services)
+        resources = read_resources(reading.schema(policy_tree.RESOURCES), document, services)
     managed: tuple[Rule, ...] = ()
     if worded:
         try:
             managed, _ = reading.access_rows(RowReader(None, vocabulary, reading.report))
             reading.check_cost(managed)
         except _LimitError as error:
-            reading.report.add(source.ROLES, 0, 0, str(error))
+            reading.report.add(policy_tree.ROLES, 0, 0, str(error))
     if reading.report:
         raise PolicyError(reading.report.diagnostics)
     return Root(vocabulary, managed, resources)
@@ -127,7 +127,7 @@ def load_tenant(
     *,
     tested: bool = True,
     gated: bool = True,
-    pace: Pace = at_once,
+    pace: Pacing = unpaced,
 ) -> LoadedTenant:
     """One tenant, all or nothing: read, check, compile, and run its tests on both engines.
 
@@ -141,7 +141,7 @@ def load_tenant(
     cases: tuple[Case, ...] = ()
     failures: tuple[Failure, ...] = ()
     snapshot: Snapshot | None = None
-    witness: Witness | None = None
+    witness: CasbinOracle | None = None
     try:
         policy = reading.policy(tenant, root, revision)
         cases = reading.cases(root.vocabulary) if tested else ()
@@ -149,7 +149,7 @@ def load_tenant(
             snapshot = Snapshot(policy)
             reading.check_clock()
             if cases and policy.rows <= limits.witness_rows:
-                witness = Witness(policy)
+                witness = CasbinOracle(policy)
             failures = reading.run(pace(cases), snapshot, witness)
     except _LimitError as error:
         folder.report.add(folder.name, 0, 0, str(error))
@@ -213,9 +213,9 @@ class _Reading:
 
     def policy(self, tenant: Tenant, root: Root, revision: str) -> Policy:
         manifest = Manifest(None, {})
-        document = self.document(source.MANIFEST)
+        document = self.document(policy_tree.MANIFEST)
         if document is not None:
-            manifest = read_manifest(self.schema(source.MANIFEST), document, tenant, root.resources)
+            manifest = read_manifest(self.schema(policy_tree.MANIFEST), document, tenant, root.resources)
         reader = RowReader(tenant, root.vocabulary, self.report)
         rules, links = self.access_rows(reader)
         reach = self.reach_rows(reader)
@@ -240,7 +240,7 @@ class _Reading:
     def access_rows(self, reader: RowReader) -> tuple[tuple[Rule, ...], tuple[Link, ...]]:
         rules: list[Rule] = []
         links: list[Link] = []
-        for file in (source.ROLES, source.BINDINGS):
+        for file in (policy_tree.ROLES, policy_tree.BINDINGS):
             text = self.text(file)
             self._all_read &= text is not None or self._folder.get(file) is None
             for row in rows(self._path(file), text or ""):
@@ -254,14 +254,14 @@ class _Reading:
 
     def reach_rows(self, reader: RowReader) -> tuple[ReachRule, ...]:
         found = []
-        for row in rows(self._path(source.REACH), self.text(source.REACH) or ""):
+        for row in rows(self._path(policy_tree.REACH), self.text(policy_tree.REACH) or ""):
             self._count_row()
             found.append(reader.reach(row))
         return tuple(rule for rule in found if rule is not None)
 
     def cases(self, vocabulary: Vocabulary) -> tuple[Case, ...]:
         found: list[Case] = []
-        prefix = f"{self._path(source.TESTS)}/"
+        prefix = f"{self._path(policy_tree.TESTS)}/"
         for path in self._folder.files:
             if path.startswith(prefix):
                 file = path.removeprefix(f"{self._folder.name}/")
@@ -296,7 +296,7 @@ class _Reading:
         if time.process_time() > self._deadline:
             raise _LimitError(f"takes longer than {self._limits.seconds:g} s of processor time to build, its limit")
 
-    def run(self, cases: Iterable[Case], snapshot: Snapshot, witness: Witness | None) -> tuple[Failure, ...]:
+    def run(self, cases: Iterable[Case], snapshot: Snapshot, witness: CasbinOracle | None) -> tuple[Failure, ...]:
         failures: list[Failure] = []
         for case in cases:
             failures += run_case(case, snapshot, witness)

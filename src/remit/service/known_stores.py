@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
-from remit.audit.store import AuditStore
-from remit.core.files import make_private, open_private, write_whole
+from remit.audit.store.store import AuditStore
+from remit.files import make_private, open_private, write_whole
 from remit.service.errors import StartupError
 from remit.service.settings import Settings
 

@@ -5,12 +5,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from remit.audit.journal import Journal
-from remit.audit.spooling import SpoolingStore
+from remit.audit.journal.journal import Journal
+from remit.audit.spool.store_and_forward import StoreAndForward
 from remit.core.names import Tenant
-from remit.policy.cell import Cell, TenantPolicy, TenantState
-from remit.service.shadow import Shadow
-from remit.service.space import AuditSpace
+from remit.policy.live import LivePolicies, TenantPolicy, TenantState
+from remit.service.disk_space import AuditSpace
+from remit.service.shadow.shadow import Shadow
 
 _CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -121,10 +121,10 @@ class Metrics:
 
     def watch(
         self,
-        cell: Cell,
+        cell: LivePolicies,
         journal: Journal,
         space: AuditSpace,
-        spooling: SpoolingStore | None,
+        spooling: StoreAndForward | None,
         clock_us: Callable[[], int],
     ) -> None:
         """Adds what is read off at each scrape: policies and the audit store."""
@@ -200,7 +200,7 @@ class _WatchedShadow(Collector):
 
 
 class _WatchedSpool(Collector):
-    def __init__(self, spooling: SpoolingStore) -> None:
+    def __init__(self, spooling: StoreAndForward) -> None:
         self._spooling = spooling
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
@@ -214,7 +214,7 @@ class _WatchedSpool(Collector):
 
 
 class _Watched(Collector):
-    def __init__(self, cell: Cell, journal: Journal, space: AuditSpace, clock_us: Callable[[], int]) -> None:
+    def __init__(self, cell: LivePolicies, journal: Journal, space: AuditSpace, clock_us: Callable[[], int]) -> None:
         self._cell = cell
         self._journal = journal
         self._space = space

@@ -14,8 +14,8 @@ import structlog
 from prometheus_client import CollectorRegistry, MetricsHandler
 
 from remit.service.errors import StartupError
-from remit.service.reservation import Address, addresses_of, both_families, shown, taken
 from remit.service.settings import Settings, split_address
+from remit.service.workers.port import Address, addresses_of, both_families, shown, taken
 
 PATH: Final = "/metrics"
 CONNECTIONS: Final = 32

@@ -9,37 +9,36 @@ from typing import Any, Final, Self
 
 import structlog
 
-from remit.audit.chain import READS
-from remit.audit.checkpointer import Checkpointer, key_in_use, recorded_key
+from remit.audit.chain.chain import READS
+from remit.audit.chain.signing import AuditKeyError, SigningKey
+from remit.audit.checkpoint.checkpointer import Checkpointer, key_in_use, recorded_key
 from remit.audit.errors import NO_RECORDS, AuditStoreError, JournalUnavailable
 from remit.audit.ids import DecisionIds
-from remit.audit.journal import Drained, Journal
-from remit.audit.lifecycle import AUDIT_READ, KEY_IN_USE
-from remit.audit.many import AuditStores, migrate
-from remit.audit.reading import Reading
-from remit.audit.record import LifecycleRecord
-from remit.audit.signing import AuditKeyError, SigningKey
-from remit.audit.spool import Spool
-from remit.audit.spooling import SpoolingStore
-from remit.audit.store import AuditStore
-from remit.core.files import secret_problem
-from remit.policy.cell import Cell
-from remit.policy.kept import open_to_others
+from remit.audit.journal.journal import Drained, Journal
+from remit.audit.query.reader import AuditReader
+from remit.audit.record import AUDIT_READ, KEY_IN_USE, LifecycleRecord
+from remit.audit.spool.spool import Spool
+from remit.audit.spool.store_and_forward import StoreAndForward
+from remit.audit.store.shards import ShardedStore, migrate
+from remit.audit.store.store import AuditStore
+from remit.files import secret_problem
+from remit.policy.live import LivePolicies
+from remit.policy.revisions.store import open_to_others
+from remit.service.decision_point import DecisionPoint
+from remit.service.disk_space import AuditSpace
 from remit.service.errors import StartupError
-from remit.service.keeping import Keeping
 from remit.service.known_stores import KnownStores, place_of, refuse_gone
-from remit.service.left import left_stores, refuse_left_spools
 from remit.service.metrics import Metrics
-from remit.service.otlp import Otlp
+from remit.service.otlp.exporter import Otlp
 from remit.service.past import Past
-from remit.service.point import DecisionPoint
-from remit.service.reload import Reloader
-from remit.service.retention import RetentionRuns
+from remit.service.reload.reloader import Reloader
+from remit.service.retention_job import RetentionRuns
+from remit.service.sampling import RecordPolicy
 from remit.service.settings import Settings
-from remit.service.shadow import Shadow
-from remit.service.space import AuditSpace
+from remit.service.shadow.shadow import Shadow
 from remit.service.version import VERSION
-from remit.service.workers import WorkerReport
+from remit.service.workers.messages import WorkerReport
+from remit.service.workers.orphans import left_stores, refuse_left_spools
 
 _SPACE_EVERY_S: Final = 10.0
 # For what a collector may still get on a stop: the store has it anyway.
@@ -54,15 +53,15 @@ def now_us() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class ServerNode:
     """Everything behind the faces of one server process, wired: policies loaded, audit open, decision point ready."""
 
     settings: Settings
-    cell: Cell
+    cell: LivePolicies
     store: AuditStore
-    records: Reading
+    records: AuditReader
     """The audit of all workers of this node, to be read."""
-    spooling: SpoolingStore | None
+    spooling: StoreAndForward | None
     """What stands before the store, if anything does."""
     space: AuditSpace
     journal: Journal
@@ -83,9 +82,9 @@ class Node:
         """Raises StartupError where anything is unsure: bad root files, an unmigrated database, a store that fails."""
         _refuse_open_to_others(settings)
         key = _audit_key(settings)
-        keeping = Keeping(settings.redaction, settings.audit_sample_allows)
+        keeping = RecordPolicy(settings.redaction, settings.audit_sample_allows)
         ids = DecisionIds()
-        cell = Cell()
+        cell = LivePolicies()
         metrics = Metrics()
         otlp = Otlp(settings.audit_otlp, settings.node, metrics) if settings.audit_otlp else None
         reloader = Reloader(settings, cell, metrics, now_us)
@@ -118,7 +117,7 @@ class Node:
             every_s = settings.audit_retention_every_s
             stores = {settings.node: store} | left_stores(settings)
             retention = RetentionRuns(stores, settings.retention, metrics, every_s=every_s, key=key)
-        records = store if store.file is None else AuditStores(settings.named.audit)
+        records = store if store.file is None else ShardedStore(settings.named.audit)
         node = cls(
             settings=settings,
             cell=cell,
@@ -215,7 +214,7 @@ class Node:
             self.checkpointer.stop(self.settings.grace_s)
         if self.otlp is not None:
             self.otlp.stop(min(self.settings.grace_s, _LAST_RECORDS_S))
-        if isinstance(self.records, AuditStores):
+        if isinstance(self.records, ShardedStore):
             self.records.close()
         self.store.close()
         waiting, committed = drained.written + drained.unwritten, self.journal.stats().committed
@@ -266,7 +265,7 @@ def _audit_key(settings: Settings) -> SigningKey | None:
         raise StartupError(f"setting `audit_key`: {error}") from error
 
 
-def _open_store(settings: Settings) -> tuple[AuditStore, SpoolingStore | None]:
+def _open_store(settings: Settings) -> tuple[AuditStore, StoreAndForward | None]:
     def ready() -> None:
         refuse_gone(settings, store)
         if settings.audit_migrate:
@@ -289,13 +288,13 @@ def _open_store(settings: Settings) -> tuple[AuditStore, SpoolingStore | None]:
         raise StartupError(str(error)) from error
 
 
-def _open_spool(path: Path, settings: Settings, store: AuditStore, ready: Callable[[], None]) -> SpoolingStore:
+def _open_spool(path: Path, settings: Settings, store: AuditStore, ready: Callable[[], None]) -> StoreAndForward:
     known, place = KnownStores(settings), str(path.absolute())
     try:
         if not path.exists():
             known.require_new("audit_spool", place)
     except OSError as error:
         raise StartupError(f"setting `audit_spool` is `{path}`, which cannot be reached: {error.strerror}") from error
-    spooling = SpoolingStore(store, Spool(path, max_bytes=settings.audit_spool_max_bytes), ready).open()
+    spooling = StoreAndForward(store, Spool(path, max_bytes=settings.audit_spool_max_bytes), ready).open()
     known.add(place)
     return spooling

@@ -12,16 +12,16 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from remit.audit.chain import READS
-from remit.audit.database import MOST_JOINED
+from remit.audit.chain.chain import READS
 from remit.audit.errors import AuditStoreError
-from remit.audit.many import worker_file, worker_url
 from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
-from remit.audit.retention import Retention, parse_retention
+from remit.audit.retention.ages import Retention, parse_retention
+from remit.audit.schema.engines import MOST_JOINED
+from remit.audit.store.shards import worker_file, worker_url
 from remit.core.urls import masked
-from remit.policy.limits import Limits
-from remit.policy.report import did_you_mean
-from remit.service.auditors import NotAnAuditorError, Rights, every_right, parse_auditors
+from remit.policy.read.limits import Limits
+from remit.policy.read.report import did_you_mean
+from remit.service.auditor_rights import NotAnAuditorError, Rights, every_right, parse_auditors
 from remit.service.callers import parse_operators
 from remit.service.errors import StartupError
 

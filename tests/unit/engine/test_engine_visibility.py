@@ -2,10 +2,10 @@ from random import Random
 
 from trees import snapshot_of
 
-from remit.core.dependencies import parse_graph
+from remit.core.dependency_graph import parse_graph
 from remit.core.names import Principal, Word
+from remit.engine.queries.visibility import GROUPS_RECORDED, VisibleTo
 from remit.engine.snapshot import Snapshot
-from remit.engine.visibility import GROUPS_RECORDED, VisibleTo
 
 FILES = {
     "vocabulary.yaml": b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\nrelations: {KV: {}}\n",

@@ -2,7 +2,7 @@
 
 from trees import load
 
-from remit.policy.coverage import FileCoverage, coverage, exercised, rows_of
+from remit.policy.testing.coverage import FileCoverage, coverage, exercised, rows_of
 
 FILES = {
     "vocabulary.yaml": b"""\

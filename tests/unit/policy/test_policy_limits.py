@@ -8,9 +8,9 @@ import pytest
 from trees import load, tree_of
 
 from remit.core.diagnostics import PolicyError
-from remit.policy.limits import Limits
 from remit.policy.load import load_root, load_tree
-from remit.policy.report import SHOWN
+from remit.policy.read.limits import Limits
+from remit.policy.read.report import SHOWN
 from remit.service.settings import read_settings
 
 VOCABULARY = b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\nrelations: {KV: {}, SUB: {}}\n"

@@ -4,9 +4,9 @@ import pytest
 from trees import load
 
 from remit.core.names import Tenant
-from remit.policy.coverage import rows_of
-from remit.policy.mutants import Mutant, mutants
-from remit.policy.mutation import Trial, Verdict, judge
+from remit.policy.testing.coverage import rows_of
+from remit.policy.testing.mutants import Mutant, mutants
+from remit.policy.testing.mutation import Trial, Verdict, judge
 
 VOCABULARY = b"""\
 kinds:

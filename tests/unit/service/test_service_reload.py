@@ -11,13 +11,13 @@ from trees import write
 
 from remit.audit.errors import JournalUnavailable
 from remit.core.names import Tenant
-from remit.engine.pace import Pace
-from remit.faces.cli.faults.promise import until
-from remit.policy.cell import Cell, TenantState
-from remit.policy.look import Begun, Found, Look, Recall
-from remit.policy.worker import WorkerEndedError
+from remit.engine.pacing import Pacing
+from remit.faults.promise import until
+from remit.policy.build.scan import BuildStarted, Found, RestoreRequest, ScanRequest
+from remit.policy.live import LivePolicies, TenantState
+from remit.process.errors import ChildEndedError
 from remit.service.metrics import Metrics
-from remit.service.reload import LoadingError, Outcome, PinError, Reloader
+from remit.service.reload.reloader import LoadingError, Outcome, PinError, Reloader
 from remit.service.settings import Settings
 
 ACME, GLOBEX = Tenant("acme"), Tenant("globex")
@@ -32,7 +32,7 @@ EDIT = b"p, user:bob, acme, **, FLOW, VIEW, allow\n"
 class Audit:
     """Takes records, unless it is full; knows what served when each came."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: LivePolicies) -> None:
         self._cell = cell
         self.full = False
         self.told: list[tuple[Outcome, str]] = []
@@ -51,12 +51,12 @@ class Here(InProcess):
     ends_at: Tenant | None = None
     meanwhile: Callable[[], object] | None = None
 
-    def carry_out(self, order: Look | Recall, pace: Pace) -> Generator[Found, None, None]:
+    def carry_out(self, order: ScanRequest | RestoreRequest, pace: Pacing) -> Generator[Found, None, None]:
         for found in super().carry_out(order, pace):
             yield found
-            if isinstance(found, Begun) and found.tenant == self.ends_at:
-                raise WorkerEndedError("killed")
-            if isinstance(found, Begun) or isinstance(order, Recall):
+            if isinstance(found, BuildStarted) and found.tenant == self.ends_at:
+                raise ChildEndedError("killed")
+            if isinstance(found, BuildStarted) or isinstance(order, RestoreRequest):
                 happens, self.meanwhile = self.meanwhile, None
                 if happens is not None:
                     happens()
@@ -68,7 +68,7 @@ class Watched:
     def __init__(self, folder: Path) -> None:
         self.directory = write(folder / "policies", FILES)
         settings = Settings(policies=self.directory, revisions=str(folder / "revisions"), watch=False)
-        self.cell = Cell()
+        self.cell = LivePolicies()
         ticks = count()
         self.loader = Here()
         self.reloader = Reloader(settings, self.cell, Metrics(), lambda: next(ticks), lambda: self.loader)
@@ -152,7 +152,7 @@ def test_a_defect_of_the_loader_is_a_refusal_of_what_it_met(watched: Watched, mo
         raise RecursionError("too deep")
 
     before = watched.serving()
-    monkeypatch.setattr("remit.policy.look.load_tenant", raises)
+    monkeypatch.setattr("remit.policy.build.scan.load_tenant", raises)
     write(watched.directory, {"acme/roles.csv": EDIT})
     assert watched.reloader.look()
     acme = watched.cell.tenants[ACME]
@@ -200,7 +200,7 @@ def test_what_is_removed_while_it_is_pinned_is_no_tenant(watched: Watched) -> No
 
 def test_a_look_goes_on_until_all_are_loaded(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though it is begun anew after each tenant. An edit that is not at rest by then waits for another one."""
-    monkeypatch.setattr("remit.service.reload._SLICE_S", -1)
+    monkeypatch.setattr("remit.service.reload.reloader._SLICE_S", -1)
     before = watched.serving(), watched.serving(GLOBEX)
     write(watched.directory, {"acme/roles.csv": EDIT, "globex/roles.csv": FILES["globex/roles.csv"] + b"# more\n"})
     watched.look_until_done()

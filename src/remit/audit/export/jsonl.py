@@ -6,7 +6,7 @@ from typing import IO, Any, Final
 
 from sqlalchemy import BigInteger, LargeBinary, Table
 
-from remit.audit.chain import Row
+from remit.audit.chain.chain import Row
 from remit.audit.export.errors import ExportError
 from remit.audit.ids import format_id
 

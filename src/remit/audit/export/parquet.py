@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import BigInteger, LargeBinary, Table
 
-from remit.audit.chain import Row
+from remit.audit.chain.chain import Row
 from remit.audit.export.errors import ExportError
 
 _ROWS_A_GROUP: Final = 20_000

@@ -3,10 +3,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from remit.audit import elsewhere
-from remit.audit.chain import ChainId, Head
+from remit.audit.chain import anchors
+from remit.audit.chain.chain import ChainId, Head
+from remit.audit.chain.signing import Checkpoint, Tombstone
 from remit.audit.export.errors import ExportError
-from remit.audit.signing import Checkpoint, Tombstone
 
 FORMAT: Final = "remit export 1"
 _ENDING: Final = ".proof.json"
@@ -14,7 +14,7 @@ _LIFECYCLE: Final = ".lifecycle"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ExportedChain:
     """What an export holds of a chain."""
 
     chain: ChainId
@@ -39,7 +39,7 @@ class Proof:
     """The format of the files of records: a name of `files.FORMATS`."""
     files: dict[str, str]
     """The files' names, beside the proof, by table."""
-    parts: tuple[Part, ...]
+    parts: tuple[ExportedChain, ...]
 
     @property
     def whole(self) -> bool:
@@ -104,11 +104,11 @@ def proofs_of(path: Path) -> list[Path]:
     return [path.with_name(name + _ENDING) for name in dict.fromkeys(names)]
 
 
-def _signed(part: Part) -> list[Checkpoint | Tombstone]:
+def _signed(part: ExportedChain) -> list[Checkpoint | Tombstone]:
     return [*part.checkpoints, *([part.tombstone] if part.tombstone and part.tombstone.key_id else [])]
 
 
-def _part_told(part: Part) -> dict[str, Any]:
+def _part_told(part: ExportedChain) -> dict[str, Any]:
     told: dict[str, Any] = part.chain._asdict()
     for name in ("after", "upto", "head"):
         seq, hash_ = getattr(part, name)
@@ -117,11 +117,11 @@ def _part_told(part: Part) -> dict[str, Any]:
     if part.tombstone is not None:
         fields = part.tombstone._asdict()
         told["tombstone"] = fields | {name: fields[name].hex() for name in ("hash", "signature")}
-    told["checkpoints"] = [elsewhere.told(each) for each in part.checkpoints]
+    told["checkpoints"] = [anchors.to_json(each) for each in part.checkpoints]
     return told
 
 
-def _part(told: dict[str, Any]) -> Part:
+def _part(told: dict[str, Any]) -> ExportedChain:
     after, upto, head = (_head(told[name]) for name in ("after", "upto", "head"))
     tombstone = None
     if told["tombstone"] is not None:
@@ -129,7 +129,9 @@ def _part(told: dict[str, Any]) -> Part:
         fields |= {name: bytes.fromhex(fields[name]) for name in ("hash", "signature")}
         tombstone = Tombstone(**fields)
     chain = ChainId(told["table"], told["tenant"], told["node"])
-    return Part(chain, after, upto, head, tombstone, tuple(elsewhere.from_told(each) for each in told["checkpoints"]))
+    return ExportedChain(
+        chain, after, upto, head, tombstone, tuple(anchors.from_json(each) for each in told["checkpoints"])
+    )
 
 
 def _head(told: dict[str, Any]) -> Head:

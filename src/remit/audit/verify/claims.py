@@ -3,8 +3,8 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from remit.audit.signing import Checkpoint
-from remit.audit.verify.finding import Kind
+from remit.audit.chain.signing import Checkpoint
+from remit.audit.verify.finding import FindingKind
 
 NEVER: Final = 1 << 63
 """Behind every seq that a column holds."""
@@ -21,7 +21,7 @@ class Claim(NamedTuple):
     """None: that nothing stands there."""
     by: str
     """Who says so, as it is told."""
-    kind: Kind
+    kind: FindingKind
     """What it means where it is not so."""
     checkpoint: Checkpoint | None = None
     """What it was read from."""

@@ -2,10 +2,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from remit.audit.chain import ChainId
+from remit.audit.chain.chain import ChainId
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What is wrong, as well as can be known."""
 
     ALTERED = "ALTERED"
@@ -30,9 +30,9 @@ class Kind(StrEnum):
     """Too far out of order to be followed."""
 
 
-class Finding(NamedTuple):
+class AuditFinding(NamedTuple):
     chain: ChainId
-    kind: Kind
+    kind: FindingKind
     seq: int
     """The place in the chain; 0 where it is about no place."""
     id: Any
@@ -61,9 +61,9 @@ class ChainReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class VerificationReport:
     chains: list[ChainReport]
-    findings: list[Finding]
+    findings: list[AuditFinding]
     """What is wrong; `is_whole` where nothing is."""
     checkpoints: int
     tombstones: int
@@ -87,5 +87,5 @@ class Report:
     @property
     def sound(self) -> list[ChainReport]:
         """Chains in which nothing is wrong but that their end may be unsigned."""
-        wrong = {each.chain for each in self.findings if each.kind is not Kind.UNSIGNED}
+        wrong = {each.chain for each in self.findings if each.kind is not FindingKind.UNSIGNED}
         return [each for each in self.chains if each.chain not in wrong]

@@ -1,8 +1,8 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from remit.audit.signing import Checkpoint, PublicKey, Tombstone
-from remit.audit.verify.lines import UNENCODABLE
+from remit.audit.chain.signing import Checkpoint, PublicKey, Tombstone
+from remit.audit.verify.encoding import UNENCODABLE
 
 
 class Keyring:

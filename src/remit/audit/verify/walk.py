@@ -2,9 +2,9 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 
-from remit.audit.chain import ChainId, Row
-from remit.audit.verify.lines import ENCODINGS, UNENCODABLE, place_of
-from remit.audit.verify.runs import ChainWalk, Run
+from remit.audit.chain.chain import ChainId, Row
+from remit.audit.verify.chain_walk import ChainWalk, Run
+from remit.audit.verify.encoding import ENCODINGS, UNENCODABLE, raw_record
 
 Batches = Iterable[Sequence[Row]]
 """Rows in the order of their table's columns."""
@@ -47,5 +47,5 @@ def walk(table: str, batches: Batches, chain_of: Callable[[ChainId], ChainWalk],
                         run.next += 1
                         run.hex = hash_.hex()
                         continue
-            running[key] = chain_of(ChainId(table, *key)).take(place_of(row, encoding))
+            running[key] = chain_of(ChainId(table, *key)).take(raw_record(row, encoding))
         meter.advance(len(batch))

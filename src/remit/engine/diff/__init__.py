@@ -4,21 +4,29 @@ of which there are infinitely many."""
 from collections.abc import Iterator
 
 from remit.core.names import Tenant
+from remit.engine.decision_diagram import DiagramFactory
 from remit.engine.diff.access import access_changes
-from remit.engine.diff.change import AccessChange, DedicatedChange, Direction, Pairs, ReachChange, TenantDiff, Where
+from remit.engine.diff.change import (
+    AccessChange,
+    ChangedNamespaces,
+    DedicatedChange,
+    Direction,
+    Pairs,
+    ReachChange,
+    TenantDiff,
+)
 from remit.engine.diff.dedicated import dedicated_changes
 from remit.engine.diff.reach import reach_changes
-from remit.engine.regions import Atlas
 from remit.engine.snapshot import Snapshot
 
 __all__ = [
     "AccessChange",
+    "ChangedNamespaces",
     "DedicatedChange",
     "Direction",
     "Pairs",
     "ReachChange",
     "TenantDiff",
-    "Where",
     "diff",
 ]
 
@@ -29,7 +37,7 @@ def diff(tenant: Tenant, old: Snapshot | None, new: Snapshot | None) -> TenantDi
     Raises TooIntricateError, with the principal and permission or the relation, where the patterns divide the
     namespaces into more parts than can be told apart.
     """
-    atlas = Atlas()
+    atlas = DiagramFactory()
     before, after = (snapshot.policy if snapshot is not None else None for snapshot in (old, new))
     rows_before, rows_after = set(_rows(old)), set(_rows(new))
     return TenantDiff(

@@ -9,9 +9,9 @@ from remit.core.names import Principal, Subject, Word
 from remit.core.patterns import EVERYWHERE
 from remit.core.policy import Policy
 from remit.core.rows import Effect, Link, Rule
-from remit.engine.diff.change import AccessChange, Direction, Where
-from remit.engine.graph import Graph
-from remit.engine.regions import Atlas, Piece, Region, TooIntricateError
+from remit.engine.decision_diagram import DiagramFactory, Piece, Region, TooManyDiagramsError
+from remit.engine.diff.change import AccessChange, ChangedNamespaces, Direction
+from remit.engine.role_graph import RoleGraph
 from remit.engine.snapshot import Snapshot
 
 Permission = tuple[Word, Word]
@@ -30,11 +30,11 @@ class _Granted(NamedTuple):
 class _Side:
     """One of the two policies, or the absence of the tenant, in regions."""
 
-    def __init__(self, atlas: Atlas, snapshot: Snapshot | None) -> None:
+    def __init__(self, atlas: DiagramFactory, snapshot: Snapshot | None) -> None:
         self._atlas = atlas
         self._snapshot = snapshot
         policy = snapshot.policy if snapshot is not None else None
-        self.graph = snapshot.graph if snapshot is not None else Graph((), ())
+        self.graph = snapshot.graph if snapshot is not None else RoleGraph((), ())
         self.namespaced = _permissions(policy)
         self.rules = {_stated(rule): rule for rule in policy.rules} if policy is not None else {}
         self.links = {(link.member, link.holds, link.scope.text): link for link in policy.links} if policy else {}
@@ -109,7 +109,7 @@ class _Side:
 class _Touched:
     """What changed rows can touch: of which subjects, which permissions, and through what."""
 
-    def __init__(self, atlas: Atlas, old: _Side, new: _Side) -> None:
+    def __init__(self, atlas: DiagramFactory, old: _Side, new: _Side) -> None:
         self._atlas = atlas
         self._sides = (old, new)
         self._own: defaultdict[str, set[Permission]] = defaultdict(set)
@@ -229,7 +229,7 @@ class _Touched:
                 self._own[rule.subject] |= side.named(rule) & redefined
 
 
-def access_changes(atlas: Atlas, old: Snapshot | None, new: Snapshot | None) -> tuple[AccessChange, ...]:
+def access_changes(atlas: DiagramFactory, old: Snapshot | None, new: Snapshot | None) -> tuple[AccessChange, ...]:
     """Exact and whole: a principal's effect for a permission in a namespace differs if and only if it is in a change.
 
     A question that only one of the two policies takes (a kind that moved between classes) counts as denied by the
@@ -253,11 +253,11 @@ def access_changes(atlas: Atlas, old: Snapshot | None, new: Snapshot | None) -> 
     return tuple(sorted(changes, key=_order))
 
 
-_Group = tuple[Direction, tuple[Principal, ...], tuple[Permission, ...], Where]
+_Group = tuple[Direction, tuple[Principal, ...], tuple[Permission, ...], ChangedNamespaces]
 
 
 def _grouped(
-    atlas: Atlas, found: Mapping[tuple[Direction, Region, Permission], Sequence[Principal]]
+    atlas: DiagramFactory, found: Mapping[tuple[Direction, Region, Permission], Sequence[Principal]]
 ) -> Iterator[_Group]:
     """Same piece and permission: one set of principals; same piece and principals: one set of permissions; same of
     both: one set of pieces. None stands for the tenant itself."""
@@ -278,7 +278,7 @@ def _grouped(
         pieces[direction, group, tuple(sorted(which))].append(piece)
     for (direction, group, sorted_permissions), places in pieces.items():
         namespaces = sorted((piece for piece in places if piece is not None), key=str)
-        yield direction, tuple(sorted(group)), sorted_permissions, Where(tuple(namespaces), None in places)
+        yield direction, tuple(sorted(group)), sorted_permissions, ChangedNamespaces(tuple(namespaces), None in places)
 
 
 @contextmanager
@@ -286,11 +286,11 @@ def _named(principal: Principal, permission: Permission) -> Iterator[None]:
     """Says whose patterns and which are too intricate."""
     try:
         yield
-    except TooIntricateError as error:
-        raise TooIntricateError(f"{principal}, {' '.join(reversed(permission))}: {error}") from None
+    except TooManyDiagramsError as error:
+        raise TooManyDiagramsError(f"{principal}, {' '.join(reversed(permission))}: {error}") from None
 
 
-def _region(atlas: Atlas, where: Where) -> Region:
+def _region(atlas: DiagramFactory, where: ChangedNamespaces) -> Region:
     namespaces = atlas.folded(atlas.union, map(atlas.within, where.namespaces), atlas.none)
     # `**` is written for namespaces alone as well.
     return atlas.chart(where.tenant_itself, namespaces.branches, namespaces.other)

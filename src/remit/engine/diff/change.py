@@ -7,8 +7,8 @@ from enum import StrEnum
 from remit.core.names import Namespace, Principal, Subject, Tenant, Word
 from remit.core.policy import DedicatedResource, ResourceType
 from remit.core.question import Question, ReachQuestion
+from remit.engine.decision_diagram import Piece
 from remit.engine.reach import is_ancestor
-from remit.engine.regions import Piece
 
 
 class Direction(StrEnum):
@@ -19,7 +19,7 @@ class Direction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class ChangedNamespaces:
     """A set of namespaces, and whether the tenant itself is in it."""
 
     namespaces: tuple[Piece, ...] = ()
@@ -43,7 +43,7 @@ class AccessChange:
     """How many principals hold `through` somewhere, before or after."""
     permissions: tuple[tuple[Word, Word], ...]
     """(kind, action), sorted."""
-    where: Where
+    where: ChangedNamespaces
 
     def contains(self, question: Question) -> bool:
         principal, action, kind, namespace = question
@@ -96,7 +96,7 @@ class DedicatedChange:
     resource: ResourceType
     before: DedicatedResource | None
     after: DedicatedResource | None
-    where: Where
+    where: ChangedNamespaces
 
 
 @dataclass(frozen=True, slots=True)

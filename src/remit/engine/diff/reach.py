@@ -8,16 +8,16 @@ from remit.core.names import Namespace, Word
 from remit.core.patterns import NamespacePattern, exactly
 from remit.core.policy import Policy
 from remit.core.rows import Effect, ReachRule
+from remit.engine.decision_diagram import Diagram, DiagramFactory, Piece, Region, TooManyDiagramsError
 from remit.engine.diff.change import Direction, Pairs, ReachChange
-from remit.engine.regions import Atlas, Chart, Piece, Region, TooIntricateError
 
-_Ruling = Chart[Effect | None]
+_Ruling = Diagram[Effect | None]
 """What the rows say, by owner; None where none matches."""
-_Plane = Chart[Region]
+_Plane = Diagram[Region]
 """A set of pairs: by caller, the owners."""
 
 
-def reach_changes(atlas: Atlas, old: Policy | None, new: Policy | None) -> tuple[ReachChange, ...]:
+def reach_changes(atlas: DiagramFactory, old: Policy | None, new: Policy | None) -> tuple[ReachChange, ...]:
     """Exact and whole: the effect for a caller, an owner and a relation differs if and only if it is in a change.
 
     Raises TooIntricateError.
@@ -29,8 +29,8 @@ def reach_changes(atlas: Atlas, old: Policy | None, new: Policy | None) -> tuple
         try:
             for change in comparison.of(relation):
                 relations[change].append(relation)
-        except TooIntricateError as error:
-            raise TooIntricateError(f"reach by {relation}: {error}") from None
+        except TooManyDiagramsError as error:
+            raise TooManyDiagramsError(f"reach by {relation}: {error}") from None
     changes = [
         ReachChange(direction, tuple(names), callers, owners, pairs)
         for (direction, pairs, callers, owners), names in relations.items()
@@ -39,7 +39,7 @@ def reach_changes(atlas: Atlas, old: Policy | None, new: Policy | None) -> tuple
 
 
 class _Comparison:
-    def __init__(self, atlas: Atlas, old: Policy | None, new: Policy | None) -> None:
+    def __init__(self, atlas: DiagramFactory, old: Policy | None, new: Policy | None) -> None:
         self._atlas = atlas
         self._policies = (old, new)
         self._moved = _moved(old.reach if old else (), new.reach if new else ())
@@ -92,14 +92,14 @@ class _Comparison:
         window = atlas.folded(self._union, (self._box(rule) for rule in within), self._nowhere)
         return self._meet(plain, window), self._meet(above, window)
 
-    def _ruling(self, rule: ReachRule) -> Chart[_Ruling]:
+    def _ruling(self, rule: ReachRule) -> Diagram[_Ruling]:
         effect: Effect | None = rule.effect
         return self._atlas.over(rule.caller, self._atlas.over(rule.owner, effect, None), self._unruled)
 
     def _box(self, rule: ReachRule) -> _Plane:
         return self._atlas.over(rule.caller, self._atlas.region(rule.owner), self._atlas.none)
 
-    def _first(self, left: Chart[_Ruling], right: Chart[_Ruling]) -> Chart[_Ruling]:
+    def _first(self, left: Diagram[_Ruling], right: Diagram[_Ruling]) -> Diagram[_Ruling]:
         return self._atlas.combine(self._first_by_owner, left, right)
 
     def _first_by_owner(self, left: _Ruling, right: _Ruling) -> _Ruling:
@@ -157,7 +157,7 @@ class _Comparison:
 class _Covers:
     """Whether a region has all of `owners`. Equal for equal owners, as an Atlas remembers functions."""
 
-    def __init__(self, atlas: Atlas, owners: Region) -> None:
+    def __init__(self, atlas: DiagramFactory, owners: Region) -> None:
         self._atlas = atlas
         self._owners = owners
 

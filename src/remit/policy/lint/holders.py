@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 from remit.core.names import Principal, Subject
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import Effect, Link, Rule
-from remit.engine.coverage import Coverage
-from remit.engine.graph import STATES_LIMIT
+from remit.engine.pattern_trie import PatternTrie
+from remit.engine.role_graph import STATES_LIMIT
 from remit.engine.snapshot import Snapshot
 
 _PRINCIPALS: Final = ("user:", "service:")
@@ -178,7 +178,7 @@ class _Region:
 
     def __init__(self) -> None:
         self.patterns: list[NamespacePattern] = []
-        self._coverage = Coverage()
+        self._coverage = PatternTrie()
 
     def widen(self, pattern: NamespacePattern) -> None:
         if self._coverage.of_pattern(pattern):

@@ -7,16 +7,16 @@ from typing import NamedTuple
 from remit.core.names import Word
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import ANY, Effect, Link, ReachRule, Rule
-from remit.engine.coverage import Coverage
+from remit.engine.pattern_trie import PatternTrie
 from remit.engine.reach import ReachIndex
-from remit.policy.lint.cover import depths, namespaces_of
-from remit.policy.lint.finding import Finding, RuleId
+from remit.policy.lint.context import LintedTenant
+from remit.policy.lint.finding import LintFinding, RuleId
 from remit.policy.lint.holders import Grant
-from remit.policy.lint.tenant import LintedTenant
-from remit.policy.lint.texts import Texts
+from remit.policy.lint.pattern_cover import depths, namespaces_of
+from remit.policy.lint.sources import PolicySources
 
 
-def never_matching(tenant: LintedTenant) -> Iterator[Finding]:
+def never_matching(tenant: LintedTenant) -> Iterator[LintFinding]:
     for rule in tenant.own_rules:
         if rule.effect is Effect.ALLOW:
             why = unmatched(tenant, rule)
@@ -59,7 +59,7 @@ def _uncounted(tenant: LintedTenant, link: Link) -> str | None:
     return None
 
 
-def _giving_nothing(tenant: LintedTenant) -> Iterator[Finding]:
+def _giving_nothing(tenant: LintedTenant) -> Iterator[LintFinding]:
     """Bindings that count, where no row of the role does. Not where each of its rows is itself said to match nothing."""
     holders = tenant.holders
     giving = {
@@ -89,7 +89,7 @@ def _where(link: Link) -> str:
     return "the whole tenant" if link.scope == EVERYWHERE else f"`{link.scope}`"
 
 
-def _undeciding(tenant: LintedTenant) -> Iterator[Finding]:
+def _undeciding(tenant: LintedTenant) -> Iterator[LintFinding]:
     """Reach rows for all of whose questions something earlier decides. One earlier row that does is refused at load."""
     reach = tenant.policy.reach
     if not reach:
@@ -124,7 +124,7 @@ def _decided_before(index: ReachIndex, part: ReachRule) -> bool:
     return first is not None and first.line < part.line
 
 
-def deny_never_applies(tenant: LintedTenant) -> Iterator[Finding]:
+def deny_never_applies(tenant: LintedTenant) -> Iterator[LintFinding]:
     open_questions: defaultdict[str, list[Rule]] = defaultdict(list)
     for rule in tenant.own_rules:
         if rule.effect is Effect.DENY:
@@ -183,7 +183,7 @@ def _among(words: tuple[Word, ...], others: tuple[Word, ...]) -> bool:
     return others == ANY or (words != ANY and set(words) <= set(others))
 
 
-def redundant_rules(rules: Sequence[Rule], texts: Texts) -> Iterator[Finding]:
+def redundant_rules(rules: Sequence[Rule], texts: PolicySources) -> Iterator[LintFinding]:
     """P rows that another p row of the same subject covers; of equal ones, the later."""
     by_subject: defaultdict[str, list[Rule]] = defaultdict(list)
     for rule in rules:
@@ -191,7 +191,7 @@ def redundant_rules(rules: Sequence[Rule], texts: Texts) -> Iterator[Finding]:
     for group in by_subject.values():
         if len(group) == 1:
             continue
-        coverage = Coverage(rule.namespaces for rule in group)
+        coverage = PatternTrie(rule.namespaces for rule in group)
         first: defaultdict[str, dict[_Words, Rule]] = defaultdict(dict)
         for rule in group:
             first[rule.namespaces.text].setdefault(_words(rule), rule)
@@ -218,7 +218,7 @@ def _covering(rule: Rule, words: _Words, others: dict[_Words, Rule]) -> Rule | N
     return next((other for its, other in others.items() if its != words and its.covers(words)), None)
 
 
-def redundant_links(links: Sequence[Link], texts: Texts) -> Iterator[Finding]:
+def redundant_links(links: Sequence[Link], texts: PolicySources) -> Iterator[LintFinding]:
     """G rows that another g row between the same two covers; of equal ones, the later."""
     between: defaultdict[tuple[str, str], list[Link]] = defaultdict(list)
     for link in links:
@@ -226,7 +226,7 @@ def redundant_links(links: Sequence[Link], texts: Texts) -> Iterator[Finding]:
     for group in between.values():
         if len(group) == 1:
             continue
-        coverage = Coverage(link.scope for link in group)
+        coverage = PatternTrie(link.scope for link in group)
         first: dict[str, Link] = {}
         for link in group:
             first.setdefault(link.scope.text, link)
@@ -239,7 +239,7 @@ def redundant_links(links: Sequence[Link], texts: Texts) -> Iterator[Finding]:
                 )
 
 
-def whole_tenant_wildcard(tenant: LintedTenant) -> Iterator[Finding]:
+def whole_tenant_wildcard(tenant: LintedTenant) -> Iterator[LintFinding]:
     for rule in tenant.own_rules:
         if not rule.subject.startswith("role:") and _is_wildcard(rule):
             yield tenant.texts.at(
@@ -267,7 +267,7 @@ def _is_wildcard(rule: Rule) -> bool:
     return rule.effect is Effect.ALLOW and rule.namespaces == EVERYWHERE and rule.kinds == ANY and rule.actions == ANY
 
 
-def future_kinds(rules: Iterable[Rule], texts: Texts) -> Iterator[Finding]:
+def future_kinds(rules: Iterable[Rule], texts: PolicySources) -> Iterator[LintFinding]:
     for rule in rules:
         if rule.effect is Effect.ALLOW and rule.kinds == ANY:
             yield texts.at(

@@ -1,0 +1,132 @@
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from remit.audit.append.policy_archives import stored_revision
+from remit.audit.chain.chain import DECISIONS
+from remit.audit.query.aggregate import Count, Grouping, count_decisions
+from remit.audit.query.filter import DecisionFilter, in_time
+from remit.audit.query.page import RecordPage, page_of_decisions
+from remit.audit.query.revision_history import ServedRevision, serving
+from remit.audit.record import ChainPosition, DecisionRecord, LifecycleRecord
+from remit.audit.schema.tables import chains, decisions, lifecycle, lifecycle_columns
+
+_EVERYTHING = DecisionFilter()
+_PAGE = 1000
+
+
+class AuditReader(ABC):
+    """What a store of records can be asked."""
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Without its password."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A connection to read by. Every failure of the database is an AuditStoreError."""
+
+    def page(
+        self,
+        where: DecisionFilter = _EVERYTHING,
+        *,
+        after: bytes | None = None,
+        limit: int = 100,
+        newest_first: bool = True,
+        budget_s: float | None = None,
+    ) -> RecordPage:
+        """A page of decisions in the order of ids, and where the next one begins. `budget_s` bounds the search in
+        seconds: past it the page is what was found so far."""
+        with self.reading() as connection:
+            return page_of_decisions(
+                connection, where, after=after, limit=limit, newest_first=newest_first, budget_s=budget_s
+            )
+
+    def decisions(
+        self,
+        where: DecisionFilter = _EVERYTHING,
+        *,
+        after: bytes | None = None,
+        limit: int = 100,
+        newest_first: bool = True,
+    ) -> list[DecisionRecord]:
+        """A page in the order of ids. The next page begins `after` the last id of this one; a short page is the last."""
+        return self.page(where, after=after, limit=limit, newest_first=newest_first).records
+
+    def each_decision(self, where: DecisionFilter = _EVERYTHING) -> Iterator[DecisionRecord]:
+        """All of them, oldest first, a page in memory at a time; those written meanwhile too."""
+        after: bytes | None = None
+        while page := self.decisions(where, after=after, limit=_PAGE, newest_first=False):
+            yield from page
+            after = page[-1].id
+
+    def decision(self, id_: bytes) -> DecisionRecord | None:
+        found = self.decisions(DecisionFilter(ids=(id_,)), limit=1)
+        return found[0] if found else None
+
+    def place(self, id_: bytes) -> ChainPosition | None:
+        """Where a decision's record stands; None where there is none."""
+        chain = (chains.c.tenant == decisions.c.tenant, chains.c.node == decisions.c.node)
+        head = select(chains.c.seq).where(chains.c.of_table == DECISIONS, *chain).scalar_subquery()
+        statement = select(decisions.c.seq, decisions.c.hash, head).where(decisions.c.id == id_)
+        with self.reading() as connection:
+            found = connection.execute(statement).one_or_none()
+        return None if found is None else ChainPosition(found[0], bytes(found[1]), found[2] or 0)
+
+    def counts(
+        self,
+        where: DecisionFilter = _EVERYTHING,
+        by: Sequence[Grouping] = (),
+        *,
+        after: tuple[str | int, ...] | None = None,
+        limit: int = 1000,
+        most_first: bool = False,
+    ) -> list[Count]:
+        """How many decisions there were in the hours that `where` touches, in the order of their groups; the next page
+        comes `after` the last group of this one. `most_first`: the largest instead, and no further page.
+
+        NotCountedError where `where` and `by` name more than one of principal, namespace, revision, caller and question.
+        """
+        with self.reading() as connection:
+            return count_decisions(connection, where, by, after=after, limit=limit, most_first=most_first)
+
+    def serving(self, tenant: str, at_us: int, node: str | None = None) -> list[ServedRevision]:
+        """Which revision served a tenant at that time on each node, or on the one node, the newest first."""
+        with self.reading() as connection:
+            return serving(connection, tenant, at_us, node)
+
+    def revision(self, tenant: str, revision: str, most_bytes: int) -> bytes | None:
+        """The files of a tenant's revision, a zip; None where they are not kept, or larger than that."""
+        with self.reading() as connection:
+            return stored_revision(connection, tenant, revision, most_bytes)
+
+    def lifecycle(
+        self,
+        *,
+        type_: str | None = None,
+        tenant: str | None = None,
+        node: str | None = None,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        after: bytes | None = None,
+        limit: int = 100,
+        newest_first: bool = True,
+    ) -> list[LifecycleRecord]:
+        """A page of lifecycle records, as `decisions` gives pages. `since_us` is inclusive, `until_us` exclusive."""
+        columns = lifecycle.c
+        conditions: list[ColumnElement[bool]] = in_time(lifecycle, since_us, until_us)
+        if type_ is not None:
+            conditions.append(columns.type == type_)
+        if tenant is not None:
+            conditions.append(columns.tenant == tenant)
+        if node is not None:
+            conditions.append(columns.node == node)
+        if after is not None:
+            conditions.append(columns.id < after if newest_first else columns.id > after)
+        order = columns.id.desc() if newest_first else columns.id
+        statement = select(*lifecycle_columns).where(*conditions).order_by(order).limit(limit)
+        with self.reading() as connection:
+            return [LifecycleRecord._make(row) for row in connection.execute(statement)]

@@ -1,0 +1,197 @@
+"""A SQLite store as one file, copied while servers write to it, and a store made of such a file again."""
+
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import URL
+
+from remit.audit.errors import AuditStoreError
+from remit.audit.schema.engines import reading_uri
+from remit.audit.schema.migrate import known_versions, planted_in_sqlite, refusal
+from remit.audit.store.shards import stores_of
+from remit.files import make_private, sync_folder
+
+Progress = Callable[[int, int], None]
+"""Hears how many pages are copied, and of how many."""
+
+_PAGES: Final = 1_000
+# Written back as it grows: one large sync at the end would hold up the commits of a server on the same disk.
+_PAGES_PER_SYNC: Final = 16_000
+_LOCK_S: Final = 5.0
+
+
+def back_up(source: Path, target: Path, progress: Progress | None = None) -> list[Path]:
+    """Writes `target` whole, synced and checked, or not at all; and beside it, under its name, the files of workers that
+    are beside `source` (`audit.many`). What was written.
+
+    Each holds all that was committed when its copying began. AuditStoreError where there is no store, a target exists
+    or anything fails.
+    """
+    with _failures("back up", source), ExitStack() as stack:
+        sources = _parts(source)
+        targets = {part: target.with_name(f"{target.stem}{part}{target.suffix}") for part in sources}
+        for each in targets.values():
+            if each.exists():
+                raise AuditStoreError(f"`{each}` exists, and a backup is never written over: name another file")
+        copies = {part: stack.enter_context(_copied(its, target.parent, progress)) for part, its in sources.items()}
+        with _given_names({copies[part]: its for part, its in targets.items()}):
+            return [*targets.values()]
+
+
+def restore(backup: Path, target: Path, *, force: bool = False, progress: Progress | None = None) -> list[Path]:
+    """Makes a store at `target` of a backup, and of what is beside the backup as `back_up` wrote it.
+
+    Where there is one already, AuditStoreError, unless `force`: then its files are taken out of the way, and their new
+    names are returned. AuditStoreError too where a process has it open, or the backup is no whole store of a schema that
+    is known; then nothing has changed.
+    """
+    with _failures("restore", backup), ExitStack() as stack:
+        sources, present = _parts(backup), [*_parts(target, needed=False).values()]
+        if present and not force:
+            raise AuditStoreError(f"there is an audit store at `{present[0]}` already: name another one, or `--force`")
+        targets = {part: target.with_name(f"{target.stem}{part}{target.suffix}") for part in sources}
+        fresh = {part: its for part, its in targets.items() if its not in present}
+        for its in fresh.values():
+            log = its.with_name(f"{its.name}-wal")
+            if log.exists():
+                raise AuditStoreError(f"`{log}` belongs to a store that is not there: move it away first")
+        make_private(target.parent)
+        copies = {part: stack.enter_context(_copied(its, target.parent, progress)) for part, its in sources.items()}
+        for each in present:
+            stack.enter_context(_alone(each))
+        aside = [_set_aside(each) for each in present]
+        for its in fresh.values():
+            # Of no bytes it is no store.
+            its.unlink(missing_ok=True)
+        with _given_names({copies[part]: its for part, its in fresh.items()}):
+            for part in targets.keys() - fresh.keys():
+                copies[part].replace(targets[part])
+            for its in {*present} - {*targets.values()}:
+                its.unlink()
+            sync_folder(target.parent)
+        return aside
+
+
+def _parts(file: Path, *, needed: bool = True) -> dict[str, Path]:
+    """The files of a store: those of workers by what their names have more than that of the store."""
+    url = URL.create("sqlite", database=str(file)).render_as_string()
+    files = [store.file for store in stores_of(url) if store.file is not None]
+    found = {its.name.removeprefix(file.stem).removesuffix(file.suffix): its for its in files}
+    if needed and not found:
+        raise AuditStoreError(f"there is no audit store at `{file}`")
+    return found
+
+
+@contextmanager
+def _copied(source: Path, folder: Path, progress: Progress | None) -> Iterator[Path]:
+    """A copy without a name of its own yet: one whole file, checked and on disk. Gone at the end."""
+    descriptor, name = tempfile.mkstemp(".partial", ".remit-", folder)
+    copy = Path(name)
+    try:
+        with closing(sqlite3.connect(reading_uri(source), uri=True, isolation_level=None)) as connection:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            _check_schema(connection, source)
+            _copy(connection, copy, descriptor, progress)
+        with closing(sqlite3.connect(copy)) as connection:
+            # One file, that whoever keeps it cannot tear apart.
+            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+            found = connection.execute("PRAGMA integrity_check").fetchmany(3)
+            if found != [("ok",)]:
+                told = "; ".join(str(each) for (each,) in found)
+                raise AuditStoreError(f"`{source}` is damaged: {told}")
+        os.fsync(descriptor)
+        yield copy
+    finally:
+        os.close(descriptor)
+        copy.unlink(missing_ok=True)
+
+
+def _copy(source: sqlite3.Connection, copy: Path, descriptor: int, progress: Progress | None) -> None:
+    unsynced = 0
+
+    def step(_status: int, remaining: int, total: int) -> None:
+        nonlocal unsynced
+        unsynced += _PAGES
+        if unsynced >= _PAGES_PER_SYNC:
+            os.fdatasync(descriptor)
+            unsynced = 0
+        if progress is not None:
+            progress(total - remaining, total)
+
+    # A transaction that reads: without it, each commit of a server would begin the copy anew.
+    source.execute("BEGIN")
+    source.execute("SELECT count(*) FROM alembic_version").fetchall()
+    with closing(sqlite3.connect(copy)) as target:
+        target.execute("PRAGMA synchronous = OFF")
+        source.backup(target, pages=_PAGES, progress=step)
+
+
+def _check_schema(connection: sqlite3.Connection, source: Path) -> None:
+    try:
+        versions = [version for (version,) in connection.execute("SELECT version_num FROM alembic_version")]
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise
+        versions = []
+    if len(versions) != 1 or versions[0] not in known_versions():
+        found = f"has schema `{versions[0]}`, unknown to this program" if versions else "has no audit tables"
+        raise AuditStoreError(f"`{source}` {found}: expected a store of remit, or a backup of one")
+    if planted := planted_in_sqlite(connection.execute, versions[0]):
+        raise AuditStoreError(refusal(f"`{source}`", planted))
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """A store that nobody else has open, nor can open, as one file without a log: one that is left would be taken for
+    that of the new file."""
+    with closing(sqlite3.connect(file, isolation_level=None, timeout=_LOCK_S)) as connection:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+        except sqlite3.OperationalError as error:
+            mode = str(error)
+        if mode != "delete":
+            raise AuditStoreError(f"the audit store at `{file}` is in use ({mode}): stop what uses it first")
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def _set_aside(file: Path) -> Path:
+    """Another name for what is there, which keeps it whatever becomes of the first."""
+    aside = file.with_name(f"{file.name}.replaced-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    os.link(file, aside)
+    return aside
+
+
+@contextmanager
+def _given_names(names: Mapping[Path, Path]) -> Iterator[None]:
+    """All of them, or none; nothing is written over."""
+    given: list[Path] = []
+    try:
+        for copy, target in names.items():
+            try:
+                os.link(copy, target)
+            except FileExistsError:
+                raise AuditStoreError(f"`{target}` exists by now: nothing is written over it") from None
+            given.append(target)
+            sync_folder(target.parent)
+        yield
+    except BaseException:
+        for target in given:
+            target.unlink()
+        raise
+
+
+@contextmanager
+def _failures(doing: str, file: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise AuditStoreError(f"cannot {doing} `{file}`: {error}") from error
+    except OSError as error:
+        raise AuditStoreError(f"cannot {doing} `{file}`: {error.strerror}: `{error.filename}`") from error

@@ -1,0 +1,191 @@
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from remit.audit.chain.chain import DECISIONS, ChainId, Head, genesis
+from remit.audit.chain.signing import Checkpoint, Tombstone
+from remit.audit.verify.chain_walk import ChainWalk
+from remit.audit.verify.claims import Claim, Claims
+from remit.audit.verify.finding import AuditFinding, FindingKind
+from remit.audit.verify.keyring import Keyring
+
+CheckpointPage = Callable[[ChainId, int], list[Checkpoint]]
+"""The checkpoints of a chain from a seq on, in their order, `claims.PAGE` of them at most."""
+
+
+class Expectations:
+    """What is said of chains beside their records: where they begin and end, and what was signed on the way.
+
+    Tombstones and checkpoints are added in the order of their chains and seqs, tombstones first.
+    """
+
+    def __init__(self, keyring: Keyring, page: CheckpointPage | None = None) -> None:
+        """Without `page`, all checkpoints that are added are kept."""
+        self.keyring = keyring
+        self.walks: dict[ChainId, ChainWalk] = {}
+        self.headed: set[ChainId] = set()
+        """Chains that have a head."""
+        self.purged_before: dict[ChainId, int] = {}
+        """Microseconds since the Unix epoch: of decisions of before then some are gone."""
+        self.checkpoints = 0
+        self.tombstones = 0
+        self.against = 0
+        self.beyond_reach = 0
+        self.nodes_with_keys: set[str] | None = None
+        """Nodes that were ever recorded to sign with a key; None where there are no such records to read."""
+        self._page = page
+        self._bases: dict[ChainId, Head] = {}
+        self._claims: dict[ChainId, list[Claim]] = defaultdict(list)
+        self._newest: dict[ChainId, Checkpoint] = {}
+        # The first of each sort, and how many there are.
+        self._problems: dict[tuple[ChainId, FindingKind, str], tuple[AuditFinding, int]] = {}
+
+    def add_head(self, chain: ChainId, head: Head, by: str = "table `chains`") -> int:
+        """How many records there are to be."""
+        self.headed.add(chain)
+        if not _is_head(head) or head.seq < self.base(chain).seq:
+            told = f"what {by} names as the newest record is none, or has been purged"
+            self._tell(AuditFinding(chain, FindingKind.HEAD, 0, None, told), "")
+            return 0
+        self._claims[chain] += (
+            Claim(head.seq, head.hash, by, FindingKind.HEAD),
+            Claim(head.seq + 1, None, by, FindingKind.INSERTED),
+        )
+        return head.seq - self.base(chain).seq
+
+    def expect(self, chain: ChainId, claim: Claim) -> None:
+        self._claims[chain].append(claim)
+
+    def add_base(self, chain: ChainId, base: Head) -> None:
+        """What the chain's first record is to follow."""
+        self._bases[chain] = base
+
+    def add_tombstone(self, tombstone: Tombstone) -> None:
+        self.tombstones += 1
+        # Whatever the columns hold.
+        node: Any = tombstone.node
+        chain = tombstone.chain if isinstance(node, str) else ChainId(DECISIONS, tombstone.tenant, node)
+        problem = self.keyring.problem(tombstone)
+        if problem and not tombstone.key_id:
+            problem += (
+                ": where a purge without its key left it, `remit audit checkpoint --key FILE --tombstones` signs it"
+            )
+        if not _is_head(tombstone.head) or type(tombstone.before_us) is not int:
+            problem = "names no record, or no time"
+        else:
+            self._bases[chain] = tombstone.head
+            self.purged_before[chain] = max(self.purged_before.get(chain, 0), tombstone.before_us)
+        # A later one says all that an earlier one says.
+        self._problems.pop((chain, FindingKind.TOMBSTONE, ""), None)
+        if problem:
+            told = f"the tombstone of {format_time(tombstone.time_us)} {problem}"
+            self._tell(AuditFinding(chain, FindingKind.TOMBSTONE, tombstone.seq, None, told), "")
+
+    def add_checkpoint(self, checkpoint: Checkpoint, before: Head | None) -> None:
+        """`before` is what another checkpoint of the chain says of `previous_seq`; None where there is none."""
+        self.checkpoints += 1
+        chain = checkpoint.chain
+        whose = f"the checkpoint of {format_time(checkpoint.time_us)}"
+        problem = self.keyring.problem(checkpoint)
+        previous = checkpoint.previous
+        if not (_is_head(checkpoint.head) and _is_head(previous)):
+            problem = "names no record"
+        if problem:
+            self._tell(AuditFinding(chain, FindingKind.CHECKPOINT, checkpoint.seq, None, f"{whose} {problem}"), problem)
+            return
+        self._newest[chain] = checkpoint
+        if self._page is None:
+            self._claims[chain].append(_claim(checkpoint))
+        if previous.seq > self.base(chain).seq and before != previous:
+            told = f"{whose} follows one of this seq, which is {'gone' if before is None else 'another one'}"
+            if self._tell(AuditFinding(chain, FindingKind.CHECKPOINT, previous.seq, None, told), "previous"):
+                self._claims[chain].append(
+                    Claim(*previous, f"{whose}, which follows it,", FindingKind.REWRITTEN, checkpoint)
+                )
+
+    def add_kept_elsewhere(self, heads: Iterable[tuple[Checkpoint, str]]) -> None:
+        """Heads, signed or not, each with where it was found. Added last."""
+        for head, place in heads:
+            problem = self.keyring.problem(head) if head.key_id else ""
+            if problem:
+                self._tell(
+                    AuditFinding(head.chain, FindingKind.CHECKPOINT, head.seq, None, f"what {place} says {problem}"),
+                    place,
+                )
+            elif head.seq < self.base(head.chain).seq:
+                self.beyond_reach += 1
+            else:
+                self.against += 1
+                self._claims[head.chain].append(
+                    Claim(*head.head, place, FindingKind.REWRITTEN, head if head.key_id else None)
+                )
+
+    def base(self, chain: ChainId) -> Head:
+        """What the chain's first record is to follow."""
+        found = self._bases.get(chain)
+        return genesis(plain(chain)) if found is None else found
+
+    def walk_of(self, chain: ChainId) -> ChainWalk:
+        walk = self.walks.get(chain)
+        if walk is None:
+            claims = self._claims[chain]
+            page = None
+            newest = self._newest.get(chain)
+            if newest is not None and self._page is not None:
+                claims.append(_claim(newest))
+                page = partial(self._paged, self._page, chain)
+            purged = chain in self.purged_before
+            walk = ChainWalk(chain, self.base(chain), Claims(claims, page), self.keyring, purged=purged)
+            self.walks[chain] = walk
+        return walk
+
+    def all_walks(self) -> list[ChainWalk]:
+        """Also of chains that ought to have records and have none."""
+        for chain in {*self.headed, *self._bases, *self._newest, *self._claims}:
+            self.walk_of(chain)
+        return [self.walks[chain] for chain in sorted(self.walks, key=repr)]
+
+    def problems(self) -> list[AuditFinding]:
+        """Of the statements themselves, the first of each kind in a chain."""
+        return [
+            first._replace(told=f"{first.told}, as {number - 1} more are" if number > 1 else first.told)
+            for first, number in self._problems.values()
+        ]
+
+    def _tell(self, finding: AuditFinding, problem: str) -> bool:
+        """True for the first of its sort."""
+        key = finding.chain, finding.kind, problem
+        first, number = self._problems.get(key, (finding, 0))
+        self._problems[key] = first, number + 1
+        return not number
+
+    @staticmethod
+    def _paged(page: CheckpointPage, chain: ChainId, seq: int) -> list[Claim]:
+        # SQLite puts what is no number behind all numbers.
+        return [_claim(checkpoint) for checkpoint in page(chain, seq) if _is_head(checkpoint.head)]
+
+
+def format_time(time_us: Any) -> str:
+    try:
+        moment = datetime.fromtimestamp(time_us / 1e6, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return f"{time_us} us"
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _claim(checkpoint: Checkpoint) -> Claim:
+    by = f"the checkpoint of {format_time(checkpoint.time_us)}"
+    return Claim(checkpoint.seq, checkpoint.hash, by, FindingKind.REWRITTEN, checkpoint)
+
+
+def _is_head(head: Head) -> bool:
+    """Whatever a column may hold instead."""
+    return type(head.seq) is int and head.seq >= 0 and isinstance(head.hash, bytes)
+
+
+def plain(chain: ChainId) -> ChainId:
+    """Names of which a text can be made, whatever the columns hold."""
+    names: tuple[Any, ...] = chain
+    return ChainId(*(each.encode(errors="replace").decode() if isinstance(each, str) else repr(each) for each in names))

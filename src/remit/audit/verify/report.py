@@ -1,0 +1,61 @@
+import time
+from collections.abc import Iterable
+
+from remit.audit.chain.chain import READS, ChainId
+from remit.audit.verify.diagnosis import findings
+from remit.audit.verify.expectations import Expectations, plain
+from remit.audit.verify.finding import AuditFinding, ChainReport, VerificationReport
+
+UNSIGNED_US = 3_600_000_000
+"""How old a record may be without a signature: a server signs every minute."""
+
+
+def reported(
+    known: Expectations, unsigned_us: int, at_us: int | None, others: Iterable[AuditFinding] = ()
+) -> VerificationReport:
+    """What the walks have come to, once every record is taken. Ages are measured to `at_us`; None is now."""
+    keyring = known.keyring
+    walks = known.all_walks()
+    found = [*known.problems(), *others]
+    end_us = time.time_ns() // 1_000 if at_us is None else at_us
+    with_keys = known.nodes_with_keys
+    keyless = {
+        walk.chain
+        for walk in walks
+        if keyring and with_keys is not None and walk.signed is None and _server(walk.chain) not in with_keys
+    }
+    for walk in walks:
+        signed_until = (end_us, unsigned_us) if keyring and walk.chain not in keyless else None
+        found += findings(walk, headed=walk.chain in known.headed, signed_until=signed_until)
+    has_records = any(walk.upto > walk.base.seq for walk in walks)
+    has_signatures = keyring.believed or bool(with_keys)
+    return VerificationReport(
+        chains=[
+            ChainReport(
+                plain(walk.chain),
+                walk.base.seq,
+                walk.upto,
+                0 if walk.signed is None else walk.signed.seq,
+                walk.unchained,
+                walk.chain in keyless,
+            )
+            for walk in walks
+        ],
+        findings=[_sound(each) for each in found],
+        checkpoints=known.checkpoints,
+        tombstones=known.tombstones,
+        unchecked=dict(keyring.unchecked),
+        never_signed=bool(keyring) and has_records and not has_signatures,
+        against=known.against,
+        beyond_reach=known.beyond_reach,
+    )
+
+
+def _server(chain: ChainId) -> str:
+    """The node that writes a chain."""
+    return plain(chain).node.removesuffix(READS)
+
+
+def _sound(finding: AuditFinding) -> AuditFinding:
+    """Told in texts and numbers, also where what was altered is the chain's name or the place in it."""
+    return finding._replace(chain=plain(finding.chain), seq=finding.seq if type(finding.seq) is int else 0)

@@ -1,0 +1,205 @@
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Final
+
+from remit.core.decision import Decision, Reason
+from remit.core.patterns import EVERYWHERE, NamespacePattern
+from remit.core.rows import Effect, Rule
+from remit.engine.memo import BoundedMemo
+from remit.engine.pattern_trie import PatternTrie
+from remit.engine.permissions import Index, Permissions, every
+from remit.engine.role_graph import RoleGraph, RolePath, TooManyPathsError
+
+_WIDE: Final = 64
+"""Rows that one principal holds for one permission past which they are found by their namespaces and not tried one after
+the other."""
+_TRIED: Final = 4_096
+"""Rows, each as often as there are ways to it, that are looked at for a cell past which it is too wide."""
+OVERLAPS_LIMIT: Final = 131_072
+"""Steps on the search for a namespace in which a principal would be allowed, past which there is taken to be one."""
+_FIRST: Final = 4
+"""Patterns that are compared one after the other before a tree of them is made."""
+_INDEXED: Final = 16_777_216
+"""Permissions of the subjects whose rows are kept ready: each takes a pointer, also where there are no rows."""
+_ANSWERS: Final = 1_048_576
+"""Answers that are kept to be shared between cells."""
+
+_NO_SCOPES: Final[frozenset[str]] = frozenset()
+
+
+@dataclass(slots=True, eq=False)
+class CompiledAnswer:
+    """What is answered in the namespaces of one pattern. Never changed, and not frozen because that takes three times as
+    long to make.
+
+    Which namespaces those are is mostly said by how their names begin, and then nothing needs to be looked up: in a
+    large policy each look-up is a wait for memory.
+    """
+
+    begins: str
+    """How each of the namespaces begins, written with a dot behind it."""
+    enough: bool
+    """Whether each that begins so is one of them."""
+    patterns: frozenset[str]
+    """Where it is not: a namespace is one of them where all these patterns cover it."""
+    decision: Decision
+
+
+AnswerList = tuple[CompiledAnswer, ...]
+"""What one principal is answered about one permission: the first that covers the namespace.
+
+The last is for where no row matches, and covers everything. In a cell that would be too wide it is alone and covers nothing.
+"""
+
+
+def always(reason: Reason) -> AnswerList:
+    """The cell that denies everywhere."""
+    return (_within(EVERYWHERE, _NO_SCOPES, Decision(Effect.DENY, reason)),)
+
+
+def _within(pattern: NamespacePattern, patterns: frozenset[str], decision: Decision) -> CompiledAnswer:
+    literal = pattern.segments
+    if "*" in literal:
+        literal = literal[: literal.index("*")]
+    begins = f"{'.'.join(literal)}." if literal else ""
+    return CompiledAnswer(begins, pattern.subtree and len(literal) == len(pattern.segments), patterns, decision)
+
+
+_LAST: Final = {reason: always(reason) for reason in (Reason.OUT_OF_SCOPE, Reason.NOT_GRANTED, Reason.NO_BINDING)}
+# No namespace begins with a star.
+_ALONE: Final = {reason: (CompiledAnswer("*", False, _NO_SCOPES, last.decision),) for reason, (last,) in _LAST.items()}
+
+
+class CompiledAnswers:
+    """What a policy's rows answer to each principal about each permission, found when first asked for."""
+
+    def __init__(self, graph: RoleGraph, permissions: Permissions) -> None:
+        self._graph = graph
+        self.index: BoundedMemo[str, Index] = BoundedMemo(
+            _INDEXED // max(1, len(permissions)), lambda subject: permissions.index(graph.rules_of(subject))
+        )
+        """The rows of a subject by permission."""
+        self._allowing: BoundedMemo[tuple[str, int], _Allowing | None] = BoundedMemo(
+            _ANSWERS, self._found_allowing, _size
+        )
+        self._made: dict[tuple[int, frozenset[str]], CompiledAnswer] = {}
+        # Of the rules, as many at most as there are.
+        self._decisions: dict[int, Decision] = {}
+
+    def cell(self, principal: str, permission: int) -> AnswerList:
+        """Of every row that the principal holds anywhere, in deciding order."""
+        order: dict[CompiledAnswer, tuple[bool, str, int]] = {}
+        bound = False
+        tried = 0
+        try:
+            for way in self._graph.ways(principal):
+                bound = True
+                rows = self.index[way.subject][permission]
+                if not rows:
+                    continue
+                tried += len(rows)
+                if isinstance(rows, dict) or len(order) + len(rows) > _WIDE or tried > _TRIED:
+                    return self._wide(principal, permission)
+                for rule in rows:
+                    answer = self._over(way, rule)
+                    if answer is not None:
+                        order[answer] = rule.order
+        except TooManyPathsError:
+            return self._wide(principal, permission)
+        answers = sorted(order, key=order.__getitem__)
+        # Denies come first, so the last one tells.
+        allowed = bool(answers) and answers[-1].decision.allowed
+        return (*answers, *_LAST[_unmatched(bound=bound, allowed=allowed)])
+
+    def decision(self, rule: Rule) -> Decision:
+        """Where the row matches and none comes before."""
+        decision = self._decisions.get(id(rule))
+        if decision is None:
+            allows = rule.effect is Effect.ALLOW
+            reason = Reason.ALLOWED_BY_RULE if allows else Reason.DENIED_BY_RULE
+            decision = self._decisions[id(rule)] = Decision(rule.effect, reason, rule)
+        return decision
+
+    def _wide(self, principal: str, permission: int) -> AnswerList:
+        ways = self._graph.reachable(principal)
+        budget = _Budget(OVERLAPS_LIMIT)
+        try:
+            allowed = any(
+                (allowing := self._allowing[way.subject, permission]) is not None
+                and allowing.overlaps(way.where, budget.spend)
+                for way in ways
+            )
+        except _SpentError:
+            # Rows that allow are held: it serves for a reason, never for an effect.
+            allowed = True
+        return _ALONE[_unmatched(bound=bool(ways), allowed=allowed)]
+
+    def _found_allowing(self, key: tuple[str, int]) -> "_Allowing | None":
+        subject, permission = key
+        rows = every(self.index[subject][permission])
+        patterns = {rule.namespaces.text: rule.namespaces for rule in rows if rule.effect is Effect.ALLOW}
+        return _Allowing(patterns) if patterns else None
+
+    def _over(self, way: RolePath, rule: Rule) -> CompiledAnswer | None:
+        """What a row answers that is held over this way; None where that is nowhere."""
+        where = way.where.meet(rule.namespaces)
+        if where is None:
+            return None
+        scopes = way.scopes if where is not rule.namespaces else _NO_SCOPES
+        # A rule is itself and lives as long as its policy: to hash its fields would take as long as all the rest.
+        key = (id(rule), scopes)
+        answer = self._made.get(key)
+        if answer is None:
+            if len(self._made) >= _ANSWERS:
+                self._made.clear()
+            patterns = scopes | {rule.namespaces.text}
+            answer = self._made[key] = _within(where, patterns, self.decision(rule))
+        return answer
+
+
+class _Allowing:
+    """Where rows of one subject allow one permission."""
+
+    def __init__(self, patterns: Mapping[str, NamespacePattern]) -> None:
+        self.patterns = patterns
+
+    def overlaps(self, where: NamespacePattern, spend: Callable[[int], object]) -> bool:
+        """Whether any namespace of `where` is among them. Raises what `spend` raises, which is told of each step."""
+        # Mostly one of the first is: then the tree of all need not be made.
+        if any(where.overlaps(pattern) for pattern in islice(self.patterns.values(), _FIRST)):
+            return True
+        return len(self.patterns) > _FIRST and any(
+            where.overlaps(self.patterns[text]) for text in self._coverage.overlapping(where, spend)
+        )
+
+    @cached_property
+    def _coverage(self) -> PatternTrie:
+        return PatternTrie(self.patterns.values())
+
+
+def _size(allowing: _Allowing | None) -> int:
+    return 1 + len(allowing.patterns) if allowing is not None else 1
+
+
+class _SpentError(Exception):
+    pass
+
+
+class _Budget:
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def spend(self, steps: int) -> None:
+        """Raises _SpentError where more is spent than there was."""
+        self._left -= steps
+        if self._left < 0:
+            raise _SpentError
+
+
+def _unmatched(*, bound: bool, allowed: bool) -> Reason:
+    """Why, where no row matches."""
+    if allowed:
+        return Reason.OUT_OF_SCOPE
+    return Reason.NOT_GRANTED if bound else Reason.NO_BINDING

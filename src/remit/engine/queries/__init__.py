@@ -1,0 +1,1 @@
+"""Lists and composites, each equal to Check: search, reachable owners, dedicated resources, graphs, operations."""

@@ -1,0 +1,1 @@
+"""From Kestra's roles and bindings."""

@@ -1,0 +1,125 @@
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from threading import Condition
+
+from remit.core.diagnostics import Diagnostic
+from remit.core.errors import RemitError
+from remit.core.names import Tenant
+from remit.engine.snapshot import Snapshot
+
+
+class TenantState(StrEnum):
+    SERVING = "SERVING"
+    """The newest files are serving."""
+    STALE = "STALE"
+    """The newest files did not load; an older revision is serving."""
+    UNAVAILABLE = "UNAVAILABLE"
+    """The files did not load and there is no older revision."""
+    PINNED = "PINNED"
+    """A kept revision serves because an operator said so; newer files are checked and wait."""
+
+
+class TenantUnavailableError(RemitError):
+    """The tenant is configured and has no policy that loads: no decision is possible, and none is made up."""
+
+
+class RevisionNotCurrentError(RemitError):
+    """The required revision did not become current in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantPolicy:
+    """What serves a tenant, and since when."""
+
+    tenant: Tenant
+    state: TenantState
+    since_us: int
+    """Microseconds since the Unix epoch."""
+    snapshot: Snapshot | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+    files_revision: str = ""
+    """Of the newest files, whether they load or not."""
+    pinned_by: str = ""
+    """The caller who pinned the revision; '' where it is not pinned."""
+
+    @property
+    def revision(self) -> str:
+        return self.snapshot.revision if self.snapshot is not None else ""
+
+
+class LivePolicies:
+    """The live policies of all tenants. Readers take one reference; a change is one assignment."""
+
+    def __init__(self) -> None:
+        self._tenants: Mapping[Tenant, TenantPolicy] = {}
+        self._changed = Condition()
+        self._changes = 0
+        self.tree_revision = ""
+
+    @property
+    def tenants(self) -> Mapping[Tenant, TenantPolicy]:
+        return self._tenants
+
+    def put(self, *policies: TenantPolicy) -> None:
+        """Replaces these tenants' policies, or adds them, at once."""
+        with self._changed:
+            self._tenants = {**self._tenants, **{each.tenant: each for each in policies}}
+            self._tell()
+
+    def remove(self, tenant: Tenant) -> None:
+        with self._changed:
+            self._tenants = {name: policy for name, policy in self._tenants.items() if name != tenant}
+            self._tell()
+
+    def wake(self) -> None:
+        """Those who wait for a change look whether they still want to."""
+        with self._changed:
+            self._tell()
+
+    @property
+    def changes(self) -> int:
+        """Counts up with each change."""
+        return self._changes
+
+    def changed_since(self, seen: int) -> int:
+        """Waits until there is a change that `seen` does not count, and returns the count of today."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._changes != seen)
+            return self._changes
+
+    def _tell(self) -> None:
+        self._changes += 1
+        self._changed.notify_all()
+
+    def snapshot(self, tenant: Tenant) -> Snapshot | None:
+        """What serves the tenant now; None where no such tenant is configured.
+
+        Raises TenantUnavailableError where it is configured and nothing loaded.
+        """
+        policy = self._tenants.get(tenant)
+        if policy is None:
+            return None
+        if policy.snapshot is None:
+            raise TenantUnavailableError(f"tenant `{tenant}` has no policy that loads; `remit status` says why")
+        return policy.snapshot
+
+    def snapshot_at(self, tenant: Tenant, revision: str, wait_s: float) -> Snapshot:
+        """The tenant's snapshot once `revision` is the current one.
+
+        Raises RevisionNotCurrentError where it is not so within `wait_s` seconds.
+        """
+
+        def current() -> Snapshot | None:
+            policy = self._tenants.get(tenant)
+            return policy.snapshot if policy is not None and policy.revision == revision else None
+
+        with self._changed:
+            snapshot = self._changed.wait_for(current, wait_s)
+        if snapshot is None:
+            now = self._tenants.get(tenant)
+            serving = f"it is `{now.revision}`" if now is not None and now.revision else "it has none"
+            raise RevisionNotCurrentError(
+                f"revision `{revision}` of tenant `{tenant}` did not become current within {wait_s:g} s: {serving}"
+            )
+        return snapshot

@@ -1,0 +1,1 @@
+"""Policy files to values with positions: the tree of a directory, CSV, YAML, rows, manifests, limits."""

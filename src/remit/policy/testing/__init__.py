@@ -1,0 +1,1 @@
+"""The tests that policy directories carry: cases, coverage and mutation."""

@@ -1,0 +1,66 @@
+import base64
+import binascii
+import hashlib
+import json
+from typing import Any, Final
+
+from remit.core.errors import violation
+from remit.rpc.boundary import PageOfOldPolicyError
+
+PAGE_SIZE: Final = 100
+PAGE_LIMIT: Final = 1_000
+
+
+def size_of(asked: int) -> int:
+    """Items in a page. Raises MalformedQuestionError for more than a page may hold."""
+    if asked > PAGE_LIMIT:
+        raise violation("page_size", f"is {asked}: expected at most {PAGE_LIMIT}")
+    return asked or PAGE_SIZE
+
+
+def paged(request: Any, *others: str) -> tuple[int, "PageToken"]:
+    """How many items are asked for, and the page. Takes the page's fields, and the others that may differ from page to
+    page, out of the request."""
+    size, token = size_of(request.page_size), request.page_token
+    for field in ("page_size", "page_token", *others):
+        request.ClearField(field)
+    return size, PageToken(request, token)
+
+
+class PageToken:
+    """A place in a sorted list, bound to one request and, where there is one, one revision. Its token is opaque to callers and no secret."""
+
+    def __init__(self, request: Any, token: str, field: str = "page_token") -> None:
+        """`request` is the message without its page fields. Raises MalformedQuestionError for a token of another one."""
+        self._request = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        self.revision = ""
+        """Of the page before; empty for the first."""
+        self.after = ""
+        """What the page before ended with."""
+        if not token:
+            return
+        try:
+            told = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
+        except (ValueError, RecursionError, binascii.Error):
+            told = None
+        match told:
+            case [str(asked), str(revision), str(after)]:
+                self.revision, self.after = revision, after
+            case _:
+                raise violation(field, "is not one that this service gave")
+        if asked != self._request:
+            raise violation(field, "belongs to another request: all fields but the page's must be the same")
+
+    @property
+    def is_first(self) -> bool:
+        return not self.after
+
+    def holds_for(self, revision: str) -> None:
+        """Raises PageOfOldPolicyError where the answer is of another revision than the page before."""
+        if self.revision and self.revision != revision:
+            raise PageOfOldPolicyError("the policy has changed since the first page: begin again without `page_token`")
+
+    def next(self, last: str, revision: str = "") -> str:
+        """The token of the page behind `last`."""
+        told = json.dumps([self._request, revision, last])
+        return base64.b64encode(told.encode(), altchars=b"-_").decode()

@@ -1,0 +1,79 @@
+"""What the calls that read the audit have in common: who may, how many at a time, and the trace they leave."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore
+from typing import Any, Final
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from remit.audit.record import AUDIT_READ
+from remit.rpc.admission import CrowdedError
+from remit.rpc.boundary import caller
+from remit.service.auditor_rights import Rights
+from remit.service.node import ServerNode
+
+READERS: Final = 4
+"""Looks into the store at a time; others wait. Decisions never wait for any."""
+_OF_A_PAGE: Final = ("page_size", "page_token", "cursor")
+_MOST_CHARACTERS: Final = 512
+_MOST_ITEMS: Final = 20
+"""What a reader writes into the audit is bounded, whatever the request holds."""
+
+
+class AuditReads:
+    def __init__(self, node: ServerNode, *, call_timeout_s: float) -> None:
+        self._node = node
+        self._call_timeout_s = call_timeout_s
+        self._turns = BoundedSemaphore(READERS)
+
+    def rights(self) -> Rights:
+        """The caller's. Raises NotAnAuditorError."""
+        return self._node.settings.rights_of(caller.get())
+
+    def time_for(self, context: grpc.ServicerContext) -> float:
+        """Seconds that the call may take."""
+        # Infinite where the caller set no deadline.
+        return min(context.time_remaining(), self._call_timeout_s)
+
+    @contextmanager
+    def turn(self, timeout_s: float) -> Iterator[None]:
+        """Raises CrowdedError where none comes in time."""
+        if not self._turns.acquire(timeout=timeout_s):
+            raise CrowdedError(f"{READERS} others have been reading the audit for {timeout_s:g} s")
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    def remember(self, call: str, request: Message, tenant: str, timeout_s: float, *, behind: str = "") -> None:
+        """The read is recorded, where its caller has a name. Raises JournalUnavailable where it cannot be.
+
+        Tokens are no secret and anybody can make one, so each page is a read of its own, and so is a stream that goes on.
+        `behind`: where they begin.
+        """
+        if self._node.settings.mutual_tls is None:
+            return
+        asked: dict[str, Any] = MessageToDict(request, preserving_proto_field_name=True)
+        for name in _OF_A_PAGE:
+            asked.pop(name, None)
+        detail = {"caller": caller.get(), "call": call, "asked": _bounded(asked)}
+        if behind:
+            detail["behind"] = _bounded(behind)
+        # Names of tenants that are not configured are the reader's invention: each would begin a chain.
+        recorded_tenant = tenant if tenant in self._node.cell.tenants else ""
+        self._node.remember(AUDIT_READ, recorded_tenant, detail=detail, timeout_s=timeout_s)
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= _MOST_CHARACTERS else f"{value[:_MOST_CHARACTERS]}…"
+    if isinstance(value, list):
+        left_out = len(value) - _MOST_ITEMS
+        kept = [_bounded(each) for each in value[:_MOST_ITEMS]]
+        return kept if left_out <= 0 else [*kept, f"and {left_out} more"]
+    if isinstance(value, dict):
+        return {name: _bounded(each) for name, each in value.items()}
+    return value

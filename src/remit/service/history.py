@@ -1,0 +1,87 @@
+"""A record with its grounds, and answers of the past: what the API and the command line tell alike."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from remit.audit.query.reader import AuditReader
+from remit.audit.query.revision_history import ServedRevision
+from remit.audit.record import ChainPosition, DecisionRecord
+from remit.core.errors import MalformedQuestionError, violation
+from remit.core.names import Tenant
+from remit.core.question import Question, ReachQuestion
+from remit.policy.revisions.archive import RevisionNotStoredError
+from remit.policy.revisions.explainer import AnyExplanation
+
+Explain = Callable[[Tenant, str, Question | ReachQuestion], AnyExplanation]
+"""From a tenant, a revision and a question to the grounds of the answer."""
+
+ANSWERS: Final = 8
+"""Revisions at one time that are told of together."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastAnswer:
+    revision: str
+    """Empty where the tenant did not exist."""
+    nodes: tuple[ServedRevision, ...]
+    """Who served it then; none where it was named."""
+    why: AnyExplanation
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedRecord:
+    """A record, where it stands, and why it says what it says."""
+
+    record: DecisionRecord
+    place: ChainPosition
+    why: AnyExplanation | None
+    unexplained: str
+    """Why there are no grounds."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the files of the recorded revision decide as the record says."""
+        record = self.record
+        return self.why is not None and self.why.decision.recorded == (record.effect, record.reason, record.rule)
+
+
+def show(store: AuditReader, record: DecisionRecord, explain: Explain) -> ExplainedRecord:
+    """Raises AuditStoreError, and what `explain` raises where the grounds are there and not to be had now."""
+    place = store.place(record.id) or ChainPosition(0, b"", 0)
+    try:
+        question = record.asked
+        if question is None:
+            why = "its principal is redacted" if record.nameless else "its answer is more than one decision"
+            return ExplainedRecord(record, place, None, why)
+        return ExplainedRecord(record, place, explain(Tenant(record.asked_tenant), record.revision, question), "")
+    except MalformedQuestionError as error:
+        return ExplainedRecord(record, place, None, f"what it says was asked is no question: {error}")
+    except RevisionNotStoredError as error:
+        return ExplainedRecord(record, place, None, str(error))
+
+
+def answers_at(
+    store: AuditReader,
+    tenant: Tenant,
+    question: Question | ReachQuestion,
+    time_us: int,
+    *,
+    node: str,
+    explain: Explain,
+) -> list[PastAnswer]:
+    """By each revision that served at that time, on `node` alone where it is named, the newest first; none where no
+    node served the tenant.
+
+    Raises MalformedQuestionError, NotKeptError, and as `show`.
+    """
+    by_revision: defaultdict[str, list[ServedRevision]] = defaultdict(list)
+    for served in store.serving(tenant, time_us, node or None):
+        by_revision[served.revision].append(served)
+    if len(by_revision) > ANSWERS:
+        raise violation("node", f"is missing: {len(by_revision)} revisions served at that time")
+    return [
+        PastAnswer(revision, tuple(nodes), explain(tenant, revision, question))
+        for revision, nodes in by_revision.items()
+    ]
