@@ -11,7 +11,6 @@ from contract.audit_records import decision_at, happened, linked
 from contract.test_audit_chains import rows_of
 from sqlalchemy import create_engine, insert, select
 
-from remit.audit.append.rollup import HOUR_US, REVISION
 from remit.audit.chain.chain import DECISIONS, LIFECYCLE, READS, ChainId, Head, genesis, link_lifecycle
 from remit.audit.chain.signing import PublicKey, SigningKey, Tombstone
 from remit.audit.checkpoint.checkpointer import Checkpointer
@@ -24,7 +23,16 @@ from remit.audit.retention import purge
 from remit.audit.retention.cutoffs import Cutoffs
 from remit.audit.retention.purge import Purged, PurgePace
 from remit.audit.retention.resequencer import Resequencer
-from remit.audit.schema.tables import checkpoints, counts, decisions, lifecycle, revisions, tombstones
+from remit.audit.schema.tables import (
+    HOUR_US,
+    REVISION,
+    checkpoints,
+    counts,
+    decisions,
+    lifecycle,
+    revisions,
+    tombstones,
+)
 from remit.audit.store.store import AuditStore
 from remit.audit.verify.store import verify_store
 

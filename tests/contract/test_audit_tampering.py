@@ -8,9 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import LargeBinary, Table, Text, delete
 
-from remit.audit.append.rollup import HOUR_US, MINUTE_US
 from remit.audit.chain.chain import ChainId, Head, genesis
-from remit.audit.schema.tables import chains, checkpoints, counts, metadata, tombstones
+from remit.audit.schema.tables import HOUR_US, MINUTE_US, chains, checkpoints, counts, metadata, tombstones
 from remit.audit.store.store import AuditStore
 from remit.audit.verify.finding import AuditFinding, FindingKind, VerificationReport
 from remit.audit.verify.store import verify_store

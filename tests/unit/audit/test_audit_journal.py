@@ -11,11 +11,10 @@ import pytest
 from contract.audit_records import decision, decision_at, happened
 from sqlalchemy import func, select
 
-from remit.audit.append.rollup import REVISION
 from remit.audit.errors import AuditStoreError, JournalUnavailable
 from remit.audit.journal.journal import Drained, Journal
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.schema.tables import counts
+from remit.audit.schema.tables import REVISION, counts
 from remit.audit.store.store import AuditStore
 
 DEADLINE_S = 30.0

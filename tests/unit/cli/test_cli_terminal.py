@@ -9,11 +9,11 @@ from xml.etree import ElementTree as ET
 
 import pydot
 import pytest
-import remit.cli
 from markdown_it import MarkdownIt
 from rich.console import RenderableType
 from typer.testing import CliRunner, Result
 
+import remit.cli
 from remit import wire
 from remit.audit.ids import DecisionIds, format_id
 from remit.audit.record import DecisionRecord, LifecycleRecord

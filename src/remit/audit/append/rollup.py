@@ -7,16 +7,7 @@ from typing import Any, Final
 
 from remit.audit.batch import ITEM_FIELDS, CallFields, RecordBatch
 from remit.audit.record import DecisionRecord
-
-MINUTE_US: Final = 60_000_000
-HOUR_US: Final = 60 * MINUTE_US
-ALL: Final = ""
-"""The dimension without a value: all decisions of the tenant."""
-PRINCIPAL: Final = "principal"
-NAMESPACE: Final = "namespace"
-REVISION: Final = "revision"
-CALLER: Final = "caller"
-QUESTION: Final = "question"
+from remit.audit.schema.tables import ALL, CALLER, HOUR_US, MINUTE_US, NAMESPACE, PRINCIPAL, QUESTION, REVISION
 
 _FEW: Final = (REVISION, CALLER, QUESTION)
 """Dimensions with few values at a time: counted in one go."""

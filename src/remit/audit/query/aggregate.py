@@ -6,11 +6,10 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, select, tuple_
 
-from remit.audit.append.rollup import ALL, CALLER, HOUR_US, NAMESPACE, PRINCIPAL, QUESTION, REVISION
 from remit.audit.errors import NotCountedError
 from remit.audit.query.filter import DecisionFilter, at_or_below
 from remit.audit.query.minute_index import known_tenants
-from remit.audit.schema.tables import counts
+from remit.audit.schema.tables import ALL, CALLER, HOUR_US, NAMESPACE, PRINCIPAL, QUESTION, REVISION, counts
 
 DAY_US: Final = 24 * HOUR_US
 

@@ -5,9 +5,8 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, select, text, true
 
-from remit.audit.append.rollup import ALL, CALLER, HOUR_US, MINUTE_US, NAMESPACE, PRINCIPAL, QUESTION, REVISION
 from remit.audit.query.filter import DecisionFilter, at_or_below
-from remit.audit.schema.tables import counts
+from remit.audit.schema.tables import ALL, CALLER, HOUR_US, MINUTE_US, NAMESPACE, PRINCIPAL, QUESTION, REVISION, counts
 
 _WINDOWS: Final = (4, 16, 64, 256, 1024, 4096)
 """Hours that are looked at together: few at first, for what is asked for is mostly near."""

@@ -5,11 +5,20 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, delete, select, tuple_
 
-from remit.audit.append.rollup import CALLER, HOUR_US, NAMESPACE, PRINCIPAL, REVISION
 from remit.audit.query.minute_index import known_tenants
 from remit.audit.query.revision_history import REMOVED, TAKES_OVER
 from remit.audit.retention.cutoffs import Cutoffs
-from remit.audit.schema.tables import counts, decisions, lifecycle, revisions
+from remit.audit.schema.tables import (
+    CALLER,
+    HOUR_US,
+    NAMESPACE,
+    PRINCIPAL,
+    REVISION,
+    counts,
+    decisions,
+    lifecycle,
+    revisions,
+)
 
 # Who keeps a revision serves it a moment later, and only then is there a record that names it.
 _SETTLED_US: Final = HOUR_US

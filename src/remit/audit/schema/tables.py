@@ -1,10 +1,22 @@
 """The tables, as SQLAlchemy Core. The migrations build the same ones; a contract test compares the two."""
 
+from typing import Final
+
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, column, table, text
 from sqlalchemy.types import TypeEngine
 
 from remit.audit.batch import ITEM_FIELDS, CallFields
 from remit.audit.record import DecisionRecord, LifecycleRecord
+
+MINUTE_US: Final = 60_000_000
+HOUR_US: Final = 60 * MINUTE_US
+ALL: Final = ""
+"""The dimension without a value: all decisions of the tenant."""
+PRINCIPAL: Final = "principal"
+NAMESPACE: Final = "namespace"
+REVISION: Final = "revision"
+CALLER: Final = "caller"
+QUESTION: Final = "question"
 
 metadata = MetaData()
 

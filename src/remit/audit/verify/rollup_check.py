@@ -15,9 +15,19 @@ from sqlalchemy import (
     union_all,
 )
 
-from remit.audit.append.rollup import ALL, CALLER, HOUR_US, MINUTE_US, NAMESPACE, PRINCIPAL, QUESTION, REVISION
 from remit.audit.chain.chain import DECISIONS, ChainId
-from remit.audit.schema.tables import counts, decisions
+from remit.audit.schema.tables import (
+    ALL,
+    CALLER,
+    HOUR_US,
+    MINUTE_US,
+    NAMESPACE,
+    PRINCIPAL,
+    QUESTION,
+    REVISION,
+    counts,
+    decisions,
+)
 from remit.audit.verify.expectations import Expectations, format_time
 from remit.audit.verify.finding import AuditFinding, FindingKind
 from remit.audit.verify.raw_rows import batches
