@@ -31,12 +31,12 @@ class AccessServicer(QueryServicer, access_service_pb2_grpc.AccessServiceService
         }
 
     def Check(self, request: messages.CheckRequest, context: grpc.ServicerContext) -> messages.CheckResponse:
-        return self._point.let_go(self._check(request, context))
+        return self._point.commit(self._check(request, context))
 
     def BatchCheck(
         self, request: messages.BatchCheckRequest, context: grpc.ServicerContext
     ) -> messages.BatchCheckResponse:
-        return self._point.let_go(self._batch(request, context))
+        return self._point.commit(self._batch(request, context))
 
     def Explain(self, request: messages.ExplainRequest, context: grpc.ServicerContext) -> messages.ExplainResponse:
         tenant, terms = self._terms(request, context)

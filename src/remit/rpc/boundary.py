@@ -13,7 +13,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from remit.audit.errors import STORE_AWAY, AuditStoreError, JournalUnavailable
-from remit.audit.journal.pending import Then
+from remit.audit.journal.pending import Callback
 from remit.core.errors import MalformedQuestionError, RemitError
 from remit.engine.inquiry import TooLargeError
 from remit.policy.live import RevisionNotCurrentError, TenantUnavailableError
@@ -154,7 +154,7 @@ class CallBoundary:
     def __init__(
         self,
         metrics: Metrics,
-        let_go_then: Callable[[PendingAnswer[Message], Then], bool],
+        commit_then: Callable[[PendingAnswer[Message], Callback], bool],
         refusals: Refusals,
         *,
         authenticated: bool,
@@ -162,7 +162,7 @@ class CallBoundary:
     ) -> None:
         """`prompt`: calls arrive as `InlineCall`s; else each comes in a thread of its own."""
         self._metrics = metrics
-        self._let_go_then = let_go_then
+        self._commit_then = commit_then
         self._refusals = refusals
         self._authenticated = authenticated
         self._prompt = prompt
@@ -289,7 +289,7 @@ class CallBoundary:
             self._metrics.called(method.name, code, perf_counter() - began)
 
         def end(error: Exception | None) -> None:
-            if call.let_go():
+            if call.claim():
                 finish(error)
 
         try:
@@ -303,10 +303,10 @@ class CallBoundary:
             finish(error)
             return True
         late = JournalUnavailable(f"the record was not on disk within {held.timeout_s} s; it may still be written")
-        call.hold(held.timeout_s, lambda: end(late))
+        call.expire_after(held.timeout_s, lambda: end(late))
         try:
             # Without room for its records a thread has to wait for some.
-            return self._let_go_then(held, end) or not call.let_go()
+            return self._commit_then(held, end) or not call.claim()
         except JournalUnavailable as error:
             end(error)
             return True

@@ -76,7 +76,7 @@ class CallThreads(ThreadPoolExecutor):
         self._message_looks = ceil(message_timeout_s / _EXPIRY_EVERY_S) + 1
         # Each of these is shared by threads, and changed by one step of the interpreter at a time.
         self._silent: OrderedDict[InlineCall, int] = OrderedDict()
-        self._held: dict[InlineCall, tuple[float, Callable[[], None]]] = {}
+        self._expiring: dict[InlineCall, tuple[float, Callable[[], None]]] = {}
         self._stopping = Event()
         self._expiry = Thread(target=self._expire, name="remit-expiry", daemon=True)
         self._expiry.start()
@@ -107,13 +107,13 @@ class CallThreads(ThreadPoolExecutor):
         """False where it comes too late: the call has been ended."""
         return self._silent.pop(call, None) is not None
 
-    def hold(self, call: "InlineCall", timeout_s: float, expired: Callable[[], None]) -> None:
+    def expire_after(self, call: "InlineCall", timeout_s: float, expired: Callable[[], None]) -> None:
         """`expired` is called soon after the time is up, unless the call has been let go before."""
-        self._held[call] = (time.monotonic() + timeout_s, expired)
+        self._expiring[call] = (time.monotonic() + timeout_s, expired)
 
-    def let_go(self, call: "InlineCall") -> bool:
+    def claim(self, call: "InlineCall") -> bool:
         """True for the first who says so: only that one may answer."""
-        return self._held.pop(call, None) is not None
+        return self._expiring.pop(call, None) is not None
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self._stopping.set()
@@ -136,7 +136,7 @@ class CallThreads(ThreadPoolExecutor):
             if self.has_message(call):
                 _survive(partial(self.end_silent, call))
         now = time.monotonic()
-        for until, expired in list(self._held.values()):
+        for until, expired in list(self._expiring.values()):
             if until <= now:
                 _survive(expired)
 
@@ -212,11 +212,11 @@ class InlineCall:
             _log.exception("a call failed")
             self.refuse()
 
-    def hold(self, timeout_s: float, expired: Callable[[], None]) -> None:
-        self._threads.hold(self, timeout_s, expired)
+    def expire_after(self, timeout_s: float, expired: Callable[[], None]) -> None:
+        self._threads.expire_after(self, timeout_s, expired)
 
-    def let_go(self) -> bool:
-        return self._threads.let_go(self)
+    def claim(self) -> bool:
+        return self._threads.claim(self)
 
     def serialized(self, response: Message) -> bytes:
         return bytes(self._serialize(response))
@@ -253,17 +253,17 @@ class InlineCall:
     def _in_time(self, requests: Iterator[bytes]) -> Iterator[bytes]:
         """The requests of a stream, each of which is to come in time."""
         while True:
-            self.hold(self._threads.message_timeout_s, self._expired)
+            self.expire_after(self._threads.message_timeout_s, self._expired)
             try:
                 request = next(requests)
             except StopIteration:
                 return
             finally:
-                self.let_go()
+                self.claim()
             yield request
 
     def _expired(self) -> None:
-        if self.let_go():
+        if self.claim():
             self._threads.end_silent(self)
 
     def _without_request(self) -> None:

@@ -43,12 +43,12 @@ class ReachServicer(QueryServicer, reach_service_pb2_grpc.ReachServiceServicer):
     def CheckReach(
         self, request: messages.CheckReachRequest, context: grpc.ServicerContext
     ) -> messages.CheckReachResponse:
-        return self._point.let_go(self._check(request, context))
+        return self._point.commit(self._check(request, context))
 
     def BatchCheckReach(
         self, request: messages.BatchCheckReachRequest, context: grpc.ServicerContext
     ) -> messages.BatchCheckReachResponse:
-        return self._point.let_go(self._batch(request, context))
+        return self._point.commit(self._batch(request, context))
 
     def CheckReachAll(
         self, request: messages.CheckReachAllRequest, context: grpc.ServicerContext

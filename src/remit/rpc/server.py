@@ -9,7 +9,7 @@ import structlog
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from remit.audit.journal.journal import Drained
+from remit.audit.journal.stats import Drained
 from remit.core.names import Tenant
 from remit.policy.live import TenantState
 from remit.rpc import health
@@ -124,7 +124,7 @@ class Server:
         )
         self._calls = CallBoundary(
             node.metrics,
-            node.point.let_go_then,
+            node.point.commit_then,
             refusals,
             authenticated=authenticated,
             prompt=threads.supported,

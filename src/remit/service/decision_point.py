@@ -9,7 +9,7 @@ from remit.audit.batch import EMPTY_BATCH, CallFields, ItemFields, RecordBatch
 from remit.audit.errors import JournalUnavailable
 from remit.audit.ids import DecisionIds
 from remit.audit.journal.journal import Journal
-from remit.audit.journal.pending import Then
+from remit.audit.journal.pending import Callback
 from remit.audit.record import ASKED_TENANT
 from remit.core.decision import Decision, Reason
 from remit.core.errors import MalformedQuestionError
@@ -83,7 +83,7 @@ class InquiryAnswer(Generic[_Answer]):
 
 
 class PendingAnswer(NamedTuple, Generic[_Answer_co]):
-    """An answer that must not leave before its records are remembered: `DecisionPoint.let_go` sees to it."""
+    """An answer that must not leave before its records are remembered: `DecisionPoint.commit` sees to it."""
 
     answer: _Answer_co
     records: RecordBatch
@@ -113,7 +113,7 @@ class DecisionPoint:
     ids: DecisionIds
     metrics: Metrics
     revision_wait_s: float
-    keeping: RecordPolicy = RECORD_EVERYTHING
+    record_policy: RecordPolicy = RECORD_EVERYTHING
     shadow: Shadow | None = None
     """Whoever else hears of every decision, once it is recorded."""
 
@@ -148,27 +148,27 @@ class DecisionPoint:
         call, ids = self._call(tenant, snapshot, terms, question_type, records=len(items))
         return self._batch(call, snapshot, items, ids, terms.timeout_s, within_ns=within_ns)
 
-    def let_go(self, held: PendingAnswer[_Answer]) -> _Answer:
+    def commit(self, held: PendingAnswer[_Answer]) -> _Answer:
         """The answer, once it is remembered."""
-        recorded, unrecorded = self.keeping.kept(held.records)
+        recorded, unrecorded = self.record_policy.split(held.records)
         self.journal.offer(recorded, held.timeout_s, unrecorded)
-        self._left(held, len(unrecorded))
+        self._count(held, len(unrecorded))
         return held.answer
 
-    def let_go_then(self, held: PendingAnswer[_Answer], then: Then) -> bool:
-        """As `let_go`, without a wait: see `Journal.offer_then`."""
+    def commit_then(self, held: PendingAnswer[_Answer], callback: Callback) -> bool:
+        """As `commit`, without a wait: see `Journal.offer_then`."""
         if not held.records:
-            then(None)
+            callback(None)
             return True
 
-        recorded, unrecorded = self.keeping.kept(held.records)
+        recorded, unrecorded = self.record_policy.split(held.records)
 
-        def remembered(error: JournalUnavailable | None) -> None:
+        def committed(error: JournalUnavailable | None) -> None:
             if error is None:
-                self._left(held, len(unrecorded))
-            then(error)
+                self._count(held, len(unrecorded))
+            callback(error)
 
-        return self.journal.offer_then(recorded, remembered, unrecorded)
+        return self.journal.offer_then(recorded, committed, unrecorded)
 
     def operation(
         self,
@@ -185,7 +185,7 @@ class DecisionPoint:
         call, ids = self._call(tenant, snapshot, terms, QuestionType.OPERATION, detail=detail, records=len(parts))
         items = [(part, resource_id) for part in parts]
         answered: list[tuple[Question, Decided]] = []
-        _, answers = self.let_go(self._batch(call, snapshot, items, ids, terms.timeout_s))
+        _, answers = self.commit(self._batch(call, snapshot, items, ids, terms.timeout_s))
         for part, answer in zip(parts, answers, strict=True):
             if isinstance(answer, MalformedQuestionError):
                 raise answer
@@ -215,7 +215,7 @@ class DecisionPoint:
         item = (decision_id, *inquiry.columns, resource_id, *recorded, took_ns, _SINGLE)
         surveyed = InquiryAnswer(answer, reason, decision, decision_id, call.revision)
         counted = {} if decision is None else {(call.tenant, recorded[0], recorded[1]): 1}
-        return self.let_go(PendingAnswer(surveyed, RecordBatch((call, (item,))), counted, terms.timeout_s))
+        return self.commit(PendingAnswer(surveyed, RecordBatch((call, (item,))), counted, terms.timeout_s))
 
     def _batch(
         self,
@@ -258,7 +258,7 @@ class DecisionPoint:
         records = RecordBatch((call, made)) if made else EMPTY_BATCH
         return PendingAnswer((revision, results), records, counted, timeout_s, perf_counter_ns() - started)
 
-    def _left(self, held: PendingAnswer[_Answer], unrecorded: int) -> None:
+    def _count(self, held: PendingAnswer[_Answer], unrecorded: int) -> None:
         if unrecorded:
             self.metrics.unrecorded(unrecorded)
         for (tenant, effect, reason), count in held.counted.items():

@@ -14,7 +14,8 @@ from remit.audit.chain.signing import AuditKeyError, SigningKey
 from remit.audit.checkpoint.checkpointer import Checkpointer, key_in_use, recorded_key
 from remit.audit.errors import NO_RECORDS, AuditStoreError, JournalUnavailable
 from remit.audit.ids import DecisionIds
-from remit.audit.journal.journal import Drained, Journal
+from remit.audit.journal.journal import Journal
+from remit.audit.journal.stats import Drained
 from remit.audit.query.reader import AuditReader
 from remit.audit.record import AUDIT_READ, KEY_IN_USE, LifecycleRecord
 from remit.audit.spool.spool import Spool

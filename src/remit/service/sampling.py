@@ -27,7 +27,7 @@ class RecordPolicy:
     """Of the allows of plain checks, how many are recorded: above 0, at most 1. All others always are."""
     draw: Callable[[], float] = random
 
-    def kept(self, records: RecordBatch) -> SampledRecords:
+    def split(self, records: RecordBatch) -> SampledRecords:
         if self.redaction is not None:
             records = RecordBatch.of(map(self.redaction, records))
         if self.sample_allows == EVERY:

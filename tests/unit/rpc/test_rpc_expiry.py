@@ -26,13 +26,13 @@ def test_a_call_that_cannot_be_ended_does_not_keep_others_from_their_end(threads
     ended = Event()
 
     def fail() -> None:
-        threads.let_go(bad)
+        threads.claim(bad)
         raise RuntimeError("the call is dead")
 
     bad: Any = Call()
     good: Any = Call()
-    threads.hold(bad, 0.0, fail)
-    threads.hold(good, SOON_S, ended.set)
+    threads.expire_after(bad, 0.0, fail)
+    threads.expire_after(good, SOON_S, ended.set)
     assert ended.wait(DEADLINE_S)
 
 

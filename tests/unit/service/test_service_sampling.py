@@ -10,7 +10,7 @@ from remit.service.sampling import RECORD_EVERYTHING, RecordPolicy
 
 def kept(keeping: RecordPolicy, records: list[DecisionRecord]) -> tuple[list[DecisionRecord], list[DecisionRecord]]:
     """What is recorded and what is not."""
-    recorded, unrecorded = keeping.kept(RecordBatch.of(records))
+    recorded, unrecorded = keeping.split(RecordBatch.of(records))
     return [*recorded], [*unrecorded]
 
 
