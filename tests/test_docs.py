@@ -24,7 +24,8 @@ from remit.cli.main import app
 from remit.policy.lint.finding import RULES, RuleId
 from remit.policy.lint.linter import LintResult, lint_directory
 from remit.policy.load import load_tree
-from remit.service.settings import Settings, read_settings
+from remit.service.settings import Settings
+from remit.service.settings_reader import read_settings
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent

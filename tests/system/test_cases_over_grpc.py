@@ -18,7 +18,7 @@ from remit.core.policy import ResourceType
 from remit.policy.live import TenantPolicy, TenantState
 from remit.rpc.server import Server
 from remit.service.node import ServerNode, now_us
-from remit.service.settings import read_settings
+from remit.service.settings_reader import read_settings
 from remit.v1 import access_service_pb2 as access
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as reach

@@ -32,7 +32,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
     """Revisions over gRPC. Those who watch do not hold up a stop."""
 
     def __init__(self, node: ServerNode, *, call_timeout_s: float) -> None:
-        self._settings = node.settings
+        self._rights = node.rights
         self._reloader = node.reloader
         self._cell = node.cell
         self._call_timeout_s = call_timeout_s
@@ -57,7 +57,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         del context
         tenant = named("tenant", parse_tenant, request.tenant)
         found = self._reloader.revisions(tenant)
-        inspected = self._settings.may_inspect(caller.get(), tenant)
+        inspected = self._rights.may_inspect(caller.get(), tenant)
         return messages.ListRevisionsResponse(
             revisions=[
                 messages.KeptRevision(
@@ -90,7 +90,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
 
     def _operator(self) -> str:
         name = caller.get()
-        if not self._settings.may_operate(name):
+        if not self._rights.may_operate(name):
             raise NotAnOperatorError(f"`{name}` is not one of this server's `operators`")
         return name
 

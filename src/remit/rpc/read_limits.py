@@ -31,7 +31,7 @@ class AuditReads:
 
     def rights(self) -> Rights:
         """The caller's. Raises NotAnAuditorError."""
-        return self._node.settings.rights_of(caller.get())
+        return self._node.rights.audit_rights(caller.get())
 
     def time_for(self, context: grpc.ServicerContext) -> float:
         """Seconds that the call may take."""

@@ -25,10 +25,11 @@ from remit.rpc.resources import ResourceServicer
 from remit.rpc.search import SearchServicer
 from remit.rpc.status import StatusServicer
 from remit.rpc.visibility import VisibilityServicer
+from remit.service.addresses import split_address
 from remit.service.errors import StartupError
 from remit.service.metrics_endpoint import serve_metrics
 from remit.service.node import ServerNode
-from remit.service.settings import Settings, split_address
+from remit.service.settings import Settings
 from remit.service.workers.port import PortReservation, addresses_of, shown
 from remit.v1 import (
     access_service_pb2,

@@ -104,7 +104,7 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
         )
 
     def _inspected(self, tenant: str = "") -> bool:
-        return self._node.settings.may_inspect(caller.get(), tenant)
+        return self._node.rights.may_inspect(caller.get(), tenant)
 
     def _cause(self, error: str) -> str:
         """What a driver says names hosts, users and files."""

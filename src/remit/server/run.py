@@ -8,10 +8,11 @@ from typing import Final
 import structlog
 
 from remit.rpc.server import Server
+from remit.service.addresses import split_address
 from remit.service.descriptors import raise_descriptor_limit
 from remit.service.errors import StartupError
 from remit.service.node import ServerNode
-from remit.service.settings import Settings, split_address
+from remit.service.settings import Settings
 from remit.service.workers.port import PortReservation, taken
 
 _AWAKE_EVERY_S: Final = 0.5

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import structlog
 from prometheus_client import CollectorRegistry, MetricsHandler
 
+from remit.service.addresses import split_address
 from remit.service.errors import StartupError
-from remit.service.settings import Settings, split_address
+from remit.service.settings import Settings
 from remit.service.workers.port import Address, addresses_of, both_families, shown, taken
 
 PATH: Final = "/metrics"

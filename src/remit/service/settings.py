@@ -1,14 +1,10 @@
-import ipaddress
 import os
-import re
 import socket
-from collections.abc import Iterable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
@@ -20,24 +16,15 @@ from remit.audit.schema.engines import MOST_JOINED
 from remit.audit.store.shards import worker_file, worker_url
 from remit.core.urls import masked
 from remit.policy.read.limits import Limits
-from remit.policy.read.report import did_you_mean
-from remit.service.auditor_rights import NotAnAuditorError, Rights, every_right, parse_auditors
+from remit.service.addresses import is_loopback, split_address
+from remit.service.auditor_rights import parse_auditors
 from remit.service.callers import parse_operators
 from remit.service.errors import StartupError
 
 ENV_PREFIX: Final = "REMIT_"
 CONFIG_VARIABLE: Final = "REMIT_CONFIG"
 _DEFAULT_LIMITS: Final = Limits()
-_LAST_PORT: Final = 65_535
-# An address of IPv6 stands in brackets: of `::1:9090` nobody can tell where the port begins.
-_ADDRESS = re.compile(r"(?:\[(?P<bracketed>[^]\[/]+)\]|(?P<bare>[^]\[/:]+)):(?P<port>[0-9]+)").fullmatch
 _NODE_LENGTH: Final = 64
-_SERVICE_HOST: Final = "_SERVICE_HOST"
-# Of a Service's variable and its value, what stands behind the Service's name. A number is no value of `PORT`.
-_SERVICE_LINK: Final = (
-    r"(?:SERVICE_HOST=.*|SERVICE_PORT(?:_[A-Z0-9_]+)?=[0-9]+|PORT=[a-z]+://.*|"
-    r"PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?=.*)"
-)
 
 
 class Settings(BaseSettings):
@@ -379,71 +366,11 @@ class Settings(BaseSettings):
             witness_rows=self.policy_witness_rows,
         )
 
-    def may_operate(self, caller: str) -> bool:
-        """Whether this caller may change what the node serves."""
-        return self.mutual_tls is None or caller in self._operators
-
-    def may_inspect(self, caller: str, tenant: str = "") -> bool:
-        """Whether this caller may see what goes wrong within the node, or within this tenant's folder: diagnostics, causes
-        of failures, where files are. Operators may, and who may read that audit."""
-        rights = self._auditors.get(caller)
-        return self.may_operate(caller) or (rights is not None and rights.may_read(tenant))
-
-    def rights_of(self, caller: str) -> Rights:
-        """Whose audit this caller may read. Raises NotAnAuditorError where it is nobody's."""
-        if self.mutual_tls is None:
-            return every_right(caller)
-        rights = self._auditors.get(caller)
-        if rights is None:
-            raise NotAnAuditorError(f"`{caller}` is not one of this server's `auditors`")
-        return rights
-
-    @cached_property
-    def _operators(self) -> frozenset[str]:
-        return parse_operators(self.operators)
-
-    @cached_property
-    def _auditors(self) -> Mapping[str, Rights]:
-        return parse_auditors(self.auditors)
-
     @property
     def mutual_tls(self) -> tuple[Path, Path, Path] | None:
         if self.tls_cert is None or self.tls_key is None or self.tls_client_ca is None:
             return None
         return self.tls_cert, self.tls_key, self.tls_client_ca
-
-
-def read_settings(flags: Mapping[str, Any]) -> Settings:
-    """Settings from flags, environment and the file that REMIT_CONFIG names.
-
-    Raises StartupError that names each setting that is unknown or off, and what was expected.
-    """
-    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
-    ours = {name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known}
-    if unknown := sorted(ours - _service_links(os.environ)):
-        raise StartupError("\n".join(_unknown(name, known, " in the environment") for name in unknown))
-    file = os.environ.get(CONFIG_VARIABLE)
-    try:
-        if file is not None and not Path(file).is_file():
-            raise StartupError(f"`{CONFIG_VARIABLE}` names `{file}`, which is not a file")
-        return Settings(**flags)
-    except OSError as error:
-        raise StartupError(f"`{CONFIG_VARIABLE}` names `{file}`, which cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        raise StartupError("\n".join(map(_told, error.errors()))) from None
-    except ValueError as error:
-        raise StartupError(f"`{file}` is not TOML: {error}") from None
-
-
-def _service_links(environment: Mapping[str, str]) -> set[str]:
-    """The variables by which Kubernetes tells each pod of a namespace where its Services are: the server ignores those of
-    a Service `remit` or `remit-...`. Host and port are always among them, so that no misspelt setting passes for one."""
-    found: set[str] = set()
-    for service in {name.removesuffix(_SERVICE_HOST) for name in environment if name.endswith(_SERVICE_HOST)}:
-        if f"{service}_SERVICE_PORT" in environment:
-            links = re.compile(rf"{re.escape(service)}_{_SERVICE_LINK}").fullmatch
-            found |= {name for name, value in environment.items() if links(f"{name}={value}")}
-    return found
 
 
 def settings_table() -> str:
@@ -457,14 +384,6 @@ def settings_table() -> str:
 def worker_node(node: str, number: int) -> str:
     """What worker `number` of a node is called in audit records."""
     return f"{node}.w{number}"
-
-
-def split_address(name: str, text: str, *, least_port: int = 0) -> tuple[str, int]:
-    """Host and port. ValueError, which calls the text by that name, where it is no `HOST:PORT`."""
-    found = _ADDRESS(text)
-    if found is None or not least_port <= int(found["port"]) <= _LAST_PORT:
-        raise ValueError(f"`{name}` is `{text}`: expected `HOST:PORT`, for example `127.0.0.1:9090` or `[::1]:9090`")
-    return found["bare"] or found["bracketed"], int(found["port"])
 
 
 def _refuse_endpoint(text: str) -> None:
@@ -482,13 +401,6 @@ def _refuse_endpoint(text: str) -> None:
         )
 
 
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def default_told(field: FieldInfo) -> str:
     """A setting's default as people read it."""
     if field.default_factory is not None:
@@ -500,18 +412,6 @@ def default_told(field: FieldInfo) -> str:
             return f"`{str(value).lower()}`"
         case value:
             return f"`{value}`"
-
-
-def _told(error: Any) -> str:
-    place = ".".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
-        return _unknown(place, Settings.model_fields)
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"setting `{place}` is `{error['input']}`: {message}" if place else message
-
-
-def _unknown(name: str, known: Iterable[str], where: str = "") -> str:
-    return f"unknown setting `{name}`{where}: docs/settings.md lists all{did_you_mean(name, known)}"
 
 
 def _listed(names: list[str]) -> str:

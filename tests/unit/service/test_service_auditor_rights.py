@@ -6,8 +6,9 @@ import pytest
 
 from remit.core.errors import MalformedQuestionError
 from remit.service.auditor_rights import NotAnAuditorError, parse_auditors
+from remit.service.caller_rights import CallerRights
 from remit.service.errors import StartupError
-from remit.service.settings import read_settings
+from remit.service.settings_reader import read_settings
 
 SPIFFE = "spiffe://example.org/auditor"
 TEXT = f"{SPIFFE}, audit.example.org=acme ,audit.example.org=globex, one.example.org=acme,both=acme,both"
@@ -68,14 +69,14 @@ def test_setting_with_a_name_that_no_certificate_can_have_is_refused(setting: st
 @pytest.mark.parametrize("operators", ["", ",", " , ", f"{SPIFFE},"])
 def test_caller_without_a_name_never_operates(tmp_path: Path, operators: str) -> None:
     tls = {name: tmp_path / name for name in ("tls_cert", "tls_key", "tls_client_ca")}
-    settings = read_settings({"operators": operators, "auditors": operators, **tls})
-    assert operators.startswith(SPIFFE) == settings.may_operate(SPIFFE)
+    rights = CallerRights(read_settings({"operators": operators, "auditors": operators, **tls}))
+    assert operators.startswith(SPIFFE) == rights.may_operate(SPIFFE)
     for name in ("", " ", ","):
-        assert not settings.may_operate(name)
+        assert not rights.may_operate(name)
         with pytest.raises(NotAnAuditorError):
-            settings.rights_of(name)
+            rights.audit_rights(name)
 
 
 def test_on_a_loopback_address_everybody_reads_all() -> None:
-    settings = read_settings({})
-    assert "globex" == settings.rights_of("anonymous").tenant("globex")
+    rights = CallerRights(read_settings({}))
+    assert "globex" == rights.audit_rights("anonymous").tenant("globex")

@@ -5,7 +5,7 @@ import typer
 
 from remit.cli.common.output import Exit, fail
 from remit.client import Client, MutualTls
-from remit.service.settings import split_address
+from remit.service.addresses import split_address
 
 TargetOption = Annotated[
     str | None, typer.Option("--target", metavar="HOST:PORT", help="Ask this running server.", show_default=False)

@@ -11,7 +11,8 @@ from remit.server import worker
 from remit.server.run import serve_until, started, stop_at
 from remit.service.errors import StartupError
 from remit.service.log_config import configure_logs
-from remit.service.settings import ENV_PREFIX, Settings, default_told, read_settings
+from remit.service.settings import ENV_PREFIX, Settings, default_told
+from remit.service.settings_reader import read_settings
 from remit.service.workers.supervisor import Supervisor
 
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

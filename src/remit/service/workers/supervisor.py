@@ -13,11 +13,12 @@ from remit.audit.errors import AuditStoreError, StoreAwayError
 from remit.audit.store.shards import migrate
 from remit.audit.store.store import AuditStore
 from remit.process.child import start_child
+from remit.service.addresses import split_address
 from remit.service.errors import StartupError
 from remit.service.known_stores import refuse_gone
 from remit.service.metrics import WorkersMetrics
 from remit.service.metrics_endpoint import serve_metrics
-from remit.service.settings import Settings, split_address
+from remit.service.settings import Settings
 from remit.service.workers.messages import Begin, Order, Refused, Scrape, Wire, WorkerReport, WorkerReports
 from remit.service.workers.port import PortReservation, taken
 
