@@ -1,7 +1,9 @@
 """What the import graph, the generated code and the documents must stay."""
 
+import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +82,42 @@ def test_the_pytest_plugin_needs_no_more_than_its_extra(graph: grimp.ImportGraph
     outside = {name.partition(".")[0] for name in modules} - {"remit", *sys.stdlib_module_names}
 
     assert {"pytest", "yaml", "casbin"} == outside
+
+
+MODULES = [
+    path
+    for path in sorted((ROOT / "src" / "remit").rglob("*.py"))
+    if not {"v1", "versions"} & set(path.relative_to(ROOT / "src" / "remit").parts)
+]
+PACKAGES = [path for path in MODULES if path.name == "__init__.py"]
+LONGEST_MODULE = 400
+WIDEST_PACKAGE = 14
+
+
+def docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text())) or ""
+
+
+@pytest.mark.parametrize("path", PACKAGES, ids=lambda path: str(path.parent.relative_to(ROOT / "src")))
+def test_package_opens_with_a_sentence_that_says_what_it_is(path: Path) -> None:
+    sentence = docstring(path).partition("\n\n")[0]
+
+    assert sentence.endswith(".")
+
+
+def test_large_modules_and_packages_say_why() -> None:
+    long = [path for path in MODULES if len(path.read_text().splitlines()) > LONGEST_MODULE]
+    wide = [path for path in PACKAGES if len([*path.parent.glob("*.py")]) - 1 > WIDEST_PACKAGE]
+
+    assert [path for path in long + wide if "because" not in docstring(path)] == []
+
+
+def test_no_class_name_occurs_twice() -> None:
+    classes = Counter(
+        node.name for path in MODULES for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)
+    )
+
+    assert [name for name, count in classes.items() if count > 1] == []
 
 
 def test_generated_code_is_fresh(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""For other services: ask remit, and fail closed."""
+"""For other services: ask remit, and fail closed.
+
+It has many modules because it stands alone: retries, caching, decoding and TLS are its own.
+"""
 
 from remit.client.answers import Answer, OperationAnswer, Part, Plan, ReachAllAnswer, RefusedOwner
 from remit.client.async_client import AsyncClient

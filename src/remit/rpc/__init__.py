@@ -1,1 +1,4 @@
-"""gRPC."""
+"""The API over gRPC.
+
+It has many modules because each service has one, beside the boundary that all calls pass and its parts.
+"""

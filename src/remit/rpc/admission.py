@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from remit.core.errors import RemitError
+from remit.rpc.errors import CrowdedError, ShareError
 from remit.service.metrics import Metrics
 
 SILENT_CALLS: Final = 1_024
@@ -24,19 +24,6 @@ _OPERATION_THREADS: Final = 8
 _LOG_EVERY_S: Final = 10.0
 
 _log = structlog.get_logger("remit.rpc")
-
-
-class CrowdedError(RemitError):
-    """As many as may do this at a time do it already."""
-
-    reason = "places"
-    """Of the metric."""
-
-
-class ShareError(CrowdedError):
-    """The caller has as many places as one caller may have."""
-
-    reason = "share"
 
 
 class Limiter:

@@ -12,8 +12,8 @@ from remit.audit.query.recorded_names import parse_lifecycle_type, parse_recorde
 from remit.core.errors import MalformedQuestionError, named, violation
 from remit.core.names import Tenant, parse_tenant
 from remit.core.question import Question, ReachQuestion
-from remit.rpc.boundary import RecordNotFoundError
 from remit.rpc.encode_records import GROUPINGS, count_to, lifecycle_to, past_answer_to, record_to, shown_to
+from remit.rpc.errors import RecordNotFoundError
 from remit.rpc.follow_stream import Followers
 from remit.rpc.page_token import paged
 from remit.rpc.query_servicer import below

@@ -3,87 +3,24 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from time import perf_counter
-from typing import Any, Final, NoReturn, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import grpc
-import structlog
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError, Message
-from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
-from remit.audit.errors import STORE_AWAY, AuditStoreError, JournalUnavailable
+from remit.audit.errors import JournalUnavailable
 from remit.audit.journal.pending import Callback
-from remit.core.errors import MalformedQuestionError, RemitError
-from remit.engine.inquiry import TooLargeError
-from remit.policy.live import RevisionNotCurrentError, TenantUnavailableError
-from remit.policy.revisions.archive import RevisionNotStoredError
-from remit.process.errors import ChildEndedError
-from remit.rpc.admission import CallClass, CrowdedError, Refusals
-from remit.rpc.identity import UnnamedCallerError, caller_of
+from remit.rpc.admission import CallClass, Refusals
+from remit.rpc.errors import CrowdedError, MalformedMessageError, StoppingError, abort, status_in
+from remit.rpc.identity import caller_of
 from remit.rpc.inline_calls import ARRIVAL, STREAMS_REQUESTS, InlineCall
-from remit.service.auditor_rights import NotAnAuditorError
 from remit.service.callers import ANONYMOUS
 from remit.service.decision_point import PendingAnswer
 from remit.service.metrics import Metrics
-from remit.service.reload.reloader import LoadingError, PinError
 
 caller: ContextVar[str] = ContextVar("caller")
 """Who asks, for the call being answered."""
 
-
-class StoppingError(RemitError):
-    """The server takes no new calls."""
-
-
-class PageOfOldPolicyError(RemitError):
-    """The policy has changed since the first page, so that the pages would not fit together."""
-
-
-class RecordNotFoundError(RemitError):
-    """There is nothing of what was asked for, or nothing that the caller may know of."""
-
-
-class MalformedMessageError(RemitError):
-    """What came is no message of the method's."""
-
-
-class NoShadowError(RemitError):
-    """The server has no candidate."""
-
-
-class NotAnOperatorError(RemitError):
-    """The caller may ask, and may not change what this node serves."""
-
-
-_STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
-    MalformedQuestionError: grpc.StatusCode.INVALID_ARGUMENT,
-    MalformedMessageError: grpc.StatusCode.INVALID_ARGUMENT,
-    RevisionNotCurrentError: grpc.StatusCode.FAILED_PRECONDITION,
-    PageOfOldPolicyError: grpc.StatusCode.FAILED_PRECONDITION,
-    TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    TenantUnavailableError: grpc.StatusCode.UNAVAILABLE,
-    JournalUnavailable: grpc.StatusCode.UNAVAILABLE,
-    StoppingError: grpc.StatusCode.UNAVAILABLE,
-    LoadingError: grpc.StatusCode.UNAVAILABLE,
-    ChildEndedError: grpc.StatusCode.UNAVAILABLE,
-    CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    AuditStoreError: grpc.StatusCode.UNAVAILABLE,
-    RecordNotFoundError: grpc.StatusCode.NOT_FOUND,
-    NotAnAuditorError: grpc.StatusCode.PERMISSION_DENIED,
-    RevisionNotStoredError: grpc.StatusCode.NOT_FOUND,
-    PinError: grpc.StatusCode.FAILED_PRECONDITION,
-    NoShadowError: grpc.StatusCode.FAILED_PRECONDITION,
-    NotAnOperatorError: grpc.StatusCode.PERMISSION_DENIED,
-    UnnamedCallerError: grpc.StatusCode.UNAUTHENTICATED,
-    # A method of a library's service that its servicer leaves out.
-    NotImplementedError: grpc.StatusCode.UNIMPLEMENTED,
-}
-"""The status of an error, and of what is derived from it."""
-_AFTER_WAITING: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION}
-_PASSED_S: Final = 0.001
-
-_log = structlog.get_logger("remit.rpc")
 
 Parse = Callable[[bytes], Any]
 Behavior = Callable[[Any, grpc.ServicerContext], Any]
@@ -205,50 +142,40 @@ class CallBoundary:
         return method.handled_by(bounded)
 
     def _answered(self, method: _Method) -> Behavior:
-        behavior, parse = method.behavior, method.parse
-
         def answer(message: bytes, context: grpc.ServicerContext) -> Any:
-            began = perf_counter()
-            code = "OK"
-            try:
-                caller.set(self._caller(context))
-                self._refuse_when_stopping(method)
-                with self._place(method):
-                    return behavior(parse(message), context)
-            except Exception as error:  # noqa: BLE001 (the table's last row)
-                status = _status_of(error, context)
-                code = status.name
-                _abort(context, status, error)
-            finally:
-                self._metrics.called(method.name, code, perf_counter() - began)
+            with self._call(method, context):
+                return method.behavior(method.parse(message), context)
 
         return answer
 
     def _streamed(self, method: _Method) -> Behavior:
-        behavior, parse = method.behavior, method.parse
-
         def stream(message: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            began = perf_counter()
-            code = "OK"
-            try:
-                caller.set(self._caller(context))
-                self._refuse_when_stopping(method)
-                with self._place(method):
-                    yield from behavior(
-                        map(parse, message) if method.handler.request_streaming else parse(message), context
-                    )
-            except (GeneratorExit, grpc.RpcError):
-                # The call is over. Who asks for the next request hears of it by an error of grpcio's.
-                code = grpc.StatusCode.CANCELLED.name
-                raise
-            except Exception as error:  # noqa: BLE001 (the table's last row)
-                status = _status_of(error, context)
-                code = status.name
-                _abort(context, status, error)
-            finally:
-                self._metrics.called(method.name, code, perf_counter() - began)
+            with self._call(method, context):
+                request = map(method.parse, message) if method.handler.request_streaming else method.parse(message)
+                yield from method.behavior(request, context)
 
         return stream
+
+    @contextmanager
+    def _call(self, method: _Method, context: grpc.ServicerContext) -> Iterator[None]:
+        """A call in a thread: its caller, its place, its status and its metric."""
+        began = perf_counter()
+        code = "OK"
+        try:
+            caller.set(self._caller(context))
+            self._refuse_when_stopping(method)
+            with self._place(method):
+                yield
+        except (GeneratorExit, grpc.RpcError):
+            # A stream is over: its reader left, or grpcio reports that no request follows.
+            code = grpc.StatusCode.CANCELLED.name
+            raise
+        except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
+            status = status_in(context, error)
+            code = status.name
+            abort(context, status, error)
+        finally:
+            self._metrics.called(method.name, code, perf_counter() - began)
 
     def _arrived(self, method: _Method, message: bytes, call: InlineCall) -> None:
         """In the thread that receives every call: must not take longer than a moment."""
@@ -259,11 +186,11 @@ class CallBoundary:
             calls.places.enter(who)
         except CrowdedError as error:
             self._refusals.add(calls.places.calls, error.reason, who)
-            call.turn_away(_status_of(error, call.context), str(error))
+            call.turn_away(status_in(call.context, error), str(error))
             return
-        except Exception as error:  # noqa: BLE001 (the table's last row)
+        except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
             with suppress(Exception):
-                _abort(call.context, _status_of(error, call.context), error)
+                abort(call.context, status_in(call.context, error), error)
             call.refuse()
             return
         call.place, call.caller = calls.places, who
@@ -281,10 +208,10 @@ class CallBoundary:
             if error is None:
                 call.answer(response)
             else:
-                status = _status_of(error, call.context)
+                status = status_in(call.context, error)
                 code = status.name
                 with suppress(Exception):
-                    _abort(call.context, status, error)
+                    abort(call.context, status, error)
                 call.refuse()
             self._metrics.called(method.name, code, perf_counter() - began)
 
@@ -299,7 +226,7 @@ class CallBoundary:
             if held is None:
                 return False
             response = call.serialized(held.answer)
-        except Exception as error:  # noqa: BLE001 (the table's last row)
+        except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
             finish(error)
             return True
         late = JournalUnavailable(f"the record was not on disk within {held.timeout_s} s; it may still be written")
@@ -335,42 +262,3 @@ class CallBoundary:
             yield
         finally:
             calls.places.leave(who)
-
-
-def status_of(error: type[Exception]) -> grpc.StatusCode:
-    """By the table: that of the nearest of its bases, itself first; else INTERNAL."""
-    return next((_STATUS_OF[each] for each in error.__mro__ if each in _STATUS_OF), grpc.StatusCode.INTERNAL)
-
-
-def _status_of(error: Exception, context: grpc.ServicerContext) -> grpc.StatusCode:
-    status = status_of(type(error))
-    # Who waits as long as the caller does gives up at the same moment: one of them must not say UNAVAILABLE.
-    if status in _AFTER_WAITING and context.time_remaining() < _PASSED_S:
-        return grpc.StatusCode.DEADLINE_EXCEEDED
-    return status
-
-
-def _abort(context: grpc.ServicerContext, status: grpc.StatusCode, error: Exception) -> NoReturn:
-    if isinstance(error, MalformedQuestionError):
-        details = error_details_pb2.BadRequest()
-        for each in error.violations:
-            details.field_violations.add(field=each.field, description=each.description)
-        packed = AnyMessage()
-        packed.Pack(details)
-        message = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message=str(error), details=[packed])
-        context.abort_with_status(rpc_status.to_status(message))
-    if status is grpc.StatusCode.INTERNAL:
-        _log.error("a call failed", exc_info=error)
-        context.abort(status, "internal error; the server's log has it")
-    context.abort(status, _shown(error))
-    raise AssertionError("abort returned")
-
-
-def _shown(error: Exception) -> str:
-    """What the caller reads. The words of a store's driver name hosts, users and files: they are for the log."""
-    if isinstance(error, JournalUnavailable):
-        return error.shown
-    if isinstance(error, AuditStoreError):
-        _log.error("the audit store failed a call", error=str(error))
-        return STORE_AWAY
-    return str(error)

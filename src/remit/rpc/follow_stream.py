@@ -10,8 +10,8 @@ from remit.audit.query.change_feed import ChangeFeed, Cursor
 from remit.audit.query.filter import CLOCK_SLACK_US, DecisionFilter
 from remit.audit.query.reader import AuditReader
 from remit.core.errors import violation
-from remit.rpc.boundary import StoppingError
 from remit.rpc.encode_records import record_to
+from remit.rpc.errors import StoppingError
 from remit.rpc.page_token import PageToken
 from remit.rpc.read_limits import AuditReads
 from remit.rpc.record_filter import id_from

@@ -5,7 +5,7 @@ import json
 from typing import Any, Final
 
 from remit.core.errors import violation
-from remit.rpc.boundary import PageOfOldPolicyError
+from remit.rpc.errors import PageOfOldPolicyError
 
 PAGE_SIZE: Final = 100
 PAGE_LIMIT: Final = 1_000

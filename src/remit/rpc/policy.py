@@ -7,7 +7,8 @@ import grpc
 from remit.core.errors import named, violation
 from remit.core.names import Tenant, parse_tenant
 from remit.policy.live import TenantPolicy, TenantState
-from remit.rpc.boundary import NotAnOperatorError, StoppingError, caller
+from remit.rpc.boundary import caller
+from remit.rpc.errors import NotAnOperatorError, StoppingError
 from remit.rpc.status import state_to
 from remit.service.node import ServerNode
 from remit.v1 import policy_service_pb2 as messages

@@ -10,8 +10,8 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from remit.audit.record import AUDIT_READ
-from remit.rpc.admission import CrowdedError
 from remit.rpc.boundary import caller
+from remit.rpc.errors import CrowdedError
 from remit.service.auditor_rights import Rights
 from remit.service.node import ServerNode
 

@@ -7,7 +7,8 @@ from remit.audit.ids import format_id
 from remit.core.errors import named
 from remit.core.names import parse_tenant
 from remit.policy.live import TenantPolicy, TenantState
-from remit.rpc.boundary import NoShadowError, caller
+from remit.rpc.boundary import caller
+from remit.rpc.errors import NoShadowError
 from remit.rpc.read_limits import AuditReads
 from remit.service.node import ServerNode
 from remit.service.version import VERSION

@@ -1,3 +1,8 @@
+"""Every setting of the server.
+
+The module is long because each setting is described and bounded where it is defined.
+"""
+
 import os
 import socket
 from pathlib import Path

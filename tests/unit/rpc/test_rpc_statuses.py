@@ -15,7 +15,7 @@ from remit.engine.role_graph import TooManyPathsError
 from remit.policy.build.build_process import SlowLoadError
 from remit.policy.read.git import GitError
 from remit.policy.read.tree import UnsettledError
-from remit.rpc.boundary import status_of
+from remit.rpc.errors import status_of
 from remit.service.errors import StartupError
 
 BEHIND = "remit.rpc.server"

@@ -1,4 +1,7 @@
-"""`remit audit`: a command a file."""
+"""`remit audit`: read, prove and purge the audit store.
+
+It has many modules because each command has one of its own.
+"""
 
 import typer
 

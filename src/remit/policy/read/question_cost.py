@@ -174,7 +174,7 @@ def _reach_rows(reach: Iterable[ReachRule]) -> int:
     return most_in_one_namespace(read)
 
 
-class _Node:
+class _Segment:
     """A place in the tree of segments: the weights of the patterns that end here and of the subtrees that begin here."""
 
     __slots__ = ("below", "exact", "subtree")
@@ -182,7 +182,7 @@ class _Node:
     def __init__(self) -> None:
         self.exact = 0
         self.subtree = 0
-        self.below: dict[str, _Node] = {}
+        self.below: dict[str, _Segment] = {}
 
     def most(self, step: int) -> int:
         star = 0
@@ -198,11 +198,11 @@ class _Node:
 def most_in_one_namespace(weighed: Iterable[tuple[NamespacePattern, int]], step: int = 0) -> int:
     """The weights of the patterns that cover one namespace, taken together, where they are the most; an upper bound. With
     `step`, that much more for each step to a pattern, and to those that begin like one."""
-    root = _Node()
+    root = _Segment()
     for pattern, weight in weighed:
         node = root
         for segment in pattern.segments:
-            node = node.below.get(segment) or node.below.setdefault(segment, _Node())
+            node = node.below.get(segment) or node.below.setdefault(segment, _Segment())
         if pattern.subtree:
             node.subtree += weight
         else:
