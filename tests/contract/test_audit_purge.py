@@ -130,7 +130,7 @@ def test_a_clock_that_was_set_back_needs_no_more_memory(
     store: AuditStore, url: str, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     """Ids and places in the chain run against each other; what does not fit is met again."""
-    monkeypatch.setattr(purge, "Prefixes", partial(Resequencer, most_waiting=room))
+    monkeypatch.setattr(purge, "Resequencer", partial(Resequencer, most_waiting=room))
     rows = written(store, *at(*range(30, 60)), *at(*range(30)), *at(100))
     assert Purged(deleted=60) == store.purge(T0 + 60, pace=PurgePace(rows=7))
     assert rows[60:] == rows_of(url, ACME)

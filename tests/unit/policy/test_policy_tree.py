@@ -310,11 +310,11 @@ def test_lack_of_descriptors_blames_no_file(tmp_path: Path) -> None:
     """It is an error of the whole reading, to be tried again."""
     root = write(tmp_path, BASE)
     code = (
-        "import resource, sys\nfrom pathlib import Path\nfrom remit.policy import source\n"
+        "import resource, sys\nfrom pathlib import Path\nfrom remit.policy.read import tree\n"
         "from remit.policy.read.limits import Limits\n"
         "opened = []\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
         "try:\n    while True: opened.append(open('/dev/null'))\nexcept OSError: pass\n"
-        "for read in (source.stamp, lambda root: source.read_tree(root, Limits())):\n"
+        "for read in (tree.stamp, lambda root: tree.read_tree(root, Limits())):\n"
         "    for spare in range(3):\n"
         "        try: read(Path(sys.argv[1]))\n"
         "        except OSError as error: print(spare, error.strerror)\n"
