@@ -12,12 +12,13 @@ from unit.cli.test_cases_over_cli import CliFace
 
 from remit import wire
 from remit.client import Client, DecisionUnavailable
+from remit.clock import now_us
 from remit.core.names import Tenant
 from remit.core.namespace_set import NamespaceSet
 from remit.core.policy import ResourceType
 from remit.policy.live import TenantPolicy, TenantState
 from remit.rpc.server import Server
-from remit.service.node import ServerNode, now_us
+from remit.service.node import ServerNode
 from remit.service.settings_reader import read_settings
 from remit.v1 import access_service_pb2 as access
 from remit.v1 import decision_pb2

@@ -1,6 +1,5 @@
 import json
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from hashlib import sha256
@@ -22,6 +21,7 @@ from remit.audit.spool.spool import Spool
 from remit.audit.spool.store_and_forward import StoreAndForward
 from remit.audit.store.shards import ShardedStore, migrate
 from remit.audit.store.store import AuditStore
+from remit.clock import now_us
 from remit.files import secret_problem
 from remit.policy.live import LivePolicies
 from remit.policy.revisions.store import open_to_others
@@ -47,11 +47,6 @@ _SPACE_EVERY_S: Final = 10.0
 _LAST_RECORDS_S: Final = 3.0
 
 _log = structlog.get_logger("remit")
-
-
-def now_us() -> int:
-    """Microseconds since the Unix epoch."""
-    return time.time_ns() // 1000
 
 
 class ServerNode:

@@ -10,6 +10,7 @@ from remit.audit.errors import AuditStoreError
 from remit.audit.retention.ages import Retention
 from remit.audit.retention.purge import PurgePace
 from remit.audit.store.store import AuditStore
+from remit.clock import now_us
 from remit.service.metrics import Metrics
 
 # Beside a server that answers: few rows at a time, since a commit of decisions may wait for one, and mostly at rest.
@@ -64,7 +65,7 @@ class RetentionRuns:
         self._gone = 0
         try:
             purged = store.purge(
-                self._retention.cutoffs(time.time_ns() // 1_000),
+                self._retention.cutoffs(now_us()),
                 node=node,
                 key=self._key,
                 pace=_PACE,

@@ -88,7 +88,9 @@ def test_a_tenant_that_takes_too_much_processor_time_ends_the_look(worker: Build
     with pytest.raises(SlowLoadError):
         found.extend(worker.carry_out(wanted))
     loading = worker.carry_out(wanted)
-    assert ["RootRead", "BuildStarted", "TenantBuilt", "BuildStarted"] == [type(next(loading)).__name__ for _ in range(4)]
+    assert ["RootRead", "BuildStarted", "TenantBuilt", "BuildStarted"] == [
+        type(next(loading)).__name__ for _ in range(4)
+    ]
     with pytest.raises(SlowLoadError):
         next(loading)
     (_, begun, built) = worker.carry_out(replace(wanted, only=Tenant("acme")))

@@ -1,5 +1,4 @@
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from remit.audit.verify.finding import VerificationReport
 from remit.audit.verify.raw_rows import batches
 from remit.audit.verify.store import whose
 from remit.audit.verify.walk import Progress
+from remit.clock import now_us
 
 # Records that are committed between two of a span, or are under the signature that follows it, were made about then.
 _SLACK_US: Final = 3_600_000_000
@@ -88,7 +88,7 @@ class Export:
     def _written(self, reach: Span) -> VerificationReport:
         parts = [part for each in self.snapshots for part in plan(each, self.tenant, self.span, reach)]
         names = {table: path.name for table, path in self._files.items()}
-        proof = Proof(self.tenant, time.time_ns() // 1000, *self.span, self.format_, names, tuple(parts))
+        proof = Proof(self.tenant, now_us(), *self.span, self.format_, names, tuple(parts))
         with ExitStack() as stack:
             rows = {
                 table: self._copied(proof, table, reach, stack.enter_context(_created(path)))

@@ -1,4 +1,3 @@
-import time
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select, update
@@ -9,6 +8,7 @@ from remit.audit.chain.signing import Checkpoint, SigningKey, Tombstone, signed
 from remit.audit.schema.tables import chains, checkpoints, tombstones
 from remit.audit.store.store import AuditStore
 from remit.audit.verify.keys_in_use import keys_in_use
+from remit.clock import now_us
 
 
 def heads(store: AuditStore, tenant: str | None = None) -> list[tuple[ChainId, Head]]:
@@ -43,7 +43,7 @@ def sign(store: AuditStore, key: SigningKey, grown: Iterable[tuple[ChainId, Head
     for chain, head in grown:
         before = newest(store, chain)
         if head.seq > before.seq:
-            made.append(signed(Checkpoint(*chain, *head, *before, time.time_ns() // 1_000), key))
+            made.append(signed(Checkpoint(*chain, *head, *before, now_us()), key))
     if made:
         keep(store, made)
 

@@ -1,6 +1,5 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -10,6 +9,7 @@ from remit.audit.verify.chain_walk import ChainWalk
 from remit.audit.verify.claims import Claim, Claims
 from remit.audit.verify.finding import AuditFinding, FindingKind
 from remit.audit.verify.keyring import Keyring
+from remit.clock import utc_text
 
 CheckpointPage = Callable[[ChainId, int], list[Checkpoint]]
 """The checkpoints of a chain from a seq on, in their order, `claims.PAGE` of them at most."""
@@ -169,10 +169,9 @@ class Expectations:
 
 def format_time(time_us: Any) -> str:
     try:
-        moment = datetime.fromtimestamp(time_us / 1e6, UTC)
+        return utc_text(time_us)
     except (TypeError, ValueError, OverflowError, OSError):
         return f"{time_us} us"
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _claim(checkpoint: Checkpoint) -> Claim:

@@ -1,10 +1,10 @@
-import time
 from collections.abc import Iterable
 
 from remit.audit.chain.chain import READS, ChainId
 from remit.audit.verify.diagnosis import findings
 from remit.audit.verify.expectations import Expectations, plain
 from remit.audit.verify.finding import AuditFinding, ChainReport, VerificationReport
+from remit.clock import now_us
 
 UNSIGNED_US = 3_600_000_000
 """How old a record may be without a signature: a server signs every minute."""
@@ -17,7 +17,7 @@ def reported(
     keyring = known.keyring
     walks = known.all_walks()
     found = [*known.problems(), *others]
-    end_us = time.time_ns() // 1_000 if at_us is None else at_us
+    end_us = now_us() if at_us is None else at_us
     with_keys = known.nodes_with_keys
     keyless = {
         walk.chain

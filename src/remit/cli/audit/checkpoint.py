@@ -1,5 +1,4 @@
 import json
-import time
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ from remit.audit.store import checkpoints
 from remit.cli.audit.options import STORE_DEFAULT, StoreOption, chains_of, signing_key
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, err, fail
+from remit.clock import now_us
 
 
 def checkpoint(
@@ -56,7 +56,7 @@ def checkpoint(
             made = []
             for chain, head in checkpoints.heads(store, tenant):
                 before = checkpoints.newest(store, chain)
-                named = Checkpoint(*chain, *head, *before, time.time_ns() // 1000)
+                named = Checkpoint(*chain, *head, *before, now_us())
                 named = named if key is None else signed(named, key)
                 typer.echo(json.dumps(to_json(named)))
                 if head.seq > before.seq:

@@ -1,5 +1,4 @@
 import re
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,6 +9,7 @@ from remit.audit.chain.signing import AuditKeyError, PublicKey, SigningKey
 from remit.audit.ids import parse_id
 from remit.audit.retention.ages import parse_age
 from remit.cli.common.parsers import from_text
+from remit.clock import now_us, utc_text
 from remit.core.errors import InvalidNameError
 from remit.core.names import is_revision, parse_tenant
 
@@ -31,7 +31,7 @@ def moment(text: str) -> int:
     """Microseconds since the Unix epoch: an ISO 8601 time (UTC where it names no zone), or an age such as `90m`."""
     age_s = parse_age(text)
     if age_s is not None:
-        return max(time.time_ns() // 1_000 - age_s * 1_000_000, 0)
+        return max(now_us() - age_s * 1_000_000, 0)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -70,4 +70,4 @@ def revision_from(text: str) -> str:
 
 
 def time_told(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc_text(microseconds, timespec="milliseconds")

@@ -13,7 +13,7 @@ from remit.cli.audit.purge import (
 )
 from remit.cli.common.output import out
 from remit.cli.common.parsers import from_text
-from remit.service.node import now_us
+from remit.clock import now_us
 
 
 def retain(

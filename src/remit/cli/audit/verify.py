@@ -1,4 +1,3 @@
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ from remit.cli.audit.options import STORE_DEFAULT, StoreOption, chains_of, momen
 from remit.cli.audit.report_text import Verified, counting, report_json, tell
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, fail, print_json
+from remit.clock import now_us
 
 
 def verify(
@@ -75,7 +75,7 @@ def verify(
         fail(Exit.USAGE, "an export is of one tenant and holds no counts: leave out --tenant and --counts")
     if at is not None and not key:
         fail(Exit.USAGE, "--at is for the ages of what is not signed: add a --key, or leave it out")
-    at_us = time.time_ns() // 1_000 if at is None else at
+    at_us = now_us() if at is None else at
     how: dict[str, Any] = {"keys": key or [], "against": _heads(against or []), "unsigned_us": unsigned, "at_us": at_us}
     if export is not None:
         try:

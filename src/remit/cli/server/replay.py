@@ -18,7 +18,7 @@ from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, err, fail, out, styled
 from remit.cli.common.policy_files import read_files
 from remit.cli.common.progress import progress
-from remit.service.node import now_us
+from remit.clock import now_us
 from remit.service.shadow.replay import Replay, ReplayedChange
 
 _SHOWN = 50

@@ -1,4 +1,3 @@
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -8,6 +7,7 @@ from rich.table import Table
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, client_for
 from remit.client import Client, DecisionUnavailable
+from remit.clock import utc_text
 from remit.v1 import policy_service_pb2 as messages
 from remit.v1 import status_service_pb2
 
@@ -59,7 +59,7 @@ def _list(client: Client, tenant: str) -> None:
         fail(Exit.NO, f"no revision of tenant `{tenant}` is kept")
     table = Table("revision", "loaded", "", "commit", "read from", box=SIMPLE)
     for each in found:
-        loaded = datetime.fromtimestamp(each.kept_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        loaded = utc_text(each.kept_us, separator=" ")
         mark = "serving" if each.revision == serving else ""
         commit, dash, dirty = each.commit.partition("-")
         table.add_row(each.revision[:12], loaded, mark, f"{commit[:12]}{dash}{dirty}", each.source)

@@ -1,5 +1,4 @@
 import json
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -9,6 +8,7 @@ from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, client_for
 from remit.cli.server.replay import changes_table, told
 from remit.client import DecisionUnavailable
+from remit.clock import utc_text
 from remit.service.shadow.replay import ReplayedChange
 from remit.v1 import status_service_pb2 as messages
 
@@ -44,7 +44,7 @@ def shadow(
             out.print(line)
         if changes:
             out.print(changes_table(changes))
-        since = datetime.fromtimestamp(answer.since_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        since = utc_text(answer.since_us, separator=" ")
         loaded = f"{answer.tree_revision[:12]} since {since}" if answer.tree_revision else "has not loaded"
         out.print(
             f"candidate {answer.directory} {loaded}: {answer.decided} decisions decided again, {answer.differing} would "

@@ -1,5 +1,4 @@
 import json
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ from rich.table import Table
 from remit.cli.common.output import Exit, fail, out, styled
 from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, client_for
 from remit.client import DecisionUnavailable
+from remit.clock import utc_text
 from remit.v1 import status_service_pb2 as messages
 
 _STATES = {
@@ -106,7 +106,7 @@ def _told(found: messages.Diagnostic) -> tuple[str, str]:
 
 
 def _time(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return utc_text(microseconds, separator=" ")
 
 
 def _size(size: int) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from remit.clock import now_us
 from remit.core.diagnostics import Diagnostic, PolicyError
 from remit.core.names import Tenant
 from remit.engine.snapshot import Snapshot
@@ -209,7 +210,7 @@ def _built(order: ScanRequest, tree: Tree, root: Root, begun: BuildStarted, chec
     if not refused:
         files = tree.root.files, tenant, tree.tenants[tenant].files
         commit = checkout.name_of(*files) if checkout is not None else ""
-        archive = Archive.of(tree, tenant, time.time_ns() // 1000, str(order.directory), commit)
+        archive = Archive.of(tree, tenant, now_us(), str(order.directory), commit)
         content = archive.content
         try:
             if order.kept is not None:

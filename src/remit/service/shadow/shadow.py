@@ -15,6 +15,7 @@ import structlog
 
 from remit.audit.record import DecisionRecord
 from remit.audit.redaction import Redaction
+from remit.clock import now_us
 from remit.core.diagnostics import PolicyError
 from remit.policy.load import load_tree
 from remit.policy.read.limits import Limits
@@ -202,5 +203,5 @@ class _Candidate:
             if self._order.redaction is not None:
                 self._replay.told = self._order.redaction
             errors = tuple((tenant, str(each)) for tenant, of in tree.tenants.items() for each in of.diagnostics)
-            since_us = time.time_ns() // 1000
+            since_us = now_us()
             self._report = ShadowReport(tree.tree_revision, since_us, errors, running=True)
