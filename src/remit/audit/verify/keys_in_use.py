@@ -9,8 +9,10 @@ from remit.audit.verify.raw_rows import batches
 
 
 def keys_in_use(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Each node that was recorded to sign, with the id of its key, once for each time; '' where the record does not say
-    which key."""
+    """Yields every node that a record says signs, with the id of its key, once per record.
+
+    The id is '' if the record does not name the key.
+    """
     columns = lifecycle.c
     statement = select(columns.node, columns.detail).where(columns.tenant == "", columns.type == KEY_IN_USE)
     for batch in batches(connection, statement.order_by(columns.id)):
