@@ -21,8 +21,7 @@ _KEY = and_(*(column == bindparam(f"of_{column.name}") for column in chains.prim
 class KnownHeads:
     """The heads that this process committed last.
 
-    The database never undoes a commit: a chain that stands further back, or at the same place with another hash, was
-    set back.
+    A committed head is final: a chain that stands further back, or at the same place with another hash, was set back.
     """
 
     def __init__(self, most: int = _MOST) -> None:

@@ -27,8 +27,7 @@ class Checkpointer:
     """Signs the head of each chain that has grown, every `every_s` seconds and at the stop.
 
     It signs a chain of another node once that chain no longer grows: its own node may be gone. Each checkpoint names
-    the previous one, and the checkpointer remembers it: a checkpoint that is removed from the store is therefore
-    missed.
+    the previous one, and the checkpointer remembers it: it shows if a checkpoint is removed from the store.
     """
 
     def __init__(

@@ -25,16 +25,16 @@ from remit.audit.verify.raw_rows import batches
 from remit.audit.verify.store import whose
 from remit.audit.verify.walk import Progress
 
-# In microseconds. A record committed between two records of a span, or covered by the next signature, is not much older
-# or younger.
+# In microseconds. Records committed between two records of a span, or covered by the next signature, were made at about
+# that time.
 _SLACK_US: Final = 3_600_000_000
 _UNFINISHED: Final = ".part"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """Writes a tenant's decisions to `out`, with its lifecycle records and the proof beside it, and verifies them
-    meanwhile."""
+    """Writes a tenant's decisions to `out`, and its lifecycle records and the proof beside it. Verifies them on the
+    way."""
 
     snapshots: Sequence[Connection]
     """One snapshot, or one for each of several stores with their own chains."""

@@ -87,7 +87,7 @@ class Proof:
 
 
 def proof_of(path: Path) -> Path:
-    """The path of an export's proof, beside its decisions. Each format of the same export has its own proof."""
+    """The path of an export's proof, beside its decisions. Exports in other formats have their own proofs."""
     return path.with_name(path.name + _ENDING)
 
 

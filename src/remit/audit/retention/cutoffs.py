@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, false, or_, true
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cutoffs:
-    """Times in microseconds since the Unix epoch. Older records may be deleted, others stay."""
+    """Times in microseconds since the Unix epoch. Older records may be deleted. Equal or newer ones stay."""
 
     others: int | None = None
     """The cutoff of every tenant without its own. None: nothing of those tenants is deleted."""

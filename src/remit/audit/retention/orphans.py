@@ -50,7 +50,7 @@ def forget_names(writing: Engine, cutoffs: Cutoffs, rows: int) -> Iterator[None]
 
 
 def forget_revisions(reading: Engine, writing: Engine, cutoffs: Cutoffs, now_us: int) -> list[str]:
-    """Deletes archived revisions that no decision names and no node served after the cutoff. Returns their tenants."""
+    """Deletes archived revisions that no decision names and no node served since the cutoff. Returns their tenants."""
     settled_us = now_us - _SETTLED_US
     with reading.connect() as connection:
         kept = connection.execute(select(revisions.c.revision, revisions.c.tenant, revisions.c.kept_us)).all()
@@ -82,7 +82,7 @@ def _counted(connection: Connection, tenant: str, revision: str, before_us: int)
 
 
 def _named(engine: Engine, revisions_: set[str]) -> set[str]:
-    """The revisions that a decision names. Walks all decisions if one is named by none."""
+    """The revisions that a decision names. Walks all decisions if any revision is named by none."""
     named: set[str] = set()
     after = b""
     while revisions_ - named:

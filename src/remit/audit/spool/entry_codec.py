@@ -39,8 +39,9 @@ class SpoolEntry(NamedTuple):
         return sum(map(len, self))
 
     def written(self) -> bytes:
-        """Encodes each kind of record as its field names, then the values of each record. A remit with more fields can
-        read it.
+        """Encodes each kind of record as its field names, then the values of each record.
+
+        A remit with more fields can read the entry.
 
         Raises RecordRefused if a chain or a column cannot hold a value: the store would refuse it long after the answer
         was sent.

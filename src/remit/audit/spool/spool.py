@@ -102,8 +102,10 @@ class Spool:
         unrecorded: Sequence[DecisionRecord] = (),
         kept: Sequence[ArchivedRevision] = (),
     ) -> None:
-        """Writes an entry in one transaction, durable on return. Raises RecordRefused if the store would never take a
-        record."""
+        """Writes an entry in one transaction, durable on return.
+
+        Raises RecordRefused if the store would never take a record.
+        """
         if not (decided or happened or unrecorded or kept):
             return
         decided, last, rows = [*decided], self._last, []

@@ -210,8 +210,10 @@ class StoreAndForward:
                 _log.warning("the audit store writes again, the spool is empty: %d records handed on", self._handed_on)
 
     def _deliver(self, waiting: Sequence[SpoolEntry]) -> None:
-        """Writes, in one transaction, the records that the store does not have yet. An earlier commit may have been
-        unconfirmed."""
+        """Writes, in one transaction, the records that the store does not have yet.
+
+        An earlier commit may have succeeded without confirmation.
+        """
         known = self._store.known([id_ for each in waiting for id_ in each.ids])
         decided: list[DecisionRecord] = []
         happened: list[LifecycleRecord] = []

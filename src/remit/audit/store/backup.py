@@ -1,5 +1,4 @@
-"""Backup and restore of a SQLite store: copies it to one file while servers write to it, and makes a store of that
-file."""
+"""Backs up a SQLite store to one file while servers write to it, and restores a store from such a file."""
 
 import os
 import sqlite3

@@ -117,7 +117,7 @@ class ChainWalk:
             self.slipped_in = place
 
     def _note(self, place: RawRecord) -> None:
-        """Tracks the first and the last record. Those of a chain always come this way."""
+        """Tracks the first and the last record. The fast path of `walk.walk` may skip others, but not these two."""
         if self.oldest is None or place.seq < self.oldest.seq:
             self.oldest = place
         if self.newest is None or place.seq > self.newest.seq:
@@ -168,7 +168,7 @@ class ChainWalk:
         newer = self.signed is None or claim.seq > self.signed.seq
         if signed is not None and newer and signed.head == (claim.seq, claim.hash) and self._keyring.knows(signed):
             self.signed = signed
-            # The next record has not come yet, or came early.
+            # The record after the checkpoint has not come yet, or came early.
             at = bisect_left(self._starts, signed.seq + 1)
             follows = at < len(self.runs) and self.runs[at].start == signed.seq + 1
             self.first_unsigned = self.runs[at].first if follows else None

@@ -1,4 +1,4 @@
-"""The text of a record, encoded a second time: the verifier shares no code with the writer.
+"""The text of a record, encoded a second time: the verifier does not use the writer's encoder.
 
 docs/audit-chain.md specifies the text.
 """

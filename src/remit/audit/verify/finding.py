@@ -26,8 +26,8 @@ class FindingKind(StrEnum):
     SCHEMA = "SCHEMA"
     """The database's schema has more or less than remit's. A trigger may suppress records."""
     UNSIGNED = "UNSIGNED"
-    """The end of the chain, or all of it, has no signature of a given key, and is older than the time in which a server
-    signs it."""
+    """The end of the chain, or all of it, has no signature of a given key. It is so old that a server should have
+    signed it."""
     UNVERIFIED = "UNVERIFIED"
     """Too far out of order to be followed."""
 

@@ -9,9 +9,9 @@ from remit.audit.verify.raw_rows import batches
 
 
 def keys_in_use(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Yields every node that a record says signs, with the id of its key, once per record.
+    """Yields the node and the key id of every record of a node that signs.
 
-    The id is '' if the record does not name the key.
+    The id is '' if the record does not name its key.
     """
     columns = lifecycle.c
     statement = select(columns.node, columns.detail).where(columns.tenant == "", columns.type == KEY_IN_USE)

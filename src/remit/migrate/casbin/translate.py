@@ -240,8 +240,7 @@ def _refuse_patterns(
     *,
     people: bool,
 ) -> None:
-    """Refuses people and roles whose names are patterns, and names in `p` rows that only one Casbin takes as
-    patterns."""
+    """Refuses people and roles whose names are patterns, and `p` row names that only one Casbin takes as patterns."""
     for row, text in members:
         if is_pattern(function, text):
             message = f"`{quote(text)}` is a pattern to `{function}`: remit has patterns of namespaces only"
