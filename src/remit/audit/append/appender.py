@@ -83,8 +83,7 @@ class Appender:
             self._holds_log = True
 
     def _require_all(self, inserted: int, expected: int, moved: int) -> None:
-        """Raises AuditStoreError if a trigger or another foreign schema object suppressed an insert or changed other
-        rows.
+        """Raises AuditStoreError if a trigger or another foreign object suppressed an insert or changed other rows.
 
         SQLite counts the rows that a statement inserts, and separately all changes of a connection.
         """

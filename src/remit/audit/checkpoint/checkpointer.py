@@ -40,8 +40,10 @@ class Checkpointer:
         *,
         tenants: Callable[[], Container[str]] = tuple,
     ) -> None:
-        """Chains of the tenants that `tenants` returns are signed first: there may be many others, and a stop leaves
-        little time."""
+        """Chains of the tenants that `tenants` returns are signed first.
+
+        There may be many others, and a stop leaves little time.
+        """
         self._store = store
         self._key = key
         self._node = node

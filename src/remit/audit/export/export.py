@@ -33,8 +33,10 @@ _UNFINISHED: Final = ".part"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """Writes a tenant's decisions to `out`, and its lifecycle records and the proof beside it. Verifies them on the
-    way."""
+    """Writes a tenant's decisions to `out`, and its lifecycle records and the proof beside it.
+
+    Verifies the records on the way.
+    """
 
     snapshots: Sequence[Connection]
     """One snapshot, or one for each of several stores with their own chains."""

@@ -16,8 +16,10 @@ _BATCH: Final = 1_000
 
 
 class JsonLines:
-    """Writes one record per line: an object with exactly the table's columns, in order. Ids are UUIDs, hashes hex
-    digits."""
+    """Writes one record per line: an object with exactly the table's columns, in order.
+
+    Ids are UUIDs, hashes are hex digits.
+    """
 
     def __init__(self, table: Table, file: IO[bytes]) -> None:
         self._file = file

@@ -77,8 +77,10 @@ def verify_export(
     at_us: int | None = None,
     progress: Progress | None = None,
 ) -> VerificationReport:
-    """Verifies every record of an export, as `verify_store` does. Raises ExportError if a file does not match the
-    proof."""
+    """Verifies every record of an export, as `verify_store` does.
+
+    Raises ExportError if a file does not match the proof.
+    """
     proof = export.proof
     rows = {table: read_records(proof.records, table, file) for table, file in export.records.items()}
     return held_against(

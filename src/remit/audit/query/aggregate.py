@@ -62,8 +62,10 @@ def count_decisions(
     limit: int,
     most_first: bool,
 ) -> list[Count]:
-    """Sums the counts by group and orders them by group. Starts after the group `after`. `most_first` returns the
-    largest sums first."""
+    """Sums the counts by group and orders them by group.
+
+    Starts after the group `after`. `most_first` returns the largest sums first.
+    """
     dimension = _dimension(where, by)
     keys = [_key(each) for each in by]
     recorded, unrecorded = func.sum(counts.c.recorded), func.sum(counts.c.unrecorded)

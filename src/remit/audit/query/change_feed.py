@@ -111,8 +111,10 @@ class ChangeFeed:
         return self.position.history is not None or self.position.sweep is not None
 
     def more(self, limit: int) -> list[DecisionRecord]:
-        """Returns the next records, `limit` at most. Returns none if there are none yet, or if the time budget ends
-        first."""
+        """Returns the next records, `limit` at most.
+
+        Returns none if there are none yet, or if the time budget ends first.
+        """
         ends_at = time.monotonic() + _BUDGET_S
         found: list[DecisionRecord] = []
         while not found and time.monotonic() < ends_at:

@@ -44,8 +44,10 @@ class Resequencer:
         """Records that were read and dropped, because there was no room to keep them."""
 
     def meet(self, record: PurgedRecord) -> list[PurgedRecord]:
-        """Takes a record, and returns the records that are next in their chain. A record outside any chain is next at
-        once."""
+        """Takes a record, and returns the records that are next in their chain.
+
+        A record outside any chain is next at once.
+        """
         if not record.seq:
             return [record]
         waiting = self._waiting[record.whose]

@@ -29,10 +29,10 @@ MOST_JOINED = 11
 def sqlite_engine(
     url: URL, *, max_bytes: int | None, busy_timeout_s: float, opened: Callable[[], None] = lambda: None
 ) -> Engine:
-    """An engine for a SQLite file. Raises AuditStoreError, at each connect, if SQLite does not grant WAL with
-    synchronous FULL.
+    """An engine for a SQLite file whose commits are durable.
 
-    The file must exist: SQLite creates none. `opened` is called after each connect, and refuses it with an exception.
+    Raises AuditStoreError, at each connect, if SQLite does not grant WAL with synchronous FULL. The file must exist:
+    SQLite creates none. `opened` is called after each connect, and refuses it with an exception.
     """
     assert url.database is not None
     existing = f"{Path(url.database).absolute().as_uri()}?mode=rw"

@@ -45,8 +45,10 @@ def import_export(
     vocabulary: bytes,
     options: CasbinOptions,
 ) -> Imported:
-    """The files of every tenant that the rows name. Their tests hold Casbin's answers to random questions near the
-    rows."""
+    """The files of every tenant that the rows name.
+
+    Their tests hold Casbin's answers to random questions near the rows.
+    """
     findings = Findings(options.accepted)
     read = enforcer.load(rows, findings)
     reach = Enforcer(PRIORITY_MODEL)

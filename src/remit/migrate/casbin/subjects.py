@@ -69,8 +69,10 @@ class Subjects:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Splits a name into one of our prefixes and the rest. The prefix is empty if the name has none, or nothing after
-    it."""
+    """Splits a name into one of our prefixes and the rest.
+
+    The prefix is empty if the name has none, or nothing after it.
+    """
     prefix, _, rest = name.partition(":")
     return (prefix, rest) if prefix in _PREFIXES and rest else ("", name)
 
