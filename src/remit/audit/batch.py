@@ -1,4 +1,7 @@
-"""Decision records as they come: by call, so that what the records of a call share is made, hashed, counted and bound once."""
+"""Batches of decision records, grouped by call.
+
+The shared fields of a call are made, hashed, counted and bound once.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
@@ -9,7 +12,7 @@ from remit.audit.record import DecisionRecord
 
 
 class CallFields(NamedTuple):
-    """The fields of a record that all records of a call share, as DecisionRecord has them."""
+    """The fields that all records of a call share, as DecisionRecord has them."""
 
     time_us: int
     node: str
@@ -24,7 +27,7 @@ class CallFields(NamedTuple):
 
 
 ItemFields = tuple[bytes, str, str, str, str, str, str, str, str, int, int]
-"""The fields that are a record's own: ITEM_FIELDS. A plain tuple, as there is one for each decision."""
+"""The fields of one record, named in ITEM_FIELDS. A plain tuple, because there is one for each decision."""
 ITEM_FIELDS: Final = (
     *("id", "principal", "action", "kind", "namespace", "resource_id"),
     *("effect", "reason", "rule", "latency_ns", "batch_index"),
@@ -36,7 +39,7 @@ _in_columns: "itemgetter[Any]" = itemgetter(*map((*CallFields._fields, *ITEM_FIE
 
 
 class RecordBatch(Sequence[DecisionRecord]):
-    """Records of calls, each record made when it is looked at."""
+    """Records of calls. Each record is made when it is read."""
 
     __slots__ = ("_count", "calls")
 
@@ -46,7 +49,7 @@ class RecordBatch(Sequence[DecisionRecord]):
 
     @classmethod
     def of(cls, records: Iterable[DecisionRecord]) -> Self:
-        """Those records: such that follow one another and share a call's fields are of one call."""
+        """Groups records by call: consecutive records with equal call fields belong to one call."""
         if isinstance(records, cls):
             return records
         return cls(*((CallFields._make(call), [*map(_item_of, its)]) for call, its in groupby(records, _call_of)))

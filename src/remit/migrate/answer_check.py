@@ -9,7 +9,7 @@ _SHOWN: Final = 20
 
 
 def tell_differences(files: Mapping[str, bytes], findings: Findings) -> None:
-    """Loads the files and runs their tests: what does not hold is a finding that refuses the import."""
+    """Loads the files and runs their tests. A difference is a finding that refuses the import."""
     try:
         tenants = loaded(files)
     except PolicyError as error:

@@ -1,3 +1,5 @@
+"""The findings of imports, their severities and their meanings."""
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,15 +10,15 @@ from remit.core.rows import Effect
 
 class FindingSeverity(StrEnum):
     NOTE = "note"
-    """Worth knowing; the answers are the original's."""
+    """Worth knowing. The answers are the same as the original's."""
     WARNING = "warning"
-    """Unsafe or ambiguous in the original, or one of its answers that will not be the same here."""
+    """Unsafe or ambiguous in the original, or one of its answers differs here."""
     REFUSED = "refused"
-    """Not to be translated without guessing: nothing is written."""
+    """Cannot be translated without guessing: nothing is written."""
 
 
 class FindingId(StrEnum):
-    """What an import may find. Each member knows its severity and its meaning."""
+    """The possible findings of an import. Each member has a severity and a meaning."""
 
     severity: FindingSeverity
     meaning: str
@@ -320,10 +322,10 @@ class FindingId(StrEnum):
 
 
 KESTRA: Final = tuple(FindingId)[tuple(FindingId).index(FindingId.MALFORMED_RECORD) :]
-"""Those of an import from Kestra; some of the others may be found there too."""
+"""Findings of an import from Kestra, which may report some of the others too."""
 
 NARROWABLE = frozenset({FindingId.PREFIX_CROSSES_SEGMENT, FindingId.DOT_IS_ANY_CHARACTER})
-"""Those whose narrower reading a person may accept, for rows that allow."""
+"""Findings for which a user may accept the narrower reading, in rows that allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +341,7 @@ class MigrationFinding:
 
 
 class Findings:
-    """Collects what an import finds, so that all of it is told at once."""
+    """Collects the findings of an import and reports them all at once."""
 
     def __init__(self, accepted: Iterable[FindingId] = ()) -> None:
         self._accepted = frozenset(accepted)
@@ -349,7 +351,7 @@ class Findings:
         self._found[MigrationFinding(finding, finding.severity, place, message)] = None
 
     def narrow(self, finding: FindingId, place: str, message: str, effect: Effect) -> None:
-        """A finding whose narrower reading is taken where it was accepted. A deny is never narrowed."""
+        """Adds a finding, as a warning if the narrower reading was accepted. A deny is never narrowed."""
         if finding in self._accepted and effect is Effect.ALLOW:
             self._found[MigrationFinding(finding, FindingSeverity.WARNING, place, f"{message}; accepted")] = None
         else:
@@ -360,7 +362,7 @@ class Findings:
 
     @property
     def found(self) -> tuple[MigrationFinding, ...]:
-        """In the order in which they were found, each once."""
+        """The findings without duplicates, in the order in which they were added."""
         return tuple(self._found)
 
 

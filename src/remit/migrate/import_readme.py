@@ -1,4 +1,4 @@
-"""The page that an import leaves beside what it wrote."""
+"""The README that an import writes beside its files."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ tenant or segment: a letter or digit), `X` (`x`) goes before. A subject without 
 
 
 def protocol(origin: str, imported: Imported) -> bytes:
-    """README.md: where the files come from, and what was found. The loader ignores it."""
+    """README.md: the origin of the files, and the findings. The loader ignores it."""
     findings = "".join(f"- {each}\n" for each in imported.findings) or "Nothing.\n"
     head = (
         f"# Imported from {origin}\n\n{imported.rows} rows or records read, {imported.cases} questions kept as tests.\n"

@@ -1,8 +1,9 @@
-"""Names outside remit's grammar as names inside it, by a rule that can be turned round.
+"""Maps names outside remit's grammar to names inside it, reversibly.
 
-An ID keeps what the grammar allows; every other byte, and `%`, is `%` with two hexadecimal digits. In a kind, an action, a
-tenant or a segment of a namespace, every byte that the grammar does not allow is `__` with two hexadecimal digits, as is
-the first of two underscores; where the result would not begin as it must, `X` (`x` in tenants and namespaces) goes before.
+An ID keeps what the grammar allows. Every other byte, and `%`, becomes `%` with two hexadecimal digits. In a kind, an
+action, a tenant or a segment of a namespace, every byte that the grammar forbids becomes `__` with two hexadecimal
+digits, as does the first of two underscores. If the result has an invalid beginning, it gets the prefix `X` (`x` in
+tenants and namespaces).
 """
 
 import re
@@ -24,12 +25,12 @@ def decode_id(text: str) -> str:
 
 
 def encode_word(text: str) -> str:
-    """A kind or an action."""
+    """Encodes a kind or an action."""
     return _encode(text.encode(), frozenset(_LOWER + _LOWER.upper()), frozenset(_DIGITS + b"_"), "X")
 
 
 def encode_segment(text: str) -> str:
-    """A tenant, or one segment of a namespace."""
+    """Encodes a tenant, or one segment of a namespace."""
     return _encode(text.encode(), frozenset(_LOWER + _DIGITS), frozenset(b"_-"), "x").lower()
 
 

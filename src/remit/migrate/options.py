@@ -1,3 +1,5 @@
+"""Options of an import from Casbin, and the result of any import."""
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -7,50 +9,50 @@ from remit.core.names import Tenant
 from remit.migrate.finding import FindingId, MigrationFinding
 
 NO_FUNCTION: Final = "none"
-"""Said of a role definition for which the program registers no matching function."""
+"""The value for a role definition without a registered matching function."""
 
 
 class DomainReading(StrEnum):
     TENANTS = "tenants"
-    """Each domain is a tenant of its own: a wall, as most programs mean it."""
+    """Each domain is its own tenant, separate from the others, as most programs intend."""
     NAMESPACES = "namespaces"
-    """Each domain is a namespace of one tenant: its roles and groups are shared, and rows may cover several domains."""
+    """Each domain is a namespace of one tenant. Its roles and groups are shared, and rows may cover several domains."""
 
 
 class ObjectReading(StrEnum):
     KINDS = "kinds"
-    """Each object is a kind of its own."""
+    """Each object is its own kind."""
     NAMESPACES = "namespaces"
-    """Each object is a namespace, all of one kind; patterns over objects are patterns over namespaces."""
+    """Each object is a namespace, and all have one kind. Patterns over objects become patterns over namespaces."""
 
 
 @dataclass(frozen=True, slots=True)
 class CasbinOptions:
-    """What a model and its rows do not say about themselves."""
+    """Facts that a model and its rows do not contain."""
 
     tenant: Tenant | None = None
-    """The tenant to write, where the policy names none itself."""
+    """The tenant to write, if the policy names none."""
     domains: DomainReading = DomainReading.TENANTS
     objects: ObjectReading | None = None
-    """None for namespaces where the matcher holds objects against patterns, else kinds."""
+    """None means namespaces if the matcher compares objects with patterns, else kinds."""
     kind: str = "OBJECT"
-    """The one kind, where objects are namespaces."""
+    """The one kind if objects are namespaces."""
     match: Mapping[str, str] = field(default_factory=dict)
     """By role definition: the function that the program registers for its names, or `none`."""
     match_domains: Mapping[str, str] = field(default_factory=dict)
     """By role definition: the function that the program registers for its domains, or `none`."""
     persons: tuple[str, ...] = ()
-    """Names that others hold, and that ask questions themselves."""
+    """Names of roles that also ask questions themselves."""
     objects_more: tuple[str, ...] = ()
     actions_more: tuple[str, ...] = ()
     accepted: frozenset[FindingId] = frozenset()
     cases: int = 5_000
-    """Questions kept as tests, at most, for each tenant."""
+    """The maximum number of questions kept as tests, for each tenant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import found, and the files it would write: none where something was refused."""
+    """The findings of an import, and the files to write: none if something was refused."""
 
     files: Mapping[str, bytes]
     findings: tuple[MigrationFinding, ...]

@@ -1,4 +1,4 @@
-"""Where an import or an export is written: whole, or not at all."""
+"""Writes the folder of an import or an export: completely, or not at all."""
 
 import os
 import shutil
@@ -16,11 +16,11 @@ Files = Mapping[str, bytes]
 
 
 class FolderError(RemitError):
-    """A folder that is not to be written to."""
+    """The folder must not be written to."""
 
 
 def check_folder(out: Path, *, force: bool) -> None:
-    """Raises FolderError where `write_folder` would; OSError where it cannot be looked into."""
+    """Raises FolderError if `write_folder` would, and OSError if the folder cannot be read."""
     if out.exists() and not out.is_dir():
         raise FolderError(f"`{out}` is a file: expected a folder, or a name that is free")
     if not out.parent.is_dir():
@@ -33,10 +33,10 @@ def check_folder(out: Path, *, force: bool) -> None:
 
 
 def write_folder(out: Path, files: Files, *, force: bool) -> Path | None:
-    """Puts a folder with these files in place by one rename. With `force`, what stood there is kept beside it, and its
-    new path is returned.
+    """Puts a folder with these files in place by one rename.
 
-    Raises FolderError or OSError, and then leaves everything as it was.
+    With `force`, the previous folder is kept beside it, and its new path is returned. Raises FolderError or OSError,
+    and then leaves everything unchanged.
     """
     check_folder(out, force=force)
     staged = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -62,7 +62,7 @@ def write_folder(out: Path, files: Files, *, force: bool) -> Path | None:
 
 
 def loaded(files: Files) -> Mapping[Tenant, LoadedTenant]:
-    """What loading these files gives, their tests run on both engines. Raises PolicyError for the root's."""
+    """Loads the files, and runs their tests on both engines. Raises PolicyError for errors in the root's files."""
     root = Folder("")
     tenants: dict[Tenant, Folder] = {}
     for path, content in files.items():

@@ -1,4 +1,4 @@
-"""Policy files as bytes: rows, vocabulary, tests."""
+"""Renders policy files as bytes: rows, vocabulary, tests."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ REACH_HEAD: Final = "p, tenant, caller, owner, relation, effect"
 
 
 class AccessAnswer(NamedTuple):
-    """A question of the access plane in remit's names, and the answer that must stay true."""
+    """A question of the access plane in remit's names, and its expected answer."""
 
     principal: str
     action: str
@@ -35,10 +35,10 @@ class ReachAnswer(NamedTuple):
 
 
 def rows_file(head: str, rows: Iterable[Rule | Link | str]) -> bytes:
-    """Each row once, in the order given, under a comment; in the form of `remit fmt`."""
+    """Renders rows below a comment, in the format of `remit fmt`. Keeps their order and drops duplicates."""
     texts = dict.fromkeys(row if isinstance(row, str) else row.text for row in rows)
     content = "".join(f"{line}\n" for line in (f"# {head}", *texts)).encode()
-    # What is not clean is for the loader to tell.
+    # The loader reports rows that cannot be formatted.
     return format_file("rows.csv", content, Diagnostics()) or content
 
 
@@ -58,7 +58,7 @@ def cases_file(name: str, access: Iterable[AccessAnswer], reach: Iterable[ReachA
 
 
 def scalar(text: str) -> str:
-    """A text as YAML reads it back, quoted where a plain one would be something else."""
+    """Renders a text for YAML, quoted if YAML would otherwise read something else."""
     return text if _PLAIN(text) and text.lower() != "null" else "'" + text.replace("'", "''") + "'"
 
 

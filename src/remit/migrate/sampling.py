@@ -7,9 +7,9 @@ _SEED: Final = 0
 
 
 def sampled(axes: Sequence[Sequence[Any]], most: int) -> tuple[list[tuple[Any, ...]], int]:
-    """All combinations of one item of each axis, or `most` of them, the same each time, in order; and how many there are.
+    """Combinations of one item per axis, in order, and their total number.
 
-    Those that are left out are never made.
+    Returns all of them, or a sample of `most`, the same each time. Combinations outside the sample are never built.
     """
     total = prod(map(len, axes))
     kept = range(total) if total <= most else sorted(Random(_SEED).sample(range(total), most))

@@ -1,4 +1,4 @@
-"""The hot path: records to rows, by Core-compiled SQL that goes straight to the driver."""
+"""The hot path of the audit: turns records into rows and sends Core-compiled SQL directly to the driver."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -23,10 +23,10 @@ _Link = Callable[[Sequence[_Made], Head], tuple[Head, list[_Linked]]]
 
 
 class Appender:
-    """One driver connection kept for inserts. Not to be shared among threads without a lock."""
+    """Appends records on one driver connection. Not thread-safe."""
 
     def __init__(self, engine: Engine, known: KnownHeads, files: OpenFiles | None = None) -> None:
-        """`known` are the heads that earlier writers of the process left; `files` those of SQLite."""
+        """`known` are the heads that earlier appenders of this process committed. `files` are the files of SQLite."""
         self._files = files
         self._holds_log = False
         self._pooled = engine.raw_connection()
@@ -48,9 +48,10 @@ class Appender:
         happened: Sequence[LifecycleRecord],
         unrecorded: Sequence[DecisionRecord] = (),
     ) -> None:
-        """One transaction, durable on return. RecordRefused or AuditStoreError, and then nothing is written.
+        """Writes records in one transaction, durable on return.
 
-        `unrecorded` are decisions that are counted and not kept.
+        Raises RecordRefused or AuditStoreError, and nothing is written then. `unrecorded` are decisions that are
+        counted and not stored.
         """
         try:
             if self._sqlite:
@@ -82,9 +83,10 @@ class Appender:
             self._holds_log = True
 
     def _require_all(self, inserted: int, expected: int, moved: int) -> None:
-        """AuditStoreError if a trigger, or whatever else somebody has put into the schema, kept rows from being inserted
-        or changed others. SQLite counts the rows that a statement inserts, and beside them all that a connection
-        changes."""
+        """Raises AuditStoreError if a trigger or another foreign object suppressed an insert or changed other rows.
+
+        SQLite counts the rows that a statement inserts, and separately all changes of a connection.
+        """
         if inserted == expected and self._sqlite:
             inserted += moved
             expected = self._cursor.connection.total_changes - self._changes
@@ -95,7 +97,7 @@ class Appender:
             )
 
     def _linked(self, by_chain: Iterable[tuple[ChainId, list[_Made]]], link: _Link[_Made, _Linked]) -> list[_Linked]:
-        """What was made, each at the end of its chain."""
+        """Links new records to the ends of their chains."""
         linked: list[_Linked] = []
         for chain_id, its in by_chain:
             linked += self._heads.move(chain_id, partial(link, its))
@@ -119,7 +121,7 @@ class Appender:
 
 
 def _by_chain(made: Iterable[tuple[ChainId, _Made]]) -> list[tuple[ChainId, list[_Made]]]:
-    """In order, so that two processes that move the same chains never wait for each other."""
+    """Groups records by chain, in sorted order: two processes that move the same chains never deadlock."""
     by_chain: defaultdict[ChainId, list[_Made]] = defaultdict(list)
     for chain_id, each in made:
         by_chain[chain_id].append(each)

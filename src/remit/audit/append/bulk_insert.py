@@ -1,4 +1,4 @@
-"""Rows into tables, the fastest way there is on each database (`bench.postgresql`)."""
+"""Bulk inserts, by the fastest method on each database (`bench.postgresql`)."""
 
 import json
 import re
@@ -27,7 +27,7 @@ from remit.audit.schema.tables import counts, decisions_by_call, lifecycle
 _PARTS: Final = re.compile(r"(?P<begin>.*? VALUES )(?P<row>\(.*?\))(?P<end>( ON CONFLICT .*)?)", re.DOTALL)
 # 128 rows of 23 columns are 2,944 variables; SQLite allows 32,766.
 _ROWS_PER_STATEMENT: Final = 128
-# Fewer rows of one call go with those of others into one statement.
+# A call with fewer rows shares a statement with other calls.
 _ROWS_OF_A_BATCH: Final = 8
 
 Rows = Sequence[Row]
@@ -35,16 +35,16 @@ Rows = Sequence[Row]
 
 class Insert(Protocol):
     def __call__(self, cursor: Any, rows: Rows, /) -> int:
-        """Inserts rows of all columns of a table. How many the database says that it inserted."""
+        """Inserts rows with all columns of a table. Returns the row count that the database reports."""
 
 
 class InsertCalls(Protocol):
     def __call__(self, cursor: Any, calls: Sequence[LinkedCall], /) -> int:
-        """Inserts the records of calls. How many the database says that it inserted."""
+        """Inserts the records of calls. Returns the row count that the database reports."""
 
 
 def insert_statement(table: TableClause, dialect: Dialect) -> Any:
-    """An insert of one row that may say what to do `ON CONFLICT`, which Core leaves to its dialects."""
+    """The insert of one row, with support for `ON CONFLICT`, which Core leaves to its dialects."""
     insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
     return insert(table).values({column.name: bindparam(column.name) for column in table.columns})
 
@@ -58,7 +58,7 @@ def lifecycle_insert(dialect: Dialect) -> Insert:
 
 
 def rollup_insert(dialect: Dialect) -> Insert:
-    """Into table `counts`: where there is a row of that key, its sums grow and its minutes become more."""
+    """Inserts into table `counts`. If the key has a row, adds to its sums and sets further minutes in it."""
     table = counts
     names = [column.name for column in table.columns]
     statement: Any = insert_statement(table, dialect)
@@ -77,14 +77,14 @@ def rollup_insert(dialect: Dialect) -> Insert:
 
 
 class InsertMany:
-    """Statements of many rows.
+    """Inserts many rows in one statement.
 
-    CPython's sqlite3 gives up the GIL at every step of a statement, so `executemany` of 60 rows beside 64 busy threads
-    queues for it 60 times; one statement of 60 rows queues once.
+    CPython's sqlite3 releases the GIL at every step of a statement: `executemany` of 60 rows beside 64 busy threads
+    waits for the GIL 60 times. One statement of 60 rows waits once.
     """
 
     def __init__(self, one: Any, dialect: Dialect) -> None:
-        """`one` is the insert of one row. Compiling another for each number of rows takes milliseconds."""
+        """`one` is the insert of one row. Compiling another statement for each number of rows takes milliseconds."""
         parts = _PARTS.fullmatch(str(one.compile(dialect=dialect)))
         assert parts is not None
         self.begin, self._row, self._end = parts["begin"], parts["row"], parts["end"]
@@ -106,8 +106,10 @@ class InsertMany:
 
 
 class InsertManyCalls:
-    """As InsertMany. What the records of a call share is bound once where there are many, for half of what an insert of
-    many rows costs is to bind its values."""
+    """Inserts the records of calls as InsertMany does, and binds the shared fields of a large call once.
+
+    Binding its values is half the cost of an insert of many rows.
+    """
 
     def __init__(self, table: TableClause, dialect: Dialect) -> None:
         """`table` has the columns of calls, then the others."""
@@ -131,9 +133,9 @@ class InsertManyCalls:
         return inserted + self._singly(cursor, others)
 
     def _of(self, rows: int) -> str:
-        """Its parameters are those of the call, then each row's own.
+        """The statement for this many rows. Its parameters are the fields of the call, then the fields of each row.
 
-        Not `?1` for what is shared: CPython 3.12.0 to 3.12.3 take that for a name, and warn at each.
+        The shared fields do not use `?1`: CPython 3.12.0 to 3.12.3 take it for a name, and warn each time.
         """
         sql = self._known.get(rows)
         if sql is None:
@@ -145,7 +147,7 @@ class InsertManyCalls:
 
 
 class Copy:
-    """PostgreSQL's COPY: a third of the time, and a quarter of the interpreter's, of psycopg's `executemany`."""
+    """PostgreSQL's COPY: a third of the time of psycopg's `executemany`, and a quarter of its interpreter time."""
 
     def __init__(self, table: TableClause) -> None:
         self._sql = f"COPY {table.name} ({', '.join(column.name for column in table.columns)}) FROM STDIN"
@@ -170,7 +172,7 @@ class CopyCalls:
 
 
 class InsertFromJson:
-    """PostgreSQL, where a COPY cannot say what to do on a conflict: all rows in one parameter."""
+    """Inserts all rows as one JSON parameter, in PostgreSQL, because COPY has no `ON CONFLICT`."""
 
     def __init__(self, statement: Any, dialect: Dialect) -> None:
         self._sql = str(statement.compile(dialect=dialect))

@@ -1,3 +1,5 @@
+"""The heads of chains: those that this process committed, and those that its transaction moves."""
+
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -12,16 +14,18 @@ from remit.audit.schema.tables import chains
 _Linked = TypeVar("_Linked")
 
 _MOST: Final = 10_000
-"""Chains: more than a server has tenants. Of those that it forgets it asks the database again."""
+"""The number of chains to remember: more than a server has tenants. For others the database is asked again."""
 _KEY = and_(*(column == bindparam(f"of_{column.name}") for column in chains.primary_key))
 
 
 class KnownHeads:
-    """Where a process last committed its chains. What it has once committed it never finds undone: a chain that stands
-    further back, or at the same place with another hash, was set back."""
+    """The heads that this process committed last.
+
+    A committed head is final: a chain that stands further back, or at the same place with another hash, was set back.
+    """
 
     def __init__(self, most: int = _MOST) -> None:
-        """Remembers `most` chains, those that were moved last."""
+        """Remembers `most` chains, those that moved last."""
         self._most = most
         self._committed: OrderedDict[ChainId, Head] = OrderedDict()
 
@@ -39,7 +43,7 @@ class KnownHeads:
             self._committed.popitem(last=False)
 
     def check(self, chain: ChainId, found: Head) -> None:
-        """StoreChangedError if `found`, what the database says, cannot follow from what was committed."""
+        """Raises StoreChangedError if `found`, the database's head, cannot follow from the committed head."""
         known = self._committed.get(chain)
         if known is not None and (found.seq < known.seq or (found.seq == known.seq and found.hash != known.hash)):
             raise StoreChangedError(
@@ -50,16 +54,16 @@ class KnownHeads:
 
 
 class ChainHeads:
-    """Where the chains stand that a writer moves, inside its transactions.
+    """The heads of the chains that a writer moves, inside its transactions.
 
-    It remembers them, and moves a chain on only from there: where another process has moved it meanwhile, what is
-    written follows that one's records.
+    It remembers the heads, and moves a chain only from the remembered head. If another process has moved the chain
+    meanwhile, it reads the new head and appends after it.
     """
 
     def __init__(self, cursor: Any, dialect: Dialect, known: KnownHeads | None = None) -> None:
-        """`known` outlives the connection: what one committed, the next may not find undone."""
+        """`known` outlives the connection: the next connection detects a loss of what this one committed."""
         self._cursor = cursor
-        # Parameters stand in the order of their places in the statement.
+        # Parameters follow the order of their places in the statement.
         self._read = str(select(chains.c.seq, chains.c.hash).where(_KEY).with_for_update().compile(dialect=dialect))
         moved = update(chains).values(seq=bindparam("new_seq"), hash=bindparam("new_hash"))
         moved = moved.where(_KEY, chains.c.seq == bindparam("old_seq"), chains.c.hash == bindparam("old_hash"))
@@ -69,7 +73,7 @@ class ChainHeads:
         self._moved: dict[ChainId, Head] = {}
 
     def move(self, chain: ChainId, link: Callable[[Head], tuple[Head, _Linked]]) -> _Linked:
-        """What `link` puts behind the chain's head; the chain's head is then the one it says."""
+        """Moves a chain to the head that `link` computes from the old head. Returns what `link` linked."""
         old = self._moved.get(chain) or self._known.get(chain) or self._found(chain)
         new, linked = link(old)
         if not self._set(chain, old, new):
@@ -82,16 +86,16 @@ class ChainHeads:
         return linked
 
     def committed(self) -> None:
-        """What was moved is committed."""
+        """Keeps the moved heads: their transaction is committed."""
         self._known.committed(self._moved)
         self._moved.clear()
 
     def forget(self) -> None:
-        """What was moved may not have been committed."""
+        """Drops the moved heads: their transaction may not be committed."""
         self._moved.clear()
 
     def _set(self, chain: ChainId, old: Head, new: Head) -> bool:
-        """False where the chain does not stand at `old`."""
+        """Writes the new head. False if the chain does not stand at `old`."""
         if old.seq:
             self._cursor.execute(self._move, (*new, *chain, *old))
         else:
@@ -99,7 +103,7 @@ class ChainHeads:
         return bool(self._cursor.rowcount)
 
     def _found(self, chain: ChainId) -> Head:
-        """What the database says, held until the transaction ends."""
+        """Reads the head from the database and locks it until the transaction ends."""
         self._cursor.execute(self._read, chain)
         found = self._cursor.fetchone()
         return genesis(chain) if found is None else Head(found[0], bytes(found[1]))

@@ -10,7 +10,7 @@ from remit.audit.schema.tables import lifecycle
 
 
 def write_lifecycle(connection: Connection, record: LifecycleRecord) -> None:
-    """Puts a record at the end of its chain, inside the caller's transaction."""
+    """Appends a record to its chain, inside the caller's transaction."""
     dialect: Any = type(connection.dialect)
     paramstyle = "qmark" if connection.dialect.name == "sqlite" else "format"
     heads = ChainHeads(connection.connection.cursor(), dialect(paramstyle=paramstyle))

@@ -1,4 +1,4 @@
-"""Policy files as they served, by the hash that records name them by."""
+"""Archives of served policy files, by the hash that records name."""
 
 from sqlalchemy import Connection, func, select, update
 
@@ -7,16 +7,16 @@ from remit.audit.schema.tables import revisions
 
 
 def store_revision(connection: Connection, tenant: str, revision: str, kept_us: int, archive: bytes) -> None:
-    """Writes it unless it is there: then it is kept anew, and a purge leaves it alone until a record names it."""
+    """Stores an archive. If it is stored already, renews `kept_us`: a purge then keeps it until a record names it."""
     again = update(revisions).where(revisions.c.revision == revision).values(kept_us=kept_us)
     if not connection.execute(again).rowcount:
         row = {"revision": revision, "tenant": tenant, "kept_us": kept_us, "archive": archive}
-        # Another process may be writing the same.
+        # Another process may write the same archive.
         connection.execute(insert_statement(revisions, connection.dialect).on_conflict_do_nothing(), row)
 
 
 def stored_revision(connection: Connection, tenant: str, revision: str, most_bytes: int) -> bytes | None:
-    """None where it is not kept of that tenant, or larger than that."""
+    """The archive of a tenant's revision. None if it is not stored, or if it is larger than `most_bytes`."""
     statement = select(revisions.c.archive).where(
         revisions.c.revision == revision,
         revisions.c.tenant == tenant,

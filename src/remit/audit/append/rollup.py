@@ -1,5 +1,7 @@
-"""How many decisions there were, by hour: kept beside the records, so that no summary has to read them; and in which
-minutes, so that no search has to read all of them."""
+"""The rollup: counts of decisions by hour, and the minutes that have any, written in the records' transaction.
+
+A summary then reads no records, and a search reads only some of them.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,19 +12,21 @@ from remit.audit.record import DecisionRecord
 from remit.audit.schema.tables import ALL, CALLER, HOUR_US, MINUTE_US, NAMESPACE, PRINCIPAL, QUESTION, REVISION
 
 _FEW: Final = (REVISION, CALLER, QUESTION)
-"""Dimensions with few values at a time: counted in one go."""
+"""Dimensions with few values at a time, counted together."""
 _MANY: Final = {dimension: ITEM_FIELDS.index(dimension) for dimension in (PRINCIPAL, NAMESPACE)}
 _EFFECT: Final = ITEM_FIELDS.index("effect")
 _REASON: Final = ITEM_FIELDS.index("reason")
 
 Row = tuple[Any, ...]
 _Where = tuple[str, str, int, int]
-"""Tenant, node, hour in microseconds since the Unix epoch, and the bit of the minute in it."""
+"""Tenant, node, hour in microseconds since the Unix epoch, and the bit of the minute in that hour."""
 
 
 def counted(recorded: Iterable[DecisionRecord], unrecorded: Iterable[DecisionRecord] = ()) -> list[Row]:
-    """Rows of table `counts`, each to be added to what is there; in the order of its key, so that two transactions
-    which add to the same rows never wait for each other."""
+    """Rows to add to table `counts`.
+
+    They are in the order of its key: two transactions that add to the same rows never deadlock.
+    """
     sums: defaultdict[Row, list[int]] = defaultdict(lambda: [0, 0, 0])
     for column, records in enumerate((recorded, unrecorded)):
         for dimension, (tenant, node, hour_us, minute), effect, reason, value, number in _counted(
@@ -31,13 +35,13 @@ def counted(recorded: Iterable[DecisionRecord], unrecorded: Iterable[DecisionRec
             found = sums[tenant, dimension, hour_us, value, effect, reason, node]
             found[column] += number
             if column == 0:
-                # A search has nothing to find where nothing is recorded.
+                # The minute index needs only minutes with stored records.
                 found[2] |= minute
     return [(*key, *sums[key]) for key in sorted(sums)]
 
 
 def _counted(records: RecordBatch) -> Iterator[tuple[str, _Where, str, str, str, int]]:
-    """Dimension; where; effect, reason and value; and how many there were of these."""
+    """Yields the dimension; tenant, node, hour and minute; effect, reason and value; and the number of decisions."""
     calls: list[tuple[_Where, tuple[str, ...], Sequence[Row]]] = [
         (_where(call), (call.revision, call.caller, call.question), items) for call, items in records.calls
     ]

@@ -1,1 +1,1 @@
-"""The hash chain of records, the signatures under its heads, and heads kept elsewhere."""
+"""The hash chain of records, the signatures of its heads, and heads kept elsewhere."""

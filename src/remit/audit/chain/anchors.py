@@ -1,4 +1,4 @@
-"""Heads and checkpoints as JSON, to be kept where the store's owner does not write."""
+"""Anchors: heads and checkpoints as JSON, for a place that the store's owner cannot write to."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _HEX = ("hash", "previous_hash", "signature")
 
 
 class AnchorError(Exception):
-    """A file does not hold what it should; the text names the file and the line."""
+    """A file does not hold heads. The text names the file and the line."""
 
 
 def to_json(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def to_json(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def from_json(fields: dict[str, Any]) -> Checkpoint:
-    """ValueError where it is something else."""
+    """Raises ValueError if the fields are no checkpoint."""
     try:
         bytes_: dict[str, Any] = {name: bytes.fromhex(fields[name]) for name in _HEX}
         checkpoint = Checkpoint._make((fields["table"], *(fields[name] for name in Checkpoint._fields[1:])))
@@ -35,7 +35,7 @@ def from_json(fields: dict[str, Any]) -> Checkpoint:
 
 
 def read_heads(path: Path) -> Iterator[tuple[Checkpoint, str]]:
-    """Each head with its place. KeptElsewhereError where the file or a line of it is no good."""
+    """Yields each head with its place. Raises AnchorError if the file or a line of it is invalid."""
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,8 +1,8 @@
-"""How one record follows from another. docs/audit-chain.md specifies the encoding, with test vectors.
+"""The hash chain of records. docs/audit-chain.md specifies the encoding, with test vectors.
 
-A chain is all records of one table, tenant and node, numbered from 1 in the order of their commits. A record's hash is
-SHA-256 over the hash before it and the record's fields as lines of text, so that none can be altered, removed, inserted or
-moved without every later hash being another one.
+A chain holds all records of one table, tenant and node, numbered from 1 in the order of their commits. A record's hash
+is SHA-256 over the previous hash and the record's fields as lines of text. If a record is altered, removed, inserted or
+moved, every later hash changes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,25 +16,25 @@ from remit.audit.record import LifecycleRecord
 DECISIONS: Final = "decisions"
 LIFECYCLE: Final = "lifecycle"
 READS: Final = "/reads"
-"""What the node's name ends with in records of who read the audit. So they are in chains of their own, of which a purge may
-take the beginning; all other lifecycle records stay."""
+"""The suffix of the node's name in records of who read the audit. These records have chains of their own, and a purge
+may delete the beginning of such a chain. All other lifecycle records stay."""
 _TITLE: Final = "remit chain 1"
 
 _DECISION_BREAKS: Final = 22
 _LIFECYCLE_BREAKS: Final = 8
 
 Row = tuple[Any, ...]
-"""What goes to the driver: a record, or what is its own beside its call, with its place."""
+"""The driver's row: a record, or its own fields without those of its call, and its position."""
 
 
 class LinkedCall(NamedTuple):
     call: CallFields
     rows: list[Row]
-    """Each a record's own fields (`ItemFields`), and its place."""
+    """Each row holds a record's own fields (`ItemFields`) and its position."""
 
 
 class ChainId(NamedTuple):
-    """Whose records follow one another."""
+    """The key of a chain."""
 
     table: str
     """DECISIONS or LIFECYCLE."""
@@ -47,26 +47,26 @@ class Head(NamedTuple):
     """The newest record of a chain."""
 
     seq: int
-    """0 for a chain without any."""
+    """0 for an empty chain."""
     hash: bytes
 
 
 def purged_chain(tenant: str, node: str) -> ChainId:
-    """The chain by that name of which a purge may take the beginning."""
+    """The chain of that tenant and node whose beginning a purge may delete."""
     return ChainId(LIFECYCLE if node.endswith(READS) else DECISIONS, tenant, node)
 
 
 def genesis(chain: ChainId) -> Head:
-    """What the first record of a chain follows."""
+    """The head of an empty chain, which the first record follows."""
     return Head(0, sha256("\n".join((_TITLE, *chain)).encode()).digest())
 
 
 def link_decisions(
     calls: Iterable[tuple[CallFields, Sequence[ItemFields]]], head: Head
 ) -> tuple[Head, list[LinkedCall]]:
-    """Records that follow `head` with their places, and the head behind them.
+    """Links decisions after `head`. Returns the new head, and the records with their positions.
 
-    Raises RecordRefused for a field with a line break, with which two records could have one text.
+    Raises RecordRefused if a field holds a line break: two different records could then have the same text.
     """
     seq, previous = head
     linked: list[LinkedCall] = []
@@ -91,7 +91,7 @@ def link_decisions(
 
 
 def link_lifecycle(records: Iterable[LifecycleRecord], head: Head) -> tuple[Head, list[Row]]:
-    """As `link_decisions`, to whole rows."""
+    """Links lifecycle records, as `link_decisions` does, to whole rows."""
     seq, previous = head
     rows: list[Row] = []
     for record in records:

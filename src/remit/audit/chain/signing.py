@@ -1,4 +1,4 @@
-"""Ed25519 keys, and the texts they sign: heads of chains and what a purge left of one. docs/audit-chain.md specifies both."""
+"""Ed25519 keys, and the texts they sign: checkpoints and tombstones. docs/audit-chain.md specifies both."""
 
 import os
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ _RAW_BYTES: Final = 32
 
 
 class AuditKeyError(Exception):
-    """A key cannot be read, written or used; the text says what to do."""
+    """A key cannot be read, written or used. The text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class PublicKey:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """From a PEM file. AuditKeyError where there is none or it holds something else."""
+        """Reads a PEM file. Raises AuditKeyError if there is none or it holds something else."""
         try:
             key = load_pem_public_key(_content(path))
         except ValueError as error:
@@ -51,7 +51,7 @@ class PublicKey:
 
     @classmethod
     def parse(cls, digits: str) -> Self:
-        """From 64 hex digits. AuditKeyError for anything else."""
+        """Parses 64 hex digits. Raises AuditKeyError for any other text."""
         try:
             raw = bytes.fromhex(digits)
         except ValueError:
@@ -62,7 +62,7 @@ class PublicKey:
 
     @property
     def id(self) -> str:
-        """What signatures name it by."""
+        """The id by which signatures name the key."""
         return sha256(self.raw).hexdigest()[:_ID_DIGITS]
 
     @property
@@ -86,9 +86,9 @@ class SigningKey:
 
     @classmethod
     def new(cls, path: Path) -> Self:
-        """Makes one, writes it to a new file of its owner's only, and its public half to `FILE.pub`.
+        """Makes a key. Writes it to a new file that only its owner can read, and its public half to `FILE.pub`.
 
-        AuditKeyError where either file exists or cannot be written; then neither is.
+        Raises AuditKeyError if either file exists or cannot be written. Neither file is left then.
         """
         private = Ed25519PrivateKey.generate()
         key = cls(PublicKey(private.public_key().public_bytes_raw()), private)
@@ -105,8 +105,10 @@ class SigningKey:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """From a PEM file without a passphrase. AuditKeyError where there is none, it holds something else, or others may
-        read it."""
+        """Reads a PEM file without a passphrase.
+
+        Raises AuditKeyError if there is none, it holds something else, or others may read it.
+        """
         try:
             private = load_pem_private_key(_content(path, "; `remit audit key new FILE` makes one"), password=None)
         except TypeError as error:
@@ -138,11 +140,11 @@ class Checkpoint(NamedTuple):
     seq: int
     hash: bytes
     previous_seq: int
-    """What the signer had signed of this chain before; 0 for nothing."""
+    """The seq that the signer signed before in this chain. 0 for none."""
     previous_hash: bytes
-    """That of `previous_seq`; the chain's genesis for 0."""
+    """The hash of `previous_seq`. The chain's genesis for 0."""
     time_us: int
-    """When it was signed."""
+    """When the head was signed."""
     key_id: str = ""
     signature: bytes = b""
 
@@ -160,25 +162,27 @@ class Checkpoint(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What is signed."""
+        """The text that is signed."""
         head, previous = (f"{seq}\n{hash_.hex()}" for seq, hash_ in (self.head, self.previous))
         return "\n".join((_CHECKPOINT, *self.chain, head, previous, str(self.time_us), self.key_id))
 
 
 class Tombstone(NamedTuple):
-    """The last record that a purge took from a chain (`chain.purged_chain`). One row of table `tombstones`, in column
-    order."""
+    """The last record that a purge deleted from a chain (`chain.purged_chain`).
+
+    One row of table `tombstones`, in column order.
+    """
 
     tenant: str
     node: str
     seq: int
     hash: bytes
     before_us: int
-    """What the purge was asked for: decisions made before this time."""
+    """The cutoff of the purge: it deletes decisions made before this time."""
     time_us: int
-    """When it was done."""
+    """When the purge ran."""
     key_id: str = ""
-    """'' where there was no key."""
+    """'' if there was no key."""
     signature: bytes = b""
 
     @property
@@ -191,7 +195,7 @@ class Tombstone(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What is signed."""
+        """The text that is signed."""
         times = (str(self.before_us), str(self.time_us))
         return "\n".join((_TOMBSTONE, self.tenant, self.node, str(self.seq), self.hash.hex(), *times, self.key_id))
 
@@ -205,7 +209,7 @@ def signed(statement: _Statement, key: SigningKey) -> _Statement:
 
 
 def public_file(path: Path) -> Path:
-    """Where the public half of a private key's file stands."""
+    """The path of the public half of a private key's file."""
     return path.with_name(f"{path.name}.pub")
 
 

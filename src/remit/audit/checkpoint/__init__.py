@@ -1,1 +1,1 @@
-"""Signed heads of chains, written at intervals."""
+"""Checkpoints: signed heads of chains, written at intervals."""

@@ -1,3 +1,5 @@
+"""Signs the heads of chains at intervals."""
+
 import json
 import logging
 import math
@@ -14,7 +16,7 @@ from remit.audit.record import KEY_IN_USE
 from remit.audit.store import checkpoints
 from remit.audit.store.store import AuditStore
 
-# Signing these takes two milliseconds of the interpreter's time, and their commit keeps nobody waiting.
+# Signing this many takes two milliseconds of interpreter time. No caller waits for their commit.
 _AT_ONCE: Final = 16
 _REST_S: Final = 0.004
 
@@ -24,8 +26,8 @@ _log = logging.getLogger("remit.audit")
 class Checkpointer:
     """Signs the head of each chain that has grown, every `every_s` seconds and at the stop.
 
-    Chains of other nodes are signed once they rest: nobody else may be left to do it. What it has once signed it holds
-    on to: each checkpoint names the one before, so that taking one out of the store shows.
+    It signs a chain of another node once that chain no longer grows: its own node may be gone. Each checkpoint names
+    the previous one, and the checkpointer remembers it: it shows if a checkpoint is removed from the store.
     """
 
     def __init__(
@@ -38,7 +40,10 @@ class Checkpointer:
         *,
         tenants: Callable[[], Container[str]] = tuple,
     ) -> None:
-        """Chains of what `tenants` returns are signed first: the others may be many, and a stop leaves little time."""
+        """Chains of the tenants that `tenants` returns are signed first.
+
+        There may be many others, and a stop leaves little time.
+        """
         self._store = store
         self._key = key
         self._node = node
@@ -54,11 +59,11 @@ class Checkpointer:
         self._thread = Thread(target=self._run, name="remit-checkpoints", daemon=True)
 
     def begin(self) -> None:
-        """Signs at once what an earlier process has left unsigned."""
+        """Starts the thread, which first signs what an earlier process has left unsigned."""
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Signs a last time, what it can in that time. Call it when nothing is written any more."""
+        """Signs a last time, as much as it can in that time. Call it when no more records are written."""
         self._ends_at = time.monotonic() + timeout_s
         self._stopping.set()
         if self._thread.is_alive():
@@ -119,7 +124,7 @@ class Checkpointer:
                 self._tell_cut(chain, head, before)
 
     def _tell_cut(self, chain: ChainId, head: Head, before: Head) -> None:
-        """Once of each chain; it is signed no more."""
+        """Logs the loss of records, once per chain. The chain is not signed any more."""
         if chain not in self._cut:
             self._cut.add(chain)
             _log.error(
@@ -132,12 +137,12 @@ class Checkpointer:
 
 
 def key_in_use(key: SigningKey | None) -> dict[str, str]:
-    """The detail of a KEY_IN_USE record: empty names where checkpoints are not signed any more."""
+    """The detail of a KEY_IN_USE record. The names are empty if checkpoints are not signed any more."""
     return {"key_id": key.public.id, "public_key": key.public.raw.hex()} if key else {"key_id": "", "public_key": ""}
 
 
 def recorded_key(store: AuditStore, node: str) -> str:
-    """The id of the key that the node was last recorded to use; '' for none."""
+    """The id of the key that the node last recorded as its key. '' for none."""
     after: bytes | None = None
     while page := store.lifecycle(type_=KEY_IN_USE, after=after):
         for record in page:

@@ -1,3 +1,5 @@
+"""Writes an export: a tenant's records, its lifecycle records and the proof, verified on the way."""
+
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -23,17 +25,21 @@ from remit.audit.verify.store import whose
 from remit.audit.verify.walk import Progress
 from remit.clock import now_us
 
-# Records that are committed between two of a span, or are under the signature that follows it, were made about then.
+# In microseconds. Records committed between two records of a span, or covered by the next signature, were made at about
+# that time.
 _SLACK_US: Final = 3_600_000_000
 _UNFINISHED: Final = ".part"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """Writes a tenant's records to `out`, its lifecycle records and the proof beside it, and verifies them on the way."""
+    """Writes a tenant's decisions to `out`, and its lifecycle records and the proof beside it.
+
+    Verifies the records on the way.
+    """
 
     snapshots: Sequence[Connection]
-    """One, or of several stores, each with chains of its own."""
+    """One snapshot, or one for each of several stores with their own chains."""
     tenant: str
     out: Path
     format_: str
@@ -42,10 +48,10 @@ class Export:
     progress: Progress | None = None
 
     def run(self) -> VerificationReport:
-        """The files get their names once all are whole. ExportError where one exists already or cannot be written, or for a
-        tenant of which the store holds nothing.
+        """Writes the export. The files get their names once all are complete.
 
-        What the report finds wrong is in the files as it is in the store.
+        Raises ExportError if a file exists or cannot be written, or if the store holds nothing of the tenant. The
+        report lists damage that the files share with the store.
         """
         names = [*self._files.values(), proof_of(self.out)]
         for path in names:
@@ -65,7 +71,7 @@ class Export:
         return report
 
     def _is_known(self, snapshot: Connection) -> bool:
-        # Chains stay where their records were purged; of records from before there were chains there are none.
+        # A chain's head stays after its records are purged. Records from before there were chains have no head.
         for its in (chains, checkpoints, decisions, lifecycle):
             if snapshot.execute(select(its.c.tenant).where(its.c.tenant == self.tenant).limit(1)).first() is not None:
                 return True
@@ -76,7 +82,7 @@ class Export:
         return {DECISIONS: self.out, LIFECYCLE: lifecycle_of(self.out)}
 
     def _found_near(self) -> VerificationReport | None:
-        """None where a record is missing near the span, and has to be looked for everywhere."""
+        """Exports from near the span. None if a record is missing there: then the whole store must be searched."""
         since_us, until_us = self.span
         near = Span(since_us and since_us - _SLACK_US, until_us and until_us + _SLACK_US)
         try:
@@ -100,7 +106,7 @@ class Export:
         return report
 
     def _copied(self, proof: Proof, table: str, reach: Span, file: IO[bytes]) -> Iterator[list[Row]]:
-        """The rows of the export, each batch once it is in the file."""
+        """Yields the exported rows, each batch after it is written to the file."""
         chosen = _chooser(proof, table)
         records = writing_records(self.format_, table, file)
         for batch in self._found(table, reach):
@@ -137,7 +143,7 @@ def _chooser(proof: Proof, table: str) -> Callable[[Row], bool]:
 
 
 def _created(path: Path) -> IO[bytes]:
-    """Its owner's only: what it holds is as private as the store."""
+    """Opens a file for its owner only: it is as private as the store."""
     return open(_unfinished(path), "wb", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 

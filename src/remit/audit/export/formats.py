@@ -12,7 +12,7 @@ PARQUET: Final = "parquet"
 
 
 class RecordFile(Protocol):
-    """A file of records of one table, written a batch after the other."""
+    """A file with records of one table, written in batches."""
 
     def write(self, rows: Sequence[Row]) -> None: ...
 
@@ -20,13 +20,13 @@ class RecordFile(Protocol):
 
 
 def writing_records(format_: str, table: str, file: IO[bytes]) -> RecordFile:
-    """ExportError for a format that is unknown or needs what is not installed."""
+    """Opens a file for writing. Raises ExportError if the format is unknown or its dependency is not installed."""
     columns = ENCODINGS[table].table
     return JsonLines(columns, file) if format_ == JSONL else _parquet(format_).Parquet(columns, file)
 
 
 def read_records(format_: str, table: str, path: Path) -> Iterator[list[Row]]:
-    """The rows as they stand in the file. ExportError where it is no such file."""
+    """Yields the rows as the file holds them. Raises ExportError if the file has another format."""
     if table not in ENCODINGS:
         raise ExportError(f"an export holds no `{table}`")
     columns = ENCODINGS[table].table

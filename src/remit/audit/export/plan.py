@@ -1,4 +1,4 @@
-"""Which records of which chains an export holds: whole stretches, so that each proves itself."""
+"""Selects the records of each chain for an export: ranges without gaps, which can be verified on their own."""
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -18,7 +18,7 @@ _MOST_CHECKPOINTS: Final = 1_000
 
 
 class Span(NamedTuple):
-    """A stretch of time, in microseconds since the Unix epoch; None leaves an end open."""
+    """A time range in microseconds since the Unix epoch. None leaves an end open."""
 
     since_us: int | None = None
     """Inclusive."""
@@ -30,7 +30,7 @@ EVER: Final = Span()
 
 
 class _Chain(NamedTuple):
-    """What there is of a chain."""
+    """The beginning and the end of a chain."""
 
     id: ChainId
     after: Head
@@ -41,8 +41,8 @@ class _Chain(NamedTuple):
 def plan(snapshot: Connection, tenant: str, span: Span, reach: Span) -> list[ExportedChain]:
     """The parts of the tenant's chains that hold all records of the span.
 
-    A part goes on to the next checkpoint, so that a signature covers its end. The first and the last
-    record of each are looked for in `reach`: MissingError where one is not there.
+    A part extends to the next checkpoint: a signature then covers its end. The first and the last record of each part
+    are searched in `reach`. Raises MissingError if one is not there.
     """
     return [part for table in ENCODINGS for part in _parts(snapshot, tenant, table, span, reach)]
 
@@ -95,7 +95,7 @@ def _tombstone(snapshot: Connection, chain: ChainId) -> Tombstone | None:
 
 
 def _spanned(snapshot: Connection, tenant: str, table: str, span: Span) -> list[tuple[str, int, int]]:
-    """Of each node the first and the last seq in the span."""
+    """The first and the last seq in the span, by node."""
     its = ENCODINGS[table].table
     statement = select(its.c.node, func.min(its.c.seq), func.max(its.c.seq)).group_by(its.c.node)
     statement = statement.where(*whose(tenant, its, snapshot), *in_time(its, *span), its.c.seq > 0)
@@ -108,7 +108,10 @@ def _signed_end(snapshot: Connection, chain: ChainId, last: int) -> int:
 
 
 def _checkpoints(snapshot: Connection, chain: ChainId, after: int, upto: int) -> list[Checkpoint]:
-    """Those of a part, or enough of them: the last one covers all before it, the others tell where something changed."""
+    """The checkpoints of a part, thinned out if there are many.
+
+    The last one covers all records before it. The others show where a change happened.
+    """
     columns = checkpoints.c
     its = (columns.of_table == chain.table, columns.tenant == chain.tenant, columns.node == chain.node)
     statement = select(checkpoints).where(*its, columns.seq > after, columns.seq <= upto).order_by(columns.seq)

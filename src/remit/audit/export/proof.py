@@ -1,3 +1,5 @@
+"""The proof of an export: its chains, their heads, tombstones and checkpoints, as JSON."""
+
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +17,18 @@ _LIFECYCLE: Final = ".lifecycle"
 
 @dataclass(frozen=True, slots=True)
 class ExportedChain:
-    """What an export holds of a chain."""
+    """The part of a chain that an export holds."""
 
     chain: ChainId
     after: Head
-    """What its first record follows: nothing (seq 0), a tombstone, or a record that is not in the export."""
+    """The head that the first record follows: the genesis (seq 0), a tombstone, or a record outside the export."""
     upto: Head
-    """Its last record."""
+    """The part's last record."""
     head: Head
     """The chain's newest record when the export was made."""
     tombstone: Tombstone | None
     checkpoints: tuple[Checkpoint, ...]
-    """Of records of the part."""
+    """Checkpoints of records in the part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +38,14 @@ class Proof:
     since_us: int | None
     until_us: int | None
     records: str
-    """The format of the files of records: a name of `files.FORMATS`."""
+    """The format of the record files: a name of `formats`, JSONL or PARQUET."""
     files: dict[str, str]
-    """The files' names, beside the proof, by table."""
+    """The names of the files beside the proof, by table."""
     parts: tuple[ExportedChain, ...]
 
     @property
     def whole(self) -> bool:
-        """Whether it holds all that there was of the tenant."""
+        """Whether the export holds all records of the tenant."""
         return self.since_us is None and self.until_us is None
 
     def text(self) -> str:
@@ -64,7 +66,7 @@ class Proof:
 
     @classmethod
     def read(cls, path: Path) -> "Proof":
-        """ExportError where the file is no proof."""
+        """Reads a proof. Raises ExportError if the file is no proof."""
         try:
             told = json.loads(path.read_text())
             if told["format"] != FORMAT:
@@ -85,21 +87,21 @@ class Proof:
 
 
 def proof_of(path: Path) -> Path:
-    """Where the proof of an export stands, beside its decisions: exports of other formats have proofs of their own."""
+    """The path of an export's proof, beside its decisions. Exports in other formats have their own proofs."""
     return path.with_name(path.name + _ENDING)
 
 
 def lifecycle_of(path: Path) -> Path:
-    """Where the lifecycle records stand beside the decisions."""
+    """The path of the lifecycle records, beside the decisions."""
     return path.with_name(path.stem + _LIFECYCLE + path.suffix)
 
 
 def proofs_of(path: Path) -> list[Path]:
-    """Where the proof may stand of an export that `path` is a file of: the decisions, the lifecycle records or the proof."""
+    """Possible paths of the proof of an export. `path` is its decisions, its lifecycle records or the proof itself."""
     if path.name.endswith(_ENDING):
         return [path]
     main = path.stem.removesuffix(_LIFECYCLE)
-    # Earlier versions named the proof without the ending of the decisions' file.
+    # Earlier versions named the proof without the suffix of the decisions' file.
     names = (path.name, main + path.suffix, main)
     return [path.with_name(name + _ENDING) for name in dict.fromkeys(names)]
 

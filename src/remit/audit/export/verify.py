@@ -1,4 +1,4 @@
-"""An export, verified without the store that it is from."""
+"""Verifies an export without its store."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ _PROOF: Final = "the export's proof"
 
 
 class ExportFiles(NamedTuple):
-    """An export as it is on disk."""
+    """The files of an export on disk."""
 
     proof_file: Path
     proof: Proof
@@ -29,15 +29,15 @@ class ExportFiles(NamedTuple):
 
     @property
     def all(self) -> list[Path]:
-        """What is read to verify it."""
+        """All files that verification reads."""
         return [*self.records.values(), self.proof_file]
 
 
 def find_export(path: Path) -> ExportFiles:
-    """The export that `path` is a file of.
+    """Finds the export that `path` belongs to.
 
-    Raises NoExportError where there is no such file or no proof beside it, OtherExportError where the proof describes other
-    files, and ExportError where the proof is none.
+    Raises NoExportError if there is no such file or no proof beside it, OtherExportError if the proof describes other
+    files, and ExportError if the proof file is no proof.
     """
     if not path.is_file():
         raise NoExportError(f"there is no file `{path}`")
@@ -77,7 +77,10 @@ def verify_export(
     at_us: int | None = None,
     progress: Progress | None = None,
 ) -> VerificationReport:
-    """Every record of an export, as `verify_store` verifies a store. ExportError where a file is not what the proof says."""
+    """Verifies every record of an export, as `verify_store` does.
+
+    Raises ExportError if a file does not match the proof.
+    """
     proof = export.proof
     rows = {table: read_records(proof.records, table, file) for table, file in export.records.items()}
     return held_against(
@@ -95,7 +98,7 @@ def held_against(
     at_us: int | None = None,
     progress: Progress | None = None,
 ) -> VerificationReport:
-    """Records, by table, as an export's proof says that they are."""
+    """Compares records, by table, with an export's proof."""
     known = Expectations(Keyring(keys))
     for part in proof.parts:
         if part.tombstone is not None:
@@ -106,7 +109,7 @@ def held_against(
         if proof.whole and part.head != part.upto:
             known.expect(part.chain, Claim(*part.head, _PROOF, FindingKind.HEAD))
         for checkpoint in part.checkpoints:
-            # The one before it is not always in the export.
+            # The previous checkpoint is not always in the export.
             known.add_checkpoint(checkpoint, checkpoint.previous)
     known.add_kept_elsewhere(_within(proof, against, known))
     meter = Meter(sum(part.upto.seq - part.after.seq for part in proof.parts), progress)
@@ -118,7 +121,10 @@ def held_against(
 def _within(
     proof: Proof, heads: Iterable[tuple[Checkpoint, str]], known: Expectations
 ) -> Iterator[tuple[Checkpoint, str]]:
-    """Those that the export can be held against: it may be older than a head, or a part that does not reach it."""
+    """Yields the heads that the export can be compared with.
+
+    The export may be older than a head, or a part may end before it.
+    """
     parts = {part.chain: part for part in proof.parts}
     for head, place in heads:
         if head.tenant != proof.tenant:

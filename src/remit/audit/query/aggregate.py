@@ -1,4 +1,4 @@
-"""Sums over the counts that are written beside the records."""
+"""Sums over the decision counts, which are written in the same transaction as the records."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -15,7 +15,7 @@ DAY_US: Final = 24 * HOUR_US
 
 
 class Grouping(StrEnum):
-    """What may tell one sum from another."""
+    """Fields by which counts are grouped."""
 
     TENANT = "tenant"
     PRINCIPAL = "principal"
@@ -28,15 +28,15 @@ class Grouping(StrEnum):
     NODE = "node"
     HOUR = "hour"
     DAY = "day"
-    """By UTC."""
+    """Days in UTC."""
 
 
 class Count(NamedTuple):
     group: tuple[str | int, ...]
-    """A value for each grouping; of an hour or a day its beginning, microseconds since the Unix epoch."""
+    """One value per grouping. The value of an hour or a day is its start, in microseconds since the Unix epoch."""
     recorded: int
     unrecorded: int
-    """Decisions that were sampled out."""
+    """Decisions that sampling left out."""
 
 
 _DIMENSIONS: Final = (PRINCIPAL, NAMESPACE, REVISION, CALLER, QUESTION)
@@ -48,7 +48,7 @@ TIMES: Final[Mapping[str, ColumnElement[int]]] = {
 
 
 def whole_hours(where: DecisionFilter) -> tuple[int | None, int | None]:
-    """The time that is counted: `since_us` and `until_us`, out to whole hours."""
+    """The time range that is counted: `since_us` and `until_us`, rounded outwards to whole hours."""
     since, until = where.since_us, where.until_us
     return None if since is None else since - since % HOUR_US, None if until is None else until + -until % HOUR_US
 
@@ -62,7 +62,10 @@ def count_decisions(
     limit: int,
     most_first: bool,
 ) -> list[Count]:
-    """Sums in the order of their groups, those that come behind the group `after`; `most_first`, the largest before."""
+    """Sums the counts by group and orders them by group.
+
+    Starts after the group `after`. `most_first` returns the largest sums first.
+    """
     dimension = _dimension(where, by)
     keys = [_key(each) for each in by]
     recorded, unrecorded = func.sum(counts.c.recorded), func.sum(counts.c.unrecorded)
@@ -77,7 +80,7 @@ def count_decisions(
 
 
 def _dimension(where: DecisionFilter, by: Sequence[Grouping]) -> str:
-    """Raises NotCountedError where two would have to be looked at together."""
+    """Raises NotCountedError if the query combines two dimensions."""
     asked = [name for name in _DIMENSIONS if name in where.selects or name in by]
     if len(asked) > 1:
         raise NotCountedError(

@@ -1,8 +1,8 @@
-"""The records of a store as they are committed, each of them once.
+"""The change feed: each record of a store once, as it is committed.
 
-Ids are in the order of time, and calls commit in another: whoever asks for what is newer than the last id that it has
-seen loses what is committed late. A chain numbers its records in the order of their commits, without a gap: so the
-heads of the chains say how many records are new, and the search goes back in time until it has found as many.
+Ids follow time, but calls commit in another order: a reader that asks for ids after the last one it has seen misses
+records that commit late. A chain numbers its records in commit order, without a gap. The chain heads therefore give the
+number of new records, and the search goes back in time until it has found that many.
 """
 
 import json
@@ -25,38 +25,38 @@ Chain = tuple[str, str]
 """Tenant and node."""
 
 _LEAST_REACH_MS: Final = 200
-"""How far before the newest record a search begins: most calls commit within that."""
+"""How far before the newest record a search begins, in milliseconds. Most calls commit within that time."""
 _FURTHER: Final = 4
 _NAMED: Final = 50
-"""Chains that a statement names; of more it is seen afterwards whose records they are."""
+"""A statement names this many chains at most. With more, the chain of a record is checked after it is read."""
 _BUDGET_S: Final = 0.5
 _LAST_NUMBER: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A search for the records by which some chains have moved on."""
+    """A search for the records that some chains have gained."""
 
     target: Mapping[Chain, int]
     """The heads of those chains."""
     missing: int
-    """Records not found yet."""
+    """The number of records not found yet."""
     begin: bytes
-    """Nothing is left from here on, `first` to `last` apart."""
+    """From this id on nothing is left to search, except `first` to `last`."""
     first: bytes
     last: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far the records of a store were given, and where it goes on."""
+    """How far the records of a store were returned, and where the feed continues."""
 
     given: Mapping[Chain, int]
-    """By chain, the last number that was given or is not wanted."""
+    """By chain, the last sequence number that was returned or is not wanted."""
     newest: bytes
     """The greatest id seen."""
     history: bytes | None = None
-    """First the records up to `given` that come behind this id; None where there are none left."""
+    """The feed first returns the records up to `given` with ids after this one. None if none are left."""
     sweep: Scan | None = None
 
     def dump(self) -> str:
@@ -74,7 +74,7 @@ class Cursor:
 
     @classmethod
     def load(cls, text: str, where: DecisionFilter) -> Self:
-        """Raises ValueError for what is none, or not one of a follow of `where`."""
+        """Raises ValueError if the text is not a cursor, or not the cursor of a feed of `where`."""
         try:
             told = json.loads(text)
             history = None if told["history"] is None else bytes.fromhex(told["history"])
@@ -89,7 +89,7 @@ class Cursor:
 
 
 class ChangeFeed:
-    """Not to be shared between threads. Each look is short, and nothing is held between two."""
+    """Returns new records of a store, in short reads. No connection stays open between two reads. Not thread-safe."""
 
     def __init__(self, store: AuditReader, where: DecisionFilter, position: Cursor) -> None:
         self._store = store
@@ -99,7 +99,7 @@ class ChangeFeed:
 
     @classmethod
     def begin(cls, store: AuditReader, where: DecisionFilter, after: bytes | None = None) -> Self:
-        """From now on; with `after`, from behind that id on."""
+        """Begins with the next record. With `after`, begins with the first record after that id."""
         with store.reading() as connection:
             given = _heads(connection, where)
             newest = connection.execute(select(func.max(decisions.c.id))).scalar() or FIRST_ID
@@ -107,11 +107,14 @@ class ChangeFeed:
 
     @property
     def is_behind(self) -> bool:
-        """Whether there may be more at once."""
+        """Whether more records may be available at once."""
         return self.position.history is not None or self.position.sweep is not None
 
     def more(self, limit: int) -> list[DecisionRecord]:
-        """The next records, `limit` at most; none where there are none yet, or where none was found in good time."""
+        """Returns the next records, `limit` at most.
+
+        Returns none if there are none yet, or if the time budget ends first.
+        """
         ends_at = time.monotonic() + _BUDGET_S
         found: list[DecisionRecord] = []
         while not found and time.monotonic() < ends_at:
@@ -132,14 +135,14 @@ class ChangeFeed:
             decisions.c.id.in_([record.id for record in page.records])
         )
         given = self.position.given
-        # Those that were committed since are given later.
+        # The feed returns records committed since then later.
         earlier = {id_ for id_, tenant, node, seq in connection.execute(places) if seq <= given.get((tenant, node), 0)}
         self.position = replace(self.position, history=page.beyond)
         return [record for record in page.records if record.id in earlier]
 
     def _begun(self, connection: Connection) -> Scan | None:
         heads = _heads(connection, self._where)
-        # A store that was restored from a backup stands further back.
+        # A store restored from a backup has lower heads.
         given = {chain: min(seq, heads.get(chain, 0)) for chain, seq in self.position.given.items()}
         target = {chain: seq for chain, seq in heads.items() if seq > given.get(chain, 0)}
         missing = sum(seq - given.get(chain, 0) for chain, seq in target.items())
@@ -149,7 +152,7 @@ class ChangeFeed:
         return sweep
 
     def _search(self, connection: Connection, sweep: Scan, limit: int) -> list[DecisionRecord]:
-        """What of the sweep stands in the next ids, and the position behind it."""
+        """Returns the sweep's records among the next ids, and moves the position past those ids."""
         rows = self._look(connection, sweep, limit)
         given, target = self.position.given, sweep.target
         new = [
@@ -167,7 +170,7 @@ class ChangeFeed:
             begin = self._before(sweep.begin)
             rest = Scan(target, missing, begin, begin, id_before(sweep.begin))
         else:
-            # All are found, or a purge was faster.
+            # All records are found, or a purge deleted some first.
             self._reach_ms = max(self._reach_ms // 2, _LEAST_REACH_MS)
         newest = max([self.position.newest, *(id_ for id_, _ in new)])
         self.position = Cursor(given if rest else {**given, **target}, newest, None, rest)

@@ -1,4 +1,4 @@
-"""Which records are meant: from a filter to conditions on the tables."""
+"""Filters for records, and their conditions on the tables."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, Table, and_, literal_column, or_
 from remit.audit.ids import first_id_at, last_id_at
 from remit.audit.schema.tables import decisions
 
-# The time in a record and the millisecond in its id come from two looks at a clock unless `DecisionIds.stamp` made
-# both: ranges of ids are taken this much wider, and `time_us` decides.
+# The time in a record and the millisecond in its id come from two clock readings, unless `DecisionIds.stamp` made both.
+# Ranges of ids are therefore this much wider, in microseconds, and `time_us` decides.
 CLOCK_SLACK_US = 1_000_000
 FIRST_ID = bytes(16)
 LAST_ID = b"\xff" * 16
@@ -19,13 +19,13 @@ _EQUAL = ("tenant", "principal", "effect", "reason", "question", "caller", "node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionFilter:
-    """All that is given must hold; None asks nothing."""
+    """Selects the decisions for which every given field holds. None means no condition."""
 
     ids: tuple[bytes, ...] = ()
-    """Only these, where there are any."""
+    """Selects only these ids, if there are any."""
     tenant: str | None = None
     namespace: str | None = None
-    """This namespace and all below it; '' (the tenant itself) is therefore all."""
+    """This namespace and all below it. The tenant itself ('') therefore means all."""
     principal: str | None = None
     effect: str | None = None
     reason: str | None = None
@@ -41,8 +41,11 @@ class DecisionFilter:
     def conditions(
         self, *, column: Callable[[str], ColumnElement[Any]] = decisions.c.__getitem__, by_id: bool = True
     ) -> list[ColumnElement[bool]]:
-        """`column`: what stands for a column of the decisions, id and time apart. Not `by_id`, time is held against
-        `time_us` alone: whoever walks ids keeps within `span`."""
+        """The conditions on table `decisions`.
+
+        `column` returns the expression for a column other than id and time. Without `by_id`, only `time_us` is
+        compared: the caller walks the ids and stays within `span`.
+        """
         found = [column(name) == value for name, value in self.equal.items()]
         if self.ids:
             found.append(decisions.c.id.in_(self.ids))
@@ -52,34 +55,37 @@ class DecisionFilter:
 
     @property
     def equal(self) -> dict[str, str]:
-        """Columns that must have this value."""
+        """Columns that must have these values."""
         asked = {name: getattr(self, name) for name in _EQUAL}
         return {name: value for name, value in asked.items() if value is not None}
 
     @property
     def selects(self) -> frozenset[str]:
-        """The columns, time and id apart, that must be as asked."""
+        """The columns with a condition, except time and id."""
         return frozenset([*self.equal, *(["namespace"] if self.namespace else [])])
 
     @property
     def span(self) -> tuple[bytes, bytes]:
-        """The first and the last id that may be of that time."""
+        """The first and the last id that the time range can contain."""
         first = FIRST_ID if self.since_us is None else first_id_at(self.since_us - CLOCK_SLACK_US)
         return first, LAST_ID if self.until_us is None else last_id_at(self.until_us + CLOCK_SLACK_US)
 
 
 def walking_ids(name: str) -> ColumnElement[Any]:
-    """A column of the decisions, for who walks the primary key in SQLite, whose planner would rather sort a tenant's whole
-    index. By its own idiom: a term with a unary plus never leads it to an index."""
+    """Stops SQLite's planner from using the tenant index, so the primary key is scanned in order.
+
+    Otherwise the planner sorts the tenant's whole index. A term with a unary plus never uses an index in SQLite.
+    """
     if name != "tenant":
         return decisions.c[name]
     return literal_column(f"+{decisions.name}.{name}", decisions.c[name].type)
 
 
 def at_or_below(column: ColumnElement[str], namespace: str) -> ColumnElement[bool]:
-    """As one range of an index, by bytes: `/` is the byte after `.`, and what sorts between `a` and `a.` is cut out.
+    """Selects a namespace and all below it, as one range of an index, by bytes.
 
-    Never LIKE: `_` is a letter of namespaces, and LIKE folds case on SQLite.
+    `/` is the byte after `.`. The condition excludes what sorts between `a` and `a.`. Never use LIKE: `_` is a letter
+    of namespaces, and LIKE folds case on SQLite.
     """
     return and_(
         column >= namespace,
@@ -89,7 +95,7 @@ def at_or_below(column: ColumnElement[str], namespace: str) -> ColumnElement[boo
 
 
 def id_range(table: Table, since_us: int | None, until_us: int | None) -> list[ColumnElement[bool]]:
-    """Holds for every record of that time, and for some just outside it."""
+    """Matches every record of that time range, and some just outside it."""
     found: list[ColumnElement[bool]] = []
     if since_us is not None:
         found.append(table.c.id >= first_id_at(since_us - CLOCK_SLACK_US))

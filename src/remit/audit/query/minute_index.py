@@ -1,4 +1,4 @@
-"""When there was something of what is asked for, to the minute: table `counts` says it without reading a record."""
+"""The minute index: table `counts` tells in which minutes a filter can match, without reading a record."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -9,10 +9,10 @@ from remit.audit.query.filter import DecisionFilter, at_or_below
 from remit.audit.schema.tables import ALL, CALLER, HOUR_US, MINUTE_US, NAMESPACE, PRINCIPAL, QUESTION, REVISION, counts
 
 _WINDOWS: Final = (4, 16, 64, 256, 1024, 4096)
-"""Hours that are looked at together: few at first, for what is asked for is mostly near."""
+"""Hours that one statement reads. The first statements read few hours: most wanted records are near the start."""
 _EQUAL: Final = {PRINCIPAL, REVISION, CALLER, QUESTION}
 _SHARED: Final = {"effect", "reason", "node"}
-"""Columns that each row of the counts has."""
+"""Columns that every row of the counts has."""
 _TENANTS: Final = text(
     """
     WITH RECURSIVE known(tenant) AS (
@@ -23,11 +23,11 @@ _TENANTS: Final = text(
     SELECT tenant FROM known WHERE tenant IS NOT NULL
     """
 )
-"""Each once, by as many look-ups as there are tenants."""
+"""Reads each tenant once, with one look-up per tenant."""
 
 
 class Interval(NamedTuple):
-    """A stretch of time in whole minutes, microseconds since the Unix epoch."""
+    """A time range in whole minutes, microseconds since the Unix epoch."""
 
     from_us: int
     """Inclusive."""
@@ -36,15 +36,15 @@ class Interval(NamedTuple):
 
 
 def known_tenants(connection: Connection) -> list[str]:
-    """Those that were ever asked about, sorted."""
+    """The tenants that any decision names, sorted."""
     return list(connection.execute(_TENANTS).scalars())
 
 
 class MinuteIndex:
-    """The minutes that may hold a record which a filter selects. None that holds one is left out."""
+    """The minutes that may hold a record that a filter selects. It never omits a minute that holds one."""
 
     def __init__(self, connection: Connection, where: DecisionFilter, *, by_hour: bool = False) -> None:
-        """`by_hour`, it is whole hours: fewer stretches, for whoever walks little in each."""
+        """With `by_hour`, ranges are whole hours: fewer ranges, for a caller that walks few records in each."""
         self._connection = connection
         self._by_hour = by_hour
         tenants = [where.tenant] if where.tenant is not None else known_tenants(connection)
@@ -55,8 +55,10 @@ class MinuteIndex:
     def between(
         self, first_us: int, last_us: int, *, newest_first: bool
     ) -> Iterator[tuple[list[Interval], int | None]]:
-        """From the one time to the other, in the order asked: what each look found, and the time up to which it looked;
-        None where it was the last."""
+        """Yields the ranges found between two times, in the requested order, one window of hours at a time.
+
+        With each window it yields the time up to which it has searched, or None for the last window.
+        """
         for hours in _windows(first_us, last_us, newest_first=newest_first):
             found = self._minutes(hours)
             runs = (
@@ -71,7 +73,7 @@ class MinuteIndex:
                 yield runs, end_us if end_us <= last_us else None
 
     def _minutes(self, hours: Sequence[int]) -> dict[int, int]:
-        """The bits of each hour that has any: of all that is asked for, what may have been together."""
+        """The minute bits of each hour that has any, combined over all dimensions (bitwise and)."""
         first, *others = self._dimensions
         found = self._of(*first, hours)
         for dimension in others:
@@ -94,8 +96,7 @@ class MinuteIndex:
 
 
 def _dimensions(where: DecisionFilter) -> Iterable[tuple[str, ColumnElement[bool]]]:
-    """What is asked of which dimension: what takes the least to look up first, so that the rest is looked up in few
-    hours."""
+    """The condition on each dimension. The cheapest comes first: the others are then looked up in few hours."""
     value = counts.c.value
     equal = [(name, word) for name, word in where.equal.items() if name in _EQUAL]
     yield from ((name, value == word) for name, word in equal)
@@ -106,7 +107,7 @@ def _dimensions(where: DecisionFilter) -> Iterable[tuple[str, ColumnElement[bool
 
 
 def _windows(first_us: int, last_us: int, *, newest_first: bool) -> Iterator[range]:
-    """All hours from the one time to the other, in the order asked."""
+    """All hours between the two times, in the requested order, in windows of growing size."""
     begin, end = first_us - first_us % HOUR_US, last_us - last_us % HOUR_US + HOUR_US
     sizes = iter(_WINDOWS)
     size = 0
@@ -123,7 +124,7 @@ def _windows(first_us: int, last_us: int, *, newest_first: bool) -> Iterator[ran
 
 
 def _hours(found: Iterable[int]) -> list[Interval]:
-    """Hours that follow one another, as one."""
+    """Merges consecutive hours into ranges."""
     merged: list[Interval] = []
     for hour_us in sorted(found):
         begin_us = merged.pop().from_us if merged and merged[-1].to_us == hour_us else hour_us
@@ -132,7 +133,7 @@ def _hours(found: Iterable[int]) -> list[Interval]:
 
 
 def _runs(hour_us: int, bits: int) -> list[Interval]:
-    """Minutes of an hour that follow one another, as one."""
+    """Merges consecutive minutes of an hour into ranges."""
     found: list[Interval] = []
     minute = 0
     while bits >> minute:

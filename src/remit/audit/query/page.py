@@ -1,3 +1,5 @@
+"""One page of decisions: by the primary key, by the index of principals, or with the minute index."""
+
 import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -14,19 +16,19 @@ from remit.audit.schema.tables import decision_columns, decisions
 _US_PER_MS: Final = 1000
 _INDEXED: Final = frozenset({"tenant", "principal"})
 _IN_INDEX: Final = frozenset({"namespace", "effect"})
-"""What the index holds beside."""
+"""Further columns that the index holds."""
 _SHORT: Final = 3_000
-"""Records of a principal that are walked one by one sooner than the counts are asked."""
+"""If a principal has fewer records than this, the walk reads them all and does not ask the minute index."""
 _SHORT_IN_INDEX: Final = 30_000
-"""As many, where the index alone tells which of them are asked for."""
+"""The same limit if the index alone shows which records match."""
 
 
 class RecordPage(NamedTuple):
-    """Records in the order of their ids: as many as asked for, unless nothing is left or the time was up."""
+    """Records in the order of their ids: `limit` of them, unless no more are left or the time is up."""
 
     records: list[DecisionRecord]
     beyond: bytes | None
-    """The next page begins behind this, which need be no record's id; None where nothing is left."""
+    """The next page begins after this id, which may belong to no record. None if nothing is left."""
 
 
 def page_of_decisions(
@@ -38,11 +40,11 @@ def page_of_decisions(
     newest_first: bool,
     budget_s: float | None = None,
 ) -> RecordPage:
-    """One page of decisions; past `budget_s` seconds, what was found so far.
+    """Returns one page of decisions. After `budget_s` seconds it returns what it has found so far.
 
-    A principal's records of a tenant are handed out by their index, and all records by the primary key. Where most of
-    them may be others than those asked for, the counts tell in which minutes, and of a busy principal in which hours,
-    there is something to find, and only those are walked.
+    The index returns a principal's records of a tenant; the primary key returns all records. If most of them may not
+    match, the counts show in which minutes (in which hours for a busy principal) there are matches, and only those are
+    walked.
     """
     ends_at = None if budget_s is None else time.monotonic() + budget_s
     walk = _PageWalk(connection, where, after, limit, newest_first=newest_first)
@@ -68,7 +70,7 @@ def _is_over(ends_at: float | None) -> bool:
 
 
 class _PageWalk:
-    """What is left of the ids to walk, and what was found on the way."""
+    """The ids left to walk, and the records found so far."""
 
     def __init__(
         self, connection: Connection, where: DecisionFilter, after: bytes | None, limit: int, *, newest_first: bool
@@ -77,11 +79,11 @@ class _PageWalk:
         statement, id_ = select(*decision_columns), decisions.c.id
         column: Callable[[str], ColumnElement[Any]] = decisions.c.__getitem__
         if not where.selects >= _INDEXED:
-            # SQLite has no statistics: by the index it would sort all rows of a busy tenant to find fifty.
+            # SQLite has no statistics: it would use the index and sort all rows of a busy tenant to find fifty.
             column = walking_ids if connection.dialect.name == "sqlite" else column
         elif where.selects & _IN_INDEX and is_one_file(connection):
-            # Of all that the index leads to it would read the whole rows, to see which are of the namespace or the effect.
-            # Views it would join by reading all of them.
+            # Without the join, SQLite reads the whole row of every index entry to check the namespace or the effect. It
+            # joins views by reading all of them.
             entry = decisions.alias("entry")
             statement, id_ = statement.join(entry, entry.c.id == decisions.c.id), entry.c.id
             column = {**decisions.c, **{name: entry.c[name] for name in _INDEXED | _IN_INDEX}}.__getitem__
@@ -114,7 +116,7 @@ class _PageWalk:
         return self._connection.execute(number).scalar_one() < self._short
 
     def times(self) -> tuple[int, int]:
-        """The times between which anything may be left, microseconds since the Unix epoch."""
+        """The times between which records may be left, microseconds since the Unix epoch."""
         first, last = self._left()
         ends = (select(decisions.c.id).order_by(order).limit(1) for order in (decisions.c.id, decisions.c.id.desc()))
         oldest, newest = (self._connection.execute(end).scalar() for end in ends)
@@ -125,8 +127,10 @@ class _PageWalk:
         return id_time_ms(first) * _US_PER_MS - slack_us, id_time_ms(last) * _US_PER_MS + slack_us
 
     def take(self, first: bytes, last: bytes) -> bool:
-        """Finds what is left among these ids, whether any id is; nothing before them, in the order of the walk, is left
-        then."""
+        """Reads the remaining records between these ids. Returns False if no id is left there.
+
+        Afterwards nothing before them, in the order of the walk, is left.
+        """
         begin, end = self._left()
         first, last = max(first, begin), min(last, end)
         if first > last:
@@ -137,7 +141,7 @@ class _PageWalk:
         return True
 
     def leave(self, edge_us: int) -> None:
-        """Nothing is left of before that time, in the order of the walk."""
+        """Skips all ids before that time, in the order of the walk."""
         if self._newest_first:
             edge = first_id_at(edge_us + CLOCK_SLACK_US + _US_PER_MS)
             self._beyond = edge if self._beyond is None else min(self._beyond, edge)
@@ -151,7 +155,7 @@ class _PageWalk:
         return RecordPage(self._found, None if finished else self._beyond)
 
     def _left(self) -> tuple[bytes, bytes]:
-        """The first and the last id that are left; the other way round where none is."""
+        """The first and the last id that are left. The first is greater than the last if none is left."""
         if self._beyond is None:
             return self.first, self.last
         if self._newest_first:

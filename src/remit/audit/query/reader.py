@@ -1,3 +1,5 @@
+"""The interface that reads a store of records."""
+
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -18,16 +20,16 @@ _PAGE = 1000
 
 
 class AuditReader(ABC):
-    """What a store of records can be asked."""
+    """The queries that a store of records answers."""
 
     @property
     @abstractmethod
     def url(self) -> str:
-        """Without its password."""
+        """The URL without its password."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Connection]:
-        """A connection to read by. Every failure of the database is an AuditStoreError."""
+        """A connection for reading. Raises AuditStoreError for every failure of the database."""
 
     def page(
         self,
@@ -38,8 +40,10 @@ class AuditReader(ABC):
         newest_first: bool = True,
         budget_s: float | None = None,
     ) -> RecordPage:
-        """A page of decisions in the order of ids, and where the next one begins. `budget_s` bounds the search in
-        seconds: past it the page is what was found so far."""
+        """Returns a page of decisions in the order of ids, and where the next page begins.
+
+        `budget_s` limits the search, in seconds: after that, the page holds what was found so far.
+        """
         with self.reading() as connection:
             return page_of_decisions(
                 connection, where, after=after, limit=limit, newest_first=newest_first, budget_s=budget_s
@@ -53,11 +57,14 @@ class AuditReader(ABC):
         limit: int = 100,
         newest_first: bool = True,
     ) -> list[DecisionRecord]:
-        """A page in the order of ids. The next page begins `after` the last id of this one; a short page is the last."""
+        """Returns a page in the order of ids.
+
+        The next page begins `after` the last id of this page. A page shorter than `limit` is the last.
+        """
         return self.page(where, after=after, limit=limit, newest_first=newest_first).records
 
     def each_decision(self, where: DecisionFilter = _EVERYTHING) -> Iterator[DecisionRecord]:
-        """All of them, oldest first, a page in memory at a time; those written meanwhile too."""
+        """Yields all decisions, oldest first, one page in memory at a time. Includes decisions written meanwhile."""
         after: bytes | None = None
         while page := self.decisions(where, after=after, limit=_PAGE, newest_first=False):
             yield from page
@@ -68,7 +75,7 @@ class AuditReader(ABC):
         return found[0] if found else None
 
     def place(self, id_: bytes) -> ChainPosition | None:
-        """Where a decision's record stands; None where there is none."""
+        """The position of a decision's record in its chain. None if there is no such record."""
         chain = (chains.c.tenant == decisions.c.tenant, chains.c.node == decisions.c.node)
         head = select(chains.c.seq).where(chains.c.of_table == DECISIONS, *chain).scalar_subquery()
         statement = select(decisions.c.seq, decisions.c.hash, head).where(decisions.c.id == id_)
@@ -85,21 +92,24 @@ class AuditReader(ABC):
         limit: int = 1000,
         most_first: bool = False,
     ) -> list[Count]:
-        """How many decisions there were in the hours that `where` touches, in the order of their groups; the next page
-        comes `after` the last group of this one. `most_first`: the largest instead, and no further page.
+        """Counts the decisions in the hours that `where` touches, ordered by group.
 
-        NotCountedError where `where` and `by` name more than one of principal, namespace, revision, caller and question.
+        The next page comes `after` the last group of this page. `most_first` returns the largest counts, with no
+        further page.
+
+        Raises NotCountedError if `where` and `by` name more than one of principal, namespace, revision, caller and
+        question.
         """
         with self.reading() as connection:
             return count_decisions(connection, where, by, after=after, limit=limit, most_first=most_first)
 
     def serving(self, tenant: str, at_us: int, node: str | None = None) -> list[ServedRevision]:
-        """Which revision served a tenant at that time on each node, or on the one node, the newest first."""
+        """Which revision served a tenant at that time, on each node or on one node. The newest comes first."""
         with self.reading() as connection:
             return serving(connection, tenant, at_us, node)
 
     def revision(self, tenant: str, revision: str, most_bytes: int) -> bytes | None:
-        """The files of a tenant's revision, a zip; None where they are not kept, or larger than that."""
+        """The files of a tenant's revision, as a zip. None if they are not stored or are larger than `most_bytes`."""
         with self.reading() as connection:
             return stored_revision(connection, tenant, revision, most_bytes)
 
@@ -115,7 +125,7 @@ class AuditReader(ABC):
         limit: int = 100,
         newest_first: bool = True,
     ) -> list[LifecycleRecord]:
-        """A page of lifecycle records, as `decisions` gives pages. `since_us` is inclusive, `until_us` exclusive."""
+        """Returns a page of lifecycle records, as `decisions` does. `since_us` is inclusive, `until_us` exclusive."""
         columns = lifecycle.c
         conditions: list[ColumnElement[bool]] = in_time(lifecycle, since_us, until_us)
         if type_ is not None:

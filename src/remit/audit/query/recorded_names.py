@@ -1,4 +1,7 @@
-"""Names as records hold them: what a filter may ask for. Any other text would match nothing, and look as if nothing was there."""
+"""Parsers for names in records, which reject a filter value that no record can hold.
+
+Such a value would match nothing, and the result would look as if there were no records.
+"""
 
 import re
 from difflib import get_close_matches
@@ -22,7 +25,7 @@ _is_node = re.compile(rf"[!-~]{{1,64}}(?:{READS})?").fullmatch
 
 
 def parse_recorded_principal(text: str) -> str:
-    """Raises InvalidNameError, as all of these do."""
+    """Raises InvalidNameError if no record can hold the name, as all these parsers do."""
     if is_principal(text) or _is_hash(text):
         return text
     if text.startswith(_NAMESPACE) and is_namespace(text.removeprefix(_NAMESPACE)):

@@ -12,20 +12,22 @@ from remit.audit.schema.tables import chains, lifecycle
 TAKES_OVER: Final = ("POLICY_LOADED", "POLICY_RESTORED", "POLICY_PINNED")
 REMOVED: Final = "POLICY_REMOVED"
 _ENDS: Final = ("SERVER_STARTED", "SERVER_STOPPED")
-"""Behind these a node serves nothing until it says so."""
+"""After these records a node serves nothing until another record says so."""
 
 
 class ServedRevision(NamedTuple):
     node: str
     revision: str
-    """Empty where the tenant was removed."""
+    """Empty if the tenant was removed."""
     since_us: int
-    """When it began, microseconds since the Unix epoch."""
+    """When the revision began to serve, microseconds since the Unix epoch."""
 
 
 def serving(connection: Connection, tenant: str, at_us: int, node: str | None = None) -> list[ServedRevision]:
-    """What each node served at that time, or the one node, the newest first. A node that was killed counts as if it
-    served on."""
+    """What each node, or the one node, served at that time, the newest first.
+
+    A killed node counts as still serving.
+    """
     columns = lifecycle.c
     waited = {node} if node is not None else set(_nodes(connection, tenant))
     statement = (

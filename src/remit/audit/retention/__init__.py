@@ -1,1 +1,1 @@
-"""How long records stay, and how whole prefixes of chains are deleted."""
+"""Retention: how long records stay, and purges that delete whole prefixes of chains."""

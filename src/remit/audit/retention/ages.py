@@ -1,4 +1,4 @@
-"""How long decisions are kept: `90d, globex=400d, initech=forever`."""
+"""Parses retention ages of decisions: `90d, globex=400d, initech=forever`."""
 
 import re
 from collections.abc import Mapping
@@ -16,17 +16,17 @@ _US_PER_S: Final = 1_000_000
 
 
 def parse_age(text: str) -> int | None:
-    """Seconds: `90m` is 5400. None for anything that is no age."""
+    """Returns seconds: `90m` is 5400. Returns None if the text is no age."""
     found = _AGE(text) if text.isascii() else None
     return None if found is None else int(found[1]) * _SECONDS[found[2]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """Ages in seconds; None keeps forever."""
+    """Retention ages in seconds. None keeps records forever."""
 
     others: int | None = None
-    """Of every tenant that has none of its own."""
+    """The age for every tenant without its own."""
     of_tenant: Mapping[str, int | None] = field(default_factory=dict)
 
     def cutoffs(self, now_us: int) -> Cutoffs:
@@ -38,7 +38,7 @@ class Retention:
 
 
 def parse_retention(text: str) -> Retention:
-    """ValueError that says what is off."""
+    """Raises ValueError if the text is malformed. The error says what is wrong."""
     ages: dict[str, int | None] = {}
     for entry in (each.strip() for each in text.split(",")):
         if not entry:

@@ -1,4 +1,4 @@
-"""Until when records of which tenant may go."""
+"""Cutoff times of a purge, by tenant."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,17 +8,17 @@ from sqlalchemy import ColumnElement, and_, false, or_, true
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cutoffs:
-    """Times in microseconds since the Unix epoch: what is older may go, what is of that moment or newer stays."""
+    """Times in microseconds since the Unix epoch. Older records may be deleted. Equal or newer ones stay."""
 
     others: int | None = None
-    """Of every tenant that has none of its own; None: nothing of theirs goes."""
+    """The cutoff of every tenant without its own. None: nothing of those tenants is deleted."""
     of_tenant: Mapping[str, int | None] = field(default_factory=dict)
 
     def of(self, tenant: str) -> int | None:
         return self.of_tenant.get(tenant, self.others)
 
     def rule(self, tenant: str) -> str:
-        """The tenant where it has a cutoff of its own, '' where that of the others counts."""
+        """The tenant if it has its own cutoff, '' if the cutoff of the others applies."""
         return tenant if tenant in self.of_tenant else ""
 
     @property
@@ -28,11 +28,11 @@ class Cutoffs:
 
     @property
     def latest_us(self) -> int:
-        """Nothing that is newer goes."""
+        """Nothing newer than this is deleted."""
         return max((each for each in (self.others, *self.of_tenant.values()) if each is not None), default=0)
 
     def older(self, tenant: ColumnElement[str], time_us: ColumnElement[int]) -> ColumnElement[bool]:
-        """Holds for what may go."""
+        """Matches the records that may be deleted."""
         own = [
             and_(tenant == name, time_us < before_us)
             for name, before_us in self.of_tenant.items()

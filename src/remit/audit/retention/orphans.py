@@ -1,4 +1,4 @@
-"""What a purge leaves of the records that it took: names in counts, and policies that nothing names any more."""
+"""Deletes what a purge leaves over: names in counts, and policy archives that no record names any more."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -20,14 +20,14 @@ from remit.audit.schema.tables import (
     revisions,
 )
 
-# Who keeps a revision serves it a moment later, and only then is there a record that names it.
+# A process stores a revision, and serves it a moment later. Only then does a record name it.
 _SETTLED_US: Final = HOUR_US
 _MAY_SERVE: Final = ("POLICY_CHECKED", "POLICY_UNPINNED")
-"""What these name may serve for a moment before a record says so."""
+"""A revision in these records may be served for a moment before another record says so."""
 
 
 def forget_names(writing: Engine, cutoffs: Cutoffs, rows: int) -> Iterator[None]:
-    """Counts by principal, caller and namespace go with the records of their hour; how many there were in all stays.
+    """Deletes counts by principal, caller and namespace together with the records of their hour. The totals stay.
 
     Yields after each transaction, which deletes `rows` at most.
     """
@@ -50,8 +50,7 @@ def forget_names(writing: Engine, cutoffs: Cutoffs, rows: int) -> Iterator[None]
 
 
 def forget_revisions(reading: Engine, writing: Engine, cutoffs: Cutoffs, now_us: int) -> list[str]:
-    """Deletes the policies that no decision names, and that no node served at a time that is not over; of which tenant
-    each of them was."""
+    """Deletes archived revisions that no decision names and no node served since the cutoff. Returns their tenants."""
     settled_us = now_us - _SETTLED_US
     with reading.connect() as connection:
         kept = connection.execute(select(revisions.c.revision, revisions.c.tenant, revisions.c.kept_us)).all()
@@ -73,15 +72,17 @@ def forget_revisions(reading: Engine, writing: Engine, cutoffs: Cutoffs, now_us:
 
 
 def _counted(connection: Connection, tenant: str, revision: str, before_us: int) -> bool:
-    """Whether there are decisions of this revision in an hour of which not all may go: a quick look that mostly spares a
-    long one."""
+    """Whether a decision of this revision is in an hour that is not fully past the cutoff.
+
+    This quick check usually avoids a long walk.
+    """
     key = counts.c.tenant == tenant, counts.c.dimension == REVISION, counts.c.hour_us > before_us - HOUR_US
     some = select(counts.c.hour_us).where(*key, counts.c.value == revision).limit(1)
     return connection.execute(some).first() is not None
 
 
 def _named(engine: Engine, revisions_: set[str]) -> set[str]:
-    """Those that a decision names. Walks all decisions where one is named by none."""
+    """The revisions that a decision names. Walks all decisions if any revision is named by none."""
     named: set[str] = set()
     after = b""
     while revisions_ - named:
@@ -99,7 +100,7 @@ def _named(engine: Engine, revisions_: set[str]) -> set[str]:
 
 
 def _serving(connection: Connection, cutoffs: Cutoffs, tenants: set[str]) -> set[str]:
-    """What any node of these served at the cutoff or later."""
+    """The revisions that any node served for these tenants at the cutoff or later."""
     columns = lifecycle.c
     statement = (
         select(columns.tenant, columns.node, columns.type, columns.revision, columns.time_us)

@@ -1,3 +1,5 @@
+"""Purges: deletes old records in small transactions and moves the tombstones of their chains."""
+
 import json
 import time
 from collections import Counter, defaultdict
@@ -23,21 +25,21 @@ from remit.audit.retention.orphans import forget_names, forget_revisions
 from remit.audit.retention.resequencer import DecisionChain, PurgedRecord, Resequencer
 from remit.audit.schema.tables import checkpoints, decisions, lifecycle, tombstones
 
-# SQLite has one writer at a time, and one that waits looks again only every few milliseconds: between transactions
-# the purge keeps its hands off for at least as long as it held them on.
+# SQLite has one writer at a time, and a waiting writer retries only every few milliseconds. Between transactions the
+# purge therefore waits at least as long as each transaction took.
 _LEAST_REST_S: Final = 0.01
-# Any number will do, as long as every process that purges takes the same.
+# Any number works if every process that purges uses the same.
 _POSTGRESQL_LOCK: Final = 0x7075726765
 _NOTHING: Final[Mapping[str, int]] = {}
 
 
 class PurgePace(NamedTuple):
-    """How much of the store a purge takes for itself."""
+    """The share of the store's time that a purge uses."""
 
     rows: int = 500
-    """In a transaction."""
+    """Rows per transaction."""
     share: float = 0.5
-    """Of the time, above 0 and at most 0.5: the rest is for others who write."""
+    """The share of time, above 0 and at most 0.5. The rest is for other writers."""
 
 
 BY_HAND: Final = PurgePace()
@@ -47,20 +49,20 @@ class Purged(NamedTuple):
     deleted: int = 0
     """Decisions."""
     staying: int = 0
-    """Records that are older too and stay, since they follow a newer or a missing one in their chain."""
+    """Older records that stay because they follow a newer or a missing record in their chain."""
     revisions: int = 0
-    """Policies that nothing names any more, and that are gone with the records."""
+    """Archived revisions that no record names any more, deleted with the records."""
     reads: int = 0
     """Records of who read the audit."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Purge:
-    """Deletes the decisions that are older than a cutoff, and the records of who read the audit, a few a transaction, in the
-    order of their chains.
+    """Deletes the decisions and read records older than a cutoff, a few per transaction, in the order of their chains.
 
-    After each transaction what is gone is a whole prefix of each chain, whose tombstone it has moved: whatever stops the
-    purge, the tombstones tell exactly what is gone. One record is written with the first that go, another one at the end.
+    After each transaction the deleted records are a whole prefix of each chain, and its tombstone has moved. Whatever
+    stops the purge, the tombstones show exactly what is deleted. A purge writes one record with its first deletion, and
+    another at its end.
     """
 
     reading: Engine
@@ -68,12 +70,12 @@ class Purge:
     ids: DecisionIds
     cutoffs: Cutoffs
     node: str = ""
-    """In the records."""
+    """The node name in the purge's records."""
     key: SigningKey | None = None
     """Signs the tombstones."""
     pace: PurgePace = BY_HAND
     by_hand: bool = True
-    """Whether there is a record also where nothing was to go."""
+    """Whether a record is written even if there was nothing to delete."""
     progress: Callable[[int], None] | None = None
     _deleted: Counter[str] = field(default_factory=Counter)
     """Decisions, by the rule of the cutoffs."""
@@ -101,7 +103,7 @@ class Purge:
         return Purged(self._deleted.total(), len(self._staying), self._revisions.total(), self._reads.total())
 
     def _round(self) -> bool:
-        """One walk over all that is older. True where another one will find more."""
+        """Walks once over all older records. True if another walk will find more."""
         prefixes = Resequencer(self._gone())
         before = self._total
         batch: list[PurgedRecord] = []
@@ -120,7 +122,7 @@ class Purge:
         return self._deleted.total() + self._reads.total()
 
     def _names_before(self) -> Cutoffs:
-        """What stays keeps the counts of its hour."""
+        """The cutoffs for counts: a record that stays keeps the counts of its hour."""
         oldest: dict[str, int] = {}
         for each in self._staying:
             tenant, before_us = each.whose.tenant, id_time_ms(each.id) * 1_000 - CLOCK_SLACK_US
@@ -134,9 +136,9 @@ class Purge:
             return {DecisionChain(tenant, node): seq for tenant, node, seq in connection.execute(statement)}
 
     def _older(self, its: Table) -> Iterator[PurgedRecord]:
-        """In the order of ids."""
+        """Yields older records in the order of ids."""
         columns = its.c
-        # The primary key is the order of the walk; SQLite would rather sort a tenant's whole index.
+        # The walk follows the primary key. SQLite would otherwise sort a tenant's whole index.
         sqlite = self.reading.dialect.name == "sqlite"
         whose = literal_column(f"+{its.name}.tenant", columns.tenant.type) if sqlite else columns.tenant
         statement = (
@@ -179,7 +181,7 @@ class Purge:
         self._pause()
 
     def _bury(self, connection: Connection, batch: Iterable[PurgedRecord]) -> None:
-        """Moves tombstones to the last of these records in each chain, where they do not stand further already."""
+        """Moves each chain's tombstone to the last of these records, unless it stands further already."""
         last = {each.whose: each for each in sorted(batch, key=attrgetter("seq")) if each.seq}.values()
         cutoff = self.cutoffs.of
         moved = [
@@ -194,7 +196,7 @@ class Purge:
             same = later.c.tenant == tombstones.c.tenant, later.c.node == tombstones.c.node
             behind = exists().where(*same, later.c.seq > tombstones.c.seq)
             connection.execute(delete(tombstones).where(behind))
-            # Nothing is left that a checkpoint from before could be held against.
+            # No record is left that an earlier checkpoint could be compared with.
             its = checkpoints.c.tenant == bindparam("its_tenant"), checkpoints.c.node == bindparam("its_node")
             signed_before = (
                 checkpoints.c.of_table == bindparam("its_table"),
@@ -209,7 +211,7 @@ class Purge:
             connection.execute(delete(checkpoints).where(*signed_before), told)
 
     def _pause(self) -> None:
-        """After each transaction."""
+        """Reports progress and waits, after each transaction."""
         worked_s = time.monotonic() - self._rested
         if self.progress is not None:
             self.progress(self._total)

@@ -1,11 +1,13 @@
+"""Puts records that were read in the order of ids into the order of their chains."""
+
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-# Records are committed out of the order of their ids by the time that calls take, or by what a clock was set back.
-# Past this many a chain's furthest are let go, and met again in another round.
+# Commit order differs from id order by the duration of calls, or by the time that a clock was set back. Beyond this
+# number, the records that are furthest ahead in a chain are dropped and read again in another round.
 _MOST_WAITING: Final = 10_000
 
 _seq = attrgetter("seq")
@@ -19,7 +21,7 @@ class DecisionChain(NamedTuple):
 
 
 class PurgedRecord(NamedTuple):
-    """What a purge reads of a record."""
+    """The fields of a record that a purge reads."""
 
     id: bytes
     whose: DecisionChain
@@ -28,19 +30,24 @@ class PurgedRecord(NamedTuple):
 
 
 class Resequencer:
-    """Hands records on in the order of their chains, whatever order they are met in: so that what has been handed on is
-    at any moment a whole prefix of each chain."""
+    """Returns records in the order of their chains, whatever order they are read in.
+
+    At any moment, the records returned are a whole prefix of each chain.
+    """
 
     def __init__(self, gone: Mapping[DecisionChain, int], most_waiting: int = _MOST_WAITING) -> None:
-        """`gone` are the chains that have lost a prefix already, and its last number."""
+        """`gone` holds the last seq of the deleted prefix of each chain that has one."""
         self._gone = defaultdict(int, gone)
         self._most_waiting = most_waiting
         self._waiting: defaultdict[DecisionChain, list[PurgedRecord]] = defaultdict(list)
         self.overlooked = 0
-        """Records that were met, and that there was no room to keep until their turn."""
+        """Records that were read and dropped, because there was no room to keep them."""
 
     def meet(self, record: PurgedRecord) -> list[PurgedRecord]:
-        """Those whose turn has come. A record outside of any chain has no turn to wait for."""
+        """Takes a record, and returns the records that are next in their chain.
+
+        A record outside any chain is next at once.
+        """
         if not record.seq:
             return [record]
         waiting = self._waiting[record.whose]
@@ -61,5 +68,5 @@ class Resequencer:
 
     @property
     def waiting(self) -> list[PurgedRecord]:
-        """Those that follow a record which was not met."""
+        """Records that follow a record which was not read."""
         return [record for waiting in self._waiting.values() for record in waiting]

@@ -1,4 +1,4 @@
-"""Engines whose every connection makes a commit durable, or is refused."""
+"""Database engines that refuse a connection unless its commits are durable."""
 
 import math
 import os
@@ -14,24 +14,25 @@ from remit.core.urls import masked
 
 _SYNCHRONOUS_FULL = 2
 _DURABILITY = {"journal_mode": "WAL", "synchronous": "FULL"}
-# One for each number of rows that the writer inserts at once, and those that read.
+# One statement for each number of rows that the appender inserts at once, and the statements of reads.
 _STATEMENTS = 256
 _CACHE_KIB = 32 * 1024
-# A burst may leave a large write-ahead log behind; SQLite cuts it to this at the next checkpoint.
+# A burst may leave a large write-ahead log. SQLite truncates it to this size at the next checkpoint.
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 _BEGIN = "sqlite_begin"
 _JOINED = "sqlite_joined"
 _JOINED_BUSY_S = 5.0
 MOST_JOINED = 11
-"""SQLite attaches ten files to one, unless it was built otherwise."""
+"""SQLite attaches ten files to one, unless its build raises the limit."""
 
 
 def sqlite_engine(
     url: URL, *, max_bytes: int | None, busy_timeout_s: float, opened: Callable[[], None] = lambda: None
 ) -> Engine:
-    """AuditStoreError, at each connect, where SQLite does not grant WAL with synchronous FULL.
+    """An engine for a SQLite file whose commits are durable.
 
-    The file must exist: SQLite makes none. `opened` is called after each connect, and refuses it by raising.
+    Raises AuditStoreError, at each connect, if SQLite does not grant WAL with synchronous FULL. The file must exist:
+    SQLite creates none. `opened` is called after each connect, and refuses it with an exception.
     """
     assert url.database is not None
     existing = f"{Path(url.database).absolute().as_uri()}?mode=rw"
@@ -50,7 +51,7 @@ def sqlite_engine(
             **_DURABILITY,
             "cache_size": -_CACHE_KIB,
             "journal_size_limit": _WAL_KEPT_BYTES,
-            # What somebody has put into the schema calls no function that does more than compute.
+            # A foreign schema object can then call only functions that are harmless.
             "trusted_schema": "OFF",
         }
         for name, value in pragmas.items():
@@ -73,8 +74,10 @@ def sqlite_engine(
 
 
 def sqlite_reading_engine(url: URL, *, busy_timeout_s: float) -> Engine:
-    """Nothing is written by it, and the file's journal mode stays what it is. AuditStoreError, at each connect, as
-    `reading_uri`."""
+    """An engine that only reads, and leaves the file's journal mode unchanged.
+
+    Raises AuditStoreError, at each connect, as `reading_uri` does.
+    """
     assert url.database is not None
     file = Path(url.database)
     engine = create_engine(url, connect_args={"check_same_thread": False, "cached_statements": _STATEMENTS})
@@ -104,10 +107,9 @@ def _begin(connection: Connection) -> None:
 
 
 def reading_uri(file: Path) -> str:
-    """An existing SQLite file, to be read; also where neither it nor anything beside it can be written, as on a read-only
-    disk.
+    """The URI that opens an existing SQLite file for reading, also on a read-only disk.
 
-    AuditStoreError where it cannot be read there, since newer records are in its log alone.
+    Raises AuditStoreError if the file cannot be read there, because newer records are only in its write-ahead log.
     """
     uri = file.absolute().as_uri()
     if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
@@ -120,13 +122,16 @@ def reading_uri(file: Path) -> str:
             f"`{log}` holds records, and SQLite reads it only where it can write beside it: copy `{file}` and its log to a "
             "folder that can be written"
         )
-    # It makes an index of the log beside the file, unless it is told that nobody writes.
+    # Without `immutable`, SQLite creates an index of the log beside the file.
     return f"{uri}?mode=ro&immutable=1"
 
 
 def joined_engine(files: Sequence[Path], *, readonly: bool = False) -> Engine:
-    """The tables of several SQLite files as one, to be read. AuditStoreError, at each connect, for more than
-    `MOST_JOINED`, or as `sqlite_engine`; `readonly`, as `sqlite_reading_engine`."""
+    """An engine that reads the tables of several SQLite files as one.
+
+    Raises AuditStoreError, at each connect, if there are more than `MOST_JOINED` files, or as `sqlite_engine` does.
+    With `readonly`, it behaves as `sqlite_reading_engine`.
+    """
     first, *others = files
     url = URL.create("sqlite", database=str(first))
     if readonly:
@@ -146,7 +151,7 @@ def joined_engine(files: Sequence[Path], *, readonly: bool = False) -> Engine:
             driver.execute(f"ATTACH ? AS {name}", (uri,))
         driver.execute("PRAGMA query_only = OFF")
         for table in metadata.tables:
-            # What is temporary is found before what is not.
+            # SQLite finds a temporary view before a table of the same name.
             union = " UNION ALL ".join(f"SELECT * FROM {name}.{table}" for name in names)  # noqa: S608 (our own names)
             driver.execute(f"CREATE TEMP VIEW {table} AS {union}")
         driver.execute("PRAGMA query_only = ON")
@@ -155,20 +160,20 @@ def joined_engine(files: Sequence[Path], *, readonly: bool = False) -> Engine:
 
 
 def is_one_file(connection: Connection) -> bool:
-    """Whether it is SQLite and the tables are no views over those of several files."""
+    """Whether the database is SQLite and its tables are not views over several files."""
     return connection.dialect.name == "sqlite" and not connection.get_execution_options().get(_JOINED)
 
 
 def writing(engine: Engine) -> Engine:
-    """The same connections; on SQLite transactions take the write lock when they begin, never halfway."""
+    """The same connections. On SQLite, a transaction takes the write lock at its beginning, never halfway."""
     return engine.execution_options(**{_BEGIN: "IMMEDIATE"})
 
 
 def postgresql_engine(url: URL, *, timeout_s: float, hurried: bool = False) -> Engine:
-    """AuditStoreError, at each connect, where a commit may return before it is durable.
+    """An engine for PostgreSQL. Raises AuditStoreError, at each connect, if a commit may return before it is durable.
 
-    Connecting takes at most `timeout_s`; where `hurried`, so does each statement and each commit, also where the
-    server's host or network is silently gone. What the URL itself says of timeouts counts instead.
+    Connecting takes at most `timeout_s`. With `hurried`, each statement and each commit takes at most that too, even if
+    the server's host or network is silently gone. Timeouts in the URL take precedence.
     """
     from remit.audit.schema.postgres_timeout import ImpatientConnection  # noqa: PLC0415 (psycopg comes with an extra)
 
@@ -198,8 +203,8 @@ def postgresql_engine(url: URL, *, timeout_s: float, hurried: bool = False) -> E
                 f"the audit database `{masked(str(url))}` has server_encoding `{encoding}`: expected `UTF8`"
             )
         if hurried:
-            # A little earlier than this side gives up, so that no statement waits on in the server for nobody. Who
-            # stops halfway through a transaction must not hold up the others that write.
+            # Slightly shorter than the client's timeout: no statement then keeps running in the server after the client
+            # gives up. A client that stops in the middle of a transaction must not block other writers.
             for setting, share in (("statement_timeout", 0.8), ("idle_in_transaction_session_timeout", 1.0)):
                 cursor.execute("SELECT set_config(%s, %s, false)", (setting, f"{int(timeout_s * share * 1000)}ms"))
             driver.commit()

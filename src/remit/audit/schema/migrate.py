@@ -1,4 +1,4 @@
-"""The database's schema version, and the way to the newest: Alembic, driven from code."""
+"""The schema version of a database, and migrations to the newest one: Alembic, driven from code."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -18,11 +18,11 @@ from remit.audit.schema.tables import metadata
 from remit.core.urls import masked
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-# Any number will do, as long as every process that migrates takes the same.
+# Any number works if every process that migrates uses the same.
 _POSTGRESQL_LOCK = 0x72656D6974
 # Alembic runs migrations in a context that the whole process shares.
 _MIGRATING: Final = Lock()
-# Of SQLite's own making, by ANALYZE.
+# SQLite creates these tables in ANALYZE.
 _STATISTICS: Final = ("sqlite_stat1", "sqlite_stat4")
 _SQLITE_OBJECTS: Final = "SELECT type, name, tbl_name, sql FROM sqlite_master"
 _POSTGRESQL_OBJECTS: Final = """
@@ -43,7 +43,7 @@ class _Object(NamedTuple):
     name: str
     table: str
     sql: str
-    """In lower case, without quotes and with single blanks: how it is written may change with the library that writes it."""
+    """In lower case, without quotes, with single blanks: the library that writes it may change its style."""
 
     def __str__(self) -> str:
         on = "" if self.name == self.table else f" on `{self.table}`"
@@ -64,19 +64,22 @@ def newest_version() -> str:
 
 
 def current_version(connection: Connection) -> str | None:
-    """None where the database has no audit tables."""
+    """The schema version. None if the database has no audit tables."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
 def require_newest(connection: Connection) -> None:
-    """UnmigratedError for an older schema or none, AuditStoreError for one that this program does not know, and for what
-    `planted` finds."""
+    """Checks the schema of a database.
+
+    Raises UnmigratedError if the schema is older or missing, and AuditStoreError if this program does not know it or
+    `planted` finds anything.
+    """
     require_version(connection)
     refuse_planted(connection)
 
 
 def require_version(connection: Connection) -> None:
-    """As `require_newest`, whatever is planted."""
+    """Checks the schema version as `require_newest` does, and ignores planted objects."""
     found, needed = current_version(connection), newest_version()
     if found == needed:
         return
@@ -85,7 +88,7 @@ def require_version(connection: Connection) -> None:
 
 
 def upgrade(connection: Connection, version: str = "head") -> None:
-    """To that version, the newest unless told otherwise, inside the caller's transaction. Of several processes that try, one does it."""
+    """Migrates to `version`, inside the caller's transaction. If several processes try, one of them migrates."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRESQL_LOCK})
     found = current_version(connection)
@@ -95,7 +98,7 @@ def upgrade(connection: Connection, version: str = "head") -> None:
 
 
 def refuse_planted(connection: Connection) -> None:
-    """AuditStoreError if `planted` finds anything."""
+    """Raises AuditStoreError if `planted` finds anything."""
     _refuse(connection, planted(connection))
 
 
@@ -112,9 +115,11 @@ def refusal(where: str, found: Iterable[str]) -> str:
 
 
 def planted(connection: Connection) -> list[str]:
-    """What the database's schema has that the newest version has not, or lacks: triggers, views, other tables and
-    indexes, and tables that are made otherwise. Of PostgreSQL, where a database may have tables of others too:
-    triggers, rules and policies on the tables of the audit."""
+    """Differences between the database's schema and the newest version.
+
+    SQLite: added or missing triggers, views, tables and indexes, and tables with another definition. PostgreSQL, whose
+    database may hold tables of others: triggers, rules and policies on the audit's tables.
+    """
     return _planted(connection, newest_version())
 
 
@@ -126,7 +131,7 @@ def _planted(connection: Connection, version: str | None) -> list[str]:
 
 
 def planted_in_sqlite(query: Callable[[str], Iterable[Any]], version: str | None) -> list[str]:
-    """As `planted`, of a version, through any connection to a SQLite file. None is the version of an empty database."""
+    """As `planted`, for any version and any connection to a SQLite file. None is the version of an empty database."""
     found = {each for each in map(_object, query(_SQLITE_OBJECTS)) if each.name not in _STATISTICS}
     expected = _expected(version)
     names = {each[:3] for each in found} & {each[:3] for each in expected}
@@ -138,7 +143,7 @@ def planted_in_sqlite(query: Callable[[str], Iterable[Any]], version: str | None
 
 @cache
 def _expected(version: str | None) -> frozenset[_Object]:
-    """The schema of that version, made anew in memory; None is that of an empty database."""
+    """The schema of a version, created in memory. None is the version of an empty database."""
     if version is None:
         return frozenset()
     engine = create_engine("sqlite://")

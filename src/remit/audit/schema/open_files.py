@@ -1,3 +1,5 @@
+"""Detects that SQLite's open files were deleted, renamed, replaced or cut short."""
+
 import os
 from pathlib import Path
 from threading import Lock
@@ -5,11 +7,11 @@ from typing import Final
 
 from remit.audit.errors import WHAT_TO_DO, StoreChangedError
 
-# What a write-ahead log begins with, but for its last bit. SQLite writes it with the first page of a log.
+# The first bytes of a write-ahead log, without the last bit. SQLite writes them with the log's first page.
 _MAGIC: Final = 0x377F0682
 _MAGIC_BYTES: Final = 4
 
-# The first read after a write would update the inode: some 30 us of each commit.
+# Without this flag, the first read after a write updates the inode: some 30 us of each commit.
 _NO_ATIME: Final = getattr(os, "O_NOATIME", 0)
 
 _Identity = tuple[int, int]
@@ -17,7 +19,7 @@ _Identity = tuple[int, int]
 
 
 def _open_without_atime(file: str) -> int:
-    """To read from, which changes the time of its last read only where another user owns the file."""
+    """Opens a file for reading. The access time changes only if another user owns the file."""
     try:
         return os.open(file, os.O_RDONLY | os.O_CLOEXEC | _NO_ATIME)
     except PermissionError:
@@ -25,14 +27,14 @@ def _open_without_atime(file: str) -> int:
 
 
 class OpenFiles:
-    """The files of a SQLite database that this process has open, held against what their names lead to.
+    """The files of a SQLite database that this process has open, compared with the files that their names lead to.
 
-    SQLite goes on writing to a file that was deleted, renamed or replaced, and reports success: the records are gone
-    with the last process that has it open. Safe to share among threads.
+    SQLite keeps writing to a file that was deleted, renamed or replaced, and reports success. The records are lost when
+    the last process closes the file. Thread-safe.
     """
 
     def __init__(self, what: str, file: Path) -> None:
-        """Touches nothing yet. `what` is what errors call it."""
+        """Opens nothing yet. `what` is the name in errors."""
         self._what = what
         self._file = str(file)
         self._log = f"{file}-wal"
@@ -44,15 +46,18 @@ class OpenFiles:
         self._log_path = ""
 
     def hold(self) -> None:
-        """Remembers which file the name leads to. Call it before SQLite opens it; then each of its connections checks."""
+        """Remembers the database file. Call it before SQLite opens the file. Each of its connections then checks."""
         with self._mutex:
             if self._held is None:
                 found = os.stat(self._file)  # noqa: PTH116 (half the time of Path.stat)
                 self._held, self._size = (found.st_dev, found.st_ino), found.st_size
 
     def hold_log(self) -> None:
-        """Remembers which write-ahead log the name leads to. Call it in the first transaction of a connection that stays
-        open: as long as one is, SQLite makes no other."""
+        """Remembers the write-ahead log.
+
+        Call it in the first transaction of a connection that stays open: while one is open, SQLite creates no other
+        log.
+        """
         with self._mutex:
             self._forget_log()
             try:
@@ -64,8 +69,10 @@ class OpenFiles:
             self._log_path = self._current_log_path()
 
     def check(self) -> None:
-        """StoreChangedError if a name leads to no file or to another one, or if a file was cut short. It takes a few
-        microseconds. Before `hold` there is nothing to check."""
+        """Raises StoreChangedError if a name leads to no file or to another file, or if a file was cut short.
+
+        It takes a few microseconds. Before `hold` there is nothing to check.
+        """
         if self._held is not None:
             with self._mutex:
                 self._check_file()
@@ -73,7 +80,7 @@ class OpenFiles:
                     self._check_log()
 
     def release_log(self) -> None:
-        """Call it when that connection is closed: the next one may find another log, and nothing is wrong."""
+        """Forgets the write-ahead log. Call it when that connection is closed: the next one may find another log."""
         with self._mutex:
             self._forget_log()
 
@@ -89,12 +96,12 @@ class OpenFiles:
         self._size = found.st_size
 
     def _check_log(self) -> None:
-        # Linux 6.13 and newer note that somebody read a file's times, and the next write then updates its inode, which
-        # costs more than the stat. The kernel knows the path without one.
+        # Linux 6.13 and newer note that a process read a file's times. The next write then updates the inode, which
+        # costs more than the stat. The path of the open descriptor needs no stat.
         if not self._log_path or self._current_log_path() != self._log_path:
             self._check_log_by_name()
         begin = os.pread(self._log_descriptor, _MAGIC_BYTES, 0)
-        # Empty before the first commit, and after a checkpoint by another program that truncates it.
+        # The log is empty before the first commit, and after another program truncates it in a checkpoint.
         if begin and int.from_bytes(begin) & ~1 != _MAGIC:
             raise self._changed(f"its write-ahead log `{self._log}` was overwritten or cut short")
 
@@ -109,8 +116,11 @@ class OpenFiles:
             raise self._changed(f"its write-ahead log `{self._log}` was replaced by another file")
 
     def _current_log_path(self) -> str:
-        """The path of the log that is open, as Linux keeps it up to date: another one once the file or a folder above it
-        was renamed, and one that ends in ` (deleted)` once it was deleted or replaced. Empty where the system has none."""
+        """The current path of the open log, which Linux updates. Empty if the system has none.
+
+        The path changes if the file or a folder above it is renamed, and ends in ` (deleted)` if the file is deleted or
+        replaced.
+        """
         try:
             return os.readlink(f"/proc/self/fd/{self._log_descriptor}")  # noqa: PTH115 (half the time of Path.readlink)
         except OSError:

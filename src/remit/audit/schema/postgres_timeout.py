@@ -5,13 +5,13 @@ from psycopg.pq import TransactionStatus
 
 
 class ImpatientConnection(Connection[tuple[Any, ...]]):
-    """Gives up on a server that does not answer, and is closed then.
+    """A PostgreSQL connection with a timeout: it closes if the server does not answer.
 
-    The server's own timeouts are of no help where its host or its network is gone, or its disk hangs.
+    The server's own timeouts do not help if its host or network is gone, or its disk hangs.
     """
 
     timeout_s: float | None = None
-    """Longest wait for an answer, in seconds; None for as long as it takes."""
+    """The longest wait for an answer, in seconds. None waits without limit."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:

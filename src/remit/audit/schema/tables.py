@@ -40,7 +40,7 @@ def _integer(name: str, *, primary_key: bool = False) -> Column[int]:
 
 
 def _place() -> tuple[Column[int], Column[bytes]]:
-    """Where a record stands in its chain. The defaults are those of records from before there were chains."""
+    """The columns of a record's position in its chain. The defaults are for records from before there were chains."""
     return (
         Column("seq", BigInteger, nullable=False, server_default=text("0")),
         Column("hash", LargeBinary(32), nullable=False, server_default=text("''")),
@@ -48,7 +48,7 @@ def _place() -> tuple[Column[int], Column[bytes]]:
 
 
 def _chain(*, of: bool = True) -> tuple[Column[str], ...]:
-    """Which chain (`audit.chain.ChainId`)."""
+    """The key columns of a chain (`remit.audit.chain.chain.ChainId`)."""
     return tuple(_text(name, primary_key=True) for name in (*(("of_table",) if of else ()), "tenant", "node"))
 
 
@@ -74,12 +74,12 @@ decisions = Table(
     _bytes("call_id"),
     _integer("batch_index"),
     _text("trace_id"),
-    # The defaults are those of records from before these columns.
+    # The defaults are for records from before these columns.
     _text("question", default="CHECK"),
     _text("detail", default=""),
     *_place(),
-    # The only one: a second, by namespace, writes a page more to the log for each row. It holds namespace and
-    # effect so that who looks for what a principal asked in one, or was denied, need not read the rows of all the others.
+    # The only index: a second one, by namespace, writes one more page to the log for each row. It holds namespace and
+    # effect: a search for a principal's decisions in a namespace, or for its denials, then reads no other rows.
     Index("decisions_by_principal", "tenant", "principal", "id", "namespace", "effect"),
     sqlite_with_rowid=False,
 )
@@ -107,7 +107,7 @@ chains = Table(
     _bytes("hash", 32),
     sqlite_with_rowid=False,
 )
-"""The newest record of each chain, moved on by the transaction that writes it."""
+"""The newest record of each chain, updated in the transaction that writes the record."""
 
 checkpoints = Table(
     "checkpoints",
@@ -136,7 +136,7 @@ tombstones = Table(
     _bytes("signature", None),
     sqlite_with_rowid=False,
 )
-"""The last record that a purge took from a chain, signed where there was a key: what is left follows it."""
+"""The last record that a purge deleted from a chain, signed if there was a key. The remaining records follow it."""
 
 counts = Table(
     "counts",
@@ -150,11 +150,11 @@ counts = Table(
     _text("node", primary_key=True),
     _integer("recorded"),
     _integer("unrecorded"),
-    # A bit for each minute of the hour that holds one of the recorded.
+    # One bit for each minute of the hour that has a recorded decision.
     _integer("minutes"),
     sqlite_with_rowid=False,
 )
-"""Decisions of each hour, written by the transaction that writes them (`audit.counts`)."""
+"""Decisions of each hour, written in the transaction of the decisions (`remit.audit.append.rollup`)."""
 
 revisions = Table(
     "revisions",
@@ -165,9 +165,9 @@ revisions = Table(
     _bytes("archive", None),
     sqlite_with_rowid=False,
 )
-"""Policy files by content hash, for as long as a record names them."""
+"""Policy archives by content hash, stored as long as a record names them."""
 
-# Written and emptied again by the store's probe, so that "can it write?" is answered by writing.
+# The store's probe writes a row and deletes it: this tests whether the store can write.
 probe = Table(
     "probe",
     metadata,
@@ -178,6 +178,6 @@ probe = Table(
 decisions_by_call = table(decisions.name, *map(column, (*CallFields._fields, *ITEM_FIELDS, "seq", "hash")))
 """Table `decisions` with its columns in the order of calls and their rows."""
 
-# A record as it was made, without its place.
+# A record as it was made, without its position.
 decision_columns = tuple(decisions.c[name] for name in DecisionRecord._fields)
 lifecycle_columns = tuple(lifecycle.c[name] for name in LifecycleRecord._fields)

@@ -1,4 +1,4 @@
-"""What one entry of a spool holds, as bytes and back."""
+"""Encodes one entry of a spool as bytes, and decodes it."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _Record = TypeVar("_Record", DecisionRecord, LifecycleRecord, "ArchivedRevision"
 
 
 class ArchivedRevision(NamedTuple):
-    """A revision's files, as `AuditStore.keep_revision` takes them."""
+    """A revision's files, with the arguments of `AuditStore.keep_revision`."""
 
     tenant: str
     revision: str
@@ -22,12 +22,12 @@ class ArchivedRevision(NamedTuple):
 
 
 class SpoolEntry(NamedTuple):
-    """What was put into a spool together."""
+    """The records that were put into a spool together."""
 
     decided: Sequence[DecisionRecord]
     happened: Sequence[LifecycleRecord]
     unrecorded: Sequence[DecisionRecord]
-    """Counted and not kept."""
+    """Decisions that are counted and not stored."""
     kept: Sequence[ArchivedRevision] = ()
 
     @property
@@ -39,9 +39,12 @@ class SpoolEntry(NamedTuple):
         return sum(map(len, self))
 
     def written(self) -> bytes:
-        """Each kind of record as the names of its fields, then the values of each: a remit with more fields reads it.
+        """Encodes each kind of record as its field names, then the values of each record.
 
-        RecordRefused for what a chain or a column cannot hold: the store would say so long after the answer has left.
+        A remit with more fields can read the entry.
+
+        Raises RecordRefused if a chain or a column cannot hold a value: the store would refuse it long after the answer
+        was sent.
         """
         told = [[list(records[0]._fields), *map(_values, records)] if records else [] for records in self]
         try:

@@ -1,3 +1,5 @@
+"""The spool: a local SQLite file in which records wait for their store."""
+
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -16,7 +18,7 @@ from remit.audit.spool.entry_codec import ArchivedRevision, SpoolEntry
 from remit.files import make_private
 
 _FORMAT: Final = 0x72730001
-"""`PRAGMA application_id`: what the file is, and in its last digits the form of its entries."""
+"""`PRAGMA application_id`: the kind of file, and in its last digits the format of its entries."""
 _SCHEMA: Final = (
     "CREATE TABLE waiting (position INTEGER PRIMARY KEY, records INTEGER, size INTEGER, hash BLOB, content BLOB)",
     "CREATE TABLE ends (name TEXT PRIMARY KEY, position INTEGER, hash BLOB)",
@@ -31,7 +33,7 @@ _MOVE: Final = "UPDATE ends SET position = ?, hash = ? WHERE name = ?"
 
 
 class SpoolPosition(NamedTuple):
-    """Where an entry stands."""
+    """The position and the hash of an entry."""
 
     position: int
     hash: bytes
@@ -44,48 +46,48 @@ class SpoolPosition(NamedTuple):
 class SpooledEntry(NamedTuple):
     place: SpoolPosition
     size: int
-    """Bytes of its content."""
+    """The size of its content, in bytes."""
     waiting: SpoolEntry
 
 
 class Spool:
-    """Records that wait for their store, in the order they came, in a SQLite file of this process alone.
+    """Records that wait for their store, in the order they came, in a SQLite file that only this process uses.
 
-    Each entry holds SHA-256 over the hash of the entry before it, its position and its content: one that was damaged,
-    lost or moved is noticed before anything behind it is handed on, and then nothing more is taken either. Not to be
-    shared among threads without a lock. Every failure is an AuditStoreError.
+    Each entry holds SHA-256 over the previous entry's hash, its position and its content. The spool therefore detects a
+    damaged, lost or moved entry before it returns any later one, and then takes no more records. Not thread-safe.
+    Raises AuditStoreError for every failure.
     """
 
     def __init__(self, path: Path, *, max_bytes: int) -> None:
-        """`max_bytes` is what the file may grow to, its write-ahead log not counted."""
+        """`max_bytes` limits the size of the file, without its write-ahead log."""
         self.path = path
         self.max_bytes = max_bytes
         self.records = 0
-        """How many wait, those that are only counted included."""
+        """The number of waiting records, including those that are only counted."""
         self.size = 0
-        """What they take, in bytes."""
+        """The size of the waiting records, in bytes."""
         url = URL.create("sqlite", database=str(path))
         self._files = OpenFiles("the audit spool", path)
         self._engine = sqlite_engine(url, max_bytes=max_bytes, busy_timeout_s=_LOCKED_S, opened=self._files.check)
         self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
         self._connection: Any = None
         self._cursor: Any = None
-        # The last entry that was handed on, and the last that was put.
+        # The last entry that was dropped, and the last that was put.
         self._gone = self._last = SpoolPosition(0, b"")
         self._damage = ""
 
     def open(self) -> Self:
-        """AuditStoreError for a file that is no spool, or that another process has open."""
+        """Raises AuditStoreError if the file is no spool, or if another process has it open."""
         with ExitStack() as failed, self._errors("open"):
             failed.callback(self.close)
             make_private(self.path.parent)
-            # Closing a file that exists would drop the locks that this process may have on it.
+            # Closing an existing file would release the locks that this process may hold on it.
             with suppress(FileExistsError):
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL, 0o600))
             self._files.hold()
             self._connection = self._engine.raw_connection()
             self._cursor = self._connection.cursor()
-            # Two processes would hand the same records on.
+            # Two processes would both forward the same records.
             self._cursor.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
             with self._transaction("EXCLUSIVE"):
                 self._find()
@@ -100,7 +102,10 @@ class Spool:
         unrecorded: Sequence[DecisionRecord] = (),
         kept: Sequence[ArchivedRevision] = (),
     ) -> None:
-        """One transaction, durable on return. RecordRefused for what the store would never take."""
+        """Writes an entry in one transaction, durable on return.
+
+        Raises RecordRefused if the store would never take a record.
+        """
         if not (decided or happened or unrecorded or kept):
             return
         decided, last, rows = [*decided], self._last, []
@@ -135,7 +140,7 @@ class Spool:
         return found
 
     def drop(self, entries: Sequence[SpooledEntry]) -> None:
-        """What `first` gave: these are elsewhere now."""
+        """Deletes entries that `first` returned. They are stored elsewhere now."""
         place = entries[-1].place
         with self._errors("write to"), self._transaction():
             self._cursor.execute("DELETE FROM waiting WHERE position <= ?", (place.position,))
@@ -145,7 +150,7 @@ class Spool:
         self.size -= sum(entry.size for entry in entries)
 
     def probe(self) -> None:
-        """Writes 64 KiB durably and removes them."""
+        """Writes 64 KiB durably and deletes them."""
         with self._errors("write to"):
             with self._transaction():
                 self._cursor.execute("INSERT INTO probe VALUES (?)", (os.urandom(_PROBE_BYTES),))
@@ -153,7 +158,7 @@ class Spool:
                 self._cursor.execute("DELETE FROM probe")
 
     def check(self) -> None:
-        """AuditStoreError if its file is not the one that was opened."""
+        """Raises AuditStoreError if the spool's file is not the one that was opened, or if the spool is damaged."""
         with self._errors("use"):
             if self._damage:
                 raise AuditStoreError(self._damage)

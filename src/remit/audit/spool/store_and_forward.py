@@ -1,3 +1,5 @@
+"""Store and forward: a store that uses a spool while it is away."""
+
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +13,7 @@ from remit.audit.spool.spool import Spool
 from remit.audit.store.store import AuditStore
 
 _RETRY_S: Final = 1.0
-# What is handed on in one transaction: little, so that answers leave beside it; more where much has piled up.
+# Records per transaction: few, because answers are sent meanwhile. More if many wait.
 _FEWEST_RECORDS: Final = 128
 _MOST_RECORDS: Final = 4096
 _TRANSACTIONS_LEFT: Final = 50
@@ -24,27 +26,27 @@ _log = logging.getLogger("remit.audit")
 
 class SpoolStatus(NamedTuple):
     spooling: bool
-    """Whether records go to the spool: because the store fails, or because older ones wait there still."""
+    """Whether records go to the spool: the store fails, or older records still wait there."""
     records: int
-    """How many wait."""
+    """The number of waiting records."""
     size: int
-    """What they take, in bytes."""
+    """The size of the waiting records, in bytes."""
     error: str
-    """What keeps them there; '' once the store takes records again."""
+    """Why records wait. '' once the store takes records again."""
 
 
 class StoreAndForward:
-    """A store with a spool before it: what the store does not take waits in the spool, and goes to the store in the
-    order it came, once, when it works again. New records queue behind those that wait until none is left.
+    """A store with a spool: records that the store does not take wait in the spool.
 
-    A record that waits has no place in the store's chains yet; it gets one as any other does, when the store takes it.
-    A commit whose outcome was lost is not repeated: each record's id is looked up before it is handed on.
+    When the store works again, it gets each of them once, in the order they came. New records wait behind older ones
+    until none is left. A waiting record has no position in the store's chains; it gets one when the store takes it. A
+    commit with unknown outcome is not repeated: each record's id is looked up before the record is forwarded.
     """
 
     def __init__(
         self, store: AuditStore, spool: Spool, ready: Callable[[], None], *, retry_s: float = _RETRY_S
     ) -> None:
-        """`ready` opens the store; it is called again while it raises StoreAwayError."""
+        """`ready` opens the store. It is called again as long as it raises StoreAwayError."""
         self._store = store
         self._spool = spool
         self._ready = ready
@@ -55,7 +57,7 @@ class StoreAndForward:
         self._spooling = False
         self._error = ""
         self._handed_on = 0
-        # Records since the last transaction that handed some on.
+        # Records since the last transaction that forwarded some.
         self._came = 0
         self._stopping = Event()
         self._hurried = self._closed = False
@@ -63,7 +65,7 @@ class StoreAndForward:
         self._drainer = Thread(target=self._drain, name="remit-spool", daemon=True)
 
     def open(self) -> Self:
-        """AuditStoreError where the spool does not open, or where the store is there and does not."""
+        """Raises AuditStoreError if the spool does not open, or if the store can be reached and does not open."""
         self._spool.open()
         try:
             self._get_ready()
@@ -88,10 +90,10 @@ class StoreAndForward:
         happened: Sequence[LifecycleRecord] = (),
         unrecorded: Sequence[DecisionRecord] = (),
     ) -> None:
-        """Durable on return, in the store or in the spool."""
+        """Writes records, durable on return, to the store or to the spool."""
         with self._lock:
             if self._came > _FEWEST_RECORDS:
-                # Less must come in than is handed on, or there would never be an end to it.
+                # Fewer records must arrive than are forwarded, or the spool never empties.
                 self._turn.wait(_LONGEST_TURN_S)
             self._to_either(
                 lambda: self._store.append(records, happened, unrecorded),
@@ -101,7 +103,7 @@ class StoreAndForward:
                 self._came += len(records) + len(happened) + len(unrecorded)
 
     def keep_revision(self, tenant: str, revision: str, kept_us: int, archive: bytes) -> None:
-        """As `AuditStore.keep_revision`: it comes to the store before the records that are written after it."""
+        """As `AuditStore.keep_revision`. The revision reaches the store before later records do."""
         kept = ArchivedRevision(tenant, revision, kept_us, archive)
         with self._lock:
             self._to_either(lambda: self._store.keep_revision(*kept), lambda: self._spool.put((), kept=[kept]))
@@ -115,12 +117,14 @@ class StoreAndForward:
             self._to_either(self._store.probe, self._spool.probe)
 
     def decision(self, id_: bytes) -> DecisionRecord | None:
-        """Of the store: what waits is not looked through."""
+        """Reads from the store only, not from the spool."""
         return self._store.decision(id_)
 
     def close(self, timeout_s: float = 0.0) -> int:
-        """Hands on what waits, as far as the store takes it in that time. How many records are left for the next start.
-        The store stays open."""
+        """Forwards waiting records, as many as the store takes in that time. Leaves the store open.
+
+        Returns the number of records left for the next start.
+        """
         self._hurried = True
         deadline = time.monotonic() + timeout_s
         while self._spooling and not self._error and time.monotonic() < deadline:
@@ -180,12 +184,12 @@ class StoreAndForward:
                 pause_s = self._retry_s
             else:
                 self._error = ""
-                # Answers get as much of the interpreter.
+                # Answers get the same share of the interpreter.
                 pause_s = 0.0 if self._hurried else max(time.thread_time() - worked, _LEAST_REST_S)
             self._stopping.wait(pause_s)
 
     def _hand_on(self) -> None:
-        """The oldest of what waits. Where nothing waits, and the store takes records, there is an end to spooling."""
+        """Forwards the oldest waiting records. If none wait and the store takes records, spooling ends."""
         self._get_ready()
         with self._lock:
             share = min(max(self._spool.records // _TRANSACTIONS_LEFT, _FEWEST_RECORDS), _MOST_RECORDS)
@@ -206,7 +210,10 @@ class StoreAndForward:
                 _log.warning("the audit store writes again, the spool is empty: %d records handed on", self._handed_on)
 
     def _deliver(self, waiting: Sequence[SpoolEntry]) -> None:
-        """One transaction of what the store does not have yet: an earlier one may have been committed unheard."""
+        """Writes, in one transaction, the records that the store does not have yet.
+
+        An earlier commit may have succeeded without confirmation.
+        """
         known = self._store.known([id_ for each in waiting for id_ in each.ids])
         decided: list[DecisionRecord] = []
         happened: list[LifecycleRecord] = []
@@ -216,7 +223,7 @@ class StoreAndForward:
                 self._store.keep_revision(*kept)
             decided += [record for record in each.decided if record.id not in known]
             happened += [record for record in each.happened if record.id not in known]
-            # All of an entry is written together, and ids are all there is to look up.
+            # An entry is written as a whole, and only its ids can be looked up.
             unrecorded += [] if known.intersection(each.ids) else each.unrecorded
         if known:
             _log.warning("%d records of the audit spool are in the store already", len(known))

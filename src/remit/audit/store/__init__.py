@@ -1,1 +1,1 @@
-"""Where records live: one store, several files read as one, backup and restore."""
+"""The store of records: one store, shards read as one, backup and restore."""

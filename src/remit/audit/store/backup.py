@@ -1,4 +1,4 @@
-"""A SQLite store as one file, copied while servers write to it, and a store made of such a file again."""
+"""Backs up a SQLite store to one file while servers write to it, and restores a store from such a file."""
 
 import os
 import sqlite3
@@ -18,20 +18,20 @@ from remit.audit.store.shards import stores_of
 from remit.files import make_private, sync_folder
 
 Progress = Callable[[int, int], None]
-"""Hears how many pages are copied, and of how many."""
+"""Receives the number of pages copied and the total."""
 
 _PAGES: Final = 1_000
-# Written back as it grows: one large sync at the end would hold up the commits of a server on the same disk.
+# Synced while the copy grows: one large sync at the end would delay the commits of a server on the same disk.
 _PAGES_PER_SYNC: Final = 16_000
 _LOCK_S: Final = 5.0
 
 
 def back_up(source: Path, target: Path, progress: Progress | None = None) -> list[Path]:
-    """Writes `target` whole, synced and checked, or not at all; and beside it, under its name, the files of workers that
-    are beside `source` (`audit.many`). What was written.
+    """Writes `target` whole, synced and checked, or not at all. Returns the files written.
 
-    Each holds all that was committed when its copying began. AuditStoreError where there is no store, a target exists
-    or anything fails.
+    The workers' files beside `source` (`worker_file`) are written beside `target`, under its name. Each file holds
+    everything committed before its copying began. Raises AuditStoreError if there is no store, if a target exists, or
+    if anything fails.
     """
     with _failures("back up", source), ExitStack() as stack:
         sources = _parts(source)
@@ -45,11 +45,11 @@ def back_up(source: Path, target: Path, progress: Progress | None = None) -> lis
 
 
 def restore(backup: Path, target: Path, *, force: bool = False, progress: Progress | None = None) -> list[Path]:
-    """Makes a store at `target` of a backup, and of what is beside the backup as `back_up` wrote it.
+    """Makes a store at `target` from a backup and the files beside it, as `back_up` wrote them.
 
-    Where there is one already, AuditStoreError, unless `force`: then its files are taken out of the way, and their new
-    names are returned. AuditStoreError too where a process has it open, or the backup is no whole store of a schema that
-    is known; then nothing has changed.
+    Raises AuditStoreError if a store exists at `target`, unless `force`: then its files are renamed, and their new
+    names are returned. Raises AuditStoreError also if a process has the store open, or if the backup is not a whole
+    store of a known schema; nothing has changed then.
     """
     with _failures("restore", backup), ExitStack() as stack:
         sources, present = _parts(backup), [*_parts(target, needed=False).values()]
@@ -67,7 +67,7 @@ def restore(backup: Path, target: Path, *, force: bool = False, progress: Progre
             stack.enter_context(_alone(each))
         aside = [_set_aside(each) for each in present]
         for its in fresh.values():
-            # Of no bytes it is no store.
+            # An empty file is no store.
             its.unlink(missing_ok=True)
         with _given_names({copies[part]: its for part, its in fresh.items()}):
             for part in targets.keys() - fresh.keys():
@@ -79,7 +79,7 @@ def restore(backup: Path, target: Path, *, force: bool = False, progress: Progre
 
 
 def _parts(file: Path, *, needed: bool = True) -> dict[str, Path]:
-    """The files of a store: those of workers by what their names have more than that of the store."""
+    """The files of a store. The key is the part that a worker's file name has beyond the store's name."""
     url = URL.create("sqlite", database=str(file)).render_as_string()
     files = [store.file for store in stores_of(url) if store.file is not None]
     found = {its.name.removeprefix(file.stem).removesuffix(file.suffix): its for its in files}
@@ -90,7 +90,7 @@ def _parts(file: Path, *, needed: bool = True) -> dict[str, Path]:
 
 @contextmanager
 def _copied(source: Path, folder: Path, progress: Progress | None) -> Iterator[Path]:
-    """A copy without a name of its own yet: one whole file, checked and on disk. Gone at the end."""
+    """A temporary copy in one file, checked and on disk. It is deleted at the end."""
     descriptor, name = tempfile.mkstemp(".partial", ".remit-", folder)
     copy = Path(name)
     try:
@@ -99,7 +99,7 @@ def _copied(source: Path, folder: Path, progress: Progress | None) -> Iterator[P
             _check_schema(connection, source)
             _copy(connection, copy, descriptor, progress)
         with closing(sqlite3.connect(copy)) as connection:
-            # One file, that whoever keeps it cannot tear apart.
+            # One file cannot be separated from its write-ahead log.
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
             found = connection.execute("PRAGMA integrity_check").fetchmany(3)
             if found != [("ok",)]:
@@ -124,7 +124,7 @@ def _copy(source: sqlite3.Connection, copy: Path, descriptor: int, progress: Pro
         if progress is not None:
             progress(total - remaining, total)
 
-    # A transaction that reads: without it, each commit of a server would begin the copy anew.
+    # A read transaction: without it, each commit of a server would restart the copy.
     source.execute("BEGIN")
     source.execute("SELECT count(*) FROM alembic_version").fetchall()
     with closing(sqlite3.connect(copy)) as target:
@@ -148,8 +148,10 @@ def _check_schema(connection: sqlite3.Connection, source: Path) -> None:
 
 @contextmanager
 def _alone(file: Path) -> Iterator[None]:
-    """A store that nobody else has open, nor can open, as one file without a log: one that is left would be taken for
-    that of the new file."""
+    """Locks a store against every other process, and turns it into one file without a write-ahead log.
+
+    SQLite would take a log left behind for the log of the new file.
+    """
     with closing(sqlite3.connect(file, isolation_level=None, timeout=_LOCK_S)) as connection:
         try:
             (mode,) = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
@@ -162,7 +164,7 @@ def _alone(file: Path) -> Iterator[None]:
 
 
 def _set_aside(file: Path) -> Path:
-    """Another name for what is there, which keeps it whatever becomes of the first."""
+    """Gives the file a second name (hard link), which keeps it even if the first name goes."""
     aside = file.with_name(f"{file.name}.replaced-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     os.link(file, aside)
     return aside
@@ -170,7 +172,7 @@ def _set_aside(file: Path) -> Path:
 
 @contextmanager
 def _given_names(names: Mapping[Path, Path]) -> Iterator[None]:
-    """All of them, or none; nothing is written over."""
+    """Gives every copy its final name, or none. Overwrites nothing."""
     given: list[Path] = []
     try:
         for copy, target in names.items():

@@ -1,3 +1,5 @@
+"""Reads chain heads from a store, and signs and stores checkpoints and tombstones."""
+
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select, update
@@ -12,7 +14,7 @@ from remit.clock import now_us
 
 
 def heads(store: AuditStore, tenant: str | None = None) -> list[tuple[ChainId, Head]]:
-    """The newest record of each chain, of a tenant or of all."""
+    """The newest record of each chain, of one tenant or of all."""
     statement = select(chains).order_by(*chains.primary_key)
     if tenant is not None:
         statement = statement.where(chains.c.tenant == tenant)
@@ -21,7 +23,7 @@ def heads(store: AuditStore, tenant: str | None = None) -> list[tuple[ChainId, H
 
 
 def newest(store: AuditStore, chain: ChainId) -> Head:
-    """What was signed last of a chain; its genesis where nothing was."""
+    """The head that was signed last for a chain. The chain's genesis if none was."""
     columns = checkpoints.c
     its = (columns.of_table == chain.table, columns.tenant == chain.tenant, columns.node == chain.node)
     statement = select(columns.seq, columns.hash).where(*its).order_by(columns.seq.desc()).limit(1)
@@ -31,14 +33,14 @@ def newest(store: AuditStore, chain: ChainId) -> Head:
 
 
 def keep(store: AuditStore, made: Sequence[Checkpoint]) -> None:
-    """In one transaction. A place in a chain that has a checkpoint keeps the one it has."""
+    """Stores checkpoints in one transaction. If a place in a chain has a checkpoint, that checkpoint stays."""
     with store.transaction() as connection:
         statement = insert_statement(checkpoints, connection.dialect).on_conflict_do_nothing()
         connection.execute(statement, [checkpoint._asdict() for checkpoint in made])
 
 
 def sign(store: AuditStore, key: SigningKey, grown: Iterable[tuple[ChainId, Head]]) -> None:
-    """Signs these heads, where they have moved on since the last signature."""
+    """Signs those heads that have moved since their last signature."""
     made = []
     for chain, head in grown:
         before = newest(store, chain)
@@ -49,7 +51,7 @@ def sign(store: AuditStore, key: SigningKey, grown: Iterable[tuple[ChainId, Head
 
 
 def signers(store: AuditStore) -> set[str]:
-    """Ids of keys by which the store is signed, some of them where there are many; empty where nothing is."""
+    """Ids of keys that sign the store; only some of them if there are many. Empty if nothing is signed."""
     found: set[str] = set()
     with store.snapshot(briefly=True) as connection:
         for its in (checkpoints, tombstones):
@@ -59,7 +61,7 @@ def signers(store: AuditStore) -> set[str]:
 
 
 def sign_tombstones(store: AuditStore, key: SigningKey, tenant: str | None = None) -> list[Tombstone]:
-    """Signs what purges without a key left, of a tenant or of all; which these are."""
+    """Signs and returns the tombstones that purges without a key left, of one tenant or of all."""
     columns = tombstones.c
     statement = select(tombstones).where(columns.key_id == "").order_by(*tombstones.primary_key)
     if tenant is not None:

@@ -1,7 +1,7 @@
-"""The audit of several workers, read as one.
+"""The shards of several workers, read as one audit store.
 
-With SQLite each worker has a file of its own beside the one that the settings name: with `var/audit.db` worker 2 writes
-`var/audit.w2.db`. A PostgreSQL database is everybody's.
+With SQLite each worker has its own file beside the one that the settings name: with `var/audit.db`, worker 2 writes
+`var/audit.w2.db`. All workers share a PostgreSQL database.
 """
 
 import re
@@ -27,15 +27,14 @@ from remit.audit.store.store import AuditStore
 
 
 def worker_file(file: Path, number: int) -> Path:
-    """The one of worker `number`, counted from 1, beside the file that the settings name."""
+    """The file of worker `number`, counted from 1, beside the file that the settings name."""
     return file.with_name(f"{file.stem}.w{number}{file.suffix}")
 
 
 def files_of(file: Path) -> dict[int, Path]:
-    """The files that the one which the settings name stands for, as far as they exist and are not empty: that one itself,
-    as 0, then those of workers by their numbers. However many workers there are now, what earlier ones wrote belongs to it.
+    """The files of a store that exist and are not empty: the named file as 0, then the workers' files by number.
 
-    Raises OSError.
+    Files of earlier workers belong to the store, however many workers there are now. Raises OSError.
     """
     is_worker_s = re.compile(rf"{re.escape(file.stem)}\.w([1-9][0-9]*){re.escape(file.suffix)}").fullmatch
     beside = [each.name for each in file.parent.iterdir()] if file.parent.is_dir() else []
@@ -45,13 +44,13 @@ def files_of(file: Path) -> dict[int, Path]:
 
 
 def worker_url(url: str, number: int) -> str:
-    """The store that worker `number` writes. Raises AuditStoreError as AuditStore does."""
+    """The URL of the store that worker `number` writes. Raises AuditStoreError as AuditStore does."""
     file = AuditStore(url).file
     return url if file is None else _at(url, worker_file(file, number))
 
 
 def stores_of(url: str) -> list[AuditStore]:
-    """The stores that the URL stands for, not opened: those of `files_of`, or the one of PostgreSQL.
+    """The stores of a URL, not opened: one for each file of `files_of`, or one for PostgreSQL.
 
     Raises AuditStoreError as AuditStore does.
     """
@@ -59,8 +58,10 @@ def stores_of(url: str) -> list[AuditStore]:
 
 
 def unattended(url: str, workers: int) -> dict[str, AuditStore]:
-    """Those of `stores_of` that none of so many workers writes, or no server of one, under the names that purges of them
-    have: `w3`; '' for the one that the URL names."""
+    """The stores of `stores_of` that none of this many workers writes (or no single server, if `workers` is 1).
+
+    The keys are the names of their purges, for example `w3`, and '' for the store that the URL names.
+    """
     if AuditStore(url).file is None:
         return {}
     written = {0} if workers == 1 else {*range(1, workers + 1)}
@@ -68,20 +69,20 @@ def unattended(url: str, workers: int) -> dict[str, AuditStore]:
 
 
 def migrate(url: str) -> None:
-    """Brings each of `stores_of(url)` to the newest schema. Raises AuditStoreError."""
+    """Migrates each of `stores_of(url)` to the newest schema. Raises AuditStoreError."""
     for store in stores_of(url):
         with store:
             store.migrate()
 
 
 class ShardedStore(AuditReader):
-    """The stores that a URL stands for, read as one; servers may go on writing to them, and workers may be added.
+    """The stores of a URL, read as one. Servers may keep writing to them, and workers may be added.
 
-    Ids are unique over all of them; chains are each store's own.
+    Ids are unique over all stores. Each store has its own chains.
     """
 
     def __init__(self, url: str, *, readonly: bool = False) -> None:
-        """Touches nothing yet. Raises AuditStoreError as AuditStore does. `readonly` as for AuditStore."""
+        """Opens nothing yet. Raises AuditStoreError as AuditStore does. `readonly` is as for AuditStore."""
         self._named = url
         self._readonly = readonly
         self._url, self._file = AuditStore(url).url, AuditStore(url).file
@@ -98,11 +99,11 @@ class ShardedStore(AuditReader):
         return tuple(self._members.values())
 
     def is_new(self) -> bool:
-        """Whether none of them exists yet."""
+        """Whether none of the stores exists yet."""
         return not self.members
 
     def open(self, *, as_evidence: bool = False) -> Self:
-        """As `AuditStore.open`, or `open_as_evidence`."""
+        """Opens every store, as `AuditStore.open` or `open_as_evidence` does."""
         if self.is_new():
             raise AuditStoreError(f"the audit database `{self.url}` does not exist")
         for each in self.members:
@@ -126,7 +127,7 @@ class ShardedStore(AuditReader):
 
     @contextmanager
     def snapshots(self) -> Iterator[list[Connection]]:
-        """One moment of each."""
+        """One snapshot of each store."""
         with ExitStack() as stack:
             yield [stack.enter_context(each.snapshot()) for each in self.members]
 
@@ -146,8 +147,10 @@ class ShardedStore(AuditReader):
         key: SigningKey | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Purged:
-        """One store after the other, each with a PURGED record of its own, in a chain that no other store has and that no
-        server signs: `key` signs it, too."""
+        """Purges one store after the other. Each store gets a PURGED record.
+
+        That record is in a chain that no other store has and no server signs; `key` signs it too.
+        """
         done = Purged()
 
         def told(of_this_store: int) -> None:
@@ -173,7 +176,7 @@ class ShardedStore(AuditReader):
             self._joined.dispose()
 
     def _present(self) -> tuple[AuditStore, ...]:
-        """The stores as they are now: another worker's file may have come."""
+        """The stores that exist now. Another worker's file may have appeared."""
         if self._file is None:
             return self.members
         with self._mutex:

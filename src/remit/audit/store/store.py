@@ -1,3 +1,5 @@
+"""The audit store: records in a SQLite file or a PostgreSQL database."""
+
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -35,21 +37,21 @@ _EXPECTED = "`sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`"
 
 
 class AuditStore(AuditReader):
-    """Records at rest, in a SQLite file or a PostgreSQL database. Safe to share among threads.
+    """Records in a SQLite file or a PostgreSQL database. Thread-safe.
 
-    Once its file, or a chain that it has written, is not what it was, it writes no more (StoreChangedError). Several
-    processes may use one database. `busy_timeout_s`: how long SQLite waits for another's transaction, and how
-    long a PostgreSQL server may take to answer one that writes records; without an answer their outcome is unknown.
-    `max_bytes` caps what this process lets a SQLite file grow to (its write-ahead log not counted).
-    Every failure of the database is an AuditStoreError; the store can be used again once its cause is gone.
+    The store stops writing (StoreChangedError) once its file, or a chain that it wrote, has changed. Several processes
+    may use one database. `busy_timeout_s` is how long SQLite waits for another transaction, and how long a PostgreSQL
+    server may take to answer a write; without an answer the outcome is unknown. `max_bytes` limits the size to which
+    this process lets a SQLite file grow, without its write-ahead log. Raises AuditStoreError for every failure of the
+    database; the store is usable again once the cause is gone.
     """
 
     def __init__(
         self, url: str, *, max_bytes: int | None = None, busy_timeout_s: float = 5.0, readonly: bool = False
     ) -> None:
-        """Touches nothing yet. AuditStoreError for a URL that is neither `sqlite:///FILE` nor PostgreSQL.
+        """Opens nothing yet. Raises AuditStoreError if the URL is neither `sqlite:///FILE` nor PostgreSQL.
 
-        `readonly`: a SQLite file is only read, stays as it is, and may be where nothing can be written.
+        With `readonly`, a SQLite file is only read and stays unchanged. It may be in a folder without write access.
         """
         try:
             parsed = make_url(url)
@@ -76,14 +78,14 @@ class AuditStore(AuditReader):
             else:
                 raise AuditStoreError(f"`{parsed.drivername}` is no audit store: expected {_EXPECTED}")
         except (ArgumentError, ValueError) as error:
-            # Not the URL itself: what is malformed may hold a password all the same.
+            # The message omits the URL: even a malformed one may contain a password.
             raise AuditStoreError(f"the audit store's URL is malformed: expected {_EXPECTED}") from error
         except (SQLAlchemyError, ImportError) as error:
             raise AuditStoreError(f"the audit store's URL is of no use: {error}") from error
         self._reading = engine
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._writing = writing(engine)
-        # The same, for those who must not wait for a server that does not answer.
+        # The same database, with a timeout for a server that does not answer.
         self._briefly = hurried
         self._hurried = writing(hurried)
         self._writer: Appender | None = None
@@ -94,27 +96,27 @@ class AuditStore(AuditReader):
 
     @property
     def url(self) -> str:
-        """Without its password."""
+        """The URL without its password."""
         return self._url
 
     @property
     def file(self) -> Path | None:
-        """Of SQLite; None for PostgreSQL."""
+        """The SQLite file. None for PostgreSQL."""
         return self._file
 
     def is_new(self) -> bool:
-        """Whether the SQLite file does not exist yet (or is empty); always False for PostgreSQL."""
+        """Whether the SQLite file does not exist yet or is empty. Always False for PostgreSQL."""
         return self._file is not None and not (self._file.exists() and self._file.stat().st_size > 0)
 
     def is_empty(self) -> bool:
-        """Whether there is nothing of an audit in it: no SQLite file, or a database without its tables."""
+        """Whether there is no audit in it: no SQLite file, or a database without its tables."""
         if self._file is not None:
             return self.is_new()
         with self.errors("open"), self._briefly.connect() as connection:
             return migrate_.current_version(connection) is None
 
     def migrate(self) -> None:
-        """Brings the schema to the newest version, in one transaction; a new SQLite file is its owner's only."""
+        """Migrates the schema to the newest version, in one transaction. Only the owner can read a new SQLite file."""
         with self.errors("migrate"):
             if self._file is not None:
                 self._refuse_left_log(self._file)
@@ -124,14 +126,17 @@ class AuditStore(AuditReader):
                 migrate_.upgrade(connection)
 
     def open(self) -> Self:
-        """UnmigratedError where the schema is not the newest; StoreAwayError where the database cannot be reached;
-        AuditStoreError where a commit would not be durable, or the schema is not remit's."""
+        """Opens the store.
+
+        Raises UnmigratedError if the schema is not the newest, StoreAwayError if the database cannot be reached, and
+        AuditStoreError if a commit would not be durable or the schema is not remit's.
+        """
         with self._opened() as connection:
             migrate_.require_newest(connection)
         return self
 
     def open_as_evidence(self) -> Self:
-        """As `open`, also with a schema that is not remit's: to be verified, not to be believed."""
+        """Opens the store for verification, as `open` does, also if the schema is not remit's."""
         with self._opened() as connection:
             migrate_.require_version(connection)
         return self
@@ -142,9 +147,10 @@ class AuditStore(AuditReader):
         happened: Sequence[LifecycleRecord] = (),
         unrecorded: Sequence[DecisionRecord] = (),
     ) -> None:
-        """One transaction, durable on return. RecordRefused for a duplicate id or a value no column can hold.
+        """Writes records in one transaction, durable on return.
 
-        The store gives each record its place in its chain. `unrecorded` are decisions that are counted and not kept.
+        Raises RecordRefused if an id is a duplicate or a value fits no column. The store gives each record its position
+        in its chain. `unrecorded` are decisions that are counted and not stored.
         """
         with self._writer_lock:
             if self._writer is None:
@@ -155,7 +161,7 @@ class AuditStore(AuditReader):
                 self._refuse_if_changed()
                 self._writer.append(records, happened, unrecorded)
                 if self._files is not None:
-                    # Not before the commit: what is deleted while it runs must not be answered from.
+                    # After the commit: if the file is deleted during the commit, no answer may depend on it.
                     self._files.check()
             except StoreChangedError as error:
                 self._changed = self._changed or str(error)
@@ -167,7 +173,7 @@ class AuditStore(AuditReader):
                     self._release_log()
 
     def keep_revision(self, tenant: str, revision: str, kept_us: int, archive: bytes) -> None:
-        """Keeps the files of a revision of a tenant, durable on return. Once kept, they stay as they are."""
+        """Stores the files of a tenant's revision, durable on return. Stored files never change."""
         with self.transaction() as connection:
             store_revision(connection, tenant, revision, kept_us, archive)
 
@@ -177,7 +183,7 @@ class AuditStore(AuditReader):
             yield connection
 
     def known(self, ids: Sequence[bytes]) -> set[bytes]:
-        """Those of the ids that have a record of either kind."""
+        """The ids among these that have a record of either kind."""
         found: set[bytes] = set()
         with self.errors("read"), self._briefly.connect() as connection:
             for start in range(0, len(ids), _PAGE):
@@ -188,9 +194,9 @@ class AuditStore(AuditReader):
 
     @contextmanager
     def snapshot(self, *, briefly: bool = False) -> Iterator[Connection]:
-        """One moment of the whole store, to be read for as long as it takes. What is written meanwhile is not in it.
+        """A snapshot of the whole store, for a read of any length. It does not include later writes.
 
-        `briefly`: a PostgreSQL server that does not answer is given up on, as it is when records are written.
+        With `briefly`, reading has the same PostgreSQL timeout as writing records.
         """
         with self.errors("read"), (self._briefly if briefly else self._reading).connect() as connection:
             if connection.dialect.name == "postgresql":
@@ -200,7 +206,10 @@ class AuditStore(AuditReader):
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Written whole, durable behind it, or not at all. Keep it short: on SQLite no record is written meanwhile."""
+        """One write transaction: durable at the end, or nothing is written.
+
+        Keep it short: on SQLite no record is written meanwhile.
+        """
         with self.errors("write to"):
             self._require_unchanged()
             with self._hurried.begin() as connection:
@@ -219,12 +228,14 @@ class AuditStore(AuditReader):
         by_hand: bool = True,
         progress: Callable[[int], None] | None = None,
     ) -> Purged:
-        """Deletes the decisions and the records of who read the audit of before that time (of that tenant), or of before
-        each tenant's own cutoff; `progress` hears after each transaction how many are gone.
+        """Deletes decisions and read records (who read the audit) before that time, or before each tenant's cutoff.
 
-        What goes is a prefix of each chain: a record that is older but follows a newer one in its chain stays. A
-        PURGED record says who, what and how many, also where the purge breaks off. Other lifecycle records stay. A SQLite
-        file does not shrink: its free pages are filled before it grows again.
+        With `tenant`, deletes only that tenant's. `progress` receives the number of deleted records after each
+        transaction.
+
+        A purge deletes a prefix of each chain: an older record that follows a newer one in its chain stays. A PURGED
+        record says who purged, what, and how many records, even if the purge stops early. Other lifecycle records stay.
+        A SQLite file does not shrink: its free pages are used before it grows again.
         """
         if isinstance(before, int):
             before = Cutoffs(others=before) if tenant is None else Cutoffs(of_tenant={tenant: before})
@@ -246,7 +257,7 @@ class AuditStore(AuditReader):
             return purge.run()
 
     def older(self, cutoffs: Cutoffs) -> int:
-        """How many decisions a purge would find; those that follow a newer one in their chain stay."""
+        """The number of decisions older than the cutoffs. Some stay: those after a newer one in their chain."""
         columns = decisions.c
         old = (
             cutoffs.older(columns.tenant, columns.time_us),
@@ -256,11 +267,11 @@ class AuditStore(AuditReader):
             return connection.execute(select(func.count()).select_from(decisions).where(*old)).scalar_one()
 
     def check(self) -> None:
-        """StoreChangedError if the store is not the one that it was."""
+        """Raises StoreChangedError if the store's file or chains have changed."""
         self._require_unchanged()
 
     def probe(self) -> None:
-        """Writes 64 KiB durably and removes them: fails where the next batch of records would, on a full disk too."""
+        """Writes 64 KiB durably and deletes them. Fails if the next batch of records would, also on a full disk."""
         row = {"id": self._ids.next(), "filler": os.urandom(_PROBE_BYTES)}
         with self.transaction() as connection:
             connection.execute(insert(probe).values(row))
@@ -268,7 +279,7 @@ class AuditStore(AuditReader):
             connection.execute(delete(probe))
 
     def size_bytes(self) -> int:
-        """What the store takes: the SQLite file and its write-ahead log, or PostgreSQL's tables with their indexes."""
+        """The size of the SQLite file and its write-ahead log, or of PostgreSQL's tables with their indexes."""
         with self.errors("measure"):
             if self._file is not None:
                 log = self._file.with_name(self._file.name + "-wal")
@@ -278,7 +289,7 @@ class AuditStore(AuditReader):
                 return sum(connection.execute(select(*sizes)).one())
 
     def free_bytes(self) -> int | None:
-        """Room for more records, in a SQLite file: unused pages and free disk, within the cap. None for PostgreSQL."""
+        """Room for records in a SQLite file: unused pages and free disk, within the size cap. None for PostgreSQL."""
         if self._file is None:
             return None
         with self.errors("measure"), self._reading.connect() as connection:
@@ -309,7 +320,7 @@ class AuditStore(AuditReader):
                 yield connection
 
     def _require_unchanged(self) -> None:
-        """StoreChangedError, and from then on always, if the store is not the one that it was."""
+        """Raises StoreChangedError, and from then on always, if the store has changed."""
         self._refuse_if_changed()
         try:
             if self._files is not None:
@@ -328,7 +339,10 @@ class AuditStore(AuditReader):
 
     @staticmethod
     def _refuse_left_log(file: Path) -> None:
-        """SQLite empties a log that it finds beside a new file, and with it what may be all there is of an audit."""
+        """Refuses a write-ahead log that has no database file.
+
+        SQLite empties a log that it finds beside a new file. That log may hold all that is left of an audit.
+        """
         log = file.with_name(f"{file.name}-wal")
         if log.exists() and log.stat().st_size and not (file.exists() and file.stat().st_size):
             raise AuditStoreError(

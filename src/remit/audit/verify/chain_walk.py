@@ -1,3 +1,5 @@
+"""Follows the records of one chain and collects what does not fit."""
+
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -9,42 +11,42 @@ from remit.audit.verify.encoding import RawRecord
 from remit.audit.verify.keyring import Keyring
 
 _MOST_RUNS: Final = 20_000
-"""Of a chain, in memory at once. Calls in flight at one time make for hundreds of places out of order."""
+"""Runs of a chain in memory at once. Calls in flight at one time cause hundreds of records out of order."""
 _MOST_KEPT: Final = 100
 _HASH_BYTES: Final = 32
 
 
 @dataclass(slots=True)
 class Run:
-    """Records without a gap between them, each of which has been held against the one before it."""
+    """Records without a gap between them, each checked against the one before it."""
 
     start: int
     next: int
-    """The seq that would go on with it."""
+    """The seq of the record that extends the run."""
     hex: str
-    """The hash of its last record."""
+    """The hash of the run's last record."""
     stop: int
-    """Nothing but the next record's own hash is to be looked at before this seq."""
+    """Before this seq only the hash of the next record needs a check."""
     first: RawRecord | None
-    """Its first record, whose predecessor has not come yet; None for the run that begins the chain."""
+    """The first record, whose predecessor has not come yet. None for the run that begins the chain."""
 
 
 class HashMismatch(NamedTuple):
-    """A record whose hash is not the one that follows from what stands before it."""
+    """A record whose hash does not follow from the record before it."""
 
     place: RawRecord
     previous: str
 
 
 class ChainWalk:
-    """The records of one chain, taken in about their order: what is missing may still come.
+    """Takes the records of one chain, roughly in order. A missing record may still come.
 
-    A call stamps its record before it is committed, and a clock may be put back, so the order of ids is not that of the
-    chain. Records that have come are kept as runs, and runs that meet become one: an unbroken chain is one in the end.
+    A call stamps its record before the commit, and a clock may be set back: ids and chain positions are in different
+    orders. Records are kept as runs, and adjacent runs merge: an unbroken chain is one run at the end.
     """
 
     def __init__(self, chain: ChainId, base: Head, claims: Claims, keyring: Keyring, *, purged: bool = False) -> None:
-        """`base` is what the first record is to follow. `purged`: all before it is gone, not only out of sight."""
+        """The first record follows `base`. `purged` means that all records before it are deleted, not only unread."""
         self.chain = chain
         self.base = base
         self.claims = claims
@@ -56,21 +58,21 @@ class ChainWalk:
         """From this seq on, records were too far out of order to be followed."""
         self.misfits: list[HashMismatch] = []
         self.strays: list[RawRecord] = []
-        """Records where there is one already, or where there can be none."""
+        """Records in a place that is taken, or that cannot exist."""
         self.contradiction: Claim | None = None
-        """The first that is not so."""
+        """The first claim that is false."""
         self.contradicted: RawRecord | None = None
         self.matched = base.seq
-        """The last place before it of which something was said that is so."""
+        """The last place before the contradiction with a true claim."""
         self.signed: Checkpoint | None = None
-        """The newest that is so and that a given key signed."""
+        """The newest true checkpoint that a given key signed."""
         self.first_unsigned: RawRecord | None = None
-        """The record behind that one."""
+        """The record after that checkpoint."""
         self.oldest: RawRecord | None = None
         self.newest: RawRecord | None = None
         self.unchained = 0
         self.slipped_in: RawRecord | None = None
-        """A record without a place, of a time when all had one."""
+        """A record without a place, written when all records had one."""
         if base.seq:
             self._hold_against_claims(RawRecord(base.seq, None, None, base.hash))
         self._set_stop(0)
@@ -80,7 +82,7 @@ class ChainWalk:
         return self.runs[0].next - 1
 
     def take(self, place: RawRecord) -> Run:
-        """Puts a record where it says it stands; the run that the next one most likely goes on with."""
+        """Puts a record in the place that it states. Returns the run that the next record most likely extends."""
         seq = place.seq
         if type(seq) is not int or seq < 0:
             self._stray(place._replace(seq=NEVER))
@@ -115,7 +117,7 @@ class ChainWalk:
             self.slipped_in = place
 
     def _note(self, place: RawRecord) -> None:
-        """Of which the first and the last of a chain always come this way."""
+        """Tracks the first and the last record. The fast path of `walk.walk` may skip others, but not these two."""
         if self.oldest is None or place.seq < self.oldest.seq:
             self.oldest = place
         if self.newest is None or place.seq > self.newest.seq:
@@ -130,7 +132,7 @@ class ChainWalk:
         run.hex = hexed(place.hash)
 
     def _meet(self, at: int) -> None:
-        """Makes one of a run and the next where they touch."""
+        """Merges a run with the next one if they touch."""
         run = self.runs[at]
         if at + 1 == len(self.runs) or self.runs[at + 1].start != run.next:
             return
@@ -166,7 +168,7 @@ class ChainWalk:
         newer = self.signed is None or claim.seq > self.signed.seq
         if signed is not None and newer and signed.head == (claim.seq, claim.hash) and self._keyring.knows(signed):
             self.signed = signed
-            # Behind it stands nothing yet, or what came before its turn.
+            # The record after the checkpoint has not come yet, or came early.
             at = bisect_left(self._starts, signed.seq + 1)
             follows = at < len(self.runs) and self.runs[at].start == signed.seq + 1
             self.first_unsigned = self.runs[at].first if follows else None
@@ -190,5 +192,5 @@ class ChainWalk:
 
 
 def hexed(hash_: Any) -> str:
-    """Whatever stands where a hash should: nothing follows from what is none."""
+    """Returns '' if the value is no hash: no record follows from it."""
     return hash_.hex() if isinstance(hash_, bytes) and len(hash_) == _HASH_BYTES else ""

@@ -1,4 +1,4 @@
-"""From what did not fit in a chain to what was done to it: the first place where something is wrong."""
+"""Finds out what happened to a chain, from the records that do not fit, and names the first damaged place."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -16,10 +16,10 @@ _ID_BYTES: Final = 16
 
 
 def findings(walk: ChainWalk, *, headed: bool, signed_until: tuple[int, int] | None) -> Iterator[AuditFinding]:
-    """At most two: the first in the order of the chain, and the first record without a place in it.
+    """Yields at most two findings: the first in the order of the chain, and the first record without a place in it.
 
-    `headed`: the chain has a head. `signed_until`: to which time ages are measured, and how old a record may be without a
-    signature; None where none is asked for. Microseconds.
+    `headed`: the chain has a head. `signed_until`: the time to which ages are measured, and the age that a record may
+    reach without a signature, in microseconds. None if no signatures are required.
     """
     judge = _Diagnosis(walk)
     found = judge.first()
@@ -53,7 +53,7 @@ class _Diagnosis:
         claim = walk.contradiction
         contradicted = claim.seq if claim else NEVER
         first = min(misfit.place.seq if misfit else NEVER, stray.seq if stray else NEVER, gap, contradicted)
-        # What a record itself shows comes before what others say of it, unless they say that there is none.
+        # A record's own contradiction comes before a claim about it, unless the claim says that there is no record.
         if claim and contradicted == first and claim.hash is None:
             return self._judge_contradiction(claim)
         if misfit and misfit.place.seq == first:
@@ -65,13 +65,13 @@ class _Diagnosis:
         return self._judge_stray(stray) if stray else None
 
     def unsigned(self, at_us: int, allowed_us: int) -> AuditFinding | None:
-        """Of a chain that is whole."""
+        """The first unsigned record of a chain that is whole, if it is too old."""
         walk = self._walk
         first = walk.oldest if walk.signed is None else walk.first_unsigned
         if first is None:
             return None
         since_us = _time_us(first)
-        # A record of the future is not a young one: whoever rewrites a chain writes its times, too.
+        # A record from the future is not young: someone who rewrites a chain also writes its times.
         if abs(at_us - since_us) <= allowed_us:
             return None
         which = f"seq {first.seq} is" if first.seq == walk.upto else f"seq {first.seq} to {walk.upto} are"
@@ -83,7 +83,7 @@ class _Diagnosis:
         )
 
     def _gap(self) -> int:
-        """The first place without a record; NEVER where there is none."""
+        """The first place without a record. NEVER if there is no gap."""
         walk = self._walk
         last = walk.claims.last()
         open_ended = len(walk.runs) == 1 and walk.limit == NEVER and (last is None or last.seq <= walk.upto)
@@ -149,7 +149,7 @@ class _Diagnosis:
                 return self.found(
                     FindingKind.INSERTED, claim.seq, place, f"record {_told(each.id)} stands there by right"
                 )
-        # What agrees may have come out of the order of the chain.
+        # Matching records may have come out of the order of the chain.
         since = f" back to seq {walk.matched + 1}" if walk.matched < claim.seq else ""
         which = "it" if walk.matched + 1 == claim.seq else f"it, or one before it{since},"
         told = {
@@ -159,7 +159,7 @@ class _Diagnosis:
         return self.found(claim.kind, claim.seq, place, told)
 
     def _others(self, but: RawRecord | None) -> Iterator[RawRecord]:
-        """Records that are where they do not belong, or might be."""
+        """Records that are in the wrong place, or may be."""
         runs = (run.first for run in islice(self._walk.runs, 1, _MOST_TRIED))
         misfits = (each.place for each in self._misfits.values())
         return (each for some in (self._strays, misfits, runs) for each in some if each is not None and each is not but)

@@ -1,4 +1,7 @@
-"""A record's text, written a second time: what verifies is not what wrote. docs/audit-chain.md specifies it."""
+"""The text of a record, encoded a second time: the verifier does not use the writer's encoder.
+
+docs/audit-chain.md specifies the text.
+"""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -10,32 +13,32 @@ from remit.audit.chain.chain import DECISIONS, LIFECYCLE, Row
 from remit.audit.schema.tables import decisions, lifecycle
 
 UNENCODABLE: Final = (AttributeError, TypeError, ValueError)
-"""What making a text of values of a wrong type raises, and of text that is no UTF-8."""
+"""Exceptions for values of a wrong type, and for text that is not UTF-8."""
 
 
 class Encoding(NamedTuple):
-    """How the rows of a table are read; seq and hash are their last two columns, the id is the first."""
+    """How the rows of a table are read. The id is the first column; seq and hash are the last two."""
 
     table: Table
     lines: Callable[[Row], str]
-    """The text behind the hash before and the seq."""
+    """Returns the text that follows the previous hash and the seq."""
     tenant: int
-    """The column's position."""
+    """The position of the column."""
     node: int
 
 
 class RawRecord(NamedTuple):
-    """A record where it stands."""
+    """A record as its row holds it."""
 
     seq: Any
-    """What the row says, whatever that is."""
+    """The value in the row, whatever its type."""
     id: Any
     lines: str | None
-    """None where its fields make no text: a value of a wrong type, no UTF-8."""
+    """None if the fields make no text: a value has a wrong type, or is not UTF-8."""
     hash: Any
 
     def hash_at(self, seq: int, previous: str) -> bytes | None:
-        """The hash it would have there; None where it has none."""
+        """The record's hash in that place. None if the record has no text."""
         return None if self.lines is None else sha256(f"{previous}\n{seq}\n{self.lines}".encode()).digest()
 
 
@@ -49,7 +52,7 @@ def raw_record(row: Row, encoding: Encoding) -> RawRecord:
     return RawRecord(row[-2], row[0], lines, row[-1])
 
 
-# Joined rather than formatted: of a value that is no text, or no integer, there is no line that could be mistaken for one.
+# Joined, not formatted: a value that is no text or no integer then never makes a line that could pass as a valid one.
 
 
 def _decision(row: Row) -> str:

@@ -1,3 +1,5 @@
+"""Collects what heads, tombstones and checkpoints say about chains, for comparison with the records."""
+
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -12,38 +14,38 @@ from remit.audit.verify.keyring import Keyring
 from remit.clock import utc_text
 
 CheckpointPage = Callable[[ChainId, int], list[Checkpoint]]
-"""The checkpoints of a chain from a seq on, in their order, `claims.PAGE` of them at most."""
+"""Returns the checkpoints of a chain from a seq on, in their order, `claims.PAGE` of them at most."""
 
 
 class Expectations:
-    """What is said of chains beside their records: where they begin and end, and what was signed on the way.
+    """The statements about chains apart from their records: where they begin and end, and what was signed.
 
-    Tombstones and checkpoints are added in the order of their chains and seqs, tombstones first.
+    Add tombstones and checkpoints in the order of their chains and seqs, tombstones first.
     """
 
     def __init__(self, keyring: Keyring, page: CheckpointPage | None = None) -> None:
-        """Without `page`, all checkpoints that are added are kept."""
+        """Without `page`, all added checkpoints stay in memory."""
         self.keyring = keyring
         self.walks: dict[ChainId, ChainWalk] = {}
         self.headed: set[ChainId] = set()
         """Chains that have a head."""
         self.purged_before: dict[ChainId, int] = {}
-        """Microseconds since the Unix epoch: of decisions of before then some are gone."""
+        """Microseconds since the Unix epoch: some decisions before that time are purged."""
         self.checkpoints = 0
         self.tombstones = 0
         self.against = 0
         self.beyond_reach = 0
         self.nodes_with_keys: set[str] | None = None
-        """Nodes that were ever recorded to sign with a key; None where there are no such records to read."""
+        """Nodes with a record that they sign with a key. None if there are no such records to read."""
         self._page = page
         self._bases: dict[ChainId, Head] = {}
         self._claims: dict[ChainId, list[Claim]] = defaultdict(list)
         self._newest: dict[ChainId, Checkpoint] = {}
-        # The first of each sort, and how many there are.
+        # The first finding of each sort, and how many there are.
         self._problems: dict[tuple[ChainId, FindingKind, str], tuple[AuditFinding, int]] = {}
 
     def add_head(self, chain: ChainId, head: Head, by: str = "table `chains`") -> int:
-        """How many records there are to be."""
+        """Adds the head of a chain. Returns the number of records that the chain must have."""
         self.headed.add(chain)
         if not _is_head(head) or head.seq < self.base(chain).seq:
             told = f"what {by} names as the newest record is none, or has been purged"
@@ -59,12 +61,12 @@ class Expectations:
         self._claims[chain].append(claim)
 
     def add_base(self, chain: ChainId, base: Head) -> None:
-        """What the chain's first record is to follow."""
+        """Sets the head that the chain's first record follows."""
         self._bases[chain] = base
 
     def add_tombstone(self, tombstone: Tombstone) -> None:
         self.tombstones += 1
-        # Whatever the columns hold.
+        # The column may hold a value of any type.
         node: Any = tombstone.node
         chain = tombstone.chain if isinstance(node, str) else ChainId(DECISIONS, tombstone.tenant, node)
         problem = self.keyring.problem(tombstone)
@@ -77,14 +79,14 @@ class Expectations:
         else:
             self._bases[chain] = tombstone.head
             self.purged_before[chain] = max(self.purged_before.get(chain, 0), tombstone.before_us)
-        # A later one says all that an earlier one says.
+        # A later tombstone includes what an earlier one says.
         self._problems.pop((chain, FindingKind.TOMBSTONE, ""), None)
         if problem:
             told = f"the tombstone of {format_time(tombstone.time_us)} {problem}"
             self._tell(AuditFinding(chain, FindingKind.TOMBSTONE, tombstone.seq, None, told), "")
 
     def add_checkpoint(self, checkpoint: Checkpoint, before: Head | None) -> None:
-        """`before` is what another checkpoint of the chain says of `previous_seq`; None where there is none."""
+        """Adds a checkpoint. `before` is the chain's checkpoint at `previous_seq`, or None if there is none."""
         self.checkpoints += 1
         chain = checkpoint.chain
         whose = f"the checkpoint of {format_time(checkpoint.time_us)}"
@@ -106,7 +108,7 @@ class Expectations:
                 )
 
     def add_kept_elsewhere(self, heads: Iterable[tuple[Checkpoint, str]]) -> None:
-        """Heads, signed or not, each with where it was found. Added last."""
+        """Adds anchors: heads, signed or not, each with the place it was found. Add them last."""
         for head, place in heads:
             problem = self.keyring.problem(head) if head.key_id else ""
             if problem:
@@ -123,7 +125,7 @@ class Expectations:
                 )
 
     def base(self, chain: ChainId) -> Head:
-        """What the chain's first record is to follow."""
+        """The head that the chain's first record follows."""
         found = self._bases.get(chain)
         return genesis(plain(chain)) if found is None else found
 
@@ -142,20 +144,20 @@ class Expectations:
         return walk
 
     def all_walks(self) -> list[ChainWalk]:
-        """Also of chains that ought to have records and have none."""
+        """The walks of all chains, including those that must have records and have none."""
         for chain in {*self.headed, *self._bases, *self._newest, *self._claims}:
             self.walk_of(chain)
         return [self.walks[chain] for chain in sorted(self.walks, key=repr)]
 
     def problems(self) -> list[AuditFinding]:
-        """Of the statements themselves, the first of each kind in a chain."""
+        """Findings about the statements themselves: the first of each kind in a chain."""
         return [
             first._replace(told=f"{first.told}, as {number - 1} more are" if number > 1 else first.told)
             for first, number in self._problems.values()
         ]
 
     def _tell(self, finding: AuditFinding, problem: str) -> bool:
-        """True for the first of its sort."""
+        """Notes a finding. True if it is the first of its sort."""
         key = finding.chain, finding.kind, problem
         first, number = self._problems.get(key, (finding, 0))
         self._problems[key] = first, number + 1
@@ -163,7 +165,7 @@ class Expectations:
 
     @staticmethod
     def _paged(page: CheckpointPage, chain: ChainId, seq: int) -> list[Claim]:
-        # SQLite puts what is no number behind all numbers.
+        # SQLite sorts values that are not numbers after all numbers.
         return [_claim(checkpoint) for checkpoint in page(chain, seq) if _is_head(checkpoint.head)]
 
 
@@ -180,11 +182,11 @@ def _claim(checkpoint: Checkpoint) -> Claim:
 
 
 def _is_head(head: Head) -> bool:
-    """Whatever a column may hold instead."""
+    """False for other values that a column may hold."""
     return type(head.seq) is int and head.seq >= 0 and isinstance(head.hash, bytes)
 
 
 def plain(chain: ChainId) -> ChainId:
-    """Names of which a text can be made, whatever the columns hold."""
+    """The chain with names that can be printed, whatever the columns hold."""
     names: tuple[Any, ...] = chain
     return ChainId(*(each.encode(errors="replace").decode() if isinstance(each, str) else repr(each) for each in names))

@@ -9,8 +9,10 @@ from remit.audit.verify.raw_rows import batches
 
 
 def keys_in_use(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Each node that was recorded to sign, with the id of its key, once for each time; '' where the record does not say
-    which key."""
+    """Yields the node and the key id of every record of a node that signs.
+
+    The id is '' if the record does not name its key.
+    """
     columns = lifecycle.c
     statement = select(columns.node, columns.detail).where(columns.tenant == "", columns.type == KEY_IN_USE)
     for batch in batches(connection, statement.order_by(columns.id)):

@@ -11,10 +11,10 @@ _BATCH: Final = 1_000
 
 
 def batches(connection: Connection, statement: Select[Any]) -> Iterator[list[Row]]:
-    """The driver's rows as they are, in the order that the statement gives them, a batch in memory at a time.
+    """Yields the driver's rows unconverted, in the order of the statement, with one batch in memory at a time.
 
-    Of a SQLite file that somebody has written to, text may be no UTF-8: it comes with surrogates, of which no hash can
-    be made.
+    Text in a SQLite file that someone has changed may not be UTF-8. It is then decoded with surrogates, and no hash can
+    be computed of it.
     """
     done = 0
     try:
@@ -35,7 +35,7 @@ def _fetched(connection: Connection, statement: Select[Any]) -> Iterator[list[Ro
     if connection.dialect.name == "sqlite":
         cursor, parameters = driver.cursor(), [values[name] for name in compiled.positiontup or ()]
     else:
-        # A cursor with a name is one of the server's: the others bring all rows at once.
+        # A named cursor is a server-side cursor. The other cursors fetch all rows at once.
         cursor, parameters = driver.cursor(f"remit_{id(statement):x}", binary=True), values
     with closing(cursor):
         cursor.execute(str(compiled), parameters)

@@ -1,3 +1,5 @@
+"""The report of a verification, made from the finished walks."""
+
 from collections.abc import Iterable
 
 from remit.audit.chain.chain import READS, ChainId
@@ -7,13 +9,13 @@ from remit.audit.verify.finding import AuditFinding, ChainReport, VerificationRe
 from remit.clock import now_us
 
 UNSIGNED_US = 3_600_000_000
-"""How old a record may be without a signature: a server signs every minute."""
+"""The age that a record may reach without a signature, in microseconds. A server signs every minute."""
 
 
 def reported(
     known: Expectations, unsigned_us: int, at_us: int | None, others: Iterable[AuditFinding] = ()
 ) -> VerificationReport:
-    """What the walks have come to, once every record is taken. Ages are measured to `at_us`; None is now."""
+    """The result of the walks after every record is taken. Ages are measured to `at_us` (None: now)."""
     keyring = known.keyring
     walks = known.all_walks()
     found = [*known.problems(), *others]
@@ -57,5 +59,5 @@ def _server(chain: ChainId) -> str:
 
 
 def _sound(finding: AuditFinding) -> AuditFinding:
-    """Told in texts and numbers, also where what was altered is the chain's name or the place in it."""
+    """The finding with printable names and a numeric place, even if those values themselves were altered."""
     return finding._replace(chain=plain(finding.chain), seq=finding.seq if type(finding.seq) is int else 0)

@@ -1,3 +1,5 @@
+"""Compares table `counts` with the records."""
+
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -36,9 +38,9 @@ _DIMENSIONS: Final = (ALL, QUESTION, REVISION, CALLER, NAMESPACE, PRINCIPAL)
 
 
 def miscounts(snapshot: Connection, tenant: str | None, known: Expectations) -> Iterator[AuditFinding]:
-    """The first row of each chain in table `counts` that is not what its records add up to.
+    """Yields the first row of each chain in table `counts` that differs from the sum of its records.
 
-    Hours of which a purge took records are left out, and so are records from before there were chains.
+    It skips hours in which a purge deleted records, and records from before there were chains.
     """
     told: set[ChainId] = set()
     for dimension in _DIMENSIONS:
@@ -59,7 +61,7 @@ def miscounts(snapshot: Connection, tenant: str | None, known: Expectations) -> 
 
 
 def _differing(dimension: str, tenant: str | None) -> Select[Any]:
-    """What is counted, how often by table `counts` and how often by the records, where that or the minutes differ."""
+    """Selects what is counted, with both numbers, if table `counts` and the records differ in number or minutes."""
     none, hour, minute = (literal_column(str(number), BigInteger) for number in (0, HOUR_US, MINUTE_US))
     its = counts.c
     said = _select(
@@ -70,10 +72,10 @@ def _differing(dimension: str, tenant: str | None) -> Select[Any]:
     into_hour = its.time_us % hour
     value = its[dimension] if dimension else literal_column("''")
     keys = (its.tenant, its.node, its.time_us - into_hour, value, its.effect, its.reason)
-    # The sum of different bits is all of them.
+    # Different bits add up to all bits that are set.
     bit = cast(1, BigInteger).op("<<")(cast(into_hour // minute, Integer))
     found = _select(*keys, none, func.count(), none, func.sum(distinct(bit))).where(its.seq > 0)
-    # PostgreSQL groups by no constant.
+    # PostgreSQL cannot group by a constant.
     found = found.group_by(*(key for key in keys if dimension or key is not value))
     if tenant is not None:
         said, found = said.where(counts.c.tenant == tenant), found.where(its.tenant == tenant)
@@ -84,5 +86,5 @@ def _differing(dimension: str, tenant: str | None) -> Select[Any]:
 
 
 def _select(*columns: ColumnElement[Any]) -> Select[Any]:
-    """Under names by which the two selects of a union have the same columns."""
+    """Labels the columns: both selects of a union then have the same names."""
     return select(*(column.label(f"column_{number}") for number, column in enumerate(columns)))

@@ -1,4 +1,4 @@
-"""A store, verified where it is."""
+"""Verifies the records of a store in place."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -22,7 +22,7 @@ from remit.audit.verify.rollup_check import miscounts
 from remit.audit.verify.walk import Meter, Progress, walk
 
 _NO_CHAIN: Final = ChainId("", "", "")
-"""What a finding is about that is about the whole store."""
+"""The chain of a finding about the whole store."""
 
 
 def verify_store(
@@ -36,11 +36,11 @@ def verify_store(
     counts: bool = False,
     progress: Progress | None = None,
 ) -> VerificationReport:
-    """Every record of a store (of a tenant), as it is in one moment of it; of several, each with chains of its own.
+    """Verifies every record of a store, or of a tenant, in one snapshot. Each of several stores has its own chains.
 
-    `against` are heads that were kept elsewhere, each with where it is from. With keys, records may be without a
-    signature until they are `unsigned_us` old at `at_us` (None: now). `counts` holds table `counts` against the records
-    too. Memory is bounded by the number of chains.
+    `against` are heads kept elsewhere, each with its source. With keys, a record may have no signature until it is
+    `unsigned_us` old at `at_us` (None: now). `counts` also compares table `counts` with the records. Memory is bounded
+    by the number of chains.
     """
 
     def page(chain: ChainId, seq: int) -> list[Checkpoint]:
@@ -66,7 +66,7 @@ def _planted(snapshot: Connection) -> list[AuditFinding]:
 
 
 def _read_known(snapshot: Connection, known: Expectations, tenant: str | None) -> int:
-    """All that is said of chains; about how many records there ought to be."""
+    """Reads all statements about chains. Returns the approximate number of records that must exist."""
     expected = 0
     for row in _rows(snapshot, tombstones, tenant):
         known.add_tombstone(Tombstone._make(row))
@@ -87,7 +87,7 @@ def _read_known(snapshot: Connection, known: Expectations, tenant: str | None) -
 
 
 def _rows(snapshot: Connection, table: Table, tenant: str | None) -> Iterator[Any]:
-    """In the order of the table's key."""
+    """Yields the rows in the order of the table's key."""
     statement = select(table).order_by(*table.primary_key)
     if tenant is not None:
         statement = statement.where(table.c.tenant == tenant)
@@ -95,7 +95,7 @@ def _rows(snapshot: Connection, table: Table, tenant: str | None) -> Iterator[An
 
 
 def whose(tenant: str | None, table: Table, snapshot: Connection) -> list[ColumnElement[bool]]:
-    """Conditions under which a table is walked in the order of its ids."""
+    """Conditions for a walk over a table in the order of ids."""
     if table is lifecycle:
         return [] if tenant is None else [lifecycle.c.tenant == tenant]
     column = walking_ids if snapshot.dialect.name == "sqlite" else decisions.c.__getitem__

@@ -1,1 +1,1 @@
-"""From and to plain Casbin: models, rows, matchers and the `casbin_rule` table."""
+"""Imports from and exports to plain Casbin: models, rows, matchers and the `casbin_rule` table."""

@@ -8,7 +8,7 @@ from remit.migrate.options import CasbinOptions
 
 @dataclass(frozen=True, slots=True)
 class ImportContext:
-    """The Casbin policy on its way here: what decides it, what it is made of, and what was found in it."""
+    """A Casbin policy during its import: enforcer, model, options and findings."""
 
     enforcer: Enforcer
     shape: ModelShape

@@ -1,5 +1,8 @@
-"""Somebody's Casbin as pycasbin itself reads it. Beside engine/witness.py the one file that imports casbin: no reading of
-our own could promise to drop, cut and keep what Casbin does."""
+"""Reads a foreign Casbin policy with pycasbin itself.
+
+Only this module and `remit.engine.differential.casbin_oracle` import casbin. A parser of our own could not guarantee to
+drop, cut and keep the same parts of a row as Casbin.
+"""
 
 import io
 from collections.abc import Callable, Iterable, Mapping
@@ -35,15 +38,15 @@ _SECTIONS: Final = {
 
 
 class ModelError(RemitError):
-    """A text that is no Casbin model."""
+    """The text is no Casbin model."""
 
 
 class CasbinRaisedError(RemitError):
-    """Casbin has no answer: it raised."""
+    """Casbin has no answer: it raised an exception."""
 
 
 class SourceRow(NamedTuple):
-    """A line as Casbin's loader is given it, and where it stands: `file` and its line, or a table and its row's id."""
+    """A line for Casbin's loader, and its origin: `file` and its line, or a table and its row's id."""
 
     file: str
     line: int
@@ -55,7 +58,7 @@ class SourceRow(NamedTuple):
 
 
 class LoadedRow(NamedTuple):
-    """A row that Casbin has taken: its type and its fields."""
+    """A row that Casbin has loaded: its type and its fields."""
 
     ptype: str
     fields: tuple[str, ...]
@@ -67,10 +70,10 @@ class LoadedRow(NamedTuple):
 
 
 class Enforcer:
-    """One model, the rows that were loaded into it, and Casbin's answers over them. For one thread."""
+    """One model, the rows loaded into it, and Casbin's answers over them. Not thread-safe."""
 
     def __init__(self, model_text: str) -> None:
-        """Raises ModelError where Casbin cannot use the text."""
+        """Raises ModelError if Casbin cannot use the text."""
         try:
             sections = Config.new_config_from_text(model_text)._data  # noqa: SLF001 (Config has no other way to list)
             model = casbin.Enforcer.new_model(text=model_text)
@@ -103,7 +106,7 @@ class Enforcer:
         self.conditional = [key for key, assertion in (model["g"] or {}).items() if assertion.params_tokens]
 
     def load(self, rows: Iterable[SourceRow], findings: Findings) -> list[LoadedRow]:
-        """The rows that Casbin takes from these lines, in its own order; what it does with the others is a finding."""
+        """Loads these lines. Returns the rows that Casbin takes, in its own order. The other lines become findings."""
         loaded = [row for line in rows if (row := self._load(line, findings)) is not None]
         if not findings.refused():
             try:
@@ -160,31 +163,31 @@ class Enforcer:
         return rows
 
     def match_names(self, ptype: str, function: str) -> None:
-        """As a program that registers a matching function for the names of a role definition."""
+        """Registers a matching function for the names of a role definition, as a program would."""
         self._enforcer.add_named_matching_func(ptype, FUNCTIONS[function])
 
     def match_domains(self, ptype: str, function: str) -> None:
-        """As a program that registers a matching function for the domains of a role definition."""
+        """Registers a matching function for the domains of a role definition, as a program would."""
         self._enforcer.add_named_domain_matching_func(ptype, FUNCTIONS[function])
 
     def register(self) -> None:
-        """As a program that calls `remit.casbin.register`."""
+        """Registers remit's functions, as a program does with `remit.casbin.register`."""
         register(self._enforcer)
 
     def holds(self, ptype: str, name: str, held: str, *domain: str) -> bool:
-        """What the matcher's `g(name, held, domain)` says."""
+        """The result of `g(name, held, domain)` in the matcher."""
         return bool(self._enforcer.get_named_role_manager(ptype).has_link(name, held, *domain))
 
     def allows(self, *values: str) -> bool:
-        """Raises CasbinRaisedError where Casbin has no answer."""
+        """Whether Casbin allows the question. Raises CasbinRaisedError if Casbin has no answer."""
         try:
             return bool(self._enforcer.enforce(*values))
-        except Exception as error:  # Casbin evaluates the matcher of a stranger: there is no list of what it raises
+        except Exception as error:  # A foreign matcher may raise any exception.
             raise CasbinRaisedError(f"{type(error).__name__}: {error}") from error
 
 
 def lines_of(file: str, content: bytes) -> list[SourceRow]:
-    """The lines of a CSV file as Casbin's file adapter hands them on. Raises UnicodeDecodeError as it does."""
+    """The lines of a CSV file as Casbin's file adapter returns them. Raises UnicodeDecodeError as the adapter does."""
     lines = io.BytesIO(content)
     return [SourceRow(file, number, line.decode().strip()) for number, line in enumerate(lines, start=1)]
 

@@ -1,4 +1,4 @@
-"""One tenant's policy as plain Casbin: two models, their rows, and a page that says what Casbin cannot know."""
+"""Exports one tenant's policy to plain Casbin: two models, their rows, and a README with what Casbin cannot know."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from remit.migrate.casbin.sql_table import TABLE
 
 REACH_TABLE: Final = f"{TABLE}_reach"
 PRIORITY_MODEL: Final = REACH_MODEL.replace("p = tenant,", "p = priority, tenant,")
-"""reach.conf with the order of the rows as a column: a table has no order of its own."""
+"""reach.conf with the order of the rows as a column: a database table has no order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Exported:
 
 
 def export(policy: Policy, vocabulary: bytes) -> Exported:
-    """`vocabulary` is the root's vocabulary.yaml, which goes with the rows for whoever imports them again."""
+    """Exports a policy. `vocabulary` is the root's vocabulary.yaml, which a later import of the rows needs."""
     access = [*(("p", *rule.fields) for rule in policy.rules), *(("g", *link.fields) for link in policy.links)]
     reach = [_reach_row(number, rule) for number, rule in enumerate(policy.reach, start=1)]
     files = {

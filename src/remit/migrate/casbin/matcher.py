@@ -1,3 +1,5 @@
+"""Parses Casbin matchers that are conjunctions of simple tests."""
+
 import ast
 import re
 from collections.abc import Iterator, Sequence
@@ -8,7 +10,7 @@ from remit.migrate.finding import FindingId
 
 
 class UnsupportedError(RemitError):
-    """A matcher that says more than rows can."""
+    """The matcher expresses more than rows can."""
 
     def __init__(self, finding: FindingId, message: str) -> None:
         super().__init__(message)
@@ -25,12 +27,12 @@ class MatcherGroup:
 
 @dataclass(frozen=True, slots=True)
 class MatcherClause:
-    """How one field of a request is held against one column of the rows: by any of these."""
+    """The tests of one request field against one column of the rows. One of them must hold."""
 
     column: str
     equal: bool = False
     wildcards: frozenset[str] = frozenset()
-    """What the column may hold for everything: `p.y == "*"`."""
+    """Column values that match everything: `p.y == "*"`."""
     functions: tuple[str, ...] = ()
     group: MatcherGroup | None = None
 
@@ -40,11 +42,11 @@ class Matcher:
     clauses: dict[str, MatcherClause]
     """By field of the request."""
     superusers: dict[str, tuple[str, ...]]
-    """By field of the request: the values that are let through whatever the row says."""
+    """By field of the request: the values that the matcher allows for every row."""
 
 
 def parse_matcher(text: str) -> Matcher:
-    """A conjunction of tests, one for each field of the request, with `|| r.x == "name"` behind it where there is.
+    """Parses a conjunction of tests, one for each field of the request, with an optional `|| r.x == "name"` after it.
 
     `text` is the matcher as Casbin keeps it, with `r_x` and `p_y`. Raises UnsupportedError.
     """
@@ -115,7 +117,7 @@ def _clause(tests: Sequence[ast.expr]) -> tuple[str, MatcherClause]:
 
 
 def _call(test: ast.expr) -> tuple[str, list[str]]:
-    """A test's function and the names it is given; `==` is one."""
+    """The function of a test and the names of its arguments. `==` counts as a function."""
     match test:
         case ast.Compare(ast.Name(left), [ast.Eq()], [ast.Name(right)]):
             return "==", sorted((left, right), reverse=True)
@@ -127,7 +129,7 @@ def _call(test: ast.expr) -> tuple[str, list[str]]:
 
 
 def _literal(test: ast.expr, prefix: str) -> tuple[str, str] | None:
-    """The name and the text of `x == "text"`, either way round."""
+    """The name and the text of `x == "text"`, in either order."""
     match test:
         case ast.Compare(ast.Name(name), [ast.Eq()], [ast.Constant(str(text))]) if name.startswith(prefix):
             return name[2:], text

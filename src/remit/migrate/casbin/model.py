@@ -1,3 +1,5 @@
+"""Reads the shape of a Casbin model, and refuses models that remit's rows cannot express."""
+
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,13 +23,13 @@ _ALLOW_AND_DENY: Final = "some(where (p.eft == allow)) && !some(where (p.eft == 
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """What a model that remit can take is made of: for each field of the request, how it is tested."""
+    """A model that remit can import: the test of each field of the request."""
 
     fields: tuple[str, ...]
     """`subject`, `domain`, `object`, `action` in the order of the request."""
     subject: MatcherClause
     domain: MatcherClause | None
-    """None where there is no domain, or where only `g` asks about it."""
+    """None if there is no domain, or if only `g` tests it."""
     object: MatcherClause
     action: MatcherClause
     superusers: tuple[str, ...]
@@ -46,12 +48,12 @@ class ModelShape:
 
     @property
     def resources(self) -> MatcherGroup | None:
-        """Objects that are in groups of objects."""
+        """The group definition of objects."""
         return self.object.group
 
 
 def read_shape(enforcer: Enforcer, model: str, findings: Findings) -> ModelShape | None:
-    """None, with findings, where the model says what rows of ours cannot. `model` is its file's name."""
+    """Reads a model. Returns None, with findings, if our rows cannot express it. `model` is its file's name."""
     for each in enforcer.unread:
         findings.add(FindingId.DEFINITION_IGNORED, model, f"`{quote(each)}` is not read by Casbin")
     extra = [key for key in enforcer.definitions if key not in {"r", "p", "e", "m"}]
@@ -99,7 +101,7 @@ def _meaning(field: str) -> str | None:
 def _check(
     matcher: Matcher, clauses: dict[str, MatcherClause], names: dict[str, str | None], enforcer: Enforcer
 ) -> None:
-    """Raises UnsupportedError for tests that are fine one by one and not where they stand."""
+    """Raises UnsupportedError if valid tests do not fit together."""
     unknown = [field for field in (*matcher.clauses, *matcher.superusers) if field not in names]
     if unknown:
         raise UnsupportedError(FindingId.UNSUPPORTED_MATCHER, f"`r.{unknown[0]}` is no field of the request")

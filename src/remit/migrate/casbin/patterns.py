@@ -1,4 +1,4 @@
-"""Objects and domains that are made of segments, as namespaces; Casbin's patterns over them, as ours."""
+"""Maps objects and domains made of segments to namespaces, and Casbin's patterns over them to ours."""
 
 import re
 from collections.abc import Iterable
@@ -27,12 +27,12 @@ _PATTERN: Final = {
     "keyMatch3": re.compile(rf"\*|{_IN_BRACES}").search,
     "keyMatch4": re.compile(rf"\*|{_IN_BRACES}").search,
     "keyMatch5": re.compile(rf"\*|{_IN_BRACES}").search,
-    # `alice` stands for each name that begins so.
+    # `alice` matches every name that begins with it.
     "regexMatch": re.compile("").search,
 }
 _PATTERN_LIKE: Final = re.compile(rf"\*|/:[^/]|{_IN_BRACES}").search
 _PLAIN_BRACES: Final = re.compile(r"\{[0-9,]*[^0-9,\\^$+?()\[\]{}|*][^\\^$+?()\[\]{}|*]*\}")
-"""Braces that repeat nothing, to whom they are no parameter: plain text."""
+"""Braces that are plain text for a function: they are no parameter and repeat nothing."""
 
 
 class UntranslatableError(RemitError):
@@ -40,30 +40,30 @@ class UntranslatableError(RemitError):
 
 
 def is_pattern(function: str, text: str) -> bool:
-    """Whether a name stands for others too, where the program registers `function` for names."""
+    """Whether a name also matches other names, if the program registers `function` for names."""
     return _PATTERN[function](text) is not None
 
 
 def looks_like_a_pattern(text: str) -> bool:
-    """Whether a name would hardly be written so if no function read it as a pattern."""
+    """Whether a name looks as if a function reads it as a pattern."""
     return _PATTERN_LIKE(text) is not None
 
 
 class PatternReading(NamedTuple):
-    """A pattern of ours for one of Casbin's."""
+    """Our pattern for one of Casbin's patterns."""
 
     pattern: str
     narrowed: FindingId | None = None
-    """Why it covers less than Casbin's does, if so."""
+    """Why it covers less than Casbin's pattern, if it does."""
     told: FindingId | None = None
-    """What a person should know although it covers the same."""
+    """A finding to report although it covers the same."""
 
 
 class Separated:
     """Names of several segments: paths (`/a/b`), or dotted names (`a.b`)."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        """Finds out from the names which of the two they are. Raises UntranslatableError where they are both."""
+        """Detects from the names which of the two forms they have. Raises UntranslatableError if they have both."""
         written = [name for name in names if name.strip("*")]
         paths = [name for name in written if name.startswith("/")]
         self.rooted = bool(paths)
@@ -75,15 +75,15 @@ class Separated:
             )
 
     def namespace(self, name: str) -> str:
-        """The namespace that stands for a name; raises UntranslatableError."""
+        """The namespace for a name. Raises UntranslatableError."""
         return ".".join(encode_segment(each) for each in self._segments(name))
 
     def pattern(self, text: str, function: str) -> PatternReading:
-        """The pattern that covers what `function` matches. Raises UntranslatableError where there is none."""
+        """The pattern that covers what `function` matches. Raises UntranslatableError if there is none."""
         return self._prefix(text) if function == "keyMatch" else self._expression(text, function)
 
     def probes(self, text: str) -> list[str]:
-        """Names in and around a pattern, for questions: in it, deeper, beside it."""
+        """Names in, below and beside a pattern, for questions."""
         plain = re.sub(r":[^/]+|\{[^/{}]+\}", _PROBE, text) if self.separator == "/" else text
         inside = plain.replace("*", _PROBE)
         found = [inside, f"{inside}{self.separator}deeper", f"{inside}2"]

@@ -1,3 +1,5 @@
+"""Maps the domains and objects of a Casbin policy to tenants, namespaces and kinds."""
+
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -16,14 +18,14 @@ from remit.migrate.options import NO_FUNCTION, DomainReading, ObjectReading
 
 
 class TenantHome(NamedTuple):
-    """A tenant to write, and the domain it stands for, if it stands for one."""
+    """A tenant to write, and its Casbin domain if it has one."""
 
     tenant: Tenant
     domain: str | None
 
 
 class Placement:
-    """Where the rows of a Casbin policy hold: domains and objects as tenants, namespaces and kinds."""
+    """Maps the domains and objects of Casbin rows to tenants, namespaces and kinds."""
 
     def __init__(self, rows: ModelRows, lexicon: ImportedVocabulary, origin: ImportContext) -> None:
         self._rows = rows
@@ -34,7 +36,7 @@ class Placement:
         self._options = origin.options
         self._findings = origin.findings
         self._narrowed: list[tuple[str, str, NamespacePattern]] = []
-        """Patterns of Casbin's that were taken narrowly: text, function, and what they became."""
+        """Casbin patterns with a narrower reading: text, function, and our pattern."""
         self._domains = self._known_domains()
         self._dotted = self._separated(self._domains)
         self._parted = self._separated(self._object_texts() if self.objects_are_namespaces else ())
@@ -61,7 +63,7 @@ class Placement:
         return [TenantHome(options.tenant, None)]
 
     def counts_in(self, domain: str | None, clause: MatcherClause | None, home: TenantHome, place: str) -> bool:
-        """Whether a row of `domain` counts in a tenant; always, where domains are no tenants."""
+        """Whether a row of `domain` counts in a tenant. Always True if domains are not tenants."""
         if domain is None or home.domain is None:
             return True
         if clause is None:
@@ -77,11 +79,11 @@ class Placement:
         return matching
 
     def scopes(self, domain: str, clause: MatcherClause, effect: Effect, place: str) -> list[NamespacePattern]:
-        """The namespaces that a domain stands for, where domains are namespaces."""
+        """The namespaces of a domain, if domains are namespaces."""
         return list(self._patterns(self._dotted, domain, clause, effect, place))
 
     def of(self, row: Permit, home: TenantHome) -> Iterator[tuple[NamespacePattern, tuple[Word, ...]]]:
-        """The namespaces and kinds that stand for a row's object and domain."""
+        """The namespaces and kinds of a row's object and domain."""
         if self.objects_are_namespaces:
             for pattern in self._object_patterns(row, home):
                 yield pattern, (self._lexicon.kind,)
@@ -94,7 +96,7 @@ class Placement:
             yield pattern, kinds
 
     def asked(self, home: TenantHome) -> tuple[Sequence[str], Sequence[str]]:
-        """The domains and objects to ask about, in Casbin's words: those named, and some in and around patterns."""
+        """The domains and objects to ask about, in Casbin's words: all named ones, and some in and around patterns."""
         domains: Sequence[str] = [home.domain or ""]
         if self.domains_are_namespaces:
             domains = _probed(self._dotted, self._domains, self._rows.domains)
@@ -104,7 +106,7 @@ class Placement:
         return domains, objects
 
     def found_at(self, domain: str, thing: str) -> tuple[Word, str]:
-        """The kind and the namespace of a question, out of Casbin's words."""
+        """The kind and the namespace of a question in Casbin's words."""
         if self.objects_are_namespaces:
             return self._lexicon.kind, self._parted.namespace(thing)
         namespace = self._dotted.namespace(domain) if self.domains_are_namespaces else ""
@@ -139,7 +141,7 @@ class Placement:
         return homes
 
     def _object_texts(self) -> list[str]:
-        """Objects and patterns over them; groups of objects have names of their own."""
+        """Objects and patterns over them, without groups of objects."""
         groups, wild = self._rows.object_groups, self._shape.object.wildcards
         named = [*(row.object for row in self._rows.permits), *(row.fields[0] for row in self._rows.resources)]
         return [text for text in (*named, *self._options.objects_more) if text not in groups and text not in wild]
@@ -180,7 +182,7 @@ class Placement:
                 yield from self._patterns(self._parted, member, reading, row.effect, row.place)
 
     def _in_group(self, name: str, held: str, home: TenantHome) -> bool:
-        """Whether an object is in a group of objects, as the matcher's `g2` has it."""
+        """Whether an object is in a group of objects, by the matcher's `g2`."""
         group = self._shape.resources
         if group is None:
             return name == held
@@ -195,7 +197,7 @@ class Placement:
     def _patterns(
         self, names: Separated, text: str, clause: MatcherClause, effect: Effect, place: str
     ) -> Iterator[NamespacePattern]:
-        """The patterns that cover what a column's text stands for."""
+        """The patterns that cover what a column's text matches."""
         if text in clause.wildcards:
             self._findings.add(FindingId.WILDCARD_OBJECT, place, f"`{quote(text)}`")
             yield EVERYWHERE
@@ -226,7 +228,7 @@ class Placement:
         return pattern
 
     def _is_whole(self, name: str) -> bool:
-        """Whether no pattern that covers an object in Casbin was taken too narrowly to cover it here."""
+        """Whether our patterns cover an object in all cases in which Casbin's patterns do."""
         namespace = parse_namespace(self._parted.namespace(name))
         for text, function, pattern in self._narrowed:
             if matches(function, name, text) and not pattern.contains(namespace):
@@ -241,7 +243,7 @@ class Placement:
 
 
 def _probed(names: Separated, concrete: Iterable[str], patterns: Iterable[str]) -> list[str]:
-    """The names themselves, and names in and around the patterns: those of them that are namespaces."""
+    """The names, and further names in and around the patterns. Drops names that are no namespaces."""
     found = dict.fromkeys(concrete)
     for pattern in patterns:
         found |= dict.fromkeys(names.probes(pattern))

@@ -1,4 +1,4 @@
-"""What `remit export` wrote, as policy files again. The rows are ours already; what they lack is the vocabulary."""
+"""Imports the files of `remit export`. The rows are in remit's format already and lack only the vocabulary."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -34,7 +34,7 @@ _SEED: Final = 0
 
 
 def is_ours(enforcer: Enforcer) -> bool:
-    """Whether a model is access.conf as remit ships it, whatever its blanks and comments."""
+    """Whether a model is remit's own access.conf. Blanks and comments may differ."""
     return _definition(enforcer) == _definition(Enforcer(ACCESS_MODEL))
 
 
@@ -45,8 +45,10 @@ def import_export(
     vocabulary: bytes,
     options: CasbinOptions,
 ) -> Imported:
-    """The files of every tenant that the rows speak of. The tests hold Casbin's answers to random questions near the
-    rows."""
+    """The files of every tenant that the rows name.
+
+    Their tests hold Casbin's answers to random questions near the rows.
+    """
     findings = Findings(options.accepted)
     read = enforcer.load(rows, findings)
     reach = Enforcer(PRIORITY_MODEL)
@@ -143,7 +145,7 @@ def _tests(
 
 
 def _passing(snapshot: Snapshot, questions: Iterable[Question | ReachQuestion]) -> list[Question | ReachQuestion]:
-    """Each once, those that Casbin has no say in left out."""
+    """The questions that Casbin's rows decide, without duplicates."""
     answer: Callable[[Question | ReachQuestion], Decision] = snapshot.answer
     return [asked for asked in dict.fromkeys(questions) if answer(asked).reason in BY_ROWS]
 

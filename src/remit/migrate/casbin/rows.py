@@ -1,3 +1,5 @@
+"""Sorts the rows of a Casbin policy by their meaning."""
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,7 +14,7 @@ from remit.migrate.options import NO_FUNCTION
 
 
 class Permit(NamedTuple):
-    """A `p` row by what its columns mean."""
+    """A `p` row by the meaning of its columns."""
 
     subject: str
     domain: str | None
@@ -27,7 +29,7 @@ class Permit(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """A row of the role definition that the subject is asked by."""
+    """A row of the role definition that the matcher asks for the subject."""
 
     member: str
     held: str
@@ -41,18 +43,18 @@ class Hold(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelRows:
-    """The rows that count, by what they mean."""
+    """The rows that count, by their meaning."""
 
     permits: tuple[Permit, ...]
     holds: tuple[Hold, ...]
     resources: tuple[LoadedRow, ...]
-    """Which objects are in which groups of objects."""
+    """Memberships of objects in groups of objects."""
     effects: frozenset[str]
-    """Of every `p` row, those that do not count among them."""
+    """The effects of all `p` rows, including rows that do not count."""
 
     @property
     def domains(self) -> list[str]:
-        """Each that a row names, patterns among them."""
+        """Every domain that a row names, including patterns."""
         named = {row.domain for row in self.permits} | {row.domain for row in self.holds}
         return sorted(domain for domain in named if domain is not None)
 
@@ -62,7 +64,7 @@ class ModelRows:
 
 
 def rows_by_meaning(read: Iterable[LoadedRow], origin: ImportContext) -> ModelRows:
-    """What counts of the rows that Casbin has taken; what does not is a finding."""
+    """Selects the rows that count from those that Casbin has loaded. The others become findings."""
     read = list(read)
     enforcer, shape, findings = origin.enforcer, origin.shape, origin.findings
     _note(read, findings)
@@ -82,7 +84,7 @@ def _effect(row: LoadedRow, enforcer: Enforcer) -> str:
 def _permits(read: Iterable[LoadedRow], holds: Iterable[Hold], origin: ImportContext) -> Iterator[Permit]:
     enforcer, shape, findings = origin.enforcer, origin.shape, origin.findings
     named = {name for row in holds for name in (row.member, row.held)}
-    # Where a function may read it as a pattern, it is refused already.
+    # A name that a function may read as a pattern is refused earlier.
     plain = shape.roles is None or origin.options.match.get(shape.roles.ptype) == NO_FUNCTION
     column = {name: index for index, name in enumerate(enforcer.columns)}
     for row in read:
@@ -129,7 +131,7 @@ def _holds(read: Iterable[LoadedRow], shape: ModelShape, findings: Findings) -> 
 
 
 def _note(read: Iterable[LoadedRow], findings: Findings) -> None:
-    """What is odd about rows whatever they mean."""
+    """Reports oddities of rows that do not depend on their meaning."""
     seen: dict[tuple[str, tuple[str, ...]], str] = {}
     for row in read:
         text = row.source.text

@@ -30,11 +30,11 @@ _WIDTH: Final = 255
 
 
 class RuleTableError(RemitError):
-    """A database that cannot be read or written as asked."""
+    """The database cannot be read or written as requested."""
 
 
 def rows_of(url: str, table: str = TABLE) -> list[SourceRow]:
-    """The rows as Casbin's adapter hands them on: the columns up to the first NULL, joined by commas.
+    """The rows as Casbin's adapter returns them: the columns up to the first NULL, joined by commas.
 
     Raises RuleTableError.
     """
@@ -65,10 +65,10 @@ def write_rows(
     force: bool,
     then: Callable[[], None] = lambda: None,
 ) -> None:
-    """Writes the rows (type and fields of each) of each table, all of them in one transaction. A table that is not there
-    is made; one that holds rows is refused, or with `force` emptied first. `then` is called before the commit.
+    """Writes the rows of each table (type and fields), all in one transaction.
 
-    Raises RuleTableError, or what `then` raises, and then leaves the rows as they were.
+    Creates missing tables. Refuses a table with rows, or empties it first with `force`. Calls `then` before the commit.
+    Raises RuleTableError, or what `then` raises, and then leaves the rows unchanged.
     """
     check_rows(tables)
     engine = _engine(url, must_exist=False)
@@ -97,7 +97,7 @@ def write_rows(
 
 
 def check_rows(tables: Mapping[str, Iterable[Sequence[str]]]) -> None:
-    """Raises RuleTableError for a field that the table's columns do not hold."""
+    """Raises RuleTableError if a field is too long for the table's columns."""
     for name, rows in tables.items():
         for row in rows:
             long = next((field for field in row if len(field) > _WIDTH), None)
@@ -114,14 +114,14 @@ def _engine(url: str, *, must_exist: bool) -> Engine:
             raise RuleTableError(f"there is no database file `{parsed.database}`")
         engine = create_engine(parsed)
     except (SQLAlchemyError, ImportError, ValueError) as error:
-        # What is malformed may be quoted there, and may hold a password.
+        # The error may quote a malformed URL, which may contain a password.
         cause = "" if isinstance(error, (ArgumentError, ValueError)) else f": {_told(error)}"
         raise RuleTableError(
             f"`{quote(url.partition('://')[0])}://...` is no database's URL{cause}; expected `sqlite:///PATH` or "
             "`postgresql+psycopg://USER@HOST/DATABASE`"
         ) from error
     if engine.dialect.name == "sqlite":
-        # By itself Python's driver begins a transaction at the first row only, behind the tables that were made.
+        # By default, Python's driver begins a transaction only at the first row, after the tables are created.
         event.listen(engine, "connect", _leave_transactions)
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
     return engine

@@ -1,3 +1,5 @@
+"""Maps the names of people and roles in a Casbin policy to subjects."""
+
 from collections.abc import Iterable, Sequence
 
 from remit.core.errors import InvalidNameError
@@ -9,10 +11,10 @@ _PREFIXES = ("user", "service", "group", "role")
 
 
 class Subjects:
-    """The names of people and roles in a Casbin policy, as subjects.
+    """Maps the names of people and roles in a Casbin policy to subjects.
 
-    What others hold is a role, or a group where its name says so and only people and groups hold it; all else is a user, or
-    what its own prefix says.
+    A name that others hold is a role. It is a group if it has the prefix `group:` and only people and groups hold it.
+    Any other name is a user, or what its own prefix says.
     """
 
     def __init__(self, links: Sequence[tuple[str, str]], persons: Iterable[str], findings: Findings) -> None:
@@ -25,7 +27,7 @@ class Subjects:
         self._names: dict[str, str] = {}
 
     def holder(self, name: str, place: str) -> Subject | None:
-        """The subject that a row's name stands for; None, with a finding, where there is none."""
+        """The subject for a name in a row. None, with a finding, if there is none."""
         prefix, rest = _split(name)
         if name in self._held:
             text = f"group:{encode_id(rest)}" if name in self._groups else f"role:{encode_id(_role(name))}"
@@ -36,7 +38,7 @@ class Subjects:
         return self._parsed(name, text, place)
 
     def principal(self, name: str, place: str) -> Subject | None:
-        """The user or service that asks under this name; None where only rows speak of it."""
+        """The user or service that asks under this name. None if only rows use the name."""
         if name not in self._persons and name in self._held:
             return None
         prefix, rest = _split(name)
@@ -67,7 +69,10 @@ class Subjects:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """A name's prefix, if it is one of ours with something behind it, and the rest."""
+    """Splits a name into one of our prefixes and the rest.
+
+    The prefix is empty if the name has none, or nothing after it.
+    """
     prefix, _, rest = name.partition(":")
     return (prefix, rest) if prefix in _PREFIXES and rest else ("", name)
 
@@ -78,7 +83,7 @@ def _role(name: str) -> str:
 
 
 def _groups(links: Sequence[tuple[str, str]], held: set[str]) -> set[str]:
-    """The held names that say `group:` and are held by no role."""
+    """The held names with prefix `group:` that no role holds."""
     groups = {name for name in held if _split(name)[0] == "group"}
     while True:
         in_role = {

@@ -1,4 +1,4 @@
-"""A Casbin policy as policy files of ours, with the answers that Casbin gives today as their tests."""
+"""Translates a Casbin policy to policy files, with Casbin's answers of today as their tests."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
@@ -23,9 +23,9 @@ from remit.migrate.sampling import sampled
 from remit.policy.read.role_graph_check import check_graph
 
 Question = tuple[str, str, str, str]
-"""Subject, domain (empty where there is none), object and action, in Casbin's words."""
+"""Subject, domain (empty if there is none), object and action, in Casbin's words."""
 Track = Callable[[Sequence[Question]], Iterable[Question]]
-"""Hands the questions through, and may show how far it is."""
+"""Passes the questions through, and may show progress."""
 
 
 def import_casbin(
@@ -35,7 +35,7 @@ def import_casbin(
     options: CasbinOptions,
     track: Track = lambda questions: questions,
 ) -> Imported:
-    """Translates a model (`model` is its file's name) and its rows. Nothing is written here."""
+    """Translates a model (`model` is its file's name) and its rows. Writes nothing."""
     findings = Findings(options.accepted)
     shape = read_shape(enforcer, model, findings)
     read = enforcer.load(lines, findings)
@@ -90,7 +90,7 @@ class _CasbinTranslation:
         }
 
     def answers_in(self, home: TenantHome, track: Track) -> list[AccessAnswer]:
-        """Casbin's answers over the people, objects and actions of the policy."""
+        """Casbin's answers for the people, objects and actions of the policy."""
         domains, objects = self._places.asked(home)
         axes = (list(self._lexicon.people), domains, objects, self._lexicon.actions)
         questions, total = sampled(axes, self._options.cases)
@@ -123,7 +123,7 @@ class _CasbinTranslation:
                 self._findings.add(FindingId.REGEX_PREFIX, place, message)
 
     def _superusers(self, home: TenantHome) -> Iterator[Rule]:
-        """Rows for those whom the matcher lets through every row: what the rows say together, they have everywhere."""
+        """Rules for the subjects that the matcher allows for every row: the combined effect of all rows, everywhere."""
         effects = self._rows.effects
         denied = self._shape.denies and Effect.DENY in effects
         allowed = Effect.ALLOW in effects or not effects
@@ -152,7 +152,7 @@ class _CasbinTranslation:
         if row.domain is not None and self._shape.roles is not None:
             function = self._options.match_domains.get(self._shape.roles.ptype, NO_FUNCTION)
             functions = () if function == NO_FUNCTION else (function,)
-            # Casbin takes the rows of the very domain first, whatever the function says of it.
+            # Casbin first takes the rows with exactly this domain, whatever the function returns for it.
             clause = MatcherClause("", equal=True, functions=functions)
             if "*" in row.domain and not functions:
                 told = f"; {_GO_DOMAINS}" if _go_matches_domains(self._enforcer) else ""
@@ -170,7 +170,7 @@ class _CasbinTranslation:
                 yield Link(member, held, home.tenant, scope, row.source.file, row.source.line)
 
     def _persons(self, home: TenantHome) -> Iterator[Link]:
-        """Who asks under a role's name holds that role: Casbin says so without a row."""
+        """Links a person with a role's name to that role: Casbin does so without a row."""
         for name in self._options.persons:
             role = self._lexicon.subjects.holder(name, self._model)
             if role is not None and name in self._lexicon.people:
@@ -194,7 +194,7 @@ class _CasbinTranslation:
 
 
 def _register(origin: ImportContext, read: Sequence[LoadedRow]) -> None:
-    """The functions that the options name. What looks like a pattern and hangs on one that they do not name is refused."""
+    """Registers the functions that the options name. Refuses likely patterns whose function the options do not name."""
     enforcer, options, findings = origin.enforcer, origin.options, origin.findings
     for clause in (origin.shape.subject, origin.shape.object):
         group = clause.group
@@ -240,7 +240,7 @@ def _refuse_patterns(
     *,
     people: bool,
 ) -> None:
-    """Names of people or roles that stand for others; and those of `p` rows, which do so in one Casbin and not in another."""
+    """Refuses people and roles whose names are patterns, and `p` row names that only one Casbin takes as patterns."""
     for row, text in members:
         if is_pattern(function, text):
             message = f"`{quote(text)}` is a pattern to `{function}`: remit has patterns of namespaces only"

@@ -1,3 +1,5 @@
+"""The people, objects and actions of a Casbin policy, and their names in remit."""
+
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -17,7 +19,7 @@ _EXPRESSION_SIGNS: Final = frozenset("\\^$+?()[]{}|*.")
 
 
 class ImportedVocabulary:
-    """The names of a Casbin policy, in its own words and in ours: people, objects, actions."""
+    """The people, objects and actions of a Casbin policy, in Casbin's words and in ours."""
 
     def __init__(self, rows: ModelRows, origin: ImportContext) -> None:
         shape, options, findings = origin.shape, origin.options, origin.findings
@@ -31,9 +33,9 @@ class ImportedVocabulary:
             [(row.member, row.held) for row in rows.holds], (*options.persons, *shape.superusers), findings
         )
         self.people = self._people()
-        """Those who ask, by their name in Casbin."""
+        """Subjects of questions, by their name in Casbin."""
         self.objects = self._objects()
-        """Objects that a question can be about; patterns and groups of objects are none."""
+        """Objects of questions, without patterns and groups of objects."""
         self.actions = self._actions()
         self.words: dict[str, Word] = {}
         """Our kinds and actions by Casbin's words."""
@@ -47,7 +49,7 @@ class ImportedVocabulary:
 
     @property
     def kind(self) -> Word:
-        """The one kind, where objects are namespaces."""
+        """The one kind if objects are namespaces."""
         return self.words[self._options.kind]
 
     def kinds(self, kind_class: KindClass) -> list[Kind]:
@@ -55,7 +57,7 @@ class ImportedVocabulary:
         return [Kind(self.words[name], kind_class, actions) for name in self._kind_names]
 
     def permitted(self, text: str) -> list[str] | None:
-        """The actions that a row's action covers, in Casbin's words; None for all of them."""
+        """The actions that a row's action covers, in Casbin's words. None for all of them."""
         clause = self._shape.action
         if text in clause.wildcards or (text in {"*", ".*"} and clause.functions):
             return None
@@ -88,7 +90,7 @@ class ImportedVocabulary:
         return people
 
     def _places(self) -> dict[str, str]:
-        """Every name of a person or role, and where it stands first."""
+        """Every name of a person or role, and the first place where it appears."""
         places: dict[str, str] = {}
         for row in self._rows.permits:
             places.setdefault(row.subject, row.place)
@@ -156,7 +158,7 @@ class ImportedVocabulary:
 
 
 def matches(function: str, value: str, pattern: str) -> bool:
-    """What Casbin's function says; False where it raises, as Casbin's role manager has it."""
+    """The result of Casbin's function. False if it raises, as in Casbin's role manager."""
     known: Callable[..., bool] = FUNCTIONS[function]
     try:
         return bool(known(value, pattern))
@@ -165,7 +167,7 @@ def matches(function: str, value: str, pattern: str) -> bool:
 
 
 def alternatives(text: str) -> list[str] | None:
-    """The names of `A`, `A|B` and `(A)|(B)`; None for any other expression."""
+    """The names of `A`, `A|B` and `(A)|(B)`. None for any other expression."""
     parts = [
         part[1:-1] if part.startswith("(") and part.endswith(")") else part for part in text.strip("^$").split("|")
     ]
@@ -173,6 +175,6 @@ def alternatives(text: str) -> list[str] | None:
 
 
 def _reading(shape: ModelShape, options: CasbinOptions) -> ObjectReading:
-    """Namespaces where objects are held against patterns."""
+    """Namespaces if objects are compared with patterns, else kinds."""
     grouped = shape.resources is not None and options.match.get(shape.resources.ptype, "none") != "none"
     return ObjectReading.NAMESPACES if grouped or shape.object.functions else ObjectReading.KINDS

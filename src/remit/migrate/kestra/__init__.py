@@ -1,1 +1,1 @@
-"""From Kestra's roles and bindings."""
+"""Imports Kestra's roles and bindings."""

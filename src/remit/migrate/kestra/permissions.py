@@ -1,4 +1,4 @@
-"""Kestra's permissions as kinds and actions: the vocabulary of 2.0, and what the migration makes of 1.x."""
+"""Kestra's permissions as kinds and actions: the vocabulary of 2.0, and the migration of 1.x."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -24,10 +24,10 @@ NAMESPACED: Final = {
     "CASE": f"{_CRUD} FOLLOW TEMPLATE",
     "POLICY": f"{_CRUD} EXECUTE EXPORT IMPORT",
 }
-"""Limited by a binding on a namespace, in Kestra and here."""
+"""A binding on a namespace limits these, in Kestra and here."""
 
 DELEGATED: Final = {"BINDING": "VIEW LIST CREATE DELETE"}
-"""Limited by a binding on a namespace in Kestra, of class tenant here."""
+"""A binding on a namespace limits these in Kestra. Here they have class tenant."""
 
 TENANT_WIDE: Final = {
     "USER": f"{_CRUD} MANAGE_GROUP_MEMBERSHIP IMPERSONATE",
@@ -41,18 +41,18 @@ TENANT_WIDE: Final = {
     "SYSTEM_SETTINGS": "VIEW UPDATE",
     "TENANT_SETTINGS": "VIEW UPDATE",
 }
-"""Granted in the whole tenant by a binding on a namespace in Kestra; not here."""
+"""In Kestra, a binding on a namespace grants these in the whole tenant. Here it does not."""
 
 TENANT_ONLY: Final = {"BLUEPRINT": _CRUD, "MCP_SERVER": _CRUD, "PROMOTION_TARGET": _CRUD}
-"""Granted by a binding on the whole tenant alone, in Kestra and here."""
+"""Only a binding on the whole tenant grants these, in Kestra and here."""
 
 INSTANCE: Final = frozenset({"TENANT", "WORKER_GROUP", "WORKER_QUEUE", "VERSIONED_PLUGIN", "KILL_SWITCH", "INSTANCE"})
-"""Granted by no role."""
+"""No role grants these."""
 
 UNDOCUMENTED: Final = frozenset(
     {"SUPPORT", "APP_EXECUTION", "NAMESPACE_FILE", "TESTSUITE_RUN", "TENANT_ACCESS", "SECURITY_INTEGRATION", "UNKNOWN"}
 )
-"""Of these no action is documented."""
+"""Kestra documents no action of these."""
 
 TWINS: Final = {
     "NAMESPACE": ("TENANT_NAMESPACE", "CREATE DELETE"),
@@ -60,12 +60,12 @@ TWINS: Final = {
     "ASSET": ("TENANT_ASSET", NAMESPACED["ASSET"]),
     "POLICY": ("TENANT_POLICY", NAMESPACED["POLICY"]),
 }
-"""What also exists without a namespace: its twin of class tenant, and that one's actions."""
+"""Kinds that also exist without a namespace: the twin of class tenant, and its actions."""
 
 ACTIONS: Final[Mapping[str, frozenset[str]]] = {
     kind: frozenset(actions.split()) for kind, actions in (NAMESPACED | DELEGATED | TENANT_WIDE | TENANT_ONLY).items()
 }
-"""What a 2.0 role may hold."""
+"""The kinds and actions that a 2.0 role may hold."""
 
 UNCHECKED: Final = frozenset(
     {
@@ -101,7 +101,7 @@ _SPECIAL: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "READ": (*_READ, "EXPORT"),
         "UPDATE": ("UNLOCK", "RESTART", "DISABLE", "ENABLE", "BACKFILL"),
     },
-    # Kestra's table names the plugin defaults, which 2.0 has no more: policies took their place.
+    # Kestra's table names the plugin defaults, which 2.0 has replaced by policies.
     "NAMESPACE": {
         "READ": (*_READ, "EXPORT_PLUGIN_DEFAULTS"),
         "UPDATE": ("UPDATE", "MANAGE_FILES", "IMPORT_PLUGIN_DEFAULTS"),
@@ -130,10 +130,10 @@ SPLIT: Final[Mapping[tuple[str, str], str]] = {
     ("FLOW", "UPDATE"): "writing namespace files (NAMESPACE MANAGE_FILES)",
     ("TEST", "CREATE"): "running tests (TESTSUITE EXECUTE)",
 }
-"""What a verb of a 1.x permission covered that 2.0 asks for otherwise."""
+"""What a verb of a 1.x permission covered and 2.0 requires another permission for."""
 
 DROPPED: Final = frozenset({"TEMPLATE", "IMPERSONATE", "INFRASTRUCTURE", "ME", "APITOKEN", "UNKNOWN"})
-"""1.x permissions that nothing in 2.0 stands for."""
+"""1.x permissions without a counterpart in 2.0."""
 
 PERMISSIONS: Final = (
     DROPPED
@@ -143,13 +143,15 @@ PERMISSIONS: Final = (
         *("SECRET", "KVSTORE", "APP", "ASSET", "DASHBOARD", "SERVICE_ACCOUNT", "INVITATION", "CREDENTIAL"),
     }
 )
-"""What a 1.x role may hold, each with these verbs."""
+"""The permissions that a 1.x role may hold, each with these verbs."""
 VERBS: Final = frozenset(_PLAIN)
 
 
 def migrated(permission: str, verb: str) -> dict[str, tuple[str, ...]]:
-    """The 2.0 actions, by kind, that the migration makes of one verb of a 1.x permission; those that 2.0 checks nowhere
-    among them."""
+    """The 2.0 actions, by kind, to which the migration maps one verb of a 1.x permission.
+
+    They include actions that 2.0 checks nowhere.
+    """
     return {
         kind: _SPECIAL.get(kind, {}).get(verb, _PLAIN[verb])
         for kind in _RENAMED.get(permission, (permission,))
@@ -158,7 +160,7 @@ def migrated(permission: str, verb: str) -> dict[str, tuple[str, ...]]:
 
 
 def kinds() -> list[Kind]:
-    """Every kind that a role may speak of, with its class here, and the twins."""
+    """Every kind that a role may name, with its class here, and the twins."""
     twins = dict(TWINS.values())
     classes = {
         KindClass.NAMESPACE: NAMESPACED,

@@ -1,4 +1,4 @@
-"""Kestra's roles, bindings, groups and users, as its API exports them, held against what is documented."""
+"""Reads Kestra's roles, bindings, groups and users from its API export, and checks them against the documentation."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -47,7 +47,7 @@ class User:
 
 
 class RecordReader:
-    """Reads one JSON document; what is off becomes a finding, and the record is left out."""
+    """Reads one JSON document. A malformed record becomes a finding and is left out."""
 
     def __init__(self, file: str, content: bytes, findings: Findings) -> None:
         self._file = file
@@ -99,7 +99,7 @@ class RecordReader:
         return users
 
     def ids(self) -> list[str]:
-        """Of a list of tenant access: users' ids, as texts or as records with `userId`."""
+        """User ids of a tenant access list, which holds texts or records with `userId`."""
         found = []
         for place, record in self._records:
             if isinstance(record, str) and record:
@@ -172,7 +172,7 @@ def _is_texts(value: object) -> bool:
 
 
 def unique(records: Iterable[Role | KestraGroup | User], findings: Findings) -> None:
-    """Two live records of one id or one name would become one."""
+    """Reports two live records with the same id or name: they would become one."""
     ids: dict[str, str] = {}
     names: dict[str, str] = {}
     for record in records:

@@ -1,4 +1,4 @@
-"""Kestra's roles and bindings as policy files of ours, with Kestra's own answers as their tests."""
+"""Translates Kestra's roles and bindings to policy files, with Kestra's own answers as their tests."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,16 +28,18 @@ from remit.migrate.render import (
 from remit.migrate.sampling import sampled
 
 Actions = Mapping[str, frozenset[str]]
-"""What a role grants: actions of 2.0 by kind."""
+"""The 2.0 actions, by kind, that a role grants."""
 
 _WIDE: Final = "%tenant"
-"""Behind a role's name: its part that is bound to the whole tenant although the binding names a namespace.
-No name of a role becomes this: a `%` in one has hexadecimal digits behind it."""
+"""The suffix of a role's name for its part that is bound to the whole tenant although the binding names a namespace.
+
+No role's name can end so: a `%` in a name is always followed by hexadecimal digits.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class KestraFiles:
-    """The exported documents, each with its file's name; None where it was not given."""
+    """The exported documents, each with its file's name. None if a document was not given."""
 
     roles: tuple[str, bytes]
     bindings: tuple[str, bytes]
@@ -52,12 +54,12 @@ class KestraOptions:
     edition: int
     """1 or 2."""
     keep_tenant_wide: bool = False
-    """Whether a binding on a namespace grants kinds of the whole tenant in the whole tenant, as it does in Kestra."""
+    """Whether a binding on a namespace grants tenant kinds in the whole tenant, as it does in Kestra."""
     cases: int = 5_000
 
 
 def import_kestra(files: KestraFiles, options: KestraOptions) -> Imported:
-    """Translates the documents. Nothing is written here."""
+    """Translates the documents. Writes nothing."""
     findings = Findings()
     roles = RecordReader(*files.roles, findings).roles()
     bindings = RecordReader(*files.bindings, findings).bindings()
@@ -106,7 +108,7 @@ class _KestraTranslation:
         grants = {role.id: self._grants(role) for role in self._roles.values()}
         links = [link for binding in self._bindings for link in self._bound(binding, grants)]
         links += [link for group in self._groups.values() for link in self._members(group)]
-        # A role without a rule cannot be bound; nobody gains anything by it.
+        # A role without a rule cannot be bound. Its holders gain nothing.
         wide = {link.holds for link in links if link.holds.endswith(_WIDE)}
         rules = [rule for role in self._roles.values() for rule in self._rules(role, grants[role.id], wide)]
         defined = {rule.subject for rule in rules}
@@ -327,7 +329,7 @@ class _KestraTranslation:
         return group is not None and person in group.members
 
     def _granted(self, grants: Mapping[str, Actions], binding: Binding, name: str, action: str, namespace: str) -> bool:
-        """As Kestra evaluates a binding, but for what the findings say is otherwise here."""
+        """Evaluates a binding as Kestra does, except for the differences that the findings report."""
         kind = next((kind for kind, (twin, _) in words.TWINS.items() if twin == name), name)
         if action not in grants[binding.role].get(kind, frozenset()):
             return False
@@ -341,7 +343,7 @@ class _KestraTranslation:
 
 
 def _around(namespaces: Sequence[str]) -> list[str]:
-    """The namespaces of bindings, what is below, above and beside them, and one that none of them covers."""
+    """The namespaces of bindings, others below, above and beside them, and one that no binding covers."""
     found = dict.fromkeys(namespaces)
     for namespace in namespaces:
         found |= dict.fromkeys((f"{namespace}.probe", f"{namespace}2", namespace.rpartition(".")[0]))

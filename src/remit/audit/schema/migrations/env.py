@@ -1,4 +1,4 @@
-"""Run by Alembic. The connection, its transaction already begun, comes from `remit.audit.schema.migrate`."""
+"""Run by Alembic. The connection, with an open transaction, comes from `remit.audit.schema.migrate`."""
 
 from alembic import context
 
