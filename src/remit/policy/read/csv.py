@@ -3,7 +3,7 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """A line of a CSV file that is neither blank nor a comment: the fields with the blanks around them gone."""
+    """A line of a CSV file that is neither blank nor a comment. The fields have no blanks around them."""
 
     file: str
     line: int

@@ -24,7 +24,7 @@ DIRTY: Final = "-dirty"
 _LINK: Final = b"120000"
 _SUBMODULE: Final = b"160000"
 _CHECKOUT_S: Final = 5.0
-"""Timeout for git beside a server. Without an answer, a revision is archived without its commit."""
+"""Timeout for git beside a server. Without an answer, a revision is stored without its commit."""
 _RUNS_NOTHING: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 _ENVIRONMENT: Final = {
     "LC_ALL": "C",
