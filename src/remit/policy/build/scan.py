@@ -1,4 +1,4 @@
-"""Scans the policy directory once: finds new files, and loads or refuses tenants one after the other."""
+"""Scans the policy directory once: finds changed files, and loads or refuses tenants one after the other."""
 
 import hashlib
 import math
@@ -53,11 +53,11 @@ class ScanRequest:
     only: Tenant | None = None
     """The only tenant whose folder is read and loaded; None for all."""
     apart: frozenset[Tenant] = frozenset()
-    """Tenants that something else loads: the scan reports that they have new files, and does not load them."""
+    """Tenants that something else loads: the scan reports that they have changed files, and does not load them."""
     took_s: Mapping[Tenant, float] = field(default_factory=dict)
     """Processor time of the tenants' last load, in seconds: quick tenants come first."""
     within_s: float = math.inf
-    """Processor time that one tenant may take, in seconds. Past it a `Worker` aborts the scan."""
+    """Processor time that one tenant may take, in seconds. Past it the build process aborts the scan."""
     slice_s: float = math.inf
     """After so many seconds of loading the scan stops, to start again: there may be newer files by then."""
     rest_s: float = 0.0
@@ -91,7 +91,7 @@ class RootRead:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Tenants of `ScanRequest.apart` with new files."""
+    """Tenants of `ScanRequest.apart` with changed files."""
 
     tenants: frozenset[Tenant]
 
@@ -112,7 +112,7 @@ class BuildStarted:
 
 @dataclass(frozen=True, slots=True)
 class TenantBuilt:
-    """The result for a tenant with new files."""
+    """The result for a tenant with changed files."""
 
     tenant: Tenant
     revision: str
@@ -180,7 +180,7 @@ def _look(order: ScanRequest) -> Iterator[Found]:
 
 
 def _begun(order: ScanRequest, tree: Tree) -> list[BuildStarted]:
-    """Tenants with new files, in loading order: quick ones of the last load first, then small ones. A large tenant
+    """Tenants with changed files, in loading order: quick ones of the last load first, then small ones. A large tenant
     delays only larger ones."""
     found = []
     for tenant, folder in tree.tenants.items():
