@@ -122,7 +122,7 @@ def subtree_of(namespace: Namespace) -> tuple[NamespacePattern, ...]:
 
 def _fit(segments: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     """True if `segments` begin as `pattern` requires."""
-    # Mostly they are equal, which one comparison shows.
+    # Usually they are equal, and one comparison is enough.
     return segments[: len(pattern)] == pattern or all(
         mine in ("*", its) for mine, its in zip(pattern, segments, strict=False)
     )

@@ -43,8 +43,7 @@ class QuestionType(StrEnum):
 
 
 class Question(NamedTuple):
-    """One question of the access plane. The snapshot that answers it determines the tenant: there is no room for a
-    second."""
+    """One question of the access plane. It has no room for a tenant: the snapshot that answers it has one."""
 
     principal: Principal
     action: Word

@@ -20,8 +20,7 @@ in turn."""
 _TRIED: Final = 4_096
 """Rows tried for one cell; a row counts once per role path. A cell with more is too wide."""
 OVERLAPS_LIMIT: Final = 131_072
-"""Steps of the search for a namespace in which a principal is allowed. Past the limit, the search assumes one
-exists."""
+"""Steps of the search for a namespace in which a principal is allowed. Past the limit, assume one."""
 _FIRST: Final = 4
 """Patterns compared in turn before a trie of all patterns is built."""
 _INDEXED: Final = 16_777_216
@@ -37,8 +36,8 @@ class CompiledAnswer:
     """The answer for the namespaces of one pattern. Never changed. Not frozen, because a frozen one takes three times
     as long to make.
 
-    Mostly the beginning of a namespace's name shows whether the pattern covers it. Then no look-up is needed: in a
-    large policy each look-up waits for memory.
+    Usually the beginning of a namespace's name shows that the pattern covers it. Then no look-up is needed: in a large
+    policy a look-up waits for memory.
     """
 
     begins: str
@@ -170,9 +169,8 @@ class _Allowing:
         self.patterns = patterns
 
     def overlaps(self, where: NamespacePattern, spend: Callable[[int], object]) -> bool:
-        """True if a namespace of `where` is in one of the patterns. Calls `spend` for each step; raises what `spend`
-        raises."""
-        # Mostly one of the first patterns overlaps: then no trie is needed.
+        """True if a namespace of `where` is in one of the patterns. Calls `spend` per step; `spend` may raise."""
+        # Usually one of the first patterns overlaps, and no trie is needed.
         if any(where.overlaps(pattern) for pattern in islice(self.patterns.values(), _FIRST)):
             return True
         return len(self.patterns) > _FIRST and any(

@@ -1,5 +1,4 @@
-"""Exact sets of namespaces, from any patterns: union, intersection, complement, emptiness, and the shortest list of
-patterns.
+"""Decision diagrams: exact sets of namespaces, with union, intersection, complement, emptiness and short patterns.
 
 A namespace is a path of segments, and a pattern distinguishes only the segments that it spells. So any combination of
 patterns turns the infinite space of namespaces into a tree. A node has a value, a branch for each spelled segment, and
@@ -74,8 +73,7 @@ Region = Diagram[bool]
 
 
 class Piece(NamedTuple):
-    """The namespaces of one pattern except the namespaces of others. Every pattern has a namespace of 150 characters or
-    fewer."""
+    """The namespaces of `only` without any of `excepted`. Every pattern has a namespace of at most 150 characters."""
 
     only: NamespacePattern
     excepted: tuple[NamespacePattern, ...] = ()
@@ -210,8 +208,7 @@ class DiagramFactory:
         charts: Iterable[Diagram[Value]],
         empty: Diagram[Value],
     ) -> Diagram[Value]:
-        """An associative `how` over all diagrams in order. Combines neighbours first: a step costs as much as both
-        hold."""
+        """An associative `how` over all diagrams in order. Combines neighbours first: a step costs the size of both."""
         folded = list(charts) or [empty]
         while len(folded) > 1:
             paired = [how(left, right) for left, right in zip(folded[::2], folded[1::2], strict=False)]
@@ -335,14 +332,14 @@ class DiagramFactory:
         return known
 
     def _untold(self, region: Region, told: Region) -> Iterator[_Part]:
-        """The parts that cover more than `told` covers."""
+        """The parts of `region` that cover more than `told`."""
         for part in self._in_parts(region):
             if told is self.none or self.without(self._region(part), told) is not self.none:
                 yield part
 
     def _holes(self, inside: Region, below: Region) -> Sequence[_Tail] | None:
-        """Patterns to exclude from `inside` so that the rest is in `below`. No pattern overlaps both. None if there are
-        no such patterns."""
+        """Patterns to exclude from `inside` so that the rest is in `below`. No pattern contains namespaces of both.
+        None if there are no such patterns."""
         if self.without(inside, below) is self.none:
             return []
         background = below

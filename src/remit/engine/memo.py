@@ -8,7 +8,7 @@ _ITEMS: Final = 16
 
 
 class BoundedMemo(dict[_Key, _Value]):
-    """A dict that makes a missing value from its key and keeps it. If the values exceed `limit`, it drops all of them.
+    """A dict that makes and caches missing values. If the values exceed `limit`, it drops all of them.
 
     A hit costs as much as a hit of a dict. A hit of an `lru_cache`, which relinks neighbours, costs as much as the rest
     of a decision.

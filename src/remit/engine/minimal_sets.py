@@ -36,7 +36,7 @@ def simplest(only: Iterable[NamespacePattern], excluded: Iterable[NamespacePatte
 
 
 def united(sets: Iterable[NamespaceSet]) -> tuple[NamespaceSet, ...]:
-    """The union, with one set for each distinct exclusion."""
+    """The union, with at most one set per distinct exclusion."""
     by_exclusion: defaultdict[tuple[NamespacePattern, ...], list[NamespacePattern]] = defaultdict(list)
     for each in sets:
         by_exclusion[each.excluded] += each.only

@@ -5,7 +5,7 @@ _Item = TypeVar("_Item")
 
 
 class Pacing(Protocol):
-    """The speed of a walk over a snapshot's rows: passes the items on, and may pause between items."""
+    """The pacing of a walk over a snapshot's rows: yields the items, and may pause between them."""
 
     def __call__(self, items: Iterable[_Item], /) -> Iterable[_Item]: ...
 

@@ -34,8 +34,7 @@ _Cell = Sequence[_Answer]
 
 
 class ReachIndex:
-    """An index of reach rows by the patterns that cover a caller and an owner, so that a question does not scan the
-    rows."""
+    """An index of reach rows by the patterns that cover a caller and an owner. A question does not scan all rows."""
 
     def __init__(self, rules: Sequence[ReachRule], pace: Pacing = unpaced) -> None:
         self._rules = rules

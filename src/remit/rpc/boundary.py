@@ -82,8 +82,7 @@ class _Method:
 
 
 class CallBoundary:
-    """Wraps every call: gives it a place, parses its message, names its caller, maps errors to statuses, and measures
-    it.
+    """Wraps every call: gives it a place, parses its message, names its caller, maps errors to statuses, measures it.
 
     Wraps a servicer's methods once, when they are registered: grpcio looks up and chains its own interceptors for every
     call, which costs as much as a decision. Parses messages itself: if a malformed message makes grpcio's deserializer

@@ -42,8 +42,7 @@ ARRIVAL: Final = "arrival"
 """The attribute of a behavior: a function of the request's bytes and an `InlineCall`. It runs in the thread that
 receives every call, and ensures that the call is answered, refused or given a thread."""
 STREAMS_REQUESTS: Final = "streams_requests"
-"""Another attribute: True if the method takes a stream of messages; then `ARRIVAL` is called at once, without a
-message."""
+"""Another attribute: True if the method takes a stream of messages; then `ARRIVAL` gets no message, at once."""
 
 _log = logging.getLogger("remit.rpc")
 

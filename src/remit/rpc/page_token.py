@@ -21,8 +21,7 @@ def size_of(asked: int) -> int:
 
 
 def paged(request: Any, *others: str) -> tuple[int, "PageToken"]:
-    """The page size and the page of a request. Clears the page fields, and the `others` that may differ from page to
-    page."""
+    """The page size and the page of a request. Clears the page fields, and `others`, which may differ between pages."""
     size, token = size_of(request.page_size), request.page_token
     for field in ("page_size", "page_token", *others):
         request.ClearField(field)
@@ -34,8 +33,8 @@ class PageToken:
     callers, but not secret."""
 
     def __init__(self, request: Any, token: str, field: str = "page_token") -> None:
-        """`request` is the message without its page fields. Raises MalformedQuestionError for a token of another
-        request."""
+        """`request` is the message without its page fields. Raises MalformedQuestionError for another
+        request's token."""
         self._request = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
         self.revision = ""
         """The revision of the page before; empty for the first page."""

@@ -28,7 +28,7 @@ from remit.service.decision_point import (
 from remit.v1 import access_service_pb2, decision_pb2, reach_service_pb2
 
 SHORT_BATCH: Final = 250
-"""Questions in a batch that the receiving thread tries itself: mostly they take less than MOMENT_NS."""
+"""Questions in a batch that the receiving thread tries itself: usually they take less than MOMENT_NS."""
 MOMENT_NS: Final = 2_000_000
 """Longest decision on the thread that receives every call."""
 _SLOW_S: Final = 1.0

@@ -139,8 +139,7 @@ class Server:
             options=[
                 *_OPTIONS,
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
-                # Two servers on one port would share its calls, with different policies. Workers of one server do share
-                # it.
+                # Two servers on one port would share its calls, with different policies. Workers should share it.
                 ("grpc.so_reuseport", int(settings.workers > 1)),
             ],
         )

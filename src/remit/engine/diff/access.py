@@ -230,8 +230,7 @@ class _Touched:
 
 
 def access_changes(atlas: DiagramFactory, old: Snapshot | None, new: Snapshot | None) -> tuple[AccessChange, ...]:
-    """Exact and complete: the effect for a principal, permission and namespace differs if and only if a change contains
-    it.
+    """Exact and complete: the effect for a principal, permission and namespace differs exactly if a change contains it.
 
     If only one of the two policies allows the question (a kind that moved between classes), the other counts as a deny.
     Raises TooManyDiagramsError.

@@ -103,8 +103,7 @@ class DedicatedChange:
 
 @dataclass(frozen=True, slots=True)
 class TenantDiff:
-    """Every decision of one tenant to which two policies give a different effect. A reason may differ without a change
-    here."""
+    """Every decision of one tenant with a different effect in two policies. A different reason alone is no change."""
 
     tenant: Tenant
     access: tuple[AccessChange, ...] = ()

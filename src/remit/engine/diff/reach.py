@@ -18,7 +18,7 @@ _Plane = Diagram[Region]
 
 
 def reach_changes(atlas: DiagramFactory, old: Policy | None, new: Policy | None) -> tuple[ReachChange, ...]:
-    """Exact and complete: the effect for a caller, owner and relation differs if and only if a change contains it.
+    """Exact and complete: the effect for a caller, owner and relation differs exactly if a change contains it.
 
     Raises TooManyDiagramsError.
     """
@@ -121,8 +121,7 @@ class _Comparison:
         return self._atlas.combine(self._atlas.without, left, right)
 
     def _boxes(self, plane: _Plane) -> Iterator[tuple[Region, Region]]:
-        """Sets of callers, with their owners, that together are the plane. Every set has as many callers as
-        possible."""
+        """Sets of callers with their owners: together the plane, and every set with as many callers as possible."""
         atlas = self._atlas
         rows = atlas.values(plane) - {atlas.none}
         for owners in rows:
@@ -156,8 +155,7 @@ class _Comparison:
 
 
 class _Covers:
-    """Tests if a region contains all of `owners`. Equal for equal owners, because a DiagramFactory caches by
-    function."""
+    """Tests if a region contains all of `owners`. Equal for equal owners: a DiagramFactory caches by function."""
 
     def __init__(self, atlas: DiagramFactory, owners: Region) -> None:
         self._atlas = atlas

@@ -51,11 +51,10 @@ def _pattern(text: str) -> NamespacePattern | None:
 def register(enforcer: Any) -> None:
     """Adds the functions of access.conf and reach.conf to a Casbin enforcer that was made with one of them.
 
-    Adds all or none: raises RegistrationError, and adds nothing, if Casbin declines. If one is missing, a deny can
+    Adds all or none: raises RegistrationError and adds nothing if Casbin declines. If one is missing, a deny can
     vanish.
     """
-    # This one comes first because Casbin can decline it. Only False means declined: SyncedEnforcer forgets its
-    # `return`.
+    # Comes first because Casbin can decline it. Only False means declined: SyncedEnforcer forgets its `return`.
     if "g" in enforcer.get_model().model and enforcer.add_named_domain_matching_func("g", scope_match) is False:
         raise RegistrationError("casbin declined `scope_match` as the domain matching function of `g`")
     enforcer.add_function("one_of", one_of)

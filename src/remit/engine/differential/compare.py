@@ -61,8 +61,7 @@ class Difference:
 class Verification:
     asked: int
     compared: int
-    """Compared questions. Casbin does not know names, classes and access lists, so questions that these decide are not
-    compared."""
+    """Questions that rows decide. Casbin knows no names, classes or access lists, so others are not compared."""
     difference: Difference | None = None
 
 

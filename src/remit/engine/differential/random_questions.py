@@ -64,7 +64,7 @@ def _principals(policy: Policy) -> list[str]:
 
 
 def _principal(known: Sequence[str], random: Random) -> Principal:
-    """Mostly a principal that the policy names; otherwise a similar name."""
+    """Usually a principal that the policy names, sometimes a similar name."""
     name = random.choice(known) if known else "user:nobody"
     kind, _, identity = name.partition(":")
     match random.randrange(20):
@@ -107,7 +107,7 @@ class _Namespaces:
         return Namespace(".".join(segments or [_FRESH[0]]))
 
     def _shift(self, segments: list[str]) -> None:
-        """In half of the calls, moves to a child, a parent, a sibling, a sibling with the same beginning, or one level
+        """In half of the calls, moves to a child, parent, sibling, sibling with the same beginning, or one level
         deeper."""
         random = self._random
         match random.randrange(10):

@@ -1,2 +1,1 @@
-"""Lists and composites, all consistent with Check: search, reachable owners, dedicated resources, graphs,
-operations."""
+"""Lists and composites, consistent with Check: search, reachable owners, dedicated resources, graphs, operations."""

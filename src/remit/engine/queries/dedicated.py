@@ -34,8 +34,7 @@ def resolve(policy: Policy, namespace: Namespace, resource_type: ResourceType) -
 
 
 def dedicated_to(policy: Policy, namespace: Namespace, resource_type: ResourceType, service: Word) -> Dedicated:
-    """The resource of this type that serves a namespace, and, if the question names a service, if it may use the
-    resource."""
+    """The resource of this type that serves a namespace, and if the service, if one is named, may use it."""
     found = resolve(policy, namespace, resource_type)
     if found is None or not service:
         return Dedicated(resource_type, found, None)

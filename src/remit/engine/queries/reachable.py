@@ -135,8 +135,7 @@ class ReachableFrom(Inquiry[tuple[Reachable, ...]]):
 
 
 class _FirstMatch:
-    """Turns reach rows, which apply in order, into sets, which have no order. PAIRS_LIMIT applies to the total of all
-    calls."""
+    """Turns reach rows, which apply in order, into sets, which have no order. PAIRS_LIMIT is for all calls together."""
 
     def __init__(self) -> None:
         self._left = PAIRS_LIMIT

@@ -29,8 +29,7 @@ class Fingerprint:
     signature: str
     """Hash of the files scanned last, loaded or not; '' if there were none."""
     folder: str
-    """SHA-256 of the tenant's own files that serve; '' if there are none. Files that differ must pass the tenant's
-    tests."""
+    """SHA-256 of the tenant's own files that serve; '' if there are none. Other files must pass the tenant's tests."""
 
 
 NO_FINGERPRINT: Final = Fingerprint("", "")
@@ -272,7 +271,6 @@ def _last_good(tree: Tree, limits: Limits) -> Root | None:
 
 
 def _signature(revision: str, folder: Folder) -> str:
-    """Hash of the folder as scanned. The revision covers files that could be read; this also covers files that could
-    not."""
+    """Hash of the folder as scanned. Unlike the revision, it also covers files that could not be read."""
     wrong = "\n".join(map(str, folder.report.diagnostics))
     return hashlib.sha256(f"{revision}\n{wrong}".encode()).hexdigest()

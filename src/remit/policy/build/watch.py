@@ -29,8 +29,7 @@ def changes(directory: Path, settle_s: float, every_s: float, stop: Event) -> It
     - when the directory disappears, comes back or is replaced;
     - every `every_s`, for file systems that report no changes.
 
-    If the system's watch fails (a file name that is not UTF-8 is enough), it starts again after a pause and yields at
-    once.
+    If the system's watch fails (a file name that is not UTF-8 is enough), it restarts after a pause and yields at once.
     """
     told = ""
     while not stop.is_set():

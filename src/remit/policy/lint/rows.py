@@ -32,7 +32,7 @@ def never_matching(tenant: LintedTenant) -> Iterator[LintFinding]:
 
 def unmatched(tenant: LintedTenant, rule: Rule) -> str | None:
     """Why no question of this tenant matches a p row; None if one does. Also None if nobody holds its role or group:
-    that is reported once, not for every row."""
+    lint reports that once, not for every row."""
     held = tenant.holders.held(rule.subject)
     if not held:
         shut_out = not rule.subject.startswith(("role:", "group:"))

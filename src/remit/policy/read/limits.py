@@ -3,8 +3,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The resources of a node that one tenant's folder, or the root files, may use. A folder past a limit does not
-    load."""
+    """What one tenant's folder, or the root files, may use of a node. A folder past a limit does not load."""
 
     rows: int = 1_000_000
     """p, g and reach rows, without managed roles."""

@@ -210,8 +210,8 @@ def _dedicated(
         if entry is not None and tenant in entry.tenants:
             named[ResourceType(key)] = entry.resource
         elif name is not None:
-            # Use the same text even if the resource exists for others, so that a tenant cannot probe for its
-            # neighbours' resources.
+            # Use the same text even if the resource exists for others, so that a tenant cannot probe for other tenants'
+            # resources.
             open_here = [each for each, other in section.items() if tenant in other.tenants]
             schema.refuse(
                 value, f"no {key} resource `{quote(name)}` is open to `{tenant}`{did_you_mean(name, open_here)}"

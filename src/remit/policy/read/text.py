@@ -3,8 +3,7 @@ from itertools import islice
 
 from remit.policy.read.report import Diagnostics
 
-# Control characters except LF (a CR before an LF is dropped first), bidi controls, line and paragraph separators, and
-# BOM.
+# Control characters except LF (a CR before it is dropped first), bidi controls, line and paragraph separators, BOM.
 _FORBIDDEN = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]",
 )

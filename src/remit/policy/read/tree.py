@@ -150,7 +150,7 @@ def _young(directory: Path, found: Stamp, rest_s: float) -> frozenset[str]:
 
 
 def stamp(directory: Path, pace: Pacing = unpaced) -> Stamp:
-    """The place, size and times of all entries below the directory; equal stamps mean no change. None if there is no
+    """Place, size and times of all entries below the directory; equal if nothing changed. None if there is no
     directory.
 
     Raises OSError if the system lacks the resources to read.
@@ -189,8 +189,7 @@ def _is_tests(entry: os.DirEntry[str]) -> bool:
 
 
 def _scanned(path: str, most: int | None = None) -> list[os.DirEntry[str]]:
-    """The entries of a directory, or the first `most` + 1 of them, without `.git`; none if the directory cannot be
-    read."""
+    """The entries of a directory, at most `most` + 1, without `.git`; none if the directory cannot be read."""
     try:
         with os.scandir(path) as entries:
             found = list(entries if most is None else islice(entries, most + 1))
@@ -235,8 +234,7 @@ def read_tree(directory: Path, limits: Limits, only: Tenant | None = None) -> Tr
     """Reads every file of a policy directory. With `only`, lists other tenants' folders but does not read them.
     Folders' reports contain errors in the shape of the tree.
 
-    Raises NotADirectoryError or OSError if the directory itself cannot be read, or the system lacks the resources to
-    read.
+    Raises NotADirectoryError or OSError if the directory itself cannot be read, or the system lacks resources to read.
     """
     root = Folder("")
     tenants: dict[Tenant, Folder] = {}

@@ -46,8 +46,7 @@ class RevisionStore:
     count: int
     """Revisions kept per tenant; a pinned one stays in addition."""
     source: str
-    """The policy directory that revisions are read from now. The server never falls back to a revision from another
-    one."""
+    """The current policy directory. The server never falls back to a revision from another directory."""
 
     def keep(self, archive: Archive) -> None:
         """Stores a revision. Raises OSError."""
@@ -142,8 +141,7 @@ class RevisionStore:
             raise RevisionNotStoredError(f"pin `{path}` cannot be read ({error}): pin again, or unpin") from None
 
     def remove(self, tenant: Tenant) -> None:
-        """Records that the tenant was removed, so that remit never falls back to its stored revisions. Raises
-        OSError."""
+        """Marks the tenant as removed: remit never falls back to a stored revision of it. Raises OSError."""
         folder = self.directory / tenant
         make_private(folder)
         write_whole(folder / _REMOVED, b"")
