@@ -11,7 +11,7 @@ _PRIVATE_FILE: Final = 0o600
 
 
 def make_private(folder: Path) -> None:
-    """Makes the folder and its missing parents, readable by the owner only. Raises OSError.
+    """Makes the folder and its missing parents, accessible to the owner only. Raises OSError.
 
     A folder that exists stays as it is.
     """
@@ -23,7 +23,7 @@ def make_private(folder: Path) -> None:
 
 
 def open_private(path: Path) -> int:
-    """A descriptor to read and write the file. Creates a missing file, readable by the owner only. Raises OSError."""
+    """A descriptor to read and write the file. Creates a missing file for the owner only. Raises OSError."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
 
 

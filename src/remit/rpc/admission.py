@@ -69,7 +69,7 @@ class Limiter:
                 if left:
                     self._callers[caller] = left
                 else:
-                    # Callers choose their names, so keep none.
+                    # Names of callers come from outside: keep no idle one.
                     del self._callers[caller]
 
 

@@ -112,7 +112,7 @@ class CallThreads(ThreadPoolExecutor):
         self._expiring[call] = (time.monotonic() + timeout_s, expired)
 
     def claim(self, call: "InlineCall") -> bool:
-        """True for the first caller only: only that one may answer."""
+        """True for the first thread that claims the call: only that thread may answer it."""
         return self._expiring.pop(call, None) is not None
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

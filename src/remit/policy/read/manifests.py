@@ -210,7 +210,7 @@ def _dedicated(
         if entry is not None and tenant in entry.tenants:
             named[ResourceType(key)] = entry.resource
         elif name is not None:
-            # Use the same text even if the resource exists for others, so that a tenant cannot probe for other tenants'
+            # The text is the same if the resource exists for others: a tenant cannot probe for other tenants'
             # resources.
             open_here = [each for each, other in section.items() if tenant in other.tenants]
             schema.refuse(

@@ -60,8 +60,7 @@ def check_graph(
 
 
 def _longest_chains(inner: Mapping[str, Sequence[Link]], at: Refuse) -> Mapping[str, tuple[int, Link | None]] | None:
-    """The length of the longest chain from every group and role, and that chain's first row; None if there is
-    a cycle."""
+    """The length of the longest chain from every group and role, and that chain's first row; None on a cycle."""
     longest: dict[str, tuple[int, Link | None]] = {}
     cycles = False
     for start in inner:

@@ -231,8 +231,8 @@ def _refuse_lack(error: OSError) -> None:
 
 
 def read_tree(directory: Path, limits: Limits, only: Tenant | None = None) -> Tree:
-    """Reads every file of a policy directory. With `only`, lists other tenants' folders but does not read them.
-    Folders' reports contain errors in the shape of the tree.
+    """Reads every file of a policy directory. With `only`, lists other tenants' folders but does not read them. Errors
+    in the shape of the tree are in the folders' reports.
 
     Raises NotADirectoryError or OSError if the directory itself cannot be read, or the system lacks resources to read.
     """
