@@ -1,4 +1,4 @@
-"""For people who run plain Casbin over remit's policy files: `remit.casbin.register(enforcer)`."""
+"""Casbin functions, for those who run plain Casbin over remit's policy files: `remit.casbin.register(enforcer)`."""
 
 from remit.engine.differential.casbin_oracle import (
     ACCESS_MODEL,

@@ -11,9 +11,9 @@ _PRIVATE_FILE: Final = 0o600
 
 
 def make_private(folder: Path) -> None:
-    """Makes the folder and those above it that are missing, each its owner's only. Raises OSError.
+    """Makes the folder and its missing parents, accessible to the owner only. Raises OSError.
 
-    One that exists stays as it is.
+    A folder that exists stays as it is.
     """
     for each in (*reversed(folder.parents), folder):
         if not each.exists():
@@ -23,12 +23,12 @@ def make_private(folder: Path) -> None:
 
 
 def open_private(path: Path) -> int:
-    """A descriptor to read and write the file by, which is made its owner's only if it is missing. Raises OSError."""
+    """A descriptor to read and write the file. Creates a missing file for the owner only. Raises OSError."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Whole or not at all, also when the power goes. Raises OSError."""
+    """Writes the file whole or not at all, even if the power fails. Raises OSError."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
         try:
             file.write(content)
@@ -42,7 +42,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Its entries are on disk on return. Raises OSError."""
+    """Ensures that the folder's entries are on disk. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -51,15 +51,15 @@ def sync_folder(folder: Path) -> None:
 
 
 def writable_by_others(path: Path) -> bool:
-    """Whether its group or everybody may change it. Raises OSError."""
+    """True if the group or everybody may change the file. Raises OSError."""
     return bool(path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def secret_problem(path: Path) -> str:
-    """Why a file does not keep a secret, and what to do; '' where it does. Raises OSError.
+    """Why a file does not protect a secret, and what to do; '' if it does. Raises OSError.
 
-    Its owner alone may read it; its group too where it is root's, as an administrator or an orchestrator hands a secret
-    to a service.
+    Only the owner may read it. If root owns the file, its group may too: so an administrator or an orchestrator gives a
+    secret to a service.
     """
     found = path.stat()
     mode = stat.S_IMODE(found.st_mode)

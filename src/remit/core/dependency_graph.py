@@ -1,4 +1,4 @@
-"""Drawings of what depends on what: as a caller sends one, and as a principal sees it."""
+"""Dependency graphs: as a caller sends one, and as a principal sees it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestio
 from remit.core.names import Namespace, Word, parse_namespace, parse_word, quote
 
 STUB: Final = "?"
-"""What the uid of a hidden node's stub begins with, and no other."""
+"""The first character of a stub's uid; no other uid begins with it."""
 TEXT_LIMIT: Final = 512
 """Characters of a uid, and of an id."""
 VIOLATIONS_LIMIT: Final = 20
-"""Mistakes told of one graph: a graph with more has the same mistake everywhere."""
+"""Errors reported for one graph; a graph with more has the same error everywhere."""
 
 
 class GraphNode(NamedTuple):
-    """A thing of a tenant; a stub has its uid alone."""
+    """A thing of a tenant. A stub has only a uid."""
 
     uid: str
     kind: Word = Word("")
     namespace: Namespace = Namespace("")
-    """The empty one for what lives in the tenant itself."""
+    """Empty for a thing that lives in the tenant itself."""
     id: str = ""
 
 
-# Plain tuples: edges come by the ten thousand, and a named one takes four times as long to make.
+# Plain tuples: edges come by the ten thousand, and a named tuple takes four times as long to make.
 Edge = tuple[int, int, Word]
-"""The positions of two nodes, of which the first uses the second, and by which relation."""
+"""The positions of two nodes, of which the first uses the second, and the relation."""
 VisibleEdge = tuple[str, str, Word, Decision | None]
-"""The uids of two nodes, the relation, and what reach says of it: None where an end is hidden or lives in no namespace."""
+"""The uids of two nodes, the relation, and the decision of reach: None if an end is hidden or lives in no namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +41,23 @@ class DependencyGraph:
 
 @dataclass(frozen=True, slots=True)
 class VisibleGraph:
-    """The part of a graph that a principal may see. It holds no text of a node that it does not show."""
+    """The part of a graph that a principal may see. It contains no text of a hidden node."""
 
     nodes: tuple[GraphNode, ...]
     edges: tuple[VisibleEdge, ...]
 
 
 def parse_graph(nodes: Iterable[tuple[str, str, str, str]], edges: Iterable[tuple[str, str, str]]) -> DependencyGraph:
-    """A graph out of the (uid, kind, namespace, id) of its nodes and the (source, target, relation) of its edges.
+    """A graph from the (uid, kind, namespace, id) of its nodes and the (source, target, relation) of its edges.
 
-    Raises MalformedQuestionError with the first VIOLATIONS_LIMIT of its mistakes.
+    Raises MalformedQuestionError with the first VIOLATIONS_LIMIT errors.
     """
     violations: list[FieldViolation] = []
     positions: dict[str, int] = {}
     parsed: list[GraphNode] = []
     sound: set[tuple[str, str]] = set()
     for position, (uid, kind, namespace, thing) in enumerate(nodes):
-        # Each kind and namespace is held against its grammar once: nodes share them.
+        # Check each kind and namespace once: many nodes share them.
         if (kind, namespace) not in sound:
             found = [*_named(f"nodes[{position}].kind", "kind", kind), *_where(position, namespace)]
             violations += found
@@ -76,7 +76,7 @@ def parse_graph(nodes: Iterable[tuple[str, str, str, str]], edges: Iterable[tupl
         positions.setdefault(uid, position)
         parsed.append(GraphNode(uid, Word(kind), Namespace(namespace), thing))
     if violations:
-        # Edges would name nodes that are wrong themselves.
+        # Stop here: edges would name nodes that are wrong themselves.
         raise MalformedQuestionError(*violations[:VIOLATIONS_LIMIT])
     return DependencyGraph(tuple(parsed), _edges(edges, positions))
 

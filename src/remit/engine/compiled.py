@@ -1,3 +1,5 @@
+"""The answers of a policy's rows, compiled per principal and permission."""
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,44 +15,45 @@ from remit.engine.permissions import Index, Permissions, every
 from remit.engine.role_graph import RoleGraph, RolePath, TooManyPathsError
 
 _WIDE: Final = 64
-"""Rows that one principal holds for one permission past which they are found by their namespaces and not tried one after
-the other."""
+"""If one principal holds more rows than this for one permission, rows are found by namespace instead of tried
+in turn."""
 _TRIED: Final = 4_096
-"""Rows, each as often as there are ways to it, that are looked at for a cell past which it is too wide."""
+"""Rows tried for one cell; a row counts once per role path. A cell with more is too wide."""
 OVERLAPS_LIMIT: Final = 131_072
-"""Steps on the search for a namespace in which a principal would be allowed, past which there is taken to be one."""
+"""Steps of the search for a namespace in which a principal is allowed. Past the limit, assume one."""
 _FIRST: Final = 4
-"""Patterns that are compared one after the other before a tree of them is made."""
+"""Patterns compared in turn before a trie of all patterns is built."""
 _INDEXED: Final = 16_777_216
-"""Permissions of the subjects whose rows are kept ready: each takes a pointer, also where there are no rows."""
+"""Permissions of all subjects whose rows are cached. One permission takes one pointer, even if it has no rows."""
 _ANSWERS: Final = 1_048_576
-"""Answers that are kept to be shared between cells."""
+"""Cached answers that cells share."""
 
 _NO_SCOPES: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
 class CompiledAnswer:
-    """What is answered in the namespaces of one pattern. Never changed, and not frozen because that takes three times as
-    long to make.
+    """The answer for the namespaces of one pattern. Never changed. Not frozen, because a frozen one takes three times
+    as long to make.
 
-    Which namespaces those are is mostly said by how their names begin, and then nothing needs to be looked up: in a
-    large policy each look-up is a wait for memory.
+    Usually the beginning of a namespace's name shows that the pattern covers it. Then no look-up is needed: in a large
+    policy a look-up waits for memory.
     """
 
     begins: str
-    """How each of the namespaces begins, written with a dot behind it."""
+    """How the covered namespaces begin, with a final dot."""
     enough: bool
-    """Whether each that begins so is one of them."""
+    """True if every namespace that begins so is covered."""
     patterns: frozenset[str]
-    """Where it is not: a namespace is one of them where all these patterns cover it."""
+    """If `enough` is false: a namespace is covered if all these patterns cover it."""
     decision: Decision
 
 
 AnswerList = tuple[CompiledAnswer, ...]
-"""What one principal is answered about one permission: the first that covers the namespace.
+"""The answers for one principal and one permission: the first that covers the namespace applies.
 
-The last is for where no row matches, and covers everything. In a cell that would be too wide it is alone and covers nothing.
+The last answer is for namespaces that no row matches, and covers everything. In a cell that is too wide it is the only
+answer and covers nothing.
 """
 
 
@@ -73,23 +76,23 @@ _ALONE: Final = {reason: (CompiledAnswer("*", False, _NO_SCOPES, last.decision),
 
 
 class CompiledAnswers:
-    """What a policy's rows answer to each principal about each permission, found when first asked for."""
+    """The answers of a policy's rows by principal and permission, compiled on the first question."""
 
     def __init__(self, graph: RoleGraph, permissions: Permissions) -> None:
         self._graph = graph
         self.index: BoundedMemo[str, Index] = BoundedMemo(
             _INDEXED // max(1, len(permissions)), lambda subject: permissions.index(graph.rules_of(subject))
         )
-        """The rows of a subject by permission."""
+        """The rows of a subject, by permission."""
         self._allowing: BoundedMemo[tuple[str, int], _Allowing | None] = BoundedMemo(
             _ANSWERS, self._found_allowing, _size
         )
         self._made: dict[tuple[int, frozenset[str]], CompiledAnswer] = {}
-        # Of the rules, as many at most as there are.
+        # At most one entry per rule.
         self._decisions: dict[int, Decision] = {}
 
     def cell(self, principal: str, permission: int) -> AnswerList:
-        """Of every row that the principal holds anywhere, in deciding order."""
+        """The answers of every row that the principal holds anywhere, in deciding order."""
         order: dict[CompiledAnswer, tuple[bool, str, int]] = {}
         bound = False
         tried = 0
@@ -109,12 +112,12 @@ class CompiledAnswers:
         except TooManyPathsError:
             return self._wide(principal, permission)
         answers = sorted(order, key=order.__getitem__)
-        # Denies come first, so the last one tells.
+        # Denies come first, so the last answer shows whether any row allows.
         allowed = bool(answers) and answers[-1].decision.allowed
         return (*answers, *_LAST[_unmatched(bound=bound, allowed=allowed)])
 
     def decision(self, rule: Rule) -> Decision:
-        """Where the row matches and none comes before."""
+        """The decision of a row that matches before all others."""
         decision = self._decisions.get(id(rule))
         if decision is None:
             allows = rule.effect is Effect.ALLOW
@@ -132,7 +135,7 @@ class CompiledAnswers:
                 for way in ways
             )
         except _SpentError:
-            # Rows that allow are held: it serves for a reason, never for an effect.
+            # Rows that allow are held. This value selects a reason, never an effect.
             allowed = True
         return _ALONE[_unmatched(bound=bool(ways), allowed=allowed)]
 
@@ -143,12 +146,12 @@ class CompiledAnswers:
         return _Allowing(patterns) if patterns else None
 
     def _over(self, way: RolePath, rule: Rule) -> CompiledAnswer | None:
-        """What a row answers that is held over this way; None where that is nowhere."""
+        """The answer of a row held over this role path; None if it covers no namespace."""
         where = way.where.meet(rule.namespaces)
         if where is None:
             return None
         scopes = way.scopes if where is not rule.namespaces else _NO_SCOPES
-        # A rule is itself and lives as long as its policy: to hash its fields would take as long as all the rest.
+        # Rules are compared by identity and live as long as the policy. Hashing the fields would double the time.
         key = (id(rule), scopes)
         answer = self._made.get(key)
         if answer is None:
@@ -160,14 +163,14 @@ class CompiledAnswers:
 
 
 class _Allowing:
-    """Where rows of one subject allow one permission."""
+    """The patterns in which the rows of one subject allow one permission."""
 
     def __init__(self, patterns: Mapping[str, NamespacePattern]) -> None:
         self.patterns = patterns
 
     def overlaps(self, where: NamespacePattern, spend: Callable[[int], object]) -> bool:
-        """Whether any namespace of `where` is among them. Raises what `spend` raises, which is told of each step."""
-        # Mostly one of the first is: then the tree of all need not be made.
+        """True if a namespace of `where` is in one of the patterns. Calls `spend` per step; `spend` may raise."""
+        # Usually one of the first patterns overlaps, and no trie is needed.
         if any(where.overlaps(pattern) for pattern in islice(self.patterns.values(), _FIRST)):
             return True
         return len(self.patterns) > _FIRST and any(
@@ -192,14 +195,14 @@ class _Budget:
         self._left = steps
 
     def spend(self, steps: int) -> None:
-        """Raises _SpentError where more is spent than there was."""
+        """Raises _SpentError if the steps exceed the budget."""
         self._left -= steps
         if self._left < 0:
             raise _SpentError
 
 
 def _unmatched(*, bound: bool, allowed: bool) -> Reason:
-    """Why, where no row matches."""
+    """The reason if no row matches."""
     if allowed:
         return Reason.OUT_OF_SCOPE
     return Reason.NOT_GRANTED if bound else Reason.NO_BINDING

@@ -1,9 +1,8 @@
-"""Sets of namespaces exactly, whatever patterns made them: union, meet, complement, whether one is empty, and the
-patterns that say it best.
+"""Decision diagrams: exact sets of namespaces, with union, intersection, complement, emptiness and short patterns.
 
-A namespace is a path of segments, and a pattern tells apart only the segments it spells. So what any patterns make of
-the infinite space of namespaces is a tree: at each place a value, the segments that matter, and one branch for all
-the others.
+A namespace is a path of segments, and a pattern distinguishes only the segments that it spells. So any combination of
+patterns turns the infinite space of namespaces into a tree. A node has a value, a branch for each spelled segment, and
+one branch for all other segments.
 """
 
 import operator
@@ -16,14 +15,14 @@ from remit.core.names import NAMESPACE_LIMIT, Namespace
 from remit.core.patterns import NamespacePattern
 
 DIAGRAMS_LIMIT: Final = 1_000_000
-"""Charts that one atlas draws. Scopes such as `*.*.a.**` can be told apart in exponentially many ways, and no exact
-answer avoids that in the worst case."""
+"""Diagrams that one factory makes. Scopes such as `*.*.a.**` can split the namespaces in exponentially many ways, and
+no exact answer avoids that in the worst case."""
 
 PATTERNS_LIMIT: Final = 100_000
-"""Patterns in which one region is said."""
+"""Patterns that describe one region."""
 
 _PIECES_COST: Final = 100_000
-"""Charts drawn to say one region in pieces."""
+"""Diagrams made to describe one region in pieces."""
 
 _FIRST: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _REST: Final = f"{_FIRST}_-"
@@ -34,12 +33,12 @@ _Right = TypeVar("_Right", bound=Hashable)
 
 
 class TooManyDiagramsError(RemitError):
-    """Patterns that divide the namespaces into more parts than CHARTS_LIMIT, or a region that takes more patterns to say
-    than PATTERNS_LIMIT."""
+    """The patterns split the namespaces into more parts than DIAGRAMS_LIMIT, or a region needs more patterns than
+    PATTERNS_LIMIT."""
 
 
 class Diagram(Generic[Value]):
-    """A value for each namespace. Made by an Atlas, which makes equal ones once: two charts of one atlas are equal
+    """A value for each namespace. A DiagramFactory makes equal diagrams once: two diagrams of one factory are equal
     exactly if they are the same object."""
 
     __slots__ = ("branches", "here", "other")
@@ -48,15 +47,15 @@ class Diagram(Generic[Value]):
         self, here: Value, branches: Mapping[str, "Diagram[Value]"], other: "Diagram[Value] | None" = None
     ) -> None:
         self.here = here
-        """The value of the namespace that ends here; at the root, of the tenant itself."""
+        """The value of the namespace that ends here; at the root, the value of the tenant itself."""
         self.branches = branches
-        """What lies below, by the next segment."""
+        """The diagrams below, by next segment."""
         self.other: Diagram[Value] = self if other is None else other
-        """What lies below every other segment."""
+        """The diagram below every other segment."""
 
     @property
     def constant(self) -> bool:
-        """Whether it has one value everywhere."""
+        """True if every namespace has the same value."""
         return self.other is self
 
     def below(self, segment: str) -> "Diagram[Value]":
@@ -74,8 +73,7 @@ Region = Diagram[bool]
 
 
 class Piece(NamedTuple):
-    """The namespaces of one pattern but for those of some others. Patterns with a namespace of 150 characters or
-    fewer, as always."""
+    """The namespaces of `only` without any of `excepted`. Every pattern has a namespace of at most 150 characters."""
 
     only: NamespacePattern
     excepted: tuple[NamespacePattern, ...] = ()
@@ -89,7 +87,7 @@ class Piece(NamedTuple):
 
 
 class _Tail(NamedTuple):
-    """A pattern without its text, as it goes on from some place in the tree."""
+    """The rest of a pattern from some node of the tree on, without its text."""
 
     segments: tuple[str, ...]
     subtree: bool
@@ -99,12 +97,12 @@ class _Tail(NamedTuple):
 
     @property
     def shortest(self) -> int:
-        """Characters of its shortest namespace."""
+        """Characters of the shortest namespace."""
         return sum(map(len, self.segments)) + len(self.segments) - 1
 
 
 class _Part(NamedTuple):
-    """A Piece in tails."""
+    """A Piece made of tails."""
 
     only: _Tail
     excepted: tuple[_Tail, ...] = ()
@@ -120,7 +118,7 @@ _STRICTLY_BELOW: Final = _Tail(("*",), subtree=True)
 
 
 class DiagramFactory:
-    """Makes charts, and remembers them and what was made of them. For one thread."""
+    """Makes diagrams and caches them and all results. For one thread."""
 
     def __init__(self) -> None:
         self._limit = DIAGRAMS_LIMIT
@@ -137,14 +135,14 @@ class DiagramFactory:
         return self._remembered(("constant", value), lambda: Diagram(value, {}))
 
     def chart(self, here: Value, branches: Mapping[str, Diagram[Value]], other: Diagram[Value]) -> Diagram[Value]:
-        """Raises TooIntricateError past CHARTS_LIMIT."""
+        """Raises TooManyDiagramsError past DIAGRAMS_LIMIT."""
         branches = {segment: chart for segment, chart in branches.items() if chart is not other}
         if not branches and other.constant and other.here == here:
             return other
         return self._remembered((here, other, frozenset(branches.items())), lambda: Diagram(here, branches, other))
 
     def over(self, pattern: NamespacePattern, inside: Value, outside: Value) -> Diagram[Value]:
-        """`inside` in the namespaces of a pattern, `outside` elsewhere."""
+        """`inside` in the namespaces of the pattern, `outside` elsewhere."""
         return self._over(_Tail(pattern.segments, pattern.subtree), inside, outside)
 
     def region(self, pattern: NamespacePattern) -> Region:
@@ -156,7 +154,7 @@ class DiagramFactory:
     def combine(
         self, how: Callable[[_Left, _Right], Value], left: Diagram[_Left], right: Diagram[_Right]
     ) -> Diagram[Value]:
-        """`how` of both values at each namespace. What is made is remembered under `how` itself."""
+        """`how` of both values at each namespace. Caches results under `how` itself."""
         key = (how, left, right)
         known = cast("Diagram[Value] | None", self._combined.get(key))
         if known is None:
@@ -172,7 +170,7 @@ class DiagramFactory:
         return known
 
     def map(self, how: Callable[[_Left], Value], chart: Diagram[_Left]) -> Diagram[Value]:
-        """`how` of the value at each namespace, remembered as `combine` does."""
+        """`how` of the value at each namespace, cached like `combine`."""
         key = (how, chart)
         known = cast("Diagram[Value] | None", self._mapped.get(key))
         if known is None:
@@ -198,7 +196,7 @@ class DiagramFactory:
         return self.map(operator.not_, region)
 
     def without(self, left: Region, right: Region) -> Region:
-        # Of two truths the first is the greater where it alone is true.
+        # Of two booleans the first is greater exactly if only the first is true.
         return self.combine(operator.gt, left, right)
 
     def union_of(self, patterns: Iterable[NamespacePattern]) -> Region:
@@ -210,7 +208,7 @@ class DiagramFactory:
         charts: Iterable[Diagram[Value]],
         empty: Diagram[Value],
     ) -> Diagram[Value]:
-        """An associative `how` over all charts in order; neighbours first, for each step costs what both hold."""
+        """An associative `how` over all diagrams in order. Combines neighbours first: a step costs the size of both."""
         folded = list(charts) or [empty]
         while len(folded) > 1:
             paired = [how(left, right) for left, right in zip(folded[::2], folded[1::2], strict=False)]
@@ -218,16 +216,16 @@ class DiagramFactory:
         return folded[0]
 
     def namespaces(self, region: Region) -> Region:
-        """Without the tenant itself."""
+        """The region without the tenant itself."""
         return self.chart(False, region.branches, region.other) if region.here else region
 
     def under(self, region: Region) -> Region:
-        """What lies strictly below some namespace of the region."""
+        """The namespaces strictly below some namespace of the region."""
         return self._under(self.namespaces(region))
 
     def first(self, region: Region) -> Namespace | None:
-        """A shortest namespace of the region (the empty one, where the tenant itself is in it); None where it has none
-        of 150 characters or fewer."""
+        """A shortest namespace of the region, empty if the region contains the tenant itself. None if the region has no
+        namespace of 150 characters or fewer."""
         nearest = self._first(region)
         if nearest is None:
             return None
@@ -251,11 +249,11 @@ class DiagramFactory:
         return found
 
     def pieces(self, region: Region) -> tuple[Piece, ...]:
-        """Pieces that together are the region, the tenant itself apart, in few patterns. They may overlap."""
+        """Pieces that together equal the region, except the tenant itself, in few patterns. Pieces may overlap."""
         limit = self._limit
         self._limit = min(limit, len(self._charts) + _PIECES_COST)
         try:
-            # Whether the tenant itself is in makes no difference here, so it is as makes the shorter text.
+            # Here the tenant itself makes no difference, so include it if that gives the shorter text.
             wide = any(part.only == _ALL_BELOW for part in self._in_parts(region.other))
             parts = self._in_parts(self.chart(wide, region.branches, region.other))
             return tuple(sorted(self._written(parts), key=lambda piece: (str(piece.only), str(piece))))
@@ -314,14 +312,14 @@ class DiagramFactory:
                 for segment, below in region.branches.items():
                     more = self._holes(inside, below)
                     if more is None:
-                        # The branch is left out whole and told by itself.
+                        # Leave the whole branch out here, and describe it separately.
                         more = [part.only]
                     else:
                         told[segment] = self.union(told[segment], self.meet(inside, below))
                     holes += [tail.behind(segment) for tail in more]
                 found.append(_Part(part.only.behind("*"), tuple(holes)))
             if region.here:
-                # `a.**` says more than `a` and `a.*.**`.
+                # `a.**` covers more than `a` and `a.*.**`.
                 wide = next((part for part in found if part.only == _STRICTLY_BELOW), None)
                 found = [each for each in found if each is not wide]
                 found.insert(0, _Part(_ENDS_HERE) if wide is None else _Part(_ALL_BELOW, wide.excepted))
@@ -334,14 +332,14 @@ class DiagramFactory:
         return known
 
     def _untold(self, region: Region, told: Region) -> Iterator[_Part]:
-        """The parts that say more than what is told."""
+        """The parts of `region` that cover more than `told`."""
         for part in self._in_parts(region):
             if told is self.none or self.without(self._region(part), told) is not self.none:
                 yield part
 
     def _holes(self, inside: Region, below: Region) -> Sequence[_Tail] | None:
-        """What to leave out of `inside` so that the rest is in `below`: patterns that hold nothing of both. None where
-        there are no such."""
+        """Patterns to exclude from `inside` so that the rest is in `below`. No pattern contains namespaces of both.
+        None if there are no such patterns."""
         if self.without(inside, below) is self.none:
             return []
         background = below
@@ -374,14 +372,14 @@ def _patterns_in(parts: _Parts) -> int:
 
 
 def _pattern(tail: _Tail) -> NamespacePattern:
-    # Where nothing fits below any more, a subtree is its root.
+    # If no longer namespace fits below, a subtree equals its root.
     subtree = tail.subtree and (not tail.segments or tail.shortest + 2 <= NAMESPACE_LIMIT)
     text = ".".join([*tail.segments, "**"] if subtree else tail.segments)
     return NamespacePattern(text, tail.segments, subtree)
 
 
 def _unspelled(segments: Container[str]) -> str:
-    """The first of the shortest segments that are not among these."""
+    """The first of the shortest segments that are not in `segments`."""
     return next(
         segment
         for length in count(1)

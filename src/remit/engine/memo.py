@@ -8,9 +8,9 @@ _ITEMS: Final = 16
 
 
 class BoundedMemo(dict[_Key, _Value]):
-    """What is made of a key at the first time, kept for the next: up to `limit` in all, then all is dropped.
+    """A dict that makes and caches missing values. If the values exceed `limit`, it drops all of them.
 
-    A hit costs what one of a dict costs. One of an `lru_cache`, which relinks its neighbours, costs as much as the rest
+    A hit costs as much as a hit of a dict. A hit of an `lru_cache`, which relinks neighbours, costs as much as the rest
     of a decision.
     """
 
@@ -19,7 +19,7 @@ class BoundedMemo(dict[_Key, _Value]):
     def __init__(
         self, limit: int, make: Callable[[_Key], _Value], size: Callable[[_Value], int] = lambda _value: 1
     ) -> None:
-        """`size` says how much of the limit a value takes."""
+        """`size` returns how much of the limit a value takes."""
         super().__init__()
         self._limit = limit
         self._make = make
@@ -32,12 +32,12 @@ class BoundedMemo(dict[_Key, _Value]):
         if self._taken + size > self._limit:
             self.clear()
             self._taken = 0
-        # Two threads that make the same value both count it: then all is dropped a little early.
+        # If two threads make the same value, both count it: the memo then drops all values a little early.
         self._taken += size
         self[key] = made
         return made
 
 
 def by_items(value: Collection[object]) -> int:
-    """The size of a collection: one, and one more for each further 16 items, about a kilobyte."""
+    """The size of a collection: one, plus one for each further 16 items (about a kilobyte)."""
     return 1 + len(value) // _ITEMS

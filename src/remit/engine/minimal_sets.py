@@ -1,4 +1,4 @@
-"""Sets of namespaces as answers give them: in few patterns, and not in too many."""
+"""Minimal sets: the namespaces of an answer in few patterns, within a limit."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,17 +15,17 @@ PATTERNS_LIMIT: Final = 10_000
 """Patterns in one answer."""
 
 PAIRS_LIMIT: Final = 250_000
-"""Pairs that one answer takes apart: of a row and a scope that it is held in, or of an allow row of reach and a deny row
-above it. Where each meets each they multiply: a thousand rows are held in a thousand scopes at a million places."""
+"""Pairs that one answer expands: a row and a scope in which it is held, or an allow row of reach and a deny row above
+it. Pairs multiply: a thousand rows held in a thousand scopes make a million pairs."""
 _LOOK_UPS_LIMIT: Final = 2_500_000
-"""Names times sets with exclusions in which they are looked for."""
+"""Names multiplied by the sets with exclusions that are searched for the names."""
 
-# A set speaks of namespaces, and not of the tenant itself.
+# A set covers namespaces, not the tenant itself.
 _EVERY_NAMESPACE: Final = NamespacePattern.parse("*.**")
 
 
 def simplest(only: Iterable[NamespacePattern], excluded: Iterable[NamespacePattern]) -> NamespaceSet:
-    """The same set in fewer patterns, sorted: none that another one makes superfluous."""
+    """The same set in fewer patterns, sorted. Leaves out every pattern that another pattern makes superfluous."""
     outer = _outermost(only)
     without = _outermost(excluded)
     shadow = PatternTrie(without)
@@ -36,7 +36,7 @@ def simplest(only: Iterable[NamespacePattern], excluded: Iterable[NamespacePatte
 
 
 def united(sets: Iterable[NamespaceSet]) -> tuple[NamespaceSet, ...]:
-    """The union in as few sets as there are different exclusions."""
+    """The union, with at most one set per distinct exclusion."""
     by_exclusion: defaultdict[tuple[NamespacePattern, ...], list[NamespacePattern]] = defaultdict(list)
     for each in sets:
         by_exclusion[each.excluded] += each.only
@@ -48,7 +48,7 @@ def united(sets: Iterable[NamespaceSet]) -> tuple[NamespaceSet, ...]:
 
 
 def limited(sets: Iterable[NamespaceSet]) -> tuple[NamespaceSet, ...]:
-    """All of them. Raises TooLargeError as soon as they are of more than PATTERNS_LIMIT patterns."""
+    """All of the sets. Raises TooLargeError as soon as they have more than PATTERNS_LIMIT patterns."""
     found: list[NamespaceSet] = []
     patterns = 0
     for each in sets:
@@ -60,7 +60,7 @@ def limited(sets: Iterable[NamespaceSet]) -> tuple[NamespaceSet, ...]:
 
 
 def within(sets: Iterable[NamespaceSet], names: Sequence[Namespace]) -> tuple[Namespace, ...]:
-    """Those of the names that are in one of the sets. Raises TooLargeError where that is too many times too many."""
+    """The names that are in one of the sets. Raises TooLargeError if names times sets exceeds the limit."""
     bare = PatternTrie()
     others: list[tuple[PatternTrie, PatternTrie]] = []
     for each in sets:
@@ -79,7 +79,7 @@ def within(sets: Iterable[NamespaceSet], names: Sequence[Namespace]) -> tuple[Na
 
 
 def _outermost(patterns: Iterable[NamespacePattern]) -> list[NamespacePattern]:
-    """Without those that another one covers."""
+    """The patterns that no other pattern covers."""
     distinct = sorted({*patterns}, key=str)
     coverage = PatternTrie(distinct)
     return [each for each in distinct if coverage.of_pattern(each) == {each.text}]

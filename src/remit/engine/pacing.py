@@ -5,7 +5,7 @@ _Item = TypeVar("_Item")
 
 
 class Pacing(Protocol):
-    """How fast a snapshot's rows are walked: hands the items on, resting between them as it sees fit."""
+    """The pacing of a walk over a snapshot's rows: yields the items, and may pause between them."""
 
     def __call__(self, items: Iterable[_Item], /) -> Iterable[_Item]: ...
 

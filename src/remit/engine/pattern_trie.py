@@ -1,3 +1,5 @@
+"""A trie of namespace patterns."""
+
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from remit.core.names import Namespace
@@ -5,7 +7,7 @@ from remit.core.patterns import NamespacePattern
 
 
 class _Node:
-    """A place in the tree of segments: the pattern that ends here, the subtree that begins here, the segments below."""
+    """A node: the pattern that ends here, the subtree pattern that begins here, and the nodes below by segment."""
 
     __slots__ = ("below", "exact", "subtree")
 
@@ -16,7 +18,8 @@ class _Node:
 
 
 class PatternTrie:
-    """Which patterns of a set cover a namespace, found in steps of its depth and not of the set's size."""
+    """Finds the patterns that cover a namespace, in time that depends on the depth of the namespace, not on the number
+    of patterns."""
 
     def __init__(self, patterns: Iterable[NamespacePattern] = ()) -> None:
         self._root = _Node()
@@ -35,7 +38,7 @@ class PatternTrie:
             node.exact = pattern.text
 
     def covers(self, namespace: Namespace) -> bool:
-        """Whether any of the patterns covers `namespace`."""
+        """True if any pattern covers `namespace`."""
         node = self._root
         if node.subtree is not None:
             return True
@@ -65,9 +68,9 @@ class PatternTrie:
     def overlapping(
         self, pattern: NamespacePattern, spend: Callable[[int], object] = lambda _steps: None
     ) -> Iterator[str]:
-        """The texts of the patterns that have a namespace in common with `pattern`, however long that namespace is.
+        """The texts of the patterns that share a namespace of any length with `pattern`.
 
-        `spend` is given the steps that are about to be taken: it may raise.
+        Calls `spend` with the number of steps before taking them; `spend` may raise.
         """
         nodes = [self._root]
         for segment in pattern.segments:
@@ -85,8 +88,8 @@ class PatternTrie:
             nodes = [inner for node in nodes if node.below for inner in node.below.values()] if pattern.subtree else []
 
     def _over(self, segments: Sequence[str], *, below: bool) -> frozenset[str]:
-        """The patterns over these segments and, with `below`, over everything under them. A segment `*` is one that
-        only a `*` covers."""
+        """The patterns over these segments and, with `below`, over everything under them. Only a `*` covers a segment
+        `*`."""
         nodes = [self._root]
         covering = [self._root.subtree]
         for segment in segments:

@@ -1,3 +1,5 @@
+"""The role graph: bindings, memberships and inclusions (g rows), with the rules (p rows) of its subjects."""
+
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,31 +15,31 @@ from remit.engine.memo import BoundedMemo, by_items
 from remit.engine.pattern_trie import PatternTrie
 
 STATES_LIMIT: Final = 4096
-"""How many ways from one subject the graph tells apart. Scopes such as `*.*.a.**` along a chain multiply: 40 rows can make
-390,625 of them."""
+"""Role paths from one subject that the graph distinguishes. Scopes such as `*.*.a.**` along a chain multiply: 40 rows
+can make 390,625 paths."""
 
 CHAIN_LIMIT: Final = 9
-"""G rows in a chain. Casbin walks no further, and a deny behind a longer chain would vanish."""
+"""G rows in a chain. Casbin walks no further, so a deny behind a longer chain would vanish."""
 
 _WIDE: Final = 16
-"""G rows of one member past which those that count are found by their scopes and not one after the other."""
+"""If a member has more g rows than this, rows are found by scope instead of tried in turn."""
 _HELD: Final = 65_536
-"""Walks over the g rows whose ends are kept ready, the larger ones counted several times: some 64 MiB at most."""
+"""Cached results of walks over the g rows. A large result counts several times: some 64 MiB at most."""
 _REACHED: Final = 8_192
-"""Principals whose ways are kept ready, those with many ways counted several times: some 64 MiB at most."""
+"""Principals with cached role paths. A principal with many paths counts several times: some 64 MiB at most."""
 _ANYWHERE: Final[frozenset[str]] = frozenset()
 
 _Row = TypeVar("_Row", Rule, Link)
 
 
 class TooManyPathsError(RemitError):
-    """There are more than STATES_LIMIT ways from a subject."""
+    """There are more than STATES_LIMIT role paths from a subject."""
 
 
 @dataclass(slots=True, eq=False)
 class RolePath:
-    """A chain of g rows that leads to `subject` where all of its scopes, `**` apart, cover. Never changed, and not frozen
-    because that takes three times as long to make."""
+    """A chain of g rows that leads to `subject` in the namespaces that all its scopes cover; `scopes` omits `**`. Never
+    changed. Not frozen, because a frozen one takes three times as long to make."""
 
     subject: str
     scopes: frozenset[str]
@@ -46,12 +48,12 @@ class RolePath:
 
 
 class RoleGraph:
-    """The g rows of a policy with the p rows at its nodes."""
+    """The g rows of a policy, with the p rows of its subjects."""
 
     def __init__(self, rules: Iterable[Rule], links: Iterable[Link]) -> None:
         self._rules = _grouped(rules, lambda rule: rule.subject)
         self._links = _grouped(links, lambda link: link.member)
-        # What is found of them when first asked for. Bounded by the rows: no name from outside gets in.
+        # Caches, filled on the first question. The rows bound them: no name from a request gets in.
         self._by_scope: dict[str, Mapping[str, Sequence[Link]]] = {}
         self._ways: dict[str, Sequence[RolePath] | None] = {}
         self._held = BoundedMemo(_HELD, self._walked, by_items)
@@ -64,20 +66,20 @@ class RoleGraph:
         return self._links.get(subject, ())
 
     def knows(self, subject: str) -> bool:
-        """Whether any row lets the subject do or hold anything, or keeps it from it."""
+        """True if any row allows or denies the subject something, or makes it a member."""
         return subject in self._rules or subject in self._links
 
     def roles(self) -> list[Subject]:
-        """Every role the policy defines, sorted."""
+        """Every role that the policy defines, sorted."""
         return sorted(Subject(name) for name in {*self._rules, *self._links} if name.startswith("role:"))
 
     @cached_property
     def members(self) -> Mapping[str, Sequence[Link]]:
-        """The g rows by what they lead to."""
+        """The g rows, by the subject that they lead to."""
         return _grouped((link for links in self._links.values() for link in links), lambda link: link.holds)
 
     def may_be_bound(self, role: Subject) -> bool:
-        """Whether a binding of a principal to this role keeps every chain within CHAIN_LIMIT."""
+        """True if every chain stays within CHAIN_LIMIT after a principal is bound to this role."""
         reached = {role}
         for _ in range(CHAIN_LIMIT):
             reached = {link.holds for subject in reached for link in self.links_of(subject)}
@@ -86,8 +88,8 @@ class RoleGraph:
         return False
 
     def held(self, subject: str, covering: frozenset[str] | None) -> frozenset[str]:
-        """The subjects with p rows, `subject` among them, that it reaches over the g rows whose scope is in `covering`, or
-        with None over all."""
+        """The subjects with p rows that `subject` reaches, itself included, over the g rows whose scope is in
+        `covering`. None means over all g rows."""
         if subject not in self._links:
             return frozenset((subject,)) if subject in self._rules else _ANYWHERE
         return self._held[subject, covering]
@@ -115,7 +117,7 @@ class RoleGraph:
         return chain.from_iterable(by_scope[scope] for scope in covering if scope in by_scope)
 
     def ways(self, subject: str) -> Iterator[RolePath]:
-        """The ways from `subject` to all with p rows, itself first. Raises TooManyWaysError."""
+        """The role paths from `subject` to all subjects with p rows, itself first. Raises TooManyPathsError."""
         if subject in self._rules:
             yield RolePath(subject, _ANYWHERE, EVERYWHERE)
         count = 0
@@ -127,8 +129,8 @@ class RoleGraph:
             yield from _behind(link, onward) if link.scope.segments else onward
 
     def reachable(self, principal: str) -> Sequence[RolePath]:
-        """As `ways`. Past STATES_LIMIT the scopes are given up, and each subject that any chain reaches is said to be held
-        everywhere; that serves for a reason, never for an effect."""
+        """Like `ways`. Past STATES_LIMIT it drops the scopes and treats every subject that a chain reaches as held
+        everywhere. That selects a reason, never an effect."""
         return self._reachable[principal]
 
     def _reached(self, principal: str) -> Sequence[RolePath]:
@@ -138,7 +140,7 @@ class RoleGraph:
             return [RolePath(subject, _ANYWHERE, EVERYWHERE) for subject in self.held(principal, None)]
 
     def _onward(self, subject: str) -> Sequence[RolePath]:
-        """The ways from a group or a role, found once for all its members."""
+        """The role paths from a group or a role, found once for all its members."""
         if subject not in self._ways:
             try:
                 self._ways[subject] = _distinct(self.ways(subject))
@@ -151,7 +153,7 @@ class RoleGraph:
 
 
 def _behind(link: Link, ways: Iterable[RolePath]) -> Iterator[RolePath]:
-    """The ways that begin with `link` and lead anywhere."""
+    """The role paths that begin with `link` and cover a namespace."""
     for way in ways:
         where = link.scope.meet(way.where)
         if where is not None:
@@ -159,9 +161,9 @@ def _behind(link: Link, ways: Iterable[RolePath]) -> Iterator[RolePath]:
 
 
 def _distinct(ways: Iterable[RolePath]) -> Sequence[RolePath]:
-    """Without those that an earlier way to the same subject covers."""
+    """The role paths without any that an earlier path to the same subject covers."""
     distinct: list[RolePath] = []
-    # Most subjects are reached once: an index of their scopes is made at the second time.
+    # Most subjects are reached once, so build an index of scopes only for the second path.
     first: dict[str, NamespacePattern] = {}
     several: dict[str, PatternTrie] = {}
     for way in ways:

@@ -1,3 +1,5 @@
+"""The live policies: what serves now, per tenant."""
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,17 +13,17 @@ from remit.engine.snapshot import Snapshot
 
 class TenantState(StrEnum):
     SERVING = "SERVING"
-    """The newest files are serving."""
+    """The newest files serve."""
     STALE = "STALE"
-    """The newest files did not load; an older revision is serving."""
+    """The newest files did not load; an older revision serves."""
     UNAVAILABLE = "UNAVAILABLE"
     """The files did not load and there is no older revision."""
     PINNED = "PINNED"
-    """A kept revision serves because an operator said so; newer files are checked and wait."""
+    """A stored revision serves because an operator pinned it; newer files are checked and wait."""
 
 
 class TenantUnavailableError(RemitError):
-    """The tenant is configured and has no policy that loads: no decision is possible, and none is made up."""
+    """The tenant is configured, but no policy of it loads: no decision is possible, and remit makes none up."""
 
 
 class RevisionNotCurrentError(RemitError):
@@ -30,7 +32,7 @@ class RevisionNotCurrentError(RemitError):
 
 @dataclass(frozen=True, slots=True)
 class TenantPolicy:
-    """What serves a tenant, and since when."""
+    """The policy that serves a tenant, and since when."""
 
     tenant: Tenant
     state: TenantState
@@ -39,9 +41,9 @@ class TenantPolicy:
     snapshot: Snapshot | None
     diagnostics: tuple[Diagnostic, ...] = ()
     files_revision: str = ""
-    """Of the newest files, whether they load or not."""
+    """The revision of the newest files, even if they do not load."""
     pinned_by: str = ""
-    """The caller who pinned the revision; '' where it is not pinned."""
+    """The caller who pinned the revision; '' if it is not pinned."""
 
     @property
     def revision(self) -> str:
@@ -62,7 +64,7 @@ class LivePolicies:
         return self._tenants
 
     def put(self, *policies: TenantPolicy) -> None:
-        """Replaces these tenants' policies, or adds them, at once."""
+        """Adds or replaces the policies of these tenants in one step."""
         with self._changed:
             self._tenants = {**self._tenants, **{each.tenant: each for each in policies}}
             self._tell()
@@ -73,17 +75,17 @@ class LivePolicies:
             self._tell()
 
     def wake(self) -> None:
-        """Those who wait for a change look whether they still want to."""
+        """Wakes threads that wait for a change, so that they check if they still need to."""
         with self._changed:
             self._tell()
 
     @property
     def changes(self) -> int:
-        """Counts up with each change."""
+        """The number of changes so far."""
         return self._changes
 
     def changed_since(self, seen: int) -> int:
-        """Waits until there is a change that `seen` does not count, and returns the count of today."""
+        """Waits until the number of changes differs from `seen`, and returns it."""
         with self._changed:
             self._changed.wait_for(lambda: self._changes != seen)
             return self._changes
@@ -93,9 +95,9 @@ class LivePolicies:
         self._changed.notify_all()
 
     def snapshot(self, tenant: Tenant) -> Snapshot | None:
-        """What serves the tenant now; None where no such tenant is configured.
+        """The snapshot that serves the tenant now; None if no such tenant is configured.
 
-        Raises TenantUnavailableError where it is configured and nothing loaded.
+        Raises TenantUnavailableError if the tenant is configured but nothing loaded.
         """
         policy = self._tenants.get(tenant)
         if policy is None:
@@ -105,9 +107,9 @@ class LivePolicies:
         return policy.snapshot
 
     def snapshot_at(self, tenant: Tenant, revision: str, wait_s: float) -> Snapshot:
-        """The tenant's snapshot once `revision` is the current one.
+        """The tenant's snapshot as soon as `revision` is current.
 
-        Raises RevisionNotCurrentError where it is not so within `wait_s` seconds.
+        Raises RevisionNotCurrentError if `revision` does not become current within `wait_s` seconds.
         """
 
         def current() -> Snapshot | None:

@@ -1,3 +1,5 @@
+"""Loads policy directories: reads, checks, compiles and tests tenants."""
+
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,12 +38,12 @@ from remit.policy.testing.cases import Case, Failure, run_case
 
 DEFAULT_LIMITS: Final = Limits()
 _CLOCK_EVERY: Final = 4096
-"""Rows between two looks at the clock."""
+"""Rows between two readings of the clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """What the root files say to every tenant."""
+    """The content of the root files, which applies to every tenant."""
 
     vocabulary: Vocabulary
     managed: tuple[Rule, ...]
@@ -50,8 +52,8 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class LoadedTenant:
-    """One tenant's folder, loaded or refused. `snapshot` is None where it was refused; `diagnostics` say why, or in
-    spite of which failing tests it was loaded."""
+    """One tenant's folder, loaded or refused. `snapshot` is None if it was refused. `diagnostics` say why, or which
+    tests failed although it was loaded."""
 
     tenant: Tenant
     revision: str
@@ -62,12 +64,12 @@ class LoadedTenant:
     failures: tuple[Failure, ...]
     diagnostics: tuple[Diagnostic, ...]
     witnessed: bool
-    """Whether Casbin answered the tests too."""
+    """True if Casbin answered the tests too."""
     seconds: float
 
     @property
     def mistakes(self) -> tuple[Diagnostic, ...]:
-        """What keeps the files from loading, failed tests apart."""
+        """The errors that keep the files from loading, without failed tests."""
         failures = {failure.diagnostic for failure in self.failures}
         return tuple(each for each in self.diagnostics if each not in failures)
 
@@ -83,9 +85,9 @@ class LoadedTree:
 
 
 def load_tree(directory: Path, limits: Limits = DEFAULT_LIMITS, *, tested: bool = True) -> LoadedTree:
-    """Loads a policy directory: the root, then each tenant alone, as `load_tenant` does.
+    """Loads a policy directory: the root, then each tenant on its own, as `load_tenant` does.
 
-    Raises PolicyError where the root files are off; a tenant that is off says so in its LoadedTenant.
+    Raises PolicyError if the root files are invalid; the LoadedTenant of an invalid tenant says so.
     """
     tree = read_tree(directory, limits)
     root = load_root(tree, limits)
@@ -100,7 +102,7 @@ def load_root(tree: Tree, limits: Limits = DEFAULT_LIMITS) -> Root:
     document = reading.document(policy_tree.VOCABULARY)
     if document is not None:
         vocabulary = read_vocabulary(reading.schema(policy_tree.VOCABULARY), document)
-    # Rows are held against the vocabulary: where that is off, each of them would be.
+    # Rows are checked against the vocabulary: if it is invalid, every row would be.
     worded = not any(each.file == policy_tree.VOCABULARY for each in reading.report.diagnostics)
     resources: Resources = {}
     document = reading.document(policy_tree.RESOURCES)
@@ -129,10 +131,10 @@ def load_tenant(
     gated: bool = True,
     pace: Pacing = unpaced,
 ) -> LoadedTenant:
-    """One tenant, all or nothing: read, check, compile, and run its tests on both engines.
+    """Loads one tenant, all or nothing: reads, checks, compiles, and runs its tests on both engines.
 
-    Not `tested`, its tests are not even read; not `gated`, tests that fail are told and refuse nothing. `pace` walks
-    the tests that run.
+    If not `tested`, does not even read the tests. If not `gated`, reports failing tests but loads the tenant. `pace`
+    walks the tests that run.
     """
     started = time.monotonic()
     folder = tree.tenants[tenant]
@@ -176,7 +178,7 @@ def read_policy(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT
 def read_cases(
     tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS
 ) -> tuple[Policy, tuple[Case, ...]]:
-    """One tenant's rows and manifest, and its tests, not run.
+    """One tenant's rows and manifest, and its tests, without running them.
 
     Raises PolicyError with every diagnostic of the folder.
     """
@@ -199,7 +201,7 @@ class _LimitError(Exception):
 
 
 class _Reading:
-    """The files of one folder on their way to rows, within the limits."""
+    """Reads the files of one folder into rows, within the limits."""
 
     def __init__(self, folder: Folder, limits: Limits) -> None:
         self._folder = folder
@@ -208,7 +210,7 @@ class _Reading:
         self._rows = 0
         self._lines: dict[str, list[str]] = {}
         self._all_read = True
-        """Whether each file of rows is clean text, or absent."""
+        """True if each file of rows is clean text, or absent."""
         self.report = folder.report
 
     def policy(self, tenant: Tenant, root: Root, revision: str) -> Policy:
@@ -274,7 +276,7 @@ class _Reading:
         return tuple(found)
 
     def text(self, file: str) -> str | None:
-        """None where the file is absent or not clean."""
+        """The text of a file; None if it is absent or not clean."""
         content = self._folder.get(file)
         return read_text(self._path(file), content, self.report) if content is not None else None
 
@@ -286,13 +288,13 @@ class _Reading:
         return Schema(self._path(file), self.report)
 
     def check_cost(self, rules: Sequence[Rule], links: Sequence[Link] = (), reach: Sequence[ReachRule] = ()) -> None:
-        """Of rows that are right otherwise: what is behind a chain in a circle cannot be counted."""
+        """Checks rows only if they are otherwise valid: rows behind a cycle cannot be counted."""
         if not self.report:
             check_access_cost(rules, links, self._limits.question_rows, self._refuse, self.check_clock)
             check_reach_cost(reach, self._limits.question_rows, self._refuse)
 
     def check_clock(self) -> None:
-        # Of the processor's: whether a folder loads must not hang on what else a machine does.
+        # Measure processor time: other load on the machine must not decide if a folder loads.
         if time.process_time() > self._deadline:
             raise _LimitError(f"takes longer than {self._limits.seconds:g} s of processor time to build, its limit")
 
@@ -306,7 +308,7 @@ class _Reading:
     def _refuse(self, row: Rule | Link | ReachRule, field: int, message: str) -> None:
         lines = self._lines.get(row.file)
         if lines is None:
-            # Kept, for a file may have as many mistakes as rows.
+            # Cached, because a file may have as many errors as rows.
             lines = self._lines[row.file] = self._folder.files[row.file].decode().split("\n")
         self.report.add(row.file, row.line, column(lines[row.line - 1], field), message)
 

@@ -1,4 +1,4 @@
 """The API over gRPC.
 
-It has many modules because each service has one, beside the boundary that all calls pass and its parts.
+It has many modules because each service has one. The others are the boundary around every call and its parts.
 """

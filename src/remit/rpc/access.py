@@ -1,3 +1,5 @@
+"""The access service over gRPC: Check, BatchCheck, Explain and CheckOperation."""
+
 from collections.abc import Mapping
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Which calls get a place and a thread: how many of each class at a time, and how many of them one caller."""
+"""Admission of calls: how many calls of a class, and of one caller, get a place and a thread."""
 
 import time
 from collections import deque
@@ -14,7 +14,7 @@ from remit.rpc.errors import CrowdedError, ShareError
 from remit.service.metrics import Metrics
 
 SILENT_CALLS: Final = 1_024
-"""Calls whose message is still to come; the oldest of them makes room for a new one."""
+"""Calls that wait for their message; past the limit a new one ends the oldest."""
 REVISION_WATCHERS: Final = 64
 HEALTH_WATCHERS: Final = 64
 FOLLOWERS: Final = 16
@@ -27,10 +27,10 @@ _log = structlog.get_logger("remit.rpc")
 
 
 class Limiter:
-    """Places for `limit` calls, of which one caller has `share` at most."""
+    """Places for `limit` calls, of which one caller may take at most `share`."""
 
     def __init__(self, calls: str, limit: int, share: int | None = None, *, within: "Limiter | None" = None) -> None:
-        """`calls` names them. Each takes a place of `within` too."""
+        """`calls` names the calls. A call takes a place of `within` too."""
         self.calls = calls
         self.count = 0
         self._limit = limit
@@ -40,7 +40,7 @@ class Limiter:
         self._mutex = Lock()
 
     def enter(self, caller: str) -> None:
-        """Raises CrowdedError where there is no place."""
+        """Takes a place. Raises CrowdedError if there is none."""
         with self._mutex:
             if self._share is not None and self._callers.get(caller, 0) >= self._share:
                 raise ShareError(f"{self._share} calls of this caller are in flight already ({self.calls}): try again")
@@ -69,20 +69,21 @@ class Limiter:
                 if left:
                     self._callers[caller] = left
                 else:
-                    # Names of callers come from outside: none is kept.
+                    # Names of callers come from outside: keep no idle one.
                     del self._callers[caller]
 
 
 @dataclass(slots=True)
 class _Jobs:
-    """Of one caller."""
+    """The jobs of one caller."""
 
     running: int = 0
     waiting: deque[Callable[[], None]] = field(default_factory=deque)
 
 
 class SharedThreads:
-    """Threads of which one caller has `share` at most; what it asks for beyond waits until one of its own is free."""
+    """Threads, of which one caller may use at most `share`. Further jobs of a caller wait until one of its
+    jobs ends."""
 
     def __init__(self, name: str, threads: int, share: int | None = None) -> None:
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -111,7 +112,7 @@ class SharedThreads:
                     if not jobs.running:
                         del self._callers[caller]
             if following is not None:
-                # Behind what others wait for by now.
+                # Queue it after jobs that others submitted meanwhile.
                 self.pool.submit(self._run, caller, following)
 
 
@@ -122,15 +123,15 @@ class CallClass:
     places: Limiter
     threads: SharedThreads
     while_stopping: bool = False
-    """Whether they are answered while the server stops."""
+    """True if the server answers them while it stops."""
 
 
 class CallClasses:
     """The classes of calls of a server.
 
-    None takes places or threads from another, but that queries and decisions together have `max_calls` places, of which
-    queries have half at most, and share `threads`. Where callers have names, one has half the places of a class at most,
-    of `max_calls` three quarters, and of `threads` a quarter.
+    Classes do not share places or threads, with one exception: queries and decisions together have `max_calls` places,
+    of which queries have at most half, and share `threads`. If callers have names, one caller may take at most half the
+    places of a class, three quarters of `max_calls`, and a quarter of `threads`.
     """
 
     def __init__(self, *, max_calls: int, threads: int, callers_have_names: bool) -> None:
@@ -139,7 +140,7 @@ class CallClasses:
 
         def streams(calls: str, limit: int, *, while_stopping: bool = False) -> CallClass:
             places = Limiter(calls, limit, half(limit))
-            # One more, to refuse with where each call has its thread from the start.
+            # One more thread, to refuse calls if every call has a thread from the start.
             its_own = SharedThreads(f"remit-{calls}", limit + 1)
             return CallClass(places, its_own, while_stopping=while_stopping)
 
@@ -149,11 +150,11 @@ class CallClasses:
         operations = Limiter("operations", _OPERATIONS, half(_OPERATIONS))
         operating = SharedThreads("remit-operation", _OPERATION_THREADS, half(_OPERATION_THREADS))
         self.decisions = CallClass(all_calls, of_calls)
-        """Checks and batches of them."""
+        """Checks and batches of checks."""
         self.queries = CallClass(Limiter("queries", queries, half(queries), within=all_calls), of_calls)
-        """All that is more than a decision: explanations, lists, graphs, reads of the audit."""
+        """Everything that is more than a decision: explanations, lists, graphs, reads of the audit."""
         self.operations = CallClass(operations, operating)
-        """Status, pins."""
+        """Status and pins."""
         self.health = CallClass(Limiter("health", max_calls), operating, while_stopping=True)
         self.revision_watchers = streams("revision watchers", REVISION_WATCHERS)
         self.health_watchers = streams("health watchers", HEALTH_WATCHERS, while_stopping=True)
@@ -168,7 +169,7 @@ class CallClasses:
 
 
 class Refusals:
-    """Counts calls that were refused for lack of a place, and tells the log of them now and then."""
+    """Counts calls that were refused for lack of a place, and logs them from time to time."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

@@ -1,3 +1,5 @@
+"""The audit service over gRPC: pages, counts, follow streams and explanations of records."""
+
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -26,11 +28,11 @@ from remit.v1 import audit_service_pb2_grpc
 
 _UNTIL: Final = ":"
 _SEARCH_S: Final = 2.0
-"""Longest that a page is searched for."""
+"""Longest search for one page."""
 
 
 class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
-    """The audit over gRPC, for those who may read it."""
+    """The audit over gRPC, for callers who may read it."""
 
     def __init__(self, node: ServerNode, *, call_timeout_s: float) -> None:
         self._store = node.records
@@ -39,7 +41,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         self._followers = Followers(node.records, self._readers)
 
     def close(self) -> None:
-        """The followers' streams end with UNAVAILABLE."""
+        """Ends the followers' streams with UNAVAILABLE."""
         self._followers.close()
 
     def ListRecords(
@@ -72,7 +74,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         id_ = id_from("id", request.id)
         with self._readers.turn(timeout_s):
             record = self._store.decision(id_)
-        # What one may not read is, to the last detail, as if it were not there.
+        # If the caller may not read a record, answer exactly as if it did not exist.
         readable = record is not None and rights.may_read(record.tenant)
         self._readers.remember("GetRecord", request, record.tenant if record and readable else "", timeout_s)
         if record is None or not readable:
@@ -121,7 +123,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         node = name_from("node", parse_recorded_node, request.node)
         since_us, until_us = time_from("since_us", request.since_us), time_from("until_us", request.until_us)
         size, page = paged(request)
-        # Each page is a record itself: in the order of time they would go on for ever.
+        # Reading a page writes a record: without a fixed end, pages in order of time would never stop.
         last_hex, _, until_hex = page.after.partition(_UNTIL)
         after = _begin(last_hex, request.after)
         until = _id_of_token(until_hex) if until_hex else None
@@ -171,7 +173,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         return messages.ExplainPastResponse(answers=map(past_answer_to, answers))
 
     def _tenant(self, field: str, asked: str) -> str:
-        """The tenant that the caller reads, '' for all."""
+        """The tenant that the caller reads; '' for all."""
         rights = self._readers.rights()
         return rights.tenant(named(field, parse_tenant, asked) if asked else "")
 
@@ -202,7 +204,7 @@ def _groupings_from(asked: Iterable[messages.CountGrouping.ValueType]) -> list[G
 
 
 def _begin(last_hex: str, after: str) -> bytes | None:
-    """What a page of records begins behind: the last of the page before, else what was asked for."""
+    """The id after which a page begins: the last id of the page before, otherwise the request's `after`."""
     if last_hex:
         return _id_of_token(last_hex)
     return id_from("after", after) if after else None

@@ -1,3 +1,5 @@
+"""The boundary around every call: places, callers, statuses and metrics."""
+
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -19,35 +21,35 @@ from remit.service.decision_point import PendingAnswer
 from remit.service.metrics import Metrics
 
 caller: ContextVar[str] = ContextVar("caller")
-"""Who asks, for the call being answered."""
+"""The caller of the call that is being answered."""
 
 
 Parse = Callable[[bytes], Any]
 Behavior = Callable[[Any, grpc.ServicerContext], Any]
 AtOnce = Callable[[Any, grpc.ServicerContext], PendingAnswer[Message] | None]
-"""What a call is answered with, still held; None where that takes longer than a moment."""
+"""Returns a pending answer; None if the call needs a thread."""
 AT_ONCE: Final = "at_once"
-"""The attribute of a servicer with such functions, by method."""
+"""The attribute of a servicer that maps methods to `AtOnce` functions."""
 
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class _Handlers:
-    """What the generated functions add a servicer's methods to, in place of a server."""
+    """Stands in for a server when the generated functions add a servicer's methods."""
 
     def __init__(self) -> None:
         self.services: dict[str, Mapping[str, Handler]] = {}
 
     def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
-        """The same methods, to be looked up by name."""
+        """Ignores the generic handlers: they are the same methods, for look-up by name."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         self.services[service] = handlers
 
 
 class _Method:
-    """A method of a service, as the boundary sees it."""
+    """A method of a service, as the boundary uses it."""
 
     def __init__(self, name: str, handler: Handler, calls: CallClass, at_once: AtOnce | None) -> None:
         self.name = name
@@ -80,12 +82,11 @@ class _Method:
 
 
 class CallBoundary:
-    """Around each call: gives it a place, reads its message, names the caller, maps errors to statuses by one table, and
-    measures.
+    """Wraps every call: gives it a place, parses its message, names its caller, maps errors to statuses, measures it.
 
-    It wraps a servicer's methods once, when they are registered: grpcio's own interceptors are looked up and chained
-    anew for every call, which costs as much as a decision. It reads the messages itself: where one that is malformed makes
-    grpcio's deserializer raise, what grpcio keeps of the call is never freed.
+    Wraps a servicer's methods once, when they are registered: grpcio looks up and chains its own interceptors for every
+    call, which costs as much as a decision. Parses messages itself: if a malformed message makes grpcio's deserializer
+    raise, grpcio never frees its state of the call.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class CallBoundary:
         authenticated: bool,
         prompt: bool,
     ) -> None:
-        """`prompt`: calls arrive as `InlineCall`s; else each comes in a thread of its own."""
+        """`prompt`: calls arrive as `InlineCall`s; otherwise every call comes in its own thread."""
         self._metrics = metrics
         self._commit_then = commit_then
         self._refusals = refusals
@@ -106,7 +107,7 @@ class CallBoundary:
         self._refusing = False
 
     def refuse(self) -> None:
-        """New calls are UNAVAILABLE from now on; those in flight go on."""
+        """Answers new calls with UNAVAILABLE from now on; calls in flight continue."""
         self._refusing = True
 
     def add(
@@ -119,8 +120,9 @@ class CallBoundary:
         at_once: CallClass | None = None,
         streams: CallClass | None = None,
     ) -> None:
-        """Registers the servicer's methods inside the boundary, by the generated function `add`. They are of the class
-        `calls`; those that it answers at once, or that stream, of that class where it is named."""
+        """Registers the servicer's methods inside the boundary, by the generated function `add`. They are of class
+        `calls`, except methods in the servicer's `at_once`, which are of class `at_once` if it is given, and streams,
+        which are of class `streams` if it is given."""
         prompt: Mapping[str, AtOnce] = getattr(servicer, AT_ONCE, {})
         found = _Handlers()
         add(servicer, found)
@@ -158,7 +160,7 @@ class CallBoundary:
 
     @contextmanager
     def _call(self, method: _Method, context: grpc.ServicerContext) -> Iterator[None]:
-        """A call in a thread: its caller, its place, its status and its metric."""
+        """Runs a call in a thread: sets its caller, takes a place, and reports its status and metric."""
         began = perf_counter()
         code = "OK"
         try:
@@ -167,7 +169,7 @@ class CallBoundary:
             with self._place(method):
                 yield
         except (GeneratorExit, grpc.RpcError):
-            # A stream is over: its reader left, or grpcio reports that no request follows.
+            # The stream is over: its reader left, or grpcio reports that no request follows.
             code = grpc.StatusCode.CANCELLED.name
             raise
         except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
@@ -178,7 +180,7 @@ class CallBoundary:
             self._metrics.called(method.name, code, perf_counter() - began)
 
     def _arrived(self, method: _Method, message: bytes, call: InlineCall) -> None:
-        """In the thread that receives every call: must not take longer than a moment."""
+        """Runs in the thread that receives every call: must not take long."""
         calls = method.calls
         who = ""
         try:
@@ -199,7 +201,7 @@ class CallBoundary:
             calls.threads.run(who, partial(call.answer_in_thread, message))
 
     def _answer_at_once(self, method: _Method, at_once: AtOnce, message: bytes, call: InlineCall) -> bool:
-        """False where the call needs a thread."""
+        """False if the call needs a thread."""
         began = perf_counter()
         response = b""
 
@@ -232,7 +234,7 @@ class CallBoundary:
         late = JournalUnavailable(f"the record was not on disk within {held.timeout_s} s; it may still be written")
         call.expire_after(held.timeout_s, lambda: end(late))
         try:
-            # Without room for its records a thread has to wait for some.
+            # If there is no room for its records, a thread has to wait for some.
             return self._commit_then(held, end) or not call.claim()
         except JournalUnavailable as error:
             end(error)
@@ -247,7 +249,7 @@ class CallBoundary:
 
     @contextmanager
     def _place(self, method: _Method) -> Iterator[None]:
-        """A call that came as a `InlineCall` has its place by now."""
+        """Takes a place, unless the call came as an `InlineCall` and already has one."""
         if self._prompt:
             yield
             return

@@ -1,4 +1,4 @@
-"""Answers to inquiries as the API's messages, for every face that speaks it."""
+"""Encodes answers to inquiries as messages of the API."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ def receipt_to(surveyed: InquiryAnswer[Any]) -> decision_pb2.Receipt:
 
 
 def id_to(decision_id: bytes) -> str:
-    """Empty where nothing was recorded, as when a command answers from files."""
+    """Empty if nothing was recorded, as when a command answers from files."""
     return format_id(decision_id) if decision_id else ""
 
 
@@ -48,7 +48,7 @@ def namespaces_to(surveyed: InquiryAnswer[FoundNamespaces]) -> search.ListNamesp
 
 
 def principals_to(surveyed: InquiryAnswer[Permitted], after: str, size: int) -> search.ListPrincipalsResponse:
-    """The first `size` behind `after`, without the token of the next page."""
+    """The first `size` principals after `after`, without the token of the next page."""
     response = search.ListPrincipalsResponse(receipt=receipt_to(surveyed))
     permitted = surveyed.answer
     if permitted is not None:

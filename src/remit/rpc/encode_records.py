@@ -1,4 +1,4 @@
-"""Audit records and what is told of them as the API's messages, for every face that speaks it."""
+"""Encodes audit records, and counts and explanations of them, as messages of the API."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""Which status an error is to the caller, and which of its words the caller reads."""
+"""Maps errors to gRPC statuses, and to the text that the caller may read."""
 
 from collections.abc import Mapping
 from typing import Final, NoReturn
@@ -23,14 +23,14 @@ _log = structlog.get_logger("remit.rpc")
 
 
 class CrowdedError(RemitError):
-    """As many calls as may do this at a time do it already."""
+    """The limit of calls in flight is reached."""
 
     reason = "places"
     """A label of the metric."""
 
 
 class ShareError(CrowdedError):
-    """The caller has as many places as one caller may have."""
+    """The caller already has as many places as one caller may have."""
 
     reason = "share"
 
@@ -40,23 +40,23 @@ class StoppingError(RemitError):
 
 
 class PageOfOldPolicyError(RemitError):
-    """The policy has changed since the first page, so that the pages would not fit together."""
+    """The policy changed since the first page, so the pages would not fit together."""
 
 
 class RecordNotFoundError(RemitError):
-    """There is nothing of what was asked for, or nothing that the caller may know of."""
+    """There is no such record, or the caller may not know of it."""
 
 
 class MalformedMessageError(RemitError):
-    """What came is no message of the method's."""
+    """The bytes are not a message of this method."""
 
 
 class NoShadowError(RemitError):
-    """The server has no candidate."""
+    """The server has no candidate policy."""
 
 
 class NotAnOperatorError(RemitError):
-    """The caller may ask, and may not change what this node serves."""
+    """The caller may ask questions, but not change what this node serves."""
 
 
 _STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
@@ -79,21 +79,21 @@ _STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     NoShadowError: grpc.StatusCode.FAILED_PRECONDITION,
     NotAnOperatorError: grpc.StatusCode.PERMISSION_DENIED,
     UnnamedCallerError: grpc.StatusCode.UNAUTHENTICATED,
-    # A method of a library's service that its servicer leaves out.
+    # A method of a library's service that the servicer does not implement.
     NotImplementedError: grpc.StatusCode.UNIMPLEMENTED,
 }
-"""The status of an error and of the errors that are derived from it."""
+"""The status of an error and of the errors derived from it."""
 _AFTER_WAITING: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION}
 _PASSED_S: Final = 0.001
 
 
 def status_of(error: type[Exception]) -> grpc.StatusCode:
-    """By the table: the status of the error, or of its nearest base; INTERNAL if it has none."""
+    """The status in the table of the error, or of its nearest base; INTERNAL if there is none."""
     return next((_STATUS_OF[each] for each in error.__mro__ if each in _STATUS_OF), grpc.StatusCode.INTERNAL)
 
 
 def status_in(context: grpc.ServicerContext, error: Exception) -> grpc.StatusCode:
-    """The status of the error in a call."""
+    """The status of an error in this call."""
     status = status_of(type(error))
     # If our timeout and the caller's deadline coincide, report DEADLINE_EXCEEDED.
     if status in _AFTER_WAITING and context.time_remaining() < _PASSED_S:
@@ -102,7 +102,7 @@ def status_in(context: grpc.ServicerContext, error: Exception) -> grpc.StatusCod
 
 
 def abort(context: grpc.ServicerContext, status: grpc.StatusCode, error: Exception) -> NoReturn:
-    """Ends the call with the status and what the caller may read of the error."""
+    """Ends the call with the status and the public text of the error."""
     if isinstance(error, MalformedQuestionError):
         details = error_details_pb2.BadRequest()
         for each in error.violations:
@@ -119,7 +119,7 @@ def abort(context: grpc.ServicerContext, status: grpc.StatusCode, error: Excepti
 
 
 def _public_text(error: Exception) -> str:
-    """Texts of a store's driver name hosts, users and files: they go to the log alone."""
+    """The text for the caller. A store driver's text names hosts, users and files, so it goes to the log only."""
     if isinstance(error, JournalUnavailable):
         return error.shown
     if isinstance(error, AuditStoreError):

@@ -1,3 +1,5 @@
+"""Streams new audit records to followers."""
+
 from collections.abc import Iterator
 from threading import Event
 from time import monotonic
@@ -21,11 +23,11 @@ _BATCH: Final = 200
 _LOOK_EVERY_S: Final = 0.2
 _TURN_S: Final = 60.0
 _TELL_EVERY_S: Final = 5.0
-"""How often a follower hears of a cursor that has moved past what it does not follow."""
+"""Interval at which a follower gets a new cursor, if only records outside its filter moved it."""
 
 
 class Followers:
-    """Those who follow do not hold up a stop."""
+    """The streams of followers. They do not delay a stop."""
 
     def __init__(self, store: AuditReader, readers: AuditReads) -> None:
         self._store = store
@@ -33,13 +35,13 @@ class Followers:
         self._closing = Event()
 
     def close(self) -> None:
-        """Their streams end with UNAVAILABLE."""
+        """Ends the streams with UNAVAILABLE."""
         self._closing.set()
 
     def follow(
         self, request: messages.FollowRecordsRequest, where: DecisionFilter, context: grpc.ServicerContext
     ) -> Iterator[messages.FollowRecordsResponse]:
-        """`where` is the filter of the request, of a tenant that may be read."""
+        """Streams the records of `where`, the filter of the request, for a tenant that the caller may read."""
         cursor = request.cursor
         request.ClearField("cursor")
         page = PageToken(request, cursor, "cursor")

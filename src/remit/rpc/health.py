@@ -1,3 +1,5 @@
+"""The health service."""
+
 from collections.abc import Mapping
 from threading import Lock
 from typing import Any, Final, Protocol
@@ -14,7 +16,7 @@ _MOMENT_S: Final = 1.0
 
 
 class _Watcher(Protocol):
-    """An iterator of statuses, which `close` ends."""
+    """An iterator of statuses that `close` ends."""
 
     def __next__(self) -> health_pb2.HealthCheckResponse: ...
 
@@ -22,10 +24,10 @@ class _Watcher(Protocol):
 
 
 class Health(health.HealthServicer):  # type: ignore[misc]
-    """The standard health service. Who watches hears of changes only, and does not hold up a stop.
+    """The standard health service. Watchers get changes only, and do not delay a stop.
 
-    Each has a thread of its own: the non-blocking way of grpcio's class tells watchers under a lock that it also wants
-    on the thread that has to carry what is told, so that a watcher that leaves can lock up the whole server.
+    A watcher has its own thread. The non-blocking mode of grpcio's class sends to watchers under a lock that the
+    sending thread needs too, so a watcher that leaves can deadlock the whole server.
     """
 
     def __init__(self) -> None:
@@ -37,7 +39,7 @@ class Health(health.HealthServicer):  # type: ignore[misc]
 
     @property
     def at_once(self) -> Mapping[str, AtOnce]:
-        """Whatever else holds the threads: who asks for the health would end a server that does not answer."""
+        """Answers without a thread: an orchestrator ends a server whose health check does not answer."""
         return {
             "Check": lambda request, context: PendingAnswer(self.Check(request, context), EMPTY_BATCH, {}, _MOMENT_S)
         }
@@ -49,7 +51,7 @@ class Health(health.HealthServicer):  # type: ignore[misc]
             self.set(name, status.SERVING if serving else status.NOT_SERVING)
 
     def close(self) -> None:
-        """Everything turns NOT_SERVING for good, and the watchers' streams end with that."""
+        """Sets everything to NOT_SERVING permanently, and then ends the watchers' streams."""
         self.enter_graceful_shutdown()
         with self._mutex:
             self._closed = True

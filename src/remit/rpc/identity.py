@@ -1,6 +1,6 @@
-"""Who a certificate names.
+"""Reads the caller's identity from its certificate.
 
-grpcio's own properties do not do: they mix names of all types in one list, and end at a NUL character.
+grpcio's own properties are not enough: they mix names of all types in one list, and end at a NUL character.
 """
 
 import re
@@ -17,7 +17,7 @@ from remit.core.names import quote
 from remit.service.callers import parse_caller
 
 _CERTIFICATES: Final = 4096
-"""Certificates whose identity is remembered: reading one costs as much as a Check."""
+"""Certificates with a cached identity: reading one costs as much as a Check."""
 _EXPECTED: Final = (
     "expected exactly one URI, such as a SPIFFE id, or without one a DNS name, or without any alternative name exactly "
     "one common name"
@@ -28,7 +28,7 @@ _READS_AS_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:").match
 
 
 class UnnamedCallerError(RemitError):
-    """The caller's certificate names nobody, more than one, or what cannot stand in a record."""
+    """The caller's certificate has no name, more than one name, or a name that a record cannot hold."""
 
 
 class _Identity(NamedTuple):
@@ -38,8 +38,8 @@ class _Identity(NamedTuple):
 
 
 def caller_of(context: grpc.ServicerContext) -> str:
-    """The identity of the caller's certificate. Raises UnnamedCallerError where it has none."""
-    # grpcio's stubs say `bytes` where it gives a list of them.
+    """The identity of the caller's certificate. Raises UnnamedCallerError if it has none."""
+    # grpcio's stubs say `bytes`, but it gives a list of them.
     properties: Mapping[str, Iterable[bytes]] = cast("Any", context.auth_context())
     for pem in properties.get("x509_pem_cert", ()):
         name, wrong = _identity_in(pem)
@@ -85,7 +85,7 @@ def _common_name(certificate: x509.Certificate) -> str:
     if not found:
         raise UnnamedCallerError("the certificate has neither an alternative name nor a common name")
     name = parse_caller(_only("common names", [str(each.value) for each in found]))
-    # Whoever checks URIs alone must not sign one by this way.
+    # A CA that checks only URI names might sign a URI as a common name.
     if _READS_AS_URI(name):
         raise UnnamedCallerError(f"the certificate's common name `{quote(name)}` reads as a URI")
     return name

@@ -1,10 +1,10 @@
-"""Calls that hold no thread while they wait: for their message, and for their record.
+"""Calls that hold no thread while they wait for their message or their record.
 
-grpcio hands a call to a thread of a pool, which waits there for the request and then for its record: four changes of thread a
-call, each of which costs as much as ten decisions; and a call whose message never comes holds its thread for ever. Here the
-thread that receives calls decides what takes a moment, the one that wrote its record sends the answer, and only calls that
-take longer get a thread, once their message is here. This relies on parts of grpcio that are not its public API
-(`grpc._server`); where one of them is missing, `supported` is False and every call gets its thread, as is grpcio's way.
+grpcio passes a call to a thread of a pool, which waits there for the request and then for its record. That takes four
+thread switches a call, and one costs as much as ten decisions. A call whose message never comes holds its thread
+forever. Here the thread that receives calls decides everything that is quick, and the thread that wrote the record
+sends the answer. Only slower calls get a thread, after their message has arrived. This relies on private parts of
+grpcio (`grpc._server`). If one is missing, `supported` is False and every call gets a thread, as grpcio does it.
 """
 
 import logging
@@ -39,10 +39,10 @@ _PARTS: Final = (
 _EXPIRY_EVERY_S: Final = 0.05
 
 ARRIVAL: Final = "arrival"
-"""The attribute of a behavior: a function of the request message's bytes and a `InlineCall`, for the thread that receives
-every call. It sees to it that the call is answered, refused or given a thread."""
+"""The attribute of a behavior: a function of the request's bytes and an `InlineCall`. It runs in the thread that
+receives every call, and ensures that the call is answered, refused or given a thread."""
 STREAMS_REQUESTS: Final = "streams_requests"
-"""Another: whether its messages come one by one; then `ARRIVAL` gets none, at once."""
+"""Another attribute: True if the method takes a stream of messages; then `ARRIVAL` gets no message, at once."""
 
 _log = logging.getLogger("remit.rpc")
 
@@ -52,29 +52,29 @@ def supported() -> bool:
 
 
 class Place(Protocol):
-    """What a call holds."""
+    """A place that a call holds."""
 
     def leave(self, caller: str) -> None: ...
 
 
 class CallThreads(ThreadPoolExecutor):
-    """What grpcio takes for its threads: receives the message of each call, and gives none a thread by itself."""
+    """Replaces grpcio's thread pool: receives the message of a call, and gives the call no thread on its own."""
 
     def __init__(
         self, threads: int, *, message_timeout_s: float, silent_calls: int, refused: Callable[[str], None]
     ) -> None:
-        """At most `silent_calls` wait for their message at a time, each for `message_timeout_s` at most; `refused` is told
-        why one is ended."""
+        """At most `silent_calls` calls wait for their message at a time, up to `message_timeout_s` seconds. Calls
+        `refused` with the reason when it ends such a call."""
         super().__init__(threads, thread_name_prefix="remit-call")
         self.supported = supported()
         self.message_timeout_s = message_timeout_s
         self._silent_calls = silent_calls
         self._refused = refused
-        # In looks of the thread that ends calls, not by the clock: where the process stood still, messages may be here and
-        # not received yet.
+        # Count rounds of the expiry thread, not time: after the process stood still, messages may have come but not
+        # been received.
         self._looks = 0
         self._message_looks = ceil(message_timeout_s / _EXPIRY_EVERY_S) + 1
-        # Each of these is shared by threads, and changed by one step of the interpreter at a time.
+        # Threads share these two, and change them in single steps of the interpreter.
         self._silent: OrderedDict[InlineCall, int] = OrderedDict()
         self._expiring: dict[InlineCall, tuple[float, Callable[[], None]]] = {}
         self._stopping = Event()
@@ -83,7 +83,7 @@ class CallThreads(ThreadPoolExecutor):
 
     @property
     def silent(self) -> int:
-        """Calls whose message is still to come."""
+        """Calls that wait for their message."""
         return len(self._silent)
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -97,22 +97,22 @@ class CallThreads(ThreadPoolExecutor):
 
     def await_message(self, call: "InlineCall") -> None:
         if len(self._silent) >= self._silent_calls:
-            with suppress(KeyError):  # those that there were have just expired
+            with suppress(KeyError):  # all of them have just expired
                 oldest, _ = self._silent.popitem(last=False)
                 self._refused("silent callers")
                 oldest.end(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls wait for their message: try again")
         self._silent[call] = self._looks + self._message_looks
 
     def has_message(self, call: "InlineCall") -> bool:
-        """False where it comes too late: the call has been ended."""
+        """False if the message comes too late: the call has been ended."""
         return self._silent.pop(call, None) is not None
 
     def expire_after(self, call: "InlineCall", timeout_s: float, expired: Callable[[], None]) -> None:
-        """`expired` is called soon after the time is up, unless the call has been let go before."""
+        """Calls `expired` soon after the timeout, unless somebody claims the call before."""
         self._expiring[call] = (time.monotonic() + timeout_s, expired)
 
     def claim(self, call: "InlineCall") -> bool:
-        """True for the first who says so: only that one may answer."""
+        """True for the first thread that claims the call: only that thread may answer it."""
         return self._expiring.pop(call, None) is not None
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -120,7 +120,7 @@ class CallThreads(ThreadPoolExecutor):
         super().shutdown(wait, cancel_futures=cancel_futures)
 
     def end_silent(self, call: "InlineCall") -> None:
-        """The call has not said in time what it wants."""
+        """Ends a call whose message did not come in time."""
         self._refused("no message")
         call.end(grpc.StatusCode.DEADLINE_EXCEEDED, f"no message within {self.message_timeout_s:g} s")
 
@@ -132,7 +132,7 @@ class CallThreads(ThreadPoolExecutor):
         self._looks += 1
         for call, last_look in list(self._silent.items()):
             if last_look > self._looks:
-                break  # the rest are younger
+                break  # the others are younger
             if self.has_message(call):
                 _survive(partial(self.end_silent, call))
         now = time.monotonic()
@@ -142,7 +142,7 @@ class CallThreads(ThreadPoolExecutor):
 
 
 def _survive(expired: Callable[[], None]) -> None:
-    """Calls it. What it raises must not end the thread: no call would expire any more."""
+    """Calls `expired`. An exception must not end the thread: no call would expire any more."""
     try:
         expired()
     except Exception:  # noqa: BLE001 (the lines above)
@@ -150,7 +150,7 @@ def _survive(expired: Callable[[], None]) -> None:
 
 
 class InlineCall:
-    """One call, from its arrival to its answer. What `submit` gives grpcio in place of a future."""
+    """One call, from arrival to answer. `submit` gives it to grpcio in place of a future."""
 
     __slots__ = (
         "_arguments",
@@ -166,25 +166,25 @@ class InlineCall:
     )
 
     def __init__(self, threads: CallThreads, run: Any, arguments: tuple[Any, ...]) -> None:
-        """Of what grpcio would have a thread `run`: a function of `_PARTS`, and its arguments."""
+        """`run` and `arguments` are what grpcio would run in a thread: a function of `_PARTS`, and its arguments."""
         self._threads = threads
         self._run = run
         self._arguments = arguments
         _, self._event, self._state, self._behavior, _, deserialize, self._serialize = arguments
         self.context: grpc.ServicerContext = _grpcio._Context(self._event, self._state, deserialize)
         self.place: Place | None = None
-        """What is given back when the call has ended, by the name of its `caller`."""
+        """The place to give back when the call ends, under the name of its `caller`."""
         self.caller = ""
 
     def add_done_callback(self, ended: Callable[[Any], None]) -> None:
-        """As a future's. grpcio counts by it the calls in flight, for a limit that it does not have."""
+        """Like a future's. grpcio uses it to count calls in flight, for a limit that is not set here."""
 
     def receive(self) -> "InlineCall":
-        """Asks for the request; what follows happens in the thread that receives it."""
+        """Asks for the request; the rest happens in the thread that receives it."""
         state = self._state
 
         def on_event(event: Any) -> Any:
-            # As grpcio does, but that nobody waits to be notified.
+            # As in grpcio, except that nobody waits to be notified.
             request = event.batch_operations[0].message()
             with state.condition:
                 if request is None and state.client is _grpcio._OPEN:
@@ -226,23 +226,23 @@ class InlineCall:
         self._end()
 
     def refuse(self) -> None:
-        """Ends the call with the status that `context.abort` left, else UNKNOWN."""
+        """Ends the call with the status that `context.abort` set, otherwise UNKNOWN."""
         with self._state.condition:
             if not self._state.statused:
                 _grpcio._abort(self._state, self._event.call, cygrpc.StatusCode.unknown, b"")
         self._end()
 
     def end(self, code: grpc.StatusCode, details: str) -> None:
-        """Ends the call, from whichever thread, also where a thread waits for more of it."""
+        """Ends the call from any thread, even if a thread waits for more of it."""
         self._event.call.cancel(code.value[0], details)
 
     def turn_away(self, code: grpc.StatusCode, details: str) -> None:
-        """Ends a call that is not in anybody's hands."""
+        """Ends a call that nothing else handles."""
         self.end(code, details)
         self._end()
 
     def answer_in_thread(self, request: bytes) -> None:
-        """The rest, in the thread that this is called in."""
+        """Answers the call in the current thread."""
         in_pool, event, state, behavior, argument, deserialize, serialize = self._arguments
         given: Any = self._in_time(argument()) if behavior.streams_requests else request
         try:
@@ -251,7 +251,7 @@ class InlineCall:
             self._end()
 
     def _in_time(self, requests: Iterator[bytes]) -> Iterator[bytes]:
-        """The requests of a stream, each of which is to come in time."""
+        """The requests of a stream, with a timeout for each."""
         while True:
             self.expire_after(self._threads.message_timeout_s, self._expired)
             try:
@@ -267,7 +267,7 @@ class InlineCall:
             self._threads.end_silent(self)
 
     def _without_request(self) -> None:
-        """The client is gone, or has ended its side without a message."""
+        """Ends a call whose client is gone, or closed its side without a message."""
         with self._state.condition:
             if self._state.client is not _grpcio._CANCELLED and not self._state.statused:
                 self._state.code = grpc.StatusCode.UNIMPLEMENTED

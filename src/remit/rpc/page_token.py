@@ -1,3 +1,5 @@
+"""Page tokens and page sizes."""
+
 import base64
 import binascii
 import hashlib
@@ -19,8 +21,7 @@ def size_of(asked: int) -> int:
 
 
 def paged(request: Any, *others: str) -> tuple[int, "PageToken"]:
-    """How many items are asked for, and the page. Takes the page's fields, and the others that may differ from page to
-    page, out of the request."""
+    """The page size and the page of a request. Clears the page fields, and `others`, which may differ between pages."""
     size, token = size_of(request.page_size), request.page_token
     for field in ("page_size", "page_token", *others):
         request.ClearField(field)
@@ -28,15 +29,17 @@ def paged(request: Any, *others: str) -> tuple[int, "PageToken"]:
 
 
 class PageToken:
-    """A place in a sorted list, bound to one request and, where there is one, one revision. Its token is opaque to callers and no secret."""
+    """A place in a sorted list, bound to one request and, if there is one, to one revision. The token is opaque to
+    callers, but not secret."""
 
     def __init__(self, request: Any, token: str, field: str = "page_token") -> None:
-        """`request` is the message without its page fields. Raises MalformedQuestionError for a token of another one."""
+        """`request` is the message without its page fields. Raises MalformedQuestionError for another
+        request's token."""
         self._request = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
         self.revision = ""
-        """Of the page before; empty for the first."""
+        """The revision of the page before; empty for the first page."""
         self.after = ""
-        """What the page before ended with."""
+        """The last item of the page before."""
         if not token:
             return
         try:
@@ -56,11 +59,11 @@ class PageToken:
         return not self.after
 
     def holds_for(self, revision: str) -> None:
-        """Raises PageOfOldPolicyError where the answer is of another revision than the page before."""
+        """Raises PageOfOldPolicyError if the answer has another revision than the page before."""
         if self.revision and self.revision != revision:
             raise PageOfOldPolicyError("the policy has changed since the first page: begin again without `page_token`")
 
     def next(self, last: str, revision: str = "") -> str:
-        """The token of the page behind `last`."""
+        """The token of the page after `last`."""
         told = json.dumps([self._request, revision, last])
         return base64.b64encode(told.encode(), altchars=b"-_").decode()

@@ -1,3 +1,5 @@
+"""The policy service over gRPC: revisions and pins."""
+
 import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -19,7 +21,7 @@ _PREFIX = re.compile(r"[0-9a-f]{8,64}").fullmatch
 
 
 class _Told(NamedTuple):
-    """What a watcher was told of a tenant last; no state where there is no such tenant."""
+    """The last state of a tenant that a watcher got; no state if there is no such tenant."""
 
     revision: str
     state: TenantState | None
@@ -30,7 +32,7 @@ _NOT_THERE: Final = _Told("", None, 0)
 
 
 class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
-    """Revisions over gRPC. Those who watch do not hold up a stop."""
+    """Revisions over gRPC. Watchers do not delay a stop."""
 
     def __init__(self, node: ServerNode, *, call_timeout_s: float) -> None:
         self._rights = node.rights
@@ -40,7 +42,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         self._closed = False
 
     def close(self) -> None:
-        """The watchers' streams end with UNAVAILABLE."""
+        """Ends the watchers' streams with UNAVAILABLE."""
         self._closed = True
         self._cell.wake()
 
@@ -48,7 +50,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         self, request: messages.WatchRevisionRequest, context: grpc.ServicerContext
     ) -> Iterator[messages.WatchRevisionResponse]:
         only = named("tenant", parse_tenant, request.tenant) if request.tenant else None
-        # A watcher that leaves is still waiting for a change.
+        # Wake the loop when a watcher leaves: it still waits for a change.
         if context.add_callback(self._cell.wake):
             yield from self._changes(only, context)
 
@@ -117,7 +119,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         return _told(policy) if policy is not None else _NOT_THERE
 
     def _time_for(self, context: grpc.ServicerContext) -> float:
-        # Infinite where the caller set no deadline.
+        # Infinite if the caller set no deadline.
         return min(context.time_remaining(), self._call_timeout_s)
 
 

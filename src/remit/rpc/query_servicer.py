@@ -1,4 +1,4 @@
-"""What the faces that answer questions have in common."""
+"""The common base of the services that answer questions."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,13 +28,13 @@ from remit.service.decision_point import (
 from remit.v1 import access_service_pb2, decision_pb2, reach_service_pb2
 
 SHORT_BATCH: Final = 250
-"""Questions that are mostly answered in a moment."""
+"""Questions in a batch that the receiving thread tries itself: usually they take less than MOMENT_NS."""
 MOMENT_NS: Final = 2_000_000
-"""Longest that the thread that receives every call decides for one of them."""
+"""Longest decision on the thread that receives every call."""
 _SLOW_S: Final = 1.0
 _SUSPECTS: Final = 1_000
 NAMESPACES_LIMIT: Final = 10_000
-"""Namespaces in a list that is asked about."""
+"""Namespaces in a list of a request."""
 
 _TRACE_ID = re.compile(r"[!-~]{1,64}").fullmatch
 
@@ -45,7 +45,7 @@ _Response = TypeVar("_Response", access_service_pb2.BatchCheckResponse, reach_se
 
 
 class Request(Protocol):
-    """What every request carries."""
+    """The fields that every request has."""
 
     @property
     def tenant(self) -> str: ...
@@ -58,11 +58,11 @@ class Request(Protocol):
 
 
 class SlowTenants:
-    """Tenants a question about which takes longer than a moment: threads answer all about them for a second, then one is
-    tried again. For one thread alone.
+    """Tenants whose questions take longer than MOMENT_NS: threads answer them for a second, then one is tried again.
+    For one thread.
 
-    A thread that the system, or another thread, has kept waiting looks slow too, so a tenant that seems to be is measured
-    the next time by the processor time, whose clock costs more than a decision.
+    A thread that had to wait for the system or another thread looks slow too. So the next answer for a suspect tenant
+    is measured by processor time, whose clock costs more than a decision.
     """
 
     def __init__(self) -> None:
@@ -76,12 +76,12 @@ class SlowTenants:
         if monotonic() < until_s:
             return True
         del self._until_s[tenant]
-        # Slow until it is found to be otherwise.
+        # Still suspect until a measurement shows otherwise.
         self._suspects.add(tenant)
         return False
 
     def answer(self, request: Request, answer: Callable[[], PendingAnswer[_Answer]]) -> PendingAnswer[_Answer] | None:
-        """The answer; None where a thread has to find it."""
+        """The answer; None if a thread has to find it."""
         if request.revision:
             return None
         if self._until_s or self._suspects:
@@ -101,7 +101,7 @@ class SlowTenants:
 
     def _suspect(self, tenant: str) -> None:
         if len(self._suspects) >= _SUSPECTS:
-            # Names of tenants may be the caller's invention.
+            # Callers may invent names of tenants.
             self._suspects.clear()
         self._suspects.add(tenant)
 
@@ -118,7 +118,7 @@ class SlowTenants:
 
 
 class QueryServicer:
-    """A face over the decision point."""
+    """A gRPC service over the decision point."""
 
     def __init__(
         self, point: DecisionPoint, *, batch_limit: int, max_message_bytes: int, call_timeout_s: float
@@ -131,7 +131,7 @@ class QueryServicer:
 
     @property
     def at_once(self) -> Mapping[str, AtOnce]:
-        """The methods that decide in a moment."""
+        """The methods that decide quickly."""
         return {}
 
     def _terms(self, request: Request, context: grpc.ServicerContext) -> tuple[Tenant, CallTerms]:
@@ -143,7 +143,7 @@ class QueryServicer:
             raise violation("origin.trace_id", "expected at most 64 printable ASCII characters without blanks")
         if request.revision and not is_revision(request.revision):
             raise violation("revision", "expected 64 lower-case hexadecimal digits")
-        # Infinite where the caller set no deadline.
+        # Infinite if the caller set no deadline.
         timeout_s = min(context.time_remaining(), self._call_timeout_s)
         trace_id = origin.trace_id or trace_id_in(context.invocation_metadata())
         return tenant, CallTerms(CallOrigin(caller.get(), origin.on_behalf_of, trace_id), request.revision, timeout_s)
@@ -151,7 +151,7 @@ class QueryServicer:
     def _items(
         self, questions: Sequence[_Message], parse: Callable[[_Message], AskedQuestion]
     ) -> list[AskedQuestion | MalformedQuestionError]:
-        """The items of a batch, the malformed ones as what is wrong with them."""
+        """The items of a batch; a malformed item is its error."""
         count = len(questions)
         if count == 0 or count > self._batch_limit:
             raise violation("questions", f"holds {count} questions: expected 1 to {self._batch_limit}")
@@ -169,7 +169,7 @@ def results_in(
 ) -> _Response:
     """The response to a batch.
 
-    It is put together of bytes and parsed, for to fill in a message for each result costs as much as to decide.
+    Joins encoded results and parses them: filling one message per result would cost as much as deciding it.
     """
     parts: list[bytes] = []
     for result in results:
@@ -187,8 +187,8 @@ def results_in(
 
 @cache
 def _decided(effect: str, reason: str) -> bytes:
-    """A response of one result, up to the decision's id, which has the last field's number. It is that of either plane:
-    results have the same number in both."""
+    """An encoded response with one result, up to the decision's id, which is the last field. It fits both planes,
+    because results have the same field number in both."""
     no_id = format_id(bytes(16))
     result = decision_pb2.BatchResult()
     wire.fill_decision(result.decision, Decision(Effect(effect), Reason(reason)), no_id)
@@ -196,21 +196,21 @@ def _decided(effect: str, reason: str) -> bytes:
 
 
 def below(field: str, error: MalformedQuestionError) -> MalformedQuestionError:
-    """The same error, its fields below `field`."""
+    """The same error, with its fields below `field`."""
     return MalformedQuestionError(
         *(FieldViolation(f"{field}.{each.field}", each.description) for each in error.violations)
     )
 
 
 def names_in(field: str, parse: Callable[[str], _Name], texts: Sequence[str], limit: int) -> tuple[_Name, ...]:
-    """The names of a repeated field, `limit` of them at most."""
+    """The names of a repeated field, at most `limit`."""
     if len(texts) > limit:
         raise violation(field, f"holds {len(texts)} names: expected at most {limit}")
     return each_named(field, parse, texts)
 
 
 def each_once(field: str, names: Iterable[_Name]) -> tuple[_Name, ...]:
-    """The names. A second of the same is a violation of its place: it would be answered twice."""
+    """The names. A repeated name is a violation at its index: it would be answered twice."""
     once: dict[_Name, None] = {}
     for position, name in enumerate(names):
         if name in once:

@@ -1,3 +1,5 @@
+"""The reach service over gRPC."""
+
 from collections.abc import Mapping
 
 import grpc

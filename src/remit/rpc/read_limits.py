@@ -1,4 +1,4 @@
-"""What the calls that read the audit have in common: who may, how many at a time, and the trace they leave."""
+"""The common part of calls that read the audit: rights, limits, and the record of the read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +16,11 @@ from remit.service.auditor_rights import Rights
 from remit.service.node import ServerNode
 
 READERS: Final = 4
-"""Looks into the store at a time; others wait. Decisions never wait for any."""
+"""Reads of the store at a time; others wait. Decisions never wait for one."""
 _OF_A_PAGE: Final = ("page_size", "page_token", "cursor")
 _MOST_CHARACTERS: Final = 512
 _MOST_ITEMS: Final = 20
-"""What a reader writes into the audit is bounded, whatever the request holds."""
+"""Limits of what a read writes into the audit, whatever the request contains."""
 
 
 class AuditReads:
@@ -30,17 +30,17 @@ class AuditReads:
         self._turns = BoundedSemaphore(READERS)
 
     def rights(self) -> Rights:
-        """The caller's. Raises NotAnAuditorError."""
+        """The caller's rights. Raises NotAnAuditorError."""
         return self._node.rights.audit_rights(caller.get())
 
     def time_for(self, context: grpc.ServicerContext) -> float:
         """Seconds that the call may take."""
-        # Infinite where the caller set no deadline.
+        # Infinite if the caller set no deadline.
         return min(context.time_remaining(), self._call_timeout_s)
 
     @contextmanager
     def turn(self, timeout_s: float) -> Iterator[None]:
-        """Raises CrowdedError where none comes in time."""
+        """Takes a turn to read. Raises CrowdedError if none is free in time."""
         if not self._turns.acquire(timeout=timeout_s):
             raise CrowdedError(f"{READERS} others have been reading the audit for {timeout_s:g} s")
         try:
@@ -49,10 +49,10 @@ class AuditReads:
             self._turns.release()
 
     def remember(self, call: str, request: Message, tenant: str, timeout_s: float, *, behind: str = "") -> None:
-        """The read is recorded, where its caller has a name. Raises JournalUnavailable where it cannot be.
+        """Records the read, if its caller has a name. Raises JournalUnavailable if the record cannot be written.
 
-        Tokens are no secret and anybody can make one, so each page is a read of its own, and so is a stream that goes on.
-        `behind`: where they begin.
+        Tokens are not secret and anybody can make one. So a page counts as a separate read, and so does a resumed
+        stream. `behind` is where it begins.
         """
         if self._node.settings.mutual_tls is None:
             return
@@ -62,7 +62,7 @@ class AuditReads:
         detail = {"caller": caller.get(), "call": call, "asked": _bounded(asked)}
         if behind:
             detail["behind"] = _bounded(behind)
-        # Names of tenants that are not configured are the reader's invention: each would begin a chain.
+        # A reader may invent a tenant: recording it would begin a new chain.
         recorded_tenant = tenant if tenant in self._node.cell.tenants else ""
         self._node.remember(AUDIT_READ, recorded_tenant, detail=detail, timeout_s=timeout_s)
 

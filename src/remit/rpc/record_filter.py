@@ -1,4 +1,4 @@
-"""The filters of the audit: from messages to what the store is asked."""
+"""Decodes audit filters from messages."""
 
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -20,7 +20,7 @@ LAST_TIME_US: Final = 253_402_300_799_999_999
 
 
 def filter_from(message: messages.RecordFilter, tenant: str) -> DecisionFilter:
-    """Raises MalformedQuestionError that names the field which is off. `tenant` is the one that may be read."""
+    """Raises MalformedQuestionError that names the wrong field. `tenant` is the tenant that the caller may read."""
     if len(message.ids) > IDS:
         raise violation("filter.ids", f"holds {len(message.ids)} ids: expected at most {IDS}")
     return DecisionFilter(
@@ -47,21 +47,21 @@ def id_from(field: str, text: str) -> bytes:
 
 
 def time_from(field: str, time_us: int) -> int | None:
-    """None where it is 0."""
+    """None if `time_us` is 0."""
     if not 0 <= time_us <= LAST_TIME_US:
         raise violation(field, f"is {time_us}: expected microseconds since the Unix epoch, up to the year 9999")
     return time_us or None
 
 
 def revision_from(field: str, text: str) -> str:
-    """Empty where it is."""
+    """The revision; empty if `text` is empty."""
     if text and not is_revision(text):
         raise violation(field, "expected 64 lower-case hexadecimal digits")
     return text
 
 
 def name_from(field: str, parse: Callable[[str], str], text: str) -> str | None:
-    """None where it is empty."""
+    """None if `text` is empty."""
     return named(field, parse, text) if text else None
 
 

@@ -1,3 +1,5 @@
+"""The search service over gRPC."""
+
 import grpc
 
 from remit.core.errors import named

@@ -1,3 +1,5 @@
+"""Assembles the gRPC server of a node."""
+
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -82,18 +84,18 @@ _SERVICES: Final = (
 )
 _HEALTH_EVERY_S: Final = 0.1
 WITHOUT_MESSAGE: Final = "without a message"
-"""The class of calls of which nobody knows more yet, in metrics."""
+"""In metrics, the class of calls whose message has not arrived yet."""
 _OPTIONS: Final = (
-    # What one connection may have in flight; more wait in its client.
+    # Streams in flight per connection; more wait in the client.
     ("grpc.max_concurrent_streams", 128),
-    # A connection that has not said what it is by then is closed.
+    # Time for a connection to complete its handshake.
     ("grpc.server_handshake_timeout_ms", 10_000),
-    # A peer that is gone without a word would keep the places of its streams.
+    # Detect peers that vanished: their streams would keep their places.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
 )
-# grpcio answers CANCELLED to calls that it has received and not yet handed over when it stops: a moment of refusals
-# before that tells busy callers UNAVAILABLE, which they may try elsewhere.
+# When grpcio stops, it answers CANCELLED to calls that it received but did not pass on. So refuse calls for a short
+# time first: callers get UNAVAILABLE, and may try another node.
 _REFUSING_S: Final = 0.2
 
 _log = structlog.get_logger("remit")
@@ -103,7 +105,7 @@ class Server:
     """The gRPC server of a node, with health, reflection and the metrics endpoint."""
 
     def __init__(self, node: ServerNode) -> None:
-        """Binds the addresses, without serving yet. Raises StartupError where it cannot."""
+        """Binds the addresses, without serving yet. Raises StartupError if it cannot."""
         settings = node.settings
         self._node = node
         self._stopping = threading.Event()
@@ -132,12 +134,12 @@ class Server:
         )
         self._server = grpc.server(
             threads,
-            # grpcio's own limit knows no classes.
+            # grpcio's own limit does not know classes.
             maximum_concurrent_rpcs=None if threads.supported else settings.max_calls,
             options=[
                 *_OPTIONS,
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
-                # Two servers on one port would share its calls, each with policies of its own. Workers are to.
+                # Two servers on one port would share its calls, with different policies. Workers should share it.
                 ("grpc.so_reuseport", int(settings.workers > 1)),
             ],
         )
@@ -188,8 +190,8 @@ class Server:
         return self
 
     def stop(self) -> Drained:
-        """Health turns NOT_SERVING, new calls are refused, calls in flight finish within the grace, the journal
-        drains."""
+        """Stops the server: health turns NOT_SERVING, new calls are refused, calls in flight finish within the grace
+        period, and the journal drains."""
         self._stopping.set()
         self._health.close()
         self._calls.refuse()
@@ -211,7 +213,7 @@ class Server:
         except OSError as error:
             raise StartupError(f"`{error.filename}` cannot be read: {error.strerror}") from error
         try:
-            # gRPC would be content with one of a name's addresses.
+            # gRPC would accept binding only one of a name's addresses.
             addresses = addresses_of(host)
             if port == 0 and len(addresses) > 1:
                 free = PortReservation(host, 0)

@@ -1,3 +1,5 @@
+"""The status service over gRPC."""
+
 from dataclasses import asdict, replace
 
 import grpc
@@ -17,7 +19,7 @@ from remit.v1 import status_service_pb2_grpc
 
 
 class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
-    """What this node serves, and how well."""
+    """What this node serves, and its health."""
 
     def __init__(self, node: ServerNode, *, call_timeout_s: float) -> None:
         self._node = node
@@ -108,7 +110,7 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
         return self._node.rights.may_inspect(caller.get(), tenant)
 
     def _cause(self, error: str) -> str:
-        """What a driver says names hosts, users and files."""
+        """The error text for the caller: a driver's text names hosts, users and files."""
         return error if not error or self._inspected() else NO_RECORDS
 
 

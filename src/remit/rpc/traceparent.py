@@ -3,13 +3,13 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 TRACEPARENT: Final = "traceparent"
-# W3C Trace Context: version, trace id, span id, flags. Versions to come may append fields; `ff` is none, and all zeros
-# are no id.
+# W3C Trace Context: version, trace id, span id, flags. Later versions may append fields. `ff` is not a version, and all
+# zeros are not an id.
 _PARSED = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?").fullmatch
 
 
 def trace_id_in(metadata: Iterable[Any]) -> str:
-    """The trace id of a call's `traceparent`, 32 hexadecimal digits; '' where there is none, or none that is well formed."""
+    """The trace id of a call's `traceparent`, 32 hexadecimal digits; '' if it is missing or not well formed."""
     for key, value in metadata:
         if key == TRACEPARENT:
             found = _PARSED(value)

@@ -1,5 +1,5 @@
-"""What changes between two policies, decided on patterns: over all principals, permissions, relations and namespaces,
-of which there are infinitely many."""
+"""What changes between two policies: compares patterns, and so covers all principals, permissions, relations and
+namespaces, of which there are infinitely many."""
 
 from collections.abc import Iterator
 
@@ -32,10 +32,10 @@ __all__ = [
 
 
 def diff(tenant: Tenant, old: Snapshot | None, new: Snapshot | None) -> TenantDiff:
-    """Every decision about a tenant that changes from `old` to `new`; None is a tenant that is not there.
+    """Every decision of a tenant that changes from `old` to `new`; None means that the tenant does not exist.
 
-    Raises TooIntricateError, with the principal and permission or the relation, where the patterns divide the
-    namespaces into more parts than can be told apart.
+    Raises TooManyDiagramsError, with the principal and permission or the relation, if the patterns split the namespaces
+    into too many parts.
     """
     atlas = DiagramFactory()
     before, after = (snapshot.policy if snapshot is not None else None for snapshot in (old, new))

@@ -1,4 +1,4 @@
-"""Which dedicated resource serves which namespaces, before and after."""
+"""Diff of dedicated resources: which one serves which namespaces, before and after."""
 
 from collections.abc import Iterator
 
@@ -10,14 +10,14 @@ from remit.engine.diff.change import ChangedNamespaces, DedicatedChange
 
 
 def dedicated_changes(atlas: DiagramFactory, old: Policy | None, new: Policy | None) -> tuple[DedicatedChange, ...]:
-    """Raises TooIntricateError."""
+    """Raises TooManyDiagramsError."""
     return tuple(change for resource in ResourceType for change in _changes(atlas, old, new, resource))
 
 
 def _changes(
     atlas: DiagramFactory, old: Policy | None, new: Policy | None, resource: ResourceType
 ) -> Iterator[DedicatedChange]:
-    # By number: its settings are a mapping, so a resource cannot be a value of a chart.
+    # A diagram holds numbers: settings are a mapping, so a resource cannot be a value of a diagram.
     known: list[DedicatedResource | None] = [None]
     both = atlas.combine(_pair, _resolved(atlas, old, resource, known), _resolved(atlas, new, resource, known))
     for pair in sorted(atlas.values(both)):
@@ -35,7 +35,7 @@ def _changes(
 def _resolved(
     atlas: DiagramFactory, policy: Policy | None, resource: ResourceType, known: list[DedicatedResource | None]
 ) -> Diagram[int]:
-    """The number of what serves each namespace; 0 for none."""
+    """The number of the resource that serves a namespace; 0 for none."""
     chart = atlas.constant(0)
     for level in sorted(policy.dedicated, key=_depth) if policy is not None else ():
         named = policy.dedicated[level].get(resource) if policy is not None else None

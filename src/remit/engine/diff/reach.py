@@ -1,4 +1,4 @@
-"""Which namespaces gain and lose the use of what others own: exact over all pairs of namespaces."""
+"""Reach diff: which namespaces gain and lose the use of what others own. Exact over all pairs of namespaces."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -12,15 +12,15 @@ from remit.engine.decision_diagram import Diagram, DiagramFactory, Piece, Region
 from remit.engine.diff.change import Direction, Pairs, ReachChange
 
 _Ruling = Diagram[Effect | None]
-"""What the rows say, by owner; None where none matches."""
+"""The effect of the rows, by owner; None if no row matches."""
 _Plane = Diagram[Region]
-"""A set of pairs: by caller, the owners."""
+"""A set of pairs: the owners, by caller."""
 
 
 def reach_changes(atlas: DiagramFactory, old: Policy | None, new: Policy | None) -> tuple[ReachChange, ...]:
-    """Exact and whole: the effect for a caller, an owner and a relation differs if and only if it is in a change.
+    """Exact and complete: the effect for a caller, owner and relation differs exactly if a change contains it.
 
-    Raises TooIntricateError.
+    Raises TooManyDiagramsError.
     """
     comparison = _Comparison(atlas, old, new)
     relations: defaultdict[tuple[Direction, Pairs, tuple[Piece, ...], tuple[Piece, ...]], list[Word]]
@@ -75,8 +75,8 @@ class _Comparison:
     def _sides(
         self, policy: Policy | None, relation: Word, within: Sequence[ReachRule] | None
     ) -> tuple[_Plane, _Plane]:
-        """Which pairs are allowed where the owner is not above the caller, and which where it is; with `within`, of
-        those that one of these rows matches."""
+        """The allowed pairs if the owner is not above the caller, and the allowed pairs if it is. With `within`, only
+        pairs that one of these rows matches."""
         atlas = self._atlas
         known = policy.vocabulary.relations.get(relation) if policy is not None else None
         if policy is None or known is None:
@@ -121,7 +121,7 @@ class _Comparison:
         return self._atlas.combine(self._atlas.without, left, right)
 
     def _boxes(self, plane: _Plane) -> Iterator[tuple[Region, Region]]:
-        """Sets of callers, each with owners, that together are the plane, each as wide in callers as can be."""
+        """Sets of callers with their owners: together the plane, and every set with as many callers as possible."""
         atlas = self._atlas
         rows = atlas.values(plane) - {atlas.none}
         for owners in rows:
@@ -132,7 +132,7 @@ class _Comparison:
                 yield atlas.namespaces(atlas.map(holds, plane)), atlas.namespaces(own)
 
     def _any(self, pairs: Pairs, callers: Region, owners: Region) -> bool:
-        """Whether there is such a pair among these."""
+        """True if `callers` and `owners` contain a pair of this sort."""
         atlas = self._atlas
         caller = atlas.first(callers)
         if caller is None or atlas.is_empty(owners):
@@ -142,12 +142,12 @@ class _Comparison:
         here = atlas.region(exactly(caller))
         if pairs is Pairs.OTHERS:
             others = atlas.without(owners, here), atlas.without(callers, here)
-            # Where no other owner is left, the owner is this caller, and any other caller will do.
+            # If no other owner is left, the owner is this caller, and any other caller will do.
             return not all(map(atlas.is_empty, others))
         lineage = atlas.folded(atlas.union, (atlas.region(exactly(each)) for each in _upward(caller)), atlas.none)
         if not atlas.is_empty(atlas.without(owners, lineage)):
             return True
-        # Then every owner is above this caller or is it: is there a caller that one of them is not above?
+        # Now every owner is this caller or above it. Find a caller that one of the owners is not above.
         return any(
             owners.at(each) and not atlas.is_empty(atlas.without(callers, atlas.region(_subtree(each))))
             for each in _upward(caller)
@@ -155,7 +155,7 @@ class _Comparison:
 
 
 class _Covers:
-    """Whether a region has all of `owners`. Equal for equal owners, as an Atlas remembers functions."""
+    """Tests if a region contains all of `owners`. Equal for equal owners: a DiagramFactory caches by function."""
 
     def __init__(self, atlas: DiagramFactory, owners: Region) -> None:
         self._atlas = atlas
@@ -184,7 +184,7 @@ def _denies_not(effect: Effect | None) -> bool:
 
 
 def _upward(namespace: Namespace) -> Iterator[Namespace]:
-    """The namespace, its parent and so on."""
+    """The namespace, its parent, and so on up to the top."""
     while namespace:
         yield namespace
         namespace = Namespace(namespace.rpartition(".")[0])
@@ -195,8 +195,8 @@ def _subtree(namespace: Namespace) -> NamespacePattern:
 
 
 def _moved(old: Sequence[ReachRule], new: Sequence[ReachRule]) -> list[ReachRule]:
-    """Rows that are in one of the two alone, or not in the order of the others. What none of them matches is decided
-    by the same row in both."""
+    """Rows that only one of the two has, or that moved relative to the others. If none of them matches a question, the
+    same row decides it in both."""
     places = {rule.fields: place for place, rule in enumerate(old)}
     common = [rule.fields for rule in new if rule.fields in places]
     in_order = {common[index] for index in _longest_rise([places[fields] for fields in common])}
@@ -204,9 +204,9 @@ def _moved(old: Sequence[ReachRule], new: Sequence[ReachRule]) -> list[ReachRule
 
 
 def _longest_rise(numbers: Sequence[int]) -> Iterator[int]:
-    """The indexes of a longest rising subsequence, the last first."""
+    """The indexes of a longest rising subsequence, last first."""
     ends: list[int] = []
-    """By length, the index of the lowest number with which a rise of that length ends."""
+    """By length: the index of the lowest number that ends a rise of that length."""
     before: list[int | None] = []
     for index, number in enumerate(numbers):
         place = bisect_left(ends, number, key=numbers.__getitem__)
@@ -219,7 +219,7 @@ def _longest_rise(numbers: Sequence[int]) -> Iterator[int]:
 
 
 def _overlapping(rules: Iterable[ReachRule], windows: Sequence[ReachRule]) -> list[ReachRule]:
-    """The rows that match something that one of `windows` matches too."""
+    """The rows that match a pair that one of `windows` matches too."""
     return [
         rule
         for rule in rules

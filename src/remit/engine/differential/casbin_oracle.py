@@ -1,5 +1,4 @@
-"""Casbin over the same rows: the second opinion. With policy/exchange/enforcer.py the only file that
-imports casbin."""
+"""The oracle: Casbin's answers over the same rows. Only this module and `remit.migrate.casbin` import casbin."""
 
 from functools import lru_cache
 from importlib.resources import files
@@ -23,19 +22,19 @@ class RegistrationError(RemitError):
 
 
 def one_of(value: str, choice: str) -> bool:
-    """Whether `value` is one of `A|B|C`, or `choice` is `*`."""
+    """True if `value` is one of `A|B|C`, or `choice` is `*`."""
     return choice == "*" or value in choice.split("|")
 
 
 def within(namespace: str, pattern: str) -> bool:
-    """Whether a namespace (the empty text is the tenant itself) is in a pattern. A text that is no pattern holds
-    nothing: rows are for `remit validate` to refuse, and a function that raises would be swallowed by Casbin."""
+    """True if a namespace is in a pattern; the empty text is the tenant itself. An invalid pattern covers nothing:
+    `remit validate` rejects such rows, and Casbin would swallow an exception from here."""
     parsed = _pattern(pattern)
     return parsed is not None and parsed.contains(Namespace(namespace))
 
 
 def scope_match(request: str, row: str) -> bool:
-    """Casbin's domain matching for `g`: `TENANT/NAMESPACE` asked, `TENANT` or `TENANT/PATTERN` in the row."""
+    """Casbin's domain matching for `g`: the request has `TENANT/NAMESPACE`, the row `TENANT` or `TENANT/PATTERN`."""
     tenant, _, namespace = request.partition("/")
     row_tenant, slash, pattern = row.partition("/")
     return tenant == row_tenant and (not slash or within(namespace, pattern))
@@ -50,12 +49,12 @@ def _pattern(text: str) -> NamespacePattern | None:
 
 
 def register(enforcer: Any) -> None:
-    """Give a Casbin enforcer, made with access.conf or reach.conf, the functions these models use.
+    """Adds the functions of access.conf and reach.conf to a Casbin enforcer that was made with one of them.
 
-    All of them or none: raises RegistrationError, with nothing added, where Casbin declines. With some of them missing
-    a deny can vanish.
+    Adds all or none: raises RegistrationError and adds nothing if Casbin declines. If one is missing, a deny can
+    vanish.
     """
-    # First, because it is the one that Casbin can decline: only False says so (SyncedEnforcer forgets its `return`).
+    # Comes first because Casbin can decline it. Only False means declined: SyncedEnforcer forgets its `return`.
     if "g" in enforcer.get_model().model and enforcer.add_named_domain_matching_func("g", scope_match) is False:
         raise RegistrationError("casbin declined `scope_match` as the domain matching function of `g`")
     enforcer.add_function("one_of", one_of)
@@ -63,11 +62,11 @@ def register(enforcer: Any) -> None:
 
 
 class CasbinOracle:
-    """Casbin's own answers over a policy's rows. For one thread, and for what the doors let through: Casbin knows
-    neither classes nor access lists.
+    """Casbin's answers over a policy's rows. For one thread. Casbin knows neither classes nor access lists, so ask only
+    questions that rows decide.
 
-    pycasbin keeps a role graph for each namespace asked about and is quadratic in the users of one: keep it to policies
-    of some thousand rows.
+    pycasbin keeps a role graph for each namespace that it was asked about, and takes quadratic time in the users of
+    one. Use it for policies of some thousand rows.
     """
 
     def __init__(self, policy: Policy) -> None:

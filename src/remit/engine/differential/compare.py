@@ -1,4 +1,5 @@
-"""Both engines over the same questions, and the first difference cut down to what makes it."""
+"""Differential test: asks both engines the same questions and reduces the first difference to the rows that
+cause it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,26 +23,26 @@ BY_ROWS: Final = frozenset(
         Reason.NO_MATCHING_RULE,
     }
 )
-"""Reasons behind the doors, where Casbin has a say."""
+"""Reasons that come from rows, which Casbin decides too."""
 
 _RENEWED_AFTER: Final = 5_000
-"""Comparisons that one Casbin serves: it keeps a role graph for each namespace it was ever asked about."""
+"""Comparisons per CasbinOracle: Casbin keeps a role graph for every namespace that it was asked about."""
 
 _Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A question to which the two engines answer differently, over a policy with no row too many."""
+    """A question that the two engines answer differently, with the smallest policy that shows it."""
 
     policy: Policy
     question: Question | ReachQuestion
     decision: Decision
-    """The engine's; Casbin's effect is the other one."""
+    """The engine's decision; Casbin's effect is the opposite."""
 
     @property
     def text(self) -> str:
-        """The policy's rows as they could stand in a file, then the question and both answers."""
+        """The policy's rows in file format, then the question and both answers."""
         rows: list[Rule | Link | ReachRule] = [*self.policy.rules, *self.policy.links, *self.policy.reach]
         if isinstance(self.question, Question):
             principal, action, kind, namespace = self.question
@@ -60,14 +61,14 @@ class Difference:
 class Verification:
     asked: int
     compared: int
-    """Questions that passed the doors: of names, class and access list Casbin knows nothing."""
+    """Questions that rows decide. Casbin knows no names, classes or access lists, so others are not compared."""
     difference: Difference | None = None
 
 
 def verify(snapshot: Snapshot, questions: Iterable[Question | ReachQuestion]) -> Verification:
-    """Compares the engine with Casbin over each question, until the first difference.
+    """Compares the engine with Casbin over the questions, up to the first difference.
 
-    For progress, hand in a generator that counts. Malformed questions count as asked.
+    To show progress, pass a generator that counts. Malformed questions count as asked.
     """
     asked = compared = 0
     witness = CasbinOracle(snapshot.policy)
@@ -85,7 +86,7 @@ def verify(snapshot: Snapshot, questions: Iterable[Question | ReachQuestion]) ->
 
 
 def _decide(snapshot: Snapshot, question: Question | ReachQuestion) -> Decision | None:
-    """None where Casbin has no say."""
+    """The engine's decision; None if no row decides, so Casbin has no answer."""
     try:
         decision = snapshot.answer(question)
     except MalformedQuestionError:
@@ -98,8 +99,8 @@ def _allows(witness: CasbinOracle, question: Question | ReachQuestion) -> bool:
 
 
 def _minimal(found: Difference) -> Difference:
-    """The difference without each row that it does not need; as it was found where it does not come again, as one
-    that a long-lived snapshot made would not."""
+    """The difference without the rows that it does not need. Returns `found` unchanged if a new snapshot does not
+    reproduce it, as may happen if only a long-lived snapshot is wrong."""
 
     def difference(policy: Policy) -> Difference | None:
         decision = _decide(Snapshot(policy), found.question)
@@ -124,7 +125,7 @@ def _minimal(found: Difference) -> Difference:
 
 
 def _needed(rows: Sequence[_Row], differs: Callable[[Sequence[_Row]], bool]) -> Sequence[_Row]:
-    """Rows of which none can be left out, found by leaving out ever smaller slices."""
+    """Rows of which every one is needed, found by leaving out ever smaller slices."""
     size = len(rows)
     while size:
         start = 0

@@ -1,4 +1,4 @@
-"""Random questions near a policy's own rows: where two engines would differ, if they did."""
+"""Random questions close to a policy's rows, where two engines are most likely to differ."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -14,11 +14,11 @@ _FRESH: Final = ("zz", "zz2", "a-b_c", "system")
 """Segments that a policy may or may not name."""
 _UNKNOWN: Final = Word("NO_SUCH_WORD")
 _TAILS: Final = ("x", "2", "-2", "_")
-"""What makes of a segment a sibling that begins alike."""
+"""Suffixes that turn a segment into a sibling with the same beginning."""
 
 
 def random_questions(policy: Policy, random: Random, count: int) -> Iterator[Question]:
-    """`count` questions that are not malformed, most of them within the vocabulary and for principals of the policy."""
+    """`count` questions that are not malformed. Most use the policy's vocabulary and principals."""
     return islice(_questions(policy, random), count)
 
 
@@ -51,7 +51,7 @@ def _reach_questions(policy: Policy, random: Random) -> Iterator[ReachQuestion]:
     while True:
         caller, owner = namespaces.near(), namespaces.near()
         if random.randrange(4) == 0:
-            # An ancestor's or a descendant's, for what is inherited.
+            # Take an ancestor or a descendant, to test inherited rows.
             owner = Namespace(caller.rpartition(".")[0]) or owner
         if random.randrange(4) == 0:
             caller, owner = owner, caller
@@ -64,7 +64,7 @@ def _principals(policy: Policy) -> list[str]:
 
 
 def _principal(known: Sequence[str], random: Random) -> Principal:
-    """Mostly one that the policy names; else one that looks like it."""
+    """Usually a principal that the policy names, sometimes a similar name."""
     name = random.choice(known) if known else "user:nobody"
     kind, _, identity = name.partition(":")
     match random.randrange(20):
@@ -89,7 +89,7 @@ class _Namespaces:
         self._random = random
 
     def near(self) -> Namespace:
-        """Never the tenant itself."""
+        """A namespace in or near a pattern, never the tenant itself."""
         random = self._random
         segments: list[str] = []
         subtree = True
@@ -107,7 +107,8 @@ class _Namespaces:
         return Namespace(".".join(segments or [_FRESH[0]]))
 
     def _shift(self, segments: list[str]) -> None:
-        """Half of the time a step aside: a child, a parent, a sibling, one that begins alike, one deeper in."""
+        """In half of the calls, moves to a child, parent, sibling, sibling with the same beginning, or one
+        level down."""
         random = self._random
         match random.randrange(10):
             case 0:

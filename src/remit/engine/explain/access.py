@@ -1,3 +1,5 @@
+"""Explains a decision of the access plane."""
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -17,7 +19,7 @@ NEAR_MISSES: Final = 10
 _CLAUSES: Final = tuple(Clause)
 
 Chains = Mapping[str, tuple[Link, ...]]
-"""By subject: the g rows that lead to it."""
+"""The g rows that lead to a subject, by subject."""
 
 
 def explain(snapshot: Snapshot, question: Question) -> Explanation:
@@ -36,7 +38,7 @@ def explain(snapshot: Snapshot, question: Question) -> Explanation:
 
 @dataclass(frozen=True, slots=True)
 class AccessExplainer(Inquiry[Explanation]):
-    """A question of the access plane, with the grounds of its answer."""
+    """A question of the access plane; the answer is the decision with its grounds."""
 
     question_type: ClassVar = QuestionType.EXPLAIN
     decides: ClassVar = True
@@ -54,7 +56,7 @@ class AccessExplainer(Inquiry[Explanation]):
 
 
 def unknown_tenant(tenant: Tenant, question: Question) -> Explanation:
-    """What there is to say where no tenant of this name is configured."""
+    """The explanation if no tenant of this name is configured."""
     decision = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
     remedy = Remedy(instead=f"no row helps: {Reason.UNKNOWN_TENANT.meaning}")
     return Explanation(tenant, question, decision, remedy=remedy)
@@ -73,8 +75,8 @@ def chains(snapshot: Snapshot, question: Question) -> Chains:
 
 
 def _chains(snapshot: Snapshot, question: Question) -> tuple[Chains, Chains]:
-    """The shortest chain to each subject that the principal holds in the namespace, and to each that it would hold if
-    exactly one g row's scope reached there."""
+    """The shortest chains to the subjects that the principal holds in the namespace, and to the subjects that it would
+    hold if exactly one g row's scope covered the namespace."""
     held = chains(snapshot, question)
     nearly: dict[str, tuple[Link, ...]] = {}
     one_short: list[str] = []
@@ -142,7 +144,7 @@ def _remedy(snapshot: Snapshot, question: Question, decision: Decision) -> Remed
 
 
 def _words(snapshot: Snapshot, question: Question, reason: Reason) -> str:
-    """What may be meant by a word that is not in the vocabulary."""
+    """A hint at the word that the caller may have meant, if a word is not in the vocabulary."""
     kinds = snapshot.policy.vocabulary.kinds
     match reason:
         case Reason.UNKNOWN_KIND if question.action in kinds:
@@ -161,7 +163,7 @@ def _narrowest_rule(snapshot: Snapshot, question: Question) -> str:
 
 
 def _narrowest_binding(snapshot: Snapshot, question: Question) -> str:
-    """A g row, in this namespace alone, to the role that gives the fewest permissions there; empty where no role would
+    """A g row, for this namespace alone, to the role that gives the fewest permissions there; empty if no role would
     allow."""
     graph = snapshot.graph
     fitting = [role for role in graph.roles() if snapshot.would_allow(role, question) and graph.may_be_bound(role)]
@@ -173,7 +175,7 @@ def _narrowest_binding(snapshot: Snapshot, question: Question) -> str:
 
 
 def _breadth(snapshot: Snapshot, role: Subject, namespace: Namespace) -> int:
-    """How much a role allows in a namespace, in (kind, action) pairs, those that two rows give counted twice."""
+    """The (kind, action) pairs that a role allows in a namespace. A pair that two rows allow counts twice."""
     kinds = [kind for kind in snapshot.policy.vocabulary.kinds.values() if kind.lives_in(snapshot.tenant)]
     return sum(
         len(kind.actions if rule.actions == ANY else kind.actions & {*rule.actions})

@@ -1,3 +1,5 @@
+"""Explains a decision of the reach plane."""
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -19,7 +21,7 @@ _BY_FIRST_ROW: Final = {
     Reason.DENIED_BY_RULE: "the first matching row denies",
     Reason.ALLOWED_BY_RULE: "the first matching row allows",
 }
-"""What a reason means on this plane, where it means something else on the other."""
+"""Meanings of reasons that differ between the reach plane and the access plane."""
 
 
 def explain_reach(snapshot: Snapshot, question: ReachQuestion) -> ReachExplanation:
@@ -40,7 +42,7 @@ def explain_reach(snapshot: Snapshot, question: ReachQuestion) -> ReachExplanati
 
 @dataclass(frozen=True, slots=True)
 class ReachExplainer(Inquiry[ReachExplanation]):
-    """A question of the reach plane, with the grounds of its answer."""
+    """A question of the reach plane; the answer is the decision with its grounds."""
 
     question_type: ClassVar = QuestionType.REACH_EXPLAIN
     decides: ClassVar = True
@@ -58,7 +60,7 @@ class ReachExplainer(Inquiry[ReachExplanation]):
 
 
 def unknown_tenants_reach(tenant: Tenant, question: ReachQuestion) -> ReachExplanation:
-    """What there is to say where no tenant of this name is configured."""
+    """The explanation if no tenant of this name is configured."""
     decision = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
     remedy = ReachRemedy(instead=f"no row helps: {Reason.UNKNOWN_TENANT.meaning}")
     return ReachExplanation(tenant, question, decision, remedy=remedy)

@@ -1,1 +1,1 @@
-"""Lists and composites, each equal to Check: search, reachable owners, dedicated resources, graphs, operations."""
+"""Lists and composites, consistent with Check: search, reachable owners, dedicated resources, graphs, operations."""

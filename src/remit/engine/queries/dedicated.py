@@ -1,3 +1,5 @@
+"""Queries about dedicated resources."""
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,12 +17,12 @@ from remit.engine.minimal_sets import limited
 from remit.engine.snapshot import Snapshot
 
 ANY_SERVICE = Word("")
-"""What stands for the service in a question that names none."""
+"""The service of a question that names none."""
 
 
 def resolve(policy: Policy, namespace: Namespace, resource_type: ResourceType) -> Resolution | None:
-    """The nearest namespace, going up from `namespace`, that names a resource of this type; else the tenant; else none.
-    Each type resolves by itself."""
+    """The resource of this type at the nearest level: goes up from `namespace` to the tenant; None if no level names
+    one. Types resolve independently."""
     level = namespace
     while True:
         named = policy.dedicated.get(level, {}).get(resource_type)
@@ -32,7 +34,7 @@ def resolve(policy: Policy, namespace: Namespace, resource_type: ResourceType) -
 
 
 def dedicated_to(policy: Policy, namespace: Namespace, resource_type: ResourceType, service: Word) -> Dedicated:
-    """What of this type serves a namespace, and whether this service, if one is named, may touch it."""
+    """The resource of this type that serves a namespace, and if the service, if one is named, may use it."""
     found = resolve(policy, namespace, resource_type)
     if found is None or not service:
         return Dedicated(resource_type, found, None)
@@ -42,12 +44,12 @@ def dedicated_to(policy: Policy, namespace: Namespace, resource_type: ResourceTy
 
 @dataclass(frozen=True, slots=True)
 class DedicatedTo(Inquiry[tuple[Dedicated, ...]]):
-    """What serves a namespace, or the tenant itself, and may a service touch it?"""
+    """Which resources serve a namespace, or the tenant itself, and may a service use them?"""
 
     question_type: ClassVar = QuestionType.DEDICATED
     namespace: Namespace = WHOLE_TENANT
     resource_types: tuple[ResourceType, ...] = ()
-    """Only these; all where empty."""
+    """Only these types; all if empty."""
     service: Word = ANY_SERVICE
 
     @property
@@ -60,7 +62,7 @@ class DedicatedTo(Inquiry[tuple[Dedicated, ...]]):
             raise violation("namespace", f"`{self.namespace}` is superfluous: `{INSTANCE}` has no namespaces")
         services = policy.vocabulary.services
         if self.service and self.service not in services:
-            # One that nobody declared is on no list of those denied: a typo would be let in.
+            # A service that nobody declared is on no deny list, so a typo would be allowed.
             known = ", ".join(f"`{name}`" for name in services) or "none at all"
             raise violation("service", f"the vocabulary declares no `{self.service}`: it declares {known}")
         types = self.resource_types or ResourceType
@@ -78,9 +80,9 @@ class DedicatedTo(Inquiry[tuple[Dedicated, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class ServedBy(Inquiry[Served]):
-    """What does a resource serve: which namespaces of a tenant; in `_instance`, which tenants may name it?
+    """Which namespaces of a tenant does a resource serve? In `_instance`: which tenants may name it?
 
-    One that is not open to the tenant is answered as one that does not exist, or that no level names.
+    A resource that is not open to the tenant gets the same answer as one that does not exist, or that no level names.
     """
 
     question_type: ClassVar = QuestionType.SERVED
@@ -94,11 +96,11 @@ class ServedBy(Inquiry[Served]):
     def answer(self, snapshot: Snapshot) -> Served:
         policy = snapshot.policy
         opened = policy.opened.get(self.resource_type, {}).get(self.name, ())
-        # What a set leaves out, by the level that the set begins at.
+        # The levels that a set excludes, by the first level of the set.
         sets: dict[Namespace, list[Namespace]] = {}
-        # Of each level that names this resource, the level that its set begins at.
+        # For a level that names this resource: the first level of its set.
         begins: dict[Namespace, Namespace] = {}
-        # A level is longer than those above it.
+        # A level's name is longer than the names of the levels above it.
         for level in sorted(policy.dedicated, key=len):
             named = policy.dedicated[level].get(self.resource_type)
             if named is None:
@@ -123,7 +125,7 @@ class ServedBy(Inquiry[Served]):
 
 
 def _set(level: Namespace, others: list[Namespace]) -> NamespaceSet:
-    """Everything at and below `level` without everything at and below the others."""
+    """Everything at and below `level`, without everything at and below `others`."""
     return NamespaceSet(subtree_of(level), tuple(pattern for each in sorted(others) for pattern in subtree_of(each)))
 
 

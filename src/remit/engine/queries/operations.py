@@ -22,7 +22,7 @@ class Compound(NamedTuple):
     def parts(self, policy: Policy) -> list[Question]:
         """The questions that must all be allowed, in the vocabulary's order.
 
-        Raises MalformedQuestionError where the vocabulary declares no such operation, or a namespace is missing or
+        Raises MalformedQuestionError if the vocabulary does not declare the operation, or a namespace is missing or
         superfluous for it.
         """
         vocabulary = policy.vocabulary
@@ -46,5 +46,5 @@ class Compound(NamedTuple):
         parent = Namespace(self.namespace.rpartition(".")[0])
         if parent:
             return Question(self.principal, operand.action, operand.kind, parent)
-        # The parent of a top-level namespace is the tenant, where things of this kind are another kind.
+        # The parent of a top-level namespace is the tenant, where the vocabulary names another kind.
         return Question(self.principal, operand.action, operand.at_top)

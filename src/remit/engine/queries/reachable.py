@@ -1,4 +1,4 @@
-"""The reach plane in lists: what a namespace can use, who can use what is its own, and may it use all of these."""
+"""Lists of the reach plane: what a namespace can use, who can use what it owns, and if it may use all of these."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ from remit.engine.pattern_trie import PatternTrie
 from remit.engine.snapshot import Snapshot
 
 OWNERS_RECORDED: Final = 100
-"""Owners that refuse which a record names; the others are counted."""
+"""Refusing owners that a record names; the record counts the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class AllReached:
     """May a namespace use what every one of these owners owns?"""
 
     decision: Decision
-    """That of the first owner that refuses, else of the first."""
+    """The decision of the first owner that refuses; if none refuses, of the first owner."""
     refused: tuple[tuple[Namespace, Reason], ...]
 
 
@@ -40,7 +40,7 @@ class ReachesAll(Inquiry[AllReached]):
     owners: tuple[Namespace, ...]
 
     def __post_init__(self) -> None:
-        """Raises MalformedQuestionError where there are no owners."""
+        """Raises MalformedQuestionError if there are no owners."""
         if not self.owners:
             raise violation("owners", "is empty: name at least one, for nothing is no proof that all agree")
 
@@ -66,7 +66,8 @@ class ReachesAll(Inquiry[AllReached]):
 
 @dataclass(frozen=True, slots=True)
 class Reachable:
-    """What one relation opens to a namespace and of it: unions of sets, and those of the given that are in them."""
+    """What a namespace can use by one relation, and who can use what it owns: unions of sets, and the given namespaces
+    that are in them."""
 
     relation: Word
     uses: tuple[NamespaceSet, ...]
@@ -77,12 +78,12 @@ class Reachable:
 
 @dataclass(frozen=True, slots=True)
 class ReachableFrom(Inquiry[tuple[Reachable, ...]]):
-    """What can work in a namespace use, and whose work can use what is its own?"""
+    """What can work in a namespace use, and whose work can use what the namespace owns?"""
 
     question_type: ClassVar = QuestionType.REACHABLE
     namespace: Namespace
     relations: tuple[Word, ...] = ()
-    """Only these; all that the vocabulary declares where empty."""
+    """Only these relations; all that the vocabulary declares if empty."""
     among: tuple[Namespace, ...] = ()
 
     @property
@@ -134,7 +135,7 @@ class ReachableFrom(Inquiry[tuple[Reachable, ...]]):
 
 
 class _FirstMatch:
-    """Reach rows, which are read in order, as sets, of which order is no part. PAIRS_LIMIT is for all of them together."""
+    """Turns reach rows, which apply in order, into sets, which have no order. PAIRS_LIMIT is for all calls together."""
 
     def __init__(self) -> None:
         self._left = PAIRS_LIMIT
@@ -147,14 +148,15 @@ class _FirstMatch:
         unmatched: Iterable[NamespacePattern],
         always: Iterable[Namespace],
     ) -> tuple[NamespaceSet, ...]:
-        """Where the first row that matches allows, beside what is `always` open and what is open where no row matches."""
+        """The namespaces in which the first matching row allows, with `always`, and with `unmatched` if no
+        row matches."""
         allowed, denied = PatternTrie(), PatternTrie()
         by_exclusion: defaultdict[tuple[str, ...], list[NamespacePattern]] = defaultdict(list)
         named = [(row.effect, pattern) for row, pattern in rows if row.names(relation)]
-        # What an allow row matches is open by that row, so what is open without one may stand behind them all.
+        # An allow row opens all that it matches, so `unmatched` may come after all rows.
         for effect, pattern in [*named, *((Effect.ALLOW, each) for each in unmatched)]:
             if allowed.of_pattern(pattern) or denied.of_pattern(pattern):
-                # Decided by the row above.
+                # A row above decides.
                 continue
             if effect is Effect.DENY:
                 denied.add(pattern)

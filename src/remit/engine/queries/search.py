@@ -1,4 +1,4 @@
-"""Check, asked in reverse: what may a principal do here, where may it, and who may."""
+"""Check in reverse: what a principal may do here, where it may do it, and who may."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,18 +20,18 @@ from remit.engine.role_graph import TooManyPathsError
 from remit.engine.snapshot import Snapshot
 
 ANY_WORD: Final = Word("")
-"""What stands for any kind or any action in a question that leaves it open."""
+"""Stands for any kind or any action in a question that leaves it open."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActionsOf(Inquiry[Mapping[Word, Sequence[Word]]]):
-    """What may this principal do in one namespace, or in the tenant itself? By kind, the actions that Check allows."""
+    """What may this principal do in one namespace, or in the tenant itself? The actions that Check allows, by kind."""
 
     question_type: ClassVar = QuestionType.ACTIONS
     principal: Principal
     namespace: Namespace = WHOLE_TENANT
     kinds: tuple[Word, ...] = ()
-    """Only these; all where empty."""
+    """Only these kinds; all if empty."""
 
     @property
     def columns(self) -> tuple[str, str, str, str]:
@@ -58,7 +58,7 @@ class ActionsOf(Inquiry[Mapping[Word, Sequence[Word]]]):
 
 @dataclass(frozen=True, slots=True)
 class FoundNamespaces:
-    """Namespaces, as sets to be united and as those of the given ones that are in the union."""
+    """Namespaces, as sets to unite, and the given namespaces that are in the union."""
 
     sets: tuple[NamespaceSet, ...]
     among: tuple[Namespace, ...]
@@ -66,7 +66,7 @@ class FoundNamespaces:
 
 @dataclass(frozen=True, slots=True)
 class NamespacesOf(Inquiry[FoundNamespaces]):
-    """Where may this principal do an action on a kind; without the one or the other, where may it do any?"""
+    """Where may this principal do an action on a kind? Without an action or a kind, any one counts."""
 
     question_type: ClassVar = QuestionType.NAMESPACES
     principal: Principal
@@ -115,7 +115,7 @@ class NamespacesOf(Inquiry[FoundNamespaces]):
 
 @dataclass(frozen=True, slots=True)
 class FilterFor(Inquiry[NamespaceSet]):
-    """The namespaces to filter by what a principal may do an action on a kind in."""
+    """The namespaces to filter by: in these, a principal may do an action on a kind."""
 
     question_type: ClassVar = QuestionType.FILTER
     principal: Principal
@@ -130,7 +130,7 @@ class FilterFor(Inquiry[NamespaceSet]):
         return self._where.refusal(snapshot)
 
     def answer(self, snapshot: Snapshot) -> NamespaceSet:
-        # One permission is one set at most.
+        # One permission gives one set at most.
         return next(iter(self._where.answer(snapshot).sets), NamespaceSet())
 
     def detail(self, answer: NamespaceSet) -> Mapping[str, object]:
@@ -143,15 +143,15 @@ class FilterFor(Inquiry[NamespaceSet]):
 
 @dataclass(frozen=True, slots=True)
 class Permitted:
-    """Those who may, sorted, each with the rule that decides and the g rows that lead to it."""
+    """The principals that may, sorted, with the deciding rule and the g rows that lead to it."""
 
     principals: tuple[Principal, ...]
     _subjects: Mapping[str, str]
-    """By principal, the subject of its rule."""
+    """The subject of the deciding rule, by principal."""
     _rules: Mapping[str, Rule]
-    """By that subject, the rule."""
+    """The deciding rule, by subject."""
     _ways: Mapping[str, Link]
-    """By member, the first g row on the way to that subject."""
+    """The first g row on the way to the rule's subject, by member."""
 
     def rule(self, principal: Principal) -> Rule:
         return self._rules[self._subjects[principal]]
@@ -168,7 +168,7 @@ class Permitted:
 
 @dataclass(frozen=True, slots=True)
 class PrincipalsFor(Inquiry[Permitted]):
-    """Who, of all whom a row names, may do this action on this kind there?"""
+    """Which of the principals that a row names may do this action on this kind in this namespace?"""
 
     question_type: ClassVar = QuestionType.PRINCIPALS
     action: Word
@@ -185,7 +185,7 @@ class PrincipalsFor(Inquiry[Permitted]):
 
     def answer(self, snapshot: Snapshot) -> Permitted:
         covering = snapshot.covering(self.namespace)
-        # By subject, its first row in deciding order that matches: a deny, if it has one.
+        # By subject: the first matching row in deciding order. This is a deny if the subject has one.
         rows: dict[str, Rule] = {}
         for rule in snapshot.policy.rules:
             if rule.namespaces.text in covering and rule.names(self.kind, self.action):
@@ -198,7 +198,7 @@ class PrincipalsFor(Inquiry[Permitted]):
                 _reach_back(snapshot, subject, covering, denied, {})
         allowed: dict[str, str] = {}
         ways: dict[str, Link] = {}
-        # The lowest row first: whoever it reaches has its rule by it.
+        # Start with the lowest row: it is the deciding rule of all members that it reaches.
         for rule in sorted((each for each in rows.values() if each.effect is Effect.ALLOW), key=attrgetter("order")):
             _reach_back(snapshot, rule.subject, covering, allowed, ways)
         admitted = snapshot.admitted
@@ -216,7 +216,8 @@ class PrincipalsFor(Inquiry[Permitted]):
 def _reach_back(
     snapshot: Snapshot, subject: str, covering: frozenset[str], reached: dict[str, str], ways: dict[str, Link]
 ) -> None:
-    """Everyone who holds `subject` and is not in `reached` yet, with the g row that is the first on the shortest way."""
+    """Adds every subject that holds `subject` and is not in `reached` yet, with the first g row on the
+    shortest path."""
     if subject in reached:
         return
     reached[subject] = subject
@@ -232,7 +233,7 @@ def _reach_back(
 
 
 def _allowed(snapshot: Snapshot, principal: Principal, permissions: Iterable[int]) -> Iterator[NamespaceSet]:
-    """For each permission, where the principal has it; the same rows for several permissions give one set."""
+    """The namespaces of the principal's permissions. Permissions with the same rows give one set."""
     try:
         held = [(snapshot.rows(way.subject), way.where) for way in snapshot.graph.ways(principal)]
     except TooManyPathsError:

@@ -1,3 +1,5 @@
+"""Visibility: the part of a dependency graph that a principal may see."""
+
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from remit.engine.inquiry import Inquiry
 from remit.engine.snapshot import Snapshot
 
 GROUPS_RECORDED: Final = 100
-"""Hidden groups that a record names; the others are counted."""
+"""Hidden groups that a record names; the record counts the others."""
 
 _Item = TypeVar("_Item")
 _Group = tuple[Word, Namespace]
@@ -33,7 +35,7 @@ class Withheld(NamedTuple):
 class Seen:
     graph: VisibleGraph
     withheld: tuple[Withheld, ...]
-    """For the audit alone, the largest first: it names what the graph must not."""
+    """For the audit only, largest first: it names what the graph must hide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class VisibleTo(Inquiry[Seen]):
     action: Word
     graph: DependencyGraph
     stubs: Random | None
-    """Numbers and orders what stands for hidden nodes; None leaves them out with their edges."""
+    """Numbers and orders the stubs of hidden nodes. None leaves hidden nodes out, with their edges."""
 
     @property
     def columns(self) -> tuple[str, str, str, str]:
@@ -78,7 +80,7 @@ class VisibleTo(Inquiry[Seen]):
         }
 
     def _decisions(self, snapshot: Snapshot) -> Mapping[_Group, Decision]:
-        """One decision for all nodes of a kind and a namespace."""
+        """One decision for all nodes with the same kind and namespace."""
         decisions: dict[_Group, Decision] = {}
         malformed: dict[_Group, str] = {}
         for _, kind, namespace, _ in self.graph.nodes:
@@ -98,7 +100,7 @@ class VisibleTo(Inquiry[Seen]):
         return decisions
 
     def _edges(self, snapshot: Snapshot, shown: Sequence[bool], uids: Sequence[str | None]) -> tuple[VisibleEdge, ...]:
-        """Those between visible nodes in their order, then those that touch a stub in random order."""
+        """Edges between visible nodes in their order, then edges that touch a stub in random order."""
         namespaces = [node.namespace for node in self.graph.nodes]
         verdicts: dict[tuple[Namespace, Namespace, Word], Decision | None] = {}
         between: list[VisibleEdge] = []
@@ -130,7 +132,7 @@ def _withheld(hidden: Iterable[GraphNode], decisions: Mapping[_Group, Decision])
 
 
 def _shuffled(items: Sequence[_Item], random: Random) -> list[_Item]:
-    """In an order that has nothing to do with theirs."""
-    # One read of randomness for all: the system's own takes a call of the kernel each time.
+    """The items in an order that does not depend on theirs."""
+    # Read all randomness at once: the system's source takes a system call per read.
     keys = memoryview(random.randbytes(8 * len(items))).cast("Q").tolist()
     return [items[position] for position in sorted(range(len(items)), key=keys.__getitem__)]

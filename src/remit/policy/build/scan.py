@@ -1,4 +1,4 @@
-"""One look at the policy directory: what of it is new, loaded or refused, one tenant after the other."""
+"""Scans the policy directory once: finds changed files, and loads or refuses tenants one after the other."""
 
 import hashlib
 import math
@@ -25,12 +25,12 @@ from remit.policy.revisions.store import RevisionStore
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What is known of a tenant already."""
+    """What a scan already knows about a tenant."""
 
     signature: str
-    """Of the files that were looked at last, whether they loaded or not; '' for none."""
+    """Hash of the files scanned last, loaded or not; '' if there were none."""
     folder: str
-    """SHA-256 of the tenant's own files that serve; '' for none. Its tests gate what differs from them."""
+    """SHA-256 of the tenant's own files that serve; '' if there are none. Other files must pass the tenant's tests."""
 
 
 NO_FINGERPRINT: Final = Fingerprint("", "")
@@ -38,35 +38,35 @@ NO_FINGERPRINT: Final = Fingerprint("", "")
 
 @dataclass(frozen=True, slots=True)
 class ScanRequest:
-    """What is to be looked at, and what need not be looked at again."""
+    """What to scan, and what the caller already knows."""
 
     directory: Path
     limits: Limits
     kept: RevisionStore | None
     root: Mapping[str, bytes]
-    """The last good root files, which stand in for bad ones; empty where there are none."""
+    """The last good root files, used if the new ones are invalid; empty if there are none."""
     known: Mapping[Tenant, Fingerprint]
     check_only: frozenset[Tenant] = frozenset()
-    """Tenants whose snapshot is not wanted."""
+    """Tenants for which no snapshot is needed."""
     lint: LintSeverity | None = None
-    """Findings from this severity on refuse a folder, as failing tests do; None: no finding does."""
+    """Findings of at least this severity refuse a folder, as failing tests do. None: no finding does."""
     only: Tenant | None = None
-    """The one tenant whose folder is read and loaded; None for all."""
+    """The only tenant whose folder is read and loaded; None for all."""
     apart: frozenset[Tenant] = frozenset()
-    """Tenants that are loaded elsewhere: the look says that they have new files, and leaves them alone."""
+    """Tenants that something else loads: the scan reports that they have changed files, and does not load them."""
     took_s: Mapping[Tenant, float] = field(default_factory=dict)
-    """What each tenant took last time, in seconds of processor time: the quick ones come first."""
+    """Processor time of the tenants' last load, in seconds: quick tenants come first."""
     within_s: float = math.inf
-    """Processor time that each tenant may take, in seconds. Past it a `Worker` breaks the look off."""
+    """Processor time that one tenant may take, in seconds. Past it the build process aborts the scan."""
     slice_s: float = math.inf
-    """After so many seconds of loading the look is cut short, to be begun anew: there may be newer files by then."""
+    """After so many seconds of loading the scan stops, to start again: there may be newer files by then."""
     rest_s: float = 0.0
-    """Folders that changed less than so many seconds ago are left for the next look."""
+    """Folders that changed less than so many seconds ago wait for the next scan."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """A kept revision that is wanted back."""
+    """Asks for a stored revision."""
 
     kept: RevisionStore
     limits: Limits
@@ -76,35 +76,34 @@ class RestoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class RootRead:
-    """Comes first."""
+    """The first result of a scan."""
 
     tree_revision: str
     root: Mapping[str, bytes]
-    """The root files that the tenants are loaded with; empty where there are none that load, and then no tenant is
-    loaded."""
+    """The root files with which the tenants load; empty if none load, and then no tenant loads."""
     diagnostics: tuple[Diagnostic, ...]
-    """Of the newest root files."""
+    """Diagnostics of the newest root files."""
     tenants: frozenset[Tenant]
-    """Those with a folder."""
+    """Tenants that have a folder."""
     unsettled: frozenset[str] = frozenset()
-    """Folders that changed too lately, or while they were read: they are not loaded, and want another look."""
+    """Folders that changed too recently, or while they were read: they are not loaded, and need another scan."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Tenants of `ScanRequest.apart` whose files are not the known ones."""
+    """Tenants of `ScanRequest.apart` with changed files."""
 
     tenants: frozenset[Tenant]
 
 
 @dataclass(frozen=True, slots=True)
 class CutShort:
-    """Comes last where `ScanRequest.slice_s` was over before all were loaded."""
+    """The last result if `ScanRequest.slice_s` was over before all tenants were loaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildStarted:
-    """The next to be loaded: known by this, where its files bring the loading down."""
+    """The next tenant to load. If its files crash the loader, this result names the tenant."""
 
     tenant: Tenant
     revision: str
@@ -113,35 +112,35 @@ class BuildStarted:
 
 @dataclass(frozen=True, slots=True)
 class TenantBuilt:
-    """A tenant whose files are not the known ones."""
+    """The result for a tenant with changed files."""
 
     tenant: Tenant
     revision: str
     signature: str
     folder: str
     snapshot: Snapshot | None
-    """None where the files were refused, or were only to be checked."""
+    """None if the files were refused, or only checked."""
     refused: bool
     diagnostics: tuple[Diagnostic, ...]
-    """Why it was refused, or in spite of which failing tests it was loaded."""
+    """Why the files were refused, or which tests failed although they were loaded."""
     rows: int = 0
     cases: int = 0
     witnessed: bool = False
     seconds: float = 0.0
     processor_s: float = 0.0
-    """Seconds of processor time that it took to get here."""
+    """Processor time of this load, in seconds."""
     not_kept: str = ""
-    """Why the revision could not be kept on disk."""
+    """Why the revision could not be stored on disk."""
     archive: bytes = b""
-    """The files themselves, where there is a snapshot."""
+    """The archive of the files, if there is a snapshot."""
 
 
 Found = RootRead | Deferred | BuildStarted | TenantBuilt | CutShort
 
 
 def run(order: ScanRequest | RestoreRequest) -> Iterator[Found]:
-    """Raises OSError where the directory cannot be read and UnsettledError where it does not come to rest; for a
-    Recall, NotKeptError."""
+    """Runs a scan or restores a revision. Raises OSError if the directory cannot be read, UnsettledError if it keeps
+    changing; for a RestoreRequest, RevisionNotStoredError if the revision is missing, damaged or does not load."""
     return _look(order) if isinstance(order, ScanRequest) else _recall(order)
 
 
@@ -181,8 +180,8 @@ def _look(order: ScanRequest) -> Iterator[Found]:
 
 
 def _begun(order: ScanRequest, tree: Tree) -> list[BuildStarted]:
-    """Tenants whose files are not the known ones, in the order in which to load them: those that took little last time,
-    and of these the small ones, so that a large one holds up only what is larger."""
+    """Tenants with changed files, in loading order: quick ones of the last load first, then small ones. A large tenant
+    delays only larger ones."""
     found = []
     for tenant, folder in tree.tenants.items():
         if order.only in {None, tenant}:
@@ -248,7 +247,7 @@ def _defect(error: Exception) -> str:
 def _recall(order: RestoreRequest) -> Iterator[Found]:
     tenant, revision = order.tenant, order.revision
     tree = order.kept.read(tenant, revision)
-    # Its tests would refuse nothing any more, and may take long.
+    # The tests would refuse nothing any more, and may take long.
     loaded = load_revision(tree, tenant, order.limits, tested=False)
     yield TenantBuilt(
         tenant,
@@ -265,7 +264,7 @@ def _recall(order: RestoreRequest) -> Iterator[Found]:
 
 
 def _last_good(tree: Tree, limits: Limits) -> Root | None:
-    """None where they are of another remit's making and do not load here."""
+    """The last good root; None if another version of remit wrote the files and they do not load here."""
     try:
         return load_root(tree, limits)
     except PolicyError:
@@ -273,6 +272,6 @@ def _last_good(tree: Tree, limits: Limits) -> Root | None:
 
 
 def _signature(revision: str, folder: Folder) -> str:
-    """The revision is of the files that could be read: what could not be is part of what was looked at, too."""
+    """Hash of the folder as scanned. Unlike the revision, it also covers files that could not be read."""
     wrong = "\n".join(map(str, folder.report.diagnostics))
     return hashlib.sha256(f"{revision}\n{wrong}".encode()).hexdigest()

@@ -1,3 +1,5 @@
+"""Watches the policy directory for changes."""
+
 import logging
 import time
 from collections.abc import Iterator
@@ -10,21 +12,24 @@ import watchfiles
 from remit.policy.read.tree import GIT, directories
 
 _GLANCE_MS: Final = 500
-"""How often a watch looks whether its directory is still the one of that name."""
+"""Interval of the check that the directory is still the one of that name."""
 _AGAIN_S: Final = 1.0
-"""How long after it failed a watch is begun anew."""
+"""Pause before a failed watch starts again."""
 _LONGEST_UNREST: Final = 10
-"""Settle times after which changes that do not come to rest are looked at all the same."""
+"""If changes continue, yields after this many settle times."""
 
 _log = logging.getLogger("remit.policy")
 
 
 def changes(directory: Path, settle_s: float, every_s: float, stop: Event) -> Iterator[None]:
-    """Yields once at the beginning, whenever something below the directory has changed and then nothing for `settle_s`,
-    when the directory goes, comes back or is another one, and every `every_s`; until `stop`.
+    """Yields when the directory may have changed, until `stop` is set:
 
-    The system tells of changes; the last is for file systems that tell of none. Where the system's word fails (a file
-    name that is not UTF-8 is enough), the watch begins anew after a moment and yields at once.
+    - at the start;
+    - when something below the directory has changed, and then nothing for `settle_s`;
+    - when the directory disappears, comes back or is replaced;
+    - every `every_s`, for file systems that report no changes.
+
+    If the system's watch fails (a file name that is not UTF-8 is enough), it restarts after a pause and yields at once.
     """
     told = ""
     while not stop.is_set():
@@ -33,7 +38,7 @@ def changes(directory: Path, settle_s: float, every_s: float, stop: Event) -> It
         if place is None:
             while not stop.wait(_GLANCE_MS / 1000) and _place(directory) is None:
                 pass
-            # What comes back comes back piece by piece.
+            # A directory that comes back comes back in pieces.
             stop.wait(settle_s)
             continue
         try:
@@ -54,7 +59,7 @@ def changes(directory: Path, settle_s: float, every_s: float, stop: Event) -> It
 def _watched(directory: Path, place: tuple[int, int], settle_s: float, every_s: float, stop: Event) -> Iterator[None]:
     settle_ms = max(1, round(settle_s * 1000))
     looked = 0.0
-    # Each by itself: to watch what is below them would follow links, as far as one to the whole file system leads.
+    # Watch directories one by one: a recursive watch follows links, even one to the whole file system.
     for seen in watchfiles.watch(
         *(folder for _, folder in directories(str(directory.resolve(strict=True)))),
         recursive=False,
@@ -67,10 +72,10 @@ def _watched(directory: Path, place: tuple[int, int], settle_s: float, every_s: 
         raise_interrupt=False,
         ignore_permission_denied=True,
     ):
-        # Another directory of this name, or a new one in it: they want a watch of their own.
+        # Another directory of this name, or a new one inside it, needs a new watch.
         if _place(directory) != place or any(map(_is_new_directory, seen)):
             return
-        # Once more when the watch has begun: what changed just before it did was told to nobody.
+        # Yield once more when the watch has begun: nothing reported changes just before.
         if seen or time.monotonic() - looked > every_s:
             yield
             looked = time.monotonic()

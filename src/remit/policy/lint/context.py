@@ -1,3 +1,5 @@
+"""What the lint rules know of a tenant."""
+
 from remit.core.names import Tenant, Word
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.policy import Policy
@@ -12,7 +14,7 @@ Permission = tuple[Word, Word]
 
 
 class LintedTenant:
-    """What the rules need of one tenant."""
+    """The data of one tenant that the rules use."""
 
     def __init__(self, policy: Policy, texts: PolicySources) -> None:
         self.policy = policy
@@ -20,7 +22,7 @@ class LintedTenant:
         self.snapshot = Snapshot(policy)
         self.holders = Holders(self.snapshot)
         self.own_rules = [rule for rule in policy.rules if rule.tenant != "*"]
-        """Without the managed roles'."""
+        """Rules without those of managed roles."""
         self._permissions: dict[tuple[tuple[Word, ...], tuple[Word, ...]], tuple[frozenset[Permission], ...]] = {}
 
     @property
@@ -28,7 +30,7 @@ class LintedTenant:
         return self.policy.tenant
 
     def permissions(self, rule: Rule) -> tuple[frozenset[Permission], frozenset[Permission]]:
-        """What a row names: of kinds that live in namespaces, and of the others."""
+        """The permissions that a row names: first for kinds that live in namespaces, then for the others."""
         key = (rule.kinds, rule.actions)
         if key not in self._permissions:
             kinds = [
@@ -49,12 +51,12 @@ class LintedTenant:
         return within, without
 
     def matches(self, rule: Rule, region: NamespacePattern) -> bool:
-        """Whether some question about `region`, the part of the row's namespaces where it counts, is one the row names."""
+        """True if the row names some question about `region`, the part of its namespaces where it counts."""
         within, without = self.permissions(rule)
         return bool(within) or (bool(without) and region == EVERYWHERE)
 
     def both_match(self, one: Rule, one_region: NamespacePattern, two: Rule, two_region: NamespacePattern) -> bool:
-        """Whether some question matches two rows that a principal holds in these regions."""
+        """True if some question matches both rows, which a principal holds in these regions."""
         within, without = (mine & its for mine, its in zip(self.permissions(one), self.permissions(two), strict=True))
         if within and namespaces_of(one_region).overlaps(namespaces_of(two_region)):
             return True

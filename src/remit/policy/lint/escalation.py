@@ -1,4 +1,4 @@
-"""Rules about people: who can come to hold more than the rows give them."""
+"""Rules about people: who can gain more than the rows give them."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,14 +13,14 @@ from remit.policy.lint.finding import LintFinding, RuleId
 from remit.policy.lint.holders import Grant, People
 from remit.policy.lint.pattern_cover import below, covered, namespaces_of
 
-# What changes who holds what, by the words of the example vocabulary; words a vocabulary does not declare are no matter.
+# Permissions that change who holds what, in words of the example vocabulary. Undeclared words have no effect.
 _CLIMBING: Final = {
     "BINDING": ("CREATE", "UPDATE", "DELETE"),
     "ROLE": ("CREATE", "UPDATE", "DELETE"),
     "GROUP": ("UPDATE", "DELETE", "MANAGE_MEMBERS"),
     "USER": ("MANAGE_GROUP_MEMBERSHIP", "IMPERSONATE"),
     "INVITATION": ("CREATE",),
-    "SERVICE_ACCOUNT": ("UPDATE",),  # issues tokens
+    "SERVICE_ACCOUNT": ("UPDATE",),  # this action issues tokens
 }
 _WORK: Final = Word("FLOW")
 _WRITING: Final = (Word("CREATE"), Word("UPDATE"))
@@ -63,7 +63,7 @@ def privilege_escalation(tenant: LintedTenant) -> Iterator[LintFinding]:
 
 
 def _holds_everything(people: People) -> bool:
-    """Whether nothing is left to climb to: all is allowed in the whole tenant, and nothing denied."""
+    """True if there is nothing more to gain: everything is allowed in the whole tenant, and nothing denied."""
     return not any(people.of(Effect.DENY)) and any(
         grant.region == EVERYWHERE and grant.rule.kinds == ANY and grant.rule.actions == ANY
         for grant in people.of(Effect.ALLOW)
@@ -71,7 +71,7 @@ def _holds_everything(people: People) -> bool:
 
 
 def _allowed(tenant: LintedTenant, people: People, region: NamespacePattern, permission: Permission) -> bool:
-    """Whether no denies of theirs together take a permission from all of `region`."""
+    """True if these people's denies together do not remove the permission from all of `region`."""
     kind = tenant.policy.vocabulary.kinds[permission[0]]
     denied = [grant.region for grant in people.of(Effect.DENY) if grant.rule.names(*permission)]
     if not kind.namespaced:
@@ -80,8 +80,8 @@ def _allowed(tenant: LintedTenant, people: People, region: NamespacePattern, per
 
 
 def inherited_secrets(tenant: LintedTenant) -> Iterator[LintFinding]:
-    """Who may write work in a namespace that inherits the secrets of an ancestor where they may neither write work nor
-    hold anything on secrets."""
+    """Finds people who may write work in a namespace that inherits an ancestor's secrets, but who at the ancestor may
+    neither write work nor hold anything on secrets."""
     vocabulary = tenant.policy.vocabulary
     work = vocabulary.kinds.get(_WORK)
     relations = [word for word in _SECRETS if word in vocabulary.relations and vocabulary.relations[word].inherited]
@@ -105,7 +105,7 @@ def inherited_secrets(tenant: LintedTenant) -> Iterator[LintFinding]:
 
 
 class _Descent:
-    """What flows down to those who may write work further down."""
+    """The inherited secrets that people can use by writing work further down."""
 
     def __init__(self, tenant: LintedTenant) -> None:
         self._kinds = tenant.policy.vocabulary.kinds
@@ -138,7 +138,7 @@ class _Descent:
                             yield grant, owner, relation
 
     def _touches(self, people: People, relation: Word, owner: NamespacePattern) -> bool:
-        """Whether they hold anything on the kind that has the relation's name."""
+        """True if the people hold anything on the kind that has the relation's name."""
         kind = self._kinds.get(relation)
         return kind is not None and any(self._may(people, relation, action, owner) for action in kind.actions)
 
@@ -149,7 +149,7 @@ class _Descent:
     def _flows(
         self, callers: NamespacePattern, owner: NamespacePattern, relation: Word, denied: Sequence[NamespacePattern]
     ) -> bool:
-        """Whether reach is open to `owner` from one of `callers`, all below it, that is not in `denied`."""
+        """True if reach allows one of `callers`, all below `owner` and not in `denied`, to use what `owner` owns."""
         key = (callers.text, owner.text, relation, *sorted(each.text for each in denied))
         if key not in self._open:
             self._open[key] = self._find(callers, owner, relation, denied)
@@ -171,7 +171,7 @@ class _Descent:
 
 
 def _above(region: NamespacePattern, denied: Iterable[NamespacePattern]) -> Iterator[NamespacePattern]:
-    """The namespaces above those of `region`; and those within it that are denied while some below them are not."""
+    """The namespaces above `region`, and the namespaces in it that are denied while some below them are not."""
     yield from (_prefix(region, length) for length in range(1, len(region.segments)))
     yield from (meet for each in denied if not each.subtree and (meet := each.meet(region)) is not None)
 

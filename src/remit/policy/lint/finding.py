@@ -1,26 +1,28 @@
+"""Severities, rules and findings of lint."""
+
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 
 class LintSeverity(StrEnum):
-    """How bad, worst first."""
+    """The severity of a finding, worst first."""
 
     ERROR = "error"
-    """Somebody can take more than the files seem to give; or the files do not load."""
+    """Somebody can gain more than the files seem to give, or the files do not load."""
     WARNING = "warning"
-    """A row, role, group or resource that does not do what it seems to."""
+    """A row, role, group or resource does not do what it seems to do."""
     NOTE = "note"
-    """Right as it stands, and worth a second look."""
+    """Correct, but worth a second look."""
 
     def reaches(self, other: "LintSeverity") -> bool:
-        """Whether this is at least as bad as `other`."""
+        """True if this is at least as bad as `other`."""
         order = list(LintSeverity)
         return order.index(self) <= order.index(other)
 
 
 class RuleId(StrEnum):
-    """The stable names of the rules: what suppressions, `--select` and `--ignore` say."""
+    """The stable names of the rules, as used by suppressions, `--select` and `--ignore`."""
 
     NEVER_MATCHING = "never-matching"
     DENY_NEVER_APPLIES = "deny-never-applies"
@@ -90,8 +92,8 @@ RULES: Final = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class LintFinding:
-    """What one rule says about one place. `file` is relative to the policy directory; `line` and `column` are 1-based,
-    0 where the whole file or line is meant."""
+    """A finding of one rule at one place. `file` is relative to the policy directory. `line` and `column` are 1-based;
+    0 means the whole file or line."""
 
     file: str
     line: int

@@ -1,3 +1,5 @@
+"""Runs the lint rules over a policy directory."""
+
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,14 +33,14 @@ EVERY_RULE = frozenset(RuleId)
 @dataclass(frozen=True, slots=True)
 class LintResult:
     findings: tuple[LintFinding, ...]
-    """By file, line and column. Where some files do not load, what the loader says of them and nothing else."""
+    """By file, line and column. If some files do not load, only the loader's diagnostics."""
     loads: bool
 
 
 def lint_directory(directory: Path, rules: Collection[RuleId] = EVERY_RULE) -> LintResult:
-    """Lints a policy directory with these rules. Files that do not load are a result, and no exception.
+    """Lints a policy directory with these rules. Files that do not load give a result, not an exception.
 
-    Raises OSError where the directory itself cannot be read.
+    Raises OSError if the directory itself cannot be read.
     """
     try:
         found = findings_of(read_tree(directory, DEFAULT_LIMITS), rules)
@@ -52,9 +54,9 @@ def lint_directory(directory: Path, rules: Collection[RuleId] = EVERY_RULE) -> L
 
 
 def findings_of(tree: Tree, rules: Collection[RuleId] = EVERY_RULE) -> tuple[LintFinding, ...]:
-    """What these rules find, but for what comments suppress, by file, line and column.
+    """The findings of these rules that no comment suppresses, by file, line and column.
 
-    Raises PolicyError with every diagnostic where some files do not load.
+    Raises PolicyError with every diagnostic if some files do not load.
     """
     root = load_root(tree)
     policies: list[Policy] = []
@@ -73,7 +75,7 @@ def findings_of(tree: Tree, rules: Collection[RuleId] = EVERY_RULE) -> tuple[Lin
 
 
 def tenant_findings(tree: Tree, policy: Policy) -> tuple[LintFinding, ...]:
-    """What all rules find in a tenant's own folder, as `findings_of` does with all tenants beside it."""
+    """The findings of all rules in a tenant's own folder, as `findings_of` gives them for all tenants together."""
     texts = PolicySources(Tree(Folder(""), {policy.tenant: tree.tenants[policy.tenant]}))
     return tuple(sorted(suppressed(_tenant_findings(LintedTenant(policy, texts)), texts.files, EVERY_RULE)))
 

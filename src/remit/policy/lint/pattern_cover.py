@@ -5,14 +5,14 @@ from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.engine.pattern_trie import PatternTrie
 
 NAMESPACES: Final = NamespacePattern.parse("*.**")
-"""Every namespace, and not the tenant itself."""
+"""Every namespace, but not the tenant itself."""
 
 
 def covered(pattern: NamespacePattern, by: Collection[NamespacePattern]) -> bool:
-    """Whether every namespace of `pattern` is in one of the patterns `by`.
+    """True if every namespace of `pattern` is in one of the patterns `by`.
 
-    Names are endless, so a `*` also stands for a segment that no pattern spells out: namespaces of one depth are covered
-    by one of the patterns alone, or not at all. Only the depths of a subtree can be shared out between them.
+    Names are endless, so `*` also stands for a segment that no pattern spells out. So one pattern alone covers all
+    namespaces of one depth, or none does. Only the depths of a subtree can be divided between patterns.
     """
     coverage = PatternTrie(by)
     deepest = max((len(each.segments) for each in by), default=0)
@@ -20,8 +20,8 @@ def covered(pattern: NamespacePattern, by: Collection[NamespacePattern]) -> bool
 
 
 def depths(pattern: NamespacePattern, deepest: int) -> list[NamespacePattern]:
-    """The namespaces of `pattern` depth by depth, and last, for a subtree, those deeper than `deepest` segments: each part
-    is covered by one pattern of at most that many segments, or by none."""
+    """The namespaces of `pattern` by depth; for a subtree the last part is all namespaces deeper than `deepest`
+    segments. One pattern of at most `deepest` segments covers a whole part, or none does."""
     if not pattern.subtree:
         return [pattern]
     parts = []

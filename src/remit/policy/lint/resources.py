@@ -1,4 +1,4 @@
-"""Rules about dedicated resources: to whom they are open, and at which level they are set."""
+"""Rules about dedicated resources: the tenants that may use them, and the level at which they are set."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -104,10 +104,10 @@ def _literal(pattern: NamespacePattern) -> Namespace:
 
 
 def _common(namespaces: Sequence[Namespace]) -> Namespace | None:
-    """The lowest namespace with all of these in it, the tenant where there is none; None for no namespaces at all."""
+    """The lowest namespace that contains all of `namespaces`; the tenant if there is none; None for no namespaces."""
     if not namespaces:
         return None
-    # Sorted, the first and the last differ the soonest.
+    # In sorted order, the first and the last differ earliest.
     first, last = (each.split(".") for each in (min(namespaces, key=_parts), max(namespaces, key=_parts)))
     shared = next(
         (index for index, (one, two) in enumerate(zip(first, last, strict=False)) if one != two),

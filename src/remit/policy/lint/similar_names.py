@@ -1,4 +1,4 @@
-"""Names that a reader takes for one another."""
+"""Finds names that a reader may confuse."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -11,14 +11,14 @@ from remit.policy.lint.sources import PolicySources
 from remit.policy.read.tree import VOCABULARY
 
 _SHORTEST = 4
-"""Characters below which one letter makes another word: `eu` and `us`."""
+"""In shorter names one letter makes another word: `eu` and `us`."""
 
 _Name = tuple[str, str]
-"""What a name is compared within (its type, the namespace it is in), and the name."""
+"""The context of a name (its type, or its parent namespace), and the name."""
 
 
 def similar_names(tenant: LintedTenant) -> Iterator[LintFinding]:
-    """Subjects of one type, and namespaces beside one another."""
+    """Finds similar subjects of one type, and similar sibling namespaces."""
     subjects: dict[str, tuple[Rule | Link, int]] = {}
     namespaces: dict[tuple[str, ...], tuple[Rule | Link | ReachRule, int]] = {}
     for rule in tenant.own_rules:
@@ -55,7 +55,7 @@ def _typed(subject: str) -> _Name:
 
 
 def similar_words(vocabulary: Vocabulary, texts: PolicySources) -> Iterator[LintFinding]:
-    """Kinds and relations of the vocabulary."""
+    """Finds similar kinds and relations of the vocabulary."""
     sections: Mapping[str, Iterable[Word]] = {"kinds": vocabulary.kinds, "relations": vocabulary.relations}
     for section, words in sections.items():
         keys = {key.text: key for key, _ in texts.entries(VOCABULARY, section)}
@@ -70,9 +70,9 @@ def similar_words(vocabulary: Vocabulary, texts: PolicySources) -> Iterator[Lint
 
 
 def _pairs(names: Iterable[_Name]) -> Iterator[tuple[_Name, _Name]]:
-    """For each (context, text) the first one before it in the same context that differs only in case or by one letter.
+    """For every (context, text), the first earlier one in the same context that differs only in case or by one letter.
 
-    Each is looked up by what is left of it without one of its letters, and never compared with all the others.
+    Looks up the text with one letter left out, instead of comparing it with all others.
     """
     folded: dict[tuple[str, str], _Name] = {}
     shortened: dict[tuple[str, str], _Name] = {}

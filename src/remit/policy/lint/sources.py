@@ -11,7 +11,7 @@ from remit.policy.read.yaml import Node, Scalar, Sequence, parse_yaml
 
 
 class PolicySources:
-    """The files of a tree that loads, for what stands where in them."""
+    """The files of a tree that loads, to find positions in them."""
 
     def __init__(self, tree: Tree) -> None:
         self._texts: dict[str, str] = {}
@@ -32,17 +32,17 @@ class PolicySources:
         return self._lines[file]
 
     def at(self, row: Rule | Link | ReachRule, field: int, rule: RuleId, message: str) -> LintFinding:
-        """A finding about a field of a row: its index, 0 for the row's type."""
+        """A finding about a field of a row, by index of the field; 0 for the row's type."""
         return LintFinding(row.file, row.line, column(self.lines(row.file)[row.line - 1], field), rule, message)
 
     def entries(self, file: str, *keys: str) -> Iterator[tuple[Scalar, Node]]:
-        """The keys, where they stand, and values of the mapping under these keys of a YAML file; nothing where absent."""
+        """The keys, with positions, and values of the mapping under `keys` in a YAML file; none if it is absent."""
         node = self._node(file, keys)
         if isinstance(node, YamlMapping):
             yield from node.items.values()
 
     def items(self, file: str, *keys: str) -> Iterator[Scalar]:
-        """The texts of the list under these keys of a YAML file."""
+        """The texts of the list under `keys` in a YAML file."""
         node = self._node(file, keys)
         if isinstance(node, Sequence):
             yield from (item for item in node.items if isinstance(item, Scalar))

@@ -1,4 +1,4 @@
-"""Comments that keep a rule quiet about the row or entry below them: `# remit: ignore RULE: REASON`."""
+"""Comments that suppress a rule for the row or entry below them: `# remit: ignore RULE: REASON`."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -21,14 +21,14 @@ class Suppression:
     column: int
     rule: RuleId
     covers: int
-    """The line below the comment and the comments that follow it."""
+    """The line that the comment covers: the first one after the comment and the comments that follow it."""
 
 
 def suppressed(
     findings: Iterable[LintFinding], texts: Mapping[str, str], ran: Collection[RuleId]
 ) -> Iterator[LintFinding]:
-    """The findings that no comment suppresses, and what is wrong with the comments. Of a rule that did not run no
-    comment is called idle."""
+    """The findings that no comment suppresses, and findings about the comments themselves. Does not report a comment as
+    unused if its rule did not run."""
     asked: dict[tuple[str, int, RuleId], Suppression] = {}
     bad = []
     for file, text in texts.items():

@@ -1,1 +1,1 @@
-"""Policy files to values with positions: the tree of a directory, CSV, YAML, rows, manifests, limits."""
+"""Reads policy files into values with positions: the directory tree, CSV, YAML, rows, manifests, limits."""

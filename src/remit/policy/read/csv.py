@@ -3,7 +3,7 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """A line of a CSV file that is neither blank nor a comment: the fields with the blanks around them gone."""
+    """A line of a CSV file that is neither blank nor a comment. The fields have no blanks around them."""
 
     file: str
     line: int
@@ -12,7 +12,8 @@ class Row(NamedTuple):
 
 
 def rows(file: str, text: str) -> Iterator[Row]:
-    """Casbin's own CSV: fields between commas, blanks around them ignored, no quoting, `#` comments on their own."""
+    """Casbin's CSV: fields between commas, blanks around them ignored, no quoting, `#` comments on a line of
+    their own."""
     for number, line in enumerate(text.split("\n"), start=1):
         stripped = line.strip(" ")
         if stripped and not stripped.startswith("#"):
@@ -20,7 +21,7 @@ def rows(file: str, text: str) -> Iterator[Row]:
 
 
 def column(text: str, index: int) -> int:
-    """Where a row's field begins, 1-based, the blanks before it left out."""
+    """The 1-based column at which a row's field begins, after its leading blanks."""
     start = len(",".join(text.split(",")[:index])) + (1 if index else 0)
     field = text[start:]
     return start + len(field) - len(field.lstrip(" ")) + 1

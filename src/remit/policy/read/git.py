@@ -1,7 +1,7 @@
-"""Policy directories as git remembers them, read through the git program and without touching the working tree.
+"""Policy directories from git history, read through the git program. Leaves the working tree alone.
 
-Whoever can write a policy directory can also write git's configuration there. No git command runs here that would start
-a program which that configuration names.
+Anyone who can write a policy directory can also write git's configuration there. So no git command here starts a
+program that the configuration names.
 """
 
 import hashlib
@@ -19,28 +19,28 @@ from remit.policy.read.limits import Limits
 from remit.policy.read.tree import Tree, is_policy_file, read_tree
 
 DIRTY: Final = "-dirty"
-"""Behind a commit, as git itself writes it: the files are not the commit's."""
+"""Suffix of a commit, as git writes it: the files differ from the commit's."""
 
 _LINK: Final = b"120000"
 _SUBMODULE: Final = b"160000"
 _CHECKOUT_S: Final = 5.0
-"""For git's answers beside a server: without them a revision is kept without its commit."""
+"""Timeout for git beside a server. Without an answer, a revision is stored without its commit."""
 _RUNS_NOTHING: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 _ENVIRONMENT: Final = {
     "LC_ALL": "C",
     "GIT_OPTIONAL_LOCKS": "0",
-    # An object that is missing from a partial clone would be fetched by a program that the configuration names. An older
-    # git knows only the second.
+    # In a partial clone, git would fetch a missing object with a program that the configuration names. An older git
+    # knows only the second variable.
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ALLOW_PROTOCOL": "none",
     "GIT_TERMINAL_PROMPT": "0",
 }
 _SHA1_LENGTH: Final = 40
-"""Of an id in hexadecimal digits; the other kind of repository has SHA-256."""
+"""Hexadecimal digits of an object id with SHA-1; longer ids are SHA-256."""
 
 
 class GitError(RemitError):
-    """There is no git program, no repository, or in it no such directory. The message says which."""
+    """There is no git program, no repository, or no such directory in the repository. The message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Checkout:
 
     @classmethod
     def of(cls, directory: Path) -> "Checkout | None":
-        """None where there is no commit, or no git program to ask."""
+        """The checkout around `directory`; None if there is no commit, or no git program."""
         try:
             commit = _git(directory, "rev-parse", "--verify", "--quiet", "HEAD", timeout_s=_CHECKOUT_S)
             name = commit.decode().strip()
@@ -64,8 +64,8 @@ class Checkout:
         return cls(name, {path: blob.decode() for _, blob, path in entries if is_policy_file(path)})
 
     def name_of(self, root: Mapping[str, bytes], tenant: Tenant, folder: Mapping[str, bytes]) -> str:
-        """The commit, with DIRTY behind it unless the root's and the tenant's files are byte for byte those of the
-        commit. Both are by path below the directory."""
+        """The commit, plus DIRTY unless the root's and the tenant's files are byte for byte equal to the commit's. Both
+        mappings are by path below the directory."""
         committed = {
             path: blob for path, blob in self.blobs.items() if path.partition("/")[0] == tenant or "/" not in path
         }
@@ -73,7 +73,8 @@ class Checkout:
         return self.commit if committed == read else self.commit + DIRTY
 
     def _blob(self, content: bytes) -> str:
-        """The id that git gives to a file of these bytes. A filter or a conversion of line ends makes it another file."""
+        """The id that git gives to a file with these bytes. A filter or conversion of line ends makes it
+        another file."""
         make = hashlib.sha1 if len(self.commit) == _SHA1_LENGTH else hashlib.sha256
         return make(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
@@ -85,25 +86,25 @@ class _Entry(NamedTuple):
 
 
 class Repository:
-    """The git repository around a directory, which need not exist itself."""
+    """The git repository around a directory. The directory itself need not exist."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises GitError where there is no git program, or no repository."""
+        """Raises GitError if there is no git program, or no repository."""
         directory = directory.absolute()
         inside = next(each for each in (directory, *directory.parents) if each.is_dir())
         self.top = Path(os.fsdecode(_git(inside, "rev-parse", "--show-toplevel").removesuffix(b"\n")))
 
     def commit(self, revision: str) -> str | None:
-        """The full name of the commit that a revision means; None where it means none."""
+        """The full name of the commit that a revision names; None if it names none."""
         if revision.startswith("-"):
             return None
         found = _git(self.top, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", missing=b"")
         return found.decode().strip() or None
 
     def place(self, directory: Path) -> str:
-        """A directory as git names it: from the top of the repository, the empty text for the top itself.
+        """The path of a directory from the top of the repository, as git names it; empty for the top itself.
 
-        Raises GitError where it is outside.
+        Raises GitError if the directory is outside the repository.
         """
         try:
             place = directory.resolve().relative_to(self.top.resolve()).as_posix()
@@ -112,15 +113,15 @@ class Repository:
         return "" if place == "." else place
 
     def tree(self, commit: str, place: str, limits: Limits) -> Tree:
-        """The policy directory as it was in a commit, as `read_tree` reads it.
+        """The policy directory at a commit, read like `read_tree`.
 
-        Raises GitError where the commit has no such directory, or one that cannot be a directory of files.
+        Raises GitError if the commit does not have the directory, or the directory cannot be written as files.
         """
         entries = list(self._entries(commit, place))
         contents = self._contents(entries)
         with TemporaryDirectory(prefix="remit-") as directory:
             try:
-                # Links last: no file is ever written through one.
+                # Links come last, so that no file is ever written through one.
                 for entry in sorted(entries, key=lambda entry: entry.mode == _LINK):
                     _write(Path(directory) / entry.path, entry, contents[entry.blob])
             except OSError as error:
@@ -140,7 +141,7 @@ class Repository:
             yield _Entry(mode, blob, path)
 
     def _contents(self, entries: list[_Entry]) -> Mapping[bytes, bytes]:
-        """The bytes of each blob."""
+        """The bytes of the blobs, by blob."""
         wanted = b"".join(entry.blob + b"\n" for entry in entries)
         answer = _git(self.top, "cat-file", "--batch", given=wanted)
         contents: dict[bytes, bytes] = {}
@@ -153,7 +154,7 @@ class Repository:
                     f"the repository does not hold all of the commit: `{quote(str(entry.path))}` is missing (a partial "
                     "clone?): check the commit out with git first"
                 )
-            # Of an object that is damaged git says so in place of its type, or says no more.
+            # If an object is damaged, git prints an error in place of its type, or nothing more.
             if end < 0 or kind != b"blob":
                 raise GitError(f"git cannot read `{quote(str(entry.path))}`: object {entry.blob.decode()} is broken")
             length = int(size)
@@ -171,7 +172,7 @@ def _write(path: Path, entry: _Entry, content: bytes) -> None:
 
 
 def _listed(listed: bytes) -> Iterator[tuple[bytes, bytes, str]]:
-    """Mode, blob and path of each line of `ls-tree -z`."""
+    """Mode, blob and path of the lines of `ls-tree -z`."""
     for line in listed.split(b"\0")[:-1]:
         about, _, name = line.partition(b"\t")
         mode, _, blob = about.split(b" ")
@@ -181,7 +182,7 @@ def _listed(listed: bytes) -> Iterator[tuple[bytes, bytes, str]]:
 def _git(
     directory: Path, *words: str, given: bytes = b"", missing: bytes | None = None, timeout_s: float | None = None
 ) -> bytes:
-    """What git prints; with `missing`, that where it fails. Raises GitError with git's own words."""
+    """The output of git. If git fails: `missing` if it is given; otherwise raises GitError with git's message."""
     try:
         done = subprocess.run(  # noqa: S603 (a fixed program and no shell)
             ["git", "-C", str(directory), *_RUNS_NOTHING, *words],  # noqa: S607 (the user's own git)

@@ -1,4 +1,4 @@
-"""The YAML files beside the rows: vocabulary, dedicated resources, a tenant's manifest."""
+"""Readers of the YAML files beside the rows: vocabulary, dedicated resources, a tenant's manifest."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from remit.policy.read.yaml import Node
 
 @dataclass(frozen=True, slots=True)
 class OpenResource:
-    """An entry of resources.yaml and the tenants that may name it."""
+    """An entry of resources.yaml, with the tenants that may name it."""
 
     resource: DedicatedResource
     tenants: frozenset[Tenant]
@@ -42,7 +42,7 @@ Resources = Mapping[ResourceType, Mapping[str, OpenResource]]
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """tenant.yaml: the access list and what serves the tenant and its namespaces."""
+    """tenant.yaml: the access list, and the dedicated resources of the tenant and its namespaces."""
 
     access: frozenset[Subject] | None
     dedicated: Mapping[Namespace, Mapping[ResourceType, DedicatedResource]]
@@ -108,8 +108,8 @@ def _operand(schema: Schema, node: Node, kinds: Mapping[Word, Kind]) -> Operand 
 
 
 def _has_parent(schema: Schema, node: Node, operand: Operand, kinds: Mapping[Word, Kind]) -> bool:
-    """Whether the operand can be asked about a parent, of a top-level namespace too. A vocabulary without the kind
-    for that lets nobody do it there."""
+    """True if the operand can be asked at the parent of every namespace, top-level ones included. If the vocabulary
+    lacks the kind for a top-level namespace, nobody may do the operation there."""
     kind = kinds[operand.kind]
     if not kind.namespaced:
         schema.refuse(node, f"`at: parent` of kind `{kind.name}`: it is of class `{kind.kind_class}` and has no parent")
@@ -125,7 +125,7 @@ def _has_parent(schema: Schema, node: Node, operand: Operand, kinds: Mapping[Wor
 
 
 def read_resources(schema: Schema, document: Node, services: Collection[Word] | None) -> Resources:
-    """`services` are those that the vocabulary declares; None where that is not known."""
+    """`services` are the services that the vocabulary declares; None if that is unknown."""
     sections = schema.fields(document, "the resources", optional=list(ResourceType))
     return {
         section: {
@@ -138,7 +138,7 @@ def read_resources(schema: Schema, document: Node, services: Collection[Word] | 
 
 
 def opened(resources: Resources) -> Mapping[ResourceType, Mapping[str, frozenset[Tenant]]]:
-    """The tenants that each resource is open to."""
+    """The tenants to which a resource is open, by resource."""
     return {section: {name: entry.tenants for name, entry in entries.items()} for section, entries in resources.items()}
 
 
@@ -170,8 +170,8 @@ def _resource(schema: Schema, key: yaml.Scalar, node: Node, services: Collection
 
 
 def declared_service(schema: Schema, node: Node, services: Collection[Word] | None) -> Word | None:
-    """A service that the vocabulary declares, for one that is misspelt would be denied nothing. None for `services`
-    where it is not known which those are."""
+    """A service that the vocabulary declares: a misspelled one would be denied nothing. `services` is None if the
+    declared services are unknown."""
     service = schema.name(node, "a service", lambda text: parse_word("service", text))
     if service is None or services is None or service in services:
         return service
@@ -210,7 +210,8 @@ def _dedicated(
         if entry is not None and tenant in entry.tenants:
             named[ResourceType(key)] = entry.resource
         elif name is not None:
-            # The same words whether it exists for others or not, so that a tenant cannot probe for its neighbours'.
+            # The text is the same if the resource exists for others: a tenant cannot probe for other tenants'
+            # resources.
             open_here = [each for each, other in section.items() if tenant in other.tenants]
             schema.refuse(
                 value, f"no {key} resource `{quote(name)}` is open to `{tenant}`{did_you_mean(name, open_here)}"

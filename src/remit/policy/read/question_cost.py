@@ -1,4 +1,4 @@
-"""How many rows one question may have to read. Where they are too many, one tenant's questions would hold up everybody's."""
+"""Limits the rows that one question may have to read: with too many, one tenant's questions delay all others."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,9 +11,9 @@ from remit.engine.memo import BoundedMemo, by_items
 from remit.policy.read.role_graph_check import Refuse
 
 _FEW: Final = 64
-"""Rows of one subject that are not worth telling apart by their namespaces."""
+"""If a subject has no more rows than this, they are counted without looking at namespaces."""
 _HELD: Final = 65_536
-"""Groups and roles of which is kept what they hold, those that hold many counted several times."""
+"""Groups and roles with a cached set of held subjects. A large set counts several times."""
 
 _Row = TypeVar("_Row", Rule, Link)
 _Patterns = Mapping[NamespacePattern, Rule | Link | ReachRule]
@@ -22,8 +22,8 @@ _Patterns = Mapping[NamespacePattern, Rule | Link | ReachRule]
 def check_access_cost(
     rules: Sequence[Rule], links: Sequence[Link], limit: int, at: Refuse, tick: Callable[[], object]
 ) -> None:
-    """Refuses rows of which one question may have to read more than `limit`. The g rows must be without cycles. `tick` is
-    called between the steps of a long check, and may raise."""
+    """Refuses rows if one question may have to read more than `limit` of them. The g rows must have no cycles. Calls
+    `tick` between the steps of a long check; `tick` may raise."""
     light = len(rules) + len(links) <= limit or _rows_on_all_chains(rules, links) <= limit
     heavy = [] if light else _Access(rules, links, limit, tick).heaviest()
     if heavy:
@@ -42,7 +42,7 @@ def check_access_cost(
 
 
 def check_reach_cost(reach: Sequence[ReachRule], limit: int, at: Refuse) -> None:
-    """As `check_access_cost`, of the reach plane."""
+    """Like `check_access_cost`, for the reach plane."""
     count = _reach_rows(reach) if len(reach) > limit else 0
     if count > limit:
         advice = "write fewer rows whose callers and owners overlap"
@@ -53,12 +53,12 @@ def check_reach_cost(reach: Sequence[ReachRule], limit: int, at: Refuse) -> None
 
 
 def _check_stars(starred: _Patterns, field: int, limit: int, at: Refuse) -> None:
-    """Of patterns without `*` those over one namespace are no more than its segments; with `*` they multiply."""
+    """Without `*`, a namespace has at most as many patterns over it as it has segments; with `*`, patterns multiply."""
     if sum(len(pattern.segments) for pattern in starred) <= limit:
         return
     steps = most_in_one_namespace(((pattern, 0) for pattern in starred), step=1)
     if steps > limit:
-        # The last one is no managed role's: those are within the limit by themselves.
+        # The last row is not a managed role's: managed roles are within the limit by themselves.
         *_, (pattern, row) = starred.items()
         told = f"`{pattern}` and {len(starred) - 1:,} other patterns with `*` take up to {steps:,} steps"
         at(row, field, f"{told} to find those over one namespace: {_expected(limit)}; write fewer of them")
@@ -69,8 +69,8 @@ def _expected(limit: int) -> str:
 
 
 def _rows_on_all_chains(rules: Sequence[Rule], links: Sequence[Link]) -> int:
-    """The largest number of rows behind any subject, each counted once for each chain to it and in whatever namespaces: more
-    than are read, and quickly found."""
+    """The largest number of rows behind any subject. A row counts once per chain to it, in any namespace: more than a
+    question reads, but fast to compute."""
     counts = Counter(map(attrgetter("subject"), rules))
     inner: defaultdict[str, list[str]] = defaultdict(list)
     outer: list[Link] = []
@@ -84,7 +84,7 @@ def _rows_on_all_chains(rules: Sequence[Rule], links: Sequence[Link]) -> int:
     def count(subject: str) -> int:
         found = known.get(subject)
         if found is None:
-            # The depth is that of the longest chain.
+            # Recursion is as deep as the longest chain.
             found = known[subject] = counts[subject] + sum(1 + count(holds) for holds in inner.get(subject, ()))
         return found
 
@@ -95,7 +95,7 @@ def _rows_on_all_chains(rules: Sequence[Rule], links: Sequence[Link]) -> int:
 
 
 class _Access:
-    """How many rows of the access plane a question about each subject may have to read. The figures are upper bounds."""
+    """The rows of the access plane that a question about a subject may have to read, as upper bounds."""
 
     def __init__(self, rules: Iterable[Rule], links: Iterable[Link], limit: int, tick: Callable[[], object]) -> None:
         self._rules: Mapping[str, Sequence[Rule]] = _grouped(rules, attrgetter("subject"))
@@ -107,7 +107,7 @@ class _Access:
         self._held = BoundedMemo(_HELD, self._all_held, by_items)
 
     def heaviest(self) -> list[tuple[str, Rule | Link]]:
-        """The subjects past the limit that hold none which is past it by itself, each with a row of its own."""
+        """The subjects past the limit that hold no other subject past the limit, with one of their own rows."""
         first: dict[str, Rule | Link] = {subject: rows[0] for subject, rows in self._rules.items()}
         first |= {subject: rows[0] for subject, rows in self._links.items()}
         return [
@@ -118,7 +118,7 @@ class _Access:
         ]
 
     def _count(self, subject: str) -> int:
-        """Never more than one past the limit."""
+        """The count of rows, at most one past the limit."""
         known = self._counts.get(subject)
         if known is None:
             known = self._counts[subject] = min(self._counted(subject), self._limit + 1)
@@ -129,15 +129,15 @@ class _Access:
         behind = [1 + self._count(link.holds) for link in links]
         count = len(rules) + sum(behind)
         if count > self._limit:
-            # Rows that hold in different namespaces are not read for one question.
+            # One question does not read rows that hold in different namespaces.
             self._tick()
             scopes = (link.scope for link in links)
             count = self._own_rows(subject) + most_in_one_namespace(zip(scopes, behind, strict=True))
-        # A row to which several chains lead is read once.
+        # A question reads a row once, even if several chains lead to it.
         return min(count, self._reached(subject)) if count > self._limit else count
 
     def _reached(self, subject: str) -> int:
-        """All rows behind a subject, in whatever namespaces, each once; past the limit some number past it."""
+        """All rows behind a subject, in any namespace, counted once; past the limit, some number past it."""
         held = {subject}
         for link in self._links.get(subject, ()):
             if link.holds not in held:
@@ -147,7 +147,8 @@ class _Access:
         return sum(self._own_rows(each) + len(self._links.get(each, ())) for each in held)
 
     def _all_held(self, subject: str) -> frozenset[str]:
-        """The subjects that a subject holds anywhere, itself among them. Of one that is within the limit, and so are they."""
+        """The subjects that a subject holds anywhere, itself included. The subject, and so all of them, must be within
+        the limit."""
         held = {subject}
         for link in self._links.get(subject, ()):
             if link.holds not in held:
@@ -160,7 +161,7 @@ class _Access:
             return len(rules)
         known = self._own.get(subject)
         if known is None:
-            # For one permission each pattern has one row that allows, and one that denies: the rest is never read.
+            # For one permission a pattern has one row that allows and one that denies: no question reads the rest.
             most = 2 * most_in_one_namespace((pattern, 1) for pattern in {rule.namespaces for rule in rules})
             known = self._own[subject] = min(len(rules), _FEW + most)
         return known
@@ -175,7 +176,7 @@ def _reach_rows(reach: Iterable[ReachRule]) -> int:
 
 
 class _Segment:
-    """A place in the tree of segments: the weights of the patterns that end here and of the subtrees that begin here."""
+    """A node of the segment tree: the weights of the patterns that end here and of the subtrees that begin here."""
 
     __slots__ = ("below", "exact", "subtree")
 
@@ -196,8 +197,8 @@ class _Segment:
 
 
 def most_in_one_namespace(weighed: Iterable[tuple[NamespacePattern, int]], step: int = 0) -> int:
-    """The weights of the patterns that cover one namespace, taken together, where they are the most; an upper bound. With
-    `step`, that much more for each step to a pattern, and to those that begin like one."""
+    """An upper bound for the total weight of the patterns that cover one namespace. Adds `step` for every step to a
+    pattern, and for patterns with the same beginning."""
     root = _Segment()
     for pattern, weight in weighed:
         node = root

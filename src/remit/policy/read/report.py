@@ -2,11 +2,11 @@ from remit.core.diagnostics import Diagnostic
 from remit.core.hints import did_you_mean as did_you_mean  # noqa: PLC0414 (what the rest of this package asks for)
 
 SHOWN = 1_000
-"""Diagnostics kept for one folder; a folder with more has the same mistake in every row."""
+"""Diagnostics kept per folder; a folder with more has the same mistake in every row."""
 
 
 class Diagnostics:
-    """Collects what is wrong in the files of one folder, so that all of it is told at once."""
+    """Collects all errors in the files of one folder, to report them together."""
 
     def __init__(self) -> None:
         self._found: list[Diagnostic] = []

@@ -1,4 +1,4 @@
-"""What must hold for the g rows and reach rows of a tenant taken together."""
+"""Checks over all g rows and reach rows of a tenant together."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
@@ -8,7 +8,7 @@ from remit.engine.role_graph import CHAIN_LIMIT
 from remit.policy.read.report import did_you_mean
 
 Refuse = Callable[[Rule | Link | ReachRule, int, str], None]
-"""Says what is wrong with a row: the row, the index of the field that is off (0 for its type), and the message."""
+"""Reports an error in a row: the row, the index of the wrong field (0 for its type), and the message."""
 
 
 def check_graph(
@@ -18,10 +18,10 @@ def check_graph(
     at: Refuse,
     refused: Collection[str] | None = (),
 ) -> None:
-    """Roles that nobody defines, managed roles extended, cycles, and chains past CHAIN_LIMIT.
+    """Reports undefined roles, extended managed roles, cycles, and chains longer than CHAIN_LIMIT.
 
-    `refused` are the subjects and members of rows that are off; None where a whole file is. Whatever those would define is not told
-    to be missing: the cause is told already.
+    `refused` are the subjects and members of invalid rows; None if a whole file is invalid. A role that these would
+    define is not reported as missing, because its cause is already reported.
     """
     defined = {
         *managed,
@@ -60,7 +60,7 @@ def check_graph(
 
 
 def _longest_chains(inner: Mapping[str, Sequence[Link]], at: Refuse) -> Mapping[str, tuple[int, Link | None]] | None:
-    """For each group and role the length of the longest chain from it and that chain's first row; None on a cycle."""
+    """The length of the longest chain from every group and role, and that chain's first row; None on a cycle."""
     longest: dict[str, tuple[int, Link | None]] = {}
     cycles = False
     for start in inner:
@@ -91,7 +91,7 @@ def _longest_chains(inner: Mapping[str, Sequence[Link]], at: Refuse) -> Mapping[
 
 
 def _too_long(links: Iterable[Link], longest: Mapping[str, tuple[int, Link | None]]) -> Iterable[tuple[Link, ...]]:
-    """The longest chain, whole, from each row that begins one past the limit and is itself behind no other."""
+    """The whole longest chain from every row that begins one longer than the limit and is not itself inside a chain."""
     held = {link.holds for link in links}
     for link in links:
         if link.member not in held and longest.get(link.holds, (0, None))[0] + 1 > CHAIN_LIMIT:
@@ -104,7 +104,7 @@ def _too_long(links: Iterable[Link], longest: Mapping[str, tuple[int, Link | Non
 
 
 def check_reach(reach: Sequence[ReachRule], at: Refuse) -> None:
-    """Rows that one earlier row covers: they could never decide."""
+    """Reports rows that an earlier row covers: they can never decide."""
     index = ReachIndex(reach)
     for rule in reach:
         earlier = index.first_covering(rule)

@@ -1,3 +1,5 @@
+"""Reads CSV rows into rules, links and reach rules."""
+
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -19,7 +21,7 @@ _HOLDS = {"user": ("group", "role"), "service": ("group", "role"), "group": ("gr
 
 
 class _RowRefusedError(Exception):
-    """A field that is off: its index in the row, and why."""
+    """A field is invalid: its index in the row, and the reason."""
 
     def __init__(self, index: int, message: str) -> None:
         super().__init__(message)
@@ -27,15 +29,14 @@ class _RowRefusedError(Exception):
 
 
 _Check = Callable[[], object]
-"""Raises _RefusedError where something is off."""
+"""Raises _RowRefusedError if a field is invalid."""
 
 
 class RowReader:
-    """Turns the rows of one folder into rules and links. Texts seen before are not parsed again, and equal ones are
-    kept once."""
+    """Turns the rows of one folder into rules and links. Parses a repeated text once, and keeps equal values once."""
 
     def __init__(self, tenant: Tenant | None, vocabulary: Vocabulary, report: Diagnostics) -> None:
-        """`tenant` is None for the root's roles.csv, whose rows are those of managed roles."""
+        """`tenant` is None for the root's roles.csv, whose rows belong to managed roles."""
         self._tenant = tenant
         self._row_tenant = Tenant("*") if tenant is None else tenant
         self._vocabulary = vocabulary
@@ -48,14 +49,14 @@ class RowReader:
         self._relation_sets: dict[str, tuple[Word, ...]] = {"*": ANY}
         self._scopes: dict[str, NamespacePattern] = {}
         self.refused: set[str] = set()
-        """What the rows that are off have for their subject or member."""
+        """The subjects or members of invalid rows."""
 
     def access(self, row: Row) -> Rule | Link | None:
-        """A row of roles.csv or bindings.csv; None, with its diagnostics, where it is off."""
+        """A row of roles.csv or bindings.csv; None, with diagnostics, if it is invalid."""
         return self._guarded(row, self._access, self._access_fields)
 
     def reach(self, row: Row) -> ReachRule | None:
-        """A row of reach.csv; None, with its diagnostics, where it is off."""
+        """A row of reach.csv; None, with diagnostics, if it is invalid."""
         return self._guarded(row, self._reach, self._reach_fields)
 
     def _guarded(self, row: Row, read: Callable[[Row], _T], fields: Callable[[Row], Iterator[_Check]]) -> _T | None:
@@ -68,7 +69,7 @@ class RowReader:
             return read(row)
         except _RowRefusedError as error:
             self.refused.update(row.fields[1:2])
-            # Only now, so that rows without fault are read once: what else is off in it.
+            # Look for further errors only now, so that valid rows are read once.
             others = (refused for check in fields(row) if (refused := _refusal(check)) is not None)
             for index, message in dict.fromkeys((each.index, str(each)) for each in (error, *others)):
                 hint = "; a comment stands on a line of its own" if "#" in row.fields[index] else ""
@@ -76,7 +77,7 @@ class RowReader:
             return None
 
     def _access_fields(self, row: Row) -> Iterator[_Check]:
-        """The checks of the row's fields, each for itself; none where they are too few or too many."""
+        """Separate checks of the row's fields; none if the number of fields is wrong."""
         match row.fields:
             case ["p", subject, tenant, namespaces, kinds, actions, effect]:
                 yield lambda: self._rule_subject(subject)
@@ -213,7 +214,7 @@ class RowReader:
         named = self._kinds if kinds == ANY else kinds
         for name in names:
             without = [kind for kind in named if name not in self._vocabulary.kinds[Word(kind)].actions]
-            # `*` names no kind, so there it is enough that one has the action.
+            # `*` names no kind, so it is enough if one kind has the action.
             if without and (kinds != ANY or len(without) == len(named)):
                 known = {action for kind in named for action in self._vocabulary.kinds[Word(kind)].actions}
                 where = "no kind" if kinds == ANY else f"kind `{without[0]}`"
@@ -252,7 +253,7 @@ def _refusal(check: _Check) -> _RowRefusedError | None:
 
 
 def _meant(text: str) -> str:
-    """`; did you mean ...` for what is nearly a pattern: in capitals, or with a star where a subtree begins."""
+    """`; did you mean ...` for a text close to a pattern: in capitals, or with a star where a subtree begins."""
     lower = text.lower()
     for nearly in (lower, f"{lower.rstrip('.*')}.**"):
         try:

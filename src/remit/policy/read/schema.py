@@ -1,4 +1,4 @@
-"""Reading a YAML tree against a closed schema: each reader returns None, with a diagnostic, where the node is off."""
+"""Reads a YAML tree against a closed schema. A reader returns None, with a diagnostic, if the node is invalid."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 class Schema:
-    """The readers, bound to the file they report on."""
+    """Schema readers, bound to the file that they report on."""
 
     def __init__(self, file: str, report: Diagnostics) -> None:
         self.file = file
@@ -24,7 +24,7 @@ class Schema:
     def fields(
         self, node: Node, what: str, required: Iterable[str] = (), optional: Iterable[str] = ()
     ) -> dict[str, Node]:
-        """The values of a mapping with these keys and no other."""
+        """The values of a mapping that may have only these keys."""
         if not isinstance(node, Mapping):
             self.refuse(node, f"expected {what} as a mapping")
             return {}
@@ -42,7 +42,7 @@ class Schema:
         return fields
 
     def entries(self, node: Node | None, what: str) -> Iterator[tuple[Scalar, Node]]:
-        """The (name, value) pairs of a mapping with free keys; nothing for an absent node."""
+        """The (name, value) pairs of a mapping with free keys; none if the node is absent."""
         if node is None:
             return
         if not isinstance(node, Mapping):
@@ -65,7 +65,7 @@ class Schema:
         return node.text
 
     def name(self, node: Node, what: str, parse: Callable[[str], _T]) -> _T | None:
-        """A text that `parse` accepts; it raises InvalidNameError where it does not."""
+        """A text that `parse` accepts; `parse` raises InvalidNameError if it does not."""
         text = self.text(node, what)
         if text is None:
             return None
@@ -86,5 +86,5 @@ class Schema:
         return text
 
     def boolean(self, node: Node | None, what: str) -> bool:
-        """False where absent."""
+        """False if the node is absent."""
         return node is not None and self.choice(node, f"{what}, a boolean", ("true", "false")) == "true"

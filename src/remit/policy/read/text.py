@@ -3,7 +3,7 @@ from itertools import islice
 
 from remit.policy.read.report import Diagnostics
 
-# Control characters but LF (a CR before one is dropped first), bidi controls, line and paragraph separators, and BOM.
+# Control characters except LF (a CR before it is dropped first), bidi controls, line and paragraph separators, BOM.
 _FORBIDDEN = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]",
 )
@@ -12,7 +12,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def read_text(file: str, content: bytes, report: Diagnostics) -> str | None:
-    """A policy file's bytes as text with LF line ends; None, with diagnostics, where they are not clean."""
+    """A policy file's bytes as text with LF line ends; None, with diagnostics, if the text is not clean."""
     if content.startswith(_BOM):
         report.add(file, 1, 1, "begins with a byte order mark: save as UTF-8 without BOM")
         return None

@@ -1,3 +1,5 @@
+"""Reads the files of a policy directory, and notices changes to it."""
+
 import errno
 import hashlib
 import os
@@ -17,7 +19,7 @@ from remit.policy.read.limits import Limits
 from remit.policy.read.report import Diagnostics, did_you_mean
 
 REVISION_FORMAT: Final = b"remit policy 1\n"
-"""Changes when the same files come to mean something else."""
+"""Change this when the same files get a different meaning."""
 
 VOCABULARY: Final = "vocabulary.yaml"
 ROLES: Final = "roles.csv"
@@ -29,17 +31,17 @@ TESTS: Final = "tests"
 GIT: Final = ".git"
 
 SHARED: Final = ""
-"""In a stamp, all that is in no tenant's folder."""
+"""In a stamp, the key of everything outside tenants' folders."""
 
 Stamp = Mapping[str, frozenset[tuple[str | int, ...]]] | None
-"""Entries by the name of the tenant's folder that they are in, or SHARED."""
+"""Entries by tenant folder, or by SHARED."""
 
 _ENTRIES: Final = 10_000
-"""Files and folders in a tenant's folder or among its tests: to list them takes others' time."""
+"""Limit of files and folders in a tenant's folder or its tests: to list them takes time from other tenants."""
 _READINGS: Final = 6
 _FIRST_PAUSE_S: Final = 0.02
 _LACKING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""The system has no means left to look: nothing is wrong with what was to be read."""
+"""The system lacks resources to read: nothing is wrong with the files."""
 
 _ROOT_FILES: Final = (VOCABULARY, ROLES, RESOURCES)
 _TENANT_FILES: Final = (ROLES, BINDINGS, REACH, MANIFEST)
@@ -48,12 +50,12 @@ _IGNORED = re.compile(r"\..*|README(\..*)?|.*~|#.*#|.*\.(swp|swo|bak)", re.DOTAL
 
 
 class UnsettledError(RemitError):
-    """The policy directory changed each time that it was read."""
+    """The policy directory changed during every attempt to read it."""
 
 
 @dataclass(slots=True)
 class Folder:
-    """The files of the root or of one tenant as they were read: bytes by path below the policy directory."""
+    """The files of the root or of one tenant: bytes by path below the policy directory."""
 
     name: str
     files: dict[str, bytes] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class Folder:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over its files alone."""
+        """SHA-256 over the files of this folder alone."""
         return _digest(self.files)
 
 
@@ -83,7 +85,7 @@ class Tree:
 
 
 def is_policy_file(path: str) -> bool:
-    """Whether a file at this path below a policy directory is one that remit reads."""
+    """True if remit reads a file at this path below a policy directory."""
     match path.split("/"):
         case [name]:
             return name in _ROOT_FILES
@@ -97,10 +99,10 @@ def is_policy_file(path: str) -> bool:
 def read_settled(
     directory: Path, limits: Limits, only: Tenant | None = None, rest_s: float = 0
 ) -> tuple[Tree, frozenset[str]]:
-    """As `read_tree`, of one moment: what changed while it was read is read again. Beside the tree, the names of the
-    folders that kept changing, or changed less than `rest_s` seconds ago: what was read of them is of no moment.
+    """Like `read_tree`, but consistent: reads again if anything changes meanwhile. Returns the tree, and the names of
+    folders that kept changing or changed less than `rest_s` seconds ago; their content is not from one moment.
 
-    Raises UnsettledError where that is so of what all tenants share, and as `read_tree`.
+    Raises UnsettledError if what all tenants share kept changing, and what `read_tree` raises.
     """
     pause_s = _FIRST_PAUSE_S
     first = before = stamp(directory)
@@ -124,7 +126,7 @@ def read_settled(
 
 
 def _changed(before: Stamp, after: Stamp) -> frozenset[str]:
-    """The names of what differs, and of what may differ with it."""
+    """The names of folders that differ, and of folders that may differ because of them."""
     if before is None or after is None:
         return frozenset() if before is after else frozenset({SHARED})
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
@@ -140,7 +142,7 @@ def _young(directory: Path, found: Stamp, rest_s: float) -> frozenset[str]:
         return frozenset()
     now_ns = time.time_ns()
     since_ns = now_ns - round(rest_s * 1e9)
-    # By a clock that goes ahead of ours nothing would ever have rested.
+    # Ignore times in the future: with a clock ahead of ours, nothing would ever count as settled.
     young = {name for name, entries in found.items() if any(since_ns < int(each[-1]) <= now_ns for each in entries)}
     if SHARED in young:
         raise UnsettledError(f"policy directory `{directory}` has not rested for {rest_s:g} s")
@@ -148,10 +150,10 @@ def _young(directory: Path, found: Stamp, rest_s: float) -> frozenset[str]:
 
 
 def stamp(directory: Path, pace: Pacing = unpaced) -> Stamp:
-    """What tells whether anything below the directory has changed: each entry's place, size and times. None where
-    there is no directory.
+    """Place, size and times of all entries below the directory; equal if nothing changed. None if there is no
+    directory.
 
-    Raises OSError where the system lacks the means to look.
+    Raises OSError if the system lacks the resources to read.
     """
     try:
         top = str(directory.resolve(strict=True))
@@ -164,10 +166,10 @@ def stamp(directory: Path, pace: Pacing = unpaced) -> Stamp:
 
 
 def directories(top: str) -> Iterator[tuple[str, str]]:
-    """The directories whose entries count, each with the tenant that it is of, or SHARED: the top, tenants' folders and
-    their tests. Of what is no tenant's all count, for links may lead there. No link is followed, but one to tests.
+    """The directories whose entries count, with their tenant or SHARED: the top, tenants' folders and their tests.
+    Outside tenants' folders all directories count, because links may lead there. Follows no link except one to tests.
 
-    Raises OSError where the system lacks the means to look.
+    Raises OSError if the system lacks the resources to read.
     """
     yield SHARED, top
     for entry in _scanned(top):
@@ -187,7 +189,7 @@ def _is_tests(entry: os.DirEntry[str]) -> bool:
 
 
 def _scanned(path: str, most: int | None = None) -> list[os.DirEntry[str]]:
-    """What is in a directory, or `most` + 1 of that, git's own apart; nothing where it cannot be read."""
+    """The entries of a directory, at most `most` + 1, without `.git`; none if the directory cannot be read."""
     try:
         with os.scandir(path) as entries:
             found = list(entries if most is None else islice(entries, most + 1))
@@ -205,7 +207,7 @@ def _seen(entry: os.DirEntry[str]) -> tuple[str | int, ...]:
         return (entry.path, 0, 0)
     target: tuple[int, ...] = ()
     if stat.S_ISLNK(seen.st_mode):
-        # Where it leads may be where nobody looks.
+        # The target may be outside all watched directories.
         try:
             behind = entry.stat()
         except OSError:
@@ -216,10 +218,10 @@ def _seen(entry: os.DirEntry[str]) -> tuple[str | int, ...]:
 
 
 def _entries(top: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """What is in the directories that count, each with the tenant that it is of, or SHARED."""
+    """The entries of the directories that count, with their tenant or SHARED."""
     for whose, folder in directories(top):
         for entry in _scanned(folder, _ENTRIES if whose else None):
-            # A tenant's folder is the tenant's by itself.
+            # A tenant's folder itself belongs to the tenant.
             yield entry.name if folder == top and is_tenant(entry.name) else whose, entry
 
 
@@ -229,15 +231,14 @@ def _refuse_lack(error: OSError) -> None:
 
 
 def read_tree(directory: Path, limits: Limits, only: Tenant | None = None) -> Tree:
-    """Reads every file of a policy directory; with `only`, other tenants' folders are listed and not read. What is wrong
-    with the tree's shape is in the folders' reports.
+    """Reads every file of a policy directory. With `only`, lists other tenants' folders but does not read them. Errors
+    in the shape of the tree are in the folders' reports.
 
-    Raises NotADirectoryError or OSError where the directory itself cannot be read, or the system lacks the means to read
-    anything.
+    Raises NotADirectoryError or OSError if the directory itself cannot be read, or the system lacks resources to read.
     """
     root = Folder("")
     tenants: dict[Tenant, Folder] = {}
-    # Resolved once: where the directory is a link that is switched meanwhile, all of this is of one side.
+    # Resolve once: if the directory is a link that is switched meanwhile, all files come from one side.
     directory = directory.resolve(strict=True)
     reader = _Reader(directory, limits)
     with os.scandir(directory) as entries:
@@ -295,7 +296,7 @@ class _Reader:
                 _unknown(folder, file, entry.name, ("*.yaml",))
 
     def _listed(self, folder: Folder, name: str, path: Path) -> list[os.DirEntry[str]]:
-        """A folder that cannot be read is its tenant's trouble alone."""
+        """The entries of a folder. A folder that cannot be read is an error of its tenant only."""
         try:
             with os.scandir(path) as entries:
                 found = list(islice(entries, _ENTRIES + 1))
@@ -325,7 +326,7 @@ class _Reader:
         folder.files[file] = content
 
     def _inside(self, folder: Folder, file: str) -> bool:
-        """Whether links on the way to `file` stay inside the policy directory."""
+        """True if links on the way to `file` stay inside the policy directory."""
         try:
             target = (self._directory / file).resolve(strict=True)
         except (OSError, RuntimeError):
@@ -334,7 +335,7 @@ class _Reader:
         if not target.is_relative_to(self._directory):
             folder.report.add(file, 0, 0, "is a link that leaves the policy directory")
             return False
-        # Opening a pipe would wait for its writer, and hold up every tenant.
+        # Opening a pipe would wait for its writer, and delay every tenant.
         if not (target.is_file() or target.is_dir()):
             folder.report.add(file, 0, 0, "is neither a file nor a folder")
             return False
@@ -342,7 +343,7 @@ class _Reader:
 
 
 def _is_test(name: str) -> bool:
-    # A name that cannot be printed (not UTF-8, a line break) has no place in a diagnostic or a revision.
+    # A name that cannot be printed (not UTF-8, or with a line break) does not fit in a diagnostic or a revision.
     return name.endswith(".yaml") and name.isprintable()
 
 
@@ -350,7 +351,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return False  # a link to itself; `_inside` says so
+        return False  # a link to itself; `_inside` reports it
 
 
 def _policy_entries(entries: Iterable[os.DirEntry[str]]) -> list[os.DirEntry[str]]:

@@ -1,4 +1,4 @@
-"""YAML with positions, cut down to what policy files need: mappings, sequences and texts."""
+"""A YAML parser with positions, reduced to what policy files need: mappings, sequences and texts."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,7 +10,7 @@ from remit.policy.read.report import Diagnostics
 
 _DEPTH: Final = 16
 _NULLS: Final = ("", "~", "null", "Null", "NULL")
-# What both parsers say of a quote that is not closed.
+# Both parsers report an unclosed quote with these texts.
 _QUOTED: Final = "while scanning a quoted scalar"
 _AT_THE_END: Final = "found unexpected end of stream"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -33,7 +33,7 @@ class Sequence:
 @dataclass(slots=True)
 class Mapping:
     items: "dict[str, tuple[Scalar, Node]]"
-    """By the key's text: the key where it stands, and its value."""
+    """The key with its position, and the value, by the key's text."""
     line: int
     column: int
 
@@ -49,13 +49,13 @@ class _YamlRefusedError(Exception):
 
 
 def parse_yaml(file: str, text: str, report: Diagnostics) -> Mapping | None:
-    """The one document of `text`, whose top must be a mapping; None, with a diagnostic, where it is not."""
+    """The one document of `text`, whose top must be a mapping; None, with a diagnostic, if it is not."""
     try:
         node = _Builder().build(text)
     except yaml.MarkedYAMLError as error:
         mark, problem = error.problem_mark or error.context_mark, error.problem or error.context
         if error.context == _QUOTED and problem == _AT_THE_END:
-            # Told where it opens: the file's end says nothing.
+            # Report where the quote opens: the end of the file says nothing.
             mark, problem = error.context_mark, "a quote opens here and is closed nowhere"
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         report.add(file, line, column, f"is not YAML: {problem}")
@@ -73,7 +73,7 @@ def parse_yaml(file: str, text: str, report: Diagnostics) -> Mapping | None:
 
 
 class _Builder:
-    """Builds the tree from parse events, on a stack of its own: depth is bounded here, not by Python's."""
+    """Builds the tree from parse events on a stack of its own: this class bounds the depth, not Python."""
 
     def __init__(self) -> None:
         self._open: list[Sequence | Mapping] = []
@@ -140,7 +140,7 @@ class _Builder:
 
 
 def lines_of_long_texts(text: str) -> frozenset[int]:
-    """The lines, 1-based, of texts that go over several lines, in YAML that parses: there blanks have a meaning."""
+    """The 1-based lines of texts that span several lines, in valid YAML: blanks have a meaning there."""
     lines: set[int] = set()
     for event in yaml.parse(text, Loader=_LOADER):
         start, end = event.start_mark, event.end_mark

@@ -1,4 +1,4 @@
-"""A revision in one piece: a zip of the root's and one tenant's files as they were. Unpacked, a policy directory again."""
+"""The archive of a revision: a zip of the root's and one tenant's files. Unpacked, it is a policy directory again."""
 
 import json
 import zipfile
@@ -13,23 +13,23 @@ from remit.core.names import Tenant
 from remit.policy.read.tree import Folder, Tree
 
 _ABOUT: Final = ".kept.json"
-# A member's moment would make the same files different bytes; the one that counts is in _ABOUT.
+# Timestamps of members would make equal files different bytes; the timestamp is in _ABOUT.
 _NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 
 class RevisionNotStoredError(RemitError):
-    """There is no such revision, or what is left of it is not what its name says."""
+    """There is no such revision, or its stored files are damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRevision:
     revision: str
     kept_us: int
-    """When it loaded, microseconds since the Unix epoch."""
+    """When it loaded, in microseconds since the Unix epoch."""
     source: str
-    """The policy directory it was read from."""
+    """The policy directory that it was read from."""
     commit: str
-    """The git commit that was checked out there; '' where there is none."""
+    """The git commit that was checked out there; '' if there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class Archive:
 def read_archive(
     name: str, content: Path | bytes, tenant: Tenant, revision: str, most_bytes: int | None = None
 ) -> Tree:
-    """The files, which have the hash that is their revision. `name` is for errors.
+    """The files of an archive, whose hash must equal the revision. `name` is for errors.
 
-    Raises NotKeptError where it is damaged, or unpacks to more than `most_bytes`.
+    Raises RevisionNotStoredError if the archive is damaged, or unpacks to more than `most_bytes`.
     """
     root, folder = Folder(""), Folder(tenant)
     for file, text in _unpacked(name, content, most_bytes=most_bytes).items():
@@ -64,7 +64,7 @@ def read_archive(
 
 
 def read_about(name: str, content: Path | bytes, revision: str) -> StoredRevision:
-    """Raises NotKeptError where it is damaged."""
+    """Raises RevisionNotStoredError if the archive is damaged."""
     try:
         told = json.loads(_unpacked(name, content, _ABOUT)[_ABOUT])
         return StoredRevision(revision, int(told["kept_us"]), str(told["source"]), str(told["commit"]))

@@ -7,10 +7,10 @@ from remit.policy.revisions.archive import RevisionNotStoredError
 
 
 def load_revision(tree: Tree, tenant: Tenant, limits: Limits, *, tested: bool = True) -> LoadedTenant:
-    """A kept revision, loaded. Raises NotKeptError where it does not load."""
+    """Loads a stored revision. Raises RevisionNotStoredError if it does not load."""
     told: object = ""
     try:
-        # It passed its tests when it was kept, or was applied in spite of them.
+        # It passed its tests when it was stored, or was applied in spite of them.
         loaded = load_tenant(tree, tenant, load_root(tree, limits), limits, tested=tested, gated=False)
     except PolicyError as error:
         told = error

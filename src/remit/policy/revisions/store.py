@@ -1,3 +1,5 @@
+"""Stores revisions and pins on disk."""
+
 import fcntl
 import json
 import logging
@@ -23,31 +25,31 @@ _log = logging.getLogger("remit.policy")
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A revision that an operator has chosen to serve, whatever the files say."""
+    """A revision that an operator chose to serve, whatever the files say."""
 
     revision: str
-    """'' for none: whoever chose one has unpinned it."""
+    """'' for none: the operator unpinned the tenant."""
     caller: str
     time_us: int
 
 
 @dataclass(frozen=True, slots=True)
 class RevisionStore:
-    """The last good revisions of each tenant, on this node's disk; all workers of the node share them, and the pins.
+    """The last good revisions of each tenant, on this node's disk. All workers of the node share them, and the pins.
 
-    `DIRECTORY/TENANT/REVISION.zip` holds the root's and the tenant's files as they were: unpacked, a policy directory
-    again. It is written whole or not at all, and counts only while its files have the hash that its name says.
-    `DIRECTORY/TENANT/pin.json` is the last word of an operator: a revision and who chose it, or that there is none.
+    `DIRECTORY/TENANT/REVISION.zip` holds the root's and the tenant's files: unpacked, a policy directory again. It is
+    written whole or not at all, and counts only while its files have the hash in its name. `DIRECTORY/TENANT/pin.json`
+    is an operator's last order: a revision and who chose it, or that there is none.
     """
 
     directory: Path
     count: int
-    """Revisions kept of each tenant; one that is pinned stays besides."""
+    """Revisions kept per tenant; a pinned one stays in addition."""
     source: str
-    """The policy directory that revisions are read from now. Another one's stand in for nothing by themselves."""
+    """The current policy directory. The server never falls back to a revision from another directory."""
 
     def keep(self, archive: Archive) -> None:
-        """Raises OSError."""
+        """Stores a revision. Raises OSError."""
         folder = self.directory / archive.tenant
         make_private(folder)
         with self._alone():
@@ -59,7 +61,8 @@ class RevisionStore:
                 self._prune(archive.tenant)
 
     def revisions(self, tenant: Tenant) -> list[StoredRevision]:
-        """Newest first. What cannot be read is left out, with a line in the log; so is what another worker prunes."""
+        """The stored revisions, newest first. Skips a file that cannot be read, with a line in the log, and a file that
+        another worker prunes meanwhile."""
         found = []
         for path in _listed(self.directory / tenant):
             if path.suffix == ".zip" and is_revision(path.stem):
@@ -71,13 +74,13 @@ class RevisionStore:
         return sorted(found, key=lambda each: each.kept_us, reverse=True)
 
     def newest(self, tenant: Tenant) -> StoredRevision | None:
-        """The last one that was read from this source, unless the tenant was removed since."""
+        """The last revision that was read from this source, unless the tenant was removed since."""
         if (self.directory / tenant / _REMOVED).exists():
             return None
         return next((each for each in self.revisions(tenant) if each.source == self.source), None)
 
     def read(self, tenant: Tenant, revision: str) -> Tree:
-        """Raises NotKeptError where it is not there or is damaged."""
+        """Raises RevisionNotStoredError if the revision is missing or damaged."""
         path = self.path(tenant, revision)
         return read_archive(_name(path), path, tenant, revision)
 
@@ -85,7 +88,8 @@ class RevisionStore:
         return self.directory / tenant / f"{revision}.zip"
 
     def find(self, tenant: Tenant, prefix: str) -> str:
-        """The one kept revision that begins so. Raises NotKeptError where there is none or more than one."""
+        """The one stored revision that begins with `prefix`. Raises RevisionNotStoredError if there is none or more
+        than one."""
         found = [each.revision for each in self.revisions(tenant) if each.revision.startswith(prefix)]
         if len(found) != 1:
             what = f"{len(found)} revisions are" if found else "no revision is"
@@ -96,7 +100,7 @@ class RevisionStore:
         return found[0]
 
     def tenants(self) -> list[Tenant]:
-        """Those of which anything is kept, sorted."""
+        """The tenants with stored revisions, sorted."""
         found = []
         for path in _listed(self.directory):
             try:
@@ -106,7 +110,8 @@ class RevisionStore:
         return sorted(found)
 
     def pin(self, tenant: Tenant, pin: Pin) -> Callable[[], None]:
-        """Returns what takes it back. Raises NotKeptError where the revision is not kept any more, and OSError."""
+        """Pins a revision. Returns a function that undoes it. Raises RevisionNotStoredError if the revision is no
+        longer stored, and OSError."""
         with self._alone():
             if not (self.directory / tenant / f"{pin.revision}.zip").exists():
                 raise RevisionNotStoredError(f"revision `{pin.revision}` of tenant `{tenant}` is not kept")
@@ -120,12 +125,12 @@ class RevisionStore:
         self._say(tenant, Pin("", caller, time_us))
 
     def pinned(self, tenant: Tenant) -> Pin | None:
-        """Raises NotKeptError where there is a pin that cannot be read: what it asks for must not be guessed."""
+        """Raises RevisionNotStoredError if there is a pin that cannot be read: never guess what it asks for."""
         last = self.last_word(tenant)
         return last if last.revision else None
 
     def last_word(self, tenant: Tenant) -> Pin:
-        """What an operator has said last, also where that was to unpin, or nothing. Raises as `pinned`."""
+        """The operator's last order, which may be to unpin; an empty Pin if there is none. Raises as `pinned`."""
         path = self.directory / tenant / _PIN
         try:
             told = json.loads(path.read_bytes())
@@ -136,14 +141,14 @@ class RevisionStore:
             raise RevisionNotStoredError(f"pin `{path}` cannot be read ({error}): pin again, or unpin") from None
 
     def remove(self, tenant: Tenant) -> None:
-        """Remembers that the tenant was removed, so that nothing kept of it comes back by itself. Raises OSError."""
+        """Marks the tenant as removed: remit never falls back to a stored revision of it. Raises OSError."""
         folder = self.directory / tenant
         make_private(folder)
         write_whole(folder / _REMOVED, b"")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """No other worker keeps or pins a revision meanwhile: what one pins, another must not prune."""
+        """Locks out other workers that store or pin a revision: none may prune what another pins."""
         with os.fdopen(open_private(self.directory / _LOCK), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -162,9 +167,9 @@ class RevisionStore:
 
 
 def open_to_others(directory: Path) -> str:
-    """Why what a directory of kept revisions holds cannot be trusted, and what to do; '' where it can. Raises OSError.
+    """Why a directory of stored revisions cannot be trusted, and what to do; '' if it can. Raises OSError.
 
-    Whoever may write to it can plant a revision, whose name anybody can compute, and a pin.
+    Anyone who may write to it can plant a revision, whose name anybody can compute, and a pin.
     """
     if not directory.exists():
         return ""

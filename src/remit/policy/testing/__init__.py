@@ -1,1 +1,1 @@
-"""The tests that policy directories carry: cases, coverage and mutation."""
+"""The tests that policy directories contain: cases, coverage and mutation."""

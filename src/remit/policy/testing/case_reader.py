@@ -1,3 +1,5 @@
+"""Reads test cases from YAML."""
+
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -37,7 +39,7 @@ _EDGE: Final = "an edge as [SOURCE, TARGET, RELATION, EFFECT], without EFFECT wh
 
 
 class CaseReader:
-    """Reads the cases of one test file; what is wrong goes to the schema's report."""
+    """Reads the cases of one test file. Errors go to the schema's report."""
 
     def __init__(self, schema: Schema, vocabulary: Vocabulary) -> None:
         self._schema = schema
@@ -174,7 +176,7 @@ class CaseReader:
             return None
 
     def _drawable(self, node: Node, action: Word) -> tuple[str, str] | None:
-        """Kind and namespace of a node that can be asked about: a typo must not pass as hidden."""
+        """Kind and namespace of a node that Check can decide: a typo must not pass as hidden."""
         texts = self._texts(node, "a node as [KIND, NAMESPACE], or [KIND] where it lives in no namespace", (1, 2))
         if texts is None:
             return None
@@ -193,7 +195,7 @@ class CaseReader:
         return None
 
     def _edge(self, node: Node, graph: DependencyGraph, edge: Edge) -> Iterator[ReachCase]:
-        """What reach must say of an edge, whoever sees it."""
+        """The effect that reach must give for an edge, for every principal."""
         start, end, relation = edge
         caller, owner = graph.nodes[start].namespace, graph.nodes[end].namespace
         effects = (self._texts(node, _EDGE, (3, 4)) or [])[3:]
@@ -209,7 +211,7 @@ class CaseReader:
             yield ReachCase(self._test, self._schema.file, node.line, node.column, question, Effect(effects[0]))
 
     def _texts(self, node: Node, what: str, counts: tuple[int, int]) -> list[str] | None:
-        """The texts of a list that is one of `counts` long."""
+        """The texts of a list whose length is one of `counts`."""
         if not isinstance(node, Sequence) or len(node.items) not in counts:
             self._schema.refuse(node, f"expected {what}")
             return None
@@ -241,7 +243,8 @@ class CaseReader:
         return Reason(text) if text is not None else None
 
     def _declared(self, fields: dict[str, Node], question: Question, reason: Reason | None) -> bool:
-        """A word outside the vocabulary is an error unless the case expects it, so that a typo cannot pass as a deny."""
+        """False, with a diagnostic, for a word outside the vocabulary, unless the case expects it: a typo cannot pass
+        as a deny."""
         kinds = self._vocabulary.kinds
         kind = kinds.get(question.kind)
         if kind is None:

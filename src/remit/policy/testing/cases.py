@@ -1,4 +1,4 @@
-"""The tests of a tenant: what a file of `tests/*.yaml` says must stay true, and whether it does."""
+"""The tests of a tenant: the cases of `tests/*.yaml`, and the check that they hold."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -44,7 +44,7 @@ REACH_REASONS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Case(ABC):
-    """One expectation and where it stands."""
+    """One expectation, with its position."""
 
     test: str
     """The `name` of its file."""
@@ -55,7 +55,7 @@ class Case(ABC):
     @property
     @abstractmethod
     def asked(self) -> str:
-        """What it asks, in a few words."""
+        """The question of the case, in a few words."""
 
     @property
     def place(self) -> str:
@@ -104,7 +104,7 @@ class DedicatedCase(Case):
     read_only: bool | None = None
     service: Word | None = None
     expect: Effect | None = None
-    """Whether the service may touch it."""
+    """The expected answer to: may the service use the resource?"""
 
     @property
     def asked(self) -> str:
@@ -113,7 +113,7 @@ class DedicatedCase(Case):
 
 @dataclass(frozen=True, slots=True)
 class VisibleCase(Case):
-    """Which nodes of a graph a principal sees. What reach says of its edges are cases of their own."""
+    """The nodes of a graph that a principal sees. Expectations of reach for its edges are separate cases."""
 
     principal: Principal
     action: Word
@@ -127,7 +127,7 @@ class VisibleCase(Case):
 
     @property
     def decisions(self) -> Iterator[AccessCase]:
-        """What it expects of Check, for each kind and namespace of the graph."""
+        """The case as expectations of Check, one per kind and namespace of the graph."""
         for node in {(node.kind, node.namespace): node for node in self.graph.nodes}.values():
             question = Question(self.principal, self.action, node.kind, node.namespace)
             expect = Effect.ALLOW if node.uid in self.expect else Effect.DENY
@@ -135,7 +135,7 @@ class VisibleCase(Case):
 
 
 def decisions_of(cases: Iterable[Case]) -> Iterator[DecisionCase]:
-    """What the cases expect of single decisions."""
+    """The expectations of single decisions in the cases."""
     for case in cases:
         if isinstance(case, DecisionCase):
             yield case
@@ -145,7 +145,7 @@ def decisions_of(cases: Iterable[Case]) -> Iterator[DecisionCase]:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A case that does not hold: what was expected, what is, and why."""
+    """A case that does not hold: the expected answer, the actual answer, and why."""
 
     case: Case
     expected: str
@@ -165,7 +165,7 @@ class Failure:
 
 
 def run_case(case: Case, snapshot: Snapshot, witness: CasbinOracle | None) -> Iterator[Failure]:
-    """What does not hold of a case, by the engine or by Casbin, whose answers must agree; nothing where all does."""
+    """The failures of a case, by the engine or by Casbin, whose answers must agree; none if the case holds."""
     match case:
         case AccessCase():
             yield from _run_access(case, snapshot, witness)

@@ -1,4 +1,4 @@
-"""Which rows the tests of a tenant exercise."""
+"""Coverage: which rows the tests of a tenant exercise."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
@@ -18,18 +18,18 @@ class FileCoverage:
     file: str
     rows: int
     missed: tuple[Row, ...]
-    """Those that no case exercises, in file order."""
+    """Rows that no case exercises, in file order."""
 
 
 def rows_of(policy: Policy) -> Iterator[Row]:
-    """Every row of the tenant's own folder, managed roles left out."""
+    """Every row of the tenant's own folder, without managed roles."""
     yield from (rule for rule in policy.rules if rule.tenant == policy.tenant)
     yield from policy.links
     yield from policy.reach
 
 
 def exercised(snapshot: Snapshot, cases: Iterable[Case]) -> Iterator[Row]:
-    """The rows that decide a case, and the g rows on the chain to each; the same row many times."""
+    """The rows that decide a case, and the g rows on the chain to them. A row may appear many times."""
     for case in decisions_of(cases):
         rule = snapshot.answer(case.question).rule
         if rule is None:
@@ -40,7 +40,7 @@ def exercised(snapshot: Snapshot, cases: Iterable[Case]) -> Iterator[Row]:
 
 
 def coverage(rows: Iterable[Row], exercised: Collection[Row]) -> list[FileCoverage]:
-    """By file, in the order in which the rows name them."""
+    """Coverage by file, in the order in which the rows name the files."""
     files: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         files[row.file].append(row)

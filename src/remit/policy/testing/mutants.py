@@ -1,4 +1,4 @@
-"""What a slip of the pen makes of a row."""
+"""Mutants: rows with one plausible mistake."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +15,13 @@ _FIELDS: Final[Mapping[type[Row], tuple[Sequence[str], Sequence[str]]]] = {
     Link: (("scope",), ()),
     ReachRule: (("caller", "owner"), ("relations",)),
 }
-"""What can be widened of a row: its patterns, its words."""
+"""The fields of a row that can be widened: its patterns, its words."""
 
 
 class RowChange(StrEnum):
     DELETED = "deleted"
     FLIPPED = "flipped"
-    """Allow for deny, or the reverse."""
+    """Allow becomes deny, or the reverse."""
     WIDENED = "widened"
     """In one field: a pattern by one step, words to `*`."""
 
@@ -31,16 +31,16 @@ class Mutant:
     row: Row
     change: RowChange
     mutated: Row | None
-    """None where the row is deleted."""
+    """None if the row is deleted."""
 
     @property
     def text(self) -> str:
-        """The row as it stands in the mutant; one that is deleted, as it was."""
+        """The row as it is in the mutant; a deleted row as it was."""
         return (self.mutated or self.row).text
 
 
 def mutants(row: Row) -> Iterator[Mutant]:
-    """Every mutant of a row, the smallest widenings only: a test that notices one notices what is wider too."""
+    """Every mutant of a row. Widens by the smallest step only: a test that notices it also notices a wider one."""
     yield Mutant(row, RowChange.DELETED, None)
     if not isinstance(row, Link):
         yield Mutant(
@@ -65,7 +65,7 @@ def _changed(row: Row, name: str, value: Any) -> Row:
 
 
 def _wider(pattern: NamespacePattern) -> NamespacePattern | None:
-    """`a.b` to `a.b.**`, `a.b.**` to `a.**`, `a.**` to `**`; of `**` there is none."""
+    """Widens `a.b` to `a.b.**`, `a.b.**` to `a.**`, `a.**` to `**`; returns None for `**`."""
     if not pattern.segments:
         return None
     segments = pattern.segments[:-1] if pattern.subtree or len(pattern.text) + 3 > NAMESPACE_LIMIT else pattern.segments

@@ -1,4 +1,4 @@
-"""Which slips of the pen the tests of a policy notice."""
+"""Mutation testing: which mistakes in rows the tests of a policy notice."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -21,15 +21,15 @@ class Verdict(StrEnum):
     NOTICED = "noticed"
     """A case fails."""
     SURVIVED = "survived"
-    """No case fails, and some decision changes."""
+    """No case fails, but some decision changes."""
     EQUIVALENT = "equivalent"
-    """No decision changes, so that no case could fail but by its reason."""
+    """No decision changes, so a case could fail only by its reason."""
     UNDECIDED = "undecided"
-    """No case fails; whether a decision changes, the patterns are too intricate to tell."""
+    """No case fails. The patterns are too complex to say if a decision changes."""
 
 
 def judge(mutant: Mutant, trials: Sequence["Trial"]) -> Verdict:
-    """The verdict on a mutant of a row that stands in the policies of all these tenants."""
+    """The verdict on a mutant of a row that is in the policies of all these tenants."""
     if any(trial.notices(mutant) is not None for trial in trials):
         return Verdict.NOTICED
     try:
@@ -42,8 +42,8 @@ def judge(mutant: Mutant, trials: Sequence["Trial"]) -> Verdict:
 class Trial:
     """A tenant's policy with tests that hold.
 
-    A decision depends on the rows of the principal and of what it may hold somewhere, and on no other. So a mutant is
-    judged over the rows that could have a say: in a policy of any size they are few.
+    A decision depends only on the rows of the principal and of the subjects that it may hold somewhere. So a mutant is
+    judged with the rows that can affect it: few, in a policy of any size.
     """
 
     def __init__(self, snapshot: Snapshot, cases: Iterable[Case]) -> None:
@@ -52,7 +52,7 @@ class Trial:
         self._closures: dict[str, frozenset[str]] = {}
         self._reach: list[ReachCase] = []
         self._access: defaultdict[str, list[AccessCase]] = defaultdict(list)
-        """By each subject that the principal of the case may hold somewhere."""
+        """The cases by subject that the principal of the case may hold somewhere."""
         for case in decisions_of(cases):
             if isinstance(case, ReachCase):
                 self._reach.append(case)
@@ -61,7 +61,7 @@ class Trial:
                     self._access[subject].append(case)
 
     def notices(self, mutant: Mutant) -> Case | None:
-        """A case that does not hold of the policy with this mutant, if there is one."""
+        """A case that fails with this mutant in the policy; None if there is none."""
         touched = self._touched(mutant)
         if not touched:
             return None
@@ -70,7 +70,7 @@ class Trial:
         return next((case for case in touched if not case.expects(snapshot.answer(case.question))), None)
 
     def changes(self, mutant: Mutant) -> bool:
-        """Whether any decision changes by this mutant. Raises TooIntricateError as `diff` does."""
+        """True if this mutant changes any decision. Raises TooManyDiagramsError as `diff` does."""
         row = mutant.row
         part = self._part(mutant, () if isinstance(row, ReachRule) else self._holders(_holder(row)))
         found = diff(part.tenant, Snapshot(part), Snapshot(_with(mutant, part)))
@@ -85,7 +85,7 @@ class Trial:
         if isinstance(row, Link):
             return cases
         said = [each for each in (row, mutant.mutated) if isinstance(each, Rule)]
-        # A row for something else decides nothing, and yet it may be the difference between two reasons.
+        # A row about something else decides nothing, but may change the reason.
         return [
             case
             for case in cases
@@ -93,7 +93,7 @@ class Trial:
         ]
 
     def _part(self, mutant: Mutant, subjects: Iterable[str]) -> Policy:
-        """The policy with no rows but those that decide about these subjects, or about reach."""
+        """The policy with only the rows that decide about `subjects`, or about reach."""
         if isinstance(mutant.row, ReachRule):
             return replace(self._policy, rules=(), links=(), dedicated={})
         closure = sorted(frozenset[str]().union(*map(self._closure, subjects)))
@@ -102,7 +102,7 @@ class Trial:
         return replace(self._policy, rules=rules, links=links, reach=(), dedicated={})
 
     def _closure(self, subject: str) -> frozenset[str]:
-        """The subject and all that it may hold somewhere."""
+        """The subject and every subject that it may hold somewhere."""
         known = self._closures.get(subject)
         if known is None:
             onward = (self._closure(link.holds) for link in self._graph.links_of(subject))
@@ -110,7 +110,7 @@ class Trial:
         return known
 
     def _holders(self, subject: str) -> frozenset[str]:
-        """The subject and all that may hold it somewhere."""
+        """The subject and every subject that may hold it somewhere."""
         found = {subject}
         waiting = [subject]
         while waiting:
