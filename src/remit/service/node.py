@@ -55,7 +55,9 @@ class ServerNode:
     Its components start in the order in which they need each other, and stop in the opposite one.
     """
 
-    def __init__(self, settings: Settings, live: LivePolicies, metrics: Metrics, audit: "_Audit") -> None:
+    def __init__(
+        self, settings: Settings, live: LivePolicies, metrics: Metrics, audit: "_Audit", record_policy: RecordPolicy
+    ) -> None:
         self.settings = settings
         self.rights = CallerRights(settings)
         self.cell = live
@@ -69,7 +71,6 @@ class ServerNode:
         self.started_us = now_us()
         self.workers: list[WorkerReport] = []
         """The last reports of the workers of this node, this one included; empty for a server without any."""
-        record_policy = RecordPolicy(settings.redaction, settings.audit_sample_allows)
         self.shadow = _shadow(settings, record_policy)
         self.point = DecisionPoint(
             settings.node,
@@ -93,6 +94,7 @@ class ServerNode:
         nothing is left running."""
         _refuse_open_to_others(settings)
         key = _audit_key(settings)
+        record_policy = RecordPolicy(settings.redaction, settings.audit_sample_allows)
         live, metrics = LivePolicies(), Metrics()
         otlp = Otlp(settings.audit_otlp, settings.node, metrics) if settings.audit_otlp else None
         reloader = Reloader(settings, live, metrics, now_us)
@@ -100,7 +102,7 @@ class ServerNode:
             failed.callback(reloader.stop)
             outcomes = reloader.load()
             audit = _Audit.open(settings, metrics, otlp, stop)
-            node = cls(settings, live, metrics, audit)
+            node = cls(settings, live, metrics, audit, record_policy)
             node.reloader = reloader
             metrics.watch(live, node.journal, node.space, node.spooling, now_us)
             if key is not None:
