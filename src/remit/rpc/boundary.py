@@ -26,7 +26,8 @@ from remit.service.auditor_rights import NotAnAuditorError
 from remit.service.callers import ANONYMOUS
 from remit.service.decision_point import PendingAnswer
 from remit.service.metrics import Metrics
-from remit.service.reload.reloader import LoadingError, PinError
+from remit.service.reload.pins import PinError
+from remit.service.reload.swap import LoadingError
 
 caller: ContextVar[str] = ContextVar("caller")
 """Who asks, for the call being answered."""

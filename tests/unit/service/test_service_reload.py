@@ -17,7 +17,10 @@ from remit.policy.build.scan import BuildStarted, Found, RestoreRequest, ScanReq
 from remit.policy.live import LivePolicies, TenantState
 from remit.process.errors import ChildEndedError
 from remit.service.metrics import Metrics
-from remit.service.reload.reloader import LoadingError, Outcome, PinError, Reloader
+from remit.service.reload.pins import PinError
+from remit.service.reload.reloader import Reloader
+from remit.service.reload.swap import LoadingError
+from remit.service.reload.tenants import Outcome
 from remit.service.settings import Settings
 
 ACME, GLOBEX = Tenant("acme"), Tenant("globex")
@@ -74,7 +77,7 @@ class Watched:
         self.reloader = Reloader(settings, self.cell, Metrics(), lambda: next(ticks), lambda: self.loader)
         self.reloader.load()
         self.audit = Audit(self.cell)
-        self.reloader._tell = self.audit.tell
+        self.reloader._swap.record = self.audit.tell
 
     def look_until_done(self) -> None:
         """A second look at files waits until they have rested."""
@@ -123,10 +126,10 @@ def test_a_pin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
     second = watched.serving()
     watched.audit.full = True
     with pytest.raises(JournalUnavailable):
-        watched.reloader.pin(ACME, first, "ops", 1.0)
+        watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     assert (second, TenantState.SERVING) == (watched.serving(), watched.cell.tenants[ACME].state)
-    assert watched.reloader._kept is not None
-    assert watched.reloader._kept.pinned(ACME) is None
+    assert watched.reloader._revisions is not None
+    assert watched.reloader._revisions.pinned(ACME) is None
 
 
 def test_a_folder_that_brings_the_loading_down_twice_is_refused_and_the_others_get_on(watched: Watched) -> None:
@@ -165,7 +168,7 @@ def test_what_is_pinned_while_its_files_are_loaded_stays_pinned(watched: Watched
     """Nobody waits for the load, which comes too late; the files are checked once more."""
     first = watched.serving()
     write(watched.directory, {"acme/roles.csv": EDIT})
-    watched.loader.meanwhile = lambda: watched.reloader.pin(ACME, first, "ops", 1.0)
+    watched.loader.meanwhile = lambda: watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     watched.look_until_done()
     acme = watched.cell.tenants[ACME]
     assert (TenantState.PINNED, first) == (acme.state, acme.revision)
@@ -175,9 +178,9 @@ def test_what_is_pinned_while_its_files_are_loaded_stays_pinned(watched: Watched
 
 def test_what_is_unpinned_while_its_files_are_checked_serves_them(watched: Watched) -> None:
     first = watched.serving()
-    watched.reloader.pin(ACME, first, "ops", 1.0)
+    watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     write(watched.directory, {"acme/roles.csv": EDIT})
-    watched.loader.meanwhile = lambda: watched.reloader.unpin(ACME, "ops", 1.0)
+    watched.loader.meanwhile = lambda: watched.reloader.pins.unpin(ACME, "ops", 1.0)
     watched.look_until_done()
     acme = watched.cell.tenants[ACME]
     assert (TenantState.SERVING, acme.files_revision) == (acme.state, acme.revision)
@@ -194,7 +197,7 @@ def test_what_is_removed_while_it_is_pinned_is_no_tenant(watched: Watched) -> No
 
     watched.loader.meanwhile = remove
     with pytest.raises(PinError, match="there is no tenant `acme`"):
-        watched.reloader.pin(ACME, first, "ops", 1.0)
+        watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     assert ACME not in watched.cell.tenants
 
 
@@ -210,5 +213,5 @@ def test_a_look_goes_on_until_all_are_loaded(watched: Watched, monkeypatch: pyte
 
 def test_a_change_waits_for_another_no_longer_than_its_caller(watched: Watched) -> None:
     first = watched.serving()
-    with watched.reloader._changing(), pytest.raises(LoadingError, match="try again"):
-        watched.reloader.pin(ACME, first, "ops", 0.01)
+    with watched.reloader._swap.changing(), pytest.raises(LoadingError, match="try again"):
+        watched.reloader.pins.pin(ACME, first, "ops", 0.01)
