@@ -9,10 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from threading import Lock, Thread
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from remit.process.errors import ChannelError, ChildEndedError
 
@@ -72,14 +71,6 @@ class Channel:
         with suppress(OSError):
             self._file.close()
         self._stream.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @contextmanager
@@ -217,7 +208,7 @@ def channel_to_parent(descriptor: int, nice: int) -> Iterator[Channel]:
     leave_signals_to_parent()
     os.nice(nice)
     Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    with suppress(ChannelError), Channel(socket.socket(fileno=descriptor)) as channel:
+    with suppress(ChannelError), closing(Channel(socket.socket(fileno=descriptor))) as channel:
         yield channel
 
 

@@ -4,6 +4,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import closing
 from typing import Any, Final
 
 import structlog
@@ -26,7 +27,7 @@ _log = structlog.get_logger("remit")
 def serve(descriptor: int) -> None:
     """The process: what its supervisor starts. Exits 0 where all was drained."""
     leave_signals_to_parent()
-    with Channel(socket.socket(fileno=descriptor)) as channel:
+    with closing(Channel(socket.socket(fileno=descriptor))) as channel:
         order: Order = channel.receive()
         settings = order.settings
         configure_logs(settings.log_level, settings.log_format, worker=settings.node)

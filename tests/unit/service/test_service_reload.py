@@ -13,6 +13,7 @@ from remit.audit.errors import JournalUnavailable
 from remit.core.names import Tenant
 from remit.engine.pacing import Pacing
 from remit.faults.promise import until
+from remit.policy.build.build_process import BuildProcess
 from remit.policy.build.scan import BuildStarted, Found, RestoreRequest, ScanRequest
 from remit.policy.live import LivePolicies, TenantState
 from remit.process.errors import ChildEndedError
@@ -215,3 +216,26 @@ def test_a_change_waits_for_another_no_longer_than_its_caller(watched: Watched) 
     first = watched.serving()
     with watched.reloader._swap.changing(), pytest.raises(LoadingError, match="try again"):
         watched.reloader.pins.pin(ACME, first, "ops", 0.01)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_stop_leaves_no_process_behind(tmp_path: Path, begun: bool) -> None:
+    """Neither of the files that are watched, nor of slow tenants."""
+    made: list[BuildProcess] = []
+
+    def loader() -> BuildProcess:
+        made.append(BuildProcess())
+        return made[-1]
+
+    settings = Settings(policies=write(tmp_path / "policies", FILES), revisions="")
+    reloader = Reloader(settings, LivePolicies(), Metrics(), lambda: 0, loader)
+    reloader.load()
+    assert [True] == [each._child._process is not None for each in made]
+    if begun:
+        reloader.begin(lambda _: None)
+        reloader._slow.add(ACME)
+        until(lambda: len(made) == 2 and made[1]._child._process is not None, "the process for slow ones has started")
+    reloader.stop()
+    assert {None} == {each._child._process for each in made}
+    assert {None} == {each._child._channel for each in made}
+    assert not [each for each in reloader._threads if each.is_alive()]

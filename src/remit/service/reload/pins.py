@@ -9,10 +9,12 @@ import structlog
 from remit.audit.errors import JournalUnavailable
 from remit.core.errors import RemitError
 from remit.core.names import Tenant
+from remit.files import make_private
 from remit.policy.build.scan import NO_FINGERPRINT, Fingerprint, TenantBuilt
 from remit.policy.revisions.archive import RevisionNotStoredError, StoredRevision
 from remit.policy.revisions.store import Pin, RevisionStore
 from remit.process.errors import ChildEndedError
+from remit.service.errors import StartupError
 from remit.service.reload.swap import PolicySwap
 from remit.service.reload.tenants import TenantFiles, Tenants
 
@@ -104,11 +106,31 @@ class Pins:
                     known = Fingerprint("", tree.tenants[tenant].digest)
                     newest = max(newest, (last.kept_us, tree.root.files), key=lambda each: each[0])
             except RevisionNotStoredError as error:
-                _ignored(tenant, error)
+                _log.warning("kept revision ignored", tenant=tenant, error=str(error))
             if last is not None or pin is not None:
                 remembered[tenant] = TenantFiles(known, pin=pin)
         self._swap.tenants = Tenants(remembered)
         return newest[1]
+
+    def prepare(self) -> None:
+        """Raises StartupError where nothing can be kept."""
+        if self._store is None:
+            return
+        try:
+            make_private(self._store.directory)
+        except OSError as error:
+            raise StartupError(
+                f"`revisions` is `{self._store.directory}`, which cannot be made: {error.strerror}; name a directory that this "
+                "node may write, or none to keep no revisions"
+            ) from None
+
+    def forget(self, tenant: Tenant) -> None:
+        """Its folder was removed: nothing kept of it comes back by itself."""
+        try:
+            if self._store is not None:
+                self._store.remove(tenant)
+        except OSError as error:
+            _log.error("removal not kept", tenant=tenant, error=str(error))
 
     def restore(self, tenant: Tenant) -> None:
         """What was kept serves where the files must not or cannot: the pinned revision, else the last good one."""
@@ -118,11 +140,7 @@ class Pins:
         wanted = files.pin or self._store.newest(tenant)
         if wanted is None:
             return
-        recalled: TenantBuilt | RemitError
-        try:
-            recalled = self._recall(self._store, tenant, wanted.revision)
-        except (RevisionNotStoredError, ChildEndedError) as error:
-            recalled = _ignored(tenant, error)
+        recalled = self._recalled(self._store, tenant, wanted.revision, RevisionNotStoredError, ChildEndedError)
         with self._swap.changing():
             self._swap.apply(self._swap.tenants.restored(tenant, files, recalled))
 
@@ -147,11 +165,7 @@ class Pins:
         return True
 
     def _take_pin(self, store: RevisionStore, tenant: Tenant, pin: Pin) -> None:
-        recalled: TenantBuilt | RemitError
-        try:
-            recalled = self._recall(store, tenant, pin.revision)
-        except RevisionNotStoredError as error:
-            recalled = _ignored(tenant, error)
+        recalled = self._recalled(store, tenant, pin.revision, RevisionNotStoredError)
         with self._swap.changing():
             if tenant in self._swap.tenants.files:
                 self._swap.apply(self._swap.tenants.pinned(tenant, pin, recalled))
@@ -165,6 +179,15 @@ class Pins:
         self._load(tenant, _UNPINNED_S)
         self.restore(tenant)
         return True
+
+    def _recalled(
+        self, store: RevisionStore, tenant: Tenant, revision: str, *ignored: type[RemitError]
+    ) -> TenantBuilt | RemitError:
+        try:
+            return self._recall(store, tenant, revision)
+        except ignored as error:
+            _log.error("kept revision ignored", tenant=tenant, error=str(error))
+            return error
 
     def _pinnable(self, tenant: Tenant) -> tuple[RevisionStore, TenantFiles]:
         if self._store is None:
@@ -181,8 +204,3 @@ def _pin(store: RevisionStore, tenant: Tenant) -> Pin | None:
     except RevisionNotStoredError as error:
         _log.error("pin not readable", tenant=tenant, error=str(error))
         return Pin("", "unknown", 0)
-
-
-def _ignored(tenant: Tenant, error: RemitError) -> RemitError:
-    _log.error("kept revision ignored", tenant=tenant, error=str(error))
-    return error

@@ -16,7 +16,6 @@ from remit.audit.errors import JournalUnavailable
 from remit.core.diagnostics import Diagnostic
 from remit.core.names import Tenant
 from remit.engine.pacing import Pacing, unpaced
-from remit.files import make_private
 from remit.policy.build.build_process import BuildProcess, SlowLoadError
 from remit.policy.build.scan import (
     NO_FINGERPRINT,
@@ -192,7 +191,7 @@ class Reloader:
             self._stamp = seen if after is _After.NOTHING else None
         if not swap.tenants.files or (swap.tenants.wrong and settings.strict):
             raise StartupError(f"policy directory `{settings.policies}` has no tenant's folder")
-        self._make_revisions()
+        self.pins.prepare()
         for tenant, files in swap.tenants.files.items():
             if not files.known.signature:
                 swap.apply(swap.tenants.unread(tenant))
@@ -203,16 +202,6 @@ class Reloader:
     def _first_look(self) -> _After:
         within_s = QUICK_S if self._slow.wanted.is_set() else _FIRST_SLOW_S
         return self._take(self._lane, replace(self._order(), within_s=within_s))
-
-    def _make_revisions(self) -> None:
-        try:
-            if self._revisions is not None:
-                make_private(self._revisions.directory)
-        except OSError as error:
-            raise StartupError(
-                f"`revisions` is `{self._settings.revisions}`, which cannot be made: {error.strerror}; name a directory "
-                "that this node may write, or none to keep no revisions"
-            ) from None
 
     def _look(self, rest_s: float = 0) -> _After:
         """Takes over what the files say of all tenants but the slow ones."""
@@ -273,7 +262,7 @@ class Reloader:
         return throttled if self._threads else unpaced
 
     def _order(self, only: Tenant | None = None) -> ScanRequest:
-        tenants = self._swap.tenants.files
+        tenants, (apart, took_s) = self._swap.tenants.files, self._slow.apart()
         return ScanRequest(
             self._directory,
             self._settings.limits,
@@ -283,8 +272,8 @@ class Reloader:
             frozenset(tenant for tenant, files in tenants.items() if files.pin is not None),
             None if self._settings.policy_lint == "off" else LintSeverity(self._settings.policy_lint),
             only,
-            frozenset() if only is not None else self._slow.apart(),
-            dict(self._slow.took_s),
+            apart if only is None else frozenset(),
+            took_s,
         )
 
     def _taken(self, lane: _Lane, order: ScanRequest) -> _After:
@@ -325,8 +314,7 @@ class Reloader:
                     wanted.add(self._take_found(lane, order, found))
         except SlowLoadError:
             if begun is not None:
-                slow = {"tenant": begun.tenant, "processor_s": order.within_s}
-                _log.info("tenant is slow to load; the others go on", **slow)
+                _log.info("tenant is slow to load; the others go on", tenant=begun.tenant, processor_s=order.within_s)
                 self._slow.add(begun.tenant, took_s=order.within_s)
             return _After.ANOTHER
         except ChildEndedError as error:
@@ -374,29 +362,20 @@ class Reloader:
         for tenant in () if wrong else swap.tenants.files.keys() - found.tenants:
             swap.apply(swap.tenants.gone(tenant))
             if tenant not in swap.tenants.files:
-                self._forget(tenant)
-
-    def _forget(self, tenant: Tenant) -> None:
-        self._slow.took_s.pop(tenant, None)
-        try:
-            if self._revisions is not None:
-                self._revisions.remove(tenant)
-        except OSError as error:
-            _log.error("removal not kept", tenant=tenant, error=str(error))
+                self._slow.took(tenant, 0.0)
+                self.pins.forget(tenant)
 
     def _take_built(self, found: TenantBuilt, order: ScanRequest) -> _After:
         """Nothing is changed where the tenant was pinned, unpinned, removed or loaded elsewhere meanwhile."""
         tenant = found.tenant
         with self._swap.changing():
             files = self._swap.tenants.files.get(tenant)
-            checked = files is not None and files.pin is not None
-            if files is None or (files.known, checked) != (
-                order.known.get(tenant, NO_FINGERPRINT),
-                tenant in order.check_only,
-            ):
+            if files is None or files.known != order.known.get(tenant, NO_FINGERPRINT):
+                return _After.ANOTHER
+            if (files.pin is not None) != (tenant in order.check_only):
                 return _After.ANOTHER
             self._swap.apply(self._swap.tenants.built(found))
-            self._slow.took_s[tenant] = found.processor_s
+            self._slow.took(tenant, found.processor_s)
         if found.not_kept:
             _log.error("revision not kept", tenant=tenant, revision=found.revision, error=found.not_kept)
         return _After.NOTHING

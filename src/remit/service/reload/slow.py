@@ -14,34 +14,39 @@ class SlowTenants:
     def __init__(self) -> None:
         self.wanted = Event()
         """There are tenants that wait."""
-        self.took_s: dict[Tenant, float] = {}
-        """In seconds of processor time."""
+        self._took_s: dict[Tenant, float] = {}
         self._waiting: set[Tenant] = set()
-        self._now: Tenant | None = None
+        self._now: frozenset[Tenant] = frozenset()
+        """The one that is being loaded there."""
         self._mutex = Lock()
 
+    def took(self, tenant: Tenant, processor_s: float) -> None:
+        with self._mutex:
+            self._took_s[tenant] = processor_s
+
     def add(self, *tenants: Tenant, took_s: float = 0.0) -> None:
+        """Those that took so many seconds of processor time at least."""
         with self._mutex:
             for tenant in tenants:
-                self.took_s[tenant] = max(self.took_s.get(tenant, 0.0), took_s)
+                self._took_s[tenant] = max(self._took_s.get(tenant, 0.0), took_s)
             self._waiting.update(tenants)
             self.wanted.set()
 
-    def apart(self) -> frozenset[Tenant]:
-        """Whom nobody else loads."""
+    def apart(self) -> tuple[frozenset[Tenant], dict[Tenant, float]]:
+        """Whom nobody else loads, and what each tenant took, in seconds of processor time."""
         with self._mutex:
-            slow = {tenant for tenant, took_s in self.took_s.items() if took_s >= QUICK_S}
-            return frozenset(slow | self._waiting | {self._now} - {None})
+            slow = {tenant for tenant, took_s in self._took_s.items() if took_s >= QUICK_S}
+            return self._now | self._waiting | slow, dict(self._took_s)
 
     def next(self, tenants: Iterable[Tenant]) -> Tenant | None:
         """Of those that are still tenants the quickest; edits that are found from now on want another load."""
         with self._mutex:
             waiting = [tenant for tenant in tenants if tenant in self._waiting]
-            self._now = min(waiting, key=lambda tenant: self.took_s.get(tenant, 0.0), default=None)
-            self._waiting = set(waiting) - {self._now}
-            if self._now is None:
+            waiting.sort(key=lambda tenant: self._took_s[tenant])
+            self._now, self._waiting = frozenset(waiting[:1]), set(waiting[1:])
+            if not waiting:
                 self.wanted.clear()
-            return self._now
+            return waiting[0] if waiting else None
 
     def done(self) -> None:
-        self._now = None
+        self._now = frozenset()
