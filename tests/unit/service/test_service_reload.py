@@ -133,6 +133,19 @@ def test_a_pin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
     assert watched.reloader._revisions.pinned(ACME) is None
 
 
+def test_an_unpin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
+    first = watched.serving()
+    watched.reloader.pins.pin(ACME, first, "ops", 1.0)
+    watched.audit.full = True
+    with pytest.raises(JournalUnavailable):
+        watched.reloader.pins.unpin(ACME, "ops", 1.0)
+    assert (first, TenantState.PINNED) == (watched.serving(), watched.cell.tenants[ACME].state)
+    assert watched.reloader._revisions is not None
+    pin = watched.reloader._revisions.pinned(ACME)
+    assert pin is not None
+    assert first == pin.revision
+
+
 def test_a_folder_that_brings_the_loading_down_twice_is_refused_and_the_others_get_on(watched: Watched) -> None:
     """Once may be somebody else's doing. Another edit of it is looked at anew."""
 

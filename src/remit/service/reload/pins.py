@@ -94,15 +94,15 @@ class Pins:
 
     def remember(self) -> Mapping[str, bytes]:
         """What an earlier process kept: pins, and the folders that served. Returns the newest root files."""
+        if self._store is None:
+            return {}
         newest: tuple[int, Mapping[str, bytes]] = 0, {}
         remembered = {}
-        store = self._store
-        for tenant in store.tenants() if store is not None else ():
-            assert store is not None
-            pin, known, last = _pin(store, tenant), NO_FINGERPRINT, store.newest(tenant)
+        for tenant in self._store.tenants():
+            pin, known, last = _pin(self._store, tenant), NO_FINGERPRINT, self._store.newest(tenant)
             try:
                 if last is not None:
-                    tree = store.read(tenant, last.revision)
+                    tree = self._store.read(tenant, last.revision)
                     known = Fingerprint("", tree.tenants[tenant].digest)
                     newest = max(newest, (last.kept_us, tree.root.files), key=lambda each: each[0])
             except RevisionNotStoredError as error:
