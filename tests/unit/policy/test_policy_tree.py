@@ -310,7 +310,7 @@ def test_lack_of_descriptors_blames_no_file(tmp_path: Path) -> None:
     """It is an error of the whole reading, to be tried again."""
     root = write(tmp_path, BASE)
     code = (
-        "import resource, sys\nfrom pathlib import Path\nfrom remit.policy import source\n"
+        "import resource, sys\nfrom pathlib import Path\nfrom remit.policy.read import tree as source\n"
         "from remit.policy.read.limits import Limits\n"
         "opened = []\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
         "try:\n    while True: opened.append(open('/dev/null'))\nexcept OSError: pass\n"
