@@ -26,7 +26,8 @@ from trees import write
 from remit.policy.live import LivePolicies, TenantState
 from remit.policy.revisions.store import RevisionStore
 from remit.service.metrics import Metrics
-from remit.service.reload.reloader import Outcome, Reloader
+from remit.service.reload.reloader import Reloader
+from remit.service.reload.tenants import Outcome
 from remit.service.settings import Settings
 
 EDITS = 20

@@ -43,6 +43,10 @@ WALLS = {
     "grandalf": ("remit.cli.ask.graph_svg",),
     "yaml": ("remit.policy.read.yaml",),
     "watchfiles": ("remit.policy.build.watch",),
+    # What comes out of a pickle runs as our own code: only our own processes may write one.
+    "pickle": ("remit.process",),
+    # Our own processes are started in one place, git in another, and `faults` starts servers and databases to break them.
+    "subprocess": ("remit.process", "remit.policy.read.git", "remit.faults", "remit.cli.audit.faults"),
 }
 
 

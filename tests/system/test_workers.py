@@ -422,7 +422,7 @@ def test_a_worker_that_does_not_answer_its_supervisor_is_replaced(
         try:
             places = supervising._workers
             until(lambda: running.done() or all(each.report.serving for each in places), "both to serve")
-            os.kill(places[1].process.pid, signal.SIGSTOP)
+            os.kill(places[1].child._process.pid, signal.SIGSTOP)
             until(lambda: places[1].restarts == 1 and places[1].report.serving, "another in its place")
             assert 0 == places[0].restarts
         finally:

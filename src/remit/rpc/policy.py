@@ -59,7 +59,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
     ) -> messages.ListRevisionsResponse:
         del context
         tenant = named("tenant", parse_tenant, request.tenant)
-        found = self._reloader.revisions(tenant)
+        found = self._reloader.pins.revisions(tenant)
         inspected = self._rights.may_inspect(caller.get(), tenant)
         return messages.ListRevisionsResponse(
             revisions=[
@@ -79,14 +79,14 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         tenant = named("tenant", parse_tenant, request.tenant)
         if not _PREFIX(request.revision):
             raise violation("revision", "expected 8 to 64 lower-case hexadecimal digits")
-        replaced = self._reloader.pin(tenant, request.revision, self._operator(), self._time_for(context))
+        replaced = self._reloader.pins.pin(tenant, request.revision, self._operator(), self._time_for(context))
         return messages.PinRevisionResponse(revision=self._serving(tenant).revision, replaced=replaced)
 
     def UnpinRevision(
         self, request: messages.UnpinRevisionRequest, context: grpc.ServicerContext
     ) -> messages.UnpinRevisionResponse:
         tenant = named("tenant", parse_tenant, request.tenant)
-        self._reloader.unpin(tenant, self._operator(), self._time_for(context))
+        self._reloader.pins.unpin(tenant, self._operator(), self._time_for(context))
         told = self._serving(tenant)
         state = state_to(told.state) if told.state is not None else TENANT_STATE_UNSPECIFIED
         return messages.UnpinRevisionResponse(revision=told.revision, state=state)

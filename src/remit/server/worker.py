@@ -1,22 +1,23 @@
 """One of several workers: a server that shares its port with the others, as its supervisor wants it."""
 
-import select
 import signal
 import socket
 import sys
 import threading
+from contextlib import closing
 from typing import Any, Final
 
 import structlog
 
 from remit.audit.errors import AuditStoreError
-from remit.process.child import leave_signals_to_parent
+from remit.process.channel import Channel, leave_signals_to_parent
+from remit.process.errors import ChannelError
 from remit.server.run import serve_until, started, stop_at
 from remit.service.errors import StartupError
 from remit.service.log_config import configure_logs
 from remit.service.metrics import Metrics
 from remit.service.node import ServerNode
-from remit.service.workers.messages import Order, Ready, Refused, Scrape, Serving, Wire, WorkerReports
+from remit.service.workers.messages import Order, Ready, Refused, Scrape, Serving, WorkerReports
 
 _AWAKE_EVERY_S: Final = 0.5
 
@@ -26,56 +27,56 @@ _log = structlog.get_logger("remit")
 def serve(descriptor: int) -> None:
     """The process: what its supervisor starts. Exits 0 where all was drained."""
     leave_signals_to_parent()
-    with Wire(socket.socket(fileno=descriptor)) as wire:
-        order: Order = wire.hear()
+    with closing(Channel(socket.socket(fileno=descriptor))) as channel:
+        order: Order = channel.receive()
         settings = order.settings
         configure_logs(settings.log_level, settings.log_format, worker=settings.node)
         try:
             node, server = started(settings)
         except StartupError as error:
-            wire.tell(Refused(str(error)))
+            channel.send(Refused(str(error)))
             sys.exit(1)
         node.workers[:] = order.workers
         stop = stop_at(signal.SIGTERM)
-        obeying = threading.Thread(target=_obey, args=(wire, node, stop), name="remit-supervisor", daemon=True)
+        obeying = threading.Thread(target=_obey, args=(channel, node, stop), name="remit-supervisor", daemon=True)
 
         def begun() -> None:
             _log.info("worker serving", port=server.port)
             obeying.start()
 
-        if not _told_to_begin(wire, stop):
+        if not _told_to_begin(channel, stop):
             node.stop()
             return
         drained = serve_until(stop, server, begun)
-        wire.stream.shutdown(socket.SHUT_RDWR)
+        channel.shut_down()
         obeying.join()
     sys.exit(0 if drained else 1)
 
 
-def _told_to_begin(wire: Wire, stop: threading.Event) -> bool:
+def _told_to_begin(channel: Channel, stop: threading.Event) -> bool:
     """False where it is not to be."""
     try:
-        wire.tell(Ready())
+        channel.send(Ready())
         while not stop.is_set():
-            if select.select([wire.stream], [], [], _AWAKE_EVERY_S)[0]:
-                wire.hear()
+            if channel.wait(_AWAKE_EVERY_S):
+                channel.receive()
                 return True
-    except (EOFError, OSError):
+    except ChannelError:
         pass
     return False
 
 
-def _obey(wire: Wire, node: ServerNode, stop: threading.Event) -> None:
+def _obey(channel: Channel, node: ServerNode, stop: threading.Event) -> None:
     try:
-        wire.tell(Serving())
+        channel.send(Serving())
         while True:
-            match wire.hear():
+            match channel.receive():
                 case WorkerReports(workers):
                     node.workers[:] = workers
-                    wire.tell(node.report())
+                    channel.send(node.report())
                 case Scrape():
-                    wire.tell(_scraped(node.metrics))
-    except (EOFError, OSError):
+                    channel.send(_scraped(node.metrics))
+    except ChannelError:
         if not stop.is_set():
             _log.error("the supervisor is gone")
             stop.set()

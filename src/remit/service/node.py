@@ -33,7 +33,8 @@ from remit.service.known_stores import KnownStores, place_of, refuse_gone
 from remit.service.metrics import Metrics
 from remit.service.otlp.exporter import Otlp
 from remit.service.past import Past
-from remit.service.reload.reloader import Outcome, Reloader
+from remit.service.reload.reloader import Reloader
+from remit.service.reload.tenants import Outcome
 from remit.service.retention_job import RetentionRuns
 from remit.service.sampling import RecordPolicy
 from remit.service.settings import Settings

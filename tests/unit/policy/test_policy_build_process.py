@@ -56,7 +56,7 @@ def test_names_that_rows_share_are_one_text_there_too(worker: BuildProcess) -> N
 def test_errors_come_over_as_they_are_and_the_process_stays(worker: BuildProcess, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list(worker.carry_out(order(tmp_path / "nowhere")))
-    process = worker._process
+    process = worker._child._process
     assert process is not None
     root = next(worker.carry_out(order(write(tmp_path, {"vocabulary.yaml": b"kinds: [\n", "acme/roles.csv": b""}))))
     assert isinstance(root, RootRead)
@@ -68,8 +68,8 @@ def test_a_process_that_dies_is_said_and_replaced() -> None:
     worker = BuildProcess()
     looking = worker.carry_out(order(EXAMPLE))
     next(looking)
-    assert worker._process is not None
-    worker._process.kill()
+    assert worker._child._process is not None
+    worker._child._process.kill()
     with pytest.raises(ChildEndedError):
         list(looking)
     assert [found for found in worker.carry_out(order(EXAMPLE)) if isinstance(found, TenantBuilt)]
@@ -88,9 +88,7 @@ def test_a_tenant_that_takes_too_much_processor_time_ends_the_look(worker: Build
     with pytest.raises(SlowLoadError):
         found.extend(worker.carry_out(wanted))
     loading = worker.carry_out(wanted)
-    assert ["RootRead", "BuildStarted", "TenantBuilt", "BuildStarted"] == [
-        type(next(loading)).__name__ for _ in range(4)
-    ]
+    assert [RootRead, BuildStarted, TenantBuilt, BuildStarted] == [type(next(loading)) for _ in range(4)]
     with pytest.raises(SlowLoadError):
         next(loading)
     (_, begun, built) = worker.carry_out(replace(wanted, only=Tenant("acme")))

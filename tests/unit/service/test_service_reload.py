@@ -13,11 +13,15 @@ from remit.audit.errors import JournalUnavailable
 from remit.core.names import Tenant
 from remit.engine.pacing import Pacing
 from remit.faults.promise import until
+from remit.policy.build.build_process import BuildProcess
 from remit.policy.build.scan import BuildStarted, Found, RestoreRequest, ScanRequest
 from remit.policy.live import LivePolicies, TenantState
 from remit.process.errors import ChildEndedError
 from remit.service.metrics import Metrics
-from remit.service.reload.reloader import LoadingError, Outcome, PinError, Reloader
+from remit.service.reload.pins import PinError
+from remit.service.reload.reloader import Reloader
+from remit.service.reload.swap import LoadingError
+from remit.service.reload.tenants import Outcome
 from remit.service.settings import Settings
 
 ACME, GLOBEX = Tenant("acme"), Tenant("globex")
@@ -74,7 +78,7 @@ class Watched:
         self.reloader = Reloader(settings, self.cell, Metrics(), lambda: next(ticks), lambda: self.loader)
         self.reloader.load()
         self.audit = Audit(self.cell)
-        self.reloader._tell = self.audit.tell
+        self.reloader._swap.record = self.audit.tell
 
     def look_until_done(self) -> None:
         """A second look at files waits until they have rested."""
@@ -123,10 +127,23 @@ def test_a_pin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
     second = watched.serving()
     watched.audit.full = True
     with pytest.raises(JournalUnavailable):
-        watched.reloader.pin(ACME, first, "ops", 1.0)
+        watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     assert (second, TenantState.SERVING) == (watched.serving(), watched.cell.tenants[ACME].state)
-    assert watched.reloader._kept is not None
-    assert watched.reloader._kept.pinned(ACME) is None
+    assert watched.reloader._revisions is not None
+    assert watched.reloader._revisions.pinned(ACME) is None
+
+
+def test_an_unpin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
+    first = watched.serving()
+    watched.reloader.pins.pin(ACME, first, "ops", 1.0)
+    watched.audit.full = True
+    with pytest.raises(JournalUnavailable):
+        watched.reloader.pins.unpin(ACME, "ops", 1.0)
+    assert (first, TenantState.PINNED) == (watched.serving(), watched.cell.tenants[ACME].state)
+    assert watched.reloader._revisions is not None
+    pin = watched.reloader._revisions.pinned(ACME)
+    assert pin is not None
+    assert first == pin.revision
 
 
 def test_a_folder_that_brings_the_loading_down_twice_is_refused_and_the_others_get_on(watched: Watched) -> None:
@@ -165,7 +182,7 @@ def test_what_is_pinned_while_its_files_are_loaded_stays_pinned(watched: Watched
     """Nobody waits for the load, which comes too late; the files are checked once more."""
     first = watched.serving()
     write(watched.directory, {"acme/roles.csv": EDIT})
-    watched.loader.meanwhile = lambda: watched.reloader.pin(ACME, first, "ops", 1.0)
+    watched.loader.meanwhile = lambda: watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     watched.look_until_done()
     acme = watched.cell.tenants[ACME]
     assert (TenantState.PINNED, first) == (acme.state, acme.revision)
@@ -175,9 +192,9 @@ def test_what_is_pinned_while_its_files_are_loaded_stays_pinned(watched: Watched
 
 def test_what_is_unpinned_while_its_files_are_checked_serves_them(watched: Watched) -> None:
     first = watched.serving()
-    watched.reloader.pin(ACME, first, "ops", 1.0)
+    watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     write(watched.directory, {"acme/roles.csv": EDIT})
-    watched.loader.meanwhile = lambda: watched.reloader.unpin(ACME, "ops", 1.0)
+    watched.loader.meanwhile = lambda: watched.reloader.pins.unpin(ACME, "ops", 1.0)
     watched.look_until_done()
     acme = watched.cell.tenants[ACME]
     assert (TenantState.SERVING, acme.files_revision) == (acme.state, acme.revision)
@@ -194,7 +211,7 @@ def test_what_is_removed_while_it_is_pinned_is_no_tenant(watched: Watched) -> No
 
     watched.loader.meanwhile = remove
     with pytest.raises(PinError, match="there is no tenant `acme`"):
-        watched.reloader.pin(ACME, first, "ops", 1.0)
+        watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     assert ACME not in watched.cell.tenants
 
 
@@ -210,5 +227,28 @@ def test_a_look_goes_on_until_all_are_loaded(watched: Watched, monkeypatch: pyte
 
 def test_a_change_waits_for_another_no_longer_than_its_caller(watched: Watched) -> None:
     first = watched.serving()
-    with watched.reloader._changing(), pytest.raises(LoadingError, match="try again"):
-        watched.reloader.pin(ACME, first, "ops", 0.01)
+    with watched.reloader._swap.changing(), pytest.raises(LoadingError, match="try again"):
+        watched.reloader.pins.pin(ACME, first, "ops", 0.01)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_stop_leaves_no_process_behind(tmp_path: Path, begun: bool) -> None:
+    """Neither of the files that are watched, nor of slow tenants."""
+    made: list[BuildProcess] = []
+
+    def loader() -> BuildProcess:
+        made.append(BuildProcess())
+        return made[-1]
+
+    settings = Settings(policies=write(tmp_path / "policies", FILES), revisions="")
+    reloader = Reloader(settings, LivePolicies(), Metrics(), lambda: 0, loader)
+    reloader.load()
+    assert [True] == [each._child._process is not None for each in made]
+    if begun:
+        reloader.begin(lambda _: None)
+        reloader._slow.add(ACME)
+        until(lambda: len(made) == 2 and made[1]._child._process is not None, "the process for slow ones has started")
+    reloader.stop()
+    assert {None} == {each._child._process for each in made}
+    assert {None} == {each._child._channel for each in made}
+    assert not [each for each in reloader._threads if each.is_alive()]

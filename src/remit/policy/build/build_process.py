@@ -1,15 +1,11 @@
 """Looking at policies in a process of its own, so that parsing, compiling and tests take nothing from the calls."""
 
 import math
-import os
-import pickle
 import signal
-import subprocess
 import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
-from threading import Thread
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from remit.core.errors import RemitError
 from remit.core.policy import Policy
@@ -17,7 +13,7 @@ from remit.engine.pacing import Pacing
 from remit.engine.snapshot import Snapshot
 from remit.policy.build.scan import BuildStarted, Found, RestoreRequest, ScanRequest, TenantBuilt, run
 from remit.policy.build.throttle import throttled
-from remit.process.child import leave_signals_to_parent, start_child, wire_to_parent
+from remit.process.channel import ChildProcess, channel_to_parent
 from remit.process.errors import ChildEndedError
 
 _CHUNK: Final = 64
@@ -29,11 +25,9 @@ _NICE: Final = 5
 _SILENCE: Final = 4
 _OVERTIME_S: Final = 30.0
 """A process that says nothing for so many times a tenant's limit of processor time, and this, hangs."""
-_LAST_WORDS_S: Final = 1.0
 _LEAST_S: Final = 0.001
 _UNPACKED: Final = 4
 """Where the process may take so many seconds for a tenant, this one may take one: it works a fifth of the time."""
-_PARENT_EVERY_S: Final = 1.0
 _CLOCK_EVERY: Final = 256
 """Items between two looks at the clock."""
 
@@ -46,126 +40,67 @@ class SlowLoadError(RemitError):
 
 @dataclass(frozen=True, slots=True)
 class _Shipped:
-    """What comes over the wire in place of a snapshot: its policy without rows. The rows follow in chunks, rules, links
+    """What travels in place of a snapshot: its policy without rows. The rows follow in chunks, rules, links
     and reach rows, and then the archive, each kind closed by an empty chunk."""
 
     built: TenantBuilt
     policy: Policy
 
 
-class _Wire(Protocol):
-    def write(self, content: bytes, /) -> int: ...
-
-    def flush(self) -> None: ...
-
-
 class BuildProcess:
     """Carries out orders in a process of its own, which starts with the first one. Not to be shared between threads."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stream: Any = None
-        self._ended = False
+        self._child = ChildProcess("the process that loads policies", __name__, serve.__name__)
 
     def carry_out(self, order: ScanRequest | RestoreRequest, pace: Pacing = throttled) -> Generator[Found, None, None]:
-        """As `look.carry_out`; also raises WorkerEndedError and SlowLoadError. Snapshots are compiled here, at a pace that
-        lets calls pass unless another one is given."""
-        stream = self._started()
-        stream.settimeout(_SILENCE * order.limits.seconds + _OVERTIME_S)
+        """As `scan.run`; also raises ChildEndedError and SlowLoadError. Snapshots are compiled here, at a pace that lets
+        calls pass unless another one is given."""
         within_s = order.within_s if isinstance(order, ScanRequest) else math.inf
-        done = False
         try:
-            with stream.makefile("rwb") as file:
-                pickle.dump(order, file)
-                file.flush()
-                reader = pickle.Unpickler(file)  # noqa: S301 (what our own process says)
-                while (found := reader.load()) is not None:
-                    if isinstance(found, Exception):
-                        done = True
-                        raise found
-                    yield _unpacked(found, reader, pace, within_s) if isinstance(found, _Shipped) else found
-            done = True
-        except (EOFError, TimeoutError, ConnectionError, pickle.UnpicklingError) as error:
-            if done:
-                raise
-            if self._out_of_time():
+            with self._child.channel(_SILENCE * order.limits.seconds + _OVERTIME_S) as channel:
+                channel.send(order)
+                messages = channel.receive_all()
+                while not ((found := next(messages)) is None or isinstance(found, Exception)):
+                    yield _unpacked(found, messages, pace, within_s) if isinstance(found, _Shipped) else found
+        except ChildEndedError as error:
+            # The timer that it set itself.
+            if self._child.exit_code == -signal.SIGPROF:
                 raise SlowLoadError from error
-            raise ChildEndedError(f"the process that loads policies ended or hung: {error!r}") from error
-        finally:
-            if not done:
-                self.close()
+            raise
+        if found is not None:
+            raise found
 
     def end(self) -> None:
         """From any thread: whatever is being done breaks off, and nothing new begins."""
-        self._ended = True
-        process = self._process
-        if process is not None:
-            process.kill()
+        self._child.stop()
 
     def close(self) -> None:
-        if self._process is not None:
-            self._stream.close()
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def _out_of_time(self) -> bool:
-        """Whether the system ended the process by the timer that it set itself."""
-        assert self._process is not None
-        try:
-            return self._process.wait(_LAST_WORDS_S) == -signal.SIGPROF
-        except subprocess.TimeoutExpired:
-            return False
-
-    def _started(self) -> Any:
-        if self._ended:
-            raise ChildEndedError("the server is stopping")
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            try:
-                self._process, self._stream = start_child(__name__, serve.__name__)
-            except OSError as error:
-                raise ChildEndedError(f"the process that loads policies cannot be started: {error.strerror}") from error
-        return self._stream
+        self._child.close()
 
 
 def serve(descriptor: int) -> None:
     """The process: carries out orders until nobody sends any more."""
-    leave_signals_to_parent()
-    os.nice(_NICE)
-    # In the middle of a load nobody looks at the wire.
-    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    with wire_to_parent(descriptor) as (_, file):
+    with channel_to_parent(descriptor, _NICE) as channel:
         while True:
-            order = pickle.load(file)  # noqa: S301 (what our own process says)
-            _answer(order, file)
+            channel.send_all(_answer(channel.receive()))
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_PARENT_EVERY_S)
-    os._exit(1)
-
-
-def _answer(order: ScanRequest | RestoreRequest, file: _Wire) -> None:
-    # One pickler for all of an answer: a name that many rows share travels once, and is one text at the other end too.
-    writer = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
+def _answer(order: ScanRequest | RestoreRequest) -> Iterator[object]:
+    """What is found, packed, and last an error or None."""
     try:
         for found in run(order):
             if isinstance(found, BuildStarted) and isinstance(order, ScanRequest) and order.within_s < math.inf:
                 # Of processor time, so that a busy machine makes no tenant slow. Nobody handles the signal: it ends us,
                 # wherever we are.
                 signal.setitimer(signal.ITIMER_PROF, max(order.within_s, _LEAST_S))
-            for message in _packed(found):
-                writer.dump(message)
-            file.flush()
+            yield from _packed(found)
             if isinstance(found, TenantBuilt):
                 signal.setitimer(signal.ITIMER_PROF, 0)
     except (OSError, RemitError) as error:
-        writer.dump(error)
+        yield error
     else:
-        writer.dump(None)
-    file.flush()
+        yield None
 
 
 def _packed(found: Found) -> Iterator[object]:
@@ -183,7 +118,7 @@ def _packed(found: Found) -> Iterator[object]:
     yield b""
 
 
-def _unpacked(shipped: _Shipped, reader: pickle.Unpickler, pace: Pacing, within_s: float) -> TenantBuilt:
+def _unpacked(shipped: _Shipped, messages: Iterator[Any], pace: Pacing, within_s: float) -> TenantBuilt:
     started = time.thread_time()
 
     def paced(items: Iterable[_Item], /) -> Iterator[_Item]:
@@ -192,14 +127,14 @@ def _unpacked(shipped: _Shipped, reader: pickle.Unpickler, pace: Pacing, within_
                 raise SlowLoadError
             yield item
 
-    rules, links, reach = (tuple(paced(_rows(reader))) for _ in range(3))
-    archive = b"".join(paced(iter(reader.load, b"")))
+    rules, links, reach = (tuple(paced(_rows(messages))) for _ in range(3))
+    archive = b"".join(paced(iter(messages.__next__, b"")))
     policy = replace(shipped.policy, rules=rules, links=links, reach=reach)
     snapshot = Snapshot(policy, paced)
     processor_s = shipped.built.processor_s + (time.thread_time() - started) * _UNPACKED
     return replace(shipped.built, snapshot=snapshot, archive=archive, processor_s=processor_s)
 
 
-def _rows(reader: pickle.Unpickler) -> Iterator[Any]:
-    while chunk := reader.load():
+def _rows(messages: Iterator[Any]) -> Iterator[Any]:
+    while chunk := next(messages):
         yield from chunk

@@ -1,9 +1,5 @@
 """Why a question was answered as it was, by policy files that may not serve any more."""
 
-import os
-import pickle
-import select
-import subprocess
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,7 +17,7 @@ from remit.engine.snapshot import Snapshot
 from remit.policy.read.limits import Limits
 from remit.policy.revisions.archive import read_archive
 from remit.policy.revisions.load import load_revision
-from remit.process.child import leave_signals_to_parent, start_child, wire_to_parent
+from remit.process.channel import ChildProcess, channel_to_parent
 from remit.process.errors import ChildEndedError
 
 AnyExplanation = Explanation | ReachExplanation
@@ -81,9 +77,7 @@ class RevisionExplainer:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._mutex = Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stream: Any = None
-        self._stopped = False
+        self._child = ChildProcess("the process that loads past revisions", __name__, serve.__name__)
 
     def why(
         self,
@@ -95,7 +89,7 @@ class RevisionExplainer:
     ) -> AnyExplanation:
         """The grounds of the revision's answer; `archive` gives its files, where they are wanted.
 
-        Raises MalformedQuestionError, NotKeptError, and WorkerEndedError where it takes too long or cannot go on.
+        Raises MalformedQuestionError, RevisionNotStoredError, and ChildEndedError where it takes too long or cannot go on.
         """
         ends_at = time.monotonic() + timeout_s
         if not self._mutex.acquire(timeout=timeout_s):
@@ -114,60 +108,29 @@ class RevisionExplainer:
 
     def stop(self) -> None:
         """From any thread: whatever is being explained breaks off."""
-        self._stopped = True
-        process = self._process
-        if process is not None:
-            process.kill()
+        self._child.stop()
         with self._mutex:
-            self._end()
+            self._child.close()
 
     def _exchange(self, asked: _ExplainRequest, ends_at: float) -> Any:
-        stream = self._started()
-        stream.settimeout(max(ends_at - time.monotonic(), _LEAST_S))
-        done = False
         try:
-            with stream.makefile("rwb") as file:
-                pickle.dump(asked, file)
-                file.flush()
-                told = pickle.load(file)  # noqa: S301 (what our own process says)
-            done = True
-        except TimeoutError:
-            raise ChildEndedError(f"revision `{asked.revision}` did not load in time; try again") from None
-        except (EOFError, OSError, pickle.UnpicklingError) as error:
-            raise ChildEndedError(f"the process that loads past revisions ended: {error!r}") from error
-        finally:
-            if not done:
-                self._end()
-        return told
-
-    def _started(self) -> Any:
-        if self._stopped:
-            raise ChildEndedError("the server is stopping")
-        if self._process is None or self._process.poll() is not None:
-            self._end()
-            self._process, self._stream = start_child(__name__, serve.__name__)
-        return self._stream
-
-    def _end(self) -> None:
-        if self._process is not None:
-            self._stream.close()
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+            with self._child.channel(max(ends_at - time.monotonic(), _LEAST_S)) as channel:
+                return channel.request(asked)
+        except ChildEndedError as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise ChildEndedError(f"revision `{asked.revision}` did not load in time; try again") from None
+            raise
 
 
 def serve(descriptor: int) -> None:
     """The process: explains until nobody asks any more."""
-    leave_signals_to_parent()
-    os.nice(_NICE)
     held: OrderedDict[str, Snapshot] = OrderedDict()
-    with wire_to_parent(descriptor) as (stream, file):
+    with channel_to_parent(descriptor, _NICE) as channel:
         while True:
-            if not select.select([stream], [], [], _IDLE_S)[0]:
+            if channel.wait(_IDLE_S):
+                channel.send(_answer(channel.receive(), held))
+            else:
                 held.clear()
-                continue
-            pickle.dump(_answer(pickle.load(file), held), file)  # noqa: S301 (what our own process says)
-            file.flush()
 
 
 def _answer(asked: _ExplainRequest, held: OrderedDict[str, Snapshot]) -> object:

@@ -115,14 +115,11 @@ class RevisionStore:
         with self._alone():
             if not (self.directory / tenant / f"{pin.revision}.zip").exists():
                 raise RevisionNotStoredError(f"revision `{pin.revision}` of tenant `{tenant}` is not kept")
-            path = self.directory / tenant / _PIN
-            before = _content(path)
-            self._say(tenant, pin)
-        return lambda: _restore(path, before)
+            return self._say(tenant, pin)
 
-    def unpin(self, tenant: Tenant, caller: str, time_us: int) -> None:
-        """Raises OSError."""
-        self._say(tenant, Pin("", caller, time_us))
+    def unpin(self, tenant: Tenant, caller: str, time_us: int) -> Callable[[], None]:
+        """Returns what takes it back. Raises OSError."""
+        return self._say(tenant, Pin("", caller, time_us))
 
     def pinned(self, tenant: Tenant) -> Pin | None:
         """Raises RevisionNotStoredError if there is a pin that cannot be read: never guess what it asks for."""
@@ -153,8 +150,11 @@ class RevisionStore:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _say(self, tenant: Tenant, pin: Pin) -> None:
-        write_whole(self.directory / tenant / _PIN, json.dumps(asdict(pin)).encode())
+    def _say(self, tenant: Tenant, pin: Pin) -> Callable[[], None]:
+        path = self.directory / tenant / _PIN
+        before = _content(path)
+        write_whole(path, json.dumps(asdict(pin)).encode())
+        return lambda: _restore(path, before)
 
     def _prune(self, tenant: Tenant) -> None:
         try:

@@ -1,18 +1,17 @@
 """A copy of each committed record to an OpenTelemetry collector, beside the store, which stays the truth."""
 
 import importlib.util
-import pickle
 import time
 from collections import deque
 from collections.abc import Sequence
-from subprocess import Popen
 from threading import Event, Thread
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.process.child import start_child
+from remit.process.channel import ChildProcess
+from remit.process.errors import ChildEndedError
 from remit.service.errors import StartupError
 from remit.service.metrics import Metrics
 
@@ -36,13 +35,12 @@ class Otlp:
         """`endpoint` is the URL of a collector's logs. Raises StartupError where the exporter is not installed."""
         if not _installed():
             raise StartupError("setting `audit_otlp` needs the exporter: `pip install 'remit[otlp]'`")
-        self._order = (endpoint, node)
+        self._child = ChildProcess("the process that sends records", _SENDER, "serve", (endpoint, node))
         self._metrics = metrics
         self._waiting: deque[DecisionRecord | LifecycleRecord] = deque()
         self._stopping = Event()
         self._until = 0.0
         self._failing = False
-        self._process: Popen[bytes] | None = None
         self._thread = Thread(target=self._run, name="remit-otlp", daemon=True)
 
     def begin(self) -> None:
@@ -62,52 +60,38 @@ class Otlp:
         self._until = time.monotonic() + timeout_s
         self._stopping.set()
         self._thread.join(timeout_s)
-        if self._thread.is_alive() and self._process is not None:
-            self._process.kill()
+        if self._thread.is_alive():
+            self._child.stop()
             self._thread.join(_EVERY_S)
 
     def _run(self) -> None:
-        while not self._stopping.is_set() or self._waiting:
-            if self._stopping.is_set() and time.monotonic() >= self._until:
+        pause_s = 0.0
+        while not (stopping := self._stopping.wait(pause_s)) or self._waiting:
+            if stopping and time.monotonic() >= self._until:
                 self._drop(len(self._waiting), "the server stopped")
-                return
-            self._process, stream = start_child(_SENDER, "serve")
-            try:
-                with stream, stream.makefile("rwb") as file:
-                    pickle.dump(self._order, file)
-                    self._feed(file)
-            except (EOFError, OSError, pickle.UnpicklingError) as error:
-                _log.error("the process that sends records ended", error=repr(error))
-            finally:
-                self._process.kill()
-                self._process.wait()
-            self._stopping.wait(_AGAIN_S)
-
-    def _feed(self, file: Any) -> None:
-        """Returns where nothing is left to do before the stop."""
-        while True:
-            stopping = self._stopping.wait(0 if len(self._waiting) >= _BATCH else _EVERY_S)
+                break
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
-            if batch:
-                self._send(file, batch)
-            elif stopping:
-                return
+            ended = batch and not self._sent(batch)
+            pause_s = _AGAIN_S if ended else 0.0 if len(self._waiting) >= _BATCH else _EVERY_S
+        self._child.close()
 
-    def _send(self, file: Any, batch: Sequence[DecisionRecord | LifecycleRecord]) -> None:
-        error = "the process that sends them ended"
+    def _sent(self, batch: Sequence[DecisionRecord | LifecycleRecord]) -> bool:
+        """False where the process ended."""
         try:
             # Plain tuples: a tenth of what pickling records costs.
-            pickle.dump([(isinstance(each, DecisionRecord), tuple(each)) for each in batch], file)
-            file.flush()
-            error = pickle.load(file)  # noqa: S301 (what our own process says)
-        finally:
-            if error:
-                self._drop(len(batch), error)
-            else:
-                self._metrics.sent(len(batch))
-                if self._failing:
-                    self._failing = False
-                    _log.info("records are sent to the collector again")
+            error = self._child.request([(isinstance(each, DecisionRecord), tuple(each)) for each in batch])
+        except ChildEndedError as ended:
+            _log.error("the process that sends records ended", error=str(ended))
+            self._drop(len(batch), "the process that sends them ended")
+            return False
+        if error:
+            self._drop(len(batch), error)
+        else:
+            self._metrics.sent(len(batch))
+            if self._failing:
+                self._failing = False
+                _log.info("records are sent to the collector again")
+        return True
 
     def _drop(self, count: int, why: str) -> None:
         self._metrics.not_sent(count)

@@ -1,10 +1,7 @@
 """The process that sends audit records to an OpenTelemetry collector."""
 
 import logging
-import os
-import pickle
 import re
-import socket
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -19,7 +16,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_conte
 
 from remit.audit.ids import format_id
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.process.child import leave_signals_to_parent
+from remit.process.channel import channel_to_parent
 from remit.service.version import VERSION
 
 DECISION: Final = "remit.decision"
@@ -44,27 +41,19 @@ class _LastWords(logging.Handler):
 
 def serve(descriptor: int) -> None:
     """Answers each batch with why nothing of it was taken, '' where all was; until nobody sends any more."""
-    leave_signals_to_parent()
-    os.nice(_NICE)
     words = _LastWords()
     logging.getLogger().addHandler(words)
-    with socket.socket(fileno=descriptor) as stream, stream.makefile("rwb") as file:
-        try:
-            endpoint, node = pickle.load(file)  # noqa: S301 (what our own process says)
-            exporter = OTLPLogExporter(endpoint=endpoint)
-            names = {"service.name": "remit", "service.version": VERSION, "service.instance.id": node}
-            resource = Resource.create(names)
-            while True:
-                batch: list[tuple[bool, tuple[Any, ...]]] = pickle.load(file)  # noqa: S301
-                words.text = ""
-                told = [ReadableLogRecord(_log_record(*each), resource, _SCOPE) for each in batch]
-                sent = exporter.export(told) is LogRecordExportResult.SUCCESS
-                pickle.dump(
-                    "" if sent else _without_query(words.text, endpoint) or "the exporter gives no reason", file
-                )
-                file.flush()
-        except (EOFError, ConnectionError):
-            return
+    with channel_to_parent(descriptor, _NICE) as channel:
+        endpoint, node = channel.receive()
+        exporter = OTLPLogExporter(endpoint=endpoint)
+        names = {"service.name": "remit", "service.version": VERSION, "service.instance.id": node}
+        resource = Resource.create(names)
+        while True:
+            batch: list[tuple[bool, tuple[Any, ...]]] = channel.receive()
+            words.text = ""
+            records = [ReadableLogRecord(_log_record(*each), resource, _SCOPE) for each in batch]
+            sent = exporter.export(records) is LogRecordExportResult.SUCCESS
+            channel.send("" if sent else _without_query(words.text, endpoint) or "the exporter gives no reason")
 
 
 def _without_query(text: str, endpoint: str) -> str:

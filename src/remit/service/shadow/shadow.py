@@ -1,15 +1,12 @@
 """A candidate beside the live policy: decides again what was decided, in a process of its own, and tells what differs."""
 
-import os
-import pickle
-import subprocess
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -20,7 +17,8 @@ from remit.core.diagnostics import PolicyError
 from remit.policy.load import load_tree
 from remit.policy.read.limits import Limits
 from remit.policy.read.tree import Stamp, stamp
-from remit.process.child import leave_signals_to_parent, start_child, wire_to_parent
+from remit.process.channel import ChildProcess, channel_to_parent
+from remit.process.errors import ChildEndedError
 from remit.service.shadow.replay import Counts, Replay, ReplayedChange
 
 _QUEUE: Final = 10_000
@@ -85,12 +83,12 @@ class Shadow:
         """`share` is how much of one core the candidate may use, above 0 and at most 1. The report tells of questions as
         the audit does after its `redaction`."""
         self.directory = directory
-        self._order = _Order(directory.absolute(), limits, share, redaction)
+        order = _Order(directory.absolute(), limits, share, redaction)
+        self._child = ChildProcess("the process of the candidate", __name__, serve.__name__, order)
         self._waiting: deque[DecisionRecord] = deque()
         self._dropped = 0
         self._report = ShadowReport()
         self._stopping = Event()
-        self._process: subprocess.Popen[bytes] | None = None
         self._thread = Thread(target=self._run, name="remit-shadow", daemon=True)
 
     def begin(self) -> None:
@@ -98,8 +96,7 @@ class Shadow:
 
     def stop(self) -> None:
         self._stopping.set()
-        if self._process is not None:
-            self._process.kill()
+        self._child.stop()
 
     def offer(self, records: Sequence[DecisionRecord]) -> None:
         """Never waits. From any thread."""
@@ -113,27 +110,18 @@ class Shadow:
         return replace(self._report, dropped=self._dropped)
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._process, stream = start_child(__name__, serve.__name__)
-            try:
-                with stream, stream.makefile("rwb") as file:
-                    pickle.dump(self._order, file)
-                    self._feed(file)
-            except (EOFError, OSError, pickle.UnpicklingError) as error:
-                if not self._stopping.is_set():
-                    _log.error("the shadow's process ended; it begins again", error=repr(error))
-            finally:
-                self._process.kill()
-                self._process.wait()
-                self._report = replace(self._report, running=False)
-            self._stopping.wait(_AGAIN_S)
-
-    def _feed(self, file: Any) -> None:
-        while not self._stopping.wait(_EVERY_S):
+        pause_s = 0.0
+        while not self._stopping.wait(pause_s):
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
-            pickle.dump(batch, file)
-            file.flush()
-            self._tell(pickle.load(file))  # noqa: S301 (what our own process says)
+            try:
+                self._tell(self._child.request(batch))
+                pause_s = _EVERY_S
+            except ChildEndedError as error:
+                if not self._stopping.is_set():
+                    _log.error("the shadow's process ended; it begins again", error=str(error))
+                self._report = replace(self._report, running=False)
+                pause_s = _AGAIN_S
+        self._child.close()
 
     def _tell(self, report: ShadowReport) -> None:
         before, self._report = self._report, report
@@ -148,14 +136,10 @@ class Shadow:
 
 def serve(descriptor: int) -> None:
     """The process: one report for each batch of records, until nobody sends any more."""
-    leave_signals_to_parent()
-    os.nice(_NICE)
-    with wire_to_parent(descriptor) as (_, file):
-        candidate = _Candidate(pickle.load(file))  # noqa: S301 (what our own process says)
+    with channel_to_parent(descriptor, _NICE) as channel:
+        candidate = _Candidate(channel.receive())
         while True:
-            batch = pickle.load(file)  # noqa: S301
-            pickle.dump(candidate.put(batch), file)
-            file.flush()
+            channel.send(candidate.put(channel.receive()))
 
 
 class _Candidate:

@@ -1,11 +1,6 @@
-"""What a supervisor and its workers say to each other, over a socket that each worker has of its own."""
+"""What a supervisor and its workers say to each other, over the channel that each worker has of its own."""
 
-import pickle
-import socket
-from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
 
 from remit.service.settings import Settings
 
@@ -67,34 +62,3 @@ class WorkerReports:
 @dataclass(frozen=True, slots=True)
 class Scrape:
     """To a worker, which answers with a list of its metrics."""
-
-
-class Wire:
-    """One end of the socket. Not to be shared between threads without a lock."""
-
-    def __init__(self, stream: socket.socket) -> None:
-        self.stream = stream
-        self._file = stream.makefile("rwb")
-
-    def tell(self, message: object) -> None:
-        """Raises OSError where the other end is gone or, as `hear`, does not answer in the stream's timeout."""
-        pickle.dump(message, self._file)
-        self._file.flush()
-
-    def hear(self) -> Any:
-        """Raises EOFError or OSError where nothing more comes."""
-        return pickle.load(self._file)  # noqa: S301 (what our own process says)
-
-    def ask(self, message: object) -> Any:
-        self.tell(message)
-        return self.hear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with suppress(OSError):
-            self._file.close()
-        self.stream.close()

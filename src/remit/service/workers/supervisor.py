@@ -1,6 +1,3 @@
-import pickle
-import select
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -12,14 +9,15 @@ import structlog
 from remit.audit.errors import AuditStoreError, StoreAwayError
 from remit.audit.store.shards import migrate
 from remit.audit.store.store import AuditStore
-from remit.process.child import start_child
+from remit.process.channel import Channel, ChildProcess
+from remit.process.errors import ChannelError
 from remit.service.addresses import split_address
 from remit.service.errors import StartupError
 from remit.service.known_stores import refuse_gone
 from remit.service.metrics import WorkersMetrics
 from remit.service.metrics_endpoint import serve_metrics
 from remit.service.settings import Settings
-from remit.service.workers.messages import Begin, Order, Refused, Scrape, Wire, WorkerReport, WorkerReports
+from remit.service.workers.messages import Begin, Order, Refused, Scrape, WorkerReport, WorkerReports
 from remit.service.workers.port import PortReservation, taken
 
 _LOOK_EVERY_S: Final = 0.5
@@ -31,7 +29,6 @@ _MOST_PAUSE_S: Final = 30.0
 _LAST_WORDS_S: Final = 10.0
 _STOPS_WITHIN_S: Final = 30.0
 """Beyond the grace of the calls and that of the journal: for a store that keeps its last commits waiting."""
-_GONE: Final = (EOFError, OSError, pickle.UnpicklingError)
 
 _log = structlog.get_logger("remit")
 
@@ -42,8 +39,8 @@ class _Worker:
     def __init__(self, settings: Settings) -> None:
         self.name = settings.node
         self.settings = settings
-        self.process: subprocess.Popen[bytes] | None = None
-        self._wire: Wire | None = None
+        self.child: ChildProcess | None = None
+        self._channel: Channel | None = None
         self.restarts = 0
         self.report = WorkerReport(settings.node)
         self.ready = False
@@ -51,17 +48,17 @@ class _Worker:
         self.drained = True
         self._mutex = Lock()
 
-    def meet(self, wire: Wire | None) -> None:
-        """None for nobody: before the wire is closed."""
+    def attach(self, channel: Channel | None) -> None:
+        """None for nobody: before the channel is closed."""
         with self._mutex:
-            self._wire = wire
+            self._channel = channel
 
     def ask(self, message: object) -> Any:
-        """Raises one of _GONE."""
+        """Raises ChannelError or TimeoutError."""
         with self._mutex:
-            if self._wire is None:
-                raise EOFError
-            return self._wire.ask(message)
+            if self._channel is None:
+                raise ChannelError("there is no process")
+            return self._channel.request(message)
 
 
 class Supervisor:
@@ -136,14 +133,14 @@ class Supervisor:
             self._stopping.set()
             self._changed.notify_all()
             for worker in self._workers:
-                if worker.process is not None:
-                    worker.process.terminate()
+                if worker.child is not None:
+                    worker.child.terminate()
         deadline = time.monotonic() + 2 * self._settings.grace_s + _STOPS_WITHIN_S
         for worker, thread in zip(self._workers, self._threads, strict=True):
             thread.join(max(deadline - time.monotonic(), 0.0))
-            if thread.is_alive() and worker.process is not None:
+            if thread.is_alive() and worker.child is not None:
                 _log.error("worker killed: it does not stop", worker=worker.name)
-                worker.process.kill()
+                worker.child.kill()
                 thread.join()
         self._reservation.close()
         return all(worker.drained for worker in self._workers)
@@ -173,28 +170,30 @@ class Supervisor:
         with self._changed:
             if self._stopping.is_set():
                 return ""
+            child = ChildProcess(worker.name, *self._entry)
             try:
-                process, stream = start_child(*self._entry)
+                channel = child.start()
             except OSError as error:
                 return f"no process can be started: {error.strerror}"
-            worker.process = process
+            worker.child = child
         why, served = "", False
-        with Wire(stream) as wire:
-            try:
-                first = wire.ask(Order(worker.settings, self._reports()))
-                if isinstance(first, Refused):
-                    why = first.told
-                elif self._all_are_ready(worker):
-                    wire.ask(Begin())
-                    served = True
-                    self._watch(worker, wire)
-            except TimeoutError:
-                why = f"it did not answer for {_ANSWERS_WITHIN_S:g} s"
-                process.kill()
-            except _GONE:
-                pass
-            worker.meet(None)
-        code = self._end(process)
+        try:
+            first = channel.request(Order(worker.settings, self._reports()))
+            if isinstance(first, Refused):
+                why = first.told
+            elif self._all_are_ready(worker):
+                channel.request(Begin())
+                served = True
+                self._watch(worker, channel)
+        except TimeoutError:
+            why = f"it did not answer for {_ANSWERS_WITHIN_S:g} s"
+            child.kill()
+        except ChannelError:
+            pass
+        worker.attach(None)
+        if child.join(_LAST_WORDS_S) is None and not self._stopping.is_set():
+            child.kill()
+        code = child.join()
         worker.report = WorkerReport(worker.name, restarts=worker.restarts)
         self._metrics.serving.labels(worker.name).set(0)
         if self._stopping.is_set() and served and code != 0:
@@ -211,34 +210,26 @@ class Supervisor:
             )
             return not (self._refusal or self._stopping.is_set())
 
-    def _watch(self, worker: _Worker, wire: Wire) -> None:
-        """Until it is gone: raises one of _GONE."""
-        wire.stream.settimeout(_ANSWERS_WITHIN_S)
-        worker.meet(wire)
+    def _watch(self, worker: _Worker, channel: Channel) -> None:
+        """Until it is gone: raises ChannelError or TimeoutError."""
+        channel.set_timeout(_ANSWERS_WITHIN_S)
+        worker.attach(channel)
         self._metrics.serving.labels(worker.name).set(1)
         while True:
             worker.report = replace(worker.ask(WorkerReports(self._reports())), restarts=worker.restarts)
             with self._changed:
                 self._changed.notify_all()
             # It says nothing unasked: there is something to read when it has ended.
-            select.select([wire.stream], [], [], _REPORT_EVERY_S)
+            channel.wait(_REPORT_EVERY_S)
 
     def _reports(self) -> tuple[WorkerReport, ...]:
         return tuple(worker.report for worker in self._workers)
-
-    def _end(self, process: "subprocess.Popen[bytes]") -> int:
-        try:
-            return process.wait(_LAST_WORDS_S)
-        except subprocess.TimeoutExpired:
-            if not self._stopping.is_set():
-                process.kill()
-            return process.wait()
 
     def _scrape(self) -> dict[str, Any]:
         found = {}
         for worker in self._workers:
             try:
                 found[worker.name] = worker.ask(Scrape())
-            except _GONE:
+            except (ChannelError, TimeoutError):
                 continue
         return found
