@@ -1,3 +1,5 @@
+"""The commit delay: how long a group commit waits for more records before it writes a batch."""
+
 import time
 from threading import Lock
 from typing import Final
