@@ -1,4 +1,4 @@
-"""One of several workers: a server that shares its port with the others, as its supervisor wants it."""
+"""A worker process: a server that shares its port with other workers and follows its supervisor."""
 
 import select
 import signal
@@ -24,7 +24,7 @@ _log = structlog.get_logger("remit")
 
 
 def serve(descriptor: int) -> None:
-    """The process: what its supervisor starts. Exits 0 where all was drained."""
+    """The main function of a worker process. Exits 0 if the journal drained."""
     leave_signals_to_parent()
     with Wire(socket.socket(fileno=descriptor)) as wire:
         order: Order = wire.hear()
@@ -53,7 +53,7 @@ def serve(descriptor: int) -> None:
 
 
 def _told_to_begin(wire: Wire, stop: threading.Event) -> bool:
-    """False where it is not to be."""
+    """Waits for the order to serve. False if the worker must stop instead."""
     try:
         wire.tell(Ready())
         while not stop.is_set():
