@@ -49,9 +49,9 @@ def every_right(caller: str) -> Rights:
 
 
 def parse_auditors(text: str) -> Mapping[str, Rights]:
-    """Parses the setting `auditors` into rights by caller. `NAME` may read all tenants, `NAME=TENANT` reads that tenant.
+    """Parses the setting `auditors` into rights by caller. Raises ValueError.
 
-    Raises ValueError.
+    The entry `NAME` may read all tenants, `NAME=TENANT` only that tenant.
     """
     found: defaultdict[str, set[str]] = defaultdict(set)
     for name, tenant in parse_entries("auditors", text, _auditor):

@@ -16,7 +16,7 @@ class CallerRights:
         return not self._named or caller in self._operators
 
     def may_inspect(self, caller: str, tenant: str = "") -> bool:
-        """Whether this caller may see diagnostics, causes of failures and paths of files, of this tenant or of the node.
+        """Whether this caller may see diagnostics, causes of failures and paths of files of this tenant or of the node.
 
         Operators may see them, and so may auditors of that tenant.
         """

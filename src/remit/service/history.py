@@ -48,7 +48,10 @@ class ExplainedRecord:
 
 
 def show(store: AuditReader, record: DecisionRecord, explain: Explain) -> ExplainedRecord:
-    """Explains a record. Raises AuditStoreError, and the errors of `explain` if an archived policy cannot be read now."""
+    """Explains a record.
+
+    Raises AuditStoreError, and the errors of `explain` if an archived policy exists and cannot be used now.
+    """
     place = store.place(record.id) or ChainPosition(0, b"", 0)
     try:
         question = record.asked

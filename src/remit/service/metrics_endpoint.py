@@ -74,7 +74,7 @@ class _Server(ThreadingMixIn, TCPServer):
         """Raises OSError, whose `filename` is the address, if the address is in use."""
         self.address_family = family
         self._tls = tls
-        # The accepting thread and the connections' threads change it: each change is one atomic step of the interpreter.
+        # The accepting thread and the connections' threads change it. Each change is one step of the interpreter.
         self._open: OrderedDict[socket, None] = OrderedDict()
         handler = type("_Handler", (_Handler,), {"registry": registry})
         try:
@@ -90,7 +90,7 @@ class _Server(ThreadingMixIn, TCPServer):
         try:
             connection, peer = super().get_request()
         except OSError:
-            # Most likely no file descriptor is free. The connection still waits: without a pause this would be a busy loop.
+            # Most likely no descriptor is free. The connection still waits: without a pause this would be a busy loop.
             time.sleep(_PAUSE_S)
             raise
         connection.settimeout(_TIMEOUT_S)

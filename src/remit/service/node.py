@@ -251,7 +251,7 @@ class _Audit(NamedTuple):
 
     @classmethod
     def open(cls, settings: Settings, metrics: Metrics, otlp: Otlp | None, stop: ExitStack) -> Self:
-        """Opens the store, the spool and the journal. `stop` ends `otlp` first, then closes the reader and the store."""
+        """Opens store, spool and journal. `stop` ends `otlp` first, then closes the reader and the store."""
         store, spool = _open_store(settings)
         stop.callback(store.close)
         records: AuditReader = store

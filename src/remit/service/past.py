@@ -52,7 +52,7 @@ class Past:
 def explaining_here(
     store: AuditReader, limits: Limits
 ) -> Callable[[Tenant, str, Question | ReachQuestion], AnyExplanation]:
-    """Returns a function that explains by the store's revisions, in this process. It raises the errors of `Past.why`."""
+    """Returns a function that explains by the store's revisions, in this process. Raises as `Past.why`."""
     loaded: dict[str, Snapshot] = {}
 
     def explain(tenant: Tenant, revision: str, question: Question | ReachQuestion) -> AnyExplanation:

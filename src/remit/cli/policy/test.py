@@ -127,7 +127,10 @@ def _print_coverage(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> 
 
 
 def _print_mutants(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> float:
-    """Prints the mutants that no case notices. Returns the share of noticed ones, without equivalent mutants, in percent."""
+    """Prints the mutants that no case notices.
+
+    Returns the noticed share of the mutants that change a decision, in percent.
+    """
     snapshots = {loaded.snapshot: loaded.cases for loaded in tested if loaded.snapshot is not None}
     trials = {snapshot.tenant: Trial(snapshot, cases) for snapshot, cases in snapshots.items()}
     everywhere = [trial for tenant, trial in trials.items() if tenant != INSTANCE]
