@@ -1,3 +1,5 @@
+"""The command line: registers every command of `remit`, and turns unexpected errors into exit codes."""
+
 import os
 import sys
 import traceback
@@ -67,17 +69,17 @@ def version() -> None:
 
 
 def main() -> None:
-    # Policy files are UTF-8 whatever the terminal's locale is.
+    # Policy files are UTF-8: print them so in every locale of the terminal.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         app()
     except OSError as error:
-        # Wherever it came from: a path that may not be read is no answer, and never a no.
+        # A path that cannot be read is no answer: it must not exit as a no, whichever command met it.
         place = f"`{quote(os.fsdecode(error.filename), 300)}`: " if error.filename is not None else ""
         err.print(f"{place}{error.strerror or error}", style="red")
         sys.exit(Exit.UNAVAILABLE)
-    except Exception:  # noqa: BLE001 (as Python does, but for the exit code: 1 would say no)
+    except Exception:  # noqa: BLE001 (as Python does, with another exit code: 1 would mean no)
         traceback.print_exc()
         sys.exit(Exit.UNAVAILABLE)

@@ -1,1 +1,1 @@
-"""Real servers under load, and what may befall them: what `remit audit faults` does, and the tests of the audit."""
+"""Breaks real servers under load, for `remit audit faults` and for the tests of the audit."""

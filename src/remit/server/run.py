@@ -1,3 +1,5 @@
+"""Runs a server: starts the node and the gRPC server, serves until a signal, and stops both."""
+
 import errno
 import gc
 import signal
@@ -21,20 +23,20 @@ _log = structlog.get_logger("remit")
 
 
 def stop_at(*signals: signal.Signals) -> threading.Event:
-    """What is set when one of them comes."""
+    """Returns an event, which is set when one of the signals arrives."""
     stop = threading.Event()
     for number in signals:
-        # `nohup` ignores it for its program, which is to outlive the terminal.
+        # `nohup` ignores SIGHUP: its program must outlive the terminal.
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: stop.set())
     return stop
 
 
 def started(settings: Settings) -> tuple[ServerNode, Server]:
-    """A server that does not answer yet, and all that is behind it. Raises StartupError, and then nothing is left."""
+    """Makes a node and a server that does not answer yet. Raises StartupError, and then nothing is left running."""
     raise_descriptor_limit()
     if settings.workers == 1:
-        # Before the node records that it serves: it may be one that does, started twice.
+        # Check before the node records its start: this node may be running already.
         _refuse_taken("listen", settings.listen, "listen")
         _refuse_taken("metrics", settings.metrics, "serve metrics")
     node = ServerNode.start(settings)
@@ -51,21 +53,21 @@ def _refuse_taken(name: str, address: str, what: str) -> None:
     try:
         PortReservation(*split_address(name, address)).close()
     except OSError as error:
-        # What else is wrong with it, binding it tells.
+        # The bind reports any other error of the address.
         if error.errno == errno.EADDRINUSE:
             raise StartupError(f"cannot {what} on {taken(address, error)}") from error
 
 
 def serve_until(stop: threading.Event, server: Server, begun: Callable[[], None]) -> bool:
-    """Answers from `begun` until `stop`. Whether the journal drained then."""
-    # The compiled policies live as long as the process: keep the collector from walking them.
+    """Serves until `stop` is set, and calls `begun` once it serves. True if the journal drained after the stop."""
+    # Compiled policies live as long as the process: the garbage collector must not walk them.
     gc.collect()
     gc.freeze()
-    # A call leaves hundreds of objects and no cycles: to look through them at every seven hundredth frees nothing.
+    # A call makes hundreds of objects and no cycles: the default run after 700 objects would free nothing.
     gc.set_threshold(50_000, 20, 100)
     server.start()
     begun()
-    # The system may hand a signal to any thread; Python acts on it in this one, which has to be awake for it.
+    # The system delivers a signal to any thread. Python handles it in this thread, which must wake up for that.
     while not stop.wait(_AWAKE_EVERY_S):
         pass
     _log.info("stopping")

@@ -1,4 +1,4 @@
-"""One of several workers: a server that shares its port with the others, as its supervisor wants it."""
+"""A worker process: a server that shares its port with other workers and follows its supervisor."""
 
 import signal
 import socket
@@ -25,7 +25,7 @@ _log = structlog.get_logger("remit")
 
 
 def serve(descriptor: int) -> None:
-    """The process: what its supervisor starts. Exits 0 where all was drained."""
+    """The main function of a worker process. Exits 0 if the journal drained."""
     leave_signals_to_parent()
     with closing(Channel(socket.socket(fileno=descriptor))) as channel:
         order: Order = channel.receive()
@@ -54,7 +54,7 @@ def serve(descriptor: int) -> None:
 
 
 def _told_to_begin(channel: Channel, stop: threading.Event) -> bool:
-    """False where it is not to be."""
+    """Waits for the order to serve. False if the worker must stop instead."""
     try:
         channel.send(Ready())
         while not stop.is_set():

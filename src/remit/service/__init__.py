@@ -1,4 +1,4 @@
-"""The decision point of a server process, and the components that it is made of.
+"""The decision point of a server process, and the components around it.
 
-It has many modules because each component stands alone: rights, metrics, disk space, sampling, retention.
+The folder has many modules because each component stands alone: rights, metrics, disk space, sampling, retention.
 """

@@ -1,3 +1,5 @@
+"""The rights of auditors: which callers may read the audit of which tenants."""
+
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,28 +10,29 @@ from remit.core.names import parse_tenant
 from remit.service.callers import parse_caller, parse_entries
 
 _EVERY: Final = ""
-"""In the place of a tenant: all of them."""
+"""Stands for all tenants, in the place of a tenant's name."""
 
 
 class NotAnAuditorError(RemitError):
-    """The caller may not read what it asks for, whether there is anything or not."""
+    """The caller may not read these records. The error does not say whether such records exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Whose records somebody may read."""
+    """The tenants whose records a caller may read."""
 
     caller: str
     tenants: frozenset[str]
-    """`_EVERY` among them is all there are."""
+    """If it contains `_EVERY`, the caller may read all tenants."""
 
     def may_read(self, tenant: str) -> bool:
         return _EVERY in self.tenants or tenant in self.tenants
 
     def tenant(self, asked: str) -> str:
-        """The tenant that is read where `asked` is asked for; '' is all, for both.
+        """Returns the tenant to read if the caller asks for `asked`. '' means all tenants, as argument and as result.
 
-        Raises NotAnAuditorError where it may not be, and MalformedQuestionError where one must be named.
+        Raises NotAnAuditorError if the caller may not read that tenant, and MalformedQuestionError if the caller must
+        name one of several tenants.
         """
         if self.may_read(asked):
             return asked
@@ -46,7 +49,10 @@ def every_right(caller: str) -> Rights:
 
 
 def parse_auditors(text: str) -> Mapping[str, Rights]:
-    """By caller: `NAME` may read all, `NAME=TENANT` that one. Raises ValueError."""
+    """Parses the setting `auditors` into rights by caller. Raises ValueError.
+
+    The entry `NAME` may read all tenants, `NAME=TENANT` only that tenant.
+    """
     found: defaultdict[str, set[str]] = defaultdict(set)
     for name, tenant in parse_entries("auditors", text, _auditor):
         found[name].add(tenant)

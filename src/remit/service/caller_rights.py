@@ -12,17 +12,19 @@ class CallerRights:
         self._auditors = parse_auditors(settings.auditors)
 
     def may_operate(self, caller: str) -> bool:
-        """Whether this caller may change what the node serves."""
+        """Whether this caller may change which revisions the node serves."""
         return not self._named or caller in self._operators
 
     def may_inspect(self, caller: str, tenant: str = "") -> bool:
-        """Whether this caller may see what goes wrong within the node, or within this tenant's folder: diagnostics,
-        causes of failures, paths of files. Operators may, and auditors of that tenant."""
+        """Whether this caller may see diagnostics, causes of failures and paths of files of this tenant or of the node.
+
+        Operators may see them, and so may auditors of that tenant.
+        """
         rights = self._auditors.get(caller)
         return self.may_operate(caller) or (rights is not None and rights.may_read(tenant))
 
     def audit_rights(self, caller: str) -> Rights:
-        """Whose audit this caller may read. Raises NotAnAuditorError if it may read none."""
+        """The tenants whose audit this caller may read. Raises NotAnAuditorError if there are none."""
         if not self._named:
             return every_right(caller)
         rights = self._auditors.get(caller)

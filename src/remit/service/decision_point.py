@@ -1,3 +1,5 @@
+"""The decision point: answers questions from one snapshot and releases each answer after its record."""
+
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -35,32 +37,32 @@ _Answer_co = TypeVar("_Answer_co", covariant=True)
 
 
 class CallOrigin(NamedTuple):
-    """Where a call comes from. Recorded; never decides."""
+    """The origin of a call. It is recorded and never changes a decision."""
 
     caller: str
-    """The authenticated service that asks."""
+    """The authenticated service that sends the call."""
     on_behalf_of: str = ""
     trace_id: str = ""
 
 
 class CallTerms(NamedTuple):
-    """What a call brings beside its question."""
+    """The terms of a call: its origin, a required revision and a timeout."""
 
     origin: CallOrigin
     revision: str = ""
-    """If set, this revision answers or none does."""
+    """If set, only this revision may answer."""
     timeout_s: float = 10.0
 
 
 AskedQuestion = tuple[Question | ReachQuestion, str]
-"""A question and the id of the resource it is about, which is recorded and never decides."""
+"""A question and the id of its resource. The id is recorded and never changes a decision."""
 
 Decided = tuple[Decision, bytes]
-"""The decision of an item of a batch, and its id."""
+"""The decision of one batch item, and the id of that decision."""
 
 
 class OverBudgetError(Exception):
-    """The decisions of a batch take longer than was allowed for; none was made."""
+    """The decisions of a batch took longer than allowed. Nothing was answered or recorded."""
 
 
 class CheckAnswer(NamedTuple):
@@ -74,37 +76,37 @@ class InquiryAnswer(Generic[_Answer]):
     """The answer to an inquiry."""
 
     answer: _Answer | None
-    """None where `reason` says why there is none."""
+    """None if there is no answer; `reason` says why."""
     reason: Reason | None
     decision: Decision | None
-    """Where the answer comes down to one."""
+    """The decision, if the answer amounts to a single one."""
     decision_id: bytes
     revision: str
 
 
 class PendingAnswer(NamedTuple, Generic[_Answer_co]):
-    """An answer that must not leave before its records are remembered: `DecisionPoint.commit` sees to it."""
+    """An answer that waits for its records: `DecisionPoint.commit` writes the records and releases the answer."""
 
     answer: _Answer_co
     records: RecordBatch
     counted: Mapping[tuple[str, str, str], int]
-    """How often each tenant, effect and reason was decided."""
+    """Number of decisions by tenant, effect and reason."""
     timeout_s: float
-    """Longest that it may be held, in seconds."""
+    """The longest time that the answer may wait, in seconds."""
     took_ns: int = 0
-    """What the deciding took."""
+    """The time that the decisions took, in nanoseconds."""
 
     def with_answer(self, answer: _Other) -> "PendingAnswer[_Other]":
-        """The same, to be answered in other words."""
+        """Returns a copy with another answer and the same records."""
         return PendingAnswer(answer, *self[1:])
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionPoint:
-    """Answers questions: each answer is of one snapshot, and leaves after its record (delivery `before_answer`).
+    """Answers questions. One snapshot gives each answer, and the record is committed first (delivery `before_answer`).
 
-    Every method raises MalformedQuestionError, TenantUnavailableError, RevisionNotCurrentError or JournalUnavailable;
-    then nothing was answered.
+    Every method raises MalformedQuestionError, TenantUnavailableError, RevisionNotCurrentError or JournalUnavailable.
+    After such an error nothing was answered.
     """
 
     node: str
@@ -115,10 +117,10 @@ class DecisionPoint:
     revision_wait_s: float
     record_policy: RecordPolicy = RECORD_EVERYTHING
     shadow: Shadow | None = None
-    """Whoever else hears of every decision, once it is recorded."""
+    """The shadow, which receives every decision after it is recorded; None without the setting `shadow`."""
 
     def check(self, tenant: Tenant, asked: AskedQuestion, terms: CallTerms) -> PendingAnswer[CheckAnswer]:
-        """One decision of either plane."""
+        """Makes one decision, of the access plane or of the reach plane."""
         snapshot = self._snapshot(tenant, terms)
         question, resource_id = asked
         began = perf_counter_ns()
@@ -140,23 +142,24 @@ class DecisionPoint:
         *,
         within_ns: int = NO_HURRY_NS,
     ) -> PendingAnswer[tuple[str, list[Decided | MalformedQuestionError]]]:
-        """The revision and one result an item, in order. A malformed item stays what it is and is not recorded.
+        """Decides every item. Returns the revision and one result per item, in order.
 
-        Raises OverBudgetError, with nothing recorded, where the first items took longer than `within_ns`.
+        The result of a malformed item is its error, and it is not recorded. Raises OverBudgetError, with nothing
+        recorded, if the first items took longer than `within_ns`.
         """
         snapshot = self._snapshot(tenant, terms)
         call, ids = self._call(tenant, snapshot, terms, question_type, records=len(items))
         return self._batch(call, snapshot, items, ids, terms.timeout_s, within_ns=within_ns)
 
     def commit(self, held: PendingAnswer[_Answer]) -> _Answer:
-        """The answer, once it is remembered."""
+        """Waits until the records are committed or accepted, as the delivery asks, and returns the answer."""
         recorded, unrecorded = self.record_policy.split(held.records)
         self.journal.offer(recorded, held.timeout_s, unrecorded)
         self._count(held, len(unrecorded))
         return held.answer
 
     def commit_then(self, held: PendingAnswer[_Answer], callback: Callback) -> bool:
-        """As `commit`, without a wait: see `Journal.offer_then`."""
+        """Does the same as `commit` without waiting: see `Journal.offer_then`."""
         if not held.records:
             callback(None)
             return True
@@ -177,9 +180,9 @@ class DecisionPoint:
         resource_id: str,
         terms: CallTerms,
     ) -> tuple[str, list[tuple[Question, Decided]]]:
-        """The revision, and each part of a compound operation with its decision."""
+        """Decides a compound operation. Returns the revision, and each part with its decision."""
         snapshot = self._snapshot(tenant, terms)
-        # What a tenant that does not exist calls an operation is unknown too: one part stands for all.
+        # An unknown tenant has no known operations: one part stands for the whole operation.
         parts = [compound.whole] if snapshot is None else compound.parts(snapshot.policy)
         detail = {"operation": compound.operation, "namespace": compound.namespace}
         call, ids = self._call(tenant, snapshot, terms, QuestionType.OPERATION, detail=detail, records=len(parts))
@@ -199,7 +202,7 @@ class DecisionPoint:
         terms: CallTerms,
         resource_id: str = "",
     ) -> InquiryAnswer[_Answer]:
-        """The answer to a question that is more than one decision, with one record. Raises TooLargeError too."""
+        """Answers a question that needs more than one decision, and writes one record. Raises TooLargeError too."""
         snapshot = self._snapshot(tenant, terms)
         began = perf_counter_ns()
         reason = Reason.UNKNOWN_TENANT if snapshot is None else inquiry.refusal(snapshot)
@@ -281,12 +284,12 @@ class DecisionPoint:
         detail: Mapping[str, object] = _NOTHING,
         records: int = 1,
     ) -> tuple[CallFields, Sequence[bytes]]:
-        """A call, and the ids of its records."""
+        """Returns the fields of a call, and the ids of its records."""
         time_us, ids = self.ids.stamp(records + 1)
         revision = "" if snapshot is None else snapshot.revision
         recorded_tenant: str = tenant
         if snapshot is None:
-            # Callers can invent any number of tenants: their records share the one chain of no tenant.
+            # Callers can invent any number of tenant names: all their records share one chain, which has no tenant.
             recorded_tenant, detail = "", {**detail, ASKED_TENANT: tenant}
         told = json.dumps(detail, sort_keys=True, separators=(",", ":")) if detail else ""
         caller, on_behalf_of, trace_id = terms.origin

@@ -7,9 +7,9 @@ from remit.audit.store.store import AuditStore
 
 
 class AuditSpace:
-    """How much room the audit store takes and has, in bytes; None for what it does not say.
+    """The size of the audit store and the free space around it, in bytes. None: the store does not say.
 
-    A server that is away is not asked: whoever wants to know how a node is must not wait for it.
+    It asks no database server that is away: a status request must not wait for one.
     """
 
     def __init__(self, store: AuditStore, spooling: StoreAndForward | None, journal: Journal) -> None:

@@ -1,4 +1,4 @@
-"""A record with its grounds, and answers of the past: what the API and the command line tell alike."""
+"""Explains records, and answers questions by past policies, for the API and for the command line."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,40 +15,43 @@ from remit.policy.revisions.archive import RevisionNotStoredError
 from remit.policy.revisions.explainer import AnyExplanation
 
 Explain = Callable[[Tenant, str, Question | ReachQuestion], AnyExplanation]
-"""From a tenant, a revision and a question to the grounds of the answer."""
+"""Takes a tenant, a revision and a question. Returns the explanation of the answer."""
 
 ANSWERS: Final = 8
-"""Revisions at one time that are told of together."""
+"""The most revisions of one time that one answer reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class PastAnswer:
     revision: str
-    """Empty where the tenant did not exist."""
+    """Empty if the tenant did not exist."""
     nodes: tuple[ServedRevision, ...]
-    """Who served it then; none where it was named."""
+    """The nodes that served the revision at that time. Empty if the caller named the revision."""
     why: AnyExplanation
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRecord:
-    """A record, where it stands, and why it says what it says."""
+    """A record, its place in its chain, and the explanation of its decision."""
 
     record: DecisionRecord
     place: ChainPosition
     why: AnyExplanation | None
     unexplained: str
-    """Why there are no grounds."""
+    """Why there is no explanation; '' if there is one."""
 
     @property
     def agrees(self) -> bool:
-        """Whether the files of the recorded revision decide as the record says."""
+        """Whether the files of the recorded revision give the recorded effect, reason and rule."""
         record = self.record
         return self.why is not None and self.why.decision.recorded == (record.effect, record.reason, record.rule)
 
 
 def show(store: AuditReader, record: DecisionRecord, explain: Explain) -> ExplainedRecord:
-    """Raises AuditStoreError, and what `explain` raises where the grounds are there and not to be had now."""
+    """Explains a record.
+
+    Raises AuditStoreError, and the errors of `explain` if an archived policy exists and cannot be used now.
+    """
     place = store.place(record.id) or ChainPosition(0, b"", 0)
     try:
         question = record.asked
@@ -71,10 +74,10 @@ def answers_at(
     node: str,
     explain: Explain,
 ) -> list[PastAnswer]:
-    """By each revision that served at that time, on `node` alone where it is named, the newest first; none where no
-    node served the tenant.
+    """Answers a question by each revision that served at that time, newest first.
 
-    Raises MalformedQuestionError, NotKeptError, and as `show`.
+    With `node` set, only the revision of that node counts. Empty if no node served the tenant. Raises
+    MalformedQuestionError, RevisionNotStoredError, and the errors of `show`.
     """
     by_revision: defaultdict[str, list[ServedRevision]] = defaultdict(list)
     for served in store.serving(tenant, time_us, node or None):

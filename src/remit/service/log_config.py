@@ -6,7 +6,7 @@ import structlog
 
 
 def configure_logs(level: str, form: str, **said: str) -> None:
-    """Structured lines on standard error, the standard library's loggers included. `said` stands in each of them."""
+    """Sends structured lines to standard error, also from the standard library's loggers. Each line contains `said`."""
     shared: list[Any] = [
         lambda _logger, _method, event: {**event, **said},
         structlog.stdlib.add_log_level,
@@ -28,7 +28,7 @@ def configure_logs(level: str, form: str, **said: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # Libraries that tell of their own workings at `info`.
+    # These libraries log their own internals at `info`.
     for noisy in ("alembic", "casbin", "watchfiles"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_of_the_server)
@@ -41,5 +41,8 @@ def configure_logs(level: str, form: str, **said: str) -> None:
 
 
 def _is_of_the_server(record: logging.LogRecord) -> bool:
-    """Not so a line with a traceback for each header that is no UTF-8, of whoever sends some: it is read as Latin-1 then."""
+    """False for grpc's line and traceback about a header that is not UTF-8. Any caller can cause one.
+
+    The server then reads the header as Latin-1.
+    """
     return not str(record.msg).startswith("Invalid encoding")

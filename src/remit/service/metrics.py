@@ -1,3 +1,5 @@
+"""The Prometheus metrics of a server and of a supervisor."""
+
 from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -16,7 +18,7 @@ _CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 
 class Metrics:
-    """What Prometheus scrapes. One registry a server, nothing global."""
+    """The metrics that Prometheus scrapes. One registry per server, nothing global."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -109,11 +111,11 @@ class Metrics:
         self._retained.labels("failed" if failed else "done").inc()
 
     def scraped(self) -> list[Metric]:
-        """What a scrape would find now. Raises AuditStoreError where the audit store cannot be measured."""
+        """The metrics that a scrape would return now. Raises AuditStoreError if the audit store cannot be measured."""
         return list(self.registry.collect())
 
     def watch_calls(self, in_flight: Callable[[], Mapping[str, int]]) -> None:
-        """Adds the calls in flight, by class."""
+        """Adds the number of calls in flight, by class."""
         self.registry.register(_WatchedCalls(in_flight))
 
     def watch_shadow(self, shadow: Shadow) -> None:
@@ -127,17 +129,17 @@ class Metrics:
         spooling: StoreAndForward | None,
         clock_us: Callable[[], int],
     ) -> None:
-        """Adds what is read off at each scrape: policies and the audit store."""
+        """Adds the metrics that are read at each scrape: policies and the audit store."""
         self.registry.register(_Watched(cell, journal, space, clock_us))
         if spooling is not None:
             self.registry.register(_WatchedSpool(spooling))
 
 
 class WorkersMetrics:
-    """What Prometheus scrapes of a supervisor: its workers' metrics, each sample with the label `worker`, and its own."""
+    """The metrics of a supervisor, and the metrics of its workers. Each sample of a worker has the label `worker`."""
 
     def __init__(self, scrape: Callable[[], Mapping[str, list[Metric]]]) -> None:
-        """`scrape` asks each worker that serves, by its name."""
+        """`scrape` returns the metrics of each worker that serves, by the worker's name."""
         self.registry = CollectorRegistry()
         self.serving = Gauge(
             "remit_worker_serving", "1 while the worker answers calls.", ("worker",), registry=self.registry

@@ -1,3 +1,5 @@
+"""The server node: assembles the components of a server process, starts them in order and stops them."""
+
 import json
 import threading
 from collections.abc import Callable, Iterable
@@ -44,16 +46,16 @@ from remit.service.workers.messages import WorkerReport
 from remit.service.workers.orphans import left_stores, refuse_left_spools
 
 _SPACE_EVERY_S: Final = 10.0
-# For what a collector may still get on a stop: the store has it anyway.
+# The time to send the last records to a collector at the stop. The store has these records anyway.
 _LAST_RECORDS_S: Final = 3.0
 
 _log = structlog.get_logger("remit")
 
 
 class ServerNode:
-    """One server process behind its protocols: policies loaded, audit open, decision point ready.
+    """One server process without its protocols: policies loaded, audit open, decision point ready.
 
-    Its components start in the order in which they need each other, and stop in the opposite one.
+    Components start in the order of their dependencies, and stop in the reverse order.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class ServerNode:
         self.past = Past(audit.records, live, settings.limits)
         self.started_us = now_us()
         self.workers: list[WorkerReport] = []
-        """The last reports of the workers of this node, this one included; empty for a server without any."""
+        """The last report of every worker of this node, also of this worker. Empty for a server without workers."""
         self.shadow = _shadow(settings, record_policy)
         self.point = DecisionPoint(
             settings.node,
@@ -91,8 +93,11 @@ class ServerNode:
 
     @classmethod
     def start(cls, settings: Settings) -> Self:
-        """Raises StartupError where anything is unsure: bad root files, an unmigrated database, a store that fails. Then
-        nothing is left running."""
+        """Starts every component. If that fails, nothing is left running.
+
+        Raises StartupError if anything is unsure: bad root files, a database without the newest schema, a store that
+        fails.
+        """
         _refuse_open_to_others(settings)
         key = _audit_key(settings)
         record_policy = RecordPolicy(settings.redaction, settings.audit_sample_allows)
@@ -131,8 +136,10 @@ class ServerNode:
         *,
         timeout_s: float | None = None,
     ) -> None:
-        """Writes a lifecycle record, and before it the files of the revision that it names, if they are given. Raises
-        JournalUnavailable if they are not on disk."""
+        """Writes a lifecycle record. Before it, writes the files of its revision, if `archive` holds them.
+
+        Raises JournalUnavailable if the record or the files are not on disk.
+        """
         time_us, (record_id,) = self.point.ids.stamp(1)
         if archive:
             try:
@@ -158,7 +165,7 @@ class ServerNode:
         )
 
     def stop(self) -> Drained:
-        """Records the stop, drains the journal and closes the store. Call it when no call is in flight any more."""
+        """Records the stop, drains the journal and closes the store. Call it after the last call has ended."""
         self._stop.close()
         drained = self._drained
         waiting, committed = drained.written + drained.unwritten, self.journal.stats().committed
@@ -166,7 +173,7 @@ class ServerNode:
         return drained
 
     def _begin(self, stop: ExitStack, key: SigningKey | None) -> None:
-        """Starts what runs in threads, the reloader last."""
+        """Starts the components that run in threads, the reloader last."""
         settings = self.settings
         stop.callback(self.past.stop)
         if self.checkpointer is not None:
@@ -175,7 +182,7 @@ class ServerNode:
             self.metrics.watch_shadow(self.shadow)
             self.shadow.begin()
             stop.callback(self.shadow.stop)
-        # One server retains a database that several share.
+        # If several servers share a database, only one of them runs the retention.
         if settings.retention is not None and (settings.is_first or self.store.file is not None):
             stores = {settings.node: self.store} | left_stores(settings)
             every_s = settings.audit_retention_every_s
@@ -199,8 +206,10 @@ class ServerNode:
             raise StartupError(str(error)) from error
 
     def _recorded_key(self) -> str | None:
-        """The id of the key that this node last recorded; None, so that it is recorded again, if the store cannot be
-        read."""
+        """The id of the key that this node last recorded.
+
+        None if the store cannot be read: the node then records its key again.
+        """
         try:
             return recorded_key(self.store, self.settings.node)
         except AuditStoreError:
@@ -225,7 +234,7 @@ class ServerNode:
         while True:
             free = self.space.free()
             was_low, low = low, free is not None and free < self.settings.audit_low_space_bytes
-            # Without calls, nothing else would notice that the store is gone.
+            # Without calls, only this check notices that the store is gone.
             self.journal.check()
             if low and not was_low:
                 _log.warning("low space for the audit store", free_bytes=free, store_bytes=self.space.taken())
@@ -238,14 +247,14 @@ class _Audit(NamedTuple):
 
     store: AuditStore
     spool: StoreAndForward | None
-    """In front of the store, if there is one."""
+    """The spool before the store, if one is configured."""
     records: AuditReader
-    """The audit of all workers of this node, to be read."""
+    """Reads the audit of all workers of this node."""
     journal: Journal
 
     @classmethod
     def open(cls, settings: Settings, metrics: Metrics, otlp: Otlp | None, stop: ExitStack) -> Self:
-        """Whatever is written last is closed last: `stop` closes the reader and the store, and ends `otlp` before."""
+        """Opens store, spool and journal. `stop` ends `otlp` first, then closes the reader and the store."""
         store, spool = _open_store(settings)
         stop.callback(store.close)
         records: AuditReader = store

@@ -1,3 +1,5 @@
+"""Explanations of answers by past revisions, which the audit store keeps."""
+
 from collections.abc import Callable
 from functools import partial
 
@@ -19,7 +21,7 @@ from remit.policy.revisions.explainer import (
 
 
 class Past:
-    """Explains by any revision that serves or that the store keeps."""
+    """Explains a decision by any revision that serves or that the audit store keeps."""
 
     def __init__(self, store: AuditReader, cell: LivePolicies, limits: Limits) -> None:
         self._store = store
@@ -30,9 +32,9 @@ class Past:
     def why(
         self, tenant: Tenant, revision: str, question: Question | ReachQuestion, timeout_s: float
     ) -> AnyExplanation:
-        """The grounds of the revision's answer; '' is the revision of a tenant that does not exist.
+        """Explains the answer of a revision. '' is the revision of a tenant that does not exist.
 
-        Raises MalformedQuestionError, NotKeptError, WorkerEndedError or AuditStoreError.
+        Raises MalformedQuestionError, RevisionNotStoredError, WorkerEndedError or AuditStoreError.
         """
         if not revision:
             return why_unknown(tenant, question)
@@ -43,14 +45,14 @@ class Past:
         return self._historian.why(tenant, revision, question, archive, timeout_s)
 
     def stop(self) -> None:
-        """From any thread: whatever is being explained breaks off."""
+        """Ends the explanation that runs. Call it from any thread."""
         self._historian.stop()
 
 
 def explaining_here(
     store: AuditReader, limits: Limits
 ) -> Callable[[Tenant, str, Question | ReachQuestion], AnyExplanation]:
-    """What explains by the revisions that the store keeps, in this process. Raises as `Past.why`."""
+    """Returns a function that explains by the store's revisions, in this process. Raises as `Past.why`."""
     loaded: dict[str, Snapshot] = {}
 
     def explain(tenant: Tenant, revision: str, question: Question | ReachQuestion) -> AnyExplanation:
@@ -65,7 +67,7 @@ def explaining_here(
 
 
 def stored_archive(store: AuditReader, tenant: Tenant, revision: str, limits: Limits) -> bytes:
-    """Raises NotKeptError where the store does not keep it."""
+    """The archive of a revision. Raises RevisionNotStoredError if the store does not keep it."""
     archive = store.revision(tenant, revision, most_bytes(limits))
     if archive is None:
         raise RevisionNotStoredError(f"revision `{revision}` of tenant `{tenant}` is not kept in this audit store")

@@ -1,3 +1,5 @@
+"""The retention job: a thread that deletes old decisions at intervals."""
+
 import time
 from collections.abc import Mapping
 from threading import Event, Thread
@@ -13,7 +15,7 @@ from remit.audit.store.store import AuditStore
 from remit.clock import now_us
 from remit.service.metrics import Metrics
 
-# Beside a server that answers: few rows at a time, since a commit of decisions may wait for one, and mostly at rest.
+# A server answers meanwhile: few rows a transaction, because a commit of decisions may wait for it, and mostly pauses.
 _PACE: Final = PurgePace(rows=100, share=0.1)
 _AGAIN_S: Final = 60.0
 
@@ -25,7 +27,7 @@ class _StoppingError(Exception):
 
 
 class RetentionRuns:
-    """Deletes decisions that are older than their retention, again and again, in a thread of its own."""
+    """Deletes decisions that are older than their retention, every `every_s` seconds, in a thread."""
 
     def __init__(
         self,
@@ -36,7 +38,7 @@ class RetentionRuns:
         every_s: float,
         key: SigningKey | None = None,
     ) -> None:
-        """`stores` by the node's name that their PURGED records have."""
+        """`stores` maps the node's name in the PURGED records to the store."""
         self._stores = stores
         self._retention = retention
         self._metrics = metrics
@@ -50,7 +52,7 @@ class RetentionRuns:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Breaks off what runs: what is gone by then is recorded."""
+        """Interrupts the run. A record states what the run had deleted by then."""
         self._stopping.set()
         self._thread.join(timeout_s)
 

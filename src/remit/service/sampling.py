@@ -15,16 +15,16 @@ EVERY: Final = 1.0
 class SampledRecords(NamedTuple):
     recorded: RecordBatch
     unrecorded: RecordBatch = EMPTY_BATCH
-    """Sampled out: they are counted, and nothing else is left of them."""
+    """Decisions that were sampled out. They are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordPolicy:
-    """What is kept of decisions, before they have a place in a chain."""
+    """Redacts and samples decisions before they get a place in a chain."""
 
     redaction: Redaction | None = None
     sample_allows: float = EVERY
-    """Of the allows of plain checks, how many are recorded: above 0, at most 1. All others always are."""
+    """The share of allows of plain checks that is recorded: above 0, at most 1. All other decisions are recorded."""
     draw: Callable[[], float] = random
 
     def split(self, records: RecordBatch) -> SampledRecords:

@@ -1,6 +1,6 @@
 """Every setting of the server.
 
-The module is long because each setting is described and bounded where it is defined.
+The module is long because it describes and bounds each setting at its definition.
 """
 
 import os
@@ -35,7 +35,7 @@ _NODE_LENGTH: Final = 64
 class Settings(BaseSettings):
     """Every setting of the server. A flag beats the environment, which beats the file, which beats the default.
 
-    An unknown setting is an error wherever it stands.
+    An unknown setting is an error in all three.
     """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
@@ -319,9 +319,9 @@ class Settings(BaseSettings):
             )
 
     def of_worker(self, number: int, port: int) -> "Settings":
-        """The settings of one of the workers, counted from 1, that share `port`. Its supervisor serves the metrics.
+        """The settings of worker `number`, counted from 1. All workers share `port`. The supervisor serves the metrics.
 
-        Raises StartupError where `audit` is of no use.
+        Raises StartupError if `audit` cannot be used for workers.
         """
         host, _, _ = self.listen.rpartition(":")
         try:
@@ -331,27 +331,27 @@ class Settings(BaseSettings):
         if self.audit_spool is not None:
             own["audit_spool"] = worker_file(self.audit_spool, number)
         worker = self.model_copy(update={**own, "listen": f"{host}:{port}", "metrics": ""})
-        worker._named, worker._worker = self, number  # noqa: SLF001 (another of our own kind)
+        worker._named, worker._worker = self, number  # noqa: SLF001 (an object of the same class)
         return worker
 
     @property
     def named(self) -> "Settings":
-        """Of a worker, the settings as they were given, which name what is all workers' together."""
+        """The settings as they were given, before a worker's own node name, files and port replaced some of them."""
         return self._named or self
 
     @property
     def is_first(self) -> bool:
-        """Whether this is a server of one, or the first worker: who sees to what was left by workers that are no more."""
+        """True for a single server and for worker 1, which cleans up after removed workers."""
         return self._worker <= 1
 
     @property
     def retention(self) -> Retention | None:
-        """None where decisions are kept for ever."""
+        """None if decisions are kept for ever."""
         return parse_retention(self.audit_retention) if self.audit_retention else None
 
     @property
     def redaction(self) -> Redaction | None:
-        """None where records are kept as they are made. Raises StartupError where the key cannot be read."""
+        """None if records are kept unchanged. Raises StartupError if the key cannot be read."""
         if not self.audit_redact:
             return None
         try:
@@ -387,7 +387,7 @@ def settings_table() -> str:
 
 
 def worker_node(node: str, number: int) -> str:
-    """What worker `number` of a node is called in audit records."""
+    """The name of worker `number` of a node in audit records."""
     return f"{node}.w{number}"
 
 
@@ -407,7 +407,7 @@ def _refuse_endpoint(text: str) -> None:
 
 
 def default_told(field: FieldInfo) -> str:
-    """A setting's default as people read it."""
+    """The default of a setting, as docs/settings.md and the help show it."""
     if field.default_factory is not None:
         return "the host's name"
     match field.default:

@@ -1,4 +1,4 @@
-"""Reads the settings, and says what is wrong with them."""
+"""Reads the settings from flags, environment and file, and reports what is wrong with them."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from remit.service.errors import StartupError
 from remit.service.settings import CONFIG_VARIABLE, ENV_PREFIX, Settings
 
 _SERVICE_HOST: Final = "_SERVICE_HOST"
-# Of a Service's variable and its value, what stands behind the Service's name. A number is no value of `PORT`.
+# The part of `VARIABLE=VALUE` after the Service's name. The value of `PORT` is a URL, never a number.
 _SERVICE_LINK: Final = (
     r"(?:SERVICE_HOST=.*|SERVICE_PORT(?:_[A-Z0-9_]+)?=[0-9]+|PORT=[a-z]+://.*|"
     r"PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?=.*)"
@@ -21,9 +21,9 @@ _SERVICE_LINK: Final = (
 
 
 def read_settings(flags: Mapping[str, Any]) -> Settings:
-    """Settings from flags, environment and the file that REMIT_CONFIG names.
+    """Reads the settings from flags, from the environment and from the file that REMIT_CONFIG names.
 
-    Raises StartupError that names each setting that is unknown or off, and what was expected.
+    Raises StartupError, which names each unknown or wrong setting and what was expected.
     """
     known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
     ours = {name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known}
@@ -43,8 +43,11 @@ def read_settings(flags: Mapping[str, Any]) -> Settings:
 
 
 def _service_links(environment: Mapping[str, str]) -> set[str]:
-    """Variables that Kubernetes sets in each pod for the Services of its namespace: those of a Service named `remit` or
-    `remit-...` are not settings. Host and port are always among them, so that no misspelt setting passes for one."""
+    """Finds the variables that Kubernetes sets in each pod for Services named `remit` or `remit-...`.
+
+    They are not settings. Kubernetes always sets host and port of a Service: this function requires both, and so takes
+    no misspelt setting for such a variable.
+    """
     found: set[str] = set()
     for service in {name.removesuffix(_SERVICE_HOST) for name in environment if name.endswith(_SERVICE_HOST)}:
         if f"{service}_SERVICE_PORT" in environment:

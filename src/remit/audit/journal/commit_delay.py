@@ -1,3 +1,5 @@
+"""The commit delay: how long a group commit waits for more records before it writes a batch."""
+
 import time
 from threading import Lock
 from typing import Final
@@ -27,7 +29,8 @@ class CommitDelay:
         self._enough = 1
         # How many writes wake the writer; 0 while it is awake.
         self._wakes_at = 0
-        # A raw lock as a one-shot signal: the writer sleeps in `acquire`, and whoever clears `_wakes_at` releases it once.
+        # A raw lock as a one-shot signal. The writer sleeps in `acquire`; the thread that clears `_wakes_at` releases
+        # the lock once.
         self._signal = Lock()
         self._signal.acquire()
 

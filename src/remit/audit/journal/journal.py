@@ -1,3 +1,5 @@
+"""The audit journal: takes the records of every call and writes them by group commit."""
+
 import time
 from collections.abc import Sequence
 from typing import Final, Literal

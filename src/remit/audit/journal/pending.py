@@ -1,3 +1,5 @@
+"""A pending write: the records of one call, the state of that write and the callback of its caller."""
+
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from threading import Lock

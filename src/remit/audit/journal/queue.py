@@ -1,3 +1,5 @@
+"""The admission queue: the bounded queue of pending writes between the callers and the writer."""
+
 import logging
 import sys
 from collections import deque

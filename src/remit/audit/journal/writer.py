@@ -1,3 +1,5 @@
+"""The group commit writer: the thread that writes batches, retries after a failure and releases callers."""
+
 import logging
 import sys
 import time

@@ -1,6 +1,6 @@
 """`remit audit`: read, prove and purge the audit store.
 
-It has many modules because each command has one of its own.
+The folder has many modules because each command has its own module.
 """
 
 import typer
@@ -24,7 +24,7 @@ from remit.cli.audit import explain as explain_
 from remit.cli.audit import purge as purge_
 from remit.cli.common.output import EXIT_CODES
 
-# The type is named for mypy, which cannot see it through the circle that `faults` closes: it starts the whole program.
+# mypy needs the type here: `faults` starts the whole program, which closes a circle of imports.
 app: typer.Typer = typer.Typer(
     help=f"Read, prove and purge the audit store: what was decided, for whom, by which rule, when.\n\n{EXIT_CODES}",
     no_args_is_help=True,

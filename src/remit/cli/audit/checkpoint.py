@@ -1,3 +1,5 @@
+"""`remit audit checkpoint`: prints or signs the head of each chain."""
+
 import json
 from typing import Annotated
 

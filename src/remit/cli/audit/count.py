@@ -1,3 +1,5 @@
+"""`remit audit count`: counts decisions by group, from the rollup."""
+
 import json
 from itertools import islice
 from typing import Annotated, Any, Final
@@ -18,7 +20,7 @@ from remit.rpc.encode_records import count_to
 from remit.v1.audit_service_pb2 import RecordCount
 
 _PAGE: Final = 1_000
-"""Groups in a page of the API."""
+"""The number of groups in a page of the API."""
 
 
 @reads

@@ -1,3 +1,5 @@
+"""`remit audit explain` and `remit audit explain-reach`: answer a question by a past policy."""
+
 from typing import Annotated, NamedTuple
 
 import typer
@@ -28,7 +30,7 @@ from remit.v1 import audit_service_pb2 as messages
 
 
 class At(NamedTuple):
-    """By which policy: what served at a time, or a revision."""
+    """Selects the policy of an explanation: the policy that served at a time, or a revision."""
 
     time_us: int
     revision: str

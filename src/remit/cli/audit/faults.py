@@ -1,3 +1,5 @@
+"""`remit audit faults`: breaks real servers and reports whether an acknowledged decision was lost."""
+
 import secrets
 import shutil
 import tempfile
@@ -33,7 +35,7 @@ _RESULTS: Final = {
 
 class _Tried(NamedTuple):
     result: Exit
-    """UNAVAILABLE where it cannot be tried here."""
+    """UNAVAILABLE if this machine cannot run the fault."""
     cause: str
     rounds: int
     acknowledged: int
@@ -99,7 +101,7 @@ def faults(
 
 
 def _policies(directory: Path, target: Path) -> list[Policy]:
-    """Copies them without their tests, with which a server starts later."""
+    """Copies the policies without their tests: tests would delay the start of each server."""
     with told(directory):
         shutil.copytree(directory, target, ignore=shutil.ignore_patterns("tests"))
     tree = read_files(target)

@@ -1,3 +1,5 @@
+"""The options that select decisions, shared by the commands that list, count and follow them."""
+
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -35,7 +37,7 @@ def filter_to(where: DecisionFilter) -> RecordFilter:
 
 
 def tell_unknown(where: DecisionFilter, source: Source) -> None:
-    """Says on standard error which names of a filter, each by itself, the audit holds nothing of: it may be misspelt."""
+    """Warns on standard error about each name of a filter that is in no record of the audit: it may be misspelt."""
     for name in _NAMES:
         value = getattr(where, name)
         if value is None:
@@ -106,4 +108,4 @@ selects: Final = option_group(
         option("until", Annotated[int | None, _time("Before this time.")]),
     ),
 )
-"""Gives a command that takes a filter, `where`, the options that say what is meant."""
+"""Decorates a command that takes a filter, `where`, with the options of that filter."""

@@ -1,4 +1,4 @@
-"""Records as the commands print them."""
+"""Formats records as the commands print them."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from remit.core.rows import Effect
 
 
 def told(record: DecisionRecord | LifecycleRecord) -> dict[str, Any]:
-    """As an object of JSON."""
+    """Returns the record as a JSON object."""
     fields = record._asdict()
     fields["id"] = format_id(record.id)
     fields["time"] = time_told(fields.pop("time_us"))

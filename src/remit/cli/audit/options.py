@@ -1,3 +1,5 @@
+"""Options that several commands of `remit audit` share, and the parsers of their values."""
+
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +30,7 @@ STORE_DEFAULT: Final = "sqlite:///var/audit.db"
 
 
 def moment(text: str) -> int:
-    """Microseconds since the Unix epoch: an ISO 8601 time (UTC where it names no zone), or an age such as `90m`."""
+    """Parses an ISO 8601 time (UTC if it names no zone), or an age such as `90m`. Microseconds since the Unix epoch."""
     age_s = parse_age(text)
     if age_s is not None:
         return max(now_us() - age_s * 1_000_000, 0)
@@ -44,7 +46,7 @@ def moment(text: str) -> int:
 
 
 def span(text: str) -> int:
-    """Microseconds: `90m`, `7d`."""
+    """Parses a span of time such as `90m` or `7d`. Microseconds."""
     seconds = parse_age(text)
     if seconds is None:
         raise typer.BadParameter(f"`{text}`: expected a span of time such as `90m` or `7d`")
@@ -52,7 +54,7 @@ def span(text: str) -> int:
 
 
 def _public_key(text: str) -> PublicKey:
-    """A file in PEM, or 64 hex digits."""
+    """Parses 64 hex digits, or reads a PEM file."""
     return PublicKey.parse(text) if _DIGITS(text) else PublicKey.read(Path(text))
 
 
@@ -60,7 +62,7 @@ public_key = from_text(_public_key, AuditKeyError)
 signing_key = from_text(lambda text: SigningKey.read(Path(text)), AuditKeyError)
 decision_id_from = from_text(parse_id, ValueError)
 chains_of = from_text(lambda text: text and parse_tenant(text), InvalidNameError)
-"""A tenant, or '' for what is of none: starts and stops of servers."""
+"""Parses a tenant, or '' for the chains without a tenant: starts and stops of servers."""
 
 
 def revision_from(text: str) -> str:

@@ -1,3 +1,5 @@
+"""`remit audit purge`: deletes the decisions made before a time."""
+
 from typing import Annotated
 
 import typer
@@ -65,7 +67,10 @@ def purge(
 def purge_with_progress(
     audit: str, cutoffs: Cutoffs, key: SigningKey | None, which: str, *, unsigned: bool, yes: bool
 ) -> Purged:
-    """Ends the command where the store is signed and the purge would not be, and where the answer is no."""
+    """Purges the store behind a progress bar.
+
+    Ends the command if the store is signed and the purge is not, or if the user answers no.
+    """
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
     with opened(audit, writing=True) as store:
         if key is None and not unsigned and (signers := store.signers()):
@@ -83,7 +88,7 @@ def purge_with_progress(
 
 
 def tell_what_stays(purged: Purged) -> None:
-    """And what else went."""
+    """Prints what else the purge deleted, and which records stay."""
     if purged.reads:
         out.print(f"{purged.reads} records of who read the audit deleted")
     if purged.revisions:

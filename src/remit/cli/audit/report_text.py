@@ -1,4 +1,4 @@
-"""What a verification found, for people and for programs."""
+"""Prints the report of a verification, for people and for programs."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ _ID_BYTES: Final = 16
 
 @contextmanager
 def counting(what: str) -> Iterator[Progress]:
-    """A bar on standard error while something is walked."""
+    """Shows a progress bar on standard error during a walk."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with progress(*columns) as bar:
         task = bar.add_task(what, total=None)
@@ -27,16 +27,16 @@ def counting(what: str) -> Iterator[Progress]:
 
 
 class Verified(NamedTuple):
-    """What a verification was of."""
+    """The inputs of a verification."""
 
     names: Sequence[str]
-    """Files, or the database."""
+    """The names of the files, or of the database."""
     tenant: str | None
-    """The only one whose records were looked at; None where all were."""
+    """The only tenant whose records were verified. None: all tenants."""
     keys: Sequence[str]
-    """The ids of the keys that were given."""
+    """The ids of the given keys."""
     at_us: int
-    """To which ages were measured, microseconds since the Unix epoch."""
+    """The time to which ages were measured, in microseconds since the Unix epoch."""
 
 
 def tell(report: VerificationReport, verified: Verified) -> None:
@@ -45,7 +45,7 @@ def tell(report: VerificationReport, verified: Verified) -> None:
 
 
 def _lines(report: VerificationReport, verified: Verified) -> Iterator[tuple[str, str | None]]:
-    """Each with its style."""
+    """Yields each line of the report with its style."""
     names = ", ".join(f"`{name}`" for name in verified.names)
     whose = "" if verified.tenant is None else f", {_whose(verified.tenant)} alone"
     yield f"verified {names}{whose}", None

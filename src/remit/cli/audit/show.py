@@ -1,3 +1,5 @@
+"""`remit audit show`: shows one decision with its place in its chain and its explanation."""
+
 from typing import Annotated, Any
 
 import typer

@@ -19,7 +19,7 @@ _EXITS: Final = {"INVALID_ARGUMENT": Exit.USAGE, "NOT_FOUND": Exit.NO}
 
 
 class Source(NamedTuple):
-    """Where the audit is read: at a server where one is named, else in the store itself."""
+    """The source of the audit: a server if one is named, otherwise the store itself."""
 
     audit: str
     target: str | None
@@ -29,7 +29,7 @@ class Source(NamedTuple):
     tls_key: Path | None
 
     def answer(self, locally: Callable[[AuditReader], _Answer], remotely: Callable[[Client], _Answer]) -> _Answer:
-        """The answer of the one or the other; ends the command where there is none."""
+        """Returns the answer of the store or of the server. Ends the command if there is no answer."""
         try:
             if self.target is None:
                 with opened(self.audit) as store:
@@ -56,4 +56,4 @@ reads: Final = option_group(
         option("tls_key", KeyOption),
     ),
 )
-"""Gives a command that takes a `source` the options that name it."""
+"""Decorates a command that takes a `source` with the options that name the source."""

@@ -1,3 +1,5 @@
+"""`remit audit verify`: verifies every chain of a store, or an export."""
+
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,7 +107,7 @@ def verify(
 
 
 def _names(store: ShardedStore) -> list[str]:
-    """Each file, or the database."""
+    """The name of each file, or of the database."""
     return [str(each.file or each.url) for each in store.members]
 
 

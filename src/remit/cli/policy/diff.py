@@ -1,3 +1,5 @@
+"""`remit diff`: prints which decisions change between two versions of a policy directory."""
+
 import json
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -32,7 +34,7 @@ class FailOn(StrEnum):
 class _Compared(NamedTuple):
     found: TenantDiff
     actions: dict[Direction, diff_text.Permissions]
-    """A gain is told in the words of the new vocabulary, a loss in those of the old."""
+    """A gain uses the words of the new vocabulary, a loss the words of the old vocabulary."""
 
 
 def diff(
@@ -97,7 +99,7 @@ def _tenant(text: str | None) -> Tenant | None:
 
 
 def _compared(tenant: Tenant, before: Version, after: Version) -> _Compared | None:
-    """None where one of the two does not load, which has been told."""
+    """Compares two versions of a tenant. None if one of them does not load: its diagnostics are printed already."""
     if all(tenant in version.tree.tenants for version in (before, after)) and (
         before.tree.revision(tenant) == after.tree.revision(tenant)
     ):

@@ -1,4 +1,4 @@
-"""Two versions of a policy directory, each a directory or a git revision."""
+"""Reads two versions of a policy directory. Each version is a directory or a git revision."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +17,15 @@ from remit.policy.read.tree import Tree, read_tree
 @dataclass(frozen=True, slots=True)
 class Version:
     name: str
-    """As the user wrote it."""
+    """The version, as the user wrote it."""
     tree: Tree
     root: Root
 
     def snapshot(self, tenant: Tenant) -> tuple[Snapshot | None, bool]:
-        """The tenant's policy, its tests left aside, and whether all is well: None is well where there is no such
-        folder, and otherwise its diagnostics have been printed."""
+        """Loads a tenant without its tests. Returns its snapshot, and whether that succeeded.
+
+        (None, True): the tenant has no folder. (None, False): it does not load, and its diagnostics are printed.
+        """
         if tenant not in self.tree.tenants:
             return None, True
         loaded = load_tenant(self.tree, tenant, self.root, tested=False)
@@ -33,11 +35,11 @@ class Version:
 
 
 def read_versions(old: str, new: str, policies: Path) -> tuple[Version, Version]:
-    """Reads both; ends the command where one is neither a directory nor a revision, is both, or where its root files do
-    not load.
+    """Reads both versions. Ends the command if one of them is neither a directory nor a revision, is both, or has root
+    files that do not load.
 
-    A revision is one of the policy directory that the other argument names, else of `policies`; `REVISION:DIR` names
-    the directory too, from the top of the repository as in git.
+    A revision belongs to the policy directory that the other argument names, otherwise to `policies`. `REVISION:DIR`
+    also names the directory, from the top of the repository as in git.
     """
     first, second = (
         _reader(text, Path(other) if Path(other).is_dir() else policies) for text, other in ((old, new), (new, old))
@@ -50,7 +52,7 @@ def _reader(text: str, policies: Path) -> Callable[[], Tree]:
     revision, colon, place = text.partition(":")
     if directory.is_dir():
         not_a_tenants(directory)
-        # Spelled as no revision can be, it is meant as a directory.
+        # No revision can be spelled so: the text means a directory.
         if not (text.startswith((".", "/")) or text.endswith("/")) and _is_revision(text, policies):
             fail(
                 Exit.USAGE,

@@ -1,4 +1,4 @@
-"""A diff in words, for a terminal and for a pull request."""
+"""Describes a diff in sentences, for a terminal and for a pull request."""
 
 import re
 from collections import defaultdict
@@ -20,14 +20,14 @@ from remit.engine.diff import (
 )
 
 Marked = Callable[[str], str]
-"""How a name stands out from the words around it."""
+"""Marks a name, so that it stands out from the words around it."""
 Permissions = Mapping[Word, frozenset[Word]]
-"""Every action, by kind."""
+"""Every action of the vocabulary, by kind."""
 
 NAMED: Final = 3
-"""Principals that a sentence names; of more it gives the number."""
+"""The most principals that a sentence names. A sentence about more principals gives their number."""
 SHOWN: Final = 20
-"""Principals listed below a sentence."""
+"""The most principals that are listed below a sentence."""
 
 _OWNED: Final = {
     Pairs.OTHERS: "what {} owns",
@@ -44,7 +44,7 @@ def plain(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """A Markdown code span, whatever is in the text: only as many backticks as it began with end it."""
+    """Makes a Markdown code span of any text. The fence has more backticks than any run of them in the text."""
     longest = max((len(run) for run in _BACKTICKS(text)), default=0)
     fence = "`" * (longest + 1)
     padding = " " if longest else ""
@@ -56,7 +56,7 @@ def actions_of(vocabulary: Vocabulary | None) -> Permissions:
 
 
 def summary(found: TenantDiff) -> str:
-    """`3 rows added, 1 removed: 12 people and 1 service gain, user:otto loses`, and the like."""
+    """For example `3 rows added, 1 removed: 12 people and 1 service gain, user:otto loses`."""
     rows = f"{_count(found.rows_added, 'row')} added, {found.rows_removed} removed"
     told = [
         f"{_counted(principals)} {_verb(direction, len(principals))}"
@@ -77,7 +77,7 @@ def summary(found: TenantDiff) -> str:
 
 
 def access_sentence(change: AccessChange, actions: Permissions, mark: Marked = plain) -> str:
-    """`12 people through group:finance-devs gain EXECUTE FLOW in acme.finance.**`."""
+    """For example `12 people through group:finance-devs gain EXECUTE FLOW in acme.finance.**`."""
     principals = change.principals
     who = _joined(map(mark, principals)) if len(principals) <= NAMED else _counted(principals)
     if change.through is not None:
@@ -88,14 +88,14 @@ def access_sentence(change: AccessChange, actions: Permissions, mark: Marked = p
 
 
 def reach_sentence(change: ReachChange, mark: Marked = plain) -> str:
-    """`work in acme.data.** may now use by SUBFLOW what acme.finance.** owns`."""
+    """For example `work in acme.data.** may now use by SUBFLOW what acme.finance.** owns`."""
     now = "may now" if change.direction is Direction.GAIN else "may no longer"
     owned = _OWNED[change.pairs].format(_pieces(change.owners, mark))
     return f"work in {_pieces(change.callers, mark)} {now} use by {mark('|'.join(change.relations))} {owned}"
 
 
 def dedicated_sentence(change: DedicatedChange, mark: Marked = plain) -> str:
-    """`storage of acme.finance.**: acme-default before, finance-s3 now`."""
+    """For example `storage of acme.finance.**: acme-default before, finance-s3 now`."""
     where = _where(change.where, mark)
     before, after = (_NOTHING if each is None else mark(each.name) for each in (change.before, change.after))
     if change.before is not None and change.after is not None and change.before.name == change.after.name:
@@ -104,7 +104,7 @@ def dedicated_sentence(change: DedicatedChange, mark: Marked = plain) -> str:
 
 
 def listed(principals: Sequence[str], mark: Marked = plain) -> str:
-    """The names, where the sentence gave their number; else nothing."""
+    """Lists the names if the sentence gave only their number. Otherwise empty."""
     if len(principals) <= NAMED:
         return ""
     more = f" and {len(principals) - SHOWN} more" if len(principals) > SHOWN else ""
@@ -161,7 +161,7 @@ def _name(resource: DedicatedResource | None) -> str | None:
 
 
 def _permissions(permissions: Iterable[tuple[Word, Word]], actions: Permissions) -> Iterator[str]:
-    """`VIEW|LIST FLOW|EXECUTION` for kinds with the same actions; `*` for all that a kind has."""
+    """`VIEW|LIST FLOW|EXECUTION` for kinds with the same actions; `*` for all actions of a kind."""
     by_kind: defaultdict[Word, list[Word]] = defaultdict(list)
     for kind, action in permissions:
         by_kind[kind].append(action)
@@ -182,7 +182,7 @@ def _pieces(pieces: Sequence[Piece], mark: Marked) -> str:
         + (f" except {_joined(mark(each.text) for each in piece.excepted)}" if piece.excepted else "")
         for piece in pieces
     ]
-    # Else it would be read as one more exception.
+    # After a comma, the next piece would read as one more exception.
     return "; ".join(told) if any(piece.excepted for piece in pieces) else _joined(told)
 
 

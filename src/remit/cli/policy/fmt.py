@@ -1,3 +1,5 @@
+"""`remit fmt`: writes policy files in canonical form."""
+
 import os
 import shutil
 from collections.abc import Iterator
@@ -59,7 +61,7 @@ def fmt(
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """The file itself; the files of a policy directory or of a tenant's folder that the loader would read."""
+    """The file itself, or the files that the loader reads in a policy directory or in a tenant's folder."""
     if not path.is_dir():
         if not path.name.endswith(_ENDINGS):
             fail(Exit.USAGE, f"`{path}` is no policy file: expected one that ends in `.csv` or `.yaml`")
@@ -87,10 +89,10 @@ def _read(path: Path) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, so that a server that reads meanwhile sees the old file or the new. A link stays one."""
+    """Replaces a file at once: a server that reads meanwhile sees the old file or the new one. A link stays a link."""
     target = path.resolve()
     try:
-        # A name that begins with a dot is no policy file to the loader.
+        # The loader ignores a name that begins with a dot.
         with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as stream:
             try:
                 stream.write(content)

@@ -9,7 +9,10 @@ _NO_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010
 
 
 def junit(tenants: Iterable[LoadedTenant]) -> bytes:
-    """The tests as JUnit XML: a suite a tenant, a test a case. A tenant that does not load is one test with an error."""
+    """Writes the tests as JUnit XML: one suite per tenant, one test per case.
+
+    A tenant that does not load is one test with an error.
+    """
     suites = ET.Element("testsuites", name="remit test")
     for loaded in tenants:
         mistakes = loaded.mistakes
@@ -41,5 +44,5 @@ def junit(tenants: Iterable[LoadedTenant]) -> bytes:
 
 
 def _text(text: str) -> str:
-    """Without the characters that no XML document may hold."""
+    """Replaces the characters that XML forbids."""
     return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,3 +1,5 @@
+"""`remit lint`: finds rows, roles, groups and resources that do not do what they seem to do."""
+
 import json
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +18,7 @@ _STYLES = {LintSeverity.ERROR: "red", LintSeverity.WARNING: "yellow", LintSeveri
 
 
 class LintFormat(StrEnum):
-    """How findings are printed."""
+    """The format in which findings are printed."""
 
     HUMAN = "human"
     JSON = "json"

@@ -1,3 +1,5 @@
+"""`remit import` and `remit export`: policy files from Casbin and Kestra, and plain Casbin from policy files."""
+
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -264,7 +266,7 @@ def export(
 
 
 def _finish(origin: str, imported: Imported, folder: Path, *, force: bool) -> None:
-    """Tells what was found, and writes the files where nothing was refused."""
+    """Prints the findings, and writes the files if nothing was refused."""
     for each in imported.findings:
         out.print(str(each), style=_COLOURS[each.severity])
     counted = {severity: sum(each.severity is severity for each in imported.findings) for severity in FindingSeverity}
@@ -333,5 +335,5 @@ def _functions(option: str, named: Iterable[str] | None, groups: Iterable[str]) 
 
 
 def _named(policy: str) -> str:
-    """A file's name, or a database's address without its password."""
+    """The name of a file, or the URL of a database without its password."""
     return masked(policy) if "://" in policy else Path(policy).name

@@ -1,4 +1,4 @@
-"""Questions from a file or from the audit store, for one tenant."""
+"""Reads the questions about one tenant from a file or from the audit store."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _FIELDS = ("tenant", "principal", "action", "kind", "namespace")
 
 
 def questions_in(file: Path, tenant: Tenant) -> Iterator[Question]:
-    """The questions of a JSON lines file that are about `tenant`; ends the command at a line that is none."""
+    """The questions about `tenant` in a JSON lines file. Ends the command at a line that is no question."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -39,7 +39,7 @@ def _names(told: object) -> list[str]:
 
 
 def questions_of(url: str, tenant: Tenant) -> Iterator[Question | ReachQuestion]:
-    """What the recorded decisions about `tenant` were asked, oldest first."""
+    """The questions of the recorded decisions about `tenant`, oldest first."""
     with opened(url) as store:
         for record in store.each_decision(DecisionFilter(tenant=tenant)):
             if record.asked is not None:

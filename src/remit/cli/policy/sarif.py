@@ -1,4 +1,4 @@
-"""SARIF 2.1.0: what code scanning services read."""
+"""Writes findings as SARIF 2.1.0, which code scanning services read."""
 
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -10,11 +10,14 @@ from remit.service.version import VERSION
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 PAGE: Final = "urn:remit:docs:lint.md"
-"""Where the rules are described, unless the caller says where docs/lint.md is published."""
+"""The default address of docs/lint.md, which describes the rules."""
 
 
 def sarif(findings: Iterable[LintFinding], directory: Path, page: str) -> dict[str, Any]:
-    """A log of one run. Paths are relative to the working directory, for a policy directory outside of it to that."""
+    """A SARIF log of one run. Paths are relative to the working directory.
+
+    For a policy directory outside of it, paths are relative to the policy directory.
+    """
     ids = list(RuleId)
     inside = directory.resolve().is_relative_to(Path.cwd())
     base = PurePosixPath(directory.resolve().relative_to(Path.cwd()).as_posix()) if inside else PurePosixPath()

@@ -1,3 +1,5 @@
+"""`remit test`: runs the tests of every tenant, with coverage and mutation reports."""
+
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -81,7 +83,7 @@ def test(
 
 
 def _print_results(tested: Sequence[LoadedTenant]) -> bool:
-    """Whether all loads and all holds."""
+    """Prints the results. True if every tenant loads and every case passes."""
     passed = failed = 0
     refused = [loaded for loaded in tested if loaded.mistakes]
     for loaded in tested:
@@ -104,7 +106,7 @@ def _print_results(tested: Sequence[LoadedTenant]) -> bool:
 
 
 def _print_coverage(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> float:
-    """The part of all rows that are exercised, in percent."""
+    """Prints the rows that no case exercises. Returns the exercised share of all rows, in percent."""
     snapshots = {loaded.snapshot: loaded.cases for loaded in tested if loaded.snapshot is not None}
     seen = {row for snapshot, cases in snapshots.items() for row in exercised(snapshot, cases)}
     files = covered(chain(managed, *(rows_of(snapshot.policy) for snapshot in snapshots)), seen)
@@ -125,7 +127,10 @@ def _print_coverage(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> 
 
 
 def _print_mutants(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> float:
-    """The part of the mutants that cases notice, in percent of those that change a decision."""
+    """Prints the mutants that no case notices.
+
+    Returns the noticed share of the mutants that change a decision, in percent.
+    """
     snapshots = {loaded.snapshot: loaded.cases for loaded in tested if loaded.snapshot is not None}
     trials = {snapshot.tenant: Trial(snapshot, cases) for snapshot, cases in snapshots.items()}
     everywhere = [trial for tenant, trial in trials.items() if tenant != INSTANCE]
@@ -151,7 +156,7 @@ def _place(mutant: Mutant) -> tuple[str, int]:
 
 
 def _percent(part: int, whole: int) -> str:
-    """Rounded down: only all is 100 %."""
+    """Rounds down: only the whole is 100 %."""
     return f"{1000 * part // whole / 10 if whole else 100.0:5.1f} %"
 
 

@@ -1,3 +1,5 @@
+"""`remit replay`: decides recorded decisions again by a candidate's policies."""
+
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -57,12 +59,12 @@ def replay(
     candidate = Replay({name: each.snapshot for name, each in loaded.items()})
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
     with opened(audit) as store, progress(*columns) as shown:
-        # A server that goes on writing would never let it end.
+        # Without an end, a replay beside a server that goes on writing would never finish.
         until = now_us() if until is None else until
         where = DecisionFilter(tenant=tenant, since_us=since, until_us=until)
         records: Iterable[DecisionRecord] = store.each_decision(where)
         if tenant is not None:
-            # Of when it was not configured.
+            # Add the records of the time before the tenant was configured: they have no tenant.
             unknown = store.each_decision(replace(where, tenant=""))
             records = chain(records, (each for each in unknown if each.asked_tenant == tenant))
         candidate.run(shown.track(records, description="records"))

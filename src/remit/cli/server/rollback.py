@@ -1,3 +1,5 @@
+"""`remit rollback`: pins a tenant to a kept revision on one server, or unpins it."""
+
 from typing import Annotated
 
 import typer

@@ -1,3 +1,5 @@
+"""`remit serve`: runs a server, or a supervisor with workers."""
+
 import inspect
 import signal
 from collections.abc import Callable, Iterator
@@ -50,7 +52,7 @@ def _by_workers(settings: Settings) -> bool:
 
 
 def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives the command one option for each setting, so that the flags cannot fall behind them."""
+    """Gives the command one option for each setting: the flags are always complete."""
     command.__signature__ = inspect.Signature([*_options()])  # type: ignore[attr-defined]
     command.__name__ = "serve"
     return command

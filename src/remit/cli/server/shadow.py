@@ -1,3 +1,5 @@
+"""`remit shadow`: shows what a server's candidate would decide otherwise."""
+
 import json
 from typing import Annotated
 

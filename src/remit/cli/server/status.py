@@ -1,3 +1,5 @@
+"""`remit status`: shows the tenants, the audit store and the workers of a running server."""
+
 import json
 from typing import Annotated
 
@@ -62,7 +64,7 @@ def _print(told: messages.GetStatusResponse) -> None:
         if each.pinned_by:
             newest = each.files_revision[:12] or "none"
             out.print(f"{each.tenant} is pinned by {each.pinned_by}; its files are at {newest}")
-    # What is wrong with the root is every tenant's, and told once.
+    # A mistake in the root files belongs to every tenant: print it once.
     for place, message in dict.fromkeys(_told(found) for each in told.tenants for found in each.diagnostics):
         out.print(f"{place}: {message}")
     for each in told.tenants:
