@@ -3,14 +3,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from remit.audit.batch import EMPTY_BATCH, CallFields, ItemFields, RecordBatch
 from remit.audit.errors import JournalUnavailable
 from remit.audit.ids import DecisionIds
-from remit.audit.journal.journal import Journal
 from remit.audit.journal.pending import Then
-from remit.audit.record import ASKED_TENANT
+from remit.audit.record import ASKED_TENANT, DecisionRecord
 from remit.core.decision import Decision, Reason
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Tenant
@@ -99,6 +98,20 @@ class PendingAnswer(NamedTuple, Generic[_Answer_co]):
         return PendingAnswer(answer, *self[1:])
 
 
+class RecordQueue(Protocol):
+    """Where records go before their answers leave: a `Journal`."""
+
+    def offer(
+        self, records: Sequence[DecisionRecord], timeout_s: float | None, unrecorded: Sequence[DecisionRecord], /
+    ) -> None:
+        """Returns when they are recorded. Raises JournalUnavailable if they may not be."""
+
+    def offer_then(
+        self, records: Sequence[DecisionRecord], then: Then, unrecorded: Sequence[DecisionRecord], /
+    ) -> bool:
+        """As `offer`, without a wait: calls `then`. False, and nothing is offered, where there is no room."""
+
+
 @dataclass(frozen=True, slots=True)
 class DecisionPoint:
     """Answers questions: each answer is of one snapshot, and leaves after its record (delivery `before_answer`).
@@ -109,7 +122,7 @@ class DecisionPoint:
 
     node: str
     cell: LivePolicies
-    journal: Journal
+    journal: RecordQueue
     ids: DecisionIds
     metrics: Metrics
     revision_wait_s: float
