@@ -1,4 +1,5 @@
 """Writes the client for threads from the client for asyncio: `make client`."""
+# ruff: noqa: INP001, S603 (a script, which runs ruff)
 
 import subprocess
 import sys
@@ -6,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 CLIENT: Final = Path(__file__).parents[1] / "src" / "remit" / "client"
-_MODULE_DOC: Final = '"""The client for threads. Generated from async_client.py by `make client`: do not edit."""'
+_MODULE_DOC: Final = '"""The client for threads. `make client` writes it from async_client.py: do not edit."""'
 _CLASS_DOC: Final = '''\
     """Asks a remit server. Safe to share between threads; close it, or use it in a `with`.
 

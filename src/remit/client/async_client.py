@@ -1,4 +1,7 @@
-"""The client for asyncio, and the source of the client for threads: after a change here, `make client`."""
+"""The client for asyncio. It is long: each question of the API has its method, with a signature that editors see.
+
+It is the source of the client for threads: after a change here, `make client`.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any

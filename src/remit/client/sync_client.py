@@ -1,4 +1,4 @@
-"""The client for threads. Generated from async_client.py by `make client`: do not edit."""
+"""The client for threads. `make client` writes it from async_client.py: do not edit."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
