@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PROTO_OUT ?= src
 
 .DEFAULT_GOAL := help
-.PHONY: help setup anew demo serve test test-pythons lint proto lock bench queries million corruptions reloads
+.PHONY: help setup anew demo serve test test-pythons lint proto client lock bench queries million corruptions reloads
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,9 @@ proto: setup ## Generate src/remit/v1 from protos/
 	  --python_out=$(PROTO_OUT) --mypy_out=quiet:$(PROTO_OUT) protos/remit/v1/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I protos --plugin=$(BIN)/protoc-gen-mypy_grpc \
 	  --grpc_python_out=$(PROTO_OUT) --mypy_grpc_out=quiet:$(PROTO_OUT) protos/remit/v1/*_service.proto
+
+client: setup ## Generate the client for threads from the client for asyncio
+	$(BIN)/python tools/sync_client.py
 
 lock: setup ## Write requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \

@@ -1,6 +1,7 @@
 """What the import graph, the generated code and the documents must stay."""
 
 import ast
+import runpy
 import subprocess
 import sys
 from collections import Counter
@@ -128,6 +129,13 @@ def test_generated_code_is_fresh(tmp_path: Path) -> None:
     subprocess.run(["make", "--silent", "proto", f"PROTO_OUT={tmp_path}"], cwd=ROOT, check=True, timeout=120)
     fresh = {path.name: path.read_text() for path in (tmp_path / "remit" / "v1").glob("*.py*")}
     committed = {path.name: path.read_text() for path in _generated()}
+
+    assert fresh == committed
+
+
+def test_the_client_for_threads_is_fresh() -> None:
+    committed = (ROOT / "src/remit/client/sync_client.py").read_text()
+    fresh = runpy.run_path(str(ROOT / "tools/sync_client.py"))["generated"]()
 
     assert fresh == committed
 

@@ -1,13 +1,12 @@
-"""The questions of the access plane."""
+"""The questions of the access plane: a request, and how its response is read. The clients' methods document them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import wraps
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from remit import wire
 from remit.client.answers import Answer, OperationAnswer, Part
-from remit.client.call import ClientCall, Parameters
+from remit.client.call import ClientCall, Response
 from remit.client.decode import answer_of, newer, results_of, told
 from remit.client.errors import AccessDenied, DecisionUnavailable
 from remit.client.questions import Asked
@@ -18,24 +17,16 @@ from remit.v1 import decision_pb2, status_service_pb2
 _Answered = TypeVar("_Answered", bound=Answer)
 
 
-def guarded(
-    question: Callable[Parameters, ClientCall[Any, _Answered]],
-) -> Callable[Parameters, ClientCall[Any, _Answered]]:
-    @wraps(question)
-    def guard(*args: Parameters.args, **kwargs: Parameters.kwargs) -> ClientCall[Any, _Answered]:
-        call = question(*args, **kwargs)
+def guarded(call: ClientCall[Response, _Answered]) -> ClientCall[Response, _Answered]:
+    """The question, whose reading raises AccessDenied where the answer is a deny."""
 
-        def read(response: Any) -> _Answered:
-            answer = call.read(response)
-            if not answer.allowed:
-                raise AccessDenied(answer)
-            return answer
+    def read(response: Response) -> _Answered:
+        answer = call.read(response)
+        if not answer.allowed:
+            raise AccessDenied(answer)
+        return answer
 
-        return replace(call, read=read)
-
-    guard.__doc__ = f"As `{question.__name__}`, but returns only where the answer is an allow: raises AccessDenied where it is a deny."
-    guard.__name__ = question.__name__.replace("check", "guard")
-    return guard
+    return replace(call, read=read)
 
 
 def check(
@@ -50,7 +41,6 @@ def check(
     trace_id: str = "",
     revision: str = "",
 ) -> ClientCall[messages.CheckResponse, Answer]:
-    """The answer, allow or deny. With `revision`, by that revision or not at all."""
     return ClientCall(
         lambda: messages.CheckRequest(
             tenant=tenant,
@@ -71,8 +61,6 @@ def batch_check(
     trace_id: str = "",
     revision: str = "",
 ) -> ClientCall[messages.BatchCheckResponse, list[Answer | DecisionUnavailable]]:
-    """One result a question, in order, all of one revision. A malformed question is a DecisionUnavailable in its
-    place, returned and not raised: it does not fail the others."""
     asked: list[messages.Question] = []
 
     def request() -> messages.BatchCheckRequest:
@@ -98,7 +86,6 @@ def explain(
     trace_id: str = "",
     revision: str = "",
 ) -> ClientCall[messages.ExplainResponse, messages.ExplainResponse]:
-    """The answer with its grounds, as the API gives it: rule, chain, near misses, remedy, and a summary in words."""
     return ClientCall(
         lambda: messages.ExplainRequest(
             tenant=tenant,
@@ -121,7 +108,6 @@ def check_operation(
     trace_id: str = "",
     revision: str = "",
 ) -> ClientCall[messages.CheckOperationResponse, OperationAnswer]:
-    """May every part of a compound operation of the vocabulary happen? All parts are answered by one revision."""
     return ClientCall(
         lambda: messages.CheckOperationRequest(
             tenant=tenant,
@@ -136,14 +122,9 @@ def check_operation(
     )
 
 
-guard = guarded(check)
-guard_operation = guarded(check_operation)
-
-
 def status(
     tenant: str = "",
 ) -> ClientCall[status_service_pb2.GetStatusResponse, status_service_pb2.GetStatusResponse]:
-    """What the server serves, and how well."""
     return ClientCall(
         lambda: status_service_pb2.GetStatusRequest(tenant=tenant),
         lambda response: response,

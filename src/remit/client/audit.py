@@ -1,4 +1,4 @@
-"""What was decided, for whom, by which rule and when: for those who may read the audit."""
+"""Reading the audit: a request, and how its response is read. The clients' methods document them."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,6 @@ from remit.v1 import audit_service_pb2 as messages
 def list_records(
     where: messages.RecordFilter | None = None, *, oldest_first: bool = False, after: str = "", page_size: int = 0
 ) -> Pages[messages.Record]:
-    """The decisions that `where` selects, the newest first or the oldest, those behind the record with the id `after`.
-    Pages of `page_size` (the server's choice where 0) are fetched while they are walked."""
-
     def page(token: str) -> ClientCall[messages.ListRecordsResponse, ResultPage[messages.Record]]:
         return ClientCall(
             lambda: messages.ListRecordsRequest(
@@ -26,14 +23,10 @@ def list_records(
 
 
 def get_record(decision_id: str) -> ClientCall[messages.GetRecordResponse, messages.GetRecordResponse]:
-    """One decision, its place in its chain, and its grounds by the policy of then."""
     return ClientCall(lambda: messages.GetRecordRequest(id=decision_id), known)
 
 
 def follow_records(where: messages.RecordFilter | None = None, *, after: str = "") -> Stream:
-    """The decisions that `where` selects as they are committed, each once, without an end: from the first step of the
-    walk on, or, with `since_us` or `after`, those since then before. Where the server goes away it is begun anew where
-    it ended; once it has been away for as long as a call may take, it is DecisionUnavailable."""
     return lambda cursor: messages.FollowRecordsRequest(filter=where, after=after, cursor=cursor)
 
 
@@ -44,9 +37,6 @@ def count_records(
     most_first: bool = False,
     page_size: int = 0,
 ) -> Pages[messages.RecordCount]:
-    """How many decisions there were, by whole hours, for each group of tenant, principal, namespace, revision, caller,
-    question, effect, reason, node, hour and day; `most_first`, the largest `page_size` groups alone."""
-
     def page(token: str) -> ClientCall[messages.CountRecordsResponse, ResultPage[messages.RecordCount]]:
         return ClientCall(
             lambda: messages.CountRecordsRequest(
@@ -73,8 +63,6 @@ def list_lifecycle(
     after: str = "",
     page_size: int = 0,
 ) -> Pages[messages.LifecycleRecord]:
-    """What happened beside decisions, in pages as `list_records`."""
-
     def page(token: str) -> ClientCall[messages.ListLifecycleResponse, ResultPage[messages.LifecycleRecord]]:
         return ClientCall(
             lambda: messages.ListLifecycleRequest(
@@ -105,8 +93,6 @@ def explain_past(
     revision: str = "",
     node: str = "",
 ) -> ClientCall[messages.ExplainPastResponse, messages.ExplainPastResponse]:
-    """What the answer was, or would have been, and why: by `revision`, or by what served at `time_us`, microseconds since
-    the Unix epoch, on every node or on `node`."""
     return ClientCall(
         lambda: _past(
             messages.ExplainPastRequest(
@@ -124,7 +110,6 @@ def explain_past(
 def explain_past_reach(
     tenant: str, caller: str, owner: str, relation: str, *, time_us: int = 0, revision: str = "", node: str = ""
 ) -> ClientCall[messages.ExplainPastResponse, messages.ExplainPastResponse]:
-    """As `explain_past`: might work in namespace `caller` use what `owner` owns, by `relation`?"""
     return ClientCall(
         lambda: _past(
             messages.ExplainPastRequest(

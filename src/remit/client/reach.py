@@ -1,8 +1,7 @@
-"""The questions of the reach plane."""
+"""The questions of the reach plane: a request, and how its response is read. The clients' methods document them."""
 
 from collections.abc import Sequence
 
-from remit.client.access import guarded
 from remit.client.answers import Answer, ReachAllAnswer, RefusedOwner
 from remit.client.call import ClientCall, names
 from remit.client.decode import answer_of, reason_of, results_of, told
@@ -23,7 +22,6 @@ def check_reach(
     trace_id: str = "",
     revision: str = "",
 ) -> ClientCall[messages.CheckReachResponse, Answer]:
-    """May work in namespace `caller` use what namespace `owner` owns, by `relation`?"""
     return ClientCall(
         lambda: messages.CheckReachRequest(
             tenant=tenant,
@@ -44,7 +42,6 @@ def batch_check_reach(
     trace_id: str = "",
     revision: str = "",
 ) -> ClientCall[messages.BatchCheckReachResponse, list[Answer | DecisionUnavailable]]:
-    """One result a question, as `batch_check` gives them."""
     asked: list[messages.ReachQuestion] = []
 
     def request() -> messages.BatchCheckReachRequest:
@@ -68,7 +65,6 @@ def check_reach_all(
     trace_id: str = "",
     revision: str = "",
 ) -> ClientCall[messages.CheckReachAllResponse, ReachAllAnswer]:
-    """May `caller` use every one of these owners, 1 to 10,000, and which of them refuse?"""
     return ClientCall(
         lambda: messages.CheckReachAllRequest(
             tenant=tenant,
@@ -82,10 +78,6 @@ def check_reach_all(
     )
 
 
-guard_reach = guarded(check_reach)
-guard_reach_all = guarded(check_reach_all)
-
-
 def explain_reach(
     tenant: str,
     caller: str,
@@ -97,7 +89,6 @@ def explain_reach(
     trace_id: str = "",
     revision: str = "",
 ) -> ClientCall[messages.ExplainReachResponse, messages.ExplainReachResponse]:
-    """The answer with its grounds, as the API gives it: row, what came too late, near misses, remedy, a summary."""
     return ClientCall(
         lambda: messages.ExplainReachRequest(
             tenant=tenant,
@@ -119,8 +110,6 @@ def list_reachable(
     trace_id: str = "",
     revision: str = "",
 ) -> ClientCall[messages.ListReachableResponse, messages.ListReachableResponse]:
-    """What `namespace` can use and who can use what is its own, by each of `relations` (all where empty): as patterns,
-    and as those of the namespaces `among`."""
     return ClientCall(
         lambda: messages.ListReachableRequest(
             tenant=tenant,

@@ -1,4 +1,4 @@
-"""What a principal may see of a dependency graph, and what serves a namespace."""
+"""Visible graphs and dedicated resources: a request, and how its response is read. The clients' methods document them."""
 
 from collections.abc import Sequence
 
@@ -23,8 +23,6 @@ def visible_graph(
     trace_id: str = "",
     revision: str = "",
 ) -> ClientCall[visibility_pb2.VisibleGraphResponse, visibility_pb2.VisibleGraphResponse]:
-    """What `principal` may see of the graph: the nodes where it may do `action`. The others become nameless stubs; with
-    `omit` they are left out with their edges."""
     return ClientCall(
         lambda: visibility_pb2.VisibleGraphRequest(
             tenant=tenant,
@@ -59,8 +57,6 @@ def resolve_dedicated(
     resources_pb2.ResolveDedicatedResponse,
     resources_pb2.ResolveDedicatedResponse,
 ]:
-    """Which of `resources` (`storage`, `secrets`, `worker_group`; all where empty) serve a namespace, or the tenant
-    itself, which level says so, and whether `service` may touch them."""
     return ClientCall(
         lambda: resources_pb2.ResolveDedicatedRequest(
             tenant=tenant,
@@ -83,8 +79,6 @@ def list_served(
     trace_id: str = "",
     revision: str = "",
 ) -> ClientCall[resources_pb2.ListServedResponse, resources_pb2.ListServedResponse]:
-    """Which namespaces of a tenant the `resource` (`storage`, `secrets` or `worker_group`) of this name serves; asked
-    in `_instance`, which tenants."""
     return ClientCall(
         lambda: resources_pb2.ListServedRequest(
             tenant=tenant,

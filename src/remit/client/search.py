@@ -1,4 +1,4 @@
-"""Check, asked in reverse."""
+"""Check, asked in reverse: a request, and how its response is read. The clients' methods document them."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,6 @@ def list_actions(
     trace_id: str = "",
     revision: str = "",
 ) -> ClientCall[messages.ListActionsResponse, messages.ListActionsResponse]:
-    """What may `principal` do here, or in the tenant itself: the actions of all kinds, or of `kinds`."""
     return ClientCall(
         lambda: messages.ListActionsRequest(
             tenant=tenant,
@@ -47,8 +46,6 @@ def list_namespaces(
     trace_id: str = "",
     revision: str = "",
 ) -> ClientCall[messages.ListNamespacesResponse, messages.ListNamespacesResponse]:
-    """Where may `principal` do `action` (any where empty) on `kind` (any where empty): as patterns, and as those of the
-    namespaces `among`, at most 10,000."""
     return ClientCall(
         lambda: messages.ListNamespacesRequest(
             tenant=tenant,
@@ -74,10 +71,6 @@ def list_principals(
     trace_id: str = "",
     revision: str = "",
 ) -> Pages[messages.PermittedPrincipal]:
-    """Who may do `action` on `kind`, sorted by name, each with the rule and the rows that lead to it. Pages of
-    `page_size` (the server's choice where 0) are fetched while they are walked. Where the policy changes meanwhile, the
-    rest is DecisionUnavailable with the code FAILED_PRECONDITION: begin again, what came before may be out of date."""
-
     def page(
         token: str,
     ) -> ClientCall[messages.ListPrincipalsResponse, ResultPage[messages.PermittedPrincipal]]:
@@ -108,7 +101,6 @@ def plan_filter(
     trace_id: str = "",
     revision: str = "",
 ) -> ClientCall[messages.PlanFilterResponse, Plan]:
-    """Where may `principal` do `action` on `kind`: the namespaces to filter a query by (see remit.client.sql)."""
     return ClientCall(
         lambda: messages.PlanFilterRequest(
             tenant=tenant,

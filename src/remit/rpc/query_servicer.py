@@ -33,8 +33,8 @@ MOMENT_NS: Final = 2_000_000
 """Longest decision on the thread that receives every call."""
 _SLOW_S: Final = 1.0
 _SUSPECTS: Final = 1_000
-NAMESPACES_LIMIT: Final = 10_000
-"""Namespaces in a list of a request."""
+NAMES_LIMIT: Final = 10_000
+"""Names in a list that is asked about."""
 
 _TRACE_ID = re.compile(r"[!-~]{1,64}").fullmatch
 
@@ -121,12 +121,19 @@ class QueryServicer:
     """A gRPC service over the decision point."""
 
     def __init__(
-        self, point: DecisionPoint, *, batch_limit: int, max_message_bytes: int, call_timeout_s: float
+        self,
+        point: DecisionPoint,
+        *,
+        batch_limit: int,
+        max_message_bytes: int,
+        call_timeout_s: float,
+        names_limit: int = NAMES_LIMIT,
     ) -> None:
         self._point = point
         self._batch_limit = batch_limit
         self._max_message_bytes = max_message_bytes
         self._call_timeout_s = call_timeout_s
+        self._names_limit = names_limit
         self._slow = SlowTenants()
 
     @property
@@ -147,6 +154,12 @@ class QueryServicer:
         timeout_s = min(context.time_remaining(), self._call_timeout_s)
         trace_id = origin.trace_id or trace_id_in(context.invocation_metadata())
         return tenant, CallTerms(CallOrigin(caller.get(), origin.on_behalf_of, trace_id), request.revision, timeout_s)
+
+    def _names(self, field: str, parse: Callable[[str], _Name], texts: Sequence[str]) -> tuple[_Name, ...]:
+        """The names of a repeated field. Raises MalformedQuestionError for more than the limit."""
+        if len(texts) > self._names_limit:
+            raise violation(field, f"holds {len(texts)} names: expected at most {self._names_limit}")
+        return each_named(field, parse, texts)
 
     def _items(
         self, questions: Sequence[_Message], parse: Callable[[_Message], AskedQuestion]
@@ -200,13 +213,6 @@ def below(field: str, error: MalformedQuestionError) -> MalformedQuestionError:
     return MalformedQuestionError(
         *(FieldViolation(f"{field}.{each.field}", each.description) for each in error.violations)
     )
-
-
-def names_in(field: str, parse: Callable[[str], _Name], texts: Sequence[str], limit: int) -> tuple[_Name, ...]:
-    """The names of a repeated field, at most `limit`."""
-    if len(texts) > limit:
-        raise violation(field, f"holds {len(texts)} names: expected at most {limit}")
-    return each_named(field, parse, texts)
 
 
 def each_once(field: str, names: Iterable[_Name]) -> tuple[_Name, ...]:

@@ -15,12 +15,10 @@ from remit.rpc.boundary import AtOnce
 from remit.rpc.encode_answers import all_reached_to, reachable_to
 from remit.rpc.query_servicer import (
     MOMENT_NS,
-    NAMESPACES_LIMIT,
     SHORT_BATCH,
     QueryServicer,
     below,
     each_once,
-    names_in,
     results_in,
 )
 from remit.service.decision_point import NO_HURRY_NS, PendingAnswer
@@ -59,7 +57,7 @@ class ReachServicer(QueryServicer, reach_service_pb2_grpc.ReachServiceServicer):
         inquiry = ReachesAll(
             named("caller", parse_namespace, request.caller),
             named("relation", parse_relation, request.relation),
-            names_in("owners", parse_namespace, request.owners, NAMESPACES_LIMIT),
+            self._names("owners", parse_namespace, request.owners),
         )
         return all_reached_to(self._point.survey(tenant, inquiry, terms))
 
@@ -83,8 +81,8 @@ class ReachServicer(QueryServicer, reach_service_pb2_grpc.ReachServiceServicer):
         tenant, terms = self._terms(request, context)
         inquiry = ReachableFrom(
             named("namespace", parse_namespace, request.namespace),
-            each_once("relations", names_in("relations", parse_relation, request.relations, NAMESPACES_LIMIT)),
-            names_in("among", parse_namespace, request.among, NAMESPACES_LIMIT),
+            each_once("relations", self._names("relations", parse_relation, request.relations)),
+            self._names("among", parse_namespace, request.among),
         )
         return reachable_to(self._point.survey(tenant, inquiry, terms))
 

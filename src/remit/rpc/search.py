@@ -7,7 +7,7 @@ from remit.core.names import optional_namespace, parse_action, parse_kind, parse
 from remit.engine.queries.search import ANY_WORD, ActionsOf, FilterFor, NamespacesOf, PrincipalsFor
 from remit.rpc.encode_answers import actions_to, filter_to, namespaces_to, principals_to
 from remit.rpc.page_token import paged
-from remit.rpc.query_servicer import NAMESPACES_LIMIT, QueryServicer, names_in
+from remit.rpc.query_servicer import QueryServicer
 from remit.v1 import search_service_pb2 as messages
 from remit.v1 import search_service_pb2_grpc
 
@@ -22,7 +22,7 @@ class SearchServicer(QueryServicer, search_service_pb2_grpc.SearchServiceService
         inquiry = ActionsOf(
             named("principal", parse_principal, request.principal),
             named("namespace", optional_namespace, request.namespace),
-            names_in("kinds", parse_kind, request.kinds, NAMESPACES_LIMIT),
+            self._names("kinds", parse_kind, request.kinds),
         )
         return actions_to(self._point.survey(tenant, inquiry, terms))
 
@@ -34,7 +34,7 @@ class SearchServicer(QueryServicer, search_service_pb2_grpc.SearchServiceService
             named("principal", parse_principal, request.principal),
             named("action", parse_action, request.action) if request.action else ANY_WORD,
             named("kind", parse_kind, request.kind) if request.kind else ANY_WORD,
-            names_in("among", parse_namespace, request.among, NAMESPACES_LIMIT),
+            self._names("among", parse_namespace, request.among),
         )
         return namespaces_to(self._point.survey(tenant, inquiry, terms))
 

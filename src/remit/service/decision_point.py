@@ -5,14 +5,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from remit.audit.batch import EMPTY_BATCH, CallFields, ItemFields, RecordBatch
 from remit.audit.errors import JournalUnavailable
 from remit.audit.ids import DecisionIds
-from remit.audit.journal.journal import Journal
 from remit.audit.journal.pending import Callback
-from remit.audit.record import ASKED_TENANT
+from remit.audit.record import ASKED_TENANT, DecisionRecord
 from remit.core.decision import Decision, Reason
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Tenant
@@ -101,6 +100,20 @@ class PendingAnswer(NamedTuple, Generic[_Answer_co]):
         return PendingAnswer(answer, *self[1:])
 
 
+class RecordQueue(Protocol):
+    """What takes the records before their answers leave: a `Journal`, or nothing that keeps them."""
+
+    def offer(
+        self, records: Sequence[DecisionRecord], timeout_s: float | None, unrecorded: Sequence[DecisionRecord], /
+    ) -> None:
+        """Returns once they are recorded. Raises JournalUnavailable if they may not be."""
+
+    def offer_then(
+        self, records: Sequence[DecisionRecord], callback: Callback, unrecorded: Sequence[DecisionRecord], /
+    ) -> bool:
+        """As `offer`, without a wait: calls `callback`. False, and nothing is offered, if there is no room."""
+
+
 @dataclass(frozen=True, slots=True)
 class DecisionPoint:
     """Answers questions. One snapshot gives each answer, and the record is committed first (delivery `before_answer`).
@@ -111,7 +124,7 @@ class DecisionPoint:
 
     node: str
     cell: LivePolicies
-    journal: Journal
+    journal: RecordQueue
     ids: DecisionIds
     metrics: Metrics
     revision_wait_s: float

@@ -137,3 +137,9 @@ def test_files_that_do_not_load_are_no_answer_and_no_deny(tmp_path: Path, words:
 def test_names_that_are_no_text_are_wrong_usage(words: str) -> None:
     done = run(*words.split(), stdin=b"\xff\xfe")
     assert (2, True) == (done.exit_code, "cannot be read" in done.stderr)
+
+
+@pytest.mark.parametrize("words", ["check acme user:\udcff VIEW FLOW a", "where acme user:\udcff", "reach acme \udcff"])
+def test_an_argument_that_is_no_utf_8_is_wrong_usage(words: str) -> None:
+    done = run(*words.split())
+    assert (2, True) == (done.exit_code, "surrogates not allowed" in done.stderr)

@@ -1,13 +1,11 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from random import SystemRandom
 from typing import Annotated, Final
 
 import typer
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
-from remit import wire
 from remit.cli.ask.check import PrincipalArgument, TenantArgument
 from remit.cli.ask.graph_dot import read_dot, write_dot
 from remit.cli.ask.graph_edges import forbidden
@@ -15,12 +13,6 @@ from remit.cli.ask.graph_svg import EDGES_LIMIT, NODES_LIMIT, write_svg
 from remit.cli.ask.graph_tree import trees
 from remit.cli.common.backend import Backend, asks
 from remit.cli.common.output import Exit, end_where_refused, fail, out, print_json
-from remit.cli.common.policy_files import survey
-from remit.client import Client, Edge, Graph, Node
-from remit.core.errors import named
-from remit.core.names import parse_action, parse_principal, parse_tenant
-from remit.engine.queries.visibility import VisibleTo
-from remit.rpc.encode_answers import graph_to
 from remit.v1 import visibility_service_pb2 as messages
 
 
@@ -50,23 +42,10 @@ def graph(
 
     Example: `remit graph acme user:carol docs/graphs/close.json`
     """
-    drawn = _read(file)
-
-    def locally() -> messages.VisibleGraphResponse:
-        inquiry = VisibleTo(
-            named("principal", parse_principal, principal),
-            named("action", parse_action, action),
-            wire.graph_from(drawn),
-            None if omit else SystemRandom(),
-        )
-        return graph_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
-
-    def remotely(client: Client) -> messages.VisibleGraphResponse:
-        nodes = (Node(each.uid, each.kind, each.namespace, each.id) for each in drawn.nodes)
-        edges = (Edge(each.source, each.target, each.relation) for each in drawn.edges)
-        return client.visible_graph(tenant, principal, Graph(nodes, edges), action=action, omit=omit)
-
-    answer = place.answer(locally, remotely)
+    request = _read(file)
+    request.tenant, request.principal, request.action = tenant, principal, action
+    request.hidden = messages.HIDDEN_NODES_OMIT if omit else messages.HIDDEN_NODES_STUB
+    answer: messages.VisibleGraphResponse = place.ask(request)
     if as_format is GraphFormat.JSON:
         print_json(MessageToDict(answer, preserving_proto_field_name=True))
     end_where_refused(answer.receipt)

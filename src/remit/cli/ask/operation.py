@@ -1,6 +1,4 @@
-from functools import partial
-from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 from google.protobuf.json_format import MessageToDict
@@ -11,12 +9,7 @@ from remit import wire
 from remit.cli.ask.check import JsonOption, PrincipalArgument, TenantArgument
 from remit.cli.common.backend import Backend, asks
 from remit.cli.common.output import Exit, out, print_json, styled
-from remit.cli.common.policy_files import read_snapshot
-from remit.core.decision import Decision, Reason
-from remit.core.errors import named
-from remit.core.names import Tenant, optional_namespace, parse_principal, parse_tenant, parse_word
 from remit.core.rows import Effect
-from remit.engine.queries.operations import Compound
 from remit.v1.access_service_pb2 import CheckOperationRequest, CheckOperationResponse
 
 OperationArgument = Annotated[
@@ -45,24 +38,8 @@ def operation(
 
     Example: `remit operation acme user:carol create_flow_in_new_namespace acme.finance.audit`
     """
-
-    def locally() -> CheckOperationResponse:
-        compound = Compound(
-            named("principal", parse_principal, principal),
-            named("operation", partial(parse_word, "operation"), operation),
-            named("namespace", optional_namespace, namespace),
-        )
-        return _answer_locally(place.policies, named("tenant", parse_tenant, tenant), compound)
-
-    response = place.answer(
-        locally,
-        lambda client: cast(
-            "CheckOperationResponse",
-            client.ask(
-                CheckOperationRequest(tenant=tenant, principal=principal, operation=operation, namespace=namespace)
-            ),
-        ),
-    )
+    request = CheckOperationRequest(tenant=tenant, principal=principal, operation=operation, namespace=namespace)
+    response: CheckOperationResponse = place.ask(request)
     allowed = response.effect == wire.EFFECTS[Effect.ALLOW.value]
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
@@ -70,14 +47,6 @@ def operation(
         out.print(Effect.ALLOW if allowed else Effect.DENY, style="green" if allowed else "red")
         out.print(_table(response))
     raise typer.Exit(Exit.OK if allowed else Exit.NO)
-
-
-def _answer_locally(policies: Path, tenant: Tenant, compound: Compound) -> CheckOperationResponse:
-    snapshot = read_snapshot(policies, tenant)
-    if snapshot is None:
-        return wire.operation_to([(compound.whole, Decision(Effect.DENY, Reason.UNKNOWN_TENANT), "")], "")
-    parts = compound.parts(snapshot.policy)
-    return wire.operation_to(((part, snapshot.decide(part), "") for part in parts), snapshot.revision)
 
 
 def _table(response: CheckOperationResponse) -> Table:

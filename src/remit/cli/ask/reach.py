@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 from google.protobuf.json_format import MessageToDict
@@ -10,14 +10,8 @@ from remit import wire
 from remit.cli.ask.check import JsonOption, TenantArgument
 from remit.cli.common.backend import Backend, asks
 from remit.cli.common.output import Exit, end_where_refused, fail, out, print_json
-from remit.cli.common.policy_files import NamesFile, names_in, survey
-from remit.core.errors import each_named, named
-from remit.core.names import parse_namespace, parse_relation, parse_tenant
-from remit.core.question import parse_reach_question
+from remit.cli.common.policy_files import NamesFile, names_in
 from remit.core.rows import Effect
-from remit.engine.explain.reach import ReachExplainer, reach_summary, unknown_tenants_reach
-from remit.engine.queries.reachable import ReachableFrom, ReachesAll
-from remit.rpc.encode_answers import all_reached_to, reachable_to
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as messages
 
@@ -65,14 +59,23 @@ def reach(
     if relation is not None and relations:
         fail(Exit.USAGE, "--relation narrows what is told of several: leave out RELATION or the option")
     if owner is not None and relation is not None:
-        response = _explained(tenant, messages.ReachQuestion(caller=caller, owner=owner, relation=relation), place)
+        question = messages.ReachQuestion(caller=caller, owner=owner, relation=relation)
+        response: messages.ExplainReachResponse = place.ask(
+            messages.ExplainReachRequest(tenant=tenant, question=question)
+        )
         if as_json:
             print_json(MessageToDict(response, preserving_proto_field_name=True))
         else:
             out.print(response.summary)
         allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
         raise typer.Exit(Exit.OK if allowed else Exit.NO)
-    listed = _listed(tenant, caller, owner, [*dict.fromkeys(relations or [])], place)
+    request = messages.ListReachableRequest(
+        tenant=tenant,
+        namespace=caller,
+        relations=dict.fromkeys(relations or []),
+        among=[] if owner is None else [owner],
+    )
+    listed: messages.ListReachableResponse = place.ask(request, {"namespace": "caller", "among[0]": "owner"})
     if as_json:
         print_json(MessageToDict(listed, preserving_proto_field_name=True))
     end_where_refused(listed.receipt)
@@ -107,16 +110,7 @@ def reach_all(
     """
     names = names_in(owners)
     request = messages.CheckReachAllRequest(tenant=tenant, caller=caller, relation=relation, owners=names)
-
-    def locally() -> messages.CheckReachAllResponse:
-        inquiry = ReachesAll(
-            named("caller", parse_namespace, caller),
-            named("relation", parse_relation, relation),
-            each_named("owners", parse_namespace, names),
-        )
-        return all_reached_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
-
-    response = place.answer(locally, lambda client: cast("messages.CheckReachAllResponse", client.ask(request)))
+    response: messages.CheckReachAllResponse = place.ask(request)
     allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
@@ -146,35 +140,6 @@ def _print_columns(lines: Iterable[tuple[str, str]]) -> None:
         table.add_row(*line)
     if table.rows:
         out.print(table)
-
-
-def _explained(tenant: str, question: messages.ReachQuestion, place: Backend) -> messages.ExplainReachResponse:
-    def locally() -> messages.ExplainReachResponse:
-        name = named("tenant", parse_tenant, tenant)
-        asked = parse_reach_question(question.caller, question.owner, question.relation)
-        surveyed = survey(place.policies, name, ReachExplainer(asked))
-        explanation = surveyed.answer or unknown_tenants_reach(name, asked)
-        return wire.reach_explanation_to(explanation, "", surveyed.revision, reach_summary(explanation))
-
-    request = messages.ExplainReachRequest(tenant=tenant, question=question)
-    return place.answer(locally, lambda client: cast("messages.ExplainReachResponse", client.ask(request)))
-
-
-def _listed(
-    tenant: str, caller: str, owner: str | None, relations: list[str], place: Backend
-) -> messages.ListReachableResponse:
-    among = [] if owner is None else [owner]
-
-    def locally() -> messages.ListReachableResponse:
-        inquiry = ReachableFrom(
-            named("caller", parse_namespace, caller),
-            each_named("relations", parse_relation, relations),
-            among=tuple(named("owner", parse_namespace, each) for each in among),
-        )
-        return reachable_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
-
-    request = messages.ListReachableRequest(tenant=tenant, namespace=caller, relations=relations, among=among)
-    return place.answer(locally, lambda client: cast("messages.ListReachableResponse", client.ask(request)))
 
 
 def _told(sets: Iterable[decision_pb2.NamespaceSet]) -> str:

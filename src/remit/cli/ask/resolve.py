@@ -1,4 +1,3 @@
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -10,13 +9,10 @@ from remit import wire
 from remit.cli.ask.check import JsonOption, TenantArgument
 from remit.cli.common.backend import Backend, asks
 from remit.cli.common.output import Exit, end_where_refused, out, print_json, styled
-from remit.cli.common.policy_files import survey
 from remit.core.errors import named, violation
-from remit.core.names import optional_namespace, parse_resource, parse_tenant, parse_word
+from remit.core.names import parse_resource
 from remit.core.policy import ResourceType
 from remit.core.rows import Effect
-from remit.engine.queries.dedicated import ANY_SERVICE, DedicatedTo, ServedBy
-from remit.rpc.encode_answers import resolved_to, served_to
 from remit.v1 import resource_service_pb2 as messages
 
 NamespaceArgument = Annotated[
@@ -54,20 +50,13 @@ def resolve(
 
     Example: `remit resolve acme acme.finance.payroll --service WEBSERVER`
     """
-    types = tuple(dict.fromkeys(resource or ()))
-
-    def locally() -> messages.ResolveDedicatedResponse:
-        inquiry = DedicatedTo(
-            named("namespace", optional_namespace, namespace),
-            types,
-            named("service", partial(parse_word, "service"), service) if service else ANY_SERVICE,
-        )
-        return resolved_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
-
-    response = place.answer(
-        locally,
-        lambda client: client.resolve_dedicated(tenant, namespace, types, service),
+    request = messages.ResolveDedicatedRequest(
+        tenant=tenant,
+        namespace=namespace,
+        resources=[wire.RESOURCE_TYPES[each] for each in dict.fromkeys(resource or ())],
+        service=service,
     )
+    response: messages.ResolveDedicatedResponse = place.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)
@@ -92,12 +81,9 @@ def served(
 
     Example: `remit served acme storage/acme-default`
     """
-    response = place.answer(
-        lambda: served_to(
-            survey(place.policies, named("tenant", parse_tenant, tenant), ServedBy(*_resource(resource)))
-        ),
-        lambda client: client.list_served(tenant, *_resource(resource)),
-    )
+    resource_type, name = _resource(resource)
+    request = messages.ListServedRequest(tenant=tenant, resource=wire.RESOURCE_TYPES[resource_type], name=name)
+    response: messages.ListServedResponse = place.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)

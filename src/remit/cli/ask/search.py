@@ -16,19 +16,7 @@ from remit.cli.ask.check import (
 )
 from remit.cli.common.backend import Backend, asks
 from remit.cli.common.output import end_where_refused, err, out, print_json
-from remit.cli.common.policy_files import NamesFile, names_in, survey
-from remit.client import Client
-from remit.core.errors import each_named, named
-from remit.core.names import (
-    optional_namespace,
-    parse_action,
-    parse_kind,
-    parse_namespace,
-    parse_principal,
-    parse_tenant,
-)
-from remit.engine.queries.search import ANY_WORD, ActionsOf, NamespacesOf, PrincipalsFor
-from remit.rpc.encode_answers import actions_to, namespaces_to, principals_to
+from remit.cli.common.policy_files import NamesFile, names_in
 from remit.v1 import search_service_pb2 as messages
 
 AnyActionArgument = Annotated[str, typer.Argument(help="For example `VIEW`; `*` for any.")]
@@ -63,14 +51,7 @@ def who(
     request = messages.ListPrincipalsRequest(
         tenant=tenant, action=action, kind=kind, namespace=namespace, page_size=_PAGE
     )
-
-    def locally() -> messages.ListPrincipalsResponse:
-        where = named("namespace", optional_namespace, namespace)
-        inquiry = PrincipalsFor(named("action", parse_action, action), named("kind", parse_kind, kind), where)
-        surveyed = survey(place.policies, named("tenant", parse_tenant, tenant), inquiry)
-        return principals_to(surveyed, "", len(surveyed.answer.principals) if surveyed.answer else 0)
-
-    response = place.answer(locally, lambda client: _all_pages(client, request))
+    response = _all_pages(request, place)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)
@@ -106,17 +87,7 @@ def where(
     request = messages.ListNamespacesRequest(
         tenant=tenant, principal=principal, action=wanted_action, kind=wanted_kind, among=names
     )
-
-    def locally() -> messages.ListNamespacesResponse:
-        inquiry = NamespacesOf(
-            named("principal", parse_principal, principal),
-            named("action", parse_action, wanted_action) if wanted_action else ANY_WORD,
-            named("kind", parse_kind, wanted_kind) if wanted_kind else ANY_WORD,
-            each_named("among", parse_namespace, names),
-        )
-        return namespaces_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
-
-    response = place.answer(locally, lambda client: client.ask(request))
+    response: messages.ListNamespacesResponse = place.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)
@@ -148,14 +119,7 @@ def what(
     """
     kinds = kind or []
     request = messages.ListActionsRequest(tenant=tenant, principal=principal, namespace=namespace, kinds=kinds)
-
-    def locally() -> messages.ListActionsResponse:
-        words = each_named("kinds", parse_kind, kinds)
-        here = named("namespace", optional_namespace, namespace)
-        inquiry = ActionsOf(named("principal", parse_principal, principal), here, words)
-        return actions_to(survey(place.policies, named("tenant", parse_tenant, tenant), inquiry))
-
-    response = place.answer(locally, lambda client: client.ask(request))
+    response: messages.ListActionsResponse = place.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)
@@ -167,12 +131,12 @@ def what(
     out.print(table if response.kinds else "nothing")
 
 
-def _all_pages(client: Client, request: messages.ListPrincipalsRequest) -> messages.ListPrincipalsResponse:
-    response: messages.ListPrincipalsResponse = client.ask(request)
+def _all_pages(request: messages.ListPrincipalsRequest, place: Backend) -> messages.ListPrincipalsResponse:
+    response: messages.ListPrincipalsResponse = place.ask(request)
     page = response
     while page.next_page_token:
         request.page_token = page.next_page_token
-        page = client.ask(request)
+        page = place.ask(request)
         response.principals.extend(page.principals)
     response.next_page_token = ""
     return response

@@ -2,21 +2,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os.path import relpath
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
 from remit.cli.common.output import Exit, err, fail
-from remit.core.decision import Reason
 from remit.core.diagnostics import PolicyError
 from remit.core.names import Tenant
-from remit.engine.inquiry import Inquiry
 from remit.engine.snapshot import Snapshot
+from remit.policy.live import LivePolicies
 from remit.policy.load import DEFAULT_LIMITS, LoadedTenant, LoadedTree, load_root, load_tenant, load_tree
 from remit.policy.read.tree import VOCABULARY, read_tree
-from remit.service.decision_point import InquiryAnswer
-
-_Answer = TypeVar("_Answer")
 
 NamesFile = typer.FileText
 """A file of names, one a line; `-` is standard input."""
@@ -58,15 +54,19 @@ def read_snapshot(directory: Path, tenant: Tenant) -> Snapshot | None:
     return loaded.snapshot
 
 
-def survey(directory: Path, tenant: Tenant, inquiry: Inquiry[_Answer]) -> InquiryAnswer[_Answer]:
-    """The answer of the files to an inquiry, which nobody records."""
-    snapshot = read_snapshot(directory, tenant)
-    reason = Reason.UNKNOWN_TENANT if snapshot is None else inquiry.refusal(snapshot)
-    revision = "" if snapshot is None else snapshot.revision
-    if snapshot is None or reason is not None:
-        return InquiryAnswer(None, reason, None, b"", revision)
-    answer = inquiry.answer(snapshot)
-    return InquiryAnswer(answer, None, inquiry.decision(answer), b"", revision)
+class FilePolicies(LivePolicies):
+    """The policies of a directory. It loads a tenant when the tenant is first asked about, and ends the command where it
+    does not load."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._directory = directory
+        self._snapshots: dict[Tenant, Snapshot | None] = {}
+
+    def snapshot(self, tenant: Tenant) -> Snapshot | None:
+        if tenant not in self._snapshots:
+            self._snapshots[tenant] = read_snapshot(self._directory, tenant)
+        return self._snapshots[tenant]
 
 
 def not_a_tenants(directory: Path) -> None:
