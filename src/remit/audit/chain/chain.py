@@ -1,4 +1,4 @@
-"""How one record follows from another. docs/audit-chain.md specifies the encoding, with test vectors.
+"""How one record follows from another. docs/reference/audit-chain.md specifies the encoding, with test vectors.
 
 A chain is all records of one table, tenant and node, numbered from 1 in the order of their commits. A record's hash is
 SHA-256 over the hash before it and the record's fields as lines of text, so that none can be altered, removed, inserted or

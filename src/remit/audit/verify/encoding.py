@@ -1,4 +1,4 @@
-"""A record's text, written a second time: what verifies is not what wrote. docs/audit-chain.md specifies it."""
+"""A record's text, written a second time: what verifies is not what wrote. docs/reference/audit-chain.md specifies it."""
 
 from collections.abc import Callable
 from hashlib import sha256

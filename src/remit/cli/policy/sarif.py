@@ -10,7 +10,7 @@ from remit.service.version import VERSION
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 PAGE: Final = "urn:remit:docs:lint.md"
-"""Where the rules are described, unless the caller says where docs/lint.md is published."""
+"""Where the rules are described, unless the caller says where docs/reference/lint.md is published."""
 
 
 def sarif(findings: Iterable[LintFinding], directory: Path, page: str) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def sarif(findings: Iterable[LintFinding], directory: Path, page: str) -> dict[s
                         "id": each.value,
                         "shortDescription": {"text": RULES[each].summary},
                         "helpUri": f"{page}#{each.value}",
-                        "help": {"text": f"{RULES[each].summary} See `{each.value}` in docs/lint.md."},
+                        "help": {"text": f"{RULES[each].summary} See `{each.value}` in docs/reference/lint.md."},
                         "defaultConfiguration": {"level": RULES[each].severity.value},
                     }
                     for each in ids
