@@ -385,6 +385,26 @@ def test_generated_pages_are_fresh(page: str) -> None:
     assert generate.fresh(page) == (generate.REFERENCE / page).read_text()
 
 
+# The words of the field that a reader searches for: each has its line in the glossary.
+TERMS = """
+action, anchor, batch, binding, build, chain head, change feed, checkpoint, commit delay, decision diagram, decision point (PDP),
+differential test, enforcement point, fall back, group commit, inclusion, journal, kind, live policies, membership, minimal sets,
+minute index, namespace, oracle, pacing, pattern, pending write, policy administration, principal, record, restore, retry, revision,
+role, rollup, rule, scan, scope, shard, snapshot, spool, store, store and forward, tenant, throttle, tombstone
+"""
+
+
+def test_the_glossary_defines_the_terms_of_the_field() -> None:
+    """In order, and where they are in the code."""
+    glossary = (ROOT / "CONTRIBUTING.md").read_text().partition("## Glossary")[2]
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| `([a-z_/]+)` \|$", glossary, re.MULTILINE)
+    terms = [term for term, _ in rows]
+
+    assert set() == {*re.split(r",\s+", TERMS.strip())} - {*terms}
+    assert sorted(terms) == terms
+    assert [] == [package for _, package in rows if not (ROOT / "src/remit" / package / "__init__.py").exists()]
+
+
 def test_every_page_is_reached_from_the_index() -> None:
     index = (ROOT / "docs" / "index.md").read_text()
     missing = [path for path in (ROOT / "docs").glob("*/*.md") if f"({path.relative_to(ROOT / 'docs')})" not in index]
