@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PROTO_OUT ?= src
 
 .DEFAULT_GOAL := help
-.PHONY: help setup anew demo serve test test-pythons lint proto client lock bench queries million corruptions reloads
+.PHONY: help setup anew demo serve test test-pythons lint docs proto client lock bench queries million corruptions reloads
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,10 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache | tail -n 4
 
+docs: setup ## The site, in var/site: searchable, and nothing in it is loaded from elsewhere
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 proto: setup ## Generate src/remit/v1 from protos/
 	$(BIN)/python -m grpc_tools.protoc -I protos --plugin=$(BIN)/protoc-gen-mypy \
 	  --python_out=$(PROTO_OUT) --mypy_out=quiet:$(PROTO_OUT) protos/remit/v1/*.proto
@@ -57,10 +61,10 @@ proto: setup ## Generate src/remit/v1 from protos/
 	  --grpc_python_out=$(PROTO_OUT) --mypy_grpc_out=quiet:$(PROTO_OUT) protos/remit/v1/*_service.proto
 
 client: setup ## Generate the client for threads from the client for asyncio
-	$(BIN)/python tools/sync_client.py
+	$(BIN)/python tests/sync_client.py
 
 lock: setup ## Write requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --group docs --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
 
 million: setup ## A million random questions to three engines, with progress (some minutes)

@@ -1,4 +1,4 @@
-"""First pages of the queries that docs/audit.md shows, over a large log in SQLite. See bench/README.md for the method."""
+"""First pages of the queries that docs/how-to/read-the-audit.md shows, over a large log in SQLite. See bench/README.md for the method."""
 
 import argparse
 import random
@@ -61,7 +61,7 @@ def some_time(dice: random.Random) -> int:
 
 
 def queries() -> Iterator[tuple[str, Query]]:
-    """What docs/audit.md shows, and at the end what it warns of."""
+    """What docs/how-to/read-the-audit.md shows, and at the end what it warns of."""
     week = {"since_us": audit_log.END_US - 7 * _DAY_US}
     caller = "spiffe://example.org/ns/prod/sa/"
     yield "list", listing()

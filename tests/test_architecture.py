@@ -135,7 +135,7 @@ def test_generated_code_is_fresh(tmp_path: Path) -> None:
 
 def test_the_client_for_threads_is_fresh() -> None:
     committed = (ROOT / "src/remit/client/sync_client.py").read_text()
-    fresh = runpy.run_path(str(ROOT / "tools/sync_client.py"))["generated"]()
+    fresh = runpy.run_path(str(ROOT / "tests/sync_client.py"))["generated"]()
 
     assert fresh == committed
 
@@ -145,17 +145,17 @@ def test_protos_pass_buf_lint() -> None:
 
 
 def test_every_setting_is_in_its_table() -> None:
-    assert settings_table() in (ROOT / "docs" / "settings.md").read_text()
+    assert settings_table() in (ROOT / "docs" / "reference" / "settings.md").read_text()
 
 
 def test_every_reason_is_documented() -> None:
-    manual = (ROOT / "policies" / "README.md").read_text()
+    page = (ROOT / "docs" / "reference" / "reasons.md").read_text()
 
-    assert [reason for reason in Reason if f"`{reason}`" not in manual] == []
+    assert [reason for reason in Reason if f"`{reason}`" not in page] == []
 
 
 def test_every_finding_of_an_import_is_in_its_table() -> None:
-    page = (ROOT / "docs" / "casbin.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "casbin.md").read_text()
 
     assert findings_table(each for each in FindingId if each not in KESTRA) in page
     assert findings_table(KESTRA) in page

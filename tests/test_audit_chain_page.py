@@ -1,4 +1,4 @@
-"""docs/audit-chain.md says what the program does: its vectors, recomputed by others and by us."""
+"""docs/reference/audit-chain.md says what the program does: its vectors, recomputed by others and by us."""
 
 import hashlib
 import re
@@ -12,7 +12,7 @@ from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis
 from remit.audit.chain.signing import Checkpoint, PublicKey, Tombstone
 from remit.audit.record import DecisionRecord, LifecycleRecord
 
-PAGE = (Path(__file__).parent.parent / "docs" / "audit-chain.md").read_text()
+PAGE = (Path(__file__).parent.parent / "docs" / "reference" / "audit-chain.md").read_text()
 _BLOCK = re.compile(r"^```text (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _IDS = {"id", "call_id"}
 _NUMBERS = {"time_us", "latency_ns", "batch_index"}

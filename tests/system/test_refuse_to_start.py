@@ -54,7 +54,7 @@ def test_a_policy_directory_that_is_not_there(tmp_path: Path) -> None:
 
 def test_an_unknown_setting_in_the_environment(tmp_path: Path, untested: Path) -> None:
     told = serve(tmp_path, untested, REMIT_LISTENN="127.0.0.1:1", REMIT_XYZZY="1")
-    listed = "in the environment: docs/settings.md lists all"
+    listed = "in the environment: docs/reference/settings.md lists all"
     assert f"unknown setting `REMIT_LISTENN` {listed}; did you mean `REMIT_LISTEN`?\n" in told
     assert f"unknown setting `REMIT_XYZZY` {listed}\n" in told
 
@@ -135,7 +135,7 @@ def test_an_audit_key_that_is_none(tmp_path: Path, untested: Path, content: str 
     [
         (
             'treads = 8\nlog_level = "info"\n',
-            "unknown setting `treads`: docs/settings.md lists all; did you mean `threads`?",
+            "unknown setting `treads`: docs/reference/settings.md lists all; did you mean `threads`?",
         ),
         ("threads = 0\n", "setting `threads` is `0`"),
         ("threads 8\n", "is not TOML"),

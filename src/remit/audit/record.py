@@ -96,7 +96,7 @@ class LifecycleRecord(NamedTuple):
     time_us: int
     node: str
     type: str
-    """What happened, such as POLICY_LOADED: docs/audit.md lists them."""
+    """What happened, such as POLICY_LOADED: docs/reference/records.md lists them."""
     tenant: str
     revision: str
     detail: str

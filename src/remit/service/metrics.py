@@ -39,7 +39,7 @@ class Metrics:
         self._by_call: dict[tuple[str, str], Histogram] = {}
         self._refused = Counter(
             "remit_calls_refused",
-            "Calls that were ended before they were looked at, by class and reason.",
+            "Calls refused before they were read, by class and reason.",
             ("calls", "reason"),
             registry=self.registry,
         )
@@ -51,19 +51,21 @@ class Metrics:
         )
         self._committed = Counter("remit_audit_records", "Audit records committed.", registry=self.registry)
         self._unrecorded = Counter(
-            "remit_audit_unrecorded", "Allows that were sampled out: counted, and not recorded.", registry=self.registry
+            "remit_audit_unrecorded",
+            "Allows counted and not recorded, by `audit_sample_allows`.",
+            registry=self.registry,
         )
         self._sent = Counter(
-            "remit_audit_otlp_sent", "Records that the collector of `audit_otlp` has taken.", registry=self.registry
+            "remit_audit_otlp_sent", "Records the collector of `audit_otlp` received.", registry=self.registry
         )
         self._not_sent = Counter(
-            "remit_audit_otlp_dropped", "Records that it has not got. The store has them.", registry=self.registry
+            "remit_audit_otlp_dropped",
+            "Records the collector did not receive. They are in the audit store.",
+            registry=self.registry,
         )
-        self._purged = Counter(
-            "remit_audit_purged", "Decisions deleted because their retention was over.", registry=self.registry
-        )
+        self._purged = Counter("remit_audit_purged", "Decisions deleted by `audit_retention`.", registry=self.registry)
         self._retained = Counter(
-            "remit_audit_retention_runs", "Runs of the retention, by outcome.", ("outcome",), registry=self.registry
+            "remit_audit_retention_runs", "Runs of the retention job, by outcome.", ("outcome",), registry=self.registry
         )
         self._loads = Counter(
             "remit_policy_loads",
@@ -144,9 +146,7 @@ class WorkersMetrics:
         self.serving = Gauge(
             "remit_worker_serving", "1 while the worker answers calls.", ("worker",), registry=self.registry
         )
-        self.restarts = Counter(
-            "remit_worker_restarts", "Workers that ended and were started anew.", ("worker",), registry=self.registry
-        )
+        self.restarts = Counter("remit_worker_restarts", "Restarts of the worker.", ("worker",), registry=self.registry)
         self.registry.register(_Workers(scrape))
 
 
@@ -193,12 +193,16 @@ class _WatchedShadow(Collector):
         report = self._shadow.report
         total = report.total
         loaded = report.running and bool(report.tree_revision) and not report.errors
-        yield _gauge("remit_shadow_loaded", "1 while all of the candidate is loaded and decides.", float(loaded))
-        yield _gauge("remit_shadow_decided", "Decisions put to the candidate since it was loaded.", total.decided)
+        yield _gauge("remit_shadow_loaded", "1 while the whole candidate is loaded and decides.", float(loaded))
+        yield _gauge("remit_shadow_decided", "Decisions made by the candidate since it was loaded.", total.decided)
         yield _gauge(
-            "remit_shadow_differing", "Decisions whose effect it would turn, since it was loaded.", total.differing
+            "remit_shadow_differing",
+            "Decisions whose effect the candidate would change, since it was loaded.",
+            total.differing,
         )
-        yield _gauge("remit_shadow_dropped", "Decisions past the candidate's budget.", report.dropped)
+        yield _gauge(
+            "remit_shadow_dropped", "Decisions dropped because the candidate used its share of a core.", report.dropped
+        )
 
 
 class _WatchedSpool(Collector):
@@ -212,7 +216,7 @@ class _WatchedSpool(Collector):
         status = self._spooling.status
         yield _gauge("remit_audit_spooling", "1 while audit records go to the spool.", float(status.spooling))
         yield _gauge("remit_audit_spool_records", "Audit records that wait in the spool.", status.records)
-        yield _gauge("remit_audit_spool_bytes", "Bytes of the records that wait in the spool.", status.size)
+        yield _gauge("remit_audit_spool_bytes", "Size of the records that wait in the spool, in bytes.", status.size)
 
 
 class _Watched(Collector):
@@ -237,9 +241,9 @@ class _Watched(Collector):
         yield _gauge("remit_audit_lost", "Accepted audit records given up. Anything but 0 is an incident.", stats.lost)
         taken, free = self._space.taken(), self._space.free()
         if taken is not None:
-            yield _gauge("remit_audit_store_bytes", "Bytes the audit store takes.", taken)
+            yield _gauge("remit_audit_store_bytes", "Size of the audit store, in bytes.", taken)
         if free is not None:
-            yield _gauge("remit_audit_free_bytes", "Bytes free where the audit store lives.", free)
+            yield _gauge("remit_audit_free_bytes", "Free bytes on the disk of the audit store.", free)
 
 
 def _tenants(tenants: Mapping[Tenant, TenantPolicy], now_us: int) -> Iterable[GaugeMetricFamily]:

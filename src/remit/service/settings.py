@@ -46,161 +46,173 @@ class Settings(BaseSettings):
     policies: Path = Field(Path("policies"), description="Policy directory.")
     strict: bool = Field(
         False,
-        description="At the start, serve the files or nothing: no kept revision stands in for files that do not load.",
+        description="At the start, serve the files or nothing: do not fall back to a stored revision.",
     )
     watch: bool = Field(True, description="Reload policies when their files change.")
     settle_s: float = Field(
-        0.2, gt=0, le=60, description="How long the files must rest after a change before they are read, in seconds."
+        0.2, gt=0, le=60, description="How long files must stay unchanged before they are read, in seconds."
     )
     watch_every_s: float = Field(
-        30.0, ge=1, description="How often to look for changes that the file system told nobody, in seconds."
+        30.0, ge=1, description="How often to poll for changes that the file system did not report, in seconds."
     )
     revisions: str = Field(
         "var/revisions",
-        description="Directory of this node alone, all its workers included, for the last good revisions of each tenant; "
-        "empty for none, and then nothing stands in for broken files after a restart and nothing can be pinned.",
+        description="Directory of this node and its workers for the last good revisions of each tenant. Empty for "
+        "none: then a restart does not fall back, and nothing can be pinned.",
     )
-    revisions_kept: int = Field(10, ge=1, description="Revisions kept of each tenant, a pinned one apart.")
+    revisions_kept: int = Field(10, ge=1, description="Revisions stored for each tenant; a pinned one is extra.")
     shadow: Path | None = Field(
         None,
-        description="Policy directory of a candidate: every decision is put to it too, in a process of its own, and "
-        "`remit shadow` tells what it would decide otherwise. It never answers.",
+        description="Policy directory of a candidate. A process of its own decides every question by it too; `remit "
+        "shadow` shows the differences. It never answers.",
     )
     shadow_share: float = Field(
-        0.25, gt=0, le=1, description="How much of one core the candidate may use; decisions past it are not put to it."
+        0.25, gt=0, le=1, description="Share of one core that the candidate may use. Decisions beyond it are dropped."
     )
     workers: int = Field(
         1,
         ge=1,
         le=64,
-        description="Processes that answer calls on the one address. Each has a node's name of its own (`NODE.w1`), chains "
-        "of its own and, with SQLite, an audit file of its own (`audit.w1.db`).",
+        description="Processes that answer calls on the one address. Each has its own node name (`NODE.w1`), its own "
+        "chains and, with SQLite, its own audit file (`audit.w1.db`).",
     )
     node: str = Field(
         default_factory=socket.gethostname,
         pattern=r"^[!-~]{1,64}$",
-        description="This node's name in audit records: at most 64 printable ASCII characters without blanks, and no `/reads` at its end.",
+        description="Name of this node in audit records: at most 64 printable ASCII characters without blanks, not "
+        "ending in `/reads`.",
     )
     listen: str = Field(
         "127.0.0.1:9090",
-        description="Address of the gRPC service, `HOST:PORT`; port 0 takes a free one. Any but a loopback address needs "
-        "the three `tls_*` settings.",
+        description="Address of the gRPC service, `HOST:PORT`; port 0 takes a free port. Any address but loopback "
+        "needs the three `tls_*` settings.",
     )
     metrics: str = Field(
         "127.0.0.1:9464",
-        description="Address of the Prometheus endpoint, `HOST:PORT`; empty for none. As `listen`, it needs mutual TLS "
-        "unless it is loopback.",
+        description="Address of the Prometheus endpoint, `HOST:PORT`; empty for none. Any address but loopback needs "
+        "mutual TLS.",
     )
     tls_cert: Path | None = Field(None, description="PEM file: the server's certificate chain.")
     tls_key: Path | None = Field(None, description="PEM file: the private key of `tls_cert`.")
     tls_client_ca: Path | None = Field(
-        None, description="PEM file: the authorities that sign callers' certificates. Callers without one are refused."
+        None,
+        description="PEM file: the authorities that sign callers' certificates. Callers without such a certificate "
+        "are refused.",
     )
     operators: str = Field(
         "",
-        description="Callers who may pin and unpin revisions, as their certificates name them, separated by commas. "
-        "It needs mutual TLS: on a loopback address without it everybody may.",
+        description="Callers that may pin and unpin revisions, by the names in their certificates, separated by "
+        "commas. Needs mutual TLS. On loopback without TLS every caller may.",
     )
     auditors: str = Field(
         "",
-        description="Callers who may read the audit, as their certificates name them, separated by commas; `NAME=TENANT` "
-        "may read that tenant's alone. It needs mutual TLS: on a loopback address without it everybody may read all.",
+        description="Callers that may read the audit, by the names in their certificates, separated by commas; "
+        "`NAME=TENANT` may read that tenant only. Needs mutual TLS. On loopback without TLS every caller "
+        "may read all.",
     )
     threads: int = Field(
         64,
         ge=1,
         le=1024,
-        description="Threads for calls that may wait or take long; checks and short batches are answered without one.",
+        description="Threads for calls that may wait or take long. Checks and short batches need none.",
     )
     max_calls: int = Field(
         256,
         ge=1,
-        description="Calls in flight, waiting ones included; past it RESOURCE_EXHAUSTED at once. Health and status have places "
-        "of their own.",
+        description="Calls in flight, waiting ones included. Further calls get RESOURCE_EXHAUSTED at once. Health "
+        "and status are apart.",
     )
     message_timeout_s: float = Field(
         5.0,
         gt=0,
-        description="How long a call may take until its message is here, and a stream of requests until its next one, in "
-        "seconds; past it DEADLINE_EXCEEDED.",
+        description="Time for the message of a call to arrive, and for the next one of a stream, in seconds. Then "
+        "DEADLINE_EXCEEDED.",
     )
     max_message_bytes: int = Field(
         8_388_608,
         ge=4096,
-        description="Largest request, and largest graph answered, in bytes; past it RESOURCE_EXHAUSTED.",
+        description="Largest request, and largest graph in an answer, in bytes. Larger ones get RESOURCE_EXHAUSTED.",
     )
-    batch_limit: int = Field(100, ge=1, le=10_000, description="Questions a BatchCheck may hold.")
+    batch_limit: int = Field(100, ge=1, le=10_000, description="Questions in a BatchCheck.")
     call_timeout_s: float = Field(
         10.0,
         gt=0,
-        description="Longest that a call waits for its record, in seconds; a shorter deadline of the caller "
-        "counts instead.",
+        description="Longest wait of a call for its record, in seconds. A shorter deadline of the caller applies "
+        "instead.",
     )
     revision_wait_s: float = Field(
-        5.0, ge=0, description="Longest that a call waits for the `revision` it requires, in seconds."
+        5.0, ge=0, description="Longest wait of a call for the `revision` it requires, in seconds."
     )
-    grace_s: float = Field(10.0, ge=0, description="On a stop: time for calls in flight to finish, in seconds.")
+    grace_s: float = Field(
+        10.0, ge=0, description="When the server stops: time for calls in flight to finish, in seconds."
+    )
     audit: str = Field(
         "sqlite:///var/audit.db",
         description="Audit store: `sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`.",
     )
     audit_delivery: Literal["before_answer", "after_answer"] = Field(
         "before_answer",
-        description="`before_answer`: an answer leaves after its record is committed. `after_answer`: once it is queued; "
-        "a crash loses what was not yet committed.",
+        description="`before_answer`: an answer leaves after its record is committed. `after_answer`: after its "
+        "record is queued; a crash loses records that are not committed.",
     )
     audit_timeout_s: float = Field(
         5.0,
         gt=0,
-        description="Longest that a PostgreSQL server may take to answer when records are written, or another process "
-        "may hold a SQLite file, in seconds; past it the store has failed.",
+        description="Longest wait for a PostgreSQL server that writes records, or for another process that holds a "
+        "SQLite file, in seconds. Then the store has failed.",
     )
     audit_spool: Path | None = Field(
         None,
-        description="SQLite file of this server alone, and of each worker its own (`spool.w1.db`), where records wait while "
-        "the audit store fails. Without one, decisions are UNAVAILABLE then.",
+        description="SQLite file where records wait while the audit store fails, private to this server; each worker "
+        "has its own (`spool.w1.db`). Without a spool, decisions are then UNAVAILABLE.",
     )
     audit_spool_max_bytes: int = Field(
-        1_073_741_824, ge=1_048_576, description="Size that the spool may grow to, in bytes. Past it UNAVAILABLE."
+        1_073_741_824,
+        ge=1_048_576,
+        description="Largest size of the spool, in bytes. A full spool makes decisions UNAVAILABLE.",
     )
     audit_migrate: bool = Field(
-        False, description="Bring an existing audit database to the newest schema at the start."
+        False, description="At the start, migrate an existing audit database to the newest schema."
     )
     audit_new: bool = Field(
         False,
-        description="Make a new audit store, or a new spool, where this node (its `revisions`) remembers one that is gone. "
-        "For one start.",
+        description="Create a new audit store or spool although this node used one before that is gone (its "
+        "`revisions` says so). For one start.",
     )
     audit_key: Path | None = Field(
         None,
-        description="PEM file: the Ed25519 private key that signs the heads of the audit's chains; "
-        "`remit audit key new FILE` makes one. Without it chains are not signed.",
+        description="PEM file: the Ed25519 private key that signs chain heads; `remit audit key new FILE` makes one. "
+        "Without it chains are not signed.",
     )
     audit_checkpoint_s: float = Field(
-        60.0, gt=0, description="How often the heads of chains that have grown are signed, in seconds."
+        60.0, gt=0, description="How often the heads of chains that grew are signed, in seconds."
     )
     audit_queue: int = Field(10_000, ge=1, description="Audit records that may wait for their commit.")
     audit_wait_s: float = Field(
-        1.0, ge=0, description="Longest that a call waits for room in a full audit queue, in seconds; then UNAVAILABLE."
+        1.0, ge=0, description="Longest wait of a call for room in a full audit queue, in seconds. Then UNAVAILABLE."
     )
     audit_max_bytes: int = Field(
-        0, ge=0, description="Size that a SQLite audit file may grow to, in bytes; 0 for no cap. Past it UNAVAILABLE."
+        0,
+        ge=0,
+        description="Largest size of a SQLite audit file, in bytes; 0 for no limit. A full file makes decisions "
+        "UNAVAILABLE.",
     )
     audit_low_space_bytes: int = Field(
-        1_073_741_824, ge=0, description="Free space below which the log warns, in bytes."
+        1_073_741_824, ge=0, description="The log warns when less disk space than this is free, in bytes."
     )
     audit_retention: str = Field(
         "",
-        description="How long decisions and records of who read the audit are kept, for example `90d, globex=400d, initech=forever`: the age without a tenant "
-        "is that of all others. Empty: for ever.",
+        description="Age at which decisions and records of audit reads are deleted, for example `90d, globex=400d, "
+        "initech=forever`: the age without a tenant is for all others. Empty: never.",
     )
     audit_retention_every_s: float = Field(
-        3600.0, ge=1, description="How often decisions that are older than that are deleted, in seconds."
+        3600.0, ge=1, description="How often older decisions are deleted, in seconds."
     )
     audit_redact: str = Field(
         "",
-        description="Fields of decisions' records that are hashed or left out, for example `on_behalf_of=drop, "
-        "principal=hash, acme/principal=keep`. Of `caller`, `on_behalf_of`, `principal`, `resource_id` and `trace_id`.",
+        description="Fields of decision records to hash or leave out, for example `on_behalf_of=drop, "
+        "principal=hash, acme/principal=keep`. Possible fields: `caller`, `on_behalf_of`, `principal`, "
+        "`resource_id` and `trace_id`.",
     )
     audit_redact_key: Path | None = Field(
         None, description="File with the key of those hashes: 32 bytes or more, the same on every node."
@@ -209,37 +221,39 @@ class Settings(BaseSettings):
         1.0,
         gt=0,
         le=1,
-        description="How many of the allows of plain checks are recorded, as a share; the others are counted. Denies and "
-        "all other questions are always recorded.",
+        description="Share of the allows of plain checks that is recorded; the others are counted. Denies and all "
+        "other questions are always recorded.",
     )
     audit_otlp: str = Field(
         "",
-        description="URL of an OpenTelemetry collector's logs, for example `http://127.0.0.1:4318/v1/logs`: each committed "
-        "record is sent there too. Any but a loopback address needs `https`. Empty for none.",
+        description="URL of an OpenTelemetry collector for logs, for example `http://127.0.0.1:4318/v1/logs`. Each "
+        "committed record is sent there too. Any address but loopback needs `https`. Empty for none.",
     )
     policy_max_rows: int = Field(_DEFAULT_LIMITS.rows, ge=1, description="Rows a tenant may have.")
-    policy_max_bytes: int = Field(_DEFAULT_LIMITS.bytes, ge=1, description="Bytes a tenant's files may have together.")
+    policy_max_bytes: int = Field(_DEFAULT_LIMITS.bytes, ge=1, description="Total bytes of a tenant's files.")
     policy_max_question_rows: int = Field(
         _DEFAULT_LIMITS.question_rows,
         ge=1,
-        description="Rows of a tenant that one question may have to read. Each thousand takes up to a millisecond or so.",
+        description="Rows of a tenant that one question may have to read. A thousand rows take about a millisecond.",
     )
     policy_max_cases: int = Field(_DEFAULT_LIMITS.cases, ge=0, description="Test cases a tenant may have.")
     policy_max_seconds: float = Field(
         _DEFAULT_LIMITS.seconds, gt=0, description="Processor time a tenant may take to load, in seconds."
     )
     policy_witness_rows: int = Field(
-        _DEFAULT_LIMITS.witness_rows, ge=0, description="Rows up to which Casbin answers a tenant's tests too."
+        _DEFAULT_LIMITS.witness_rows,
+        ge=0,
+        description="Casbin also runs the tests of tenants with at most this many rows.",
     )
     policy_lint: Literal["off", "error", "warning", "note"] = Field(
         "off",
-        description="Findings of `remit lint` from this severity on refuse an edit of a tenant's folder, as its failing tests "
+        description="Lint findings of this severity and above refuse an edit of a tenant's folder, as failing tests "
         "do; `off`: none does.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severity that is logged."
+        "info", description="Lowest severity that is logged."
     )
-    log_format: Literal["json", "console"] = Field("json", description="Shape of log lines, on standard error.")
+    log_format: Literal["json", "console"] = Field("json", description="Format of log lines, on standard error.")
 
     @classmethod
     def settings_customise_sources(
@@ -379,7 +393,7 @@ class Settings(BaseSettings):
 
 
 def settings_table() -> str:
-    """The table of docs/settings.md."""
+    """The table of docs/reference/settings.md."""
     rows = ["| setting | environment | default | meaning |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         rows.append(f"| `{name}` | `{ENV_PREFIX}{name.upper()}` | {default_told(field)} | {field.description} |")
@@ -407,7 +421,7 @@ def _refuse_endpoint(text: str) -> None:
 
 
 def default_told(field: FieldInfo) -> str:
-    """The default of a setting, as docs/settings.md and the help show it."""
+    """The default of a setting, as docs/reference/settings.md and the help show it."""
     if field.default_factory is not None:
         return "the host's name"
     match field.default:

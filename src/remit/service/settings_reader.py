@@ -65,4 +65,4 @@ def _told(error: Any) -> str:
 
 
 def _unknown(name: str, known: Iterable[str], where: str = "") -> str:
-    return f"unknown setting `{name}`{where}: docs/settings.md lists all{did_you_mean(name, known)}"
+    return f"unknown setting `{name}`{where}: docs/reference/settings.md lists all{did_you_mean(name, known)}"

@@ -16,7 +16,7 @@ def test_each_type_of_lifecycle_records_that_is_written_can_be_asked_for() -> No
     """And stands in the documents."""
     sources = "\n".join(file.read_text() for file in (ROOT / "src" / "remit").rglob("*.py"))
     written = {name for names in WRITTEN.findall(sources) for name in names if name}
-    page = (ROOT / "docs" / "audit.md").read_text()
+    page = (ROOT / "docs" / "reference" / "records.md").read_text()
 
     assert {*LIFECYCLE_TYPES} == written | {"AUDIT_READ"}
     assert [] == [name for name in LIFECYCLE_TYPES if f"`{name}`" not in page]

@@ -1,4 +1,4 @@
-"""What lint finds beside the examples of docs/lint.md, and where it keeps quiet. Those are run by test_docs.py."""
+"""What lint finds beside the examples of docs/reference/lint.md, and where it keeps quiet. Those are run by test_docs.py."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""The hash chain of records. docs/audit-chain.md specifies the encoding, with test vectors.
+"""The hash chain of records. docs/reference/audit-chain.md specifies the encoding, with test vectors.
 
 A chain holds all records of one table, tenant and node, numbered from 1 in the order of their commits. A record's hash
 is SHA-256 over the previous hash and the record's fields as lines of text. If a record is altered, removed, inserted or

@@ -1,4 +1,4 @@
-"""Ed25519 keys, and the texts they sign: checkpoints and tombstones. docs/audit-chain.md specifies both."""
+"""Ed25519 keys, and the texts they sign: checkpoints and tombstones. docs/reference/audit-chain.md specifies both."""
 
 import os
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
 """The text of a record, encoded a second time: the verifier does not use the writer's encoder.
 
-docs/audit-chain.md specifies the text.
+docs/reference/audit-chain.md specifies the text.
 """
 
 from collections.abc import Callable

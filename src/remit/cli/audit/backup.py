@@ -65,5 +65,5 @@ def _file_of(url: str, instead: str) -> Path:
     except AuditStoreError as error:
         fail(Exit.USAGE, str(error))
     if found is None:
-        fail(Exit.USAGE, f"`{masked(url)}` is no file: PostgreSQL has `{instead}`, see docs/operations.md")
+        fail(Exit.USAGE, f"`{masked(url)}` is no file: PostgreSQL has `{instead}`, see docs/how-to/back-up.md")
     return found

@@ -69,7 +69,7 @@ def verify(
     Needs no server and harms none: while one writes, what was there at the beginning is verified. With --key each record
     must be under a signature of a given key, or younger than --unsigned; chains of a node that never said that it signs
     are named instead. What a result proves with a key, without one and with heads kept elsewhere is told in
-    docs/audit-chain.md.
+    docs/reference/audit-chain.md.
 
     Example: `remit audit verify --key audit.pem.pub --against heads.jsonl`
     """

@@ -39,12 +39,12 @@ def lint(
         LintSeverity, typer.Option("--fail-on", help="End with 1 from this severity on.")
     ] = LintSeverity.WARNING,
     page: Annotated[
-        str, typer.Option("--page", metavar="URL", help="Where docs/lint.md is published, for SARIF's links.")
+        str, typer.Option("--page", metavar="URL", help="Where docs/reference/lint.md is published, for SARIF's links.")
     ] = PAGE,
 ) -> None:
     """Find rows, roles, groups and resources that do not do what they seem to, or give more than they seem to.
 
-    Prints file:line:column, severity, the rule's id and what it found; docs/lint.md says what to do about each. Ends with
+    Prints file:line:column, severity, the rule's id and what it found; docs/reference/lint.md says what to do about each. Ends with
     1 where something of the severity of --fail-on is found, and where files do not load.
     """
     rules = (_rules(select) if select else EVERY_RULE) - _rules(ignore or [])

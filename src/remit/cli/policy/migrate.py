@@ -136,7 +136,7 @@ def casbin(
 ) -> None:
     """Write policy files from a Casbin model and its rows, with Casbin's present answers as their tests.
 
-    Prints everything that Casbin takes in silence, as file:line, severity and id (docs/casbin.md). What cannot be
+    Prints everything that Casbin takes in silence, as file:line, severity and id (docs/how-to/casbin.md). What cannot be
     translated faithfully is refused, and then nothing is written.
 
     Example: `remit import casbin --model model.conf --policy policy.csv --tenant acme --out policies`
@@ -212,7 +212,7 @@ def kestra(
 ) -> None:
     """Write policy files from Kestra's roles and bindings, with what they grant as tests.
 
-    Roles of 1.x are migrated by Kestra's own table. Prints each trap in it, with severity and id (docs/casbin.md).
+    Roles of 1.x are migrated by Kestra's own table. Prints each trap in it, with severity and id (docs/how-to/casbin.md).
 
     Example: `remit import kestra --roles roles.json --bindings bindings.json --edition 2 --tenant acme --out policies`
     """
@@ -244,7 +244,7 @@ def export(
 ) -> None:
     """Write one tenant's policy as plain Casbin: models, rows, and a README that says what Casbin cannot know.
 
-    Casbin with `remit.casbin.register` decides alike every question that passes remit's doors (docs/casbin.md).
+    Casbin with `remit.casbin.register` decides alike every question that passes remit's doors (docs/how-to/casbin.md).
 
     Example: `remit export policies --tenant acme --out casbin`
     """

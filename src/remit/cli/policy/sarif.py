@@ -10,7 +10,7 @@ from remit.service.version import VERSION
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 PAGE: Final = "urn:remit:docs:lint.md"
-"""The default address of docs/lint.md, which describes the rules."""
+"""The default address of docs/reference/lint.md, which describes the rules."""
 
 
 def sarif(findings: Iterable[LintFinding], directory: Path, page: str) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def sarif(findings: Iterable[LintFinding], directory: Path, page: str) -> dict[s
                         "id": each.value,
                         "shortDescription": {"text": RULES[each].summary},
                         "helpUri": f"{page}#{each.value}",
-                        "help": {"text": f"{RULES[each].summary} See `{each.value}` in docs/lint.md."},
+                        "help": {"text": f"{RULES[each].summary} See `{each.value}` in docs/reference/lint.md."},
                         "defaultConfiguration": {"level": RULES[each].severity.value},
                     }
                     for each in ids

@@ -55,7 +55,7 @@ def test(
 ) -> None:
     """Run the tests of every tenant, on remit's engine and on Casbin over the same rows.
 
-    Prints each failure with what was expected and why the answer was otherwise. docs/testing.md tells of the reports.
+    Prints each failure with what was expected and why the answer was otherwise. docs/how-to/test-policies.md tells of the reports.
     """
     with told(directory):
         tree = read_tree(directory, DEFAULT_LIMITS)

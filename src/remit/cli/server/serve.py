@@ -23,7 +23,7 @@ _STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def _serve(**flags: Any) -> None:
     """Answer questions over gRPC from the policy files, and record every decision.
 
-    Each option is a setting (docs/settings.md): a flag beats the environment (`REMIT_LISTEN`), which beats the TOML
+    Each option is a setting (docs/reference/settings.md): a flag beats the environment (`REMIT_LISTEN`), which beats the TOML
     file that `REMIT_CONFIG` names, which beats the default. Stops gracefully on SIGTERM, SIGINT and SIGHUP: calls in
     flight finish, the audit journal drains. Exits 1 where it could not.
     """

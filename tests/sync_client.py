@@ -1,5 +1,4 @@
 """Writes the client for threads from the client for asyncio: `make client`."""
-# ruff: noqa: INP001, S603 (a script, which runs ruff)
 
 import subprocess
 import sys
