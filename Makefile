@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PROTO_OUT ?= src
 
 .DEFAULT_GOAL := help
-.PHONY: help setup anew demo serve test test-pythons lint docs proto client lock bench queries million corruptions reloads
+.PHONY: help setup anew demo serve test quick test-pythons lint docs proto client lock bench queries million corruptions reloads
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,10 +36,16 @@ serve: setup ## Serve the example company on 127.0.0.1:9090 until Ctrl-C
 	$(BIN)/remit serve --log-format console
 
 # The tests start some hundred processes: each would compile the source anew where the environment forbids to keep it.
-test test-pythons: export PYTHONDONTWRITEBYTECODE =
+test quick test-pythons: export PYTHONDONTWRITEBYTECODE =
 test: setup lint ## Everything that must hold: formatting, lint, types, imports, the example policies, all tests
 	$(BIN)/remit test policies
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+quick: setup ## The inner loop: lint, the laws with few examples, the units that start no process
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	LAWS=quick $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal tests/laws tests/unit/core tests/unit/engine \
+	  tests/unit/client tests/unit/rpc tests/unit/service tests/unit/audit
 
 test-pythons: setup ## The units, laws and client tests on each other Python from 3.11 on that is installed
 	$(BIN)/python tests/pythons.py

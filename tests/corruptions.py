@@ -17,11 +17,11 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 import structlog
-from loading import InProcess
 from million import DifferenceFoundError, compare
 from reference import Reference
 from strategies import World, world
-from trees import write
+from support.loading import InProcess
+from support.trees import write
 
 from remit.policy.live import LivePolicies, TenantState
 from remit.policy.revisions.store import RevisionStore

@@ -12,8 +12,8 @@ from random import Random
 
 from reference import Answer, Reference
 from strategies import World, world
-from trees import load
-from wide import indexed
+from support.trees import load
+from support.wide import indexed
 
 from remit.core.decision import Decision
 from remit.core.question import Question, ReachQuestion

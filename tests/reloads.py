@@ -19,8 +19,8 @@ from threading import Event, Lock, Thread
 from typing import NamedTuple
 
 import grpc
-from system.editing import git
-from system.server import DEADLINE_S, POLICIES, Server, access_of
+from support.editing import git
+from support.server import DEADLINE_S, POLICIES, Server, access_of
 
 from remit import wire
 from remit.core.names import Namespace, Principal, Tenant, Word

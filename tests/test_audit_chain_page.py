@@ -5,8 +5,8 @@ import re
 import subprocess
 from pathlib import Path
 
-from contract.audit_records import linked
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from support.audit_records import linked
 
 from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_lifecycle
 from remit.audit.chain.signing import Checkpoint, PublicKey, Tombstone

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import pytest
 import yaml
-from trees import write
+from support.trees import write
 
 from remit.core.decision import Decision
 from remit.core.dependency_graph import STUB, parse_graph

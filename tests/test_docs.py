@@ -19,7 +19,7 @@ import generate
 import pytest
 import typer
 import yaml
-from trees import write
+from support.trees import write
 
 from remit.audit.chain.signing import SigningKey
 from remit.cli.main import app

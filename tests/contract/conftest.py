@@ -3,7 +3,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from contract.audit_world import World, filled
+from support.audit_world import World, filled
 
 from remit.audit.store.store import AuditStore
 

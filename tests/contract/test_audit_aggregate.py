@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 from alembic import command
-from contract.audit_records import decision_at
 from sqlalchemy import create_engine
+from support.audit_records import decision_at
 
 from remit.audit.errors import NotCountedError
 from remit.audit.query.aggregate import Count, Grouping, whole_hours

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from contract.audit_records import decision, happened, linked
 from sqlalchemy import create_engine, select
+from support.audit_records import decision, happened, linked
 
 from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_lifecycle
 from remit.audit.errors import RecordRefused

@@ -5,8 +5,8 @@ from random import Random
 from threading import Event, Thread
 
 import pytest
-from contract.audit_records import decision, decision_at
 from sqlalchemy import create_engine, delete, update
+from support.audit_records import decision, decision_at
 
 from remit.audit.query.change_feed import ChangeFeed, Cursor
 from remit.audit.query.filter import DecisionFilter

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable
 
 import pytest
-from contract.audit_records import decision, happened
 from sqlalchemy import create_engine, delete, text, update
+from support.audit_records import decision, happened
 
 from remit.audit.append.chain_heads import KnownHeads
 from remit.audit.chain.chain import DECISIONS, ChainId, Head

@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision
 from contract.test_audit_chains import head_of, rows_of
 from sqlalchemy import create_engine, make_url, text
+from support.audit_records import decision
 
 from remit.audit.chain.chain import DECISIONS, ChainId
 from remit.audit.store.store import AuditStore

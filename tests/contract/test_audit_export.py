@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from contract.audit_records import decision_at
-from contract.audit_world import MAIN, PLACES, Fields, World, sign_heads
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.audit_records import decision_at
+from support.audit_world import MAIN, PLACES, Fields, World, sign_heads
 
 from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId
 from remit.audit.chain.signing import SigningKey

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from contract.audit_records import decision
 from sqlalchemy import create_engine, inspect, text
+from support.audit_records import decision
 
 from remit.audit.errors import AuditStoreError, UnmigratedError
 from remit.audit.schema.migrate import newest_version

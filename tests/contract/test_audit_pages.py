@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from contract.audit_records import decision_at
+from support.audit_records import decision_at
 
 from remit.audit.query import page
 from remit.audit.query.filter import DecisionFilter

@@ -7,9 +7,9 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from contract.audit_records import decision_at, happened, linked
 from contract.test_audit_chains import rows_of
 from sqlalchemy import create_engine, insert, select
+from support.audit_records import decision_at, happened, linked
 
 from remit.audit.chain.chain import DECISIONS, LIFECYCLE, READS, ChainId, Head, genesis, link_lifecycle
 from remit.audit.chain.signing import PublicKey, SigningKey, Tombstone

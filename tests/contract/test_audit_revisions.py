@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from contract.audit_records import decision_at
+from support.audit_records import decision_at
 
 from remit.audit.query.revision_history import ServedRevision
 from remit.audit.record import LifecycleRecord

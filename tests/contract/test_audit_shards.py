@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from contract.audit_plans import plan_of_page
-from contract.audit_records import decision, decision_at, happened
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.audit_plans import plan_of_page
+from support.audit_records import decision, decision_at, happened
 
 from remit.audit.errors import AuditStoreError, UnmigratedError
 from remit.audit.query.filter import DecisionFilter

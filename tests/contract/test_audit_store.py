@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 
 import pytest
-from contract.audit_records import IDS, decision, decision_at, happened
 from sqlalchemy import create_engine, select
+from support.audit_records import IDS, decision, decision_at, happened
 
 from remit.audit.errors import AuditStoreError, RecordRefused
 from remit.audit.query.filter import DecisionFilter

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from contract.audit_records import IDS, decision_at
-from contract.audit_world import MAIN, PLACES, PURGED, TABLES, Fields, World, relinked
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import LargeBinary, Table, Text, delete
+from support.audit_records import IDS, decision_at
+from support.audit_world import MAIN, PLACES, PURGED, TABLES, Fields, World, relinked
 
 from remit.audit.chain.chain import ChainId, Head, genesis
 from remit.audit.schema.tables import HOUR_US, MINUTE_US, chains, checkpoints, counts, metadata, tombstones

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from reference import Reference, covers
 from strategies import World, link_row, randoms, rule_row, worlds
-from trees import load, snapshot_of
-from wide import indexed
+from support.trees import load, snapshot_of
+from support.wide import indexed
 from worldly import grounds, questions, snapshots, tenants
 
 from remit.core.decision import Decision, Reason

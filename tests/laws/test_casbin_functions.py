@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import covers, one_of
 from strategies import World, namespaces, patterns, randoms, worlds
-from trees import write
+from support.trees import write
 from worldly import questions, reach_questions, snapshots
 
 import remit.casbin

@@ -3,7 +3,7 @@ from random import Random
 from hypothesis import given
 from reference import Reference
 from strategies import RESOURCES, World, namespace_text, pick, randoms, worlds
-from trees import snapshot_of
+from support.trees import snapshot_of
 from worldly import snapshots, tenants
 
 from remit.core.names import NAMESPACE_LIMIT, Namespace

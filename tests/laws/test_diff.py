@@ -9,11 +9,11 @@ from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
-from edits import edited, loads
 from hypothesis import given, settings
 from reference import Reference
 from strategies import VOCABULARY, World, randoms, reach_rows, worlds
-from trees import snapshot_of
+from support.edits import edited, loads
+from support.trees import snapshot_of
 from worldly import tenants
 
 from remit.core.errors import MalformedQuestionError

@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from reference import covers
 from strategies import World, randoms, worlds
-from trees import load, snapshot_of
+from support.trees import load, snapshot_of
 from worldly import questions, snapshots
 
 from remit.core.decision import Reason

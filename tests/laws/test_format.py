@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import World, randoms, worlds
-from trees import tree_of
+from support.trees import tree_of
 from worldly import tenants
 
 from remit.core.names import Tenant

@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import World, patterns, randoms, worlds
-from trees import tree_of
+from support.trees import tree_of
 from worldly import grounds, questions, reach_questions
 
 from remit.core.names import Namespace, Principal, Tenant, Word

@@ -15,7 +15,7 @@ from casbin.persist import Adapter, load_policy_line
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 from strategies import VOCABULARY, World, randoms, worlds
-from trees import rows_in, snapshot_of, write
+from support.trees import rows_in, snapshot_of, write
 from worldly import questions, reach_questions, snapshots
 
 import remit.casbin

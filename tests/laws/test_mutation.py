@@ -5,8 +5,8 @@ from random import Random
 
 from hypothesis import given
 from strategies import World, randoms, worlds
+from support.trees import snapshot_of
 from test_diff import changed, instances, pairs
-from trees import snapshot_of
 from worldly import questions, reach_questions, tenants
 
 from remit.core.policy import Policy

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from reference import Reference
 from strategies import OPERATIONS, World, pick, randoms, worlds
-from trees import snapshot_of
+from support.trees import snapshot_of
 from worldly import grounds, questions, snapshots, tenants
 
 from remit import wire

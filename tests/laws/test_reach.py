@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from reference import Reference
 from strategies import World, randoms, reach_rows, worlds
-from trees import load, snapshot_of
-from wide import indexed
+from support.trees import load, snapshot_of
+from support.wide import indexed
 from worldly import grounds, questions, reach_questions, snapshots, tenants
 
 from remit.core.decision import Reason

@@ -4,7 +4,7 @@ from random import Random
 
 from hypothesis import given
 from strategies import World, randoms, worlds
-from trees import load
+from support.trees import load
 from worldly import reach_questions, snapshots
 
 from remit.core.decision import Reason

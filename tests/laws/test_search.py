@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given
 from reference import Reference
 from strategies import World, randoms, worlds
-from trees import snapshot_of
+from support.trees import snapshot_of
 from worldly import questions, snapshots, tenants
 
 from remit.core.names import Namespace, Principal, Word

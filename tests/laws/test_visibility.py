@@ -6,7 +6,7 @@ from random import Random
 
 from hypothesis import given
 from strategies import World, randoms, worlds
-from trees import snapshot_of
+from support.trees import snapshot_of
 from worldly import questions, reach_questions, snapshots, tenants
 
 from remit import wire

@@ -3,7 +3,7 @@
 from random import Random
 
 from strategies import World
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.decision import Decision
 from remit.core.question import Question, ReachQuestion

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from system.server import POLICIES, Server
+from support.server import POLICIES, Server
 
 from remit.audit.record import DecisionRecord
 from remit.audit.store.shards import ShardedStore

@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from system.questions import check
-from system.server import DEADLINE_S, POLICIES, Server, access_of
+from support.questions import check
+from support.server import DEADLINE_S, POLICIES, Server, access_of
 
 from remit import wire
 from remit.core.decision import Reason

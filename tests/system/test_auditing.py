@@ -10,11 +10,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from system.clients import CONNECTS, patiently
-from system.editing import DENIED, GRANT, QUICK, append, statuses, until_status
-from system.load import Load
-from system.server import DEADLINE_S, Server
-from system.violations import violations
+from support.clients import CONNECTS, patiently
+from support.editing import DENIED, GRANT, QUICK, append, statuses, until_status
+from support.load import Load
+from support.server import DEADLINE_S, Server
+from support.violations import violations
 
 from remit.audit.ids import DecisionIds, format_id, parse_id
 from remit.audit.store.store import AuditStore

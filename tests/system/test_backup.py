@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from system.load import Load
-from system.server import Server, remit
+from support.load import Load
+from support.server import Server, remit
 from system.test_retention import proved
 
 from remit.audit.store.store import AuditStore

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from system.clients import CONNECTS, Connect, patiently
-from system.editing import DENIED, GRANT, QUICK, append, until_status
-from system.server import Server, until
+from support.clients import CONNECTS, Connect, patiently
+from support.editing import DENIED, GRANT, QUICK, append, until_status
+from support.server import Server, until
 
 from remit.client import Client, DecisionUnavailable, revision_watch
 from remit.v1 import access_service_pb2

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from contract.audit_world import relinked
 from sqlalchemy import delete, select, update
-from system.load import Load
-from system.server import Server, remit, until
+from support.audit_world import relinked
+from support.load import Load
+from support.server import Server, remit, until
 
 from remit.audit.chain.chain import DECISIONS, ChainId, genesis
 from remit.audit.chain.signing import Checkpoint, PublicKey, SigningKey, public_file

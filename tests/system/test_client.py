@@ -12,9 +12,9 @@ from typing import Any
 
 import grpc
 import pytest
-from system.clients import CONNECTS, Connect, patiently
-from system.locks import locked
-from system.server import DEADLINE_S, Server, free_port
+from support.clients import CONNECTS, Connect, patiently
+from support.locks import locked
+from support.server import DEADLINE_S, Server, free_port
 
 from remit.client import AccessDenied, Asked, AsyncClient, Client, DecisionUnavailable
 from remit.core.decision import Reason

@@ -7,8 +7,8 @@ from random import Random
 
 import psycopg
 import pytest
-from system.load import draw
-from system.server import POLICIES, remit, remit_process
+from support.load import draw
+from support.server import POLICIES, remit, remit_process
 from typer.testing import CliRunner
 
 from remit.cli.audit import faults

@@ -8,9 +8,9 @@ from typing import Any
 
 import grpc
 import pytest
-from system.clients import CONNECTS, Connect, patiently
-from system.load import Load
-from system.server import DEADLINE_S, Server, free_port, until
+from support.clients import CONNECTS, Connect, patiently
+from support.load import Load
+from support.server import DEADLINE_S, Server, free_port, until
 
 from remit.audit.ids import format_id
 from remit.client import RecordFilter

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import grpc
 import pytest
-from system.load import Load
-from system.locks import locked
-from system.questions import ALLOWED, check
-from system.server import DEADLINE_S, Server, access_of, remit, until
+from support.load import Load
+from support.locks import locked
+from support.questions import ALLOWED, check
+from support.server import DEADLINE_S, Server, access_of, remit, until
 
 from remit.audit.ids import parse_id
 from remit.rpc import inline_calls
 from remit.v1 import access_service_pb2 as messages
 
-BY_THREADS = (sys.executable, str(Path(__file__).with_name("launcher_threads.py")))
+BY_THREADS = (sys.executable, str(Path(__file__).parents[1] / "support" / "launcher_threads.py"))
 
 
 def test_grpcio_has_the_parts_that_prompt_answers_are_made_of() -> None:

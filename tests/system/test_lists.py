@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from system.server import DEADLINE_S, POLICIES, Server
+from support.server import DEADLINE_S, POLICIES, Server
 
 from remit.audit.ids import format_id
 from remit.audit.record import DecisionRecord

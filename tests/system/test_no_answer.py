@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from system.server import DEADLINE_S, environment
+from support.server import DEADLINE_S, environment
 
 # By somebody who may not enter the folder: for root there is no such folder.
 AS_NOBODY = """

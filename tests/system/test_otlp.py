@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from system.collector import Collector, told
-from system.load import Load
-from system.questions import check
-from system.server import DEADLINE_S, Server, access_of, free_port, until
+from support.collector import Collector, told
+from support.load import Load
+from support.questions import check
+from support.server import DEADLINE_S, Server, access_of, free_port, until
 
 from remit.audit.ids import format_id
 from remit.v1 import access_service_pb2 as messages

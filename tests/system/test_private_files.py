@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from system.certificates import Authority
-from system.server import REMIT, Server, remit
+from support.certificates import Authority
+from support.server import REMIT, Server, remit
 from system.test_refuse_to_start import serve as refused
 
 from remit.audit.chain.signing import SigningKey

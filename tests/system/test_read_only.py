@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision, happened
-from system.server import DEADLINE_S, environment, remit
+from support.audit_records import decision, happened
+from support.server import DEADLINE_S, environment, remit
 
 from remit.audit.store.backup import back_up
 from remit.audit.store.shards import worker_url

@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision
 from sqlalchemy import create_engine
-from system.server import Server, remit_process, until
+from support.audit_records import decision
+from support.server import Server, remit_process, until
 
 from remit.audit.chain.signing import SigningKey
 from remit.audit.schema.migrate import upgrade

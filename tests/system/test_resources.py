@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
-from system.certificates import Authority
-from system.server import DEADLINE_S, POLICIES, Server, access_of, remit
-from system.violations import violations
+from support.certificates import Authority
+from support.server import DEADLINE_S, POLICIES, Server, access_of, remit
+from support.violations import violations
 from trustme import CA
 
 from remit import wire

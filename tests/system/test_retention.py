@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from contract.audit_records import decision_at
 from sqlalchemy import func, select
-from system.load import Load
-from system.server import REMIT, Server, environment, remit, until
+from support.audit_records import decision_at
+from support.load import Load
+from support.server import REMIT, Server, environment, remit, until
 
 from remit.audit.chain.chain import DECISIONS
 from remit.audit.chain.signing import PublicKey, SigningKey

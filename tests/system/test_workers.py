@@ -15,11 +15,11 @@ from typing import Self
 
 import grpc
 import pytest
-from system.editing import DENIED, GRANT, PINNED, QUICK, SERVING, allows, append
-from system.load import Load
-from system.locks import locked
-from system.questions import check
-from system.server import DEADLINE_S, NOT_SERVING, Health, Server, access_of, remit, until
+from support.editing import DENIED, GRANT, PINNED, QUICK, SERVING, allows, append
+from support.load import Load
+from support.locks import locked
+from support.questions import check
+from support.server import DEADLINE_S, NOT_SERVING, Health, Server, access_of, remit, until
 
 from remit.audit.ids import parse_id
 from remit.audit.store.shards import ShardedStore

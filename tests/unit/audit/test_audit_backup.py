@@ -8,8 +8,8 @@ from pathlib import Path
 from threading import Condition, Event, Thread
 
 import pytest
-from contract.audit_records import decision
 from sqlalchemy import create_engine, make_url
+from support.audit_records import decision
 
 from remit.audit.errors import AuditStoreError
 from remit.audit.record import DecisionRecord

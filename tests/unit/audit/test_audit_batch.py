@@ -1,6 +1,6 @@
-from contract.audit_records import IDS, decision
 from hypothesis import given
 from hypothesis import strategies as st
+from support.audit_records import IDS, decision
 
 from remit.audit.batch import EMPTY_BATCH, RecordBatch
 from remit.audit.record import DecisionRecord

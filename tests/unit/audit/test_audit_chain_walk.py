@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from contract.audit_records import decision, linked
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.audit_records import decision, linked
 
 from remit.audit.chain.chain import DECISIONS, ChainId, Head, Row, genesis
 from remit.audit.chain.signing import Checkpoint, PublicKey

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision, happened
 from sqlalchemy import delete, select, update
-from system.server import DEADLINE_S, until
+from support.audit_records import decision, happened
+from support.server import DEADLINE_S, until
 
 from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis
 from remit.audit.chain.signing import Checkpoint, SigningKey

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from contract.audit_plans import plan_of_page
-from contract.audit_records import decision, decision_at, happened
+from support.audit_plans import plan_of_page
+from support.audit_records import decision, decision_at, happened
 
 from remit.audit.errors import AuditStoreError
 from remit.audit.query.filter import DecisionFilter

@@ -8,8 +8,9 @@ from pathlib import Path
 from threading import Lock
 
 import pytest
-from contract.audit_records import decision, decision_at, happened
 from sqlalchemy import func, select
+from support.audit_records import decision, decision_at, happened
+from support.waiting import DEADLINE_S, until
 
 from remit.audit.errors import AuditStoreError, JournalUnavailable
 from remit.audit.journal.journal import Journal
@@ -18,15 +19,7 @@ from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.schema.tables import REVISION, counts
 from remit.audit.store.store import AuditStore
 
-DEADLINE_S = 30.0
 FULL = "disk is full"
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.001)
 
 
 @pytest.fixture

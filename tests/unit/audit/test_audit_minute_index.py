@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision_at
+from support.audit_records import decision_at
 
 from remit.audit.query.filter import DecisionFilter
 from remit.audit.query.minute_index import Interval, MinuteIndex

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision
+from support.audit_records import decision
 
 from remit.audit.redaction import (
     REDACTABLE,

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision, happened
+from support.audit_records import decision, happened
 
 from remit.audit.errors import AuditStoreError, RecordRefused
 from remit.audit.record import DecisionRecord, LifecycleRecord

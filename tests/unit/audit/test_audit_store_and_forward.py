@@ -8,8 +8,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision, happened, linked
 from sqlalchemy import create_engine, select
+from support.audit_records import decision, happened, linked
+from support.waiting import DEADLINE_S, until
 
 from remit.audit.append.policy_archives import stored_revision
 from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId, genesis, link_lifecycle
@@ -21,15 +22,7 @@ from remit.audit.spool.spool import Spool, SpooledEntry
 from remit.audit.spool.store_and_forward import StoreAndForward
 from remit.audit.store.store import AuditStore
 
-DEADLINE_S = 30.0
 MIB = 1 << 20
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.001)
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract.audit_records import decision, decision_at, happened
-from contract.audit_world import relinked
 from sqlalchemy import delete, insert, select, update
+from support.audit_records import decision, decision_at, happened
+from support.audit_world import relinked
 from typer.testing import CliRunner, Result
 
 from remit.audit.chain.chain import DECISIONS, ChainId, genesis

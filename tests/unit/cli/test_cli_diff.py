@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from trees import write
+from support.trees import write
 from typer.testing import CliRunner, Result
 
 from remit.cli.main import app

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision_at, happened
 from sqlalchemy import select
+from support.audit_records import decision_at, happened
 from typer.testing import CliRunner, Result
 
 from remit.audit.chain.signing import SigningKey, Tombstone

@@ -5,7 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from trees import write
+from support.trees import write
 from typer.testing import CliRunner, Result
 
 from remit.cli.main import app

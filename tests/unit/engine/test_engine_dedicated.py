@@ -1,5 +1,5 @@
 import pytest
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Namespace, Word

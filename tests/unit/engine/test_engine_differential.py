@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 from strategies import world
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.decision import Decision, Reason
 from remit.core.names import INSTANCE, Namespace, Principal, Word

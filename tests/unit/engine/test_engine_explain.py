@@ -1,7 +1,7 @@
 """What an explanation says of words that the vocabulary does not declare."""
 
 import pytest
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.names import Namespace, Word
 from remit.core.question import ReachQuestion, parse_question

@@ -1,4 +1,4 @@
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.names import Namespace, Word
 from remit.core.question import ReachQuestion

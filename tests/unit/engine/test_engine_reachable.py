@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import pytest
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.names import Namespace, Word
 from remit.engine.inquiry import TooLargeError

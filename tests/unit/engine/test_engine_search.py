@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import pytest
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.decision import Reason
 from remit.core.names import Namespace, Principal, Word

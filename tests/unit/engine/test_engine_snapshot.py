@@ -6,7 +6,7 @@ import time
 import tracemalloc
 
 import pytest
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.decision import Reason
 from remit.core.errors import MalformedQuestionError

@@ -1,6 +1,6 @@
 from random import Random
 
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.dependency_graph import parse_graph
 from remit.core.names import Principal, Word

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from trees import rows_in, snapshot_of
+from support.trees import rows_in, snapshot_of
 
 from remit.core.decision import Reason
 from remit.core.names import Tenant

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import rows_in, snapshot_of
+from support.trees import rows_in, snapshot_of
 
 from remit.core.names import Tenant
 from remit.core.question import parse_question

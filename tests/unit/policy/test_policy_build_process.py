@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from trees import write
+from support.trees import write
 
 from remit.core.names import Tenant
 from remit.engine.differential.random_questions import random_questions

@@ -1,7 +1,7 @@
 """A tenant's own tests: what they may say, and what comes of those that fail."""
 
 import pytest
-from trees import load
+from support.trees import load
 
 from remit.engine.differential.casbin_oracle import CasbinOracle
 

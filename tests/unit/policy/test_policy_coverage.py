@@ -1,6 +1,6 @@
 """Which rows the cases of a tenant exercise."""
 
-from trees import load
+from support.trees import load
 
 from remit.policy.testing.coverage import FileCoverage, coverage, exercised, rows_of
 

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from trees import write
+from support.trees import write
 
 from remit.core.names import Tenant
 from remit.policy.read.git import DIRTY, Checkout

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from trees import load, tree_of
+from support.trees import load, tree_of
 
 from remit.core.diagnostics import PolicyError
 from remit.policy.load import load_root, load_tree

@@ -3,7 +3,7 @@
 from itertools import product
 
 import pytest
-from trees import tree_of
+from support.trees import tree_of
 
 from remit.policy.lint.finding import RuleId
 from remit.policy.lint.linter import EVERY_RULE, findings_of

@@ -1,7 +1,7 @@
 """Slips of the pen, and whether a tenant's cases notice them."""
 
 import pytest
-from trees import load
+from support.trees import load
 
 from remit.core.names import Tenant
 from remit.policy.testing.coverage import rows_of

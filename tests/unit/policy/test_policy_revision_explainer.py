@@ -5,8 +5,8 @@ import zipfile
 from collections.abc import Iterator
 
 import pytest
-from trees import snapshot_of as loaded
-from trees import tree_of
+from support.trees import snapshot_of as loaded
+from support.trees import tree_of
 
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Tenant

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from trees import tree_of
+from support.trees import tree_of
 
 from remit.core.names import Tenant
 from remit.policy.load import load_tree

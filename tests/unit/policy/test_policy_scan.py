@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from trees import write
+from support.trees import write
 
 from remit.core.names import Tenant
 from remit.policy.build.scan import (

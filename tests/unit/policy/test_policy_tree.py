@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from trees import tree_of, write
+from support.trees import tree_of, write
 
 from remit.core.diagnostics import PolicyError
 from remit.core.names import Tenant

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from trees import write
+from support.trees import write
 
 ROOT = Path(__file__).parents[3]
 VOCABULARY = b"kinds:\n  FLOW: {class: namespace, actions: [VIEW, UPDATE]}\n"

@@ -1,7 +1,7 @@
 import importlib.util
 
 import pytest
-from contract.audit_records import decision, happened
+from support.audit_records import decision, happened
 
 from remit.service.errors import StartupError
 from remit.service.metrics import Metrics

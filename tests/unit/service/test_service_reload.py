@@ -6,8 +6,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from loading import InProcess
-from trees import write
+from support.loading import InProcess
+from support.trees import write
 
 from remit.audit.errors import JournalUnavailable
 from remit.core.names import Tenant

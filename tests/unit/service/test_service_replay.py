@@ -1,6 +1,6 @@
 """Records put to a candidate."""
 
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.audit.record import DecisionRecord
 from remit.core.names import Tenant

@@ -1,6 +1,6 @@
 from random import Random
 
-from contract.audit_records import decision
+from support.audit_records import decision
 
 from remit.audit.batch import RecordBatch
 from remit.audit.record import DecisionRecord

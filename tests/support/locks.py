@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from system.server import DEADLINE_S
+from support.server import DEADLINE_S
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from system.server import DEADLINE_S, Server, until
+from support.server import DEADLINE_S, Server, until
 
 from remit.v1 import status_service_pb2
 from remit.v1.status_service_pb2 import TenantStatus

@@ -7,8 +7,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from contract.audit_records import IDS, decision, happened, linked
 from sqlalchemy import Connection, Table, delete, insert, select
+from support.audit_records import IDS, decision, happened, linked
 
 from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId, Head, link_lifecycle
 from remit.audit.chain.signing import Checkpoint, SigningKey, Tombstone, signed

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Self, cast
 
-from system.server import DEADLINE_S
+from support.server import DEADLINE_S
 
 from remit.client import AsyncClient, Client
 

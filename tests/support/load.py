@@ -1,6 +1,6 @@
 from random import Random
 
-from system.server import Server
+from support.server import Server
 
 from remit.faults import load
 from remit.v1 import access_service_pb2 as messages

@@ -18,7 +18,7 @@ from strategies import (
     some,
     world,
 )
-from trees import load
+from support.trees import load
 from worldly import tenants
 
 from remit.core.diagnostics import PolicyError
