@@ -15,6 +15,7 @@ from remit.engine.role_graph import TooManyPathsError
 from remit.policy.build.build_process import SlowLoadError
 from remit.policy.read.git import GitError
 from remit.policy.read.tree import UnsettledError
+from remit.process.errors import ChannelError
 from remit.rpc.errors import status_of
 from remit.service.errors import StartupError
 
@@ -26,6 +27,7 @@ ELSEWHERE = {
     PolicyError: "files are loaded by the reloader, in a process of its own",
     UnsettledError: "likewise",
     RegistrationError: "likewise",
+    ChannelError: "the parent of a child process makes a ChildEndedError of it",
     StartupError: "there is no server yet",
     SlowLoadError: "the reloader loads that tenant again, by itself",
     GitError: "a revision is kept without its commit",
