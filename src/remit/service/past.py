@@ -34,7 +34,7 @@ class Past:
     ) -> AnyExplanation:
         """Explains the answer of a revision. '' is the revision of a tenant that does not exist.
 
-        Raises MalformedQuestionError, RevisionNotStoredError, WorkerEndedError or AuditStoreError.
+        Raises MalformedQuestionError, RevisionNotStoredError, ChildEndedError or AuditStoreError.
         """
         if not revision:
             return why_unknown(tenant, question)

@@ -48,7 +48,7 @@ def most_bytes(limits: Limits) -> int:
 
 
 def snapshot_of(archive: bytes, tenant: Tenant, revision: str, limits: Limits) -> Snapshot:
-    """Raises NotKeptError where the archive is damaged, is of another revision, or does not load."""
+    """Raises RevisionNotStoredError if the archive is damaged, is of another revision, or does not load."""
     name = f"kept revision `{revision}` of tenant `{tenant}`"
     tree = read_archive(name, archive, tenant, revision, most_bytes(limits))
     snapshot = load_revision(tree, tenant, limits, tested=False).snapshot
