@@ -28,6 +28,8 @@ def test_each_committed_record_arrives_as_a_log_record(serve: Callable[..., Serv
                 access.Check(check(origin=origin), timeout=DEADLINE_S)
             batch = messages.BatchCheckRequest(tenant="acme", questions=[check().question] * 20)
             access.BatchCheck(batch, timeout=DEADLINE_S)
+        # A stop waits 3 s for the last records: the process that sends them has to be up.
+        until(lambda: len(collector.records) > 0, "the first records arrive")
         assert 0 == server.terminate()
         with server.store() as store:
             decided = {each.id: each for each in store.decisions()}

@@ -181,12 +181,13 @@ def _report(found: TenantBuilt, before: TenantFiles) -> tuple[Outcome, tuple[str
         detail = {"diagnostics": texts[:_RECORDED], "serving": before.serving}
         log = "error", "tenant refused", {**about, "serving": before.serving, "diagnostics": texts}
         return Outcome("POLICY_REFUSED", found.tenant, found.revision, detail), log
-    event = "checked" if before.pin is not None else "loaded"
+    pinned = before.pin is not None
+    kind, event = ("POLICY_CHECKED", "checked") if pinned else ("POLICY_LOADED", "loaded")
     detail = {"rows": found.rows, "cases": found.cases, "witnessed": found.witnessed}
     fields = {**about, **detail, "seconds": round(found.seconds, 3)}
     if before.serving:
         detail["replaces"] = before.serving
     if texts:
         fields["diagnostics"], detail["diagnostics"] = texts, texts[:_RECORDED]
-    outcome = Outcome(f"POLICY_{event.upper()}", found.tenant, found.revision, detail, found.archive)
+    outcome = Outcome(kind, found.tenant, found.revision, detail, found.archive)
     return outcome, ("warning" if texts else "info", f"tenant {event}", fields)
