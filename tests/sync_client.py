@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Final
 
 CLIENT: Final = Path(__file__).parents[1] / "src" / "remit" / "client"
-_MODULE_DOC: Final = '"""The client for threads. `make client` writes it from async_client.py: do not edit."""'
+_MODULE_DOC: Final = '''"""The client for threads. `make client` writes it from async_client.py: do not edit.
+
+It is long because each method is written out, for readers, editors and type checkers.
+"""'''
 _CLASS_DOC: Final = '''\
     """Asks a remit server. Safe to share between threads; close it, or use it in a `with`.
 

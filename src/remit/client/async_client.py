@@ -1,6 +1,6 @@
-"""The client for asyncio. It is long: each question of the API has its method, with a signature that editors see.
+"""The client for asyncio, and the source of the client for threads: after a change here, `make client`.
 
-It is the source of the client for threads: after a change here, `make client`.
+It is long because each method is written out, for readers, editors and type checkers.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,7 @@
-"""The client for threads. `make client` writes it from async_client.py: do not edit."""
+"""The client for threads. `make client` writes it from async_client.py: do not edit.
+
+It is long because each method is written out, for readers, editors and type checkers.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -38,7 +38,7 @@ from remit.process.errors import ChildEndedError
 from remit.service.errors import StartupError
 from remit.service.metrics import Metrics
 from remit.service.reload.pins import Pins
-from remit.service.reload.slow import QUICK_S, SlowTenants
+from remit.service.reload.slow import QUICK_S, SlowLoads
 from remit.service.reload.swap import PolicySwap
 from remit.service.reload.tenants import Outcome
 from remit.service.settings import Settings
@@ -105,7 +105,7 @@ class Reloader:
         self._lane = _Lane(self._until_stop.enter_context(self._loader()))
         self._threads: list[Thread] = []
         """None before `begin`."""
-        self._slow = SlowTenants()
+        self._slow = SlowLoads()
         self._root: Mapping[str, bytes] = {}
         self._stamp: Stamp = None
 

@@ -8,7 +8,7 @@ QUICK_S: Final = 2.0
 """A tenant that takes more processor time to load is slow: a process of its own loads it, and the others get on."""
 
 
-class SlowTenants:
+class SlowLoads:
     """Tenants that are left to the process for slow ones, and what each tenant took to load last time."""
 
     def __init__(self) -> None:
