@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PROTO_OUT ?= src
 
 .DEFAULT_GOAL := help
-.PHONY: help setup anew demo serve test test-pythons lint proto lock bench queries million corruptions reloads
+.PHONY: help setup anew demo serve test quick test-pythons lint docs proto client lock bench queries million corruptions reloads
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,10 +36,16 @@ serve: setup ## Serve the example company on 127.0.0.1:9090 until Ctrl-C
 	$(BIN)/remit serve --log-format console
 
 # The tests start some hundred processes: each would compile the source anew where the environment forbids to keep it.
-test test-pythons: export PYTHONDONTWRITEBYTECODE =
+test quick test-pythons: export PYTHONDONTWRITEBYTECODE =
 test: setup lint ## Everything that must hold: formatting, lint, types, imports, the example policies, all tests
 	$(BIN)/remit test policies
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+quick: setup ## The inner loop: lint, the laws with few examples, the units that start no process
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	LAWS=quick $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal tests/laws tests/unit/core tests/unit/engine \
+	  tests/unit/client tests/unit/rpc tests/unit/service tests/unit/audit
 
 test-pythons: setup ## The units, laws and client tests on each other Python from 3.11 on that is installed
 	$(BIN)/python tests/pythons.py
@@ -50,14 +56,21 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache | tail -n 4
 
+docs: setup ## The site, in var/site: searchable, and nothing in it is loaded from elsewhere
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 proto: setup ## Generate src/remit/v1 from protos/
 	$(BIN)/python -m grpc_tools.protoc -I protos --plugin=$(BIN)/protoc-gen-mypy \
 	  --python_out=$(PROTO_OUT) --mypy_out=quiet:$(PROTO_OUT) protos/remit/v1/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I protos --plugin=$(BIN)/protoc-gen-mypy_grpc \
 	  --grpc_python_out=$(PROTO_OUT) --mypy_grpc_out=quiet:$(PROTO_OUT) protos/remit/v1/*_service.proto
 
+client: setup ## Generate the client for threads from the client for asyncio
+	$(BIN)/python tests/sync_client.py
+
 lock: setup ## Write requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --group docs --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
 
 million: setup ## A million random questions to three engines, with progress (some minutes)

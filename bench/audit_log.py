@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from remit.audit.record import DecisionRecord
-from remit.audit.store import AuditStore
+from remit.audit.store.store import AuditStore
 
 DAYS: Final = 30
 HOUR_US: Final = 3_600_000_000

@@ -1,4 +1,4 @@
-"""First pages of the queries that docs/audit.md shows, over a large log in SQLite. See bench/README.md for the method."""
+"""First pages of the queries that docs/how-to/read-the-audit.md shows, over a large log in SQLite. See bench/README.md for the method."""
 
 import argparse
 import random
@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from bench import audit_log, machine, table
 from bench.servers import CACHE
-from remit.audit.counting import Grouping
-from remit.audit.filter import DecisionFilter
-from remit.audit.store import AuditStore
+from remit.audit.query.aggregate import Grouping
+from remit.audit.query.filter import DecisionFilter
+from remit.audit.store.store import AuditStore
 
 _ROUNDS: Final = 15
 _TARGET_MS: Final = 50.0
@@ -61,7 +61,7 @@ def some_time(dice: random.Random) -> int:
 
 
 def queries() -> Iterator[tuple[str, Query]]:
-    """What docs/audit.md shows, and at the end what it warns of."""
+    """What docs/how-to/read-the-audit.md shows, and at the end what it warns of."""
     week = {"since_us": audit_log.END_US - 7 * _DAY_US}
     caller = "spiffe://example.org/ns/prod/sa/"
     yield "list", listing()

@@ -15,16 +15,16 @@ from pathlib import Path
 
 from bench import machine, table
 from bench.servers import scratch
-from remit.audit import checkpoints
-from remit.audit.export.exporting import Export
-from remit.audit.export.files import JSONL, PARQUET
+from remit.audit.chain.signing import Checkpoint, PublicKey, SigningKey, public_file, signed
+from remit.audit.export.export import Export
+from remit.audit.export.formats import JSONL, PARQUET
 from remit.audit.export.proof import lifecycle_of, proof_of
-from remit.audit.export.verifying import find_export, verify_export
+from remit.audit.export.verify import find_export, verify_export
 from remit.audit.ids import DecisionIds
 from remit.audit.record import DecisionRecord
-from remit.audit.signing import Checkpoint, PublicKey, SigningKey, public_file, signed
-from remit.audit.store import AuditStore
-from remit.audit.verify.database import verify_store
+from remit.audit.store import checkpoints
+from remit.audit.store.store import AuditStore
+from remit.audit.verify.store import verify_store
 
 AIM = 100_000
 """Records a second."""

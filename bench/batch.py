@@ -11,25 +11,25 @@ from typing import Any, Final, TypeVar
 from bench import example, machine, table
 from bench.servers import BENCH, scratch
 from remit import wire
-from remit.audit.chain import DECISIONS, ChainId, genesis, link_decisions
-from remit.audit.counts import counted
+from remit.audit.append.rollup import counted
+from remit.audit.batch import RecordBatch
+from remit.audit.chain.chain import DECISIONS, ChainId, genesis, link_decisions
 from remit.audit.ids import DecisionIds
-from remit.audit.journal import Journal
-from remit.audit.records import Records
-from remit.audit.store import AuditStore
+from remit.audit.journal.journal import Journal
+from remit.audit.store.store import AuditStore
 from remit.core.names import Tenant
-from remit.faces.rpc.asking import results_in
-from remit.policy.cell import Cell, TenantPolicy, TenantState
+from remit.policy.live import LivePolicies, TenantPolicy, TenantState
 from remit.policy.load import load_tree
+from remit.rpc.query_servicer import results_in
+from remit.service.decision_point import AskedQuestion, CallOrigin, CallTerms, DecisionPoint
 from remit.service.metrics import Metrics
-from remit.service.point import Asked, DecisionPoint, Origin, Terms
 from remit.v1 import access_service_pb2 as access
 
 _CALLS_A_COMMIT: Final = (1, 4, 32)
 _ROUNDS: Final = 60
 _NODE: Final = "node-1"
 _TENANT: Final = Tenant("acme")
-_TERMS: Final = Terms(Origin("anonymous"))
+_TERMS: Final = CallTerms(CallOrigin("anonymous"))
 
 _Done = TypeVar("_Done")
 
@@ -56,7 +56,7 @@ def measure(point: DecisionPoint, store: AuditStore, calls: int) -> dict[str, fl
     stages = Stages()
     chain = genesis(ChainId(DECISIONS, _TENANT, _NODE))
     for _ in range(_ROUNDS):
-        records = Records.joined([_answered(point, stages) for _ in range(calls)])
+        records = RecordBatch.joined([_answered(point, stages) for _ in range(calls)])
         number = len(records)
         stages.time("link: the text of each record, and SHA-256", number, link_decisions, records.calls, chain)
         stages.time("count, by hour", number, counted, records)
@@ -67,12 +67,12 @@ def measure(point: DecisionPoint, store: AuditStore, calls: int) -> dict[str, fl
     return found
 
 
-def _answered(point: DecisionPoint, stages: Stages) -> Records:
+def _answered(point: DecisionPoint, stages: Stages) -> RecordBatch:
     """The records of one call."""
     message, number = example.remit_batch().message, example.BATCH
     request = stages.time("parse the message", number, access.BatchCheckRequest.FromString, message)
 
-    def items() -> list[Asked]:
+    def items() -> list[AskedQuestion]:
         return [wire.question_from(question, request.principal) for question in request.questions]
 
     asked = stages.time("read the names", number, items)
@@ -83,8 +83,8 @@ def _answered(point: DecisionPoint, stages: Stages) -> Records:
     return held.records
 
 
-def example_cell() -> Cell:
-    cell = Cell()
+def example_cell() -> LivePolicies:
+    cell = LivePolicies()
     snapshot = load_tree(BENCH / "example").tenants[_TENANT].snapshot
     cell.put(TenantPolicy(_TENANT, TenantState.SERVING, 0, snapshot))
     return cell

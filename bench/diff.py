@@ -12,9 +12,9 @@ from bench.servers import CACHE
 from remit.core.names import Tenant
 from remit.engine.diff import TenantDiff, diff
 from remit.engine.snapshot import Snapshot
-from remit.policy.limits import Limits
 from remit.policy.load import load_root, load_tenant
-from remit.policy.source import Folder, Tree
+from remit.policy.read.limits import Limits
+from remit.policy.read.tree import Folder, Tree
 
 SIZES = (1_000, 100_000)
 EDITS = 10

@@ -11,15 +11,15 @@ import psycopg
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from bench import machine, table
-from remit.audit.chain import DECISIONS, ChainId, Row, genesis, link_decisions
-from remit.audit.counts import counted
+from remit.audit.append.bulk_insert import Copy, InsertMany, Rows, insert_statement, rollup_insert
+from remit.audit.append.rollup import counted
+from remit.audit.batch import RecordBatch
+from remit.audit.chain.chain import DECISIONS, ChainId, Row, genesis, link_decisions
 from remit.audit.ids import DecisionIds
-from remit.audit.inserting import Copy, InsertMany, Rows, adding_counts, inserting
 from remit.audit.record import DecisionRecord
-from remit.audit.records import Records
-from remit.audit.store import AuditStore
-from remit.audit.tables import counts, decisions_by_call
-from remit.faces.cli.faults.postgresql import OwnServer
+from remit.audit.schema.tables import counts, decisions_by_call
+from remit.audit.store.store import AuditStore
+from remit.faults.postgresql import OwnServer
 
 SIZES = (1, 8, 64, 512, 4096)
 """Records in a transaction."""
@@ -32,18 +32,18 @@ Way = Callable[[Any, Rows], None]
 
 
 def executemany(of: Any) -> Way:
-    sql = str(inserting(of, _DIALECT).compile(dialect=_DIALECT))
+    sql = str(insert_statement(of, _DIALECT).compile(dialect=_DIALECT))
     return lambda cursor, rows: cursor.executemany(sql, rows)
 
 
 RECORDS: dict[str, Way] = {
     "executemany": executemany(decisions_by_call),
-    "one insert of many rows": InsertMany(inserting(decisions_by_call, _DIALECT), _DIALECT),
+    "one insert of many rows": InsertMany(insert_statement(decisions_by_call, _DIALECT), _DIALECT),
     "COPY (remit's)": Copy(decisions_by_call),
 }
 COUNTS: dict[str, Way] = {
     "executemany": executemany(counts),
-    "one JSON parameter (remit's)": adding_counts(_DIALECT),
+    "one JSON parameter (remit's)": rollup_insert(_DIALECT),
 }
 
 
@@ -93,7 +93,7 @@ def main() -> int:
     ids, random = DecisionIds(), Random(1)
 
     def decided(size: int) -> list[Row]:
-        calls = Records.of(records(ids, random, size)).calls
+        calls = RecordBatch.of(records(ids, random, size)).calls
         _, linked = link_decisions(calls, genesis(ChainId(DECISIONS, "acme", "node-1")))
         return [call + row for call, rows in linked for row in rows]
 

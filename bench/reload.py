@@ -16,8 +16,8 @@ from bench import example, h2load, machine, servers, table, worlds
 from bench.h2load import Load, Run, VoidFigureError
 from bench.servers import Server
 from remit.core.names import Tenant
-from remit.policy.limits import Limits
-from remit.policy.source import read_tree
+from remit.policy.read.limits import Limits
+from remit.policy.read.tree import read_tree
 from remit.v1 import policy_service_pb2, policy_service_pb2_grpc
 
 ROWS = 10_000

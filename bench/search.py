@@ -11,7 +11,7 @@ from bench import machine, table, worlds
 from bench.engine import load
 from bench.servers import scratch
 from remit.core.names import Namespace, Principal, Word, parse_namespace
-from remit.engine.search import ActionsOf, NamespacesOf, PrincipalsFor
+from remit.engine.queries.search import ActionsOf, NamespacesOf, PrincipalsFor
 from remit.engine.snapshot import Snapshot
 
 _ROWS = 200_000

@@ -13,10 +13,10 @@ from bench import machine, table, worlds
 from bench.engine import load
 from bench.servers import CACHE, scratch
 from remit import wire
-from remit.core.dependencies import parse_graph
+from remit.core.dependency_graph import parse_graph
 from remit.core.names import Principal, Word
+from remit.engine.queries.visibility import Seen, VisibleTo
 from remit.engine.snapshot import Snapshot
-from remit.engine.visibility import Seen, VisibleTo
 from remit.v1 import visibility_service_pb2 as messages
 
 NODES, EDGES, NAMESPACES = 10_000, 50_000, 200

@@ -13,7 +13,7 @@ from bench import example, h2load, machine, servers, table
 from bench.h2load import Load, VoidFigureError
 from bench.servers import BENCH, REMIT, Server, free_port
 from bench.service import Bench, Figure, Series
-from remit.audit.many import AuditStores, stores_of
+from remit.audit.store.shards import ShardedStore, stores_of
 
 WORKERS = (1, 2, 3)
 CORES_NEEDED = 3
@@ -78,7 +78,7 @@ def try_out(cores: list[int], scratch: Path) -> None:
     with Workers(2, cores, scratch) as server:
         for _ in range(_ASKED):
             call.ask(server.target)
-        with AuditStores(server.audit).open() as stores:
+        with ShardedStore(server.audit).open() as stores:
             by_node = Counter(record.node for record in stores.each_decision())
     if by_node.total() != _ASKED or len(by_node) != 2:
         raise VoidFigureError(f"expected {_ASKED} records of two workers, found {by_node}")

@@ -17,16 +17,17 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 import structlog
-from loading import InProcess
 from million import DifferenceFoundError, compare
 from reference import Reference
 from strategies import World, world
-from trees import write
+from support.loading import InProcess
+from support.trees import write
 
-from remit.policy.cell import Cell, TenantState
-from remit.policy.kept import Kept
+from remit.policy.live import LivePolicies, TenantState
+from remit.policy.revisions.store import RevisionStore
 from remit.service.metrics import Metrics
-from remit.service.reload import Outcome, Reloader
+from remit.service.reload.reloader import Reloader
+from remit.service.reload.tenants import Outcome
 from remit.service.settings import Settings
 
 EDITS = 20
@@ -123,9 +124,9 @@ class Walk:
         self._good = dict(walked.files)
         self._directory = write(directory / "policies", walked.files)
         self._outcomes: list[Outcome] = []
-        self._cell = Cell()
+        self._cell = LivePolicies()
         settings = Settings(policies=self._directory, revisions=str(directory / "revisions"), watch=False)
-        self._kept = Kept(directory / "revisions", 1, "")
+        self._kept = RevisionStore(directory / "revisions", 1, "")
         self._reloader = Reloader(settings, self._cell, Metrics(), lambda: 0, InProcess)
         for outcome in self._reloader.load():
             if outcome.kind != "POLICY_LOADED":

@@ -12,15 +12,15 @@ from random import Random
 
 from reference import Answer, Reference
 from strategies import World, world
-from trees import load
-from wide import indexed
+from support.trees import load
+from support.wide import indexed
 
 from remit.core.decision import Decision
 from remit.core.question import Question, ReachQuestion
-from remit.engine.questions import random_questions, random_reach_questions
+from remit.engine.differential.casbin_oracle import CasbinOracle
+from remit.engine.differential.compare import BY_ROWS, verify
+from remit.engine.differential.random_questions import random_questions, random_reach_questions
 from remit.engine.snapshot import Snapshot
-from remit.engine.verify import BY_ROWS, verify
-from remit.engine.witness import Witness
 
 ACCESS_QUESTIONS = 160
 """For each tenant of a world."""
@@ -44,7 +44,7 @@ def compare(
     reach_questions: int = REACH_QUESTIONS,
 ) -> int:
     """The number of questions on which all three agree; raises DifferenceFoundError at one where they do not."""
-    witness = Witness(snapshot.policy)
+    witness = CasbinOracle(snapshot.policy)
     asked = 0
     for question in random_questions(snapshot.policy, random, access_questions):
         decision = snapshot.decide(question)

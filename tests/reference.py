@@ -1,4 +1,4 @@
-"""The second opinion: what docs/policy-language.md says, in naive lines. No index, no Casbin, nothing of remit's.
+"""The second opinion: what docs/reference/policy-language.md says, in naive lines. No index, no Casbin, nothing of remit's.
 
 Written from the specification and slow on purpose. A namespace "somewhere" is tried out: every namespace over the
 policy's own segments and one that it does not name, one level deeper than any row goes.

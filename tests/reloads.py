@@ -19,16 +19,16 @@ from threading import Event, Lock, Thread
 from typing import NamedTuple
 
 import grpc
-from system.editing import git
-from system.server import DEADLINE_S, POLICIES, Server, access_of
+from support.editing import git
+from support.server import DEADLINE_S, POLICIES, Server, access_of
 
 from remit import wire
 from remit.core.names import Namespace, Principal, Tenant, Word
 from remit.core.question import Question
+from remit.engine.differential.casbin_oracle import CasbinOracle
 from remit.engine.snapshot import Snapshot
-from remit.engine.witness import Witness
-from remit.policy.kept import Kept
 from remit.policy.load import load_root, load_tenant
+from remit.policy.revisions.store import RevisionStore
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import decision_pb2
 
@@ -192,18 +192,18 @@ def run(folder: Path, seconds: float, seed: int, *, progress: bool = False) -> R
                     print(f"\r{result.edits} edits, {left_s:.0f} s left ", end="", file=sys.stderr, flush=True)
                 time.sleep(EVERY_S)
     assert not result.errors, result.errors[:10]
-    _check(result, Kept(folder / "revisions", 1, ""))
+    _check(result, RevisionStore(folder / "revisions", 1, ""))
     return result
 
 
-def _check(result: Result, kept: Kept) -> None:
-    engines: dict[str, tuple[Snapshot, Witness]] = {}
+def _check(result: Result, kept: RevisionStore) -> None:
+    engines: dict[str, tuple[Snapshot, CasbinOracle]] = {}
     for revision, asked, effect, reason in result.told:
         if revision not in engines:
             tree = kept.read(TENANT, revision)
             snapshot = load_tenant(tree, TENANT, load_root(tree)).snapshot
             assert snapshot is not None
-            engines[revision] = snapshot, Witness(snapshot.policy)
+            engines[revision] = snapshot, CasbinOracle(snapshot.policy)
         snapshot, witness = engines[revision]
         question = question_of(*asked)
         expected = snapshot.decide(question)

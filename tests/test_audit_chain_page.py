@@ -1,18 +1,18 @@
-"""docs/audit-chain.md says what the program does: its vectors, recomputed by others and by us."""
+"""docs/reference/audit-chain.md says what the program does: its vectors, recomputed by others and by us."""
 
 import hashlib
 import re
 import subprocess
 from pathlib import Path
 
-from contract.audit_records import linked
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from support.audit_records import linked
 
-from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_lifecycle
+from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_lifecycle
+from remit.audit.chain.signing import Checkpoint, PublicKey, Tombstone
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.signing import Checkpoint, PublicKey, Tombstone
 
-PAGE = (Path(__file__).parent.parent / "docs" / "audit-chain.md").read_text()
+PAGE = (Path(__file__).parent.parent / "docs" / "reference" / "audit-chain.md").read_text()
 _BLOCK = re.compile(r"^```text (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _IDS = {"id", "call_id"}
 _NUMBERS = {"time_us", "latency_ns", "batch_index"}

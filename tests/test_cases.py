@@ -8,10 +8,10 @@ from typing import Any, Final, Protocol
 
 import pytest
 import yaml
-from trees import write
+from support.trees import write
 
 from remit.core.decision import Decision
-from remit.core.dependencies import STUB, parse_graph
+from remit.core.dependency_graph import STUB, parse_graph
 from remit.core.errors import MalformedQuestionError, each_named, named
 from remit.core.names import (
     Word,
@@ -28,13 +28,13 @@ from remit.core.names import (
 from remit.core.policy import ResourceType
 from remit.core.question import parse_question, parse_reach_question
 from remit.core.rows import Effect
-from remit.engine.dedicated import ANY_SERVICE, DedicatedTo, ServedBy
 from remit.engine.inquiry import Inquiry, TooLargeError
-from remit.engine.operations import Compound
-from remit.engine.reachable import Reachable, ReachableFrom, ReachesAll
-from remit.engine.search import ActionsOf, NamespacesOf, PrincipalsFor
+from remit.engine.queries.dedicated import ANY_SERVICE, DedicatedTo, ServedBy
+from remit.engine.queries.operations import Compound
+from remit.engine.queries.reachable import Reachable, ReachableFrom, ReachesAll
+from remit.engine.queries.search import ActionsOf, NamespacesOf, PrincipalsFor
+from remit.engine.queries.visibility import VisibleTo
 from remit.engine.snapshot import Snapshot
-from remit.engine.visibility import VisibleTo
 from remit.policy.lint.finding import RuleId
 from remit.policy.lint.linter import lint_directory
 from remit.policy.load import load_tree

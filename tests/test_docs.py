@@ -1,6 +1,7 @@
 """Each example in the documents is run: what README and docs show is what happens."""
 
 import doctest
+import itertools
 import os
 import re
 import shlex
@@ -14,17 +15,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import generate
 import pytest
 import typer
 import yaml
-from trees import write
+from support.trees import write
 
-from remit.audit.signing import SigningKey
-from remit.faces.cli.main import app
+from remit.audit.chain.signing import SigningKey
+from remit.cli.main import app
 from remit.policy.lint.finding import RULES, RuleId
 from remit.policy.lint.linter import LintResult, lint_directory
 from remit.policy.load import load_tree
-from remit.service.settings import Settings, read_settings
+from remit.service.settings import Settings
+from remit.service.settings_reader import read_settings
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -82,9 +85,14 @@ def run_console(page: Path, folder: Path, target: str = DEFAULT_TARGET) -> int:
     ran = 0
     for _, text in blocks(page, "console"):
         for step in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-            command, _, expected = step.partition("\n")
+            first, *lines = step.splitlines(keepends=True)
+            # As in a shell, a command may go on over lines that begin with `> `.
+            more = list(itertools.takewhile(lambda line: line.startswith(">"), lines))
+            command = first.rstrip("\n") + "".join(f"\n{line[2:-1]}" for line in more)
+            expected = "".join(lines[len(more) :])
+            redirected = f"{command} 2>&1" if not more else f"exec 2>&1\n{command}"
             done = subprocess.run(
-                ["sh", "-c", f"{command} 2>&1".replace(DEFAULT_TARGET, target)],
+                ["sh", "-c", redirected.replace(DEFAULT_TARGET, target)],
                 cwd=folder,
                 env=environment,
                 capture_output=True,
@@ -100,13 +108,17 @@ def run_console(page: Path, folder: Path, target: str = DEFAULT_TARGET) -> int:
 @pytest.mark.parametrize(
     ("page", "commands"),
     {
-        "README.md": 8,
-        "docs/reach.md": 4,
-        "docs/questions.md": 4,
-        "docs/resources.md": 7,
-        "docs/diff.md": 6,
-        "docs/visibility.md": 3,
-        "docs/testing.md": 5,
+        "README.md": 4,
+        "docs/tutorials/policy-author.md": 10,
+        "docs/tutorials/service-engineer.md": 4,
+        "docs/tutorials/auditor.md": 12,
+        "docs/tutorials/operator.md": 5,
+        "docs/how-to/reach.md": 4,
+        "docs/how-to/questions.md": 4,
+        "docs/how-to/resources.md": 7,
+        "docs/how-to/review-an-edit.md": 6,
+        "docs/how-to/dependency-graphs.md": 3,
+        "docs/how-to/test-policies.md": 5,
     }.items(),
 )
 def test_console_examples_print_what_they_show(page: str, commands: int, example: Path, target: str) -> None:
@@ -115,8 +127,8 @@ def test_console_examples_print_what_they_show(page: str, commands: int, example
 
 
 def test_imports_and_exports_are_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/casbin.md: its model and rows are imported, exported, and asked in plain Casbin."""
-    page = ROOT / "docs" / "casbin.md"
+    """docs/how-to/casbin.md: its model and rows are imported, exported, and asked in plain Casbin."""
+    page = ROOT / "docs" / "how-to" / "casbin.md"
     for name, text in [*blocks(page, "ini"), *blocks(page, "csv")]:
         (tmp_path / name).write_text(text)
     shutil.copytree(ROOT / "docs" / "kestra", tmp_path / "kestra")
@@ -126,7 +138,16 @@ def test_imports_and_exports_are_as_shown(tmp_path: Path, monkeypatch: pytest.Mo
     exec(compile(text, str(page), "exec"), {})
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/client.md", "docs/questions.md", "docs/resources.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/tutorials/service-engineer.md",
+        "docs/how-to/client.md",
+        "docs/how-to/questions.md",
+        "docs/how-to/resources.md",
+    ],
+)
 def test_python_examples_run(page: str, shared_target: str) -> None:
     found = blocks(ROOT / page, "python")
     for _, text in found:
@@ -135,7 +156,7 @@ def test_python_examples_run(page: str, shared_target: str) -> None:
 
 
 def test_the_settings_example_is_accepted(example: Path) -> None:
-    ((_, text),) = blocks(ROOT / "docs/settings.md", "toml")
+    ((_, text),) = blocks(ROOT / "docs/reference/settings.md", "toml")
     (example / "remit.toml").write_text(text + 'log_level = "loud"\n')
     done = subprocess.run(
         [BIN / "remit", "serve"],
@@ -182,7 +203,7 @@ def test_the_manuals_diagnostic_is_a_real_one(example: Path) -> None:
 
 def _lint_sections() -> dict[str, str]:
     """The text of each rule's section of the page, by the rule's id; "" is what stands before them."""
-    head, *sections = re.split(r"^## ", (ROOT / "docs" / "lint.md").read_text(), flags=re.MULTILINE)
+    head, *sections = re.split(r"^## ", (ROOT / "docs" / "reference" / "lint.md").read_text(), flags=re.MULTILINE)
     return {"": head, **{name: text for name, _, text in (each.partition("\n") for each in sections)}}
 
 
@@ -239,7 +260,7 @@ def _accepted(words: list[str]) -> None:
 
 def test_the_workflow_for_github_names_real_commands() -> None:
     """The YAML parses, and the command line takes each command of its steps."""
-    ((name, text), *_) = blocks(ROOT / "docs/ci.md", "yaml")
+    ((name, text), *_) = blocks(ROOT / "docs/how-to/ci.md", "yaml")
     workflow = yaml.safe_load(text)
     found = [words for step in workflow["jobs"]["gate"]["steps"] for words in _commands(step.get("run", ""))]
 
@@ -250,14 +271,31 @@ def test_the_workflow_for_github_names_real_commands() -> None:
 
 
 def test_the_page_on_pipelines_names_real_commands() -> None:
-    quoted = re.findall(r"`(remit [a-z][^`]*)`", (ROOT / "docs" / "ci.md").read_text())
+    quoted = re.findall(r"`(remit [a-z][^`]*)`", (ROOT / "docs" / "how-to" / "ci.md").read_text())
 
     assert quoted
     for words in _commands("\n".join(quoted)):
         _accepted(words)
 
 
-@pytest.mark.parametrize("page", ["audit.md", "operations.md"])
+RUNNING = [
+    "explanation/audit.md",
+    "explanation/reload.md",
+    "how-to/back-up.md",
+    "how-to/read-the-audit.md",
+    "how-to/retain-records.md",
+    "how-to/run-a-server.md",
+    "how-to/scale.md",
+    "how-to/try-a-candidate.md",
+    "reference/callers.md",
+    "reference/limits.md",
+    "reference/metrics.md",
+    "reference/records.md",
+    "tutorials/operator.md",
+]
+
+
+@pytest.mark.parametrize("page", RUNNING)
 def test_the_pages_on_running_name_real_commands_and_settings(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,13 +305,20 @@ def test_the_pages_on_running_name_real_commands_and_settings(
     commands = _commands("\n".join(block for _, block in blocks(ROOT / "docs" / page, "sh")))
     settings = [tomllib.loads(block) for _, block in blocks(ROOT / "docs" / page, "toml")]
 
-    assert commands
     for words in commands:
         _accepted(words)
     for each in settings:
         read_settings(each)
     assert set(re.findall(r"`(audit_[a-z_]+)`", text)) <= {*Settings.model_fields}
-    assert set(re.findall(r"`(remit_audit_[a-z_]+)`", text)) <= _metrics()
+    assert set(re.findall(r"`(remit_(?:audit|shadow|worker|tenant|calls?)_[a-z_]+)`", text)) <= _metrics()
+
+
+def test_the_pages_on_running_show_commands() -> None:
+    shown = [page for page in RUNNING if blocks(ROOT / "docs" / page, "sh")]
+
+    assert {"explanation/audit.md", "how-to/back-up.md", "how-to/read-the-audit.md", "how-to/try-a-candidate.md"} <= {
+        *shown
+    }
 
 
 def _metrics() -> set[str]:
@@ -285,7 +330,9 @@ def _metrics() -> set[str]:
 
 def test_the_pre_commit_hooks_name_real_commands_and_a_real_extra() -> None:
     hooks = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
-    example = next(text for name, text in blocks(ROOT / "docs/ci.md", "yaml") if name == ".pre-commit-config.yaml")
+    example = next(
+        text for name, text in blocks(ROOT / "docs/how-to/ci.md", "yaml") if name == ".pre-commit-config.yaml"
+    )
     (used,) = yaml.safe_load(example)["repos"]
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
@@ -310,8 +357,77 @@ def test_a_command_that_is_not_there_would_be_noticed() -> None:
         _accepted(["test", "--mutants"])
 
 
-@pytest.mark.parametrize("page", [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("*/*.md"))], ids=lambda page: page.name)
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("[a-z]*/*.md")), *sorted(ROOT.glob("docs/*/*.md"))]
+
+
+def _id(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_id)
 def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
 
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_id)
+def test_prose_wraps_at_100_columns(page: Path) -> None:
+    """Tables and blocks apart, and a line that is one long piece of code."""
+    prose = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    long = [line for line in prose.splitlines() if len(line) > 100 and not line.lstrip().startswith("|")]
+
+    assert [] == [line for line in long if not re.fullmatch(r"[-\s]*`[^`]+`\S*", line)]
+
+
+@pytest.mark.parametrize("page", generate.PAGES)
+def test_generated_pages_are_fresh(page: str) -> None:
+    """`make docs` writes them."""
+    assert generate.fresh(page) == (generate.REFERENCE / page).read_text()
+
+
+# The words of the field that a reader searches for: each has its line in the glossary.
+TERMS = """
+action, anchor, batch, binding, build, chain head, change feed, checkpoint, commit delay, decision diagram, decision point (PDP),
+differential test, enforcement point, fall back, group commit, inclusion, journal, kind, live policies, membership, minimal sets,
+minute index, namespace, oracle, pacing, pattern, pending write, policy administration, principal, record, restore, retry, revision,
+role, rollup, rule, scan, scope, shard, snapshot, spool, store, store and forward, tenant, throttle, tombstone
+"""
+
+
+def test_the_glossary_defines_the_terms_of_the_field() -> None:
+    """In order, and where they are in the code."""
+    glossary = (ROOT / "CONTRIBUTING.md").read_text().partition("## Glossary")[2]
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| `([a-z_/]+)` \|$", glossary, re.MULTILINE)
+    terms = [term for term, _ in rows]
+
+    assert set() == {*re.split(r",\s+", TERMS.strip())} - {*terms}
+    assert sorted(terms) == terms
+    assert [] == [package for _, package in rows if not (ROOT / "src/remit" / package / "__init__.py").exists()]
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    missing = [path for path in (ROOT / "docs").glob("*/*.md") if f"({path.relative_to(ROOT / 'docs')})" not in index]
+
+    assert [] == missing
+
+
+def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    """Strict: a page that no menu lists and a link or anchor that leads nowhere fail the build."""
+    command = [BIN / "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert 0 == done.returncode, done.stderr
+
+    pages = {path: path.read_text() for path in tmp_path.rglob("*.html")}
+    # What a browser loads by itself; a link is only followed by a person.
+    loads = re.compile(r"""<(?!a\b)[a-z]+\b[^>]*\b(?:src|href|action|data)\s*=\s*["']?\s*((?:https?:)?//[^"'\s>]*)""")
+    styles = "".join(path.read_text() for path in tmp_path.rglob("*.css"))
+
+    assert len(PAGES) - 1 <= len(pages)
+    assert {} == {path.name: found for path, text in pages.items() if (found := loads.findall(text))}
+    assert [] == re.findall(r"""(?:url\(\s*["']?|@import\s+["'])((?:https?:)?//[^"')]*)""", styles)
+    # The theme would load what draws them from a network.
+    assert [] == [path.name for path, text in pages.items() if 'class="mermaid"' in text]
+    assert (tmp_path / "search" / "search_index.json").stat().st_size > 100_000

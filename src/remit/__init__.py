@@ -1,0 +1,1 @@
+"""Policy-as-code authorization for software that is divided into tenants and namespaces."""

@@ -1,10 +1,10 @@
-"""protobuf <-> core, total both ways. Imported by faces/rpc and the client only."""
+"""Converts between protobuf and core values, in both directions. Imported only by rpc, client and cli."""
 
 from collections.abc import Iterable
 from typing import Final
 
 from remit.core.decision import Decision, Reason
-from remit.core.dependencies import DependencyGraph, VisibleGraph, parse_graph
+from remit.core.dependency_graph import DependencyGraph, VisibleGraph, parse_graph
 from remit.core.errors import FieldViolation, violation
 from remit.core.explanation import Clause, Explanation, NearMiss, ReachExplanation
 from remit.core.namespace_set import NamespaceSet
@@ -29,16 +29,16 @@ RESOURCE_TYPE_OF: Final = {number: each for each, number in RESOURCE_TYPES.items
 
 RESOURCE_ID_LIMIT: Final = 512
 
-# The same names come again and again. Parsed questions are kept, never answers; long texts, which are none, are not.
+# Names repeat often, so cache parsed questions. Never cache answers, or long texts, which are not valid questions.
 _REMEMBERED: Final = 32_768
 _REMEMBERED_LENGTH: Final = 512
 _remembered: dict[tuple[str, str, str, str], Question] = {}
 
 
 def question_from(message: access.Question, principal: str = "") -> tuple[Question, str]:
-    """The question and the resource's id. `principal` stands in where the message names none.
+    """The question and the resource's id. Uses `principal` if the message names none.
 
-    Raises MalformedQuestionError that names every field that is off.
+    Raises MalformedQuestionError with every field that is wrong.
     """
     names = (message.principal or principal, message.action, message.kind, message.namespace)
     return _remembered.get(names) or _parsed(names), resource_id_from(message.resource_id)
@@ -54,13 +54,13 @@ def _parsed(names: tuple[str, str, str, str]) -> Question:
 
 
 def reach_question_from(message: reach.ReachQuestion, caller: str = "") -> tuple[ReachQuestion, str]:
-    """As `question_from`; `caller` stands in where the message names none."""
+    """Like `question_from`. Uses `caller` if the message names none."""
     question = parse_reach_question(message.caller or caller, message.owner, message.relation)
     return question, resource_id_from(message.resource_id)
 
 
 def resource_id_from(text: str) -> str:
-    """Raises MalformedQuestionError where the text is too long or not printable."""
+    """Raises MalformedQuestionError if the text is too long or not printable."""
     if text and (len(text) > RESOURCE_ID_LIMIT or not text.isprintable()):
         expected = f"expected at most {RESOURCE_ID_LIMIT} printable characters"
         raise violation("resource_id", expected)
@@ -68,7 +68,7 @@ def resource_id_from(text: str) -> str:
 
 
 def fill_decision(message: decision_pb2.Decision, decision: Decision, decision_id: str) -> None:
-    """Writes into a message that its parent has made: half the cost of making one to be copied in."""
+    """Fills a message inside its parent: half the cost of making one and copying it in."""
     effect, reason, _ = decision.recorded
     message.effect = EFFECTS[effect]
     message.reason = REASONS[reason]
@@ -108,20 +108,20 @@ def reach_explanation_to(
 
 
 def operation_to(parts: Iterable[tuple[Question, Decision, str]], revision: str) -> access.CheckOperationResponse:
-    """`parts` are questions, their decisions and the ids of those."""
+    """`parts` are questions, their decisions and the decisions' ids."""
     response = access.CheckOperationResponse(revision=revision)
     for (_, action, kind, namespace), decision, decision_id in parts:
         part = response.parts.add(kind=kind, action=action, namespace=namespace)
         fill_decision(part.decision, decision, decision_id)
     allow = EFFECTS[Effect.ALLOW.value]
-    # Nothing is no proof that all allow.
+    # An empty list is no proof that all parts allow.
     allowed = bool(response.parts) and all(part.decision.effect == allow for part in response.parts)
     response.effect = allow if allowed else EFFECTS[Effect.DENY.value]
     return response
 
 
 def graph_from(message: visibility.VisibleGraphRequest) -> DependencyGraph:
-    """Raises MalformedQuestionError that names what is off, as `nodes[3].uid`."""
+    """Raises MalformedQuestionError that names the wrong field, as `nodes[3].uid`."""
     return parse_graph(
         ((each.uid, each.kind, each.namespace, each.id) for each in message.nodes),
         ((each.source, each.target, each.relation) for each in message.edges),
@@ -129,7 +129,7 @@ def graph_from(message: visibility.VisibleGraphRequest) -> DependencyGraph:
 
 
 def fill_graph(message: visibility.VisibleGraphResponse, graph: VisibleGraph) -> None:
-    """Writes nodes and edges into an answer, message by message: large graphs are not copied."""
+    """Adds nodes and edges to an answer one by one: large graphs are not copied."""
     add = message.nodes.add
     for uid, kind, namespace, thing in graph.nodes:
         add(uid=uid, kind=kind, namespace=namespace, id=thing)
@@ -157,7 +157,7 @@ def set_to(namespaces: NamespaceSet) -> decision_pb2.NamespaceSet:
 
 
 def set_from(message: decision_pb2.NamespaceSet) -> NamespaceSet:
-    """Raises InvalidNameError where a text is no pattern."""
+    """Raises InvalidNameError if a text is not a pattern."""
     return NamespaceSet(
         tuple(map(NamespacePattern.parse, message.only)), tuple(map(NamespacePattern.parse, message.excluded))
     )

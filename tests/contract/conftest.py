@@ -3,9 +3,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from contract.audit_world import World, filled
+from support.audit_world import World, filled
 
-from remit.audit.store import AuditStore
+from remit.audit.store.store import AuditStore
 
 
 @contextmanager

@@ -4,14 +4,14 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from contract.audit_records import decision, happened, linked
 from sqlalchemy import create_engine, select
+from support.audit_records import decision, happened, linked
 
-from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_lifecycle
+from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis, link_lifecycle
 from remit.audit.errors import RecordRefused
 from remit.audit.record import DecisionRecord
-from remit.audit.store import AuditStore
-from remit.audit.tables import chains, counts, decisions, lifecycle
+from remit.audit.schema.tables import chains, counts, decisions, lifecycle
+from remit.audit.store.store import AuditStore
 
 
 def rows_of(url: str, chain: ChainId) -> list[tuple[object, ...]]:

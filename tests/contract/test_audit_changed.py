@@ -4,16 +4,16 @@ import re
 from collections.abc import Callable
 
 import pytest
-from contract.audit_records import decision, happened
 from sqlalchemy import create_engine, delete, text, update
+from support.audit_records import decision, happened
 
-from remit.audit.chain import DECISIONS, ChainId, Head
+from remit.audit.append.chain_heads import KnownHeads
+from remit.audit.chain.chain import DECISIONS, ChainId, Head
 from remit.audit.errors import AuditStoreError, StoreChangedError
-from remit.audit.heads import KnownHeads
-from remit.audit.store import AuditStore
-from remit.audit.tables import chains, decisions
-from remit.audit.verify.database import verify_store
-from remit.audit.verify.finding import Kind
+from remit.audit.schema.tables import chains, decisions
+from remit.audit.store.store import AuditStore
+from remit.audit.verify.finding import FindingKind
+from remit.audit.verify.store import verify_store
 
 IGNORED = "user:mallory"
 IGNORE = "SELECT RAISE(IGNORE)"
@@ -133,7 +133,7 @@ def test_a_store_with_another_schema_does_not_open_and_verify_names_it(
                 step()
         with other.open_as_evidence().snapshot() as snapshot:
             (finding,) = verify_store([snapshot]).findings
-    assert (Kind.SCHEMA, True) == (finding.kind, told in finding.told)
+    assert (FindingKind.SCHEMA, True) == (finding.kind, told in finding.told)
 
 
 def test_statistics_of_the_planner_are_no_other_schema(store: AuditStore, url: str, alter: Callable[..., None]) -> None:

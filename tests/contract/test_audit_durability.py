@@ -3,11 +3,11 @@
 import time
 
 import pytest
-from contract.audit_records import decision
 from sqlalchemy import create_engine, make_url, text
+from support.audit_records import decision
 
 from remit.audit.errors import AuditStoreError, StoreAwayError
-from remit.audit.store import AuditStore
+from remit.audit.store.store import AuditStore
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)

@@ -7,23 +7,23 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from contract.audit_records import decision_at
-from contract.audit_world import MAIN, PLACES, Fields, World, sign_heads
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.audit_records import decision_at
+from support.audit_world import MAIN, PLACES, Fields, World, sign_heads
 
-from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId
+from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId
+from remit.audit.chain.signing import SigningKey
 from remit.audit.export.errors import ExportError
-from remit.audit.export.exporting import Export
-from remit.audit.export.files import JSONL, PARQUET
-from remit.audit.export.planning import EVER, Span
+from remit.audit.export.export import Export
+from remit.audit.export.formats import JSONL, PARQUET
+from remit.audit.export.plan import EVER, Span
 from remit.audit.export.proof import Proof, lifecycle_of, proof_of
-from remit.audit.export.verifying import find_export, verify_export
+from remit.audit.export.verify import find_export, verify_export
 from remit.audit.ids import format_id
-from remit.audit.signing import SigningKey
-from remit.audit.store import AuditStore
-from remit.audit.tables import decisions, lifecycle
-from remit.audit.verify.finding import Kind, Report
+from remit.audit.schema.tables import decisions, lifecycle
+from remit.audit.store.store import AuditStore
+from remit.audit.verify.finding import FindingKind, VerificationReport
 
 often = settings(max_examples=40, deadline=None, database=None, print_blob=True)
 TENANT = "acme"
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     return tmp_path_factory.mktemp("exports")
 
 
-def exported(world: World, out: Path, *, format_: str = JSONL, span: Span = EVER) -> Report:
+def exported(world: World, out: Path, *, format_: str = JSONL, span: Span = EVER) -> VerificationReport:
     for path in (out, lifecycle_of(out), proof_of(out)):
         path.unlink(missing_ok=True)
     return Export(snapshots=[world.connection], tenant=TENANT, out=out, format_=format_, span=span).run()
@@ -134,7 +134,7 @@ def test_a_line_taken_out_or_put_in_is_found_and_their_order_is_free(
     out.write_text("".join([*lines, lines[at]]))
     (doubled,) = verify_export(find_export(out), keys=[world.key.public]).findings
 
-    assert ([], (Kind.REMOVED, seq), (Kind.INSERTED, seq)) == (moved, removed[1:3], doubled[1:3])
+    assert ([], (FindingKind.REMOVED, seq), (FindingKind.INSERTED, seq)) == (moved, removed[1:3], doubled[1:3])
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_an_altered_value_in_parquet_is_found(world: World, folder: Path) -> Non
     pq.write_table(table.set_column(at, table.schema.field(at), [values]), out)
     (found,) = verify_export(find_export(out), keys=[world.key.public]).findings
 
-    assert (Kind.ALTERED, table.column("seq")[-1].as_py()) == found[1:3]
+    assert (FindingKind.ALTERED, table.column("seq")[-1].as_py()) == found[1:3]
 
 
 @pytest.mark.parametrize("content", [b"", b"no parquet", None])
@@ -213,7 +213,7 @@ def test_what_is_wrong_in_the_store_is_told_and_in_the_files(world: World, folde
         made = exported(world, out)
     found = verify_export(find_export(out), keys=[world.key.public])
 
-    assert [(Kind.ALTERED, row["seq"], row["id"])] * 2 == [each[1:4] for each in made.findings + found.findings]
+    assert [(FindingKind.ALTERED, row["seq"], row["id"])] * 2 == [each[1:4] for each in made.findings + found.findings]
 
 
 def test_an_export_writes_over_nothing_and_leaves_nothing_half_done(world: World, folder: Path) -> None:

@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from contract.audit_records import decision
 from sqlalchemy import create_engine, inspect, text
+from support.audit_records import decision
 
 from remit.audit.errors import AuditStoreError, UnmigratedError
-from remit.audit.schema import newest_version
-from remit.audit.store import AuditStore
-from remit.audit.tables import decisions, metadata
+from remit.audit.schema.migrate import newest_version
+from remit.audit.schema.tables import decisions, metadata
+from remit.audit.store.store import AuditStore
 
 
 def test_migrations_build_exactly_the_tables_of_the_code(store: AuditStore, url: str) -> None:

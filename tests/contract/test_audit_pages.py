@@ -6,12 +6,12 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from contract.audit_records import decision_at
+from support.audit_records import decision_at
 
-from remit.audit import page
-from remit.audit.filter import DecisionFilter
+from remit.audit.query import page
+from remit.audit.query.filter import DecisionFilter
 from remit.audit.record import DecisionRecord
-from remit.audit.store import AuditStore
+from remit.audit.store.store import AuditStore
 
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
@@ -80,7 +80,7 @@ def some_filters(records: list[DecisionRecord], number: int) -> Iterator[Decisio
         yield DecisionFilter(**asked, since_us=since, until_us=until)
 
 
-def walked(next_page: Callable[[bytes | None], page.Page]) -> list[DecisionRecord]:
+def walked(next_page: Callable[[bytes | None], page.RecordPage]) -> list[DecisionRecord]:
     """All pages, the next behind the one before."""
     found: list[DecisionRecord] = []
     after: bytes | None = None
@@ -102,7 +102,7 @@ def test_pages_are_what_a_scan_finds(
     for where in some_filters(records, filters):
         expected = sorted((each for each in records if holds(where, each)), reverse=newest_first)
 
-        def next_page(after: bytes | None, where: DecisionFilter = where) -> page.Page:
+        def next_page(after: bytes | None, where: DecisionFilter = where) -> page.RecordPage:
             return store.page(where, after=after, limit=4, newest_first=newest_first, budget_s=budget_s)
 
         assert expected == walked(next_page), where

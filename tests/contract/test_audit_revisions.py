@@ -2,11 +2,11 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from contract.audit_records import decision_at
+from support.audit_records import decision_at
 
+from remit.audit.query.revision_history import ServedRevision
 from remit.audit.record import LifecycleRecord
-from remit.audit.serving import Served
-from remit.audit.store import AuditStore
+from remit.audit.store.store import AuditStore
 
 T0 = 1_800_000_000_000_000
 MINUTE_US = 60_000_000
@@ -74,7 +74,9 @@ def test_what_served_is_what_was_said_last(store: AuditStore) -> None:
     }
     for minute, served in expected.items():
         found = store.serving("acme", T0 + minute * MINUTE_US)
-        assert [Served("node-1", revision, T0 + since * MINUTE_US) for revision, since in served] == found, minute
+        assert [ServedRevision("node-1", revision, T0 + since * MINUTE_US) for revision, since in served] == found, (
+            minute
+        )
     assert [] == store.serving("globex", T0 + 99 * MINUTE_US)
 
 

@@ -2,18 +2,17 @@
 
 from typing import Any
 
-from contract.audit_records import IDS, decision_at
-from contract.audit_world import MAIN, PLACES, PURGED, TABLES, Fields, World, relinked
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import LargeBinary, Table, Text, delete
+from support.audit_records import IDS, decision_at
+from support.audit_world import MAIN, PLACES, PURGED, TABLES, Fields, World, relinked
 
-from remit.audit.chain import ChainId, Head, genesis
-from remit.audit.counts import HOUR_US, MINUTE_US
-from remit.audit.store import AuditStore
-from remit.audit.tables import chains, checkpoints, counts, metadata, tombstones
-from remit.audit.verify.database import verify_store
-from remit.audit.verify.finding import Finding, Kind, Report
+from remit.audit.chain.chain import ChainId, Head, genesis
+from remit.audit.schema.tables import HOUR_US, MINUTE_US, chains, checkpoints, counts, metadata, tombstones
+from remit.audit.store.store import AuditStore
+from remit.audit.verify.finding import AuditFinding, FindingKind, VerificationReport
+from remit.audit.verify.store import verify_store
 
 often = settings(max_examples=40, deadline=None, database=None, print_blob=True)
 
@@ -49,7 +48,7 @@ def one_of(data: st.DataObject, rows: list[Fields]) -> Fields:
     return rows[data.draw(st.integers(0, len(rows) - 1), label="row")]
 
 
-def first_of(report: Report, chain: ChainId) -> Finding:
+def first_of(report: VerificationReport, chain: ChainId) -> AuditFinding:
     return next(finding for finding in report.findings if finding.chain == chain)
 
 
@@ -73,7 +72,7 @@ def test_an_altered_field_is_found_in_the_record_that_holds_it(world: World, dat
         world.alter(table, row, **{name: value})
         found = first_of(world.verify(), chain)
     id_ = value if name == "id" else row["id"]
-    assert (chain, Kind.ALTERED, row["seq"], id_) == found[:4]
+    assert (chain, FindingKind.ALTERED, row["seq"], id_) == found[:4]
 
 
 @often
@@ -85,7 +84,7 @@ def test_a_record_moved_to_another_place_is_found(world: World, data: st.DataObj
     with world.tampered():
         world.alter(table, row, seq=another(data, world, table.c.seq, row["seq"]))
         found = first_of(world.verify(), chain)
-    assert found.kind in {Kind.REORDERED, Kind.INSERTED, Kind.REMOVED}
+    assert found.kind in {FindingKind.REORDERED, FindingKind.INSERTED, FindingKind.REMOVED}
     assert row["id"] == found.id or row["seq"] == found.seq
 
 
@@ -101,7 +100,7 @@ def test_a_record_given_to_another_chain_is_missed_in_its_own_and_named_in_the_o
     with world.tampered():
         world.alter(table, row, **{name: value})
         report = world.verify()
-    assert (Kind.REMOVED, row["seq"]) == first_of(report, chain)[1:3]
+    assert (FindingKind.REMOVED, row["seq"]) == first_of(report, chain)[1:3]
     assert row["id"] in {finding.id for finding in report.findings if finding.chain != chain}
 
 
@@ -114,7 +113,7 @@ def test_removed_records_are_missed_from_the_first_on(world: World, data: st.Dat
     with world.tampered():
         world.remove(table, rows[first : last + 1])
         (found,) = world.verify().findings
-    assert (chain, Kind.REMOVED, rows[first]["seq"]) == found[:3]
+    assert (chain, FindingKind.REMOVED, rows[first]["seq"]) == found[:3]
 
 
 @often
@@ -132,7 +131,7 @@ def test_an_inserted_record_is_named(world: World, data: st.DataObject) -> None:
     if row["seq"] == 0 and row["id"] < min(each["id"] for each in rows) and rows[0]["seq"] == 1:
         assert [] == report.findings  # as if from before there were chains
     else:
-        assert (chain, Kind.INSERTED, row["seq"], row["id"]) == first_of(report, chain)[:4]
+        assert (chain, FindingKind.INSERTED, row["seq"], row["id"]) == first_of(report, chain)[:4]
 
 
 @often
@@ -147,7 +146,7 @@ def test_an_inserted_record_with_the_hash_that_fits_is_named(world: World, data:
     with world.tampered():
         world.insert(table, row)
         found = first_of(world.verify(), chain)
-    assert (Kind.INSERTED, row["seq"]) == found[1:3]
+    assert (FindingKind.INSERTED, row["seq"]) == found[1:3]
     assert found.id == row["id"] or (at < len(rows) and found.id == rows[at]["id"])
 
 
@@ -163,7 +162,7 @@ def test_two_records_that_changed_places_are_named(world: World, data: st.DataOb
         world.alter(table, rows[one], **{name: rows[other][name] for name in names})
         world.alter(table, rows[other], **{name: rows[one][name] for name in names})
         found = first_of(world.verify(), chain)
-    assert found.kind in {Kind.REORDERED, Kind.ALTERED}
+    assert found.kind in {FindingKind.REORDERED, FindingKind.ALTERED}
     assert (rows[one]["seq"], True) == (found.seq, found.id in {rows[one]["id"], rows[other]["id"]})
 
 
@@ -181,7 +180,7 @@ def test_a_tail_cut_off_shows_by_a_checkpoint_or_by_a_head_kept_elsewhere(world:
         world.connection.execute(delete(checkpoints))
         assert [] == world.verify(keys=[]).findings
         by_head = first_of(world.verify(keys=[], against=heads), chain)
-    assert [(Kind.REMOVED, rows[left]["seq"])] * 2 == [by_checkpoint[1:3], by_head[1:3]]
+    assert [(FindingKind.REMOVED, rows[left]["seq"])] * 2 == [by_checkpoint[1:3], by_head[1:3]]
 
 
 @often
@@ -208,7 +207,10 @@ def test_a_chain_written_anew_shows_by_a_checkpoint_or_by_a_head_kept_elsewhere(
         assert [] == world.verify(keys=[]).findings
         by_head = first_of(world.verify(keys=[], against=heads), chain)
     first_signed = min(seq for seq in signed_seqs if seq >= rows[at]["seq"])
-    assert [(Kind.REWRITTEN, first_signed), (Kind.REWRITTEN, rows[-1]["seq"])] == [by_checkpoint[1:3], by_head[1:3]]
+    assert [(FindingKind.REWRITTEN, first_signed), (FindingKind.REWRITTEN, rows[-1]["seq"])] == [
+        by_checkpoint[1:3],
+        by_head[1:3],
+    ]
 
 
 @often
@@ -239,7 +241,7 @@ def test_a_checkpoint_taken_out_is_missed_by_the_one_that_follows_it(world: Worl
     with world.tampered():
         world.remove(checkpoints, [row])
         (found,) = world.verify().findings
-    assert (_of(row), Kind.CHECKPOINT, row["seq"]) == found[:3]
+    assert (_of(row), FindingKind.CHECKPOINT, row["seq"]) == found[:3]
 
 
 @often
@@ -258,7 +260,7 @@ def test_a_row_of_counts_that_the_records_do_not_add_up_to_is_found(world: World
             assume(type(value) is type(row[names]))
             world.alter(counts, row, **{names: value})
         report = world.verify(counts=True)
-    assert Kind.COUNTS in {each.kind for each in report.findings}
+    assert FindingKind.COUNTS in {each.kind for each in report.findings}
 
 
 def test_counts_add_up_in_every_minute_of_an_hour(store: AuditStore) -> None:

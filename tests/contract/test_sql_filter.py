@@ -37,7 +37,7 @@ from remit.core.names import NAMESPACE_LIMIT, Namespace, Word, is_namespace
 from remit.core.namespace_set import NamespaceSet
 from remit.core.patterns import NamespacePattern
 from remit.core.question import Question
-from remit.engine.search import FilterFor
+from remit.engine.queries.search import FilterFor
 from remit.engine.snapshot import Snapshot
 
 COLUMNS = {

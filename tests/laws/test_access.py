@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from reference import Reference, covers
 from strategies import World, link_row, randoms, rule_row, worlds
-from trees import load, snapshot_of
-from wide import indexed
+from support.trees import load, snapshot_of
+from support.wide import indexed
 from worldly import grounds, questions, snapshots, tenants
 
 from remit.core.decision import Decision, Reason
 from remit.core.names import Principal
 from remit.core.question import Question
 from remit.core.rows import Effect
-from remit.engine import answers
+from remit.engine import compiled
+from remit.engine.differential.casbin_oracle import CasbinOracle
+from remit.engine.differential.compare import BY_ROWS
 from remit.engine.snapshot import Snapshot
-from remit.engine.verify import BY_ROWS
-from remit.engine.witness import Witness
 
 
 @given(worlds, randoms)
@@ -97,7 +97,7 @@ def test_a_binding_reaches_no_further_than_its_scope(world: World, random: Rando
 def test_engine_equals_casbin(world: World, random: Random) -> None:
     """For what passes the doors, the decision is that of plain Casbin over the same rows."""
     for snapshot in snapshots(world):
-        witness = Witness(snapshot.policy)
+        witness = CasbinOracle(snapshot.policy)
         for question, decision in decided(snapshot, random):
             if decision.reason in BY_ROWS:
                 assert witness.allows(question) == decision.allowed
@@ -121,7 +121,7 @@ def test_what_was_asked_before_changes_no_answer(world: World, random: Random) -
     for tenant in tenants(world):
         snapshot = snapshot_of(world.files, tenant)
         with (
-            patch.multiple(answers, _INDEXED=1, _ANSWERS=1),
+            patch.multiple(compiled, _INDEXED=1, _ANSWERS=1),
             patch.multiple("remit.engine.snapshot", _NAMESPACES=1, _CELLS=1),
         ):
             forgetful = snapshot_of(world.files, tenant)

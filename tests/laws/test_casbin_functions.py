@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import covers, one_of
 from strategies import World, namespaces, patterns, randoms, worlds
-from trees import write
+from support.trees import write
 from worldly import questions, reach_questions, snapshots
 
 import remit.casbin
 from remit.casbin import ACCESS_MODEL, REACH_MODEL, RegistrationError
 from remit.core.patterns import NamespacePattern
-from remit.engine.verify import BY_ROWS
+from remit.engine.differential.compare import BY_ROWS
 
 odd = st.one_of(st.text(max_size=12), st.text(alphabet="a.*/|, :", max_size=12))
 

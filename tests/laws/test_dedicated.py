@@ -3,13 +3,13 @@ from random import Random
 from hypothesis import given
 from reference import Reference
 from strategies import RESOURCES, World, namespace_text, pick, randoms, worlds
-from trees import snapshot_of
+from support.trees import snapshot_of
 from worldly import snapshots, tenants
 
 from remit.core.names import NAMESPACE_LIMIT, Namespace
 from remit.core.patterns import NamespacePattern
 from remit.core.policy import Policy, ResourceType
-from remit.engine.dedicated import ServedBy, resolve
+from remit.engine.queries.dedicated import ServedBy, resolve
 
 NAMES = sorted({name for entries in RESOURCES.values() for name in entries} | {"nobody"})
 

@@ -9,20 +9,20 @@ from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
-from edits import edited, loads
 from hypothesis import given, settings
 from reference import Reference
 from strategies import VOCABULARY, World, randoms, reach_rows, worlds
-from trees import snapshot_of
+from support.edits import edited, loads
+from support.trees import snapshot_of
 from worldly import tenants
 
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Namespace, Principal, Tenant, Word
 from remit.core.policy import ResourceType
 from remit.core.question import Question, ReachQuestion
-from remit.engine.dedicated import resolve
+from remit.engine.decision_diagram import DiagramFactory, Piece
 from remit.engine.diff import AccessChange, Direction, Pairs, ReachChange, TenantDiff, diff
-from remit.engine.regions import Atlas, Piece
+from remit.engine.queries.dedicated import resolve
 from remit.engine.snapshot import Snapshot
 
 NAMESPACES = 25
@@ -217,7 +217,7 @@ def pairs(change: ReachChange) -> Iterator[tuple[Namespace, Namespace]]:
         around |= {Namespace(piece.only.text.removesuffix(".**").replace("*", fresh))}
     around |= {Namespace(f"{name}.{more}") for name in around for more in ("zz", "zz.z") if len(name) < 140}
     if change.pairs is Pairs.ABOVE:
-        atlas = Atlas()
+        atlas = DiagramFactory()
         owned = atlas.under(atlas.folded(atlas.union, (atlas.within(owner) for owner in change.owners), atlas.none))
         found = (atlas.first(atlas.meet(atlas.within(piece), owned)) for piece in change.callers)
         around |= {name for name in found if name is not None}
@@ -230,7 +230,7 @@ def pairs(change: ReachChange) -> Iterator[tuple[Namespace, Namespace]]:
 
 
 def first(piece: Piece) -> Namespace:
-    atlas = Atlas()
+    atlas = DiagramFactory()
     found = atlas.first(atlas.namespaces(atlas.within(piece)))
     assert found is not None
     return found

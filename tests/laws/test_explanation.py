@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from reference import covers
 from strategies import World, randoms, worlds
-from trees import load, snapshot_of
+from support.trees import load, snapshot_of
 from worldly import questions, snapshots
 
 from remit.core.decision import Reason
@@ -16,8 +16,8 @@ from remit.core.names import Namespace, Principal, Word
 from remit.core.patterns import EVERYWHERE
 from remit.core.question import Question
 from remit.core.rows import ANY, Effect, Link, Rule
-from remit.engine.explain import NEAR_MISSES, explain, summary
-from remit.engine.graph import CHAIN_LIMIT
+from remit.engine.explain.access import NEAR_MISSES, explain, summary
+from remit.engine.role_graph import CHAIN_LIMIT
 from remit.engine.snapshot import Snapshot
 
 BY_NO_ROW = {Reason.OUT_OF_SCOPE, Reason.NOT_GRANTED, Reason.NO_BINDING}

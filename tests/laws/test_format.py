@@ -5,15 +5,15 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import World, randoms, worlds
-from trees import tree_of
+from support.trees import tree_of
 from worldly import tenants
 
 from remit.core.names import Tenant
 from remit.core.policy import Policy
 from remit.policy.format import format_file
 from remit.policy.load import load_root, read_policy
-from remit.policy.report import Report
-from remit.policy.yaml import parse_yaml, plain
+from remit.policy.read.report import Diagnostics
+from remit.policy.read.yaml import parse_yaml, plain
 
 COMMENTS = (
     "#",
@@ -38,7 +38,7 @@ documents = st.tuples(st.lists(values, min_size=1, max_size=4), st.sampled_from(
 
 
 def formatted(file: str, content: bytes) -> bytes:
-    report = Report()
+    report = Diagnostics()
     result = format_file(file, content, report)
     assert result is not None, report.diagnostics
     return result
@@ -76,12 +76,12 @@ def test_parse_after_format_is_identity(world: World, random: Random) -> None:
 
 @given(documents)
 def test_parse_after_format_is_identity_in_yaml(document: str) -> None:
-    before = parse_yaml("x.yaml", document, Report())
+    before = parse_yaml("x.yaml", document, Diagnostics())
     if before is None:
         return
     after = formatted("x.yaml", document.encode())
 
-    again = parse_yaml("x.yaml", after.decode(), Report())
+    again = parse_yaml("x.yaml", after.decode(), Diagnostics())
     assert again is not None
     assert plain(before) == plain(again)
     assert after == formatted("x.yaml", after)

@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import World, patterns, randoms, worlds
-from trees import tree_of
+from support.trees import tree_of
 from worldly import grounds, questions, reach_questions
 
 from remit.core.names import Namespace, Principal, Tenant, Word
@@ -16,9 +16,9 @@ from remit.core.policy import Policy
 from remit.core.question import Question, ReachQuestion
 from remit.core.rows import Effect, ReachRule
 from remit.engine.snapshot import Snapshot
-from remit.policy.lint.cover import covered, depths
 from remit.policy.lint.finding import RuleId
 from remit.policy.lint.linter import findings_of, tenant_findings
+from remit.policy.lint.pattern_cover import covered, depths
 from remit.policy.load import load_root, read_policy
 
 # Two that patterns spell out and one that none does.

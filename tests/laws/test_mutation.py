@@ -5,18 +5,18 @@ from random import Random
 
 from hypothesis import given
 from strategies import World, randoms, worlds
+from support.trees import snapshot_of
 from test_diff import changed, instances, pairs
-from trees import snapshot_of
 from worldly import questions, reach_questions, tenants
 
 from remit.core.policy import Policy
 from remit.core.question import Question, ReachQuestion
 from remit.engine.diff import TenantDiff, diff
 from remit.engine.snapshot import Snapshot
-from remit.policy.cases import AccessCase, DecisionCase, ReachCase, run_case
-from remit.policy.coverage import exercised
-from remit.policy.mutants import Mutant, mutants
-from remit.policy.mutation import Trial, Verdict, judge
+from remit.policy.testing.cases import AccessCase, DecisionCase, ReachCase, run_case
+from remit.policy.testing.coverage import exercised
+from remit.policy.testing.mutants import Mutant, mutants
+from remit.policy.testing.mutation import Trial, Verdict, judge
 
 CASES = 12
 MUTANTS = 12

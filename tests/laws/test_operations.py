@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from reference import Reference
 from strategies import OPERATIONS, World, pick, randoms, worlds
-from trees import snapshot_of
+from support.trees import snapshot_of
 from worldly import grounds, questions, snapshots, tenants
 
 from remit import wire
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Namespace, Word
-from remit.engine.operations import Compound
+from remit.engine.queries.operations import Compound
 from remit.engine.snapshot import Snapshot
 from remit.v1.decision_pb2 import EFFECT_ALLOW
 

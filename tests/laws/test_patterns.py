@@ -4,7 +4,7 @@ from strategies import namespaces, patterns
 
 from remit.core.names import NAMESPACE_LIMIT, Namespace
 from remit.core.patterns import NamespacePattern, exactly
-from remit.engine.coverage import Coverage
+from remit.engine.pattern_trie import PatternTrie
 
 
 @given(patterns(), namespaces)
@@ -71,7 +71,7 @@ def test_coverage_finds_all_that_contain(
 ) -> None:
     """The index finds exactly the patterns over a namespace, and over a pattern, that looking at each would find; and of
     those that overlap one all, and too many only by what no namespace is short enough for."""
-    coverage = Coverage([one, two])
+    coverage = PatternTrie([one, two])
     assert {each.text for each in (one, two) if covers(each.text, namespace)} == coverage.of(Namespace(namespace))
     assert {each.text for each in (one, two) if each.covers(three)} == coverage.of_pattern(three)
     overlapping = sorted(coverage.overlapping(three))

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from reference import Reference
 from strategies import World, randoms, reach_rows, worlds
-from trees import load, snapshot_of
-from wide import indexed
+from support.trees import load, snapshot_of
+from support.wide import indexed
 from worldly import grounds, questions, reach_questions, snapshots, tenants
 
 from remit.core.decision import Reason
 from remit.core.rows import Effect
-from remit.engine.verify import BY_ROWS
-from remit.engine.witness import Witness
+from remit.engine.differential.casbin_oracle import CasbinOracle
+from remit.engine.differential.compare import BY_ROWS
 
 
 @given(worlds, randoms)
@@ -28,7 +28,7 @@ def test_default_deny(world: World, random: Random) -> None:
 def test_engine_equals_casbin(world: World, random: Random) -> None:
     """Where a row matches, or nothing is inherited, the decision is that of plain Casbin over the same rows."""
     for snapshot in snapshots(world):
-        witness = Witness(snapshot.policy)
+        witness = CasbinOracle(snapshot.policy)
         for question in reach_questions(snapshot, random):
             decision = snapshot.reach.decide(question)
             if decision.reason in BY_ROWS:

@@ -4,7 +4,7 @@ from random import Random
 
 from hypothesis import given
 from strategies import World, randoms, worlds
-from trees import load
+from support.trees import load
 from worldly import reach_questions, snapshots
 
 from remit.core.decision import Reason
@@ -12,8 +12,8 @@ from remit.core.names import Namespace
 from remit.core.namespace_set import NamespaceSet
 from remit.core.question import ReachQuestion
 from remit.core.rows import Effect
-from remit.engine.explain_reach import explain_reach
-from remit.engine.reachable import ReachableFrom, ReachesAll
+from remit.engine.explain.reach import explain_reach
+from remit.engine.queries.reachable import ReachableFrom, ReachesAll
 
 
 def within(sets: tuple[NamespaceSet, ...], names: set[Namespace]) -> set[Namespace]:

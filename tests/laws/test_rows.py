@@ -2,7 +2,7 @@ from random import Random
 
 from hypothesis import given
 from strategies import World, randoms, worlds
-from trees import snapshot_of
+from support.trees import snapshot_of
 from worldly import snapshots
 
 from remit.core.rows import Link, ReachRule, Rule

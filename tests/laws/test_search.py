@@ -6,13 +6,13 @@ from random import Random
 from hypothesis import given
 from reference import Reference
 from strategies import World, randoms, worlds
-from trees import snapshot_of
+from support.trees import snapshot_of
 from worldly import questions, snapshots, tenants
 
 from remit.core.names import Namespace, Principal, Word
 from remit.core.question import Question
-from remit.engine.explain import explain
-from remit.engine.search import ActionsOf, FilterFor, NamespacesOf, PrincipalsFor
+from remit.engine.explain.access import explain
+from remit.engine.queries.search import ActionsOf, FilterFor, NamespacesOf, PrincipalsFor
 from remit.engine.snapshot import Snapshot
 
 

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from hypothesis import given
 from strategies import World, randoms, worlds
-from trees import write
+from support.trees import write
 from worldly import questions, reach_questions, tenants
 
 from remit.core.names import Tenant

@@ -6,16 +6,16 @@ from random import Random
 
 from hypothesis import given
 from strategies import World, randoms, worlds
-from trees import snapshot_of
+from support.trees import snapshot_of
 from worldly import questions, reach_questions, snapshots, tenants
 
 from remit import wire
-from remit.core.dependencies import DependencyGraph, parse_graph
+from remit.core.dependency_graph import DependencyGraph, parse_graph
 from remit.core.names import Namespace, Principal, Word
 from remit.core.question import Question, ReachQuestion
 from remit.core.rows import Effect
+from remit.engine.queries.visibility import VisibleTo
 from remit.engine.snapshot import Snapshot
-from remit.engine.visibility import VisibleTo
 from remit.v1 import visibility_service_pb2 as messages
 
 Texts = tuple[str, str, str, str]

@@ -3,11 +3,11 @@
 from random import Random
 
 from strategies import World
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.decision import Decision
 from remit.core.question import Question, ReachQuestion
-from remit.engine.questions import random_questions, random_reach_questions
+from remit.engine.differential.random_questions import random_questions, random_reach_questions
 from remit.engine.snapshot import Snapshot
 
 QUESTIONS = 20

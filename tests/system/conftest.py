@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from system.server import POLICIES, Server
+from support.server import POLICIES, Server
 
-from remit.audit.many import AuditStores
 from remit.audit.record import DecisionRecord
+from remit.audit.store.shards import ShardedStore
 
 
 @pytest.fixture
@@ -49,13 +49,13 @@ def untested(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(server: Server) -> Iterator[AuditStores]:
+def store(server: Server) -> Iterator[ShardedStore]:
     with server.store() as opened:
         yield opened
 
 
 @pytest.fixture
-def since(store: AuditStores) -> Callable[[], list[DecisionRecord]]:
+def since(store: ShardedStore) -> Callable[[], list[DecisionRecord]]:
     """The decisions recorded during the test, in their order."""
     last = store.decisions(limit=1)
     return lambda: store.decisions(after=last[0].id if last else None, newest_first=False)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from system.questions import check
-from system.server import DEADLINE_S, Server, access_of
+from support.questions import check
+from support.server import DEADLINE_S, Server, access_of
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])

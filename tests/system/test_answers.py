@@ -6,19 +6,19 @@ from typing import Any
 import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from system.questions import check
-from system.server import DEADLINE_S, POLICIES, Server, access_of
+from support.questions import check
+from support.server import DEADLINE_S, POLICIES, Server, access_of
 
 from remit import wire
 from remit.core.decision import Reason
 from remit.core.names import Tenant
 from remit.core.question import Question
 from remit.core.rows import Effect
-from remit.engine.explain import explain, summary
+from remit.engine.explain.access import explain, summary
 from remit.engine.snapshot import Snapshot
-from remit.faces.rpc.server import ASKING_SERVICES
-from remit.policy.cases import ACCESS_REASONS, REACH_REASONS, AccessCase, ReachCase
 from remit.policy.load import LoadedTree, load_tree
+from remit.policy.testing.cases import ACCESS_REASONS, REACH_REASONS, AccessCase, ReachCase
+from remit.rpc.server import ASKING_SERVICES
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as reach_messages

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import grpc
 import pytest
-from system.clients import CONNECTS, patiently
-from system.editing import DENIED, GRANT, QUICK, append, statuses, until_status
-from system.load import Load
-from system.server import DEADLINE_S, Server
-from system.violations import violations
+from support.clients import CONNECTS, patiently
+from support.editing import DENIED, GRANT, QUICK, append, statuses, until_status
+from support.load import Load
+from support.server import DEADLINE_S, Server
+from support.violations import violations
 
 from remit.audit.ids import DecisionIds, format_id, parse_id
-from remit.audit.store import AuditStore
+from remit.audit.store.store import AuditStore
 from remit.client import Client, DecisionUnavailable, RecordFilter
 from remit.core.names import Tenant
-from remit.faces.records import lifecycle_from, record_from
-from remit.policy.limits import Limits
-from remit.policy.past import snapshot_of
+from remit.policy.read.limits import Limits
+from remit.policy.revisions.explainer import snapshot_of
+from remit.rpc.encode_records import lifecycle_from, record_from
 from remit.v1 import audit_service_pb2 as messages
 from remit.v1 import audit_service_pb2_grpc, decision_pb2
 from remit.v1.policy_service_pb2 import PinRevisionRequest

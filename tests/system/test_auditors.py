@@ -11,11 +11,11 @@ from typing import Any
 import grpc
 import pytest
 import trustme
-from system.certificates import Authority
-from system.locks import locked
-from system.server import DEADLINE_S, Server, remit
+from support.certificates import Authority
+from support.locks import locked
+from support.server import DEADLINE_S, Server, remit
 
-from remit.audit.chain import READS
+from remit.audit.chain.chain import READS
 from remit.audit.ids import DecisionIds, format_id
 from remit.client import Client, DecisionUnavailable, RecordFilter
 from remit.v1 import audit_service_pb2 as messages

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from system.load import Load
-from system.server import Server, remit
+from support.load import Load
+from support.server import Server, remit
 from system.test_retention import proved
 
-from remit.audit.store import AuditStore
-from remit.faces.cli.faults.disk import decision_ids
+from remit.audit.store.store import AuditStore
+from remit.faults.disk import decision_ids
 
 
 def test_a_backup_beside_a_server_under_load_is_whole_and_can_be_served(

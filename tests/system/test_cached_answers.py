@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from system.clients import CONNECTS, Connect, patiently
-from system.editing import DENIED, GRANT, QUICK, append, until_status
-from system.server import Server, until
+from support.clients import CONNECTS, Connect, patiently
+from support.editing import DENIED, GRANT, QUICK, append, until_status
+from support.server import Server, until
 
-from remit.client import Client, DecisionUnavailable, watch
+from remit.client import Client, DecisionUnavailable, revision_watch
 from remit.v1 import access_service_pb2
 
 REACH = ("acme", "acme.data", "acme.finance", "SUBFLOW")
@@ -118,7 +118,7 @@ def test_a_server_that_has_gone_silent_is_believed_for_a_bounded_time(
     connect: Connect, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its connection stands and says nothing: no watch ends, no change is told."""
-    monkeypatch.setattr(watch, "WATCH_S", 1.0)
+    monkeypatch.setattr(revision_watch, "WATCH_S", 1.0)
     with connect(server.target, cache=100, timeout_s=0.2) as client:
         until(lambda: not is_unavailable(client) and serves(client), "an answer from the cache")
         server.signal(signal.SIGSTOP)

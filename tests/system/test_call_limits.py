@@ -4,10 +4,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from system.locks import locked
-from system.questions import ALLOWED, check
-from system.server import DEADLINE_S, SERVING, Health, Server, access_of, until
-from system.violations import violations
+from support.locks import locked
+from support.questions import ALLOWED, check
+from support.server import DEADLINE_S, SERVING, Health, Server, access_of, until
+from support.violations import violations
 
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import decision_pb2

@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 from test_cases import EngineFace, Face, edges_of, nodes_of, opens, seen, seen_both_ways, test_case
-from unit.faces.test_cases_over_cli import CliFace
+from unit.cli.test_cases_over_cli import CliFace
 
 from remit import wire
 from remit.client import Client, DecisionUnavailable
+from remit.clock import now_us
 from remit.core.names import Tenant
 from remit.core.namespace_set import NamespaceSet
 from remit.core.policy import ResourceType
-from remit.faces.rpc.server import Server
-from remit.policy.cell import TenantPolicy, TenantState
-from remit.service.node import Node, now_us
-from remit.service.settings import read_settings
+from remit.policy.live import TenantPolicy, TenantState
+from remit.rpc.server import Server
+from remit.service.node import ServerNode
+from remit.service.settings_reader import read_settings
 from remit.v1 import access_service_pb2 as access
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as reach
@@ -32,7 +33,7 @@ __all__ = ["test_case"]
 
 
 class GrpcFace(EngineFace):
-    def __init__(self, node: Node, client: Client) -> None:
+    def __init__(self, node: ServerNode, client: Client) -> None:
         super().__init__()
         self._cell = node.cell
         self._client = client
@@ -218,7 +219,7 @@ def _anywhere(told: str) -> bool:
 def face(request: pytest.FixtureRequest, untested: Path, tmp_path: Path) -> Iterator[Face]:
     audit = f"sqlite:///{tmp_path / 'audit.db'}"
     flags = {"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": "", "revisions": ""}
-    node = Node.start(read_settings({**flags, "watch": False}))
+    node = ServerNode.start(read_settings({**flags, "watch": False}))
     server = Server(node).start()
     with Client(f"127.0.0.1:{server.port}", timeout_s=2.0) as client:
         served = GrpcFace(node, client)

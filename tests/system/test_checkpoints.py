@@ -7,20 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from contract.audit_world import relinked
 from sqlalchemy import delete, select, update
-from system.load import Load
-from system.server import Server, remit, until
+from support.audit_world import relinked
+from support.load import Load
+from support.server import Server, remit, until
 
-from remit.audit.chain import DECISIONS, ChainId, genesis
-from remit.audit.lifecycle import KEY_IN_USE
-from remit.audit.signing import Checkpoint, PublicKey, SigningKey, public_file
-from remit.audit.store import AuditStore
-from remit.audit.tables import chains, checkpoints, decisions
-from remit.audit.verify.database import verify_store
-from remit.audit.verify.finding import Report
+from remit.audit.chain.chain import DECISIONS, ChainId, genesis
+from remit.audit.chain.signing import Checkpoint, PublicKey, SigningKey, public_file
+from remit.audit.record import KEY_IN_USE
+from remit.audit.schema.tables import chains, checkpoints, decisions
+from remit.audit.store.store import AuditStore
+from remit.audit.verify.finding import VerificationReport
+from remit.audit.verify.store import verify_store
 from remit.client import DecisionUnavailable
-from remit.faces.cli.faults.disk import copied
+from remit.faults.disk import copied
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def opened(database: Path) -> Iterator[AuditStore]:
         yield store
 
 
-def verified(database: Path, *keys: Path, unsigned_us: int = 60_000_000) -> Report:
+def verified(database: Path, *keys: Path, unsigned_us: int = 60_000_000) -> VerificationReport:
     public = [PublicKey.read(public_file(key)) for key in keys]
     with opened(database) as store, store.snapshot() as snapshot:
         return verify_store([snapshot], keys=public, unsigned_us=unsigned_us, counts=True)

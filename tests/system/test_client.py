@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from inspect import signature
+from inspect import getmembers, isfunction, signature
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from system.clients import CONNECTS, Connect, patiently
-from system.locks import locked
-from system.server import DEADLINE_S, Server, free_port
+from support.clients import CONNECTS, Connect, patiently
+from support.locks import locked
+from support.server import DEADLINE_S, Server, free_port
 
 from remit.client import AccessDenied, Asked, AsyncClient, Client, DecisionUnavailable
 from remit.core.decision import Reason
@@ -32,7 +32,11 @@ def test_both_clients_ask_alike() -> None:
     """By methods of the same names and parameters."""
 
     def methods(client: type) -> dict[str, str]:
-        return {name: str(signature(method)) for name, method in vars(client).items() if name[0] != "_"}
+        return {
+            name: str(signature(method)).replace("AsyncIterator", "Iterator")
+            for name, method in getmembers(client, isfunction)
+            if name[0] != "_"
+        }
 
     assert methods(Client) == methods(AsyncClient)
 

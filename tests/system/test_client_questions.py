@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from system.clients import CONNECTS, Connect, patiently
-from system.server import Server, free_port
+from support.clients import CONNECTS, Connect, patiently
+from support.server import Server, free_port
 
 from remit.client import AccessDenied, Asked, AskedReach, Client, DecisionUnavailable
 from remit.core.decision import Reason

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from system.certificates import Authority
-from system.server import DEADLINE_S, Server, remit, remit_process, until
+from support.certificates import Authority
+from support.server import DEADLINE_S, Server, remit, remit_process, until
 from system.test_shadow import append
 
 from remit.client import Asked, Client, DecisionUnavailable

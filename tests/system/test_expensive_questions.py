@@ -4,9 +4,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from system.editing import QUICK, append
-from system.questions import ALLOWED, check
-from system.server import DEADLINE_S, Server, access_of, until
+from support.editing import QUICK, append
+from support.questions import ALLOWED, check
+from support.server import DEADLINE_S, Server, access_of, until
 
 from remit.core.names import Tenant
 from remit.policy.load import load_tree

@@ -7,16 +7,16 @@ from random import Random
 
 import psycopg
 import pytest
-from system.load import draw
-from system.server import POLICIES, remit, remit_process
+from support.load import draw
+from support.server import POLICIES, remit, remit_process
 from typer.testing import CliRunner
 
-from remit.faces.cli.audit import faults
-from remit.faces.cli.faults.postgresql import OwnServer
-from remit.faces.cli.faults.promise import BrokenPromiseError, expect_kept
-from remit.faces.cli.faults.server import ServerProcess
-from remit.faces.cli.faults.suite import FAULTS, LAUNCHER, Scene, kill
-from remit.faces.cli.main import app
+from remit.cli.audit import faults
+from remit.cli.main import app
+from remit.faults.postgresql import OwnServer
+from remit.faults.promise import BrokenPromiseError, expect_kept
+from remit.faults.server import ServerProcess
+from remit.faults.suite import FAULTS, LAUNCHER, Scene, kill
 
 ROUNDS = 20
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import grpc
 import pytest
-from system.load import Load
-from system.questions import check
-from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, until
+from support.load import Load
+from support.questions import check
+from support.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, until
 
 from remit.audit.ids import parse_id
 from remit.client import DecisionUnavailable
-from remit.faces.cli.faults.disk import SmallDisk, small_disk
+from remit.faults.disk import SmallDisk, small_disk
 
 PROBE_S = 1.0
 """How often the server tries a store that fails."""

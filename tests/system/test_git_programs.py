@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from system.editing import QUICK, append, git, until_status
-from system.server import Server, remit, remit_process
+from support.editing import QUICK, append, git, until_status
+from support.server import Server, remit, remit_process
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from typing import Any
 
 import grpc
 import pytest
-from system.server import DEADLINE_S, ROOT, Server, remit
-from system.violations import violations
+from support.server import DEADLINE_S, ROOT, Server, remit
+from support.violations import violations
 
 from remit.audit.ids import format_id
 from remit.v1 import decision_pb2

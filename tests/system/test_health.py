@@ -6,7 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
-from system.server import SERVING, Health, Server
+from support.server import SERVING, Health, Server
 
 WATCHERS = 64
 

@@ -9,8 +9,8 @@ import pytest
 import trustme
 from cryptography import x509
 from cryptography.x509.oid import NameOID, ObjectIdentifier
-from system.certificates import Authority
-from system.server import DEADLINE_S, Server
+from support.certificates import Authority
+from support.server import DEADLINE_S, Server
 
 from remit.audit.ids import parse_id
 from remit.client import Asked, Client, DecisionUnavailable

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from system.server import DEADLINE_S, POLICIES, Server
+from support.server import DEADLINE_S, POLICIES, Server
 
 from remit.audit.ids import format_id
 from remit.audit.record import DecisionRecord
 from remit.client import Client, DecisionUnavailable
 from remit.core.names import Tenant
 from remit.core.question import QuestionType
-from remit.faces.rpc.server import Server as InProcess
-from remit.policy.cell import TenantPolicy, TenantState
+from remit.policy.live import TenantPolicy, TenantState
 from remit.policy.load import load_tree
-from remit.service.node import Node
-from remit.service.settings import read_settings
+from remit.rpc.server import Server as InProcess
+from remit.service.node import ServerNode
+from remit.service.settings_reader import read_settings
 from remit.v1 import access_service_pb2 as access
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as reach
@@ -101,7 +101,9 @@ def test_a_page_token_belongs_to_its_request(client: Client) -> None:
 def test_a_page_of_another_revision_is_refused(untested: Path, tmp_path: Path) -> None:
     """The pages of one list are of one policy, or the caller begins again."""
     audit = f"sqlite:///{tmp_path / 'audit.db'}"
-    node = Node.start(read_settings({"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": ""}))
+    node = ServerNode.start(
+        read_settings({"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": ""})
+    )
     server = InProcess(node).start()
     try:
         with Client(f"127.0.0.1:{server.port}", timeout_s=DEADLINE_S) as client:

@@ -9,10 +9,10 @@ from typing import Any
 
 import grpc
 import pytest
-from system.http2 import Connection
-from system.questions import check
-from system.server import DEADLINE_S, Server, until
-from system.violations import violations
+from support.http2 import Connection
+from support.questions import check
+from support.server import DEADLINE_S, Server, until
+from support.violations import violations
 
 from remit.v1 import audit_service_pb2, audit_service_pb2_grpc, search_service_pb2, search_service_pb2_grpc
 

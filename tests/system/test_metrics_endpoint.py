@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from system.certificates import Authority
-from system.server import DEADLINE_S, Server, until
+from support.certificates import Authority
+from support.server import DEADLINE_S, Server, until
 
 MORE_THAN_THERE_IS_ROOM_FOR = 200
 

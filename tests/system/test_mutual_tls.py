@@ -8,9 +8,9 @@ import grpc
 import pytest
 import trustme
 from cryptography import x509
-from system.certificates import Authority
-from system.questions import check
-from system.server import DEADLINE_S, Server, access_of, remit, remit_process
+from support.certificates import Authority
+from support.questions import check
+from support.server import DEADLINE_S, Server, access_of, remit, remit_process
 
 from remit.audit.ids import parse_id
 from remit.client import Client, DecisionUnavailable, MutualTls

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from system.editing import (
+from support.editing import (
     DENIED,
     GRANT,
     PINNED,
@@ -25,7 +25,7 @@ from system.editing import (
     statuses,
     until_status,
 )
-from system.server import REMIT, Server, remit, until
+from support.server import REMIT, Server, remit, until
 
 from remit.client import DecisionUnavailable
 

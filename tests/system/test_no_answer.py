@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from system.server import DEADLINE_S, environment
+from support.server import DEADLINE_S, environment
 
 # By somebody who may not enter the folder: for root there is no such folder.
 AS_NOBODY = """
 import os
-from remit.faces.cli.main import main
+from remit.cli.main import main
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
@@ -118,7 +118,7 @@ def test_broken_object_of_git_is_no_answer(tmp_path: Path) -> None:
 
 def test_crash_is_no_answer(tmp_path: Path) -> None:
     """What nobody foresaw keeps its traceback, and says neither yes nor no."""
-    broken = "from remit.faces.cli.main import app, main\n@app.command()\ndef fail(): raise ZeroDivisionError\nmain()"
+    broken = "from remit.cli.main import app, main\n@app.command()\ndef fail(): raise ZeroDivisionError\nmain()"
     done = subprocess.run(
         [sys.executable, "-c", broken, "fail"],
         env=environment({}), cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_S, check=False,

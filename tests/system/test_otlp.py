@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from system.collector import Collector, told
-from system.load import Load
-from system.questions import check
-from system.server import DEADLINE_S, Server, access_of, free_port, until
+from support.collector import Collector, told
+from support.load import Load
+from support.questions import check
+from support.server import DEADLINE_S, Server, access_of, free_port, until
 
 from remit.audit.ids import format_id
 from remit.v1 import access_service_pb2 as messages
@@ -28,6 +28,8 @@ def test_each_committed_record_arrives_as_a_log_record(serve: Callable[..., Serv
                 access.Check(check(origin=origin), timeout=DEADLINE_S)
             batch = messages.BatchCheckRequest(tenant="acme", questions=[check().question] * 20)
             access.BatchCheck(batch, timeout=DEADLINE_S)
+        # A stop waits 3 s for the last records: the process that sends them has to be up.
+        until(lambda: len(collector.records) > 0, "the first records arrive")
         assert 0 == server.terminate()
         with server.store() as store:
             decided = {each.id: each for each in store.decisions()}

@@ -11,19 +11,19 @@ import grpc
 import psycopg
 import pytest
 import trustme
-from system.certificates import Authority
-from system.editing import DENIED, GRANT, allows, append
-from system.editing import QUICK as QUICK_EDITS
-from system.load import Load
-from system.power import Disk, compiled
-from system.questions import check
-from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, remit, remit_process, until
+from support.certificates import Authority
+from support.editing import DENIED, GRANT, allows, append
+from support.editing import QUICK as QUICK_EDITS
+from support.load import Load
+from support.power import Disk, compiled
+from support.questions import check
+from support.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, remit, remit_process, until
 
-from remit.audit.signing import SigningKey
-from remit.audit.store import AuditStore
+from remit.audit.chain.signing import SigningKey
+from remit.audit.store.store import AuditStore
 from remit.client import Client, DecisionUnavailable, MutualTls, RecordFilter
-from remit.faces.cli.faults.postgresql import OwnServer
-from remit.faces.cli.faults.promise import expect_kept
+from remit.faults.postgresql import OwnServer
+from remit.faults.promise import expect_kept
 from remit.v1 import audit_service_pb2, audit_service_pb2_grpc
 
 QUICK = ("--audit-timeout-s", "1")

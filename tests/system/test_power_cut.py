@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from system.load import Load
-from system.power import Disk, compiled
-from system.server import Server
+from support.load import Load
+from support.power import Disk, compiled
+from support.server import Server
 
-from remit.faces.cli.faults.disk import decision_ids
+from remit.faults.disk import decision_ids
 
-LAUNCHER = Path(__file__).with_name("launcher_synchronous.py")
+LAUNCHER = Path(__file__).parents[1] / "support" / "launcher_synchronous.py"
 AUDIT_ALONE = ("--revisions", "")
 """Nothing else is written to the disk."""
 

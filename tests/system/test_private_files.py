@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import trustme
-from system.certificates import Authority
-from system.server import REMIT, Server, remit
+from support.certificates import Authority
+from support.server import REMIT, Server, remit
 from system.test_refuse_to_start import serve as refused
 
-from remit.audit.signing import SigningKey
+from remit.audit.chain.signing import SigningKey
 
 WITHOUT_UMASK = ("sh", "-c", 'umask 000; exec "$0" "$@"', REMIT)
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision, happened
-from system.server import DEADLINE_S, environment, remit
+from support.audit_records import decision, happened
+from support.server import DEADLINE_S, environment, remit
 
-from remit.audit.backup import back_up
-from remit.audit.many import worker_url
-from remit.audit.store import AuditStore
+from remit.audit.store.backup import back_up
+from remit.audit.store.shards import worker_url
+from remit.audit.store.store import AuditStore
 
 WAL, ROLLBACK = b"\x02\x02", b"\x01\x01"
 """What the header of a SQLite file says of its journal."""
@@ -39,7 +39,7 @@ def run(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
 COMMANDS = """
 import json, sys
 from typer.testing import CliRunner
-from remit.faces.cli.main import app
+from remit.cli.main import app
 done = [CliRunner().invoke(app, ["audit", *words], catch_exceptions=False) for words in json.load(sys.stdin)]
 print(json.dumps([(each.exit_code, each.stdout, each.stderr) for each in done]))
 """

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from system.questions import ALLOWED, check
-from system.server import DEADLINE_S, Server, access_of, remit
+from support.questions import ALLOWED, check
+from support.server import DEADLINE_S, Server, access_of, remit
 
 from remit.audit.ids import format_id, id_time_ms, parse_id
 from remit.audit.record import DecisionRecord

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from system.server import Server, remit, remit_process, until
+from support.server import Server, remit, remit_process, until
 
 from remit.audit.redaction import RedactionKey
 from remit.v1 import status_service_pb2 as status

@@ -7,15 +7,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision
 from sqlalchemy import create_engine
-from system.server import Server, remit_process, until
+from support.audit_records import decision
+from support.server import Server, remit_process, until
 
-from remit.audit.many import worker_url
-from remit.audit.schema import upgrade
-from remit.audit.signing import SigningKey
-from remit.audit.spool import Spool
-from remit.audit.store import AuditStore
+from remit.audit.chain.signing import SigningKey
+from remit.audit.schema.migrate import upgrade
+from remit.audit.spool.spool import Spool
+from remit.audit.store.shards import worker_url
+from remit.audit.store.store import AuditStore
 
 REFUSED = 3
 NODES = ["node-1.w1", "node-1.w2", "node-1.w3"]
@@ -54,7 +54,7 @@ def test_a_policy_directory_that_is_not_there(tmp_path: Path) -> None:
 
 def test_an_unknown_setting_in_the_environment(tmp_path: Path, untested: Path) -> None:
     told = serve(tmp_path, untested, REMIT_LISTENN="127.0.0.1:1", REMIT_XYZZY="1")
-    listed = "in the environment: docs/settings.md lists all"
+    listed = "in the environment: docs/reference/settings.md lists all"
     assert f"unknown setting `REMIT_LISTENN` {listed}; did you mean `REMIT_LISTEN`?\n" in told
     assert f"unknown setting `REMIT_XYZZY` {listed}\n" in told
 
@@ -135,7 +135,7 @@ def test_an_audit_key_that_is_none(tmp_path: Path, untested: Path, content: str 
     [
         (
             'treads = 8\nlog_level = "info"\n',
-            "unknown setting `treads`: docs/settings.md lists all; did you mean `threads`?",
+            "unknown setting `treads`: docs/reference/settings.md lists all; did you mean `threads`?",
         ),
         ("threads = 0\n", "setting `threads` is `0`"),
         ("threads 8\n", "is not TOML"),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from system.editing import (
+from support.editing import (
     DENIED,
     GRANT,
     QUICK,
@@ -21,7 +21,7 @@ from system.editing import (
     statuses,
     until_status,
 )
-from system.server import NOT_SERVING, Health, Server, remit, until
+from support.server import NOT_SERVING, Health, Server, remit, until
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from system.server import Server, remit
+from support.server import Server, remit
 
 from remit.v1 import access_service_pb2 as access
 from remit.v1 import reach_service_pb2 as reach

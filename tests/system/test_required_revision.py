@@ -4,8 +4,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from system.questions import ALLOWED, check
-from system.server import DEADLINE_S, Server, access_of
+from support.questions import ALLOWED, check
+from support.server import DEADLINE_S, Server, access_of
 
 from remit.core.names import Tenant
 from remit.policy.load import load_tree

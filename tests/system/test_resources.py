@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
-from system.certificates import Authority
-from system.server import DEADLINE_S, POLICIES, Server, access_of, remit
-from system.violations import violations
+from support.certificates import Authority
+from support.server import DEADLINE_S, POLICIES, Server, access_of, remit
+from support.violations import violations
 from trustme import CA
 
 from remit import wire
@@ -20,9 +20,9 @@ from remit.client import Client, DecisionUnavailable
 from remit.core.decision import Reason
 from remit.core.names import INSTANCE
 from remit.core.rows import Effect
-from remit.engine.dedicated import ServedBy, resolve
-from remit.policy.cases import DedicatedCase
+from remit.engine.queries.dedicated import ServedBy, resolve
 from remit.policy.load import load_tree
+from remit.policy.testing.cases import DedicatedCase
 from remit.v1 import access_service_pb2 as access
 from remit.v1 import resource_service_pb2 as messages
 from remit.v1.decision_pb2 import EFFECT_ALLOW, EFFECT_DENY, Origin

@@ -7,18 +7,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from contract.audit_records import decision_at
 from sqlalchemy import func, select
-from system.load import Load
-from system.server import REMIT, Server, environment, remit, until
+from support.audit_records import decision_at
+from support.load import Load
+from support.server import REMIT, Server, environment, remit, until
 
-from remit.audit.chain import DECISIONS
+from remit.audit.chain.chain import DECISIONS
+from remit.audit.chain.signing import PublicKey, SigningKey
 from remit.audit.ids import parse_id
-from remit.audit.many import AuditStores
-from remit.audit.signing import PublicKey, SigningKey
-from remit.audit.store import AuditStore
-from remit.audit.tables import decisions
-from remit.audit.verify.database import verify_store
+from remit.audit.schema.tables import decisions
+from remit.audit.store.shards import ShardedStore
+from remit.audit.store.store import AuditStore
+from remit.audit.verify.store import verify_store
 
 DAY_US = 86_400_000_000
 KILLS = 5
@@ -26,7 +26,7 @@ KILLS = 5
 
 def proved(url: str, *keys: PublicKey) -> int:
     """How many decisions are left, of which every chain verifies."""
-    with AuditStores(url).open() as stores, stores.snapshots() as snapshots:
+    with ShardedStore(url).open() as stores, stores.snapshots() as snapshots:
         report = verify_store(snapshots, keys=keys, counts=True)
     assert [] == report.findings
     return sum(each.upto - each.after for each in report.chains if each.chain.table == DECISIONS)

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
-from system.editing import (
+from support.editing import (
     DENIED,
     GRANT,
     PINNED,
@@ -24,9 +24,9 @@ from system.editing import (
     statuses,
     until_status,
 )
-from system.server import DEADLINE_S, Server, remit, remit_process, until
+from support.server import DEADLINE_S, Server, remit, remit_process, until
 
-from remit.faces.rpc.places import REVISION_WATCHERS as WATCHERS
+from remit.rpc.admission import REVISION_WATCHERS as WATCHERS
 from remit.v1 import policy_service_pb2 as messages
 from remit.v1 import policy_service_pb2_grpc
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from system.load import Load
-from system.questions import check
-from system.server import DEADLINE_S, Server, access_of, remit
+from support.load import Load
+from support.questions import check
+from support.server import DEADLINE_S, Server, access_of, remit
 
-from remit.audit.counting import Grouping
-from remit.audit.filter import DecisionFilter
+from remit.audit.query.aggregate import Grouping
+from remit.audit.query.filter import DecisionFilter
 from remit.v1 import access_service_pb2 as messages
 
 

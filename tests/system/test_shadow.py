@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from system.server import Server, remit, until
+from support.server import Server, remit, until
 
 from remit.client import Asked
 from remit.v1 import search_service_pb2 as search

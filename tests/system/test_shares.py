@@ -9,11 +9,11 @@ import grpc
 import pytest
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from system.certificates import Authority
-from system.questions import ALLOWED, check
-from system.server import DEADLINE_S, SERVING, Health, Server, access_of, until
+from support.certificates import Authority
+from support.questions import ALLOWED, check
+from support.server import DEADLINE_S, SERVING, Health, Server, access_of, until
 
-from remit.faces.rpc.places import FOLLOWERS, HEALTH_WATCHERS, REVISION_WATCHERS
+from remit.rpc.admission import FOLLOWERS, HEALTH_WATCHERS, REVISION_WATCHERS
 from remit.v1 import (
     access_service_pb2,
     audit_service_pb2,

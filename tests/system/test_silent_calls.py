@@ -9,9 +9,9 @@ from threading import Event
 import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from system.http2 import Connection
-from system.questions import check
-from system.server import DEADLINE_S, SERVING, Health, Server, access_of, until
+from support.http2 import Connection
+from support.questions import check
+from support.server import DEADLINE_S, SERVING, Health, Server, access_of, until
 
 FOR_EVER = ("--message-timeout-s", "600")
 SOON = ("--message-timeout-s", "0.5")

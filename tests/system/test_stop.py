@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
-from system.load import Load
-from system.locks import locked
-from system.questions import check
-from system.server import DEADLINE_S, NOT_SERVING, REMIT, SERVING, Health, Server, access_of, until
+from support.load import Load
+from support.locks import locked
+from support.questions import check
+from support.server import DEADLINE_S, NOT_SERVING, REMIT, SERVING, Health, Server, access_of, until
 
 from remit.audit.ids import format_id
-from remit.faces.cli.faults.disk import decision_ids
+from remit.faults.disk import decision_ids
 
 
 def listens(server: Server) -> bool:

@@ -11,13 +11,13 @@ from pathlib import Path
 import grpc
 import pytest
 from sqlalchemy import select
-from system.load import Load
-from system.questions import check
-from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, remit, remit_process, until
+from support.load import Load
+from support.questions import check
+from support.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, remit, remit_process, until
 
 from remit.audit.ids import parse_id
-from remit.audit.tables import chains, counts
-from remit.faces.cli.faults.disk import decision_ids
+from remit.audit.schema.tables import chains, counts
+from remit.faults.disk import decision_ids
 
 REFUSED = 3
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from system.questions import ALLOWED, check
-from system.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, remit
+from support.questions import ALLOWED, check
+from support.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, remit
 
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import status_service_pb2

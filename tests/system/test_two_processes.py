@@ -2,8 +2,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from system.load import Load
-from system.server import Server, remit_process
+from support.load import Load
+from support.server import Server, remit_process
 
 from remit.audit.ids import format_id
 

@@ -15,18 +15,18 @@ from typing import Self
 
 import grpc
 import pytest
-from system.editing import DENIED, GRANT, PINNED, QUICK, SERVING, allows, append
-from system.load import Load
-from system.locks import locked
-from system.questions import check
-from system.server import DEADLINE_S, NOT_SERVING, Health, Server, access_of, remit, until
+from support.editing import DENIED, GRANT, PINNED, QUICK, SERVING, allows, append
+from support.load import Load
+from support.locks import locked
+from support.questions import check
+from support.server import DEADLINE_S, NOT_SERVING, Health, Server, access_of, remit, until
 
 from remit.audit.ids import parse_id
-from remit.audit.many import AuditStores
-from remit.faces import worker
-from remit.faces.cli.faults.disk import decision_ids
-from remit.service import supervisor
+from remit.audit.store.shards import ShardedStore
+from remit.faults.disk import decision_ids
+from remit.server import worker
 from remit.service.settings import Settings
+from remit.service.workers import supervisor
 from remit.v1 import status_service_pb2_grpc
 from remit.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse, TenantStatus, WorkerStatus
 
@@ -256,7 +256,7 @@ def test_workers_share_a_postgresql_database(
             loads.stop()
         until_workers(server, lambda workers: all(each.serving for each in workers.values()))
         assert 0 == server.terminate()
-        with AuditStores(url).open() as stores:
+        with ShardedStore(url).open() as stores:
             records = list(stores.each_decision())
         assert loads.acknowledged <= {each.id for each in records}
         assert set(NODES) == {each.node for each in records}
@@ -322,7 +322,7 @@ def test_sigterm_under_load_is_one_stop_of_all_and_loses_nothing(serve: Callable
         loads.join()
     assert {grpc.StatusCode.UNAVAILABLE} == set(loads.failures)
     assert set() == loads.acknowledged - decision_ids(server.folder)
-    with AuditStores(server.audit).open() as stores:
+    with ShardedStore(server.audit).open() as stores:
         assert 3 == len(stores.members)
         for store in stores.members:
             happened = [record.type for record in store.lifecycle(newest_first=False)]
@@ -422,7 +422,7 @@ def test_a_worker_that_does_not_answer_its_supervisor_is_replaced(
         try:
             places = supervising._workers
             until(lambda: running.done() or all(each.report.serving for each in places), "both to serve")
-            os.kill(places[1].process.pid, signal.SIGSTOP)
+            os.kill(places[1].child._process.pid, signal.SIGSTOP)
             until(lambda: places[1].restarts == 1 and places[1].report.serving, "another in its place")
             assert 0 == places[0].restarts
         finally:

@@ -1,1 +1,1 @@
-"""Remembering: every decision is a row, and no answer leaves before its row is on disk unless someone chose so."""
+"""The audit: every decision is a row, and no answer is sent before its row is on disk, unless configured otherwise."""

@@ -1,15 +1,19 @@
+"""Errors of the audit store and the journal."""
+
 from typing import Final
 
 from remit.core.errors import RemitError
 
 NO_RECORDS: Final = "the audit store takes no records"
 STORE_AWAY: Final = "the audit store does not answer"
-"""What callers read of a failure that the log has in the store's own words."""
+"""The texts that callers see for a failure. The log has the store's own message."""
 
 
 class AuditStoreError(Exception):
-    """The audit store could not do what was asked; the text holds the cause. What was to be written is not written,
-    except where a lost connection hid the outcome of a commit."""
+    """The audit store failed; the text holds the cause.
+
+    Nothing was written, unless a lost connection hid the outcome of a commit.
+    """
 
 
 class RecordRefused(AuditStoreError):  # noqa: N818
@@ -17,7 +21,7 @@ class RecordRefused(AuditStoreError):  # noqa: N818
 
 
 class StoreAwayError(AuditStoreError):
-    """The database cannot be reached, or lets nobody in."""
+    """The database cannot be reached, or refuses the connection."""
 
 
 WHAT_TO_DO: Final = (
@@ -27,8 +31,10 @@ WHAT_TO_DO: Final = (
 
 
 class StoreChangedError(AuditStoreError):
-    """Somebody has taken away, replaced or set back what this process has recorded: to go on would make a second
-    history, so the process writes no more until it is started anew."""
+    """The records that this process wrote were removed, replaced or set back.
+
+    To continue would make a second history. The process writes no more until it is restarted.
+    """
 
 
 class UnmigratedError(AuditStoreError):
@@ -48,14 +54,14 @@ class UnmigratedError(AuditStoreError):
 
 
 class NotCountedError(RemitError):
-    """The counts do not hold what is asked of them together: the message says what to leave out."""
+    """The counts cannot be combined as the query asks. The message says what to leave out."""
 
 
 class JournalUnavailable(Exception):  # noqa: N818
-    """No promise that the records are on disk: the caller must not answer as if they were.
+    """It is not certain that the records are on disk: the caller must not answer as if they were.
 
-    After a timeout the records may still be written; after any other cause they were not, unless the store lost sight
-    of its own commit. `shown` is for callers; `cause`, for the log, is in the store's own words, which name hosts,
+    After a timeout the records may still be written. After any other cause they were not, unless the outcome of a
+    commit is unknown. `shown` is for callers. `cause` is for the log: it is the store's own message, which names hosts,
     users and files.
     """
 

@@ -21,11 +21,11 @@ _CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}
 
 
 class DecisionIds:
-    """Makes ids that only ever grow within this object, also when the clock stands still or steps back.
+    """Makes ids that always grow within this object, even if the clock stands still or steps back.
 
-    Within one millisecond (and while the clock is behind the last id) the lowest 62 bits grow by a random step of up
-    to 2**32; each new millisecond starts from fresh random bits. Safe to share among threads. `random` is any
-    `random.Random`; ids are unique, not secret.
+    Within one millisecond (and while the clock is behind the last id) the lowest 62 bits grow by a random step of up to
+    2**32. Each new millisecond starts from fresh random bits. Thread-safe. `random` is any `random.Random`; ids are
+    unique, not secret.
     """
 
     def __init__(self, clock_ns: Callable[[], int] = time.time_ns, random: Random | None = None) -> None:
@@ -54,8 +54,8 @@ class DecisionIds:
     def stamp(self, n: int = 1) -> tuple[int, list[bytes]]:
         """The time in microseconds and `n` ascending ids that carry its millisecond.
 
-        The time is that of the clock, except that it stands still while the clock is behind the last id: records
-        stamped here are found by their time, whatever the clock did.
+        The time is the clock's, but stands still while the clock is behind the last id. A search by time therefore
+        finds records stamped here, whatever the clock did.
         """
         with self._lock:
             us = self._clock_ns() // _US_PER_MS
@@ -90,7 +90,7 @@ def format_id(value: bytes) -> str:
 
 
 def parse_id(text: str) -> bytes:
-    """The 16 bytes of a UUIDv7 in canonical text, either case. ValueError for anything else."""
+    """The 16 bytes of a UUIDv7 in canonical text, either case. Raises ValueError for any other text."""
     lower = text.lower()
     if not text.isascii() or _CANONICAL.fullmatch(lower) is None:
         raise ValueError(
@@ -117,5 +117,5 @@ def last_id_at(time_us: int) -> bytes:
 
 
 def id_before(value: bytes) -> bytes:
-    """The last id that comes before this one; what is less than any where there is none."""
+    """The id directly before this one. For the lowest id, a value less than any id."""
     return (int.from_bytes(value) - 1).to_bytes(16) if any(value) else b""

@@ -1,58 +1,66 @@
+"""The records of the audit: decisions and lifecycle events."""
+
 import json
 from typing import Final, NamedTuple
 
 from remit.core.question import Question, QuestionType, ReachQuestion, parse_question, parse_reach_question
 
 HASHED: Final = "hmac:"
-"""What the hash begins with that stands in the place of a name (`audit.redaction`)."""
+"""The prefix of a hash that replaces a name (`remit.audit.redaction`)."""
 ASKED_TENANT: Final = "tenant"
-"""In `detail`: the tenant that was asked about where no such tenant is configured, and `tenant` is ''."""
+"""In `detail`: the requested tenant, if no such tenant is configured. `tenant` is '' then."""
 _NAMES: Final = ("user:", "service:", "namespace:")
 _ACCESS: Final = (QuestionType.CHECK, QuestionType.EXPLAIN, QuestionType.OPERATION)
 _REACH: Final = (QuestionType.REACH, QuestionType.REACH_EXPLAIN)
 
+KEY_IN_USE: Final = "KEY_IN_USE"
+"""The lifecycle record of a server that signs."""
+AUDIT_READ: Final = "AUDIT_READ"
+"""The lifecycle record of a read of the audit."""
+
 
 class DecisionRecord(NamedTuple):
-    """One row of table `decisions`, in column order, so that a tuple goes straight to the driver.
+    """One row of table `decisions`, in column order: the tuple goes directly to the driver.
 
-    Of a question of the reach plane, `principal` is `namespace:CALLER`, `namespace` the owner and `action` the relation.
-    Of a question that is answered with a list, what it leaves open (any kind, any action) is ''.
+    For a question of the reach plane, `principal` is `namespace:CALLER`, `namespace` the owner and `action` the
+    relation. For a question that is answered with a list, a field that the question leaves open (any kind, any action)
+    is ''.
     """
 
     id: bytes
     """UUIDv7, 16 bytes: the primary key, and the order of time."""
     time_us: int
-    """Microseconds since the Unix epoch. Best taken from `DecisionIds.stamp`, which keeps it in step with `id`."""
+    """Microseconds since the Unix epoch. Take it from `DecisionIds.stamp`, which keeps it in step with `id`."""
     node: str
     caller: str
     on_behalf_of: str
-    """'' where none."""
+    """'' if none."""
     tenant: str
-    """'' where no tenant of the name that was asked about is configured: `asked_tenant` is that name."""
+    """'' if no tenant with the requested name is configured. `asked_tenant` is that name."""
     namespace: str
     principal: str
     action: str
     kind: str
     resource_id: str
     effect: str
-    """'allow' or 'deny'; '' where the answer is a list."""
+    """'allow' or 'deny'. '' if the answer is a list."""
     reason: str
-    """A name of the reason enum without its prefix: 'ALLOWED_BY_RULE'; '' for a list that is not empty of necessity."""
+    """A reason without its enum prefix: 'ALLOWED_BY_RULE'. '' for a list, unless it is necessarily empty."""
     rule: str
-    """'acme/roles.csv:12'; '' where no rule decided."""
+    """'acme/roles.csv:12'. '' if no rule decided."""
     revision: str
-    """64 hex digits; '' where none."""
+    """64 hex digits. '' if none."""
     latency_ns: int
     """Time taken to decide."""
     call_id: bytes
     """UUIDv7 of the call, the same for all items of a batch."""
     batch_index: int
-    """0-based position in the batch; -1 for a single question."""
+    """0-based position in the batch. -1 for a single question."""
     trace_id: str
     question: str = "CHECK"
-    """A name of `core.question.QuestionType`: what was asked."""
+    """The kind of question: a name of `core.question.QuestionType`."""
     detail: str = ""
-    """JSON text: what the answer told beyond the columns, in counts; '' where nothing."""
+    """JSON text: counts from the answer that no column holds. '' if there are none."""
 
     @property
     def asked_tenant(self) -> str:
@@ -63,13 +71,15 @@ class DecisionRecord(NamedTuple):
 
     @property
     def nameless(self) -> bool:
-        """Whether the record of one decision does not say of whom, since the principal was redacted."""
+        """Whether this is the record of one decision whose principal was redacted."""
         return self.question in (*_ACCESS, *_REACH) and not self.principal.startswith(_NAMES)
 
     @property
     def asked(self) -> Question | ReachQuestion | None:
-        """The question that this one decision answered; None where the answer was more than one decision, or nobody can
-        put the question again."""
+        """The question that this decision answered.
+
+        None if the answer was more than one decision, or if the question cannot be asked again.
+        """
         if self.nameless:
             return None
         if self.question in _ACCESS and self.kind:
@@ -86,19 +96,19 @@ class LifecycleRecord(NamedTuple):
     time_us: int
     node: str
     type: str
-    """What happened, such as POLICY_LOADED: docs/audit.md lists them."""
+    """What happened, such as POLICY_LOADED: docs/reference/records.md lists them."""
     tenant: str
     revision: str
     detail: str
     """JSON text."""
 
 
-class Place(NamedTuple):
-    """Where a record stands in the chain of its tenant and node."""
+class ChainPosition(NamedTuple):
+    """The position of a record in the chain of its tenant and node."""
 
     seq: int
     """0 for a record from before there were chains."""
     hash: bytes
-    """SHA-256; empty where `seq` is 0."""
+    """SHA-256. Empty if `seq` is 0."""
     head: int
     """The number of the chain's newest record."""

@@ -1,6 +1,6 @@
-"""What is kept of names that a record can do without, decided before the record has its place in a chain.
+"""Redaction of names in records, before a record gets its position in a chain.
 
-`on_behalf_of=drop, principal=hash, acme/principal=keep`: a tenant's own rule goes before that of all tenants.
+`on_behalf_of=drop, principal=hash, acme/principal=keep`: a tenant's own rule overrides the rule for all tenants.
 """
 
 import hmac
@@ -13,41 +13,43 @@ from typing import Final, Self
 
 from remit.audit.record import HASHED, DecisionRecord
 from remit.core.errors import InvalidNameError
-from remit.core.files import secret_problem
 from remit.core.names import parse_tenant
+from remit.files import secret_problem
 
 REDACTABLE: Final = ("caller", "on_behalf_of", "principal", "resource_id", "trace_id")
-"""The others make a record one: what was decided, where, when, by which rule and policy."""
+"""All other fields are required: what was decided, where, when, and by which rule and policy."""
 _NEEDED: Final = {*DecisionRecord._fields, "seq", "hash", "time"} - {*REDACTABLE}
 _LEAST_KEY_BYTES: Final = 32
 _DIGITS: Final = 32
 
 
-class How(StrEnum):
+class RedactionMethod(StrEnum):
     HASH = "hash"
     DROP = "drop"
     KEEP = "keep"
-    """Of one tenant, against a rule of all."""
+    """For one tenant, overrides a rule for all tenants."""
 
 
-Rules = Mapping[str, Mapping[str, How]]
-"""By tenant, then by field; those of '' are for all tenants."""
+Rules = Mapping[str, Mapping[str, RedactionMethod]]
+"""By tenant, then by field. The rules of '' apply to all tenants."""
 
 
 class RedactionKeyError(Exception):
-    """A key cannot be read or used; the text says what to do."""
+    """A key cannot be read or used. The text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedactionKey:
-    """What names are hashed with: whoever has it can tell whether a hash is that of a name, and nobody else can."""
+    """The secret that names are hashed with. Only its holder can check whether a hash belongs to a name."""
 
     secret: bytes = field(repr=False)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """A file's content without the blanks around it. RedactionKeyError where it cannot be read, is too short, or others
-        may read it."""
+        """Reads a file's content without surrounding blanks.
+
+        Raises RedactionKeyError if the file cannot be read, is too short, or may be read by others.
+        """
         try:
             secret, told = path.read_bytes().strip(), secret_problem(path)
         except OSError as error:
@@ -62,32 +64,32 @@ class RedactionKey:
         return cls(secret)
 
     def hashed(self, text: str) -> str:
-        """The first 128 bits of HMAC-SHA-256. Equal texts stay equal, and what is empty stays empty."""
+        """The first 128 bits of HMAC-SHA-256. Equal texts have equal hashes. Empty text stays empty."""
         return HASHED + hmac.digest(self.secret, text.encode(), "sha256").hex()[:_DIGITS] if text else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """Leaves out or hashes fields of records as its rules say."""
+    """Drops or hashes fields of records by its rules."""
 
     rules: Rules
     key: RedactionKey | None = None
-    """Needed where a rule says `hash`."""
+    """Required if a rule says `hash`."""
 
     def __call__(self, record: DecisionRecord) -> DecisionRecord:
         changed: dict[str, str] = {}
         for name, how in {**self.rules.get("", {}), **self.rules.get(record.asked_tenant, {})}.items():
-            if how is How.DROP:
+            if how is RedactionMethod.DROP:
                 changed[name] = ""
-            elif how is How.HASH:
+            elif how is RedactionMethod.HASH:
                 assert self.key is not None
                 changed[name] = self.key.hashed(getattr(record, name))
         return record._replace(**changed)  # type: ignore[arg-type]
 
 
 def parse_redaction(text: str) -> Rules:
-    """ValueError that says what is off, and what may be redacted."""
-    rules: defaultdict[str, dict[str, How]] = defaultdict(dict)
+    """Raises ValueError if the text is malformed. The error says what is wrong, and what may be redacted."""
+    rules: defaultdict[str, dict[str, RedactionMethod]] = defaultdict(dict)
     for entry in (each.strip() for each in text.split(",")):
         target, _, how = (each.strip() for each in entry.partition("="))
         tenant, has_tenant, name = target.rpartition("/")
@@ -100,15 +102,15 @@ def parse_redaction(text: str) -> Rules:
             fields = ", ".join(f"`{each}`" for each in REDACTABLE)
             why = "is needed for a record to be one" if name in _NEEDED else "is no field of a record"
             raise ValueError(f"`{entry}`: `{name}` {why}; what may be redacted is {fields}")
-        if how not in ([*How] if has_tenant else [How.HASH, How.DROP]):
+        if how not in ([*RedactionMethod] if has_tenant else [RedactionMethod.HASH, RedactionMethod.DROP]):
             raise ValueError(
                 f"`{entry}`: `{how}` says nothing: expected `{name}=hash`, `{name}=drop`, or `TENANT/{name}=keep`"
             )
         if name in rules[tenant]:
             raise ValueError(f"`{entry}` is a second rule for `{target}`: expected one")
-        rules[tenant][name] = How(how)
+        rules[tenant][name] = RedactionMethod(how)
     return dict(rules)
 
 
 def hashes(rules: Rules) -> bool:
-    return any(how is How.HASH for own in rules.values() for how in own.values())
+    return any(how is RedactionMethod.HASH for own in rules.values() for how in own.values())

@@ -1,10 +1,13 @@
-"""For other services: ask remit, and fail closed."""
+"""For other services: ask remit, and fail closed.
 
-from remit.client.aio import AsyncClient
+It has many modules because it stands alone: retries, caching, decoding and TLS are its own.
+"""
+
 from remit.client.answers import Answer, OperationAnswer, Part, Plan, ReachAllAnswer, RefusedOwner
-from remit.client.asked import Asked, AskedReach, Edge, Graph, Node
+from remit.client.async_client import AsyncClient
 from remit.client.errors import AccessDenied, DecisionUnavailable
-from remit.client.sync import Client
+from remit.client.questions import Asked, AskedReach, Edge, Graph, Node
+from remit.client.sync_client import Client
 from remit.client.tls import MutualTls
 from remit.v1.audit_service_pb2 import RecordFilter
 

@@ -1,16 +1,15 @@
-"""The questions of the access plane."""
+"""The questions of the access plane: a request, and how its response is read. The clients' methods document them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import wraps
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from remit import wire
 from remit.client.answers import Answer, OperationAnswer, Part
-from remit.client.asked import Asked
-from remit.client.call import Call, Parameters
+from remit.client.call import ClientCall, Response
+from remit.client.decode import answer_of, newer, results_of, told
 from remit.client.errors import AccessDenied, DecisionUnavailable
-from remit.client.reading import answer_of, newer, results_of, told
+from remit.client.questions import Asked
 from remit.core.rows import Effect
 from remit.v1 import access_service_pb2 as messages
 from remit.v1 import decision_pb2, status_service_pb2
@@ -18,24 +17,16 @@ from remit.v1 import decision_pb2, status_service_pb2
 _Answered = TypeVar("_Answered", bound=Answer)
 
 
-def guarded(
-    question: Callable[Parameters, Call[Any, _Answered]],
-) -> Callable[Parameters, Call[Any, _Answered]]:
-    @wraps(question)
-    def guard(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Call[Any, _Answered]:
-        call = question(*args, **kwargs)
+def guarded(call: ClientCall[Response, _Answered]) -> ClientCall[Response, _Answered]:
+    """The question, whose reading raises AccessDenied where the answer is a deny."""
 
-        def read(response: Any) -> _Answered:
-            answer = call.read(response)
-            if not answer.allowed:
-                raise AccessDenied(answer)
-            return answer
+    def read(response: Response) -> _Answered:
+        answer = call.read(response)
+        if not answer.allowed:
+            raise AccessDenied(answer)
+        return answer
 
-        return replace(call, read=read)
-
-    guard.__doc__ = f"As `{question.__name__}`, but returns only where the answer is an allow: raises AccessDenied where it is a deny."
-    guard.__name__ = question.__name__.replace("check", "guard")
-    return guard
+    return replace(call, read=read)
 
 
 def check(
@@ -49,9 +40,8 @@ def check(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.CheckResponse, Answer]:
-    """The answer, allow or deny. With `revision`, by that revision or not at all."""
-    return Call(
+) -> ClientCall[messages.CheckResponse, Answer]:
+    return ClientCall(
         lambda: messages.CheckRequest(
             tenant=tenant,
             question=_question(Asked(principal, action, kind, namespace, resource_id)),
@@ -70,9 +60,7 @@ def batch_check(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.BatchCheckResponse, list[Answer | DecisionUnavailable]]:
-    """One result a question, in order, all of one revision. A malformed question is a DecisionUnavailable in its
-    place, returned and not raised: it does not fail the others."""
+) -> ClientCall[messages.BatchCheckResponse, list[Answer | DecisionUnavailable]]:
     asked: list[messages.Question] = []
 
     def request() -> messages.BatchCheckRequest:
@@ -80,7 +68,7 @@ def batch_check(
         origin = decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id)
         return messages.BatchCheckRequest(tenant=tenant, questions=asked, origin=origin, revision=revision)
 
-    return Call(
+    return ClientCall(
         request,
         lambda response: results_of(response.results, response.revision, len(asked)),
     )
@@ -97,9 +85,8 @@ def explain(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.ExplainResponse, messages.ExplainResponse]:
-    """The answer with its grounds, as the API gives it: rule, chain, near misses, remedy, and a summary in words."""
-    return Call(
+) -> ClientCall[messages.ExplainResponse, messages.ExplainResponse]:
+    return ClientCall(
         lambda: messages.ExplainRequest(
             tenant=tenant,
             question=_question(Asked(principal, action, kind, namespace, resource_id)),
@@ -120,9 +107,8 @@ def check_operation(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.CheckOperationResponse, OperationAnswer]:
-    """May every part of a compound operation of the vocabulary happen? All parts are answered by one revision."""
-    return Call(
+) -> ClientCall[messages.CheckOperationResponse, OperationAnswer]:
+    return ClientCall(
         lambda: messages.CheckOperationRequest(
             tenant=tenant,
             principal=principal,
@@ -136,15 +122,10 @@ def check_operation(
     )
 
 
-guard = guarded(check)
-guard_operation = guarded(check_operation)
-
-
 def status(
     tenant: str = "",
-) -> Call[status_service_pb2.GetStatusResponse, status_service_pb2.GetStatusResponse]:
-    """What the server serves, and how well."""
-    return Call(
+) -> ClientCall[status_service_pb2.GetStatusResponse, status_service_pb2.GetStatusResponse]:
+    return ClientCall(
         lambda: status_service_pb2.GetStatusRequest(tenant=tenant),
         lambda response: response,
     )

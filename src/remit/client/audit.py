@@ -1,9 +1,9 @@
-"""What was decided, for whom, by which rule and when: for those who may read the audit."""
+"""Reading the audit: a request, and how its response is read. The clients' methods document them."""
 
 from collections.abc import Sequence
 
-from remit.client.call import Call, Page, Pages, Stream, names
-from remit.client.reading import known
+from remit.client.call import ClientCall, Pages, ResultPage, Stream, names
+from remit.client.decode import known
 from remit.v1 import access_service_pb2, reach_service_pb2
 from remit.v1 import audit_service_pb2 as messages
 
@@ -11,29 +11,22 @@ from remit.v1 import audit_service_pb2 as messages
 def list_records(
     where: messages.RecordFilter | None = None, *, oldest_first: bool = False, after: str = "", page_size: int = 0
 ) -> Pages[messages.Record]:
-    """The decisions that `where` selects, the newest first or the oldest, those behind the record with the id `after`.
-    Pages of `page_size` (the server's choice where 0) are fetched while they are walked."""
-
-    def page(token: str) -> Call[messages.ListRecordsResponse, Page[messages.Record]]:
-        return Call(
+    def page(token: str) -> ClientCall[messages.ListRecordsResponse, ResultPage[messages.Record]]:
+        return ClientCall(
             lambda: messages.ListRecordsRequest(
                 filter=where, oldest_first=oldest_first, after=after, page_size=page_size, page_token=token
             ),
-            lambda response: Page(response.records, response.next_page_token),
+            lambda response: ResultPage(response.records, response.next_page_token),
         )
 
     return page
 
 
-def get_record(decision_id: str) -> Call[messages.GetRecordResponse, messages.GetRecordResponse]:
-    """One decision, its place in its chain, and its grounds by the policy of then."""
-    return Call(lambda: messages.GetRecordRequest(id=decision_id), known)
+def get_record(decision_id: str) -> ClientCall[messages.GetRecordResponse, messages.GetRecordResponse]:
+    return ClientCall(lambda: messages.GetRecordRequest(id=decision_id), known)
 
 
 def follow_records(where: messages.RecordFilter | None = None, *, after: str = "") -> Stream:
-    """The decisions that `where` selects as they are committed, each once, without an end: from the first step of the
-    walk on, or, with `since_us` or `after`, those since then before. Where the server goes away it is begun anew where
-    it ended; once it has been away for as long as a call may take, it is DecisionUnavailable."""
     return lambda cursor: messages.FollowRecordsRequest(filter=where, after=after, cursor=cursor)
 
 
@@ -44,11 +37,8 @@ def count_records(
     most_first: bool = False,
     page_size: int = 0,
 ) -> Pages[messages.RecordCount]:
-    """How many decisions there were, by whole hours, for each group of tenant, principal, namespace, revision, caller,
-    question, effect, reason, node, hour and day; `most_first`, the largest `page_size` groups alone."""
-
-    def page(token: str) -> Call[messages.CountRecordsResponse, Page[messages.RecordCount]]:
-        return Call(
+    def page(token: str) -> ClientCall[messages.CountRecordsResponse, ResultPage[messages.RecordCount]]:
+        return ClientCall(
             lambda: messages.CountRecordsRequest(
                 filter=where,
                 group_by=[_grouping(each) for each in names(group_by)],
@@ -56,7 +46,7 @@ def count_records(
                 page_size=page_size,
                 page_token=token,
             ),
-            lambda response: Page(response.counts, response.next_page_token),
+            lambda response: ResultPage(response.counts, response.next_page_token),
         )
 
     return page
@@ -73,10 +63,8 @@ def list_lifecycle(
     after: str = "",
     page_size: int = 0,
 ) -> Pages[messages.LifecycleRecord]:
-    """What happened beside decisions, in pages as `list_records`."""
-
-    def page(token: str) -> Call[messages.ListLifecycleResponse, Page[messages.LifecycleRecord]]:
-        return Call(
+    def page(token: str) -> ClientCall[messages.ListLifecycleResponse, ResultPage[messages.LifecycleRecord]]:
+        return ClientCall(
             lambda: messages.ListLifecycleRequest(
                 tenant=tenant,
                 type=type,
@@ -88,7 +76,7 @@ def list_lifecycle(
                 page_size=page_size,
                 page_token=token,
             ),
-            lambda response: Page(response.records, response.next_page_token),
+            lambda response: ResultPage(response.records, response.next_page_token),
         )
 
     return page
@@ -104,10 +92,8 @@ def explain_past(
     time_us: int = 0,
     revision: str = "",
     node: str = "",
-) -> Call[messages.ExplainPastResponse, messages.ExplainPastResponse]:
-    """What the answer was, or would have been, and why: by `revision`, or by what served at `time_us`, microseconds since
-    the Unix epoch, on every node or on `node`."""
-    return Call(
+) -> ClientCall[messages.ExplainPastResponse, messages.ExplainPastResponse]:
+    return ClientCall(
         lambda: _past(
             messages.ExplainPastRequest(
                 tenant=tenant,
@@ -123,9 +109,8 @@ def explain_past(
 
 def explain_past_reach(
     tenant: str, caller: str, owner: str, relation: str, *, time_us: int = 0, revision: str = "", node: str = ""
-) -> Call[messages.ExplainPastResponse, messages.ExplainPastResponse]:
-    """As `explain_past`: might work in namespace `caller` use what `owner` owns, by `relation`?"""
-    return Call(
+) -> ClientCall[messages.ExplainPastResponse, messages.ExplainPastResponse]:
+    return ClientCall(
         lambda: _past(
             messages.ExplainPastRequest(
                 tenant=tenant,

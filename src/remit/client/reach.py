@@ -1,13 +1,12 @@
-"""The questions of the reach plane."""
+"""The questions of the reach plane: a request, and how its response is read. The clients' methods document them."""
 
 from collections.abc import Sequence
 
-from remit.client.access import guarded
 from remit.client.answers import Answer, ReachAllAnswer, RefusedOwner
-from remit.client.asked import AskedReach
-from remit.client.call import Call, names
+from remit.client.call import ClientCall, names
+from remit.client.decode import answer_of, reason_of, results_of, told
 from remit.client.errors import DecisionUnavailable
-from remit.client.reading import answer_of, reason_of, results_of, told
+from remit.client.questions import AskedReach
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as messages
 
@@ -22,9 +21,8 @@ def check_reach(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.CheckReachResponse, Answer]:
-    """May work in namespace `caller` use what namespace `owner` owns, by `relation`?"""
-    return Call(
+) -> ClientCall[messages.CheckReachResponse, Answer]:
+    return ClientCall(
         lambda: messages.CheckReachRequest(
             tenant=tenant,
             question=_question(AskedReach(caller, owner, relation, resource_id)),
@@ -43,8 +41,7 @@ def batch_check_reach(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.BatchCheckReachResponse, list[Answer | DecisionUnavailable]]:
-    """One result a question, as `batch_check` gives them."""
+) -> ClientCall[messages.BatchCheckReachResponse, list[Answer | DecisionUnavailable]]:
     asked: list[messages.ReachQuestion] = []
 
     def request() -> messages.BatchCheckReachRequest:
@@ -52,7 +49,7 @@ def batch_check_reach(
         origin = decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id)
         return messages.BatchCheckReachRequest(tenant=tenant, questions=asked, origin=origin, revision=revision)
 
-    return Call(
+    return ClientCall(
         request,
         lambda response: results_of(response.results, response.revision, len(asked)),
     )
@@ -67,9 +64,8 @@ def check_reach_all(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.CheckReachAllResponse, ReachAllAnswer]:
-    """May `caller` use every one of these owners, 1 to 10,000, and which of them refuse?"""
-    return Call(
+) -> ClientCall[messages.CheckReachAllResponse, ReachAllAnswer]:
+    return ClientCall(
         lambda: messages.CheckReachAllRequest(
             tenant=tenant,
             caller=caller,
@@ -82,10 +78,6 @@ def check_reach_all(
     )
 
 
-guard_reach = guarded(check_reach)
-guard_reach_all = guarded(check_reach_all)
-
-
 def explain_reach(
     tenant: str,
     caller: str,
@@ -96,9 +88,8 @@ def explain_reach(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.ExplainReachResponse, messages.ExplainReachResponse]:
-    """The answer with its grounds, as the API gives it: row, what came too late, near misses, remedy, a summary."""
-    return Call(
+) -> ClientCall[messages.ExplainReachResponse, messages.ExplainReachResponse]:
+    return ClientCall(
         lambda: messages.ExplainReachRequest(
             tenant=tenant,
             question=_question(AskedReach(caller, owner, relation, resource_id)),
@@ -118,10 +109,8 @@ def list_reachable(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.ListReachableResponse, messages.ListReachableResponse]:
-    """What `namespace` can use and who can use what is its own, by each of `relations` (all where empty): as patterns,
-    and as those of the namespaces `among`."""
-    return Call(
+) -> ClientCall[messages.ListReachableResponse, messages.ListReachableResponse]:
+    return ClientCall(
         lambda: messages.ListReachableRequest(
             tenant=tenant,
             namespace=namespace,

@@ -1,11 +1,11 @@
-"""What a principal may see of a dependency graph, and what serves a namespace."""
+"""Visible graphs and dedicated resources: a request, and how its response is read. The clients' methods document them."""
 
 from collections.abc import Sequence
 
 from remit import wire
-from remit.client.asked import Graph
-from remit.client.call import Call, names
-from remit.client.reading import told
+from remit.client.call import ClientCall, names
+from remit.client.decode import told
+from remit.client.questions import Graph
 from remit.core.policy import ResourceType
 from remit.v1 import decision_pb2
 from remit.v1 import resource_service_pb2 as resources_pb2
@@ -22,10 +22,8 @@ def visible_graph(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[visibility_pb2.VisibleGraphResponse, visibility_pb2.VisibleGraphResponse]:
-    """What `principal` may see of the graph: the nodes where it may do `action`. The others become nameless stubs; with
-    `omit` they are left out with their edges."""
-    return Call(
+) -> ClientCall[visibility_pb2.VisibleGraphResponse, visibility_pb2.VisibleGraphResponse]:
+    return ClientCall(
         lambda: visibility_pb2.VisibleGraphRequest(
             tenant=tenant,
             principal=principal,
@@ -55,13 +53,11 @@ def resolve_dedicated(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[
+) -> ClientCall[
     resources_pb2.ResolveDedicatedResponse,
     resources_pb2.ResolveDedicatedResponse,
 ]:
-    """Which of `resources` (`storage`, `secrets`, `worker_group`; all where empty) serve a namespace, or the tenant
-    itself, which level says so, and whether `service` may touch them."""
-    return Call(
+    return ClientCall(
         lambda: resources_pb2.ResolveDedicatedRequest(
             tenant=tenant,
             namespace=namespace,
@@ -82,10 +78,8 @@ def list_served(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[resources_pb2.ListServedResponse, resources_pb2.ListServedResponse]:
-    """Which namespaces of a tenant the `resource` (`storage`, `secrets` or `worker_group`) of this name serves; asked
-    in `_instance`, which tenants."""
-    return Call(
+) -> ClientCall[resources_pb2.ListServedResponse, resources_pb2.ListServedResponse]:
+    return ClientCall(
         lambda: resources_pb2.ListServedRequest(
             tenant=tenant,
             resource=_type(resource),

@@ -1,12 +1,12 @@
-"""Check, asked in reverse."""
+"""Check, asked in reverse: a request, and how its response is read. The clients' methods document them."""
 
 from collections.abc import Sequence
 
 from remit import wire
 from remit.client.answers import Plan
-from remit.client.call import Call, Page, Pages, names
+from remit.client.call import ClientCall, Pages, ResultPage, names
+from remit.client.decode import reason_of, told
 from remit.client.errors import DecisionUnavailable
-from remit.client.reading import reason_of, told
 from remit.core.errors import InvalidNameError
 from remit.v1 import decision_pb2
 from remit.v1 import search_service_pb2 as messages
@@ -21,9 +21,8 @@ def list_actions(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.ListActionsResponse, messages.ListActionsResponse]:
-    """What may `principal` do here, or in the tenant itself: the actions of all kinds, or of `kinds`."""
-    return Call(
+) -> ClientCall[messages.ListActionsResponse, messages.ListActionsResponse]:
+    return ClientCall(
         lambda: messages.ListActionsRequest(
             tenant=tenant,
             principal=principal,
@@ -46,10 +45,8 @@ def list_namespaces(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.ListNamespacesResponse, messages.ListNamespacesResponse]:
-    """Where may `principal` do `action` (any where empty) on `kind` (any where empty): as patterns, and as those of the
-    namespaces `among`, at most 10,000."""
-    return Call(
+) -> ClientCall[messages.ListNamespacesResponse, messages.ListNamespacesResponse]:
+    return ClientCall(
         lambda: messages.ListNamespacesRequest(
             tenant=tenant,
             principal=principal,
@@ -74,14 +71,10 @@ def list_principals(
     trace_id: str = "",
     revision: str = "",
 ) -> Pages[messages.PermittedPrincipal]:
-    """Who may do `action` on `kind`, sorted by name, each with the rule and the rows that lead to it. Pages of
-    `page_size` (the server's choice where 0) are fetched while they are walked. Where the policy changes meanwhile, the
-    rest is DecisionUnavailable with the code FAILED_PRECONDITION: begin again, what came before may be out of date."""
-
     def page(
         token: str,
-    ) -> Call[messages.ListPrincipalsResponse, Page[messages.PermittedPrincipal]]:
-        return Call(
+    ) -> ClientCall[messages.ListPrincipalsResponse, ResultPage[messages.PermittedPrincipal]]:
+        return ClientCall(
             lambda: messages.ListPrincipalsRequest(
                 tenant=tenant,
                 action=action,
@@ -92,7 +85,7 @@ def list_principals(
                 origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
                 revision=revision,
             ),
-            lambda response: Page(told(response).principals, response.next_page_token),
+            lambda response: ResultPage(told(response).principals, response.next_page_token),
         )
 
     return page
@@ -107,9 +100,8 @@ def plan_filter(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
-) -> Call[messages.PlanFilterResponse, Plan]:
-    """Where may `principal` do `action` on `kind`: the namespaces to filter a query by (see remit.client.sql)."""
-    return Call(
+) -> ClientCall[messages.PlanFilterResponse, Plan]:
+    return ClientCall(
         lambda: messages.PlanFilterRequest(
             tenant=tenant,
             principal=principal,

@@ -1,3 +1,5 @@
+"""Decisions and their reasons."""
+
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -5,7 +7,7 @@ from remit.core.rows import Effect, ReachRule, Rule
 
 
 class Reason(StrEnum):
-    """Why a decision is what it is, in the order of precedence (policy-language section 5)."""
+    """The reason of a decision, in order of precedence (policy-language section 5)."""
 
     UNKNOWN_TENANT = "UNKNOWN_TENANT"
     UNKNOWN_KIND = "UNKNOWN_KIND"
@@ -47,13 +49,13 @@ _MEANINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer to a question of either plane: effect, reason, and the rule that decided, if one did."""
+    """The answer to a question of either plane: effect, reason, and the deciding rule, if one decided."""
 
     effect: Effect
     reason: Reason
     rule: Rule | ReachRule | None = None
     recorded: tuple[str, str, str] = field(init=False, repr=False, compare=False)
-    """Effect, reason and the rule's place as plain texts: made once for each rule, read for each answer."""
+    """Effect, reason and the rule's place as plain texts: made once per rule, read for each answer."""
 
     def __post_init__(self) -> None:
         place = self.rule.place if self.rule is not None else ""

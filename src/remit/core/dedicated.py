@@ -8,31 +8,31 @@ from remit.core.rows import Effect
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What serves a namespace, and the level that says so."""
+    """The resource that serves a namespace, and the level that names it."""
 
     resource: DedicatedResource
     level: Namespace
-    """The namespace that names the resource; the empty one is the tenant."""
+    """The namespace that names the resource; empty for the tenant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dedicated:
-    """What of one type serves a namespace, and whether a service may touch it."""
+    """The resource of one type that serves a namespace, and if a service may use it."""
 
     resource_type: ResourceType
     resolution: Resolution | None
-    """None where no level names one."""
+    """None if no level names one."""
     service: Effect | None
-    """None where no service was named, or there is nothing to touch."""
+    """None if the question names no service, or there is no resource."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a resource serves."""
+    """The namespaces and tenants that a resource serves."""
 
     namespaces: tuple[NamespaceSet, ...]
-    """Sets to be united."""
+    """The union of these sets."""
     whole_tenant: bool
-    """Whether it serves the tenant itself."""
+    """True if it serves the tenant itself."""
     tenants: tuple[Tenant, ...]
-    """In `_instance` those that it is open to, sorted."""
+    """In `_instance`: the tenants that it is open to, sorted."""

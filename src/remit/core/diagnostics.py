@@ -5,10 +5,10 @@ from remit.core.errors import RemitError
 
 @dataclass(frozen=True, slots=True, order=True)
 class Diagnostic:
-    """Something wrong in a policy file.
+    """An error in a policy file.
 
-    `file` is relative to the policy directory; `line` and `column` are 1-based, 0 where the whole file or line is
-    meant; `message` quotes the offending text in backticks and says what was expected.
+    `file` is relative to the policy directory. `line` and `column` are 1-based; 0 means the whole file or line.
+    `message` quotes the wrong text in backticks and says what was expected.
     """
 
     file: str
@@ -26,7 +26,7 @@ class Diagnostic:
 
 
 class PolicyError(RemitError):
-    """Files that do not load; carries every diagnostic."""
+    """The files do not load; carries every diagnostic."""
 
     def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
         super().__init__("\n".join(map(str, diagnostics)))

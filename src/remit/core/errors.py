@@ -10,12 +10,12 @@ class RemitError(Exception):
 
 
 class InvalidNameError(RemitError, ValueError):
-    """A text outside the grammar of the name it should be. The message quotes it and says what was expected."""
+    """A text is outside the grammar of the name it should be. The message quotes it and says what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """A field of a question that is wrong: its path (`namespace`, `question.kind`), and what was expected."""
+    """A wrong field of a question: its path (`namespace`, `question.kind`), and what was expected."""
 
     field: str
     description: str
@@ -29,12 +29,12 @@ class MalformedQuestionError(RemitError, ValueError):
         self.violations = violations
 
     def __reduce__(self) -> tuple[type[Self], tuple[FieldViolation, ...]]:
-        """So that it is the same in another process."""
+        """Keeps the error equal when it is pickled to another process."""
         return type(self), self.violations
 
 
 def named(field: str, parse: Callable[[str], _Name], text: str) -> _Name:
-    """The name in a field of a question; raises MalformedQuestionError for a text outside its grammar."""
+    """The name in a field of a question; raises MalformedQuestionError if the text is outside its grammar."""
     try:
         return parse(text)
     except InvalidNameError as error:
@@ -42,7 +42,7 @@ def named(field: str, parse: Callable[[str], _Name], text: str) -> _Name:
 
 
 def each_named(field: str, parse: Callable[[str], _Name], texts: Sequence[str]) -> tuple[_Name, ...]:
-    """The names in a repeated field; the first text outside the grammar is a violation of its own place."""
+    """The names in a repeated field. The first text outside the grammar is a violation at its own index."""
     try:
         return tuple(map(parse, texts))
     except InvalidNameError:

@@ -1,3 +1,5 @@
+"""Explanations of decisions: chains, near misses and remedies."""
+
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -8,19 +10,19 @@ from remit.core.rows import Link, ReachRule, Rule
 
 
 class Clause(StrEnum):
-    """A part of a rule that a question must meet, as in the matcher of access.conf."""
+    """A part of a rule that a question must match, as in the matcher of access.conf."""
 
     SCOPE = "scope"
-    """A g row of the chain holds elsewhere only."""
+    """A g row of the chain holds only in other namespaces."""
     NAMESPACE = "namespace"
-    """The rule's own namespaces do not cover the one asked about."""
+    """The rule's own namespaces do not cover the requested one."""
     ACTION = "action"
     KIND = "kind"
 
 
 @dataclass(frozen=True, slots=True)
 class NearMiss:
-    """An allow rule of the principal's own chains that one clause kept from matching."""
+    """An allow rule on the principal's chains that only one clause kept from matching."""
 
     rule: Rule
     chain: tuple[Link, ...]
@@ -30,7 +32,7 @@ class NearMiss:
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What would turn a deny into an allow: rows, or, where no row helps, words."""
+    """What would turn a deny into an allow: rows, or a text if no row helps."""
 
     rule: str = ""
     """The narrowest p row for the principal."""
@@ -45,14 +47,14 @@ class Explanation:
     question: Question
     decision: Decision
     chain: tuple[Link, ...] = ()
-    """The g rows from the principal to the deciding rule's subject; empty where the rule names the principal."""
+    """The g rows from the principal to the deciding rule's subject; empty if the rule names the principal."""
     near_misses: tuple[NearMiss, ...] = ()
     remedy: Remedy | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReachNearMiss:
-    """An allow row that one field kept from matching."""
+    """An allow row that only one field kept from matching."""
 
     rule: ReachRule
     detail: str
@@ -60,11 +62,11 @@ class ReachNearMiss:
 
 @dataclass(frozen=True, slots=True)
 class ReachRemedy:
-    """What would turn a refused reach into an allow: a row and where it must stand, or, where no row helps, words."""
+    """What would turn a deny of reach into an allow: a row and its position, or a text if no row helps."""
 
     rule: str = ""
     above: str = ""
-    """The place of the row that it must stand above; empty where anywhere will do."""
+    """The row above which the new row must stand; empty if any position works."""
     instead: str = ""
 
 
@@ -74,6 +76,6 @@ class ReachExplanation:
     question: ReachQuestion
     decision: Decision
     too_late: tuple[ReachRule, ...] = ()
-    """Rows of the other effect that match as well, behind the one that decided."""
+    """Rows with the other effect that match too, after the deciding row."""
     near_misses: tuple[ReachNearMiss, ...] = ()
     remedy: ReachRemedy | None = None

@@ -6,14 +6,14 @@ from typing import Final
 from remit.core.names import quote
 
 HINTED: Final = 256
-"""Names among which a mistyped one is looked for."""
+"""Known names that are searched for a close match."""
 HINTED_LENGTH: Final = 128
 _LISTED: Final = 40
 
 
 def did_you_mean(text: str, known: Iterable[str]) -> str:
-    """`; did you mean ...` where a known name is close, else nothing. Beside very many names none is looked for: each
-    comparison costs, and a folder may have as many mistakes as rows."""
+    """`; did you mean ...` if a known name is close, otherwise empty. With more than HINTED names it does not search: a
+    comparison takes time, and a folder may have as many errors as rows."""
     names = sorted(islice(known, HINTED + 1))
     if len(text) > HINTED_LENGTH or len(names) > HINTED:
         return ""
@@ -22,7 +22,8 @@ def did_you_mean(text: str, known: Iterable[str]) -> str:
 
 
 def instead_of(word: str, known: Collection[str]) -> str:
-    """What may be meant by an unknown kind, action or relation, in whatever letters, and which there are."""
+    """A hint at the unknown kind, action or relation that was meant, in any case of letters, and a list of
+    known ones."""
     hint = did_you_mean(word, known) or did_you_mean(word.upper(), known)
     listed = ", ".join(f"`{quote(each)}`" for each in sorted(known)[:_LISTED])
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""

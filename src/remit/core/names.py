@@ -1,4 +1,4 @@
-"""The names of policy-language section 3: each is parsed once, at the edge, into a type of its own."""
+"""The names of policy-language section 3. Each is parsed once, at the edge, into its own type."""
 
 import re
 from typing import Final, NewType
@@ -16,7 +16,7 @@ Word = NewType("Word", str)
 """A kind, an action, a relation, an operation or a service."""
 
 INSTANCE: Final = Tenant("_instance")
-"""The instance itself: asked like a tenant, outside the tenant grammar."""
+"""The instance itself: asked like a tenant, but outside the tenant grammar."""
 WHOLE_TENANT: Final = Namespace("")
 
 NAMESPACE_LIMIT: Final = 150
@@ -27,7 +27,7 @@ SEGMENT: Final = r"[a-z0-9][a-z0-9_-]*"
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}").fullmatch
 is_namespace: Final = re.compile(rf"(?=.{{1,{NAMESPACE_LIMIT}}}\Z){SEGMENT}(?:\.{SEGMENT})*").fullmatch
 is_word: Final = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{WORD_LIMIT - 1}}}").fullmatch
-# Printable ASCII without what Casbin's CSV breaks on: space , " # \ | * ( ) [ ] { }
+# Printable ASCII without the characters that break Casbin's CSV: space , " # \ | * ( ) [ ] { }
 _ID = r"[!$%&'+\-./0-9:;<=>?@A-Z^_`a-z~]{1,256}"
 is_principal: Final = re.compile(rf"(?:user|service):{_ID}").fullmatch
 is_revision: Final = re.compile(r"[0-9a-f]{64}").fullmatch
@@ -47,7 +47,7 @@ SUBJECT_GRAMMAR: Final = f"`user:`, `service:`, `group:` or `role:` with {_ID_GR
 
 
 def is_tenant(text: str) -> bool:
-    """Whether the text is a tenant's name, or `_instance`."""
+    """True if the text is a tenant's name, or `_instance`."""
     return bool(_TENANT(text)) or text == INSTANCE
 
 
@@ -59,7 +59,7 @@ def parse_tenant(text: str) -> Tenant:
 
 
 def parse_namespace(text: str) -> Namespace:
-    """A namespace that is not the tenant itself: the empty text is refused."""
+    """A namespace, but not the tenant itself: refuses the empty text."""
     if not is_namespace(text):
         raise _invalid("namespace", text, NAMESPACE_GRAMMAR)
     return Namespace(text)
@@ -78,7 +78,7 @@ def parse_subject(text: str) -> Subject:
 
 
 def parse_word(what: str, text: str) -> Word:
-    """A word of the vocabulary; `what` says which kind of word for the message."""
+    """A word of the vocabulary; `what` names the sort of word in the message."""
     if not is_word(text):
         raise _invalid(what, text, WORD_GRAMMAR)
     return Word(text)
@@ -116,6 +116,6 @@ def _invalid(what: str, text: str, grammar: str) -> InvalidNameError:
 
 
 def quote(text: str, limit: int = 80) -> str:
-    """Offending text as it may stand in a message: printable, and cut after `limit` characters."""
+    """A wrong text, made safe for a message: printable, and cut after `limit` characters."""
     shown = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text[:limit])
     return shown if len(text) <= limit else f"{shown}…"

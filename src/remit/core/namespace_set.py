@@ -6,7 +6,7 @@ from remit.core.patterns import NamespacePattern
 
 @dataclass(frozen=True, slots=True)
 class NamespaceSet:
-    """The namespaces that a pattern of `only` covers and none of `excluded` does."""
+    """The namespaces that a pattern of `only` covers and no pattern of `excluded` covers."""
 
     only: tuple[NamespacePattern, ...] = ()
     excluded: tuple[NamespacePattern, ...] = ()

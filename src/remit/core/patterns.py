@@ -1,4 +1,4 @@
-"""Sets of namespaces that people can write: `acme.data`, `acme.*`, `acme.data.**`, `**`."""
+"""Namespace patterns, as people write them: `acme.data`, `acme.*`, `acme.data.**`, `**`."""
 
 import re
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ PATTERN_GRAMMAR: Final = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamespacePattern:
-    """A set of namespaces: those that begin with `segments`, or, without `subtree`, those that equal them.
+    """A set of namespaces: all that begin with `segments`, or, without `subtree`, all that equal them.
 
     A segment `*` stands for any one segment. `**` has no segments and `subtree`: it alone covers the tenant itself,
     which is the empty namespace. Patterns are compared by their text.
@@ -29,7 +29,7 @@ class NamespacePattern:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises InvalidNameError where `text` is no pattern."""
+        """Raises InvalidNameError if `text` is not a pattern."""
         if text == "**":
             return cls(text, (), subtree=True)
         if len(text) > NAMESPACE_LIMIT or not _PATTERN(text):
@@ -44,7 +44,7 @@ class NamespacePattern:
         return _fit(segments, self.segments)
 
     def covers(self, other: "NamespacePattern") -> bool:
-        """Whether every namespace of `other` is in this set."""
+        """True if every namespace of `other` is in this set."""
         if len(other.segments) < len(self.segments):
             return False
         if not self.subtree and (other.subtree or len(other.segments) > len(self.segments)):
@@ -52,7 +52,7 @@ class NamespacePattern:
         return _fit(other.segments, self.segments)
 
     def meet(self, other: "NamespacePattern") -> "NamespacePattern | None":
-        """The namespaces in both sets, which are again one pattern; None where there are none."""
+        """The intersection of both sets, which is again one pattern; None if it is empty."""
         if not self.segments:
             return other
         if not other.segments:
@@ -69,13 +69,13 @@ class NamespacePattern:
             elif segment not in ("*", segments[index]):
                 return None
         subtree = short.subtree and long.subtree
-        # Each segment is longer than the `*` it replaced: past the limit no namespace fits any more.
+        # A segment is longer than the `*` that it replaced: past the limit no namespace fits any more.
         if sum(map(len, segments)) + len(segments) - 1 > NAMESPACE_LIMIT:
             return None
         return NamespacePattern(_text(segments, subtree), tuple(segments), subtree)
 
     def overlaps(self, other: "NamespacePattern") -> bool:
-        """Whether some namespace is in both sets: as `meet`, without making the pattern."""
+        """True if some namespace is in both sets: like `meet`, without making the pattern."""
         mine, its = self.segments, other.segments
         if (len(mine) < len(its) and not self.subtree) or (len(its) < len(mine) and not other.subtree):
             return False
@@ -97,18 +97,18 @@ class NamespacePattern:
 
 
 EVERYWHERE: Final = NamespacePattern("**", (), subtree=True)
-"""All of a tenant and the tenant itself: the scope of a g row that names the tenant alone."""
+"""All of a tenant and the tenant itself: the scope of a g row that names only the tenant."""
 
 
 def exactly(namespace: Namespace) -> NamespacePattern:
-    """The pattern of this one namespace; of the tenant itself there is none narrower than `**`."""
+    """The pattern of this one namespace. For the tenant itself there is none narrower than `**`."""
     return NamespacePattern(namespace, tuple(namespace.split(".")), subtree=False) if namespace else EVERYWHERE
 
 
 def subtree_of(namespace: Namespace) -> tuple[NamespacePattern, ...]:
-    """The patterns of this namespace and everything below it; of the tenant itself, `**`.
+    """The patterns of this namespace and everything below it; for the tenant itself, `**`.
 
-    One, but for names so long that `.**` has no room behind them.
+    One pattern, unless the name is so long that `.**` does not fit after it.
     """
     if not namespace:
         return (EVERYWHERE,)
@@ -121,8 +121,8 @@ def subtree_of(namespace: Namespace) -> tuple[NamespacePattern, ...]:
 
 
 def _fit(segments: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Whether `segments` begin as those of a pattern say."""
-    # Mostly they are the same, which one comparison tells.
+    """True if `segments` begin as `pattern` requires."""
+    # Usually they are equal, and one comparison is enough.
     return segments[: len(pattern)] == pattern or all(
         mine in ("*", its) for mine, its in zip(pattern, segments, strict=False)
     )

@@ -8,7 +8,7 @@ from remit.core.vocabulary import Vocabulary
 
 
 class ResourceType(StrEnum):
-    """The dedicated resources that a tenant or a namespace may have."""
+    """The types of dedicated resources that a tenant or a namespace may have."""
 
     STORAGE = "storage"
     SECRETS = "secrets"
@@ -21,10 +21,10 @@ class DedicatedResource:
 
     name: str
     type: str = ""
-    """What it is, in the words of the software that uses it, for example `s3`."""
+    """The type, in the words of the software that uses the resource, for example `s3`."""
     read_only: bool = False
     denied_services: frozenset[Word] = frozenset()
-    """Services (`WEBSERVER`, `WORKER`, ...) that may not touch it."""
+    """Services (`WEBSERVER`, `WORKER`, ...) that may not use it."""
     fallback: str = ""
     config: Mapping[str, object] = field(default_factory=dict)
     """Free-form settings: texts, lists and mappings of them."""
@@ -39,16 +39,16 @@ class Policy:
     """SHA-256 over the files, 64 hexadecimal digits (policy-language section 6)."""
     vocabulary: Vocabulary
     rules: tuple[Rule, ...] = ()
-    """Managed roles' rows included, except in `_instance`."""
+    """Includes managed roles' rows, except in `_instance`."""
     links: tuple[Link, ...] = ()
     reach: tuple[ReachRule, ...] = ()
-    """In file order: the first that matches decides."""
+    """In file order: the first matching row decides."""
     access: frozenset[Subject] | None = None
     """The access list; None admits everyone."""
     dedicated: Mapping[Namespace, Mapping[ResourceType, DedicatedResource]] = field(default_factory=dict)
-    """What each namespace names for itself; the empty namespace is the tenant."""
+    """The resources that a namespace names itself, by namespace; the empty namespace is the tenant."""
     opened: Mapping[ResourceType, Mapping[str, frozenset[Tenant]]] = field(default_factory=dict)
-    """In `_instance` the tenants that each resource is open to; nothing elsewhere."""
+    """In `_instance`: the tenants that each resource is open to; empty elsewhere."""
 
     @property
     def rows(self) -> int:

@@ -1,3 +1,5 @@
+"""The questions of both planes, and their parsers."""
+
 from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
@@ -21,7 +23,7 @@ from remit.core.names import (
 
 
 class QuestionType(StrEnum):
-    """What was asked, as the audit records it."""
+    """The type of a question, as the audit records it."""
 
     CHECK = "CHECK"
     EXPLAIN = "EXPLAIN"
@@ -41,7 +43,7 @@ class QuestionType(StrEnum):
 
 
 class Question(NamedTuple):
-    """One question of the access plane. Its tenant is the snapshot it is put to: there is no room for a second."""
+    """One question of the access plane. It has no room for a tenant: the snapshot that answers it has one."""
 
     principal: Principal
     action: Word
@@ -54,7 +56,7 @@ class Question(NamedTuple):
 
     @property
     def columns(self) -> tuple[str, str, str, str]:
-        """Principal, action, kind and namespace as an audit record holds them."""
+        """Principal, action, kind and namespace, as in an audit record."""
         return self
 
 
@@ -71,12 +73,12 @@ class ReachQuestion(NamedTuple):
 
     @property
     def columns(self) -> tuple[str, str, str, str]:
-        """As those of a Question: the calling namespace in the principal's place, under a prefix no principal has."""
+        """Like the columns of a Question, but with the caller as principal, under a prefix that no principal has."""
         return (f"namespace:{self.caller}", self.relation, "", self.owner)
 
 
 def parse_question(principal: str, action: str, kind: str, namespace: str) -> Question:
-    """Names from outside, each held against its grammar; an empty namespace is the tenant itself.
+    """A question from unparsed names; an empty namespace is the tenant itself.
 
     Raises MalformedQuestionError with every field that is wrong.
     """
@@ -91,7 +93,7 @@ def parse_question(principal: str, action: str, kind: str, namespace: str) -> Qu
 
 
 def parse_reach_question(caller: str, owner: str, relation: str) -> ReachQuestion:
-    """As `parse_question`; neither namespace may be empty."""
+    """Like `parse_question`; neither namespace may be empty."""
     if is_namespace(caller) and is_namespace(owner) and is_word(relation):
         return ReachQuestion(Namespace(caller), Namespace(owner), Word(relation))
     raise _malformed(
@@ -102,7 +104,7 @@ def parse_reach_question(caller: str, owner: str, relation: str) -> ReachQuestio
 
 
 def _malformed(*fields: tuple[str, Callable[[str], object], str]) -> MalformedQuestionError:
-    """An error with every field whose text its grammar refuses."""
+    """An error with every field whose text is outside its grammar."""
     violations: list[FieldViolation] = []
     for field, parse, text in fields:
         try:

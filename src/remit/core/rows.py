@@ -1,4 +1,4 @@
-"""The rows of a policy, as policy-language section 4 writes them. Each knows where it stands."""
+"""The rows of a policy, as policy-language section 4 describes them. Each row knows its file and line."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from remit.core.names import Subject, Tenant, Word
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 
 ANY: Final = (Word("*"),)
-"""What `kinds`, `actions` and `relations` hold for `*`."""
+"""The value of `kinds`, `actions` and `relations` for `*`."""
 
 
 class Effect(StrEnum):
@@ -32,7 +32,7 @@ class Rule:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The six fields behind `p`, as Casbin reads them."""
+        """The six fields after `p`, as Casbin reads them."""
         return (
             self.subject,
             self.tenant,
@@ -52,7 +52,7 @@ class Rule:
 
     @property
     def order(self) -> tuple[bool, str, int]:
-        """The place in the deciding order: a deny before an allow, then the lowest (file, line)."""
+        """The position in deciding order: a deny before an allow, then the lowest (file, line)."""
         return (self.effect is Effect.ALLOW, self.file, self.line)
 
     def names(self, kind: Word, action: Word) -> bool:
@@ -63,20 +63,20 @@ class Rule:
 class Link:
     """A g row: a membership (in a group), a binding (to a role) or an inclusion (of a role in a role).
 
-    It counts for a question whose namespace `scope` covers.
+    It counts for a question if `scope` covers the question's namespace.
     """
 
     member: Subject
     holds: Subject
     tenant: Tenant
     scope: NamespacePattern
-    """`**` where the row names the tenant alone."""
+    """`**` if the row names only the tenant."""
     file: str
     line: int
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The three fields behind `g`, as Casbin reads them."""
+        """The three fields after `g`, as Casbin reads them."""
         scope = self.tenant if self.scope == EVERYWHERE else f"{self.tenant}/{self.scope.text}"
         return (self.member, self.holds, scope)
 
@@ -103,7 +103,7 @@ class ReachRule:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The five fields behind `p`, as Casbin reads them."""
+        """The five fields after `p`, as Casbin reads them."""
         return (self.tenant, self.caller.text, self.owner.text, "|".join(self.relations), self.effect.value)
 
     @property
@@ -118,7 +118,7 @@ class ReachRule:
         return self.relations == ANY or relation in self.relations
 
     def covers(self, other: "ReachRule") -> bool:
-        """Whether every question that `other` matches is matched by this rule too."""
+        """True if this rule matches every question that `other` matches."""
         return (
             self.caller.covers(other.caller)
             and self.owner.covers(other.owner)

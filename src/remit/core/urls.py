@@ -1,19 +1,19 @@
-"""URLs as they may stand in messages."""
+"""URLs in a form that is safe for messages."""
 
 
 def masked(url: str) -> str:
-    """A URL without its password and without what stands behind `?`, where a password may stand too.
+    """A URL without its password and without the part after `?`, which may contain a password too.
 
-    What is no URL may be anything: nothing of it is shown.
+    Shows nothing of a text that is not a URL.
     """
     scheme, found, rest = url.partition("://")
     if not found:
         return "***"
     place, asks, query = rest.partition("?")
     if "@" in query:
-        # The `?` may be a password's.
+        # The `?` may be part of a password.
         return f"{scheme}://***"
-    # A path is no host's: that of a file may hold any character.
+    # A path has no host: a file's path may contain any character.
     owner, at, host = ("", "", place) if place.startswith("/") else place.rpartition("@")
     user, colon, _ = owner.partition(":")
     return f"{scheme}://{user}{colon and ':***'}{at}{host}{asks and '?***'}"

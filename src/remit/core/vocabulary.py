@@ -1,3 +1,5 @@
+"""The vocabulary: the kinds, actions, relations, operations and services that policies may name."""
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -7,14 +9,14 @@ from remit.core.names import INSTANCE, Tenant, Word
 
 
 class KindClass(StrEnum):
-    """Where the things of a kind live, and so which bindings count (policy-language section 4)."""
+    """Where the things of a kind live, which determines the bindings that count (policy-language section 4)."""
 
     NAMESPACE = "namespace"
     """In a namespace: a question must carry one."""
     TENANT = "tenant"
     """In the tenant: a question must carry no namespace, and only whole-tenant scopes count."""
     INSTANCE = "instance"
-    """In the instance: asked in `_instance` only, as `tenant` otherwise."""
+    """In the instance: asked in `_instance` only, otherwise like `tenant`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Kind:
         return self.kind_class is KindClass.NAMESPACE
 
     def lives_in(self, tenant: Tenant) -> bool:
-        """Whether the kind is on this tenant's side of the instance wall."""
+        """True if the kind is on this tenant's side of the instance wall."""
         return (self.kind_class is KindClass.INSTANCE) == (tenant == INSTANCE)
 
 
@@ -38,7 +40,7 @@ class Relation:
 
     name: Word
     inherited: bool = False
-    """Whether what an ancestor owns is open to its descendants where no row says otherwise."""
+    """True if descendants may use what an ancestor owns unless a row denies it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +50,23 @@ class Operand:
     kind: Word
     action: Word
     at_parent: bool = False
-    """Asked about the parent of the operation's namespace; of a top-level one, as `at_top` about the tenant."""
+    """Ask at the parent of the operation's namespace. If that is the tenant, ask about the kind `at_top`."""
 
     @property
     def at_top(self) -> Word:
-        """The kind that things of this kind are where they lie in the tenant itself."""
+        """The kind that stands for this one in the tenant itself."""
         return Word(f"TENANT_{self.kind}")
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What policies may speak of. Closed: a word outside it is an error in a file and a reason in an answer."""
+    """The words that policies may use. Closed: another word is an error in a file and a reason in an answer."""
 
     kinds: Mapping[Word, Kind] = field(default_factory=dict)
     relations: Mapping[Word, Relation] = field(default_factory=dict)
     operations: Mapping[Word, tuple[Operand, ...]] = field(default_factory=dict)
     services: tuple[Word, ...] = ()
-    """The services that dedicated resources may be denied to."""
+    """The services to which dedicated resources may be denied."""
 
 
 EMPTY_VOCABULARY: Final = Vocabulary()

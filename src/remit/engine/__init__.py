@@ -1,7 +1,7 @@
-"""The deciding: a tenant's rows, compiled into an immutable snapshot that answers questions.
+"""The engine: compiles a tenant's rows into an immutable snapshot that answers questions.
 
-A decision does not scan rows. It finds the patterns that cover the namespace asked about, and the rows for this kind and
-action that the principal holds, denies first, each with the scopes on the way to it; the first of which all are among those
-patterns decides. What a principal holds is compiled when it is first asked for, and kept.
-Casbin over the same rows (`witness`) is the second opinion.
+A decision does not scan all rows. It finds the patterns that cover the requested namespace. Then it takes the rows for
+this kind and action that the principal holds, denies first, with the scopes on the role path to the row. The first row
+decides whose patterns and scopes all cover the namespace. The rows of a principal are compiled on the first question
+and cached. Casbin over the same rows is the oracle (`differential`).
 """

@@ -11,23 +11,24 @@ _Answer = TypeVar("_Answer")
 
 
 class TooLargeError(RemitError):
-    """The complete answer is larger than an answer may be. It is never cut instead."""
+    """The complete answer exceeds the size limit. remit never truncates an answer."""
 
 
 class Inquiry(ABC, Generic[_Answer]):
-    """A question to one snapshot whose answer is more than one decision."""
+    """A question to one snapshot with more in the answer than one decision."""
 
     question_type: ClassVar[QuestionType]
     decides: ClassVar[bool] = False
-    """Whether the answer comes down to one decision."""
+    """True if the answer comes down to one decision."""
 
     @property
     @abstractmethod
     def columns(self) -> tuple[str, str, str, str]:
-        """Principal, action, kind and namespace as an audit record holds them; what is left open is empty."""
+        """Principal, action, kind and namespace for the audit record; a field that the question leaves open
+        is empty."""
 
     def refusal(self, snapshot: Snapshot) -> Reason | None:
-        """Why there can be no answer, decided before any row; None where there can be one.
+        """The reason why there is no answer, decided before any row; None if there is an answer.
 
         Raises MalformedQuestionError as `Snapshot.decide` does.
         """
@@ -36,11 +37,11 @@ class Inquiry(ABC, Generic[_Answer]):
 
     @abstractmethod
     def answer(self, snapshot: Snapshot) -> _Answer:
-        """The whole answer. Raises TooLargeError where it would be too large, MalformedQuestionError for a question that
-        this policy's vocabulary cannot put."""
+        """The whole answer. Raises TooLargeError if it would be too large, MalformedQuestionError if this policy's
+        vocabulary does not allow the question."""
 
     def decision(self, answer: _Answer) -> Decision | None:
-        """The one decision that the answer comes down to; None where it is a list."""
+        """The one decision that the answer comes down to; None if the answer is a list."""
         del answer
         return None
 

@@ -1,3 +1,5 @@
+"""The permissions of a tenant, numbered, and an index of rows by permission."""
+
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
@@ -9,19 +11,19 @@ from remit.core.rows import Rule
 from remit.core.vocabulary import Vocabulary
 
 _WIDE: Final = 64
-"""Rows of one subject for one permission past which they are found by their namespaces and not one after the other."""
+"""If one subject has more rows than this for one permission, they are found by namespace instead of tried in turn."""
 
 Doors = Mapping[Word, Mapping[Word, int]]
-"""By kind and action, the number of the permission."""
+"""The number of the permission, by kind and action."""
 Rows = tuple[Rule, ...] | dict[str, list[Rule]]
-"""The rows of one subject for one permission; by their namespaces where they are many. Of those that say the same, the one
-that decides."""
+"""The rows of one subject for one permission; grouped by namespace pattern if there are many. Among equal rows, only
+the deciding one is present."""
 Index = Sequence[Rows]
-"""The rows of one subject, by the number of the permission."""
+"""The rows of one subject, by number of the permission."""
 
 
 class Permissions:
-    """The (kind, action) pairs of a tenant's side of the instance wall, numbered, and the rows found by them."""
+    """The numbered (kind, action) pairs of a tenant's side of the instance wall, and the rows for them."""
 
     def __init__(self, vocabulary: Vocabulary, tenant: Tenant) -> None:
         within: dict[Word, dict[Word, int]] = {}
@@ -41,7 +43,7 @@ class Permissions:
         return len(self._pairs)
 
     def doors(self, namespace: Namespace) -> Doors:
-        """What may be asked for in a namespace, or in the tenant itself."""
+        """The permissions for a namespace, or for the tenant itself."""
         return self.within_namespace if namespace else self.without_namespace
 
     def index(self, rules: Iterable[Rule]) -> Index:
@@ -61,7 +63,7 @@ class Permissions:
         return tuple(index)
 
     def _named_by(self, rule: Rule) -> Sequence[int]:
-        """The permissions that a row is about."""
+        """The permissions that a row names."""
         named = self._named.get((rule.kinds, rule.actions))
         if named is None:
             named = [number for number, pair in enumerate(self._pairs) if rule.names(*pair)]
@@ -74,7 +76,7 @@ def every(rows: Rows) -> Iterable[Rule]:
 
 
 def first_of(held: Iterable[Index], permission: int, covering: frozenset[str]) -> Rule | None:
-    """The first row, in deciding order over all that is held, whose namespaces are in `covering`."""
+    """The first row, in deciding order over all that is held, with its namespaces in `covering`."""
     matching = [rule for index in held if (rows := index[permission]) for rule in _matching(rows, covering)]
     return min(matching, key=attrgetter("order")) if matching else None
 
@@ -91,7 +93,7 @@ def _rows(rules: Sequence[Rule]) -> Rows:
     found: defaultdict[str, list[Rule]] = defaultdict(list)
     for rule in rules:
         same = found[rule.namespaces.text]
-        # Ever so many rows may say the same: one that allows and one that denies are enough.
+        # Many rows may be equal: one that allows and one that denies are enough.
         for position, before in enumerate(same):
             if before.effect is rule.effect:
                 if (rule.file, rule.line) < (before.file, before.line):

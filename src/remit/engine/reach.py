@@ -1,3 +1,5 @@
+"""The reach plane: which namespace may use what another owns."""
+
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
@@ -9,16 +11,16 @@ from remit.core.names import Namespace, Word
 from remit.core.policy import Policy
 from remit.core.question import ReachQuestion
 from remit.core.rows import Effect, ReachRule
-from remit.engine.coverage import Coverage
-from remit.engine.kept import Kept
-from remit.engine.pace import Pace, at_once
+from remit.engine.memo import BoundedMemo
+from remit.engine.pacing import Pacing, unpaced
+from remit.engine.pattern_trie import PatternTrie
 
 _NAMESPACES: Final = 131_072
-"""Namespaces whose covering patterns are kept ready, as those of a snapshot are."""
+"""Namespaces with cached covering patterns, as in a snapshot."""
 _CELLS: Final = 262_144
-"""Cells of callers that are kept ready, for all relations together: each takes a pointer a row."""
+"""Cached cells of callers, for all relations together. A cell takes a pointer per row."""
 _WIDE: Final = 64
-"""Rows that cover one caller past which they are found by their owners too and not tried one after the other."""
+"""If more rows than this cover one caller, rows are also found by owner instead of tried in turn."""
 
 _UNKNOWN_RELATION: Final = Decision(Effect.DENY, Reason.UNKNOWN_RELATION)
 _SAME_NAMESPACE: Final = Decision(Effect.ALLOW, Reason.SAME_NAMESPACE)
@@ -26,33 +28,33 @@ _INHERITED: Final = Decision(Effect.ALLOW, Reason.INHERITED)
 _NO_MATCHING_RULE: Final = Decision(Effect.DENY, Reason.NO_MATCHING_RULE)
 
 _Answer = tuple[str, Decision]
-"""What one row answers, where this pattern covers the owner."""
+"""The answer of one row: the pattern that must cover the owner, and the decision."""
 _Cell = Sequence[_Answer]
-"""What one caller is answered about one relation: the first that covers the owner."""
+"""The answers for one caller and one relation: the first that covers the owner applies."""
 
 
 class ReachIndex:
-    """Reach rows found by the patterns that cover a caller and an owner, so that a question does not scan them."""
+    """An index of reach rows by the patterns that cover a caller and an owner. A question does not scan all rows."""
 
-    def __init__(self, rules: Sequence[ReachRule], pace: Pace = at_once) -> None:
+    def __init__(self, rules: Sequence[ReachRule], pace: Pacing = unpaced) -> None:
         self._rules = rules
-        callers = self._callers = Coverage(rule.caller for rule in pace(rules))
-        owners = self._owners = Coverage(rule.owner for rule in pace(rules))
-        self._callers_of = Kept(_NAMESPACES, callers.of)
-        self.owners_of = Kept(_NAMESPACES, owners.of)
-        """The texts of the rows' owners that cover a namespace."""
+        callers = self._callers = PatternTrie(rule.caller for rule in pace(rules))
+        owners = self._owners = PatternTrie(rule.owner for rule in pace(rules))
+        self._callers_of = BoundedMemo(_NAMESPACES, callers.of)
+        self.owners_of = BoundedMemo(_NAMESPACES, owners.of)
+        """The texts of the rows' owner patterns that cover a namespace."""
         self._rows: defaultdict[str, defaultdict[str, list[tuple[int, ReachRule]]]]
         self._rows = defaultdict(lambda: defaultdict(list))
         for order, rule in enumerate(pace(rules)):
             self._rows[rule.caller.text][rule.owner.text].append((order, rule))
 
     def rows_from(self, caller: Namespace) -> Iterator[tuple[int, ReachRule]]:
-        """The rows, in no order, whose callers cover `caller`, each with its position."""
+        """The rows whose caller pattern covers `caller`, with their positions, in no order."""
         for pattern in self._callers_of[caller]:
             yield from chain.from_iterable(self._rows[pattern].values())
 
     def first_match(self, question: ReachQuestion) -> int | None:
-        """The position of the first row, in file order, that matches."""
+        """The position of the first matching row in file order."""
         return self._first(
             self._callers_of[question.caller],
             self.owners_of[question.owner],
@@ -60,7 +62,7 @@ class ReachIndex:
         )
 
     def first_covering(self, row: ReachRule) -> ReachRule | None:
-        """The first row, in file order, that matches all that `row` matches: `row` itself if no other does."""
+        """The first row in file order that matches all that `row` matches; `row` itself if no other does."""
         first = self._first(
             self._callers.of_pattern(row.caller),
             self._owners.of_pattern(row.owner),
@@ -74,7 +76,7 @@ class ReachIndex:
         first: int | None = None
         for caller in callers:
             by_owner = self._rows[caller]
-            # Whichever is fewer: the two sets of patterns multiplied can be far more than there are rows.
+            # Iterate over the smaller set: all combinations of both sets can be far more than there are rows.
             both = (
                 (owner for owner in owners if owner in by_owner)
                 if len(owners) < len(by_owner)
@@ -90,15 +92,15 @@ class ReachIndex:
 class Reach:
     """The reach plane of one tenant: may work in one namespace use what another owns?
 
-    The namespace itself; else the first matching row; else inheritance; else deny.
+    A namespace may use what it owns. Otherwise the first matching row decides, then inheritance, then deny.
     """
 
-    def __init__(self, policy: Policy, pace: Pace = at_once) -> None:
+    def __init__(self, policy: Policy, pace: Pacing = unpaced) -> None:
         self._relations = relations = policy.vocabulary.relations
         self._index = index = ReachIndex(policy.reach, pace)
         self._answers = answers = [(rule.owner.text, _by_rule(rule)) for rule in pace(policy.reach)]
         limit = _CELLS // max(1, len(relations))
-        self._cells = {name: Kept(limit, partial(_cell, index, answers, name)) for name in relations}
+        self._cells = {name: BoundedMemo(limit, partial(_cell, index, answers, name)) for name in relations}
 
     def decide(self, question: ReachQuestion) -> Decision:
         caller, owner, relation = question
@@ -123,7 +125,7 @@ class Reach:
 
 
 def _cell(index: ReachIndex, answers: Sequence[_Answer], relation: Word, caller: Namespace) -> _Cell | None:
-    """None where it would be too wide."""
+    """The cell of a caller; None if it would be too wide."""
     rows = list(islice(index.rows_from(caller), _WIDE + 1))
     if len(rows) > _WIDE:
         return None
@@ -131,7 +133,7 @@ def _cell(index: ReachIndex, answers: Sequence[_Answer], relation: Word, caller:
 
 
 def is_ancestor(ancestor: Namespace, descendant: Namespace) -> bool:
-    """Whether `descendant` lies below `ancestor`, by whole segments."""
+    """True if `descendant` lies below `ancestor`, by whole segments."""
     return descendant.startswith(f"{ancestor}.")
 
 

@@ -1,3 +1,5 @@
+"""A snapshot: one tenant's policy, compiled to answer questions."""
+
 from collections.abc import Callable
 from typing import Final
 
@@ -8,19 +10,19 @@ from remit.core.patterns import EVERYWHERE
 from remit.core.policy import Policy
 from remit.core.question import Question, ReachQuestion
 from remit.core.rows import Effect, Rule
-from remit.engine.answers import Answers, Cell, always
-from remit.engine.coverage import Coverage
-from remit.engine.graph import Graph
-from remit.engine.kept import Kept, by_items
-from remit.engine.pace import Pace, at_once
+from remit.engine.compiled import AnswerList, CompiledAnswers, always
+from remit.engine.memo import BoundedMemo, by_items
+from remit.engine.pacing import Pacing, unpaced
+from remit.engine.pattern_trie import PatternTrie
 from remit.engine.permissions import Index, Permissions, first_of
 from remit.engine.reach import Reach
+from remit.engine.role_graph import RoleGraph
 
 _NAMESPACES: Final = 131_072
-"""Namespaces whose covering patterns are kept ready, those with many patterns counted several times. None of a snapshot's
-caches remembers an answer, and each is bounded, so that names asked for cannot fill memory."""
+"""Namespaces with cached covering patterns; one with many patterns counts several times. No cache of a snapshot holds
+answers, and all are bounded, so names from requests cannot fill memory."""
 _CELLS: Final = 4_194_304
-"""Cells of principals, the empty ones too, that are kept ready: each takes a pointer, and some hundred bytes once asked for."""
+"""Cached cells of principals, empty ones included. A cell takes a pointer, and some hundred bytes once it is filled."""
 
 _UNKNOWN_KIND: Final = Decision(Effect.DENY, Reason.UNKNOWN_KIND)
 _UNKNOWN_ACTION: Final = Decision(Effect.DENY, Reason.UNKNOWN_ACTION)
@@ -30,25 +32,25 @@ _WRONG_CLASS: Final = Decision(Effect.DENY, Reason.WRONG_CLASS)
 class Snapshot:
     """One tenant's policy at one moment, compiled and frozen. Safe to share between threads."""
 
-    def __init__(self, policy: Policy, pace: Pace = at_once) -> None:
-        """`pace` walks the rows: beside a server that answers, one that rests."""
+    def __init__(self, policy: Policy, pace: Pacing = unpaced) -> None:
+        """`pace` walks the rows. Beside a server that answers, pass one that pauses."""
         self.policy = policy
         self.tenant = policy.tenant
         self.revision = policy.revision
-        self.graph = graph = Graph(pace(policy.rules), pace(policy.links))
+        self.graph = graph = RoleGraph(pace(policy.rules), pace(policy.links))
         self.reach = Reach(policy, pace)
         self.admitted = _admitted(policy, pace)
         self.permissions = permissions = Permissions(policy.vocabulary, policy.tenant)
-        self._answers = Answers(graph, permissions)
+        self._answers = CompiledAnswers(graph, permissions)
         patterns = {rule.namespaces for rule in pace(policy.rules)} | {link.scope for link in pace(policy.links)}
-        self._covering = Kept(_NAMESPACES, Coverage(pace(patterns | {EVERYWHERE})).of, by_items)
+        self._covering = BoundedMemo(_NAMESPACES, PatternTrie(pace(patterns | {EVERYWHERE})).of, by_items)
         count = len(permissions)
-        self._cells = Kept(_CELLS // max(1, count), _unfilled(graph, self.admitted, count))
+        self._cells = BoundedMemo(_CELLS // max(1, count), _unfilled(graph, self.admitted, count))
 
     def decide(self, question: Question) -> Decision:
         """The decision of the access plane.
 
-        Raises MalformedQuestionError where a namespace is missing or superfluous for the kind.
+        Raises MalformedQuestionError if a namespace is missing or superfluous for the kind.
         """
         principal, action, kind, namespace = question
         permissions = self.permissions
@@ -72,7 +74,7 @@ class Snapshot:
         return self.decide(question) if isinstance(question, Question) else self.reach.decide(question)
 
     def held(self, subject: str, namespace: Namespace) -> frozenset[str]:
-        """The subjects with p rows that `subject` holds in a namespace, itself among them."""
+        """The subjects with p rows that `subject` holds in a namespace, itself included."""
         return self.graph.held(subject, self.covering(namespace))
 
     def covering(self, namespace: Namespace) -> frozenset[str]:
@@ -80,11 +82,11 @@ class Snapshot:
         return self._covering[namespace]
 
     def rows(self, subject: str) -> Index:
-        """The rows of a subject by permission."""
+        """The rows of a subject, by permission."""
         return self._answers.index[subject]
 
     def door(self, kind: Word, action: Word, namespace: Namespace) -> int | Decision:
-        """The number of the permission asked for, or the decision where no row is read.
+        """The number of the requested permission, or the decision if it is made before any row is read.
 
         Raises MalformedQuestionError as `decide` does.
         """
@@ -94,7 +96,7 @@ class Snapshot:
             return self._closed_door(kind, action, namespace)
 
     def permitted(self, principal: Principal, namespace: Namespace) -> list[tuple[Word, Word]]:
-        """Every (kind, action) that `decide` allows this principal there, in the vocabulary's order."""
+        """Every (kind, action) that `decide` allows this principal in the namespace, in the vocabulary's order."""
         if self.admitted is not None and principal not in self.admitted:
             return []
         covering = self.covering(namespace)
@@ -107,7 +109,7 @@ class Snapshot:
         ]
 
     def would_allow(self, subject: str, question: Question) -> bool:
-        """Whether what `subject` holds would by itself allow the question's action."""
+        """True if what `subject` holds would by itself allow the question's action."""
         covering = self.covering(question.namespace)
         permission = self.permissions.doors(question.namespace).get(question.kind, {}).get(question.action)
         return permission is not None and _allows(first_of(self._held(subject, covering), permission, covering))
@@ -126,7 +128,7 @@ class Snapshot:
         return _WRONG_CLASS
 
     def _first(self, principal: Principal, permission: int, covering: frozenset[str]) -> Decision | None:
-        """The decision of the first row that matches, for a cell that would be too wide."""
+        """The decision of the first matching row, for a cell that is too wide."""
         rule = first_of(self._held(principal, covering), permission, covering)
         return None if rule is None else self._answers.decision(rule)
 
@@ -135,13 +137,13 @@ class Snapshot:
 
 
 def _unfilled(
-    graph: Graph, admitted: frozenset[str] | None, permissions: int
-) -> Callable[[Principal], list[Cell | None]]:
-    """Makes the cells of a principal, to be filled when asked for. Strangers share theirs, which are full."""
-    unbound: list[Cell | None] = [always(Reason.NO_BINDING)] * permissions
-    shut_out: list[Cell | None] = [always(Reason.NO_ACCESS)] * permissions
+    graph: RoleGraph, admitted: frozenset[str] | None, permissions: int
+) -> Callable[[Principal], list[AnswerList | None]]:
+    """Makes the cells of a principal, which the first question fills. Unknown principals share a list of full cells."""
+    unbound: list[AnswerList | None] = [always(Reason.NO_BINDING)] * permissions
+    shut_out: list[AnswerList | None] = [always(Reason.NO_ACCESS)] * permissions
 
-    def unfilled(principal: Principal) -> list[Cell | None]:
+    def unfilled(principal: Principal) -> list[AnswerList | None]:
         if admitted is not None and principal not in admitted:
             return shut_out
         return [None] * permissions if graph.knows(principal) else unbound
@@ -153,8 +155,8 @@ def _allows(rule: Rule | None) -> bool:
     return rule is not None and rule.effect is Effect.ALLOW
 
 
-def _admitted(policy: Policy, pace: Pace) -> frozenset[str] | None:
-    """Those on the access list and the members of listed groups, whatever the scope of the membership."""
+def _admitted(policy: Policy, pace: Pacing) -> frozenset[str] | None:
+    """The principals on the access list and the members of listed groups, whatever the scope of the membership."""
     if policy.access is None:
         return None
     members: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Files to engine: parse with positions, check, test, compile; one tenant at a time, all or nothing.
+"""From files to the engine: parse with positions, check, test, compile; one tenant at a time, all or nothing.
 
-What looks across tenants (managed roles, dedicated resources) lives here and nowhere else.
+Everything that looks across tenants (managed roles, dedicated resources) is here and nowhere else.
 """

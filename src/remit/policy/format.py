@@ -1,19 +1,19 @@
-"""The canonical form of policy files: what a reader sees is tidied, what the files say stays.
+"""The canonical form of policy files: changes only layout, never meaning.
 
-CSV has its columns aligned. YAML keeps its layout, which is the author's own: there only line ends, blanks at line ends and
-runs of blank lines are tidied.
+Aligns the columns of CSV. Keeps the author's layout of YAML, and normalizes only line ends, blanks at line ends and
+runs of blank lines.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
-from remit.policy.report import Report
-from remit.policy.text import read_text
-from remit.policy.yaml import lines_of_long_texts, parse_yaml
+from remit.policy.read.report import Diagnostics
+from remit.policy.read.text import read_text
+from remit.policy.read.yaml import lines_of_long_texts, parse_yaml
 
 WIDEST: Final = 48
-"""Characters past which a field does not widen its column, so that one long row does not stretch its whole block."""
+"""A longer field does not widen its column, so that one long row does not stretch its whole block."""
 
 _HEADERS: Final = (
     ("p", "subject", "tenant", "namespaces", "kind", "actions", "effect"),
@@ -22,9 +22,9 @@ _HEADERS: Final = (
 )
 
 
-def format_file(file: str, content: bytes, report: Report) -> bytes | None:
-    """A `.csv` or `.yaml` file in canonical form, with LF line ends; None, with diagnostics, where its bytes are not clean
-    or it is not the YAML of policies."""
+def format_file(file: str, content: bytes, report: Diagnostics) -> bytes | None:
+    """A `.csv` or `.yaml` file in canonical form, with LF line ends; None, with diagnostics, if its bytes are not clean
+    or it is not valid policy YAML."""
     text = read_text(file, content, report)
     if text is None:
         return None
@@ -34,7 +34,7 @@ def format_file(file: str, content: bytes, report: Report) -> bytes | None:
 
 
 def _csv(lines: Iterable[str]) -> Iterator[str]:
-    """Rows with their fields aligned in each block; a blank line ends one."""
+    """Rows with aligned fields in each block; a blank line ends a block."""
     first = True
     for filled, block in groupby((line.strip(" ") for line in lines), key=bool):
         if filled:
@@ -62,7 +62,7 @@ def _aligned(block: Sequence[str]) -> Iterator[str]:
 
 
 def _fields(line: str) -> list[str]:
-    """The fields of a row or of a comment that is the rows' header; any other comment is one field."""
+    """The fields of a row or of a header comment; any other comment is one field."""
     fields = [field.strip(" ") for field in line.split(",")]
     if not line.startswith("#"):
         return fields
@@ -71,12 +71,12 @@ def _fields(line: str) -> list[str]:
 
 
 def _shape(row: Sequence[str]) -> tuple[str, int]:
-    """Rows of one shape have the same columns. A comment has none, and its length is nobody's business."""
+    """Rows of one shape share columns. A comment has no columns, and its length does not count."""
     return row[0].removeprefix("# ") if len(row) > 1 else "", len(row)
 
 
 def _yaml(text: str) -> str:
-    # A text over several lines may hold blanks and blank lines of its own.
+    # A text over several lines may contain blanks and blank lines that matter.
     kept = lines_of_long_texts(text)
     lines = text.removesuffix("\n").split("\n")
     tidy: list[str] = []

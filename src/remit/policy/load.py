@@ -1,3 +1,5 @@
+"""Loads policy directories: reads, checks, compiles and tests tenants."""
+
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,17 +11,13 @@ from remit.core.names import INSTANCE, Tenant
 from remit.core.policy import Policy
 from remit.core.rows import Link, ReachRule, Rule
 from remit.core.vocabulary import EMPTY_VOCABULARY, Vocabulary
-from remit.engine.pace import Pace, at_once
+from remit.engine.differential.casbin_oracle import CasbinOracle
+from remit.engine.pacing import Pacing, unpaced
 from remit.engine.snapshot import Snapshot
-from remit.engine.witness import Witness
-from remit.policy import source
-from remit.policy.case_reader import CaseReader
-from remit.policy.cases import Case, Failure, run_case
-from remit.policy.cost import check_access_cost, check_reach_cost
-from remit.policy.csv import column, rows
-from remit.policy.graph import check_graph, check_reach
-from remit.policy.limits import Limits
-from remit.policy.manifests import (
+from remit.policy.read import tree as policy_tree
+from remit.policy.read.csv import column, rows
+from remit.policy.read.limits import Limits
+from remit.policy.read.manifests import (
     Manifest,
     Resources,
     opened,
@@ -27,21 +25,25 @@ from remit.policy.manifests import (
     read_resources,
     read_vocabulary,
 )
-from remit.policy.row_reader import RowReader
-from remit.policy.schema import Schema
-from remit.policy.source import Folder, Tree, read_tree
-from remit.policy.text import read_text
-from remit.policy.yaml import Mapping as YamlMapping
-from remit.policy.yaml import parse_yaml
+from remit.policy.read.question_cost import check_access_cost, check_reach_cost
+from remit.policy.read.role_graph_check import check_graph, check_reach
+from remit.policy.read.rows import RowReader
+from remit.policy.read.schema import Schema
+from remit.policy.read.text import read_text
+from remit.policy.read.tree import Folder, Tree, read_tree
+from remit.policy.read.yaml import Mapping as YamlMapping
+from remit.policy.read.yaml import parse_yaml
+from remit.policy.testing.case_reader import CaseReader
+from remit.policy.testing.cases import Case, Failure, run_case
 
 DEFAULT_LIMITS: Final = Limits()
 _CLOCK_EVERY: Final = 4096
-"""Rows between two looks at the clock."""
+"""Rows between two readings of the clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """What the root files say to every tenant."""
+    """The content of the root files, which applies to every tenant."""
 
     vocabulary: Vocabulary
     managed: tuple[Rule, ...]
@@ -50,8 +52,8 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class LoadedTenant:
-    """One tenant's folder, loaded or refused. `snapshot` is None where it was refused; `diagnostics` say why, or in
-    spite of which failing tests it was loaded."""
+    """One tenant's folder, loaded or refused. `snapshot` is None if it was refused. `diagnostics` say why, or which
+    tests failed although it was loaded."""
 
     tenant: Tenant
     revision: str
@@ -62,12 +64,12 @@ class LoadedTenant:
     failures: tuple[Failure, ...]
     diagnostics: tuple[Diagnostic, ...]
     witnessed: bool
-    """Whether Casbin answered the tests too."""
+    """True if Casbin answered the tests too."""
     seconds: float
 
     @property
     def mistakes(self) -> tuple[Diagnostic, ...]:
-        """What keeps the files from loading, failed tests apart."""
+        """The errors that keep the files from loading, without failed tests."""
         failures = {failure.diagnostic for failure in self.failures}
         return tuple(each for each in self.diagnostics if each not in failures)
 
@@ -83,9 +85,9 @@ class LoadedTree:
 
 
 def load_tree(directory: Path, limits: Limits = DEFAULT_LIMITS, *, tested: bool = True) -> LoadedTree:
-    """Loads a policy directory: the root, then each tenant alone, as `load_tenant` does.
+    """Loads a policy directory: the root, then each tenant on its own, as `load_tenant` does.
 
-    Raises PolicyError where the root files are off; a tenant that is off says so in its LoadedTenant.
+    Raises PolicyError if the root files are invalid; the LoadedTenant of an invalid tenant says so.
     """
     tree = read_tree(directory, limits)
     root = load_root(tree, limits)
@@ -97,23 +99,23 @@ def load_root(tree: Tree, limits: Limits = DEFAULT_LIMITS) -> Root:
     """Raises PolicyError with every diagnostic of the root files."""
     reading = _Reading(tree.root, limits)
     vocabulary = EMPTY_VOCABULARY
-    document = reading.document(source.VOCABULARY)
+    document = reading.document(policy_tree.VOCABULARY)
     if document is not None:
-        vocabulary = read_vocabulary(reading.schema(source.VOCABULARY), document)
-    # Rows are held against the vocabulary: where that is off, each of them would be.
-    worded = not any(each.file == source.VOCABULARY for each in reading.report.diagnostics)
+        vocabulary = read_vocabulary(reading.schema(policy_tree.VOCABULARY), document)
+    # Rows are checked against the vocabulary: if it is invalid, every row would be.
+    worded = not any(each.file == policy_tree.VOCABULARY for each in reading.report.diagnostics)
     resources: Resources = {}
-    document = reading.document(source.RESOURCES)
+    document = reading.document(policy_tree.RESOURCES)
     if document is not None:
         services = vocabulary.services if worded else None
-        resources = read_resources(reading.schema(source.RESOURCES), document, services)
+        resources = read_resources(reading.schema(policy_tree.RESOURCES), document, services)
     managed: tuple[Rule, ...] = ()
     if worded:
         try:
             managed, _ = reading.access_rows(RowReader(None, vocabulary, reading.report))
             reading.check_cost(managed)
         except _LimitError as error:
-            reading.report.add(source.ROLES, 0, 0, str(error))
+            reading.report.add(policy_tree.ROLES, 0, 0, str(error))
     if reading.report:
         raise PolicyError(reading.report.diagnostics)
     return Root(vocabulary, managed, resources)
@@ -127,12 +129,12 @@ def load_tenant(
     *,
     tested: bool = True,
     gated: bool = True,
-    pace: Pace = at_once,
+    pace: Pacing = unpaced,
 ) -> LoadedTenant:
-    """One tenant, all or nothing: read, check, compile, and run its tests on both engines.
+    """Loads one tenant, all or nothing: reads, checks, compiles, and runs its tests on both engines.
 
-    Not `tested`, its tests are not even read; not `gated`, tests that fail are told and refuse nothing. `pace` walks
-    the tests that run.
+    If not `tested`, does not even read the tests. If not `gated`, reports failing tests but loads the tenant. `pace`
+    walks the tests that run.
     """
     started = time.monotonic()
     folder = tree.tenants[tenant]
@@ -141,7 +143,7 @@ def load_tenant(
     cases: tuple[Case, ...] = ()
     failures: tuple[Failure, ...] = ()
     snapshot: Snapshot | None = None
-    witness: Witness | None = None
+    witness: CasbinOracle | None = None
     try:
         policy = reading.policy(tenant, root, revision)
         cases = reading.cases(root.vocabulary) if tested else ()
@@ -149,7 +151,7 @@ def load_tenant(
             snapshot = Snapshot(policy)
             reading.check_clock()
             if cases and policy.rows <= limits.witness_rows:
-                witness = Witness(policy)
+                witness = CasbinOracle(policy)
             failures = reading.run(pace(cases), snapshot, witness)
     except _LimitError as error:
         folder.report.add(folder.name, 0, 0, str(error))
@@ -176,7 +178,7 @@ def read_policy(tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT
 def read_cases(
     tree: Tree, tenant: Tenant, root: Root, limits: Limits = DEFAULT_LIMITS
 ) -> tuple[Policy, tuple[Case, ...]]:
-    """One tenant's rows and manifest, and its tests, not run.
+    """One tenant's rows and manifest, and its tests, without running them.
 
     Raises PolicyError with every diagnostic of the folder.
     """
@@ -199,7 +201,7 @@ class _LimitError(Exception):
 
 
 class _Reading:
-    """The files of one folder on their way to rows, within the limits."""
+    """Reads the files of one folder into rows, within the limits."""
 
     def __init__(self, folder: Folder, limits: Limits) -> None:
         self._folder = folder
@@ -208,14 +210,14 @@ class _Reading:
         self._rows = 0
         self._lines: dict[str, list[str]] = {}
         self._all_read = True
-        """Whether each file of rows is clean text, or absent."""
+        """True if each file of rows is clean text, or absent."""
         self.report = folder.report
 
     def policy(self, tenant: Tenant, root: Root, revision: str) -> Policy:
         manifest = Manifest(None, {})
-        document = self.document(source.MANIFEST)
+        document = self.document(policy_tree.MANIFEST)
         if document is not None:
-            manifest = read_manifest(self.schema(source.MANIFEST), document, tenant, root.resources)
+            manifest = read_manifest(self.schema(policy_tree.MANIFEST), document, tenant, root.resources)
         reader = RowReader(tenant, root.vocabulary, self.report)
         rules, links = self.access_rows(reader)
         reach = self.reach_rows(reader)
@@ -240,7 +242,7 @@ class _Reading:
     def access_rows(self, reader: RowReader) -> tuple[tuple[Rule, ...], tuple[Link, ...]]:
         rules: list[Rule] = []
         links: list[Link] = []
-        for file in (source.ROLES, source.BINDINGS):
+        for file in (policy_tree.ROLES, policy_tree.BINDINGS):
             text = self.text(file)
             self._all_read &= text is not None or self._folder.get(file) is None
             for row in rows(self._path(file), text or ""):
@@ -254,14 +256,14 @@ class _Reading:
 
     def reach_rows(self, reader: RowReader) -> tuple[ReachRule, ...]:
         found = []
-        for row in rows(self._path(source.REACH), self.text(source.REACH) or ""):
+        for row in rows(self._path(policy_tree.REACH), self.text(policy_tree.REACH) or ""):
             self._count_row()
             found.append(reader.reach(row))
         return tuple(rule for rule in found if rule is not None)
 
     def cases(self, vocabulary: Vocabulary) -> tuple[Case, ...]:
         found: list[Case] = []
-        prefix = f"{self._path(source.TESTS)}/"
+        prefix = f"{self._path(policy_tree.TESTS)}/"
         for path in self._folder.files:
             if path.startswith(prefix):
                 file = path.removeprefix(f"{self._folder.name}/")
@@ -274,7 +276,7 @@ class _Reading:
         return tuple(found)
 
     def text(self, file: str) -> str | None:
-        """None where the file is absent or not clean."""
+        """The text of a file; None if it is absent or not clean."""
         content = self._folder.get(file)
         return read_text(self._path(file), content, self.report) if content is not None else None
 
@@ -286,17 +288,17 @@ class _Reading:
         return Schema(self._path(file), self.report)
 
     def check_cost(self, rules: Sequence[Rule], links: Sequence[Link] = (), reach: Sequence[ReachRule] = ()) -> None:
-        """Of rows that are right otherwise: what is behind a chain in a circle cannot be counted."""
+        """Checks rows only if they are otherwise valid: rows behind a cycle cannot be counted."""
         if not self.report:
             check_access_cost(rules, links, self._limits.question_rows, self._refuse, self.check_clock)
             check_reach_cost(reach, self._limits.question_rows, self._refuse)
 
     def check_clock(self) -> None:
-        # Of the processor's: whether a folder loads must not hang on what else a machine does.
+        # Measure processor time: other load on the machine must not decide if a folder loads.
         if time.process_time() > self._deadline:
             raise _LimitError(f"takes longer than {self._limits.seconds:g} s of processor time to build, its limit")
 
-    def run(self, cases: Iterable[Case], snapshot: Snapshot, witness: Witness | None) -> tuple[Failure, ...]:
+    def run(self, cases: Iterable[Case], snapshot: Snapshot, witness: CasbinOracle | None) -> tuple[Failure, ...]:
         failures: list[Failure] = []
         for case in cases:
             failures += run_case(case, snapshot, witness)
@@ -306,7 +308,7 @@ class _Reading:
     def _refuse(self, row: Rule | Link | ReachRule, field: int, message: str) -> None:
         lines = self._lines.get(row.file)
         if lines is None:
-            # Kept, for a file may have as many mistakes as rows.
+            # Cached, because a file may have as many errors as rows.
             lines = self._lines[row.file] = self._folder.files[row.file].decode().split("\n")
         self.report.add(row.file, row.line, column(lines[row.line - 1], field), message)
 

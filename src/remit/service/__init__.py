@@ -1,1 +1,4 @@
-"""One call, whole: take the snapshot, decide, stamp, journal, answer. And what a server is wired from."""
+"""The decision point of a server process, and the components around it.
+
+The folder has many modules because each component stands alone: rights, metrics, disk space, sampling, retention.
+"""

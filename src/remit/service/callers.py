@@ -1,4 +1,4 @@
-"""The names of those who ask: what a certificate may give, and what `operators` and `auditors` may hold."""
+"""The names of callers, as they stand in certificates and in the settings `operators` and `auditors`."""
 
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -7,14 +7,14 @@ from remit.core.errors import InvalidNameError
 from remit.core.names import quote
 
 ANONYMOUS: Final = "anonymous"
-"""The caller of a loopback address without TLS, and of no other."""
+"""The name of every caller without TLS. Only loopback addresses accept such callers."""
 CALLER_LIMIT: Final = 512
 
 _Entry = TypeVar("_Entry")
 
 
 def parse_caller(text: str) -> str:
-    """A name that stands in records and messages as it is. Raises InvalidNameError."""
+    """Checks a caller's name. Records and messages show it unchanged. Raises InvalidNameError."""
     if not text:
         raise InvalidNameError("the name is empty")
     if len(text) > CALLER_LIMIT:
@@ -32,9 +32,9 @@ def parse_operators(text: str) -> frozenset[str]:
 
 
 def parse_entries(setting: str, text: str, parse: Callable[[str], _Entry]) -> list[_Entry]:
-    """The entries of a setting that lists callers, separated by commas; empty ones are left out.
+    """Parses a setting that lists callers, separated by commas. Empty entries are ignored.
 
-    `parse` raises InvalidNameError; then ValueError quotes the entry.
+    Raises ValueError, which quotes the entry, if `parse` raises InvalidNameError.
     """
     found: list[_Entry] = []
     for entry in filter(None, (each.strip() for each in text.split(","))):

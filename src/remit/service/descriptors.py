@@ -5,14 +5,16 @@ import structlog
 
 _ENOUGH: Final = 4096
 _MOST: Final = 1 << 20
-"""More than any server needs; some hard limits are a thousand times that."""
+"""More than any server needs. Some hard limits are a thousand times higher."""
 
 _log = structlog.get_logger("remit")
 
 
 def raise_descriptor_limit() -> None:
-    """Lets this process and its children have as many file descriptors as the hard limit allows. Each connection takes
-    one; without a free one nobody connects."""
+    """Raises the soft limit of file descriptors to the hard limit, for this process and its children.
+
+    Each connection takes one descriptor. Without a free descriptor nobody can connect.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -2,4 +2,4 @@ from remit.core.errors import RemitError
 
 
 class StartupError(RemitError):
-    """The server refuses to start. The message says what is unsure and what to set."""
+    """The server refuses to start. The message says what is wrong and what to set."""

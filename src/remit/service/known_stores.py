@@ -1,4 +1,4 @@
-"""The audit stores and spools that a node has had, so that one which is gone is not replaced in silence."""
+"""The audit stores and spools that a node has used: the node refuses to replace a missing one in silence."""
 
 import fcntl
 import os
@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
-from remit.audit.store import AuditStore
-from remit.core.files import make_private, open_private, write_whole
+from remit.audit.store.store import AuditStore
+from remit.files import make_private, open_private, write_whole
 from remit.service.errors import StartupError
 from remit.service.settings import Settings
 
@@ -19,9 +19,9 @@ _log = structlog.get_logger("remit")
 
 
 class KnownStores:
-    """The places of stores and spools, a line each, in the node's directory of revisions. Without one there is no memory.
+    """A file in the node's `revisions` directory with the place of each store and spool, one a line.
 
-    The workers of a node share it.
+    Without such a directory nothing is remembered. The workers of a node share the file.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -29,7 +29,7 @@ class KnownStores:
         self._new_allowed = settings.audit_new
 
     def require_new(self, setting: str, place: str) -> None:
-        """Raises StartupError if there was one at this place: a new one is about to be made."""
+        """Call it before a new store or spool is made. Raises StartupError if this node had one at this place."""
         if place not in self._places():
             return
         if not self._new_allowed:
@@ -41,7 +41,7 @@ class KnownStores:
         _log.warning("a new one is made in the place of one that is gone", setting=setting, place=place)
 
     def add(self, place: str) -> None:
-        """Raises StartupError where it cannot be remembered."""
+        """Remembers a place. Raises StartupError if the file cannot be written."""
         if self._directory is None or place in self._places():
             return
         try:
@@ -68,11 +68,11 @@ class KnownStores:
 
 
 def refuse_gone(settings: Settings, store: AuditStore) -> None:
-    """Raises StartupError if the node had a store where there is none now, and AuditStoreError."""
+    """Raises StartupError if the node's store is gone, and AuditStoreError."""
     if store.is_empty():
         KnownStores(settings).require_new("audit", place_of(store))
 
 
 def place_of(store: AuditStore) -> str:
-    """A file's absolute path, or the URL without its password."""
+    """The absolute path of a SQLite file, or the URL without its password."""
     return store.url if store.file is None else str(store.file.absolute())

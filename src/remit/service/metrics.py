@@ -1,3 +1,5 @@
+"""The Prometheus metrics of a server and of a supervisor."""
+
 from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -5,18 +7,18 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from remit.audit.journal import Journal
-from remit.audit.spooling import SpoolingStore
+from remit.audit.journal.journal import Journal
+from remit.audit.spool.store_and_forward import StoreAndForward
 from remit.core.names import Tenant
-from remit.policy.cell import Cell, TenantPolicy, TenantState
-from remit.service.shadow import Shadow
-from remit.service.space import AuditSpace
+from remit.policy.live import LivePolicies, TenantPolicy, TenantState
+from remit.service.disk_space import AuditSpace
+from remit.service.shadow.shadow import Shadow
 
 _CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class Metrics:
-    """What Prometheus scrapes. One registry a server, nothing global."""
+    """The metrics that Prometheus scrapes. One registry per server, nothing global."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -37,7 +39,7 @@ class Metrics:
         self._by_call: dict[tuple[str, str], Histogram] = {}
         self._refused = Counter(
             "remit_calls_refused",
-            "Calls that were ended before they were looked at, by class and reason.",
+            "Calls refused before they were read, by class and reason.",
             ("calls", "reason"),
             registry=self.registry,
         )
@@ -49,19 +51,21 @@ class Metrics:
         )
         self._committed = Counter("remit_audit_records", "Audit records committed.", registry=self.registry)
         self._unrecorded = Counter(
-            "remit_audit_unrecorded", "Allows that were sampled out: counted, and not recorded.", registry=self.registry
+            "remit_audit_unrecorded",
+            "Allows counted and not recorded, by `audit_sample_allows`.",
+            registry=self.registry,
         )
         self._sent = Counter(
-            "remit_audit_otlp_sent", "Records that the collector of `audit_otlp` has taken.", registry=self.registry
+            "remit_audit_otlp_sent", "Records the collector of `audit_otlp` received.", registry=self.registry
         )
         self._not_sent = Counter(
-            "remit_audit_otlp_dropped", "Records that it has not got. The store has them.", registry=self.registry
+            "remit_audit_otlp_dropped",
+            "Records the collector did not receive. They are in the audit store.",
+            registry=self.registry,
         )
-        self._purged = Counter(
-            "remit_audit_purged", "Decisions deleted because their retention was over.", registry=self.registry
-        )
+        self._purged = Counter("remit_audit_purged", "Decisions deleted by `audit_retention`.", registry=self.registry)
         self._retained = Counter(
-            "remit_audit_retention_runs", "Runs of the retention, by outcome.", ("outcome",), registry=self.registry
+            "remit_audit_retention_runs", "Runs of the retention job, by outcome.", ("outcome",), registry=self.registry
         )
         self._loads = Counter(
             "remit_policy_loads",
@@ -109,11 +113,11 @@ class Metrics:
         self._retained.labels("failed" if failed else "done").inc()
 
     def scraped(self) -> list[Metric]:
-        """What a scrape would find now. Raises AuditStoreError where the audit store cannot be measured."""
+        """The metrics that a scrape would return now. Raises AuditStoreError if the audit store cannot be measured."""
         return list(self.registry.collect())
 
     def watch_calls(self, in_flight: Callable[[], Mapping[str, int]]) -> None:
-        """Adds the calls in flight, by class."""
+        """Adds the number of calls in flight, by class."""
         self.registry.register(_WatchedCalls(in_flight))
 
     def watch_shadow(self, shadow: Shadow) -> None:
@@ -121,30 +125,28 @@ class Metrics:
 
     def watch(
         self,
-        cell: Cell,
+        cell: LivePolicies,
         journal: Journal,
         space: AuditSpace,
-        spooling: SpoolingStore | None,
+        spooling: StoreAndForward | None,
         clock_us: Callable[[], int],
     ) -> None:
-        """Adds what is read off at each scrape: policies and the audit store."""
+        """Adds the metrics that are read at each scrape: policies and the audit store."""
         self.registry.register(_Watched(cell, journal, space, clock_us))
         if spooling is not None:
             self.registry.register(_WatchedSpool(spooling))
 
 
 class WorkersMetrics:
-    """What Prometheus scrapes of a supervisor: its workers' metrics, each sample with the label `worker`, and its own."""
+    """The metrics of a supervisor, and the metrics of its workers. Each sample of a worker has the label `worker`."""
 
     def __init__(self, scrape: Callable[[], Mapping[str, list[Metric]]]) -> None:
-        """`scrape` asks each worker that serves, by its name."""
+        """`scrape` returns the metrics of each worker that serves, by the worker's name."""
         self.registry = CollectorRegistry()
         self.serving = Gauge(
             "remit_worker_serving", "1 while the worker answers calls.", ("worker",), registry=self.registry
         )
-        self.restarts = Counter(
-            "remit_worker_restarts", "Workers that ended and were started anew.", ("worker",), registry=self.registry
-        )
+        self.restarts = Counter("remit_worker_restarts", "Restarts of the worker.", ("worker",), registry=self.registry)
         self.registry.register(_Workers(scrape))
 
 
@@ -191,16 +193,20 @@ class _WatchedShadow(Collector):
         report = self._shadow.report
         total = report.total
         loaded = report.running and bool(report.tree_revision) and not report.errors
-        yield _gauge("remit_shadow_loaded", "1 while all of the candidate is loaded and decides.", float(loaded))
-        yield _gauge("remit_shadow_decided", "Decisions put to the candidate since it was loaded.", total.decided)
+        yield _gauge("remit_shadow_loaded", "1 while the whole candidate is loaded and decides.", float(loaded))
+        yield _gauge("remit_shadow_decided", "Decisions made by the candidate since it was loaded.", total.decided)
         yield _gauge(
-            "remit_shadow_differing", "Decisions whose effect it would turn, since it was loaded.", total.differing
+            "remit_shadow_differing",
+            "Decisions whose effect the candidate would change, since it was loaded.",
+            total.differing,
         )
-        yield _gauge("remit_shadow_dropped", "Decisions past the candidate's budget.", report.dropped)
+        yield _gauge(
+            "remit_shadow_dropped", "Decisions dropped because the candidate used its share of a core.", report.dropped
+        )
 
 
 class _WatchedSpool(Collector):
-    def __init__(self, spooling: SpoolingStore) -> None:
+    def __init__(self, spooling: StoreAndForward) -> None:
         self._spooling = spooling
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
@@ -210,11 +216,11 @@ class _WatchedSpool(Collector):
         status = self._spooling.status
         yield _gauge("remit_audit_spooling", "1 while audit records go to the spool.", float(status.spooling))
         yield _gauge("remit_audit_spool_records", "Audit records that wait in the spool.", status.records)
-        yield _gauge("remit_audit_spool_bytes", "Bytes of the records that wait in the spool.", status.size)
+        yield _gauge("remit_audit_spool_bytes", "Size of the records that wait in the spool, in bytes.", status.size)
 
 
 class _Watched(Collector):
-    def __init__(self, cell: Cell, journal: Journal, space: AuditSpace, clock_us: Callable[[], int]) -> None:
+    def __init__(self, cell: LivePolicies, journal: Journal, space: AuditSpace, clock_us: Callable[[], int]) -> None:
         self._cell = cell
         self._journal = journal
         self._space = space
@@ -235,9 +241,9 @@ class _Watched(Collector):
         yield _gauge("remit_audit_lost", "Accepted audit records given up. Anything but 0 is an incident.", stats.lost)
         taken, free = self._space.taken(), self._space.free()
         if taken is not None:
-            yield _gauge("remit_audit_store_bytes", "Bytes the audit store takes.", taken)
+            yield _gauge("remit_audit_store_bytes", "Size of the audit store, in bytes.", taken)
         if free is not None:
-            yield _gauge("remit_audit_free_bytes", "Bytes free where the audit store lives.", free)
+            yield _gauge("remit_audit_free_bytes", "Free bytes on the disk of the audit store.", free)
 
 
 def _tenants(tenants: Mapping[Tenant, TenantPolicy], now_us: int) -> Iterable[GaugeMetricFamily]:

@@ -1,3 +1,5 @@
+"""The HTTP endpoint of the Prometheus metrics, with mutual TLS if it is configured."""
+
 import ssl
 import time
 from collections import OrderedDict
@@ -13,22 +15,23 @@ from urllib.parse import urlsplit
 import structlog
 from prometheus_client import CollectorRegistry, MetricsHandler
 
+from remit.service.addresses import split_address
 from remit.service.errors import StartupError
-from remit.service.reservation import Address, addresses_of, both_families, shown, taken
-from remit.service.settings import Settings, split_address
+from remit.service.settings import Settings
+from remit.service.workers.port import Address, addresses_of, both_families, shown, taken
 
 PATH: Final = "/metrics"
 CONNECTIONS: Final = 32
-"""At a time; the oldest makes room for a new one."""
+"""The most connections at a time. A new connection closes the oldest one."""
 _TIMEOUT_S: Final = 5.0
-"""Longest that a connection may say nothing."""
+"""A connection that sends nothing for this long is closed."""
 _PAUSE_S: Final = 0.1
 
 _log = structlog.get_logger("remit")
 
 
 def serve_metrics(settings: Settings, registry: CollectorRegistry) -> int:
-    """The port of the endpoint; 0 where there is to be none. Raises StartupError."""
+    """Starts the endpoint and returns its port; 0 if the setting `metrics` is empty. Raises StartupError."""
     if not settings.metrics:
         return 0
     host, port = split_address("metrics", settings.metrics)
@@ -56,8 +59,10 @@ def _tls(cert: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
 
 
 class _Server(ThreadingMixIn, TCPServer):
-    """A thread for each connection, and a bounded number of these: what one of them does, or does not do, keeps nobody
-    waiting."""
+    """An HTTP server with a thread per connection and a bounded number of connections.
+
+    A slow connection therefore delays no other.
+    """
 
     allow_reuse_address = True
     daemon_threads = True
@@ -66,10 +71,10 @@ class _Server(ThreadingMixIn, TCPServer):
     def __init__(
         self, family: AddressFamily, address: Address, registry: CollectorRegistry, tls: ssl.SSLContext | None
     ) -> None:
-        """Raises OSError, whose `filename` is the address, where it is taken."""
+        """Raises OSError, whose `filename` is the address, if the address is in use."""
         self.address_family = family
         self._tls = tls
-        # Of the thread that accepts and of those that end: changed by one step of the interpreter at a time.
+        # The accepting thread and the connections' threads change it. Each change is one step of the interpreter.
         self._open: OrderedDict[socket, None] = OrderedDict()
         handler = type("_Handler", (_Handler,), {"registry": registry})
         try:
@@ -85,19 +90,19 @@ class _Server(ThreadingMixIn, TCPServer):
         try:
             connection, peer = super().get_request()
         except OSError:
-            # Out of descriptors, most likely. The connection still waits, and would be tried again without a pause.
+            # Most likely no descriptor is free. The connection still waits: without a pause this would be a busy loop.
             time.sleep(_PAUSE_S)
             raise
         connection.settimeout(_TIMEOUT_S)
         if self._tls is not None:
-            # Hands are shaken in the connection's own thread.
+            # The handshake happens in the connection's own thread.
             connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, peer
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if len(self._open) >= CONNECTIONS:
-            with suppress(KeyError, OSError):  # they have just ended by themselves
-                # Not as a socket of TLS does it, which would go on in the clear.
+            with suppress(KeyError, OSError):  # the oldest has just ended by itself
+                # Not `shutdown` of the TLS socket, which would continue without encryption.
                 socket.shutdown(self._open.popitem(last=False)[0], SHUT_RDWR)
         self._open[request] = None
         super().process_request(request, client_address)
@@ -107,7 +112,7 @@ class _Server(ThreadingMixIn, TCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever connects may break off, or have no certificate: that is no news."""
+        """Logs nothing: a client that breaks off, or has no certificate, is no error of the server."""
 
 
 class _Handler(MetricsHandler):

@@ -1,160 +1,129 @@
+"""The server node: assembles the components of a server process, starts them in order and stops them."""
+
 import json
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import structlog
 
-from remit.audit.chain import READS
-from remit.audit.checkpointer import Checkpointer, key_in_use, recorded_key
+from remit.audit.chain.chain import READS
+from remit.audit.chain.signing import AuditKeyError, SigningKey
+from remit.audit.checkpoint.checkpointer import Checkpointer, key_in_use, recorded_key
 from remit.audit.errors import NO_RECORDS, AuditStoreError, JournalUnavailable
 from remit.audit.ids import DecisionIds
-from remit.audit.journal import Drained, Journal
-from remit.audit.lifecycle import AUDIT_READ, KEY_IN_USE
-from remit.audit.many import AuditStores, migrate
-from remit.audit.reading import Reading
-from remit.audit.record import LifecycleRecord
-from remit.audit.signing import AuditKeyError, SigningKey
-from remit.audit.spool import Spool
-from remit.audit.spooling import SpoolingStore
-from remit.audit.store import AuditStore
-from remit.core.files import secret_problem
-from remit.policy.cell import Cell
-from remit.policy.kept import open_to_others
+from remit.audit.journal.journal import Journal
+from remit.audit.journal.stats import Drained
+from remit.audit.query.reader import AuditReader
+from remit.audit.record import AUDIT_READ, KEY_IN_USE, LifecycleRecord
+from remit.audit.spool.spool import Spool
+from remit.audit.spool.store_and_forward import StoreAndForward
+from remit.audit.store.shards import ShardedStore, migrate
+from remit.audit.store.store import AuditStore
+from remit.clock import now_us
+from remit.files import secret_problem
+from remit.policy.live import LivePolicies
+from remit.policy.revisions.store import open_to_others
+from remit.service.caller_rights import CallerRights
+from remit.service.decision_point import DecisionPoint
+from remit.service.disk_space import AuditSpace
 from remit.service.errors import StartupError
-from remit.service.keeping import Keeping
 from remit.service.known_stores import KnownStores, place_of, refuse_gone
-from remit.service.left import left_stores, refuse_left_spools
 from remit.service.metrics import Metrics
-from remit.service.otlp import Otlp
+from remit.service.otlp.exporter import Otlp
 from remit.service.past import Past
-from remit.service.point import DecisionPoint
-from remit.service.reload import Reloader
-from remit.service.retention import RetentionRuns
+from remit.service.reload.reloader import Reloader
+from remit.service.reload.tenants import Outcome
+from remit.service.retention_job import RetentionRuns
+from remit.service.sampling import RecordPolicy
 from remit.service.settings import Settings
-from remit.service.shadow import Shadow
-from remit.service.space import AuditSpace
+from remit.service.shadow.shadow import Shadow
 from remit.service.version import VERSION
-from remit.service.workers import WorkerReport
+from remit.service.workers.messages import WorkerReport
+from remit.service.workers.orphans import left_stores, refuse_left_spools
 
 _SPACE_EVERY_S: Final = 10.0
-# For what a collector may still get on a stop: the store has it anyway.
+# The time to send the last records to a collector at the stop. The store has these records anyway.
 _LAST_RECORDS_S: Final = 3.0
 
 _log = structlog.get_logger("remit")
 
 
-def now_us() -> int:
-    """Microseconds since the Unix epoch."""
-    return time.time_ns() // 1000
+class ServerNode:
+    """One server process without its protocols: policies loaded, audit open, decision point ready.
 
+    Components start in the order of their dependencies, and stop in the reverse order.
+    """
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """Everything behind the faces of one server process, wired: policies loaded, audit open, decision point ready."""
-
-    settings: Settings
-    cell: Cell
-    store: AuditStore
-    records: Reading
-    """The audit of all workers of this node, to be read."""
-    spooling: SpoolingStore | None
-    """What stands before the store, if anything does."""
-    space: AuditSpace
-    journal: Journal
-    metrics: Metrics
-    point: DecisionPoint
-    reloader: Reloader
-    checkpointer: Checkpointer | None
-    past: Past
-    retention: RetentionRuns | None
-    otlp: Otlp | None
-    started_us: int
-    _stopping: threading.Event
-    workers: list[WorkerReport] = field(default_factory=list, compare=False)
-    """How the workers of this node were a moment ago, this one included; empty for a server without any."""
+    def __init__(
+        self, settings: Settings, live: LivePolicies, metrics: Metrics, audit: "_Audit", record_policy: RecordPolicy
+    ) -> None:
+        self.settings = settings
+        self.rights = CallerRights(settings)
+        self.cell = live
+        self.metrics = metrics
+        self.store = audit.store
+        self.spooling = audit.spool
+        self.records = audit.records
+        self.journal = audit.journal
+        self.space = AuditSpace(audit.store, audit.spool, audit.journal)
+        self.past = Past(audit.records, live, settings.limits)
+        self.started_us = now_us()
+        self.workers: list[WorkerReport] = []
+        """The last report of every worker of this node, also of this worker. Empty for a server without workers."""
+        self.shadow = _shadow(settings, record_policy)
+        self.point = DecisionPoint(
+            settings.node,
+            live,
+            audit.journal,
+            DecisionIds(),
+            metrics,
+            settings.revision_wait_s,
+            record_policy,
+            self.shadow,
+        )
+        self.reloader: Reloader
+        self.checkpointer: Checkpointer | None = None
+        self._stopping = threading.Event()
+        self._stop = ExitStack()
+        self._drained = Drained(0, 0)
 
     @classmethod
     def start(cls, settings: Settings) -> Self:
-        """Raises StartupError where anything is unsure: bad root files, an unmigrated database, a store that fails."""
+        """Starts every component. If that fails, nothing is left running.
+
+        Raises StartupError if anything is unsure: bad root files, a database without the newest schema, a store that
+        fails.
+        """
         _refuse_open_to_others(settings)
         key = _audit_key(settings)
-        keeping = Keeping(settings.redaction, settings.audit_sample_allows)
-        ids = DecisionIds()
-        cell = Cell()
-        metrics = Metrics()
+        record_policy = RecordPolicy(settings.redaction, settings.audit_sample_allows)
+        live, metrics = LivePolicies(), Metrics()
         otlp = Otlp(settings.audit_otlp, settings.node, metrics) if settings.audit_otlp else None
-        reloader = Reloader(settings, cell, metrics, now_us)
-        outcomes = reloader.load()
-        store, spooling = _open_store(settings)
-        journal = Journal(
-            spooling or store,
-            delivery=settings.audit_delivery,
-            queue_limit=settings.audit_queue,
-            wait_s=settings.audit_wait_s,
-            on_commit=metrics.committed,
-            on_records=otlp.offer if otlp is not None else None,
-        )
-        space = AuditSpace(store, spooling, journal)
-        metrics.watch(cell, journal, space, spooling, now_us)
-        shadow = None
-        if settings.shadow is not None:
-            shadow = Shadow(settings.shadow, settings.limits, settings.shadow_share, keeping.redaction)
-            metrics.watch_shadow(shadow)
-        point = DecisionPoint(settings.node, cell, journal, ids, metrics, settings.revision_wait_s, keeping, shadow)
-        every_s = settings.audit_checkpoint_s
-        checkpointer = (
-            None
-            if key is None
-            else Checkpointer(store, key, settings.node, every_s, now_us, tenants=lambda: cell.tenants)
-        )
-        retention = None
-        # A database that is everybody's is seen to by one.
-        if settings.retention is not None and (settings.is_first or store.file is not None):
-            every_s = settings.audit_retention_every_s
-            stores = {settings.node: store} | left_stores(settings)
-            retention = RetentionRuns(stores, settings.retention, metrics, every_s=every_s, key=key)
-        records = store if store.file is None else AuditStores(settings.named.audit)
-        node = cls(
-            settings=settings,
-            cell=cell,
-            store=store,
-            records=records,
-            spooling=spooling,
-            space=space,
-            journal=journal,
-            metrics=metrics,
-            point=point,
-            reloader=reloader,
-            checkpointer=checkpointer,
-            past=Past(records, cell, settings.limits),
-            retention=retention,
-            otlp=otlp,
-            started_us=now_us(),
-            _stopping=threading.Event(),
-        )
-        try:
-            node.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": cell.tree_revision})
-            node._remember_key(key)
-            for outcome in outcomes:
-                node.remember(*outcome)
-        except JournalUnavailable as error:
-            journal.close(0)
-            raise StartupError(str(error)) from error
-        threading.Thread(target=node._watch_space, name="remit-space", daemon=True).start()
-        if checkpointer is not None:
-            checkpointer.begin()
-        reloader.begin(lambda outcome: node.remember(*outcome))
-        if shadow is not None:
-            shadow.begin()
-        if retention is not None:
-            retention.begin()
-        if otlp is not None:
-            otlp.begin()
+        reloader = Reloader(settings, live, metrics, now_us)
+        with ExitStack() as stop, ExitStack() as failed:
+            failed.callback(reloader.stop)
+            outcomes = reloader.load()
+            audit = _Audit.open(settings, metrics, otlp, stop)
+            node = cls(settings, live, metrics, audit, record_policy)
+            node.reloader = reloader
+            metrics.watch(live, node.journal, node.space, node.spooling, now_us)
+            if key is not None:
+                node.checkpointer = Checkpointer(
+                    node.store, key, settings.node, settings.audit_checkpoint_s, now_us, tenants=lambda: live.tenants
+                )
+                stop.callback(node.checkpointer.stop, settings.grace_s)
+            if node.spooling is not None:
+                stop.callback(node._close_spool, node.spooling)
+            stop.callback(node._close_journal)
+            node._record_start(key, outcomes)
+            stop.callback(node._record_stop)
+            node._begin(stop, key)
+            failed.pop_all()
+            node._stop = stop.pop_all()
         return node
 
     def remember(
@@ -167,17 +136,19 @@ class Node:
         *,
         timeout_s: float | None = None,
     ) -> None:
-        """Writes a lifecycle record, and before it the files of the revision that it names, where they are given. Raises
-        JournalUnavailable where they are not on disk."""
+        """Writes a lifecycle record. Before it, writes the files of its revision, if `archive` holds them.
+
+        Raises JournalUnavailable if the record or the files are not on disk.
+        """
         time_us, (record_id,) = self.point.ids.stamp(1)
         if archive:
             try:
                 (self.spooling or self.store).keep_revision(tenant, revision, time_us, archive)
             except AuditStoreError as error:
                 raise JournalUnavailable(NO_RECORDS, str(error)) from error
-        told = json.dumps(detail or {}, sort_keys=True)
+        text = json.dumps(detail or {}, sort_keys=True)
         node = self.settings.node + READS if kind == AUDIT_READ else self.settings.node
-        record = LifecycleRecord(record_id, time_us, node, kind, tenant, revision, told)
+        record = LifecycleRecord(record_id, time_us, node, kind, tenant, revision, text)
         self.journal.lifecycle(record, timeout_s)
 
     def report(self) -> WorkerReport:
@@ -194,55 +165,120 @@ class Node:
         )
 
     def stop(self) -> Drained:
-        """Records the stop, drains the journal and closes the store. Call it when no call is in flight any more."""
-        self._stopping.set()
-        self.reloader.stop()
-        self.past.stop()
-        if self.point.shadow is not None:
-            self.point.shadow.stop()
-        if self.retention is not None:
-            self.retention.stop(self.settings.grace_s)
-        try:
-            self.remember("SERVER_STOPPED", detail={"version": VERSION})
-        except JournalUnavailable as error:
-            _log.warning("the stop is not in the audit log", error=str(error))
-        drained = self.journal.close(self.settings.grace_s)
-        if self.spooling is not None:
-            left = self.spooling.close(self.settings.grace_s)
-            if left:
-                _log.warning("records are left in the spool", records=left, spool=str(self.settings.audit_spool))
-        if self.checkpointer is not None:
-            self.checkpointer.stop(self.settings.grace_s)
-        if self.otlp is not None:
-            self.otlp.stop(min(self.settings.grace_s, _LAST_RECORDS_S))
-        if isinstance(self.records, AuditStores):
-            self.records.close()
-        self.store.close()
+        """Records the stop, drains the journal and closes the store. Call it after the last call has ended."""
+        self._stop.close()
+        drained = self._drained
         waiting, committed = drained.written + drained.unwritten, self.journal.stats().committed
         _log.info("audit drained", committed=committed, waiting=waiting, unwritten=drained.unwritten)
         return drained
 
-    def _remember_key(self, key: SigningKey | None) -> None:
-        """Records the key where it is another one than last time."""
-        in_use = key_in_use(key)
+    def _begin(self, stop: ExitStack, key: SigningKey | None) -> None:
+        """Starts the components that run in threads, the reloader last."""
+        settings = self.settings
+        stop.callback(self.past.stop)
+        if self.checkpointer is not None:
+            self.checkpointer.begin()
+        if self.shadow is not None:
+            self.metrics.watch_shadow(self.shadow)
+            self.shadow.begin()
+            stop.callback(self.shadow.stop)
+        # If several servers share a database, only one of them runs the retention.
+        if settings.retention is not None and (settings.is_first or self.store.file is not None):
+            stores = {settings.node: self.store} | left_stores(settings)
+            every_s = settings.audit_retention_every_s
+            retention = RetentionRuns(stores, settings.retention, self.metrics, every_s=every_s, key=key)
+            retention.begin()
+            stop.callback(retention.stop, settings.grace_s)
+        threading.Thread(target=self._watch_space, name="remit-space", daemon=True).start()
+        self.reloader.begin(lambda outcome: self.remember(*outcome))
+        stop.callback(self.reloader.stop)
+        stop.callback(self._stopping.set)
+
+    def _record_start(self, key: SigningKey | None, outcomes: Iterable[Outcome]) -> None:
         try:
-            known = recorded_key(self.store, self.settings.node)
+            self.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": self.cell.tree_revision})
+            in_use = key_in_use(key)
+            if self._recorded_key() != in_use["key_id"]:
+                self.remember(KEY_IN_USE, detail=in_use)
+            for outcome in outcomes:
+                self.remember(*outcome)
+        except JournalUnavailable as error:
+            raise StartupError(str(error)) from error
+
+    def _recorded_key(self) -> str | None:
+        """The id of the key that this node last recorded.
+
+        None if the store cannot be read: the node then records its key again.
+        """
+        try:
+            return recorded_key(self.store, self.settings.node)
         except AuditStoreError:
-            known = None  # told once too often, where the store cannot be read
-        if known != in_use["key_id"]:
-            self.remember(KEY_IN_USE, detail=in_use)
+            return None
+
+    def _record_stop(self) -> None:
+        try:
+            self.remember("SERVER_STOPPED", detail={"version": VERSION})
+        except JournalUnavailable as error:
+            _log.warning("the stop is not in the audit log", error=str(error))
+
+    def _close_journal(self) -> None:
+        self._drained = self.journal.close(self.settings.grace_s)
+
+    def _close_spool(self, spool: StoreAndForward) -> None:
+        left = spool.close(self.settings.grace_s)
+        if left:
+            _log.warning("records are left in the spool", records=left, spool=str(self.settings.audit_spool))
 
     def _watch_space(self) -> None:
         low = False
         while True:
             free = self.space.free()
             was_low, low = low, free is not None and free < self.settings.audit_low_space_bytes
-            # So that a server that nobody asks says it too.
+            # Without calls, only this check notices that the store is gone.
             self.journal.check()
             if low and not was_low:
                 _log.warning("low space for the audit store", free_bytes=free, store_bytes=self.space.taken())
             if self._stopping.wait(_SPACE_EVERY_S):
                 return
+
+
+class _Audit(NamedTuple):
+    """The audit of a server process."""
+
+    store: AuditStore
+    spool: StoreAndForward | None
+    """The spool before the store, if one is configured."""
+    records: AuditReader
+    """Reads the audit of all workers of this node."""
+    journal: Journal
+
+    @classmethod
+    def open(cls, settings: Settings, metrics: Metrics, otlp: Otlp | None, stop: ExitStack) -> Self:
+        """Opens store, spool and journal. `stop` ends `otlp` first, then closes the reader and the store."""
+        store, spool = _open_store(settings)
+        stop.callback(store.close)
+        records: AuditReader = store
+        if store.file is not None:
+            records = ShardedStore(settings.named.audit)
+            stop.callback(records.close)
+        if otlp is not None:
+            otlp.begin()
+            stop.callback(otlp.stop, min(settings.grace_s, _LAST_RECORDS_S))
+        journal = Journal(
+            spool or store,
+            delivery=settings.audit_delivery,
+            queue_limit=settings.audit_queue,
+            wait_s=settings.audit_wait_s,
+            on_commit=metrics.committed,
+            on_records=otlp.offer if otlp is not None else None,
+        )
+        return cls(store, spool, records, journal)
+
+
+def _shadow(settings: Settings, record_policy: RecordPolicy) -> Shadow | None:
+    if settings.shadow is None:
+        return None
+    return Shadow(settings.shadow, settings.limits, settings.shadow_share, record_policy.redaction)
 
 
 def _refuse_open_to_others(settings: Settings) -> None:
@@ -266,7 +302,7 @@ def _audit_key(settings: Settings) -> SigningKey | None:
         raise StartupError(f"setting `audit_key`: {error}") from error
 
 
-def _open_store(settings: Settings) -> tuple[AuditStore, SpoolingStore | None]:
+def _open_store(settings: Settings) -> tuple[AuditStore, StoreAndForward | None]:
     def ready() -> None:
         refuse_gone(settings, store)
         if settings.audit_migrate:
@@ -289,13 +325,13 @@ def _open_store(settings: Settings) -> tuple[AuditStore, SpoolingStore | None]:
         raise StartupError(str(error)) from error
 
 
-def _open_spool(path: Path, settings: Settings, store: AuditStore, ready: Callable[[], None]) -> SpoolingStore:
+def _open_spool(path: Path, settings: Settings, store: AuditStore, ready: Callable[[], None]) -> StoreAndForward:
     known, place = KnownStores(settings), str(path.absolute())
     try:
         if not path.exists():
             known.require_new("audit_spool", place)
     except OSError as error:
         raise StartupError(f"setting `audit_spool` is `{path}`, which cannot be reached: {error.strerror}") from error
-    spooling = SpoolingStore(store, Spool(path, max_bytes=settings.audit_spool_max_bytes), ready).open()
+    spooling = StoreAndForward(store, Spool(path, max_bytes=settings.audit_spool_max_bytes), ready).open()
     known.add(place)
     return spooling

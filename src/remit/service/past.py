@@ -1,29 +1,40 @@
+"""Explanations of answers by past revisions, which the audit store keeps."""
+
 from collections.abc import Callable
 from functools import partial
 
-from remit.audit.reading import Reading
+from remit.audit.query.reader import AuditReader
 from remit.core.names import Tenant
 from remit.core.question import Question, ReachQuestion
 from remit.engine.snapshot import Snapshot
-from remit.policy.archive import NotKeptError
-from remit.policy.cell import Cell
-from remit.policy.limits import Limits
-from remit.policy.past import Historian, Why, most_bytes, snapshot_of, why, why_unknown
+from remit.policy.live import LivePolicies
+from remit.policy.read.limits import Limits
+from remit.policy.revisions.archive import RevisionNotStoredError
+from remit.policy.revisions.explainer import (
+    AnyExplanation,
+    RevisionExplainer,
+    most_bytes,
+    snapshot_of,
+    why,
+    why_unknown,
+)
 
 
 class Past:
-    """Explains by any revision that serves or that the store keeps."""
+    """Explains a decision by any revision that serves or that the audit store keeps."""
 
-    def __init__(self, store: Reading, cell: Cell, limits: Limits) -> None:
+    def __init__(self, store: AuditReader, cell: LivePolicies, limits: Limits) -> None:
         self._store = store
         self._cell = cell
         self._limits = limits
-        self._historian = Historian(limits)
+        self._historian = RevisionExplainer(limits)
 
-    def why(self, tenant: Tenant, revision: str, question: Question | ReachQuestion, timeout_s: float) -> Why:
-        """The grounds of the revision's answer; '' is the revision of a tenant that does not exist.
+    def why(
+        self, tenant: Tenant, revision: str, question: Question | ReachQuestion, timeout_s: float
+    ) -> AnyExplanation:
+        """Explains the answer of a revision. '' is the revision of a tenant that does not exist.
 
-        Raises MalformedQuestionError, NotKeptError, WorkerEndedError or AuditStoreError.
+        Raises MalformedQuestionError, RevisionNotStoredError, ChildEndedError or AuditStoreError.
         """
         if not revision:
             return why_unknown(tenant, question)
@@ -34,15 +45,17 @@ class Past:
         return self._historian.why(tenant, revision, question, archive, timeout_s)
 
     def stop(self) -> None:
-        """From any thread: whatever is being explained breaks off."""
+        """Ends the explanation that runs. Call it from any thread."""
         self._historian.stop()
 
 
-def explaining_here(store: Reading, limits: Limits) -> Callable[[Tenant, str, Question | ReachQuestion], Why]:
-    """What explains by the revisions that the store keeps, in this process. Raises as `Past.why`."""
+def explaining_here(
+    store: AuditReader, limits: Limits
+) -> Callable[[Tenant, str, Question | ReachQuestion], AnyExplanation]:
+    """Returns a function that explains by the store's revisions, in this process. Raises as `Past.why`."""
     loaded: dict[str, Snapshot] = {}
 
-    def explain(tenant: Tenant, revision: str, question: Question | ReachQuestion) -> Why:
+    def explain(tenant: Tenant, revision: str, question: Question | ReachQuestion) -> AnyExplanation:
         if not revision:
             return why_unknown(tenant, question)
         if revision not in loaded:
@@ -53,9 +66,9 @@ def explaining_here(store: Reading, limits: Limits) -> Callable[[Tenant, str, Qu
     return explain
 
 
-def stored_archive(store: Reading, tenant: Tenant, revision: str, limits: Limits) -> bytes:
-    """Raises NotKeptError where the store does not keep it."""
+def stored_archive(store: AuditReader, tenant: Tenant, revision: str, limits: Limits) -> bytes:
+    """The archive of a revision. Raises RevisionNotStoredError if the store does not keep it."""
     archive = store.revision(tenant, revision, most_bytes(limits))
     if archive is None:
-        raise NotKeptError(f"revision `{revision}` of tenant `{tenant}` is not kept in this audit store")
+        raise RevisionNotStoredError(f"revision `{revision}` of tenant `{tenant}` is not kept in this audit store")
     return archive

@@ -1,49 +1,41 @@
-import ipaddress
+"""Every setting of the server.
+
+The module is long because it describes and bounds each setting at its definition.
+"""
+
 import os
-import re
 import socket
-from collections.abc import Iterable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from remit.audit.chain import READS
-from remit.audit.database import MOST_JOINED
+from remit.audit.chain.chain import READS
 from remit.audit.errors import AuditStoreError
-from remit.audit.many import worker_file, worker_url
 from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
-from remit.audit.retention import Retention, parse_retention
+from remit.audit.retention.ages import Retention, parse_retention
+from remit.audit.schema.engines import MOST_JOINED
+from remit.audit.store.shards import worker_file, worker_url
 from remit.core.urls import masked
-from remit.policy.limits import Limits
-from remit.policy.report import did_you_mean
-from remit.service.auditors import NotAnAuditorError, Rights, every_right, parse_auditors
+from remit.policy.read.limits import Limits
+from remit.service.addresses import is_loopback, split_address
+from remit.service.auditor_rights import parse_auditors
 from remit.service.callers import parse_operators
 from remit.service.errors import StartupError
 
 ENV_PREFIX: Final = "REMIT_"
 CONFIG_VARIABLE: Final = "REMIT_CONFIG"
 _DEFAULT_LIMITS: Final = Limits()
-_LAST_PORT: Final = 65_535
-# An address of IPv6 stands in brackets: of `::1:9090` nobody can tell where the port begins.
-_ADDRESS = re.compile(r"(?:\[(?P<bracketed>[^]\[/]+)\]|(?P<bare>[^]\[/:]+)):(?P<port>[0-9]+)").fullmatch
 _NODE_LENGTH: Final = 64
-_SERVICE_HOST: Final = "_SERVICE_HOST"
-# Of a Service's variable and its value, what stands behind the Service's name. A number is no value of `PORT`.
-_SERVICE_LINK: Final = (
-    r"(?:SERVICE_HOST=.*|SERVICE_PORT(?:_[A-Z0-9_]+)?=[0-9]+|PORT=[a-z]+://.*|"
-    r"PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?=.*)"
-)
 
 
 class Settings(BaseSettings):
     """Every setting of the server. A flag beats the environment, which beats the file, which beats the default.
 
-    An unknown setting is an error wherever it stands.
+    An unknown setting is an error in all three.
     """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
@@ -54,161 +46,173 @@ class Settings(BaseSettings):
     policies: Path = Field(Path("policies"), description="Policy directory.")
     strict: bool = Field(
         False,
-        description="At the start, serve the files or nothing: no kept revision stands in for files that do not load.",
+        description="At the start, serve the files or nothing: do not fall back to a stored revision.",
     )
     watch: bool = Field(True, description="Reload policies when their files change.")
     settle_s: float = Field(
-        0.2, gt=0, le=60, description="How long the files must rest after a change before they are read, in seconds."
+        0.2, gt=0, le=60, description="How long files must stay unchanged before they are read, in seconds."
     )
     watch_every_s: float = Field(
-        30.0, ge=1, description="How often to look for changes that the file system told nobody, in seconds."
+        30.0, ge=1, description="How often to poll for changes that the file system did not report, in seconds."
     )
     revisions: str = Field(
         "var/revisions",
-        description="Directory of this node alone, all its workers included, for the last good revisions of each tenant; "
-        "empty for none, and then nothing stands in for broken files after a restart and nothing can be pinned.",
+        description="Directory of this node and its workers for the last good revisions of each tenant. Empty for "
+        "none: then a restart does not fall back, and nothing can be pinned.",
     )
-    revisions_kept: int = Field(10, ge=1, description="Revisions kept of each tenant, a pinned one apart.")
+    revisions_kept: int = Field(10, ge=1, description="Revisions stored for each tenant; a pinned one is extra.")
     shadow: Path | None = Field(
         None,
-        description="Policy directory of a candidate: every decision is put to it too, in a process of its own, and "
-        "`remit shadow` tells what it would decide otherwise. It never answers.",
+        description="Policy directory of a candidate. A process of its own decides every question by it too; `remit "
+        "shadow` shows the differences. It never answers.",
     )
     shadow_share: float = Field(
-        0.25, gt=0, le=1, description="How much of one core the candidate may use; decisions past it are not put to it."
+        0.25, gt=0, le=1, description="Share of one core that the candidate may use. Decisions beyond it are dropped."
     )
     workers: int = Field(
         1,
         ge=1,
         le=64,
-        description="Processes that answer calls on the one address. Each has a node's name of its own (`NODE.w1`), chains "
-        "of its own and, with SQLite, an audit file of its own (`audit.w1.db`).",
+        description="Processes that answer calls on the one address. Each has its own node name (`NODE.w1`), its own "
+        "chains and, with SQLite, its own audit file (`audit.w1.db`).",
     )
     node: str = Field(
         default_factory=socket.gethostname,
         pattern=r"^[!-~]{1,64}$",
-        description="This node's name in audit records: at most 64 printable ASCII characters without blanks, and no `/reads` at its end.",
+        description="Name of this node in audit records: at most 64 printable ASCII characters without blanks, not "
+        "ending in `/reads`.",
     )
     listen: str = Field(
         "127.0.0.1:9090",
-        description="Address of the gRPC service, `HOST:PORT`; port 0 takes a free one. Any but a loopback address needs "
-        "the three `tls_*` settings.",
+        description="Address of the gRPC service, `HOST:PORT`; port 0 takes a free port. Any address but loopback "
+        "needs the three `tls_*` settings.",
     )
     metrics: str = Field(
         "127.0.0.1:9464",
-        description="Address of the Prometheus endpoint, `HOST:PORT`; empty for none. As `listen`, it needs mutual TLS "
-        "unless it is loopback.",
+        description="Address of the Prometheus endpoint, `HOST:PORT`; empty for none. Any address but loopback needs "
+        "mutual TLS.",
     )
     tls_cert: Path | None = Field(None, description="PEM file: the server's certificate chain.")
     tls_key: Path | None = Field(None, description="PEM file: the private key of `tls_cert`.")
     tls_client_ca: Path | None = Field(
-        None, description="PEM file: the authorities that sign callers' certificates. Callers without one are refused."
+        None,
+        description="PEM file: the authorities that sign callers' certificates. Callers without such a certificate "
+        "are refused.",
     )
     operators: str = Field(
         "",
-        description="Callers who may pin and unpin revisions, as their certificates name them, separated by commas. "
-        "It needs mutual TLS: on a loopback address without it everybody may.",
+        description="Callers that may pin and unpin revisions, by the names in their certificates, separated by "
+        "commas. Needs mutual TLS. On loopback without TLS every caller may.",
     )
     auditors: str = Field(
         "",
-        description="Callers who may read the audit, as their certificates name them, separated by commas; `NAME=TENANT` "
-        "may read that tenant's alone. It needs mutual TLS: on a loopback address without it everybody may read all.",
+        description="Callers that may read the audit, by the names in their certificates, separated by commas; "
+        "`NAME=TENANT` may read that tenant only. Needs mutual TLS. On loopback without TLS every caller "
+        "may read all.",
     )
     threads: int = Field(
         64,
         ge=1,
         le=1024,
-        description="Threads for calls that may wait or take long; checks and short batches are answered without one.",
+        description="Threads for calls that may wait or take long. Checks and short batches need none.",
     )
     max_calls: int = Field(
         256,
         ge=1,
-        description="Calls in flight, waiting ones included; past it RESOURCE_EXHAUSTED at once. Health and status have places "
-        "of their own.",
+        description="Calls in flight, waiting ones included. Further calls get RESOURCE_EXHAUSTED at once. Health "
+        "and status are apart.",
     )
     message_timeout_s: float = Field(
         5.0,
         gt=0,
-        description="How long a call may take until its message is here, and a stream of requests until its next one, in "
-        "seconds; past it DEADLINE_EXCEEDED.",
+        description="Time for the message of a call to arrive, and for the next one of a stream, in seconds. Then "
+        "DEADLINE_EXCEEDED.",
     )
     max_message_bytes: int = Field(
         8_388_608,
         ge=4096,
-        description="Largest request, and largest graph answered, in bytes; past it RESOURCE_EXHAUSTED.",
+        description="Largest request, and largest graph in an answer, in bytes. Larger ones get RESOURCE_EXHAUSTED.",
     )
-    batch_limit: int = Field(100, ge=1, le=10_000, description="Questions a BatchCheck may hold.")
+    batch_limit: int = Field(100, ge=1, le=10_000, description="Questions in a BatchCheck.")
     call_timeout_s: float = Field(
         10.0,
         gt=0,
-        description="Longest that a call waits for its record, in seconds; a shorter deadline of the caller "
-        "counts instead.",
+        description="Longest wait of a call for its record, in seconds. A shorter deadline of the caller applies "
+        "instead.",
     )
     revision_wait_s: float = Field(
-        5.0, ge=0, description="Longest that a call waits for the `revision` it requires, in seconds."
+        5.0, ge=0, description="Longest wait of a call for the `revision` it requires, in seconds."
     )
-    grace_s: float = Field(10.0, ge=0, description="On a stop: time for calls in flight to finish, in seconds.")
+    grace_s: float = Field(
+        10.0, ge=0, description="When the server stops: time for calls in flight to finish, in seconds."
+    )
     audit: str = Field(
         "sqlite:///var/audit.db",
         description="Audit store: `sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`.",
     )
     audit_delivery: Literal["before_answer", "after_answer"] = Field(
         "before_answer",
-        description="`before_answer`: an answer leaves after its record is committed. `after_answer`: once it is queued; "
-        "a crash loses what was not yet committed.",
+        description="`before_answer`: an answer leaves after its record is committed. `after_answer`: after its "
+        "record is queued; a crash loses records that are not committed.",
     )
     audit_timeout_s: float = Field(
         5.0,
         gt=0,
-        description="Longest that a PostgreSQL server may take to answer when records are written, or another process "
-        "may hold a SQLite file, in seconds; past it the store has failed.",
+        description="Longest wait for a PostgreSQL server that writes records, or for another process that holds a "
+        "SQLite file, in seconds. Then the store has failed.",
     )
     audit_spool: Path | None = Field(
         None,
-        description="SQLite file of this server alone, and of each worker its own (`spool.w1.db`), where records wait while "
-        "the audit store fails. Without one, decisions are UNAVAILABLE then.",
+        description="SQLite file where records wait while the audit store fails, private to this server; each worker "
+        "has its own (`spool.w1.db`). Without a spool, decisions are then UNAVAILABLE.",
     )
     audit_spool_max_bytes: int = Field(
-        1_073_741_824, ge=1_048_576, description="Size that the spool may grow to, in bytes. Past it UNAVAILABLE."
+        1_073_741_824,
+        ge=1_048_576,
+        description="Largest size of the spool, in bytes. A full spool makes decisions UNAVAILABLE.",
     )
     audit_migrate: bool = Field(
-        False, description="Bring an existing audit database to the newest schema at the start."
+        False, description="At the start, migrate an existing audit database to the newest schema."
     )
     audit_new: bool = Field(
         False,
-        description="Make a new audit store, or a new spool, where this node (its `revisions`) remembers one that is gone. "
-        "For one start.",
+        description="Create a new audit store or spool although this node used one before that is gone (its "
+        "`revisions` says so). For one start.",
     )
     audit_key: Path | None = Field(
         None,
-        description="PEM file: the Ed25519 private key that signs the heads of the audit's chains; "
-        "`remit audit key new FILE` makes one. Without it chains are not signed.",
+        description="PEM file: the Ed25519 private key that signs chain heads; `remit audit key new FILE` makes one. "
+        "Without it chains are not signed.",
     )
     audit_checkpoint_s: float = Field(
-        60.0, gt=0, description="How often the heads of chains that have grown are signed, in seconds."
+        60.0, gt=0, description="How often the heads of chains that grew are signed, in seconds."
     )
     audit_queue: int = Field(10_000, ge=1, description="Audit records that may wait for their commit.")
     audit_wait_s: float = Field(
-        1.0, ge=0, description="Longest that a call waits for room in a full audit queue, in seconds; then UNAVAILABLE."
+        1.0, ge=0, description="Longest wait of a call for room in a full audit queue, in seconds. Then UNAVAILABLE."
     )
     audit_max_bytes: int = Field(
-        0, ge=0, description="Size that a SQLite audit file may grow to, in bytes; 0 for no cap. Past it UNAVAILABLE."
+        0,
+        ge=0,
+        description="Largest size of a SQLite audit file, in bytes; 0 for no limit. A full file makes decisions "
+        "UNAVAILABLE.",
     )
     audit_low_space_bytes: int = Field(
-        1_073_741_824, ge=0, description="Free space below which the log warns, in bytes."
+        1_073_741_824, ge=0, description="The log warns when less disk space than this is free, in bytes."
     )
     audit_retention: str = Field(
         "",
-        description="How long decisions and records of who read the audit are kept, for example `90d, globex=400d, initech=forever`: the age without a tenant "
-        "is that of all others. Empty: for ever.",
+        description="Age at which decisions and records of audit reads are deleted, for example `90d, globex=400d, "
+        "initech=forever`: the age without a tenant is for all others. Empty: never.",
     )
     audit_retention_every_s: float = Field(
-        3600.0, ge=1, description="How often decisions that are older than that are deleted, in seconds."
+        3600.0, ge=1, description="How often older decisions are deleted, in seconds."
     )
     audit_redact: str = Field(
         "",
-        description="Fields of decisions' records that are hashed or left out, for example `on_behalf_of=drop, "
-        "principal=hash, acme/principal=keep`. Of `caller`, `on_behalf_of`, `principal`, `resource_id` and `trace_id`.",
+        description="Fields of decision records to hash or leave out, for example `on_behalf_of=drop, "
+        "principal=hash, acme/principal=keep`. Possible fields: `caller`, `on_behalf_of`, `principal`, "
+        "`resource_id` and `trace_id`.",
     )
     audit_redact_key: Path | None = Field(
         None, description="File with the key of those hashes: 32 bytes or more, the same on every node."
@@ -217,37 +221,39 @@ class Settings(BaseSettings):
         1.0,
         gt=0,
         le=1,
-        description="How many of the allows of plain checks are recorded, as a share; the others are counted. Denies and "
-        "all other questions are always recorded.",
+        description="Share of the allows of plain checks that is recorded; the others are counted. Denies and all "
+        "other questions are always recorded.",
     )
     audit_otlp: str = Field(
         "",
-        description="URL of an OpenTelemetry collector's logs, for example `http://127.0.0.1:4318/v1/logs`: each committed "
-        "record is sent there too. Any but a loopback address needs `https`. Empty for none.",
+        description="URL of an OpenTelemetry collector for logs, for example `http://127.0.0.1:4318/v1/logs`. Each "
+        "committed record is sent there too. Any address but loopback needs `https`. Empty for none.",
     )
     policy_max_rows: int = Field(_DEFAULT_LIMITS.rows, ge=1, description="Rows a tenant may have.")
-    policy_max_bytes: int = Field(_DEFAULT_LIMITS.bytes, ge=1, description="Bytes a tenant's files may have together.")
+    policy_max_bytes: int = Field(_DEFAULT_LIMITS.bytes, ge=1, description="Total bytes of a tenant's files.")
     policy_max_question_rows: int = Field(
         _DEFAULT_LIMITS.question_rows,
         ge=1,
-        description="Rows of a tenant that one question may have to read. Each thousand takes up to a millisecond or so.",
+        description="Rows of a tenant that one question may have to read. A thousand rows take about a millisecond.",
     )
     policy_max_cases: int = Field(_DEFAULT_LIMITS.cases, ge=0, description="Test cases a tenant may have.")
     policy_max_seconds: float = Field(
         _DEFAULT_LIMITS.seconds, gt=0, description="Processor time a tenant may take to load, in seconds."
     )
     policy_witness_rows: int = Field(
-        _DEFAULT_LIMITS.witness_rows, ge=0, description="Rows up to which Casbin answers a tenant's tests too."
+        _DEFAULT_LIMITS.witness_rows,
+        ge=0,
+        description="Casbin also runs the tests of tenants with at most this many rows.",
     )
     policy_lint: Literal["off", "error", "warning", "note"] = Field(
         "off",
-        description="Findings of `remit lint` from this severity on refuse an edit of a tenant's folder, as its failing tests "
+        description="Lint findings of this severity and above refuse an edit of a tenant's folder, as failing tests "
         "do; `off`: none does.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severity that is logged."
+        "info", description="Lowest severity that is logged."
     )
-    log_format: Literal["json", "console"] = Field("json", description="Shape of log lines, on standard error.")
+    log_format: Literal["json", "console"] = Field("json", description="Format of log lines, on standard error.")
 
     @classmethod
     def settings_customise_sources(
@@ -327,9 +333,9 @@ class Settings(BaseSettings):
             )
 
     def of_worker(self, number: int, port: int) -> "Settings":
-        """The settings of one of the workers, counted from 1, that share `port`. Its supervisor serves the metrics.
+        """The settings of worker `number`, counted from 1. All workers share `port`. The supervisor serves the metrics.
 
-        Raises StartupError where `audit` is of no use.
+        Raises StartupError if `audit` cannot be used for workers.
         """
         host, _, _ = self.listen.rpartition(":")
         try:
@@ -339,27 +345,27 @@ class Settings(BaseSettings):
         if self.audit_spool is not None:
             own["audit_spool"] = worker_file(self.audit_spool, number)
         worker = self.model_copy(update={**own, "listen": f"{host}:{port}", "metrics": ""})
-        worker._named, worker._worker = self, number  # noqa: SLF001 (another of our own kind)
+        worker._named, worker._worker = self, number  # noqa: SLF001 (an object of the same class)
         return worker
 
     @property
     def named(self) -> "Settings":
-        """Of a worker, the settings as they were given, which name what is all workers' together."""
+        """The settings as they were given, before a worker's own node name, files and port replaced some of them."""
         return self._named or self
 
     @property
     def is_first(self) -> bool:
-        """Whether this is a server of one, or the first worker: who sees to what was left by workers that are no more."""
+        """True for a single server and for worker 1, which cleans up after removed workers."""
         return self._worker <= 1
 
     @property
     def retention(self) -> Retention | None:
-        """None where decisions are kept for ever."""
+        """None if decisions are kept for ever."""
         return parse_retention(self.audit_retention) if self.audit_retention else None
 
     @property
     def redaction(self) -> Redaction | None:
-        """None where records are kept as they are made. Raises StartupError where the key cannot be read."""
+        """None if records are kept unchanged. Raises StartupError if the key cannot be read."""
         if not self.audit_redact:
             return None
         try:
@@ -379,33 +385,6 @@ class Settings(BaseSettings):
             witness_rows=self.policy_witness_rows,
         )
 
-    def may_operate(self, caller: str) -> bool:
-        """Whether this caller may change what the node serves."""
-        return self.mutual_tls is None or caller in self._operators
-
-    def may_inspect(self, caller: str, tenant: str = "") -> bool:
-        """Whether this caller may see what goes wrong within the node, or within this tenant's folder: diagnostics, causes
-        of failures, where files are. Operators may, and who may read that audit."""
-        rights = self._auditors.get(caller)
-        return self.may_operate(caller) or (rights is not None and rights.may_read(tenant))
-
-    def rights_of(self, caller: str) -> Rights:
-        """Whose audit this caller may read. Raises NotAnAuditorError where it is nobody's."""
-        if self.mutual_tls is None:
-            return every_right(caller)
-        rights = self._auditors.get(caller)
-        if rights is None:
-            raise NotAnAuditorError(f"`{caller}` is not one of this server's `auditors`")
-        return rights
-
-    @cached_property
-    def _operators(self) -> frozenset[str]:
-        return parse_operators(self.operators)
-
-    @cached_property
-    def _auditors(self) -> Mapping[str, Rights]:
-        return parse_auditors(self.auditors)
-
     @property
     def mutual_tls(self) -> tuple[Path, Path, Path] | None:
         if self.tls_cert is None or self.tls_key is None or self.tls_client_ca is None:
@@ -413,41 +392,8 @@ class Settings(BaseSettings):
         return self.tls_cert, self.tls_key, self.tls_client_ca
 
 
-def read_settings(flags: Mapping[str, Any]) -> Settings:
-    """Settings from flags, environment and the file that REMIT_CONFIG names.
-
-    Raises StartupError that names each setting that is unknown or off, and what was expected.
-    """
-    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
-    ours = {name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known}
-    if unknown := sorted(ours - _service_links(os.environ)):
-        raise StartupError("\n".join(_unknown(name, known, " in the environment") for name in unknown))
-    file = os.environ.get(CONFIG_VARIABLE)
-    try:
-        if file is not None and not Path(file).is_file():
-            raise StartupError(f"`{CONFIG_VARIABLE}` names `{file}`, which is not a file")
-        return Settings(**flags)
-    except OSError as error:
-        raise StartupError(f"`{CONFIG_VARIABLE}` names `{file}`, which cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        raise StartupError("\n".join(map(_told, error.errors()))) from None
-    except ValueError as error:
-        raise StartupError(f"`{file}` is not TOML: {error}") from None
-
-
-def _service_links(environment: Mapping[str, str]) -> set[str]:
-    """The variables by which Kubernetes tells each pod of a namespace where its Services are: the server ignores those of
-    a Service `remit` or `remit-...`. Host and port are always among them, so that no misspelt setting passes for one."""
-    found: set[str] = set()
-    for service in {name.removesuffix(_SERVICE_HOST) for name in environment if name.endswith(_SERVICE_HOST)}:
-        if f"{service}_SERVICE_PORT" in environment:
-            links = re.compile(rf"{re.escape(service)}_{_SERVICE_LINK}").fullmatch
-            found |= {name for name, value in environment.items() if links(f"{name}={value}")}
-    return found
-
-
 def settings_table() -> str:
-    """The table of docs/settings.md."""
+    """The table of docs/reference/settings.md."""
     rows = ["| setting | environment | default | meaning |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         rows.append(f"| `{name}` | `{ENV_PREFIX}{name.upper()}` | {default_told(field)} | {field.description} |")
@@ -455,16 +401,8 @@ def settings_table() -> str:
 
 
 def worker_node(node: str, number: int) -> str:
-    """What worker `number` of a node is called in audit records."""
+    """The name of worker `number` of a node in audit records."""
     return f"{node}.w{number}"
-
-
-def split_address(name: str, text: str, *, least_port: int = 0) -> tuple[str, int]:
-    """Host and port. ValueError, which calls the text by that name, where it is no `HOST:PORT`."""
-    found = _ADDRESS(text)
-    if found is None or not least_port <= int(found["port"]) <= _LAST_PORT:
-        raise ValueError(f"`{name}` is `{text}`: expected `HOST:PORT`, for example `127.0.0.1:9090` or `[::1]:9090`")
-    return found["bare"] or found["bracketed"], int(found["port"])
 
 
 def _refuse_endpoint(text: str) -> None:
@@ -482,15 +420,8 @@ def _refuse_endpoint(text: str) -> None:
         )
 
 
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def default_told(field: FieldInfo) -> str:
-    """A setting's default as people read it."""
+    """The default of a setting, as docs/reference/settings.md and the help show it."""
     if field.default_factory is not None:
         return "the host's name"
     match field.default:
@@ -500,18 +431,6 @@ def default_told(field: FieldInfo) -> str:
             return f"`{str(value).lower()}`"
         case value:
             return f"`{value}`"
-
-
-def _told(error: Any) -> str:
-    place = ".".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
-        return _unknown(place, Settings.model_fields)
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"setting `{place}` is `{error['input']}`: {message}" if place else message
-
-
-def _unknown(name: str, known: Iterable[str], where: str = "") -> str:
-    return f"unknown setting `{name}`{where}: docs/settings.md lists all{did_you_mean(name, known)}"
 
 
 def _listed(names: list[str]) -> str:

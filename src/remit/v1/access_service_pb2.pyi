@@ -61,8 +61,8 @@ class CheckRequest(_message.Message):
     tenant: _builtins.str
     """The tenant: `[a-z0-9][a-z0-9_-]{0,62}`, or `_instance` for kinds of class `instance`."""
     revision: _builtins.str
-    """If set, the answer is given by this revision of the tenant's policy or not at all: the server waits a bounded
-    time for it (setting `revision_wait_s`), then answers FAILED_PRECONDITION. 64 lower-case hexadecimal digits.
+    """If set, only this revision of the tenant's policy may answer. The server waits a bounded time for it (setting
+    `revision_wait_s`), then answers FAILED_PRECONDITION. 64 lower-case hexadecimal digits.
     """
     @_builtins.property
     def question(self) -> Global___Question:
@@ -70,7 +70,7 @@ class CheckRequest(_message.Message):
 
     @_builtins.property
     def origin(self) -> _decision_pb2.Origin:
-        """Recorded with the decision; never decides."""
+        """It is recorded with the decision and never changes it."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class CheckResponse(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
-    """The revision of the tenant's policy that decided; empty where no policy was consulted (UNKNOWN_TENANT)."""
+    """The revision of the tenant's policy that decided; empty if no policy was consulted (UNKNOWN_TENANT)."""
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision: ...
     def __init__(
@@ -124,7 +124,7 @@ class BatchCheckRequest(_message.Message):
     tenant: _builtins.str
     """The tenant of every item."""
     principal: _builtins.str
-    """The principal of every question that names none."""
+    """The principal of every question without a principal."""
     revision: _builtins.str
     """As in CheckRequest; one revision answers the whole batch."""
     @_builtins.property
@@ -133,7 +133,7 @@ class BatchCheckRequest(_message.Message):
 
     @_builtins.property
     def origin(self) -> _decision_pb2.Origin:
-        """Recorded with each decision; never decides."""
+        """It is recorded with each decision and never changes one."""
 
     def __init__(
         self,
@@ -159,10 +159,10 @@ class BatchCheckResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
-    """The revision that decided all of them."""
+    """The revision that decided all questions."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.BatchResult]:
-        """One result a question, in request order."""
+        """One result per question, in request order."""
 
     def __init__(
         self,
@@ -191,16 +191,17 @@ class CheckOperationRequest(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     principal: _builtins.str
-    """Who: `user:ID` or `service:ID`."""
+    """The principal: `user:ID` or `service:ID`."""
     operation: _builtins.str
     """An operation that the vocabulary declares; an unknown one is INVALID_ARGUMENT."""
     namespace: _builtins.str
-    """Where. Required if a part is of a kind of class `namespace`, and must be empty if none is. Of a part `at: parent`
-    it is the parent that is asked about; the parent of a top-level namespace is the tenant, and a kind `X` is then
-    asked as `TENANT_X`: UNKNOWN_KIND where the vocabulary does not declare that.
+    """The namespace of the operation. Required if a part has a kind of class `namespace`; must be empty if no part has. A
+    part with `at: parent` asks about the parent of this namespace. The parent of a top-level namespace is the tenant:
+    a part of kind `X` then asks about kind `TENANT_X`, and the answer is UNKNOWN_KIND if the vocabulary does not
+    declare it.
     """
     resource_id: _builtins.str
-    """Recorded with each part; never decides."""
+    """It is recorded with each part and never changes a decision."""
     revision: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
@@ -232,12 +233,14 @@ class CheckOperationResponse(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     effect: _decision_pb2.Effect.ValueType
-    """ALLOW if every part is."""
+    """ALLOW if every part is allowed."""
     revision: _builtins.str
-    """The revision that decided all of them; empty for an unknown tenant."""
+    """The revision that decided all parts; empty for an unknown tenant."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperationPart]:
-        """In the vocabulary's order. Of an unknown tenant, whose operations are unknown too, one without kind and action."""
+        """The parts, in the vocabulary's order. An unknown tenant has no known operations: then there is one part, without
+        kind and action.
+        """
 
     def __init__(
         self,
@@ -267,7 +270,7 @@ class OperationPart(_message.Message):
     kind: _builtins.str
     action: _builtins.str
     namespace: _builtins.str
-    """Where it was asked; empty for the tenant itself."""
+    """The namespace of this part; empty for the tenant itself."""
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision: ...
     def __init__(
@@ -334,19 +337,19 @@ class ExplainResponse(_message.Message):
     def decision(self) -> _decision_pb2.Decision: ...
     @_builtins.property
     def rule(self) -> _decision_pb2.Rule:
-        """The rule that decided, absent where none did."""
+        """The rule that decided; absent if no rule did."""
 
     @_builtins.property
     def chain(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.PolicyRow]:
-        """The g rows from the principal to the rule's subject, in order; empty where the rule names the principal itself."""
+        """The g rows from the principal to the rule's subject, in order; empty if the rule names the principal itself."""
 
     @_builtins.property
     def near_misses(self) -> _containers.RepeatedCompositeFieldContainer[Global___NearMiss]:
-        """Allow rules of the principal's own chains with exactly one failing clause, ten at most."""
+        """Allow rules on the principal's own chains of g rows, with exactly one failing clause; at most ten."""
 
     @_builtins.property
     def remedy(self) -> Global___Remedy:
-        """What would allow, absent where the answer is an allow."""
+        """The rows that would allow it; absent if the answer is an allow."""
 
     def __init__(
         self,
@@ -379,17 +382,19 @@ class Question(_message.Message):
     NAMESPACE_FIELD_NUMBER: _builtins.int
     RESOURCE_ID_FIELD_NUMBER: _builtins.int
     principal: _builtins.str
-    """Who: `user:ID` or `service:ID`. In a batch it may be left out where the batch names one for all."""
+    """The principal: `user:ID` or `service:ID`. An item of a batch may leave it out if the batch names a principal for
+    all items.
+    """
     action: _builtins.str
-    """What: an action that the vocabulary declares for the kind, case-sensitive."""
+    """The action, case-sensitive. The vocabulary declares it for the kind."""
     kind: _builtins.str
-    """On which kind of resource, case-sensitive."""
+    """The kind of resource, case-sensitive."""
     namespace: _builtins.str
-    """Where: dotted segments `[a-z0-9][a-z0-9_-]*`, at most 150 characters. Required for kinds of class `namespace`,
-    and must be empty for kinds of class `tenant` and `instance`.
+    """The namespace: dotted segments `[a-z0-9][a-z0-9_-]*`, at most 150 characters. Required for kinds of class
+    `namespace`; must be empty for kinds of class `tenant` and `instance`.
     """
     resource_id: _builtins.str
-    """Which resource; recorded and never decides. At most 512 characters."""
+    """The id of the resource. It is recorded and never changes a decision. At most 512 characters."""
     def __init__(
         self,
         *,
@@ -409,7 +414,7 @@ Global___Question: _TypeAlias = Question  # noqa: Y015
 
 @_typing.final
 class NearMiss(_message.Message):
-    """An allow rule that one clause kept from matching."""
+    """An allow rule that does not match because of one clause."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -445,7 +450,7 @@ Global___NearMiss: _TypeAlias = NearMiss  # noqa: Y015
 
 @_typing.final
 class Remedy(_message.Message):
-    """What would turn a deny into an allow."""
+    """The rows that would turn a deny into an allow."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -453,11 +458,11 @@ class Remedy(_message.Message):
     BINDING_FIELD_NUMBER: _builtins.int
     INSTEAD_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
-    """The narrowest p row for this principal; empty where no row would help."""
+    """The narrowest p row for this principal; empty if no row would help."""
     binding: _builtins.str
-    """The narrowest g row to an existing role; empty where there is none."""
+    """The narrowest g row to an existing role; empty if there is none."""
     instead: _builtins.str
-    """Where no row would help: what would, in words."""
+    """If no row would help: what would help, in words."""
     def __init__(
         self,
         *,

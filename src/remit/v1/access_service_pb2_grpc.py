@@ -26,14 +26,14 @@ if _version_not_supported:
 
 
 class AccessServiceStub:
-    """The access plane: may this principal do this action on this kind of resource in this namespace of this tenant,
-    and which rule says so?
+    """The access plane: may this principal do this action on this kind of resource in this namespace of this tenant, and
+    which rule says so?
 
-    Errors are never decisions:
-    INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each field
-    UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or more than one; no service answers it
+    An error is never a decision:
+    INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
+    UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or several; every service answers so
     FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
-    RESOURCE_EXHAUSTED   a stated limit is passed (calls in flight, message size)
+    RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
     UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
     DEADLINE_EXCEEDED    the caller's deadline passed first
     """
@@ -67,44 +67,45 @@ class AccessServiceStub:
 
 
 class AccessServiceServicer:
-    """The access plane: may this principal do this action on this kind of resource in this namespace of this tenant,
-    and which rule says so?
+    """The access plane: may this principal do this action on this kind of resource in this namespace of this tenant, and
+    which rule says so?
 
-    Errors are never decisions:
-    INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each field
-    UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or more than one; no service answers it
+    An error is never a decision:
+    INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
+    UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or several; every service answers so
     FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
-    RESOURCE_EXHAUSTED   a stated limit is passed (calls in flight, message size)
+    RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
     UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
     DEADLINE_EXCEEDED    the caller's deadline passed first
     """
 
     def Check(self, request, context):
-        """Answers one question. The answer leaves after its audit record is committed (delivery `before_answer`).
+        """Answers one question. The server commits the audit record before it sends the answer (delivery `before_answer`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchCheck(self, request, context):
-        """Answers up to 100 questions (the server's `batch_limit`) about one tenant, all by one revision, in request order.
-        One bad item does not fail the others.
+        """Answers up to 100 questions (the server's `batch_limit`) about one tenant, in request order. One revision answers
+        all of them. A malformed item does not fail the other items.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """Answers one question and tells why: the deciding rule with its file and line, the chain of g rows that leads to
-        it, near misses, and what would allow. It tells of other people's bindings. The decision is recorded like any.
+        """Answers one question and explains the answer: the deciding rule with its file and line, the chain of g rows to the
+        rule, near misses, and rows that would allow it. The explanation shows bindings of other principals. The decision
+        is recorded as any other decision is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckOperation(self, request, context):
-        """Answers a compound operation that the vocabulary declares, for example `create_flow_in_new_namespace`: every part
-        with its reason, all by one revision. It may happen if all parts are allowed. Each part is recorded.
+        """Answers a compound operation that the vocabulary declares, for example `create_flow_in_new_namespace`. One revision
+        answers every part, each with its reason. The operation is allowed if all parts are allowed. Each part is recorded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,14 +143,14 @@ def add_AccessServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AccessService:
-    """The access plane: may this principal do this action on this kind of resource in this namespace of this tenant,
-    and which rule says so?
+    """The access plane: may this principal do this action on this kind of resource in this namespace of this tenant, and
+    which rule says so?
 
-    Errors are never decisions:
-    INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each field
-    UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or more than one; no service answers it
+    An error is never a decision:
+    INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
+    UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or several; every service answers so
     FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
-    RESOURCE_EXHAUSTED   a stated limit is passed (calls in flight, message size)
+    RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
     UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
     DEADLINE_EXCEEDED    the caller's deadline passed first
     """

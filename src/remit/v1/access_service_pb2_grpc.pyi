@@ -27,14 +27,14 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AccessServiceStub:
-    """The access plane: may this principal do this action on this kind of resource in this namespace of this tenant,
-    and which rule says so?
+    """The access plane: may this principal do this action on this kind of resource in this namespace of this tenant, and
+    which rule says so?
 
-    Errors are never decisions:
-      INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each field
-      UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or more than one; no service answers it
+    An error is never a decision:
+      INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
+      UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or several; every service answers so
       FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
-      RESOURCE_EXHAUSTED   a stated limit is passed (calls in flight, message size)
+      RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
       UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
       DEADLINE_EXCEEDED    the caller's deadline passed first
     """
@@ -44,59 +44,61 @@ class AccessServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AccessServiceAsyncStub: ...
     Check: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.CheckRequest, _access_service_pb2.CheckResponse]
-    """Answers one question. The answer leaves after its audit record is committed (delivery `before_answer`)."""
+    """Answers one question. The server commits the audit record before it sends the answer (delivery `before_answer`)."""
     BatchCheck: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.BatchCheckRequest, _access_service_pb2.BatchCheckResponse]
-    """Answers up to 100 questions (the server's `batch_limit`) about one tenant, all by one revision, in request order.
-    One bad item does not fail the others.
+    """Answers up to 100 questions (the server's `batch_limit`) about one tenant, in request order. One revision answers
+    all of them. A malformed item does not fail the other items.
     """
     Explain: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.ExplainRequest, _access_service_pb2.ExplainResponse]
-    """Answers one question and tells why: the deciding rule with its file and line, the chain of g rows that leads to
-    it, near misses, and what would allow. It tells of other people's bindings. The decision is recorded like any.
+    """Answers one question and explains the answer: the deciding rule with its file and line, the chain of g rows to the
+    rule, near misses, and rows that would allow it. The explanation shows bindings of other principals. The decision
+    is recorded as any other decision is.
     """
     CheckOperation: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.CheckOperationRequest, _access_service_pb2.CheckOperationResponse]
-    """Answers a compound operation that the vocabulary declares, for example `create_flow_in_new_namespace`: every part
-    with its reason, all by one revision. It may happen if all parts are allowed. Each part is recorded.
+    """Answers a compound operation that the vocabulary declares, for example `create_flow_in_new_namespace`. One revision
+    answers every part, each with its reason. The operation is allowed if all parts are allowed. Each part is recorded.
     """
 
 @_typing.type_check_only
 class AccessServiceAsyncStub(AccessServiceStub):
-    """The access plane: may this principal do this action on this kind of resource in this namespace of this tenant,
-    and which rule says so?
+    """The access plane: may this principal do this action on this kind of resource in this namespace of this tenant, and
+    which rule says so?
 
-    Errors are never decisions:
-      INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each field
-      UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or more than one; no service answers it
+    An error is never a decision:
+      INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
+      UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or several; every service answers so
       FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
-      RESOURCE_EXHAUSTED   a stated limit is passed (calls in flight, message size)
+      RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
       UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
       DEADLINE_EXCEEDED    the caller's deadline passed first
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Check: _aio.UnaryUnaryMultiCallable[_access_service_pb2.CheckRequest, _access_service_pb2.CheckResponse]  # type: ignore[assignment]
-    """Answers one question. The answer leaves after its audit record is committed (delivery `before_answer`)."""
+    """Answers one question. The server commits the audit record before it sends the answer (delivery `before_answer`)."""
     BatchCheck: _aio.UnaryUnaryMultiCallable[_access_service_pb2.BatchCheckRequest, _access_service_pb2.BatchCheckResponse]  # type: ignore[assignment]
-    """Answers up to 100 questions (the server's `batch_limit`) about one tenant, all by one revision, in request order.
-    One bad item does not fail the others.
+    """Answers up to 100 questions (the server's `batch_limit`) about one tenant, in request order. One revision answers
+    all of them. A malformed item does not fail the other items.
     """
     Explain: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ExplainRequest, _access_service_pb2.ExplainResponse]  # type: ignore[assignment]
-    """Answers one question and tells why: the deciding rule with its file and line, the chain of g rows that leads to
-    it, near misses, and what would allow. It tells of other people's bindings. The decision is recorded like any.
+    """Answers one question and explains the answer: the deciding rule with its file and line, the chain of g rows to the
+    rule, near misses, and rows that would allow it. The explanation shows bindings of other principals. The decision
+    is recorded as any other decision is.
     """
     CheckOperation: _aio.UnaryUnaryMultiCallable[_access_service_pb2.CheckOperationRequest, _access_service_pb2.CheckOperationResponse]  # type: ignore[assignment]
-    """Answers a compound operation that the vocabulary declares, for example `create_flow_in_new_namespace`: every part
-    with its reason, all by one revision. It may happen if all parts are allowed. Each part is recorded.
+    """Answers a compound operation that the vocabulary declares, for example `create_flow_in_new_namespace`. One revision
+    answers every part, each with its reason. The operation is allowed if all parts are allowed. Each part is recorded.
     """
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The access plane: may this principal do this action on this kind of resource in this namespace of this tenant,
-    and which rule says so?
+    """The access plane: may this principal do this action on this kind of resource in this namespace of this tenant, and
+    which rule says so?
 
-    Errors are never decisions:
-      INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each field
-      UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or more than one; no service answers it
+    An error is never a decision:
+      INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
+      UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or several; every service answers so
       FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
-      RESOURCE_EXHAUSTED   a stated limit is passed (calls in flight, message size)
+      RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
       UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
       DEADLINE_EXCEEDED    the caller's deadline passed first
     """
@@ -107,7 +109,7 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_service_pb2.CheckRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.CheckResponse, _abc.Awaitable[_access_service_pb2.CheckResponse]]:
-        """Answers one question. The answer leaves after its audit record is committed (delivery `before_answer`)."""
+        """Answers one question. The server commits the audit record before it sends the answer (delivery `before_answer`)."""
 
     @_abc_1.abstractmethod
     def BatchCheck(
@@ -115,8 +117,8 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_service_pb2.BatchCheckRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.BatchCheckResponse, _abc.Awaitable[_access_service_pb2.BatchCheckResponse]]:
-        """Answers up to 100 questions (the server's `batch_limit`) about one tenant, all by one revision, in request order.
-        One bad item does not fail the others.
+        """Answers up to 100 questions (the server's `batch_limit`) about one tenant, in request order. One revision answers
+        all of them. A malformed item does not fail the other items.
         """
 
     @_abc_1.abstractmethod
@@ -125,8 +127,9 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_service_pb2.ExplainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.ExplainResponse, _abc.Awaitable[_access_service_pb2.ExplainResponse]]:
-        """Answers one question and tells why: the deciding rule with its file and line, the chain of g rows that leads to
-        it, near misses, and what would allow. It tells of other people's bindings. The decision is recorded like any.
+        """Answers one question and explains the answer: the deciding rule with its file and line, the chain of g rows to the
+        rule, near misses, and rows that would allow it. The explanation shows bindings of other principals. The decision
+        is recorded as any other decision is.
         """
 
     @_abc_1.abstractmethod
@@ -135,8 +138,8 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_service_pb2.CheckOperationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.CheckOperationResponse, _abc.Awaitable[_access_service_pb2.CheckOperationResponse]]:
-        """Answers a compound operation that the vocabulary declares, for example `create_flow_in_new_namespace`: every part
-        with its reason, all by one revision. It may happen if all parts are allowed. Each part is recorded.
+        """Answers a compound operation that the vocabulary declares, for example `create_flow_in_new_namespace`. One revision
+        answers every part, each with its reason. The operation is allowed if all parts are allowed. Each part is recorded.
         """
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -39,10 +39,10 @@ class _CountGroupingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CountGr
     COUNT_GROUPING_NODE: _CountGrouping.ValueType  # 9
     COUNT_GROUPING_HOUR: _CountGrouping.ValueType  # 10
     COUNT_GROUPING_DAY: _CountGrouping.ValueType  # 11
-    """By UTC."""
+    """A day in UTC."""
 
 class CountGrouping(_CountGrouping, metaclass=_CountGroupingEnumTypeWrapper):
-    """What may tell one count from another."""
+    """The fields by which decisions can be grouped."""
 
 COUNT_GROUPING_UNSPECIFIED: CountGrouping.ValueType  # 0
 COUNT_GROUPING_TENANT: CountGrouping.ValueType  # 1
@@ -56,12 +56,12 @@ COUNT_GROUPING_REASON: CountGrouping.ValueType  # 8
 COUNT_GROUPING_NODE: CountGrouping.ValueType  # 9
 COUNT_GROUPING_HOUR: CountGrouping.ValueType  # 10
 COUNT_GROUPING_DAY: CountGrouping.ValueType  # 11
-"""By UTC."""
+"""A day in UTC."""
 Global___CountGrouping: _TypeAlias = CountGrouping  # noqa: Y015
 
 @_typing.final
 class RecordFilter(_message.Message):
-    """Which decisions are meant. All that is set must hold."""
+    """Selects decisions. A decision must match every field that is set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -79,23 +79,24 @@ class RecordFilter(_message.Message):
     IDS_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     namespace: _builtins.str
-    """This namespace and all below it, by whole segments."""
+    """This namespace and every namespace below it, by whole segments."""
     principal: _builtins.str
-    """As in the record, whole: `user:ID`, `service:ID`, `namespace:NAMESPACE` of the reach plane, or `hmac:` and 32
-    hexadecimal digits where it was redacted. Anything else is INVALID_ARGUMENT, as it would match nothing.
+    """The principal as the record holds it, in full: `user:ID`, `service:ID`, `namespace:NAMESPACE` of the reach plane,
+    or `hmac:` and 32 hexadecimal digits if it was redacted. Anything else is INVALID_ARGUMENT, because it would match
+    nothing.
     """
     effect: _builtins.str
     """`allow` or `deny`."""
     reason: _builtins.str
     """A reason's name without prefix, for example `NO_BINDING`."""
     question: _builtins.str
-    """What was asked, for example `CHECK` or `REACH`."""
+    """The type of question, for example `CHECK` or `REACH`."""
     caller: _builtins.str
     """The service that asked, at most 512 characters."""
     node: _builtins.str
     """The server that answered, at most 64 characters."""
     revision: _builtins.str
-    """The policy that decided: 64 hexadecimal digits."""
+    """The revision that decided: 64 hexadecimal digits."""
     since_us: _builtins.int
     """From this time on, microseconds since the Unix epoch."""
     until_us: _builtins.int
@@ -130,7 +131,7 @@ Global___RecordFilter: _TypeAlias = RecordFilter  # noqa: Y015
 
 @_typing.final
 class Record(_message.Message):
-    """A decision as it was recorded. Words are texts, as the chain's hashes cover them."""
+    """A decision as it was recorded. Enumerations are strings here, because the chain's hashes cover the strings."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -164,37 +165,37 @@ class Record(_message.Message):
     caller: _builtins.str
     """The service that asked, by its certificate; `anonymous` on a loopback address without TLS."""
     on_behalf_of: _builtins.str
-    """The impersonator; empty where there was none."""
+    """The impersonator; empty if there was none."""
     tenant: _builtins.str
-    """Empty where no tenant of the name that was asked about is configured; `detail` holds that name as `tenant`."""
+    """The tenant; empty if the question named a tenant that is not configured. `detail` then holds that name as `tenant`."""
     namespace: _builtins.str
-    """Where; of the reach plane the owner. Empty for the tenant itself."""
+    """The namespace; in the reach plane the owner. Empty for the tenant itself."""
     principal: _builtins.str
-    """Who; of the reach plane `namespace:CALLER`."""
+    """The principal; in the reach plane `namespace:CALLER`."""
     action: _builtins.str
-    """What; of the reach plane the relation."""
+    """The action; in the reach plane the relation."""
     kind: _builtins.str
-    """On which kind of resource; empty for the reach plane."""
+    """The kind of resource; empty for the reach plane."""
     resource_id: _builtins.str
     effect: _builtins.str
-    """`allow` or `deny`; empty where the answer is a list."""
+    """`allow` or `deny`; empty if the answer is a list."""
     reason: _builtins.str
-    """A reason's name without prefix; empty for a list that is not empty of necessity."""
+    """The name of the reason, without prefix. A list has a reason only if it is empty whatever the rows say."""
     rule: _builtins.str
-    """Where the rule that decided stands, for example `acme/roles.csv:12`; empty where none did."""
+    """The file and line of the rule that decided, for example `acme/roles.csv:12`; empty if no rule did."""
     revision: _builtins.str
     """The revision of the tenant's policy that decided; empty for an unknown tenant."""
     latency_ns: _builtins.int
-    """Time taken to decide."""
+    """The time taken to decide, in nanoseconds."""
     call_id: _builtins.str
-    """The same for all decisions of one call."""
+    """The id of the call. All decisions of one call have the same."""
     batch_index: _builtins.int
-    """0-based position in a batch; -1 for a single question."""
+    """The 0-based position in a batch; -1 for a single question."""
     trace_id: _builtins.str
     question: _builtins.str
-    """What was asked: `CHECK`, `EXPLAIN`, `OPERATION`, `REACH` and so on."""
+    """The type of question: `CHECK`, `EXPLAIN`, `OPERATION`, `REACH` and so on."""
     detail: _builtins.str
-    """JSON: what the answer told beside these, in counts; empty where nothing."""
+    """JSON: further facts about the answer, as counts; empty if there are none."""
     def __init__(
         self,
         *,
@@ -238,13 +239,13 @@ class ListRecordsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     oldest_first: _builtins.bool
-    """In the order of time; the newest first where false."""
+    """True: oldest first. False: newest first."""
     after: _builtins.str
-    """Begin behind the record of this id, in the order asked."""
+    """Begin after the record with this id, in the requested order."""
     page_size: _builtins.int
-    """Records in a page, at most 1,000; 100 where 0."""
+    """Records in a page, at most 1,000; 0 means 100."""
     page_token: _builtins.str
-    """The `next_page_token` of the page before; all other fields but `page_size` must be the same."""
+    """The `next_page_token` of the previous page. All other fields except `page_size` must be the same."""
     @_builtins.property
     def filter(self) -> Global___RecordFilter: ...
     def __init__(
@@ -274,8 +275,8 @@ class ListRecordsResponse(_message.Message):
     """Empty on the last page."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___Record]:
-        """In the order of ids. Records that are written meanwhile move no other to another page. A page may hold fewer than
-        asked for, or none, and yet not be the last: a search goes on for two seconds at most.
+        """The records in the order of ids. A record that is written meanwhile moves no other record to another page. A page
+        may hold fewer records than requested, or none, and may still not be the last: a search lasts two seconds at most.
         """
 
     def __init__(
@@ -321,8 +322,8 @@ class GetRecordResponse(_message.Message):
     AGREES_FIELD_NUMBER: _builtins.int
     UNEXPLAINED_FIELD_NUMBER: _builtins.int
     agrees: _builtins.bool
-    """Whether those files decide as the record says: the same effect and reason by the same rule. Where they do not, the
-    record was altered, or a remit decided that is not of this version.
+    """Whether these files give the recorded effect, reason and rule. If not, the record was altered, or another version
+    of remit decided.
     """
     unexplained: _builtins.str
     """Why there is no explanation."""
@@ -332,7 +333,7 @@ class GetRecordResponse(_message.Message):
     def place(self) -> Global___Place: ...
     @_builtins.property
     def explanation(self) -> Global___PastAnswer:
-        """The grounds of the answer, derived again from the files of the recorded revision; absent where `unexplained`."""
+        """The explanation, computed again from the files of the recorded revision; absent if `unexplained` is set."""
 
     def __init__(
         self,
@@ -353,7 +354,7 @@ Global___GetRecordResponse: _TypeAlias = GetRecordResponse  # noqa: Y015
 
 @_typing.final
 class Place(_message.Message):
-    """Where a record stands in the chain of its tenant and node, whose records are numbered from 1 in the order of their
+    """The place of a record in the chain of its tenant and node. A chain numbers its records from 1 in the order of their
     commits.
     """
 
@@ -363,7 +364,7 @@ class Place(_message.Message):
     HASH_FIELD_NUMBER: _builtins.int
     HEAD_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
-    """0 for a record from before there were chains."""
+    """0 for a record that is older than the chains."""
     hash: _builtins.bytes
     """SHA-256 over the record and the hash before it."""
     head: _builtins.int
@@ -391,14 +392,16 @@ class FollowRecordsRequest(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     after: _builtins.str
-    """The records behind this id come first, in the order of ids. Without it, without `since_us` and `cursor`: from now on."""
+    """The stream starts with the records after this id, in the order of ids. Without `after`, `since_us` and `cursor`, it
+    starts from now.
+    """
     cursor: _builtins.str
-    """The last `cursor` of a stream that ended: goes on there, with no record lost and none given twice. All other fields
-    must be the same.
+    """The last `cursor` of a stream that ended. The new stream continues there: no record is lost and none comes twice.
+    All other fields must be the same.
     """
     @_builtins.property
     def filter(self) -> Global___RecordFilter:
-        """With `since_us`, the records since then come first, in the order of ids."""
+        """With `since_us`, the stream starts with the records since that time, in the order of ids."""
 
     def __init__(
         self,
@@ -422,11 +425,11 @@ class FollowRecordsResponse(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
-    """Opaque."""
+    """An opaque position, from which a later stream can continue."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___Record]:
-        """In the order of ids within a message; what is committed late comes later. None in the first message, which says that
-        the stream has begun.
+        """The records, in the order of ids within a message. A record that is committed late comes in a later message. The
+        first message has no records: it says that the stream has begun.
         """
 
     def __init__(
@@ -453,20 +456,20 @@ class CountRecordsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     most_first: _builtins.bool
-    """The groups with the most decisions first, and no more than one page of them; else all, in the order of their groups."""
+    """True: the groups with the most decisions first, one page at most. False: all groups, in the order of their values."""
     page_size: _builtins.int
-    """Groups in a page, at most 1,000; 100 where 0."""
+    """Groups in a page, at most 1,000; 0 means 100."""
     page_token: _builtins.str
-    """The `next_page_token` of the page before; all other fields but `page_size` must be the same."""
+    """The `next_page_token` of the previous page. All other fields except `page_size` must be the same."""
     @_builtins.property
     def filter(self) -> Global___RecordFilter:
-        """`ids` must be empty. Decisions are counted by one of principal, namespace, revision, caller and question at a time:
-        filter and groupings may name one of them.
+        """Selects the decisions to count. `ids` must be empty. Filter and groupings together may use only one of principal,
+        namespace, revision, caller and question: the counts are kept by one of these at a time.
         """
 
     @_builtins.property
     def group_by(self) -> _containers.RepeatedScalarFieldContainer[Global___CountGrouping.ValueType]:
-        """One count of all where empty; each at most once."""
+        """The groupings, each at most once. Empty: one count of all decisions."""
 
     def __init__(
         self,
@@ -494,9 +497,9 @@ class CountRecordsResponse(_message.Message):
     SINCE_US_FIELD_NUMBER: _builtins.int
     UNTIL_US_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page, and where `most_first`."""
+    """Empty on the last page, and if `most_first` is set."""
     since_us: _builtins.int
-    """The time that was counted: that of the filter, out to whole hours."""
+    """The counted time: the time of the filter, extended to whole hours."""
     until_us: _builtins.int
     @_builtins.property
     def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordCount]: ...
@@ -518,7 +521,7 @@ Global___CountRecordsResponse: _TypeAlias = CountRecordsResponse  # noqa: Y015
 
 @_typing.final
 class RecordCount(_message.Message):
-    """What is not grouped by is unset."""
+    """One count. A field without a grouping is unset."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -544,11 +547,13 @@ class RecordCount(_message.Message):
     reason: _builtins.str
     node: _builtins.str
     from_us: _builtins.int
-    """When the hour or the day begins, microseconds since the Unix epoch; by both the hour."""
+    """The beginning of the hour or the day, microseconds since the Unix epoch. With both groupings, the beginning of the
+    hour.
+    """
     recorded: _builtins.int
     """Decisions with a record, purged ones included."""
     unrecorded: _builtins.int
-    """Decisions that were sampled out: answered and counted, without a record."""
+    """Decisions that were sampled out: they were answered and counted, and have no record."""
     def __init__(
         self,
         *,
@@ -587,17 +592,17 @@ class ListLifecycleRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
-    """Only records of this tenant; where empty, all, those of no tenant too."""
+    """Only records of this tenant. Empty: all records, also the records without a tenant."""
     type: _builtins.str
-    """Only this type, for example `POLICY_LOADED`; INVALID_ARGUMENT for one that there is not."""
+    """Only this type, for example `POLICY_LOADED`. An unknown type is INVALID_ARGUMENT."""
     node: _builtins.str
-    """Only records of this node. Those of type `AUDIT_READ` are of the node's name with `/reads` behind it."""
+    """Only records of this node. Records of type `AUDIT_READ` have the node's name followed by `/reads`."""
     since_us: _builtins.int
     """From this time on, microseconds since the Unix epoch."""
     until_us: _builtins.int
     """Before this time."""
     oldest_first: _builtins.bool
-    """In the order of time, up to what there was at the first page; the newest first where false."""
+    """True: oldest first, up to the newest record at the time of the first page. False: newest first."""
     after: _builtins.str
     """As in ListRecordsRequest."""
     page_size: _builtins.int
@@ -665,7 +670,7 @@ class LifecycleRecord(_message.Message):
     type: _builtins.str
     """For example `SERVER_STARTED` or `POLICY_LOADED`."""
     tenant: _builtins.str
-    """Empty where it is about no tenant."""
+    """Empty if the record is about no tenant."""
     revision: _builtins.str
     detail: _builtins.str
     """JSON."""
@@ -700,11 +705,11 @@ class ExplainPastRequest(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     time_us: _builtins.int
-    """By what served then, microseconds since the Unix epoch."""
+    """By the revisions that served at this time, microseconds since the Unix epoch."""
     revision: _builtins.str
     """By this revision: 64 hexadecimal digits."""
     node: _builtins.str
-    """With `time_us`: by what served on this node; else on each."""
+    """With `time_us`: only the revision that served on this node. Empty: on every node."""
     @_builtins.property
     def access(self) -> _access_service_pb2.Question: ...
     @_builtins.property
@@ -741,7 +746,9 @@ class ExplainPastResponse(_message.Message):
     ANSWERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PastAnswer]:
-        """One a revision, at most 8: mostly all nodes served the same. NOT_FOUND where none served the tenant."""
+        """One answer per revision, at most 8. Usually all nodes served the same revision. NOT_FOUND if no node served the
+        tenant.
+        """
 
     def __init__(
         self,
@@ -758,7 +765,7 @@ Global___ExplainPastResponse: _TypeAlias = ExplainPastResponse  # noqa: Y015
 
 @_typing.final
 class PastAnswer(_message.Message):
-    """An answer of the past, with its grounds."""
+    """An answer by a policy of the past, with its explanation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -767,10 +774,10 @@ class PastAnswer(_message.Message):
     ACCESS_FIELD_NUMBER: _builtins.int
     REACH_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
-    """Empty where the tenant did not exist."""
+    """The revision; empty if the tenant did not exist."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServingNode]:
-        """The nodes that served it at the time asked for; none where a revision or a record was asked for."""
+        """The nodes that served the revision at the requested time; empty if the request named a revision or a record."""
 
     @_builtins.property
     def access(self) -> _access_service_pb2.ExplainResponse: ...
@@ -802,7 +809,7 @@ class ServingNode(_message.Message):
     SINCE_US_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     since_us: _builtins.int
-    """When it began to serve the revision, microseconds since the Unix epoch."""
+    """When the node began to serve the revision, microseconds since the Unix epoch."""
     def __init__(
         self,
         *,

@@ -26,16 +26,18 @@ if _version_not_supported:
 
 
 class AuditServiceStub:
-    """What was decided, for whom, by which rule and when. With mutual TLS only callers that the setting `auditors` names may
-    ask, and one who is bound to a tenant reads of that one alone, as if there were no other. What a caller with a name
-    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`): each call, each page, and each stream, also
-    one that goes on by a cursor. Tokens and cursors give no rights, and are not signed.
+    """The audit: what was decided, for whom, by which rule and when.
 
-    INVALID_ARGUMENT     a filter, a page's token or an id is malformed; google.rpc.BadRequest names each field
-    PERMISSION_DENIED    the caller may not read this, whether there is anything or not
-    NOT_FOUND            there is no such record, or nothing kept to explain it by
-    RESOURCE_EXHAUSTED   as many read or follow as may at a time
-    UNAVAILABLE          the audit store does not answer, or takes no record of the question; retry
+    With mutual TLS, only the callers in the setting `auditors` may ask. An auditor of one tenant reads only the records
+    of that tenant, as if no other tenant existed. If the caller has a name, its question is recorded before the answer
+    (lifecycle record `AUDIT_READ`): each call, each page and each stream, also a stream that continues from a cursor.
+    Page tokens and cursors give no rights, and are not signed.
+
+    INVALID_ARGUMENT     a filter, a page token or an id is malformed; google.rpc.BadRequest names each wrong field
+    PERMISSION_DENIED    the caller may not read this, whether such records exist or not
+    NOT_FOUND            there is no such record, or no kept policy to explain it by
+    RESOURCE_EXHAUSTED   too many callers read or follow at this time
+    UNAVAILABLE          the audit store does not answer, or cannot record the question; retry
     """
 
     def __init__(self, channel):
@@ -77,50 +79,52 @@ class AuditServiceStub:
 
 
 class AuditServiceServicer:
-    """What was decided, for whom, by which rule and when. With mutual TLS only callers that the setting `auditors` names may
-    ask, and one who is bound to a tenant reads of that one alone, as if there were no other. What a caller with a name
-    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`): each call, each page, and each stream, also
-    one that goes on by a cursor. Tokens and cursors give no rights, and are not signed.
+    """The audit: what was decided, for whom, by which rule and when.
 
-    INVALID_ARGUMENT     a filter, a page's token or an id is malformed; google.rpc.BadRequest names each field
-    PERMISSION_DENIED    the caller may not read this, whether there is anything or not
-    NOT_FOUND            there is no such record, or nothing kept to explain it by
-    RESOURCE_EXHAUSTED   as many read or follow as may at a time
-    UNAVAILABLE          the audit store does not answer, or takes no record of the question; retry
+    With mutual TLS, only the callers in the setting `auditors` may ask. An auditor of one tenant reads only the records
+    of that tenant, as if no other tenant existed. If the caller has a name, its question is recorded before the answer
+    (lifecycle record `AUDIT_READ`): each call, each page and each stream, also a stream that continues from a cursor.
+    Page tokens and cursors give no rights, and are not signed.
+
+    INVALID_ARGUMENT     a filter, a page token or an id is malformed; google.rpc.BadRequest names each wrong field
+    PERMISSION_DENIED    the caller may not read this, whether such records exist or not
+    NOT_FOUND            there is no such record, or no kept policy to explain it by
+    RESOURCE_EXHAUSTED   too many callers read or follow at this time
+    UNAVAILABLE          the audit store does not answer, or cannot record the question; retry
     """
 
     def ListRecords(self, request, context):
-        """The decisions that a filter selects, a page at a time.
+        """Lists the decisions that a filter selects, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRecord(self, request, context):
-        """One decision, its place in its chain, and why it was decided so, by the policy of then.
+        """Returns one decision, its place in its chain, and why it was decided so, by the policy of that time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FollowRecords(self, request, context):
-        """The decisions that a filter selects, as they are committed, by any process that writes to the store: each once and
-        none left out, however late it is committed. The stream ends with UNAVAILABLE when the server stops: go on by
-        `cursor`. At most 16 follow at a time.
+        """The change feed of the decisions that a filter selects. It contains the commits of every process that writes to the
+        store. Each decision comes exactly once, however late it is committed. The stream ends with UNAVAILABLE when the
+        server stops: continue from the last `cursor`. At most 16 streams at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountRecords(self, request, context):
-        """How many decisions there were. Counts are written with the records and kept by hour, so that no record is read.
+        """Counts decisions. Counts are written with the records, per hour: this call reads no record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListLifecycle(self, request, context):
-        """What happened beside decisions: starts and stops of servers, policies that loaded or did not, operators' acts, purges
+        """Lists lifecycle records: starts and stops of servers, loads and refusals of policies, acts of operators, purges,
         and reads of the audit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -128,7 +132,7 @@ class AuditServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExplainPast(self, request, context):
-        """What the answer to a question was, or would have been, by a policy of the past. Not recorded as a decision.
+        """Answers a question by a policy of the past, and explains the answer. It is not recorded as a decision.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,16 +180,18 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
-    """What was decided, for whom, by which rule and when. With mutual TLS only callers that the setting `auditors` names may
-    ask, and one who is bound to a tenant reads of that one alone, as if there were no other. What a caller with a name
-    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`): each call, each page, and each stream, also
-    one that goes on by a cursor. Tokens and cursors give no rights, and are not signed.
+    """The audit: what was decided, for whom, by which rule and when.
 
-    INVALID_ARGUMENT     a filter, a page's token or an id is malformed; google.rpc.BadRequest names each field
-    PERMISSION_DENIED    the caller may not read this, whether there is anything or not
-    NOT_FOUND            there is no such record, or nothing kept to explain it by
-    RESOURCE_EXHAUSTED   as many read or follow as may at a time
-    UNAVAILABLE          the audit store does not answer, or takes no record of the question; retry
+    With mutual TLS, only the callers in the setting `auditors` may ask. An auditor of one tenant reads only the records
+    of that tenant, as if no other tenant existed. If the caller has a name, its question is recorded before the answer
+    (lifecycle record `AUDIT_READ`): each call, each page and each stream, also a stream that continues from a cursor.
+    Page tokens and cursors give no rights, and are not signed.
+
+    INVALID_ARGUMENT     a filter, a page token or an id is malformed; google.rpc.BadRequest names each wrong field
+    PERMISSION_DENIED    the caller may not read this, whether such records exist or not
+    NOT_FOUND            there is no such record, or no kept policy to explain it by
+    RESOURCE_EXHAUSTED   too many callers read or follow at this time
+    UNAVAILABLE          the audit store does not answer, or cannot record the question; retry
     """
 
     @staticmethod

@@ -27,16 +27,18 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditServiceStub:
-    """What was decided, for whom, by which rule and when. With mutual TLS only callers that the setting `auditors` names may
-    ask, and one who is bound to a tenant reads of that one alone, as if there were no other. What a caller with a name
-    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`): each call, each page, and each stream, also
-    one that goes on by a cursor. Tokens and cursors give no rights, and are not signed.
+    """The audit: what was decided, for whom, by which rule and when.
 
-      INVALID_ARGUMENT     a filter, a page's token or an id is malformed; google.rpc.BadRequest names each field
-      PERMISSION_DENIED    the caller may not read this, whether there is anything or not
-      NOT_FOUND            there is no such record, or nothing kept to explain it by
-      RESOURCE_EXHAUSTED   as many read or follow as may at a time
-      UNAVAILABLE          the audit store does not answer, or takes no record of the question; retry
+    With mutual TLS, only the callers in the setting `auditors` may ask. An auditor of one tenant reads only the records
+    of that tenant, as if no other tenant existed. If the caller has a name, its question is recorded before the answer
+    (lifecycle record `AUDIT_READ`): each call, each page and each stream, also a stream that continues from a cursor.
+    Page tokens and cursors give no rights, and are not signed.
+
+      INVALID_ARGUMENT     a filter, a page token or an id is malformed; google.rpc.BadRequest names each wrong field
+      PERMISSION_DENIED    the caller may not read this, whether such records exist or not
+      NOT_FOUND            there is no such record, or no kept policy to explain it by
+      RESOURCE_EXHAUSTED   too many callers read or follow at this time
+      UNAVAILABLE          the audit store does not answer, or cannot record the question; retry
     """
 
     @_typing.overload
@@ -44,67 +46,71 @@ class AuditServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     ListRecords: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListRecordsRequest, _audit_service_pb2.ListRecordsResponse]
-    """The decisions that a filter selects, a page at a time."""
+    """Lists the decisions that a filter selects, a page at a time."""
     GetRecord: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetRecordRequest, _audit_service_pb2.GetRecordResponse]
-    """One decision, its place in its chain, and why it was decided so, by the policy of then."""
+    """Returns one decision, its place in its chain, and why it was decided so, by the policy of that time."""
     FollowRecords: _grpc.UnaryStreamMultiCallable[_audit_service_pb2.FollowRecordsRequest, _audit_service_pb2.FollowRecordsResponse]
-    """The decisions that a filter selects, as they are committed, by any process that writes to the store: each once and
-    none left out, however late it is committed. The stream ends with UNAVAILABLE when the server stops: go on by
-    `cursor`. At most 16 follow at a time.
+    """The change feed of the decisions that a filter selects. It contains the commits of every process that writes to the
+    store. Each decision comes exactly once, however late it is committed. The stream ends with UNAVAILABLE when the
+    server stops: continue from the last `cursor`. At most 16 streams at a time.
     """
     CountRecords: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.CountRecordsRequest, _audit_service_pb2.CountRecordsResponse]
-    """How many decisions there were. Counts are written with the records and kept by hour, so that no record is read."""
+    """Counts decisions. Counts are written with the records, per hour: this call reads no record."""
     ListLifecycle: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListLifecycleRequest, _audit_service_pb2.ListLifecycleResponse]
-    """What happened beside decisions: starts and stops of servers, policies that loaded or did not, operators' acts, purges
+    """Lists lifecycle records: starts and stops of servers, loads and refusals of policies, acts of operators, purges,
     and reads of the audit.
     """
     ExplainPast: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ExplainPastRequest, _audit_service_pb2.ExplainPastResponse]
-    """What the answer to a question was, or would have been, by a policy of the past. Not recorded as a decision."""
+    """Answers a question by a policy of the past, and explains the answer. It is not recorded as a decision."""
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
-    """What was decided, for whom, by which rule and when. With mutual TLS only callers that the setting `auditors` names may
-    ask, and one who is bound to a tenant reads of that one alone, as if there were no other. What a caller with a name
-    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`): each call, each page, and each stream, also
-    one that goes on by a cursor. Tokens and cursors give no rights, and are not signed.
+    """The audit: what was decided, for whom, by which rule and when.
 
-      INVALID_ARGUMENT     a filter, a page's token or an id is malformed; google.rpc.BadRequest names each field
-      PERMISSION_DENIED    the caller may not read this, whether there is anything or not
-      NOT_FOUND            there is no such record, or nothing kept to explain it by
-      RESOURCE_EXHAUSTED   as many read or follow as may at a time
-      UNAVAILABLE          the audit store does not answer, or takes no record of the question; retry
+    With mutual TLS, only the callers in the setting `auditors` may ask. An auditor of one tenant reads only the records
+    of that tenant, as if no other tenant existed. If the caller has a name, its question is recorded before the answer
+    (lifecycle record `AUDIT_READ`): each call, each page and each stream, also a stream that continues from a cursor.
+    Page tokens and cursors give no rights, and are not signed.
+
+      INVALID_ARGUMENT     a filter, a page token or an id is malformed; google.rpc.BadRequest names each wrong field
+      PERMISSION_DENIED    the caller may not read this, whether such records exist or not
+      NOT_FOUND            there is no such record, or no kept policy to explain it by
+      RESOURCE_EXHAUSTED   too many callers read or follow at this time
+      UNAVAILABLE          the audit store does not answer, or cannot record the question; retry
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListRecords: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListRecordsRequest, _audit_service_pb2.ListRecordsResponse]  # type: ignore[assignment]
-    """The decisions that a filter selects, a page at a time."""
+    """Lists the decisions that a filter selects, a page at a time."""
     GetRecord: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetRecordRequest, _audit_service_pb2.GetRecordResponse]  # type: ignore[assignment]
-    """One decision, its place in its chain, and why it was decided so, by the policy of then."""
+    """Returns one decision, its place in its chain, and why it was decided so, by the policy of that time."""
     FollowRecords: _aio.UnaryStreamMultiCallable[_audit_service_pb2.FollowRecordsRequest, _audit_service_pb2.FollowRecordsResponse]  # type: ignore[assignment]
-    """The decisions that a filter selects, as they are committed, by any process that writes to the store: each once and
-    none left out, however late it is committed. The stream ends with UNAVAILABLE when the server stops: go on by
-    `cursor`. At most 16 follow at a time.
+    """The change feed of the decisions that a filter selects. It contains the commits of every process that writes to the
+    store. Each decision comes exactly once, however late it is committed. The stream ends with UNAVAILABLE when the
+    server stops: continue from the last `cursor`. At most 16 streams at a time.
     """
     CountRecords: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.CountRecordsRequest, _audit_service_pb2.CountRecordsResponse]  # type: ignore[assignment]
-    """How many decisions there were. Counts are written with the records and kept by hour, so that no record is read."""
+    """Counts decisions. Counts are written with the records, per hour: this call reads no record."""
     ListLifecycle: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListLifecycleRequest, _audit_service_pb2.ListLifecycleResponse]  # type: ignore[assignment]
-    """What happened beside decisions: starts and stops of servers, policies that loaded or did not, operators' acts, purges
+    """Lists lifecycle records: starts and stops of servers, loads and refusals of policies, acts of operators, purges,
     and reads of the audit.
     """
     ExplainPast: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ExplainPastRequest, _audit_service_pb2.ExplainPastResponse]  # type: ignore[assignment]
-    """What the answer to a question was, or would have been, by a policy of the past. Not recorded as a decision."""
+    """Answers a question by a policy of the past, and explains the answer. It is not recorded as a decision."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What was decided, for whom, by which rule and when. With mutual TLS only callers that the setting `auditors` names may
-    ask, and one who is bound to a tenant reads of that one alone, as if there were no other. What a caller with a name
-    asks is recorded itself, before the answer (lifecycle record `AUDIT_READ`): each call, each page, and each stream, also
-    one that goes on by a cursor. Tokens and cursors give no rights, and are not signed.
+    """The audit: what was decided, for whom, by which rule and when.
 
-      INVALID_ARGUMENT     a filter, a page's token or an id is malformed; google.rpc.BadRequest names each field
-      PERMISSION_DENIED    the caller may not read this, whether there is anything or not
-      NOT_FOUND            there is no such record, or nothing kept to explain it by
-      RESOURCE_EXHAUSTED   as many read or follow as may at a time
-      UNAVAILABLE          the audit store does not answer, or takes no record of the question; retry
+    With mutual TLS, only the callers in the setting `auditors` may ask. An auditor of one tenant reads only the records
+    of that tenant, as if no other tenant existed. If the caller has a name, its question is recorded before the answer
+    (lifecycle record `AUDIT_READ`): each call, each page and each stream, also a stream that continues from a cursor.
+    Page tokens and cursors give no rights, and are not signed.
+
+      INVALID_ARGUMENT     a filter, a page token or an id is malformed; google.rpc.BadRequest names each wrong field
+      PERMISSION_DENIED    the caller may not read this, whether such records exist or not
+      NOT_FOUND            there is no such record, or no kept policy to explain it by
+      RESOURCE_EXHAUSTED   too many callers read or follow at this time
+      UNAVAILABLE          the audit store does not answer, or cannot record the question; retry
     """
 
     @_abc_1.abstractmethod
@@ -113,7 +119,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.ListRecordsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.ListRecordsResponse, _abc.Awaitable[_audit_service_pb2.ListRecordsResponse]]:
-        """The decisions that a filter selects, a page at a time."""
+        """Lists the decisions that a filter selects, a page at a time."""
 
     @_abc_1.abstractmethod
     def GetRecord(
@@ -121,7 +127,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.GetRecordRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.GetRecordResponse, _abc.Awaitable[_audit_service_pb2.GetRecordResponse]]:
-        """One decision, its place in its chain, and why it was decided so, by the policy of then."""
+        """Returns one decision, its place in its chain, and why it was decided so, by the policy of that time."""
 
     @_abc_1.abstractmethod
     def FollowRecords(
@@ -129,9 +135,9 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.FollowRecordsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_audit_service_pb2.FollowRecordsResponse], _abc.AsyncIterator[_audit_service_pb2.FollowRecordsResponse]]:
-        """The decisions that a filter selects, as they are committed, by any process that writes to the store: each once and
-        none left out, however late it is committed. The stream ends with UNAVAILABLE when the server stops: go on by
-        `cursor`. At most 16 follow at a time.
+        """The change feed of the decisions that a filter selects. It contains the commits of every process that writes to the
+        store. Each decision comes exactly once, however late it is committed. The stream ends with UNAVAILABLE when the
+        server stops: continue from the last `cursor`. At most 16 streams at a time.
         """
 
     @_abc_1.abstractmethod
@@ -140,7 +146,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.CountRecordsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.CountRecordsResponse, _abc.Awaitable[_audit_service_pb2.CountRecordsResponse]]:
-        """How many decisions there were. Counts are written with the records and kept by hour, so that no record is read."""
+        """Counts decisions. Counts are written with the records, per hour: this call reads no record."""
 
     @_abc_1.abstractmethod
     def ListLifecycle(
@@ -148,7 +154,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.ListLifecycleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.ListLifecycleResponse, _abc.Awaitable[_audit_service_pb2.ListLifecycleResponse]]:
-        """What happened beside decisions: starts and stops of servers, policies that loaded or did not, operators' acts, purges
+        """Lists lifecycle records: starts and stops of servers, loads and refusals of policies, acts of operators, purges,
         and reads of the audit.
         """
 
@@ -158,6 +164,6 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.ExplainPastRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.ExplainPastResponse, _abc.Awaitable[_audit_service_pb2.ExplainPastResponse]]:
-        """What the answer to a question was, or would have been, by a policy of the past. Not recorded as a decision."""
+        """Answers a question by a policy of the past, and explains the answer. It is not recorded as a decision."""
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,15 +26,15 @@ class _Effect:
 class _EffectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Effect.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     EFFECT_UNSPECIFIED: _Effect.ValueType  # 0
-    """Never sent. A reader that sees it must treat it as a deny."""
+    """Never sent. Treat it as a deny."""
     EFFECT_ALLOW: _Effect.ValueType  # 1
     EFFECT_DENY: _Effect.ValueType  # 2
 
 class Effect(_Effect, metaclass=_EffectEnumTypeWrapper):
-    """Whether the action may happen. A deny is an answer, never a gRPC status."""
+    """Whether the action is allowed. A deny is an answer, never a gRPC status."""
 
 EFFECT_UNSPECIFIED: Effect.ValueType  # 0
-"""Never sent. A reader that sees it must treat it as a deny."""
+"""Never sent. Treat it as a deny."""
 EFFECT_ALLOW: Effect.ValueType  # 1
 EFFECT_DENY: Effect.ValueType  # 2
 Global___Effect: _TypeAlias = Effect  # noqa: Y015
@@ -54,31 +54,33 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_UNKNOWN_ACTION: _Reason.ValueType  # 3
     """The kind has no action of this name."""
     REASON_WRONG_CLASS: _Reason.ValueType  # 4
-    """The kind lives on the other side of the instance wall."""
+    """The kind is on the other side of the instance wall."""
     REASON_NO_ACCESS: _Reason.ValueType  # 5
     """The tenant has an access list and the principal is not on it."""
     REASON_DENIED_BY_RULE: _Reason.ValueType  # 6
-    """Access: a matching rule denies. Said even where no rule would allow. Reach: the first matching row denies."""
+    """Access: a matching rule denies; this is the reason even if no rule would allow. Reach: the first matching row
+    denies.
+    """
     REASON_ALLOWED_BY_RULE: _Reason.ValueType  # 7
-    """Access: a matching rule allows and none denies. Reach: the first matching row allows."""
+    """Access: a matching rule allows and no rule denies. Reach: the first matching row allows."""
     REASON_OUT_OF_SCOPE: _Reason.ValueType  # 8
-    """A rule the principal holds would allow this in another namespace."""
+    """The principal holds a rule that would allow this in another namespace."""
     REASON_NOT_GRANTED: _Reason.ValueType  # 9
-    """The principal holds rules, none for this kind and action."""
+    """The principal holds rules, but no rule for this kind and action."""
     REASON_NO_BINDING: _Reason.ValueType  # 10
     """The principal holds no rule anywhere in the tenant."""
     REASON_UNKNOWN_RELATION: _Reason.ValueType  # 11
     """Reach: the vocabulary declares no relation of this name."""
     REASON_SAME_NAMESPACE: _Reason.ValueType  # 12
-    """Reach: a namespace may always use what it owns itself."""
+    """Reach: a namespace may always use its own resources."""
     REASON_INHERITED: _Reason.ValueType  # 13
     """Reach: no row matches, the relation is inherited and the owner is an ancestor of the caller."""
     REASON_NO_MATCHING_RULE: _Reason.ValueType  # 14
     """Reach: no row matches and nothing is inherited."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
-    """Why the decision is what it is: a closed set, in every answer and every audit record. Where several apply,
-    the first of this order is given.
+    """The reason for a decision: a closed set, in every answer and every audit record. If several reasons apply, the answer
+    has the first of this order.
     """
 
 REASON_UNSPECIFIED: Reason.ValueType  # 0
@@ -90,23 +92,25 @@ REASON_UNKNOWN_KIND: Reason.ValueType  # 2
 REASON_UNKNOWN_ACTION: Reason.ValueType  # 3
 """The kind has no action of this name."""
 REASON_WRONG_CLASS: Reason.ValueType  # 4
-"""The kind lives on the other side of the instance wall."""
+"""The kind is on the other side of the instance wall."""
 REASON_NO_ACCESS: Reason.ValueType  # 5
 """The tenant has an access list and the principal is not on it."""
 REASON_DENIED_BY_RULE: Reason.ValueType  # 6
-"""Access: a matching rule denies. Said even where no rule would allow. Reach: the first matching row denies."""
+"""Access: a matching rule denies; this is the reason even if no rule would allow. Reach: the first matching row
+denies.
+"""
 REASON_ALLOWED_BY_RULE: Reason.ValueType  # 7
-"""Access: a matching rule allows and none denies. Reach: the first matching row allows."""
+"""Access: a matching rule allows and no rule denies. Reach: the first matching row allows."""
 REASON_OUT_OF_SCOPE: Reason.ValueType  # 8
-"""A rule the principal holds would allow this in another namespace."""
+"""The principal holds a rule that would allow this in another namespace."""
 REASON_NOT_GRANTED: Reason.ValueType  # 9
-"""The principal holds rules, none for this kind and action."""
+"""The principal holds rules, but no rule for this kind and action."""
 REASON_NO_BINDING: Reason.ValueType  # 10
 """The principal holds no rule anywhere in the tenant."""
 REASON_UNKNOWN_RELATION: Reason.ValueType  # 11
 """Reach: the vocabulary declares no relation of this name."""
 REASON_SAME_NAMESPACE: Reason.ValueType  # 12
-"""Reach: a namespace may always use what it owns itself."""
+"""Reach: a namespace may always use its own resources."""
 REASON_INHERITED: Reason.ValueType  # 13
 """Reach: no row matches, the relation is inherited and the owner is an ancestor of the caller."""
 REASON_NO_MATCHING_RULE: Reason.ValueType  # 14
@@ -115,17 +119,17 @@ Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final
 class Origin(_message.Message):
-    """Where a question comes from."""
+    """The origin of a question."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ON_BEHALF_OF_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     on_behalf_of: _builtins.str
-    """The impersonator, if the principal is being impersonated: `user:ID` or `service:ID`."""
+    """The impersonator, if somebody impersonates the principal: `user:ID` or `service:ID`."""
     trace_id: _builtins.str
-    """A trace id to find the record by, for example that of W3C Trace Context. At most 64 printable ASCII characters. Where
-    it is empty, that of the call's metadata `traceparent` counts (W3C Trace Context).
+    """A trace id to find the record by, for example of W3C Trace Context. At most 64 printable ASCII characters. If it is
+    empty, the record gets the trace id of the call's metadata `traceparent` (W3C Trace Context).
     """
     def __init__(
         self,
@@ -151,8 +155,8 @@ class Decision(_message.Message):
     effect: Global___Effect.ValueType
     reason: Global___Reason.ValueType
     decision_id: _builtins.str
-    """UUIDv7 of the audit record, in canonical text form. Of an allow that the server only counts (setting
-    `audit_sample_allows`) there is no record.
+    """UUIDv7 of the audit record, in canonical text form. An allow that the server only counts has no record (setting
+    `audit_sample_allows`).
     """
     def __init__(
         self,
@@ -171,7 +175,7 @@ Global___Decision: _TypeAlias = Decision  # noqa: Y015
 
 @_typing.final
 class PolicyRow(_message.Message):
-    """Where a row stands and what it says."""
+    """A row of a policy file: its place and its text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -233,7 +237,7 @@ class ItemError(_message.Message):
     FIELD_VIOLATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def field_violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldViolation]:
-        """The fields that are wrong, at least one."""
+        """The wrong fields, at least one."""
 
     def __init__(
         self,
@@ -250,7 +254,7 @@ Global___ItemError: _TypeAlias = ItemError  # noqa: Y015
 
 @_typing.final
 class FieldViolation(_message.Message):
-    """As google.rpc.BadRequest.FieldViolation, which Check gives in its status details."""
+    """The same as google.rpc.BadRequest.FieldViolation, which Check puts into its status details."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -286,7 +290,7 @@ class BatchResult(_message.Message):
     def decision(self) -> Global___Decision: ...
     @_builtins.property
     def error(self) -> Global___ItemError:
-        """The item was malformed and nothing was decided or recorded for it."""
+        """The item was malformed: nothing was decided or recorded for it."""
 
     def __init__(
         self,
@@ -306,7 +310,7 @@ Global___BatchResult: _TypeAlias = BatchResult  # noqa: Y015
 
 @_typing.final
 class Receipt(_message.Message):
-    """What an answer carries that is no single decision."""
+    """The audit facts of an answer that is not a single decision."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -314,14 +318,14 @@ class Receipt(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
-    """UUIDv7 of the audit record, in canonical text form. Of an allow that the server only counts (setting
-    `audit_sample_allows`) there is no record.
+    """UUIDv7 of the audit record, in canonical text form. An allow that the server only counts has no record (setting
+    `audit_sample_allows`).
     """
     revision: _builtins.str
     """The revision of the tenant's policy that answered; empty for an unknown tenant."""
     reason: Global___Reason.ValueType
-    """Why there is nothing to answer with, where that was decided before any row: UNKNOWN_TENANT, UNKNOWN_KIND,
-    UNKNOWN_ACTION, UNKNOWN_RELATION, WRONG_CLASS or NO_ACCESS.
+    """Why there is no answer, if that was decided before any row was read: UNKNOWN_TENANT, UNKNOWN_KIND, UNKNOWN_ACTION,
+    UNKNOWN_RELATION, WRONG_CLASS or NO_ACCESS.
     """
     def __init__(
         self,
@@ -340,7 +344,7 @@ Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
 
 @_typing.final
 class NamespaceSet(_message.Message):
-    """A set of namespaces: those that a pattern of `only` covers and none of `excluded` does."""
+    """A set of namespaces: every namespace that a pattern of `only` covers and no pattern of `excluded` covers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -25,7 +25,7 @@ class WatchRevisionRequest(_message.Message):
 
     TENANT_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
-    """Only this tenant; all of them where empty."""
+    """Only this tenant; empty means all tenants."""
     def __init__(
         self,
         *,
@@ -50,13 +50,13 @@ class WatchRevisionResponse(_message.Message):
     REMOVED_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     revision: _builtins.str
-    """The serving revision, 64 hexadecimal digits; empty where none is."""
+    """The serving revision, 64 hexadecimal digits; empty if no revision serves."""
     state: _status_service_pb2.TenantState.ValueType
-    """Unset where `removed`."""
+    """Unset if `removed` is set."""
     since_us: _builtins.int
-    """When this state began, microseconds since the Unix epoch; 0 where `removed`."""
+    """When this state began, microseconds since the Unix epoch; 0 if `removed` is set."""
     removed: _builtins.bool
-    """The tenant is not configured, or not any more. Of the tenant that the request names alone this may come first."""
+    """The tenant is not configured, or no longer configured. If the request names a tenant, the first message may say so."""
     def __init__(
         self,
         *,
@@ -115,7 +115,7 @@ Global___ListRevisionsResponse: _TypeAlias = ListRevisionsResponse  # noqa: Y015
 
 @_typing.final
 class KeptRevision(_message.Message):
-    """A revision that loaded on this node and is kept on its disk."""
+    """A revision that loaded on this node and that the node keeps on its disk."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -128,12 +128,12 @@ class KeptRevision(_message.Message):
     kept_us: _builtins.int
     """When it loaded, microseconds since the Unix epoch."""
     source: _builtins.str
-    """The policy directory that it was read from. For the server's operators, and for auditors of all or of the tenant;
-    empty for others.
+    """The policy directory from which it was read. Only operators of the server, and auditors of all tenants or of this
+    tenant, see it; empty for other callers.
     """
     commit: _builtins.str
-    """The git commit that was checked out there, `-dirty` behind it where files there had been edited since; empty where
-    there was none, and for whom `source` is.
+    """The git commit that was checked out there, followed by `-dirty` if files there had been edited since. Empty if
+    there was no commit, and for callers who do not see `source`.
     """
     def __init__(
         self,
@@ -159,7 +159,7 @@ class PinRevisionRequest(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     revision: _builtins.str
-    """The kept revision's first digits, at least 8 of its 64."""
+    """The first digits of the kept revision, at least 8 of its 64."""
     def __init__(
         self,
         *,
@@ -181,9 +181,9 @@ class PinRevisionResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     REPLACED_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
-    """What serves now."""
+    """The revision that serves now."""
     replaced: _builtins.str
-    """What served before; empty where nothing did."""
+    """The revision that served before; empty if none did."""
     def __init__(
         self,
         *,
@@ -224,7 +224,7 @@ class UnpinRevisionResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
-    """What serves now; empty where nothing does."""
+    """The revision that serves now; empty if none does."""
     state: _status_service_pb2.TenantState.ValueType
     def __init__(
         self,

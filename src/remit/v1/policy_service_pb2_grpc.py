@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PolicyServiceStub:
-    """The revisions of tenants' policies on this node: which serve, which are kept, and an operator's way back to one.
+    """The revisions of the tenants' policies on this node: the serving ones, the kept ones, and pins by operators.
     """
 
     def __init__(self, channel):
@@ -58,39 +58,39 @@ class PolicyServiceStub:
 
 
 class PolicyServiceServicer:
-    """The revisions of tenants' policies on this node: which serve, which are kept, and an operator's way back to one.
+    """The revisions of the tenants' policies on this node: the serving ones, the kept ones, and pins by operators.
     """
 
     def WatchRevision(self, request, context):
-        """The present revision and state of a tenant (or of all), then each change. A change that another one follows at once
-        may be left out; the last one never is. At most 64 watch at a time, half of them one caller with a certificate; past
-        that RESOURCE_EXHAUSTED. The stream ends with UNAVAILABLE when the server stops: watch again, and take what comes
-        first as a change.
+        """Streams the present revision and state of a tenant (or of all tenants), then each change. The stream may skip a
+        change that another change follows at once; it never skips the last one. At most 64 streams at a time, and half of
+        them for one caller with a certificate; beyond that RESOURCE_EXHAUSTED. The stream ends with UNAVAILABLE when the
+        server stops: watch again, and treat the first message as a change.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListRevisions(self, request, context):
-        """The revisions of a tenant that are kept on this node, newest first.
+        """Lists the revisions of a tenant that this node keeps, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PinRevision(self, request, context):
-        """Serves a kept revision on this node, whatever the files say, until it is unpinned; across restarts too. Recorded,
-        with the caller's name, before it takes effect. Edits are checked meanwhile, reported, and wait.
-        PERMISSION_DENIED where the caller is none of the server's `operators`;
-        NOT_FOUND where no kept revision fits; FAILED_PRECONDITION where there is no such tenant or nothing is kept.
+        """Pins a kept revision: this node serves it, whatever the files say, until it is unpinned. The pin survives restarts.
+        The act is recorded, with the caller's name, before it takes effect. Edits of the files are checked and reported
+        meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no kept
+        revision matches; FAILED_PRECONDITION if there is no such tenant or the node keeps no revisions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnpinRevision(self, request, context):
-        """Serves what the files say again; where they do not load, the last good revision. PERMISSION_DENIED as above;
-        FAILED_PRECONDITION where the tenant is not pinned.
+        """Unpins a tenant: the node serves the files again or, if they do not load, the last good revision. PERMISSION_DENIED
+        as above; FAILED_PRECONDITION if the tenant is not pinned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,7 +128,7 @@ def add_PolicyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PolicyService:
-    """The revisions of tenants' policies on this node: which serve, which are kept, and an operator's way back to one.
+    """The revisions of the tenants' policies on this node: the serving ones, the kept ones, and pins by operators.
     """
 
     @staticmethod

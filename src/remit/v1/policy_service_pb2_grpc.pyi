@@ -27,57 +27,57 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PolicyServiceStub:
-    """The revisions of tenants' policies on this node: which serve, which are kept, and an operator's way back to one."""
+    """The revisions of the tenants' policies on this node: the serving ones, the kept ones, and pins by operators."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PolicyServiceAsyncStub: ...
     WatchRevision: _grpc.UnaryStreamMultiCallable[_policy_service_pb2.WatchRevisionRequest, _policy_service_pb2.WatchRevisionResponse]
-    """The present revision and state of a tenant (or of all), then each change. A change that another one follows at once
-    may be left out; the last one never is. At most 64 watch at a time, half of them one caller with a certificate; past
-    that RESOURCE_EXHAUSTED. The stream ends with UNAVAILABLE when the server stops: watch again, and take what comes
-    first as a change.
+    """Streams the present revision and state of a tenant (or of all tenants), then each change. The stream may skip a
+    change that another change follows at once; it never skips the last one. At most 64 streams at a time, and half of
+    them for one caller with a certificate; beyond that RESOURCE_EXHAUSTED. The stream ends with UNAVAILABLE when the
+    server stops: watch again, and treat the first message as a change.
     """
     ListRevisions: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListRevisionsRequest, _policy_service_pb2.ListRevisionsResponse]
-    """The revisions of a tenant that are kept on this node, newest first."""
+    """Lists the revisions of a tenant that this node keeps, newest first."""
     PinRevision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.PinRevisionRequest, _policy_service_pb2.PinRevisionResponse]
-    """Serves a kept revision on this node, whatever the files say, until it is unpinned; across restarts too. Recorded,
-    with the caller's name, before it takes effect. Edits are checked meanwhile, reported, and wait.
-    PERMISSION_DENIED where the caller is none of the server's `operators`;
-    NOT_FOUND where no kept revision fits; FAILED_PRECONDITION where there is no such tenant or nothing is kept.
+    """Pins a kept revision: this node serves it, whatever the files say, until it is unpinned. The pin survives restarts.
+    The act is recorded, with the caller's name, before it takes effect. Edits of the files are checked and reported
+    meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no kept
+    revision matches; FAILED_PRECONDITION if there is no such tenant or the node keeps no revisions.
     """
     UnpinRevision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.UnpinRevisionRequest, _policy_service_pb2.UnpinRevisionResponse]
-    """Serves what the files say again; where they do not load, the last good revision. PERMISSION_DENIED as above;
-    FAILED_PRECONDITION where the tenant is not pinned.
+    """Unpins a tenant: the node serves the files again or, if they do not load, the last good revision. PERMISSION_DENIED
+    as above; FAILED_PRECONDITION if the tenant is not pinned.
     """
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
-    """The revisions of tenants' policies on this node: which serve, which are kept, and an operator's way back to one."""
+    """The revisions of the tenants' policies on this node: the serving ones, the kept ones, and pins by operators."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     WatchRevision: _aio.UnaryStreamMultiCallable[_policy_service_pb2.WatchRevisionRequest, _policy_service_pb2.WatchRevisionResponse]  # type: ignore[assignment]
-    """The present revision and state of a tenant (or of all), then each change. A change that another one follows at once
-    may be left out; the last one never is. At most 64 watch at a time, half of them one caller with a certificate; past
-    that RESOURCE_EXHAUSTED. The stream ends with UNAVAILABLE when the server stops: watch again, and take what comes
-    first as a change.
+    """Streams the present revision and state of a tenant (or of all tenants), then each change. The stream may skip a
+    change that another change follows at once; it never skips the last one. At most 64 streams at a time, and half of
+    them for one caller with a certificate; beyond that RESOURCE_EXHAUSTED. The stream ends with UNAVAILABLE when the
+    server stops: watch again, and treat the first message as a change.
     """
     ListRevisions: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListRevisionsRequest, _policy_service_pb2.ListRevisionsResponse]  # type: ignore[assignment]
-    """The revisions of a tenant that are kept on this node, newest first."""
+    """Lists the revisions of a tenant that this node keeps, newest first."""
     PinRevision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.PinRevisionRequest, _policy_service_pb2.PinRevisionResponse]  # type: ignore[assignment]
-    """Serves a kept revision on this node, whatever the files say, until it is unpinned; across restarts too. Recorded,
-    with the caller's name, before it takes effect. Edits are checked meanwhile, reported, and wait.
-    PERMISSION_DENIED where the caller is none of the server's `operators`;
-    NOT_FOUND where no kept revision fits; FAILED_PRECONDITION where there is no such tenant or nothing is kept.
+    """Pins a kept revision: this node serves it, whatever the files say, until it is unpinned. The pin survives restarts.
+    The act is recorded, with the caller's name, before it takes effect. Edits of the files are checked and reported
+    meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no kept
+    revision matches; FAILED_PRECONDITION if there is no such tenant or the node keeps no revisions.
     """
     UnpinRevision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.UnpinRevisionRequest, _policy_service_pb2.UnpinRevisionResponse]  # type: ignore[assignment]
-    """Serves what the files say again; where they do not load, the last good revision. PERMISSION_DENIED as above;
-    FAILED_PRECONDITION where the tenant is not pinned.
+    """Unpins a tenant: the node serves the files again or, if they do not load, the last good revision. PERMISSION_DENIED
+    as above; FAILED_PRECONDITION if the tenant is not pinned.
     """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The revisions of tenants' policies on this node: which serve, which are kept, and an operator's way back to one."""
+    """The revisions of the tenants' policies on this node: the serving ones, the kept ones, and pins by operators."""
 
     @_abc_1.abstractmethod
     def WatchRevision(
@@ -85,10 +85,10 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.WatchRevisionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_policy_service_pb2.WatchRevisionResponse], _abc.AsyncIterator[_policy_service_pb2.WatchRevisionResponse]]:
-        """The present revision and state of a tenant (or of all), then each change. A change that another one follows at once
-        may be left out; the last one never is. At most 64 watch at a time, half of them one caller with a certificate; past
-        that RESOURCE_EXHAUSTED. The stream ends with UNAVAILABLE when the server stops: watch again, and take what comes
-        first as a change.
+        """Streams the present revision and state of a tenant (or of all tenants), then each change. The stream may skip a
+        change that another change follows at once; it never skips the last one. At most 64 streams at a time, and half of
+        them for one caller with a certificate; beyond that RESOURCE_EXHAUSTED. The stream ends with UNAVAILABLE when the
+        server stops: watch again, and treat the first message as a change.
         """
 
     @_abc_1.abstractmethod
@@ -97,7 +97,7 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.ListRevisionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.ListRevisionsResponse, _abc.Awaitable[_policy_service_pb2.ListRevisionsResponse]]:
-        """The revisions of a tenant that are kept on this node, newest first."""
+        """Lists the revisions of a tenant that this node keeps, newest first."""
 
     @_abc_1.abstractmethod
     def PinRevision(
@@ -105,10 +105,10 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.PinRevisionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.PinRevisionResponse, _abc.Awaitable[_policy_service_pb2.PinRevisionResponse]]:
-        """Serves a kept revision on this node, whatever the files say, until it is unpinned; across restarts too. Recorded,
-        with the caller's name, before it takes effect. Edits are checked meanwhile, reported, and wait.
-        PERMISSION_DENIED where the caller is none of the server's `operators`;
-        NOT_FOUND where no kept revision fits; FAILED_PRECONDITION where there is no such tenant or nothing is kept.
+        """Pins a kept revision: this node serves it, whatever the files say, until it is unpinned. The pin survives restarts.
+        The act is recorded, with the caller's name, before it takes effect. Edits of the files are checked and reported
+        meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no kept
+        revision matches; FAILED_PRECONDITION if there is no such tenant or the node keeps no revisions.
         """
 
     @_abc_1.abstractmethod
@@ -117,8 +117,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.UnpinRevisionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.UnpinRevisionResponse, _abc.Awaitable[_policy_service_pb2.UnpinRevisionResponse]]:
-        """Serves what the files say again; where they do not load, the last good revision. PERMISSION_DENIED as above;
-        FAILED_PRECONDITION where the tenant is not pinned.
+        """Unpins a tenant: the node serves the files again or, if they do not load, the last good revision. PERMISSION_DENIED
+        as above; FAILED_PRECONDITION if the tenant is not pinned.
         """
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -30,13 +30,15 @@ class ReachQuestion(_message.Message):
     RELATION_FIELD_NUMBER: _builtins.int
     RESOURCE_ID_FIELD_NUMBER: _builtins.int
     caller: _builtins.str
-    """The namespace whose work wants to use something. In a batch it may be left out where the batch names one for all."""
+    """The namespace whose work wants to use a resource. An item of a batch may leave it out if the batch names a caller
+    for all items.
+    """
     owner: _builtins.str
-    """The namespace that owns it."""
+    """The namespace that owns the resource."""
     relation: _builtins.str
-    """A relation that the vocabulary declares, case-sensitive."""
+    """The relation, case-sensitive. The vocabulary declares it."""
     resource_id: _builtins.str
-    """Which flow, key or file; recorded and never decides. At most 512 characters."""
+    """The id of the flow, key or file. It is recorded and never changes a decision. At most 512 characters."""
     def __init__(
         self,
         *,
@@ -68,7 +70,7 @@ class CheckReachRequest(_message.Message):
     def question(self) -> Global___ReachQuestion: ...
     @_builtins.property
     def origin(self) -> _decision_pb2.Origin:
-        """Recorded with the decision; never decides."""
+        """It is recorded with the decision and never changes it."""
 
     def __init__(
         self,
@@ -122,7 +124,7 @@ class BatchCheckReachRequest(_message.Message):
     tenant: _builtins.str
     """The tenant of every item."""
     caller: _builtins.str
-    """The caller of every question that names none."""
+    """The caller of every question without a caller."""
     revision: _builtins.str
     """As in CheckRequest; one revision answers the whole batch."""
     @_builtins.property
@@ -155,10 +157,10 @@ class BatchCheckReachResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
-    """The revision that decided all of them."""
+    """The revision that decided all questions."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.BatchResult]:
-        """One result a question, in request order."""
+        """One result per question, in request order."""
 
     def __init__(
         self,
@@ -191,7 +193,7 @@ class CheckReachAllRequest(_message.Message):
     """As in CheckRequest."""
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The namespaces that must all agree, at least one, at most 10,000."""
+        """The owners. All of them must allow it. At least one, at most 10,000."""
 
     @_builtins.property
     def origin(self) -> _decision_pb2.Origin: ...
@@ -223,7 +225,9 @@ class CheckReachAllResponse(_message.Message):
     revision: _builtins.str
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
-        """ALLOW if every owner is reachable. The reason is that of the first owner that refuses, else that of the first owner."""
+        """ALLOW if every owner is reachable. The reason belongs to the first owner that refuses, or to the first owner if
+        none refuses.
+        """
 
     @_builtins.property
     def refused(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedOwner]:
@@ -315,19 +319,19 @@ class ExplainReachResponse(_message.Message):
     def decision(self) -> _decision_pb2.Decision: ...
     @_builtins.property
     def rule(self) -> _decision_pb2.Rule:
-        """The row that decided: the first that matches. Absent where none does."""
+        """The row that decided: the first matching row. Absent if no row matches."""
 
     @_builtins.property
     def too_late(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.Rule]:
-        """Rows of the other effect that match as well and stand behind it, ten at most."""
+        """Rows of the other effect that also match and come after the deciding row; at most ten."""
 
     @_builtins.property
     def near_misses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReachNearMiss]:
-        """Allow rows with exactly one field that does not match, ten at most; none where the answer is an allow."""
+        """Allow rows with exactly one field that does not match; at most ten. Empty if the answer is an allow."""
 
     @_builtins.property
     def remedy(self) -> Global___ReachRemedy:
-        """What would allow, absent where the answer is an allow."""
+        """The rows that would allow it; absent if the answer is an allow."""
 
     def __init__(
         self,
@@ -350,7 +354,7 @@ Global___ExplainReachResponse: _TypeAlias = ExplainReachResponse  # noqa: Y015
 
 @_typing.final
 class ReachNearMiss(_message.Message):
-    """An allow row that one field kept from matching."""
+    """An allow row that does not match because of one field."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -376,7 +380,7 @@ Global___ReachNearMiss: _TypeAlias = ReachNearMiss  # noqa: Y015
 
 @_typing.final
 class ReachRemedy(_message.Message):
-    """What would turn a deny into an allow."""
+    """The rows that would turn a deny into an allow."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -384,11 +388,11 @@ class ReachRemedy(_message.Message):
     ABOVE_FIELD_NUMBER: _builtins.int
     INSTEAD_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
-    """The narrowest row; empty where no row would help."""
+    """The narrowest row; empty if no row would help."""
     above: _builtins.str
-    """The row above which it must stand, for example `acme/reach.csv:12`; empty where anywhere will do."""
+    """The row above which the new row must stand, for example `acme/reach.csv:12`; empty if any place works."""
     instead: _builtins.str
-    """Where no row would help: why."""
+    """If no row would help: the cause, in words."""
     def __init__(
         self,
         *,
@@ -420,11 +424,11 @@ class ListReachableRequest(_message.Message):
     """As in CheckRequest."""
     @_builtins.property
     def relations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these, none of them twice; all that the vocabulary declares where empty."""
+        """Only these relations, without duplicates; empty means every relation of the vocabulary."""
 
     @_builtins.property
     def among(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Which of these can `namespace` use, and which of them can use it? At most 10,000."""
+        """Namespaces to test against both lists. At most 10,000."""
 
     @_builtins.property
     def origin(self) -> _decision_pb2.Origin: ...
@@ -454,7 +458,7 @@ class ListReachableResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def relations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reachable]:
-        """One a relation, in the order asked, or in the vocabulary's."""
+        """One entry per relation, in request order, or in the vocabulary's order if the request names none."""
 
     @_builtins.property
     def receipt(self) -> _decision_pb2.Receipt: ...
@@ -474,7 +478,7 @@ Global___ListReachableResponse: _TypeAlias = ListReachableResponse  # noqa: Y015
 
 @_typing.final
 class Reachable(_message.Message):
-    """What one relation opens."""
+    """The namespaces that one relation connects."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -486,19 +490,19 @@ class Reachable(_message.Message):
     relation: _builtins.str
     @_builtins.property
     def uses(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.NamespaceSet]:
-        """Where `namespace` may use what is owned: the union of these sets."""
+        """The namespaces whose resources `namespace` may use: the union of these sets."""
 
     @_builtins.property
     def used_by(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.NamespaceSet]:
-        """Whose work may use what `namespace` owns: the union of these sets."""
+        """The namespaces whose work may use the resources of `namespace`: the union of these sets."""
 
     @_builtins.property
     def uses_among(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Of `among`, those in `uses`, in request order."""
+        """The namespaces of `among` that are in `uses`, in request order."""
 
     @_builtins.property
     def used_by_among(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Of `among`, those in `used_by`, in request order."""
+        """The namespaces of `among` that are in `used_by`, in request order."""
 
     def __init__(
         self,

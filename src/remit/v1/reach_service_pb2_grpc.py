@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class ReachServiceStub:
-    """The reach plane: may work in namespace CALLER use what namespace OWNER owns, by RELATION? The subject is a namespace,
-    never a person, and nothing crosses tenants. Errors are those of AccessService.
+    """The reach plane: may work in namespace CALLER use the resources of namespace OWNER, by RELATION? The subject is a
+    namespace, never a person, and no answer crosses tenants. Errors are the same as in AccessService.
     """
 
     def __init__(self, channel):
@@ -64,8 +64,8 @@ class ReachServiceStub:
 
 
 class ReachServiceServicer:
-    """The reach plane: may work in namespace CALLER use what namespace OWNER owns, by RELATION? The subject is a namespace,
-    never a person, and nothing crosses tenants. Errors are those of AccessService.
+    """The reach plane: may work in namespace CALLER use the resources of namespace OWNER, by RELATION? The subject is a
+    namespace, never a person, and no answer crosses tenants. Errors are the same as in AccessService.
     """
 
     def CheckReach(self, request, context):
@@ -83,23 +83,24 @@ class ReachServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CheckReachAll(self, request, context):
-        """May CALLER use every one of these owners, and which refuse? For work that filters on no namespace, such as a purge.
-        One record.
+        """Answers whether CALLER may use all of these owners, and which of them refuse. It is for work that filters on no
+        namespace, such as a purge. It writes one record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExplainReach(self, request, context):
-        """Answers one question and tells why: the row that decided, what came too late, near misses, and what would allow.
+        """Answers one question and explains the answer: the row that decided, matching rows that came too late, near misses,
+        and rows that would allow it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListReachable(self, request, context):
-        """What a namespace can use, and who can use what is its own: complete, or RESOURCE_EXHAUSTED past 10,000 patterns. One
-        record.
+        """Lists the namespaces whose resources a namespace may use, and the namespaces that may use its resources. The lists
+        are complete, or the call fails with RESOURCE_EXHAUSTED beyond 10,000 patterns. It writes one record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,8 +143,8 @@ def add_ReachServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ReachService:
-    """The reach plane: may work in namespace CALLER use what namespace OWNER owns, by RELATION? The subject is a namespace,
-    never a person, and nothing crosses tenants. Errors are those of AccessService.
+    """The reach plane: may work in namespace CALLER use the resources of namespace OWNER, by RELATION? The subject is a
+    namespace, never a person, and no answer crosses tenants. Errors are the same as in AccessService.
     """
 
     @staticmethod

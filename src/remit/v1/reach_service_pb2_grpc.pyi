@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ReachServiceStub:
-    """The reach plane: may work in namespace CALLER use what namespace OWNER owns, by RELATION? The subject is a namespace,
-    never a person, and nothing crosses tenants. Errors are those of AccessService.
+    """The reach plane: may work in namespace CALLER use the resources of namespace OWNER, by RELATION? The subject is a
+    namespace, never a person, and no answer crosses tenants. Errors are the same as in AccessService.
     """
 
     @_typing.overload
@@ -40,20 +40,22 @@ class ReachServiceStub:
     BatchCheckReach: _grpc.UnaryUnaryMultiCallable[_reach_service_pb2.BatchCheckReachRequest, _reach_service_pb2.BatchCheckReachResponse]
     """Answers up to 100 questions (the server's `batch_limit`) about one tenant, as BatchCheck does."""
     CheckReachAll: _grpc.UnaryUnaryMultiCallable[_reach_service_pb2.CheckReachAllRequest, _reach_service_pb2.CheckReachAllResponse]
-    """May CALLER use every one of these owners, and which refuse? For work that filters on no namespace, such as a purge.
-    One record.
+    """Answers whether CALLER may use all of these owners, and which of them refuse. It is for work that filters on no
+    namespace, such as a purge. It writes one record.
     """
     ExplainReach: _grpc.UnaryUnaryMultiCallable[_reach_service_pb2.ExplainReachRequest, _reach_service_pb2.ExplainReachResponse]
-    """Answers one question and tells why: the row that decided, what came too late, near misses, and what would allow."""
+    """Answers one question and explains the answer: the row that decided, matching rows that came too late, near misses,
+    and rows that would allow it.
+    """
     ListReachable: _grpc.UnaryUnaryMultiCallable[_reach_service_pb2.ListReachableRequest, _reach_service_pb2.ListReachableResponse]
-    """What a namespace can use, and who can use what is its own: complete, or RESOURCE_EXHAUSTED past 10,000 patterns. One
-    record.
+    """Lists the namespaces whose resources a namespace may use, and the namespaces that may use its resources. The lists
+    are complete, or the call fails with RESOURCE_EXHAUSTED beyond 10,000 patterns. It writes one record.
     """
 
 @_typing.type_check_only
 class ReachServiceAsyncStub(ReachServiceStub):
-    """The reach plane: may work in namespace CALLER use what namespace OWNER owns, by RELATION? The subject is a namespace,
-    never a person, and nothing crosses tenants. Errors are those of AccessService.
+    """The reach plane: may work in namespace CALLER use the resources of namespace OWNER, by RELATION? The subject is a
+    namespace, never a person, and no answer crosses tenants. Errors are the same as in AccessService.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -62,19 +64,21 @@ class ReachServiceAsyncStub(ReachServiceStub):
     BatchCheckReach: _aio.UnaryUnaryMultiCallable[_reach_service_pb2.BatchCheckReachRequest, _reach_service_pb2.BatchCheckReachResponse]  # type: ignore[assignment]
     """Answers up to 100 questions (the server's `batch_limit`) about one tenant, as BatchCheck does."""
     CheckReachAll: _aio.UnaryUnaryMultiCallable[_reach_service_pb2.CheckReachAllRequest, _reach_service_pb2.CheckReachAllResponse]  # type: ignore[assignment]
-    """May CALLER use every one of these owners, and which refuse? For work that filters on no namespace, such as a purge.
-    One record.
+    """Answers whether CALLER may use all of these owners, and which of them refuse. It is for work that filters on no
+    namespace, such as a purge. It writes one record.
     """
     ExplainReach: _aio.UnaryUnaryMultiCallable[_reach_service_pb2.ExplainReachRequest, _reach_service_pb2.ExplainReachResponse]  # type: ignore[assignment]
-    """Answers one question and tells why: the row that decided, what came too late, near misses, and what would allow."""
+    """Answers one question and explains the answer: the row that decided, matching rows that came too late, near misses,
+    and rows that would allow it.
+    """
     ListReachable: _aio.UnaryUnaryMultiCallable[_reach_service_pb2.ListReachableRequest, _reach_service_pb2.ListReachableResponse]  # type: ignore[assignment]
-    """What a namespace can use, and who can use what is its own: complete, or RESOURCE_EXHAUSTED past 10,000 patterns. One
-    record.
+    """Lists the namespaces whose resources a namespace may use, and the namespaces that may use its resources. The lists
+    are complete, or the call fails with RESOURCE_EXHAUSTED beyond 10,000 patterns. It writes one record.
     """
 
 class ReachServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The reach plane: may work in namespace CALLER use what namespace OWNER owns, by RELATION? The subject is a namespace,
-    never a person, and nothing crosses tenants. Errors are those of AccessService.
+    """The reach plane: may work in namespace CALLER use the resources of namespace OWNER, by RELATION? The subject is a
+    namespace, never a person, and no answer crosses tenants. Errors are the same as in AccessService.
     """
 
     @_abc_1.abstractmethod
@@ -99,8 +103,8 @@ class ReachServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reach_service_pb2.CheckReachAllRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reach_service_pb2.CheckReachAllResponse, _abc.Awaitable[_reach_service_pb2.CheckReachAllResponse]]:
-        """May CALLER use every one of these owners, and which refuse? For work that filters on no namespace, such as a purge.
-        One record.
+        """Answers whether CALLER may use all of these owners, and which of them refuse. It is for work that filters on no
+        namespace, such as a purge. It writes one record.
         """
 
     @_abc_1.abstractmethod
@@ -109,7 +113,9 @@ class ReachServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reach_service_pb2.ExplainReachRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reach_service_pb2.ExplainReachResponse, _abc.Awaitable[_reach_service_pb2.ExplainReachResponse]]:
-        """Answers one question and tells why: the row that decided, what came too late, near misses, and what would allow."""
+        """Answers one question and explains the answer: the row that decided, matching rows that came too late, near misses,
+        and rows that would allow it.
+        """
 
     @_abc_1.abstractmethod
     def ListReachable(
@@ -117,8 +123,8 @@ class ReachServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reach_service_pb2.ListReachableRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reach_service_pb2.ListReachableResponse, _abc.Awaitable[_reach_service_pb2.ListReachableResponse]]:
-        """What a namespace can use, and who can use what is its own: complete, or RESOURCE_EXHAUSTED past 10,000 patterns. One
-        record.
+        """Lists the namespaces whose resources a namespace may use, and the namespaces that may use its resources. The lists
+        are complete, or the call fails with RESOURCE_EXHAUSTED beyond 10,000 patterns. It writes one record.
         """
 
 def add_ReachServiceServicer_to_server(servicer: ReachServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

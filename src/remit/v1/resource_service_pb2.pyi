@@ -49,16 +49,16 @@ class _ResourceLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Resourc
     DESCRIPTOR: _descriptor.EnumDescriptor
     RESOURCE_LEVEL_UNSPECIFIED: _ResourceLevel.ValueType  # 0
     RESOURCE_LEVEL_NONE: _ResourceLevel.ValueType  # 1
-    """No level does."""
+    """No level names a resource."""
     RESOURCE_LEVEL_TENANT: _ResourceLevel.ValueType  # 2
     RESOURCE_LEVEL_NAMESPACE: _ResourceLevel.ValueType  # 3
 
 class ResourceLevel(_ResourceLevel, metaclass=_ResourceLevelEnumTypeWrapper):
-    """Which level names a resource."""
+    """The level that names a resource."""
 
 RESOURCE_LEVEL_UNSPECIFIED: ResourceLevel.ValueType  # 0
 RESOURCE_LEVEL_NONE: ResourceLevel.ValueType  # 1
-"""No level does."""
+"""No level names a resource."""
 RESOURCE_LEVEL_TENANT: ResourceLevel.ValueType  # 2
 RESOURCE_LEVEL_NAMESPACE: ResourceLevel.ValueType  # 3
 Global___ResourceLevel: _TypeAlias = ResourceLevel  # noqa: Y015
@@ -75,16 +75,16 @@ class ResolveDedicatedRequest(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     namespace: _builtins.str
-    """Empty asks about the tenant itself, and must be empty in `_instance`."""
+    """Empty asks about the tenant itself. In `_instance` it must be empty."""
     service: _builtins.str
-    """The service that wants to touch them, for example `WEBSERVER`: each answer then says whether it may. One that the
-    vocabulary does not declare is INVALID_ARGUMENT, for it is on no list of those denied.
+    """The service that wants to touch them, for example `WEBSERVER`: each answer then says whether it may. A service that
+    the vocabulary does not declare is INVALID_ARGUMENT, because no list of denied services can contain it.
     """
     revision: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def resources(self) -> _containers.RepeatedScalarFieldContainer[Global___ResourceType.ValueType]:
-        """Only these, none of them twice; all where empty."""
+        """Only these types, without duplicates; empty means all types."""
 
     @_builtins.property
     def origin(self) -> _decision_pb2.Origin: ...
@@ -114,7 +114,7 @@ class ResolveDedicatedResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___DedicatedResource]:
-        """One a type asked for, in the order asked; none for an unknown tenant."""
+        """One resource per requested type, in request order; empty for an unknown tenant."""
 
     @_builtins.property
     def receipt(self) -> _decision_pb2.Receipt: ...
@@ -148,28 +148,30 @@ class DedicatedResource(_message.Message):
     CONFIG_FIELD_NUMBER: _builtins.int
     resource: Global___ResourceType.ValueType
     name: _builtins.str
-    """The resource's name in resources.yaml; empty where no level names one. Then the instance's own serves, of which remit
-    knows nothing.
+    """The resource's name in resources.yaml; empty if no level names one. The instance's own resource then serves, and
+    remit knows nothing about that resource.
     """
     level: Global___ResourceLevel.ValueType
-    """The level that names it."""
+    """The level that names the resource."""
     level_namespace: _builtins.str
     """The namespace of that level; empty for the tenant."""
     type: _builtins.str
-    """What it is, for example `s3`."""
+    """The type of backend, for example `s3`."""
     read_only: _builtins.bool
-    """Nothing may be written to it through the software that it serves."""
+    """The served software must not write to the resource."""
     fallback: _builtins.str
-    """What to do where it is not available, for example `fail`: a text of resources.yaml, handed on."""
+    """What to do if the resource is not available, for example `fail`: a text of resources.yaml, passed on unchanged."""
     service: _decision_pb2.Effect.ValueType
-    """Whether the asking service may touch it; unspecified where none was named, or where no level names a resource."""
+    """Whether the requested service may touch the resource; unspecified if the request names no service, or if no level
+    names a resource.
+    """
     @_builtins.property
     def denied_services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Services that may not touch it, sorted."""
+        """The services that may not touch the resource, sorted."""
 
     @_builtins.property
     def config(self) -> _struct_pb2.Struct:
-        """Settings for the software that uses it, as resources.yaml has them: texts, lists and objects."""
+        """Settings for the software that uses the resource, as resources.yaml has them: texts, lists and objects."""
 
     def __init__(
         self,
@@ -203,7 +205,7 @@ class ListServedRequest(_message.Message):
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
-    """A tenant, or `_instance` to be told tenants."""
+    """A tenant, or `_instance` to list tenants."""
     resource: Global___ResourceType.ValueType
     name: _builtins.str
     """The resource's name in resources.yaml: 1 to 63 printable ASCII characters without blanks."""
@@ -237,16 +239,18 @@ class ListServedResponse(_message.Message):
     TENANTS_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
     serves_tenant: _builtins.bool
-    """Whether it serves the tenant itself, or the instance."""
+    """Whether the resource serves the tenant itself, or the instance."""
     @_builtins.property
     def namespaces(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.NamespaceSet]:
-        """In a tenant: the namespaces that the resource serves, the union of these sets; empty where it serves none. One that is
-        not open to the tenant is answered as one that does not exist.
+        """In a tenant: the namespaces that the resource serves, as the union of these sets; empty if it serves none. A
+        resource that is not open to the tenant is answered as a resource that does not exist.
         """
 
     @_builtins.property
     def tenants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """In `_instance`: the tenants that the resource is open to, sorted. Which of them name it, each tenant knows."""
+        """In `_instance`: the tenants to which the resource is open, sorted. The policy of a tenant says whether the tenant
+        names it.
+        """
 
     @_builtins.property
     def receipt(self) -> _decision_pb2.Receipt: ...

@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class ResourceServiceStub:
-    """The dedicated resources of tenants and namespaces: which serve whom. remit says so and hands the settings on; keeping a
-    service away from what it may not touch is for the software that asks. Errors are those of AccessService.
+    """The dedicated resources of tenants and namespaces. remit answers which resource serves whom, and passes the settings
+    on. The calling software must keep a service away from a resource that the service may not touch. Errors are the same
+    as in AccessService.
     """
 
     def __init__(self, channel):
@@ -49,21 +50,22 @@ class ResourceServiceStub:
 
 
 class ResourceServiceServicer:
-    """The dedicated resources of tenants and namespaces: which serve whom. remit says so and hands the settings on; keeping a
-    service away from what it may not touch is for the software that asks. Errors are those of AccessService.
+    """The dedicated resources of tenants and namespaces. remit answers which resource serves whom, and passes the settings
+    on. The calling software must keep a service away from a resource that the service may not touch. Errors are the same
+    as in AccessService.
     """
 
     def ResolveDedicated(self, request, context):
-        """Which storage, secrets backend and worker group serve a namespace, which level says so, and whether a service may
-        touch them. One record.
+        """Returns the storage, secrets backend and worker group of a namespace, the level that names each, and whether a
+        service may touch them. It writes one record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListServed(self, request, context):
-        """Which namespaces of a tenant a resource serves; asked in `_instance`, which tenants may name it. Complete, or
-        RESOURCE_EXHAUSTED. One record.
+        """Lists the namespaces of a tenant that a resource serves. In `_instance`, lists the tenants that may name the
+        resource. The list is complete, or the call fails with RESOURCE_EXHAUSTED. It writes one record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,8 +93,9 @@ def add_ResourceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ResourceService:
-    """The dedicated resources of tenants and namespaces: which serve whom. remit says so and hands the settings on; keeping a
-    service away from what it may not touch is for the software that asks. Errors are those of AccessService.
+    """The dedicated resources of tenants and namespaces. remit answers which resource serves whom, and passes the settings
+    on. The calling software must keep a service away from a resource that the service may not touch. Errors are the same
+    as in AccessService.
     """
 
     @staticmethod

@@ -27,8 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ResourceServiceStub:
-    """The dedicated resources of tenants and namespaces: which serve whom. remit says so and hands the settings on; keeping a
-    service away from what it may not touch is for the software that asks. Errors are those of AccessService.
+    """The dedicated resources of tenants and namespaces. remit answers which resource serves whom, and passes the settings
+    on. The calling software must keep a service away from a resource that the service may not touch. Errors are the same
+    as in AccessService.
     """
 
     @_typing.overload
@@ -36,33 +37,35 @@ class ResourceServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ResourceServiceAsyncStub: ...
     ResolveDedicated: _grpc.UnaryUnaryMultiCallable[_resource_service_pb2.ResolveDedicatedRequest, _resource_service_pb2.ResolveDedicatedResponse]
-    """Which storage, secrets backend and worker group serve a namespace, which level says so, and whether a service may
-    touch them. One record.
+    """Returns the storage, secrets backend and worker group of a namespace, the level that names each, and whether a
+    service may touch them. It writes one record.
     """
     ListServed: _grpc.UnaryUnaryMultiCallable[_resource_service_pb2.ListServedRequest, _resource_service_pb2.ListServedResponse]
-    """Which namespaces of a tenant a resource serves; asked in `_instance`, which tenants may name it. Complete, or
-    RESOURCE_EXHAUSTED. One record.
+    """Lists the namespaces of a tenant that a resource serves. In `_instance`, lists the tenants that may name the
+    resource. The list is complete, or the call fails with RESOURCE_EXHAUSTED. It writes one record.
     """
 
 @_typing.type_check_only
 class ResourceServiceAsyncStub(ResourceServiceStub):
-    """The dedicated resources of tenants and namespaces: which serve whom. remit says so and hands the settings on; keeping a
-    service away from what it may not touch is for the software that asks. Errors are those of AccessService.
+    """The dedicated resources of tenants and namespaces. remit answers which resource serves whom, and passes the settings
+    on. The calling software must keep a service away from a resource that the service may not touch. Errors are the same
+    as in AccessService.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ResolveDedicated: _aio.UnaryUnaryMultiCallable[_resource_service_pb2.ResolveDedicatedRequest, _resource_service_pb2.ResolveDedicatedResponse]  # type: ignore[assignment]
-    """Which storage, secrets backend and worker group serve a namespace, which level says so, and whether a service may
-    touch them. One record.
+    """Returns the storage, secrets backend and worker group of a namespace, the level that names each, and whether a
+    service may touch them. It writes one record.
     """
     ListServed: _aio.UnaryUnaryMultiCallable[_resource_service_pb2.ListServedRequest, _resource_service_pb2.ListServedResponse]  # type: ignore[assignment]
-    """Which namespaces of a tenant a resource serves; asked in `_instance`, which tenants may name it. Complete, or
-    RESOURCE_EXHAUSTED. One record.
+    """Lists the namespaces of a tenant that a resource serves. In `_instance`, lists the tenants that may name the
+    resource. The list is complete, or the call fails with RESOURCE_EXHAUSTED. It writes one record.
     """
 
 class ResourceServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The dedicated resources of tenants and namespaces: which serve whom. remit says so and hands the settings on; keeping a
-    service away from what it may not touch is for the software that asks. Errors are those of AccessService.
+    """The dedicated resources of tenants and namespaces. remit answers which resource serves whom, and passes the settings
+    on. The calling software must keep a service away from a resource that the service may not touch. Errors are the same
+    as in AccessService.
     """
 
     @_abc_1.abstractmethod
@@ -71,8 +74,8 @@ class ResourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _resource_service_pb2.ResolveDedicatedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resource_service_pb2.ResolveDedicatedResponse, _abc.Awaitable[_resource_service_pb2.ResolveDedicatedResponse]]:
-        """Which storage, secrets backend and worker group serve a namespace, which level says so, and whether a service may
-        touch them. One record.
+        """Returns the storage, secrets backend and worker group of a namespace, the level that names each, and whether a
+        service may touch them. It writes one record.
         """
 
     @_abc_1.abstractmethod
@@ -81,8 +84,8 @@ class ResourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _resource_service_pb2.ListServedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resource_service_pb2.ListServedResponse, _abc.Awaitable[_resource_service_pb2.ListServedResponse]]:
-        """Which namespaces of a tenant a resource serves; asked in `_instance`, which tenants may name it. Complete, or
-        RESOURCE_EXHAUSTED. One record.
+        """Lists the namespaces of a tenant that a resource serves. In `_instance`, lists the tenants that may name the
+        resource. The list is complete, or the call fails with RESOURCE_EXHAUSTED. It writes one record.
         """
 
 def add_ResourceServiceServicer_to_server(servicer: ResourceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

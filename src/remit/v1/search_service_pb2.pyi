@@ -33,12 +33,14 @@ class ListActionsRequest(_message.Message):
     principal: _builtins.str
     """`user:ID` or `service:ID`."""
     namespace: _builtins.str
-    """Where. Empty asks about the tenant itself: the kinds of class `tenant`, or `instance` in `_instance`, where it must be."""
+    """The namespace. Empty asks about the tenant itself: the kinds of class `tenant`, or of class `instance` in
+    `_instance`. In `_instance` it must be empty.
+    """
     revision: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these kinds; all where empty."""
+        """Only these kinds; empty means all kinds."""
 
     @_builtins.property
     def origin(self) -> _decision_pb2.Origin: ...
@@ -127,12 +129,12 @@ class ListNamespacesRequest(_message.Message):
     action: _builtins.str
     """Empty asks about any action."""
     kind: _builtins.str
-    """Empty asks about any kind: where the principal may do anything at all. Else a kind of class `namespace`."""
+    """A kind of class `namespace`. Empty asks about any kind: where the principal may do anything at all."""
     revision: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def among(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Which of these match? At most 10,000."""
+        """Namespaces to test against the answer. At most 10,000."""
 
     @_builtins.property
     def origin(self) -> _decision_pb2.Origin: ...
@@ -164,11 +166,11 @@ class ListNamespacesResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sets(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.NamespaceSet]:
-        """The union of these sets; one set at most where both action and kind are given."""
+        """The namespaces, as the union of these sets. At most one set if the request names both action and kind."""
 
     @_builtins.property
     def among(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Of `among`, those in the union, in request order."""
+        """The namespaces of `among` that are in the union, in request order."""
 
     @_builtins.property
     def receipt(self) -> _decision_pb2.Receipt: ...
@@ -205,9 +207,9 @@ class ListPrincipalsRequest(_message.Message):
     namespace: _builtins.str
     """As in Question."""
     page_size: _builtins.int
-    """Principals in a page, at most 1,000; 100 where 0."""
+    """Principals in a page, at most 1,000; 0 means 100."""
     page_token: _builtins.str
-    """The `next_page_token` of the page before; all other fields must be the same."""
+    """The `next_page_token` of the previous page. All other fields must be the same."""
     revision: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
@@ -243,10 +245,10 @@ class ListPrincipalsResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     total: _builtins.int
-    """Of all pages."""
+    """The number of principals on all pages."""
     @_builtins.property
     def principals(self) -> _containers.RepeatedCompositeFieldContainer[Global___PermittedPrincipal]:
-        """Sorted by name. Only those whom a row names: who is named nowhere may do nothing."""
+        """The principals, sorted by name. Only principals that a row names: others may do nothing."""
 
     @_builtins.property
     def receipt(self) -> _decision_pb2.Receipt: ...
@@ -342,7 +344,7 @@ class PlanFilterResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def namespaces(self) -> _decision_pb2.NamespaceSet:
-        """A row may be seen if its namespace is in this set. Empty `only`: no row."""
+        """The principal may see a row if the row's namespace is in this set. Empty `only`: no row."""
 
     @_builtins.property
     def receipt(self) -> _decision_pb2.Receipt: ...

@@ -26,10 +26,10 @@ if _version_not_supported:
 
 
 class SearchServiceStub:
-    """Check, asked in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision,
-    complete or an error, and is recorded once. Errors are those of AccessService, and
-    RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns, or the rows multiply past what can be listed
-    FAILED_PRECONDITION  a page was asked for and the policy has changed since the first
+    """Check in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision. It is
+    complete, or the call fails. It is recorded once. Errors are the same as in AccessService, and
+    RESOURCE_EXHAUSTED   the answer would have more than 10,000 patterns, or too many combinations of rows to list
+    FAILED_PRECONDITION  the policy has changed since the first page
     """
 
     def __init__(self, channel):
@@ -61,35 +61,35 @@ class SearchServiceStub:
 
 
 class SearchServiceServicer:
-    """Check, asked in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision,
-    complete or an error, and is recorded once. Errors are those of AccessService, and
-    RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns, or the rows multiply past what can be listed
-    FAILED_PRECONDITION  a page was asked for and the policy has changed since the first
+    """Check in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision. It is
+    complete, or the call fails. It is recorded once. Errors are the same as in AccessService, and
+    RESOURCE_EXHAUSTED   the answer would have more than 10,000 patterns, or too many combinations of rows to list
+    FAILED_PRECONDITION  the policy has changed since the first page
     """
 
     def ListActions(self, request, context):
-        """What may a principal do here: the actions of all kinds at once.
+        """Lists the actions that a principal may do in a namespace, of all kinds at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListNamespaces(self, request, context):
-        """Where may a principal do something: as patterns, and as those of the given namespaces that match.
+        """Lists the namespaces in which a principal may do something: as patterns, and as matches among the given namespaces.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListPrincipals(self, request, context):
-        """Who may do something, and by which rows. Sorted, in pages.
+        """Lists the principals that may do something, and the rows that allow it. Sorted, in pages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PlanFilter(self, request, context):
-        """Where may a principal do an action on a kind: the patterns to filter a query over a namespace column by.
+        """Returns the namespace patterns by which to filter a query for one principal, action and kind.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,10 +127,10 @@ def add_SearchServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SearchService:
-    """Check, asked in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision,
-    complete or an error, and is recorded once. Errors are those of AccessService, and
-    RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns, or the rows multiply past what can be listed
-    FAILED_PRECONDITION  a page was asked for and the policy has changed since the first
+    """Check in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision. It is
+    complete, or the call fails. It is recorded once. Errors are the same as in AccessService, and
+    RESOURCE_EXHAUSTED   the answer would have more than 10,000 patterns, or too many combinations of rows to list
+    FAILED_PRECONDITION  the policy has changed since the first page
     """
 
     @staticmethod

@@ -27,10 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SearchServiceStub:
-    """Check, asked in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision,
-    complete or an error, and is recorded once. Errors are those of AccessService, and
-      RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns, or the rows multiply past what can be listed
-      FAILED_PRECONDITION  a page was asked for and the policy has changed since the first
+    """Check in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision. It is
+    complete, or the call fails. It is recorded once. Errors are the same as in AccessService, and
+      RESOURCE_EXHAUSTED   the answer would have more than 10,000 patterns, or too many combinations of rows to list
+      FAILED_PRECONDITION  the policy has changed since the first page
     """
 
     @_typing.overload
@@ -38,37 +38,37 @@ class SearchServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SearchServiceAsyncStub: ...
     ListActions: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.ListActionsRequest, _search_service_pb2.ListActionsResponse]
-    """What may a principal do here: the actions of all kinds at once."""
+    """Lists the actions that a principal may do in a namespace, of all kinds at once."""
     ListNamespaces: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.ListNamespacesRequest, _search_service_pb2.ListNamespacesResponse]
-    """Where may a principal do something: as patterns, and as those of the given namespaces that match."""
+    """Lists the namespaces in which a principal may do something: as patterns, and as matches among the given namespaces."""
     ListPrincipals: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.ListPrincipalsRequest, _search_service_pb2.ListPrincipalsResponse]
-    """Who may do something, and by which rows. Sorted, in pages."""
+    """Lists the principals that may do something, and the rows that allow it. Sorted, in pages."""
     PlanFilter: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.PlanFilterRequest, _search_service_pb2.PlanFilterResponse]
-    """Where may a principal do an action on a kind: the patterns to filter a query over a namespace column by."""
+    """Returns the namespace patterns by which to filter a query for one principal, action and kind."""
 
 @_typing.type_check_only
 class SearchServiceAsyncStub(SearchServiceStub):
-    """Check, asked in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision,
-    complete or an error, and is recorded once. Errors are those of AccessService, and
-      RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns, or the rows multiply past what can be listed
-      FAILED_PRECONDITION  a page was asked for and the policy has changed since the first
+    """Check in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision. It is
+    complete, or the call fails. It is recorded once. Errors are the same as in AccessService, and
+      RESOURCE_EXHAUSTED   the answer would have more than 10,000 patterns, or too many combinations of rows to list
+      FAILED_PRECONDITION  the policy has changed since the first page
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListActions: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ListActionsRequest, _search_service_pb2.ListActionsResponse]  # type: ignore[assignment]
-    """What may a principal do here: the actions of all kinds at once."""
+    """Lists the actions that a principal may do in a namespace, of all kinds at once."""
     ListNamespaces: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ListNamespacesRequest, _search_service_pb2.ListNamespacesResponse]  # type: ignore[assignment]
-    """Where may a principal do something: as patterns, and as those of the given namespaces that match."""
+    """Lists the namespaces in which a principal may do something: as patterns, and as matches among the given namespaces."""
     ListPrincipals: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ListPrincipalsRequest, _search_service_pb2.ListPrincipalsResponse]  # type: ignore[assignment]
-    """Who may do something, and by which rows. Sorted, in pages."""
+    """Lists the principals that may do something, and the rows that allow it. Sorted, in pages."""
     PlanFilter: _aio.UnaryUnaryMultiCallable[_search_service_pb2.PlanFilterRequest, _search_service_pb2.PlanFilterResponse]  # type: ignore[assignment]
-    """Where may a principal do an action on a kind: the patterns to filter a query over a namespace column by."""
+    """Returns the namespace patterns by which to filter a query for one principal, action and kind."""
 
 class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Check, asked in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision,
-    complete or an error, and is recorded once. Errors are those of AccessService, and
-      RESOURCE_EXHAUSTED   the answer would be of more than 10,000 patterns, or the rows multiply past what can be listed
-      FAILED_PRECONDITION  a page was asked for and the policy has changed since the first
+    """Check in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision. It is
+    complete, or the call fails. It is recorded once. Errors are the same as in AccessService, and
+      RESOURCE_EXHAUSTED   the answer would have more than 10,000 patterns, or too many combinations of rows to list
+      FAILED_PRECONDITION  the policy has changed since the first page
     """
 
     @_abc_1.abstractmethod
@@ -77,7 +77,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_service_pb2.ListActionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.ListActionsResponse, _abc.Awaitable[_search_service_pb2.ListActionsResponse]]:
-        """What may a principal do here: the actions of all kinds at once."""
+        """Lists the actions that a principal may do in a namespace, of all kinds at once."""
 
     @_abc_1.abstractmethod
     def ListNamespaces(
@@ -85,7 +85,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_service_pb2.ListNamespacesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.ListNamespacesResponse, _abc.Awaitable[_search_service_pb2.ListNamespacesResponse]]:
-        """Where may a principal do something: as patterns, and as those of the given namespaces that match."""
+        """Lists the namespaces in which a principal may do something: as patterns, and as matches among the given namespaces."""
 
     @_abc_1.abstractmethod
     def ListPrincipals(
@@ -93,7 +93,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_service_pb2.ListPrincipalsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.ListPrincipalsResponse, _abc.Awaitable[_search_service_pb2.ListPrincipalsResponse]]:
-        """Who may do something, and by which rows. Sorted, in pages."""
+        """Lists the principals that may do something, and the rows that allow it. Sorted, in pages."""
 
     @_abc_1.abstractmethod
     def PlanFilter(
@@ -101,6 +101,6 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_service_pb2.PlanFilterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.PlanFilterResponse, _abc.Awaitable[_search_service_pb2.PlanFilterResponse]]:
-        """Where may a principal do an action on a kind: the patterns to filter a query over a namespace column by."""
+        """Returns the namespace patterns by which to filter a query for one principal, action and kind."""
 
 def add_SearchServiceServicer_to_server(servicer: SearchServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

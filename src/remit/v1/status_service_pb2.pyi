@@ -27,25 +27,25 @@ class _TenantStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TenantSta
     DESCRIPTOR: _descriptor.EnumDescriptor
     TENANT_STATE_UNSPECIFIED: _TenantState.ValueType  # 0
     TENANT_STATE_SERVING: _TenantState.ValueType  # 1
-    """The newest files are serving."""
+    """The newest files serve."""
     TENANT_STATE_STALE: _TenantState.ValueType  # 2
-    """The newest files did not load; an older revision is serving."""
+    """The newest files did not load; an older revision serves."""
     TENANT_STATE_UNAVAILABLE: _TenantState.ValueType  # 3
-    """The files did not load and there is no older revision: questions are answered UNAVAILABLE."""
+    """The files did not load and there is no older revision: every question is answered UNAVAILABLE."""
     TENANT_STATE_PINNED: _TenantState.ValueType  # 4
-    """A kept revision serves because an operator pinned it; newer files are checked and wait."""
+    """A kept revision serves because an operator pinned it. Newer files are checked and wait."""
 
 class TenantState(_TenantState, metaclass=_TenantStateEnumTypeWrapper): ...
 
 TENANT_STATE_UNSPECIFIED: TenantState.ValueType  # 0
 TENANT_STATE_SERVING: TenantState.ValueType  # 1
-"""The newest files are serving."""
+"""The newest files serve."""
 TENANT_STATE_STALE: TenantState.ValueType  # 2
-"""The newest files did not load; an older revision is serving."""
+"""The newest files did not load; an older revision serves."""
 TENANT_STATE_UNAVAILABLE: TenantState.ValueType  # 3
-"""The files did not load and there is no older revision: questions are answered UNAVAILABLE."""
+"""The files did not load and there is no older revision: every question is answered UNAVAILABLE."""
 TENANT_STATE_PINNED: TenantState.ValueType  # 4
-"""A kept revision serves because an operator pinned it; newer files are checked and wait."""
+"""A kept revision serves because an operator pinned it. Newer files are checked and wait."""
 Global___TenantState: _TypeAlias = TenantState  # noqa: Y015
 
 @_typing.final
@@ -54,7 +54,7 @@ class GetShadowRequest(_message.Message):
 
     TENANT_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
-    """Only this tenant; all that the caller may read where empty."""
+    """Only this tenant; empty means all tenants that the caller may read."""
     def __init__(
         self,
         *,
@@ -83,29 +83,29 @@ class GetShadowResponse(_message.Message):
     DROPPED_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     directory: _builtins.str
-    """Where the candidate's files are."""
+    """The directory of the candidate's files."""
     tree_revision: _builtins.str
-    """SHA-256 of its policy tree; empty until it has loaded."""
+    """SHA-256 of the candidate's policy tree; empty until the candidate has loaded."""
     since_us: _builtins.int
-    """When it was loaded, microseconds since the Unix epoch. All counts but `dropped` begin there."""
+    """When the candidate was loaded, microseconds since the Unix epoch. All counts except `dropped` begin at that time."""
     running: _builtins.bool
-    """Whether its process runs."""
+    """Whether the candidate's process runs."""
     decided: _builtins.int
-    """Decisions put to it."""
+    """Decisions that the candidate has decided too."""
     differing: _builtins.int
-    """Of these, decisions whose effect it would turn."""
+    """The part of `decided` with another effect."""
     skipped: _builtins.int
-    """Answers that are no single decision, and decisions of tenants whose candidate does not load."""
+    """Answers that are not a single decision, and decisions of tenants whose candidate does not load."""
     dropped: _builtins.int
-    """Decisions that its budget had no time for, of all tenants, since the server started."""
+    """Decisions that exceeded the candidate's budget of processor time, of all tenants, since the server started."""
     @_builtins.property
     def errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Why it, or a tenant of it, does not load. What loaded last goes on deciding."""
+        """Why the candidate, or one of its tenants, does not load. The version that loaded last keeps deciding."""
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowChange]:
-        """Questions with another effect, 100 at most of the first 10,000 of all tenants: gains first, then by the number of
-        decisions.
+        """Questions with another effect, at most 100 out of the first 10,000 of all tenants: gains first, then by the number
+        of decisions.
         """
 
     def __init__(
@@ -147,14 +147,14 @@ class ShadowChange(_message.Message):
     LAST_DECISION_ID_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     principal: _builtins.str
-    """As in an audit record: of the reach plane `namespace:CALLER`."""
+    """The principal as in an audit record; in the reach plane `namespace:CALLER`."""
     action: _builtins.str
     kind: _builtins.str
     namespace: _builtins.str
     decisions: _builtins.int
-    """Decisions of this question."""
+    """The number of decisions of this question."""
     last_decision_id: _builtins.str
-    """The newest of them."""
+    """The newest decision of this question."""
     @_builtins.property
     def live(self) -> Global___ShadowAnswer: ...
     @_builtins.property
@@ -188,11 +188,11 @@ class ShadowAnswer(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
     effect: _builtins.str
-    """`allow` or `deny`; of the candidate also `malformed`, where its vocabulary cannot put the question."""
+    """`allow` or `deny`. The candidate can also answer `malformed`: its vocabulary does not know the question."""
     reason: _builtins.str
-    """A reason's name, or what is malformed."""
+    """The name of a reason, or what is malformed."""
     rule: _builtins.str
-    """The place of the row that decides, if one does."""
+    """The file and line of the row that decides; empty if no row does."""
     def __init__(
         self,
         *,
@@ -214,7 +214,7 @@ class GetStatusRequest(_message.Message):
 
     TENANT_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
-    """Only this tenant; all of them where empty."""
+    """Only this tenant; empty means all tenants."""
     def __init__(
         self,
         *,
@@ -253,8 +253,8 @@ class GetStatusResponse(_message.Message):
     def audit(self) -> Global___AuditStatus: ...
     @_builtins.property
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerStatus]:
-        """All workers of this node, the one that answers included, as they were a second ago; empty for a server without
-        workers. What stands above is of the one that answers.
+        """All workers of this node, with their state of a second ago, also the worker that answers; empty for a server
+        without workers. The fields above describe the worker that answers.
         """
 
     def __init__(
@@ -292,17 +292,17 @@ class WorkerStatus(_message.Message):
     node: _builtins.str
     """The worker's name, as in its audit records."""
     serving: _builtins.bool
-    """Whether it answers calls. Where it does not, what follows but `restarts` is empty."""
+    """Whether the worker answers calls. If not, all fields below except `restarts` are empty."""
     restarts: _builtins.int
-    """How often it ended and was started anew."""
+    """How often the supervisor restarted the worker."""
     started_us: _builtins.int
-    """When it started, microseconds since the Unix epoch."""
+    """When the worker started, microseconds since the Unix epoch."""
     policies: _builtins.str
-    """SHA-256 over the state and revision of every tenant, 64 hexadecimal digits: equal where two workers serve the same."""
+    """SHA-256 over the state and revision of every tenant, 64 hexadecimal digits: equal if two workers serve the same."""
     committed: _builtins.int
-    """Audit records committed since it started."""
+    """Audit records committed since the worker started."""
     error: _builtins.str
-    """Why it takes no records; empty where it does. For whom `AuditStatus.error` is."""
+    """Why the worker cannot record decisions; empty if it can. The same callers see it as see `AuditStatus.error`."""
     def __init__(
         self,
         *,
@@ -338,21 +338,21 @@ class TenantStatus(_message.Message):
     tenant: _builtins.str
     state: Global___TenantState.ValueType
     revision: _builtins.str
-    """The serving revision; empty where none is."""
+    """The serving revision; empty if no revision serves."""
     since_us: _builtins.int
     """When this state began, microseconds since the Unix epoch."""
     rows: _builtins.int
     """Rows of the serving revision, managed roles included."""
     files_revision: _builtins.str
-    """Revision of the newest files, whether they serve or not; empty where they cannot be read."""
+    """Revision of the newest files, whether they serve or not; empty if they cannot be read."""
     pinned_by: _builtins.str
-    """The caller who pinned the serving revision; empty where it is not pinned."""
+    """The caller who pinned the serving revision; empty if no revision is pinned."""
     hidden_diagnostics: _builtins.int
-    """Diagnostics that the caller may not see."""
+    """The number of diagnostics that the caller may not see."""
     @_builtins.property
     def diagnostics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Diagnostic]:
-        """What kept the newest files from loading, or what they were loaded in spite of. For operators, and for auditors of
-        all or of this tenant.
+        """The mistakes that kept the newest files from loading, or that did not prevent their loading. Only operators, and
+        auditors of all tenants or of this tenant, see them.
         """
 
     def __init__(
@@ -378,7 +378,7 @@ Global___TenantStatus: _TypeAlias = TenantStatus  # noqa: Y015
 
 @_typing.final
 class Diagnostic(_message.Message):
-    """Something wrong in a policy file."""
+    """A mistake in a policy file."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -389,11 +389,11 @@ class Diagnostic(_message.Message):
     file: _builtins.str
     """Path below the policy directory."""
     line: _builtins.int
-    """1-based; 0 where the whole file is meant."""
+    """1-based; 0 means the whole file."""
     column: _builtins.int
-    """1-based, in characters; 0 where the whole line is meant."""
+    """1-based, in characters; 0 means the whole line."""
     message: _builtins.str
-    """What is wrong, with the offending text in backticks, and what was expected."""
+    """What is wrong, with the wrong text in backticks, and what was expected."""
     def __init__(
         self,
         *,
@@ -426,22 +426,26 @@ class AuditStatus(_message.Message):
     delivery: _builtins.str
     """`before_answer` or `after_answer`."""
     healthy: _builtins.bool
-    """Whether records are written, be it to the spool; while it is false, decisions fail with UNAVAILABLE at once."""
+    """Whether records are written, to the store or to the spool. While it is false, decisions fail with UNAVAILABLE at
+    once.
+    """
     committed: _builtins.int
-    """Records committed since the server started, those of the server and its policies included."""
+    """Records committed since the server started, also lifecycle records of the server and its policies."""
     queued: _builtins.int
-    """Records waiting for their commit now."""
+    """Records that wait for their commit now."""
     store_bytes: _builtins.int
-    """Bytes the store takes; 0 where unknown, as while a database server is away."""
+    """Size of the store, in bytes; 0 if unknown, for example while a database server is away."""
     free_bytes: _builtins.int
-    """Bytes free where the store lives; absent where unknown, as of PostgreSQL."""
+    """Free bytes on the store's disk; absent if unknown, for example with PostgreSQL."""
     error: _builtins.str
-    """The last failure, if it is not healthy. For operators and auditors of all; others read only that there is one."""
+    """The last failure, if `healthy` is false. Only operators, and auditors of all tenants, see the text; other callers
+    see only that there is a failure.
+    """
     unrecorded: _builtins.int
-    """Allows since the server started that were counted and not recorded, as its setting `audit_sample_allows` asks."""
+    """Allows since the server started that were only counted, not recorded (setting `audit_sample_allows`)."""
     @_builtins.property
     def spool(self) -> Global___SpoolStatus:
-        """Where records wait while the store fails; absent without the setting `audit_spool`."""
+        """The spool, where records wait while the store fails; absent without the setting `audit_spool`."""
 
     def __init__(
         self,
@@ -475,13 +479,15 @@ class SpoolStatus(_message.Message):
     BYTES_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     spooling: _builtins.bool
-    """Whether records go to the spool: because the store fails, or because older ones still wait there."""
+    """Whether records go to the spool: because the store fails, or because older records still wait there."""
     records: _builtins.int
-    """Records that wait."""
+    """Records that wait in the spool."""
     bytes: _builtins.int
-    """Bytes they take."""
+    """Size of these records, in bytes."""
     error: _builtins.str
-    """What keeps them there; empty once the store takes records again. For whom `AuditStatus.error` is."""
+    """Why the records stay in the spool; empty once the store takes records again. The same callers see it as see
+    `AuditStatus.error`.
+    """
     def __init__(
         self,
         *,

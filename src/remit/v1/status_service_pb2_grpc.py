@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class StatusServiceStub:
-    """What this node serves, and how well.
+    """The status of this node: its tenants, its audit store and its workers.
     """
 
     def __init__(self, channel):
@@ -48,22 +48,22 @@ class StatusServiceStub:
 
 
 class StatusServiceServicer:
-    """What this node serves, and how well.
+    """The status of this node: its tenants, its audit store and its workers.
     """
 
     def GetStatus(self, request, context):
-        """The state of every tenant (or one), of the audit store and of the node. Diagnostics and the causes of failures are
-        for the server's `operators` and `auditors` only.
+        """Returns the state of every tenant (or of one), of the audit store and of the node. Only the server's `operators`
+        and `auditors` see diagnostics and the causes of failures.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetShadow(self, request, context):
-        """What the candidate of the setting `shadow` would decide otherwise; FAILED_PRECONDITION where there is none. It holds
-        questions as others asked them: whoever may read the audit may read it, and with mutual TLS each read is recorded
-        as one of the audit. PERMISSION_DENIED otherwise; INVALID_ARGUMENT where the caller reads several tenants, not all,
-        and names none.
+        """Returns the decisions that the candidate of the setting `shadow` would change; FAILED_PRECONDITION if there is no
+        candidate. The answer holds questions of other callers: callers who may read the audit may read it, and with mutual
+        TLS each read is recorded as a read of the audit. PERMISSION_DENIED for other callers; INVALID_ARGUMENT if the
+        caller may read several tenants, not all, and names none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,7 +91,7 @@ def add_StatusServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StatusService:
-    """What this node serves, and how well.
+    """The status of this node: its tenants, its audit store and its workers.
     """
 
     @staticmethod

@@ -27,41 +27,41 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class StatusServiceStub:
-    """What this node serves, and how well."""
+    """The status of this node: its tenants, its audit store and its workers."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StatusServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_status_service_pb2.GetStatusRequest, _status_service_pb2.GetStatusResponse]
-    """The state of every tenant (or one), of the audit store and of the node. Diagnostics and the causes of failures are
-    for the server's `operators` and `auditors` only.
+    """Returns the state of every tenant (or of one), of the audit store and of the node. Only the server's `operators`
+    and `auditors` see diagnostics and the causes of failures.
     """
     GetShadow: _grpc.UnaryUnaryMultiCallable[_status_service_pb2.GetShadowRequest, _status_service_pb2.GetShadowResponse]
-    """What the candidate of the setting `shadow` would decide otherwise; FAILED_PRECONDITION where there is none. It holds
-    questions as others asked them: whoever may read the audit may read it, and with mutual TLS each read is recorded
-    as one of the audit. PERMISSION_DENIED otherwise; INVALID_ARGUMENT where the caller reads several tenants, not all,
-    and names none.
+    """Returns the decisions that the candidate of the setting `shadow` would change; FAILED_PRECONDITION if there is no
+    candidate. The answer holds questions of other callers: callers who may read the audit may read it, and with mutual
+    TLS each read is recorded as a read of the audit. PERMISSION_DENIED for other callers; INVALID_ARGUMENT if the
+    caller may read several tenants, not all, and names none.
     """
 
 @_typing.type_check_only
 class StatusServiceAsyncStub(StatusServiceStub):
-    """What this node serves, and how well."""
+    """The status of this node: its tenants, its audit store and its workers."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_status_service_pb2.GetStatusRequest, _status_service_pb2.GetStatusResponse]  # type: ignore[assignment]
-    """The state of every tenant (or one), of the audit store and of the node. Diagnostics and the causes of failures are
-    for the server's `operators` and `auditors` only.
+    """Returns the state of every tenant (or of one), of the audit store and of the node. Only the server's `operators`
+    and `auditors` see diagnostics and the causes of failures.
     """
     GetShadow: _aio.UnaryUnaryMultiCallable[_status_service_pb2.GetShadowRequest, _status_service_pb2.GetShadowResponse]  # type: ignore[assignment]
-    """What the candidate of the setting `shadow` would decide otherwise; FAILED_PRECONDITION where there is none. It holds
-    questions as others asked them: whoever may read the audit may read it, and with mutual TLS each read is recorded
-    as one of the audit. PERMISSION_DENIED otherwise; INVALID_ARGUMENT where the caller reads several tenants, not all,
-    and names none.
+    """Returns the decisions that the candidate of the setting `shadow` would change; FAILED_PRECONDITION if there is no
+    candidate. The answer holds questions of other callers: callers who may read the audit may read it, and with mutual
+    TLS each read is recorded as a read of the audit. PERMISSION_DENIED for other callers; INVALID_ARGUMENT if the
+    caller may read several tenants, not all, and names none.
     """
 
 class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What this node serves, and how well."""
+    """The status of this node: its tenants, its audit store and its workers."""
 
     @_abc_1.abstractmethod
     def GetStatus(
@@ -69,8 +69,8 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _status_service_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_status_service_pb2.GetStatusResponse, _abc.Awaitable[_status_service_pb2.GetStatusResponse]]:
-        """The state of every tenant (or one), of the audit store and of the node. Diagnostics and the causes of failures are
-        for the server's `operators` and `auditors` only.
+        """Returns the state of every tenant (or of one), of the audit store and of the node. Only the server's `operators`
+        and `auditors` see diagnostics and the causes of failures.
         """
 
     @_abc_1.abstractmethod
@@ -79,10 +79,10 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _status_service_pb2.GetShadowRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_status_service_pb2.GetShadowResponse, _abc.Awaitable[_status_service_pb2.GetShadowResponse]]:
-        """What the candidate of the setting `shadow` would decide otherwise; FAILED_PRECONDITION where there is none. It holds
-        questions as others asked them: whoever may read the audit may read it, and with mutual TLS each read is recorded
-        as one of the audit. PERMISSION_DENIED otherwise; INVALID_ARGUMENT where the caller reads several tenants, not all,
-        and names none.
+        """Returns the decisions that the candidate of the setting `shadow` would change; FAILED_PRECONDITION if there is no
+        candidate. The answer holds questions of other callers: callers who may read the audit may read it, and with mutual
+        TLS each read is recorded as a read of the audit. PERMISSION_DENIED for other callers; INVALID_ARGUMENT if the
+        caller may read several tenants, not all, and names none.
         """
 
 def add_StatusServiceServicer_to_server(servicer: StatusServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

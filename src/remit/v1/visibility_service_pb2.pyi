@@ -29,19 +29,19 @@ class _HiddenNodesEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HiddenNod
     HIDDEN_NODES_UNSPECIFIED: _HiddenNodes.ValueType  # 0
     """As STUB."""
     HIDDEN_NODES_STUB: _HiddenNodes.ValueType  # 1
-    """A nameless node, so that the graph's shape remains visible."""
+    """The node becomes a stub without a name. The shape of the graph remains visible."""
     HIDDEN_NODES_OMIT: _HiddenNodes.ValueType  # 2
-    """Nothing: it is left out with its edges, and nothing in the answer tells that it was there."""
+    """The node and its edges are left out. Nothing in the answer shows that the node existed."""
 
 class HiddenNodes(_HiddenNodes, metaclass=_HiddenNodesEnumTypeWrapper):
-    """What becomes of a node that the principal may not see."""
+    """What happens to a node that the principal may not see."""
 
 HIDDEN_NODES_UNSPECIFIED: HiddenNodes.ValueType  # 0
 """As STUB."""
 HIDDEN_NODES_STUB: HiddenNodes.ValueType  # 1
-"""A nameless node, so that the graph's shape remains visible."""
+"""The node becomes a stub without a name. The shape of the graph remains visible."""
 HIDDEN_NODES_OMIT: HiddenNodes.ValueType  # 2
-"""Nothing: it is left out with its edges, and nothing in the answer tells that it was there."""
+"""The node and its edges are left out. Nothing in the answer shows that the node existed."""
 Global___HiddenNodes: _TypeAlias = HiddenNodes  # noqa: Y015
 
 @_typing.final
@@ -59,7 +59,7 @@ class VisibleGraphRequest(_message.Message):
     tenant: _builtins.str
     principal: _builtins.str
     action: _builtins.str
-    """What the principal must be allowed to do to see a node; `VIEW` where empty."""
+    """The action that makes a node visible if it is allowed; empty means `VIEW`."""
     hidden: Global___HiddenNodes.ValueType
     revision: _builtins.str
     """As in CheckRequest."""
@@ -98,15 +98,15 @@ class GraphNode(_message.Message):
     NAMESPACE_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
-    """Unique in this graph, 1 to 512 printable characters, not beginning with `?`. Of a stub: `?1`, `?2`, ... numbered
-    anew and at random in each answer.
+    """Unique in this graph, 1 to 512 printable characters, not beginning with `?`. Stubs have the uids `?1`, `?2`, ...,
+    numbered in a new random order in each answer.
     """
     kind: _builtins.str
     """Empty for a stub."""
     namespace: _builtins.str
     """As in Question; empty for a stub."""
     id: _builtins.str
-    """What the thing is called within its namespace, handed back as it came; empty for a stub. At most 512 characters."""
+    """The id of the resource within its namespace, returned unchanged; empty for a stub. At most 512 characters."""
     def __init__(
         self,
         *,
@@ -137,8 +137,8 @@ class GraphEdge(_message.Message):
     target: _builtins.str
     """The uid of a node."""
     relation: _builtins.str
-    """By which relation, for example `SUBFLOW`. It is handed back also where an end is hidden. One that the vocabulary does
-    not declare is denied by reach.
+    """The relation, for example `SUBFLOW`. It is returned even if an end of the edge is hidden. Reach denies a relation
+    that the vocabulary does not declare.
     """
     def __init__(
         self,
@@ -157,7 +157,7 @@ Global___GraphEdge: _TypeAlias = GraphEdge  # noqa: Y015
 
 @_typing.final
 class VisibleGraphResponse(_message.Message):
-    """Empty but for the receipt, whose reason says so, where the tenant is unknown."""
+    """If the tenant is unknown, only the receipt is set, and its reason says so."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -166,11 +166,11 @@ class VisibleGraphResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___GraphNode]:
-        """Visible nodes in request order, then the stubs."""
+        """The visible nodes in request order, then the stubs."""
 
     @_builtins.property
     def edges(self) -> _containers.RepeatedCompositeFieldContainer[Global___VisibleEdge]:
-        """Edges between visible nodes in request order, then those that touch a stub in random order."""
+        """The edges between visible nodes in request order, then the edges with a stub in random order."""
 
     @_builtins.property
     def receipt(self) -> _decision_pb2.Receipt: ...
@@ -197,8 +197,9 @@ class VisibleEdge(_message.Message):
     REACH_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     reach: _decision_pb2.Effect.ValueType
-    """Whether reach allows work in the namespace of `source` to use that of `target` by this relation. Unspecified where an end
-    is hidden, since a verdict would tell of its namespace, or lives in no namespace.
+    """Whether reach allows work in the namespace of `source` to use the resources of `target`'s namespace by this
+    relation. Unspecified if an end is hidden, because the verdict would reveal something about its namespace, or if an
+    end has no namespace.
     """
     reason: _decision_pb2.Reason.ValueType
     @_builtins.property

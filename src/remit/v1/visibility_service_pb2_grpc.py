@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class VisibilityServiceStub:
-    """The part of a dependency graph that a principal may see. Errors are those of AccessService.
+    """The part of a dependency graph that a principal may see. Errors are the same as in AccessService.
     """
 
     def __init__(self, channel):
@@ -43,15 +43,15 @@ class VisibilityServiceStub:
 
 
 class VisibilityServiceServicer:
-    """The part of a dependency graph that a principal may see. Errors are those of AccessService.
+    """The part of a dependency graph that a principal may see. Errors are the same as in AccessService.
     """
 
     def VisibleGraph(self, request, context):
-        """The caller sends a graph of one tenant and gets back what the principal may see of it: a node is visible exactly if
-        Check allows. A kind or an action that the vocabulary does not declare hides. One record, with counts and the hidden
-        (kind, namespace) groups. INVALID_ARGUMENT for a malformed graph names at most 20 of its mistakes, as `nodes[3].uid`.
-        RESOURCE_EXHAUSTED where request or answer is larger than the server's `max_message_bytes`; the record of an answer
-        that was too large stays.
+        """Returns the part of a graph of one tenant that the principal may see. The caller sends the graph. A node is visible
+        exactly if Check allows the action. A kind or an action that the vocabulary does not declare hides the node. It
+        writes one record, with counts and the hidden (kind, namespace) groups. INVALID_ARGUMENT for a malformed graph
+        names at most 20 mistakes, as `nodes[3].uid`. RESOURCE_EXHAUSTED if request or answer is larger than the server's
+        `max_message_bytes`; the record of an answer that was too large stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -74,7 +74,7 @@ def add_VisibilityServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class VisibilityService:
-    """The part of a dependency graph that a principal may see. Errors are those of AccessService.
+    """The part of a dependency graph that a principal may see. Errors are the same as in AccessService.
     """
 
     @staticmethod

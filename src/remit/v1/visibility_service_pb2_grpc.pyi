@@ -27,35 +27,35 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class VisibilityServiceStub:
-    """The part of a dependency graph that a principal may see. Errors are those of AccessService."""
+    """The part of a dependency graph that a principal may see. Errors are the same as in AccessService."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> VisibilityServiceAsyncStub: ...
     VisibleGraph: _grpc.UnaryUnaryMultiCallable[_visibility_service_pb2.VisibleGraphRequest, _visibility_service_pb2.VisibleGraphResponse]
-    """The caller sends a graph of one tenant and gets back what the principal may see of it: a node is visible exactly if
-    Check allows. A kind or an action that the vocabulary does not declare hides. One record, with counts and the hidden
-    (kind, namespace) groups. INVALID_ARGUMENT for a malformed graph names at most 20 of its mistakes, as `nodes[3].uid`.
-    RESOURCE_EXHAUSTED where request or answer is larger than the server's `max_message_bytes`; the record of an answer
-    that was too large stays.
+    """Returns the part of a graph of one tenant that the principal may see. The caller sends the graph. A node is visible
+    exactly if Check allows the action. A kind or an action that the vocabulary does not declare hides the node. It
+    writes one record, with counts and the hidden (kind, namespace) groups. INVALID_ARGUMENT for a malformed graph
+    names at most 20 mistakes, as `nodes[3].uid`. RESOURCE_EXHAUSTED if request or answer is larger than the server's
+    `max_message_bytes`; the record of an answer that was too large stays.
     """
 
 @_typing.type_check_only
 class VisibilityServiceAsyncStub(VisibilityServiceStub):
-    """The part of a dependency graph that a principal may see. Errors are those of AccessService."""
+    """The part of a dependency graph that a principal may see. Errors are the same as in AccessService."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     VisibleGraph: _aio.UnaryUnaryMultiCallable[_visibility_service_pb2.VisibleGraphRequest, _visibility_service_pb2.VisibleGraphResponse]  # type: ignore[assignment]
-    """The caller sends a graph of one tenant and gets back what the principal may see of it: a node is visible exactly if
-    Check allows. A kind or an action that the vocabulary does not declare hides. One record, with counts and the hidden
-    (kind, namespace) groups. INVALID_ARGUMENT for a malformed graph names at most 20 of its mistakes, as `nodes[3].uid`.
-    RESOURCE_EXHAUSTED where request or answer is larger than the server's `max_message_bytes`; the record of an answer
-    that was too large stays.
+    """Returns the part of a graph of one tenant that the principal may see. The caller sends the graph. A node is visible
+    exactly if Check allows the action. A kind or an action that the vocabulary does not declare hides the node. It
+    writes one record, with counts and the hidden (kind, namespace) groups. INVALID_ARGUMENT for a malformed graph
+    names at most 20 mistakes, as `nodes[3].uid`. RESOURCE_EXHAUSTED if request or answer is larger than the server's
+    `max_message_bytes`; the record of an answer that was too large stays.
     """
 
 class VisibilityServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The part of a dependency graph that a principal may see. Errors are those of AccessService."""
+    """The part of a dependency graph that a principal may see. Errors are the same as in AccessService."""
 
     @_abc_1.abstractmethod
     def VisibleGraph(
@@ -63,11 +63,11 @@ class VisibilityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _visibility_service_pb2.VisibleGraphRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_visibility_service_pb2.VisibleGraphResponse, _abc.Awaitable[_visibility_service_pb2.VisibleGraphResponse]]:
-        """The caller sends a graph of one tenant and gets back what the principal may see of it: a node is visible exactly if
-        Check allows. A kind or an action that the vocabulary does not declare hides. One record, with counts and the hidden
-        (kind, namespace) groups. INVALID_ARGUMENT for a malformed graph names at most 20 of its mistakes, as `nodes[3].uid`.
-        RESOURCE_EXHAUSTED where request or answer is larger than the server's `max_message_bytes`; the record of an answer
-        that was too large stays.
+        """Returns the part of a graph of one tenant that the principal may see. The caller sends the graph. A node is visible
+        exactly if Check allows the action. A kind or an action that the vocabulary does not declare hides the node. It
+        writes one record, with counts and the hidden (kind, namespace) groups. INVALID_ARGUMENT for a malformed graph
+        names at most 20 mistakes, as `nodes[3].uid`. RESOURCE_EXHAUSTED if request or answer is larger than the server's
+        `max_message_bytes`; the record of an answer that was too large stays.
         """
 
 def add_VisibilityServiceServicer_to_server(servicer: VisibilityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -8,15 +8,15 @@ from pathlib import Path
 from threading import Condition, Event, Thread
 
 import pytest
-from contract.audit_records import decision
 from sqlalchemy import create_engine, make_url
+from support.audit_records import decision
 
-from remit.audit import backup
-from remit.audit.backup import back_up, restore
 from remit.audit.errors import AuditStoreError
 from remit.audit.record import DecisionRecord
-from remit.audit.schema import upgrade
-from remit.audit.store import AuditStore
+from remit.audit.schema.migrate import upgrade
+from remit.audit.store import backup
+from remit.audit.store.backup import back_up, restore
+from remit.audit.store.store import AuditStore
 
 
 @pytest.fixture

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision, happened
 from sqlalchemy import delete, select, update
-from system.server import DEADLINE_S, until
+from support.audit_records import decision, happened
+from support.server import DEADLINE_S, until
 
-from remit.audit.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis
-from remit.audit.checkpointer import Checkpointer, key_in_use, recorded_key
-from remit.audit.checkpoints import heads
-from remit.audit.lifecycle import KEY_IN_USE
-from remit.audit.signing import Checkpoint, SigningKey
-from remit.audit.store import AuditStore
-from remit.audit.tables import chains, checkpoints
-from remit.audit.verify.database import verify_store
+from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId, Head, genesis
+from remit.audit.chain.signing import Checkpoint, SigningKey
+from remit.audit.checkpoint.checkpointer import Checkpointer, key_in_use, recorded_key
+from remit.audit.record import KEY_IN_USE
+from remit.audit.schema.tables import chains, checkpoints
+from remit.audit.store.checkpoints import heads
+from remit.audit.store.store import AuditStore
+from remit.audit.verify.store import verify_store
 
 OURS = ChainId(DECISIONS, "acme", "node-1")
 THEIRS = ChainId(DECISIONS, "acme", "node-2")

@@ -8,25 +8,18 @@ from pathlib import Path
 from threading import Lock
 
 import pytest
-from contract.audit_records import decision, decision_at, happened
 from sqlalchemy import func, select
+from support.audit_records import decision, decision_at, happened
+from support.waiting import DEADLINE_S, until
 
-from remit.audit.counts import REVISION
 from remit.audit.errors import AuditStoreError, JournalUnavailable
-from remit.audit.journal import Drained, Journal
+from remit.audit.journal.journal import Journal
+from remit.audit.journal.stats import Drained
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.store import AuditStore
-from remit.audit.tables import counts
+from remit.audit.schema.tables import REVISION, counts
+from remit.audit.store.store import AuditStore
 
-DEADLINE_S = 30.0
 FULL = "disk is full"
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.001)
 
 
 @pytest.fixture
@@ -60,11 +53,11 @@ def locked(path: Path) -> Iterator[Callable[[], None]]:
     other = sqlite3.connect(path, isolation_level=None, timeout=DEADLINE_S, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
 
-    def let_go() -> None:
+    def release() -> None:
         other.execute("ROLLBACK")
 
     try:
-        yield let_go
+        yield release
     finally:
         other.close()
 
@@ -91,12 +84,12 @@ def fill(store: AuditStore) -> list[DecisionRecord]:
 def test_an_offer_before_answer_returns_only_when_its_record_is_on_disk(store: AuditStore, path: Path) -> None:
     journal = Journal(store)
     record = decision()
-    with ThreadPoolExecutor() as pool, locked(path) as let_go:
+    with ThreadPoolExecutor() as pool, locked(path) as release:
         offer = pool.submit(journal.offer, [record])
         until(lambda: journal.stats().queued == 1)
         assert stored(store) == []
         assert not offer.done()
-        let_go()
+        release()
         offer.result(DEADLINE_S)
         assert [record] == stored(store)
     assert journal.stats().committed == 1
@@ -106,13 +99,13 @@ def test_an_offer_before_answer_returns_only_when_its_record_is_on_disk(store: A
 def test_all_that_wait_share_one_commit(store: AuditStore, path: Path) -> None:
     commits: list[int] = []
     journal = Journal(store, on_commit=lambda rows, _: commits.append(rows))
-    with ThreadPoolExecutor(40) as pool, locked(path) as let_go:
+    with ThreadPoolExecutor(40) as pool, locked(path) as release:
         first = pool.submit(journal.offer, [decision()])
-        until(lambda: journal._in_flight != [])
+        until(lambda: journal.queue.in_flight != [])
         rest = [pool.submit(journal.offer, [decision(), decision()]) for _ in range(39)]
         until(lambda: journal.stats().queued == 1 + 2 * 39)
         # The writer holds the first alone; whatever came later goes together.
-        let_go()
+        release()
         for offer in (first, *rest):
             offer.result(DEADLINE_S)
     journal.close()
@@ -163,13 +156,13 @@ def test_an_unrecorded_decision_is_counted_before_its_answer(store: AuditStore, 
     """Alone and beside recorded ones; it is no record, and waits as one."""
     rows: list[int] = []
     journal = Journal(store, on_commit=lambda number, _: rows.append(number))
-    with ThreadPoolExecutor() as pool, locked(path) as let_go:
+    with ThreadPoolExecutor() as pool, locked(path) as release:
         offers = [pool.submit(journal.offer, [], None, [decision()])]
-        until(lambda: journal._in_flight != [])
+        until(lambda: journal.queue.in_flight != [])
         offers.append(pool.submit(journal.offer, [record := decision()], None, [decision(), decision()]))
         until(lambda: journal.stats().queued == 4)
         assert not any(offer.done() for offer in offers)
-        let_go()
+        release()
         for offer in offers:
             offer.result(DEADLINE_S)
     assert [record] == stored(store)
@@ -182,7 +175,7 @@ def test_unrecorded_decisions_take_room_in_the_queue(store: AuditStore, path: Pa
     journal = Journal(store, delivery="after_answer", queue_limit=3, wait_s=0.01)
     with locked(path):
         journal.offer([], unrecorded=[decision()])
-        until(lambda: journal._in_flight != [])
+        until(lambda: journal.queue.in_flight != [])
         journal.offer([], unrecorded=[decision(), decision()])
         with pytest.raises(JournalUnavailable, match="full"):
             journal.offer([], unrecorded=[decision()])
@@ -286,8 +279,7 @@ def test_while_the_store_fails_who_would_wait_is_refused_at_once(path: Path, del
             with pytest.raises(JournalUnavailable, match="locked"):
                 journal.lifecycle(happened())
         assert 1 == store.appends
-        journal._next_try = 0.0
-        journal._rest.wake(1)
+        journal.writer.retry()
         until(lambda: journal.healthy)
         journal.lifecycle(record := happened())
         assert [record] == store.lifecycle()
@@ -300,7 +292,7 @@ def test_when_the_store_fails_all_who_wait_are_told_by_one_attempt(path: Path) -
         journal = Journal(store, probe_s=3_600)
         with ThreadPoolExecutor(6) as pool, locked(path):
             first = pool.submit(journal.offer, [decision()])
-            until(lambda: journal._in_flight != [])
+            until(lambda: journal.queue.in_flight != [])
             rest = [pool.submit(journal.offer, [decision() for _ in range(2_000)]) for _ in range(5)]
             for offer in (first, *rest):
                 with pytest.raises(JournalUnavailable, match="locked"):
@@ -334,11 +326,11 @@ def test_a_full_queue_makes_the_caller_wait_and_then_refuses(store: AuditStore, 
 
 def test_who_waits_for_room_gets_it(store: AuditStore, path: Path) -> None:
     journal = Journal(store, delivery="after_answer", queue_limit=10, wait_s=3_600)
-    with ThreadPoolExecutor(3) as pool, locked(path) as let_go:
+    with ThreadPoolExecutor(3) as pool, locked(path) as release:
         journal.offer([decision() for _ in range(10)])
         waiting = [pool.submit(journal.offer, [decision() for _ in range(6)]) for _ in range(3)]
-        until(lambda: journal._short_of_room == 3)
-        let_go()
+        until(lambda: journal.queue.waiting_for_room == 3)
+        release()
         for offer in waiting:
             offer.result(DEADLINE_S)
     journal.close()
@@ -347,11 +339,11 @@ def test_who_waits_for_room_gets_it(store: AuditStore, path: Path) -> None:
 
 def test_an_offer_larger_than_the_queue_waits_until_the_queue_is_empty(store: AuditStore, path: Path) -> None:
     journal = Journal(store, delivery="after_answer", queue_limit=10, wait_s=3_600)
-    with ThreadPoolExecutor() as pool, locked(path) as let_go:
+    with ThreadPoolExecutor() as pool, locked(path) as release:
         journal.offer([decision()])
         large = pool.submit(journal.offer, [decision() for _ in range(50)])
-        until(lambda: journal._short_of_room == 1)
-        let_go()
+        until(lambda: journal.queue.waiting_for_room == 1)
+        release()
         large.result(DEADLINE_S)
     journal.close()
     assert len(stored(store)) == 51
@@ -387,15 +379,15 @@ def test_one_caller_s_bad_record_does_not_fail_the_others(store: AuditStore, pat
     store.append([taken := decision()])
     journal = Journal(store)
     good = [decision() for _ in range(5)]
-    with ThreadPoolExecutor(7) as pool, locked(path) as let_go:
+    with ThreadPoolExecutor(7) as pool, locked(path) as release:
         first = pool.submit(journal.offer, good[:1])
-        until(lambda: journal._in_flight != [])
+        until(lambda: journal.queue.in_flight != [])
         offers: list[Future[None]] = [pool.submit(journal.offer, [record]) for record in good[1:3]]
         bad = pool.submit(journal.offer, [decision(), taken])
         until(lambda: journal.stats().queued == 5)
         offers += [pool.submit(journal.offer, [record]) for record in good[3:]]
         until(lambda: journal.stats().queued == 7)
-        let_go()
+        release()
         for offer in (first, *offers):
             offer.result(DEADLINE_S)
         with pytest.raises(JournalUnavailable, match="refuses"):
@@ -474,16 +466,16 @@ def test_a_lifecycle_record_fails_where_accepted_decisions_wait(hasty: AuditStor
 def test_close_writes_what_is_queued_and_refuses_what_comes_after(store: AuditStore, path: Path) -> None:
     journal = Journal(store, delivery="after_answer")
     records = [decision() for _ in range(200)]
-    with ThreadPoolExecutor() as pool, locked(path) as let_go:
+    with ThreadPoolExecutor() as pool, locked(path) as release:
         for record in records:
             journal.offer([record])
         closing = pool.submit(journal.close, DEADLINE_S)
-        until(lambda: journal._closed)
+        until(lambda: journal.queue.closed)
         with pytest.raises(JournalUnavailable, match="closed"):
             journal.offer([decision()])
         with pytest.raises(JournalUnavailable, match="closed"):
             journal.lifecycle(happened())
-        let_go()
+        release()
         assert Drained(200, 0) == closing.result(DEADLINE_S)
     assert records == stored(store)
     assert Drained(0, 0) == journal.close()
@@ -507,12 +499,12 @@ def test_close_tries_again_until_the_store_takes_the_records(hasty: AuditStore, 
             raise
 
     hasty.append = counting  # type: ignore[method-assign]
-    with ThreadPoolExecutor() as pool, locked(path) as let_go:
+    with ThreadPoolExecutor() as pool, locked(path) as release:
         journal.offer([record := decision()])
         until(lambda: len(failures) == 1)
         closing = pool.submit(journal.close, DEADLINE_S)
         until(lambda: len(failures) == 4)
-        let_go()
+        release()
         assert Drained(1, 0) == closing.result(DEADLINE_S)
     assert [record] == stored(hasty)
 
@@ -536,7 +528,7 @@ def test_close_does_not_wait_for_a_store_that_does_not_return(
     store: AuditStore, path: Path, delivery: str, lost: int
 ) -> None:
     journal = Journal(store, delivery=delivery)  # type: ignore[arg-type]
-    with ThreadPoolExecutor() as pool, locked(path) as let_go:
+    with ThreadPoolExecutor() as pool, locked(path) as release:
         offers = [pool.submit(journal.offer, [decision()]) for _ in range(3)]
         until(lambda: journal.stats().queued == 3)
         assert Drained(0, 3) == journal.close(timeout_s=0.05)
@@ -547,9 +539,9 @@ def test_close_does_not_wait_for_a_store_that_does_not_return(
                     offer.result(DEADLINE_S)
             else:
                 offer.result(DEADLINE_S)
-        let_go()
-        journal._writer.join(DEADLINE_S)
-    assert not journal._writer.is_alive()
+        release()
+        journal.writer.join(DEADLINE_S)
+    assert not journal.writer.running
     assert (lost, 0, 0) == (journal.stats().lost, journal.stats().queued, journal.stats().committed)
 
 

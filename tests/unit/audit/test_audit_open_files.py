@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from remit.audit.errors import StoreChangedError
-from remit.audit.open_files import OpenFiles
+from remit.audit.schema.open_files import OpenFiles
 
 
 def rename(file: Path) -> None:

@@ -5,9 +5,17 @@ import re
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision
+from support.audit_records import decision
 
-from remit.audit.redaction import REDACTABLE, How, Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
+from remit.audit.redaction import (
+    REDACTABLE,
+    Redaction,
+    RedactionKey,
+    RedactionKeyError,
+    RedactionMethod,
+    hashes,
+    parse_redaction,
+)
 
 KEY = RedactionKey(b"0123456789abcdef0123456789abcdef")
 
@@ -60,7 +68,7 @@ def test_what_is_no_redaction_is_told(text: str, told: str) -> None:
 
 def test_every_field_that_may_be_redacted_can_be() -> None:
     rules = parse_redaction(",".join(f"{name}=drop" for name in REDACTABLE))
-    assert {"": dict.fromkeys(REDACTABLE, How.DROP)} == rules
+    assert {"": dict.fromkeys(REDACTABLE, RedactionMethod.DROP)} == rules
     assert not hashes(rules)
     assert hashes(parse_redaction("acme/caller=hash"))
     redacted = Redaction(rules)(decision(on_behalf_of="user:eve", trace_id="t"))

@@ -1,7 +1,7 @@
 import pytest
 
-from remit.audit.cutoff import Cutoffs
-from remit.audit.retention import Retention, parse_age, parse_retention
+from remit.audit.retention.ages import Retention, parse_age, parse_retention
+from remit.audit.retention.cutoffs import Cutoffs
 
 DAY = 86_400
 

@@ -5,8 +5,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from remit.audit.chain import DECISIONS, ChainId, genesis
-from remit.audit.signing import AuditKeyError, Checkpoint, PublicKey, SigningKey, Tombstone, public_file, signed
+from remit.audit.chain.chain import DECISIONS, ChainId, genesis
+from remit.audit.chain.signing import AuditKeyError, Checkpoint, PublicKey, SigningKey, Tombstone, public_file, signed
 
 CHAIN = ChainId(DECISIONS, "acme", "node-1")
 CHECKPOINT = Checkpoint(*CHAIN, 7, b"h" * 32, *genesis(CHAIN), time_us=1_795_436_096_000_000)

@@ -10,12 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from contract.audit_records import decision, happened
+from support.audit_records import decision, happened
 
 from remit.audit.errors import AuditStoreError, RecordRefused
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.spool import Spool
-from remit.audit.waiting import Waiting
+from remit.audit.spool.entry_codec import SpoolEntry
+from remit.audit.spool.spool import Spool
 
 MIB = 1 << 20
 
@@ -100,7 +100,7 @@ def test_the_file_is_its_owner_s_alone(path: Path) -> None:
 
 
 def test_two_processes_do_not_share_a_spool(spool: Spool, path: Path) -> None:
-    code = f"from pathlib import Path; from remit.audit.spool import Spool; Spool(Path({str(path)!r}), max_bytes=1<<20).open()"
+    code = f"from pathlib import Path; from remit.audit.spool.spool import Spool; Spool(Path({str(path)!r}), max_bytes=1<<20).open()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "another process has it open" in done.stderr
     spool.put([record := decision()])
@@ -197,10 +197,10 @@ def test_what_a_store_would_refuse_later_is_refused_at_once(
 
 def test_records_of_a_remit_with_fewer_fields_are_read() -> None:
     record = decision(question="REACH", detail="x")
-    content = Waiting([record], (), ()).written()
+    content = SpoolEntry([record], (), ()).written()
     older = content.replace(b',"question","detail"', b"").replace(b',"REACH","x"', b"")
     assert len(older) < len(content)
-    assert [record._replace(question="CHECK", detail="")] == Waiting.read(older).decided
+    assert [record._replace(question="CHECK", detail="")] == SpoolEntry.read(older).decided
 
 
 @pytest.mark.parametrize("act", ["delete", "rename", "replace", "delete the log"])

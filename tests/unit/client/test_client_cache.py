@@ -1,4 +1,4 @@
-from remit.client.cache import DecisionCache
+from remit.client.decision_cache import DecisionCache
 from remit.v1.access_service_pb2 import CheckRequest, CheckResponse, Question
 from remit.v1.policy_service_pb2 import WatchRevisionResponse
 

@@ -1,11 +1,11 @@
 import pytest
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Namespace, Word
 from remit.core.policy import ResourceType
-from remit.engine.dedicated import DedicatedTo, ServedBy, resolve
 from remit.engine.inquiry import TooLargeError
+from remit.engine.queries.dedicated import DedicatedTo, ServedBy, resolve
 
 FILES = {
     "vocabulary.yaml": b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\nservices: [WEBSERVER, WORKER]\n",

@@ -1,12 +1,12 @@
 """What an explanation says of words that the vocabulary does not declare."""
 
 import pytest
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.names import Namespace, Word
 from remit.core.question import ReachQuestion, parse_question
-from remit.engine.explain import explain
-from remit.engine.explain_reach import explain_reach
+from remit.engine.explain.access import explain
+from remit.engine.explain.reach import explain_reach
 
 VOCABULARY = b"""\
 kinds:

@@ -1,8 +1,8 @@
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.names import Namespace, Word
 from remit.core.question import ReachQuestion
-from remit.engine.explain_reach import explain_reach, reach_summary
+from remit.engine.explain.reach import explain_reach, reach_summary
 
 FILES = {
     "vocabulary.yaml": b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\nrelations: {KV: {inherited: true}}\n",

@@ -1,9 +1,9 @@
 import pytest
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Namespace, Principal, Word
-from remit.engine.operations import Compound
+from remit.engine.queries.operations import Compound
 from remit.engine.snapshot import Snapshot
 
 KINDS = b"""\

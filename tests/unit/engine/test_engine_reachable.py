@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 
 import pytest
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.names import Namespace, Word
 from remit.engine.inquiry import TooLargeError
-from remit.engine.namespace_sets import PATTERNS_LIMIT
-from remit.engine.reachable import OWNERS_RECORDED, ReachableFrom, ReachesAll
+from remit.engine.minimal_sets import PATTERNS_LIMIT
+from remit.engine.queries.reachable import OWNERS_RECORDED, ReachableFrom, ReachesAll
 from remit.engine.snapshot import Snapshot
 
 HERE, KV = Namespace("here"), Word("KV")

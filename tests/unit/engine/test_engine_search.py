@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 import pytest
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.decision import Reason
 from remit.core.names import Namespace, Principal, Word
 from remit.engine.inquiry import Inquiry, TooLargeError
-from remit.engine.namespace_sets import PATTERNS_LIMIT
-from remit.engine.search import FilterFor, NamespacesOf
+from remit.engine.minimal_sets import PATTERNS_LIMIT
+from remit.engine.queries.search import FilterFor, NamespacesOf
 from remit.engine.snapshot import Snapshot
 
 ANN = Principal("user:ann")

@@ -6,14 +6,14 @@ import time
 import tracemalloc
 
 import pytest
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.core.decision import Reason
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Namespace, Principal, Word
 from remit.core.patterns import NamespacePattern
 from remit.core.question import Question, ReachQuestion
-from remit.engine.explain import explain
+from remit.engine.explain.access import explain
 from remit.engine.snapshot import Snapshot
 
 VOCABULARY = b"""\
@@ -238,7 +238,7 @@ def test_rows_and_bindings_that_never_meet_are_not_compared_one_by_one(monkeypat
 
 def test_a_search_for_another_namespace_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past its limit the reason is an upper bound; it says nothing about the effect."""
-    monkeypatch.setattr("remit.engine.answers.OVERLAPS_LIMIT", 10)
+    monkeypatch.setattr("remit.engine.compiled.OVERLAPS_LIMIT", 10)
     assert Reason.OUT_OF_SCOPE is ask(many_bindings_elsewhere(), "user:a", "VIEW", "FLOW", "b")
     assert Reason.NOT_GRANTED is ask(many_bindings_elsewhere(), "user:a", "UPDATE", "FLOW", "b")
 

@@ -1,11 +1,11 @@
 from random import Random
 
-from trees import snapshot_of
+from support.trees import snapshot_of
 
-from remit.core.dependencies import parse_graph
+from remit.core.dependency_graph import parse_graph
 from remit.core.names import Principal, Word
+from remit.engine.queries.visibility import GROUPS_RECORDED, VisibleTo
 from remit.engine.snapshot import Snapshot
-from remit.engine.visibility import GROUPS_RECORDED, VisibleTo
 
 FILES = {
     "vocabulary.yaml": b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\nrelations: {KV: {}}\n",
@@ -14,7 +14,7 @@ FILES = {
 
 
 def test_a_record_names_the_largest_hidden_groups_and_counts_the_others() -> None:
-    """However many namespaces a graph has, its record stays small: docs/visibility.md says how small."""
+    """However many namespaces a graph has, its record stays small: docs/how-to/dependency-graphs.md says how small."""
     assert 100 == GROUPS_RECORDED
     more = 7
     nodes = [(f"n{number}", "FLOW", f"hidden.n{number}", "") for number in range(GROUPS_RECORDED + more)]

@@ -1,7 +1,7 @@
 """Which bytes a policy file may hold: UTF-8 without BOM, LF or CRLF, nothing that an editor does not show."""
 
 import pytest
-from trees import load, snapshot_of
+from support.trees import load, snapshot_of
 
 from remit.core.names import Namespace, Principal, Word
 from remit.core.question import Question

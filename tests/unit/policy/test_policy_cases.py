@@ -1,9 +1,9 @@
 """A tenant's own tests: what they may say, and what comes of those that fail."""
 
 import pytest
-from trees import load
+from support.trees import load
 
-from remit.engine.witness import Witness
+from remit.engine.differential.casbin_oracle import CasbinOracle
 
 VOCABULARY = b"""\
 kinds:
@@ -209,12 +209,12 @@ def test_what_does_not_hold_fails_the_tenant(test: str, expected: str) -> None:
 
 def test_casbin_has_a_say_in_every_case(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it disagrees, the tenant is not served though the engine's own answer was expected."""
-    monkeypatch.setattr(Witness, "allows", lambda self, question: False)
+    monkeypatch.setattr(CasbinOracle, "allows", lambda self, question: False)
     (diagnostic,) = told(access())
     assert "expected Casbin's deny and remit's answer to agree, got allow" in diagnostic
 
 
 def test_casbin_has_a_say_in_what_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Witness, "allows", lambda self, question: False)
+    monkeypatch.setattr(CasbinOracle, "allows", lambda self, question: False)
     (diagnostic,) = told(visible())
     assert "expected Casbin's deny and remit's answer to agree, got allow" in diagnostic

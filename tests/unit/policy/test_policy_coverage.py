@@ -1,8 +1,8 @@
 """Which rows the cases of a tenant exercise."""
 
-from trees import load
+from support.trees import load
 
-from remit.policy.coverage import FileCoverage, coverage, exercised, rows_of
+from remit.policy.testing.coverage import FileCoverage, coverage, exercised, rows_of
 
 FILES = {
     "vocabulary.yaml": b"""\

@@ -3,11 +3,11 @@
 import pytest
 
 from remit.policy.format import WIDEST, format_file
-from remit.policy.report import Report
+from remit.policy.read.report import Diagnostics
 
 
 def formatted(file: str, text: str) -> str:
-    content = format_file(file, text.encode(), Report())
+    content = format_file(file, text.encode(), Diagnostics())
     assert content is not None
     return content.decode()
 
@@ -94,7 +94,7 @@ def test_yaml_is_only_tidied(before: str, after: str) -> None:
     ],
 )
 def test_files_that_cannot_be_read_are_left_alone(file: str, content: bytes, told: str) -> None:
-    report = Report()
+    report = Diagnostics()
 
     assert format_file(file, content, report) is None
     assert str(report.diagnostics[0]).startswith(told)

@@ -4,12 +4,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from trees import write
+from support.trees import write
 
 from remit.core.names import Tenant
-from remit.policy.git import DIRTY, Checkout
-from remit.policy.limits import Limits
-from remit.policy.source import read_tree
+from remit.policy.read.git import DIRTY, Checkout
+from remit.policy.read.limits import Limits
+from remit.policy.read.tree import read_tree
 
 ACME, GLOBEX = Tenant("acme"), Tenant("globex")
 FILES = {

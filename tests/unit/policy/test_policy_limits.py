@@ -5,13 +5,13 @@ import time
 from pathlib import Path
 
 import pytest
-from trees import load, tree_of
+from support.trees import load, tree_of
 
 from remit.core.diagnostics import PolicyError
-from remit.policy.limits import Limits
 from remit.policy.load import load_root, load_tree
-from remit.policy.report import SHOWN
-from remit.service.settings import read_settings
+from remit.policy.read.limits import Limits
+from remit.policy.read.report import SHOWN
+from remit.service.settings_reader import read_settings
 
 VOCABULARY = b"kinds: {FLOW: {class: namespace, actions: [VIEW]}}\nrelations: {KV: {}, SUB: {}}\n"
 ROW = "p, role:a, acme, **, FLOW, VIEW, allow\n"

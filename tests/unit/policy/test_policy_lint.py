@@ -1,9 +1,9 @@
-"""What lint finds beside the examples of docs/lint.md, and where it keeps quiet. Those are run by test_docs.py."""
+"""What lint finds beside the examples of docs/reference/lint.md, and where it keeps quiet. Those are run by test_docs.py."""
 
 from itertools import product
 
 import pytest
-from trees import tree_of
+from support.trees import tree_of
 
 from remit.policy.lint.finding import RuleId
 from remit.policy.lint.linter import EVERY_RULE, findings_of

@@ -1,12 +1,12 @@
 """Slips of the pen, and whether a tenant's cases notice them."""
 
 import pytest
-from trees import load
+from support.trees import load
 
 from remit.core.names import Tenant
-from remit.policy.coverage import rows_of
-from remit.policy.mutants import Mutant, mutants
-from remit.policy.mutation import Trial, Verdict, judge
+from remit.policy.testing.coverage import rows_of
+from remit.policy.testing.mutants import Mutant, mutants
+from remit.policy.testing.mutation import Trial, Verdict, judge
 
 VOCABULARY = b"""\
 kinds:

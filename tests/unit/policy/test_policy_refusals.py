@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from trees import load, tree_of
+from support.trees import load, tree_of
 
 from remit.core.diagnostics import PolicyError
 from remit.policy.load import load_root

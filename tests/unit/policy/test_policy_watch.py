@@ -7,7 +7,7 @@ from threading import Event, Thread
 
 import pytest
 
-from remit.policy.watch import changes
+from remit.policy.build.watch import changes
 
 NEVER_S = 3600.0
 

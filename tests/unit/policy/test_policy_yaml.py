@@ -3,13 +3,13 @@
 import pytest
 import yaml as pyyaml
 
-from remit.policy import yaml
-from remit.policy.report import Report
-from remit.policy.yaml import parse_yaml, plain
+from remit.policy.read import yaml
+from remit.policy.read.report import Diagnostics
+from remit.policy.read.yaml import parse_yaml, plain
 
 
 def parsed(text: str) -> tuple[object, list[str]]:
-    report = Report()
+    report = Diagnostics()
     node = parse_yaml("x.yaml", text, report)
     return (plain(node) if node is not None else None), [str(each) for each in report.diagnostics]
 

@@ -1,12 +1,12 @@
 import importlib.util
 
 import pytest
-from contract.audit_records import decision, happened
+from support.audit_records import decision, happened
 
 from remit.service.errors import StartupError
 from remit.service.metrics import Metrics
-from remit.service.otlp import QUEUE, Otlp
-from remit.service.settings import read_settings
+from remit.service.otlp.exporter import QUEUE, Otlp
+from remit.service.settings_reader import read_settings
 
 ENDPOINT = "http://127.0.0.1:4318/v1/logs"
 

@@ -6,18 +6,22 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from loading import InProcess
-from trees import write
+from support.loading import InProcess
+from support.trees import write
 
 from remit.audit.errors import JournalUnavailable
 from remit.core.names import Tenant
-from remit.engine.pace import Pace
-from remit.faces.cli.faults.promise import until
-from remit.policy.cell import Cell, TenantState
-from remit.policy.look import Begun, Found, Look, Recall
-from remit.policy.worker import WorkerEndedError
+from remit.engine.pacing import Pacing
+from remit.faults.promise import until
+from remit.policy.build.build_process import BuildProcess
+from remit.policy.build.scan import BuildStarted, Found, RestoreRequest, ScanRequest
+from remit.policy.live import LivePolicies, TenantState
+from remit.process.errors import ChildEndedError
 from remit.service.metrics import Metrics
-from remit.service.reload import LoadingError, Outcome, PinError, Reloader
+from remit.service.reload.pins import PinError
+from remit.service.reload.reloader import Reloader
+from remit.service.reload.swap import LoadingError
+from remit.service.reload.tenants import Outcome
 from remit.service.settings import Settings
 
 ACME, GLOBEX = Tenant("acme"), Tenant("globex")
@@ -32,7 +36,7 @@ EDIT = b"p, user:bob, acme, **, FLOW, VIEW, allow\n"
 class Audit:
     """Takes records, unless it is full; knows what served when each came."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: LivePolicies) -> None:
         self._cell = cell
         self.full = False
         self.told: list[tuple[Outcome, str]] = []
@@ -51,12 +55,12 @@ class Here(InProcess):
     ends_at: Tenant | None = None
     meanwhile: Callable[[], object] | None = None
 
-    def carry_out(self, order: Look | Recall, pace: Pace) -> Generator[Found, None, None]:
+    def carry_out(self, order: ScanRequest | RestoreRequest, pace: Pacing) -> Generator[Found, None, None]:
         for found in super().carry_out(order, pace):
             yield found
-            if isinstance(found, Begun) and found.tenant == self.ends_at:
-                raise WorkerEndedError("killed")
-            if isinstance(found, Begun) or isinstance(order, Recall):
+            if isinstance(found, BuildStarted) and found.tenant == self.ends_at:
+                raise ChildEndedError("killed")
+            if isinstance(found, BuildStarted) or isinstance(order, RestoreRequest):
                 happens, self.meanwhile = self.meanwhile, None
                 if happens is not None:
                     happens()
@@ -68,13 +72,13 @@ class Watched:
     def __init__(self, folder: Path) -> None:
         self.directory = write(folder / "policies", FILES)
         settings = Settings(policies=self.directory, revisions=str(folder / "revisions"), watch=False)
-        self.cell = Cell()
+        self.cell = LivePolicies()
         ticks = count()
         self.loader = Here()
         self.reloader = Reloader(settings, self.cell, Metrics(), lambda: next(ticks), lambda: self.loader)
         self.reloader.load()
         self.audit = Audit(self.cell)
-        self.reloader._tell = self.audit.tell
+        self.reloader._swap.record = self.audit.tell
 
     def look_until_done(self) -> None:
         """A second look at files waits until they have rested."""
@@ -123,10 +127,23 @@ def test_a_pin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
     second = watched.serving()
     watched.audit.full = True
     with pytest.raises(JournalUnavailable):
-        watched.reloader.pin(ACME, first, "ops", 1.0)
+        watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     assert (second, TenantState.SERVING) == (watched.serving(), watched.cell.tenants[ACME].state)
-    assert watched.reloader._kept is not None
-    assert watched.reloader._kept.pinned(ACME) is None
+    assert watched.reloader._revisions is not None
+    assert watched.reloader._revisions.pinned(ACME) is None
+
+
+def test_an_unpin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
+    first = watched.serving()
+    watched.reloader.pins.pin(ACME, first, "ops", 1.0)
+    watched.audit.full = True
+    with pytest.raises(JournalUnavailable):
+        watched.reloader.pins.unpin(ACME, "ops", 1.0)
+    assert (first, TenantState.PINNED) == (watched.serving(), watched.cell.tenants[ACME].state)
+    assert watched.reloader._revisions is not None
+    pin = watched.reloader._revisions.pinned(ACME)
+    assert pin is not None
+    assert first == pin.revision
 
 
 def test_a_folder_that_brings_the_loading_down_twice_is_refused_and_the_others_get_on(watched: Watched) -> None:
@@ -152,7 +169,7 @@ def test_a_defect_of_the_loader_is_a_refusal_of_what_it_met(watched: Watched, mo
         raise RecursionError("too deep")
 
     before = watched.serving()
-    monkeypatch.setattr("remit.policy.look.load_tenant", raises)
+    monkeypatch.setattr("remit.policy.build.scan.load_tenant", raises)
     write(watched.directory, {"acme/roles.csv": EDIT})
     assert watched.reloader.look()
     acme = watched.cell.tenants[ACME]
@@ -165,7 +182,7 @@ def test_what_is_pinned_while_its_files_are_loaded_stays_pinned(watched: Watched
     """Nobody waits for the load, which comes too late; the files are checked once more."""
     first = watched.serving()
     write(watched.directory, {"acme/roles.csv": EDIT})
-    watched.loader.meanwhile = lambda: watched.reloader.pin(ACME, first, "ops", 1.0)
+    watched.loader.meanwhile = lambda: watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     watched.look_until_done()
     acme = watched.cell.tenants[ACME]
     assert (TenantState.PINNED, first) == (acme.state, acme.revision)
@@ -175,9 +192,9 @@ def test_what_is_pinned_while_its_files_are_loaded_stays_pinned(watched: Watched
 
 def test_what_is_unpinned_while_its_files_are_checked_serves_them(watched: Watched) -> None:
     first = watched.serving()
-    watched.reloader.pin(ACME, first, "ops", 1.0)
+    watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     write(watched.directory, {"acme/roles.csv": EDIT})
-    watched.loader.meanwhile = lambda: watched.reloader.unpin(ACME, "ops", 1.0)
+    watched.loader.meanwhile = lambda: watched.reloader.pins.unpin(ACME, "ops", 1.0)
     watched.look_until_done()
     acme = watched.cell.tenants[ACME]
     assert (TenantState.SERVING, acme.files_revision) == (acme.state, acme.revision)
@@ -194,13 +211,13 @@ def test_what_is_removed_while_it_is_pinned_is_no_tenant(watched: Watched) -> No
 
     watched.loader.meanwhile = remove
     with pytest.raises(PinError, match="there is no tenant `acme`"):
-        watched.reloader.pin(ACME, first, "ops", 1.0)
+        watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     assert ACME not in watched.cell.tenants
 
 
 def test_a_look_goes_on_until_all_are_loaded(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though it is begun anew after each tenant. An edit that is not at rest by then waits for another one."""
-    monkeypatch.setattr("remit.service.reload._SLICE_S", -1)
+    monkeypatch.setattr("remit.service.reload.reloader._SLICE_S", -1)
     before = watched.serving(), watched.serving(GLOBEX)
     write(watched.directory, {"acme/roles.csv": EDIT, "globex/roles.csv": FILES["globex/roles.csv"] + b"# more\n"})
     watched.look_until_done()
@@ -210,5 +227,28 @@ def test_a_look_goes_on_until_all_are_loaded(watched: Watched, monkeypatch: pyte
 
 def test_a_change_waits_for_another_no_longer_than_its_caller(watched: Watched) -> None:
     first = watched.serving()
-    with watched.reloader._changing(), pytest.raises(LoadingError, match="try again"):
-        watched.reloader.pin(ACME, first, "ops", 0.01)
+    with watched.reloader._swap.changing(), pytest.raises(LoadingError, match="try again"):
+        watched.reloader.pins.pin(ACME, first, "ops", 0.01)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_stop_leaves_no_process_behind(tmp_path: Path, begun: bool) -> None:
+    """Neither of the files that are watched, nor of slow tenants."""
+    made: list[BuildProcess] = []
+
+    def loader() -> BuildProcess:
+        made.append(BuildProcess())
+        return made[-1]
+
+    settings = Settings(policies=write(tmp_path / "policies", FILES), revisions="")
+    reloader = Reloader(settings, LivePolicies(), Metrics(), lambda: 0, loader)
+    reloader.load()
+    assert [True] == [each._child._process is not None for each in made]
+    if begun:
+        reloader.begin(lambda _: None)
+        reloader._slow.add(ACME)
+        until(lambda: len(made) == 2 and made[1]._child._process is not None, "the process for slow ones has started")
+    reloader.stop()
+    assert {None} == {each._child._process for each in made}
+    assert {None} == {each._child._channel for each in made}
+    assert not [each for each in reloader._threads if each.is_alive()]

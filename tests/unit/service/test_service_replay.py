@@ -1,10 +1,10 @@
 """Records put to a candidate."""
 
-from trees import snapshot_of
+from support.trees import snapshot_of
 
 from remit.audit.record import DecisionRecord
 from remit.core.names import Tenant
-from remit.service.replay import Replay
+from remit.service.shadow.replay import Replay
 
 FILES = {
     "vocabulary.yaml": b"kinds:\n  FLOW: {class: namespace, actions: [VIEW]}\n",

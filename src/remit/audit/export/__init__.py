@@ -1,1 +1,1 @@
-"""A tenant's records in files, with what proves them beside them."""
+"""Exports a tenant's records to files, with a proof beside them."""

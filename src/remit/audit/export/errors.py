@@ -1,14 +1,14 @@
 class ExportError(Exception):
-    """An export cannot be written, or is not one; the text names the file and what is wrong."""
+    """An export cannot be written, or a file is no export. The text names the file and the problem."""
 
 
 class MissingError(ExportError):
-    """A record that the chain must have is not where it was looked for."""
+    """The chain must have a record that was not found where the export searched."""
 
 
 class NoExportError(ExportError):
-    """There is no such file, or no proof beside it: nothing can be verified."""
+    """There is no such file, or it has no proof beside it: nothing can be verified."""
 
 
 class OtherExportError(ExportError):
-    """The file is not one of those that the proof describes."""
+    """The proof describes other files, not this one."""

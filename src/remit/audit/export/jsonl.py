@@ -1,3 +1,5 @@
+"""Exports as JSON lines."""
+
 import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -6,7 +8,7 @@ from typing import IO, Any, Final
 
 from sqlalchemy import BigInteger, LargeBinary, Table
 
-from remit.audit.chain import Row
+from remit.audit.chain.chain import Row
 from remit.audit.export.errors import ExportError
 from remit.audit.ids import format_id
 
@@ -14,7 +16,10 @@ _BATCH: Final = 1_000
 
 
 class JsonLines:
-    """A record a line: an object of exactly the table's columns, in their order. Ids are UUIDs, a hash is hex digits."""
+    """Writes one record per line: an object with exactly the table's columns, in order.
+
+    Ids are UUIDs, hashes are hex digits.
+    """
 
     def __init__(self, table: Table, file: IO[bytes]) -> None:
         self._file = file
@@ -22,7 +27,7 @@ class JsonLines:
         self._bytes = _positions(table, LargeBinary)
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Raises TypeError or ValueError for a value of a type that its column does not have."""
+        """Raises TypeError or ValueError if a value has another type than its column."""
         *ids, hash_at = self._bytes
         for row in rows:
             values = list(row)
@@ -33,13 +38,13 @@ class JsonLines:
             self._file.write(line.encode() + b"\n")
 
     def close(self) -> None:
-        """The file stays open."""
+        """Leaves the file open."""
 
 
 def read_json_lines(table: Table, path: Path) -> Iterator[list[Row]]:
-    """The rows in the order of the lines. ExportError for a line that holds anything but the table's columns.
+    """Yields the rows in the order of the lines. Raises ExportError if a line holds anything but the table's columns.
 
-    What is no value of its column is None: of such a record no hash can be made.
+    A value that its column cannot hold becomes None: no hash can be computed of such a record.
     """
     parse = _parser(table)
     with path.open("rb") as file:
@@ -61,7 +66,7 @@ def _parser(table: Table) -> Callable[[bytes], Row]:
     types = [int if isinstance(column.type, BigInteger) else str for column in table.columns]
 
     def parse(line: bytes) -> Row:
-        # As pairs: of two values under one name, others may read the one that is not looked at here.
+        # Pairs keep duplicate names: another reader may use the value that this one ignores.
         pairs: Any = json.loads(line, object_pairs_hook=tuple)
         found = tuple(name for name, _ in pairs) if isinstance(pairs, tuple) else None
         if found != names:

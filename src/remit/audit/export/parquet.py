@@ -1,3 +1,5 @@
+"""Exports as Parquet files."""
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
@@ -6,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import BigInteger, LargeBinary, Table
 
-from remit.audit.chain import Row
+from remit.audit.chain.chain import Row
 from remit.audit.export.errors import ExportError
 
 _ROWS_A_GROUP: Final = 20_000
@@ -15,7 +17,7 @@ _MOMENT: Final = pa.timestamp("us", tz="UTC")
 
 
 class Parquet:
-    """A record a row, the table's columns under their names. `time_us` is a moment, ids and hashes are bytes."""
+    """Writes one record per row, with the table's column names. `time_us` is a timestamp, ids and hashes are bytes."""
 
     def __init__(self, table: Table, file: IO[bytes]) -> None:
         self._schema = _schema(table)
@@ -23,13 +25,13 @@ class Parquet:
         self._rows: list[Row] = []
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Raises TypeError or ValueError for a value of a type that its column does not have."""
+        """Raises TypeError or ValueError if a value has another type than its column."""
         self._rows += rows
         if len(self._rows) >= _ROWS_A_GROUP:
             self._write_group()
 
     def close(self) -> None:
-        """The file stays open."""
+        """Leaves the file open."""
         if self._rows:
             self._write_group()
         self._writer.close()
@@ -42,7 +44,7 @@ class Parquet:
 
 
 def read_parquet(table: Table, path: Path) -> Iterator[list[Row]]:
-    """The rows in the order of the file. ExportError where it holds anything but the table's columns."""
+    """Yields the rows in the order of the file. Raises ExportError if it holds anything but the table's columns."""
     schema = _schema(table)
     try:
         with pq.ParquetFile(path) as file:

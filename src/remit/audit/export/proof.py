@@ -1,12 +1,14 @@
+"""The proof of an export: its chains, their heads, tombstones and checkpoints, as JSON."""
+
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from remit.audit import elsewhere
-from remit.audit.chain import ChainId, Head
+from remit.audit.chain import anchors
+from remit.audit.chain.chain import ChainId, Head
+from remit.audit.chain.signing import Checkpoint, Tombstone
 from remit.audit.export.errors import ExportError
-from remit.audit.signing import Checkpoint, Tombstone
 
 FORMAT: Final = "remit export 1"
 _ENDING: Final = ".proof.json"
@@ -14,19 +16,19 @@ _LIFECYCLE: Final = ".lifecycle"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What an export holds of a chain."""
+class ExportedChain:
+    """The part of a chain that an export holds."""
 
     chain: ChainId
     after: Head
-    """What its first record follows: nothing (seq 0), a tombstone, or a record that is not in the export."""
+    """The head that the first record follows: the genesis (seq 0), a tombstone, or a record outside the export."""
     upto: Head
-    """Its last record."""
+    """The part's last record."""
     head: Head
     """The chain's newest record when the export was made."""
     tombstone: Tombstone | None
     checkpoints: tuple[Checkpoint, ...]
-    """Of records of the part."""
+    """Checkpoints of records in the part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +38,14 @@ class Proof:
     since_us: int | None
     until_us: int | None
     records: str
-    """The format of the files of records: a name of `files.FORMATS`."""
+    """The format of the record files: a name of `formats`, JSONL or PARQUET."""
     files: dict[str, str]
-    """The files' names, beside the proof, by table."""
-    parts: tuple[Part, ...]
+    """The names of the files beside the proof, by table."""
+    parts: tuple[ExportedChain, ...]
 
     @property
     def whole(self) -> bool:
-        """Whether it holds all that there was of the tenant."""
+        """Whether the export holds all records of the tenant."""
         return self.since_us is None and self.until_us is None
 
     def text(self) -> str:
@@ -64,7 +66,7 @@ class Proof:
 
     @classmethod
     def read(cls, path: Path) -> "Proof":
-        """ExportError where the file is no proof."""
+        """Reads a proof. Raises ExportError if the file is no proof."""
         try:
             told = json.loads(path.read_text())
             if told["format"] != FORMAT:
@@ -85,30 +87,30 @@ class Proof:
 
 
 def proof_of(path: Path) -> Path:
-    """Where the proof of an export stands, beside its decisions: exports of other formats have proofs of their own."""
+    """The path of an export's proof, beside its decisions. Exports in other formats have their own proofs."""
     return path.with_name(path.name + _ENDING)
 
 
 def lifecycle_of(path: Path) -> Path:
-    """Where the lifecycle records stand beside the decisions."""
+    """The path of the lifecycle records, beside the decisions."""
     return path.with_name(path.stem + _LIFECYCLE + path.suffix)
 
 
 def proofs_of(path: Path) -> list[Path]:
-    """Where the proof may stand of an export that `path` is a file of: the decisions, the lifecycle records or the proof."""
+    """Possible paths of the proof of an export. `path` is its decisions, its lifecycle records or the proof itself."""
     if path.name.endswith(_ENDING):
         return [path]
     main = path.stem.removesuffix(_LIFECYCLE)
-    # Earlier versions named the proof without the ending of the decisions' file.
+    # Earlier versions named the proof without the suffix of the decisions' file.
     names = (path.name, main + path.suffix, main)
     return [path.with_name(name + _ENDING) for name in dict.fromkeys(names)]
 
 
-def _signed(part: Part) -> list[Checkpoint | Tombstone]:
+def _signed(part: ExportedChain) -> list[Checkpoint | Tombstone]:
     return [*part.checkpoints, *([part.tombstone] if part.tombstone and part.tombstone.key_id else [])]
 
 
-def _part_told(part: Part) -> dict[str, Any]:
+def _part_told(part: ExportedChain) -> dict[str, Any]:
     told: dict[str, Any] = part.chain._asdict()
     for name in ("after", "upto", "head"):
         seq, hash_ = getattr(part, name)
@@ -117,11 +119,11 @@ def _part_told(part: Part) -> dict[str, Any]:
     if part.tombstone is not None:
         fields = part.tombstone._asdict()
         told["tombstone"] = fields | {name: fields[name].hex() for name in ("hash", "signature")}
-    told["checkpoints"] = [elsewhere.told(each) for each in part.checkpoints]
+    told["checkpoints"] = [anchors.to_json(each) for each in part.checkpoints]
     return told
 
 
-def _part(told: dict[str, Any]) -> Part:
+def _part(told: dict[str, Any]) -> ExportedChain:
     after, upto, head = (_head(told[name]) for name in ("after", "upto", "head"))
     tombstone = None
     if told["tombstone"] is not None:
@@ -129,7 +131,9 @@ def _part(told: dict[str, Any]) -> Part:
         fields |= {name: bytes.fromhex(fields[name]) for name in ("hash", "signature")}
         tombstone = Tombstone(**fields)
     chain = ChainId(told["table"], told["tenant"], told["node"])
-    return Part(chain, after, upto, head, tombstone, tuple(elsewhere.from_told(each) for each in told["checkpoints"]))
+    return ExportedChain(
+        chain, after, upto, head, tombstone, tuple(anchors.from_json(each) for each in told["checkpoints"])
+    )
 
 
 def _head(told: dict[str, Any]) -> Head:

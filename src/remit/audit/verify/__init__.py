@@ -1,1 +1,1 @@
-"""Whether the records are those that were written: chains walked again, held against heads and signatures."""
+"""Verifies the records: recomputes their chains and compares them with heads and signatures."""

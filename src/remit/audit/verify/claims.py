@@ -1,47 +1,49 @@
+"""Claims about places in a chain: what heads, checkpoints and proofs say that the records are."""
+
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from remit.audit.signing import Checkpoint
-from remit.audit.verify.finding import Kind
+from remit.audit.chain.signing import Checkpoint
+from remit.audit.verify.finding import FindingKind
 
 NEVER: Final = 1 << 63
-"""Behind every seq that a column holds."""
+"""Greater than every seq that a column holds."""
 PAGE: Final = 500
 
 _seq = attrgetter("seq")
 
 
 class Claim(NamedTuple):
-    """What somebody says of one place in a chain."""
+    """What a head, checkpoint or proof says about one place in a chain."""
 
     seq: int
     hash: bytes | None
-    """None: that nothing stands there."""
+    """None means that no record stands there."""
     by: str
-    """Who says so, as it is told."""
-    kind: Kind
-    """What it means where it is not so."""
+    """The source of the claim, as the finding names it."""
+    kind: FindingKind
+    """The kind of finding if the claim is false."""
     checkpoint: Checkpoint | None = None
-    """What it was read from."""
+    """The checkpoint that makes the claim."""
 
 
 class Claims:
-    """All that is said of one chain, looked up along it: a page of it is in memory at a time."""
+    """All claims about one chain, in its order, with one page in memory at a time."""
 
     def __init__(self, kept: Sequence[Claim] = (), page: Callable[[int], list[Claim]] | None = None) -> None:
-        """`kept` stay in memory. `page` gives those that follow, PAGE of them at most, from a seq on."""
+        """`kept` stay in memory. `page` returns the claims that follow from a seq on, PAGE of them at most."""
         self._kept = sorted(kept, key=_seq)
         self._page = page
         self._paged: list[Claim] = []
-        # What the page is known to hold all of.
+        # The page holds every claim in this range.
         self._low, self._high = NEVER, NEVER - 1
-        # From the one to the other nothing is said.
+        # This range holds no claim before its end.
         self._asked, self._next = NEVER, NEVER - 1
 
     def next_from(self, seq: int) -> int:
-        """The first place from there on that something is said of; NEVER where there is none."""
+        """The first place from `seq` on that has a claim. NEVER if there is none."""
         if not self._asked <= seq <= self._next:
             self._asked, self._next = seq, min(_first(self._kept, seq), _first(self._paged_from(seq), seq))
         return self._next
@@ -52,7 +54,7 @@ class Claims:
         return [each for some in (self._kept, self._paged_from(seq)) for each in _at(some, seq)]
 
     def last(self) -> Claim | None:
-        """The last record that is said to be there, by those that are kept."""
+        """The last record that a kept claim says exists."""
         return next((each for each in reversed(self._kept) if each.hash is not None), None)
 
     def _paged_from(self, seq: int) -> list[Claim]:

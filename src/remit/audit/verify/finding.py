@@ -1,42 +1,44 @@
+"""The findings and the report of a verification."""
+
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from remit.audit.chain import ChainId
+from remit.audit.chain.chain import ChainId
 
 
-class Kind(StrEnum):
-    """What is wrong, as well as can be known."""
+class FindingKind(StrEnum):
+    """What is wrong, as far as the verifier can know."""
 
     ALTERED = "ALTERED"
-    """A field of the record is not what it was, or what stands before it was exchanged, hash and all."""
+    """A field of the record has changed, or the record before it was replaced together with its hash."""
     REMOVED = "REMOVED"
     INSERTED = "INSERTED"
     REORDERED = "REORDERED"
     REWRITTEN = "REWRITTEN"
-    """The chain holds in itself, and is another one than was signed or kept elsewhere."""
+    """The chain is consistent, but differs from what was signed or kept elsewhere."""
     HEAD = "HEAD"
     """Table `chains` does not name the chain's newest record."""
     CHECKPOINT = "CHECKPOINT"
     TOMBSTONE = "TOMBSTONE"
     COUNTS = "COUNTS"
-    """Table `counts` is not what the records add up to."""
+    """Table `counts` differs from the sum of the records."""
     SCHEMA = "SCHEMA"
-    """The database's schema has what remit's has not, or lacks something: a trigger may keep records from being written."""
+    """The database's schema has more or less than remit's. A trigger may suppress records."""
     UNSIGNED = "UNSIGNED"
-    """The end of the chain, or all of it, is under no signature of a given key, and older than what a server takes to sign
-    it."""
+    """The end of the chain, or all of it, has no signature of a given key. It is so old that a server should have
+    signed it."""
     UNVERIFIED = "UNVERIFIED"
     """Too far out of order to be followed."""
 
 
-class Finding(NamedTuple):
+class AuditFinding(NamedTuple):
     chain: ChainId
-    kind: Kind
+    kind: FindingKind
     seq: int
-    """The place in the chain; 0 where it is about no place."""
+    """The place in the chain. 0 if the finding is about no place."""
     id: Any
-    """The record's id, 16 bytes unless that is what was altered; None where the record is not there."""
+    """The record's id: 16 bytes unless it was altered. None if there is no record."""
     told: str
 
 
@@ -44,15 +46,15 @@ class Finding(NamedTuple):
 class ChainReport:
     chain: ChainId
     after: int
-    """The seq that its records follow: 0, that of a tombstone, or that before a part."""
+    """The seq before the first record: 0, the seq of a tombstone, or the seq before an exported part."""
     upto: int
-    """The seq up to which there is a record for each place."""
+    """Every place up to this seq has a record."""
     signed_upto: int
-    """The last of them under a signature that a given key made; 0 for none."""
+    """The last record that a given key's signature covers. 0 for none."""
     unchained: int
-    """Records from before there were chains, which nothing proves."""
+    """Records from before there were chains. Nothing proves them."""
     keyless: bool
-    """Whether keys were given, none of them signed anything of it, and its node never said that it signs."""
+    """Whether keys were given, none of them signed anything of this chain, and no record says that its node signs."""
 
     @property
     def unsigned(self) -> int:
@@ -61,20 +63,20 @@ class ChainReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class VerificationReport:
     chains: list[ChainReport]
-    findings: list[Finding]
-    """What is wrong; `is_whole` where nothing is."""
+    findings: list[AuditFinding]
+    """What is wrong. `is_whole` is True if nothing is."""
     checkpoints: int
     tombstones: int
     unchecked: dict[str, int]
-    """Signatures that were not checked, since no key was given, by the id of their key."""
+    """Signatures by the id of their key, not checked because no key was given."""
     never_signed: bool
-    """Whether keys were given, none of them signed anything, and no node ever said that it signs."""
+    """Whether keys were given, none of them signed anything, and no record says that a node signs."""
     against: int
-    """Heads kept elsewhere that were held against the chains."""
+    """Heads kept elsewhere that were compared with the chains."""
     beyond_reach: int
-    """Heads kept elsewhere of records that have been purged since."""
+    """Heads kept elsewhere whose records have been purged since."""
 
     @property
     def is_whole(self) -> bool:
@@ -86,6 +88,6 @@ class Report:
 
     @property
     def sound(self) -> list[ChainReport]:
-        """Chains in which nothing is wrong but that their end may be unsigned."""
-        wrong = {each.chain for each in self.findings if each.kind is not Kind.UNSIGNED}
+        """Chains with nothing wrong, except that their end may be unsigned."""
+        wrong = {each.chain for each in self.findings if each.kind is not FindingKind.UNSIGNED}
         return [each for each in self.chains if each.chain not in wrong]

@@ -1,25 +1,25 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from remit.audit.signing import Checkpoint, PublicKey, Tombstone
-from remit.audit.verify.lines import UNENCODABLE
+from remit.audit.chain.signing import Checkpoint, PublicKey, Tombstone
+from remit.audit.verify.encoding import UNENCODABLE
 
 
 class Keyring:
-    """The keys that signatures are held against."""
+    """The public keys that signatures are checked with."""
 
     def __init__(self, keys: Iterable[PublicKey]) -> None:
         self._keys = {key.id: key for key in keys}
         self.unchecked: Counter[str] = Counter()
-        """Signatures that were not checked, since no key was given, by the id of their key."""
+        """Signatures by the id of their key, not checked because no key was given."""
         self.believed = False
-        """Whether a given key signed anything that was held against it."""
+        """Whether a given key made any of the checked signatures."""
 
     def __bool__(self) -> bool:
         return bool(self._keys)
 
     def problem(self, statement: Checkpoint | Tombstone) -> str:
-        """What keeps the statement from being believed; '' where nothing does, or no key was given."""
+        """Why the statement cannot be trusted. '' if it can, or if no key was given."""
         if not self._keys:
             self.unchecked[str(statement.key_id)] += 1
             return ""
@@ -37,7 +37,7 @@ class Keyring:
         return statement.key_id in self._keys
 
     def holds(self, statement: Checkpoint | Tombstone) -> bool:
-        """Whether a given key signed it as it is."""
+        """Whether a given key signed the statement in its present form."""
         key = self._keys.get(statement.key_id)
         try:
             return key is not None and key.made(statement.signature, statement.text)

@@ -2,19 +2,19 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 
-from remit.audit.chain import ChainId, Row
-from remit.audit.verify.lines import ENCODINGS, UNENCODABLE, place_of
-from remit.audit.verify.runs import ChainWalk, Run
+from remit.audit.chain.chain import ChainId, Row
+from remit.audit.verify.chain_walk import ChainWalk, Run
+from remit.audit.verify.encoding import ENCODINGS, UNENCODABLE, raw_record
 
 Batches = Iterable[Sequence[Row]]
-"""Rows in the order of their table's columns."""
+"""Rows with the columns in the order of their table."""
 
 Progress = Callable[[int, int], None]
-"""Hears how many records are done, of how many."""
+"""Receives the number of records done and the total."""
 
 
 class Meter:
-    """Counts, and tells."""
+    """Counts the records done and reports progress."""
 
     def __init__(self, expected: int, progress: Progress | None) -> None:
         self._expected = expected
@@ -28,10 +28,10 @@ class Meter:
 
 
 def walk(table: str, batches: Batches, chain_of: Callable[[ChainId], ChainWalk], meter: Meter) -> None:
-    """Takes every row of a table into its chain."""
+    """Passes every row of a table to the walk of its chain."""
     encoding = ENCODINGS[table]
     lines, tenant, node = encoding.lines, encoding.tenant, encoding.node
-    # Of each chain the run that went on last: nearly every record goes on with it, and nothing else is looked at.
+    # The run that each chain extended last. Nearly every record extends it, and then nothing else is read.
     running: dict[tuple[Any, Any], Run] = {}
     for batch in batches:
         for row in batch:
@@ -47,5 +47,5 @@ def walk(table: str, batches: Batches, chain_of: Callable[[ChainId], ChainWalk],
                         run.next += 1
                         run.hex = hash_.hex()
                         continue
-            running[key] = chain_of(ChainId(table, *key)).take(place_of(row, encoding))
+            running[key] = chain_of(ChainId(table, *key)).take(raw_record(row, encoding))
         meter.advance(len(batch))

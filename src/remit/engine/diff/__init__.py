@@ -1,35 +1,43 @@
-"""What changes between two policies, decided on patterns: over all principals, permissions, relations and namespaces,
-of which there are infinitely many."""
+"""What changes between two policies: compares patterns, and so covers all principals, permissions, relations and
+namespaces, of which there are infinitely many."""
 
 from collections.abc import Iterator
 
 from remit.core.names import Tenant
+from remit.engine.decision_diagram import DiagramFactory
 from remit.engine.diff.access import access_changes
-from remit.engine.diff.change import AccessChange, DedicatedChange, Direction, Pairs, ReachChange, TenantDiff, Where
+from remit.engine.diff.change import (
+    AccessChange,
+    ChangedNamespaces,
+    DedicatedChange,
+    Direction,
+    Pairs,
+    ReachChange,
+    TenantDiff,
+)
 from remit.engine.diff.dedicated import dedicated_changes
 from remit.engine.diff.reach import reach_changes
-from remit.engine.regions import Atlas
 from remit.engine.snapshot import Snapshot
 
 __all__ = [
     "AccessChange",
+    "ChangedNamespaces",
     "DedicatedChange",
     "Direction",
     "Pairs",
     "ReachChange",
     "TenantDiff",
-    "Where",
     "diff",
 ]
 
 
 def diff(tenant: Tenant, old: Snapshot | None, new: Snapshot | None) -> TenantDiff:
-    """Every decision about a tenant that changes from `old` to `new`; None is a tenant that is not there.
+    """Every decision of a tenant that changes from `old` to `new`; None means that the tenant does not exist.
 
-    Raises TooIntricateError, with the principal and permission or the relation, where the patterns divide the
-    namespaces into more parts than can be told apart.
+    Raises TooManyDiagramsError, with the principal and permission or the relation, if the patterns split the namespaces
+    into too many parts.
     """
-    atlas = Atlas()
+    atlas = DiagramFactory()
     before, after = (snapshot.policy if snapshot is not None else None for snapshot in (old, new))
     rows_before, rows_after = set(_rows(old)), set(_rows(new))
     return TenantDiff(

@@ -1,4 +1,4 @@
-"""Who gains and who loses what where."""
+"""Access diff: who gains and who loses which permission in which namespaces."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,9 +9,9 @@ from remit.core.names import Principal, Subject, Word
 from remit.core.patterns import EVERYWHERE
 from remit.core.policy import Policy
 from remit.core.rows import Effect, Link, Rule
-from remit.engine.diff.change import AccessChange, Direction, Where
-from remit.engine.graph import Graph
-from remit.engine.regions import Atlas, Piece, Region, TooIntricateError
+from remit.engine.decision_diagram import DiagramFactory, Piece, Region, TooManyDiagramsError
+from remit.engine.diff.change import AccessChange, ChangedNamespaces, Direction
+from remit.engine.role_graph import RoleGraph
 from remit.engine.snapshot import Snapshot
 
 Permission = tuple[Word, Word]
@@ -21,20 +21,20 @@ _PRINCIPALS: Final = ("user:", "service:")
 
 
 class _Granted(NamedTuple):
-    """What rows say to a subject about one permission, scopes of chains met."""
+    """What rows say about one subject and one permission, within the scopes of the chains."""
 
     allowed: Region
     denied: Region
 
 
 class _Side:
-    """One of the two policies, or the absence of the tenant, in regions."""
+    """One of the two policies, as regions. If the tenant does not exist in it, it allows nothing."""
 
-    def __init__(self, atlas: Atlas, snapshot: Snapshot | None) -> None:
+    def __init__(self, atlas: DiagramFactory, snapshot: Snapshot | None) -> None:
         self._atlas = atlas
         self._snapshot = snapshot
         policy = snapshot.policy if snapshot is not None else None
-        self.graph = snapshot.graph if snapshot is not None else Graph((), ())
+        self.graph = snapshot.graph if snapshot is not None else RoleGraph((), ())
         self.namespaced = _permissions(policy)
         self.rules = {_stated(rule): rule for rule in policy.rules} if policy is not None else {}
         self.links = {(link.member, link.holds, link.scope.text): link for link in policy.links} if policy else {}
@@ -48,7 +48,7 @@ class _Side:
         return snapshot is not None and (snapshot.admitted is None or principal in snapshot.admitted)
 
     def named(self, rule: Rule) -> frozenset[Permission]:
-        """The permissions that a row is about."""
+        """The permissions that a row names."""
         known = self._named.get((rule.kinds, rule.actions))
         if known is None:
             known = self._named[rule.kinds, rule.actions] = frozenset(
@@ -57,7 +57,7 @@ class _Side:
         return known
 
     def held(self, subject: str) -> frozenset[Permission]:
-        """The permissions that rows of the subject, or of what it holds somewhere, are about."""
+        """The permissions that rows of the subject, or of a subject that it holds somewhere, name."""
         known = self._held.get(subject)
         if known is None:
             onward = (self.held(link.holds) for link in self.graph.links_of(subject))
@@ -65,7 +65,7 @@ class _Side:
         return known
 
     def allows(self, principal: Principal, permission: Permission) -> Region:
-        """Where the principal may."""
+        """The namespaces in which the principal has the permission."""
         atlas = self._atlas
         namespaced = self.namespaced.get(permission)
         if namespaced is None or not self.admits(principal):
@@ -107,14 +107,14 @@ class _Side:
 
 
 class _Touched:
-    """What changed rows can touch: of which subjects, which permissions, and through what."""
+    """What changed rows can affect: which subjects, which permissions, and through which group or role."""
 
-    def __init__(self, atlas: Atlas, old: _Side, new: _Side) -> None:
+    def __init__(self, atlas: DiagramFactory, old: _Side, new: _Side) -> None:
         self._atlas = atlas
         self._sides = (old, new)
         self._own: defaultdict[str, set[Permission]] = defaultdict(set)
         self._gates: tuple[defaultdict[str, set[str]], ...] = (defaultdict(set), defaultdict(set))
-        """Of each side, the members of g rows that the other has not, by what they hold."""
+        """For both sides: the members of g rows that the other side does not have, by the subject held."""
         self._permissions: dict[str, frozenset[Permission]] = {}
         self._closures: dict[str, frozenset[str]] = {}
         self._holders: dict[str, int] = {}
@@ -131,7 +131,7 @@ class _Touched:
             self._add_redefined(side, other)
 
     def principals(self) -> Iterator[Principal]:
-        """Those of whom some decision may have changed."""
+        """The principals for whom a decision may have changed."""
         old, new = self._sides
         found = {subject for subject in self._above(self._own) if subject.startswith(_PRINCIPALS)}
         named = {rule.subject for side in self._sides for rule in side.rules.values()}
@@ -144,7 +144,7 @@ class _Touched:
         return map(Principal, sorted(found))
 
     def permissions(self, subject: str) -> frozenset[Permission]:
-        """Those of the subject's that may have changed."""
+        """The permissions of the subject that may have changed."""
         known = self._permissions.get(subject)
         if known is None:
             onward = (self.permissions(holds) for holds in self._onward(subject))
@@ -158,7 +158,7 @@ class _Touched:
         direction: Direction,
         region: Region,
     ) -> Subject | None:
-        """The narrowest group or role that by itself makes this change for all of these principals."""
+        """The narrowest group or role that by itself makes this change for all of `principals`."""
         common = frozenset.intersection(*map(self._closure, principals))
         held = (name for name in common if not name.startswith(_PRINCIPALS))
         for name in sorted(held, key=lambda name: (self.holders(name), name.startswith("role:"), name)):
@@ -168,7 +168,7 @@ class _Touched:
         return None
 
     def holders(self, subject: str) -> int:
-        """Principals that hold a group or role somewhere, before or after."""
+        """Number of principals that hold a group or role somewhere, before or after."""
         known = self._holders.get(subject)
         if known is None:
             above = self._above([subject])
@@ -176,7 +176,7 @@ class _Touched:
         return known
 
     def _ways(self, subject: str, principals: Iterable[Principal]) -> Sequence[_Side]:
-        """The sides on which each of the principals came to hold the subject by a row that the other side has not."""
+        """The sides on which every principal holds the subject by a row that the other side does not have."""
         return [
             side
             for side, gates in zip(self._sides, self._gates, strict=True)
@@ -186,7 +186,7 @@ class _Touched:
     def _makes(
         self, subject: str, ways: Sequence[_Side], permission: Permission, direction: Direction, region: Region
     ) -> bool:
-        """Whether what the subject holds, or that it is held, changes in all of a region."""
+        """True if a change of the subject's rows, or of its holders, makes the change in all of `region`."""
         if not any(permission in side.held(subject) for side in self._sides):
             return False
         atlas = self._atlas
@@ -200,7 +200,7 @@ class _Touched:
         return atlas.without(region, made) is atlas.none
 
     def _closure(self, subject: str) -> frozenset[str]:
-        """The subject and all that it holds somewhere, before or after."""
+        """The subject and every subject that it holds somewhere, before or after."""
         known = self._closures.get(subject)
         if known is None:
             known = self._closures[subject] = frozenset({subject}).union(*map(self._closure, self._onward(subject)))
@@ -210,7 +210,7 @@ class _Touched:
         return {link.holds for side in self._sides for link in side.graph.links_of(subject)}
 
     def _above(self, subjects: Iterable[str]) -> set[str]:
-        """These and all that hold one of them somewhere."""
+        """`subjects` and every subject that holds one of them somewhere."""
         above = set(subjects)
         waiting = list(above)
         while waiting:
@@ -220,7 +220,7 @@ class _Touched:
         return above
 
     def _add_redefined(self, side: _Side, other: _Side) -> None:
-        """Rows about kinds and actions that the vocabulary gained, lost or moved."""
+        """Adds rows about kinds and actions that the vocabulary gained, lost or moved."""
         redefined = {
             permission for permission, kind in side.namespaced.items() if other.namespaced.get(permission) != kind
         }
@@ -229,11 +229,11 @@ class _Touched:
                 self._own[rule.subject] |= side.named(rule) & redefined
 
 
-def access_changes(atlas: Atlas, old: Snapshot | None, new: Snapshot | None) -> tuple[AccessChange, ...]:
-    """Exact and whole: a principal's effect for a permission in a namespace differs if and only if it is in a change.
+def access_changes(atlas: DiagramFactory, old: Snapshot | None, new: Snapshot | None) -> tuple[AccessChange, ...]:
+    """Exact and complete: the effect for a principal, permission and namespace differs exactly if a change contains it.
 
-    A question that only one of the two policies takes (a kind that moved between classes) counts as denied by the
-    other. Raises TooIntricateError.
+    If only one of the two policies allows the question (a kind that moved between classes), the other counts as a deny.
+    Raises TooManyDiagramsError.
     """
     before, after = _Side(atlas, old), _Side(atlas, new)
     touched = _Touched(atlas, before, after)
@@ -253,14 +253,14 @@ def access_changes(atlas: Atlas, old: Snapshot | None, new: Snapshot | None) -> 
     return tuple(sorted(changes, key=_order))
 
 
-_Group = tuple[Direction, tuple[Principal, ...], tuple[Permission, ...], Where]
+_Group = tuple[Direction, tuple[Principal, ...], tuple[Permission, ...], ChangedNamespaces]
 
 
 def _grouped(
-    atlas: Atlas, found: Mapping[tuple[Direction, Region, Permission], Sequence[Principal]]
+    atlas: DiagramFactory, found: Mapping[tuple[Direction, Region, Permission], Sequence[Principal]]
 ) -> Iterator[_Group]:
-    """Same piece and permission: one set of principals; same piece and principals: one set of permissions; same of
-    both: one set of pieces. None stands for the tenant itself."""
+    """Groups changes in three steps: principals with the same piece and permission; permissions with the same piece and
+    principals; pieces with the same principals and permissions. None stands for the tenant itself."""
     principals: defaultdict[tuple[Direction, Piece | None, Permission], set[Principal]] = defaultdict(set)
     told: dict[Region, tuple[Piece | None, ...]] = {}
     for (direction, region, permission), who in found.items():
@@ -278,21 +278,21 @@ def _grouped(
         pieces[direction, group, tuple(sorted(which))].append(piece)
     for (direction, group, sorted_permissions), places in pieces.items():
         namespaces = sorted((piece for piece in places if piece is not None), key=str)
-        yield direction, tuple(sorted(group)), sorted_permissions, Where(tuple(namespaces), None in places)
+        yield direction, tuple(sorted(group)), sorted_permissions, ChangedNamespaces(tuple(namespaces), None in places)
 
 
 @contextmanager
 def _named(principal: Principal, permission: Permission) -> Iterator[None]:
-    """Says whose patterns and which are too intricate."""
+    """Adds the principal and permission to the error."""
     try:
         yield
-    except TooIntricateError as error:
-        raise TooIntricateError(f"{principal}, {' '.join(reversed(permission))}: {error}") from None
+    except TooManyDiagramsError as error:
+        raise TooManyDiagramsError(f"{principal}, {' '.join(reversed(permission))}: {error}") from None
 
 
-def _region(atlas: Atlas, where: Where) -> Region:
+def _region(atlas: DiagramFactory, where: ChangedNamespaces) -> Region:
     namespaces = atlas.folded(atlas.union, map(atlas.within, where.namespaces), atlas.none)
-    # `**` is written for namespaces alone as well.
+    # The text `**` also stands for all namespaces without the tenant itself.
     return atlas.chart(where.tenant_itself, namespaces.branches, namespaces.other)
 
 
@@ -302,7 +302,7 @@ def _order(change: AccessChange) -> tuple[object, ...]:
 
 
 def _permissions(policy: Policy | None) -> Mapping[Permission, bool]:
-    """The permissions on the tenant's side of the instance wall, and whether each is asked about in a namespace."""
+    """The permissions on the tenant's side of the instance wall; True if the kind is namespaced."""
     if policy is None:
         return {}
     return {
@@ -314,5 +314,5 @@ def _permissions(policy: Policy | None) -> Mapping[Permission, bool]:
 
 
 def _stated(rule: Rule) -> tuple[object, ...]:
-    """What a row says, wherever it stands."""
+    """The content of a row, without its place."""
     return (rule.subject, rule.namespaces.text, rule.kinds, rule.actions, rule.effect)

@@ -1,4 +1,4 @@
-"""What changes between two policies of one tenant, in decisions and not in rows."""
+"""Changes between two policies of one tenant, in decisions instead of rows."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from enum import StrEnum
 from remit.core.names import Namespace, Principal, Subject, Tenant, Word
 from remit.core.policy import DedicatedResource, ResourceType
 from remit.core.question import Question, ReachQuestion
+from remit.engine.decision_diagram import Piece
 from remit.engine.reach import is_ancestor
-from remit.engine.regions import Piece
 
 
 class Direction(StrEnum):
@@ -19,11 +19,11 @@ class Direction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """A set of namespaces, and whether the tenant itself is in it."""
+class ChangedNamespaces:
+    """A set of namespaces; the tenant itself may be part of it."""
 
     namespaces: tuple[Piece, ...] = ()
-    """They may overlap."""
+    """Pieces may overlap."""
     tenant_itself: bool = False
 
     def contains(self, namespace: Namespace) -> bool:
@@ -38,12 +38,13 @@ class AccessChange:
     principals: tuple[Principal, ...]
     """Sorted."""
     through: Subject | None
-    """The narrowest group or role that the change reaches all of them through; None where it is about them alone."""
+    """The narrowest group or role through which all principals get the change; None if the change is about
+    them alone."""
     holders: int
-    """How many principals hold `through` somewhere, before or after."""
+    """Number of principals that hold `through` somewhere, before or after."""
     permissions: tuple[tuple[Word, Word], ...]
     """(kind, action), sorted."""
-    where: Where
+    where: ChangedNamespaces
 
     def contains(self, question: Question) -> bool:
         principal, action, kind, namespace = question
@@ -51,21 +52,22 @@ class AccessChange:
 
 
 class Pairs(StrEnum):
-    """Which of the pairs of a caller and an owner a change of reach is about. A namespace may always use its own, so
-    but for ITSELF these two differ."""
+    """Which pairs of a caller and an owner a change of reach is about. A namespace may always use what it owns, so in
+    all but ITSELF caller and owner differ."""
 
     OTHERS = "others"
     ABOVE = "above"
-    """The owner is an ancestor of the caller: where inheritance has a say."""
+    """The owner is an ancestor of the caller, so inheritance applies."""
     NOT_ABOVE = "not above"
-    """The owner is none."""
+    """The owner is not an ancestor of the caller."""
     ITSELF = "itself"
-    """The owner is the caller: a relation, or the tenant, came or went."""
+    """The owner is the caller: a relation, or the tenant, was added or removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReachChange:
-    """Work in any of `callers` gains, or loses, the use of what any of `owners` owns, for those `pairs` of them."""
+    """Work in any of `callers` gains, or loses, the use of what any of `owners` owns, for the pairs that
+    `pairs` names."""
 
     direction: Direction
     relations: tuple[Word, ...]
@@ -96,12 +98,12 @@ class DedicatedChange:
     resource: ResourceType
     before: DedicatedResource | None
     after: DedicatedResource | None
-    where: Where
+    where: ChangedNamespaces
 
 
 @dataclass(frozen=True, slots=True)
 class TenantDiff:
-    """Every decision of one tenant that two policies answer with another effect. Reasons may differ beside that."""
+    """Every decision of one tenant with a different effect in two policies. A different reason alone is no change."""
 
     tenant: Tenant
     access: tuple[AccessChange, ...] = ()

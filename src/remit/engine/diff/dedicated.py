@@ -1,21 +1,23 @@
-"""Which dedicated resource serves which namespaces, before and after."""
+"""Diff of dedicated resources: which one serves which namespaces, before and after."""
 
 from collections.abc import Iterator
 
 from remit.core.names import WHOLE_TENANT, Namespace
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.policy import DedicatedResource, Policy, ResourceType
-from remit.engine.diff.change import DedicatedChange, Where
-from remit.engine.regions import Atlas, Chart
+from remit.engine.decision_diagram import Diagram, DiagramFactory
+from remit.engine.diff.change import ChangedNamespaces, DedicatedChange
 
 
-def dedicated_changes(atlas: Atlas, old: Policy | None, new: Policy | None) -> tuple[DedicatedChange, ...]:
-    """Raises TooIntricateError."""
+def dedicated_changes(atlas: DiagramFactory, old: Policy | None, new: Policy | None) -> tuple[DedicatedChange, ...]:
+    """Raises TooManyDiagramsError."""
     return tuple(change for resource in ResourceType for change in _changes(atlas, old, new, resource))
 
 
-def _changes(atlas: Atlas, old: Policy | None, new: Policy | None, resource: ResourceType) -> Iterator[DedicatedChange]:
-    # By number: its settings are a mapping, so a resource cannot be a value of a chart.
+def _changes(
+    atlas: DiagramFactory, old: Policy | None, new: Policy | None, resource: ResourceType
+) -> Iterator[DedicatedChange]:
+    # A diagram holds numbers: settings are a mapping, so a resource cannot be a value of a diagram.
     known: list[DedicatedResource | None] = [None]
     both = atlas.combine(_pair, _resolved(atlas, old, resource, known), _resolved(atlas, new, resource, known))
     for pair in sorted(atlas.values(both)):
@@ -23,14 +25,17 @@ def _changes(atlas: Atlas, old: Policy | None, new: Policy | None, resource: Res
         region = atlas.map(pair.__eq__, both)
         if before != after and not atlas.is_empty(region):
             yield DedicatedChange(
-                resource, known[before], known[after], Where(atlas.pieces(region), tenant_itself=region.here)
+                resource,
+                known[before],
+                known[after],
+                ChangedNamespaces(atlas.pieces(region), tenant_itself=region.here),
             )
 
 
 def _resolved(
-    atlas: Atlas, policy: Policy | None, resource: ResourceType, known: list[DedicatedResource | None]
-) -> Chart[int]:
-    """The number of what serves each namespace; 0 for none."""
+    atlas: DiagramFactory, policy: Policy | None, resource: ResourceType, known: list[DedicatedResource | None]
+) -> Diagram[int]:
+    """The number of the resource that serves a namespace; 0 for none."""
     chart = atlas.constant(0)
     for level in sorted(policy.dedicated, key=_depth) if policy is not None else ():
         named = policy.dedicated[level].get(resource) if policy is not None else None

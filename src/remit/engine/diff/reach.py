@@ -1,4 +1,4 @@
-"""Which namespaces gain and lose the use of what others own: exact over all pairs of namespaces."""
+"""Reach diff: which namespaces gain and lose the use of what others own. Exact over all pairs of namespaces."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -8,19 +8,19 @@ from remit.core.names import Namespace, Word
 from remit.core.patterns import NamespacePattern, exactly
 from remit.core.policy import Policy
 from remit.core.rows import Effect, ReachRule
+from remit.engine.decision_diagram import Diagram, DiagramFactory, Piece, Region, TooManyDiagramsError
 from remit.engine.diff.change import Direction, Pairs, ReachChange
-from remit.engine.regions import Atlas, Chart, Piece, Region, TooIntricateError
 
-_Ruling = Chart[Effect | None]
-"""What the rows say, by owner; None where none matches."""
-_Plane = Chart[Region]
-"""A set of pairs: by caller, the owners."""
+_Ruling = Diagram[Effect | None]
+"""The effect of the rows, by owner; None if no row matches."""
+_Plane = Diagram[Region]
+"""A set of pairs: the owners, by caller."""
 
 
-def reach_changes(atlas: Atlas, old: Policy | None, new: Policy | None) -> tuple[ReachChange, ...]:
-    """Exact and whole: the effect for a caller, an owner and a relation differs if and only if it is in a change.
+def reach_changes(atlas: DiagramFactory, old: Policy | None, new: Policy | None) -> tuple[ReachChange, ...]:
+    """Exact and complete: the effect for a caller, owner and relation differs exactly if a change contains it.
 
-    Raises TooIntricateError.
+    Raises TooManyDiagramsError.
     """
     comparison = _Comparison(atlas, old, new)
     relations: defaultdict[tuple[Direction, Pairs, tuple[Piece, ...], tuple[Piece, ...]], list[Word]]
@@ -29,8 +29,8 @@ def reach_changes(atlas: Atlas, old: Policy | None, new: Policy | None) -> tuple
         try:
             for change in comparison.of(relation):
                 relations[change].append(relation)
-        except TooIntricateError as error:
-            raise TooIntricateError(f"reach by {relation}: {error}") from None
+        except TooManyDiagramsError as error:
+            raise TooManyDiagramsError(f"reach by {relation}: {error}") from None
     changes = [
         ReachChange(direction, tuple(names), callers, owners, pairs)
         for (direction, pairs, callers, owners), names in relations.items()
@@ -39,7 +39,7 @@ def reach_changes(atlas: Atlas, old: Policy | None, new: Policy | None) -> tuple
 
 
 class _Comparison:
-    def __init__(self, atlas: Atlas, old: Policy | None, new: Policy | None) -> None:
+    def __init__(self, atlas: DiagramFactory, old: Policy | None, new: Policy | None) -> None:
         self._atlas = atlas
         self._policies = (old, new)
         self._moved = _moved(old.reach if old else (), new.reach if new else ())
@@ -75,8 +75,8 @@ class _Comparison:
     def _sides(
         self, policy: Policy | None, relation: Word, within: Sequence[ReachRule] | None
     ) -> tuple[_Plane, _Plane]:
-        """Which pairs are allowed where the owner is not above the caller, and which where it is; with `within`, of
-        those that one of these rows matches."""
+        """The allowed pairs if the owner is not above the caller, and the allowed pairs if it is. With `within`, only
+        pairs that one of these rows matches."""
         atlas = self._atlas
         known = policy.vocabulary.relations.get(relation) if policy is not None else None
         if policy is None or known is None:
@@ -92,14 +92,14 @@ class _Comparison:
         window = atlas.folded(self._union, (self._box(rule) for rule in within), self._nowhere)
         return self._meet(plain, window), self._meet(above, window)
 
-    def _ruling(self, rule: ReachRule) -> Chart[_Ruling]:
+    def _ruling(self, rule: ReachRule) -> Diagram[_Ruling]:
         effect: Effect | None = rule.effect
         return self._atlas.over(rule.caller, self._atlas.over(rule.owner, effect, None), self._unruled)
 
     def _box(self, rule: ReachRule) -> _Plane:
         return self._atlas.over(rule.caller, self._atlas.region(rule.owner), self._atlas.none)
 
-    def _first(self, left: Chart[_Ruling], right: Chart[_Ruling]) -> Chart[_Ruling]:
+    def _first(self, left: Diagram[_Ruling], right: Diagram[_Ruling]) -> Diagram[_Ruling]:
         return self._atlas.combine(self._first_by_owner, left, right)
 
     def _first_by_owner(self, left: _Ruling, right: _Ruling) -> _Ruling:
@@ -121,7 +121,7 @@ class _Comparison:
         return self._atlas.combine(self._atlas.without, left, right)
 
     def _boxes(self, plane: _Plane) -> Iterator[tuple[Region, Region]]:
-        """Sets of callers, each with owners, that together are the plane, each as wide in callers as can be."""
+        """Sets of callers with their owners: together the plane, and every set with as many callers as possible."""
         atlas = self._atlas
         rows = atlas.values(plane) - {atlas.none}
         for owners in rows:
@@ -132,7 +132,7 @@ class _Comparison:
                 yield atlas.namespaces(atlas.map(holds, plane)), atlas.namespaces(own)
 
     def _any(self, pairs: Pairs, callers: Region, owners: Region) -> bool:
-        """Whether there is such a pair among these."""
+        """True if `callers` and `owners` contain a pair of this sort."""
         atlas = self._atlas
         caller = atlas.first(callers)
         if caller is None or atlas.is_empty(owners):
@@ -142,12 +142,12 @@ class _Comparison:
         here = atlas.region(exactly(caller))
         if pairs is Pairs.OTHERS:
             others = atlas.without(owners, here), atlas.without(callers, here)
-            # Where no other owner is left, the owner is this caller, and any other caller will do.
+            # If no other owner is left, the owner is this caller, and any other caller will do.
             return not all(map(atlas.is_empty, others))
         lineage = atlas.folded(atlas.union, (atlas.region(exactly(each)) for each in _upward(caller)), atlas.none)
         if not atlas.is_empty(atlas.without(owners, lineage)):
             return True
-        # Then every owner is above this caller or is it: is there a caller that one of them is not above?
+        # Now every owner is this caller or above it. Find a caller that one of the owners is not above.
         return any(
             owners.at(each) and not atlas.is_empty(atlas.without(callers, atlas.region(_subtree(each))))
             for each in _upward(caller)
@@ -155,9 +155,9 @@ class _Comparison:
 
 
 class _Covers:
-    """Whether a region has all of `owners`. Equal for equal owners, as an Atlas remembers functions."""
+    """Tests if a region contains all of `owners`. Equal for equal owners: a DiagramFactory caches by function."""
 
-    def __init__(self, atlas: Atlas, owners: Region) -> None:
+    def __init__(self, atlas: DiagramFactory, owners: Region) -> None:
         self._atlas = atlas
         self._owners = owners
 
@@ -184,7 +184,7 @@ def _denies_not(effect: Effect | None) -> bool:
 
 
 def _upward(namespace: Namespace) -> Iterator[Namespace]:
-    """The namespace, its parent and so on."""
+    """The namespace, its parent, and so on up to the top."""
     while namespace:
         yield namespace
         namespace = Namespace(namespace.rpartition(".")[0])
@@ -195,8 +195,8 @@ def _subtree(namespace: Namespace) -> NamespacePattern:
 
 
 def _moved(old: Sequence[ReachRule], new: Sequence[ReachRule]) -> list[ReachRule]:
-    """Rows that are in one of the two alone, or not in the order of the others. What none of them matches is decided
-    by the same row in both."""
+    """Rows that only one of the two has, or that moved relative to the others. If none of them matches a question, the
+    same row decides it in both."""
     places = {rule.fields: place for place, rule in enumerate(old)}
     common = [rule.fields for rule in new if rule.fields in places]
     in_order = {common[index] for index in _longest_rise([places[fields] for fields in common])}
@@ -204,9 +204,9 @@ def _moved(old: Sequence[ReachRule], new: Sequence[ReachRule]) -> list[ReachRule
 
 
 def _longest_rise(numbers: Sequence[int]) -> Iterator[int]:
-    """The indexes of a longest rising subsequence, the last first."""
+    """The indexes of a longest rising subsequence, last first."""
     ends: list[int] = []
-    """By length, the index of the lowest number with which a rise of that length ends."""
+    """By length: the index of the lowest number that ends a rise of that length."""
     before: list[int | None] = []
     for index, number in enumerate(numbers):
         place = bisect_left(ends, number, key=numbers.__getitem__)
@@ -219,7 +219,7 @@ def _longest_rise(numbers: Sequence[int]) -> Iterator[int]:
 
 
 def _overlapping(rules: Iterable[ReachRule], windows: Sequence[ReachRule]) -> list[ReachRule]:
-    """The rows that match something that one of `windows` matches too."""
+    """The rows that match a pair that one of `windows` matches too."""
     return [
         rule
         for rule in rules

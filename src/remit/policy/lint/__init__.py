@@ -1,4 +1,4 @@
-"""Rules about policies that load: what cannot mean what its author wanted, and what gives more than it seems to.
+"""Lint rules: find rows that load but cannot mean what their author wanted, or give more than they seem to.
 
-Decided on patterns, never by trying names. docs/lint.md has a section for each rule.
+Rules work on patterns and never try out names. docs/reference/lint.md has a section per rule.
 """

@@ -1,26 +1,28 @@
+"""Severities, rules and findings of lint."""
+
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 
-class Severity(StrEnum):
-    """How bad, worst first."""
+class LintSeverity(StrEnum):
+    """The severity of a finding, worst first."""
 
     ERROR = "error"
-    """Somebody can take more than the files seem to give; or the files do not load."""
+    """Somebody can gain more than the files seem to give, or the files do not load."""
     WARNING = "warning"
-    """A row, role, group or resource that does not do what it seems to."""
+    """A row, role, group or resource does not do what it seems to do."""
     NOTE = "note"
-    """Right as it stands, and worth a second look."""
+    """Correct, but worth a second look."""
 
-    def reaches(self, other: "Severity") -> bool:
-        """Whether this is at least as bad as `other`."""
-        order = list(Severity)
+    def reaches(self, other: "LintSeverity") -> bool:
+        """True if this is at least as bad as `other`."""
+        order = list(LintSeverity)
         return order.index(self) <= order.index(other)
 
 
 class RuleId(StrEnum):
-    """The stable names of the rules: what suppressions, `--select` and `--ignore` say."""
+    """The stable names of the rules, as used by suppressions, `--select` and `--ignore`."""
 
     NEVER_MATCHING = "never-matching"
     DENY_NEVER_APPLIES = "deny-never-applies"
@@ -43,53 +45,55 @@ class RuleId(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LintRule:
-    severity: Severity
+    severity: LintSeverity
     summary: str
     """One sentence."""
 
 
 RULES: Final = {
-    RuleId.NEVER_MATCHING: LintRule(Severity.WARNING, "No question can match this row, or count it in a chain."),
-    RuleId.DENY_NEVER_APPLIES: LintRule(Severity.WARNING, "This deny takes nothing away from anybody."),
-    RuleId.REDUNDANT_ROW: LintRule(Severity.WARNING, "Another row of the same subject covers this row."),
-    RuleId.UNUSED_ROLE: LintRule(Severity.WARNING, "No g row binds or includes this role."),
+    RuleId.NEVER_MATCHING: LintRule(LintSeverity.WARNING, "No question can match this row, or count it in a chain."),
+    RuleId.DENY_NEVER_APPLIES: LintRule(LintSeverity.WARNING, "This deny takes nothing away from anybody."),
+    RuleId.REDUNDANT_ROW: LintRule(LintSeverity.WARNING, "Another row of the same subject covers this row."),
+    RuleId.UNUSED_ROLE: LintRule(LintSeverity.WARNING, "No g row binds or includes this role."),
     RuleId.ROLE_NOBODY_HOLDS: LintRule(
-        Severity.WARNING, "This role is bound or included, and nobody holds it anywhere."
+        LintSeverity.WARNING, "This role is bound or included, and nobody holds it anywhere."
     ),
-    RuleId.GROUP_WITHOUT_MEMBERS: LintRule(Severity.WARNING, "No user and no service is in this group."),
+    RuleId.GROUP_WITHOUT_MEMBERS: LintRule(LintSeverity.WARNING, "No user and no service is in this group."),
     RuleId.WHOLE_TENANT_WILDCARD: LintRule(
-        Severity.WARNING, "This row gives every action on every kind in the whole tenant."
+        LintSeverity.WARNING, "This row gives every action on every kind in the whole tenant."
     ),
-    RuleId.FUTURE_KINDS: LintRule(Severity.NOTE, "This allow takes in kinds that are declared later."),
+    RuleId.FUTURE_KINDS: LintRule(LintSeverity.NOTE, "This allow takes in kinds that are declared later."),
     RuleId.PRIVILEGE_ESCALATION: LintRule(
-        Severity.ERROR, "This row lets somebody change their own bindings, roles or groups."
+        LintSeverity.ERROR, "This row lets somebody change their own bindings, roles or groups."
     ),
     RuleId.INHERITED_SECRETS: LintRule(
-        Severity.WARNING, "This row lets somebody use an ancestor's secrets from a namespace below it."
+        LintSeverity.WARNING, "This row lets somebody use an ancestor's secrets from a namespace below it."
     ),
     RuleId.RESOURCE_OPENED_TOO_WIDELY: LintRule(
-        Severity.WARNING, "This dedicated resource is open to a tenant that does not use it."
+        LintSeverity.WARNING, "This dedicated resource is open to a tenant that does not use it."
     ),
     RuleId.DEDICATED_TOO_HIGH: LintRule(
-        Severity.NOTE, "This dedicated resource is set at a higher level than the namespaces that need it."
+        LintSeverity.NOTE, "This dedicated resource is set at a higher level than the namespaces that need it."
     ),
     RuleId.WANTS_A_NAMESPACE: LintRule(
-        Severity.NOTE,
+        LintSeverity.NOTE,
         "Tenants that share this resource depend on one another: namespaces of one tenant may fit better.",
     ),
-    RuleId.SIMILAR_NAMES: LintRule(Severity.NOTE, "This name differs from another only in case or by one letter."),
-    RuleId.UNDECIDED: LintRule(Severity.WARNING, "The chains from here have too many scopes to judge who holds what."),
-    RuleId.BAD_SUPPRESSION: LintRule(
-        Severity.WARNING, "A suppression that is malformed, gives no reason, or suppresses nothing."
+    RuleId.SIMILAR_NAMES: LintRule(LintSeverity.NOTE, "This name differs from another only in case or by one letter."),
+    RuleId.UNDECIDED: LintRule(
+        LintSeverity.WARNING, "The chains from here have too many scopes to judge who holds what."
     ),
-    RuleId.DOES_NOT_LOAD: LintRule(Severity.ERROR, "The loader refuses this."),
+    RuleId.BAD_SUPPRESSION: LintRule(
+        LintSeverity.WARNING, "A suppression that is malformed, gives no reason, or suppresses nothing."
+    ),
+    RuleId.DOES_NOT_LOAD: LintRule(LintSeverity.ERROR, "The loader refuses this."),
 }
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Finding:
-    """What one rule says about one place. `file` is relative to the policy directory; `line` and `column` are 1-based,
-    0 where the whole file or line is meant."""
+class LintFinding:
+    """A finding of one rule at one place. `file` is relative to the policy directory. `line` and `column` are 1-based;
+    0 means the whole file or line."""
 
     file: str
     line: int
@@ -98,7 +102,7 @@ class Finding:
     message: str
 
     @property
-    def severity(self) -> Severity:
+    def severity(self) -> LintSeverity:
         return RULES[self.rule].severity
 
     @property

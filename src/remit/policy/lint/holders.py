@@ -1,3 +1,5 @@
+"""Who holds which rows in a tenant, and in which namespaces."""
+
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,23 +8,23 @@ from typing import Final, NamedTuple
 from remit.core.names import Principal, Subject
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import Effect, Link, Rule
-from remit.engine.coverage import Coverage
-from remit.engine.graph import STATES_LIMIT
+from remit.engine.pattern_trie import PatternTrie
+from remit.engine.role_graph import STATES_LIMIT
 from remit.engine.snapshot import Snapshot
 
 _PRINCIPALS: Final = ("user:", "service:")
 REGIONS: Final = 4096
-"""Patterns told apart for where one group or role is held; past them it counts as held everywhere."""
+"""Patterns that are distinguished for one group or role; past the limit it counts as held everywhere."""
 
 
 class Grant(NamedTuple):
-    """A p row that somebody holds, where, and the binding it came by."""
+    """A p row that somebody holds, the namespaces where it counts, and the binding that gives it."""
 
     rule: Rule
     region: NamespacePattern
-    """Where it counts: the scopes along the chain and the row's own namespaces, met."""
+    """The namespaces where it counts: in all scopes along the chain and in the row's own namespaces."""
     binding: Link | None
-    """The row from a principal or group to a role; None for a row that names the principal or a group itself."""
+    """The g row from a principal or group to a role; None if the p row names the principal or a group itself."""
 
     @property
     def place(self) -> Rule | Link:
@@ -42,7 +44,7 @@ class People:
 
 
 class Holders:
-    """Who holds what in a tenant, and where. Those whom the access list shuts out hold nothing."""
+    """Who holds what in a tenant, and where. Principals that are not on the access list hold nothing."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._graph = snapshot.graph
@@ -54,22 +56,22 @@ class Holders:
         self.principals = [Principal(each) for each in dict.fromkeys(named) if each.startswith(_PRINCIPALS)]
         self.populated, self.regions = self._spread()
         self.undecided: list[Principal | Subject] = []
-        """From whom on the chains have more scopes than are told apart."""
+        """Principals and roles whose chains have more scopes than are distinguished."""
         self.people = list(self._people())
 
     def admits(self, subject: str) -> bool:
-        """Whether the access list, if there is one, lets a principal in; for a group, whether it is on it or in a group
+        """True if the access list, if there is one, admits a principal; for a group, if it is on the list or in a group
         on it."""
         return self.admitted is None or subject in self.admitted
 
     def held(self, subject: str) -> Sequence[NamespacePattern]:
-        """Where somebody holds a subject: patterns that together are exactly that."""
+        """Where somebody holds a subject: patterns that together match exactly."""
         if subject.startswith(_PRINCIPALS):
             return (EVERYWHERE,) if self.admits(subject) else ()
         return self.regions.get(subject, ())
 
     def reached(self, role: Subject) -> Sequence[tuple[str, NamespacePattern]]:
-        """The roles with p rows that a role is or includes, and where."""
+        """The role itself and the roles that it includes, if they have p rows, with the patterns where they count."""
         if role not in self._roles:
             self._roles[role] = self._walk(role, "role:")
             if self._roles[role] is None:
@@ -77,7 +79,7 @@ class Holders:
         return self._roles[role] or ()
 
     def _spread(self) -> tuple[set[str], Mapping[str, Sequence[NamespacePattern]]]:
-        """The groups and roles that have a principal in or behind them, and where each is held."""
+        """The groups and roles that a principal belongs to or holds, and the patterns where each is held."""
         populated: set[str] = set()
         regions: defaultdict[str, _Region] = defaultdict(_Region)
         for member, links in self._members_first():
@@ -95,7 +97,7 @@ class Holders:
         return populated, {subject: region.patterns for subject, region in regions.items()}
 
     def _members_first(self) -> Iterator[tuple[str, Sequence[Link]]]:
-        """Whoever holds something and its g rows, each after all of its own members."""
+        """Members with their g rows, every member after all of its own members."""
         links: defaultdict[str, list[Link]] = defaultdict(list)
         waiting: defaultdict[str, int] = defaultdict(int)
         for link in self._links:
@@ -138,7 +140,7 @@ class Holders:
         return grants
 
     def _bound(self, link: Link, region: NamespacePattern) -> Sequence[Grant]:
-        """What a binding gives where it counts in `region`: the same for all that it gives it to, and kept once."""
+        """The grants of a binding in `region`: the same for all its holders, and cached once."""
         key = (id(link), region.text)
         known = self._bindings.get(key)
         if known is None:
@@ -158,8 +160,8 @@ class Holders:
         ]
 
     def _walk(self, start: str, through: str) -> Sequence[tuple[str, NamespacePattern]] | None:
-        """The subjects reached from `start` over g rows that hold names beginning with `through`, and where; None where
-        there are more than STATES_LIMIT."""
+        """The subjects reached from `start` over g rows that hold names beginning with `through`, with their patterns;
+        None if there are more than STATES_LIMIT."""
         states: list[tuple[str, NamespacePattern]] = [(start, EVERYWHERE)]
         seen = {(start, EVERYWHERE.text)}
         for subject, scope in states:
@@ -174,11 +176,11 @@ class Holders:
 
 
 class _Region:
-    """Namespaces as patterns, none of which an earlier one covers."""
+    """Namespaces as patterns. No pattern is covered by an earlier one."""
 
     def __init__(self) -> None:
         self.patterns: list[NamespacePattern] = []
-        self._coverage = Coverage()
+        self._coverage = PatternTrie()
 
     def widen(self, pattern: NamespacePattern) -> None:
         if self._coverage.of_pattern(pattern):

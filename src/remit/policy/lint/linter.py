@@ -1,3 +1,5 @@
+"""Runs the lint rules over a policy directory."""
+
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -5,10 +7,10 @@ from pathlib import Path
 from remit.core.diagnostics import Diagnostic, PolicyError
 from remit.core.names import Tenant
 from remit.core.policy import Policy
-from remit.engine.graph import STATES_LIMIT
-from remit.policy.lint.climbing import inherited_secrets, privilege_escalation
-from remit.policy.lint.finding import Finding, RuleId
-from remit.policy.lint.names import similar_names, similar_words
+from remit.engine.role_graph import STATES_LIMIT
+from remit.policy.lint.context import LintedTenant
+from remit.policy.lint.escalation import inherited_secrets, privilege_escalation
+from remit.policy.lint.finding import LintFinding, RuleId
 from remit.policy.lint.resources import dedicated_too_high, opened_too_widely, wants_a_namespace
 from remit.policy.lint.roles import empty_groups, idle_managed_roles, idle_roles
 from remit.policy.lint.rows import (
@@ -19,41 +21,42 @@ from remit.policy.lint.rows import (
     redundant_rules,
     whole_tenant_wildcard,
 )
+from remit.policy.lint.similar_names import similar_names, similar_words
+from remit.policy.lint.sources import PolicySources
 from remit.policy.lint.suppression import suppressed
-from remit.policy.lint.tenant import LintedTenant
-from remit.policy.lint.texts import Texts
 from remit.policy.load import DEFAULT_LIMITS, Root, load_root, read_policy
-from remit.policy.source import Folder, Tree, read_tree
+from remit.policy.read.tree import Folder, Tree, read_tree
 
 EVERY_RULE = frozenset(RuleId)
 
 
 @dataclass(frozen=True, slots=True)
 class LintResult:
-    findings: tuple[Finding, ...]
-    """By file, line and column. Where some files do not load, what the loader says of them and nothing else."""
+    findings: tuple[LintFinding, ...]
+    """By file, line and column. If some files do not load, only the loader's diagnostics."""
     loads: bool
 
 
 def lint_directory(directory: Path, rules: Collection[RuleId] = EVERY_RULE) -> LintResult:
-    """Lints a policy directory with these rules. Files that do not load are a result, and no exception.
+    """Lints a policy directory with these rules. Files that do not load give a result, not an exception.
 
-    Raises OSError where the directory itself cannot be read.
+    Raises OSError if the directory itself cannot be read.
     """
     try:
         found = findings_of(read_tree(directory, DEFAULT_LIMITS), rules)
     except PolicyError as error:
         refused = (
-            Finding(each.file, each.line, each.column, RuleId.DOES_NOT_LOAD, each.message) for each in error.diagnostics
+            LintFinding(each.file, each.line, each.column, RuleId.DOES_NOT_LOAD, each.message)
+            for each in error.diagnostics
         )
         return LintResult(tuple(refused), loads=False)
     return LintResult(found, loads=True)
 
 
-def findings_of(tree: Tree, rules: Collection[RuleId] = EVERY_RULE) -> tuple[Finding, ...]:
-    """What these rules find, but for what comments suppress, by file, line and column.
+def findings_of(tree: Tree, rules: Collection[RuleId] = EVERY_RULE) -> tuple[LintFinding, ...]:
+    """The findings of these rules that no comment suppresses, by file, line and column.
 
-    Raises PolicyError with every diagnostic where some files do not load.
+    Raises PolicyError with every diagnostic if some files do not load.
     """
     root = load_root(tree)
     policies: list[Policy] = []
@@ -65,19 +68,19 @@ def findings_of(tree: Tree, rules: Collection[RuleId] = EVERY_RULE) -> tuple[Fin
             refused += error.diagnostics
     if refused:
         raise PolicyError(tuple(refused))
-    texts = Texts(tree)
+    texts = PolicySources(tree)
     tenants = {policy.tenant: LintedTenant(policy, texts) for policy in policies}
     found = (each for each in _findings(root, tenants, texts) if each.rule in rules)
     return tuple(sorted(each for each in suppressed(found, texts.files, rules) if each.rule in rules))
 
 
-def tenant_findings(tree: Tree, policy: Policy) -> tuple[Finding, ...]:
-    """What all rules find in a tenant's own folder, as `findings_of` does with all tenants beside it."""
-    texts = Texts(Tree(Folder(""), {policy.tenant: tree.tenants[policy.tenant]}))
+def tenant_findings(tree: Tree, policy: Policy) -> tuple[LintFinding, ...]:
+    """The findings of all rules in a tenant's own folder, as `findings_of` gives them for all tenants together."""
+    texts = PolicySources(Tree(Folder(""), {policy.tenant: tree.tenants[policy.tenant]}))
     return tuple(sorted(suppressed(_tenant_findings(LintedTenant(policy, texts)), texts.files, EVERY_RULE)))
 
 
-def _findings(root: Root, tenants: dict[Tenant, LintedTenant], texts: Texts) -> Iterator[Finding]:
+def _findings(root: Root, tenants: dict[Tenant, LintedTenant], texts: PolicySources) -> Iterator[LintFinding]:
     yield from similar_words(root.vocabulary, texts)
     yield from opened_too_widely(root.resources, tenants, texts)
     yield from wants_a_namespace(root.resources, tenants, texts)
@@ -88,7 +91,7 @@ def _findings(root: Root, tenants: dict[Tenant, LintedTenant], texts: Texts) -> 
         yield from _tenant_findings(tenant)
 
 
-def _tenant_findings(tenant: LintedTenant) -> Iterator[Finding]:
+def _tenant_findings(tenant: LintedTenant) -> Iterator[LintFinding]:
     yield from never_matching(tenant)
     yield from deny_never_applies(tenant)
     yield from redundant_rules(tenant.own_rules, tenant.texts)
@@ -104,7 +107,7 @@ def _tenant_findings(tenant: LintedTenant) -> Iterator[Finding]:
     yield from _undecided(tenant)
 
 
-def _undecided(tenant: LintedTenant) -> Iterator[Finding]:
+def _undecided(tenant: LintedTenant) -> Iterator[LintFinding]:
     for subject in dict.fromkeys(tenant.holders.undecided):
         link = tenant.snapshot.graph.links_of(subject)[0]
         message = f"the chains from `{subject}` have more than {STATES_LIMIT} scopes: what it holds is not judged"

@@ -1,4 +1,4 @@
-"""Rules about dedicated resources: to whom they are open, and at which level they are set."""
+"""Rules about dedicated resources: the tenants that may use them, and the level at which they are set."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,24 +6,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from remit.core.names import WHOLE_TENANT, Namespace, Tenant
 from remit.core.patterns import NamespacePattern
 from remit.core.policy import ResourceType
-from remit.engine.dedicated import resolve
-from remit.policy.lint.finding import Finding, RuleId
-from remit.policy.lint.tenant import LintedTenant
-from remit.policy.lint.texts import Texts
-from remit.policy.manifests import Resources
-from remit.policy.source import RESOURCES
+from remit.engine.queries.dedicated import resolve
+from remit.policy.lint.context import LintedTenant
+from remit.policy.lint.finding import LintFinding, RuleId
+from remit.policy.lint.sources import PolicySources
+from remit.policy.read.manifests import Resources
+from remit.policy.read.tree import RESOURCES
 
 _MANIFEST = "tenant.yaml"
 
 
-def opened_too_widely(resources: Resources, tenants: Mapping[Tenant, LintedTenant], texts: Texts) -> Iterator[Finding]:
+def opened_too_widely(
+    resources: Resources, tenants: Mapping[Tenant, LintedTenant], texts: PolicySources
+) -> Iterator[LintFinding]:
     for section, entries in resources.items():
         users = _users(section, tenants)
         for name in entries:
             for entry in texts.items(RESOURCES, section, name, "tenants"):
                 if entry.text not in users[name]:
                     why = "does not name it" if entry.text in tenants else "does not exist"
-                    yield Finding(
+                    yield LintFinding(
                         RESOURCES,
                         entry.line,
                         entry.column,
@@ -32,13 +34,15 @@ def opened_too_widely(resources: Resources, tenants: Mapping[Tenant, LintedTenan
                     )
 
 
-def wants_a_namespace(resources: Resources, tenants: Mapping[Tenant, LintedTenant], texts: Texts) -> Iterator[Finding]:
+def wants_a_namespace(
+    resources: Resources, tenants: Mapping[Tenant, LintedTenant], texts: PolicySources
+) -> Iterator[LintFinding]:
     for section in resources:
         users = _users(section, tenants)
         for key, _ in texts.entries(RESOURCES, section):
             if len(users[key.text]) > 1:
                 names = ", ".join(f"`{tenant}`" for tenant in sorted(users[key.text]))
-                yield Finding(
+                yield LintFinding(
                     RESOURCES,
                     key.line,
                     key.column,
@@ -56,7 +60,7 @@ def _users(section: ResourceType, tenants: Mapping[Tenant, LintedTenant]) -> Map
     return users
 
 
-def dedicated_too_high(tenant: LintedTenant) -> Iterator[Finding]:
+def dedicated_too_high(tenant: LintedTenant) -> Iterator[LintFinding]:
     if not any(tenant.policy.dedicated.values()):
         return
     known = _known_namespaces(tenant)
@@ -75,7 +79,7 @@ def dedicated_too_high(tenant: LintedTenant) -> Iterator[Finding]:
             keys = ("namespaces", level) if level else ()
             file = f"{tenant.name}/{_MANIFEST}"
             key = next(key for key, _ in tenant.texts.entries(file, *keys, "dedicated") if key.text == resource)
-            yield Finding(
+            yield LintFinding(
                 file,
                 key.line,
                 key.column,
@@ -100,10 +104,10 @@ def _literal(pattern: NamespacePattern) -> Namespace:
 
 
 def _common(namespaces: Sequence[Namespace]) -> Namespace | None:
-    """The lowest namespace with all of these in it, the tenant where there is none; None for no namespaces at all."""
+    """The lowest namespace that contains all of `namespaces`; the tenant if there is none; None for no namespaces."""
     if not namespaces:
         return None
-    # Sorted, the first and the last differ the soonest.
+    # In sorted order, the first and the last differ earliest.
     first, last = (each.split(".") for each in (min(namespaces, key=_parts), max(namespaces, key=_parts)))
     shared = next(
         (index for index, (one, two) in enumerate(zip(first, last, strict=False)) if one != two),

@@ -1,17 +1,17 @@
-"""Rules about roles and groups that nobody is behind."""
+"""Rules about roles and groups without principals."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from remit.core.names import Subject
 from remit.core.rows import Link, Rule
-from remit.policy.lint.finding import Finding, RuleId
+from remit.policy.lint.context import LintedTenant
+from remit.policy.lint.finding import LintFinding, RuleId
 from remit.policy.lint.rows import unmatched
-from remit.policy.lint.tenant import LintedTenant
-from remit.policy.lint.texts import Texts
+from remit.policy.lint.sources import PolicySources
 
 
-def idle_roles(tenant: LintedTenant) -> Iterator[Finding]:
-    """The tenant's own roles that no g row names, or that nobody holds."""
+def idle_roles(tenant: LintedTenant) -> Iterator[LintFinding]:
+    """Finds the tenant's own roles that no g row names, or that nobody holds."""
     bound = {link.holds for link in tenant.policy.links}
     managed = {rule.subject for rule in tenant.policy.rules if rule.tenant == "*"}
     for role, row in _first_rows("role:", tenant.own_rules, tenant.policy.links).items():
@@ -28,7 +28,7 @@ def _why(tenant: LintedTenant, role: Subject) -> str:
 
 
 def _first_rows(prefix: str, rules: Iterable[Rule], links: Iterable[Link]) -> Mapping[Subject, Rule | Link]:
-    """Where each subject of a type is first named as one that has or holds something."""
+    """The first row that gives a subject of this type something, by subject."""
     first: dict[Subject, Rule | Link] = {}
     for rule in rules:
         if rule.subject.startswith(prefix):
@@ -39,7 +39,7 @@ def _first_rows(prefix: str, rules: Iterable[Rule], links: Iterable[Link]) -> Ma
     return first
 
 
-def empty_groups(tenant: LintedTenant) -> Iterator[Finding]:
+def empty_groups(tenant: LintedTenant) -> Iterator[LintFinding]:
     populated = tenant.holders.populated
     for group, row in _first_rows("group:", tenant.own_rules, tenant.policy.links).items():
         if group not in populated:
@@ -59,11 +59,11 @@ def empty_groups(tenant: LintedTenant) -> Iterator[Finding]:
     yield from _listed_groups(tenant, named)
 
 
-def _listed_groups(tenant: LintedTenant, named: set[Subject]) -> Iterator[Finding]:
-    """Groups on the access list that no row mentions."""
+def _listed_groups(tenant: LintedTenant, named: set[Subject]) -> Iterator[LintFinding]:
+    """Finds groups on the access list that no row mentions."""
     for entry in tenant.texts.items(f"{tenant.name}/tenant.yaml", "access"):
         if entry.text.startswith("group:") and entry.text not in tenant.holders.populated and entry.text not in named:
-            yield Finding(
+            yield LintFinding(
                 f"{tenant.name}/tenant.yaml",
                 entry.line,
                 entry.column,
@@ -72,8 +72,10 @@ def _listed_groups(tenant: LintedTenant, named: set[Subject]) -> Iterator[Findin
             )
 
 
-def idle_managed_roles(managed: Sequence[Rule], tenants: Sequence[LintedTenant], texts: Texts) -> Iterator[Finding]:
-    """What `idle_roles`, `never_matching` and `deny_never_applies` say of a tenant, for managed roles and all tenants."""
+def idle_managed_roles(
+    managed: Sequence[Rule], tenants: Sequence[LintedTenant], texts: PolicySources
+) -> Iterator[LintFinding]:
+    """Like `idle_roles`, `never_matching` and `deny_never_applies`, but for managed roles and over all tenants."""
     bound = {link.holds for tenant in tenants for link in tenant.policy.links}
     for role, row in _first_rows("role:", managed, ()).items():
         if role not in bound:

@@ -1,4 +1,4 @@
-"""Rules about single rows: those that match nothing, those another covers, those that give more than they seem to."""
+"""Rules about single rows: rows that match nothing, that another row covers, or that give more than they seem to."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,16 +7,16 @@ from typing import NamedTuple
 from remit.core.names import Word
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import ANY, Effect, Link, ReachRule, Rule
-from remit.engine.coverage import Coverage
+from remit.engine.pattern_trie import PatternTrie
 from remit.engine.reach import ReachIndex
-from remit.policy.lint.cover import depths, namespaces_of
-from remit.policy.lint.finding import Finding, RuleId
+from remit.policy.lint.context import LintedTenant
+from remit.policy.lint.finding import LintFinding, RuleId
 from remit.policy.lint.holders import Grant
-from remit.policy.lint.tenant import LintedTenant
-from remit.policy.lint.texts import Texts
+from remit.policy.lint.pattern_cover import depths, namespaces_of
+from remit.policy.lint.sources import PolicySources
 
 
-def never_matching(tenant: LintedTenant) -> Iterator[Finding]:
+def never_matching(tenant: LintedTenant) -> Iterator[LintFinding]:
     for rule in tenant.own_rules:
         if rule.effect is Effect.ALLOW:
             why = unmatched(tenant, rule)
@@ -31,8 +31,8 @@ def never_matching(tenant: LintedTenant) -> Iterator[Finding]:
 
 
 def unmatched(tenant: LintedTenant, rule: Rule) -> str | None:
-    """Why no question of this tenant matches a p row; None where one does, or where its role or group is held by nobody,
-    which is said once and not for each of its rows."""
+    """Why no question of this tenant matches a p row; None if one does. Also None if nobody holds its role or group:
+    lint reports that once, not for every row."""
     held = tenant.holders.held(rule.subject)
     if not held:
         shut_out = not rule.subject.startswith(("role:", "group:"))
@@ -46,10 +46,10 @@ def unmatched(tenant: LintedTenant, rule: Rule) -> str | None:
 
 
 def _uncounted(tenant: LintedTenant, link: Link) -> str | None:
-    """Why a g row counts for no question; None where one counts it, or where its member is held by nobody."""
+    """Why a g row counts for no question; None if it counts for one, or if nobody holds its member."""
     admitted = tenant.holders.admitted
     if admitted is not None and link.holds in admitted:
-        return None  # Whoever is in that group is let in, wherever the row counts.
+        return None  # The row admits members of that group, whatever its scope.
     held = tenant.holders.held(link.member)
     if not held:
         shut_out = not link.member.startswith(("role:", "group:"))
@@ -59,8 +59,9 @@ def _uncounted(tenant: LintedTenant, link: Link) -> str | None:
     return None
 
 
-def _giving_nothing(tenant: LintedTenant) -> Iterator[Finding]:
-    """Bindings that count, where no row of the role does. Not where each of its rows is itself said to match nothing."""
+def _giving_nothing(tenant: LintedTenant) -> Iterator[LintFinding]:
+    """Finds bindings that count although no row of the role does, unless every row is itself reported to
+    match nothing."""
     holders = tenant.holders
     giving = {
         _given_by(grant.binding)
@@ -80,7 +81,8 @@ def _giving_nothing(tenant: LintedTenant) -> Iterator[Finding]:
 
 
 def _given_by(binding: Link) -> tuple[str, str, str]:
-    """Bindings that give the same: those of two groups may not, for their members hold them in other places."""
+    """A key that is equal for bindings that give the same. Bindings of two groups may differ, because their members
+    hold the groups in other places."""
     member = binding.member if binding.member.startswith("group:") else ""
     return binding.holds, binding.scope.text, member
 
@@ -89,8 +91,9 @@ def _where(link: Link) -> str:
     return "the whole tenant" if link.scope == EVERYWHERE else f"`{link.scope}`"
 
 
-def _undeciding(tenant: LintedTenant) -> Iterator[Finding]:
-    """Reach rows for all of whose questions something earlier decides. One earlier row that does is refused at load."""
+def _undeciding(tenant: LintedTenant) -> Iterator[LintFinding]:
+    """Finds reach rows whose questions are all decided earlier. If one earlier row decides all, the load
+    fails already."""
     reach = tenant.policy.reach
     if not reach:
         return
@@ -98,7 +101,7 @@ def _undeciding(tenant: LintedTenant) -> Iterator[Finding]:
     callers = max(len(rule.caller.segments) for rule in reach)
     owners = max(len(rule.owner.segments) for rule in reach)
     for rule in reach:
-        # The deepest part first: seldom does an earlier row cover that, and one look is enough.
+        # Start with the deepest part: an earlier row seldom covers it, so one look-up is enough.
         parts = (
             ReachRule(rule.tenant, caller, owner, relations, rule.effect, rule.file, rule.line)
             for relations in ([(each,) for each in rule.relations])
@@ -115,7 +118,7 @@ def _undeciding(tenant: LintedTenant) -> Iterator[Finding]:
 
 
 def _one_namespace(rule: ReachRule) -> bool:
-    """Whether caller and owner are one and the same namespace, which may always use its own."""
+    """True if caller and owner are the same namespace, which may always use what it owns."""
     return rule.caller == rule.owner and not rule.caller.subtree and "*" not in rule.caller.segments
 
 
@@ -124,7 +127,7 @@ def _decided_before(index: ReachIndex, part: ReachRule) -> bool:
     return first is not None and first.line < part.line
 
 
-def deny_never_applies(tenant: LintedTenant) -> Iterator[Finding]:
+def deny_never_applies(tenant: LintedTenant) -> Iterator[LintFinding]:
     open_questions: defaultdict[str, list[Rule]] = defaultdict(list)
     for rule in tenant.own_rules:
         if rule.effect is Effect.DENY:
@@ -166,8 +169,8 @@ class _Words(NamedTuple):
     effect: Effect
 
     def covers(self, other: "_Words") -> bool:
-        """Whether these words say all that the other do, today and whatever the vocabulary comes to declare. A deny
-        covers an allow, which it overrules."""
+        """True if these words include `other`, now and after any change of the vocabulary. A deny includes an allow,
+        because it overrules it."""
         return (
             (self.effect is Effect.DENY or other.effect is Effect.ALLOW)
             and _among(other.kinds, self.kinds)
@@ -183,15 +186,15 @@ def _among(words: tuple[Word, ...], others: tuple[Word, ...]) -> bool:
     return others == ANY or (words != ANY and set(words) <= set(others))
 
 
-def redundant_rules(rules: Sequence[Rule], texts: Texts) -> Iterator[Finding]:
-    """P rows that another p row of the same subject covers; of equal ones, the later."""
+def redundant_rules(rules: Sequence[Rule], texts: PolicySources) -> Iterator[LintFinding]:
+    """Finds p rows that another p row of the same subject covers; of equal rows, the later one."""
     by_subject: defaultdict[str, list[Rule]] = defaultdict(list)
     for rule in rules:
         by_subject[rule.subject].append(rule)
     for group in by_subject.values():
         if len(group) == 1:
             continue
-        coverage = Coverage(rule.namespaces for rule in group)
+        coverage = PatternTrie(rule.namespaces for rule in group)
         first: defaultdict[str, dict[_Words, Rule]] = defaultdict(dict)
         for rule in group:
             first[rule.namespaces.text].setdefault(_words(rule), rule)
@@ -211,22 +214,22 @@ def redundant_rules(rules: Sequence[Rule], texts: Texts) -> Iterator[Finding]:
 
 
 def _covering(rule: Rule, words: _Words, others: dict[_Words, Rule]) -> Rule | None:
-    """A row, out of those over the same namespaces, that says what `rule` says. Of equal rows it is the first."""
+    """A row, among those over the same namespaces, that covers `rule`. Of equal rows it is the first."""
     same = others.get(words)
     if same is not None and same is not rule:
         return same
     return next((other for its, other in others.items() if its != words and its.covers(words)), None)
 
 
-def redundant_links(links: Sequence[Link], texts: Texts) -> Iterator[Finding]:
-    """G rows that another g row between the same two covers; of equal ones, the later."""
+def redundant_links(links: Sequence[Link], texts: PolicySources) -> Iterator[LintFinding]:
+    """Finds g rows that another g row between the same two subjects covers; of equal rows, the later one."""
     between: defaultdict[tuple[str, str], list[Link]] = defaultdict(list)
     for link in links:
         between[link.member, link.holds].append(link)
     for group in between.values():
         if len(group) == 1:
             continue
-        coverage = Coverage(link.scope for link in group)
+        coverage = PatternTrie(link.scope for link in group)
         first: dict[str, Link] = {}
         for link in group:
             first.setdefault(link.scope.text, link)
@@ -239,7 +242,7 @@ def redundant_links(links: Sequence[Link], texts: Texts) -> Iterator[Finding]:
                 )
 
 
-def whole_tenant_wildcard(tenant: LintedTenant) -> Iterator[Finding]:
+def whole_tenant_wildcard(tenant: LintedTenant) -> Iterator[LintFinding]:
     for rule in tenant.own_rules:
         if not rule.subject.startswith("role:") and _is_wildcard(rule):
             yield tenant.texts.at(
@@ -267,7 +270,7 @@ def _is_wildcard(rule: Rule) -> bool:
     return rule.effect is Effect.ALLOW and rule.namespaces == EVERYWHERE and rule.kinds == ANY and rule.actions == ANY
 
 
-def future_kinds(rules: Iterable[Rule], texts: Texts) -> Iterator[Finding]:
+def future_kinds(rules: Iterable[Rule], texts: PolicySources) -> Iterator[LintFinding]:
     for rule in rules:
         if rule.effect is Effect.ALLOW and rule.kinds == ANY:
             yield texts.at(

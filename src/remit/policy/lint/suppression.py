@@ -1,12 +1,12 @@
-"""Comments that keep a rule quiet about the row or entry below them: `# remit: ignore RULE: REASON`."""
+"""Comments that suppress a rule for the row or entry below them: `# remit: ignore RULE: REASON`."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from remit.core.names import quote
-from remit.policy.lint.finding import Finding, RuleId
-from remit.policy.report import did_you_mean
+from remit.policy.lint.finding import LintFinding, RuleId
+from remit.policy.read.report import did_you_mean
 
 _DIRECTIVE = re.compile(r" *#+ *remit:(.*)").fullmatch
 _IGNORE = re.compile(r" *ignore +([^ :]+) *(?:: *(.*))?").fullmatch
@@ -21,18 +21,20 @@ class Suppression:
     column: int
     rule: RuleId
     covers: int
-    """The line below the comment and the comments that follow it."""
+    """The line that the comment covers: the first one after the comment and the comments that follow it."""
 
 
-def suppressed(findings: Iterable[Finding], texts: Mapping[str, str], ran: Collection[RuleId]) -> Iterator[Finding]:
-    """The findings that no comment suppresses, and what is wrong with the comments. Of a rule that did not run no
-    comment is called idle."""
+def suppressed(
+    findings: Iterable[LintFinding], texts: Mapping[str, str], ran: Collection[RuleId]
+) -> Iterator[LintFinding]:
+    """The findings that no comment suppresses, and findings about the comments themselves. Does not report a comment as
+    unused if its rule did not run."""
     asked: dict[tuple[str, int, RuleId], Suppression] = {}
     bad = []
     for file, text in texts.items():
         if "remit:" in text:
             for each in _read(file, text):
-                if isinstance(each, Finding):
+                if isinstance(each, LintFinding):
                     bad.append(each)
                 elif asked.setdefault((each.file, each.covers, each.rule), each) is not each:
                     bad.append(_bad(each.file, each.line, each.column, f"`{each.rule}` is suppressed here twice"))
@@ -50,7 +52,7 @@ def suppressed(findings: Iterable[Finding], texts: Mapping[str, str], ran: Colle
             yield _bad(each.file, each.line, each.column, message)
 
 
-def _read(file: str, text: str) -> Iterator[Suppression | Finding]:
+def _read(file: str, text: str) -> Iterator[Suppression | LintFinding]:
     lines = text.split("\n")
     for number, line in enumerate(lines, start=1):
         directive = _DIRECTIVE(line) if "remit:" in line else None
@@ -74,5 +76,5 @@ def _read(file: str, text: str) -> Iterator[Suppression | Finding]:
                 yield Suppression(file, number, column, RuleId(name), covers + 1)
 
 
-def _bad(file: str, line: int, column: int, message: str) -> Finding:
-    return Finding(file, line, column, RuleId.BAD_SUPPRESSION, message)
+def _bad(file: str, line: int, column: int, message: str) -> LintFinding:
+    return LintFinding(file, line, column, RuleId.BAD_SUPPRESSION, message)

@@ -1,0 +1,1 @@
+"""Checkpoints: signed heads of chains, written at intervals."""

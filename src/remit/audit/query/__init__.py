@@ -1,0 +1,1 @@
+"""Reading the audit: filters, pages, counts, the change feed and the history of revisions."""

@@ -1,0 +1,1 @@
+"""Retention: how long records stay, and purges that delete whole prefixes of chains."""

@@ -1,0 +1,1 @@
+"""The migrations of the audit schema, run by Alembic."""

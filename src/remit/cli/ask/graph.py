@@ -1,0 +1,94 @@
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+
+from remit.cli.ask.check import PrincipalArgument, TenantArgument
+from remit.cli.ask.graph_dot import read_dot, write_dot
+from remit.cli.ask.graph_edges import forbidden
+from remit.cli.ask.graph_svg import EDGES_LIMIT, NODES_LIMIT, write_svg
+from remit.cli.ask.graph_tree import trees
+from remit.cli.common.backend import Backend, asks
+from remit.cli.common.output import Exit, end_where_refused, fail, out, print_json
+from remit.v1 import visibility_service_pb2 as messages
+
+
+class GraphFormat(StrEnum):
+    TREE = "tree"
+    DOT = "dot"
+    SVG = "svg"
+    JSON = "json"
+
+
+@asks
+def graph(
+    tenant: TenantArgument,
+    principal: PrincipalArgument,
+    file: Annotated[Path, typer.Argument(help="`.json`, or `.dot` or `.gv`.", show_default=False)],
+    action: Annotated[str, typer.Option(help="What one must be allowed to do to see a node.")] = "VIEW",
+    omit: Annotated[bool, typer.Option("--omit", help="Leave hidden nodes out, instead of nameless stubs.")] = False,
+    as_format: Annotated[GraphFormat, typer.Option("--format", help="What to print.")] = GraphFormat.TREE,
+    *,
+    place: Backend,
+) -> None:
+    """Draw a dependency graph as a principal sees it, with the dependencies that reach forbids.
+
+    From the files in --policies (not recorded), or with --target from a running server (recorded). JSON is
+    `{"nodes": [{"uid", "kind", "namespace", "id"}], "edges": [{"source", "target", "relation"}]}`; in DOT these are
+    attributes. An edge reads: source uses target.
+
+    Example: `remit graph acme user:carol docs/graphs/close.json`
+    """
+    request = _read(file)
+    request.tenant, request.principal, request.action = tenant, principal, action
+    request.hidden = messages.HIDDEN_NODES_OMIT if omit else messages.HIDDEN_NODES_STUB
+    answer: messages.VisibleGraphResponse = place.ask(request)
+    if as_format is GraphFormat.JSON:
+        print_json(MessageToDict(answer, preserving_proto_field_name=True))
+    end_where_refused(answer.receipt)
+    match as_format:
+        case GraphFormat.TREE:
+            _print_trees(answer)
+        case GraphFormat.DOT:
+            typer.echo(write_dot(answer), nl=False)
+        case GraphFormat.SVG:
+            if len(answer.nodes) > NODES_LIMIT or len(answer.edges) > EDGES_LIMIT:
+                size = f"{len(answer.nodes)} nodes and {len(answer.edges)} edges"
+                limits = f"at most {NODES_LIMIT} and {EDGES_LIMIT} are drawn"
+                fail(Exit.USAGE, f"{size}: {limits}; Graphviz draws --format dot")
+            typer.echo(write_svg(answer), nl=False)
+
+
+def _read(file: Path) -> messages.VisibleGraphRequest:
+    if file.suffix not in _READERS:
+        fail(Exit.USAGE, f"`{file}`: expected a name that ends in {', '.join(_READERS)}")
+    try:
+        return _READERS[file.suffix](file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        fail(Exit.USAGE, f"`{file}` cannot be read: {error}")
+    except (ValueError, ParseError, RecursionError) as error:
+        fail(Exit.USAGE, f"{file}: {error}")
+
+
+def _read_json(text: str) -> messages.VisibleGraphRequest:
+    told = json.loads(text)
+    if not isinstance(told, dict) or not told.keys() <= {"nodes", "edges"}:
+        raise ValueError("expected an object with `nodes` and `edges` and nothing else")
+    return ParseDict(told, messages.VisibleGraphRequest())
+
+
+_READERS: Final = {".json": _read_json, ".dot": read_dot, ".gv": read_dot}
+
+
+def _print_trees(answer: messages.VisibleGraphResponse) -> None:
+    for tree in trees(answer):
+        out.print(tree)
+    hidden = sum(not node.kind for node in answer.nodes)
+    told = (
+        f"{len(answer.nodes) - hidden} nodes visible, {len(answer.edges)} edges, "
+        f"{sum(map(forbidden, answer.edges))} forbidden"
+    )
+    out.print(f"{told}; {hidden} hidden" if hidden else told)

@@ -1,0 +1,59 @@
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.box import SIMPLE
+from rich.table import Table
+
+from remit import wire
+from remit.cli.ask.check import JsonOption, PrincipalArgument, TenantArgument
+from remit.cli.common.backend import Backend, asks
+from remit.cli.common.output import Exit, out, print_json, styled
+from remit.core.rows import Effect
+from remit.v1.access_service_pb2 import CheckOperationRequest, CheckOperationResponse
+
+OperationArgument = Annotated[
+    str, typer.Argument(help="One that the vocabulary declares, for example `promote_flow`.", show_default=False)
+]
+NamespaceArgument = Annotated[
+    str,
+    typer.Argument(help="For example `acme.finance`; none for what is done in the tenant itself.", show_default=False),
+]
+
+
+@asks
+def operation(
+    tenant: TenantArgument,
+    principal: PrincipalArgument,
+    operation: OperationArgument,
+    namespace: NamespaceArgument = "",
+    as_json: JsonOption = False,
+    *,
+    place: Backend,
+) -> None:
+    """Ask about a compound operation: several checks under one name, of which all must allow.
+
+    Prints each part with its reason. Exits 0 if all allow, 1 if one denies. With --json in the shape of the API's
+    CheckOperationResponse.
+
+    Example: `remit operation acme user:carol create_flow_in_new_namespace acme.finance.audit`
+    """
+    request = CheckOperationRequest(tenant=tenant, principal=principal, operation=operation, namespace=namespace)
+    response: CheckOperationResponse = place.ask(request)
+    allowed = response.effect == wire.EFFECTS[Effect.ALLOW.value]
+    if as_json:
+        print_json(MessageToDict(response, preserving_proto_field_name=True))
+    else:
+        out.print(Effect.ALLOW if allowed else Effect.DENY, style="green" if allowed else "red")
+        out.print(_table(response))
+    raise typer.Exit(Exit.OK if allowed else Exit.NO)
+
+
+def _table(response: CheckOperationResponse) -> Table:
+    table = Table("action", "kind", "namespace", "effect", "reason", box=SIMPLE)
+    for part in response.parts:
+        effect = wire.EFFECT_OF.get(part.decision.effect, Effect.DENY)
+        reason = wire.REASON_OF.get(part.decision.reason, "")
+        colour = "green" if effect is Effect.ALLOW else "red"
+        table.add_row(part.action, part.kind, part.namespace, styled((effect, colour)), reason)
+    return table

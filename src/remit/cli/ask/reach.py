@@ -1,0 +1,146 @@
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.box import SIMPLE
+from rich.table import Column, Table
+
+from remit import wire
+from remit.cli.ask.check import JsonOption, TenantArgument
+from remit.cli.common.backend import Backend, asks
+from remit.cli.common.output import Exit, end_where_refused, fail, out, print_json
+from remit.cli.common.policy_files import NamesFile, names_in
+from remit.core.rows import Effect
+from remit.v1 import decision_pb2
+from remit.v1 import reach_service_pb2 as messages
+
+CallerArgument = Annotated[
+    str, typer.Argument(help="The namespace whose work wants to use something.", show_default=False)
+]
+OwnerArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help="The namespace that owns it; none lists what CALLER can use, and who can use its own.", show_default=False
+    ),
+]
+RelationArgument = Annotated[
+    str | None, typer.Argument(help="For example `SUBFLOW`; none tells of every relation.", show_default=False)
+]
+RelationsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--relation",
+        metavar="NAME",
+        help="Without RELATION: tell of this one only. Once for each.",
+        show_default=False,
+    ),
+]
+
+
+@asks
+def reach(
+    tenant: TenantArgument,
+    caller: CallerArgument,
+    owner: OwnerArgument = None,
+    relation: RelationArgument = None,
+    relations: RelationsOption = None,
+    as_json: JsonOption = False,
+    *,
+    place: Backend,
+) -> None:
+    """May work in CALLER use what OWNER owns, by RELATION, and which row says so? Exits 0 on an allow, 1 on a deny.
+
+    Without RELATION it tells of every one, and exits 0 if any allows. With --json in the shape of the API's
+    ExplainReachResponse, or ListReachableResponse where OWNER or RELATION is left out.
+
+    Example: `remit reach acme acme.data acme.finance SUBFLOW`
+    """
+    if relation is not None and relations:
+        fail(Exit.USAGE, "--relation narrows what is told of several: leave out RELATION or the option")
+    if owner is not None and relation is not None:
+        question = messages.ReachQuestion(caller=caller, owner=owner, relation=relation)
+        response: messages.ExplainReachResponse = place.ask(
+            messages.ExplainReachRequest(tenant=tenant, question=question)
+        )
+        if as_json:
+            print_json(MessageToDict(response, preserving_proto_field_name=True))
+        else:
+            out.print(response.summary)
+        allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
+        raise typer.Exit(Exit.OK if allowed else Exit.NO)
+    request = messages.ListReachableRequest(
+        tenant=tenant,
+        namespace=caller,
+        relations=dict.fromkeys(relations or []),
+        among=[] if owner is None else [owner],
+    )
+    listed: messages.ListReachableResponse = place.ask(request, {"namespace": "caller", "among[0]": "owner"})
+    if as_json:
+        print_json(MessageToDict(listed, preserving_proto_field_name=True))
+    end_where_refused(listed.receipt)
+    if not as_json:
+        if owner is None:
+            _print_everywhere(listed, caller)
+        else:
+            _print_relations(listed)
+    if owner is not None:
+        raise typer.Exit(Exit.OK if any(each.uses_among for each in listed.relations) else Exit.NO)
+
+
+@asks
+def reach_all(
+    tenant: TenantArgument,
+    caller: CallerArgument,
+    relation: Annotated[str, typer.Argument(help="For example `PURGE`.", show_default=False)],
+    owners: Annotated[
+        NamesFile,
+        typer.Argument(metavar="FILE", help="The owners, one a line; `-` reads standard input.", show_default=False),
+    ],
+    as_json: JsonOption = False,
+    *,
+    place: Backend,
+) -> None:
+    """May work in CALLER use by RELATION what every one of these namespaces owns, and which refuse?
+
+    For work that names no namespace, such as a purge of all there are. Exits 0 if all allow, 1 if one refuses. With
+    --json in the shape of the API's CheckReachAllResponse.
+
+    Example: `remit reach-all acme system PURGE namespaces.txt`
+    """
+    names = names_in(owners)
+    request = messages.CheckReachAllRequest(tenant=tenant, caller=caller, relation=relation, owners=names)
+    response: messages.CheckReachAllResponse = place.ask(request)
+    allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
+    if as_json:
+        print_json(MessageToDict(response, preserving_proto_field_name=True))
+    else:
+        told = f"{wire.EFFECT_OF[response.decision.effect]} {wire.REASON_OF[response.decision.reason]}"
+        out.print(told, style="green" if allowed else "red")
+        _print_columns((each.owner, wire.REASON_OF[each.reason]) for each in response.refused)
+    raise typer.Exit(Exit.OK if allowed else Exit.NO)
+
+
+def _print_everywhere(listed: messages.ListReachableResponse, caller: str) -> None:
+    headings = ("relation", f"{caller} can use", f"can use {caller}")
+    table = Table(*(Column(name, overflow="fold") for name in headings), box=SIMPLE)
+    for each in listed.relations:
+        table.add_row(each.relation, _told(each.uses), _told(each.used_by), end_section=True)
+    out.print(table)
+
+
+def _print_relations(listed: messages.ListReachableResponse) -> None:
+    effects = ((each.relation, Effect.ALLOW if each.uses_among else Effect.DENY) for each in listed.relations)
+    _print_columns(effects)
+
+
+def _print_columns(lines: Iterable[tuple[str, str]]) -> None:
+    table = Table.grid("", "", padding=(0, 2, 0, 0))
+    for line in lines:
+        table.add_row(*line)
+    if table.rows:
+        out.print(table)
+
+
+def _told(sets: Iterable[decision_pb2.NamespaceSet]) -> str:
+    return "\n".join(str(wire.set_from(each)) for each in sets) or "nothing"

@@ -1,0 +1,133 @@
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.box import SIMPLE
+from rich.table import Table
+
+from remit import wire
+from remit.cli.ask.check import JsonOption, TenantArgument
+from remit.cli.common.backend import Backend, asks
+from remit.cli.common.output import Exit, end_where_refused, out, print_json, styled
+from remit.core.errors import named, violation
+from remit.core.names import parse_resource
+from remit.core.policy import ResourceType
+from remit.core.rows import Effect
+from remit.v1 import resource_service_pb2 as messages
+
+NamespaceArgument = Annotated[
+    str, typer.Argument(help="For example `acme.finance`; none asks about the tenant itself.", show_default=False)
+]
+ServiceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="SERVICE", help="May this service touch them? One of the vocabulary's, for example `WEBSERVER`."
+    ),
+]
+TypesOption = Annotated[
+    list[ResourceType] | None,
+    typer.Option("--resource", help="Only this type; may be given again.", show_default=False),
+]
+ResourceArgument = Annotated[
+    str, typer.Argument(metavar="TYPE/NAME", help="For example `storage/acme-default`.", show_default=False)
+]
+
+
+@asks
+def resolve(
+    tenant: TenantArgument,
+    namespace: NamespaceArgument = "",
+    service: ServiceOption = "",
+    resource: TypesOption = None,
+    as_json: JsonOption = False,
+    *,
+    place: Backend,
+) -> None:
+    """Show the storage, secrets backend and worker group that serve a namespace, and the level that says so.
+
+    Exits 1 where --service names one that may not touch one of them. With --json, which also has the settings, in the
+    shape of the API's ResolveDedicatedResponse.
+
+    Example: `remit resolve acme acme.finance.payroll --service WEBSERVER`
+    """
+    request = messages.ResolveDedicatedRequest(
+        tenant=tenant,
+        namespace=namespace,
+        resources=[wire.RESOURCE_TYPES[each] for each in dict.fromkeys(resource or ())],
+        service=service,
+    )
+    response: messages.ResolveDedicatedResponse = place.ask(request)
+    if as_json:
+        print_json(MessageToDict(response, preserving_proto_field_name=True))
+    end_where_refused(response.receipt)
+    if not as_json:
+        out.print(_resolved_table(response))
+    denied = any(each.service == wire.EFFECTS[Effect.DENY.value] for each in response.resources)
+    raise typer.Exit(Exit.NO if denied else Exit.OK)
+
+
+@asks
+def served(
+    tenant: TenantArgument,
+    resource: ResourceArgument,
+    as_json: JsonOption = False,
+    *,
+    place: Backend,
+) -> None:
+    """Show what a dedicated resource serves: namespaces of a tenant; asked in `_instance`, the tenants that may name it.
+
+    Exits 1 where it serves nothing there, also because it is not open to the tenant. With --json in the shape of the
+    API's ListServedResponse.
+
+    Example: `remit served acme storage/acme-default`
+    """
+    resource_type, name = _resource(resource)
+    request = messages.ListServedRequest(tenant=tenant, resource=wire.RESOURCE_TYPES[resource_type], name=name)
+    response: messages.ListServedResponse = place.ask(request)
+    if as_json:
+        print_json(MessageToDict(response, preserving_proto_field_name=True))
+    end_where_refused(response.receipt)
+    if not as_json:
+        _print_served(response)
+    serves = response.serves_tenant or response.namespaces or response.tenants
+    raise typer.Exit(Exit.OK if serves else Exit.NO)
+
+
+def _resource(text: str) -> tuple[ResourceType, str]:
+    section, _, name = text.partition("/")
+    if section not in list(ResourceType):
+        types = ", ".join(f"`{each}/NAME`" for each in ResourceType)
+        raise violation("resource", f"`{text}`: expected one of {types}")
+    return ResourceType(section), named("name", parse_resource, name)
+
+
+def _resolved_table(response: messages.ResolveDedicatedResponse) -> Table:
+    asked = any(each.service for each in response.resources)
+    columns = ("resource", "name", "from", "type", "read only", "fallback", "denied to")
+    table = Table(*columns, *(["service"] if asked else []), box=SIMPLE)
+    for each in response.resources:
+        effect = wire.EFFECT_OF.get(each.service)
+        colour = "red" if effect is Effect.DENY else "green"
+        told = [styled((effect, colour)) if effect is not None else ""] if asked else []
+        table.add_row(
+            wire.RESOURCE_TYPE_OF.get(each.resource, ""),
+            each.name,
+            each.level_namespace or ("tenant" if each.level == messages.RESOURCE_LEVEL_TENANT else "none"),
+            each.type,
+            "yes" if each.read_only else "",
+            each.fallback,
+            ", ".join(each.denied_services),
+            *told,
+        )
+    return table
+
+
+def _print_served(response: messages.ListServedResponse) -> None:
+    for tenant in response.tenants:
+        out.print(f"open to {tenant}")
+    if response.serves_tenant:
+        out.print("the tenant itself")
+    for each in response.namespaces:
+        out.print(str(wire.set_from(each)))
+    if not (response.tenants or response.serves_tenant or response.namespaces):
+        out.print("nothing here")

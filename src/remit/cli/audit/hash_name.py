@@ -1,0 +1,28 @@
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from remit.audit.redaction import RedactionKey, RedactionKeyError
+from remit.cli.common.parsers import from_text
+
+
+def hash_(
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="What stood in the field, for example `user:ada`.")],
+    key: Annotated[
+        RedactionKey,
+        typer.Option(
+            "--key",
+            parser=from_text(lambda path: RedactionKey.read(Path(path)), RedactionKeyError),
+            envvar="REMIT_AUDIT_REDACT_KEY",
+            metavar="FILE",
+            help="The file of the setting `audit_redact_key`.",
+            show_default=False,
+        ),
+    ],
+) -> None:
+    """Print what a redacted field holds in the place of a value: to look for it with `remit audit list`.
+
+    Example: `remit audit list --principal "$(remit audit hash user:ada --key redact.key)"`
+    """
+    typer.echo(key.hashed(value))

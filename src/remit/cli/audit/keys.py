@@ -1,0 +1,38 @@
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from remit.audit.chain.signing import AuditKeyError, PublicKey, SigningKey, public_file
+from remit.cli.common.output import EXIT_CODES, Exit, fail, out
+
+app = typer.Typer(help=f"Keys that sign the audit's checkpoints (Ed25519).\n\n{EXIT_CODES}", no_args_is_help=True)
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The private key, in PEM.")]
+
+
+@app.command()
+def new(file: FileArgument) -> None:
+    """Make a key: FILE holds its private half, for its owner alone, and FILE.pub its public half, for those who verify.
+
+    A file that exists is never written over. The server takes the key by its setting `audit_key`.
+    """
+    try:
+        key = SigningKey.new(file)
+    except AuditKeyError as error:
+        fail(Exit.UNAVAILABLE, str(error))
+    _tell(key.public)
+    out.print(f"{'written':<12}{file}, {public_file(file)}")
+
+
+@app.command()
+def show(file: FileArgument) -> None:
+    """Show the id and the public half of a key."""
+    try:
+        _tell(SigningKey.read(file).public)
+    except AuditKeyError as error:
+        fail(Exit.UNAVAILABLE, str(error))
+
+
+def _tell(key: PublicKey) -> None:
+    out.print(f"{'key id':<12}{key.id}\n{'public key':<12}{key.raw.hex()}")

@@ -1,0 +1,59 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+from remit.audit.errors import NotCountedError
+from remit.audit.query.reader import AuditReader
+from remit.cli.audit.options import STORE_DEFAULT, StoreOption
+from remit.cli.common.open_store import opened
+from remit.cli.common.option_group import option, option_group
+from remit.cli.common.output import Exit, fail
+from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
+from remit.client import Client, DecisionUnavailable
+from remit.core.errors import InvalidNameError, MalformedQuestionError
+from remit.policy.revisions.archive import RevisionNotStoredError
+
+_Answer = TypeVar("_Answer")
+
+_EXITS: Final = {"INVALID_ARGUMENT": Exit.USAGE, "NOT_FOUND": Exit.NO}
+
+
+class Source(NamedTuple):
+    """The source of the audit: a server if one is named, otherwise the store itself."""
+
+    audit: str
+    target: str | None
+    timeout: float
+    tls_server_ca: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
+
+    def answer(self, locally: Callable[[AuditReader], _Answer], remotely: Callable[[Client], _Answer]) -> _Answer:
+        """Returns the answer of the store or of the server. Ends the command if there is no answer."""
+        try:
+            if self.target is None:
+                with opened(self.audit) as store:
+                    return locally(store)
+            with client_for(self.target, self.timeout, self.tls_server_ca, self.tls_cert, self.tls_key) as client:
+                return remotely(client)
+        except (MalformedQuestionError, InvalidNameError, NotCountedError) as error:
+            fail(Exit.USAGE, str(error))
+        except RevisionNotStoredError as error:
+            fail(Exit.NO, str(error))
+        except DecisionUnavailable as error:
+            fail(_EXITS.get(error.code, Exit.UNAVAILABLE), str(error))
+
+
+reads: Final = option_group(
+    "source",
+    Source,
+    (
+        option("audit", StoreOption, STORE_DEFAULT),
+        option("target", TargetOption),
+        option("timeout", TimeoutOption, 10.0),
+        option("tls_server_ca", CaOption),
+        option("tls_cert", CertOption),
+        option("tls_key", KeyOption),
+    ),
+)
+"""Decorates a command that takes a `source` with the options that name the source."""

@@ -1,0 +1,31 @@
+"""Options that several commands have in common, given to each as the one thing that they make."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+Command = Callable[..., None]
+
+
+def option(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def option_group(
+    name: str, make: Callable[..., Any], options: Sequence[inspect.Parameter]
+) -> Callable[[Command], Command]:
+    """Gives a command the options from which its parameter `name` is made."""
+
+    def give(command: Command) -> Command:
+        @wraps(command)
+        def run(**words: Any) -> None:
+            made = make(**{each.name: words.pop(each.name) for each in options})
+            command(**words, **{name: made})
+
+        signature = inspect.signature(command)
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != name]
+        run.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        return run
+
+    return give

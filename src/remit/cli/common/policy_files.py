@@ -1,0 +1,91 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os.path import relpath
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from remit.cli.common.output import Exit, err, fail
+from remit.core.diagnostics import PolicyError
+from remit.core.names import Tenant
+from remit.engine.snapshot import Snapshot
+from remit.policy.live import LivePolicies
+from remit.policy.load import DEFAULT_LIMITS, LoadedTenant, LoadedTree, load_root, load_tenant, load_tree
+from remit.policy.read.tree import VOCABULARY, read_tree
+
+NamesFile = typer.FileText
+"""A file of names, one a line; `-` is standard input."""
+
+DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Policy directory.")]
+
+
+def names_in(file: NamesFile) -> list[str]:
+    """Its names; ends the command where it is no text."""
+    try:
+        return file.read().split()
+    except UnicodeDecodeError as error:
+        fail(Exit.USAGE, f"`{file.name}` cannot be read: {error}")
+
+
+def read_files(directory: Path, *, tested: bool = True) -> LoadedTree:
+    """Loads all tenants; ends the command where the directory or its root files do not load."""
+    with told(directory):
+        return load_tree(directory, tested=tested)
+
+
+def read_tenant(directory: Path, tenant: Tenant) -> LoadedTenant | None:
+    """Loads one tenant, None where there is no such folder; ends the command where the directory or its root files do
+    not load: then there is no answer, which is no deny."""
+    with told(directory, Exit.UNAVAILABLE):
+        tree = read_tree(directory, DEFAULT_LIMITS)
+        root = load_root(tree)
+        return load_tenant(tree, tenant, root) if tenant in tree.tenants else None
+
+
+def read_snapshot(directory: Path, tenant: Tenant) -> Snapshot | None:
+    """One tenant's policy, None where there is no such folder; ends the command where it does not load."""
+    loaded = read_tenant(directory, tenant)
+    if loaded is None:
+        return None
+    if loaded.snapshot is None:
+        told = "\n".join(map(str, loaded.diagnostics))
+        fail(Exit.UNAVAILABLE, f"{told}\ntenant `{tenant}` does not load, so it has no answers")
+    return loaded.snapshot
+
+
+class FilePolicies(LivePolicies):
+    """The policies of a directory. It loads a tenant when the tenant is first asked about, and ends the command where it
+    does not load."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._directory = directory
+        self._snapshots: dict[Tenant, Snapshot | None] = {}
+
+    def snapshot(self, tenant: Tenant) -> Snapshot | None:
+        if tenant not in self._snapshots:
+            self._snapshots[tenant] = read_snapshot(self._directory, tenant)
+        return self._snapshots[tenant]
+
+
+def not_a_tenants(directory: Path) -> None:
+    """Ends the command where a tenant's folder was named, whose files would be taken for the root's."""
+    parent = directory.resolve().parent
+    if directory.is_dir() and not (directory / VOCABULARY).exists() and (parent / VOCABULARY).exists():
+        fail(Exit.USAGE, f"`{directory}` is a folder in a policy directory: name that one, `{relpath(parent)}`")
+
+
+@contextmanager
+def told(directory: Path, refused: Exit = Exit.NO) -> Iterator[None]:
+    """Ends the command where what is done meanwhile finds that the directory cannot be read, or, with `refused`, that its
+    root files do not load."""
+    not_a_tenants(directory)
+    try:
+        yield
+    except PolicyError as error:
+        for each in error.diagnostics:
+            err.print(str(each))
+        fail(refused, f"the root files of `{directory}` do not load, so no tenant does")
+    except OSError as error:
+        fail(Exit.UNAVAILABLE, f"policy directory `{directory}` cannot be read: {error.strerror or error}")

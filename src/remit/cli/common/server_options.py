@@ -1,0 +1,37 @@
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from remit.cli.common.output import Exit, fail
+from remit.client import Client, MutualTls
+from remit.service.addresses import split_address
+
+TargetOption = Annotated[
+    str | None, typer.Option("--target", metavar="HOST:PORT", help="Ask this running server.", show_default=False)
+]
+CaOption = Annotated[
+    Path | None, typer.Option("--tls-server-ca", help="PEM: who signed the server's certificate.", show_default=False)
+]
+CertOption = Annotated[
+    Path | None, typer.Option("--tls-cert", help="PEM: this client's certificate.", show_default=False)
+]
+KeyOption = Annotated[Path | None, typer.Option("--tls-key", help="PEM: its private key.", show_default=False)]
+TimeoutOption = Annotated[float, typer.Option("--timeout", help="Deadline of the call, in seconds.", min=0.001)]
+
+
+def client_for(target: str, timeout_s: float, ca: Path | None, cert: Path | None, key: Path | None) -> Client:
+    """A client of the server at `target`; by mutual TLS where its three files are named."""
+    # Without a port gRPC would call 443, and of one that is too large the remainder.
+    try:
+        split_address("--target", target, least_port=1)
+    except ValueError as error:
+        fail(Exit.USAGE, str(error))
+    if ca is None and cert is None and key is None:
+        return Client(target, timeout_s=timeout_s)
+    if ca is None or cert is None or key is None:
+        fail(Exit.USAGE, "mutual TLS needs all of --tls-server-ca, --tls-cert and --tls-key")
+    try:
+        return Client(target, timeout_s=timeout_s, tls=MutualTls(ca, cert, key))
+    except OSError as error:
+        fail(Exit.USAGE, f"`{error.filename}` cannot be read: {error.strerror}")

@@ -1,0 +1,1 @@
+"""Commands about policy files: validate, test, lint, format, compare, import and export."""

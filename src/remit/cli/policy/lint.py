@@ -1,0 +1,90 @@
+"""`remit lint`: finds rows, roles, groups and resources that do not do what they seem to do."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from remit.cli.common.output import Exit, err, fail, out
+from remit.cli.common.policy_files import DirectoryArgument, not_a_tenants
+from remit.cli.policy.sarif import PAGE, sarif
+from remit.policy.lint.finding import LintFinding, LintSeverity, RuleId
+from remit.policy.lint.linter import EVERY_RULE, lint_directory
+from remit.policy.read.report import did_you_mean
+
+_STYLES = {LintSeverity.ERROR: "red", LintSeverity.WARNING: "yellow", LintSeverity.NOTE: "cyan"}
+
+
+class LintFormat(StrEnum):
+    """The format in which findings are printed."""
+
+    HUMAN = "human"
+    JSON = "json"
+    SARIF = "sarif"
+
+
+def lint(
+    directory: DirectoryArgument = Path("policies"),
+    form: Annotated[LintFormat, typer.Option("--format", help="How to print the findings.")] = LintFormat.HUMAN,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULES", help="Only these rules: ids between commas.", show_default=False),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(metavar="RULES", help="All but these rules.", show_default=False)
+    ] = None,
+    fail_on: Annotated[
+        LintSeverity, typer.Option("--fail-on", help="End with 1 from this severity on.")
+    ] = LintSeverity.WARNING,
+    page: Annotated[
+        str, typer.Option("--page", metavar="URL", help="Where docs/reference/lint.md is published, for SARIF's links.")
+    ] = PAGE,
+) -> None:
+    """Find rows, roles, groups and resources that do not do what they seem to, or give more than they seem to.
+
+    Prints file:line:column, severity, the rule's id and what it found; docs/reference/lint.md says what to do about each. Ends with
+    1 where something of the severity of --fail-on is found, and where files do not load.
+    """
+    rules = (_rules(select) if select else EVERY_RULE) - _rules(ignore or [])
+    if not rules:
+        fail(Exit.USAGE, "--select and --ignore leave no rule")
+    not_a_tenants(directory)
+    try:
+        result = lint_directory(directory, rules)
+    except OSError as error:
+        fail(Exit.UNAVAILABLE, f"policy directory `{directory}` cannot be read: {error.strerror or error}")
+    if form is LintFormat.JSON:
+        out.print(json.dumps({"findings": [_plain(each) for each in result.findings]}, indent=2))
+    elif form is LintFormat.SARIF:
+        out.print(json.dumps(sarif(result.findings, directory, page), indent=2))
+    else:
+        for each in result.findings:
+            out.print(each.place, end=": ")
+            out.print(each.severity.value, end="", style=_STYLES[each.severity])
+            out.print(f" {each.rule}: {each.message}")
+        counts = {severity: sum(each.severity is severity for each in result.findings) for severity in LintSeverity}
+        told = ", ".join(f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count)
+        err.print(told or "nothing found")
+    failed = not result.loads or any(each.severity.reaches(fail_on) for each in result.findings)
+    raise typer.Exit(Exit.NO if failed else Exit.OK)
+
+
+def _plain(finding: LintFinding) -> dict[str, str | int]:
+    return {
+        "file": finding.file,
+        "line": finding.line,
+        "column": finding.column,
+        "severity": finding.severity.value,
+        "rule": finding.rule.value,
+        "message": finding.message,
+    }
+
+
+def _rules(options: list[str]) -> frozenset[RuleId]:
+    names = {name.strip() for option in options for name in option.split(",") if name.strip()}
+    for name in sorted(names):
+        if name not in set(RuleId):
+            fail(Exit.USAGE, f"`{name}` is no rule of `remit lint`{did_you_mean(name, RuleId)}")
+    return frozenset(map(RuleId, names))

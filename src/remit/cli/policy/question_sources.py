@@ -1,0 +1,46 @@
+"""Reads the questions about one tenant from a file or from the audit store."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from remit.audit.query.filter import DecisionFilter
+from remit.cli.common.open_store import opened
+from remit.cli.common.output import Exit, fail
+from remit.core.errors import MalformedQuestionError
+from remit.core.names import Tenant
+from remit.core.question import Question, ReachQuestion, parse_question
+
+_FIELDS = ("tenant", "principal", "action", "kind", "namespace")
+
+
+def questions_in(file: Path, tenant: Tenant) -> Iterator[Question]:
+    """The questions about `tenant` in a JSON lines file. Ends the command at a line that is no question."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(Exit.USAGE, f"`{file}` cannot be read: {error}")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            named = _names(json.loads(line))
+            question = parse_question(*named[1:])
+        except (ValueError, MalformedQuestionError) as error:
+            fail(Exit.USAGE, f"{file}:{number}: {error}")
+        if named[0] == tenant:
+            yield question
+
+
+def _names(told: object) -> list[str]:
+    if not isinstance(told, dict) or not all(isinstance(told.get(name, ""), str) for name in _FIELDS):
+        raise ValueError(f"expected an object with texts for {', '.join(_FIELDS)}")
+    return [told.get(name, "") for name in _FIELDS]
+
+
+def questions_of(url: str, tenant: Tenant) -> Iterator[Question | ReachQuestion]:
+    """The questions of the recorded decisions about `tenant`, oldest first."""
+    with opened(url) as store:
+        for record in store.each_decision(DecisionFilter(tenant=tenant)):
+            if record.asked is not None:
+                yield record.asked

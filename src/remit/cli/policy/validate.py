@@ -1,0 +1,96 @@
+"""`remit validate` and `remit verify`: check that files load, and compare remit's engine with Casbin."""
+
+import secrets
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from random import Random
+from typing import Annotated
+
+import typer
+from rich.progress import TextColumn
+
+from remit.cli.common.output import Exit, err, fail, out
+from remit.cli.common.policy_files import DirectoryArgument, read_files
+from remit.cli.common.progress import progress
+from remit.cli.policy.question_sources import questions_in, questions_of
+from remit.core.question import Question, ReachQuestion
+from remit.engine.differential.compare import verify as compare
+from remit.engine.differential.random_questions import random_questions, random_reach_questions
+
+
+def validate(directory: DirectoryArgument = Path("policies")) -> None:
+    """Check that every file loads: names, rows, roles, chains, manifests and tests' own form.
+
+    Prints each mistake as file:line:column with what was expected. Whether the tests pass is for `remit test`.
+    """
+    tree = read_files(directory)
+    found = [each for loaded in tree.tenants.values() for each in loaded.mistakes]
+    for each in found:
+        err.print(str(each))
+    for tenant, loaded in tree.tenants.items():
+        if not loaded.mistakes:
+            out.print(f"{tenant}: {loaded.rows} rows, {len(loaded.cases)} test cases, revision {loaded.revision[:12]}")
+    if not tree.tenants:
+        fail(Exit.NO, f"`{directory}` has no tenant's folder")
+    if found:
+        fail(Exit.NO, f"{len(found)} mistake{'s' if len(found) > 1 else ''}")
+
+
+def verify(
+    directory: DirectoryArgument = Path("policies"),
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant.", show_default=False)] = None,
+    random: Annotated[int, typer.Option(min=0, help="Random questions of each plane, for each tenant.")] = 5_000,
+    seed: Annotated[int | None, typer.Option(help="Ask the same random questions again.", show_default=False)] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Ask these instead: JSON lines with `tenant`, `principal`, `action`, `kind`, `namespace`.",
+            show_default=False,
+        ),
+    ] = None,
+    audit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Ask instead what this audit store's decisions were asked.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Ask remit's engine and Casbin the same questions over the same rows, and stop at the first difference.
+
+    It is printed as a minimal case: only the rows that it needs. Casbin is slow and quadratic in a namespace's users:
+    it is meant for tenants of up to some thousand rows.
+    """
+    if questions is not None and audit is not None:
+        fail(Exit.USAGE, "--questions and --audit are two sources: name one")
+    tree = read_files(directory)
+    snapshots = {name: loaded.snapshot for name, loaded in tree.tenants.items() if tenant in {None, name}}
+    if not snapshots:
+        fail(Exit.USAGE, f"no tenant `{tenant}` in `{directory}`")
+    seed = secrets.randbits(32) if seed is None else seed
+    if questions is None and audit is None:
+        out.print(f"seed {seed}")
+    for name, snapshot in snapshots.items():
+        if snapshot is None:
+            fail(Exit.NO, f"tenant `{name}` does not load: see `remit validate` and `remit test`")
+        if questions is not None:
+            asked: Iterable[Question | ReachQuestion] = questions_in(questions, name)
+        elif audit is not None:
+            asked = questions_of(audit, name)
+        else:
+            asked = chain(
+                random_questions(snapshot.policy, Random(seed), random),
+                random_reach_questions(snapshot.policy, Random(seed), random),
+            )
+        with progress(TextColumn("{task.description} {task.completed}")) as shown:
+            found = compare(snapshot, shown.track(asked, description=name))
+        if found.difference is not None:
+            out.print(found.difference.text)
+            fail(
+                Exit.NO,
+                f"{name}: the engines differ after {found.compared} questions alike: a defect in remit, please report",
+            )
+        out.print(
+            f"{name}: {found.compared} questions answered alike, {found.asked - found.compared} decided before any row"
+        )

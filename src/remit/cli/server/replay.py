@@ -1,0 +1,114 @@
+"""`remit replay`: decides recorded decisions again by a candidate's policies."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+
+from remit.audit.ids import format_id
+from remit.audit.query.filter import DecisionFilter
+from remit.audit.record import DecisionRecord
+from remit.cli.audit.options import STORE_DEFAULT, StoreOption, moment
+from remit.cli.common.open_store import opened
+from remit.cli.common.output import Exit, err, fail, out, styled
+from remit.cli.common.policy_files import read_files
+from remit.cli.common.progress import progress
+from remit.clock import now_us
+from remit.service.shadow.replay import Replay, ReplayedChange
+
+_SHOWN = 50
+
+
+def replay(
+    policies: Annotated[Path, typer.Option("--policies", metavar="DIR", help="The candidate.")] = Path("policies"),
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's records.", show_default=False)] = None,
+    since: Annotated[
+        int | None,
+        typer.Option(
+            parser=moment,
+            metavar="TIME",
+            help="From this time on: ISO 8601 (UTC where it names no zone), or `90m` ago.",
+            show_default=False,
+        ),
+    ] = None,
+    until: Annotated[
+        int | None, typer.Option(parser=moment, metavar="TIME", help="Before this time.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every change as a JSON line.")] = False,
+    audit: StoreOption = STORE_DEFAULT,
+) -> None:
+    """Decide recorded decisions again by these policies, and list what would change.
+
+    Nothing is recorded, and the candidate's tests are not run. Exits 0 where no effect would change, 1 where one would.
+
+    Example: `remit replay --policies candidate --since 7d`
+    """
+    loaded = read_files(policies, tested=False).tenants
+    refused = [name for name, each in loaded.items() if each.snapshot is None and tenant in {None, name}]
+    if refused:
+        fail(
+            Exit.UNAVAILABLE, f"no candidate: {', '.join(refused)} of `{policies}` does not load; see `remit validate`"
+        )
+    candidate = Replay({name: each.snapshot for name, each in loaded.items()})
+    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
+    with opened(audit) as store, progress(*columns) as shown:
+        # Without an end, a replay beside a server that goes on writing would never finish.
+        until = now_us() if until is None else until
+        where = DecisionFilter(tenant=tenant, since_us=since, until_us=until)
+        records: Iterable[DecisionRecord] = store.each_decision(where)
+        if tenant is not None:
+            # Add the records of the time before the tenant was configured: they have no tenant.
+            unknown = store.each_decision(replace(where, tenant=""))
+            records = chain(records, (each for each in unknown if each.asked_tenant == tenant))
+        candidate.run(shown.track(records, description="records"))
+    total = candidate.total
+    if tenant is not None and tenant not in loaded and not total.decided + total.skipped:
+        fail(Exit.USAGE, f"no tenant `{tenant}` in `{policies}`, and no record of one")
+    changes = candidate.changes
+    if as_json:
+        for each in changes:
+            typer.echo(json.dumps(told(each)))
+    elif changes:
+        out.print(changes_table(changes[:_SHOWN]))
+        if len(changes) > _SHOWN:
+            out.print(f"... and {len(changes) - _SHOWN} more: --json lists all")
+    skipped = f", {total.skipped} lists left out" if total.skipped else ""
+    if candidate.redacted:
+        skipped += f", {candidate.redacted} left out whose principal is redacted"
+    err.print(
+        f"{total.decided} decisions decided again{skipped}: {total.differing} would change, {len(changes)} questions"
+    )
+    raise typer.Exit(Exit.NO if changes else Exit.OK)
+
+
+def told(change: ReplayedChange) -> dict[str, object]:
+    return {
+        "tenant": change.tenant,
+        "principal": change.principal,
+        "action": change.action,
+        "kind": change.kind,
+        "namespace": change.namespace,
+        "was": {"effect": change.was[0], "reason": change.was[1]},
+        "now": {"effect": change.now[0], "reason": change.now[1], "rule": change.rule},
+        "records": change.records,
+        "last_id": format_id(change.last),
+    }
+
+
+def changes_table(changes: Sequence[ReplayedChange]) -> Table:
+    names = ("tenant", "namespace", "principal", "question", "was", "would be", "rule", "records")
+    table = Table(*(Column(name, overflow="fold") for name in names), box=SIMPLE)
+    for each in changes:
+        colour = "green" if each.gains else "red"
+        question = f"{each.action} {each.kind}".rstrip()
+        now = styled((each.now[0], colour), " ", each.now[1])
+        cells = (each.tenant, each.namespace, each.principal, question, " ".join(each.was), now, each.rule)
+        table.add_row(*cells, str(each.records))
+    return table

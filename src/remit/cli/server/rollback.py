@@ -1,0 +1,68 @@
+"""`remit rollback`: pins a tenant to a kept revision on one server, or unpins it."""
+
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE
+from rich.table import Table
+
+from remit.cli.common.output import Exit, fail, out
+from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, client_for
+from remit.client import Client, DecisionUnavailable
+from remit.clock import utc_text
+from remit.v1 import policy_service_pb2 as messages
+from remit.v1 import status_service_pb2
+
+_EXITS = {"INVALID_ARGUMENT": Exit.USAGE, "NOT_FOUND": Exit.NO, "FAILED_PRECONDITION": Exit.NO}
+
+
+def rollback(
+    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="A tenant of the server.")],
+    revision: Annotated[
+        str, typer.Argument(metavar="REV", help="A kept revision: its first digits, at least 8.", show_default=False)
+    ] = "",
+    unpin: Annotated[bool, typer.Option("--unpin", help="Serve what the files say again.")] = False,
+    target: Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="The server.")] = "127.0.0.1:9090",
+    timeout: TimeoutOption = 10.0,
+    tls_server_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+) -> None:
+    """Serve a kept revision of a tenant on one server, whatever its files say, until `--unpin`.
+
+    Without REV the kept revisions are listed; commit and directory are shown to operators and auditors. The act is recorded with the caller's name and outlasts a restart; edits
+    are checked meanwhile, reported by `status`, and wait.
+    """
+    if revision and unpin:
+        fail(Exit.USAGE, "REV pins and --unpin unpins: name one")
+    try:
+        with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
+            if unpin:
+                _unpin(client, tenant)
+            elif revision:
+                pinned = client.ask(messages.PinRevisionRequest(tenant=tenant, revision=revision))
+                out.print(f"{tenant}: pinned to {pinned.revision}, before {pinned.replaced or 'none'}")
+            else:
+                _list(client, tenant)
+    except DecisionUnavailable as error:
+        fail(_EXITS.get(error.code, Exit.UNAVAILABLE), str(error))
+
+
+def _unpin(client: Client, tenant: str) -> None:
+    told = client.ask(messages.UnpinRevisionRequest(tenant=tenant))
+    state = status_service_pb2.TenantState.Name(told.state).removeprefix("TENANT_STATE_")
+    out.print(f"{tenant}: unpinned, {state} {told.revision or 'no revision'}")
+
+
+def _list(client: Client, tenant: str) -> None:
+    (serving, *_) = [each.revision for each in client.status(tenant).tenants] or [""]
+    found = client.ask(messages.ListRevisionsRequest(tenant=tenant)).revisions
+    if not found:
+        fail(Exit.NO, f"no revision of tenant `{tenant}` is kept")
+    table = Table("revision", "loaded", "", "commit", "read from", box=SIMPLE)
+    for each in found:
+        loaded = utc_text(each.kept_us, separator=" ")
+        mark = "serving" if each.revision == serving else ""
+        commit, dash, dirty = each.commit.partition("-")
+        table.add_row(each.revision[:12], loaded, mark, f"{commit[:12]}{dash}{dirty}", each.source)
+    out.print(table)

@@ -1,0 +1,73 @@
+"""`remit shadow`: shows what a server's candidate would decide otherwise."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from remit.audit.ids import parse_id
+from remit.cli.common.output import Exit, fail, out
+from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, client_for
+from remit.cli.server.replay import changes_table, told
+from remit.client import DecisionUnavailable
+from remit.clock import utc_text
+from remit.service.shadow.replay import ReplayedChange
+from remit.v1 import status_service_pb2 as messages
+
+
+def shadow(
+    tenant: Annotated[str, typer.Option(help="Only this tenant.", show_default=False)] = "",
+    target: Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="The server.")] = "127.0.0.1:9090",
+    timeout: TimeoutOption = 5.0,
+    tls_server_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every change as a JSON line.")] = False,
+) -> None:
+    """Show what the candidate of a server's setting `shadow` would decide otherwise, of what was asked since it loaded.
+
+    With mutual TLS it is for whoever may read the audit, and each look is recorded.
+
+    Exits 0 where it would turn no decision, 1 where it would, 3 where there is no candidate or it does not load.
+    """
+    try:
+        with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
+            answer: messages.GetShadowResponse = client.ask(messages.GetShadowRequest(tenant=tenant))
+    except DecisionUnavailable as error:
+        if error.code == "INVALID_ARGUMENT":
+            fail(Exit.USAGE, str(error))
+        fail(Exit.UNAVAILABLE, error.message if error.code == "FAILED_PRECONDITION" else str(error))
+    changes = [_change(each) for each in answer.changes]
+    if as_json:
+        for change in changes:
+            typer.echo(json.dumps(told(change)))
+    else:
+        for line in answer.errors:
+            out.print(line)
+        if changes:
+            out.print(changes_table(changes))
+        since = utc_text(answer.since_us, separator=" ")
+        loaded = f"{answer.tree_revision[:12]} since {since}" if answer.tree_revision else "has not loaded"
+        out.print(
+            f"candidate {answer.directory} {loaded}: {answer.decided} decisions decided again, {answer.differing} would "
+            f"change; {answer.skipped} left out, {answer.dropped} past its budget",
+            markup=False,
+        )
+    if answer.errors or not answer.tree_revision:
+        raise typer.Exit(Exit.UNAVAILABLE)
+    raise typer.Exit(Exit.NO if answer.differing else Exit.OK)
+
+
+def _change(message: messages.ShadowChange) -> ReplayedChange:
+    return ReplayedChange(
+        message.tenant,
+        message.principal,
+        message.action,
+        message.kind,
+        message.namespace,
+        (message.live.effect, message.live.reason),
+        (message.candidate.effect, message.candidate.reason),
+        message.candidate.rule,
+        message.decisions,
+        parse_id(message.last_decision_id),
+    )

@@ -1,0 +1,120 @@
+"""`remit status`: shows the tenants, the audit store and the workers of a running server."""
+
+import json
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.box import SIMPLE
+from rich.table import Table
+
+from remit.cli.common.output import Exit, fail, out, styled
+from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, client_for
+from remit.client import DecisionUnavailable
+from remit.clock import utc_text
+from remit.v1 import status_service_pb2 as messages
+
+_STATES = {
+    messages.TENANT_STATE_SERVING: "green",
+    messages.TENANT_STATE_STALE: "yellow",
+    messages.TENANT_STATE_UNAVAILABLE: "red",
+    messages.TENANT_STATE_PINNED: "yellow",
+}
+
+
+def status(
+    target: Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="The server.")] = "127.0.0.1:9090",
+    timeout: TimeoutOption = 5.0,
+    tls_server_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, in the shape of the API's answer.")] = False,
+) -> None:
+    """Show what a running server serves: each tenant's revision and state, and the audit store.
+
+    Of several workers one answers, and tells how all are. Exits 1 where a tenant is not serving its newest files, the
+    audit store takes no records, records wait in the spool, a worker does not serve, or workers serve different policies.
+    """
+    try:
+        with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
+            told = client.status()
+    except DecisionUnavailable as error:
+        fail(Exit.UNAVAILABLE, str(error))
+    if as_json:
+        typer.echo(json.dumps(MessageToDict(told, preserving_proto_field_name=True), indent=2))
+    else:
+        _print(told)
+    well = told.audit.healthy and not told.audit.spool.spooling
+    well = well and all(each.state == messages.TENANT_STATE_SERVING for each in told.tenants)
+    well = well and all(each.serving and not each.error for each in told.workers)
+    well = well and len({each.policies for each in told.workers}) <= 1
+    raise typer.Exit(Exit.OK if well else Exit.NO)
+
+
+def _print(told: messages.GetStatusResponse) -> None:
+    out.print(f"node {told.node}, remit {told.version}, up since {_time(told.started_us)}")
+    table = Table("tenant", "state", "since", "rows", "revision", box=SIMPLE)
+    for each in told.tenants:
+        state = messages.TenantState.Name(each.state).removeprefix("TENANT_STATE_")
+        colour = _STATES.get(each.state, "red")
+        rows = str(each.rows) if each.revision else ""
+        table.add_row(each.tenant, styled((state, colour)), _time(each.since_us), rows, each.revision[:12])
+    out.print(table)
+    for each in told.tenants:
+        if each.pinned_by:
+            newest = each.files_revision[:12] or "none"
+            out.print(f"{each.tenant} is pinned by {each.pinned_by}; its files are at {newest}")
+    # A mistake in the root files belongs to every tenant: print it once.
+    for place, message in dict.fromkeys(_told(found) for each in told.tenants for found in each.diagnostics):
+        out.print(f"{place}: {message}")
+    for each in told.tenants:
+        if each.hidden_diagnostics:
+            out.print(
+                f"{each.tenant}: {each.hidden_diagnostics} diagnostics, which the server shows to its operators and "
+                "auditors only",
+                markup=False,
+            )
+    audit = told.audit
+    health = "healthy" if audit.healthy else f"NOT HEALTHY: {audit.error}"
+    sampled = f"{audit.unrecorded} allows counted only, " if audit.unrecorded else ""
+    free = _size(audit.free_bytes) if audit.HasField("free_bytes") else "unknown"
+    out.print(
+        f"audit {audit.delivery}, {health}; {audit.committed} records committed since the start, {sampled}{audit.queued} "
+        f"waiting; store {_size(audit.store_bytes)}, free {free}",
+        markup=False,
+    )
+    if audit.HasField("spool"):
+        spool = audit.spool
+        cause = f": {spool.error}" if spool.error else ", handing them on" if spool.spooling else ""
+        state = f"SPOOLING{cause}" if spool.spooling else "idle"
+        out.print(f"audit spool {state}; {spool.records} records wait, {_size(spool.bytes)}")
+    if told.workers:
+        out.print(_workers_table(told))
+
+
+def _workers_table(told: messages.GetStatusResponse) -> Table:
+    table = Table("worker", "state", "since", "restarts", "policies", "records", "", box=SIMPLE)
+    for each in told.workers:
+        state = styled(("SERVING", "green") if each.serving else ("NOT SERVING", "red"))
+        since = _time(each.started_us) if each.serving else ""
+        mark = "answered this" if each.node == told.node else ""
+        cells = (each.node, state, since, str(each.restarts), each.policies[:12], str(each.committed))
+        table.add_row(*cells, each.error or mark)
+    return table
+
+
+def _told(found: messages.Diagnostic) -> tuple[str, str]:
+    return ":".join(str(part) for part in (found.file, found.line, found.column) if part), found.message
+
+
+def _time(microseconds: int) -> str:
+    return utc_text(microseconds, separator=" ")
+
+
+def _size(size: int) -> str:
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:  # noqa: PLR2004 (the unit's own size)
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"

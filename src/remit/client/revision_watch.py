@@ -1,0 +1,61 @@
+"""Who tells a decision cache of the revisions that a server serves: a thread, or a task."""
+
+import asyncio
+from threading import Event, Thread
+from typing import Final
+
+import grpc
+
+from remit.client.decision_cache import DecisionCache
+from remit.client.stubs import watching_over
+from remit.v1.policy_service_pb2 import WatchRevisionRequest
+
+WATCH_S: Final = 30.0
+"""A watch is begun anew after so long: an answer from the cache is not older, where a connection dies without a word."""
+_AGAIN_S: Final = 1.0
+"""Between a watch that failed and the next."""
+
+
+class RevisionWatch:
+    """Watches in a thread of its own, until `stop` and the channel's end."""
+
+    def __init__(self, channel: grpc.Channel, cache: DecisionCache) -> None:
+        self._rpc = watching_over(channel)
+        self._cache = cache
+        self._stopping = Event()
+        Thread(target=self._run, name="remit-watch", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            failed = True
+            try:
+                for change in self._rpc(WatchRevisionRequest(), timeout=WATCH_S):
+                    self._cache.changed(change)
+            except grpc.RpcError as error:
+                failed = error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
+            except ValueError:
+                # The channel is closed.
+                return
+            finally:
+                self._cache.unwatched()
+            if failed:
+                self._stopping.wait(_AGAIN_S)
+
+
+async def watch(channel: grpc.aio.Channel, cache: DecisionCache) -> None:
+    """Watches until it is cancelled."""
+    rpc = watching_over(channel)
+    while True:
+        failed = True
+        try:
+            async for change in rpc(WatchRevisionRequest(), timeout=WATCH_S):
+                cache.changed(change)
+        except grpc.RpcError as error:
+            failed = error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
+        finally:
+            cache.unwatched()
+        if failed:
+            await asyncio.sleep(_AGAIN_S)

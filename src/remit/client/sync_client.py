@@ -1,0 +1,595 @@
+"""The client for threads. `make client` writes it from async_client.py: do not edit.
+
+It is long because each method is written out, for readers, editors and type checkers.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+
+from remit.client import access, audit, reach, search
+from remit.client import resources as dedicated
+from remit.client.access import guarded
+from remit.client.answers import Answer, OperationAnswer, Plan, ReachAllAnswer
+from remit.client.call import ClientCall
+from remit.client.errors import DecisionUnavailable
+from remit.client.questions import Asked, AskedReach, Graph
+from remit.client.sync_transport import SyncTransport
+from remit.v1 import (
+    access_service_pb2,
+    audit_service_pb2,
+    reach_service_pb2,
+    resource_service_pb2,
+    search_service_pb2,
+    status_service_pb2,
+    visibility_service_pb2,
+)
+from remit.v1.audit_service_pb2 import Record, RecordFilter
+
+
+class Client(SyncTransport):
+    """Asks a remit server. Safe to share between threads; close it, or use it in a `with`.
+
+    Every method raises DecisionUnavailable where there is no answer; the guards raise AccessDenied where the answer is
+    a deny; and nothing else is raised. An answer is never made up: a server that is away is not an allow.
+    """
+
+    def check(
+        self,
+        tenant: str,
+        principal: str,
+        action: str,
+        kind: str,
+        namespace: str = "",
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> Answer:
+        """The answer, allow or deny. With `revision`, by that revision or not at all."""
+        return self._ask(
+            access.check(
+                tenant,
+                principal,
+                action,
+                kind,
+                namespace,
+                resource_id=resource_id,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+            )
+        )
+
+    def guard(
+        self,
+        tenant: str,
+        principal: str,
+        action: str,
+        kind: str,
+        namespace: str = "",
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> Answer:
+        """As `check`, but returns only where the answer is an allow: raises AccessDenied where it is a deny."""
+        return self._ask(
+            guarded(
+                access.check(
+                    tenant,
+                    principal,
+                    action,
+                    kind,
+                    namespace,
+                    resource_id=resource_id,
+                    on_behalf_of=on_behalf_of,
+                    trace_id=trace_id,
+                    revision=revision,
+                )
+            )
+        )
+
+    def batch_check(
+        self, tenant: str, questions: Sequence[Asked], *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
+    ) -> list[Answer | DecisionUnavailable]:
+        """One result a question, in order, all of one revision. A malformed question is a DecisionUnavailable in its
+        place, returned and not raised: it does not fail the others."""
+        return self._ask(
+            access.batch_check(tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision)
+        )
+
+    def explain(
+        self,
+        tenant: str,
+        principal: str,
+        action: str,
+        kind: str,
+        namespace: str = "",
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> access_service_pb2.ExplainResponse:
+        """The answer with its grounds, as the API gives it: rule, chain, near misses, remedy, and a summary in words."""
+        return self._ask(
+            access.explain(
+                tenant,
+                principal,
+                action,
+                kind,
+                namespace,
+                resource_id=resource_id,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+            )
+        )
+
+    def check_operation(
+        self,
+        tenant: str,
+        principal: str,
+        operation: str,
+        namespace: str = "",
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> OperationAnswer:
+        """May every part of a compound operation of the vocabulary happen? All parts are answered by one revision."""
+        return self._ask(
+            access.check_operation(
+                tenant,
+                principal,
+                operation,
+                namespace,
+                resource_id=resource_id,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+            )
+        )
+
+    def guard_operation(
+        self,
+        tenant: str,
+        principal: str,
+        operation: str,
+        namespace: str = "",
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> OperationAnswer:
+        """As `check_operation`, but returns only where the answer is an allow: raises AccessDenied where it is a deny."""
+        return self._ask(
+            guarded(
+                access.check_operation(
+                    tenant,
+                    principal,
+                    operation,
+                    namespace,
+                    resource_id=resource_id,
+                    on_behalf_of=on_behalf_of,
+                    trace_id=trace_id,
+                    revision=revision,
+                )
+            )
+        )
+
+    def check_reach(
+        self,
+        tenant: str,
+        caller: str,
+        owner: str,
+        relation: str,
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> Answer:
+        """May work in namespace `caller` use what namespace `owner` owns, by `relation`?"""
+        return self._ask(
+            reach.check_reach(
+                tenant,
+                caller,
+                owner,
+                relation,
+                resource_id=resource_id,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+            )
+        )
+
+    def guard_reach(
+        self,
+        tenant: str,
+        caller: str,
+        owner: str,
+        relation: str,
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> Answer:
+        """As `check_reach`, but returns only where the answer is an allow: raises AccessDenied where it is a deny."""
+        return self._ask(
+            guarded(
+                reach.check_reach(
+                    tenant,
+                    caller,
+                    owner,
+                    relation,
+                    resource_id=resource_id,
+                    on_behalf_of=on_behalf_of,
+                    trace_id=trace_id,
+                    revision=revision,
+                )
+            )
+        )
+
+    def batch_check_reach(
+        self,
+        tenant: str,
+        questions: Sequence[AskedReach],
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> list[Answer | DecisionUnavailable]:
+        """One result a question, as `batch_check` gives them."""
+        return self._ask(
+            reach.batch_check_reach(tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision)
+        )
+
+    def check_reach_all(
+        self,
+        tenant: str,
+        caller: str,
+        owners: Sequence[str],
+        relation: str,
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> ReachAllAnswer:
+        """May `caller` use every one of these owners, 1 to 10,000, and which of them refuse?"""
+        return self._ask(
+            reach.check_reach_all(
+                tenant, caller, owners, relation, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+            )
+        )
+
+    def guard_reach_all(
+        self,
+        tenant: str,
+        caller: str,
+        owners: Sequence[str],
+        relation: str,
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> ReachAllAnswer:
+        """As `check_reach_all`, but returns only where the answer is an allow: raises AccessDenied where it is a deny."""
+        return self._ask(
+            guarded(
+                reach.check_reach_all(
+                    tenant, caller, owners, relation, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+                )
+            )
+        )
+
+    def explain_reach(
+        self,
+        tenant: str,
+        caller: str,
+        owner: str,
+        relation: str,
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> reach_service_pb2.ExplainReachResponse:
+        """The answer with its grounds, as the API gives it: row, what came too late, near misses, remedy, a summary."""
+        return self._ask(
+            reach.explain_reach(
+                tenant,
+                caller,
+                owner,
+                relation,
+                resource_id=resource_id,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+            )
+        )
+
+    def list_reachable(
+        self,
+        tenant: str,
+        namespace: str,
+        *,
+        relations: Sequence[str] = (),
+        among: Sequence[str] = (),
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> reach_service_pb2.ListReachableResponse:
+        """What `namespace` can use and who can use what is its own, by each of `relations` (all where empty): as patterns,
+        and as those of the namespaces `among`."""
+        return self._ask(
+            reach.list_reachable(
+                tenant,
+                namespace,
+                relations=relations,
+                among=among,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+            )
+        )
+
+    def list_actions(
+        self,
+        tenant: str,
+        principal: str,
+        namespace: str = "",
+        *,
+        kinds: Sequence[str] = (),
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> search_service_pb2.ListActionsResponse:
+        """What may `principal` do here, or in the tenant itself: the actions of all kinds, or of `kinds`."""
+        return self._ask(
+            search.list_actions(
+                tenant,
+                principal,
+                namespace,
+                kinds=kinds,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+            )
+        )
+
+    def list_namespaces(
+        self,
+        tenant: str,
+        principal: str,
+        action: str = "",
+        kind: str = "",
+        *,
+        among: Sequence[str] = (),
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> search_service_pb2.ListNamespacesResponse:
+        """Where may `principal` do `action` (any where empty) on `kind` (any where empty): as patterns, and as those of the
+        namespaces `among`, at most 10,000."""
+        return self._ask(
+            search.list_namespaces(
+                tenant,
+                principal,
+                action,
+                kind,
+                among=among,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+            )
+        )
+
+    def list_principals(
+        self,
+        tenant: str,
+        action: str,
+        kind: str,
+        namespace: str = "",
+        *,
+        page_size: int = 0,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> Iterator[search_service_pb2.PermittedPrincipal]:
+        """Who may do `action` on `kind`, sorted by name, each with the rule and the rows that lead to it. Pages of
+        `page_size` (the server's choice where 0) are fetched while they are walked. Where the policy changes meanwhile, the
+        rest is DecisionUnavailable with the code FAILED_PRECONDITION: begin again, what came before may be out of date."""
+        return self._walk(
+            search.list_principals(
+                tenant,
+                action,
+                kind,
+                namespace,
+                page_size=page_size,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+            )
+        )
+
+    def plan_filter(
+        self,
+        tenant: str,
+        principal: str,
+        action: str,
+        kind: str,
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> Plan:
+        """Where may `principal` do `action` on `kind`: the namespaces to filter a query by (see remit.client.sql)."""
+        return self._ask(
+            search.plan_filter(
+                tenant, principal, action, kind, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+            )
+        )
+
+    def visible_graph(
+        self,
+        tenant: str,
+        principal: str,
+        graph: Graph,
+        *,
+        action: str = "VIEW",
+        omit: bool = False,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> visibility_service_pb2.VisibleGraphResponse:
+        """What `principal` may see of the graph: the nodes where it may do `action`. The others become nameless stubs; with
+        `omit` they are left out with their edges."""
+        return self._ask(
+            dedicated.visible_graph(
+                tenant,
+                principal,
+                graph,
+                action=action,
+                omit=omit,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+            )
+        )
+
+    def resolve_dedicated(
+        self,
+        tenant: str,
+        namespace: str = "",
+        resources: Sequence[str] = (),
+        service: str = "",
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> resource_service_pb2.ResolveDedicatedResponse:
+        """Which of `resources` (`storage`, `secrets`, `worker_group`; all where empty) serve a namespace, or the tenant
+        itself, which level says so, and whether `service` may touch them."""
+        return self._ask(
+            dedicated.resolve_dedicated(
+                tenant, namespace, resources, service, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+            )
+        )
+
+    def list_served(
+        self, tenant: str, resource: str, name: str, *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
+    ) -> resource_service_pb2.ListServedResponse:
+        """Which namespaces of a tenant the `resource` (`storage`, `secrets` or `worker_group`) of this name serves; asked
+        in `_instance`, which tenants."""
+        return self._ask(
+            dedicated.list_served(
+                tenant, resource, name, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+            )
+        )
+
+    def status(self, tenant: str = "") -> status_service_pb2.GetStatusResponse:
+        """What the server serves, and how well."""
+        return self._ask(access.status(tenant))
+
+    def list_records(
+        self, where: RecordFilter | None = None, *, oldest_first: bool = False, after: str = "", page_size: int = 0
+    ) -> Iterator[Record]:
+        """The decisions that `where` selects, the newest first or the oldest, those behind the record with the id `after`.
+        Pages of `page_size` (the server's choice where 0) are fetched while they are walked."""
+        return self._walk(audit.list_records(where, oldest_first=oldest_first, after=after, page_size=page_size))
+
+    def get_record(self, decision_id: str) -> audit_service_pb2.GetRecordResponse:
+        """One decision, its place in its chain, and its grounds by the policy of then."""
+        return self._ask(audit.get_record(decision_id))
+
+    def follow_records(self, where: RecordFilter | None = None, *, after: str = "") -> Iterator[Record]:
+        """The decisions that `where` selects as they are committed, each once, without an end: from the first step of the
+        walk on, or, with `since_us` or `after`, those since then before. Where the server goes away it is begun anew where
+        it ended; once it has been away for as long as a call may take, it is DecisionUnavailable."""
+        return self._follow(audit.follow_records(where, after=after))
+
+    def count_records(
+        self,
+        where: RecordFilter | None = None,
+        group_by: Sequence[str] = (),
+        *,
+        most_first: bool = False,
+        page_size: int = 0,
+    ) -> Iterator[audit_service_pb2.RecordCount]:
+        """How many decisions there were, by whole hours, for each group of tenant, principal, namespace, revision, caller,
+        question, effect, reason, node, hour and day; `most_first`, the largest `page_size` groups alone."""
+        return self._walk(audit.count_records(where, group_by, most_first=most_first, page_size=page_size))
+
+    def list_lifecycle(
+        self,
+        tenant: str = "",
+        *,
+        type: str = "",  # noqa: A002 (as the API has it)
+        node: str = "",
+        since_us: int = 0,
+        until_us: int = 0,
+        oldest_first: bool = False,
+        after: str = "",
+        page_size: int = 0,
+    ) -> Iterator[audit_service_pb2.LifecycleRecord]:
+        """What happened beside decisions, in pages as `list_records`."""
+        return self._walk(
+            audit.list_lifecycle(
+                tenant,
+                type=type,
+                node=node,
+                since_us=since_us,
+                until_us=until_us,
+                oldest_first=oldest_first,
+                after=after,
+                page_size=page_size,
+            )
+        )
+
+    def explain_past(
+        self,
+        tenant: str,
+        principal: str,
+        action: str,
+        kind: str,
+        namespace: str = "",
+        *,
+        time_us: int = 0,
+        revision: str = "",
+        node: str = "",
+    ) -> audit_service_pb2.ExplainPastResponse:
+        """What the answer was, or would have been, and why: by `revision`, or by what served at `time_us`, microseconds since
+        the Unix epoch, on every node or on `node`."""
+        return self._ask(
+            audit.explain_past(
+                tenant, principal, action, kind, namespace, time_us=time_us, revision=revision, node=node
+            )
+        )
+
+    def explain_past_reach(
+        self,
+        tenant: str,
+        caller: str,
+        owner: str,
+        relation: str,
+        *,
+        time_us: int = 0,
+        revision: str = "",
+        node: str = "",
+    ) -> audit_service_pb2.ExplainPastResponse:
+        """As `explain_past`: might work in namespace `caller` use what `owner` owns, by `relation`?"""
+        return self._ask(
+            audit.explain_past_reach(tenant, caller, owner, relation, time_us=time_us, revision=revision, node=node)
+        )
+
+    def ask(self, request: Message) -> Any:
+        """The API's response to any of its requests, unread, with this client's deadline, retries and errors."""
+        return self._ask(ClientCall(lambda: request, lambda response: response))

@@ -1,0 +1,103 @@
+"""How the client for threads sends a request, walks pages and follows a stream."""
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from google.protobuf.message import Message
+
+from remit.client.call import ClientCall, Item, Pages, Result, Stream
+from remit.client.decision_cache import DecisionCache
+from remit.client.retry import CHANNEL_OPTIONS, RetryPolicy, ended, only_questions
+from remit.client.revision_watch import RevisionWatch
+from remit.client.stubs import following_over, rpcs_over
+from remit.client.tls import MutualTls
+from remit.v1.audit_service_pb2 import Record
+
+
+class SyncTransport:
+    """A channel to one server, and the cache of its answers."""
+
+    def __init__(self, target: str, *, timeout_s: float = 5.0, tls: MutualTls | None = None, cache: int = 0) -> None:
+        """`target` is `HOST:PORT`; `timeout_s` the deadline of each call, which is tried again until then where the
+        server is not available.
+
+        `cache`: how many answers of `check`, `check_reach` and their guards are kept and given again while the server
+        says that the tenant's policy is unchanged. An ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; none are kept
+        unless you say so.
+        """
+        self._timeout_s = timeout_s
+        self._channel = (
+            grpc.insecure_channel(target, CHANNEL_OPTIONS)
+            if tls is None
+            else grpc.secure_channel(target, tls.credentials(), CHANNEL_OPTIONS)
+        )
+        self._rpcs = rpcs_over(self._channel)
+        self._following = following_over(self._channel)
+        self._cache = DecisionCache(cache) if cache else None
+        self._watch = RevisionWatch(self._channel, self._cache) if self._cache is not None else None
+
+    def close(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, call: ClientCall[Any, Result]) -> Result:
+        with only_questions():
+            request = call.request()
+            cache = self._cache if call.kept else None
+            response = cache.get(request) if cache is not None else None
+            if response is None:
+                response = self._send(request)
+                if cache is not None:
+                    cache.put(request, response)
+        return call.read(response)
+
+    def _send(self, request: Message) -> Any:
+        rpc = self._rpcs[request.DESCRIPTOR.full_name]
+        patience = RetryPolicy(self._timeout_s)
+        while True:
+            try:
+                return rpc(request, timeout=patience.left_s)
+            except grpc.RpcError as error:
+                pause_s = patience.pause_s(error)
+            time.sleep(pause_s)
+
+    def _walk(self, pages: Pages[Item]) -> Iterator[Item]:
+        token = ""
+        while True:
+            page = self._ask(pages(token))
+            yield from page.items
+            token = page.next_token
+            if not token:
+                return
+
+    def _follow(self, stream: Stream) -> Iterator[Record]:
+        cursor = ""
+        patience = RetryPolicy(self._timeout_s)
+        while True:
+            with only_questions():
+                call = self._following(stream(cursor))
+            begun = False
+            try:
+                for response in call:
+                    begun, cursor = True, response.cursor
+                    yield from response.records
+            except grpc.RpcError as error:
+                patience = RetryPolicy(self._timeout_s) if begun else patience
+                pause_s = patience.pause_s(error)
+            else:
+                raise ended()
+            finally:
+                call.cancel()
+            time.sleep(pause_s)

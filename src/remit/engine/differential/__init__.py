@@ -1,0 +1,1 @@
+"""Differential testing: Casbin over the same rows as the engine's oracle."""

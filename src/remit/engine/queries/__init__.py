@@ -1,0 +1,1 @@
+"""Lists and composites, consistent with Check: search, reachable owners, dedicated resources, graphs, operations."""

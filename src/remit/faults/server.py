@@ -1,0 +1,169 @@
+"""Real server processes for faults and tests: starts `remit serve`, reads the log and stops the process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Condition, Thread
+from typing import Any, Final, Self
+
+import grpc
+
+from remit.audit.store.shards import ShardedStore
+from remit.client import Client
+from remit.faults.promise import DEADLINE_S, BrokenPromiseError
+from remit.service.settings import ENV_PREFIX
+
+REMIT: Final = (sys.executable, "-c", "from remit.cli import main; main()")
+
+
+def environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of this process without settings of remit, plus `extra`."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
+    return {**kept, **extra}
+
+
+class ServerProcess:
+    """A `remit serve` process on free ports of the loopback address, with its files in `folder`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *flags: str,
+        policies: Path,
+        audit: str = "",
+        node: str = "node-1",
+        listen: str = "127.0.0.1:0",
+        launcher: Sequence[str] = REMIT,
+        extra: Mapping[str, str] | None = None,
+    ) -> None:
+        """Defines the process and does not start it.
+
+        `audit` is by default a SQLite file in the folder. `launcher` replaces the program `remit`. `extra` is added to
+        the environment.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.database = folder / "audit.db"
+        self.audit = audit or f"sqlite:///{self.database}"
+        self.logs: list[dict[str, Any]] = []
+        self.port = 0
+        self.metrics_port = 0
+        named = ("--policies", str(policies), "--audit", self.audit, "--listen", listen, "--metrics", "127.0.0.1:0")
+        self._command = [*launcher, "serve", *named, "--node", node, *flags]
+        self._environment = environment(extra or {})
+        self._heard = Condition()
+        self._process: subprocess.Popen[str] | None = None
+        self._listener: Thread | None = None
+
+    def start(self) -> Self:
+        """Starts the process and waits until it serves. A second start makes a new process over the same folder."""
+        self.launch()
+        line = self.wait_for("serving")
+        self.port, self.metrics_port = line["port"], line["metrics_port"]
+        return self
+
+    def launch(self) -> Self:
+        """Starts the process without waiting until it serves."""
+        assert self._process is None or self._process.returncode is not None
+        with self._heard:
+            self.logs = []
+        self._process = subprocess.Popen(  # noqa: S603 (our own program)
+            self._command, env=self._environment, cwd=self.folder, stderr=subprocess.PIPE, text=True
+        )
+        self._listener = Thread(target=self._listen, args=(self._process,), daemon=True)
+        self._listener.start()
+        return self
+
+    def wait_for(self, event: str) -> dict[str, Any]:
+        """The first log line whose event begins with `event`. Raises BrokenPromiseError after `DEADLINE_S`."""
+
+        def found() -> dict[str, Any] | None:
+            return next((line for line in self.logs if line["event"].startswith(event)), None)
+
+        with self._heard:
+            self._heard.wait_for(lambda: found() or self._ended(), DEADLINE_S)
+            line = found()
+        if line is None:
+            raise BrokenPromiseError(f"no `{event}` in the server's log:\n{self.told()}")
+        return line
+
+    def told(self) -> str:
+        """The log of the process, for people to read."""
+        return "\n".join(map(str, self.logs))
+
+    def kill(self) -> None:
+        """Sends SIGKILL, and waits for the end."""
+        self.signal(signal.SIGKILL)
+        self._wait()
+
+    def terminate(self) -> int:
+        """Sends SIGTERM, waits for the end, and returns the exit code."""
+        self.ask_to_stop()
+        return self._wait()
+
+    def ask_to_stop(self) -> None:
+        """Sends SIGTERM without waiting for the end."""
+        self.signal(signal.SIGTERM)
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def exit_code(self) -> int:
+        """Waits for the end, and returns the exit code."""
+        return self._wait()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def client(self, *, timeout_s: float = DEADLINE_S) -> Client:
+        return Client(self.target, timeout_s=timeout_s)
+
+    def channel(self) -> grpc.Channel:
+        """A channel with a separate connection and without retries: a status is the result of one call."""
+        options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+        return grpc.insecure_channel(self.target, options)
+
+    def store(self) -> ShardedStore:
+        return ShardedStore(self.audit).open()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self.kill()
+
+    def _listen(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stderr is not None
+        with process.stderr as lines:
+            for line in lines:
+                try:
+                    told = json.loads(line)
+                except json.JSONDecodeError:
+                    told = {"event": line.rstrip("\n")}
+                with self._heard:
+                    self.logs.append(told)
+                    self._heard.notify_all()
+        with self._heard:
+            self._heard.notify_all()
+
+    def _ended(self) -> bool:
+        return self._listener is not None and not self._listener.is_alive()
+
+    def _wait(self) -> int:
+        assert self._process is not None
+        assert self._listener is not None
+        code = self._process.wait(DEADLINE_S)
+        self._listener.join(DEADLINE_S)
+        return code

@@ -1,0 +1,1 @@
+"""Imports Kestra's roles and bindings."""

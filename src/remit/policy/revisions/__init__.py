@@ -1,0 +1,1 @@
+"""Revisions that loaded, stored on disk to be restored, pinned and explained."""

@@ -1,0 +1,149 @@
+"""Why a question was answered as it was, by policy files that may not serve any more."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Any, Final
+
+from remit.core.errors import RemitError
+from remit.core.explanation import Explanation, ReachExplanation
+from remit.core.names import Tenant
+from remit.core.question import Question, ReachQuestion
+from remit.engine.explain.access import explain, unknown_tenant
+from remit.engine.explain.reach import explain_reach, unknown_tenants_reach
+from remit.engine.snapshot import Snapshot
+from remit.policy.read.limits import Limits
+from remit.policy.revisions.archive import read_archive
+from remit.policy.revisions.load import load_revision
+from remit.process.channel import ChildProcess, channel_to_parent
+from remit.process.errors import ChildEndedError
+
+AnyExplanation = Explanation | ReachExplanation
+
+_HELD: Final = 2
+"""Snapshots that the process keeps: who asks about a revision asks again."""
+_IDLE_S: Final = 60.0
+"""Nobody asks for so long, and it keeps none."""
+_LEAST_S: Final = 0.001
+_NICE: Final = 10
+
+
+def why(snapshot: Snapshot, question: Question | ReachQuestion) -> AnyExplanation:
+    """Raises MalformedQuestionError where the policy's vocabulary cannot put the question."""
+    return explain(snapshot, question) if isinstance(question, Question) else explain_reach(snapshot, question)
+
+
+def why_unknown(tenant: Tenant, question: Question | ReachQuestion) -> AnyExplanation:
+    """Where there was no such tenant."""
+    if isinstance(question, Question):
+        return unknown_tenant(tenant, question)
+    return unknown_tenants_reach(tenant, question)
+
+
+def most_bytes(limits: Limits) -> int:
+    """What the files of a revision may take: those of the root and those of the tenant."""
+    return 2 * limits.bytes
+
+
+def snapshot_of(archive: bytes, tenant: Tenant, revision: str, limits: Limits) -> Snapshot:
+    """Raises RevisionNotStoredError if the archive is damaged, is of another revision, or does not load."""
+    name = f"kept revision `{revision}` of tenant `{tenant}`"
+    tree = read_archive(name, archive, tenant, revision, most_bytes(limits))
+    snapshot = load_revision(tree, tenant, limits, tested=False).snapshot
+    assert snapshot is not None
+    return snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class _ExplainRequest:
+    tenant: Tenant
+    revision: str
+    question: Question | ReachQuestion
+    limits: Limits
+    archive: bytes = b""
+    """Sent where the process has said that it wants it."""
+
+
+class _ArchiveWanted:
+    """The process has no such revision: ask again, with its archive."""
+
+
+class RevisionExplainer:
+    """Loads revisions of the past in a process of its own, one after the other, so that compiling them takes nothing
+    from the calls."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._mutex = Lock()
+        self._child = ChildProcess("the process that loads past revisions", __name__, serve.__name__)
+
+    def why(
+        self,
+        tenant: Tenant,
+        revision: str,
+        question: Question | ReachQuestion,
+        archive: Callable[[], bytes],
+        timeout_s: float,
+    ) -> AnyExplanation:
+        """The grounds of the revision's answer; `archive` gives its files, where they are wanted.
+
+        Raises MalformedQuestionError, RevisionNotStoredError, and ChildEndedError where it takes too long or cannot go on.
+        """
+        ends_at = time.monotonic() + timeout_s
+        if not self._mutex.acquire(timeout=timeout_s):
+            raise ChildEndedError(f"other revisions of the past have been loading for {timeout_s:g} s; try again")
+        try:
+            asked = _ExplainRequest(tenant, revision, question, self._limits)
+            told = self._exchange(asked, ends_at)
+            if isinstance(told, _ArchiveWanted):
+                told = self._exchange(replace(asked, archive=archive()), ends_at)
+        finally:
+            self._mutex.release()
+        if isinstance(told, Exception):
+            raise told
+        found: AnyExplanation = told
+        return found
+
+    def stop(self) -> None:
+        """From any thread: whatever is being explained breaks off."""
+        self._child.stop()
+        with self._mutex:
+            self._child.close()
+
+    def _exchange(self, asked: _ExplainRequest, ends_at: float) -> Any:
+        try:
+            with self._child.channel(max(ends_at - time.monotonic(), _LEAST_S)) as channel:
+                return channel.request(asked)
+        except ChildEndedError as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise ChildEndedError(f"revision `{asked.revision}` did not load in time; try again") from None
+            raise
+
+
+def serve(descriptor: int) -> None:
+    """The process: explains until nobody asks any more."""
+    held: OrderedDict[str, Snapshot] = OrderedDict()
+    with channel_to_parent(descriptor, _NICE) as channel:
+        while True:
+            if channel.wait(_IDLE_S):
+                channel.send(_answer(channel.receive(), held))
+            else:
+                held.clear()
+
+
+def _answer(asked: _ExplainRequest, held: OrderedDict[str, Snapshot]) -> object:
+    snapshot = held.get(asked.revision)
+    try:
+        if snapshot is None:
+            if not asked.archive:
+                return _ArchiveWanted()
+            snapshot = snapshot_of(asked.archive, asked.tenant, asked.revision, asked.limits)
+            held[asked.revision] = snapshot
+            if len(held) > _HELD:
+                held.popitem(last=False)
+        held.move_to_end(asked.revision)
+        return why(snapshot, asked.question)
+    except RemitError as error:
+        return error

@@ -1,0 +1,1 @@
+"""The tests that policy directories contain: cases, coverage and mutation."""

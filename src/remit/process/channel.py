@@ -1,0 +1,218 @@
+"""A child process, and the pickled messages that it and its parent exchange over a socket pair."""
+
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from threading import Lock, Thread
+from typing import Any, Final
+
+from remit.process.errors import ChannelError, ChildEndedError
+
+_PARENT_EVERY_S: Final = 1.0
+
+
+class Channel:
+    """One end of the socket pair. Not to be shared between threads without a lock.
+
+    To send and to receive raises ChannelError if the other end is gone, and TimeoutError if it does nothing for as long
+    as `set_timeout` allows. After a timeout the channel is of no more use.
+    """
+
+    def __init__(self, stream: socket.socket) -> None:
+        self._stream = stream
+        self._file = stream.makefile("rwb")
+
+    def set_timeout(self, timeout_s: float | None) -> None:
+        self._stream.settimeout(timeout_s)
+
+    def send(self, message: object) -> None:
+        self.send_all([message])
+
+    def send_all(self, messages: Iterable[object]) -> None:
+        """An object that several of the messages share travels once, and is one object at the other end, too."""
+        pickler = pickle.Pickler(self._file, pickle.HIGHEST_PROTOCOL)
+        for message in messages:
+            with _other_end():
+                pickler.dump(message)
+                self._file.flush()
+
+    def receive(self) -> Any:
+        return next(self.receive_all())
+
+    def receive_all(self) -> Iterator[Any]:
+        """The messages of one `send_all`, which has to say itself which of them is the last."""
+        unpickler = pickle.Unpickler(self._file)  # noqa: S301 (from a process of our own)
+        while True:
+            with _other_end():
+                message = unpickler.load()
+            yield message
+
+    def request(self, message: object) -> Any:
+        self.send(message)
+        return self.receive()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether there is something to receive, or the other end is gone."""
+        return bool(select.select([self._stream], [], [], timeout_s)[0])
+
+    def shut_down(self) -> None:
+        """From any thread: who receives, here or at the other end, gets ChannelError."""
+        self._stream.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        # What could not be sent is flushed once more when the file is closed.
+        with suppress(OSError):
+            self._file.close()
+        self._stream.close()
+
+
+@contextmanager
+def _other_end() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except (EOFError, OSError, pickle.UnpicklingError) as error:
+        raise ChannelError(repr(error)) from error
+
+
+class ChildProcess:
+    """A process of our own interpreter that calls `function` of `module` with the descriptor of its end of a channel. It
+    starts with the first request, and anew with the first one after its end.
+
+    One thread at a time makes requests; `stop`, `kill` and `terminate` may come from any thread. `close` leaves no
+    process and no descriptor behind.
+    """
+
+    def __init__(self, name: str, module: str, function: str, first: object = None) -> None:
+        """`name` is for errors. `first` is the message that each new process gets first; None for none."""
+        self._name = name
+        self._entry = module, function
+        self._first = first
+        self._mutex = Lock()
+        """No process starts after `stop`."""
+        self._stopped = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+        self.exit_code: int | None = None
+        """Of the last process that ended."""
+
+    def request(self, message: object) -> Any:
+        """Raises ChildEndedError."""
+        with self.channel() as channel:
+            return channel.request(message)
+
+    @contextmanager
+    def channel(self, timeout_s: float | None = None) -> Iterator[Channel]:
+        """For a request and all of its answers: where the block is left by an exception the process ends, for what it
+        still says must not answer the next request.
+
+        Raises ChildEndedError if the process cannot be started, ends, or does nothing for `timeout_s`: the timeout is then
+        its cause.
+        """
+        try:
+            channel = self._started()
+            channel.set_timeout(timeout_s)
+            yield channel
+        except (ChannelError, TimeoutError) as error:
+            self.close()
+            reason = error if isinstance(error, ChannelError) else repr(error)
+            raise ChildEndedError(f"{self._name} ended or hung: {reason}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _started(self) -> Channel:
+        if self._channel is not None and self._process is not None and self._process.poll() is None:
+            return self._channel
+        self.close()
+        try:
+            channel = self.start()
+        except OSError as error:
+            raise ChildEndedError(f"{self._name} cannot be started: {error.strerror}") from error
+        if self._first is not None:
+            channel.send(self._first)
+        return channel
+
+    def start(self) -> Channel:
+        """For who wants to say when it starts and how it ends: `channel` does it by itself. Raises OSError."""
+        module, function = self._entry
+        with self._mutex:
+            if self._stopped:
+                raise ChildEndedError("the server is stopping")
+            ours, theirs = socket.socketpair()
+            # -P: a file of the working directory must not stand in for a module.
+            # What is imported stays, and is not looked through for garbage.
+            imported = f"import gc; gc.disable(); from {module} import {function}; gc.freeze(); gc.enable()"
+            command = [sys.executable, "-P", "-c", f"{imported}; {function}({theirs.fileno()})"]
+            with theirs:
+                try:
+                    self._process = subprocess.Popen(  # noqa: S603 (our own interpreter)
+                        command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                    )
+                except BaseException:
+                    ours.close()
+                    raise
+            self._channel = Channel(ours)
+            return self._channel
+
+    def stop(self) -> None:
+        """Whatever is being done breaks off, and nothing new begins."""
+        with self._mutex:
+            self._stopped = True
+        self.kill()
+
+    def kill(self) -> None:
+        if (process := self._process) is not None:
+            process.kill()
+
+    def terminate(self) -> None:
+        if (process := self._process) is not None:
+            process.terminate()
+
+    def join(self, timeout_s: float | None = None) -> int | None:
+        """Closes the channel, waits for the end of the process and returns its exit code; None where it goes on."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._process is not None:
+            try:
+                self.exit_code = self._process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                return None
+            self._process = None
+        return self.exit_code
+
+    def close(self) -> None:
+        self.kill()
+        self.join()
+
+
+def leave_signals_to_parent() -> None:
+    """Ctrl-C, and the end of a terminal, reach every process of it. The parent drains first, and then ends its children."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def channel_to_parent(descriptor: int, nice: int) -> Iterator[Channel]:
+    """For a child that is there for its parent alone: it ends with it, also in the middle of its work. The block ends,
+    without an error, when the parent's end is gone."""
+    leave_signals_to_parent()
+    os.nice(nice)
+    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    with suppress(ChannelError), closing(Channel(socket.socket(fileno=descriptor))) as channel:
+        yield channel
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_PARENT_EVERY_S)
+    os._exit(1)

@@ -1,0 +1,190 @@
+"""Admission of calls: how many calls of a class, and of one caller, get a place and a thread."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Final
+
+import structlog
+
+from remit.rpc.errors import CrowdedError, ShareError
+from remit.service.metrics import Metrics
+
+SILENT_CALLS: Final = 1_024
+"""Calls that wait for their message; past the limit a new one ends the oldest."""
+REVISION_WATCHERS: Final = 64
+HEALTH_WATCHERS: Final = 64
+FOLLOWERS: Final = 16
+REFLECTIONS: Final = 8
+_OPERATIONS: Final = 64
+_OPERATION_THREADS: Final = 8
+_LOG_EVERY_S: Final = 10.0
+
+_log = structlog.get_logger("remit.rpc")
+
+
+class Limiter:
+    """Places for `limit` calls, of which one caller may take at most `share`."""
+
+    def __init__(self, calls: str, limit: int, share: int | None = None, *, within: "Limiter | None" = None) -> None:
+        """`calls` names the calls. A call takes a place of `within` too."""
+        self.calls = calls
+        self.count = 0
+        self._limit = limit
+        self._share = share
+        self._within = within
+        self._callers: dict[str, int] = {}
+        self._mutex = Lock()
+
+    def enter(self, caller: str) -> None:
+        """Takes a place. Raises CrowdedError if there is none."""
+        with self._mutex:
+            if self._share is not None and self._callers.get(caller, 0) >= self._share:
+                raise ShareError(f"{self._share} calls of this caller are in flight already ({self.calls}): try again")
+            if self.count >= self._limit:
+                raise CrowdedError(f"{self._limit} calls are in flight already ({self.calls}): try again")
+            if self._share is not None:
+                self._callers[caller] = self._callers.get(caller, 0) + 1
+            self.count += 1
+        if self._within is not None:
+            try:
+                self._within.enter(caller)
+            except CrowdedError:
+                self._leave(caller)
+                raise
+
+    def leave(self, caller: str) -> None:
+        self._leave(caller)
+        if self._within is not None:
+            self._within.leave(caller)
+
+    def _leave(self, caller: str) -> None:
+        with self._mutex:
+            self.count -= 1
+            if self._share is not None:
+                left = self._callers[caller] - 1
+                if left:
+                    self._callers[caller] = left
+                else:
+                    # Names of callers come from outside: keep no idle one.
+                    del self._callers[caller]
+
+
+@dataclass(slots=True)
+class _Jobs:
+    """The jobs of one caller."""
+
+    running: int = 0
+    waiting: deque[Callable[[], None]] = field(default_factory=deque)
+
+
+class SharedThreads:
+    """Threads, of which one caller may use at most `share`. Further jobs of a caller wait until one of its
+    jobs ends."""
+
+    def __init__(self, name: str, threads: int, share: int | None = None) -> None:
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._share = threads if share is None else share
+        self._callers: dict[str, _Jobs] = {}
+        self._mutex = Lock()
+
+    def run(self, caller: str, job: Callable[[], None]) -> None:
+        with self._mutex:
+            jobs = self._callers.setdefault(caller, _Jobs())
+            if jobs.running >= self._share:
+                jobs.waiting.append(job)
+                return
+            jobs.running += 1
+        self.pool.submit(self._run, caller, job)
+
+    def _run(self, caller: str, job: Callable[[], None]) -> None:
+        try:
+            job()
+        finally:
+            with self._mutex:
+                jobs = self._callers[caller]
+                following = jobs.waiting.popleft() if jobs.waiting else None
+                if following is None:
+                    jobs.running -= 1
+                    if not jobs.running:
+                        del self._callers[caller]
+            if following is not None:
+                # Queue it after jobs that others submitted meanwhile.
+                self.pool.submit(self._run, caller, following)
+
+
+@dataclass(frozen=True, slots=True)
+class CallClass:
+    """Calls that share places and threads."""
+
+    places: Limiter
+    threads: SharedThreads
+    while_stopping: bool = False
+    """True if the server answers them while it stops."""
+
+
+class CallClasses:
+    """The classes of calls of a server.
+
+    Classes do not share places or threads, with one exception: queries and decisions together have `max_calls` places,
+    of which queries have at most half, and share `threads`. If callers have names, one caller may take at most half the
+    places of a class, three quarters of `max_calls`, and a quarter of `threads`.
+    """
+
+    def __init__(self, *, max_calls: int, threads: int, callers_have_names: bool) -> None:
+        def half(places: int) -> int:
+            return max(places // 2, 1) if callers_have_names else places
+
+        def streams(calls: str, limit: int, *, while_stopping: bool = False) -> CallClass:
+            places = Limiter(calls, limit, half(limit))
+            # One more thread, to refuse calls if every call has a thread from the start.
+            its_own = SharedThreads(f"remit-{calls}", limit + 1)
+            return CallClass(places, its_own, while_stopping=while_stopping)
+
+        of_calls = SharedThreads("remit-call", threads, max(threads // 4, 1) if callers_have_names else None)
+        all_calls = Limiter("calls", max_calls, max(max_calls * 3 // 4, 1) if callers_have_names else None)
+        queries = max(max_calls // 2, 1)
+        operations = Limiter("operations", _OPERATIONS, half(_OPERATIONS))
+        operating = SharedThreads("remit-operation", _OPERATION_THREADS, half(_OPERATION_THREADS))
+        self.decisions = CallClass(all_calls, of_calls)
+        """Checks and batches of checks."""
+        self.queries = CallClass(Limiter("queries", queries, half(queries), within=all_calls), of_calls)
+        """Everything that is more than a decision: explanations, lists, graphs, reads of the audit."""
+        self.operations = CallClass(operations, operating)
+        """Status and pins."""
+        self.health = CallClass(Limiter("health", max_calls), operating, while_stopping=True)
+        self.revision_watchers = streams("revision watchers", REVISION_WATCHERS)
+        self.health_watchers = streams("health watchers", HEALTH_WATCHERS, while_stopping=True)
+        self.followers = streams("followers", FOLLOWERS)
+        self.reflection = streams("reflection", REFLECTIONS)
+
+    @property
+    def limiters(self) -> tuple[Limiter, ...]:
+        classes = (self.decisions, self.queries, self.operations, self.health)
+        streams = (self.revision_watchers, self.health_watchers, self.followers, self.reflection)
+        return tuple(each.places for each in (*classes, *streams))
+
+
+class Refusals:
+    """Counts calls that were refused for lack of a place, and logs them from time to time."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._mutex = Lock()
+        self._since: dict[tuple[str, str], int] = {}
+        self._silent_until = 0.0
+
+    def add(self, calls: str, reason: str, caller: str) -> None:
+        self._metrics.refused(calls, reason)
+        with self._mutex:
+            self._since[calls, reason] = self._since.get((calls, reason), 0) + 1
+            now = time.monotonic()
+            if now < self._silent_until:
+                return
+            self._silent_until = now + _LOG_EVERY_S
+            since, self._since = self._since, {}
+        told = [f"{count} {calls}: {reason}" for (calls, reason), count in since.items()]
+        _log.warning("calls refused", refused=told, last_caller=caller)

@@ -1,0 +1,266 @@
+"""The boundary around every call: places, callers, statuses and metrics."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import partial
+from time import perf_counter
+from typing import Any, Final, TypeAlias, cast
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from remit.audit.errors import JournalUnavailable
+from remit.audit.journal.pending import Callback
+from remit.rpc.admission import CallClass, Refusals
+from remit.rpc.errors import CrowdedError, MalformedMessageError, StoppingError, abort, status_in
+from remit.rpc.identity import caller_of
+from remit.rpc.inline_calls import ARRIVAL, STREAMS_REQUESTS, InlineCall
+from remit.service.callers import ANONYMOUS
+from remit.service.decision_point import PendingAnswer
+from remit.service.metrics import Metrics
+
+caller: ContextVar[str] = ContextVar("caller")
+"""The caller of the call that is being answered."""
+
+
+Parse = Callable[[bytes], Any]
+Behavior = Callable[[Any, grpc.ServicerContext], Any]
+AtOnce = Callable[[Any, grpc.ServicerContext], PendingAnswer[Message] | None]
+"""Returns a pending answer; None if the call needs a thread."""
+AT_ONCE: Final = "at_once"
+"""The attribute of a servicer that maps methods to `AtOnce` functions."""
+
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class _Handlers:
+    """Stands in for a server when the generated functions add a servicer's methods."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, Mapping[str, Handler]] = {}
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Ignores the generic handlers: they are the same methods, for look-up by name."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        self.services[service] = handlers
+
+
+class _Method:
+    """A method of a service, as the boundary uses it."""
+
+    def __init__(self, name: str, handler: Handler, calls: CallClass, at_once: AtOnce | None) -> None:
+        self.name = name
+        self.handler = handler
+        self.calls = calls
+        self.at_once = at_once
+        behavior = (
+            handler.stream_stream
+            if handler.request_streaming
+            else handler.unary_stream
+            if handler.response_streaming
+            else handler.unary_unary
+        )
+        self.behavior = cast("Behavior", behavior)
+        self._deserialize = cast("Parse", handler.request_deserializer)
+
+    def parse(self, message: bytes) -> Any:
+        """Raises MalformedMessageError."""
+        try:
+            return self._deserialize(message)
+        except DecodeError:
+            raise MalformedMessageError("what was sent is no message of this method, or not whole") from None
+
+    def handled_by(self, bounded: Behavior) -> Handler:
+        if self.handler.request_streaming:
+            return grpc.stream_stream_rpc_method_handler(bounded, None, self.handler.response_serializer)
+        if self.handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(bounded, None, self.handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(bounded, None, self.handler.response_serializer)
+
+
+class CallBoundary:
+    """Wraps every call: gives it a place, parses its message, names its caller, maps errors to statuses, measures it.
+
+    Wraps a servicer's methods once, when they are registered: grpcio looks up and chains its own interceptors for every
+    call, which costs as much as a decision. Parses messages itself: if a malformed message makes grpcio's deserializer
+    raise, grpcio never frees its state of the call.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        commit_then: Callable[[PendingAnswer[Message], Callback], bool],
+        refusals: Refusals,
+        *,
+        authenticated: bool,
+        prompt: bool,
+    ) -> None:
+        """`prompt`: calls arrive as `InlineCall`s; otherwise every call comes in its own thread."""
+        self._metrics = metrics
+        self._commit_then = commit_then
+        self._refusals = refusals
+        self._authenticated = authenticated
+        self._prompt = prompt
+        self._refusing = False
+
+    def refuse(self) -> None:
+        """Answers new calls with UNAVAILABLE from now on; calls in flight continue."""
+        self._refusing = True
+
+    def add(
+        self,
+        server: grpc.Server,
+        add: Callable[[Any, Any], None],
+        servicer: object,
+        calls: CallClass,
+        *,
+        at_once: CallClass | None = None,
+        streams: CallClass | None = None,
+    ) -> None:
+        """Registers the servicer's methods inside the boundary, by the generated function `add`. They are of class
+        `calls`, except methods in the servicer's `at_once`, which are of class `at_once` if it is given, and streams,
+        which are of class `streams` if it is given."""
+        prompt: Mapping[str, AtOnce] = getattr(servicer, AT_ONCE, {})
+        found = _Handlers()
+        add(servicer, found)
+        for service, handlers in found.services.items():
+            bounded = {}
+            for name, handler in handlers.items():
+                of = streams if handler.response_streaming else at_once if name in prompt else None
+                shown = name if service.startswith("remit.") else f"{service.rpartition('.')[2]}/{name}"
+                bounded[name] = self._around(_Method(shown, handler, of or calls, prompt.get(name)))
+            server.add_registered_method_handlers(service, bounded)
+
+    def _around(self, method: _Method) -> Handler:
+        bounded: Any = self._streamed(method) if method.handler.response_streaming else self._answered(method)
+        if self._prompt:
+            setattr(bounded, ARRIVAL, partial(self._arrived, method))
+            setattr(bounded, STREAMS_REQUESTS, method.handler.request_streaming)
+        elif method.handler.response_streaming:
+            bounded.experimental_thread_pool = method.calls.threads.pool
+        return method.handled_by(bounded)
+
+    def _answered(self, method: _Method) -> Behavior:
+        def answer(message: bytes, context: grpc.ServicerContext) -> Any:
+            with self._call(method, context):
+                return method.behavior(method.parse(message), context)
+
+        return answer
+
+    def _streamed(self, method: _Method) -> Behavior:
+        def stream(message: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            with self._call(method, context):
+                request = map(method.parse, message) if method.handler.request_streaming else method.parse(message)
+                yield from method.behavior(request, context)
+
+        return stream
+
+    @contextmanager
+    def _call(self, method: _Method, context: grpc.ServicerContext) -> Iterator[None]:
+        """Runs a call in a thread: sets its caller, takes a place, and reports its status and metric."""
+        began = perf_counter()
+        code = "OK"
+        try:
+            caller.set(self._caller(context))
+            self._refuse_when_stopping(method)
+            with self._place(method):
+                yield
+        except (GeneratorExit, grpc.RpcError):
+            # The stream is over: its reader left, or grpcio reports that no request follows.
+            code = grpc.StatusCode.CANCELLED.name
+            raise
+        except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
+            status = status_in(context, error)
+            code = status.name
+            abort(context, status, error)
+        finally:
+            self._metrics.called(method.name, code, perf_counter() - began)
+
+    def _arrived(self, method: _Method, message: bytes, call: InlineCall) -> None:
+        """Runs in the thread that receives every call: must not take long."""
+        calls = method.calls
+        who = ""
+        try:
+            who = self._caller(call.context)
+            calls.places.enter(who)
+        except CrowdedError as error:
+            self._refusals.add(calls.places.calls, error.reason, who)
+            call.turn_away(status_in(call.context, error), str(error))
+            return
+        except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
+            with suppress(Exception):
+                abort(call.context, status_in(call.context, error), error)
+            call.refuse()
+            return
+        call.place, call.caller = calls.places, who
+        caller.set(who)
+        if method.at_once is None or not self._answer_at_once(method, method.at_once, message, call):
+            calls.threads.run(who, partial(call.answer_in_thread, message))
+
+    def _answer_at_once(self, method: _Method, at_once: AtOnce, message: bytes, call: InlineCall) -> bool:
+        """False if the call needs a thread."""
+        began = perf_counter()
+        response = b""
+
+        def finish(error: Exception | None) -> None:
+            code = "OK"
+            if error is None:
+                call.answer(response)
+            else:
+                status = status_in(call.context, error)
+                code = status.name
+                with suppress(Exception):
+                    abort(call.context, status, error)
+                call.refuse()
+            self._metrics.called(method.name, code, perf_counter() - began)
+
+        def end(error: Exception | None) -> None:
+            if call.claim():
+                finish(error)
+
+        try:
+            if self._refusing:
+                self._refuse_when_stopping(method)
+            held = at_once(method.parse(message), call.context)
+            if held is None:
+                return False
+            response = call.serialized(held.answer)
+        except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
+            finish(error)
+            return True
+        late = JournalUnavailable(f"the record was not on disk within {held.timeout_s} s; it may still be written")
+        call.expire_after(held.timeout_s, lambda: end(late))
+        try:
+            # If there is no room for its records, a thread has to wait for some.
+            return self._commit_then(held, end) or not call.claim()
+        except JournalUnavailable as error:
+            end(error)
+            return True
+
+    def _caller(self, context: grpc.ServicerContext) -> str:
+        return caller_of(context) if self._authenticated else ANONYMOUS
+
+    def _refuse_when_stopping(self, method: _Method) -> None:
+        if self._refusing and not method.calls.while_stopping:
+            raise StoppingError("the server is stopping")
+
+    @contextmanager
+    def _place(self, method: _Method) -> Iterator[None]:
+        """Takes a place, unless the call came as an `InlineCall` and already has one."""
+        if self._prompt:
+            yield
+            return
+        calls = method.calls
+        who = caller.get()
+        try:
+            calls.places.enter(who)
+        except CrowdedError as error:
+            self._refusals.add(calls.places.calls, error.reason, who)
+            raise
+        try:
+            yield
+        finally:
+            calls.places.leave(who)

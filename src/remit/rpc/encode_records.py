@@ -1,0 +1,73 @@
+"""Encodes audit records, and counts and explanations of them, as messages of the API."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from remit import wire
+from remit.audit.ids import format_id, parse_id
+from remit.audit.query.aggregate import TIMES, Count, Grouping
+from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.core.explanation import Explanation
+from remit.engine.explain.access import summary
+from remit.engine.explain.reach import reach_summary
+from remit.service.history import ExplainedRecord, PastAnswer
+from remit.v1 import audit_service_pb2 as messages
+
+GROUPINGS: Final = {messages.CountGrouping.Value(f"COUNT_GROUPING_{each.name}"): each for each in Grouping}
+_IDS: Final = ("id", "call_id")
+
+
+def record_to(record: DecisionRecord) -> messages.Record:
+    told = record._asdict()
+    for name in _IDS:
+        told[name] = format_id(told[name])
+    return messages.Record(**told)
+
+
+def record_from(message: messages.Record) -> DecisionRecord:
+    told = {name: getattr(message, name) for name in DecisionRecord._fields}
+    for name in _IDS:
+        told[name] = parse_id(told[name])
+    return DecisionRecord(**told)
+
+
+def lifecycle_to(record: LifecycleRecord) -> messages.LifecycleRecord:
+    return messages.LifecycleRecord(**{**record._asdict(), "id": format_id(record.id)})
+
+
+def lifecycle_from(message: messages.LifecycleRecord) -> LifecycleRecord:
+    told = {name: getattr(message, name) for name in LifecycleRecord._fields}
+    return LifecycleRecord(**{**told, "id": parse_id(message.id)})
+
+
+def count_to(count: Count, by: Sequence[Grouping]) -> messages.RecordCount:
+    message = messages.RecordCount(recorded=count.recorded, unrecorded=count.unrecorded)
+    for grouping, value in zip(by, count.group, strict=True):
+        setattr(message, "from_us" if grouping in TIMES else grouping.value, value)
+    return message
+
+
+def past_answer_to(answer: PastAnswer, decision_id: str = "") -> messages.PastAnswer:
+    message = messages.PastAnswer(revision=answer.revision)
+    for served in answer.nodes:
+        message.nodes.add(node=served.node, since_us=served.since_us)
+    why = answer.why
+    if isinstance(why, Explanation):
+        message.access.CopyFrom(wire.explanation_to(why, decision_id, answer.revision, summary(why)))
+    else:
+        message.reach.CopyFrom(wire.reach_explanation_to(why, decision_id, answer.revision, reach_summary(why)))
+    return message
+
+
+def shown_to(shown: ExplainedRecord) -> messages.GetRecordResponse:
+    record, place = shown.record, shown.place
+    message = messages.GetRecordResponse(
+        record=record_to(record),
+        place=messages.Place(seq=place.seq, hash=place.hash, head=place.head),
+        agrees=shown.agrees,
+        unexplained=shown.unexplained,
+    )
+    if shown.why is not None:
+        answer = PastAnswer(record.revision, (), shown.why)
+        message.explanation.CopyFrom(past_answer_to(answer, format_id(record.id)))
+    return message

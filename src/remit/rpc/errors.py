@@ -1,0 +1,129 @@
+"""Maps errors to gRPC statuses, and to the text that the caller may read."""
+
+from collections.abc import Mapping
+from typing import Final, NoReturn
+
+import grpc
+import structlog
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from remit.audit.errors import STORE_AWAY, AuditStoreError, JournalUnavailable
+from remit.core.errors import MalformedQuestionError, RemitError
+from remit.engine.inquiry import TooLargeError
+from remit.policy.live import RevisionNotCurrentError, TenantUnavailableError
+from remit.policy.revisions.archive import RevisionNotStoredError
+from remit.process.errors import ChildEndedError
+from remit.rpc.identity import UnnamedCallerError
+from remit.service.auditor_rights import NotAnAuditorError
+from remit.service.reload.pins import PinError
+from remit.service.reload.swap import LoadingError
+
+_log = structlog.get_logger("remit.rpc")
+
+
+class CrowdedError(RemitError):
+    """The limit of calls in flight is reached."""
+
+    reason = "places"
+    """A label of the metric."""
+
+
+class ShareError(CrowdedError):
+    """The caller already has as many places as one caller may have."""
+
+    reason = "share"
+
+
+class StoppingError(RemitError):
+    """The server takes no new calls."""
+
+
+class PageOfOldPolicyError(RemitError):
+    """The policy changed since the first page, so the pages would not fit together."""
+
+
+class RecordNotFoundError(RemitError):
+    """There is no such record, or the caller may not know of it."""
+
+
+class MalformedMessageError(RemitError):
+    """The bytes are not a message of this method."""
+
+
+class NoShadowError(RemitError):
+    """The server has no candidate policy."""
+
+
+class NotAnOperatorError(RemitError):
+    """The caller may ask questions, but not change what this node serves."""
+
+
+_STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
+    MalformedQuestionError: grpc.StatusCode.INVALID_ARGUMENT,
+    MalformedMessageError: grpc.StatusCode.INVALID_ARGUMENT,
+    RevisionNotCurrentError: grpc.StatusCode.FAILED_PRECONDITION,
+    PageOfOldPolicyError: grpc.StatusCode.FAILED_PRECONDITION,
+    TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TenantUnavailableError: grpc.StatusCode.UNAVAILABLE,
+    JournalUnavailable: grpc.StatusCode.UNAVAILABLE,
+    StoppingError: grpc.StatusCode.UNAVAILABLE,
+    LoadingError: grpc.StatusCode.UNAVAILABLE,
+    ChildEndedError: grpc.StatusCode.UNAVAILABLE,
+    CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    AuditStoreError: grpc.StatusCode.UNAVAILABLE,
+    RecordNotFoundError: grpc.StatusCode.NOT_FOUND,
+    NotAnAuditorError: grpc.StatusCode.PERMISSION_DENIED,
+    RevisionNotStoredError: grpc.StatusCode.NOT_FOUND,
+    PinError: grpc.StatusCode.FAILED_PRECONDITION,
+    NoShadowError: grpc.StatusCode.FAILED_PRECONDITION,
+    NotAnOperatorError: grpc.StatusCode.PERMISSION_DENIED,
+    UnnamedCallerError: grpc.StatusCode.UNAUTHENTICATED,
+    # A method of a library's service that the servicer does not implement.
+    NotImplementedError: grpc.StatusCode.UNIMPLEMENTED,
+}
+"""The status of an error and of the errors derived from it."""
+_AFTER_WAITING: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION}
+_PASSED_S: Final = 0.001
+
+
+def status_of(error: type[Exception]) -> grpc.StatusCode:
+    """The status in the table of the error, or of its nearest base; INTERNAL if there is none."""
+    return next((_STATUS_OF[each] for each in error.__mro__ if each in _STATUS_OF), grpc.StatusCode.INTERNAL)
+
+
+def status_in(context: grpc.ServicerContext, error: Exception) -> grpc.StatusCode:
+    """The status of an error in this call."""
+    status = status_of(type(error))
+    # If our timeout and the caller's deadline coincide, report DEADLINE_EXCEEDED.
+    if status in _AFTER_WAITING and context.time_remaining() < _PASSED_S:
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+    return status
+
+
+def abort(context: grpc.ServicerContext, status: grpc.StatusCode, error: Exception) -> NoReturn:
+    """Ends the call with the status and the public text of the error."""
+    if isinstance(error, MalformedQuestionError):
+        details = error_details_pb2.BadRequest()
+        for each in error.violations:
+            details.field_violations.add(field=each.field, description=each.description)
+        packed = AnyMessage()
+        packed.Pack(details)
+        message = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message=str(error), details=[packed])
+        context.abort_with_status(rpc_status.to_status(message))
+    if status is grpc.StatusCode.INTERNAL:
+        _log.error("a call failed", exc_info=error)
+        context.abort(status, "internal error; the server's log has it")
+    context.abort(status, _public_text(error))
+    raise AssertionError("abort returned")
+
+
+def _public_text(error: Exception) -> str:
+    """The text for the caller. A store driver's text names hosts, users and files, so it goes to the log only."""
+    if isinstance(error, JournalUnavailable):
+        return error.shown
+    if isinstance(error, AuditStoreError):
+        _log.error("the audit store failed a call", error=str(error))
+        return STORE_AWAY
+    return str(error)

@@ -1,0 +1,135 @@
+"""The policy service over gRPC: revisions and pins."""
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import grpc
+
+from remit.core.errors import named, violation
+from remit.core.names import Tenant, parse_tenant
+from remit.policy.live import TenantPolicy, TenantState
+from remit.rpc.boundary import caller
+from remit.rpc.errors import NotAnOperatorError, StoppingError
+from remit.rpc.status import state_to
+from remit.service.node import ServerNode
+from remit.v1 import policy_service_pb2 as messages
+from remit.v1 import policy_service_pb2_grpc
+from remit.v1.status_service_pb2 import TENANT_STATE_UNSPECIFIED
+
+_PREFIX = re.compile(r"[0-9a-f]{8,64}").fullmatch
+
+
+class _Told(NamedTuple):
+    """The last state of a tenant that a watcher got; no state if there is no such tenant."""
+
+    revision: str
+    state: TenantState | None
+    since_us: int
+
+
+_NOT_THERE: Final = _Told("", None, 0)
+
+
+class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
+    """Revisions over gRPC. Watchers do not delay a stop."""
+
+    def __init__(self, node: ServerNode, *, call_timeout_s: float) -> None:
+        self._rights = node.rights
+        self._reloader = node.reloader
+        self._cell = node.cell
+        self._call_timeout_s = call_timeout_s
+        self._closed = False
+
+    def close(self) -> None:
+        """Ends the watchers' streams with UNAVAILABLE."""
+        self._closed = True
+        self._cell.wake()
+
+    def WatchRevision(
+        self, request: messages.WatchRevisionRequest, context: grpc.ServicerContext
+    ) -> Iterator[messages.WatchRevisionResponse]:
+        only = named("tenant", parse_tenant, request.tenant) if request.tenant else None
+        # Wake the loop when a watcher leaves: it still waits for a change.
+        if context.add_callback(self._cell.wake):
+            yield from self._changes(only, context)
+
+    def ListRevisions(
+        self, request: messages.ListRevisionsRequest, context: grpc.ServicerContext
+    ) -> messages.ListRevisionsResponse:
+        del context
+        tenant = named("tenant", parse_tenant, request.tenant)
+        found = self._reloader.pins.revisions(tenant)
+        inspected = self._rights.may_inspect(caller.get(), tenant)
+        return messages.ListRevisionsResponse(
+            revisions=[
+                messages.KeptRevision(
+                    revision=each.revision,
+                    kept_us=each.kept_us,
+                    source=each.source if inspected else "",
+                    commit=each.commit if inspected else "",
+                )
+                for each in found
+            ]
+        )
+
+    def PinRevision(
+        self, request: messages.PinRevisionRequest, context: grpc.ServicerContext
+    ) -> messages.PinRevisionResponse:
+        tenant = named("tenant", parse_tenant, request.tenant)
+        if not _PREFIX(request.revision):
+            raise violation("revision", "expected 8 to 64 lower-case hexadecimal digits")
+        replaced = self._reloader.pins.pin(tenant, request.revision, self._operator(), self._time_for(context))
+        return messages.PinRevisionResponse(revision=self._serving(tenant).revision, replaced=replaced)
+
+    def UnpinRevision(
+        self, request: messages.UnpinRevisionRequest, context: grpc.ServicerContext
+    ) -> messages.UnpinRevisionResponse:
+        tenant = named("tenant", parse_tenant, request.tenant)
+        self._reloader.pins.unpin(tenant, self._operator(), self._time_for(context))
+        told = self._serving(tenant)
+        state = state_to(told.state) if told.state is not None else TENANT_STATE_UNSPECIFIED
+        return messages.UnpinRevisionResponse(revision=told.revision, state=state)
+
+    def _operator(self) -> str:
+        name = caller.get()
+        if not self._rights.may_operate(name):
+            raise NotAnOperatorError(f"`{name}` is not one of this server's `operators`")
+        return name
+
+    def _changes(self, only: Tenant | None, context: grpc.ServicerContext) -> Iterator[messages.WatchRevisionResponse]:
+        told: dict[Tenant, _Told] = {}
+        seen = -1
+        while True:
+            seen = self._cell.changed_since(seen)
+            if not context.is_active():
+                return
+            if self._closed:
+                raise StoppingError("the server is stopping")
+            tenants = self._cell.tenants
+            now = {name: _told(policy) for name, policy in tenants.items() if only in {None, name}}
+            gone = dict.fromkeys({*told, *([only] if only is not None else [])} - now.keys(), _NOT_THERE)
+            for tenant, each in sorted((now | gone).items()):
+                if told.get(tenant) != each:
+                    told[tenant] = each
+                    yield _change_to(tenant, each)
+
+    def _serving(self, tenant: Tenant) -> _Told:
+        policy = self._cell.tenants.get(tenant)
+        return _told(policy) if policy is not None else _NOT_THERE
+
+    def _time_for(self, context: grpc.ServicerContext) -> float:
+        # Infinite if the caller set no deadline.
+        return min(context.time_remaining(), self._call_timeout_s)
+
+
+def _told(policy: TenantPolicy) -> _Told:
+    return _Told(policy.revision, policy.state, policy.since_us)
+
+
+def _change_to(tenant: Tenant, told: _Told) -> messages.WatchRevisionResponse:
+    if told.state is None:
+        return messages.WatchRevisionResponse(tenant=tenant, removed=True)
+    return messages.WatchRevisionResponse(
+        tenant=tenant, revision=told.revision, state=state_to(told.state), since_us=told.since_us
+    )

@@ -1,0 +1,246 @@
+"""Assembles the gRPC server of a node."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, Self
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+from remit.audit.journal.stats import Drained
+from remit.core.names import Tenant
+from remit.policy.live import TenantState
+from remit.rpc import health
+from remit.rpc.access import AccessServicer
+from remit.rpc.admission import SILENT_CALLS, CallClasses, Refusals
+from remit.rpc.audit import AuditServicer
+from remit.rpc.boundary import CallBoundary
+from remit.rpc.inline_calls import CallThreads
+from remit.rpc.policy import PolicyServicer
+from remit.rpc.query_servicer import QueryServicer
+from remit.rpc.reach import ReachServicer
+from remit.rpc.resources import ResourceServicer
+from remit.rpc.search import SearchServicer
+from remit.rpc.status import StatusServicer
+from remit.rpc.visibility import VisibilityServicer
+from remit.service.addresses import split_address
+from remit.service.errors import StartupError
+from remit.service.metrics_endpoint import serve_metrics
+from remit.service.node import ServerNode
+from remit.service.settings import Settings
+from remit.service.workers.port import PortReservation, addresses_of, shown
+from remit.v1 import (
+    access_service_pb2,
+    access_service_pb2_grpc,
+    audit_service_pb2,
+    audit_service_pb2_grpc,
+    policy_service_pb2,
+    policy_service_pb2_grpc,
+    reach_service_pb2,
+    reach_service_pb2_grpc,
+    resource_service_pb2,
+    resource_service_pb2_grpc,
+    search_service_pb2,
+    search_service_pb2_grpc,
+    status_service_pb2,
+    status_service_pb2_grpc,
+    visibility_service_pb2,
+    visibility_service_pb2_grpc,
+)
+
+_ASKING: Final[Sequence[tuple[type[QueryServicer], Callable[[Any, Any], None]]]] = (
+    (AccessServicer, access_service_pb2_grpc.add_AccessServiceServicer_to_server),
+    (ReachServicer, reach_service_pb2_grpc.add_ReachServiceServicer_to_server),
+    (SearchServicer, search_service_pb2_grpc.add_SearchServiceServicer_to_server),
+    (ResourceServicer, resource_service_pb2_grpc.add_ResourceServiceServicer_to_server),
+    (VisibilityServicer, visibility_service_pb2_grpc.add_VisibilityServiceServicer_to_server),
+)
+ASKING_SERVICES: Final = tuple(
+    service.full_name
+    for module in (
+        access_service_pb2,
+        reach_service_pb2,
+        search_service_pb2,
+        resource_service_pb2,
+        visibility_service_pb2,
+    )
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
+"""The services that answer questions, and so depend on policies and audit."""
+STATUS_SERVICE: Final = status_service_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
+POLICY_SERVICE: Final = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
+AUDIT_SERVICE: Final = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
+_SERVICES: Final = (
+    *ASKING_SERVICES,
+    STATUS_SERVICE,
+    POLICY_SERVICE,
+    AUDIT_SERVICE,
+    health.SERVICE,
+    reflection.SERVICE_NAME,
+)
+_HEALTH_EVERY_S: Final = 0.1
+WITHOUT_MESSAGE: Final = "without a message"
+"""In metrics, the class of calls whose message has not arrived yet."""
+_OPTIONS: Final = (
+    # Streams in flight per connection; more wait in the client.
+    ("grpc.max_concurrent_streams", 128),
+    # Time for a connection to complete its handshake.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    # Detect peers that vanished: their streams would keep their places.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
+# When grpcio stops, it answers CANCELLED to calls that it received but did not pass on. So refuse calls for a short
+# time first: callers get UNAVAILABLE, and may try another node.
+_REFUSING_S: Final = 0.2
+
+_log = structlog.get_logger("remit")
+
+
+class Server:
+    """The gRPC server of a node, with health, reflection and the metrics endpoint."""
+
+    def __init__(self, node: ServerNode) -> None:
+        """Binds the addresses, without serving yet. Raises StartupError if it cannot."""
+        settings = node.settings
+        self._node = node
+        self._stopping = threading.Event()
+        self._told: set[Tenant] = set()
+        self._health = health.Health()
+        authenticated = settings.mutual_tls is not None
+        classes = CallClasses(max_calls=settings.max_calls, threads=settings.threads, callers_have_names=authenticated)
+        refusals = Refusals(node.metrics)
+        threads = CallThreads(
+            settings.threads,
+            message_timeout_s=settings.message_timeout_s,
+            silent_calls=SILENT_CALLS,
+            refused=lambda reason: refusals.add(WITHOUT_MESSAGE, reason, ""),
+        )
+        if not threads.supported:
+            _log.warning("this grpcio is unknown: every call takes a thread, and holds it until its message is here")
+        node.metrics.watch_calls(
+            lambda: {**{each.calls: each.count for each in classes.limiters}, WITHOUT_MESSAGE: threads.silent}
+        )
+        self._calls = CallBoundary(
+            node.metrics,
+            node.point.commit_then,
+            refusals,
+            authenticated=authenticated,
+            prompt=threads.supported,
+        )
+        self._server = grpc.server(
+            threads,
+            # grpcio's own limit does not know classes.
+            maximum_concurrent_rpcs=None if threads.supported else settings.max_calls,
+            options=[
+                *_OPTIONS,
+                ("grpc.max_receive_message_length", settings.max_message_bytes),
+                # Two servers on one port would share its calls, with different policies. Workers should share it.
+                ("grpc.so_reuseport", int(settings.workers > 1)),
+            ],
+        )
+        for face, add in _ASKING:
+            asking = face(
+                node.point,
+                batch_limit=settings.batch_limit,
+                max_message_bytes=settings.max_message_bytes,
+                call_timeout_s=settings.call_timeout_s,
+            )
+            self._calls.add(self._server, add, asking, classes.queries, at_once=classes.decisions)
+        self._policy = PolicyServicer(node, call_timeout_s=settings.call_timeout_s)
+        self._audit = AuditServicer(node, call_timeout_s=settings.call_timeout_s)
+        operations, reflecting = classes.operations, classes.reflection
+        add_to_server = partial(self._calls.add, self._server)
+        add_to_server(
+            status_service_pb2_grpc.add_StatusServiceServicer_to_server,
+            StatusServicer(node, call_timeout_s=settings.call_timeout_s),
+            operations,
+        )
+        add_to_server(
+            policy_service_pb2_grpc.add_PolicyServiceServicer_to_server,
+            self._policy,
+            operations,
+            streams=classes.revision_watchers,
+        )
+        add_to_server(
+            audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
+            self._audit,
+            classes.queries,
+            streams=classes.followers,
+        )
+        add_to_server(
+            health_pb2_grpc.add_HealthServicer_to_server, self._health, classes.health, streams=classes.health_watchers
+        )
+        add_to_server(
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server,
+            reflection.ReflectionServicer(_SERVICES),
+            reflecting,
+        )
+        self.port = self._bind(settings)
+        self.metrics_port = serve_metrics(settings, node.metrics.registry)
+
+    def start(self) -> Self:
+        self._server.start()
+        self._set_health()
+        threading.Thread(target=self._watch_health, name="remit-health", daemon=True).start()
+        return self
+
+    def stop(self) -> Drained:
+        """Stops the server: health turns NOT_SERVING, new calls are refused, calls in flight finish within the grace
+        period, and the journal drains."""
+        self._stopping.set()
+        self._health.close()
+        self._calls.refuse()
+        self._policy.close()
+        self._audit.close()
+        time.sleep(_REFUSING_S)
+        self._server.stop(self._node.settings.grace_s).wait()
+        return self._node.stop()
+
+    def _bind(self, settings: Settings) -> int:
+        """The port, on all addresses of `listen`."""
+        host, port = split_address("listen", settings.listen)
+        try:
+            add = self._server.add_insecure_port
+            if settings.mutual_tls is not None:
+                cert, key, client_ca = (path.read_bytes() for path in settings.mutual_tls)
+                credentials = grpc.ssl_server_credentials([(key, cert)], client_ca, require_client_auth=True)
+                add = partial(self._server.add_secure_port, server_credentials=credentials)
+        except OSError as error:
+            raise StartupError(f"`{error.filename}` cannot be read: {error.strerror}") from error
+        try:
+            # gRPC would accept binding only one of a name's addresses.
+            addresses = addresses_of(host)
+            if port == 0 and len(addresses) > 1:
+                free = PortReservation(host, 0)
+                port = free.port
+                free.close()
+            for _, (numeric, _, *more) in addresses:
+                port = add(shown((numeric, port, *more)))
+        except (OSError, RuntimeError) as error:
+            raise StartupError(f"cannot listen on `{settings.listen}`: {error}") from error
+        return port
+
+    def _watch_health(self) -> None:
+        while not self._stopping.wait(_HEALTH_EVERY_S):
+            self._set_health()
+
+    def _set_health(self) -> None:
+        serving = self._node.journal.healthy
+        for name in ("", *ASKING_SERVICES):
+            self._health.tell(name, serving=serving)
+        for name in (STATUS_SERVICE, POLICY_SERVICE, AUDIT_SERVICE):
+            self._health.tell(name, serving=True)
+        spooling = self._node.spooling
+        self._health.tell("audit/store", serving=serving and not (spooling is not None and spooling.status.spooling))
+        tenants = self._node.cell.tenants
+        for tenant in self._told - tenants.keys():
+            self._health.tell(f"tenant/{tenant}", serving=False)
+        self._told |= tenants.keys()
+        for tenant, policy in tenants.items():
+            serves = serving and policy.state is not TenantState.UNAVAILABLE
+            self._health.tell(f"tenant/{tenant}", serving=serves)

@@ -1,0 +1,135 @@
+"""The status service over gRPC."""
+
+from dataclasses import asdict, replace
+
+import grpc
+
+from remit.audit.errors import NO_RECORDS
+from remit.audit.ids import format_id
+from remit.core.errors import named
+from remit.core.names import parse_tenant
+from remit.policy.live import TenantPolicy, TenantState
+from remit.rpc.boundary import caller
+from remit.rpc.errors import NoShadowError
+from remit.rpc.read_limits import AuditReads
+from remit.service.node import ServerNode
+from remit.service.version import VERSION
+from remit.v1 import status_service_pb2 as messages
+from remit.v1 import status_service_pb2_grpc
+
+
+class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
+    """What this node serves, and its health."""
+
+    def __init__(self, node: ServerNode, *, call_timeout_s: float) -> None:
+        self._node = node
+        self._readers = AuditReads(node, call_timeout_s=call_timeout_s)
+
+    def GetStatus(
+        self, request: messages.GetStatusRequest, context: grpc.ServicerContext
+    ) -> messages.GetStatusResponse:
+        del context
+        tenants = self._node.cell.tenants
+        if request.tenant:
+            tenant = named("tenant", parse_tenant, request.tenant)
+            tenants = {tenant: tenants[tenant]} if tenant in tenants else {}
+        return messages.GetStatusResponse(
+            node=self._node.settings.node,
+            version=VERSION,
+            started_us=self._node.started_us,
+            tree_revision=self._node.cell.tree_revision,
+            tenants=[
+                _tenant_to(policy, inspected=self._inspected(tenant)) for tenant, policy in sorted(tenants.items())
+            ],
+            audit=self._audit(),
+            workers=self._workers(),
+        )
+
+    def GetShadow(
+        self, request: messages.GetShadowRequest, context: grpc.ServicerContext
+    ) -> messages.GetShadowResponse:
+        rights = self._readers.rights()
+        tenant = rights.tenant(named("tenant", parse_tenant, request.tenant) if request.tenant else "")
+        shadow = self._node.point.shadow
+        if shadow is None:
+            raise NoShadowError("this server has no candidate: setting `shadow` names one")
+        self._readers.remember("GetShadow", request, tenant, self._readers.time_for(context))
+        report = shadow.report.of(tenant) if tenant else shadow.report
+        total = report.total
+        response = messages.GetShadowResponse(
+            directory=str(shadow.directory),
+            tree_revision=report.tree_revision,
+            since_us=report.since_us,
+            errors=[text for _, text in report.errors],
+            running=report.running,
+            decided=total.decided,
+            differing=total.differing,
+            skipped=total.skipped,
+            dropped=report.dropped,
+        )
+        for each in report.changes:
+            response.changes.add(
+                tenant=each.tenant,
+                principal=each.principal,
+                action=each.action,
+                kind=each.kind,
+                namespace=each.namespace,
+                live=messages.ShadowAnswer(effect=each.was[0], reason=each.was[1]),
+                candidate=messages.ShadowAnswer(effect=each.now[0], reason=each.now[1], rule=each.rule),
+                decisions=each.records,
+                last_decision_id=format_id(each.last),
+            )
+        return response
+
+    def _workers(self) -> list[messages.WorkerStatus]:
+        own = self._node.report()
+        told = [replace(own, restarts=each.restarts) if each.node == own.node else each for each in self._node.workers]
+        return [messages.WorkerStatus(**asdict(replace(each, error=self._cause(each.error)))) for each in told]
+
+    def _audit(self) -> messages.AuditStatus:
+        stats = self._node.journal.stats()
+        spool = None
+        if self._node.spooling is not None:
+            status = self._node.spooling.status
+            spool = messages.SpoolStatus(
+                spooling=status.spooling, records=status.records, bytes=status.size, error=self._cause(status.error)
+            )
+        return messages.AuditStatus(
+            delivery=self._node.settings.audit_delivery,
+            healthy=stats.healthy,
+            committed=stats.committed,
+            queued=stats.queued,
+            store_bytes=self._node.space.taken() or 0,
+            free_bytes=self._node.space.free(),
+            error=self._cause(stats.error),
+            unrecorded=stats.unrecorded,
+            spool=spool,
+        )
+
+    def _inspected(self, tenant: str = "") -> bool:
+        return self._node.rights.may_inspect(caller.get(), tenant)
+
+    def _cause(self, error: str) -> str:
+        """The error text for the caller: a driver's text names hosts, users and files."""
+        return error if not error or self._inspected() else NO_RECORDS
+
+
+def state_to(state: TenantState) -> messages.TenantState.ValueType:
+    return messages.TenantState.Value(f"TENANT_STATE_{state.name}")
+
+
+def _tenant_to(policy: TenantPolicy, *, inspected: bool) -> messages.TenantStatus:
+    return messages.TenantStatus(
+        tenant=policy.tenant,
+        state=state_to(policy.state),
+        revision=policy.revision,
+        since_us=policy.since_us,
+        diagnostics=[
+            messages.Diagnostic(file=each.file, line=each.line, column=each.column, message=each.message)
+            for each in (policy.diagnostics if inspected else ())
+        ],
+        hidden_diagnostics=0 if inspected else len(policy.diagnostics),
+        rows=policy.snapshot.policy.rows if policy.snapshot is not None else 0,
+        files_revision=policy.files_revision,
+        pinned_by=policy.pinned_by,
+    )

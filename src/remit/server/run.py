@@ -1,0 +1,74 @@
+"""Runs a server: starts the node and the gRPC server, serves until a signal, and stops both."""
+
+import errno
+import gc
+import signal
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from remit.rpc.server import Server
+from remit.service.addresses import split_address
+from remit.service.descriptors import raise_descriptor_limit
+from remit.service.errors import StartupError
+from remit.service.node import ServerNode
+from remit.service.settings import Settings
+from remit.service.workers.port import PortReservation, taken
+
+_AWAKE_EVERY_S: Final = 0.5
+
+_log = structlog.get_logger("remit")
+
+
+def stop_at(*signals: signal.Signals) -> threading.Event:
+    """Returns an event, which is set when one of the signals arrives."""
+    stop = threading.Event()
+    for number in signals:
+        # `nohup` ignores SIGHUP: its program must outlive the terminal.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def started(settings: Settings) -> tuple[ServerNode, Server]:
+    """Makes a node and a server that does not answer yet. Raises StartupError, and then nothing is left running."""
+    raise_descriptor_limit()
+    if settings.workers == 1:
+        # Check before the node records its start: this node may be running already.
+        _refuse_taken("listen", settings.listen, "listen")
+        _refuse_taken("metrics", settings.metrics, "serve metrics")
+    node = ServerNode.start(settings)
+    try:
+        return node, Server(node)
+    except StartupError:
+        node.stop()
+        raise
+
+
+def _refuse_taken(name: str, address: str, what: str) -> None:
+    if not address:
+        return
+    try:
+        PortReservation(*split_address(name, address)).close()
+    except OSError as error:
+        # The bind reports any other error of the address.
+        if error.errno == errno.EADDRINUSE:
+            raise StartupError(f"cannot {what} on {taken(address, error)}") from error
+
+
+def serve_until(stop: threading.Event, server: Server, begun: Callable[[], None]) -> bool:
+    """Serves until `stop` is set, and calls `begun` once it serves. True if the journal drained after the stop."""
+    # Compiled policies live as long as the process: the garbage collector must not walk them.
+    gc.collect()
+    gc.freeze()
+    # A call makes hundreds of objects and no cycles: the default run after 700 objects would free nothing.
+    gc.set_threshold(50_000, 20, 100)
+    server.start()
+    begun()
+    # The system delivers a signal to any thread. Python handles it in this thread, which must wake up for that.
+    while not stop.wait(_AWAKE_EVERY_S):
+        pass
+    _log.info("stopping")
+    return server.stop().unwritten == 0

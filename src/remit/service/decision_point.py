@@ -1,0 +1,313 @@
+"""The decision point: answers questions from one snapshot and releases each answer after its record."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+
+from remit.audit.batch import EMPTY_BATCH, CallFields, ItemFields, RecordBatch
+from remit.audit.errors import JournalUnavailable
+from remit.audit.ids import DecisionIds
+from remit.audit.journal.pending import Callback
+from remit.audit.record import ASKED_TENANT, DecisionRecord
+from remit.core.decision import Decision, Reason
+from remit.core.errors import MalformedQuestionError
+from remit.core.names import Tenant
+from remit.core.question import Question, QuestionType, ReachQuestion
+from remit.core.rows import Effect
+from remit.engine.inquiry import Inquiry
+from remit.engine.queries.operations import Compound
+from remit.engine.snapshot import Snapshot
+from remit.policy.live import LivePolicies
+from remit.service.metrics import Metrics
+from remit.service.sampling import RECORD_EVERYTHING, RecordPolicy
+from remit.service.shadow.shadow import Shadow
+
+_UNKNOWN_TENANT: Final = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
+_SINGLE: Final = -1
+_NOTHING: Final[Mapping[str, object]] = {}
+NO_HURRY_NS: Final = 1 << 62
+
+_Answer = TypeVar("_Answer")
+_Other = TypeVar("_Other")
+_Answer_co = TypeVar("_Answer_co", covariant=True)
+
+
+class CallOrigin(NamedTuple):
+    """The origin of a call. It is recorded and never changes a decision."""
+
+    caller: str
+    """The authenticated service that sends the call."""
+    on_behalf_of: str = ""
+    trace_id: str = ""
+
+
+class CallTerms(NamedTuple):
+    """The terms of a call: its origin, a required revision and a timeout."""
+
+    origin: CallOrigin
+    revision: str = ""
+    """If set, only this revision may answer."""
+    timeout_s: float = 10.0
+
+
+AskedQuestion = tuple[Question | ReachQuestion, str]
+"""A question and the id of its resource. The id is recorded and never changes a decision."""
+
+Decided = tuple[Decision, bytes]
+"""The decision of one batch item, and the id of that decision."""
+
+
+class OverBudgetError(Exception):
+    """The decisions of a batch took longer than allowed. Nothing was answered or recorded."""
+
+
+class CheckAnswer(NamedTuple):
+    decision: Decision
+    decision_id: bytes
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class InquiryAnswer(Generic[_Answer]):
+    """The answer to an inquiry."""
+
+    answer: _Answer | None
+    """None if there is no answer; `reason` says why."""
+    reason: Reason | None
+    decision: Decision | None
+    """The decision, if the answer amounts to a single one."""
+    decision_id: bytes
+    revision: str
+
+
+class PendingAnswer(NamedTuple, Generic[_Answer_co]):
+    """An answer that waits for its records: `DecisionPoint.commit` writes the records and releases the answer."""
+
+    answer: _Answer_co
+    records: RecordBatch
+    counted: Mapping[tuple[str, str, str], int]
+    """Number of decisions by tenant, effect and reason."""
+    timeout_s: float
+    """The longest time that the answer may wait, in seconds."""
+    took_ns: int = 0
+    """The time that the decisions took, in nanoseconds."""
+
+    def with_answer(self, answer: _Other) -> "PendingAnswer[_Other]":
+        """Returns a copy with another answer and the same records."""
+        return PendingAnswer(answer, *self[1:])
+
+
+class RecordQueue(Protocol):
+    """What takes the records before their answers leave: a `Journal`, or nothing that keeps them."""
+
+    def offer(
+        self, records: Sequence[DecisionRecord], timeout_s: float | None, unrecorded: Sequence[DecisionRecord], /
+    ) -> None:
+        """Returns once they are recorded. Raises JournalUnavailable if they may not be."""
+
+    def offer_then(
+        self, records: Sequence[DecisionRecord], callback: Callback, unrecorded: Sequence[DecisionRecord], /
+    ) -> bool:
+        """As `offer`, without a wait: calls `callback`. False, and nothing is offered, if there is no room."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionPoint:
+    """Answers questions. One snapshot gives each answer, and the record is committed first (delivery `before_answer`).
+
+    Every method raises MalformedQuestionError, TenantUnavailableError, RevisionNotCurrentError or JournalUnavailable.
+    After such an error nothing was answered.
+    """
+
+    node: str
+    cell: LivePolicies
+    journal: RecordQueue
+    ids: DecisionIds
+    metrics: Metrics
+    revision_wait_s: float
+    record_policy: RecordPolicy = RECORD_EVERYTHING
+    shadow: Shadow | None = None
+    """The shadow, which receives every decision after it is recorded; None without the setting `shadow`."""
+
+    def check(self, tenant: Tenant, asked: AskedQuestion, terms: CallTerms) -> PendingAnswer[CheckAnswer]:
+        """Makes one decision, of the access plane or of the reach plane."""
+        snapshot = self._snapshot(tenant, terms)
+        question, resource_id = asked
+        began = perf_counter_ns()
+        decision = _UNKNOWN_TENANT if snapshot is None else snapshot.answer(question)
+        took_ns = perf_counter_ns() - began
+        call, (decision_id,) = self._call(tenant, snapshot, terms, question.question_type)
+        item = (decision_id, *question.columns, resource_id, *decision.recorded, took_ns, _SINGLE)
+        effect, reason, _ = decision.recorded
+        counted = {(call.tenant, effect, reason): 1}
+        answer = CheckAnswer(decision, decision_id, call.revision)
+        return PendingAnswer(answer, RecordBatch((call, (item,))), counted, terms.timeout_s, took_ns)
+
+    def batch(
+        self,
+        tenant: Tenant,
+        items: Sequence[AskedQuestion | MalformedQuestionError],
+        terms: CallTerms,
+        question_type: QuestionType = QuestionType.CHECK,
+        *,
+        within_ns: int = NO_HURRY_NS,
+    ) -> PendingAnswer[tuple[str, list[Decided | MalformedQuestionError]]]:
+        """Decides every item. Returns the revision and one result per item, in order.
+
+        The result of a malformed item is its error, and it is not recorded. Raises OverBudgetError, with nothing
+        recorded, if the first items took longer than `within_ns`.
+        """
+        snapshot = self._snapshot(tenant, terms)
+        call, ids = self._call(tenant, snapshot, terms, question_type, records=len(items))
+        return self._batch(call, snapshot, items, ids, terms.timeout_s, within_ns=within_ns)
+
+    def commit(self, held: PendingAnswer[_Answer]) -> _Answer:
+        """Waits until the records are committed or accepted, as the delivery asks, and returns the answer."""
+        recorded, unrecorded = self.record_policy.split(held.records)
+        self.journal.offer(recorded, held.timeout_s, unrecorded)
+        self._count(held, len(unrecorded))
+        return held.answer
+
+    def commit_then(self, held: PendingAnswer[_Answer], callback: Callback) -> bool:
+        """Does the same as `commit` without waiting: see `Journal.offer_then`."""
+        if not held.records:
+            callback(None)
+            return True
+
+        recorded, unrecorded = self.record_policy.split(held.records)
+
+        def committed(error: JournalUnavailable | None) -> None:
+            if error is None:
+                self._count(held, len(unrecorded))
+            callback(error)
+
+        return self.journal.offer_then(recorded, committed, unrecorded)
+
+    def operation(
+        self,
+        tenant: Tenant,
+        compound: Compound,
+        resource_id: str,
+        terms: CallTerms,
+    ) -> tuple[str, list[tuple[Question, Decided]]]:
+        """Decides a compound operation. Returns the revision, and each part with its decision."""
+        snapshot = self._snapshot(tenant, terms)
+        # An unknown tenant has no known operations: one part stands for the whole operation.
+        parts = [compound.whole] if snapshot is None else compound.parts(snapshot.policy)
+        detail = {"operation": compound.operation, "namespace": compound.namespace}
+        call, ids = self._call(tenant, snapshot, terms, QuestionType.OPERATION, detail=detail, records=len(parts))
+        items = [(part, resource_id) for part in parts]
+        answered: list[tuple[Question, Decided]] = []
+        _, answers = self.commit(self._batch(call, snapshot, items, ids, terms.timeout_s))
+        for part, answer in zip(parts, answers, strict=True):
+            if isinstance(answer, MalformedQuestionError):
+                raise answer
+            answered.append((part, answer))
+        return call.revision, answered
+
+    def survey(
+        self,
+        tenant: Tenant,
+        inquiry: Inquiry[_Answer],
+        terms: CallTerms,
+        resource_id: str = "",
+    ) -> InquiryAnswer[_Answer]:
+        """Answers a question that needs more than one decision, and writes one record. Raises TooLargeError too."""
+        snapshot = self._snapshot(tenant, terms)
+        began = perf_counter_ns()
+        reason = Reason.UNKNOWN_TENANT if snapshot is None else inquiry.refusal(snapshot)
+        answer: _Answer | None = None
+        decision = Decision(Effect.DENY, reason) if inquiry.decides and reason is not None else None
+        if snapshot is not None and reason is None:
+            answer = inquiry.answer(snapshot)
+            decision = inquiry.decision(answer)
+        took_ns = perf_counter_ns() - began
+        detail = inquiry.detail(answer) if answer is not None else _NOTHING
+        call, (decision_id,) = self._call(tenant, snapshot, terms, inquiry.question_type, detail=detail)
+        recorded = decision.recorded if decision is not None else ("", reason.value if reason is not None else "", "")
+        item = (decision_id, *inquiry.columns, resource_id, *recorded, took_ns, _SINGLE)
+        surveyed = InquiryAnswer(answer, reason, decision, decision_id, call.revision)
+        counted = {} if decision is None else {(call.tenant, recorded[0], recorded[1]): 1}
+        return self.commit(PendingAnswer(surveyed, RecordBatch((call, (item,))), counted, terms.timeout_s))
+
+    def _batch(
+        self,
+        call: CallFields,
+        snapshot: Snapshot | None,
+        items: Sequence[AskedQuestion | MalformedQuestionError],
+        ids: Sequence[bytes],
+        timeout_s: float,
+        *,
+        within_ns: int = NO_HURRY_NS,
+    ) -> PendingAnswer[tuple[str, list[Decided | MalformedQuestionError]]]:
+        started = perf_counter_ns()
+        until = started + within_ns
+        results: list[Decided | MalformedQuestionError] = []
+        made: list[ItemFields] = []
+        counts: dict[tuple[str, str, str], int] = {}
+        answer = None if snapshot is None else snapshot.answer
+        revision = call.revision
+        for position, (item, decision_id) in enumerate(zip(items, ids, strict=True)):
+            if isinstance(item, MalformedQuestionError):
+                results.append(item)
+                continue
+            question, resource_id = item
+            began = perf_counter_ns()
+            if began > until:
+                raise OverBudgetError
+            try:
+                decision = _UNKNOWN_TENANT if answer is None else answer(question)
+            except MalformedQuestionError as error:
+                results.append(error)
+                continue
+            took_ns = perf_counter_ns() - began
+            recorded = decision.recorded
+            counts[recorded] = counts.get(recorded, 0) + 1
+            results.append((decision, decision_id))
+            made.append((decision_id, *question.columns, resource_id, *recorded, took_ns, position))
+        counted: Counter[tuple[str, str, str]] = Counter()
+        for recorded, count in counts.items():
+            counted[call.tenant, recorded[0], recorded[1]] += count
+        records = RecordBatch((call, made)) if made else EMPTY_BATCH
+        return PendingAnswer((revision, results), records, counted, timeout_s, perf_counter_ns() - started)
+
+    def _count(self, held: PendingAnswer[_Answer], unrecorded: int) -> None:
+        if unrecorded:
+            self.metrics.unrecorded(unrecorded)
+        for (tenant, effect, reason), count in held.counted.items():
+            self.metrics.decided(tenant, effect, reason, count)
+        if self.shadow is not None:
+            self.shadow.offer(held.records)
+
+    def _snapshot(self, tenant: Tenant, terms: CallTerms) -> Snapshot | None:
+        if terms.revision:
+            return self.cell.snapshot_at(tenant, terms.revision, min(self.revision_wait_s, terms.timeout_s))
+        return self.cell.snapshot(tenant)
+
+    def _call(
+        self,
+        tenant: Tenant,
+        snapshot: Snapshot | None,
+        terms: CallTerms,
+        question_type: QuestionType,
+        *,
+        detail: Mapping[str, object] = _NOTHING,
+        records: int = 1,
+    ) -> tuple[CallFields, Sequence[bytes]]:
+        """Returns the fields of a call, and the ids of its records."""
+        time_us, ids = self.ids.stamp(records + 1)
+        revision = "" if snapshot is None else snapshot.revision
+        recorded_tenant: str = tenant
+        if snapshot is None:
+            # Callers can invent any number of tenant names: all their records share one chain, which has no tenant.
+            recorded_tenant, detail = "", {**detail, ASKED_TENANT: tenant}
+        told = json.dumps(detail, sort_keys=True, separators=(",", ":")) if detail else ""
+        caller, on_behalf_of, trace_id = terms.origin
+        asked = question_type.value
+        call = CallFields(
+            time_us, self.node, caller, on_behalf_of, recorded_tenant, revision, ids.pop(), trace_id, asked, told
+        )
+        return call, ids

@@ -1,0 +1,48 @@
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+
+def configure_logs(level: str, form: str, **said: str) -> None:
+    """Sends structured lines to standard error, also from the standard library's loggers. Each line contains `said`."""
+    shared: list[Any] = [
+        lambda _logger, _method, event: {**event, **said},
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if form == "console"
+        else structlog.processors.JSONRenderer()
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=shared,
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    # These libraries log their own internals at `info`.
+    for noisy in ("alembic", "casbin", "watchfiles"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_of_the_server)
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _is_of_the_server(record: logging.LogRecord) -> bool:
+    """False for grpc's line and traceback about a header that is not UTF-8. Any caller can cause one.
+
+    The server then reads the header as Latin-1.
+    """
+    return not str(record.msg).startswith("Invalid encoding")

@@ -1,0 +1,1 @@
+"""A copy of each committed record to an OpenTelemetry collector."""

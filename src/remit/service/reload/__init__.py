@@ -1,0 +1,1 @@
+"""Keeps the live policies up to date: reloads, falls back, pins."""

@@ -1,0 +1,396 @@
+"""Keeps the live policies at what the policy files say: watches them, and orders what is to be loaded."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+from typing import Final
+
+import structlog
+
+from remit.audit.errors import JournalUnavailable
+from remit.core.diagnostics import Diagnostic
+from remit.core.names import Tenant
+from remit.engine.pacing import Pacing, unpaced
+from remit.policy.build.build_process import BuildProcess, SlowLoadError
+from remit.policy.build.scan import (
+    NO_FINGERPRINT,
+    BuildStarted,
+    CutShort,
+    Deferred,
+    Found,
+    RestoreRequest,
+    RootRead,
+    ScanRequest,
+    TenantBuilt,
+)
+from remit.policy.build.throttle import throttled
+from remit.policy.build.watch import changes
+from remit.policy.lint.finding import LintSeverity
+from remit.policy.live import LivePolicies
+from remit.policy.read.tree import Stamp, UnsettledError, stamp
+from remit.policy.revisions.store import RevisionStore
+from remit.process.errors import ChildEndedError
+from remit.service.errors import StartupError
+from remit.service.metrics import Metrics
+from remit.service.reload.pins import Pins
+from remit.service.reload.slow import QUICK_S, SlowLoads
+from remit.service.reload.swap import PolicySwap
+from remit.service.reload.tenants import Outcome
+from remit.service.settings import Settings
+
+_AGAIN_S: Final = 1.0
+_PIN_SETTLE_S: Final = 0.05
+_FIRST_SLOW_S: Final = 5.0
+"""The same at a start, until there is a slow one: nothing serves yet that a large tenant would hold up."""
+_SLICE_S: Final = 1.0
+"""Tenants are loaded for so long before their files are looked at again."""
+_IDLE_S: Final = 60.0
+"""The process for slow tenants ends when there has been none for so long."""
+
+_log = structlog.get_logger("remit")
+
+
+@dataclass(slots=True)
+class _Lane:
+    """A process that loads one tenant after the other."""
+
+    loader: BuildProcess
+    suspect: str = ""
+    """The signature of the files at which it ended last."""
+    restless: frozenset[str] = frozenset()
+    """Folders that could not be read last time, for they kept changing."""
+
+
+class _After(IntEnum):
+    """What is to follow a look."""
+
+    NOTHING = 0
+    RETRY = 1
+    """Another look in a moment."""
+    ANOTHER = 2
+    """Another look at once."""
+
+
+class Reloader:
+    """Loads a tenant at a time: it is loaded whole or refused whole. What is refused leaves the last good revision
+    serving."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        live: LivePolicies,
+        metrics: Metrics,
+        clock_us: Callable[[], int],
+        loader: Callable[[], BuildProcess] = BuildProcess,
+    ) -> None:
+        self._settings = settings
+        # As it is named now: where it goes on, so does what was kept of it.
+        self._directory = Path(settings.policies).absolute()
+        self._revisions = (
+            RevisionStore(Path(settings.revisions), settings.revisions_kept, str(self._directory))
+            if settings.revisions
+            else None
+        )
+        self._swap = PolicySwap(live, metrics, clock_us)
+        self.pins = Pins(self._revisions, self._swap, clock_us, recall=self._recall, load=self._load_within)
+        self._new_loader = loader
+        self._loaders: set[BuildProcess] = set()
+        self._stopping = Event()
+        self._until_stop = ExitStack()
+        self._lane = _Lane(self._until_stop.enter_context(self._loader()))
+        self._threads: list[Thread] = []
+        """None before `begin`."""
+        self._slow = SlowLoads()
+        self._root: Mapping[str, bytes] = {}
+        self._stamp: Stamp = None
+
+    def load(self) -> list[Outcome]:
+        """The first load: what became of each tenant, for the audit that is not open yet. A slow tenant is left for
+        later, and what was kept of it serves, if anything was.
+
+        Raises StartupError where the files cannot serve and nothing kept may stand in.
+        """
+        with ExitStack() as done:
+            done.callback(self._lane.loader.close)
+            self._load_first()
+            if self._settings.watch:
+                done.pop_all()
+        return self._swap.outcomes
+
+    def begin(self, record: Callable[[Outcome], None]) -> None:
+        """From now on what becomes of tenants is recorded as it happens; files are watched."""
+        self._swap.record = record
+        self._swap.outcomes.clear()
+        settings = self._settings
+        runs = [self._run_slow]
+        if settings.watch:
+            runs.append(partial(self._follow, self._directory, settings.settle_s, self.look))
+        if self._revisions is not None and settings.workers > 1:
+            runs.append(partial(self._follow, self._revisions.directory, _PIN_SETTLE_S, self.pins.take))
+        self._threads = [Thread(target=run, name="remit-reload", daemon=True) for run in runs]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ends the watch and whatever is being loaded; what serves, serves on."""
+        self._stopping.set()
+        self._slow.wanted.set()
+        for loader in list(self._loaders):
+            loader.end()
+        for thread in self._threads:
+            thread.join(_AGAIN_S)
+        self._until_stop.close()
+
+    def look(self) -> bool:
+        """Takes over what the files say now; False where it has to be tried again."""
+        after = self._look()
+        while after is _After.ANOTHER and not self._stopping.is_set():
+            # What changes while tenants are loaded has to rest as well before it is read.
+            after = self._look(self._settings.settle_s)
+        return after is not _After.RETRY
+
+    def _follow(self, directory: Path, settle_s: float, take: Callable[[], bool]) -> None:
+        for _ in changes(directory, settle_s, self._settings.watch_every_s, self._stopping):
+            while not self._stopping.is_set() and not take():
+                self._stopping.wait(_AGAIN_S)
+
+    def _run_slow(self) -> None:
+        with self._loader() as loader:
+            lane = _Lane(loader)
+            while not self._stopping.is_set():
+                if not self._slow.wanted.wait(_IDLE_S):
+                    loader.close()
+                elif (tenant := self._slow.next(self._swap.tenants.files)) is not None:
+                    after = self._load_alone(lane, tenant, rest_s=self._settings.settle_s)
+                    self._slow.done()
+                    if after is not _After.NOTHING:
+                        self._slow.add(tenant)
+                    if after is _After.RETRY:
+                        self._stopping.wait(_AGAIN_S)
+
+    def _load_first(self) -> None:
+        settings, swap = self._settings, self._swap
+        root = self.pins.remember()
+        self._root = {} if settings.strict else root
+        seen = self._seen()
+        try:
+            while (after := self._first_look()) is _After.ANOTHER or self._lane.suspect:
+                pass
+        except ChildEndedError as error:
+            raise StartupError(str(error)) from None
+        except (OSError, UnsettledError) as error:
+            if settings.strict or not swap.tenants.files:
+                raise StartupError(self._unreadable(error)) from None
+            swap.apply(swap.tenants.judged((Diagnostic(".", 0, 0, self._unreadable(error)),)))
+        else:
+            self._stamp = seen if after is _After.NOTHING else None
+        if not swap.tenants.files or (swap.tenants.wrong and settings.strict):
+            raise StartupError(f"policy directory `{settings.policies}` has no tenant's folder")
+        self.pins.prepare()
+        for tenant, files in swap.tenants.files.items():
+            if not files.known.signature:
+                swap.apply(swap.tenants.unread(tenant))
+                self._slow.add(tenant)
+            if files.pin is not None or not settings.strict:
+                self.pins.restore(tenant)
+
+    def _first_look(self) -> _After:
+        within_s = QUICK_S if self._slow.wanted.is_set() else _FIRST_SLOW_S
+        return self._take(self._lane, replace(self._order(), within_s=within_s))
+
+    def _look(self, rest_s: float = 0) -> _After:
+        """Takes over what the files say of all tenants but the slow ones."""
+        seen = self._seen()
+        if seen is not None and seen == self._stamp:
+            return _After.NOTHING
+        self._stamp = None
+        with self._swap.changing():
+            order = replace(self._order(), within_s=QUICK_S, slice_s=_SLICE_S, rest_s=rest_s)
+        after = self._taken(self._lane, order)
+        if after is _After.NOTHING:
+            self._stamp = seen
+        return after
+
+    def _seen(self) -> Stamp:
+        try:
+            return stamp(self._directory, self._pace)
+        except OSError:
+            # The process that loads may have what this one lacks.
+            return None
+
+    def _load_alone(self, lane: _Lane, tenant: Tenant, *, rest_s: float = 0, within_s: float = math.inf) -> _After:
+        """Takes over what the files say of one tenant."""
+        with self._swap.changing():
+            order = replace(self._order(tenant), rest_s=rest_s, within_s=within_s)
+        return self._taken(lane, order)
+
+    def _load_within(self, tenant: Tenant, within_s: float) -> None:
+        with self._loader() as loader:
+            after = self._load_alone(_Lane(loader), tenant, within_s=within_s)
+        if after is not _After.NOTHING:
+            self._slow.add(tenant)
+
+    def _recall(self, revisions: RevisionStore, tenant: Tenant, revision: str) -> TenantBuilt:
+        """By a process that waits for nobody, once the server runs."""
+        order = RestoreRequest(revisions, self._settings.limits, tenant, revision)
+        with self._loader() if self._threads else nullcontext(self._lane.loader) as loader:
+            (found,) = loader.carry_out(order, self._pace)
+        assert isinstance(found, TenantBuilt)
+        return found
+
+    @contextmanager
+    def _loader(self) -> Iterator[BuildProcess]:
+        """A process of its own, for the block; `stop` ends it, too."""
+        loader = self._new_loader()
+        self._loaders.add(loader)
+        try:
+            if self._stopping.is_set():
+                loader.end()
+            yield loader
+        finally:
+            loader.close()
+            self._loaders.discard(loader)
+
+    @property
+    def _pace(self) -> Pacing:
+        """At a start there are no calls to let pass."""
+        return throttled if self._threads else unpaced
+
+    def _order(self, only: Tenant | None = None) -> ScanRequest:
+        tenants, (apart, took_s) = self._swap.tenants.files, self._slow.apart()
+        return ScanRequest(
+            self._directory,
+            self._settings.limits,
+            self._revisions,
+            self._root,
+            {tenant: files.known for tenant, files in tenants.items()},
+            frozenset(tenant for tenant, files in tenants.items() if files.pin is not None),
+            None if self._settings.policy_lint == "off" else LintSeverity(self._settings.policy_lint),
+            only,
+            apart if only is None else frozenset(),
+            took_s,
+        )
+
+    def _taken(self, lane: _Lane, order: ScanRequest) -> _After:
+        """As `_take`, once the server runs: what fails is reported and tried again."""
+        try:
+            try:
+                return self._take(lane, order)
+            except OSError as error:
+                return self._not_read(order, error)
+        except UnsettledError as error:
+            _log.warning("policies not read yet", error=str(error))
+        except (ChildEndedError, JournalUnavailable) as error:
+            _log.error("policies not taken over", error=str(error))
+        return _After.RETRY
+
+    def _not_read(self, order: ScanRequest, error: OSError) -> _After:
+        text = self._unreadable(error)
+        if order.only is not None:
+            # A look at all of them says so, and says when it is over.
+            _log.warning("tenant not read yet", tenant=order.only, error=text)
+            return _After.RETRY
+        with self._swap.changing():
+            self._swap.apply(self._swap.tenants.judged((Diagnostic(".", 0, 0, text),)))
+        # A directory that is not there is watched for.
+        return _After.NOTHING if isinstance(error, FileNotFoundError | NotADirectoryError) else _After.RETRY
+
+    def _unreadable(self, error: OSError | UnsettledError) -> str:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return f"policy directory `{self._settings.policies}` cannot be read: {reason}"
+
+    def _take(self, lane: _Lane, order: ScanRequest) -> _After:
+        """Raises OSError, UnsettledError, JournalUnavailable, and ChildEndedError where no tenant's files are to blame."""
+        wanted, begun = {_After.NOTHING}, None
+        try:
+            with closing(lane.loader.carry_out(order, self._pace)) as answer:
+                for found in answer:
+                    begun = found if isinstance(found, BuildStarted) else None
+                    wanted.add(self._take_found(lane, order, found))
+        except SlowLoadError:
+            if begun is not None:
+                _log.info("tenant is slow to load; the others go on", tenant=begun.tenant, processor_s=order.within_s)
+                self._slow.add(begun.tenant, took_s=order.within_s)
+            return _After.ANOTHER
+        except ChildEndedError as error:
+            if not self._stopping.is_set():
+                self._child_ended(lane, begun, error)
+            return _After.RETRY
+        lane.suspect = ""
+        return max(wanted)
+
+    def _take_found(self, lane: _Lane, order: ScanRequest, found: Found) -> _After:
+        match found:
+            case RootRead():
+                return self._take_root(lane, order, found)
+            case Deferred():
+                self._slow.add(*found.tenants)
+            case TenantBuilt():
+                return self._take_built(found, order)
+            case CutShort():
+                return _After.ANOTHER
+        return _After.NOTHING
+
+    def _take_root(self, lane: _Lane, order: ScanRequest, found: RootRead) -> _After:
+        if order.only is None:
+            with self._swap.changing():
+                self._take_folders(found)
+        restless = found.unsettled if order.only is None else found.unsettled & {order.only}
+        if restless - lane.restless:
+            _log.warning("tenants not read yet: their files keep changing", tenants=sorted(restless))
+        lane.restless = restless
+        return _After.RETRY if restless else _After.NOTHING
+
+    def _take_folders(self, found: RootRead) -> None:
+        swap, wrong = self._swap, found.diagnostics
+        if not found.root and not swap.live.tenants:
+            texts = "\n".join(map(str, wrong))
+            raise StartupError(f"the root files of `{self._settings.policies}` do not load:\n{texts}")
+        self._root = found.root or self._root
+        swap.live.tree_revision = found.tree_revision
+        if not wrong and not found.tenants and swap.tenants.files:
+            # As a volume looks that is not mounted: nobody takes away all tenants by an edit.
+            wrong = (Diagnostic(".", 0, 0, "no tenant's folder is there any more"),)
+        swap.apply(swap.tenants.judged(wrong, found.tree_revision))
+        swap.tenants = swap.tenants.found(found.tenants)
+        # While the root does not load, a folder that is missing may be about to come.
+        for tenant in () if wrong else swap.tenants.files.keys() - found.tenants:
+            swap.apply(swap.tenants.gone(tenant))
+            if tenant not in swap.tenants.files:
+                self._slow.took(tenant, 0.0)
+                self.pins.forget(tenant)
+
+    def _take_built(self, found: TenantBuilt, order: ScanRequest) -> _After:
+        """Nothing is changed where the tenant was pinned, unpinned, removed or loaded elsewhere meanwhile."""
+        tenant = found.tenant
+        with self._swap.changing():
+            files = self._swap.tenants.files.get(tenant)
+            if files is None or files.known != order.known.get(tenant, NO_FINGERPRINT):
+                return _After.ANOTHER
+            if (files.pin is not None) != (tenant in order.check_only):
+                return _After.ANOTHER
+            self._swap.apply(self._swap.tenants.built(found))
+            self._slow.took(tenant, found.processor_s)
+        if found.not_kept:
+            _log.error("revision not kept", tenant=tenant, revision=found.revision, error=found.not_kept)
+        return _After.NOTHING
+
+    def _child_ended(self, lane: _Lane, begun: BuildStarted | None, error: ChildEndedError) -> None:
+        """Once may be somebody else's doing; files at which it ends again are refused, so that the others get on."""
+        suspect, lane.suspect = lane.suspect, begun.signature if begun is not None else ""
+        if begun is None:
+            raise error
+        _log.error("policies not taken over", error=str(error), tenant=begun.tenant)
+        if begun.signature != suspect:
+            return
+        text = "brings down the process that loads policies, or keeps it from ending; the log has more"
+        wrong = (Diagnostic(begun.tenant, 0, 0, text),)
+        refused = TenantBuilt(begun.tenant, begun.revision, begun.signature, "", None, refused=True, diagnostics=wrong)
+        with self._swap.changing():
+            if begun.tenant in self._swap.tenants.files:
+                self._swap.apply(self._swap.tenants.built(refused))

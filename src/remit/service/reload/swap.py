@@ -1,0 +1,99 @@
+"""The tenants' table of a running server, and the live policies, records and logs that follow it."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+import structlog
+
+from remit.audit.errors import JournalUnavailable
+from remit.core.errors import RemitError
+from remit.core.names import Tenant
+from remit.engine.snapshot import Snapshot
+from remit.policy.build.throttle import free_gradually
+from remit.policy.live import LivePolicies, TenantPolicy
+from remit.service.metrics import Metrics
+from remit.service.reload.tenants import Change, Outcome, Tenants
+
+_log = structlog.get_logger("remit")
+
+
+class LoadingError(RemitError):
+    """Another change is being recorded just now; the call may be tried again."""
+
+
+class PolicySwap:
+    """Carries out one change after the other. No revision serves before the record of it is written."""
+
+    def __init__(self, live: LivePolicies, metrics: Metrics, clock_us: Callable[[], int]) -> None:
+        self.tenants = Tenants()
+        """To be read from any thread, and replaced within `changing` alone."""
+        self.live = live
+        self.outcomes: list[Outcome] = []
+        self.record: Callable[[Outcome], None] = self.outcomes.append
+        """Raises JournalUnavailable. Until there is an audit, outcomes wait."""
+        self._metrics = metrics
+        self._clock_us = clock_us
+        self._mutex = Lock()
+        """Held while a change is carried out, and never while anything is loaded."""
+        self._replaced: deque[Iterator[None]] = deque()
+        """Rows of policies that serve no more, to be freed."""
+
+    @contextmanager
+    def changing(self, timeout_s: float = -1) -> Iterator[None]:
+        """Nobody else changes what serves meanwhile. Raises LoadingError if somebody does so for `timeout_s`."""
+        if not self._mutex.acquire(timeout=timeout_s):
+            raise LoadingError(f"another change has been in the works for {timeout_s:g} s; try again")
+        try:
+            yield
+        finally:
+            self._mutex.release()
+            while self._replaced:
+                for _ in self._replaced.popleft():
+                    pass
+
+    def apply(self, change: Change | None, undo: Callable[[], None] = lambda: None) -> None:
+        """Within `changing`. Raises JournalUnavailable; then nothing has changed, and `undo` has been called."""
+        if change is None:
+            return
+        if change.outcome is not None:
+            try:
+                self.record(change.outcome)
+            except JournalUnavailable:
+                undo()
+                raise
+            if change.outcome.kind in {"POLICY_LOADED", "POLICY_CHECKED", "POLICY_REFUSED"}:
+                self._metrics.loaded(change.outcome.tenant, refused=change.outcome.kind == "POLICY_REFUSED")
+        self.tenants = change.after
+        if change.tenant is None:
+            self.live.put(*(self._policy(tenant, policy.snapshot) for tenant, policy in self.live.tenants.items()))
+        elif change.tenant in change.after.files:
+            self._show(change.tenant, change.swap.snapshot if change.swap else self._snapshot(change.tenant))
+        else:
+            self.live.remove(change.tenant)
+        if change.log is not None:
+            level, event, fields = change.log
+            getattr(_log, level)(event, **fields)
+
+    def _show(self, tenant: Tenant, snapshot: Snapshot | None) -> None:
+        """The swap: one assignment."""
+        before, policy = self._snapshot(tenant), self._policy(tenant, snapshot)
+        if before is None or before is snapshot:
+            self.live.put(policy)
+            return
+        replaced = free_gradually(before.policy)
+        next(replaced)
+        # Rows are freed piece by piece only where nobody else holds them.
+        del before
+        self.live.put(policy)
+        self._replaced.append(replaced)
+
+    def _policy(self, tenant: Tenant, snapshot: Snapshot | None) -> TenantPolicy:
+        policy, before = self.tenants.policy(tenant, self._clock_us(), snapshot), self.live.tenants.get(tenant)
+        same = before is not None and (before.state, before.revision) == (policy.state, policy.revision)
+        return self.tenants.policy(tenant, before.since_us, snapshot) if before and same else policy
+
+    def _snapshot(self, tenant: Tenant) -> Snapshot | None:
+        policy = self.live.tenants.get(tenant)
+        return policy.snapshot if policy is not None else None

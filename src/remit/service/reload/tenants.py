@@ -1,0 +1,193 @@
+"""What becomes of each tenant's policy: a table of what is and what happens, without files, processes and locks.
+
+Each event is a method of `Tenants` and returns a `Change`: the table after the event, and its effects.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+from remit.core.diagnostics import Diagnostic
+from remit.core.errors import RemitError
+from remit.core.names import Tenant
+from remit.engine.snapshot import Snapshot
+from remit.policy.build.scan import NO_FINGERPRINT, Fingerprint, TenantBuilt
+from remit.policy.live import TenantPolicy, TenantState
+from remit.policy.revisions.store import Pin
+
+_RECORDED: Final = 20
+"""Diagnostics in a record; the status has all."""
+
+
+class Outcome(NamedTuple):
+    """What became of an edit, or of an operator's act: a lifecycle record without its id and time."""
+
+    kind: str
+    tenant: str
+    revision: str
+    detail: dict[str, Any]
+    archive: bytes = b""
+    """The files of a revision that is about to serve."""
+
+
+class Swap(NamedTuple):
+    """Another snapshot serves; None for none."""
+
+    snapshot: Snapshot | None
+
+
+class Change(NamedTuple):
+    after: "Tenants"
+    tenant: Tenant | None = None
+    """Which is shown anew, or removed; None for all that are shown already."""
+    outcome: Outcome | None = None
+    """What is recorded before anything else counts."""
+    log: tuple[str, str, dict[str, Any]] | None = None
+    """A level, an event and its fields."""
+    swap: Swap | None = None
+    """Of the tenant. Without one, what serves it serves on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantFiles:
+    """What the newest files of a tenant are, and what serves it."""
+
+    known: Fingerprint = NO_FINGERPRINT
+    revision: str = ""
+    refused: bool = True
+    diagnostics: tuple[Diagnostic, ...] = ()
+    pin: Pin | None = None
+    serving: str = ""
+    """The revision that serves; '' for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenants:
+    files: Mapping[Tenant, TenantFiles] = field(default_factory=dict)
+    wrong: tuple[Diagnostic, ...] = ()
+    """What is wrong with all of the newest files: the root's, or the directory itself."""
+
+    def state(self, tenant: Tenant) -> TenantState:
+        files = self.files[tenant]
+        if not files.serving:
+            return TenantState.UNAVAILABLE
+        if files.pin is not None:
+            return TenantState.PINNED
+        return TenantState.STALE if files.refused or self.wrong else TenantState.SERVING
+
+    def policy(self, tenant: Tenant, since_us: int, snapshot: Snapshot | None) -> TenantPolicy:
+        files = self.files[tenant]
+        pinned_by = files.pin.caller if files.pin is not None else ""
+        diagnostics = (*self.wrong, *files.diagnostics)
+        return TenantPolicy(tenant, self.state(tenant), since_us, snapshot, diagnostics, files.revision, pinned_by)
+
+    def judged(self, wrong: tuple[Diagnostic, ...], revision: str = "") -> Change | None:
+        """This is wrong with all of the newest files, or nothing is. None where that is known."""
+        if wrong == self.wrong:
+            return None
+        after, texts = replace(self, wrong=wrong), [str(each) for each in wrong]
+        if not wrong:
+            loaded = Outcome("POLICY_LOADED", "", revision, {})
+            return Change(after, None, loaded, ("info", "root loads again", {"revision": revision}))
+        refused = Outcome("POLICY_REFUSED", "", revision, {"diagnostics": texts[:_RECORDED]})
+        return Change(after, None, refused, ("error", "root refused", {"revision": revision, "diagnostics": texts}))
+
+    def found(self, tenants: Iterable[Tenant]) -> "Tenants":
+        """These have a folder. A new one is shown when it has been loaded or refused."""
+        return replace(self, files={**dict.fromkeys(tenants, TenantFiles()), **self.files})
+
+    def gone(self, tenant: Tenant) -> Change:
+        """Its folder is not there any more: it is removed, unless it is pinned."""
+        files = self.files[tenant]
+        if files.pin is not None:
+            return Change(self._unread(tenant, "the folder is gone", revision=""), tenant)
+        after = replace(self, files={name: each for name, each in self.files.items() if name != tenant})
+        log = "warning", "tenant removed", {"tenant": tenant, "revision": files.serving}
+        return Change(after, tenant, Outcome("POLICY_REMOVED", tenant, files.serving, {}), log)
+
+    def built(self, found: TenantBuilt) -> Change:
+        """Its newest files were loaded or refused. The files of a pinned tenant are only checked."""
+        before = self.files[found.tenant]
+        folder = before.known.folder if found.refused else found.folder
+        loaded = not found.refused and before.pin is None
+        after = self._with(
+            found.tenant,
+            known=Fingerprint(found.signature, folder),
+            revision=found.revision,
+            refused=found.refused,
+            diagnostics=found.diagnostics,
+            serving=found.revision if loaded else before.serving,
+        )
+        return Change(after, found.tenant, *_report(found, before), Swap(found.snapshot) if loaded else None)
+
+    def pinned(self, tenant: Tenant, pin: Pin, recalled: TenantBuilt | RemitError) -> Change:
+        """Until it is unpinned the recalled revision serves, whatever the files say; nothing, where there was an error."""
+        detail = {"caller": pin.caller, "replaces": self.files[tenant].serving}
+        archive = recalled.archive if isinstance(recalled, TenantBuilt) else b""
+        log = "warning", "tenant pinned", {"tenant": tenant, "revision": pin.revision, "caller": pin.caller}
+        outcome = Outcome("POLICY_PINNED", tenant, pin.revision, detail, archive)
+        return self._recalled(tenant, recalled, pin=pin)._replace(outcome=outcome, log=log)
+
+    def unpinned(self, tenant: Tenant, caller: str) -> Change:
+        """What served serves on until the files are loaded; should that break off, this is what is so."""
+        before = self.files[tenant]
+        assert before.pin is not None
+        after = self._unread(tenant, "its files have not been loaded since it was unpinned", pin=None)
+        log = "warning", "tenant unpinned", {"tenant": tenant, "revision": before.serving, "caller": caller}
+        return Change(after, tenant, Outcome("POLICY_UNPINNED", tenant, before.pin.revision, {"caller": caller}), log)
+
+    def unread(self, tenant: Tenant) -> Change:
+        """A start was over before its files were loaded."""
+        return Change(self._unread(tenant, "its files have not been loaded yet"), tenant)
+
+    def restored(self, tenant: Tenant, before: TenantFiles, recalled: TenantBuilt | RemitError) -> Change | None:
+        """What was kept of it, as its files `before` wanted it, serves; where there was an error, nothing if it is pinned,
+        else what served before. None where it is not wanted any more."""
+        files = self.files.get(tenant)
+        if files is None or files.pin != before.pin:
+            return None
+        if files.pin is None and not (files.refused and files.known.folder == before.known.folder):
+            return None
+        if isinstance(recalled, RemitError):
+            return self._recalled(tenant, recalled) if files.pin is not None else None
+        detail = {"pinned_by": files.pin.caller} if files.pin is not None else {}
+        fields = {"tenant": tenant, "revision": recalled.revision, "pinned": files.pin is not None}
+        outcome = Outcome("POLICY_RESTORED", tenant, recalled.revision, detail, recalled.archive)
+        log = "warning", "kept revision serves", fields
+        return self._recalled(tenant, recalled)._replace(outcome=outcome, log=log)
+
+    def _recalled(self, tenant: Tenant, recalled: TenantBuilt | RemitError, **fields: Any) -> Change:
+        if isinstance(recalled, TenantBuilt):
+            after = self._with(tenant, serving=recalled.revision, **fields)
+            return Change(after, tenant, swap=Swap(recalled.snapshot))
+        wrong = Diagnostic(tenant, 0, 0, f"is pinned to a revision that cannot be served: {recalled}")
+        diagnostics = (wrong, *self.files[tenant].diagnostics)
+        return Change(self._with(tenant, serving="", diagnostics=diagnostics, **fields), tenant, swap=Swap(None))
+
+    def _unread(self, tenant: Tenant, why: str, **fields: Any) -> "Tenants":
+        """Whatever its files are, they are to be loaded."""
+        known = replace(self.files[tenant].known, signature="")
+        return self._with(tenant, known=known, refused=True, diagnostics=(Diagnostic(tenant, 0, 0, why),), **fields)
+
+    def _with(self, tenant: Tenant, **fields: Any) -> "Tenants":
+        return replace(self, files={**self.files, tenant: replace(self.files[tenant], **fields)})
+
+
+def _report(found: TenantBuilt, before: TenantFiles) -> tuple[Outcome, tuple[str, str, dict[str, Any]]]:
+    texts = [str(each) for each in found.diagnostics]
+    about: dict[str, Any] = {"tenant": found.tenant, "revision": found.revision}
+    detail: dict[str, Any]
+    if found.refused:
+        detail = {"diagnostics": texts[:_RECORDED], "serving": before.serving}
+        log = "error", "tenant refused", {**about, "serving": before.serving, "diagnostics": texts}
+        return Outcome("POLICY_REFUSED", found.tenant, found.revision, detail), log
+    pinned = before.pin is not None
+    kind, event = ("POLICY_CHECKED", "checked") if pinned else ("POLICY_LOADED", "loaded")
+    detail = {"rows": found.rows, "cases": found.cases, "witnessed": found.witnessed}
+    fields = {**about, **detail, "seconds": round(found.seconds, 3)}
+    if before.serving:
+        detail["replaces"] = before.serving
+    if texts:
+        fields["diagnostics"], detail["diagnostics"] = texts, texts[:_RECORDED]
+    outcome = Outcome(kind, found.tenant, found.revision, detail, found.archive)
+    return outcome, ("warning" if texts else "info", f"tenant {event}", fields)

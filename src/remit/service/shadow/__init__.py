@@ -1,0 +1,1 @@
+"""A candidate policy beside the live one, and recorded questions decided again."""

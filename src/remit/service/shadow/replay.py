@@ -1,0 +1,120 @@
+"""Recorded decisions, decided again by another policy."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from remit.audit.record import DecisionRecord
+from remit.core.decision import Decision, Reason
+from remit.core.errors import MalformedQuestionError
+from remit.core.names import Tenant
+from remit.core.rows import Effect
+from remit.engine.snapshot import Snapshot
+
+MALFORMED = "malformed"
+"""In the place of an effect: the other policy's vocabulary cannot put the question."""
+_TENANTS = 1_000
+
+
+@dataclass(slots=True)
+class ReplayedChange:
+    """A question whose answer would be another one. Records of the same question and answer are one change."""
+
+    tenant: str
+    principal: str
+    action: str
+    kind: str
+    namespace: str
+    was: tuple[str, str]
+    """Effect and reason as recorded."""
+    now: tuple[str, str]
+    rule: str
+    """The place of the row that would decide."""
+    records: int = 0
+    last: bytes = b""
+    """The id of the newest record."""
+
+    @property
+    def gains(self) -> bool:
+        return self.now[0] == Effect.ALLOW
+
+
+@dataclass(slots=True)
+class Counts:
+    decided: int = 0
+    skipped: int = 0
+    """Records of answers that are no single decision, and of tenants whose files do not load."""
+    differing: int = 0
+    """Records of which the candidate decides the effect otherwise."""
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.decided + other.decided, self.skipped + other.skipped, self.differing + other.differing)
+
+
+@dataclass(slots=True)
+class Replay:
+    """Records put to a candidate, one after the other."""
+
+    candidate: Mapping[Tenant, Snapshot | None]
+    """None for a tenant whose files do not load: its records are left out."""
+    most: int | None = None
+    """Changes told apart; records of further ones are only counted. None for no limit."""
+    told: Callable[[DecisionRecord], DecisionRecord] = lambda record: record
+    """What changes tell of a record."""
+    redacted: int = 0
+    """Records that do not say of whom they are."""
+    tenants: dict[str, Counts] = field(default_factory=dict)
+    """By tenant; those past `_TENANTS` together, as ''."""
+    _changes: dict[tuple[str, ...], ReplayedChange] = field(default_factory=dict)
+
+    def run(self, records: Iterable[DecisionRecord]) -> "Replay":
+        for record in records:
+            self.put(record)
+        return self
+
+    def put(self, record: DecisionRecord) -> None:
+        if record.nameless:
+            self.redacted += 1
+            return
+        question = record.asked
+        tenant = Tenant(record.asked_tenant)
+        snapshot = self.candidate.get(tenant)
+        if question is None or (snapshot is None and tenant in self.candidate):
+            self._counts(tenant).skipped += 1
+            return
+        self._counts(tenant).decided += 1
+        try:
+            decision = Decision(Effect.DENY, Reason.UNKNOWN_TENANT) if snapshot is None else snapshot.answer(question)
+            now = decision.recorded
+        except MalformedQuestionError as error:
+            now = (MALFORMED, str(error), "")
+        if now[0] == record.effect:
+            return
+        self._counts(tenant).differing += 1
+        record = self.told(record)
+        columns = (record.asked_tenant, record.principal, record.action, record.kind, record.namespace)
+        key = (*columns, record.effect, record.reason)
+        change = self._changes.get(key)
+        if change is None and len(self._changes) == self.most:
+            return
+        if change is None:
+            change = self._changes[key] = ReplayedChange(
+                *columns, (record.effect, record.reason), (now[0], now[1]), now[2]
+            )
+        change.records += 1
+        change.last = max(change.last, record.id)
+
+    def _counts(self, tenant: str) -> Counts:
+        # Anybody may ask about any name.
+        if tenant not in self.tenants and len(self.tenants) >= _TENANTS:
+            tenant = ""
+        return self.tenants.setdefault(tenant, Counts())
+
+    @property
+    def total(self) -> Counts:
+        return sum(self.tenants.values(), Counts())
+
+    @property
+    def changes(self) -> list[ReplayedChange]:
+        """Gains first, then by the number of records, the most first."""
+        found = self._changes.values()
+        return sorted(found, key=lambda each: (not each.gains, -each.records, each.tenant, each.principal))

@@ -1,0 +1,191 @@
+"""A candidate beside the live policy: decides again what was decided, in a process of its own, and tells what differs."""
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event, Thread
+from typing import Final
+
+import structlog
+
+from remit.audit.record import DecisionRecord
+from remit.audit.redaction import Redaction
+from remit.clock import now_us
+from remit.core.diagnostics import PolicyError
+from remit.policy.load import load_tree
+from remit.policy.read.limits import Limits
+from remit.policy.read.tree import Stamp, stamp
+from remit.process.channel import ChildProcess, channel_to_parent
+from remit.process.errors import ChildEndedError
+from remit.service.shadow.replay import Counts, Replay, ReplayedChange
+
+_QUEUE: Final = 10_000
+"""Records that may wait for the candidate; past it they are dropped and counted."""
+_BATCH: Final = 1_000
+_EVERY_S: Final = 0.2
+_LOOK_EVERY_S: Final = 1.0
+_AGAIN_S: Final = 5.0
+_TOLD: Final = 100
+"""Changes in a report."""
+_KEPT: Final = 10_000
+"""Changes told apart, lest a candidate that differs everywhere fills the memory."""
+_NICE: Final = 19
+
+_log = structlog.get_logger("remit")
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowReport:
+    """What the candidate has made of the decisions put to it since it was loaded."""
+
+    tree_revision: str = ""
+    """Of the candidate's files; empty until they have loaded."""
+    since_us: int = 0
+    """When they were loaded, microseconds since the Unix epoch."""
+    errors: tuple[tuple[str, str], ...] = ()
+    """Why the candidate does not load, or a tenant of it, after the tenant's name."""
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+    """By tenant."""
+    changes: tuple[ReplayedChange, ...] = ()
+    """The first hundred: gains first, then by the number of records."""
+    dropped: int = 0
+    """Decisions that the candidate's budget had no time for, since the server started."""
+    running: bool = False
+
+    @property
+    def total(self) -> Counts:
+        return sum(self.counts.values(), Counts())
+
+    def of(self, tenant: str) -> "ShadowReport":
+        """What it says of one tenant; `dropped` stays that of all."""
+        return replace(
+            self,
+            errors=tuple(each for each in self.errors if each[0] in {"", tenant}),
+            counts={tenant: self.counts.get(tenant, Counts())},
+            changes=tuple(each for each in self.changes if each.tenant == tenant),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    directory: Path
+    limits: Limits
+    share: float
+    redaction: Redaction | None
+
+
+class Shadow:
+    """Puts decisions to a candidate without ever making a call wait: what does not fit the budget is dropped."""
+
+    def __init__(self, directory: Path, limits: Limits, share: float, redaction: Redaction | None = None) -> None:
+        """`share` is how much of one core the candidate may use, above 0 and at most 1. The report tells of questions as
+        the audit does after its `redaction`."""
+        self.directory = directory
+        order = _Order(directory.absolute(), limits, share, redaction)
+        self._child = ChildProcess("the process of the candidate", __name__, serve.__name__, order)
+        self._waiting: deque[DecisionRecord] = deque()
+        self._dropped = 0
+        self._report = ShadowReport()
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name="remit-shadow", daemon=True)
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._child.stop()
+
+    def offer(self, records: Sequence[DecisionRecord]) -> None:
+        """Never waits. From any thread."""
+        if len(self._waiting) + len(records) > _QUEUE:
+            self._dropped += len(records)
+        else:
+            self._waiting.extend(records)
+
+    @property
+    def report(self) -> ShadowReport:
+        return replace(self._report, dropped=self._dropped)
+
+    def _run(self) -> None:
+        pause_s = 0.0
+        while not self._stopping.wait(pause_s):
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
+            try:
+                self._tell(self._child.request(batch))
+                pause_s = _EVERY_S
+            except ChildEndedError as error:
+                if not self._stopping.is_set():
+                    _log.error("the shadow's process ended; it begins again", error=str(error))
+                self._report = replace(self._report, running=False)
+                pause_s = _AGAIN_S
+        self._child.close()
+
+    def _tell(self, report: ShadowReport) -> None:
+        before, self._report = self._report, report
+        if (report.tree_revision, report.errors) == (before.tree_revision, before.errors):
+            return
+        if report.errors:
+            diagnostics = [text for _, text in report.errors]
+            _log.error("candidate refused", directory=str(self.directory), diagnostics=diagnostics)
+        else:
+            _log.info("candidate loaded", directory=str(self.directory), revision=report.tree_revision)
+
+
+def serve(descriptor: int) -> None:
+    """The process: one report for each batch of records, until nobody sends any more."""
+    with channel_to_parent(descriptor, _NICE) as channel:
+        candidate = _Candidate(channel.receive())
+        while True:
+            channel.send(candidate.put(channel.receive()))
+
+
+class _Candidate:
+    def __init__(self, order: _Order) -> None:
+        self._order = order
+        self._stamp: Stamp = {}
+        self._looked = 0.0
+        self._report = ShadowReport(running=True)
+        self._replay: Replay | None = None
+
+    def put(self, batch: Sequence[DecisionRecord]) -> ShadowReport:
+        if time.monotonic() - self._looked > _LOOK_EVERY_S:
+            self._look()
+            self._looked = time.monotonic()
+        replay = self._replay
+        if replay is None:
+            return self._report
+        worked = time.process_time()
+        replay.run(batch)
+        report = replace(
+            self._report,
+            counts=replay.tenants,
+            changes=tuple(replay.changes[:_TOLD]),
+        )
+        worked = time.process_time() - worked
+        # What a share of a core means: so much work, then so much rest.
+        time.sleep(worked * (1 / self._order.share - 1))
+        return report
+
+    def _look(self) -> None:
+        seen = stamp(self._order.directory)
+        if seen == self._stamp:
+            return
+        self._stamp = seen
+        try:
+            tree = load_tree(self._order.directory, self._order.limits, tested=False)
+        except PolicyError as error:
+            self._report = replace(self._report, errors=tuple(("", str(each)) for each in error.diagnostics))
+        except OSError as error:
+            self._report = replace(
+                self._report, errors=(("", f"`{self._order.directory}` cannot be read: {error.strerror}"),)
+            )
+        else:
+            self._replay = Replay({tenant: each.snapshot for tenant, each in tree.tenants.items()}, _KEPT)
+            if self._order.redaction is not None:
+                self._replay.told = self._order.redaction
+            errors = tuple((tenant, str(each)) for tenant, of in tree.tenants.items() for each in of.diagnostics)
+            since_us = now_us()
+            self._report = ShadowReport(tree.tree_revision, since_us, errors, running=True)

@@ -1,0 +1,1 @@
+"""Several server processes on one address under a supervisor."""

@@ -1,0 +1,40 @@
+"""What workers left behind that are no more, since there are fewer of them or a server of one."""
+
+from remit.audit.errors import AuditStoreError
+from remit.audit.spool.spool import Spool
+from remit.audit.store.shards import files_of, unattended
+from remit.audit.store.store import AuditStore
+from remit.service.errors import StartupError
+from remit.service.settings import Settings
+
+
+def left_stores(settings: Settings) -> dict[str, AuditStore]:
+    """Their audit files, which stay part of the audit, by the names under which one purges them; none but for the server
+    that sees to them."""
+    return unattended(settings.named.audit, settings.workers) if settings.is_first else {}
+
+
+def refuse_left_spools(settings: Settings) -> None:
+    """Raises StartupError where records wait that nobody would ever hand on to the store."""
+    named = settings.named.audit_spool
+    if named is None or not settings.is_first:
+        return
+    used = {0} if settings.workers == 1 else {*range(1, settings.workers + 1)}
+    try:
+        for number, file in files_of(named).items():
+            if number not in used:
+                spool = Spool(file, max_bytes=settings.audit_spool_max_bytes)
+                try:
+                    waiting = spool.open().records
+                finally:
+                    spool.close()
+                if waiting:
+                    raise StartupError(
+                        f"{waiting} audit records wait in the spool `{file}`, which nobody has with `workers` "
+                        f"{settings.workers}: start once with {number or 1}, so that they reach the store, or hand them "
+                        f"on with `remit audit drain {file}`"
+                    )
+    except AuditStoreError as error:
+        raise StartupError(str(error)) from error
+    except OSError as error:
+        raise StartupError(f"setting `audit_spool` is `{named}`, which cannot be reached: {error.strerror}") from error

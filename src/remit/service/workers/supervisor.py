@@ -1,0 +1,235 @@
+import sys
+import time
+from dataclasses import replace
+from threading import Condition, Event, Lock, Thread
+from typing import Any, Final
+
+import structlog
+
+from remit.audit.errors import AuditStoreError, StoreAwayError
+from remit.audit.store.shards import migrate
+from remit.audit.store.store import AuditStore
+from remit.process.channel import Channel, ChildProcess
+from remit.process.errors import ChannelError
+from remit.service.addresses import split_address
+from remit.service.errors import StartupError
+from remit.service.known_stores import refuse_gone
+from remit.service.metrics import WorkersMetrics
+from remit.service.metrics_endpoint import serve_metrics
+from remit.service.settings import Settings
+from remit.service.workers.messages import Begin, Order, Refused, Scrape, WorkerReport, WorkerReports
+from remit.service.workers.port import PortReservation, taken
+
+_LOOK_EVERY_S: Final = 0.5
+_REPORT_EVERY_S: Final = 1.0
+_ANSWERS_WITHIN_S: Final = 60.0
+"""A worker that does not is as good as dead, and would keep its share of the connections from the others."""
+_LEAST_PAUSE_S: Final = 0.1
+_MOST_PAUSE_S: Final = 30.0
+_LAST_WORDS_S: Final = 10.0
+_STOPS_WITHIN_S: Final = 30.0
+"""Beyond the grace of the calls and that of the journal: for a store that keeps its last commits waiting."""
+
+_log = structlog.get_logger("remit")
+
+
+class _Worker:
+    """A worker's place, and the process that is in it now."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = settings.node
+        self.settings = settings
+        self.child: ChildProcess | None = None
+        self._channel: Channel | None = None
+        self.restarts = 0
+        self.report = WorkerReport(settings.node)
+        self.ready = False
+        """Once it has been, in whichever process."""
+        self.drained = True
+        self._mutex = Lock()
+
+    def attach(self, channel: Channel | None) -> None:
+        """None for nobody: before the channel is closed."""
+        with self._mutex:
+            self._channel = channel
+
+    def ask(self, message: object) -> Any:
+        """Raises ChannelError or TimeoutError."""
+        with self._mutex:
+            if self._channel is None:
+                raise ChannelError("there is no process")
+            return self._channel.request(message)
+
+
+class Supervisor:
+    """Starts the workers of a node, starts anew whichever ends, and stops them all. It answers no question itself.
+
+    A worker is a process of its own, which calls `function` of `module` with its end of a socket and speaks
+    `service.workers` over it. It goes on where its supervisor is gone only to stop.
+    """
+
+    def __init__(self, settings: Settings, module: str, function: str) -> None:
+        """Takes the addresses. Raises StartupError where it cannot."""
+        if sys.platform != "linux":
+            raise StartupError(
+                "`workers` share a port as Linux deals out its connections: leave it out on other systems"
+            )
+        try:
+            self._reservation = PortReservation(*split_address("listen", settings.listen))
+        except OSError as error:
+            raise StartupError(f"cannot listen on {taken(settings.listen, error)}") from error
+        self._settings = settings
+        self._entry = module, function
+        places = range(1, settings.workers + 1)
+        self._workers = [_Worker(settings.of_worker(place, self._reservation.port)) for place in places]
+        self._threads = [Thread(target=self._keep, args=(worker,), daemon=True) for worker in self._workers]
+        self._changed = Condition()
+        self._begun = False
+        self._refusal = ""
+        self._stopping = Event()
+        if settings.audit_migrate:
+            try:
+                with AuditStore(settings.audit) as store:
+                    if store.file is None:
+                        refuse_gone(settings, store)
+                migrate(settings.audit)
+            except StoreAwayError:
+                # Each worker decides what becomes of that.
+                pass
+            except AuditStoreError as error:
+                raise StartupError(str(error)) from error
+        self._metrics = WorkersMetrics(self._scrape)
+        for worker in self._workers:
+            self._metrics.serving.labels(worker.name).set(0)
+            self._metrics.restarts.labels(worker.name)
+        self._metrics_port = serve_metrics(settings, self._metrics.registry)
+
+    def run(self, stop: Event) -> bool:
+        """Until `stop` is set. Whether all workers drained then.
+
+        Raises StartupError where the first start of one fails, and then leaves none behind.
+        """
+        for thread in self._threads:
+            thread.start()
+        with self._changed:
+            # The system may hand a signal to any thread; Python acts on it in this one, which has to be awake for it.
+            while not (self._refusal or stop.is_set() or all(worker.report.serving for worker in self._workers)):
+                self._changed.wait(_LOOK_EVERY_S)
+            self._begun = not self._refusal
+        if self._begun and not stop.is_set():
+            settings = self._settings
+            ports = {"port": self._reservation.port, "metrics_port": self._metrics_port}
+            _log.info("serving", listen=settings.listen, **ports, node=settings.node, workers=settings.workers)
+        while self._begun and not stop.wait(_LOOK_EVERY_S):
+            pass
+        drained = self._stop()
+        if self._refusal:
+            raise StartupError(self._refusal)
+        return drained
+
+    def _stop(self) -> bool:
+        _log.info("stopping all workers")
+        with self._changed:
+            self._stopping.set()
+            self._changed.notify_all()
+            for worker in self._workers:
+                if worker.child is not None:
+                    worker.child.terminate()
+        deadline = time.monotonic() + 2 * self._settings.grace_s + _STOPS_WITHIN_S
+        for worker, thread in zip(self._workers, self._threads, strict=True):
+            thread.join(max(deadline - time.monotonic(), 0.0))
+            if thread.is_alive() and worker.child is not None:
+                _log.error("worker killed: it does not stop", worker=worker.name)
+                worker.child.kill()
+                thread.join()
+        self._reservation.close()
+        return all(worker.drained for worker in self._workers)
+
+    def _keep(self, worker: _Worker) -> None:
+        """Sees to it that there is a process in this place, until the stop."""
+        pause_s = 0.0
+        while not self._stopping.wait(pause_s):
+            began = time.monotonic()
+            why = self._live(worker)
+            with self._changed:
+                if self._stopping.is_set():
+                    return
+                if not self._begun:
+                    self._refusal = self._refusal or why
+                    self._changed.notify_all()
+                    return
+            lasted = time.monotonic() - began > _MOST_PAUSE_S
+            pause_s = _LEAST_PAUSE_S if lasted else min(max(2 * pause_s, _LEAST_PAUSE_S), _MOST_PAUSE_S)
+            worker.restarts += 1
+            worker.report = WorkerReport(worker.name, restarts=worker.restarts)
+            self._metrics.restarts.labels(worker.name).inc()
+            _log.error("worker starts anew", worker=worker.name, because=why, pause_s=pause_s)
+
+    def _live(self, worker: _Worker) -> str:
+        """One process, from its start to its end. Why it ended."""
+        with self._changed:
+            if self._stopping.is_set():
+                return ""
+            child = ChildProcess(worker.name, *self._entry)
+            try:
+                channel = child.start()
+            except OSError as error:
+                return f"no process can be started: {error.strerror}"
+            worker.child = child
+        why, served = "", False
+        try:
+            first = channel.request(Order(worker.settings, self._reports()))
+            if isinstance(first, Refused):
+                why = first.told
+            elif self._all_are_ready(worker):
+                channel.request(Begin())
+                served = True
+                self._watch(worker, channel)
+        except TimeoutError:
+            why = f"it did not answer for {_ANSWERS_WITHIN_S:g} s"
+            child.kill()
+        except ChannelError:
+            pass
+        worker.attach(None)
+        if child.join(_LAST_WORDS_S) is None and not self._stopping.is_set():
+            child.kill()
+        code = child.join()
+        worker.report = WorkerReport(worker.name, restarts=worker.restarts)
+        self._metrics.serving.labels(worker.name).set(0)
+        if self._stopping.is_set() and served and code != 0:
+            worker.drained = False
+        return why or f"worker `{worker.name}` ended with exit code {code}; the log has more"
+
+    def _all_are_ready(self, worker: _Worker) -> bool:
+        """At the start none answers before all can. False where it comes to nothing."""
+        with self._changed:
+            worker.ready = True
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: self._refusal or self._stopping.is_set() or all(each.ready for each in self._workers)
+            )
+            return not (self._refusal or self._stopping.is_set())
+
+    def _watch(self, worker: _Worker, channel: Channel) -> None:
+        """Until it is gone: raises ChannelError or TimeoutError."""
+        channel.set_timeout(_ANSWERS_WITHIN_S)
+        worker.attach(channel)
+        self._metrics.serving.labels(worker.name).set(1)
+        while True:
+            worker.report = replace(worker.ask(WorkerReports(self._reports())), restarts=worker.restarts)
+            with self._changed:
+                self._changed.notify_all()
+            # It says nothing unasked: there is something to read when it has ended.
+            channel.wait(_REPORT_EVERY_S)
+
+    def _reports(self) -> tuple[WorkerReport, ...]:
+        return tuple(worker.report for worker in self._workers)
+
+    def _scrape(self) -> dict[str, Any]:
+        found = {}
+        for worker in self._workers:
+            try:
+                found[worker.name] = worker.ask(Scrape())
+            except (ChannelError, TimeoutError):
+                continue
+        return found

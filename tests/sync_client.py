@@ -1,0 +1,45 @@
+"""Writes the client for threads from the client for asyncio: `make client`."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+CLIENT: Final = Path(__file__).parents[1] / "src" / "remit" / "client"
+_MODULE_DOC: Final = '''"""The client for threads. `make client` writes it from async_client.py: do not edit.
+
+It is long because each method is written out, for readers, editors and type checkers.
+"""'''
+_CLASS_DOC: Final = '''\
+    """Asks a remit server. Safe to share between threads; close it, or use it in a `with`.
+
+    Every method raises DecisionUnavailable where there is no answer; the guards raise AccessDenied where the answer is
+    a deny; and nothing else is raised. An answer is never made up: a server that is away is not an allow.
+    """'''
+_WORDS: Final = (
+    ("    @pending\n", ""),
+    ("import AsyncTransport, pending", "import SyncTransport"),
+    ("async_transport", "sync_transport"),
+    ("AsyncTransport", "SyncTransport"),
+    ("AsyncClient", "Client"),
+    ("AsyncIterator", "Iterator"),
+    ("async def ", "def "),
+    ("await ", ""),
+)
+
+
+def generated() -> str:
+    """The text of sync_client.py."""
+    text = (CLIENT / "async_client.py").read_text(encoding="utf-8")
+    _, _, imports, _, methods = text.split('"""', 4)
+    text = f"{_MODULE_DOC}{imports.rstrip(' ')}{_CLASS_DOC}{methods}"
+    for of_asyncio, of_threads in _WORDS:
+        text = text.replace(of_asyncio, of_threads)
+    for command in (["check", "--select", "I", "--fix", "--quiet"], ["format"]):
+        ruff = [Path(sys.executable).parent / "ruff", *command, "--stdin-filename", CLIENT / "sync_client.py", "-"]
+        text = subprocess.run(ruff, input=text, capture_output=True, text=True, check=True).stdout
+    return text
+
+
+if __name__ == "__main__":
+    (CLIENT / "sync_client.py").write_text(generated(), encoding="utf-8")

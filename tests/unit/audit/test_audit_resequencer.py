@@ -1,0 +1,69 @@
+"""The order in which records may go."""
+
+from collections import defaultdict
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remit.audit.retention.resequencer import DecisionChain, PurgedRecord, Resequencer
+
+CHAINS = (DecisionChain("acme", "n1"), DecisionChain("acme", "n2"), DecisionChain("globex", "n1"))
+
+
+def met(whose: DecisionChain, seq: int) -> PurgedRecord:
+    return PurgedRecord(f"{whose}{seq}".encode(), whose, seq, b"")
+
+
+@given(
+    lengths=st.tuples(*[st.integers(0, 30)] * 3),
+    gone=st.tuples(*[st.integers(0, 5)] * 3),
+    room=st.integers(1, 40),
+    random=st.randoms(use_true_random=False),
+)
+def test_every_record_is_handed_on_once_and_in_the_order_of_its_chain(
+    lengths: tuple[int, ...], gone: tuple[int, ...], room: int, random: Random
+) -> None:
+    """Whatever the order they are met in; and no more are kept waiting than there is room for."""
+    behind = dict(zip(CHAINS, gone, strict=True))
+    left = [
+        met(whose, behind[whose] + 1 + number)
+        for whose, length in zip(CHAINS, lengths, strict=True)
+        for number in range(length)
+    ]
+    random.shuffle(left)
+    handed: defaultdict[DecisionChain, list[int]] = defaultdict(list)
+    rounds = 0
+    while True:
+        prefixes = Resequencer({whose: behind[whose] + len(handed[whose]) for whose in CHAINS}, room)
+        for record in left:
+            for each in prefixes.meet(record):
+                handed[each.whose].append(each.seq)
+            assert len(prefixes.waiting) <= room * len(CHAINS)
+        left = [record for record in left if record.seq not in handed[record.whose]]
+        rounds += 1
+        assert rounds <= 1 + sum(lengths)
+        if not prefixes.overlooked:
+            break
+    assert [] == left == prefixes.waiting
+    for whose, length in zip(CHAINS, lengths, strict=True):
+        assert list(range(behind[whose] + 1, behind[whose] + 1 + length)) == handed[whose]
+
+
+def test_nothing_passes_a_record_that_is_not_met() -> None:
+    prefixes = Resequencer({})
+    chain = CHAINS[0]
+    assert [1, 2] == [each.seq for seq in (2, 4, 1, 5) for each in prefixes.meet(met(chain, seq))]
+    assert [4, 5] == [each.seq for each in prefixes.waiting]
+
+
+def test_a_place_that_is_taken_twice_holds_nobody_up() -> None:
+    """An inserted record, which whoever verifies has to find, ages as any other."""
+    prefixes = Resequencer({})
+    chain = CHAINS[0]
+    assert [1, 1, 2, 3, 3, 2] == [each.seq for seq in (1, 1, 3, 2, 3, 2) for each in prefixes.meet(met(chain, seq))]
+
+
+def test_a_record_outside_of_any_chain_waits_for_none() -> None:
+    prefixes = Resequencer({})
+    assert [0] == [each.seq for each in prefixes.meet(met(CHAINS[0], 0))]

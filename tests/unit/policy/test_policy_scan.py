@@ -1,0 +1,86 @@
+"""In which order a look loads tenants, and which it leaves for later."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.trees import write
+
+from remit.core.names import Tenant
+from remit.policy.build.scan import (
+    BuildStarted,
+    CutShort,
+    Deferred,
+    Fingerprint,
+    Found,
+    RootRead,
+    ScanRequest,
+    TenantBuilt,
+    run,
+)
+from remit.policy.read.limits import Limits
+
+FILES = {
+    "vocabulary.yaml": b"kinds: {}\n",
+    "acme/roles.csv": b"# acme, which is of middle size\n",
+    "globex/roles.csv": b"#\n",
+    "initech/roles.csv": b"# the largest of the three, by far, as anybody can see\n",
+}
+ACME, GLOBEX, INITECH = Tenant("acme"), Tenant("globex"), Tenant("initech")
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> ScanRequest:
+    return ScanRequest(write(tmp_path, FILES), Limits(), None, {}, {})
+
+
+def built(found: list[Found]) -> list[Tenant]:
+    return [each.tenant for each in found if isinstance(each, TenantBuilt)]
+
+
+def known(found: list[Found]) -> dict[Tenant, Fingerprint]:
+    return {each.tenant: Fingerprint(each.signature, each.folder) for each in found if isinstance(each, TenantBuilt)}
+
+
+def test_the_quick_ones_are_loaded_first_and_of_these_the_small_ones(order: ScanRequest) -> None:
+    assert [GLOBEX, ACME, INITECH] == built(list(run(order)))
+    assert [ACME, INITECH, GLOBEX] == built(list(run(replace(order, took_s={GLOBEX: 1.5}))))
+
+
+def test_a_look_is_cut_short_and_the_next_one_goes_on(order: ScanRequest) -> None:
+    """An edit that comes between them is read, and comes first where it is small."""
+    first = list(run(replace(order, slice_s=-1)))
+    assert [GLOBEX] == built(first)
+    assert isinstance(first[-1], CutShort)
+    write(order.directory, {"globex/roles.csv": b"# edited\n"})
+    second = list(run(replace(order, slice_s=-1, known=known(first))))
+    assert [GLOBEX] == built(second)
+    last = list(run(replace(order, known=known(second))))
+    assert [ACME, INITECH] == built(last)
+    assert not isinstance(last[-1], CutShort)
+
+
+def test_tenants_that_are_loaded_elsewhere_are_named_and_left_alone(order: ScanRequest) -> None:
+    found = list(run(replace(order, apart=frozenset({ACME, INITECH}))))
+    root, deferred, begun, loaded = found
+    assert Deferred(frozenset({ACME, INITECH})) == deferred
+    assert isinstance(root, RootRead)
+    assert isinstance(begun, BuildStarted)
+    assert isinstance(loaded, TenantBuilt)
+    assert [GLOBEX] == built(found)
+    of_acme = known(list(run(replace(order, only=ACME))))
+    assert {ACME} == of_acme.keys()
+    again = list(run(replace(order, apart=frozenset({ACME}), known=of_acme)))
+    assert not [each for each in again if isinstance(each, Deferred)]
+
+
+def test_a_folder_that_has_not_rested_is_left_for_the_next_look(order: ScanRequest) -> None:
+    """The root's files hold up all."""
+    settled = list(run(replace(order, rest_s=1e-9)))
+    assert 3 == len(built(settled))
+    hour_s = 3600.0
+    root, *_ = run(replace(order, rest_s=1e-9))
+    assert isinstance(root, RootRead)
+    assert not root.unsettled
+    with pytest.raises(Exception, match=r"has not rested for 3600 s"):
+        list(run(replace(order, rest_s=hour_s)))

@@ -1,0 +1,65 @@
+"""Every error that a call may end with has a status that somebody chose."""
+
+import importlib
+from collections.abc import Iterator
+
+import grimp
+import grpc
+import pytest
+
+from remit.audit.errors import AuditStoreError, JournalUnavailable, NotCountedError, StoreAwayError
+from remit.core.diagnostics import PolicyError
+from remit.core.errors import InvalidNameError, RemitError
+from remit.engine.differential.casbin_oracle import RegistrationError
+from remit.engine.role_graph import TooManyPathsError
+from remit.policy.build.build_process import SlowLoadError
+from remit.policy.read.git import GitError
+from remit.policy.read.tree import UnsettledError
+from remit.process.errors import ChannelError
+from remit.rpc.errors import status_of
+from remit.service.errors import StartupError
+
+BEHIND = "remit.rpc.server"
+ELSEWHERE = {
+    InvalidNameError: "made a violation of its field by `named`",
+    NotCountedError: "made a violation of `group_by`",
+    TooManyPathsError: "a search tells it as part of its answer",
+    PolicyError: "files are loaded by the reloader, in a process of its own",
+    UnsettledError: "likewise",
+    RegistrationError: "likewise",
+    ChannelError: "the parent of a child process makes a ChildEndedError of it",
+    StartupError: "there is no server yet",
+    SlowLoadError: "the reloader loads that tenant again, by itself",
+    GitError: "a revision is kept without its commit",
+}
+"""Errors of what a server consists of that no call ends with, and why not."""
+
+
+def derived(base: type[Exception]) -> Iterator[type[Exception]]:
+    for each in base.__subclasses__():
+        yield each
+        yield from derived(each)
+
+
+@pytest.fixture(scope="module")
+def errors() -> set[type[Exception]]:
+    """All that are defined in the modules that a server imports."""
+    modules = grimp.build_graph("remit").find_upstream_modules(BEHIND) | {BEHIND}
+    for each in modules:
+        importlib.import_module(each)
+    roots = (RemitError, AuditStoreError, JournalUnavailable)
+    return {each for root in roots for each in (root, *derived(root)) if each.__module__ in modules}
+
+
+def test_every_error_has_a_status(errors: set[type[Exception]]) -> None:
+    without = {each for each in errors if status_of(each) is grpc.StatusCode.INTERNAL}
+    assert ELSEWHERE.keys() | {RemitError} == without
+
+
+def test_a_derived_error_has_the_status_of_its_base(errors: set[type[Exception]]) -> None:
+    assert StoreAwayError in errors
+    assert grpc.StatusCode.UNAVAILABLE is status_of(StoreAwayError)
+
+
+def test_an_error_that_nobody_expected_is_internal() -> None:
+    assert grpc.StatusCode.INTERNAL is status_of(ZeroDivisionError)
