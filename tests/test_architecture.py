@@ -53,7 +53,7 @@ WALLS = {
 
 @pytest.fixture(scope="module")
 def graph() -> grimp.ImportGraph:
-    return grimp.build_graph("remit", include_external_packages=True)
+    return grimp.build_graph("remit", include_external_packages=True, cache_dir=None)
 
 
 @pytest.mark.parametrize("package", WALLS)

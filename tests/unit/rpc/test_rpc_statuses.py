@@ -44,7 +44,7 @@ def derived(base: type[Exception]) -> Iterator[type[Exception]]:
 @pytest.fixture(scope="module")
 def errors() -> set[type[Exception]]:
     """All that are defined in the modules that a server imports."""
-    modules = grimp.build_graph("remit").find_upstream_modules(BEHIND) | {BEHIND}
+    modules = grimp.build_graph("remit", cache_dir=None).find_upstream_modules(BEHIND) | {BEHIND}
     for each in modules:
         importlib.import_module(each)
     roots = (RemitError, AuditStoreError, JournalUnavailable)
