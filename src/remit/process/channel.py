@@ -21,8 +21,8 @@ _PARENT_EVERY_S: Final = 1.0
 class Channel:
     """One end of the socket pair. Not to be shared between threads without a lock.
 
-    To send and to receive raises ChannelError if the other end is gone, and TimeoutError if it does nothing for as long
-    as `set_timeout` allows. After a timeout the channel is of no more use.
+    Methods raise ChannelError if the other end is gone, and TimeoutError if it is silent for longer than `set_timeout`
+    allows. After a timeout the channel cannot be used any more.
     """
 
     def __init__(self, stream: socket.socket) -> None:
@@ -36,7 +36,7 @@ class Channel:
         self.send_all([message])
 
     def send_all(self, messages: Iterable[object]) -> None:
-        """An object that several of the messages share travels once, and is one object at the other end, too."""
+        """Sends an object that several messages share once; it is one object at the other end too."""
         pickler = pickle.Pickler(self._file, pickle.HIGHEST_PROTOCOL)
         for message in messages:
             with _other_end():
@@ -47,7 +47,7 @@ class Channel:
         return next(self.receive_all())
 
     def receive_all(self) -> Iterator[Any]:
-        """The messages of one `send_all`, which has to say itself which of them is the last."""
+        """Yields the messages of one `send_all`, without end: the caller must know which is the last."""
         unpickler = pickle.Unpickler(self._file)  # noqa: S301 (from a process of our own)
         while True:
             with _other_end():
@@ -63,7 +63,7 @@ class Channel:
         return bool(select.select([self._stream], [], [], timeout_s)[0])
 
     def shut_down(self) -> None:
-        """From any thread: who receives, here or at the other end, gets ChannelError."""
+        """Ends the channel, from any thread: both ends get ChannelError when they receive."""
         self._stream.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
@@ -84,8 +84,8 @@ def _other_end() -> Iterator[None]:
 
 
 class ChildProcess:
-    """A process of our own interpreter that calls `function` of `module` with the descriptor of its end of a channel. It
-    starts with the first request, and anew with the first one after its end.
+    """A Python process that calls `function` of `module` with the descriptor of its end of a channel. The first request
+    starts it; after it has ended, the next request starts another.
 
     One thread at a time makes requests; `stop`, `kill` and `terminate` may come from any thread. `close` leaves no
     process and no descriptor behind.

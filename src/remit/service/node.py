@@ -189,10 +189,10 @@ class ServerNode:
             retention = RetentionRuns(stores, settings.retention, self.metrics, every_s=every_s, key=key)
             retention.begin()
             stop.callback(retention.stop, settings.grace_s)
+        stop.callback(self._stopping.set)
         threading.Thread(target=self._watch_space, name="remit-space", daemon=True).start()
         self.reloader.begin(lambda outcome: self.remember(*outcome))
         stop.callback(self.reloader.stop)
-        stop.callback(self._stopping.set)
 
     def _record_start(self, key: SigningKey | None, outcomes: Iterable[Outcome]) -> None:
         try:

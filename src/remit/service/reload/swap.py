@@ -38,11 +38,11 @@ class PolicySwap:
         self._mutex = Lock()
         """Held while a change is carried out, and never while anything is loaded."""
         self._replaced: deque[Iterator[None]] = deque()
-        """Rows of policies that serve no more, to be freed."""
+        """Rows of replaced policies, to be freed."""
 
     @contextmanager
     def changing(self, timeout_s: float = -1) -> Iterator[None]:
-        """Nobody else changes what serves meanwhile. Raises LoadingError if somebody does so for `timeout_s`."""
+        """Holds the lock of changes. Raises LoadingError if another change holds it for `timeout_s`."""
         if not self._mutex.acquire(timeout=timeout_s):
             raise LoadingError(f"another change has been in the works for {timeout_s:g} s; try again")
         try:
@@ -54,7 +54,10 @@ class PolicySwap:
                     pass
 
     def apply(self, change: Change | None, undo: Callable[[], None] = lambda: None) -> None:
-        """Within `changing`. Raises JournalUnavailable; then nothing has changed, and `undo` has been called."""
+        """Records and carries out a change. Call it within `changing`.
+
+        Raises JournalUnavailable; then nothing has changed, and `undo` was called.
+        """
         if change is None:
             return
         if change.outcome is not None:
