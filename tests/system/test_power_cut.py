@@ -54,15 +54,23 @@ def test_a_power_cut_takes_no_acknowledged_decision(
 def test_the_cut_would_show_a_store_that_does_not_sync_before_the_answer(
     serve: Callable[..., Server], untested: Path, library: Path, tmp_path: Path, synchronous: str
 ) -> None:
-    """The same cut over SQLite with less than synchronous=FULL takes acknowledged decisions: the test has teeth."""
+    """The same cut over SQLite with less than synchronous=FULL takes acknowledged decisions: the test has teeth.
+
+    A single cut may take nothing: NORMAL syncs at each checkpoint, and the cut may come right after one.
+    """
     left, kept = a_durable_decision(serve, untested, tmp_path)
-    disk = Disk(library, tmp_path / "disk", delay_ms=5, before=left)
     launcher = (sys.executable, str(LAUNCHER), synchronous)
-    server = serve(*AUDIT_ALONE, folder=disk.live, extra=disk.environment, policies=untested, launcher=launcher)
-    acknowledged = cut_under_load(server, 1_000)
-    found = decision_ids(disk.after_power_cut(tmp_path / "left"))
-    assert kept <= found
-    assert acknowledged - found
+    lost: set[bytes] = set()
+    cuts = 0
+    while not lost and cuts < 8:
+        disk = Disk(library, tmp_path / f"disk-{cuts}", delay_ms=5, before=left)
+        server = serve(*AUDIT_ALONE, folder=disk.live, extra=disk.environment, policies=untested, launcher=launcher)
+        acknowledged = cut_under_load(server, random.randrange(500, 1_500))
+        found = decision_ids(disk.after_power_cut(tmp_path / f"left-{cuts}"))
+        assert kept <= found
+        lost = acknowledged - found
+        cuts += 1
+    assert lost
 
 
 def test_the_cut_takes_what_after_answer_had_only_queued(
