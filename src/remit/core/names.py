@@ -17,11 +17,15 @@ Word = NewType("Word", str)
 
 INSTANCE: Final = Tenant("_instance")
 """The instance itself: asked like a tenant, but outside the tenant grammar."""
+CALLERS: Final = Tenant("_callers")
+"""The rights of callers: a folder in which a namespace is a tenant. Also outside the tenant grammar."""
 WHOLE_TENANT: Final = Namespace("")
 
 NAMESPACE_LIMIT: Final = 150
 WORD_LIMIT: Final = 64
 RESOURCE_LIMIT: Final = 63
+
+_RESERVED: Final = frozenset({INSTANCE, CALLERS})
 
 SEGMENT: Final = r"[a-z0-9][a-z0-9_-]*"
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}").fullmatch
@@ -47,12 +51,12 @@ SUBJECT_GRAMMAR: Final = f"`user:`, `service:`, `group:` or `role:` with {_ID_GR
 
 
 def is_tenant(text: str) -> bool:
-    """True if the text is a tenant's name, or `_instance`."""
-    return bool(_TENANT(text)) or text == INSTANCE
+    """True if the text is a tenant's name, `_instance` or `_callers`."""
+    return bool(_TENANT(text)) or text in _RESERVED
 
 
 def parse_tenant(text: str) -> Tenant:
-    """A tenant's name, or `_instance`."""
+    """A tenant's name, `_instance` or `_callers`."""
     if not is_tenant(text):
         raise _invalid("tenant", text, TENANT_GRAMMAR)
     return Tenant(text)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from remit.core.caller_actions import CALLERS_VOCABULARY
 from remit.core.diagnostics import Diagnostic, PolicyError
-from remit.core.names import INSTANCE, Tenant
+from remit.core.names import CALLERS, INSTANCE, Tenant
 from remit.core.policy import Policy
 from remit.core.rows import Link, ReachRule, Rule
 from remit.core.vocabulary import EMPTY_VOCABULARY, Vocabulary
@@ -48,6 +49,12 @@ class Root:
     vocabulary: Vocabulary
     managed: tuple[Rule, ...]
     resources: Resources
+
+    def of(self, tenant: Tenant) -> "Root":
+        """What applies to this tenant. `_callers` has a vocabulary of its own, and nothing else of the root."""
+        if tenant == CALLERS:
+            return Root(CALLERS_VOCABULARY, (), {})
+        return Root(self.vocabulary, (), self.resources) if tenant == INSTANCE else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,7 @@ def load_tenant(
     """
     started = time.monotonic()
     folder = tree.tenants[tenant]
+    root = root.of(tenant)
     revision = tree.revision(tenant)
     reading = _Reading(folder, limits)
     cases: tuple[Case, ...] = ()
@@ -183,6 +191,7 @@ def read_cases(
     Raises PolicyError with every diagnostic of the folder.
     """
     folder = tree.tenants[tenant]
+    root = root.of(tenant)
     reading = _Reading(folder, limits)
     policy: Policy | None = None
     cases: tuple[Case, ...] = ()
@@ -221,17 +230,16 @@ class _Reading:
         reader = RowReader(tenant, root.vocabulary, self.report)
         rules, links = self.access_rows(reader)
         reach = self.reach_rows(reader)
-        managed = () if tenant == INSTANCE else root.managed
         refused = reader.refused if self._all_read else None
-        check_graph(rules, links, {rule.subject for rule in managed}, self._refuse, refused)
+        check_graph(rules, links, {rule.subject for rule in root.managed}, self._refuse, refused)
         check_reach(reach, self._refuse)
         self.check_clock()
-        self.check_cost((*managed, *rules), links, reach)
+        self.check_cost((*root.managed, *rules), links, reach)
         return Policy(
             tenant,
             revision,
             root.vocabulary,
-            rules=(*managed, *rules),
+            rules=(*root.managed, *rules),
             links=links,
             reach=reach,
             access=manifest.access,

@@ -12,7 +12,7 @@ from remit.audit.errors import NotCountedError
 from remit.audit.query.aggregate import TIMES, Grouping, whole_hours
 from remit.audit.query.recorded_names import parse_lifecycle_type, parse_recorded_node
 from remit.core.errors import MalformedQuestionError, named, violation
-from remit.core.names import Tenant, parse_tenant
+from remit.core.names import parse_tenant
 from remit.core.question import Question, ReachQuestion
 from remit.rpc.encode_records import GROUPINGS, count_to, lifecycle_to, past_answer_to, record_to, shown_to
 from remit.rpc.errors import RecordNotFoundError
@@ -48,7 +48,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         self, request: messages.ListRecordsRequest, context: grpc.ServicerContext
     ) -> messages.ListRecordsResponse:
         timeout_s = self._readers.time_for(context)
-        tenant = request.filter.tenant = self._tenant("filter.tenant", request.filter.tenant)
+        tenant = request.filter.tenant = self._readers.tenant("filter.tenant", request.filter.tenant)
         where = filter_from(request.filter, tenant)
         size, page = paged(request)
         after = _begin(page.after, request.after)
@@ -70,12 +70,13 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         self, request: messages.GetRecordRequest, context: grpc.ServicerContext
     ) -> messages.GetRecordResponse:
         timeout_s = self._readers.time_for(context)
-        rights = self._readers.rights()
+        # Nothing is said of the id to callers who may read nothing.
+        self._readers.require_any()
         id_ = id_from("id", request.id)
         with self._readers.turn(timeout_s):
             record = self._store.decision(id_)
         # If the caller may not read a record, answer exactly as if it did not exist.
-        readable = record is not None and rights.may_read(record.tenant)
+        readable = record is not None and self._readers.may_read(record.tenant)
         self._readers.remember("GetRecord", request, record.tenant if record and readable else "", timeout_s)
         if record is None or not readable:
             raise RecordNotFoundError(f"there is no decision `{request.id}`")
@@ -84,7 +85,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     def FollowRecords(
         self, request: messages.FollowRecordsRequest, context: grpc.ServicerContext
     ) -> Iterator[messages.FollowRecordsResponse]:
-        tenant = request.filter.tenant = self._tenant("filter.tenant", request.filter.tenant)
+        tenant = request.filter.tenant = self._readers.tenant("filter.tenant", request.filter.tenant)
         where = filter_from(request.filter, tenant)
         behind = "a cursor" if request.cursor else ""
         self._readers.remember("FollowRecords", request, tenant, self._readers.time_for(context), behind=behind)
@@ -94,7 +95,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         self, request: messages.CountRecordsRequest, context: grpc.ServicerContext
     ) -> messages.CountRecordsResponse:
         timeout_s = self._readers.time_for(context)
-        tenant = request.filter.tenant = self._tenant("filter.tenant", request.filter.tenant)
+        tenant = request.filter.tenant = self._readers.tenant("filter.tenant", request.filter.tenant)
         where = filter_from(request.filter, tenant)
         if where.ids:
             raise violation("filter.ids", "expected none: decisions are counted, not their records")
@@ -118,7 +119,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         self, request: messages.ListLifecycleRequest, context: grpc.ServicerContext
     ) -> messages.ListLifecycleResponse:
         timeout_s = self._readers.time_for(context)
-        tenant = request.tenant = self._tenant("tenant", request.tenant)
+        tenant = request.tenant = self._readers.tenant("tenant", request.tenant)
         type_ = name_from("type", parse_lifecycle_type, request.type)
         node = name_from("node", parse_recorded_node, request.node)
         since_us, until_us = time_from("since_us", request.since_us), time_from("until_us", request.until_us)
@@ -152,7 +153,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         self, request: messages.ExplainPastRequest, context: grpc.ServicerContext
     ) -> messages.ExplainPastResponse:
         timeout_s = self._readers.time_for(context)
-        tenant = Tenant(self._tenant("tenant", named("tenant", parse_tenant, request.tenant)))
+        tenant = named("tenant", parse_tenant, request.tenant)
         question = _question_from(request)
         node = name_from("node", parse_recorded_node, request.node) or ""
         revision = revision_from("revision", request.revision)
@@ -171,11 +172,6 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
                 f"no node served a policy of tenant `{tenant}` at that time, as far as records tell"
             )
         return messages.ExplainPastResponse(answers=map(past_answer_to, answers))
-
-    def _tenant(self, field: str, asked: str) -> str:
-        """The tenant that the caller reads; '' for all."""
-        rights = self._readers.rights()
-        return rights.tenant(named(field, parse_tenant, asked) if asked else "")
 
 
 def _question_from(request: messages.ExplainPastRequest) -> Question | ReachQuestion:

@@ -16,11 +16,13 @@ from remit.rpc.admission import CallClass, Refusals
 from remit.rpc.errors import CrowdedError, MalformedMessageError, StoppingError, abort, status_in
 from remit.rpc.identity import caller_of
 from remit.rpc.inline_calls import ARRIVAL, STREAMS_REQUESTS, InlineCall
-from remit.service.callers import ANONYMOUS
+from remit.rpc.rights import DEMANDS, Demand
+from remit.service.caller_rights import CallerRights
+from remit.service.callers import ANONYMOUS, Caller
 from remit.service.decision_point import PendingAnswer
 from remit.service.metrics import Metrics
 
-caller: ContextVar[str] = ContextVar("caller")
+caller: ContextVar[Caller] = ContextVar("caller")
 """The caller of the call that is being answered."""
 
 
@@ -51,8 +53,11 @@ class _Handlers:
 class _Method:
     """A method of a service, as the boundary uses it."""
 
-    def __init__(self, name: str, handler: Handler, calls: CallClass, at_once: AtOnce | None) -> None:
+    def __init__(
+        self, name: str, handler: Handler, calls: CallClass, at_once: AtOnce | None, demand: Demand | None
+    ) -> None:
         self.name = name
+        self.demand = demand
         self.handler = handler
         self.calls = calls
         self.at_once = at_once
@@ -94,6 +99,7 @@ class CallBoundary:
         metrics: Metrics,
         commit_then: Callable[[PendingAnswer[Message], Callback], bool],
         refusals: Refusals,
+        rights: CallerRights,
         *,
         authenticated: bool,
         prompt: bool,
@@ -102,6 +108,7 @@ class CallBoundary:
         self._metrics = metrics
         self._commit_then = commit_then
         self._refusals = refusals
+        self._rights = rights
         self._authenticated = authenticated
         self._prompt = prompt
         self._refusing = False
@@ -131,7 +138,8 @@ class CallBoundary:
             for name, handler in handlers.items():
                 of = streams if handler.response_streaming else at_once if name in prompt else None
                 shown = name if service.startswith("remit.") else f"{service.rpartition('.')[2]}/{name}"
-                bounded[name] = self._around(_Method(shown, handler, of or calls, prompt.get(name)))
+                demand = DEMANDS[f"{service.rpartition('.')[2]}/{name}"]
+                bounded[name] = self._around(_Method(shown, handler, of or calls, prompt.get(name), demand))
             server.add_registered_method_handlers(service, bounded)
 
     def _around(self, method: _Method) -> Handler:
@@ -146,14 +154,15 @@ class CallBoundary:
     def _answered(self, method: _Method) -> Behavior:
         def answer(message: bytes, context: grpc.ServicerContext) -> Any:
             with self._call(method, context):
-                return method.behavior(method.parse(message), context)
+                return method.behavior(self._permitted(method, message), context)
 
         return answer
 
     def _streamed(self, method: _Method) -> Behavior:
         def stream(message: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             with self._call(method, context):
-                request = map(method.parse, message) if method.handler.request_streaming else method.parse(message)
+                parse = partial(self._permitted, method)
+                request = map(parse, message) if method.handler.request_streaming else parse(message)
                 yield from method.behavior(request, context)
 
         return stream
@@ -184,7 +193,8 @@ class CallBoundary:
         calls = method.calls
         who = ""
         try:
-            who = self._caller(call.context)
+            asking = self._caller(call.context)
+            who = asking.principal
             calls.places.enter(who)
         except CrowdedError as error:
             self._refusals.add(calls.places.calls, error.reason, who)
@@ -196,7 +206,7 @@ class CallBoundary:
             call.refuse()
             return
         call.place, call.caller = calls.places, who
-        caller.set(who)
+        caller.set(asking)
         if method.at_once is None or not self._answer_at_once(method, method.at_once, message, call):
             calls.threads.run(who, partial(call.answer_in_thread, message))
 
@@ -224,7 +234,7 @@ class CallBoundary:
         try:
             if self._refusing:
                 self._refuse_when_stopping(method)
-            held = at_once(method.parse(message), call.context)
+            held = at_once(self._permitted(method, message), call.context)
             if held is None:
                 return False
             response = call.serialized(held.answer)
@@ -240,7 +250,14 @@ class CallBoundary:
             end(error)
             return True
 
-    def _caller(self, context: grpc.ServicerContext) -> str:
+    def _permitted(self, method: _Method, message: bytes) -> Any:
+        """The request, if the caller may make it. Raises MalformedMessageError, and what `Demand.require` raises."""
+        request = method.parse(message)
+        if method.demand is not None:
+            method.demand.require(self._rights, caller.get(), request)
+        return request
+
+    def _caller(self, context: grpc.ServicerContext) -> Caller:
         return caller_of(context) if self._authenticated else ANONYMOUS
 
     def _refuse_when_stopping(self, method: _Method) -> None:
@@ -254,7 +271,7 @@ class CallBoundary:
             yield
             return
         calls = method.calls
-        who = caller.get()
+        who = caller.get().principal
         try:
             calls.places.enter(who)
         except CrowdedError as error:

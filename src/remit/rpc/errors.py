@@ -16,7 +16,7 @@ from remit.policy.live import RevisionNotCurrentError, TenantUnavailableError
 from remit.policy.revisions.archive import RevisionNotStoredError
 from remit.process.errors import ChildEndedError
 from remit.rpc.identity import UnnamedCallerError
-from remit.service.auditor_rights import NotAnAuditorError
+from remit.service.caller_rights import ForbiddenError
 from remit.service.reload.pins import PinError
 from remit.service.reload.swap import LoadingError
 
@@ -56,10 +56,6 @@ class NoShadowError(RemitError):
     """The server has no candidate policy."""
 
 
-class NotAnOperatorError(RemitError):
-    """The caller may ask questions, but not change what this node serves."""
-
-
 _STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     MalformedQuestionError: grpc.StatusCode.INVALID_ARGUMENT,
     MalformedMessageError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -74,11 +70,10 @@ _STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     AuditStoreError: grpc.StatusCode.UNAVAILABLE,
     RecordNotFoundError: grpc.StatusCode.NOT_FOUND,
-    NotAnAuditorError: grpc.StatusCode.PERMISSION_DENIED,
+    ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,
     RevisionNotStoredError: grpc.StatusCode.NOT_FOUND,
     PinError: grpc.StatusCode.FAILED_PRECONDITION,
     NoShadowError: grpc.StatusCode.FAILED_PRECONDITION,
-    NotAnOperatorError: grpc.StatusCode.PERMISSION_DENIED,
     UnnamedCallerError: grpc.StatusCode.UNAUTHENTICATED,
     # A method of a library's service that the servicer does not implement.
     NotImplementedError: grpc.StatusCode.UNIMPLEMENTED,

@@ -52,6 +52,7 @@ class Followers:
         while context.is_active():
             if self._closing.is_set():
                 raise StoppingError("the server is stopping")
+            self._readers.require(where.tenant or "")
             with self._readers.turn(_TURN_S):
                 records = follow.more(_BATCH)
             if records or (follow.position != told and monotonic() - told_at > _TELL_EVERY_S):

@@ -8,11 +8,18 @@ import grpc
 from grpc_health.v1 import health, health_pb2
 
 from remit.audit.batch import EMPTY_BATCH
-from remit.rpc.boundary import AtOnce
+from remit.core.caller_actions import CallerAction
+from remit.core.names import is_tenant
+from remit.rpc.boundary import AtOnce, caller
+from remit.service.caller_rights import CallerRights
+from remit.service.callers import ANONYMOUS, Caller
 from remit.service.decision_point import PendingAnswer
 
 SERVICE: Final[str] = health.SERVICE_NAME
+TENANT: Final = "tenant/"
+"""Before a tenant's name in the name of its service."""
 _MOMENT_S: Final = 1.0
+_FORBIDDEN: Final = "forbidden"
 
 
 class _Watcher(Protocol):
@@ -30,10 +37,11 @@ class Health(health.HealthServicer):  # type: ignore[misc]
     sending thread needs too, so a watcher that leaves can deadlock the whole server.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rights: CallerRights) -> None:
         super().__init__(experimental_non_blocking=False)
+        self._rights = rights
         self._told: dict[str, bool] = {}
-        self._watchers: set[_Watcher] = set()
+        self._watchers: dict[_Watcher, tuple[Caller, str]] = {}
         self._mutex = Lock()
         self._closed = False
 
@@ -50,6 +58,13 @@ class Health(health.HealthServicer):  # type: ignore[misc]
             status = health_pb2.HealthCheckResponse
             self.set(name, status.SERVING if serving else status.NOT_SERVING)
 
+    def end_forbidden(self) -> None:
+        """Ends the streams of callers who may no longer see the service that they watch."""
+        with self._mutex:
+            for watcher, (watching, service) in self._watchers.items():
+                if not self._may_see(watching, service):
+                    watcher.close()
+
     def close(self) -> None:
         """Sets everything to NOT_SERVING permanently, and then ends the watchers' streams."""
         self.enter_graceful_shutdown()
@@ -58,21 +73,45 @@ class Health(health.HealthServicer):  # type: ignore[misc]
             for watcher in self._watchers:
                 watcher.close()
 
+    def Check(
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
+        if not self._may_see(caller.get(), request.service):
+            # As for a service that does not exist.
+            context.set_code(grpc.StatusCode.NOT_FOUND)
+            return health_pb2.HealthCheckResponse()
+        response: health_pb2.HealthCheckResponse = super().Check(request, context)
+        return response
+
     def Watch(
         self,
         request: health_pb2.HealthCheckRequest,
         context: grpc.ServicerContext,
         send_response_callback: Any = None,
     ) -> _Watcher:
+        watching, service = caller.get(), request.service
+        if not self._may_see(watching, service):
+            # As for a service that does not exist; a name that no service has is never updated.
+            service = request.service = _FORBIDDEN
         with self._mutex:
             watcher: _Watcher = super().Watch(request, context, send_response_callback)
-            self._watchers.add(watcher)
+            self._watchers[watcher] = watching, service
             if self._closed:
                 watcher.close()
         if not context.add_callback(lambda: self._forget(watcher)):
             self._forget(watcher)
         return watcher
 
+    def _may_see(self, watching: Caller, service: str) -> bool:
+        if not service.startswith(TENANT) or not self._rights.enforced:
+            return True
+        tenant = service.removeprefix(TENANT)
+        return is_tenant(tenant) and self._rights.may(watching, CallerAction.STATUS, tenant)
+
     def _forget(self, watcher: _Watcher) -> None:
         with self._mutex:
-            self._watchers.discard(watcher)
+            _, service = self._watchers.pop(watcher, (ANONYMOUS, ""))
+        with self._lock:
+            # The library keeps every name that was ever watched, and callers may invent names.
+            if not self._send_response_callbacks.get(service):
+                self._send_response_callbacks.pop(service, None)

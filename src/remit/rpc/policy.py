@@ -1,17 +1,19 @@
 """The policy service over gRPC: revisions and pins."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
 import grpc
 
+from remit.core.caller_actions import CallerAction
 from remit.core.errors import named, violation
 from remit.core.names import Tenant, parse_tenant
 from remit.policy.live import TenantPolicy, TenantState
 from remit.rpc.boundary import caller
-from remit.rpc.errors import NotAnOperatorError, StoppingError
+from remit.rpc.errors import StoppingError
 from remit.rpc.status import state_to
+from remit.service.callers import Caller
 from remit.service.node import ServerNode
 from remit.v1 import policy_service_pb2 as messages
 from remit.v1 import policy_service_pb2_grpc
@@ -60,7 +62,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         del context
         tenant = named("tenant", parse_tenant, request.tenant)
         found = self._reloader.pins.revisions(tenant)
-        inspected = self._rights.may_inspect(caller.get(), tenant)
+        inspected = self._rights.may(caller.get(), CallerAction.READ, tenant)
         return messages.ListRevisionsResponse(
             revisions=[
                 messages.KeptRevision(
@@ -79,40 +81,42 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         tenant = named("tenant", parse_tenant, request.tenant)
         if not _PREFIX(request.revision):
             raise violation("revision", "expected 8 to 64 lower-case hexadecimal digits")
-        replaced = self._reloader.pins.pin(tenant, request.revision, self._operator(), self._time_for(context))
+        replaced = self._reloader.pins.pin(tenant, request.revision, caller.get().principal, self._time_for(context))
         return messages.PinRevisionResponse(revision=self._serving(tenant).revision, replaced=replaced)
 
     def UnpinRevision(
         self, request: messages.UnpinRevisionRequest, context: grpc.ServicerContext
     ) -> messages.UnpinRevisionResponse:
         tenant = named("tenant", parse_tenant, request.tenant)
-        self._reloader.pins.unpin(tenant, self._operator(), self._time_for(context))
+        self._reloader.pins.unpin(tenant, caller.get().principal, self._time_for(context))
         told = self._serving(tenant)
         state = state_to(told.state) if told.state is not None else TENANT_STATE_UNSPECIFIED
         return messages.UnpinRevisionResponse(revision=told.revision, state=state)
 
-    def _operator(self) -> str:
-        name = caller.get()
-        if not self._rights.may_operate(name):
-            raise NotAnOperatorError(f"`{name}` is not one of this server's `operators`")
-        return name
-
     def _changes(self, only: Tenant | None, context: grpc.ServicerContext) -> Iterator[messages.WatchRevisionResponse]:
         told: dict[Tenant, _Told] = {}
         seen = -1
+        who = caller.get()
         while True:
             seen = self._cell.changed_since(seen)
             if not context.is_active():
                 return
             if self._closed:
                 raise StoppingError("the server is stopping")
-            tenants = self._cell.tenants
-            now = {name: _told(policy) for name, policy in tenants.items() if only in {None, name}}
+            shown = self._watched(who, only)
+            now = {name: _told(policy) for name, policy in self._cell.tenants.items() if name in shown}
             gone = dict.fromkeys({*told, *([only] if only is not None else [])} - now.keys(), _NOT_THERE)
             for tenant, each in sorted((now | gone).items()):
                 if told.get(tenant) != each:
                     told[tenant] = each
                     yield _change_to(tenant, each)
+
+    def _watched(self, who: Caller, only: Tenant | None) -> Collection[Tenant]:
+        """The tenants whose changes the caller may see now. Raises ForbiddenError if there is none."""
+        if only is None:
+            return self._rights.tenants(who, CallerAction.WATCH)
+        self._rights.require(who, CallerAction.WATCH, only)
+        return {only}
 
     def _serving(self, tenant: Tenant) -> _Told:
         policy = self._cell.tenants.get(tenant)

@@ -10,9 +10,9 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from remit.audit.record import AUDIT_READ
+from remit.core.caller_actions import CallerAction
 from remit.rpc.boundary import caller
 from remit.rpc.errors import CrowdedError
-from remit.service.auditor_rights import Rights
 from remit.service.node import ServerNode
 
 READERS: Final = 4
@@ -29,9 +29,23 @@ class AuditReads:
         self._call_timeout_s = call_timeout_s
         self._turns = BoundedSemaphore(READERS)
 
-    def rights(self) -> Rights:
-        """The caller's rights. Raises NotAnAuditorError."""
-        return self._node.rights.audit_rights(caller.get())
+    def tenant(self, field: str, asked: str) -> str:
+        """The tenant that the caller reads; '' for all. Raises as `CallerRights.audit_tenant`."""
+        return self._node.rights.audit_tenant(caller.get(), field, asked)
+
+    def require(self, tenant: str) -> None:
+        """Raises ForbiddenError if the caller may no longer read this tenant; '' for all."""
+        rights = self._node.rights
+        if tenant or not rights.audits_all(caller.get()):
+            rights.require(caller.get(), CallerAction.AUDIT, tenant)
+
+    def require_any(self) -> None:
+        """Raises ForbiddenError if the caller may read the records of no tenant."""
+        self._node.rights.tenants(caller.get(), CallerAction.AUDIT)
+
+    def may_read(self, tenant: str) -> bool:
+        """Whether the caller may read the records of this tenant; '' for records of no tenant."""
+        return self._node.rights.may(caller.get(), CallerAction.AUDIT, tenant)
 
     def time_for(self, context: grpc.ServicerContext) -> float:
         """Seconds that the call may take."""
@@ -54,12 +68,12 @@ class AuditReads:
         Tokens are not secret and anybody can make one. So a page counts as a separate read, and so does a resumed
         stream. `behind` is where it begins.
         """
-        if self._node.settings.mutual_tls is None:
+        if self._node.settings.tls is None:
             return
         asked: dict[str, Any] = MessageToDict(request, preserving_proto_field_name=True)
         for name in _OF_A_PAGE:
             asked.pop(name, None)
-        detail = {"caller": caller.get(), "call": call, "asked": _bounded(asked)}
+        detail = {"caller": caller.get().principal, "call": call, "asked": _bounded(asked)}
         if behind:
             detail["behind"] = _bounded(behind)
         # A reader may invent a tenant: recording it would begin a new chain.

@@ -110,8 +110,8 @@ class Server:
         self._node = node
         self._stopping = threading.Event()
         self._told: set[Tenant] = set()
-        self._health = health.Health()
-        authenticated = settings.mutual_tls is not None
+        self._health = health.Health(node.rights)
+        authenticated = settings.tls is not None
         classes = CallClasses(max_calls=settings.max_calls, threads=settings.threads, callers_have_names=authenticated)
         refusals = Refusals(node.metrics)
         threads = CallThreads(
@@ -129,6 +129,7 @@ class Server:
             node.metrics,
             node.point.commit_then,
             refusals,
+            node.rights,
             authenticated=authenticated,
             prompt=threads.supported,
         )
@@ -239,8 +240,9 @@ class Server:
         self._health.tell("audit/store", serving=serving and not (spooling is not None and spooling.status.spooling))
         tenants = self._node.cell.tenants
         for tenant in self._told - tenants.keys():
-            self._health.tell(f"tenant/{tenant}", serving=False)
+            self._health.tell(f"{health.TENANT}{tenant}", serving=False)
         self._told |= tenants.keys()
         for tenant, policy in tenants.items():
             serves = serving and policy.state is not TenantState.UNAVAILABLE
-            self._health.tell(f"tenant/{tenant}", serving=serves)
+            self._health.tell(f"{health.TENANT}{tenant}", serving=serves)
+        self._health.end_forbidden()

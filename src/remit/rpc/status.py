@@ -1,17 +1,20 @@
 """The status service over gRPC."""
 
+from collections.abc import Collection
 from dataclasses import asdict, replace
 
 import grpc
 
 from remit.audit.errors import NO_RECORDS
 from remit.audit.ids import format_id
+from remit.core.caller_actions import CallerAction
 from remit.core.errors import named
-from remit.core.names import parse_tenant
+from remit.core.names import Tenant, parse_tenant
 from remit.policy.live import TenantPolicy, TenantState
 from remit.rpc.boundary import caller
 from remit.rpc.errors import NoShadowError
 from remit.rpc.read_limits import AuditReads
+from remit.service.callers import EVERY_TENANT
 from remit.service.node import ServerNode
 from remit.service.version import VERSION
 from remit.v1 import status_service_pb2 as messages
@@ -31,25 +34,28 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
         del context
         tenants = self._node.cell.tenants
         if request.tenant:
-            tenant = named("tenant", parse_tenant, request.tenant)
-            tenants = {tenant: tenants[tenant]} if tenant in tenants else {}
+            shown: Collection[Tenant] = {named("tenant", parse_tenant, request.tenant)}
+        else:
+            shown = self._node.rights.tenants(caller.get(), CallerAction.STATUS)
+        of_node = self._node.rights.may(caller.get(), CallerAction.STATUS, EVERY_TENANT)
         return messages.GetStatusResponse(
             node=self._node.settings.node,
             version=VERSION,
             started_us=self._node.started_us,
-            tree_revision=self._node.cell.tree_revision,
+            tree_revision=self._node.cell.tree_revision if of_node else "",
             tenants=[
-                _tenant_to(policy, inspected=self._inspected(tenant)) for tenant, policy in sorted(tenants.items())
+                _tenant_to(policy, inspected=self._inspected(tenant))
+                for tenant, policy in sorted(tenants.items())
+                if tenant in shown
             ],
-            audit=self._audit(),
-            workers=self._workers(),
+            audit=self._audit() if of_node else None,
+            workers=self._workers() if of_node else (),
         )
 
     def GetShadow(
         self, request: messages.GetShadowRequest, context: grpc.ServicerContext
     ) -> messages.GetShadowResponse:
-        rights = self._readers.rights()
-        tenant = rights.tenant(named("tenant", parse_tenant, request.tenant) if request.tenant else "")
+        tenant = self._readers.tenant("tenant", request.tenant)
         shadow = self._node.point.shadow
         if shadow is None:
             raise NoShadowError("this server has no candidate: setting `shadow` names one")
@@ -106,8 +112,8 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
             spool=spool,
         )
 
-    def _inspected(self, tenant: str = "") -> bool:
-        return self._node.rights.may_inspect(caller.get(), tenant)
+    def _inspected(self, tenant: str = EVERY_TENANT) -> bool:
+        return self._node.rights.may(caller.get(), CallerAction.READ, tenant)
 
     def _cause(self, error: str) -> str:
         """The error text for the caller: a driver's text names hosts, users and files."""

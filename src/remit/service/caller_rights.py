@@ -1,33 +1,132 @@
-from remit.service.auditor_rights import NotAnAuditorError, Rights, every_right, parse_auditors
-from remit.service.callers import parse_operators
+"""The rights of callers: which caller may ask what about which tenant."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
+
+from remit.core.caller_actions import CallerAction, asked_about
+from remit.core.errors import RemitError, named, violation
+from remit.core.names import CALLERS, Principal, Tenant, parse_tenant
+from remit.engine.snapshot import Snapshot
+from remit.policy.live import LivePolicies
+from remit.service.callers import EVERY_TENANT, Caller, parse_auditors, parse_operators
 from remit.service.settings import Settings
+
+_EVERYTHING: Final = sum(action.bit for action in CallerAction)
+_WITHOUT_CALLERS: Final = _EVERYTHING & ~(CallerAction.READ.bit | CallerAction.AUDIT.bit | CallerAction.PIN.bit)
+"""What every caller may ask if nothing says otherwise: on loopback only."""
+_OPERATOR: Final = sum(
+    action.bit for action in (CallerAction.STATUS, CallerAction.READ, CallerAction.WATCH, CallerAction.PIN)
+)
+_AUDITOR: Final = sum(
+    action.bit for action in (CallerAction.STATUS, CallerAction.READ, CallerAction.AUDIT, CallerAction.EXPLAIN)
+)
+_MASKS: Final = 65_536
+"""Callers by tenants whose rights are remembered. Callers may invent names of tenants."""
+
+
+class ForbiddenError(RemitError):
+    """The caller may not ask this. The error does not say whether the tenant exists, or in which state it is."""
+
+    def __init__(self, caller: Caller, action: CallerAction, tenant: str) -> None:
+        where = f"in `{tenant}`" if tenant else "across tenants"
+        super().__init__(f"`{caller.principal}` may not {action} {where}")
+        self.action = action
 
 
 class CallerRights:
-    """What a caller may do, by the name in its certificate. Without mutual TLS every caller may do everything."""
+    """What each caller may ask: the policy of the folder `_callers`, and the settings `operators` and `auditors`.
 
-    def __init__(self, settings: Settings) -> None:
-        self._named = settings.mutual_tls is not None
-        self._operators = parse_operators(settings.operators)
-        self._auditors = parse_auditors(settings.auditors)
+    - Without TLS every caller may do everything.
+    - With TLS and without `_callers`, every caller may ask everything but READ, AUDIT and PIN.
+    - With `_callers`, its policy decides.
+    - `operators` and `auditors` add rights, so that no policy can lock out who runs the server.
+    """
 
-    def may_operate(self, caller: str) -> bool:
-        """Whether this caller may change which revisions the node serves."""
-        return not self._named or caller in self._operators
+    def __init__(self, settings: Settings, live: LivePolicies) -> None:
+        self._live = live
+        self._named = settings.tls is not None
+        self._settings = _settings_masks(settings)
+        self._snapshot: Snapshot | None = None
+        self._masks: dict[tuple[str, str], int] = {}
 
-    def may_inspect(self, caller: str, tenant: str = "") -> bool:
-        """Whether this caller may see diagnostics, causes of failures and paths of files of this tenant or of the node.
+    @property
+    def enforced(self) -> bool:
+        """Whether the policy of `_callers` decides."""
+        return self._named and CALLERS in self._live.tenants
 
-        Operators may see them, and so may auditors of that tenant.
-        """
-        rights = self._auditors.get(caller)
-        return self.may_operate(caller) or (rights is not None and rights.may_read(tenant))
-
-    def audit_rights(self, caller: str) -> Rights:
-        """The tenants whose audit this caller may read. Raises NotAnAuditorError if there are none."""
+    def mask(self, caller: Caller, tenant: str) -> int:
+        """The rights of a caller about a tenant, as bits of `CallerAction`. The tenant '' stands for all at once."""
         if not self._named:
-            return every_right(caller)
-        rights = self._auditors.get(caller)
-        if rights is None:
-            raise NotAnAuditorError(f"`{caller}` is not one of this server's `auditors`")
-        return rights
+            return _EVERYTHING
+        callers = self._live.tenants.get(CALLERS)
+        snapshot = callers.snapshot if callers is not None else None
+        if snapshot is not self._snapshot or len(self._masks) >= _MASKS:
+            # Two assignments: a thread that sees only one of them computes a mask again, from its own snapshot.
+            self._masks = {}
+            self._snapshot = snapshot
+        masks = self._masks
+        key = caller.principal, tenant
+        mask = masks.get(key)
+        if mask is None:
+            granted = _WITHOUT_CALLERS if callers is None else 0 if snapshot is None else _mask(snapshot, *key)
+            mask = granted | self._granted_by_settings(*key)
+            if snapshot is self._snapshot:
+                masks[key] = mask
+        return mask
+
+    def may(self, caller: Caller, action: CallerAction, tenant: str) -> bool:
+        return bool(self.mask(caller, tenant) & action.bit)
+
+    def require(self, caller: Caller, action: CallerAction, tenant: str) -> None:
+        """Raises ForbiddenError."""
+        if not self.mask(caller, tenant) & action.bit:
+            raise ForbiddenError(caller, action, tenant)
+
+    def tenants(self, caller: Caller, action: CallerAction) -> frozenset[Tenant]:
+        """The configured tenants about which the caller may ask this. Raises ForbiddenError if there is none."""
+        allowed = frozenset(tenant for tenant in self._live.tenants if self.may(caller, action, tenant))
+        if not allowed and not self.may(caller, action, EVERY_TENANT):
+            raise ForbiddenError(caller, action, EVERY_TENANT)
+        return allowed
+
+    def audits_all(self, caller: Caller) -> bool:
+        """Whether the caller may read the records of all tenants at once: a row that denies one tenant counts."""
+        return all(self.may(caller, CallerAction.AUDIT, tenant) for tenant in (EVERY_TENANT, *self._live.tenants))
+
+    def audit_tenant(self, caller: Caller, field: str, asked: str) -> str:
+        """The tenant whose records a caller reads if it asks for `asked`. '' means all tenants, as argument and result.
+
+        Raises ForbiddenError, and MalformedQuestionError if the caller must name one of several tenants.
+        """
+        if asked:
+            tenant = named(field, parse_tenant, asked)
+            self.require(caller, CallerAction.AUDIT, tenant)
+            return tenant
+        if self.audits_all(caller):
+            return EVERY_TENANT
+        readable = self.tenants(caller, CallerAction.AUDIT)
+        if len(readable) == 1:
+            (only,) = readable
+            return only
+        raise violation(field, f"is missing: expected one of {', '.join(sorted(readable))}")
+
+    def _granted_by_settings(self, principal: str, tenant: str) -> int:
+        by_tenant = self._settings.get(principal)
+        return 0 if by_tenant is None else by_tenant.get(EVERY_TENANT, 0) | by_tenant.get(tenant, 0)
+
+
+def _mask(snapshot: Snapshot, principal: str, tenant: str) -> int:
+    kind, namespace = asked_about(Tenant(tenant) if tenant else None)
+    allowed = snapshot.permitted(Principal(principal), namespace)
+    return sum(CallerAction(action).bit for name, action in allowed if name == kind)
+
+
+def _settings_masks(settings: Settings) -> Mapping[str, Mapping[str, int]]:
+    """The rights that the settings give, by caller and tenant."""
+    masks: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for principal in parse_operators(settings.operators):
+        masks[principal][EVERY_TENANT] |= _OPERATOR
+    for principal, tenant in parse_auditors(settings.auditors):
+        masks[principal][tenant] |= _AUDITOR
+    return masks

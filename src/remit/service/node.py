@@ -62,7 +62,7 @@ class ServerNode:
         self, settings: Settings, live: LivePolicies, metrics: Metrics, audit: "_Audit", record_policy: RecordPolicy
     ) -> None:
         self.settings = settings
-        self.rights = CallerRights(settings)
+        self.rights = CallerRights(settings, live)
         self.cell = live
         self.metrics = metrics
         self.store = audit.store

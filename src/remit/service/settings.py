@@ -22,8 +22,7 @@ from remit.audit.store.shards import worker_file, worker_url
 from remit.core.urls import masked
 from remit.policy.read.limits import Limits
 from remit.service.addresses import is_loopback, split_address
-from remit.service.auditor_rights import parse_auditors
-from remit.service.callers import parse_operators
+from remit.service.callers import parse_auditors, parse_operators
 from remit.service.errors import StartupError
 
 ENV_PREFIX: Final = "REMIT_"
@@ -384,6 +383,11 @@ class Settings(BaseSettings):
             seconds=self.policy_max_seconds,
             witness_rows=self.policy_witness_rows,
         )
+
+    @property
+    def tls(self) -> tuple[Path, Path] | None:
+        """The server's certificate and key. With them, every caller has a name."""
+        return None if self.tls_cert is None or self.tls_key is None else (self.tls_cert, self.tls_key)
 
     @property
     def mutual_tls(self) -> tuple[Path, Path, Path] | None:

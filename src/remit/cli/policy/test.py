@@ -13,7 +13,7 @@ from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.policy_files import DirectoryArgument, told
 from remit.cli.common.progress import progress
 from remit.cli.policy.junit import junit
-from remit.core.names import INSTANCE
+from remit.core.names import CALLERS, INSTANCE
 from remit.core.rows import Rule
 from remit.engine.pacing import Pacing
 from remit.policy.load import DEFAULT_LIMITS, LoadedTenant, load_root, load_tenant
@@ -133,7 +133,7 @@ def _print_mutants(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> f
     """
     snapshots = {loaded.snapshot: loaded.cases for loaded in tested if loaded.snapshot is not None}
     trials = {snapshot.tenant: Trial(snapshot, cases) for snapshot, cases in snapshots.items()}
-    everywhere = [trial for tenant, trial in trials.items() if tenant != INSTANCE]
+    everywhere = [trial for tenant, trial in trials.items() if tenant not in {INSTANCE, CALLERS}]
     rows = [*managed, *chain.from_iterable(rows_of(snapshot.policy) for snapshot in snapshots)]
     made = [mutant for row in rows for mutant in mutants(row)]
     verdicts: defaultdict[Verdict, list[Mutant]] = defaultdict(list)

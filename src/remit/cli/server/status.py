@@ -44,7 +44,7 @@ def status(
         typer.echo(json.dumps(MessageToDict(told, preserving_proto_field_name=True), indent=2))
     else:
         _print(told)
-    well = told.audit.healthy and not told.audit.spool.spooling
+    well = not told.HasField("audit") or (told.audit.healthy and not told.audit.spool.spooling)
     well = well and all(each.state == messages.TENANT_STATE_SERVING for each in told.tenants)
     well = well and all(each.serving and not each.error for each in told.workers)
     well = well and len({each.policies for each in told.workers}) <= 1
@@ -70,10 +70,13 @@ def _print(told: messages.GetStatusResponse) -> None:
     for each in told.tenants:
         if each.hidden_diagnostics:
             out.print(
-                f"{each.tenant}: {each.hidden_diagnostics} diagnostics, which the server shows to its operators and "
-                "auditors only",
+                f"{each.tenant}: {each.hidden_diagnostics} diagnostics, which the server shows to callers with READ "
+                "only",
                 markup=False,
             )
+    if not told.HasField("audit"):
+        out.print("the audit store is shown to callers with STATUS on REMIT_INSTANCE only", markup=False)
+        return
     audit = told.audit
     health = "healthy" if audit.healthy else f"NOT HEALTHY: {audit.error}"
     sampled = f"{audit.unrecorded} allows counted only, " if audit.unrecorded else ""

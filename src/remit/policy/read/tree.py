@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from remit.core.errors import InvalidNameError, RemitError
-from remit.core.names import INSTANCE, TENANT_GRAMMAR, Tenant, is_tenant, parse_tenant, quote
+from remit.core.names import CALLERS, INSTANCE, TENANT_GRAMMAR, Tenant, is_tenant, parse_tenant, quote
 from remit.engine.pacing import Pacing, unpaced
 from remit.policy.read.limits import Limits
 from remit.policy.read.report import Diagnostics, did_you_mean
@@ -253,7 +253,7 @@ def read_tree(directory: Path, limits: Limits, only: Tenant | None = None) -> Tr
                     0,
                     0,
                     f"`{quote(entry.name)}` is no tenant's name: a folder here is a tenant, {TENANT_GRAMMAR}, "
-                    f"or `{INSTANCE}`",
+                    f"or `{INSTANCE}` or `{CALLERS}`",
                 )
             else:
                 tenants[tenant] = Folder(tenant)

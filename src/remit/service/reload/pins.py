@@ -8,7 +8,7 @@ import structlog
 
 from remit.audit.errors import JournalUnavailable
 from remit.core.errors import RemitError
-from remit.core.names import Tenant
+from remit.core.names import CALLERS, Tenant
 from remit.files import make_private
 from remit.policy.build.scan import NO_FINGERPRINT, Fingerprint, TenantBuilt
 from remit.policy.revisions.archive import RevisionNotStoredError, StoredRevision
@@ -195,6 +195,8 @@ class Pins:
         files = self._swap.tenants.files.get(tenant)
         if files is None:
             raise PinError(f"there is no tenant `{tenant}`")
+        if tenant == CALLERS:
+            raise PinError(f"`{CALLERS}` cannot be pinned: an older revision may hold rights that were revoked since")
         return self._store, files
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from remit.core.diagnostics import Diagnostic
 from remit.core.errors import RemitError
-from remit.core.names import Tenant
+from remit.core.names import CALLERS, Tenant
 from remit.engine.snapshot import Snapshot
 from remit.policy.build.scan import NO_FINGERPRINT, Fingerprint, TenantBuilt
 from remit.policy.live import TenantPolicy, TenantState
@@ -97,9 +97,10 @@ class Tenants:
         return replace(self, files={**dict.fromkeys(tenants, TenantFiles()), **self.files})
 
     def gone(self, tenant: Tenant) -> Change:
-        """Its folder is not there any more: it is removed, unless it is pinned."""
+        """Its folder is not there any more: it is removed, unless it is pinned or `_callers`."""
         files = self.files[tenant]
-        if files.pin is not None:
+        if files.pin is not None or tenant == CALLERS:
+            # Without `_callers` a server on loopback gives rights to everybody: an edit must not do that.
             return Change(self._unread(tenant, "the folder is gone", revision=""), tenant)
         after = replace(self, files={name: each for name, each in self.files.items() if name != tenant})
         log = "warning", "tenant removed", {"tenant": tenant, "revision": files.serving}

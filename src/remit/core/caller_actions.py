@@ -1,0 +1,61 @@
+"""What a caller may ask of a tenant: the actions of the built-in kinds of the folder `_callers`."""
+
+from enum import StrEnum
+from typing import Final
+
+from remit.core.names import CALLERS, INSTANCE, WHOLE_TENANT, Namespace, Tenant, Word
+from remit.core.vocabulary import Kind, KindClass, Vocabulary
+
+
+class CallerAction(StrEnum):
+    """One action for each sort of disclosure. docs/reference/callers.md lists the calls of each."""
+
+    CHECK = "CHECK"
+    """Single verdicts: checks, batches, operations, reach, a visible graph."""
+    LIST = "LIST"
+    """All that one principal or one namespace may do."""
+    RESOLVE = "RESOLVE"
+    """Names and configuration of dedicated resources."""
+    WHO = "WHO"
+    """Which principals may do something."""
+    EXPLAIN = "EXPLAIN"
+    """Rows of the policy, other principals' bindings, remedies."""
+    READ = "READ"
+    """The policy itself: diagnostics, which quote it, and the source of a revision."""
+    STATUS = "STATUS"
+    """State and revision of the tenant."""
+    WATCH = "WATCH"
+    """A stream of changes of revision."""
+    AUDIT = "AUDIT"
+    """Recorded decisions and lifecycle records."""
+    PIN = "PIN"
+    """Changes which revision serves."""
+
+    @property
+    def bit(self) -> int:
+        """The bit of this action in a mask of rights."""
+        return _BITS[self]
+
+
+_BITS: Final = {action: 1 << position for position, action in enumerate(CallerAction)}
+
+TENANT_KIND: Final = Word("REMIT")
+"""Asked in a namespace of `_callers`, which stands for the tenant of that name."""
+INSTANCE_KIND: Final = Word("REMIT_INSTANCE")
+"""Asked without a namespace: `_instance`, `_callers`, and what concerns all tenants at once."""
+
+_ACTIONS: Final = frozenset(Word(action) for action in CallerAction)
+CALLERS_VOCABULARY: Final = Vocabulary(
+    {
+        TENANT_KIND: Kind(TENANT_KIND, KindClass.NAMESPACE, _ACTIONS),
+        INSTANCE_KIND: Kind(INSTANCE_KIND, KindClass.TENANT, _ACTIONS),
+    }
+)
+"""The vocabulary of `_callers`. It belongs to the server's version, not to `vocabulary.yaml`."""
+
+
+def asked_about(tenant: Tenant | None) -> tuple[Word, Namespace]:
+    """The kind and the namespace of a question in `_callers` about a tenant; None stands for all tenants."""
+    if tenant is None or tenant in {INSTANCE, CALLERS}:
+        return INSTANCE_KIND, WHOLE_TENANT
+    return TENANT_KIND, Namespace(tenant)

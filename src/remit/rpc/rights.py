@@ -1,0 +1,68 @@
+"""Which right each method needs. The boundary asks for it before a servicer sees the request."""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from remit.core.caller_actions import CallerAction
+from remit.core.errors import named
+from remit.core.names import parse_tenant
+from remit.service.caller_rights import CallerRights
+from remit.service.callers import Caller
+
+
+class Demand(NamedTuple):
+    """The rights that a caller needs about the tenant that a request names."""
+
+    actions: tuple[CallerAction, ...]
+    tenant: str = "tenant"
+    """The field with the tenant, as a path below the request."""
+    across: bool = False
+    """Whether the field may be empty. The servicer then leaves out tenants that the caller has no right about."""
+
+    def require(self, rights: CallerRights, caller: Caller, request: Any) -> None:
+        """Raises ForbiddenError, and MalformedQuestionError if the tenant is none."""
+        text = request
+        for name in self.tenant.split("."):
+            text = getattr(text, name)
+        if not text and self.across:
+            return
+        tenant = named(self.tenant, parse_tenant, text)
+        for action in self.actions:
+            rights.require(caller, action, tenant)
+
+
+def _demands(action: CallerAction, *methods: str) -> dict[str, Demand | None]:
+    return dict.fromkeys(methods, Demand((action,)))
+
+
+OPEN: Final = None
+"""The servicer itself decides what each caller sees."""
+
+DEMANDS: Final[Mapping[str, Demand | None]] = {
+    **_demands(CallerAction.CHECK, "AccessService/Check", "AccessService/BatchCheck", "AccessService/CheckOperation"),
+    **_demands(
+        CallerAction.CHECK, "ReachService/CheckReach", "ReachService/BatchCheckReach", "ReachService/CheckReachAll"
+    ),
+    **_demands(CallerAction.CHECK, "VisibilityService/VisibleGraph"),
+    **_demands(CallerAction.LIST, "SearchService/ListActions", "SearchService/ListNamespaces"),
+    **_demands(CallerAction.LIST, "SearchService/PlanFilter", "ReachService/ListReachable"),
+    **_demands(CallerAction.WHO, "SearchService/ListPrincipals"),
+    **_demands(CallerAction.RESOLVE, "ResourceService/ResolveDedicated", "ResourceService/ListServed"),
+    **_demands(CallerAction.EXPLAIN, "AccessService/Explain", "ReachService/ExplainReach"),
+    **_demands(CallerAction.STATUS, "PolicyService/ListRevisions"),
+    **_demands(CallerAction.PIN, "PolicyService/PinRevision", "PolicyService/UnpinRevision"),
+    "StatusService/GetStatus": Demand((CallerAction.STATUS,), across=True),
+    "StatusService/GetShadow": Demand((CallerAction.AUDIT,), across=True),
+    "PolicyService/WatchRevision": Demand((CallerAction.WATCH,), across=True),
+    "AuditService/ListRecords": Demand((CallerAction.AUDIT,), "filter.tenant", across=True),
+    "AuditService/FollowRecords": Demand((CallerAction.AUDIT,), "filter.tenant", across=True),
+    "AuditService/CountRecords": Demand((CallerAction.AUDIT,), "filter.tenant", across=True),
+    "AuditService/ListLifecycle": Demand((CallerAction.AUDIT,), across=True),
+    "AuditService/ExplainPast": Demand((CallerAction.AUDIT, CallerAction.EXPLAIN)),
+    "AuditService/GetRecord": OPEN,
+    "Health/Check": OPEN,
+    "Health/List": OPEN,
+    "Health/Watch": OPEN,
+    "ServerReflection/ServerReflectionInfo": OPEN,
+}
+"""Every method of the server, by the last part of its service's name."""
