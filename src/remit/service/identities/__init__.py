@@ -1,0 +1,1 @@
+"""Who calls: maps credentials to principals by the file that the setting `identities` names."""
