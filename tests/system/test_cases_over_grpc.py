@@ -20,6 +20,7 @@ from remit.policy.live import TenantPolicy, TenantState
 from remit.rpc.server import Server
 from remit.service.node import ServerNode
 from remit.service.settings_reader import read_settings
+from remit.service.workers.process_settings import ProcessSettings
 from remit.v1 import access_service_pb2 as access
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as reach
@@ -219,7 +220,7 @@ def _anywhere(told: str) -> bool:
 def face(request: pytest.FixtureRequest, untested: Path, tmp_path: Path) -> Iterator[Face]:
     audit = f"sqlite:///{tmp_path / 'audit.db'}"
     flags = {"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": "", "revisions": ""}
-    node = ServerNode.start(read_settings({**flags, "watch": False}))
+    node = ServerNode.start(ProcessSettings.single(read_settings({**flags, "watch": False})))
     server = Server(node).start()
     with Client(f"127.0.0.1:{server.port}", timeout_s=2.0) as client:
         served = GrpcFace(node, client)

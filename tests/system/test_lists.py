@@ -18,6 +18,7 @@ from remit.policy.load import load_tree
 from remit.rpc.server import Server as InProcess
 from remit.service.node import ServerNode
 from remit.service.settings_reader import read_settings
+from remit.service.workers.process_settings import ProcessSettings
 from remit.v1 import access_service_pb2 as access
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as reach
@@ -102,7 +103,9 @@ def test_a_page_of_another_revision_is_refused(untested: Path, tmp_path: Path) -
     """The pages of one list are of one policy, or the caller begins again."""
     audit = f"sqlite:///{tmp_path / 'audit.db'}"
     node = ServerNode.start(
-        read_settings({"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": ""})
+        ProcessSettings.single(
+            read_settings({"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": ""})
+        )
     )
     server = InProcess(node).start()
     try:

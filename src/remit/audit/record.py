@@ -17,6 +17,10 @@ KEY_IN_USE: Final = "KEY_IN_USE"
 """The lifecycle record of a server that signs."""
 AUDIT_READ: Final = "AUDIT_READ"
 """The lifecycle record of a read of the audit."""
+CALL_REFUSED: Final = "CALL_REFUSED"
+"""The lifecycle record of calls that were refused for lack of a right."""
+BY_CALLERS: Final = (AUDIT_READ, CALL_REFUSED)
+"""Lifecycle records that callers can cause at will. They have chains of their own, from which old ones are purged."""
 
 
 class DecisionRecord(NamedTuple):

@@ -17,10 +17,11 @@ from remit.rpc.errors import CrowdedError, MalformedMessageError, StoppingError,
 from remit.rpc.identity import caller_of
 from remit.rpc.inline_calls import ARRIVAL, STREAMS_REQUESTS, InlineCall
 from remit.rpc.rights import DEMANDS, Demand
-from remit.service.caller_rights import CallerRights
+from remit.service.caller_rights import CallerRights, ForbiddenError
 from remit.service.callers import ANONYMOUS, Caller
 from remit.service.decision_point import PendingAnswer
 from remit.service.metrics import Metrics
+from remit.service.refused_calls import RefusedCalls
 
 caller: ContextVar[Caller] = ContextVar("caller")
 """The caller of the call that is being answered."""
@@ -100,6 +101,7 @@ class CallBoundary:
         commit_then: Callable[[PendingAnswer[Message], Callback], bool],
         refusals: Refusals,
         rights: CallerRights,
+        forbidden: RefusedCalls,
         *,
         authenticated: bool,
         prompt: bool,
@@ -109,6 +111,7 @@ class CallBoundary:
         self._commit_then = commit_then
         self._refusals = refusals
         self._rights = rights
+        self._forbidden = forbidden
         self._authenticated = authenticated
         self._prompt = prompt
         self._refusing = False
@@ -182,7 +185,7 @@ class CallBoundary:
             code = grpc.StatusCode.CANCELLED.name
             raise
         except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
-            status = status_in(context, error)
+            status = self._status(method, context, error)
             code = status.name
             abort(context, status, error)
         finally:
@@ -220,7 +223,7 @@ class CallBoundary:
             if error is None:
                 call.answer(response)
             else:
-                status = status_in(call.context, error)
+                status = self._status(method, call.context, error)
                 code = status.name
                 with suppress(Exception):
                     abort(call.context, status, error)
@@ -256,6 +259,11 @@ class CallBoundary:
         if method.demand is not None:
             method.demand.require(self._rights, caller.get(), request)
         return request
+
+    def _status(self, method: _Method, context: grpc.ServicerContext, error: Exception) -> grpc.StatusCode:
+        if isinstance(error, ForbiddenError):
+            self._forbidden.add(method.name, error)
+        return status_in(context, error)
 
     def _caller(self, context: grpc.ServicerContext) -> Caller:
         return caller_of(context) if self._authenticated else ANONYMOUS

@@ -130,6 +130,7 @@ class Server:
             node.point.commit_then,
             refusals,
             node.rights,
+            node.refused_calls,
             authenticated=authenticated,
             prompt=threads.supported,
         )

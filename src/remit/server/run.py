@@ -14,8 +14,8 @@ from remit.service.addresses import split_address
 from remit.service.descriptors import raise_descriptor_limit
 from remit.service.errors import StartupError
 from remit.service.node import ServerNode
-from remit.service.settings import Settings
 from remit.service.workers.port import PortReservation, taken
+from remit.service.workers.process_settings import ProcessSettings
 
 _AWAKE_EVERY_S: Final = 0.5
 
@@ -32,14 +32,15 @@ def stop_at(*signals: signal.Signals) -> threading.Event:
     return stop
 
 
-def started(settings: Settings) -> tuple[ServerNode, Server]:
+def started(process: ProcessSettings) -> tuple[ServerNode, Server]:
     """Makes a node and a server that does not answer yet. Raises StartupError, and then nothing is left running."""
     raise_descriptor_limit()
+    settings = process.own
     if settings.workers == 1:
         # Check before the node records its start: this node may be running already.
         _refuse_taken("listen", settings.listen, "listen")
         _refuse_taken("metrics", settings.metrics, "serve metrics")
-    node = ServerNode.start(settings)
+    node = ServerNode.start(process)
     try:
         return node, Server(node)
     except StartupError:

@@ -29,10 +29,10 @@ def serve(descriptor: int) -> None:
     leave_signals_to_parent()
     with closing(Channel(socket.socket(fileno=descriptor))) as channel:
         order: Order = channel.receive()
-        settings = order.settings
+        settings = order.process.own
         configure_logs(settings.log_level, settings.log_format, worker=settings.node)
         try:
-            node, server = started(settings)
+            node, server = started(order.process)
         except StartupError as error:
             channel.send(Refused(str(error)))
             sys.exit(1)

@@ -31,7 +31,9 @@ class ForbiddenError(RemitError):
     def __init__(self, caller: Caller, action: CallerAction, tenant: str) -> None:
         where = f"in `{tenant}`" if tenant else "across tenants"
         super().__init__(f"`{caller.principal}` may not {action} {where}")
+        self.caller = caller
         self.action = action
+        self.tenant = tenant
 
 
 class CallerRights:

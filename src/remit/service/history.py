@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from remit.audit.query.reader import AuditReader
@@ -11,8 +12,18 @@ from remit.audit.record import ChainPosition, DecisionRecord
 from remit.core.errors import MalformedQuestionError, violation
 from remit.core.names import Tenant
 from remit.core.question import Question, ReachQuestion
+from remit.engine.snapshot import Snapshot
+from remit.policy.live import LivePolicies
+from remit.policy.read.limits import Limits
 from remit.policy.revisions.archive import RevisionNotStoredError
-from remit.policy.revisions.explainer import AnyExplanation
+from remit.policy.revisions.explainer import (
+    AnyExplanation,
+    RevisionExplainer,
+    most_bytes,
+    snapshot_of,
+    why,
+    why_unknown,
+)
 
 Explain = Callable[[Tenant, str, Question | ReachQuestion], AnyExplanation]
 """Takes a tenant, a revision and a question. Returns the explanation of the answer."""
@@ -56,8 +67,8 @@ def show(store: AuditReader, record: DecisionRecord, explain: Explain) -> Explai
     try:
         question = record.asked
         if question is None:
-            why = "its principal is redacted" if record.nameless else "its answer is more than one decision"
-            return ExplainedRecord(record, place, None, why)
+            unexplained = "its principal is redacted" if record.nameless else "its answer is more than one decision"
+            return ExplainedRecord(record, place, None, unexplained)
         return ExplainedRecord(record, place, explain(Tenant(record.asked_tenant), record.revision, question), "")
     except MalformedQuestionError as error:
         return ExplainedRecord(record, place, None, f"what it says was asked is no question: {error}")
@@ -88,3 +99,57 @@ def answers_at(
         PastAnswer(revision, tuple(nodes), explain(tenant, revision, question))
         for revision, nodes in by_revision.items()
     ]
+
+
+class PastExplainer:
+    """Explains a decision by any revision that serves or that the audit store keeps."""
+
+    def __init__(self, store: AuditReader, cell: LivePolicies, limits: Limits) -> None:
+        self._store = store
+        self._cell = cell
+        self._limits = limits
+        self._historian = RevisionExplainer(limits)
+
+    def why(
+        self, tenant: Tenant, revision: str, question: Question | ReachQuestion, timeout_s: float
+    ) -> AnyExplanation:
+        """Explains the answer of a revision. '' is the revision of a tenant that does not exist.
+
+        Raises MalformedQuestionError, RevisionNotStoredError, ChildEndedError or AuditStoreError.
+        """
+        if not revision:
+            return why_unknown(tenant, question)
+        serving = self._cell.tenants.get(tenant)
+        if serving is not None and serving.snapshot is not None and serving.revision == revision:
+            return why(serving.snapshot, question)
+        archive = partial(stored_archive, self._store, tenant, revision, self._limits)
+        return self._historian.why(tenant, revision, question, archive, timeout_s)
+
+    def stop(self) -> None:
+        """Ends the explanation that runs. Call it from any thread."""
+        self._historian.stop()
+
+
+def explaining_here(
+    store: AuditReader, limits: Limits
+) -> Callable[[Tenant, str, Question | ReachQuestion], AnyExplanation]:
+    """Returns a function that explains by the store's revisions, in this process. Raises as `PastExplainer.why`."""
+    loaded: dict[str, Snapshot] = {}
+
+    def explain(tenant: Tenant, revision: str, question: Question | ReachQuestion) -> AnyExplanation:
+        if not revision:
+            return why_unknown(tenant, question)
+        if revision not in loaded:
+            archive = stored_archive(store, tenant, revision, limits)
+            loaded[revision] = snapshot_of(archive, tenant, revision, limits)
+        return why(loaded[revision], question)
+
+    return explain
+
+
+def stored_archive(store: AuditReader, tenant: Tenant, revision: str, limits: Limits) -> bytes:
+    """The archive of a revision. Raises RevisionNotStoredError if the store does not keep it."""
+    archive = store.revision(tenant, revision, most_bytes(limits))
+    if archive is None:
+        raise RevisionNotStoredError(f"revision `{revision}` of tenant `{tenant}` is not kept in this audit store")
+    return archive

@@ -18,23 +18,26 @@ from remit.audit.ids import DecisionIds
 from remit.audit.journal.journal import Journal
 from remit.audit.journal.stats import Drained
 from remit.audit.query.reader import AuditReader
-from remit.audit.record import AUDIT_READ, KEY_IN_USE, LifecycleRecord
+from remit.audit.record import BY_CALLERS, KEY_IN_USE, LifecycleRecord
 from remit.audit.spool.spool import Spool
 from remit.audit.spool.store_and_forward import StoreAndForward
 from remit.audit.store.shards import ShardedStore, migrate
 from remit.audit.store.store import AuditStore
 from remit.clock import now_us
+from remit.core.names import CALLERS
 from remit.files import secret_problem
 from remit.policy.live import LivePolicies
 from remit.policy.revisions.store import open_to_others
+from remit.service.addresses import is_loopback, split_address
 from remit.service.caller_rights import CallerRights
 from remit.service.decision_point import DecisionPoint
 from remit.service.disk_space import AuditSpace
 from remit.service.errors import StartupError
+from remit.service.history import PastExplainer
 from remit.service.known_stores import KnownStores, place_of, refuse_gone
 from remit.service.metrics import Metrics
 from remit.service.otlp.exporter import Otlp
-from remit.service.past import Past
+from remit.service.refused_calls import RefusedCalls
 from remit.service.reload.reloader import Reloader
 from remit.service.reload.tenants import Outcome
 from remit.service.retention_job import RetentionRuns
@@ -44,6 +47,7 @@ from remit.service.shadow.shadow import Shadow
 from remit.service.version import VERSION
 from remit.service.workers.messages import WorkerReport
 from remit.service.workers.orphans import left_stores, refuse_left_spools
+from remit.service.workers.process_settings import ProcessSettings
 
 _SPACE_EVERY_S: Final = 10.0
 # The time to send the last records to a collector at the stop. The store has these records anyway.
@@ -59,10 +63,17 @@ class ServerNode:
     """
 
     def __init__(
-        self, settings: Settings, live: LivePolicies, metrics: Metrics, audit: "_Audit", record_policy: RecordPolicy
+        self,
+        process: ProcessSettings,
+        live: LivePolicies,
+        metrics: Metrics,
+        audit: "_Audit",
+        record_policy: RecordPolicy,
     ) -> None:
-        self.settings = settings
+        self._process = process
+        self.settings = settings = process.own
         self.rights = CallerRights(settings, live)
+        self.refused_calls = RefusedCalls(self.remember, live)
         self.cell = live
         self.metrics = metrics
         self.store = audit.store
@@ -70,7 +81,7 @@ class ServerNode:
         self.records = audit.records
         self.journal = audit.journal
         self.space = AuditSpace(audit.store, audit.spool, audit.journal)
-        self.past = Past(audit.records, live, settings.limits)
+        self.past = PastExplainer(audit.records, live, settings.limits)
         self.started_us = now_us()
         self.workers: list[WorkerReport] = []
         """The last report of every worker of this node, also of this worker. Empty for a server without workers."""
@@ -92,12 +103,13 @@ class ServerNode:
         self._drained = Drained(0, 0)
 
     @classmethod
-    def start(cls, settings: Settings) -> Self:
+    def start(cls, process: ProcessSettings) -> Self:
         """Starts every component. If that fails, nothing is left running.
 
         Raises StartupError if anything is unsure: bad root files, a database without the newest schema, a store that
         fails.
         """
+        settings = process.own
         _refuse_open_to_others(settings)
         key = _audit_key(settings)
         record_policy = RecordPolicy(settings.redaction, settings.audit_sample_allows)
@@ -107,8 +119,9 @@ class ServerNode:
         with ExitStack() as stop, ExitStack() as failed:
             failed.callback(reloader.stop)
             outcomes = reloader.load()
-            audit = _Audit.open(settings, metrics, otlp, stop)
-            node = cls(settings, live, metrics, audit, record_policy)
+            _refuse_without_rights(settings, live)
+            audit = _Audit.open(process, metrics, otlp, stop)
+            node = cls(process, live, metrics, audit, record_policy)
             node.reloader = reloader
             metrics.watch(live, node.journal, node.space, node.spooling, now_us)
             if key is not None:
@@ -147,7 +160,7 @@ class ServerNode:
             except AuditStoreError as error:
                 raise JournalUnavailable(NO_RECORDS, str(error)) from error
         text = json.dumps(detail or {}, sort_keys=True)
-        node = self.settings.node + READS if kind == AUDIT_READ else self.settings.node
+        node = self.settings.node + READS if kind in BY_CALLERS else self.settings.node
         record = LifecycleRecord(record_id, time_us, node, kind, tenant, revision, text)
         self.journal.lifecycle(record, timeout_s)
 
@@ -176,6 +189,8 @@ class ServerNode:
         """Starts the components that run in threads, the reloader last."""
         settings = self.settings
         stop.callback(self.past.stop)
+        self.refused_calls.begin()
+        stop.callback(self.refused_calls.stop)
         if self.checkpointer is not None:
             self.checkpointer.begin()
         if self.shadow is not None:
@@ -183,8 +198,8 @@ class ServerNode:
             self.shadow.begin()
             stop.callback(self.shadow.stop)
         # If several servers share a database, only one of them runs the retention.
-        if settings.retention is not None and (settings.is_first or self.store.file is not None):
-            stores = {settings.node: self.store} | left_stores(settings)
+        if settings.retention is not None and (self._process.is_first or self.store.file is not None):
+            stores = {settings.node: self.store} | left_stores(self._process)
             every_s = settings.audit_retention_every_s
             retention = RetentionRuns(stores, settings.retention, self.metrics, every_s=every_s, key=key)
             retention.begin()
@@ -253,13 +268,14 @@ class _Audit(NamedTuple):
     journal: Journal
 
     @classmethod
-    def open(cls, settings: Settings, metrics: Metrics, otlp: Otlp | None, stop: ExitStack) -> Self:
+    def open(cls, process: ProcessSettings, metrics: Metrics, otlp: Otlp | None, stop: ExitStack) -> Self:
         """Opens store, spool and journal. `stop` ends `otlp` first, then closes the reader and the store."""
-        store, spool = _open_store(settings)
+        settings = process.own
+        store, spool = _open_store(process)
         stop.callback(store.close)
         records: AuditReader = store
         if store.file is not None:
-            records = ShardedStore(settings.named.audit)
+            records = ShardedStore(process.node.audit)
             stop.callback(records.close)
         if otlp is not None:
             otlp.begin()
@@ -279,6 +295,21 @@ def _shadow(settings: Settings, record_policy: RecordPolicy) -> Shadow | None:
     if settings.shadow is None:
         return None
     return Shadow(settings.shadow, settings.limits, settings.shadow_share, record_policy.redaction)
+
+
+def _refuse_without_rights(settings: Settings, live: LivePolicies) -> None:
+    """Raises StartupError if nothing says what callers may ask. On loopback they may ask everything."""
+    callers = live.tenants.get(CALLERS)
+    if settings.tls is None or (callers is not None and callers.snapshot is not None):
+        return
+    if callers is not None:
+        texts = "\n".join(map(str, callers.diagnostics))
+        raise StartupError(f"`{CALLERS}`, which says what callers may ask, does not load:\n{texts}")
+    if not is_loopback(split_address("listen", settings.listen)[0]):
+        raise StartupError(
+            f"`listen` is `{settings.listen}`, which others reach, and no folder `{settings.policies / CALLERS}` says what "
+            "each caller may ask: `remit callers init` writes a first one"
+        )
 
 
 def _refuse_open_to_others(settings: Settings) -> None:
@@ -302,7 +333,9 @@ def _audit_key(settings: Settings) -> SigningKey | None:
         raise StartupError(f"setting `audit_key`: {error}") from error
 
 
-def _open_store(settings: Settings) -> tuple[AuditStore, StoreAndForward | None]:
+def _open_store(process: ProcessSettings) -> tuple[AuditStore, StoreAndForward | None]:
+    settings = process.own
+
     def ready() -> None:
         refuse_gone(settings, store)
         if settings.audit_migrate:
@@ -312,7 +345,7 @@ def _open_store(settings: Settings) -> tuple[AuditStore, StoreAndForward | None]
         store.open()
         KnownStores(settings).add(place_of(store))
 
-    refuse_left_spools(settings)
+    refuse_left_spools(process)
     try:
         store = AuditStore(
             settings.audit, max_bytes=settings.audit_max_bytes or None, busy_timeout_s=settings.audit_timeout_s

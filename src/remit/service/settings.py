@@ -6,19 +6,17 @@ The module is long because it describes and bounds each setting at its definitio
 import os
 import socket
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from remit.audit.chain.chain import READS
-from remit.audit.errors import AuditStoreError
 from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
 from remit.audit.retention.ages import Retention, parse_retention
 from remit.audit.schema.engines import MOST_JOINED
-from remit.audit.store.shards import worker_file, worker_url
 from remit.core.urls import masked
 from remit.policy.read.limits import Limits
 from remit.service.addresses import is_loopback, split_address
@@ -38,9 +36,6 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
-
-    _named: "Settings | None" = PrivateAttr(None)
-    _worker: int = PrivateAttr(0)
 
     policies: Path = Field(Path("policies"), description="Policy directory.")
     strict: bool = Field(
@@ -330,32 +325,6 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"`node` is `{self.node}`: with `workers` at most {longest} characters, for each worker's name is longer"
             )
-
-    def of_worker(self, number: int, port: int) -> "Settings":
-        """The settings of worker `number`, counted from 1. All workers share `port`. The supervisor serves the metrics.
-
-        Raises StartupError if `audit` cannot be used for workers.
-        """
-        host, _, _ = self.listen.rpartition(":")
-        try:
-            own: dict[str, Any] = {"node": worker_node(self.node, number), "audit": worker_url(self.audit, number)}
-        except AuditStoreError as error:
-            raise StartupError(str(error)) from error
-        if self.audit_spool is not None:
-            own["audit_spool"] = worker_file(self.audit_spool, number)
-        worker = self.model_copy(update={**own, "listen": f"{host}:{port}", "metrics": ""})
-        worker._named, worker._worker = self, number  # noqa: SLF001 (an object of the same class)
-        return worker
-
-    @property
-    def named(self) -> "Settings":
-        """The settings as they were given, before a worker's own node name, files and port replaced some of them."""
-        return self._named or self
-
-    @property
-    def is_first(self) -> bool:
-        """True for a single server and for worker 1, which cleans up after removed workers."""
-        return self._worker <= 1
 
     @property
     def retention(self) -> Retention | None:

@@ -19,7 +19,7 @@ from remit.audit.chain.chain import READS, purged_chain
 from remit.audit.chain.signing import SigningKey, Tombstone, signed
 from remit.audit.ids import DecisionIds, id_time_ms, last_id_at
 from remit.audit.query.filter import CLOCK_SLACK_US
-from remit.audit.record import AUDIT_READ, LifecycleRecord
+from remit.audit.record import BY_CALLERS, LifecycleRecord
 from remit.audit.retention.cutoffs import Cutoffs
 from remit.audit.retention.orphans import forget_names, forget_revisions
 from remit.audit.retention.resequencer import DecisionChain, PurgedRecord, Resequencer
@@ -149,7 +149,7 @@ class Purge:
             .limit(self.pace.rows)
         )
         if its is lifecycle:
-            statement = statement.where(columns.type == AUDIT_READ, columns.node.endswith(READS, autoescape=True))
+            statement = statement.where(columns.type.in_(BY_CALLERS), columns.node.endswith(READS, autoescape=True))
         after = b""
         while True:
             with self.reading.connect() as connection:

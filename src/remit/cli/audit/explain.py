@@ -24,8 +24,7 @@ from remit.core.question import Question, ReachQuestion, parse_question, parse_r
 from remit.core.rows import Effect
 from remit.policy.read.limits import Limits
 from remit.rpc.encode_records import past_answer_to
-from remit.service.history import PastAnswer, answers_at
-from remit.service.past import explaining_here
+from remit.service.history import PastAnswer, answers_at, explaining_here
 from remit.v1 import audit_service_pb2 as messages
 
 

@@ -14,8 +14,8 @@ from remit.cli.audit.source import Source, reads
 from remit.cli.common.output import Exit, err, fail, out, print_json
 from remit.policy.read.limits import Limits
 from remit.rpc.encode_records import record_from, shown_to
+from remit.service.history import explaining_here
 from remit.service.history import show as show_locally
-from remit.service.past import explaining_here
 from remit.v1 import audit_service_pb2 as messages
 
 

@@ -15,6 +15,7 @@ from remit.service.errors import StartupError
 from remit.service.log_config import configure_logs
 from remit.service.settings import ENV_PREFIX, Settings, default_told
 from remit.service.settings_reader import read_settings
+from remit.service.workers.process_settings import ProcessSettings
 from remit.service.workers.supervisor import Supervisor
 
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -37,7 +38,7 @@ def _serve(**flags: Any) -> None:
 
 
 def _alone(settings: Settings) -> bool:
-    _, server = started(settings)
+    _, server = started(ProcessSettings.single(settings))
 
     def begun() -> None:
         ports = {"port": server.port, "metrics_port": server.metrics_port}

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from remit.service.settings import Settings
+from remit.service.workers.process_settings import ProcessSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """To a worker, first of all."""
 
-    settings: Settings
+    process: ProcessSettings
     workers: tuple["WorkerReport", ...]
 
 

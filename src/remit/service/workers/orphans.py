@@ -5,23 +5,23 @@ from remit.audit.spool.spool import Spool
 from remit.audit.store.shards import files_of, unattended
 from remit.audit.store.store import AuditStore
 from remit.service.errors import StartupError
-from remit.service.settings import Settings
+from remit.service.workers.process_settings import ProcessSettings
 
 
-def left_stores(settings: Settings) -> dict[str, AuditStore]:
+def left_stores(process: ProcessSettings) -> dict[str, AuditStore]:
     """Their audit files, which stay part of the audit, by the names under which one purges them; none but for the server
     that sees to them."""
-    return unattended(settings.named.audit, settings.workers) if settings.is_first else {}
+    return unattended(process.node.audit, process.node.workers) if process.is_first else {}
 
 
-def refuse_left_spools(settings: Settings) -> None:
+def refuse_left_spools(process: ProcessSettings) -> None:
     """Raises StartupError where records wait that nobody would ever hand on to the store."""
-    named = settings.named.audit_spool
-    if named is None or not settings.is_first:
+    settings = process.node
+    if settings.audit_spool is None or not process.is_first:
         return
     used = {0} if settings.workers == 1 else {*range(1, settings.workers + 1)}
     try:
-        for number, file in files_of(named).items():
+        for number, file in files_of(settings.audit_spool).items():
             if number not in used:
                 spool = Spool(file, max_bytes=settings.audit_spool_max_bytes)
                 try:
@@ -37,4 +37,6 @@ def refuse_left_spools(settings: Settings) -> None:
     except AuditStoreError as error:
         raise StartupError(str(error)) from error
     except OSError as error:
-        raise StartupError(f"setting `audit_spool` is `{named}`, which cannot be reached: {error.strerror}") from error
+        raise StartupError(
+            f"setting `audit_spool` is `{settings.audit_spool}`, which cannot be reached: {error.strerror}"
+        ) from error

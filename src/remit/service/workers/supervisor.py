@@ -19,6 +19,7 @@ from remit.service.metrics_endpoint import serve_metrics
 from remit.service.settings import Settings
 from remit.service.workers.messages import Begin, Order, Refused, Scrape, WorkerReport, WorkerReports
 from remit.service.workers.port import PortReservation, taken
+from remit.service.workers.process_settings import ProcessSettings
 
 _LOOK_EVERY_S: Final = 0.5
 _REPORT_EVERY_S: Final = 1.0
@@ -36,13 +37,13 @@ _log = structlog.get_logger("remit")
 class _Worker:
     """A worker's place, and the process that is in it now."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.name = settings.node
-        self.settings = settings
+    def __init__(self, process: ProcessSettings) -> None:
+        self.name = process.own.node
+        self.process = process
         self.child: ChildProcess | None = None
         self._channel: Channel | None = None
         self.restarts = 0
-        self.report = WorkerReport(settings.node)
+        self.report = WorkerReport(self.name)
         self.ready = False
         """Once it has been, in whichever process."""
         self.drained = True
@@ -81,7 +82,7 @@ class Supervisor:
         self._settings = settings
         self._entry = module, function
         places = range(1, settings.workers + 1)
-        self._workers = [_Worker(settings.of_worker(place, self._reservation.port)) for place in places]
+        self._workers = [_Worker(ProcessSettings.worker(settings, place, self._reservation.port)) for place in places]
         self._threads = [Thread(target=self._keep, args=(worker,), daemon=True) for worker in self._workers]
         self._changed = Condition()
         self._begun = False
@@ -178,7 +179,7 @@ class Supervisor:
             worker.child = child
         why, served = "", False
         try:
-            first = channel.request(Order(worker.settings, self._reports()))
+            first = channel.request(Order(worker.process, self._reports()))
             if isinstance(first, Refused):
                 why = first.told
             elif self._all_are_ready(worker):
