@@ -121,7 +121,7 @@ def test_another_tenant_is_refused_as_one_that_is_not_there(
             with pytest.raises(DecisionUnavailable) as caught:
                 CALLS[call](client, tenant)
             told[caught.value.code, caught.value.message.replace(tenant, "...")] = tenant
-    assert [("PERMISSION_DENIED", f"`{ACME}` is no auditor of tenant `...`")] == [*told]
+    assert [("PERMISSION_DENIED", f"`service:dns/{ACME}` may not AUDIT in `...`")] == [*told]
 
 
 def test_another_tenant_s_record_is_not_there(connect: Connect, decided: dict[str, str]) -> None:
@@ -190,7 +190,7 @@ def test_each_read_is_recorded_and_so_is_each_page(connect: Connect, decided: di
             client.get_record(decided["globex"])
         told = [json.loads(each.detail) for each in reads()]
         assert [*CALLS, "GetRecord", "GetRecord"] == [each["call"] for each in told]
-        assert {ACME} == {each["caller"] for each in told}
+        assert {f"service:dns/{ACME}"} == {each["caller"] for each in told}
         assert ["acme"] * 6 + [""] == [each.tenant for each in reads()]
         assert {"filter": {"tenant": "acme"}} == told[0]["asked"]
         assert {"id": decided["acme"]} == told[5]["asked"]
@@ -243,7 +243,7 @@ def test_what_a_forged_token_reads_is_recorded(
         else:
             assert answer.records if call.startswith("List") else answer.counts
     (read,) = [json.loads(each.detail) for each in reads()]
-    assert (ACME, call, True) == (read["caller"], read["call"], bool(read["behind"]))
+    assert (f"service:dns/{ACME}", call, True) == (read["caller"], read["call"], bool(read["behind"]))
 
 
 def test_what_a_reader_writes_into_the_audit_is_bounded(connect: Connect, reads: Reads) -> None:
@@ -333,4 +333,4 @@ def test_the_command_line_reads_by_a_certificate(server: Server, authority: Auth
     assert 1 == run(ACME, "show", decided["globex"])[0]
     code, _, told = run(NOBODY, "list")
     assert 3 == code
-    assert f"`{NOBODY}` is not one of this server's `auditors`" in told
+    assert f"`service:dns/{NOBODY}` may not AUDIT across tenants" in told

@@ -93,7 +93,7 @@ def test_shadow_is_shown_to_auditors_of_the_tenant_and_recorded(
         assert "PERMISSION_DENIED" == caught.value.code
         reads = store.lifecycle(type_="AUDIT_READ", after=last, newest_first=False)
     assert ["acme", "acme"] == [each.tenant for each in reads]
-    assert {(ACME, "GetShadow")} == {
+    assert {(f"service:dns/{ACME}", "GetShadow")} == {
         (json.loads(each.detail)["caller"], json.loads(each.detail)["call"]) for each in reads
     }
     with connect(BOTH) as both, pytest.raises(DecisionUnavailable, match="expected one of acme, globex"):
