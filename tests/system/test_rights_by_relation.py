@@ -69,14 +69,19 @@ METHODS: Final = {
     for method in service.methods
     if method.name != "List"  # of the health service: not implemented
 }
-_BOB: Final[Mapping[str, str]] = {"principal": "user:bob", "action": "VIEW", "kind": "FLOW", "namespace": "acme.finance"}
+_BOB: Final[Mapping[str, str]] = {
+    "principal": "user:bob",
+    "action": "VIEW",
+    "kind": "FLOW",
+    "namespace": "acme.finance",
+}
 _CALL: Final = {"caller": "acme.finance", "owner": "acme.shared", "relation": "CALL_SUBFLOW"}
 _WHAT: Final = {"action": "VIEW", "kind": "FLOW"}
 _NODE: Final = {"uid": "a", "kind": "FLOW", "namespace": "acme.finance", "id": "close"}
 REQUESTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "AccessService/Check": {"question": _BOB},
     "AccessService/BatchCheck": {"questions": [_BOB]},
-    "AccessService/CheckOperation": {"principal": "user:bob", "operation": "DELETE_NAMESPACE", "namespace": "acme.x"},
+    "AccessService/CheckOperation": {"principal": "user:bob", "operation": "import_flows", "namespace": "acme.x"},
     "AccessService/Explain": {"question": _BOB},
     "ReachService/CheckReach": {"question": _CALL},
     "ReachService/BatchCheckReach": {"questions": [_CALL]},
@@ -173,7 +178,9 @@ def decisions(server: Server, authority: Authority) -> dict[str, str]:
     tls = authority.caller(authority.signed("decides", ROOT))
     with Client(server.target, timeout_s=DEADLINE_S, tls=tls) as client:
         asked = access_service_pb2.Question(**_BOB)
-        requests = {name: access_service_pb2.CheckRequest(tenant=name, question=asked) for name in (OWN, OTHER, UNKNOWN)}
+        requests = {
+            name: access_service_pb2.CheckRequest(tenant=name, question=asked) for name in (OWN, OTHER, UNKNOWN)
+        }
         return {name: client.ask(request).decision.decision_id for name, request in requests.items()}
 
 

@@ -1,6 +1,5 @@
 """Which caller may ask what about which tenant."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,8 +51,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    yield World(tmp_path, operators=f"{SPIFFE},", auditors=AUDITORS)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path, operators=f"{SPIFFE},", auditors=AUDITORS)
 
 
 def test_without_tls_everybody_may_do_everything() -> None:
@@ -88,7 +87,9 @@ def test_policy_of_callers_decides_by_tenant(world: World) -> None:
     assert {CallerAction.CHECK, CallerAction.LIST} == world.allowed(SHOP, "acme")
     assert set() == world.allowed(SHOP, "globex") | world.allowed(SHOP, "_instance") | world.allowed(SHOP, "")
     assert {*CallerAction} == world.allowed(BATCH, "acme") == world.allowed(BATCH, "nowhere")
-    assert set() == world.allowed(BATCH, "globex") | world.allowed(BATCH, "_instance") | world.allowed(BATCH, "_callers")
+    assert set() == world.allowed(BATCH, "globex") | world.allowed(BATCH, "_instance") | world.allowed(
+        BATCH, "_callers"
+    )
 
 
 def test_rights_across_tenants_need_the_instance_kind(world: World) -> None:
