@@ -4,6 +4,7 @@
 """
 
 import hmac
+import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
-from remit.audit.record import HASHED, DecisionRecord
+from remit.audit.record import HASHED, VIA, DecisionRecord
 from remit.core.errors import InvalidNameError
 from remit.core.names import parse_tenant
 from remit.files import secret_problem
@@ -84,6 +85,10 @@ class Redaction:
             elif how is RedactionMethod.HASH:
                 assert self.key is not None
                 changed[name] = self.key.hashed(getattr(record, name))
+        if "caller" in changed and record.detail:
+            # The credential's name tells the caller.
+            detail = {name: value for name, value in json.loads(record.detail).items() if name != VIA}
+            changed["detail"] = json.dumps(detail, sort_keys=True, separators=(",", ":")) if detail else ""
         return record._replace(**changed)  # type: ignore[arg-type]
 
 

@@ -153,9 +153,9 @@ class QueryServicer:
         # Infinite if the caller set no deadline.
         timeout_s = min(context.time_remaining(), self._call_timeout_s)
         trace_id = origin.trace_id or trace_id_in(context.invocation_metadata())
-        return tenant, CallTerms(
-            CallOrigin(caller.get().principal, origin.on_behalf_of, trace_id), request.revision, timeout_s
-        )
+        asking = caller.get()
+        call_origin = CallOrigin(asking.principal, origin.on_behalf_of, trace_id, asking.via)
+        return tenant, CallTerms(call_origin, request.revision, timeout_s)
 
     def _names(self, field: str, parse: Callable[[str], _Name], texts: Sequence[str]) -> tuple[_Name, ...]:
         """The names of a repeated field. Raises MalformedQuestionError for more than the limit."""

@@ -11,7 +11,7 @@ from remit.audit.batch import EMPTY_BATCH, CallFields, ItemFields, RecordBatch
 from remit.audit.errors import JournalUnavailable
 from remit.audit.ids import DecisionIds
 from remit.audit.journal.pending import Callback
-from remit.audit.record import ASKED_TENANT, DecisionRecord
+from remit.audit.record import ASKED_TENANT, VIA, DecisionRecord
 from remit.core.decision import Decision, Reason
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Tenant
@@ -42,6 +42,8 @@ class CallOrigin(NamedTuple):
     """The authenticated service that sends the call."""
     on_behalf_of: str = ""
     trace_id: str = ""
+    via: str = ""
+    """The name of the caller's credential, if `caller` does not show it."""
 
 
 class CallTerms(NamedTuple):
@@ -304,8 +306,10 @@ class DecisionPoint:
         if snapshot is None:
             # Callers can invent any number of tenant names: all their records share one chain, which has no tenant.
             recorded_tenant, detail = "", {**detail, ASKED_TENANT: tenant}
+        caller, on_behalf_of, trace_id, via = terms.origin
+        if via:
+            detail = {**detail, VIA: via}
         told = json.dumps(detail, sort_keys=True, separators=(",", ":")) if detail else ""
-        caller, on_behalf_of, trace_id = terms.origin
         asked = question_type.value
         call = CallFields(
             time_us, self.node, caller, on_behalf_of, recorded_tenant, revision, ids.pop(), trace_id, asked, told

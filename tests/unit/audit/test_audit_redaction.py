@@ -27,6 +27,16 @@ def test_fields_are_hashed_or_left_out_and_nothing_else_changes() -> None:
     assert expected == redact(record)
 
 
+def test_redacted_caller_takes_its_credentials_name_along() -> None:
+    record = decision(detail='{"operation":"close","via":"spiffe://acme.example/web"}')
+    (hashed, dropped, other) = (
+        Redaction(parse_redaction(rule), KEY) for rule in ("caller=hash", "caller=drop", "principal=drop")
+    )
+    assert '{"operation":"close"}' == hashed(record).detail == dropped(record).detail
+    assert record.detail == other(record).detail
+    assert "" == dropped(record._replace(detail='{"via":"cn"}')).detail
+
+
 def test_a_hash_is_hmac_sha_256_and_equal_values_stay_equal() -> None:
     digest = hmac.new(KEY.secret, b"user:ada", hashlib.sha256).hexdigest()
     assert f"hmac:{digest[:32]}" == KEY.hashed("user:ada") == KEY.hashed("user:ada")
