@@ -1,4 +1,5 @@
-"""The questions of the access plane: a request, and how its response is read. The clients' methods document them."""
+"""The calls of the access plane: how each request is built and each response read. The client's methods document
+them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ _Answered = TypeVar("_Answered", bound=Answer)
 
 
 def guarded(call: ClientCall[Response, _Answered]) -> ClientCall[Response, _Answered]:
-    """The question, whose reading raises AccessDenied where the answer is a deny."""
+    """The call, whose `read` raises AccessDenied if the answer is a deny."""
 
     def read(response: Response) -> _Answered:
         answer = call.read(response)

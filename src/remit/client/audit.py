@@ -1,4 +1,5 @@
-"""Reading the audit: a request, and how its response is read. The clients' methods document them."""
+"""The calls that read the audit: how each request is built and each response read. The client's methods document
+them."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,5 @@
-"""The questions of the reach plane: a request, and how its response is read. The clients' methods document them."""
+"""The calls of the reach plane: how each request is built and each response read. The client's methods document
+them."""
 
 from collections.abc import Sequence
 

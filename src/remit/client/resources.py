@@ -1,4 +1,5 @@
-"""Visible graphs and dedicated resources: a request, and how its response is read. The clients' methods document them."""
+"""The calls for visible graphs and dedicated resources: how each request is built and each response read. The client's
+methods document them."""
 
 from collections.abc import Sequence
 
@@ -92,5 +93,5 @@ def list_served(
 
 
 def _type(resource: str) -> resources_pb2.ResourceType.ValueType:
-    """Raises ValueError for a text that is none."""
+    """Raises ValueError if the text names no resource type."""
     return wire.RESOURCE_TYPES[ResourceType(resource)]

@@ -1,4 +1,5 @@
-"""Check, asked in reverse: a request, and how its response is read. The clients' methods document them."""
+"""The reverse queries of Check: how each request is built and each response read. The client's methods document
+them."""
 
 from collections.abc import Sequence
 

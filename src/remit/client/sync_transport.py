@@ -18,15 +18,15 @@ from remit.v1.audit_service_pb2 import Record
 
 
 class SyncTransport:
-    """A channel to one server, and the cache of its answers."""
+    """A channel to one server, and a cache of its answers."""
 
     def __init__(self, target: str, *, timeout_s: float = 5.0, tls: MutualTls | None = None, cache: int = 0) -> None:
-        """`target` is `HOST:PORT`; `timeout_s` the deadline of each call, which is tried again until then where the
-        server is not available.
+        """`target` is `HOST:PORT`. `timeout_s` is the deadline of each call; until then the call is retried while the
+        server is unavailable.
 
-        `cache`: how many answers of `check`, `check_reach` and their guards are kept and given again while the server
-        says that the tenant's policy is unchanged. An ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; none are kept
-        unless you say so.
+        `cache`: how many answers of `check`, `check_reach` and their guards are kept. They are returned again while the
+        server says that the tenant's policy is unchanged. AN ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; the default
+        keeps none.
         """
         self._timeout_s = timeout_s
         self._channel = (
