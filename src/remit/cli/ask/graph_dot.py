@@ -1,4 +1,4 @@
-"""Dependency graphs in Graphviz's language."""
+"""Dependency graphs in DOT, Graphviz's language."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,13 +17,13 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL).match
 
 
 def read_dot(text: str) -> messages.VisibleGraphRequest:
-    """Nodes with `kind`, `namespace` and `id` (or `label`), edges with `relation` (or `label`); each of them may come
-    from a `node [...]` or `edge [...]` before it, as in Graphviz.
+    """Reads nodes with `kind`, `namespace` and `id` (or `label`), and edges with `relation` (or `label`). An earlier
+    `node [...]` or `edge [...]` statement sets defaults, as in Graphviz.
 
-    Raises ValueError where the text is no directed graph.
+    Raises ValueError if the text is not a directed graph.
     """
     told = StringIO()
-    # pydot prints what is wrong, and returns None.
+    # pydot prints its errors and returns None.
     with redirect_stdout(told):
         graphs = pydot.graph_from_dot_data(text)
     if not graphs:
@@ -43,7 +43,8 @@ def read_dot(text: str) -> messages.VisibleGraphRequest:
 
 
 def write_dot(answer: messages.VisibleGraphResponse) -> str:
-    """The graph with what is seen of each node; edges that reach forbids are red, stubs grey and without a name."""
+    """The graph, with what the principal sees of each node. Edges that reach forbids are red; stubs are grey and
+    nameless."""
     graph = pydot.Dot("visible", graph_type="digraph")
     for node in answer.nodes:
         if node.kind:
@@ -68,7 +69,7 @@ def _walk(
     nodes: dict[str, dict[str, str]],
     edges: list[tuple[str, str, str]],
 ) -> None:
-    """Reads the statements of a graph in their order; a subgraph starts with the defaults at its place."""
+    """Reads the statements of a graph in order. A subgraph starts with the defaults that hold at its place."""
     for statement in _statements(graph):
         if isinstance(statement, pydot.Subgraph):
             _walk(statement, node_defaults, edge_defaults, nodes, edges)
@@ -96,7 +97,7 @@ def _told(statement: Any) -> dict[str, str]:
 
 
 def _name(told: Any) -> str:
-    """A node's name without its port."""
+    """The name of a node, without a port."""
     if not isinstance(told, str):
         raise ValueError("an edge to or from a `{...}` is not read: write an edge for each node of it")  # noqa: TRY004
     quoted = _QUOTED(told)

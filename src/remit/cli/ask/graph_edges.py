@@ -1,4 +1,4 @@
-"""What the drawings of a visible graph have in common."""
+"""What the drawings of a visible graph share."""
 
 from typing import Final
 
@@ -10,7 +10,6 @@ _DENY: Final = wire.EFFECTS[Effect.DENY.value]
 
 
 def forbidden(edge: messages.VisibleEdge) -> bool:
-    """Whether reach does not allow this edge."""
     return edge.reach == _DENY
 
 

@@ -97,7 +97,7 @@ def where(
     for line in lines:
         out.print(line)
     if not lines:
-        # Not among the names: it could be one.
+        # Printed apart from the names, because it could be a name.
         err.print("nowhere")
 
 

@@ -1,4 +1,4 @@
-"""Keeps the live policies at what the policy files say: watches them, and orders what is to be loaded."""
+"""Keeps the live policies equal to the policy files: watches the files and starts loads."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -46,38 +46,38 @@ from remit.service.settings import Settings
 _AGAIN_S: Final = 1.0
 _PIN_SETTLE_S: Final = 0.05
 _FIRST_SLOW_S: Final = 5.0
-"""The same at a start, until there is a slow one: nothing serves yet that a large tenant would hold up."""
+"""The same limit at a start, until the first slow tenant: nothing serves yet that a large tenant would delay."""
 _SLICE_S: Final = 1.0
-"""Tenants are loaded for so long before their files are looked at again."""
+"""After this time of loading, the files are scanned again."""
 _IDLE_S: Final = 60.0
-"""The process for slow tenants ends when there has been none for so long."""
+"""The process for slow tenants ends after this time without one."""
 
 _log = structlog.get_logger("remit")
 
 
 @dataclass(slots=True)
 class _Lane:
-    """A process that loads one tenant after the other."""
+    """A process that loads one tenant after another."""
 
     loader: BuildProcess
     suspect: str = ""
-    """The signature of the files at which it ended last."""
+    """The signature of the files at which the process last ended."""
     restless: frozenset[str] = frozenset()
-    """Folders that could not be read last time, for they kept changing."""
+    """Folders that the last scan could not read because they kept changing."""
 
 
 class _After(IntEnum):
-    """What is to follow a look."""
+    """What follows a scan."""
 
     NOTHING = 0
     RETRY = 1
-    """Another look in a moment."""
+    """Another scan after a pause."""
     ANOTHER = 2
-    """Another look at once."""
+    """Another scan at once."""
 
 
 class Reloader:
-    """Loads a tenant at a time: it is loaded whole or refused whole. What is refused leaves the last good revision
+    """Loads one tenant at a time: completely, or not at all. If a tenant is refused, its last good revision keeps
     serving."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Reloader:
         loader: Callable[[], BuildProcess] = BuildProcess,
     ) -> None:
         self._settings = settings
-        # As it is named now: where it goes on, so does what was kept of it.
+        # The absolute path at the start: stored revisions belong to it.
         self._directory = Path(settings.policies).absolute()
         self._revisions = (
             RevisionStore(Path(settings.revisions), settings.revisions_kept, str(self._directory))
@@ -104,16 +104,16 @@ class Reloader:
         self._until_stop = ExitStack()
         self._lane = _Lane(self._until_stop.enter_context(self._loader()))
         self._threads: list[Thread] = []
-        """None before `begin`."""
+        """Empty before `begin`."""
         self._slow = SlowLoads()
         self._root: Mapping[str, bytes] = {}
         self._stamp: Stamp = None
 
     def load(self) -> list[Outcome]:
-        """The first load: what became of each tenant, for the audit that is not open yet. A slow tenant is left for
-        later, and what was kept of it serves, if anything was.
+        """The first load. Returns the outcome for each tenant, because the audit is not open yet. A slow tenant loads
+        later; meanwhile its stored revision serves, if there is one.
 
-        Raises StartupError where the files cannot serve and nothing kept may stand in.
+        Raises StartupError if the files cannot serve and no stored revision may replace them.
         """
         with ExitStack() as done:
             done.callback(self._lane.loader.close)
@@ -123,7 +123,7 @@ class Reloader:
         return self._swap.outcomes
 
     def begin(self, record: Callable[[Outcome], None]) -> None:
-        """From now on what becomes of tenants is recorded as it happens; files are watched."""
+        """From now on outcomes are recorded at once and files are watched."""
         self._swap.record = record
         self._swap.outcomes.clear()
         settings = self._settings
@@ -137,7 +137,7 @@ class Reloader:
             thread.start()
 
     def stop(self) -> None:
-        """Ends the watch and whatever is being loaded; what serves, serves on."""
+        """Ends the watch and the loads in progress. The live policies keep serving."""
         self._stopping.set()
         self._slow.wanted.set()
         for loader in list(self._loaders):
@@ -147,10 +147,10 @@ class Reloader:
         self._until_stop.close()
 
     def look(self) -> bool:
-        """Takes over what the files say now; False where it has to be tried again."""
+        """Applies the current files; False if it must be retried."""
         after = self._look()
         while after is _After.ANOTHER and not self._stopping.is_set():
-            # What changes while tenants are loaded has to rest as well before it is read.
+            # A change made during the load must settle too before it is read.
             after = self._look(self._settings.settle_s)
         return after is not _After.RETRY
 
@@ -204,7 +204,7 @@ class Reloader:
         return self._take(self._lane, replace(self._order(), within_s=within_s))
 
     def _look(self, rest_s: float = 0) -> _After:
-        """Takes over what the files say of all tenants but the slow ones."""
+        """Applies the current files of all tenants except the slow ones."""
         seen = self._seen()
         if seen is not None and seen == self._stamp:
             return _After.NOTHING
@@ -220,11 +220,11 @@ class Reloader:
         try:
             return stamp(self._directory, self._pace)
         except OSError:
-            # The process that loads may have what this one lacks.
+            # The loading process may have a resource that this process lacks.
             return None
 
     def _load_alone(self, lane: _Lane, tenant: Tenant, *, rest_s: float = 0, within_s: float = math.inf) -> _After:
-        """Takes over what the files say of one tenant."""
+        """Applies the current files of one tenant."""
         with self._swap.changing():
             order = replace(self._order(tenant), rest_s=rest_s, within_s=within_s)
         return self._taken(lane, order)
@@ -236,7 +236,7 @@ class Reloader:
             self._slow.add(tenant)
 
     def _recall(self, revisions: RevisionStore, tenant: Tenant, revision: str) -> TenantBuilt:
-        """By a process that waits for nobody, once the server runs."""
+        """Restores a revision. A running server uses a new process, which does not wait for other loads."""
         order = RestoreRequest(revisions, self._settings.limits, tenant, revision)
         with self._loader() if self._threads else nullcontext(self._lane.loader) as loader:
             (found,) = loader.carry_out(order, self._pace)
@@ -245,7 +245,7 @@ class Reloader:
 
     @contextmanager
     def _loader(self) -> Iterator[BuildProcess]:
-        """A process of its own, for the block; `stop` ends it, too."""
+        """A new process for the block; `stop` ends it too."""
         loader = self._new_loader()
         self._loaders.add(loader)
         try:
@@ -258,7 +258,7 @@ class Reloader:
 
     @property
     def _pace(self) -> Pacing:
-        """At a start there are no calls to let pass."""
+        """At a start there are no calls that need processor time."""
         return throttled if self._threads else unpaced
 
     def _order(self, only: Tenant | None = None) -> ScanRequest:
@@ -277,7 +277,7 @@ class Reloader:
         )
 
     def _taken(self, lane: _Lane, order: ScanRequest) -> _After:
-        """As `_take`, once the server runs: what fails is reported and tried again."""
+        """Like `_take`, for a running server: reports a failure, which is retried."""
         try:
             try:
                 return self._take(lane, order)
@@ -292,12 +292,12 @@ class Reloader:
     def _not_read(self, order: ScanRequest, error: OSError) -> _After:
         text = self._unreadable(error)
         if order.only is not None:
-            # A look at all of them says so, and says when it is over.
+            # The scan of all tenants reports it, and reports its end.
             _log.warning("tenant not read yet", tenant=order.only, error=text)
             return _After.RETRY
         with self._swap.changing():
             self._swap.apply(self._swap.tenants.judged((Diagnostic(".", 0, 0, text),)))
-        # A directory that is not there is watched for.
+        # The watch notices when a missing directory appears.
         return _After.NOTHING if isinstance(error, FileNotFoundError | NotADirectoryError) else _After.RETRY
 
     def _unreadable(self, error: OSError | UnsettledError) -> str:
@@ -305,7 +305,7 @@ class Reloader:
         return f"policy directory `{self._settings.policies}` cannot be read: {reason}"
 
     def _take(self, lane: _Lane, order: ScanRequest) -> _After:
-        """Raises OSError, UnsettledError, JournalUnavailable, and ChildEndedError where no tenant's files are to blame."""
+        """Raises OSError, UnsettledError or JournalUnavailable, and ChildEndedError if no tenant's files caused it."""
         wanted, begun = {_After.NOTHING}, None
         try:
             with closing(lane.loader.carry_out(order, self._pace)) as answer:
@@ -354,11 +354,11 @@ class Reloader:
         self._root = found.root or self._root
         swap.live.tree_revision = found.tree_revision
         if not wrong and not found.tenants and swap.tenants.files:
-            # As a volume looks that is not mounted: nobody takes away all tenants by an edit.
+            # A volume that is not mounted looks like this; no edit removes all tenants.
             wrong = (Diagnostic(".", 0, 0, "no tenant's folder is there any more"),)
         swap.apply(swap.tenants.judged(wrong, found.tree_revision))
         swap.tenants = swap.tenants.found(found.tenants)
-        # While the root does not load, a folder that is missing may be about to come.
+        # While the root does not load, a missing folder may be about to appear.
         for tenant in () if wrong else swap.tenants.files.keys() - found.tenants:
             swap.apply(swap.tenants.gone(tenant))
             if tenant not in swap.tenants.files:
@@ -366,7 +366,7 @@ class Reloader:
                 self.pins.forget(tenant)
 
     def _take_built(self, found: TenantBuilt, order: ScanRequest) -> _After:
-        """Nothing is changed where the tenant was pinned, unpinned, removed or loaded elsewhere meanwhile."""
+        """Changes nothing if the tenant was pinned, unpinned, removed or loaded elsewhere meanwhile."""
         tenant = found.tenant
         with self._swap.changing():
             files = self._swap.tenants.files.get(tenant)
@@ -381,7 +381,8 @@ class Reloader:
         return _After.NOTHING
 
     def _child_ended(self, lane: _Lane, begun: BuildStarted | None, error: ChildEndedError) -> None:
-        """Once may be somebody else's doing; files at which it ends again are refused, so that the others get on."""
+        """The first end may have another cause. If the process ends again at the same files, they are refused, so that
+        other tenants load."""
         suspect, lane.suspect = lane.suspect, begun.signature if begun is not None else ""
         if begun is None:
             raise error
