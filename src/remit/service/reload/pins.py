@@ -125,7 +125,7 @@ class Pins:
             ) from None
 
     def forget(self, tenant: Tenant) -> None:
-        """Its folder was removed: removes its stored revisions, so that it does not come back by itself."""
+        """Its folder was removed: marks the tenant, so that no stored revision serves again by itself."""
         try:
             if self._store is not None:
                 self._store.remove(tenant)
