@@ -1,11 +1,8 @@
-"""Wall-clock time as remit records and prints it: microseconds since the Unix epoch, and UTC text."""
-
 import time
 from datetime import UTC, datetime
 
 
 def now_us() -> int:
-    """Microseconds since the Unix epoch."""
     return time.time_ns() // 1_000
 
 

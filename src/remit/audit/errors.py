@@ -1,5 +1,3 @@
-"""Errors of the audit store and the journal."""
-
 from typing import Final
 
 from remit.core.errors import RemitError

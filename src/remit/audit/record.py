@@ -1,5 +1,3 @@
-"""The records of the audit: decisions and lifecycle events."""
-
 import json
 from typing import Final, NamedTuple
 
@@ -64,7 +62,6 @@ class DecisionRecord(NamedTuple):
 
     @property
     def asked_tenant(self) -> str:
-        """The tenant that the question was about, configured or not."""
         if self.tenant or not self.detail:
             return self.tenant
         return str(json.loads(self.detail).get(ASKED_TENANT, ""))
@@ -104,8 +101,6 @@ class LifecycleRecord(NamedTuple):
 
 
 class ChainPosition(NamedTuple):
-    """The position of a record in the chain of its tenant and node."""
-
     seq: int
     """0 for a record from before there were chains."""
     hash: bytes

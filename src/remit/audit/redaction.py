@@ -27,7 +27,6 @@ class RedactionMethod(StrEnum):
     HASH = "hash"
     DROP = "drop"
     KEEP = "keep"
-    """For one tenant, overrides a rule for all tenants."""
 
 
 Rules = Mapping[str, Mapping[str, RedactionMethod]]

@@ -52,7 +52,6 @@ def is_tenant(text: str) -> bool:
 
 
 def parse_tenant(text: str) -> Tenant:
-    """A tenant's name, or `_instance`."""
     if not is_tenant(text):
         raise _invalid("tenant", text, TENANT_GRAMMAR)
     return Tenant(text)

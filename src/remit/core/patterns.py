@@ -1,5 +1,3 @@
-"""Namespace patterns, as people write them: `acme.data`, `acme.*`, `acme.data.**`, `**`."""
-
 import re
 from dataclasses import dataclass, field
 from typing import Final, Self

@@ -1,5 +1,3 @@
-"""The answers of a policy's rows, compiled per principal and permission."""
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +18,6 @@ in turn."""
 _TRIED: Final = 4_096
 """Rows tried for one cell; a row counts once per role path. A cell with more is too wide."""
 OVERLAPS_LIMIT: Final = 131_072
-"""Steps of the search for a namespace in which a principal is allowed. Past the limit, assume one."""
 _FIRST: Final = 4
 """Patterns compared in turn before a trie of all patterns is built."""
 _INDEXED: Final = 16_777_216

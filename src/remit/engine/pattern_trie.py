@@ -1,5 +1,3 @@
-"""A trie of namespace patterns."""
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from remit.core.names import Namespace

@@ -1,5 +1,3 @@
-"""The reach plane: which namespace may use what another owns."""
-
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial

@@ -1,5 +1,3 @@
-"""A snapshot: one tenant's policy, compiled to answer questions."""
-
 from collections.abc import Callable
 from typing import Final
 

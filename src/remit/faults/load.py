@@ -1,5 +1,3 @@
-"""Load on a server: threads that ask questions and remember every acknowledged decision."""
-
 from collections.abc import Callable, Sequence
 from random import Random
 from threading import Lock, Thread
@@ -26,7 +24,6 @@ class AskedCheck(NamedTuple):
 
 
 Questions = Callable[[Random, int], AskedCheck]
-"""Takes a random generator and a number. Returns that many questions."""
 
 
 def questions_about(policies: Sequence[Policy]) -> Questions:

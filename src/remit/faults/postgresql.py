@@ -1,5 +1,3 @@
-"""PostgreSQL databases that a test takes away and brings back."""
-
 import shutil
 import signal
 import subprocess

@@ -1,5 +1,3 @@
-"""Real server processes for faults and tests: starts `remit serve`, reads the log and stops the process."""
-
 import json
 import os
 import signal
@@ -92,7 +90,6 @@ class ServerProcess:
         return line
 
     def told(self) -> str:
-        """The log of the process, for people to read."""
         return "\n".join(map(str, self.logs))
 
     def kill(self) -> None:
@@ -101,12 +98,10 @@ class ServerProcess:
         self._wait()
 
     def terminate(self) -> int:
-        """Sends SIGTERM, waits for the end, and returns the exit code."""
         self.ask_to_stop()
         return self._wait()
 
     def ask_to_stop(self) -> None:
-        """Sends SIGTERM without waiting for the end."""
         self.signal(signal.SIGTERM)
 
     def signal(self, number: int) -> None:
@@ -114,7 +109,6 @@ class ServerProcess:
         self._process.send_signal(number)
 
     def exit_code(self) -> int:
-        """Waits for the end, and returns the exit code."""
         return self._wait()
 
     @property

@@ -1,5 +1,3 @@
-"""The findings of imports, their severities and their meanings."""
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,5 +1,3 @@
-"""The README that an import writes beside its files."""
-
 from typing import Final
 
 from remit.migrate.options import Imported

@@ -1,5 +1,3 @@
-"""Options of an import from Casbin, and the result of any import."""
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum

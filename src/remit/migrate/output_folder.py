@@ -1,5 +1,3 @@
-"""Writes the folder of an import or an export: completely, or not at all."""
-
 import os
 import shutil
 import tempfile

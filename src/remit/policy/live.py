@@ -1,5 +1,3 @@
-"""The live policies: what serves now, per tenant."""
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum

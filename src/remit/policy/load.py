@@ -1,5 +1,3 @@
-"""Loads policy directories: reads, checks, compiles and tests tenants."""
-
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,3 @@
-"""Collects the test files of tenants as pytest files, and their cases as items."""
-
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property

@@ -1,5 +1,3 @@
-"""The decision point: answers questions from one snapshot and releases each answer after its record."""
-
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -45,8 +43,6 @@ class CallOrigin(NamedTuple):
 
 
 class CallTerms(NamedTuple):
-    """The terms of a call: its origin, a required revision and a timeout."""
-
     origin: CallOrigin
     revision: str = ""
     """If set, only this revision may answer."""
@@ -72,8 +68,6 @@ class CheckAnswer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class InquiryAnswer(Generic[_Answer]):
-    """The answer to an inquiry."""
-
     answer: _Answer | None
     """None if there is no answer; `reason` says why."""
     reason: Reason | None
@@ -133,7 +127,6 @@ class DecisionPoint:
     """The shadow, which receives every decision after it is recorded; None without the setting `shadow`."""
 
     def check(self, tenant: Tenant, asked: AskedQuestion, terms: CallTerms) -> PendingAnswer[CheckAnswer]:
-        """Makes one decision, of the access plane or of the reach plane."""
         snapshot = self._snapshot(tenant, terms)
         question, resource_id = asked
         began = perf_counter_ns()

@@ -1,5 +1,3 @@
-"""Explains records, and answers questions by past policies, for the API and for the command line."""
-
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass

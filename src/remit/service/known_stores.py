@@ -1,5 +1,3 @@
-"""The audit stores and spools that a node has used: the node refuses to replace a missing one in silence."""
-
 import fcntl
 import os
 from pathlib import Path

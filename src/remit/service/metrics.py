@@ -1,5 +1,3 @@
-"""The Prometheus metrics of a server and of a supervisor."""
-
 from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram

@@ -1,5 +1,3 @@
-"""The server node: assembles the components of a server process, starts them in order and stops them."""
-
 import json
 import threading
 from collections.abc import Callable, Iterable

@@ -1,5 +1,3 @@
-"""Explanations of answers by past revisions, which the audit store keeps."""
-
 from collections.abc import Callable
 from functools import partial
 

@@ -1,5 +1,3 @@
-"""The retention job: a thread that deletes old decisions at intervals."""
-
 import time
 from collections.abc import Mapping
 from threading import Event, Thread

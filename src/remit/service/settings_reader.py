@@ -1,5 +1,3 @@
-"""Reads the settings from flags, environment and file, and reports what is wrong with them."""
-
 import os
 import re
 from collections.abc import Iterable, Mapping

@@ -97,7 +97,6 @@ class Appender:
             )
 
     def _linked(self, by_chain: Iterable[tuple[ChainId, list[_Made]]], link: _Link[_Made, _Linked]) -> list[_Linked]:
-        """Links new records to the ends of their chains."""
         linked: list[_Linked] = []
         for chain_id, its in by_chain:
             linked += self._heads.move(chain_id, partial(link, its))

@@ -103,7 +103,6 @@ class ChainHeads:
         return bool(self._cursor.rowcount)
 
     def _found(self, chain: ChainId) -> Head:
-        """Reads the head from the database and locks it until the transaction ends."""
         self._cursor.execute(self._read, chain)
         found = self._cursor.fetchone()
         return genesis(chain) if found is None else Head(found[0], bytes(found[1]))

@@ -34,8 +34,6 @@ class LinkedCall(NamedTuple):
 
 
 class ChainId(NamedTuple):
-    """The key of a chain."""
-
     table: str
     """DECISIONS or LIFECYCLE."""
     tenant: str

@@ -62,7 +62,6 @@ class PublicKey:
 
     @property
     def id(self) -> str:
-        """The id by which signatures name the key."""
         return sha256(self.raw).hexdigest()[:_ID_DIGITS]
 
     @property
@@ -144,7 +143,6 @@ class Checkpoint(NamedTuple):
     previous_hash: bytes
     """The hash of `previous_seq`. The chain's genesis for 0."""
     time_us: int
-    """When the head was signed."""
     key_id: str = ""
     signature: bytes = b""
 
@@ -162,7 +160,6 @@ class Checkpoint(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The text that is signed."""
         head, previous = (f"{seq}\n{hash_.hex()}" for seq, hash_ in (self.head, self.previous))
         return "\n".join((_CHECKPOINT, *self.chain, head, previous, str(self.time_us), self.key_id))
 
@@ -180,7 +177,6 @@ class Tombstone(NamedTuple):
     before_us: int
     """The cutoff of the purge: it deletes decisions made before this time."""
     time_us: int
-    """When the purge ran."""
     key_id: str = ""
     """'' if there was no key."""
     signature: bytes = b""
@@ -195,7 +191,6 @@ class Tombstone(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The text that is signed."""
         times = (str(self.before_us), str(self.time_us))
         return "\n".join((_TOMBSTONE, self.tenant, self.node, str(self.seq), self.hash.hex(), *times, self.key_id))
 
@@ -209,7 +204,6 @@ def signed(statement: _Statement, key: SigningKey) -> _Statement:
 
 
 def public_file(path: Path) -> Path:
-    """The path of the public half of a private key's file."""
     return path.with_name(f"{path.name}.pub")
 
 

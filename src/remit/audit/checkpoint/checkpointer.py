@@ -1,5 +1,3 @@
-"""Signs the heads of chains at intervals."""
-
 import json
 import logging
 import math

@@ -1,5 +1,3 @@
-"""Writes an export: a tenant's records, its lifecycle records and the proof, verified on the way."""
-
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -106,7 +104,6 @@ class Export:
         return report
 
     def _copied(self, proof: Proof, table: str, reach: Span, file: IO[bytes]) -> Iterator[list[Row]]:
-        """Yields the exported rows, each batch after it is written to the file."""
         chosen = _chooser(proof, table)
         records = writing_records(self.format_, table, file)
         for batch in self._found(table, reach):

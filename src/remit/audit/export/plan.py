@@ -30,8 +30,6 @@ EVER: Final = Span()
 
 
 class _Chain(NamedTuple):
-    """The beginning and the end of a chain."""
-
     id: ChainId
     after: Head
     head: Head

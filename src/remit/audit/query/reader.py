@@ -1,5 +1,3 @@
-"""The interface that reads a store of records."""
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager

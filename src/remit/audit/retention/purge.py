@@ -1,5 +1,3 @@
-"""Purges: deletes old records in small transactions and moves the tombstones of their chains."""
-
 import json
 import time
 from collections import Counter, defaultdict
@@ -47,7 +45,6 @@ BY_HAND: Final = PurgePace()
 
 class Purged(NamedTuple):
     deleted: int = 0
-    """Decisions."""
     staying: int = 0
     """Older records that stay because they follow a newer or a missing record in their chain."""
     revisions: int = 0
@@ -70,9 +67,7 @@ class Purge:
     ids: DecisionIds
     cutoffs: Cutoffs
     node: str = ""
-    """The node name in the purge's records."""
     key: SigningKey | None = None
-    """Signs the tombstones."""
     pace: PurgePace = BY_HAND
     by_hand: bool = True
     """Whether a record is written even if there was nothing to delete."""

@@ -1,5 +1,3 @@
-"""Puts records that were read in the order of ids into the order of their chains."""
-
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Mapping
@@ -14,8 +12,6 @@ _seq = attrgetter("seq")
 
 
 class DecisionChain(NamedTuple):
-    """A chain of decisions."""
-
     tenant: str
     node: str
 

@@ -1,5 +1,3 @@
-"""Detects that SQLite's open files were deleted, renamed, replaced or cut short."""
-
 import os
 from pathlib import Path
 from threading import Lock

@@ -1,5 +1,3 @@
-"""Encodes one entry of a spool as bytes, and decodes it."""
-
 import json
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, TypeVar

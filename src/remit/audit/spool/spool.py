@@ -1,5 +1,3 @@
-"""The spool: a local SQLite file in which records wait for their store."""
-
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -65,7 +63,6 @@ class Spool:
         self.records = 0
         """The number of waiting records, including those that are only counted."""
         self.size = 0
-        """The size of the waiting records, in bytes."""
         url = URL.create("sqlite", database=str(path))
         self._files = OpenFiles("the audit spool", path)
         self._engine = sqlite_engine(url, max_bytes=max_bytes, busy_timeout_s=_LOCKED_S, opened=self._files.check)

@@ -1,5 +1,3 @@
-"""Store and forward: a store that uses a spool while it is away."""
-
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -28,9 +26,7 @@ class SpoolStatus(NamedTuple):
     spooling: bool
     """Whether records go to the spool: the store fails, or older records still wait there."""
     records: int
-    """The number of waiting records."""
     size: int
-    """The size of the waiting records, in bytes."""
     error: str
     """Why records wait. '' once the store takes records again."""
 

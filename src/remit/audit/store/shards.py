@@ -127,16 +127,13 @@ class ShardedStore(AuditReader):
 
     @contextmanager
     def snapshots(self) -> Iterator[list[Connection]]:
-        """One snapshot of each store."""
         with ExitStack() as stack:
             yield [stack.enter_context(each.snapshot()) for each in self.members]
 
     def older(self, cutoffs: Cutoffs) -> int:
-        """As `AuditStore.older`."""
         return sum(each.older(cutoffs) for each in self.members)
 
     def signers(self) -> set[str]:
-        """As `checkpoints.signers`."""
         return {key_id for each in self.members for key_id in checkpoints.signers(each)}
 
     def purge(

@@ -1,5 +1,3 @@
-"""The audit store: records in a SQLite file or a PostgreSQL database."""
-
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence

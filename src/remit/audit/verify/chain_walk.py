@@ -1,5 +1,3 @@
-"""Follows the records of one chain and collects what does not fit."""
-
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple

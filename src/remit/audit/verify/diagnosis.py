@@ -159,7 +159,6 @@ class _Diagnosis:
         return self.found(claim.kind, claim.seq, place, told)
 
     def _others(self, but: RawRecord | None) -> Iterator[RawRecord]:
-        """Records that are in the wrong place, or may be."""
         runs = (run.first for run in islice(self._walk.runs, 1, _MOST_TRIED))
         misfits = (each.place for each in self._misfits.values())
         return (each for some in (self._strays, misfits, runs) for each in some if each is not None and each is not but)

@@ -1,5 +1,3 @@
-"""The findings and the report of a verification."""
-
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple

@@ -1,5 +1,3 @@
-"""`remit audit backup` and `remit audit restore`: copy a SQLite audit store, and make a store of a copy."""
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,5 +1,3 @@
-"""`remit audit checkpoint`: prints or signs the head of each chain."""
-
 import json
 from typing import Annotated
 

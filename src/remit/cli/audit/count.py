@@ -1,5 +1,3 @@
-"""`remit audit count`: counts decisions by group, from the rollup."""
-
 import json
 from itertools import islice
 from typing import Annotated, Any, Final
@@ -20,7 +18,6 @@ from remit.rpc.encode_records import count_to
 from remit.v1.audit_service_pb2 import RecordCount
 
 _PAGE: Final = 1_000
-"""The number of groups in a page of the API."""
 
 
 @reads

@@ -1,5 +1,3 @@
-"""`remit audit explain` and `remit audit explain-reach`: answer a question by a past policy."""
-
 from typing import Annotated, NamedTuple
 
 import typer
@@ -30,8 +28,6 @@ from remit.v1 import audit_service_pb2 as messages
 
 
 class At(NamedTuple):
-    """Selects the policy of an explanation: the policy that served at a time, or a revision."""
-
     time_us: int
     revision: str
 

@@ -1,5 +1,3 @@
-"""`remit audit export`: writes a tenant's records to files, with a proof."""
-
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated

@@ -1,5 +1,3 @@
-"""`remit audit faults`: breaks real servers and reports whether an acknowledged decision was lost."""
-
 import secrets
 import shutil
 import tempfile

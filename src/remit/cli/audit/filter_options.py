@@ -1,5 +1,3 @@
-"""The options that select decisions, shared by the commands that list, count and follow them."""
-
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any, Final

@@ -1,5 +1,3 @@
-"""`remit audit follow`: prints decisions from the change feed as they are committed."""
-
 import json
 import time
 from collections.abc import Iterable, Iterator

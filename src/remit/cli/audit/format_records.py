@@ -1,5 +1,3 @@
-"""Formats records as the commands print them."""
-
 import json
 from collections.abc import Sequence
 from typing import Any

@@ -1,5 +1,3 @@
-"""`remit audit list`: lists decisions or lifecycle records, a page at a time."""
-
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +22,6 @@ from remit.core.errors import InvalidNameError
 from remit.rpc.encode_records import lifecycle_from, record_from
 
 _PAGE: Final = 1_000
-"""The number of records in a page of the API."""
 _OF_LIFECYCLE: Final = {"tenant", "node"}
 
 

@@ -1,5 +1,3 @@
-"""`remit audit purge`: deletes the decisions made before a time."""
-
 from typing import Annotated
 
 import typer

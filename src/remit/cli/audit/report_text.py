@@ -1,5 +1,3 @@
-"""Prints the report of a verification, for people and for programs."""
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
@@ -27,10 +25,7 @@ def counting(what: str) -> Iterator[Progress]:
 
 
 class Verified(NamedTuple):
-    """The inputs of a verification."""
-
     names: Sequence[str]
-    """The names of the files, or of the database."""
     tenant: str | None
     """The only tenant whose records were verified. None: all tenants."""
     keys: Sequence[str]
@@ -45,7 +40,6 @@ def tell(report: VerificationReport, verified: Verified) -> None:
 
 
 def _lines(report: VerificationReport, verified: Verified) -> Iterator[tuple[str, str | None]]:
-    """Yields each line of the report with its style."""
     names = ", ".join(f"`{name}`" for name in verified.names)
     whose = "" if verified.tenant is None else f", {_whose(verified.tenant)} alone"
     yield f"verified {names}{whose}", None

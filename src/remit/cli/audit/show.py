@@ -1,5 +1,3 @@
-"""`remit audit show`: shows one decision with its place in its chain and its explanation."""
-
 from typing import Annotated, Any
 
 import typer

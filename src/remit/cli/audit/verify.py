@@ -1,5 +1,3 @@
-"""`remit audit verify`: verifies every chain of a store, or an export."""
-
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,7 +105,6 @@ def verify(
 
 
 def _names(store: ShardedStore) -> list[str]:
-    """The name of each file, or of the database."""
     return [str(each.file or each.url) for each in store.members]
 
 

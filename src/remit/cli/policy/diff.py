@@ -1,5 +1,3 @@
-"""`remit diff`: prints which decisions change between two versions of a policy directory."""
-
 import json
 from collections.abc import Iterator, Sequence
 from enum import StrEnum

@@ -1,5 +1,3 @@
-"""`remit fmt`: writes policy files in canonical form."""
-
 import os
 import shutil
 from collections.abc import Iterator

@@ -1,5 +1,3 @@
-"""`remit lint`: finds rows, roles, groups and resources that do not do what they seem to do."""
-
 import json
 from enum import StrEnum
 from pathlib import Path
@@ -18,8 +16,6 @@ _STYLES = {LintSeverity.ERROR: "red", LintSeverity.WARNING: "yellow", LintSeveri
 
 
 class LintFormat(StrEnum):
-    """The format in which findings are printed."""
-
     HUMAN = "human"
     JSON = "json"
     SARIF = "sarif"

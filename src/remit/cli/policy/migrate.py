@@ -1,5 +1,3 @@
-"""`remit import` and `remit export`: policy files from Casbin and Kestra, and plain Casbin from policy files."""
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -266,7 +264,6 @@ def export(
 
 
 def _finish(origin: str, imported: Imported, folder: Path, *, force: bool) -> None:
-    """Prints the findings, and writes the files if nothing was refused."""
     for each in imported.findings:
         out.print(str(each), style=_COLOURS[each.severity])
     counted = {severity: sum(each.severity is severity for each in imported.findings) for severity in FindingSeverity}

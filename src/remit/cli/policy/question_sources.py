@@ -1,5 +1,3 @@
-"""Reads the questions about one tenant from a file or from the audit store."""
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

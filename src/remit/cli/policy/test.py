@@ -1,5 +1,3 @@
-"""`remit test`: runs the tests of every tenant, with coverage and mutation reports."""
-
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -83,7 +81,6 @@ def test(
 
 
 def _print_results(tested: Sequence[LoadedTenant]) -> bool:
-    """Prints the results. True if every tenant loads and every case passes."""
     passed = failed = 0
     refused = [loaded for loaded in tested if loaded.mistakes]
     for loaded in tested:

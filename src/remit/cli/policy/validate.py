@@ -1,5 +1,3 @@
-"""`remit validate` and `remit verify`: check that files load, and compare remit's engine with Casbin."""
-
 import secrets
 from collections.abc import Iterable
 from itertools import chain

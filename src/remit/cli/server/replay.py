@@ -1,5 +1,3 @@
-"""`remit replay`: decides recorded decisions again by a candidate's policies."""
-
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,5 +1,3 @@
-"""`remit rollback`: pins a tenant to a kept revision on one server, or unpins it."""
-
 from typing import Annotated
 
 import typer

@@ -1,5 +1,3 @@
-"""`remit serve`: runs a server, or a supervisor with workers."""
-
 import inspect
 import signal
 from collections.abc import Callable, Iterator

@@ -1,5 +1,3 @@
-"""`remit shadow`: shows what a server's candidate would decide otherwise."""
-
 import json
 from typing import Annotated
 

@@ -1,5 +1,3 @@
-"""`remit status`: shows the tenants, the audit store and the workers of a running server."""
-
 import json
 from typing import Annotated
 

@@ -1,5 +1,3 @@
-"""Access diff: who gains and who loses which permission in which namespaces."""
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +13,6 @@ from remit.engine.role_graph import RoleGraph
 from remit.engine.snapshot import Snapshot
 
 Permission = tuple[Word, Word]
-"""A kind and an action."""
 
 _PRINCIPALS: Final = ("user:", "service:")
 
@@ -259,8 +256,6 @@ _Group = tuple[Direction, tuple[Principal, ...], tuple[Permission, ...], Changed
 def _grouped(
     atlas: DiagramFactory, found: Mapping[tuple[Direction, Region, Permission], Sequence[Principal]]
 ) -> Iterator[_Group]:
-    """Groups changes in three steps: principals with the same piece and permission; permissions with the same piece and
-    principals; pieces with the same principals and permissions. None stands for the tenant itself."""
     principals: defaultdict[tuple[Direction, Piece | None, Permission], set[Principal]] = defaultdict(set)
     told: dict[Region, tuple[Piece | None, ...]] = {}
     for (direction, region, permission), who in found.items():

@@ -1,5 +1,3 @@
-"""Diff of dedicated resources: which one serves which namespaces, before and after."""
-
 from collections.abc import Iterator
 
 from remit.core.names import WHOLE_TENANT, Namespace

@@ -47,7 +47,6 @@ class _Comparison:
         self._unruled: _Ruling = atlas.constant(None)
 
     def of(self, relation: Word) -> Iterator[tuple[Direction, Pairs, tuple[Piece, ...], tuple[Piece, ...]]]:
-        """The changes for one relation."""
         before, after = (policy.vocabulary.relations.get(relation) if policy else None for policy in self._policies)
         moved = [rule for rule in self._moved if rule.names(relation)]
         if before == after and not moved:

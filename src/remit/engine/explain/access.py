@@ -1,5 +1,3 @@
-"""Explains a decision of the access plane."""
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -38,8 +36,6 @@ def explain(snapshot: Snapshot, question: Question) -> Explanation:
 
 @dataclass(frozen=True, slots=True)
 class AccessExplainer(Inquiry[Explanation]):
-    """A question of the access plane; the answer is the decision with its grounds."""
-
     question_type: ClassVar = QuestionType.EXPLAIN
     decides: ClassVar = True
     question: Question
@@ -56,7 +52,6 @@ class AccessExplainer(Inquiry[Explanation]):
 
 
 def unknown_tenant(tenant: Tenant, question: Question) -> Explanation:
-    """The explanation if no tenant of this name is configured."""
     decision = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
     remedy = Remedy(instead=f"no row helps: {Reason.UNKNOWN_TENANT.meaning}")
     return Explanation(tenant, question, decision, remedy=remedy)

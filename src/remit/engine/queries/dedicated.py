@@ -1,5 +1,3 @@
-"""Queries about dedicated resources."""
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,5 +1,3 @@
-"""Check in reverse: what a principal may do here, where it may do it, and who may."""
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -147,9 +145,7 @@ class Permitted:
 
     principals: tuple[Principal, ...]
     _subjects: Mapping[str, str]
-    """The subject of the deciding rule, by principal."""
     _rules: Mapping[str, Rule]
-    """The deciding rule, by subject."""
     _ways: Mapping[str, Link]
     """The first g row on the way to the rule's subject, by member."""
 

@@ -1,5 +1,3 @@
-"""Parses Casbin matchers that are conjunctions of simple tests."""
-
 import ast
 import re
 from collections.abc import Iterator, Sequence

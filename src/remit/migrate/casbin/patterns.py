@@ -1,5 +1,3 @@
-"""Maps objects and domains made of segments to namespaces, and Casbin's patterns over them to ours."""
-
 import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -75,7 +73,6 @@ class Separated:
             )
 
     def namespace(self, name: str) -> str:
-        """The namespace for a name. Raises UntranslatableError."""
         return ".".join(encode_segment(each) for each in self._segments(name))
 
     def pattern(self, text: str, function: str) -> PatternReading:

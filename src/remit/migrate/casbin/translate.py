@@ -80,7 +80,6 @@ class _CasbinTranslation:
         self._findings = origin.findings
 
     def rows_of(self, home: TenantHome) -> dict[str, bytes]:
-        """The files of rows of one tenant."""
         rules = [*self._rules(home), *self._superusers(home)]
         links = self._links(rules, home)
         check_graph(rules, links, (), self._refuse)

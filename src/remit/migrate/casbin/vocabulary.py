@@ -1,5 +1,3 @@
-"""The people, objects and actions of a Casbin policy, and their names in remit."""
-
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -33,7 +31,6 @@ class ImportedVocabulary:
             [(row.member, row.held) for row in rows.holds], (*options.persons, *shape.superusers), findings
         )
         self.people = self._people()
-        """Subjects of questions, by their name in Casbin."""
         self.objects = self._objects()
         """Objects of questions, without patterns and groups of objects."""
         self.actions = self._actions()

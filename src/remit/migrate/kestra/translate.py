@@ -1,5 +1,3 @@
-"""Translates Kestra's roles and bindings to policy files, with Kestra's own answers as their tests."""
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product

@@ -66,8 +66,6 @@ class ScanRequest:
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """Asks for a stored revision."""
-
     kept: RevisionStore
     limits: Limits
     tenant: Tenant
@@ -82,7 +80,6 @@ class RootRead:
     root: Mapping[str, bytes]
     """The root files with which the tenants load; empty if none load, and then no tenant loads."""
     diagnostics: tuple[Diagnostic, ...]
-    """Diagnostics of the newest root files."""
     tenants: frozenset[Tenant]
     """Tenants that have a folder."""
     unsettled: frozenset[str] = frozenset()

@@ -1,5 +1,3 @@
-"""Watches the policy directory for changes."""
-
 import logging
 import time
 from collections.abc import Iterator

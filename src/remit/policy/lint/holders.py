@@ -1,5 +1,3 @@
-"""Who holds which rows in a tenant, and in which namespaces."""
-
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -21,7 +21,6 @@ def rows(file: str, text: str) -> Iterator[Row]:
 
 
 def column(text: str, index: int) -> int:
-    """The 1-based column at which a row's field begins, after its leading blanks."""
     start = len(",".join(text.split(",")[:index])) + (1 if index else 0)
     field = text[start:]
     return start + len(field) - len(field.lstrip(" ")) + 1

@@ -42,7 +42,6 @@ def check_access_cost(
 
 
 def check_reach_cost(reach: Sequence[ReachRule], limit: int, at: Refuse) -> None:
-    """Like `check_access_cost`, for the reach plane."""
     count = _reach_rows(reach) if len(reach) > limit else 0
     if count > limit:
         advice = "write fewer rows whose callers and owners overlap"

@@ -1,5 +1,3 @@
-"""Reads CSV rows into rules, links and reach rules."""
-
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 

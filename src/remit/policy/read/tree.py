@@ -1,5 +1,3 @@
-"""Reads the files of a policy directory, and notices changes to it."""
-
 import errno
 import hashlib
 import os

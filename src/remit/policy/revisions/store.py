@@ -1,5 +1,3 @@
-"""Stores revisions and pins on disk."""
-
 import fcntl
 import json
 import logging

@@ -1,5 +1,3 @@
-"""Reads test cases from YAML."""
-
 from collections.abc import Iterable, Iterator
 from typing import Final
 

@@ -1,5 +1,3 @@
-"""The tests of a tenant: the cases of `tests/*.yaml`, and the check that they hold."""
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

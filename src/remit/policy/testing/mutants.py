@@ -1,5 +1,3 @@
-"""Mutants: rows with one plausible mistake."""
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum

@@ -1,5 +1,3 @@
-"""Mutation testing: which mistakes in rows the tests of a policy notice."""
-
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
