@@ -1,5 +1,4 @@
-"""The calls that read the audit: how each request is built and each response read. The client's methods document
-them."""
+"""The calls that read the audit: how to build each request and read its response. See the client's methods."""
 
 from collections.abc import Sequence
 

@@ -1,5 +1,4 @@
-"""The calls for visible graphs and dedicated resources: how each request is built and each response read. The client's
-methods document them."""
+"""The calls for graphs and dedicated resources: how to build each request and read its response."""
 
 from collections.abc import Sequence
 

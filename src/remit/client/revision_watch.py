@@ -11,8 +11,7 @@ from remit.client.stubs import watching_over
 from remit.v1.policy_service_pb2 import WatchRevisionRequest
 
 WATCH_S: Final = 30.0
-"""The watch restarts after this time. So an answer from the cache is no older than this if a connection dies
-silently."""
+"""The watch restarts after this time, so no cached answer is older if a connection dies silently."""
 _AGAIN_S: Final = 1.0
 """Pause after a failed watch."""
 

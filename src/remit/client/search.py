@@ -1,5 +1,4 @@
-"""The reverse queries of Check: how each request is built and each response read. The client's methods document
-them."""
+"""The reverse queries of Check: how to build each request and read its response. See the client's methods."""
 
 from collections.abc import Sequence
 

@@ -13,8 +13,7 @@ from remit.engine.permissions import Index, Permissions, every
 from remit.engine.role_graph import RoleGraph, RolePath, TooManyPathsError
 
 _WIDE: Final = 64
-"""If one principal holds more rows than this for one permission, rows are found by namespace instead of tried
-in turn."""
+"""If a principal holds more rows for one permission, rows are found by namespace instead of tried in turn."""
 _TRIED: Final = 4_096
 """Rows tried for one cell; a row counts once per role path. A cell with more is too wide."""
 OVERLAPS_LIMIT: Final = 131_072

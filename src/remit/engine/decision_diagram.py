@@ -33,8 +33,7 @@ _Right = TypeVar("_Right", bound=Hashable)
 
 
 class TooManyDiagramsError(RemitError):
-    """The patterns split the namespaces into more parts than DIAGRAMS_LIMIT, or a region needs more patterns than
-    PATTERNS_LIMIT."""
+    """The patterns make more diagrams than DIAGRAMS_LIMIT, or a region needs more patterns than PATTERNS_LIMIT."""
 
 
 class Diagram(Generic[Value]):

@@ -35,8 +35,8 @@ class CommitDelay:
         self._signal.acquire()
 
     def begin(self, in_flight: int, worked_s: float) -> None:
-        """Starts the delay after a commit that took `worked_s` of processor time, with this number of calls in flight
-        (0: no caller waits)."""
+        """Starts the delay after a commit of `worked_s` processor time, with this many calls in flight (0: no caller
+        waits)."""
         self._enough = (in_flight + 1) // 2 if in_flight else _ENOUGH_UNAWAITED
         shares = min(in_flight - 1, _MOST_SHARES) if in_flight else _MOST_SHARES
         self._until = time.monotonic() + min(shares * worked_s, _LONGEST_S)

@@ -79,8 +79,7 @@ class PendingWrite:
         return self.state not in _OPEN
 
     def resolve(self, state: WriteState, error: str = "") -> bool:
-        """Ends the write, once; returns False if it has already ended. Hold the queue's mutex here, but not for
-        `wake`."""
+        """Ends the write, once; False if it has already ended. Hold the queue's mutex here, but not for `wake`."""
         if self.ended:
             return False
         self.state, self.error = state, error

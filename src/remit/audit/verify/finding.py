@@ -24,8 +24,7 @@ class FindingKind(StrEnum):
     SCHEMA = "SCHEMA"
     """The database's schema has more or less than remit's. A trigger may suppress records."""
     UNSIGNED = "UNSIGNED"
-    """The end of the chain, or all of it, has no signature of a given key. It is so old that a server should have
-    signed it."""
+    """The end of the chain, or all of it, has no signature of a given key although it is old enough."""
     UNVERIFIED = "UNVERIFIED"
     """Too far out of order to be followed."""
 

@@ -43,8 +43,7 @@ def read_dot(text: str) -> messages.VisibleGraphRequest:
 
 
 def write_dot(answer: messages.VisibleGraphResponse) -> str:
-    """The graph, with what the principal sees of each node. Edges that reach forbids are red; stubs are grey and
-    nameless."""
+    """The graph as the principal sees it. Edges that reach forbids are red; stubs are grey and nameless."""
     graph = pydot.Dot("visible", graph_type="digraph")
     for node in answer.nodes:
         if node.kind:

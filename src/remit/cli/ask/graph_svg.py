@@ -76,8 +76,7 @@ def _lines(node: messages.GraphNode) -> list[str]:
 def _lay_out(
     boxes: dict[str, _Box], ends: list[tuple[str, str]]
 ) -> tuple[float, float, dict[tuple[str, str], list[tuple[float, float]]]]:
-    """Places the boxes; unconnected parts stand side by side. Returns the width, the height and the path of each
-    edge."""
+    """Places the boxes; unconnected parts stand side by side. Returns width, height and the path of each edge."""
     vertices = {uid: Vertex(uid) for uid in boxes}
     for uid, vertex in vertices.items():
         vertex.view = boxes[uid]

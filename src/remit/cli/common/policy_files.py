@@ -55,8 +55,8 @@ def read_snapshot(directory: Path, tenant: Tenant) -> Snapshot | None:
 
 
 class FilePolicies(LivePolicies):
-    """The live policies of a directory. Loads a tenant at the first question about it, and ends the command if it does
-    not load."""
+    """The live policies of a directory. Loads a tenant at its first question, and ends the command if it does not
+    load."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__()

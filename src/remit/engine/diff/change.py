@@ -35,8 +35,7 @@ class AccessChange:
     direction: Direction
     principals: tuple[Principal, ...]
     through: Subject | None
-    """The narrowest group or role through which all principals get the change; None if the change is about
-    them alone."""
+    """The narrowest group or role through which all principals get the change; None if there is none."""
     holders: int
     """Number of principals that hold `through` somewhere, before or after."""
     permissions: tuple[tuple[Word, Word], ...]
@@ -62,8 +61,7 @@ class Pairs(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReachChange:
-    """Work in any of `callers` gains, or loses, the use of what any of `owners` owns, for the pairs that
-    `pairs` names."""
+    """Work in `callers` gains, or loses, the use of what `owners` own, for the pairs that `pairs` names."""
 
     direction: Direction
     relations: tuple[Word, ...]

@@ -103,8 +103,7 @@ class _Namespaces:
         return Namespace(".".join(segments or [_FRESH[0]]))
 
     def _shift(self, segments: list[str]) -> None:
-        """In half of the calls, moves to a child, parent, sibling, sibling with the same beginning, or one
-        level down."""
+        """In half of the calls, moves to a child, parent, sibling, sibling with the same beginning, or a level down."""
         random = self._random
         match random.randrange(10):
             case 0:

@@ -158,7 +158,7 @@ def _narrowest_rule(snapshot: Snapshot, question: Question) -> str:
 
 
 def _narrowest_binding(snapshot: Snapshot, question: Question) -> str:
-    """A g row, for this namespace alone, to the role that gives the fewest permissions there; empty if no role would
+    """A g row, for this namespace alone, to the role that permits the fewest things there; '' if no role would
     allow."""
     graph = snapshot.graph
     fitting = [role for role in graph.roles() if snapshot.would_allow(role, question) and graph.may_be_bound(role)]

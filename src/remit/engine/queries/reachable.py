@@ -148,8 +148,7 @@ class _FirstMatch:
         unmatched: Iterable[NamespacePattern],
         always: Iterable[Namespace],
     ) -> tuple[NamespaceSet, ...]:
-        """The namespaces in which the first matching row allows, with `always`, and with `unmatched` if no
-        row matches."""
+        """The namespaces in which the first matching row allows; `always` and, if no row matches, `unmatched` too."""
         allowed, denied = PatternTrie(), PatternTrie()
         by_exclusion: defaultdict[tuple[str, ...], list[NamespacePattern]] = defaultdict(list)
         named = [(row.effect, pattern) for row, pattern in rows if row.names(relation)]

@@ -212,8 +212,7 @@ class PrincipalsFor(Inquiry[Permitted]):
 def _reach_back(
     snapshot: Snapshot, subject: str, covering: frozenset[str], reached: dict[str, str], ways: dict[str, Link]
 ) -> None:
-    """Adds every subject that holds `subject` and is not in `reached` yet, with the first g row on the
-    shortest path."""
+    """Adds every subject that holds `subject` and is not in `reached`, with the first g row on the shortest path."""
     if subject in reached:
         return
     reached[subject] = subject

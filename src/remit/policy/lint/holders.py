@@ -58,8 +58,7 @@ class Holders:
         self.people = list(self._people())
 
     def admits(self, subject: str) -> bool:
-        """True if the access list, if there is one, admits a principal; for a group, if it is on the list or in a group
-        on it."""
+        """True if there is no access list, or it admits the principal, or it has the group or a group above it."""
         return self.admitted is None or subject in self.admitted
 
     def held(self, subject: str) -> Sequence[NamespacePattern]:

@@ -12,8 +12,7 @@ class Row(NamedTuple):
 
 
 def rows(file: str, text: str) -> Iterator[Row]:
-    """Casbin's CSV: fields between commas, blanks around them ignored, no quoting, `#` comments on a line of
-    their own."""
+    """Casbin's CSV: fields between commas, blanks around them ignored, no quoting, `#` comments on their own line."""
     for number, line in enumerate(text.split("\n"), start=1):
         stripped = line.strip(" ")
         if stripped and not stripped.startswith("#"):

@@ -73,8 +73,7 @@ class Checkout:
         return self.commit if committed == read else self.commit + DIRTY
 
     def _blob(self, content: bytes) -> str:
-        """The id that git gives to a file with these bytes. A filter or conversion of line ends makes it
-        another file."""
+        """The id that git gives to a file with these bytes. A filter or changed line ends make it another file."""
         make = hashlib.sha1 if len(self.commit) == _SHA1_LENGTH else hashlib.sha256
         return make(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 

@@ -146,8 +146,7 @@ class _Access:
         return sum(self._own_rows(each) + len(self._links.get(each, ())) for each in held)
 
     def _all_held(self, subject: str) -> frozenset[str]:
-        """The subjects that a subject holds anywhere, itself included. The subject, and so all of them, must be within
-        the limit."""
+        """The subjects that a subject holds anywhere, itself included. All of them must be within the limit."""
         held = {subject}
         for link in self._links.get(subject, ()):
             if link.holds not in held:

@@ -86,8 +86,7 @@ class RevisionStore:
         return self.directory / tenant / f"{revision}.zip"
 
     def find(self, tenant: Tenant, prefix: str) -> str:
-        """The one stored revision that begins with `prefix`. Raises RevisionNotStoredError if there is none or more
-        than one."""
+        """The stored revision that begins with `prefix`. Raises RevisionNotStoredError unless there is exactly one."""
         found = [each.revision for each in self.revisions(tenant) if each.revision.startswith(prefix)]
         if len(found) != 1:
             what = f"{len(found)} revisions are" if found else "no revision is"

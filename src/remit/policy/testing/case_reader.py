@@ -241,8 +241,7 @@ class CaseReader:
         return Reason(text) if text is not None else None
 
     def _declared(self, fields: dict[str, Node], question: Question, reason: Reason | None) -> bool:
-        """False, with a diagnostic, for a word outside the vocabulary, unless the case expects it: a typo cannot pass
-        as a deny."""
+        """False, with a diagnostic, for an unknown word, unless the case expects it: a typo cannot pass as a deny."""
         kinds = self._vocabulary.kinds
         kind = kinds.get(question.kind)
         if kind is None:

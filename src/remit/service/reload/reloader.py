@@ -77,8 +77,7 @@ class _After(IntEnum):
 
 
 class Reloader:
-    """Loads one tenant at a time: completely, or not at all. If a tenant is refused, its last good revision keeps
-    serving."""
+    """Loads one tenant at a time, completely or not at all. A refused tenant keeps its last good revision."""
 
     def __init__(
         self,

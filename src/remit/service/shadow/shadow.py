@@ -1,5 +1,4 @@
-"""Shadow evaluation: a candidate policy decides recorded questions again in its own process, and reports the
-differences."""
+"""Shadow evaluation: a candidate policy decides recorded questions again in its own process."""
 
 import time
 from collections import deque
