@@ -133,7 +133,7 @@ def test_a_store_with_another_schema_does_not_open_and_verify_names_it(
                 step()
         with other.open_as_evidence().snapshot() as snapshot:
             (finding,) = verify_store([snapshot]).findings
-    assert (FindingKind.SCHEMA, True) == (finding.kind, told in finding.told)
+    assert (FindingKind.SCHEMA, True) == (finding.kind, told in finding.text)
 
 
 def test_statistics_of_the_planner_are_no_other_schema(store: AuditStore, url: str, alter: Callable[..., None]) -> None:

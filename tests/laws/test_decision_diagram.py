@@ -35,7 +35,7 @@ def region_of(atlas: DiagramFactory, random: Random, given_patterns: list[Namesp
     """A union, then meets, differences and complements, drawn."""
     region = atlas.none
     for pattern in given_patterns:
-        how = random.choice((atlas.union, atlas.union, atlas.without, atlas.meet))
+        how = random.choice((atlas.union, atlas.union, atlas.without, atlas.intersection))
         region = how(region, atlas.region(pattern))
         if random.randrange(3) == 0:
             region = atlas.complement(region)
@@ -53,7 +53,7 @@ def test_operations_are_those_of_sets(
 ) -> None:
     atlas = DiagramFactory()
     left, right = region_of(atlas, random, mine), region_of(atlas, random, its)
-    union, meet, without = atlas.union(left, right), atlas.meet(left, right), atlas.without(left, right)
+    union, meet, without = atlas.union(left, right), atlas.intersection(left, right), atlas.without(left, right)
     complement, under = atlas.complement(left), atlas.under(left)
     for name in EVERY:
         one, two = left.at(name), right.at(name)
@@ -69,8 +69,10 @@ def test_equal_sets_are_one_region(mine: list[NamespacePattern], its: list[Names
     atlas = DiagramFactory()
     left, right = region_of(atlas, random, mine), region_of(atlas, random, its)
     assert (left is right) == all(left.at(name) == right.at(name) for name in EVERY)
-    assert atlas.union(left, right) is atlas.complement(atlas.meet(atlas.complement(left), atlas.complement(right)))
-    assert left is atlas.union(atlas.meet(left, right), atlas.without(left, right))
+    assert atlas.union(left, right) is atlas.complement(
+        atlas.intersection(atlas.complement(left), atlas.complement(right))
+    )
+    assert left is atlas.union(atlas.intersection(left, right), atlas.without(left, right))
 
 
 @given(few_patterns, randoms)

@@ -219,7 +219,7 @@ def pairs(change: ReachChange) -> Iterator[tuple[Namespace, Namespace]]:
     if change.pairs is Pairs.ABOVE:
         atlas = DiagramFactory()
         owned = atlas.under(atlas.folded(atlas.union, (atlas.within(owner) for owner in change.owners), atlas.none))
-        found = (atlas.first(atlas.meet(atlas.within(piece), owned)) for piece in change.callers)
+        found = (atlas.first(atlas.intersection(atlas.within(piece), owned)) for piece in change.callers)
         around |= {name for name in found if name is not None}
     for name in list(around):
         parts = name.split(".")

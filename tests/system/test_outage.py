@@ -166,7 +166,7 @@ def test_a_database_that_was_emptied_is_not_filled_anew_in_silence(
         server = Server(server.folder, "--audit-migrate", "--workers", workers, audit=database.url, policies=untested)
         server.launch()
         assert 3 == server.exit_code()
-        assert "which is gone: this node had one there" in server.told()
+        assert "which is gone: this node had one there" in server.log_text()
     assert 0 == serve("--audit-migrate", "--audit-new", audit=database.url, policies=untested).terminate()
 
 

@@ -142,13 +142,13 @@ def until_each(server: Server, holds: Callable[[TenantStatus], object], tenant: 
         found[:] = [each for told in of_each_worker(server).values() for each in told.tenants if each.tenant == tenant]
         return all(map(holds, found))
 
-    until(so, f"the status of {tenant} with each worker\n{server.told()}")
+    until(so, f"the status of {tenant} with each worker\n{server.log_text()}")
     return found
 
 
 def until_workers(server: Server, holds: Callable[[dict[str, WorkerStatus]], object]) -> None:
     """What one worker says of all."""
-    until(lambda: holds({each.node: each for each in status(server).workers}), f"of the workers\n{server.told()}")
+    until(lambda: holds({each.node: each for each in status(server).workers}), f"of the workers\n{server.log_text()}")
 
 
 def pid_of(server: Server, number: int) -> int:

@@ -50,7 +50,7 @@ class RedactionKey:
         Raises RedactionKeyError if the file cannot be read, is too short, or may be read by others.
         """
         try:
-            secret, told = path.read_bytes().strip(), secret_problem(path)
+            secret, problem = path.read_bytes().strip(), secret_problem(path)
         except OSError as error:
             raise RedactionKeyError(f"the key file `{path}` cannot be read: {error.strerror}") from None
         if len(secret) < _LEAST_KEY_BYTES:
@@ -58,8 +58,8 @@ class RedactionKey:
                 f"the key in `{path}` has {len(secret)} bytes: expected {_LEAST_KEY_BYTES} or more, such as "
                 "`openssl rand -hex 32` prints"
             )
-        if told:
-            raise RedactionKeyError(told)
+        if problem:
+            raise RedactionKeyError(problem)
         return cls(secret)
 
     def hashed(self, text: str) -> str:

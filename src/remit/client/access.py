@@ -7,7 +7,7 @@ from typing import TypeVar
 from remit import wire
 from remit.client.answers import Answer, OperationAnswer, Part
 from remit.client.call import ClientCall, Response
-from remit.client.decode import answer_of, newer, results_of, told
+from remit.client.decode import answer_of, newer, recorded, results_of
 from remit.client.errors import AccessDenied, DecisionUnavailable
 from remit.client.questions import Asked
 from remit.core.rows import Effect
@@ -49,7 +49,7 @@ def check(
             revision=revision,
         ),
         lambda response: answer_of(response.decision, response.revision),
-        kept=True,
+        cacheable=True,
     )
 
 
@@ -93,7 +93,7 @@ def explain(
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
         ),
-        told,
+        recorded,
     )
 
 

@@ -101,7 +101,7 @@ class AsyncTransport:
     async def _ask(self, call: ClientCall[Any, Result]) -> Result:
         with only_questions():
             request = call.request()
-            cache = self._cache if call.kept else None
+            cache = self._cache if call.cacheable else None
             response = cache.get(request) if cache is not None else None
             if response is None:
                 response = await self._send(request)

@@ -22,7 +22,7 @@ class ClientCall(Generic[Response, Result]):
 
     request: Callable[[], Message]
     read: Callable[[Response], Result]
-    kept: bool = False
+    cacheable: bool = False
     """True if a cache may keep the response: one decision, by the revision that it names."""
 
 

@@ -18,7 +18,7 @@ class DecisionCache:
         self._mutex = Lock()
         self._current: dict[str, str] = {}
         """By tenant: the revision that serves now, as the watch last reported."""
-        self._kept: OrderedDict[tuple[str, str, bytes], Any] = OrderedDict()
+        self._responses: OrderedDict[tuple[str, str, bytes], Any] = OrderedDict()
         """By tenant, revision and request."""
 
     def get(self, request: Any) -> Any:
@@ -28,9 +28,9 @@ class DecisionCache:
             if revision is None:
                 return None
             key = (request.tenant, revision, _question(request))
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
+            if key in self._responses:
+                self._responses.move_to_end(key)
+            return self._responses.get(key)
 
     def put(self, request: Any, response: Any) -> None:
         """Keeps the response if it is of the revision that the watch reported. Another revision means that the watch is
@@ -40,9 +40,9 @@ class DecisionCache:
             if response.revision != self._current.get(request.tenant):
                 self._current.pop(request.tenant, None)
                 return
-            self._kept[request.tenant, response.revision, _question(request)] = response
-            if len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            self._responses[request.tenant, response.revision, _question(request)] = response
+            if len(self._responses) > self._size:
+                self._responses.popitem(last=False)
 
     def changed(self, change: WatchRevisionResponse) -> None:
         """Takes a report of the watch."""
@@ -50,8 +50,8 @@ class DecisionCache:
             self._current.pop(change.tenant, None)
             if change.revision:
                 self._current[change.tenant] = change.revision
-            for key in [key for key in self._kept if key[0] == change.tenant and key[1] != change.revision]:
-                del self._kept[key]
+            for key in [key for key in self._responses if key[0] == change.tenant and key[1] != change.revision]:
+                del self._responses[key]
 
     def unwatched(self) -> None:
         """Serves nothing until the watch reports again."""

@@ -14,7 +14,7 @@ from remit.core.decision import Reason
 from remit.core.errors import FieldViolation
 from remit.v1 import decision_pb2
 
-_Told = TypeVar("_Told", bound=Message)
+_Response = TypeVar("_Response", bound=Message)
 
 _OURS: Final = decision_pb2.DESCRIPTOR.package
 
@@ -44,7 +44,7 @@ def results_of(
     return found
 
 
-def told(response: _Told) -> _Told:
+def recorded(response: _Response) -> _Response:
     """The response, if it names its audit record and holds only enum values that this client knows."""
     record = getattr(response, "receipt" if "receipt" in response.DESCRIPTOR.fields_by_name else "decision")
     if not record.decision_id:
@@ -52,7 +52,7 @@ def told(response: _Told) -> _Told:
     return known(response)
 
 
-def known(response: _Told) -> _Told:
+def known(response: _Response) -> _Response:
     """The response, if it holds only enum values that this client knows."""
     if not _known(response):
         raise newer()

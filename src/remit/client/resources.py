@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from remit import wire
 from remit.client.call import ClientCall, names
-from remit.client.decode import told
+from remit.client.decode import recorded
 from remit.client.questions import Graph
 from remit.core.policy import ResourceType
 from remit.v1 import decision_pb2
@@ -40,7 +40,7 @@ def visible_graph(
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
         ),
-        told,
+        recorded,
     )
 
 
@@ -66,7 +66,7 @@ def resolve_dedicated(
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
         ),
-        told,
+        recorded,
     )
 
 
@@ -87,7 +87,7 @@ def list_served(
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
         ),
-        told,
+        recorded,
     )
 
 

@@ -143,7 +143,7 @@ class CompiledAnswers:
 
     def _over(self, way: RolePath, rule: Rule) -> CompiledAnswer | None:
         """The answer of a row held over this role path; None if it covers no namespace."""
-        where = way.where.meet(rule.namespaces)
+        where = way.where.intersection(rule.namespaces)
         if where is None:
             return None
         scopes = way.scopes if where is not rule.namespaces else _NO_SCOPES

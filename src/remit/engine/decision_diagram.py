@@ -188,7 +188,7 @@ class DiagramFactory:
     def union(self, left: Region, right: Region) -> Region:
         return self.combine(operator.or_, left, right)
 
-    def meet(self, left: Region, right: Region) -> Region:
+    def intersection(self, left: Region, right: Region) -> Region:
         return self.combine(operator.and_, left, right)
 
     def complement(self, region: Region) -> Region:
@@ -304,7 +304,7 @@ class DiagramFactory:
         known = self._parts.get(region)
         if known is None:
             found: list[_Part] = []
-            told = dict.fromkeys(region.branches, self.none)
+            covered = dict.fromkeys(region.branches, self.none)
             for part in self._in_parts(region.other):
                 inside = self._region(part)
                 holes = [tail.behind("*") for tail in part.excepted]
@@ -314,7 +314,7 @@ class DiagramFactory:
                         # Leave the whole branch out here, and describe it separately.
                         more = [part.only]
                     else:
-                        told[segment] = self.union(told[segment], self.meet(inside, below))
+                        covered[segment] = self.union(covered[segment], self.intersection(inside, below))
                     holes += [tail.behind(segment) for tail in more]
                 found.append(_Part(part.only.behind("*"), tuple(holes)))
             if region.here:
@@ -323,17 +323,17 @@ class DiagramFactory:
                 found = [each for each in found if each is not wide]
                 found.insert(0, _Part(_ENDS_HERE) if wide is None else _Part(_ALL_BELOW, wide.excepted))
             for segment, below in sorted(region.branches.items()):
-                if self.without(below, told[segment]) is not self.none:
-                    found += [part.behind(segment) for part in self._untold(below, told[segment])]
+                if self.without(below, covered[segment]) is not self.none:
+                    found += [part.behind(segment) for part in self._uncovered(below, covered[segment])]
             if _patterns_in(found) > PATTERNS_LIMIT:
                 raise TooManyDiagramsError(f"it takes more than {PATTERNS_LIMIT} patterns to say where")
             known = self._parts[region] = found
         return known
 
-    def _untold(self, region: Region, told: Region) -> Iterator[_Part]:
-        """The parts of `region` that cover more than `told`."""
+    def _uncovered(self, region: Region, covered: Region) -> Iterator[_Part]:
+        """The parts of `region` that cover more than `covered`."""
         for part in self._in_parts(region):
-            if told is self.none or self.without(self._region(part), told) is not self.none:
+            if covered is self.none or self.without(self._region(part), covered) is not self.none:
                 yield part
 
     def _holes(self, inside: Region, below: Region) -> Sequence[_Tail] | None:
@@ -348,7 +348,7 @@ class DiagramFactory:
             parts = self._in_parts(outside)
             if not any(part.excepted for part in parts):
                 tails = [part.only for part in parts]
-                return [tail for tail in tails if self.meet(inside, self._tail(tail)) is not self.none]
+                return [tail for tail in tails if self.intersection(inside, self._tail(tail)) is not self.none]
         return None
 
     def _tail(self, tail: _Tail) -> Region:

@@ -86,10 +86,10 @@ class ServerProcess:
             self._heard.wait_for(lambda: found() or self._ended(), DEADLINE_S)
             line = found()
         if line is None:
-            raise BrokenPromiseError(f"no `{event}` in the server's log:\n{self.told()}")
+            raise BrokenPromiseError(f"no `{event}` in the server's log:\n{self.log_text()}")
         return line
 
-    def told(self) -> str:
+    def log_text(self) -> str:
         return "\n".join(map(str, self.logs))
 
     def kill(self) -> None:
@@ -143,11 +143,11 @@ class ServerProcess:
         with process.stderr as lines:
             for line in lines:
                 try:
-                    told = json.loads(line)
+                    fields = json.loads(line)
                 except json.JSONDecodeError:
-                    told = {"event": line.rstrip("\n")}
+                    fields = {"event": line.rstrip("\n")}
                 with self._heard:
-                    self.logs.append(told)
+                    self.logs.append(fields)
                     self._heard.notify_all()
         with self._heard:
             self._heard.notify_all()

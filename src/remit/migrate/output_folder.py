@@ -44,19 +44,19 @@ def write_folder(out: Path, files: Files, *, force: bool) -> Path | None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         staged.chmod(0o777 & ~_umask())
-        kept = _before(out) if out.exists() and any(out.iterdir()) else None
-        if kept is not None:
-            out.rename(kept)
+        previous = _before(out) if out.exists() and any(out.iterdir()) else None
+        if previous is not None:
+            out.rename(previous)
         try:
             staged.rename(out)
         except OSError:
-            if kept is not None:
-                kept.rename(out)
+            if previous is not None:
+                previous.rename(out)
             raise
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
-    return kept
+    return previous
 
 
 def loaded(files: Files) -> Mapping[Tenant, LoadedTenant]:

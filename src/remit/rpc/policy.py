@@ -37,7 +37,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
     def __init__(self, node: ServerNode, *, call_timeout_s: float) -> None:
         self._rights = node.rights
         self._reloader = node.reloader
-        self._cell = node.cell
+        self._cell = node.live
         self._call_timeout_s = call_timeout_s
         self._closed = False
 

@@ -29,7 +29,7 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
         self, request: messages.GetStatusRequest, context: grpc.ServicerContext
     ) -> messages.GetStatusResponse:
         del context
-        tenants = self._node.cell.tenants
+        tenants = self._node.live.tenants
         if request.tenant:
             tenant = named("tenant", parse_tenant, request.tenant)
             tenants = {tenant: tenants[tenant]} if tenant in tenants else {}
@@ -37,7 +37,7 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
             node=self._node.settings.node,
             version=VERSION,
             started_us=self._node.started_us,
-            tree_revision=self._node.cell.tree_revision,
+            tree_revision=self._node.live.tree_revision,
             tenants=[
                 _tenant_to(policy, inspected=self._inspected(tenant)) for tenant, policy in sorted(tenants.items())
             ],

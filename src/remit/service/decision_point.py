@@ -117,7 +117,7 @@ class DecisionPoint:
     """
 
     node: str
-    cell: LivePolicies
+    live: LivePolicies
     journal: RecordQueue
     ids: DecisionIds
     metrics: Metrics
@@ -277,8 +277,8 @@ class DecisionPoint:
 
     def _snapshot(self, tenant: Tenant, terms: CallTerms) -> Snapshot | None:
         if terms.revision:
-            return self.cell.snapshot_at(tenant, terms.revision, min(self.revision_wait_s, terms.timeout_s))
-        return self.cell.snapshot(tenant)
+            return self.live.snapshot_at(tenant, terms.revision, min(self.revision_wait_s, terms.timeout_s))
+        return self.live.snapshot(tenant)
 
     def _call(
         self,
@@ -297,10 +297,10 @@ class DecisionPoint:
         if snapshot is None:
             # Callers can invent any number of tenant names: all their records share one chain, which has no tenant.
             recorded_tenant, detail = "", {**detail, ASKED_TENANT: tenant}
-        told = json.dumps(detail, sort_keys=True, separators=(",", ":")) if detail else ""
+        detail_json = json.dumps(detail, sort_keys=True, separators=(",", ":")) if detail else ""
         caller, on_behalf_of, trace_id = terms.origin
         asked = question_type.value
         call = CallFields(
-            time_us, self.node, caller, on_behalf_of, recorded_tenant, revision, ids.pop(), trace_id, asked, told
+            time_us, self.node, caller, on_behalf_of, recorded_tenant, revision, ids.pop(), trace_id, asked, detail_json
         )
         return call, ids

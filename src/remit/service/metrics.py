@@ -123,14 +123,14 @@ class Metrics:
 
     def watch(
         self,
-        cell: LivePolicies,
+        live: LivePolicies,
         journal: Journal,
         space: AuditSpace,
         spooling: StoreAndForward | None,
         clock_us: Callable[[], int],
     ) -> None:
         """Adds the metrics that are read at each scrape: policies and the audit store."""
-        self.registry.register(_Watched(cell, journal, space, clock_us))
+        self.registry.register(_Watched(live, journal, space, clock_us))
         if spooling is not None:
             self.registry.register(_WatchedSpool(spooling))
 
@@ -218,8 +218,8 @@ class _WatchedSpool(Collector):
 
 
 class _Watched(Collector):
-    def __init__(self, cell: LivePolicies, journal: Journal, space: AuditSpace, clock_us: Callable[[], int]) -> None:
-        self._cell = cell
+    def __init__(self, live: LivePolicies, journal: Journal, space: AuditSpace, clock_us: Callable[[], int]) -> None:
+        self._live = live
         self._journal = journal
         self._space = space
         self._clock_us = clock_us
@@ -228,7 +228,7 @@ class _Watched(Collector):
         return ()
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        yield from _tenants(self._cell.tenants, self._clock_us())
+        yield from _tenants(self._live.tenants, self._clock_us())
         stats = self._journal.stats()
         yield _gauge(
             "remit_audit_healthy",

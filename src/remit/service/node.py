@@ -61,7 +61,7 @@ class ServerNode:
     ) -> None:
         self.settings = settings
         self.rights = CallerRights(settings)
-        self.cell = live
+        self.live = live
         self.metrics = metrics
         self.store = audit.store
         self.spooling = audit.spool
@@ -151,7 +151,7 @@ class ServerNode:
 
     def report(self) -> WorkerReport:
         stats = self.journal.stats()
-        tenants = sorted(self.cell.tenants.items())
+        tenants = sorted(self.live.tenants.items())
         policies = "\n".join(f"{tenant} {policy.state} {policy.revision}" for tenant, policy in tenants)
         return WorkerReport(
             self.settings.node,
@@ -194,7 +194,7 @@ class ServerNode:
 
     def _record_start(self, key: SigningKey | None, outcomes: Iterable[Outcome]) -> None:
         try:
-            self.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": self.cell.tree_revision})
+            self.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": self.live.tree_revision})
             in_use = key_in_use(key)
             if self._recorded_key() != in_use["key_id"]:
                 self.remember(KEY_IN_USE, detail=in_use)
@@ -286,11 +286,11 @@ def _refuse_open_to_others(settings: Settings) -> None:
     ]
     for name, path, problem in checks:
         try:
-            told = "" if path is None else problem(path)
+            refusal = "" if path is None else problem(path)
         except OSError as error:
             raise StartupError(f"setting `{name}` is `{path}`, which cannot be read: {error.strerror}") from error
-        if told:
-            raise StartupError(f"setting `{name}`: {told}")
+        if refusal:
+            raise StartupError(f"setting `{name}`: {refusal}")
 
 
 def _audit_key(settings: Settings) -> SigningKey | None:

@@ -128,7 +128,7 @@ def test_what_was_signed_and_taken_out_is_missed_by_what_is_signed_next(
 
     with store.snapshot() as snapshot:
         (found,) = verify_store([snapshot], keys=[key.public]).findings
-    assert (1, True) == (found.seq, "which is gone" in found.told)
+    assert (1, True) == (found.seq, "which is gone" in found.text)
 
 
 def test_a_store_that_takes_no_checkpoints_is_told_once_until_it_does(

@@ -122,8 +122,8 @@ class SigningKey:
             raise AuditKeyError(
                 f"`{path}` holds a private key of another kind: expected Ed25519, which `remit audit key new FILE` makes"
             )
-        if told := secret_problem(path):
-            raise AuditKeyError(told)
+        if problem := secret_problem(path):
+            raise AuditKeyError(problem)
         return cls(PublicKey(private.public_key().public_bytes_raw()), private)
 
     def sign(self, text: str) -> bytes:

@@ -119,9 +119,9 @@ class Checkpointer:
             if head.seq > before.seq:
                 yield Checkpoint(*chain, *head, *before, self._clock_us())
             elif head != before:
-                self._tell_cut(chain, head, before)
+                self._log_cut(chain, head, before)
 
-    def _tell_cut(self, chain: ChainId, head: Head, before: Head) -> None:
+    def _log_cut(self, chain: ChainId, head: Head, before: Head) -> None:
         """Logs the loss of records, once per chain. The chain is not signed any more."""
         if chain not in self._cut:
             self._cut.add(chain)

@@ -39,7 +39,7 @@ class Resequencer:
         self.overlooked = 0
         """Records that were read and dropped, because there was no room to keep them."""
 
-    def meet(self, record: PurgedRecord) -> list[PurgedRecord]:
+    def receive(self, record: PurgedRecord) -> list[PurgedRecord]:
         """Takes a record, and returns the records that are next in their chain.
 
         A record outside any chain is next at once.

@@ -97,18 +97,18 @@ class Spool:
         decided: Sequence[DecisionRecord],
         happened: Sequence[LifecycleRecord] = (),
         unrecorded: Sequence[DecisionRecord] = (),
-        kept: Sequence[ArchivedRevision] = (),
+        revisions: Sequence[ArchivedRevision] = (),
     ) -> None:
         """Writes an entry in one transaction, durable on return.
 
         Raises RecordRefused if the store would never take a record.
         """
-        if not (decided or happened or unrecorded or kept):
+        if not (decided or happened or unrecorded or revisions):
             return
         decided, last, rows = [*decided], self._last, []
         for start in range(0, max(len(decided), 1), _DECISIONS_OF_AN_ENTRY):
             some = decided[start : start + _DECISIONS_OF_AN_ENTRY]
-            waiting = SpoolEntry(some, happened, unrecorded, kept) if start == 0 else SpoolEntry(some, (), ())
+            waiting = SpoolEntry(some, happened, unrecorded, revisions) if start == 0 else SpoolEntry(some, (), ())
             content = waiting.written()
             last = last.next(content)
             rows.append((last.position, waiting.records, len(content), last.hash, content))

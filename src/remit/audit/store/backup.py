@@ -103,8 +103,8 @@ def _copied(source: Path, folder: Path, progress: Progress | None) -> Iterator[P
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
             found = connection.execute("PRAGMA integrity_check").fetchmany(3)
             if found != [("ok",)]:
-                told = "; ".join(str(each) for (each,) in found)
-                raise AuditStoreError(f"`{source}` is damaged: {told}")
+                problems = "; ".join(str(each) for (each,) in found)
+                raise AuditStoreError(f"`{source}` is damaged: {problems}")
         os.fsync(descriptor)
         yield copy
     finally:

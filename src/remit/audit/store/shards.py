@@ -150,13 +150,13 @@ class ShardedStore(AuditReader):
         """
         done = Purged()
 
-        def told(of_this_store: int) -> None:
+        def report(of_this_store: int) -> None:
             if progress is not None:
                 progress(done.deleted + of_this_store)
 
         for number, each in self._members.items():
             node = _name(number)
-            purged = each.purge(before, tenant=tenant, node=node, key=key, progress=told)
+            purged = each.purge(before, tenant=tenant, node=node, key=key, progress=report)
             if key is not None:
                 heads = checkpoints.heads(each)
                 checkpoints.sign(each, key, [(chain, head) for chain, head in heads if chain[::2] == (LIFECYCLE, node)])

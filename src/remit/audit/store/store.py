@@ -21,7 +21,7 @@ from remit.audit.query.filter import CLOCK_SLACK_US
 from remit.audit.query.reader import AuditReader
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.retention.cutoffs import Cutoffs
-from remit.audit.retention.purge import BY_HAND, Purge, Purged, PurgePace
+from remit.audit.retention.purge import BY_HAND, Purge, Purged, PurgePacing
 from remit.audit.schema import migrate as migrate_
 from remit.audit.schema.engines import postgresql_engine, sqlite_engine, sqlite_reading_engine, writing
 from remit.audit.schema.open_files import OpenFiles
@@ -222,7 +222,7 @@ class AuditStore(AuditReader):
         tenant: str | None = None,
         node: str = "",
         key: SigningKey | None = None,
-        pace: PurgePace = BY_HAND,
+        pacing: PurgePacing = BY_HAND,
         by_hand: bool = True,
         progress: Callable[[int], None] | None = None,
     ) -> Purged:
@@ -244,7 +244,7 @@ class AuditStore(AuditReader):
             cutoffs=before,
             node=node,
             key=key,
-            pace=pace,
+            pacing=pacing,
             by_hand=by_hand,
             progress=progress,
         )

@@ -36,7 +36,7 @@ class AuditFinding(NamedTuple):
     """The place in the chain. 0 if the finding is about no place."""
     id: Any
     """The record's id: 16 bytes unless it was altered. None if there is no record."""
-    told: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

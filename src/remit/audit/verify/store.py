@@ -59,8 +59,8 @@ def verify_store(
 
 
 def _planted(snapshot: Connection) -> list[AuditFinding]:
-    told = (f"{each}: remit's schema is another one" for each in planted(snapshot))
-    return [AuditFinding(_NO_CHAIN, FindingKind.SCHEMA, 0, None, each) for each in told]
+    differences = (f"{each}: remit's schema is another one" for each in planted(snapshot))
+    return [AuditFinding(_NO_CHAIN, FindingKind.SCHEMA, 0, None, each) for each in differences]
 
 
 def _read_known(snapshot: Connection, known: Expectations, tenant: str | None) -> int:

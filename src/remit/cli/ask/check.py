@@ -4,7 +4,7 @@ import typer
 from google.protobuf.json_format import MessageToDict
 
 from remit import wire
-from remit.cli.common.backend import Backend, asks
+from remit.cli.common.backend import Backend, with_backend
 from remit.cli.common.output import Exit, out, print_json
 from remit.client.decode import answer_of
 from remit.core.rows import Effect
@@ -21,7 +21,7 @@ NamespaceArgument = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@asks
+@with_backend
 def check(
     tenant: TenantArgument,
     principal: PrincipalArgument,
@@ -30,7 +30,7 @@ def check(
     namespace: NamespaceArgument = "",
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
     """Ask one question: exits 0 on an allow, 1 on a deny.
 
@@ -39,17 +39,17 @@ def check(
     Example: `remit check acme user:dave VIEW FLOW acme.finance`
     """
     question = messages.Question(principal=principal, action=action, kind=kind, namespace=namespace)
-    response: messages.CheckResponse = place.ask(messages.CheckRequest(tenant=tenant, question=question))
+    response: messages.CheckResponse = backend.ask(messages.CheckRequest(tenant=tenant, question=question))
     answer = answer_of(response.decision, response.revision)
     if as_json:
-        told = {"effect": answer.effect.value, "reason": answer.reason.value, "revision": answer.revision}
-        print_json(told | ({"decision_id": answer.decision_id} if answer.decision_id else {}))
+        fields = {"effect": answer.effect.value, "reason": answer.reason.value, "revision": answer.revision}
+        print_json(fields | ({"decision_id": answer.decision_id} if answer.decision_id else {}))
     else:
         out.print(f"{answer.effect} {answer.reason}", style="green" if answer.allowed else "red")
     raise typer.Exit(Exit.OK if answer.allowed else Exit.NO)
 
 
-@asks
+@with_backend
 def explain(
     tenant: TenantArgument,
     principal: PrincipalArgument,
@@ -58,7 +58,7 @@ def explain(
     namespace: NamespaceArgument = "",
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
     """Ask one question and see why: the rule, the chain of rows to it, near misses, and what would allow.
 
@@ -67,7 +67,7 @@ def explain(
     Example: `remit explain acme user:dave UPDATE FLOW acme.finance`
     """
     question = messages.Question(principal=principal, action=action, kind=kind, namespace=namespace)
-    response: messages.ExplainResponse = place.ask(messages.ExplainRequest(tenant=tenant, question=question))
+    response: messages.ExplainResponse = backend.ask(messages.ExplainRequest(tenant=tenant, question=question))
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     else:

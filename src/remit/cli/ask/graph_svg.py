@@ -120,8 +120,8 @@ def _draw_edge(picture: ET.Element, way: list[tuple[float, float]], edges: list[
     label = ", ".join(
         f"{each.edge.relation} ({reason_of(each)})" if forbidden(each) else each.edge.relation for each in edges
     )
-    place = {"x": f"{(x1 + x2) / 2 + 4:.1f}", "y": f"{(y1 + y2) / 2:.1f}"}
-    ET.SubElement(group, "text", place).text = quote(label, len(label))
+    backend = {"x": f"{(x1 + x2) / 2 + 4:.1f}", "y": f"{(y1 + y2) / 2:.1f}"}
+    ET.SubElement(group, "text", backend).text = quote(label, len(label))
 
 
 def _draw_node(picture: ET.Element, box: _Box, *, stub: bool) -> None:
@@ -129,5 +129,5 @@ def _draw_node(picture: ET.Element, box: _Box, *, stub: bool) -> None:
     left, top = box.xy[0] - box.w / 2, box.xy[1] - box.h / 2
     ET.SubElement(group, "rect", x=f"{left:.1f}", y=f"{top:.1f}", width=f"{box.w:.1f}", height=f"{box.h:.1f}", rx="4")
     for number, line in enumerate(box.lines, start=1):
-        place = {"x": f"{left + 8:.1f}", "y": f"{top + number * _LINE:.1f}"}
-        ET.SubElement(group, "text", place).text = line
+        backend = {"x": f"{left + 8:.1f}", "y": f"{top + number * _LINE:.1f}"}
+        ET.SubElement(group, "text", backend).text = line

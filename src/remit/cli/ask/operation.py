@@ -7,7 +7,7 @@ from rich.table import Table
 
 from remit import wire
 from remit.cli.ask.check import JsonOption, PrincipalArgument, TenantArgument
-from remit.cli.common.backend import Backend, asks
+from remit.cli.common.backend import Backend, with_backend
 from remit.cli.common.output import Exit, out, print_json, styled
 from remit.core.rows import Effect
 from remit.v1.access_service_pb2 import CheckOperationRequest, CheckOperationResponse
@@ -21,7 +21,7 @@ NamespaceArgument = Annotated[
 ]
 
 
-@asks
+@with_backend
 def operation(
     tenant: TenantArgument,
     principal: PrincipalArgument,
@@ -29,7 +29,7 @@ def operation(
     namespace: NamespaceArgument = "",
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
     """Ask about a compound operation: several checks under one name, of which all must allow.
 
@@ -39,7 +39,7 @@ def operation(
     Example: `remit operation acme user:carol create_flow_in_new_namespace acme.finance.audit`
     """
     request = CheckOperationRequest(tenant=tenant, principal=principal, operation=operation, namespace=namespace)
-    response: CheckOperationResponse = place.ask(request)
+    response: CheckOperationResponse = backend.ask(request)
     allowed = response.effect == wire.EFFECTS[Effect.ALLOW.value]
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))

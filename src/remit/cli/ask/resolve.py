@@ -7,7 +7,7 @@ from rich.table import Table
 
 from remit import wire
 from remit.cli.ask.check import JsonOption, TenantArgument
-from remit.cli.common.backend import Backend, asks
+from remit.cli.common.backend import Backend, with_backend
 from remit.cli.common.output import Exit, end_where_refused, out, print_json, styled
 from remit.core.errors import named, violation
 from remit.core.names import parse_resource
@@ -33,7 +33,7 @@ ResourceArgument = Annotated[
 ]
 
 
-@asks
+@with_backend
 def resolve(
     tenant: TenantArgument,
     namespace: NamespaceArgument = "",
@@ -41,7 +41,7 @@ def resolve(
     resource: TypesOption = None,
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
     """Show the storage, secrets backend and worker group that serve a namespace, and the level that says so.
 
@@ -56,7 +56,7 @@ def resolve(
         resources=[wire.RESOURCE_TYPES[each] for each in dict.fromkeys(resource or ())],
         service=service,
     )
-    response: messages.ResolveDedicatedResponse = place.ask(request)
+    response: messages.ResolveDedicatedResponse = backend.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)
@@ -66,13 +66,13 @@ def resolve(
     raise typer.Exit(Exit.NO if denied else Exit.OK)
 
 
-@asks
+@with_backend
 def served(
     tenant: TenantArgument,
     resource: ResourceArgument,
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
     """Show what a dedicated resource serves: namespaces of a tenant; asked in `_instance`, the tenants that may name it.
 
@@ -83,7 +83,7 @@ def served(
     """
     resource_type, name = _resource(resource)
     request = messages.ListServedRequest(tenant=tenant, resource=wire.RESOURCE_TYPES[resource_type], name=name)
-    response: messages.ListServedResponse = place.ask(request)
+    response: messages.ListServedResponse = backend.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)
@@ -108,7 +108,7 @@ def _resolved_table(response: messages.ResolveDedicatedResponse) -> Table:
     for each in response.resources:
         effect = wire.EFFECT_OF.get(each.service)
         colour = "red" if effect is Effect.DENY else "green"
-        told = [styled((effect, colour)) if effect is not None else ""] if asked else []
+        cells = [styled((effect, colour)) if effect is not None else ""] if asked else []
         table.add_row(
             wire.RESOURCE_TYPE_OF.get(each.resource, ""),
             each.name,
@@ -117,7 +117,7 @@ def _resolved_table(response: messages.ResolveDedicatedResponse) -> Table:
             "yes" if each.read_only else "",
             each.fallback,
             ", ".join(each.denied_services),
-            *told,
+            *cells,
         )
     return table
 

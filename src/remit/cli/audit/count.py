@@ -9,8 +9,8 @@ from rich.table import Column, Table
 from remit.audit.query.aggregate import TIMES, Grouping
 from remit.audit.query.filter import DecisionFilter
 from remit.audit.query.reader import AuditReader
-from remit.cli.audit.filter_options import filter_to, selects, tell_unknown
-from remit.cli.audit.options import time_told
+from remit.cli.audit.filter_options import filter_to, selects, warn_unknown
+from remit.cli.audit.options import time_text
 from remit.cli.audit.source import Source, reads
 from remit.cli.common.output import err, out
 from remit.client import Client
@@ -60,22 +60,22 @@ def count(
     if as_json:
         for each in counts:
             sums = {"recorded": each.recorded, "unrecorded": each.unrecorded}
-            typer.echo(json.dumps({**{group.value: _told(each, group) for group in groups}, **sums}))
+            typer.echo(json.dumps({**{group.value: _group_text(each, group) for group in groups}, **sums}))
     elif counts:
         table = Table(*groups, *(Column(name, justify="right") for name in ("recorded", "unrecorded")), box=SIMPLE)
         for each in counts:
-            table.add_row(*(_told(each, group) for group in groups), str(each.recorded), str(each.unrecorded))
+            table.add_row(*(_group_text(each, group) for group in groups), str(each.recorded), str(each.unrecorded))
         out.print(table)
     else:
         err.print("no decision was counted")
     if not any(each.recorded + each.unrecorded for each in counts):
-        tell_unknown(where, source)
+        warn_unknown(where, source)
     if top is None and len(counts) == limit:
         err.print(f"there may be more than {limit} groups: --limit shows more")
 
 
-def _told(count: RecordCount, group: Grouping) -> str:
+def _group_text(count: RecordCount, group: Grouping) -> str:
     if group not in TIMES:
-        told: Any = getattr(count, group.value)
-        return str(told)
-    return time_told(count.from_us)[: len("2026-11-24") if group is Grouping.DAY else len("2026-11-24T19:00")]
+        value: Any = getattr(count, group.value)
+        return str(value)
+    return time_text(count.from_us)[: len("2026-11-24") if group is Grouping.DAY else len("2026-11-24T19:00")]

@@ -13,7 +13,7 @@ from remit.cli.ask.check import (
     PrincipalArgument,
     TenantArgument,
 )
-from remit.cli.audit.options import moment, time_told
+from remit.cli.audit.options import moment, time_text
 from remit.cli.audit.source import Source, reads
 from remit.cli.common.output import Exit, fail, out, print_json
 from remit.core.errors import named
@@ -73,7 +73,7 @@ def explain(
         lambda store: _answered(store, tenant, parse_question(principal, action, kind, namespace), at, node),
         lambda client: client.explain_past(tenant, principal, action, kind, namespace, **at._asdict(), node=node),
     )
-    _tell(response, as_json=as_json)
+    _print(response, as_json=as_json)
 
 
 @reads
@@ -96,7 +96,7 @@ def explain_reach(
         lambda store: _answered(store, tenant, parse_reach_question(caller, owner, relation), at, node),
         lambda client: client.explain_past_reach(tenant, caller, owner, relation, **at._asdict(), node=node),
     )
-    _tell(response, as_json=as_json)
+    _print(response, as_json=as_json)
 
 
 def _answered(
@@ -113,13 +113,13 @@ def _answered(
     return messages.ExplainPastResponse(answers=map(past_answer_to, answers))
 
 
-def _tell(response: messages.ExplainPastResponse, *, as_json: bool) -> None:
+def _print(response: messages.ExplainPastResponse, *, as_json: bool) -> None:
     answers = [getattr(each, each.WhichOneof("grounds") or "access") for each in response.answers]
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     else:
         for each, answer in zip(response.answers, answers, strict=True):
-            nodes = ", ".join(f"{node.node} since {time_told(node.since_us)}" for node in each.nodes)
+            nodes = ", ".join(f"{node.node} since {time_text(node.since_us)}" for node in each.nodes)
             served = f", which served on {nodes}" if nodes else ""
             out.print(f"by revision {each.revision[:12] or 'none'}{served}:\n{answer.summary}")
     allowed = all(answer.decision.effect == wire.EFFECTS[Effect.ALLOW.value] for answer in answers)

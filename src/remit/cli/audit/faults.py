@@ -14,7 +14,7 @@ from rich.table import Table
 
 from remit.audit.errors import AuditStoreError
 from remit.cli.common.output import Exit, err, fail, out, styled
-from remit.cli.common.policy_files import DirectoryArgument, read_files, told
+from remit.cli.common.policy_files import DirectoryArgument, loading, read_files
 from remit.cli.common.progress import progress
 from remit.client import DecisionUnavailable
 from remit.core.policy import Policy
@@ -100,7 +100,7 @@ def faults(
 
 def _policies(directory: Path, target: Path) -> list[Policy]:
     """Copies the policies without their tests: tests would delay the start of each server."""
-    with told(directory):
+    with loading(directory):
         shutil.copytree(directory, target, ignore=shutil.ignore_patterns("tests"))
     tree = read_files(target)
     policies = [loaded.snapshot.policy for loaded in tree.tenants.values() if loaded.snapshot is not None]

@@ -13,7 +13,7 @@ from remit.audit.query.filter import CLOCK_SLACK_US, DecisionFilter
 from remit.audit.query.reader import AuditReader
 from remit.audit.record import DecisionRecord
 from remit.cli.audit.filter_options import filter_to, selects
-from remit.cli.audit.format_records import decision_line, told
+from remit.cli.audit.format_records import decision_line, record_json
 from remit.cli.audit.options import decision_id_from
 from remit.cli.audit.source import Source, reads
 from remit.cli.common.output import out
@@ -47,7 +47,7 @@ def follow(
     def print_all(records: Iterable[DecisionRecord]) -> None:
         for record in islice(records, limit):
             if as_json:
-                typer.echo(json.dumps(told(record)))
+                typer.echo(json.dumps(record_json(record)))
             else:
                 out.print(decision_line(record))
 

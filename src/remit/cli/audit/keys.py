@@ -21,7 +21,7 @@ def new(file: FileArgument) -> None:
         key = SigningKey.new(file)
     except AuditKeyError as error:
         fail(Exit.UNAVAILABLE, str(error))
-    _tell(key.public)
+    _print(key.public)
     out.print(f"{'written':<12}{file}, {public_file(file)}")
 
 
@@ -29,10 +29,10 @@ def new(file: FileArgument) -> None:
 def show(file: FileArgument) -> None:
     """Show the id and the public half of a key."""
     try:
-        _tell(SigningKey.read(file).public)
+        _print(SigningKey.read(file).public)
     except AuditKeyError as error:
         fail(Exit.UNAVAILABLE, str(error))
 
 
-def _tell(key: PublicKey) -> None:
+def _print(key: PublicKey) -> None:
     out.print(f"{'key id':<12}{key.id}\n{'public key':<12}{key.raw.hex()}")

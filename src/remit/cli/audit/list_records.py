@@ -11,8 +11,8 @@ from remit.audit.query.filter import DecisionFilter
 from remit.audit.query.reader import AuditReader
 from remit.audit.query.recorded_names import parse_lifecycle_type
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.cli.audit.filter_options import filter_to, selects, tell_unknown
-from remit.cli.audit.format_records import decision_table, lifecycle_table, told
+from remit.cli.audit.filter_options import filter_to, selects, warn_unknown
+from remit.cli.audit.format_records import decision_table, lifecycle_table, record_json
 from remit.cli.audit.options import decision_id_from
 from remit.cli.audit.source import Source, reads
 from remit.cli.common.output import Exit, err, fail, out
@@ -82,15 +82,15 @@ def list_records(
         table = decision_table(records)
     if as_json:
         for record in page:
-            typer.echo(json.dumps(told(record)))
+            typer.echo(json.dumps(record_json(record)))
     elif page:
         out.print(table)
     else:
         err.print("no record matches")
         if lifecycle:
-            asked.tell_unknown_node(source)
+            asked.warn_unknown_node(source)
         else:
-            tell_unknown(where, source)
+            warn_unknown(where, source)
     if len(page) == limit:
         err.print(f"next page: --after {format_id(page[-1].id)}")
 
@@ -111,7 +111,7 @@ class _ListRequest(NamedTuple):
         )
         return [record_from(each) for each in islice(found, self.limit)]
 
-    def tell_unknown_node(self, source: Source) -> None:
+    def warn_unknown_node(self, source: Source) -> None:
         tenant, node = self.where.tenant, self.where.node
         if node is None:
             return

@@ -6,7 +6,7 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from remit.audit.chain.signing import SigningKey
 from remit.audit.retention.cutoffs import Cutoffs
 from remit.audit.retention.purge import Purged
-from remit.cli.audit.options import STORE_DEFAULT, StoreOption, moment, signing_key, time_told
+from remit.cli.audit.options import STORE_DEFAULT, StoreOption, moment, signing_key, time_text
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.parsers import tenant_from
@@ -55,11 +55,11 @@ def purge(
     signed, --key signs what is left.
     """
     whose = f"of tenant {tenant}" if tenant else "of all tenants"
-    which = f"{whose} made before {time_told(before)}"
+    which = f"{whose} made before {time_text(before)}"
     cutoffs = Cutoffs(others=before) if tenant is None else Cutoffs(of_tenant={tenant: before})
     purged = purge_with_progress(audit, cutoffs, key, which, unsigned=unsigned, yes=yes)
     out.print(f"{purged.deleted} decisions {which} deleted")
-    tell_what_stays(purged)
+    print_what_stays(purged)
 
 
 def purge_with_progress(
@@ -85,7 +85,7 @@ def purge_with_progress(
             return store.purge(cutoffs, key=key, progress=lambda count: shown.update(task, completed=count))
 
 
-def tell_what_stays(purged: Purged) -> None:
+def print_what_stays(purged: Purged) -> None:
     """Prints what else the purge deleted, and which records stay."""
     if purged.reads:
         out.print(f"{purged.reads} records of who read the audit deleted")

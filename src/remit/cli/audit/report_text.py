@@ -34,7 +34,7 @@ class Verified(NamedTuple):
     """The time to which ages were measured, in microseconds since the Unix epoch."""
 
 
-def tell(report: VerificationReport, verified: Verified) -> None:
+def print_report(report: VerificationReport, verified: Verified) -> None:
     for line, style in _lines(report, verified):
         out.print(line, style=style)
 
@@ -91,10 +91,10 @@ def _unsigned_lines(report: VerificationReport) -> Iterator[tuple[str, str | Non
 def finding_told(finding: AuditFinding) -> str:
     where = f"seq {finding.seq}" if finding.seq else "no place"
     named = "" if finding.id is None else f", record {_id_told(finding.id)}"
-    return f"{finding.kind}: {_chain_told(finding.chain)}, {where}{named}: {finding.told}"
+    return f"{finding.kind}: {_chain_text(finding.chain)}, {where}{named}: {finding.text}"
 
 
-def _chain_told(chain: ChainId) -> str:
+def _chain_text(chain: ChainId) -> str:
     if not chain.table:
         return "the database's schema"
     what = "decisions" if chain.table == DECISIONS else "lifecycle records"
@@ -121,7 +121,7 @@ def report_json(report: VerificationReport, verified: Verified) -> dict[str, Any
                 "kind": each.kind.value,
                 "seq": each.seq,
                 "id": None if each.id is None else _id_told(each.id),
-                "told": each.told,
+                "told": each.text,
             }
             for each in report.findings
         ],

@@ -6,7 +6,7 @@ from google.protobuf.json_format import MessageToDict
 from remit.audit.ids import format_id
 from remit.audit.query.reader import AuditReader
 from remit.cli.ask.check import JsonOption
-from remit.cli.audit.format_records import told
+from remit.cli.audit.format_records import record_json
 from remit.cli.audit.options import decision_id_from
 from remit.cli.audit.source import Source, reads
 from remit.cli.common.output import Exit, err, fail, out, print_json
@@ -31,7 +31,7 @@ def show(
     shown = source.answer(
         lambda store: _shown_locally(store, decision_id), lambda client: client.get_record(format_id(decision_id))
     )
-    fields = told(record_from(shown.record))
+    fields = record_json(record_from(shown.record))
     grounds = shown.explanation.WhichOneof("grounds")
     if as_json:
         told_of = MessageToDict(shown, preserving_proto_field_name=True)

@@ -10,7 +10,7 @@ from remit.audit.export.verify import find_export, verify_export
 from remit.audit.store.shards import ShardedStore
 from remit.audit.verify.store import verify_store
 from remit.cli.audit.options import STORE_DEFAULT, StoreOption, chains_of, moment, public_key, span
-from remit.cli.audit.report_text import Verified, counting, report_json, tell
+from remit.cli.audit.report_text import Verified, counting, print_report, report_json
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, fail, print_json
 from remit.clock import now_us
@@ -99,7 +99,7 @@ def verify(
     if as_json:
         print_json(report_json(report, verified))
     else:
-        tell(report, verified)
+        print_report(report, verified)
     if not report.is_whole:
         raise typer.Exit(Exit.NO)
 

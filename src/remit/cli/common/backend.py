@@ -19,7 +19,7 @@ from remit.cli.common.output import no_answer
 from remit.cli.common.policy_files import FilePolicies
 from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
 from remit.client import Client, DecisionUnavailable
-from remit.client.decode import known, told
+from remit.client.decode import known, recorded
 from remit.client.stubs import METHODS
 from remit.core.errors import FieldViolation, MalformedQuestionError, RemitError
 from remit.rpc.access import AccessServicer
@@ -68,7 +68,7 @@ class RemoteBackend(Backend):
     def ask(self, request: Message, arguments: Mapping[str, str] = _NO_WORDS) -> Any:
         del arguments  # the server's errors name fields
         response = self._client.ask(request)
-        return known(response) if isinstance(request, CheckOperationRequest) else told(response)
+        return known(response) if isinstance(request, CheckOperationRequest) else recorded(response)
 
 
 class LocalBackend(Backend):
@@ -152,7 +152,7 @@ def _backend(
 
 
 _with_options: Final = option_group(
-    "place",
+    "backend",
     _backend,
     (
         option("policies", PoliciesOption, Path("policies")),
@@ -165,12 +165,12 @@ _with_options: Final = option_group(
 )
 
 
-def asks(command: Command) -> Command:
-    """Adds the options that choose a Backend to a command that takes one as `place`."""
+def with_backend(command: Command) -> Command:
+    """Adds the options that choose a Backend to a command that takes one as `backend`."""
 
     @wraps(command)
-    def run(*, place: Any, **words: Any) -> None:
-        with place as backend:
-            command(**words, place=backend)
+    def run(*, backend: Any, **words: Any) -> None:
+        with backend as opened:
+            command(**words, backend=opened)
 
     return _with_options(run)

@@ -30,14 +30,14 @@ def names_in(file: NamesFile) -> list[str]:
 
 def read_files(directory: Path, *, tested: bool = True) -> LoadedTree:
     """Loads all tenants; ends the command if the directory or its root files do not load."""
-    with told(directory):
+    with loading(directory):
         return load_tree(directory, tested=tested)
 
 
 def read_tenant(directory: Path, tenant: Tenant) -> LoadedTenant | None:
     """Loads one tenant, or returns None if it has no folder. Ends the command if the directory or its root files do not
     load: that is no answer, not a deny."""
-    with told(directory, Exit.UNAVAILABLE):
+    with loading(directory, Exit.UNAVAILABLE):
         tree = read_tree(directory, DEFAULT_LIMITS)
         root = load_root(tree)
         return load_tenant(tree, tenant, root) if tenant in tree.tenants else None
@@ -49,8 +49,8 @@ def read_snapshot(directory: Path, tenant: Tenant) -> Snapshot | None:
     if loaded is None:
         return None
     if loaded.snapshot is None:
-        told = "\n".join(map(str, loaded.diagnostics))
-        fail(Exit.UNAVAILABLE, f"{told}\ntenant `{tenant}` does not load, so it has no answers")
+        texts = "\n".join(map(str, loaded.diagnostics))
+        fail(Exit.UNAVAILABLE, f"{texts}\ntenant `{tenant}` does not load, so it has no answers")
     return loaded.snapshot
 
 
@@ -77,7 +77,7 @@ def not_a_tenants(directory: Path) -> None:
 
 
 @contextmanager
-def told(directory: Path, refused: Exit = Exit.NO) -> Iterator[None]:
+def loading(directory: Path, refused: Exit = Exit.NO) -> Iterator[None]:
     """Ends the command if the block finds that the directory cannot be read, or, with the code `refused`, that its root
     files do not load."""
     not_a_tenants(directory)

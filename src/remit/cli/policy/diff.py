@@ -80,8 +80,8 @@ def diff(
         case DiffFormat.MARKDOWN:
             typer.echo("\n".join(_markdown(old, new, compared, refused)))
         case DiffFormat.JSON:
-            told = [diff_text.as_json(one.found) for one in compared]
-            typer.echo(json.dumps({"old": old, "new": new, "tenants": told, "not_compared": refused}, indent=2))
+            documents = [diff_text.as_json(one.found) for one in compared]
+            typer.echo(json.dumps({"old": old, "new": new, "tenants": documents, "not_compared": refused}, indent=2))
     if refused:
         fail(Exit.UNAVAILABLE, f"not compared: {', '.join(refused)}")
     directions = {direction for one in compared for direction in one.found.directions}

@@ -61,8 +61,10 @@ def lint(
             out.print(each.severity.value, end="", style=_STYLES[each.severity])
             out.print(f" {each.rule}: {each.message}")
         counts = {severity: sum(each.severity is severity for each in result.findings) for severity in LintSeverity}
-        told = ", ".join(f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count)
-        err.print(told or "nothing found")
+        summary = ", ".join(
+            f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count
+        )
+        err.print(summary or "nothing found")
     failed = not result.loads or any(each.severity.reaches(fail_on) for each in result.findings)
     raise typer.Exit(Exit.NO if failed else Exit.OK)
 

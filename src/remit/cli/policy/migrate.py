@@ -288,13 +288,13 @@ def _check_out(folder: Path, *, force: bool) -> None:
 
 def _write(folder: Path, files: Mapping[str, bytes], *, force: bool) -> None:
     try:
-        kept = write_folder(folder, files, force=force)
+        previous = write_folder(folder, files, force=force)
     except FolderError as error:
         fail(Exit.USAGE, str(error))
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"`{folder}` cannot be written: {error.strerror or error}")
-    if kept is not None:
-        err.print(f"what stood in `{folder}` is now in `{kept}`")
+    if previous is not None:
+        err.print(f"what stood in `{folder}` is now in `{previous}`")
 
 
 def _read(file: Path) -> bytes:

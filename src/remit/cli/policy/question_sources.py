@@ -30,10 +30,10 @@ def questions_in(file: Path, tenant: Tenant) -> Iterator[Question]:
             yield question
 
 
-def _names(told: object) -> list[str]:
-    if not isinstance(told, dict) or not all(isinstance(told.get(name, ""), str) for name in _FIELDS):
+def _names(value: object) -> list[str]:
+    if not isinstance(value, dict) or not all(isinstance(value.get(name, ""), str) for name in _FIELDS):
         raise ValueError(f"expected an object with texts for {', '.join(_FIELDS)}")
-    return [told.get(name, "") for name in _FIELDS]
+    return [value.get(name, "") for name in _FIELDS]
 
 
 def questions_of(url: str, tenant: Tenant) -> Iterator[Question | ReachQuestion]:

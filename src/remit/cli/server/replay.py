@@ -72,7 +72,7 @@ def replay(
     changes = candidate.changes
     if as_json:
         for each in changes:
-            typer.echo(json.dumps(told(each)))
+            typer.echo(json.dumps(change_json(each)))
     elif changes:
         out.print(changes_table(changes[:_SHOWN]))
         if len(changes) > _SHOWN:
@@ -86,7 +86,7 @@ def replay(
     raise typer.Exit(Exit.NO if changes else Exit.OK)
 
 
-def told(change: ReplayedChange) -> dict[str, object]:
+def change_json(change: ReplayedChange) -> dict[str, object]:
     return {
         "tenant": change.tenant,
         "principal": change.principal,

@@ -47,9 +47,9 @@ def rollback(
 
 
 def _unpin(client: Client, tenant: str) -> None:
-    told = client.ask(messages.UnpinRevisionRequest(tenant=tenant))
-    state = status_service_pb2.TenantState.Name(told.state).removeprefix("TENANT_STATE_")
-    out.print(f"{tenant}: unpinned, {state} {told.revision or 'no revision'}")
+    response = client.ask(messages.UnpinRevisionRequest(tenant=tenant))
+    state = status_service_pb2.TenantState.Name(response.state).removeprefix("TENANT_STATE_")
+    out.print(f"{tenant}: unpinned, {state} {response.revision or 'no revision'}")
 
 
 def _list(client: Client, tenant: str) -> None:

@@ -6,7 +6,7 @@ import typer
 from remit.audit.ids import parse_id
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, client_for
-from remit.cli.server.replay import changes_table, told
+from remit.cli.server.replay import change_json, changes_table
 from remit.client import DecisionUnavailable
 from remit.clock import utc_text
 from remit.service.shadow.replay import ReplayedChange
@@ -38,7 +38,7 @@ def shadow(
     changes = [_change(each) for each in answer.changes]
     if as_json:
         for change in changes:
-            typer.echo(json.dumps(told(change)))
+            typer.echo(json.dumps(change_json(change)))
     else:
         for line in answer.errors:
             out.print(line)

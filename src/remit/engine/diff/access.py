@@ -90,7 +90,9 @@ class _Side:
         if link.scope == EVERYWHERE:
             return granted
         scope = self._atlas.region(link.scope)
-        return _Granted(self._atlas.meet(scope, granted.allowed), self._atlas.meet(scope, granted.denied))
+        return _Granted(
+            self._atlas.intersection(scope, granted.allowed), self._atlas.intersection(scope, granted.denied)
+        )
 
     def _rows_of(self, subject: str) -> Mapping[Permission, Sequence[Rule]]:
         known = self._rows.get(subject)
@@ -257,12 +259,12 @@ def _grouped(
     atlas: DiagramFactory, found: Mapping[tuple[Direction, Region, Permission], Sequence[Principal]]
 ) -> Iterator[_Group]:
     principals: defaultdict[tuple[Direction, Piece | None, Permission], set[Principal]] = defaultdict(set)
-    told: dict[Region, tuple[Piece | None, ...]] = {}
+    pieces_of: dict[Region, tuple[Piece | None, ...]] = {}
     for (direction, region, permission), who in found.items():
-        if region not in told:
+        if region not in pieces_of:
             with _named(who[0], permission):
-                told[region] = (*atlas.pieces(region), *([None] if region.here else []))
-        for piece in told[region]:
+                pieces_of[region] = (*atlas.pieces(region), *([None] if region.here else []))
+        for piece in pieces_of[region]:
             principals[direction, piece, permission].update(who)
     permissions: defaultdict[tuple[Direction, Piece | None, frozenset[Principal]], list[Permission]] = defaultdict(list)
     for (direction, piece, permission), whose in principals.items():

@@ -63,7 +63,7 @@ class _Comparison:
             (Direction.LOSS, self._without(plain_before, plain_after), self._without(above_before, above_after)),
         ):
             for pairs, plane in (
-                (Pairs.OTHERS, self._meet(plain, above)),
+                (Pairs.OTHERS, self._intersection(plain, above)),
                 (Pairs.NOT_ABOVE, self._without(plain, above)),
                 (Pairs.ABOVE, self._without(above, plain)),
             ):
@@ -89,7 +89,7 @@ class _Comparison:
         if within is None:
             return plain, above
         window = atlas.folded(self._union, (self._box(rule) for rule in within), self._nowhere)
-        return self._meet(plain, window), self._meet(above, window)
+        return self._intersection(plain, window), self._intersection(above, window)
 
     def _ruling(self, rule: ReachRule) -> Diagram[_Ruling]:
         effect: Effect | None = rule.effect
@@ -113,8 +113,8 @@ class _Comparison:
     def _union(self, left: _Plane, right: _Plane) -> _Plane:
         return self._atlas.combine(self._atlas.union, left, right)
 
-    def _meet(self, left: _Plane, right: _Plane) -> _Plane:
-        return self._atlas.combine(self._atlas.meet, left, right)
+    def _intersection(self, left: _Plane, right: _Plane) -> _Plane:
+        return self._atlas.combine(self._atlas.intersection, left, right)
 
     def _without(self, left: _Plane, right: _Plane) -> _Plane:
         return self._atlas.combine(self._atlas.without, left, right)
@@ -137,7 +137,7 @@ class _Comparison:
         if caller is None or atlas.is_empty(owners):
             return False
         if pairs is Pairs.ABOVE:
-            return not atlas.is_empty(atlas.meet(callers, atlas.under(owners)))
+            return not atlas.is_empty(atlas.intersection(callers, atlas.under(owners)))
         here = atlas.region(exactly(caller))
         if pairs is Pairs.OTHERS:
             others = atlas.without(owners, here), atlas.without(callers, here)

@@ -94,9 +94,9 @@ def reach_summary(explanation: ReachExplanation) -> str:
     caller, owner, relation = explanation.question
     decision = explanation.decision
     verb = "may" if decision.allowed else "may not"
-    told = f"work in {caller} of {explanation.tenant} {verb} use {owner} by {relation}"
+    sentence = f"work in {caller} of {explanation.tenant} {verb} use {owner} by {relation}"
     meaning = _BY_FIRST_ROW.get(decision.reason, decision.reason.meaning)
-    lines = [f"{told}: {decision.reason} ({meaning})"]
+    lines = [f"{sentence}: {decision.reason} ({meaning})"]
     if decision.rule is not None:
         lines.append(f"  row        {decision.rule.place}  {decision.rule.text}")
     lines += [f"  too late   {row.place}  {row.text}" for row in explanation.too_late]

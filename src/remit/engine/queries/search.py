@@ -251,7 +251,7 @@ def _set_of(found: Iterable[tuple[Rows, NamespacePattern]]) -> NamespaceSet:
     excluded: set[NamespacePattern] = set()
     for rows, where in found:
         for rule in every(rows):
-            pattern = rule.namespaces.meet(where)
+            pattern = rule.namespaces.intersection(where)
             if pattern is not None:
                 (only if rule.effect is Effect.ALLOW else excluded).add(pattern)
     return simplest(only, excluded)

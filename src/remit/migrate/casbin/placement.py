@@ -216,8 +216,8 @@ class Placement:
         if reading.narrowed is not None:
             self._findings.narrow(reading.narrowed, place, f"`{quote(text)}` would become `{pattern}`", effect)
             self._narrowed.append((text, function, pattern))
-        if reading.told is not None:
-            self._findings.add(reading.told, place, f"`{quote(text)}` becomes `{pattern}`")
+        if reading.note is not None:
+            self._findings.add(reading.note, place, f"`{quote(text)}` becomes `{pattern}`")
         if pattern == EVERYWHERE:
             self._findings.add(FindingId.WILDCARD_OBJECT, place, f"`{quote(text)}`")
         return pattern

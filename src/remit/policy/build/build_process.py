@@ -11,7 +11,7 @@ from remit.core.errors import RemitError
 from remit.core.policy import Policy
 from remit.engine.pacing import Pacing
 from remit.engine.snapshot import Snapshot
-from remit.policy.build.scan import BuildStarted, Found, RestoreRequest, ScanRequest, TenantBuilt, run
+from remit.policy.build.scan import BuildStarted, RestoreRequest, ScanRequest, ScanResult, TenantBuilt, run
 from remit.policy.build.throttle import throttled
 from remit.process.channel import ChildProcess, channel_to_parent
 from remit.process.errors import ChildEndedError
@@ -53,23 +53,23 @@ class BuildProcess:
     def __init__(self) -> None:
         self._child = ChildProcess("the process that loads policies", __name__, serve.__name__)
 
-    def carry_out(self, order: ScanRequest | RestoreRequest, pace: Pacing = throttled) -> Generator[Found, None, None]:
+    def run(self, order: ScanRequest | RestoreRequest, pacing: Pacing = throttled) -> Generator[ScanResult, None, None]:
         """Like `scan.run`; also raises ChildEndedError and SlowLoadError. Compiles snapshots in this process, at
-        `pace`."""
+        `pacing`."""
         within_s = order.within_s if isinstance(order, ScanRequest) else math.inf
         try:
             with self._child.channel(_SILENCE * order.limits.seconds + _OVERTIME_S) as channel:
                 channel.send(order)
                 messages = channel.receive_all()
-                while not ((found := next(messages)) is None or isinstance(found, Exception)):
-                    yield _unpacked(found, messages, pace, within_s) if isinstance(found, _Shipped) else found
+                while not ((result := next(messages)) is None or isinstance(result, Exception)):
+                    yield _unpacked(result, messages, pacing, within_s) if isinstance(result, _Shipped) else result
         except ChildEndedError as error:
             # The process's own timer ended it.
             if self._child.exit_code == -signal.SIGPROF:
                 raise SlowLoadError from error
             raise
-        if found is not None:
-            raise found
+        if result is not None:
+            raise result
 
     def end(self) -> None:
         """Aborts the scan in progress and starts no other. Thread-safe."""
@@ -89,13 +89,13 @@ def serve(descriptor: int) -> None:
 def _answer(order: ScanRequest | RestoreRequest) -> Iterator[object]:
     """The results of the scan, packed; the last is an error or None."""
     try:
-        for found in run(order):
-            if isinstance(found, BuildStarted) and isinstance(order, ScanRequest) and order.within_s < math.inf:
+        for result in run(order):
+            if isinstance(result, BuildStarted) and isinstance(order, ScanRequest) and order.within_s < math.inf:
                 # Processor time, so that a busy machine makes no tenant slow. The process has no handler for the
                 # signal: it ends.
                 signal.setitimer(signal.ITIMER_PROF, max(order.within_s, _LEAST_S))
-            yield from _packed(found)
-            if isinstance(found, TenantBuilt):
+            yield from _packed(result)
+            if isinstance(result, TenantBuilt):
                 signal.setitimer(signal.ITIMER_PROF, 0)
     except (OSError, RemitError) as error:
         yield error
@@ -103,26 +103,26 @@ def _answer(order: ScanRequest | RestoreRequest) -> Iterator[object]:
         yield None
 
 
-def _packed(found: Found) -> Iterator[object]:
-    if not isinstance(found, TenantBuilt) or found.snapshot is None:
-        yield found
+def _packed(result: ScanResult) -> Iterator[object]:
+    if not isinstance(result, TenantBuilt) or result.snapshot is None:
+        yield result
         return
-    policy = found.snapshot.policy
-    yield _Shipped(replace(found, snapshot=None, archive=b""), replace(policy, rules=(), links=(), reach=()))
+    policy = result.snapshot.policy
+    yield _Shipped(replace(result, snapshot=None, archive=b""), replace(policy, rules=(), links=(), reach=()))
     for rows in (policy.rules, policy.links, policy.reach):
         for start in range(0, len(rows), _CHUNK):
             yield rows[start : start + _CHUNK]
         yield ()
-    for start in range(0, len(found.archive), _ARCHIVE_CHUNK):
-        yield found.archive[start : start + _ARCHIVE_CHUNK]
+    for start in range(0, len(result.archive), _ARCHIVE_CHUNK):
+        yield result.archive[start : start + _ARCHIVE_CHUNK]
     yield b""
 
 
-def _unpacked(shipped: _Shipped, messages: Iterator[Any], pace: Pacing, within_s: float) -> TenantBuilt:
+def _unpacked(shipped: _Shipped, messages: Iterator[Any], pacing: Pacing, within_s: float) -> TenantBuilt:
     started = time.thread_time()
 
     def paced(items: Iterable[_Item], /) -> Iterator[_Item]:
-        for number, item in enumerate(pace(items)):
+        for number, item in enumerate(pacing(items)):
             if number % _CLOCK_EVERY == 0 and (time.thread_time() - started) * _UNPACKED > within_s:
                 raise SlowLoadError
             yield item

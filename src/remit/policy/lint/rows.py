@@ -37,8 +37,8 @@ def unmatched(tenant: LintedTenant, rule: Rule) -> str | None:
     if not held:
         shut_out = not rule.subject.startswith(("role:", "group:"))
         return f"`{rule.subject}` is not on the access list" if shut_out else None
-    meets = (meet for region in held if (meet := region.meet(rule.namespaces)) is not None)
-    if any(tenant.matches(rule, meet) for meet in meets):
+    overlaps = (overlap for region in held if (overlap := region.intersection(rule.namespaces)) is not None)
+    if any(tenant.matches(rule, overlap) for overlap in overlaps):
         return None
     if any(region.overlaps(rule.namespaces) for region in held):
         return f"its kinds live in no namespace, and nobody holds `{rule.subject}` in the whole tenant"

@@ -199,5 +199,5 @@ def _git(
         return done.stdout
     if missing is not None:
         return missing
-    said = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
-    raise GitError(f"git in `{directory}`: {said or f'exit code {done.returncode}'}")
+    message = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
+    raise GitError(f"git in `{directory}`: {message or f'exit code {done.returncode}'}")

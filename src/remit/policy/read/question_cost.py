@@ -59,8 +59,8 @@ def _check_stars(starred: _Patterns, field: int, limit: int, at: Refuse) -> None
     if steps > limit:
         # The last row is not a managed role's: managed roles are within the limit by themselves.
         *_, (pattern, row) = starred.items()
-        told = f"`{pattern}` and {len(starred) - 1:,} other patterns with `*` take up to {steps:,} steps"
-        at(row, field, f"{told} to find those over one namespace: {_expected(limit)}; write fewer of them")
+        text = f"`{pattern}` and {len(starred) - 1:,} other patterns with `*` take up to {steps:,} steps"
+        at(row, field, f"{text} to find those over one namespace: {_expected(limit)}; write fewer of them")
 
 
 def _expected(limit: int) -> str:

@@ -96,14 +96,14 @@ class RevisionExplainer:
             raise ChildEndedError(f"other revisions of the past have been loading for {timeout_s:g} s; try again")
         try:
             asked = _ExplainRequest(tenant, revision, question, self._limits)
-            told = self._exchange(asked, ends_at)
-            if isinstance(told, _ArchiveWanted):
-                told = self._exchange(replace(asked, archive=archive()), ends_at)
+            answer = self._exchange(asked, ends_at)
+            if isinstance(answer, _ArchiveWanted):
+                answer = self._exchange(replace(asked, archive=archive()), ends_at)
         finally:
             self._mutex.release()
-        if isinstance(told, Exception):
-            raise told
-        found: AnyExplanation = told
+        if isinstance(answer, Exception):
+            raise answer
+        found: AnyExplanation = answer
         return found
 
     def stop(self) -> None:

@@ -162,7 +162,7 @@ class CaseReader:
 
     def _graph(self, node: Node, fields: dict[str, Node], action: Word) -> DependencyGraph | None:
         drawn = list(self._schema.entries(fields["nodes"], "`nodes`"))
-        nodes = [(uid.text, *pair, "") for uid, told in drawn if (pair := self._drawable(told, action)) is not None]
+        nodes = [(uid.text, *pair, "") for uid, node in drawn if (pair := self._drawable(node, action)) is not None]
         lines = list(self._schema.items(fields.get("edges"), "`edges`"))
         edges = [texts for each in lines if (texts := self._texts(each, _EDGE, (3, 4))) is not None]
         if len(nodes) < len(drawn) or len(edges) < len(lines):

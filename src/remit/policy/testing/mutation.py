@@ -82,12 +82,12 @@ class Trial:
         cases = self._access.get(_holder(row), ())
         if isinstance(row, Link):
             return cases
-        said = [each for each in (row, mutant.mutated) if isinstance(each, Rule)]
+        rules = [each for each in (row, mutant.mutated) if isinstance(each, Rule)]
         # A row about something else decides nothing, but may change the reason.
         return [
             case
             for case in cases
-            if case.reason is not None or any(each.names(case.question.kind, case.question.action) for each in said)
+            if case.reason is not None or any(each.names(case.question.kind, case.question.action) for each in rules)
         ]
 
     def _part(self, mutant: Mutant, subjects: Iterable[str]) -> Policy:

@@ -64,7 +64,7 @@ def _without_query(text: str, endpoint: str) -> str:
 
 def _log_record(decided: bool, row: tuple[Any, ...]) -> LogRecord:
     record = DecisionRecord._make(row) if decided else LifecycleRecord._make(row)
-    told = (
+    words = (
         (record.effect, record.reason, record.tenant, record.principal, record.action, record.kind, record.namespace)
         if isinstance(record, DecisionRecord)
         else (record.type, record.tenant, record.revision)
@@ -75,7 +75,7 @@ def _log_record(decided: bool, row: tuple[Any, ...]) -> LogRecord:
         context=_trace(record.trace_id) if isinstance(record, DecisionRecord) else None,
         severity_number=SeverityNumber.INFO,
         severity_text="INFO",
-        body=" ".join(filter(None, told)),
+        body=" ".join(filter(None, words)),
         attributes=_attributes(record),
         event_name=DECISION if decided else LIFECYCLE,
     )
@@ -83,11 +83,11 @@ def _log_record(decided: bool, row: tuple[Any, ...]) -> LogRecord:
 
 def _attributes(record: DecisionRecord | LifecycleRecord) -> dict[str, str | int]:
     """The record's fields, except its time and empty ones."""
-    told: dict[str, str | int] = {}
+    attributes: dict[str, str | int] = {}
     for name, value in record._asdict().items():
         if value != "" and name != "time_us":
-            told[f"remit.{name}"] = format_id(value) if isinstance(value, bytes) else value
-    return told
+            attributes[f"remit.{name}"] = format_id(value) if isinstance(value, bytes) else value
+    return attributes
 
 
 def _trace(trace_id: str) -> Context | None:

@@ -147,18 +147,18 @@ class Pins:
     def _take(self, store: RevisionStore, tenant: Tenant) -> bool:
         files = self._swap.tenants.files.get(tenant)
         try:
-            word = store.last_word(tenant)
+            order = store.last_order(tenant)
         except RevisionNotStoredError as error:
             _log.error("pin not readable", tenant=tenant, error=str(error))
             return True
         if files is None:
             # The tenant's folder has not been read yet.
-            return not word.revision
+            return not order.revision
         try:
-            if word.revision and word != files.pin:
-                self._take_pin(store, tenant, word)
-            elif files.pin is not None and not word.revision:
-                return self._take_unpin(tenant, files.pin, word.caller)
+            if order.revision and order != files.pin:
+                self._take_pin(store, tenant, order)
+            elif files.pin is not None and not order.revision:
+                return self._take_unpin(tenant, files.pin, order.caller)
         except (JournalUnavailable, ChildEndedError) as error:
             _log.error("pin of another worker not taken over", tenant=tenant, error=str(error))
             return False

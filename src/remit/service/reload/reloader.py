@@ -22,10 +22,10 @@ from remit.policy.build.scan import (
     BuildStarted,
     CutShort,
     Deferred,
-    Found,
     RestoreRequest,
     RootRead,
     ScanRequest,
+    ScanResult,
     TenantBuilt,
 )
 from remit.policy.build.throttle import throttled
@@ -128,7 +128,7 @@ class Reloader:
         settings = self._settings
         runs = [self._run_slow]
         if settings.watch:
-            runs.append(partial(self._follow, self._directory, settings.settle_s, self.look))
+            runs.append(partial(self._follow, self._directory, settings.settle_s, self.scan))
         if self._revisions is not None and settings.workers > 1:
             runs.append(partial(self._follow, self._revisions.directory, _PIN_SETTLE_S, self.pins.take))
         self._threads = [Thread(target=run, name="remit-reload", daemon=True) for run in runs]
@@ -145,12 +145,12 @@ class Reloader:
             thread.join(_AGAIN_S)
         self._until_stop.close()
 
-    def look(self) -> bool:
+    def scan(self) -> bool:
         """Applies the current files; False if it must be retried."""
-        after = self._look()
+        after = self._scan()
         while after is _After.ANOTHER and not self._stopping.is_set():
             # A change made during the load must settle too before it is read.
-            after = self._look(self._settings.settle_s)
+            after = self._scan(self._settings.settle_s)
         return after is not _After.RETRY
 
     def _follow(self, directory: Path, settle_s: float, take: Callable[[], bool]) -> None:
@@ -165,7 +165,7 @@ class Reloader:
                 if not self._slow.wanted.wait(_IDLE_S):
                     loader.close()
                 elif (tenant := self._slow.next(self._swap.tenants.files)) is not None:
-                    after = self._load_alone(lane, tenant, rest_s=self._settings.settle_s)
+                    after = self._load_alone(lane, tenant, settle_s=self._settings.settle_s)
                     self._slow.done()
                     if after is not _After.NOTHING:
                         self._slow.add(tenant)
@@ -178,14 +178,14 @@ class Reloader:
         self._root = {} if settings.strict else root
         seen = self._seen()
         try:
-            while (after := self._first_look()) is _After.ANOTHER or self._lane.suspect:
+            while (after := self._first_scan()) is _After.ANOTHER or self._lane.suspect:
                 pass
         except ChildEndedError as error:
             raise StartupError(str(error)) from None
         except (OSError, UnsettledError) as error:
             if settings.strict or not swap.tenants.files:
                 raise StartupError(self._unreadable(error)) from None
-            swap.apply(swap.tenants.judged((Diagnostic(".", 0, 0, self._unreadable(error)),)))
+            swap.apply(swap.tenants.root_checked((Diagnostic(".", 0, 0, self._unreadable(error)),)))
         else:
             self._stamp = seen if after is _After.NOTHING else None
         if not swap.tenants.files or (swap.tenants.wrong and settings.strict):
@@ -198,18 +198,18 @@ class Reloader:
             if files.pin is not None or not settings.strict:
                 self.pins.restore(tenant)
 
-    def _first_look(self) -> _After:
+    def _first_scan(self) -> _After:
         within_s = QUICK_S if self._slow.wanted.is_set() else _FIRST_SLOW_S
         return self._take(self._lane, replace(self._order(), within_s=within_s))
 
-    def _look(self, rest_s: float = 0) -> _After:
+    def _scan(self, settle_s: float = 0) -> _After:
         """Applies the current files of all tenants except the slow ones."""
         seen = self._seen()
         if seen is not None and seen == self._stamp:
             return _After.NOTHING
         self._stamp = None
         with self._swap.changing():
-            order = replace(self._order(), within_s=QUICK_S, slice_s=_SLICE_S, rest_s=rest_s)
+            order = replace(self._order(), within_s=QUICK_S, slice_s=_SLICE_S, settle_s=settle_s)
         after = self._taken(self._lane, order)
         if after is _After.NOTHING:
             self._stamp = seen
@@ -217,15 +217,15 @@ class Reloader:
 
     def _seen(self) -> Stamp:
         try:
-            return stamp(self._directory, self._pace)
+            return stamp(self._directory, self._pacing)
         except OSError:
             # The loading process may have a resource that this process lacks.
             return None
 
-    def _load_alone(self, lane: _Lane, tenant: Tenant, *, rest_s: float = 0, within_s: float = math.inf) -> _After:
+    def _load_alone(self, lane: _Lane, tenant: Tenant, *, settle_s: float = 0, within_s: float = math.inf) -> _After:
         """Applies the current files of one tenant."""
         with self._swap.changing():
-            order = replace(self._order(tenant), rest_s=rest_s, within_s=within_s)
+            order = replace(self._order(tenant), settle_s=settle_s, within_s=within_s)
         return self._taken(lane, order)
 
     def _load_within(self, tenant: Tenant, within_s: float) -> None:
@@ -238,9 +238,9 @@ class Reloader:
         """Restores a revision. A running server uses a new process, which does not wait for other loads."""
         order = RestoreRequest(revisions, self._settings.limits, tenant, revision)
         with self._loader() if self._threads else nullcontext(self._lane.loader) as loader:
-            (found,) = loader.carry_out(order, self._pace)
-        assert isinstance(found, TenantBuilt)
-        return found
+            (result,) = loader.run(order, self._pacing)
+        assert isinstance(result, TenantBuilt)
+        return result
 
     @contextmanager
     def _loader(self) -> Iterator[BuildProcess]:
@@ -256,7 +256,7 @@ class Reloader:
             self._loaders.discard(loader)
 
     @property
-    def _pace(self) -> Pacing:
+    def _pacing(self) -> Pacing:
         """At a start there are no calls that need processor time."""
         return throttled if self._threads else unpaced
 
@@ -295,7 +295,7 @@ class Reloader:
             _log.warning("tenant not read yet", tenant=order.only, error=text)
             return _After.RETRY
         with self._swap.changing():
-            self._swap.apply(self._swap.tenants.judged((Diagnostic(".", 0, 0, text),)))
+            self._swap.apply(self._swap.tenants.root_checked((Diagnostic(".", 0, 0, text),)))
         # The watch notices when a missing directory appears.
         return _After.NOTHING if isinstance(error, FileNotFoundError | NotADirectoryError) else _After.RETRY
 
@@ -307,10 +307,10 @@ class Reloader:
         """Raises OSError, UnsettledError or JournalUnavailable, and ChildEndedError if no tenant's files caused it."""
         wanted, begun = {_After.NOTHING}, None
         try:
-            with closing(lane.loader.carry_out(order, self._pace)) as answer:
-                for found in answer:
-                    begun = found if isinstance(found, BuildStarted) else None
-                    wanted.add(self._take_found(lane, order, found))
+            with closing(lane.loader.run(order, self._pacing)) as answer:
+                for result in answer:
+                    begun = result if isinstance(result, BuildStarted) else None
+                    wanted.add(self._take_result(lane, order, result))
         except SlowLoadError:
             if begun is not None:
                 _log.info("tenant is slow to load; the others go on", tenant=begun.tenant, processor_s=order.within_s)
@@ -323,60 +323,60 @@ class Reloader:
         lane.suspect = ""
         return max(wanted)
 
-    def _take_found(self, lane: _Lane, order: ScanRequest, found: Found) -> _After:
-        match found:
+    def _take_result(self, lane: _Lane, order: ScanRequest, result: ScanResult) -> _After:
+        match result:
             case RootRead():
-                return self._take_root(lane, order, found)
+                return self._take_root(lane, order, result)
             case Deferred():
-                self._slow.add(*found.tenants)
+                self._slow.add(*result.tenants)
             case TenantBuilt():
-                return self._take_built(found, order)
+                return self._take_built(result, order)
             case CutShort():
                 return _After.ANOTHER
         return _After.NOTHING
 
-    def _take_root(self, lane: _Lane, order: ScanRequest, found: RootRead) -> _After:
+    def _take_root(self, lane: _Lane, order: ScanRequest, result: RootRead) -> _After:
         if order.only is None:
             with self._swap.changing():
-                self._take_folders(found)
-        restless = found.unsettled if order.only is None else found.unsettled & {order.only}
+                self._take_folders(result)
+        restless = result.unsettled if order.only is None else result.unsettled & {order.only}
         if restless - lane.restless:
             _log.warning("tenants not read yet: their files keep changing", tenants=sorted(restless))
         lane.restless = restless
         return _After.RETRY if restless else _After.NOTHING
 
-    def _take_folders(self, found: RootRead) -> None:
-        swap, wrong = self._swap, found.diagnostics
-        if not found.root and not swap.live.tenants:
+    def _take_folders(self, result: RootRead) -> None:
+        swap, wrong = self._swap, result.diagnostics
+        if not result.root and not swap.live.tenants:
             texts = "\n".join(map(str, wrong))
             raise StartupError(f"the root files of `{self._settings.policies}` do not load:\n{texts}")
-        self._root = found.root or self._root
-        swap.live.tree_revision = found.tree_revision
-        if not wrong and not found.tenants and swap.tenants.files:
+        self._root = result.root or self._root
+        swap.live.tree_revision = result.tree_revision
+        if not wrong and not result.tenants and swap.tenants.files:
             # A volume that is not mounted looks like this; no edit removes all tenants.
             wrong = (Diagnostic(".", 0, 0, "no tenant's folder is there any more"),)
-        swap.apply(swap.tenants.judged(wrong, found.tree_revision))
-        swap.tenants = swap.tenants.found(found.tenants)
+        swap.apply(swap.tenants.root_checked(wrong, result.tree_revision))
+        swap.tenants = swap.tenants.folders_listed(result.tenants)
         # While the root does not load, a missing folder may be about to appear.
-        for tenant in () if wrong else swap.tenants.files.keys() - found.tenants:
-            swap.apply(swap.tenants.gone(tenant))
+        for tenant in () if wrong else swap.tenants.files.keys() - result.tenants:
+            swap.apply(swap.tenants.folder_removed(tenant))
             if tenant not in swap.tenants.files:
                 self._slow.took(tenant, 0.0)
                 self.pins.forget(tenant)
 
-    def _take_built(self, found: TenantBuilt, order: ScanRequest) -> _After:
+    def _take_built(self, result: TenantBuilt, order: ScanRequest) -> _After:
         """Changes nothing if the tenant was pinned, unpinned, removed or loaded elsewhere meanwhile."""
-        tenant = found.tenant
+        tenant = result.tenant
         with self._swap.changing():
             files = self._swap.tenants.files.get(tenant)
             if files is None or files.known != order.known.get(tenant, NO_FINGERPRINT):
                 return _After.ANOTHER
             if (files.pin is not None) != (tenant in order.check_only):
                 return _After.ANOTHER
-            self._swap.apply(self._swap.tenants.built(found))
-            self._slow.took(tenant, found.processor_s)
-        if found.not_kept:
-            _log.error("revision not kept", tenant=tenant, revision=found.revision, error=found.not_kept)
+            self._swap.apply(self._swap.tenants.built(result))
+            self._slow.took(tenant, result.processor_s)
+        if result.not_kept:
+            _log.error("revision not kept", tenant=tenant, revision=result.revision, error=result.not_kept)
         return _After.NOTHING
 
     def _child_ended(self, lane: _Lane, begun: BuildStarted | None, error: ChildEndedError) -> None:

@@ -81,7 +81,7 @@ class Tenants:
         diagnostics = (*self.wrong, *files.diagnostics)
         return TenantPolicy(tenant, self.state(tenant), since_us, snapshot, diagnostics, files.revision, pinned_by)
 
-    def judged(self, wrong: tuple[Diagnostic, ...], revision: str = "") -> Change | None:
+    def root_checked(self, wrong: tuple[Diagnostic, ...], revision: str = "") -> Change | None:
         """The newest root files, or the directory, have these errors, or none. Returns None if nothing has changed."""
         if wrong == self.wrong:
             return None
@@ -92,11 +92,11 @@ class Tenants:
         refused = Outcome("POLICY_REFUSED", "", revision, {"diagnostics": texts[:_RECORDED]})
         return Change(after, None, refused, ("error", "root refused", {"revision": revision, "diagnostics": texts}))
 
-    def found(self, tenants: Iterable[Tenant]) -> "Tenants":
+    def folders_listed(self, tenants: Iterable[Tenant]) -> "Tenants":
         """These tenants have a folder. A new one is shown after it was loaded or refused."""
         return replace(self, files={**dict.fromkeys(tenants, TenantFiles()), **self.files})
 
-    def gone(self, tenant: Tenant) -> Change:
+    def folder_removed(self, tenant: Tenant) -> Change:
         """The tenant's folder is gone: the tenant is removed, unless it is pinned."""
         files = self.files[tenant]
         if files.pin is not None:
@@ -105,20 +105,20 @@ class Tenants:
         log = "warning", "tenant removed", {"tenant": tenant, "revision": files.serving}
         return Change(after, tenant, Outcome("POLICY_REMOVED", tenant, files.serving, {}), log)
 
-    def built(self, found: TenantBuilt) -> Change:
+    def built(self, result: TenantBuilt) -> Change:
         """The tenant's newest files were loaded or refused. The files of a pinned tenant are only checked."""
-        before = self.files[found.tenant]
-        folder = before.known.folder if found.refused else found.folder
-        loaded = not found.refused and before.pin is None
+        before = self.files[result.tenant]
+        folder = before.known.folder if result.refused else result.folder
+        loaded = not result.refused and before.pin is None
         after = self._with(
-            found.tenant,
-            known=Fingerprint(found.signature, folder),
-            revision=found.revision,
-            refused=found.refused,
-            diagnostics=found.diagnostics,
-            serving=found.revision if loaded else before.serving,
+            result.tenant,
+            known=Fingerprint(result.signature, folder),
+            revision=result.revision,
+            refused=result.refused,
+            diagnostics=result.diagnostics,
+            serving=result.revision if loaded else before.serving,
         )
-        return Change(after, found.tenant, *_report(found, before), Swap(found.snapshot) if loaded else None)
+        return Change(after, result.tenant, *_report(result, before), Swap(result.snapshot) if loaded else None)
 
     def pinned(self, tenant: Tenant, pin: Pin, recalled: TenantBuilt | RemitError) -> Change:
         """Until it is unpinned, the recalled revision serves, whatever the files say. After an error nothing serves."""
@@ -173,21 +173,21 @@ class Tenants:
         return replace(self, files={**self.files, tenant: replace(self.files[tenant], **fields)})
 
 
-def _report(found: TenantBuilt, before: TenantFiles) -> tuple[Outcome, tuple[str, str, dict[str, Any]]]:
-    texts = [str(each) for each in found.diagnostics]
-    about: dict[str, Any] = {"tenant": found.tenant, "revision": found.revision}
+def _report(result: TenantBuilt, before: TenantFiles) -> tuple[Outcome, tuple[str, str, dict[str, Any]]]:
+    texts = [str(each) for each in result.diagnostics]
+    about: dict[str, Any] = {"tenant": result.tenant, "revision": result.revision}
     detail: dict[str, Any]
-    if found.refused:
+    if result.refused:
         detail = {"diagnostics": texts[:_RECORDED], "serving": before.serving}
         log = "error", "tenant refused", {**about, "serving": before.serving, "diagnostics": texts}
-        return Outcome("POLICY_REFUSED", found.tenant, found.revision, detail), log
+        return Outcome("POLICY_REFUSED", result.tenant, result.revision, detail), log
     pinned = before.pin is not None
     kind, event = ("POLICY_CHECKED", "checked") if pinned else ("POLICY_LOADED", "loaded")
-    detail = {"rows": found.rows, "cases": found.cases, "witnessed": found.witnessed}
-    fields = {**about, **detail, "seconds": round(found.seconds, 3)}
+    detail = {"rows": result.rows, "cases": result.cases, "witnessed": result.witnessed}
+    fields = {**about, **detail, "seconds": round(result.seconds, 3)}
     if before.serving:
         detail["replaces"] = before.serving
     if texts:
         fields["diagnostics"], detail["diagnostics"] = texts, texts[:_RECORDED]
-    outcome = Outcome(kind, found.tenant, found.revision, detail, found.archive)
+    outcome = Outcome(kind, result.tenant, result.revision, detail, result.archive)
     return outcome, ("warning" if texts else "info", f"tenant {event}", fields)

@@ -58,7 +58,7 @@ class Replay:
     """None for a tenant whose files do not load: its records are skipped."""
     most: int | None = None
     """The most distinct changes; records of further ones are only counted. None means no limit."""
-    told: Callable[[DecisionRecord], DecisionRecord] = lambda record: record
+    redact: Callable[[DecisionRecord], DecisionRecord] = lambda record: record
     """Maps a record to what a change shows of it."""
     redacted: int = 0
     """Records that do not name their principal."""
@@ -90,7 +90,7 @@ class Replay:
         if now[0] == record.effect:
             return
         self._counts(tenant).differing += 1
-        record = self.told(record)
+        record = self.redact(record)
         columns = (record.asked_tenant, record.principal, record.action, record.kind, record.namespace)
         key = (*columns, record.effect, record.reason)
         change = self._changes.get(key)

@@ -25,11 +25,11 @@ _QUEUE: Final = 10_000
 """Records that may wait for the candidate; more are dropped and counted."""
 _BATCH: Final = 1_000
 _EVERY_S: Final = 0.2
-_LOOK_EVERY_S: Final = 1.0
+_SCAN_EVERY_S: Final = 1.0
 _AGAIN_S: Final = 5.0
-_TOLD: Final = 100
+_REPORTED: Final = 100
 """The most changes in a report."""
-_KEPT: Final = 10_000
+_DISTINCT: Final = 10_000
 """The most distinct changes, so that a candidate that differs everywhere does not fill the memory."""
 _NICE: Final = 19
 
@@ -113,7 +113,7 @@ class Shadow:
         while not self._stopping.wait(pause_s):
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
             try:
-                self._tell(self._child.request(batch))
+                self._log_load(self._child.request(batch))
                 pause_s = _EVERY_S
             except ChildEndedError as error:
                 if not self._stopping.is_set():
@@ -122,7 +122,7 @@ class Shadow:
                 pause_s = _AGAIN_S
         self._child.close()
 
-    def _tell(self, report: ShadowReport) -> None:
+    def _log_load(self, report: ShadowReport) -> None:
         before, self._report = self._report, report
         if (report.tree_revision, report.errors) == (before.tree_revision, before.errors):
             return
@@ -145,14 +145,14 @@ class _Candidate:
     def __init__(self, order: _Order) -> None:
         self._order = order
         self._stamp: Stamp = {}
-        self._looked = 0.0
+        self._scanned_at = 0.0
         self._report = ShadowReport(running=True)
         self._replay: Replay | None = None
 
     def put(self, batch: Sequence[DecisionRecord]) -> ShadowReport:
-        if time.monotonic() - self._looked > _LOOK_EVERY_S:
-            self._look()
-            self._looked = time.monotonic()
+        if time.monotonic() - self._scanned_at > _SCAN_EVERY_S:
+            self._load_changed()
+            self._scanned_at = time.monotonic()
         replay = self._replay
         if replay is None:
             return self._report
@@ -161,14 +161,14 @@ class _Candidate:
         report = replace(
             self._report,
             counts=replay.tenants,
-            changes=tuple(replay.changes[:_TOLD]),
+            changes=tuple(replay.changes[:_REPORTED]),
         )
         worked = time.process_time() - worked
         # A share of a core means this ratio of work to sleep.
         time.sleep(worked * (1 / self._order.share - 1))
         return report
 
-    def _look(self) -> None:
+    def _load_changed(self) -> None:
         seen = stamp(self._order.directory)
         if seen == self._stamp:
             return
@@ -182,9 +182,9 @@ class _Candidate:
                 self._report, errors=(("", f"`{self._order.directory}` cannot be read: {error.strerror}"),)
             )
         else:
-            self._replay = Replay({tenant: each.snapshot for tenant, each in tree.tenants.items()}, _KEPT)
+            self._replay = Replay({tenant: each.snapshot for tenant, each in tree.tenants.items()}, _DISTINCT)
             if self._order.redaction is not None:
-                self._replay.told = self._order.redaction
+                self._replay.redact = self._order.redaction
             errors = tuple((tenant, str(each)) for tenant, of in tree.tenants.items() for each in of.diagnostics)
             since_us = now_us()
             self._report = ShadowReport(tree.tree_revision, since_us, errors, running=True)

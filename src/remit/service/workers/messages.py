@@ -17,7 +17,7 @@ class Order:
 class Refused:
     """From a worker that does not start."""
 
-    told: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,13 @@ from remit.service.settings import Settings
 from remit.service.workers.messages import Begin, Order, Refused, Scrape, WorkerReport, WorkerReports
 from remit.service.workers.port import PortReservation, taken
 
-_LOOK_EVERY_S: Final = 0.5
+_POLL_EVERY_S: Final = 0.5
 _REPORT_EVERY_S: Final = 1.0
 _ANSWERS_WITHIN_S: Final = 60.0
 """A worker that does not answer within this time is killed: otherwise it would keep its share of the connections."""
 _LEAST_PAUSE_S: Final = 0.1
 _MOST_PAUSE_S: Final = 30.0
-_LAST_WORDS_S: Final = 10.0
+_EXIT_WITHIN_S: Final = 10.0
 _STOPS_WITHIN_S: Final = 30.0
 """Added to the grace periods of calls and journal, for a store that delays its last commits."""
 
@@ -82,7 +82,7 @@ class Supervisor:
         self._entry = module, function
         places = range(1, settings.workers + 1)
         self._workers = [_Worker(settings.of_worker(place, self._reservation.port)) for place in places]
-        self._threads = [Thread(target=self._keep, args=(worker,), daemon=True) for worker in self._workers]
+        self._threads = [Thread(target=self._supervise, args=(worker,), daemon=True) for worker in self._workers]
         self._changed = Condition()
         self._begun = False
         self._refusal = ""
@@ -115,13 +115,13 @@ class Supervisor:
             # The system may deliver a signal to any thread, but Python handles it in this one, which must wake up for
             # it.
             while not (self._refusal or stop.is_set() or all(worker.report.serving for worker in self._workers)):
-                self._changed.wait(_LOOK_EVERY_S)
+                self._changed.wait(_POLL_EVERY_S)
             self._begun = not self._refusal
         if self._begun and not stop.is_set():
             settings = self._settings
             ports = {"port": self._reservation.port, "metrics_port": self._metrics_port}
             _log.info("serving", listen=settings.listen, **ports, node=settings.node, workers=settings.workers)
-        while self._begun and not stop.wait(_LOOK_EVERY_S):
+        while self._begun and not stop.wait(_POLL_EVERY_S):
             pass
         drained = self._stop()
         if self._refusal:
@@ -146,12 +146,12 @@ class Supervisor:
         self._reservation.close()
         return all(worker.drained for worker in self._workers)
 
-    def _keep(self, worker: _Worker) -> None:
+    def _supervise(self, worker: _Worker) -> None:
         """Keeps a process running in this place until the stop."""
         pause_s = 0.0
         while not self._stopping.wait(pause_s):
             began = time.monotonic()
-            why = self._live(worker)
+            why = self._run_process(worker)
             with self._changed:
                 if self._stopping.is_set():
                     return
@@ -166,7 +166,7 @@ class Supervisor:
             self._metrics.restarts.labels(worker.name).inc()
             _log.error("worker starts anew", worker=worker.name, because=why, pause_s=pause_s)
 
-    def _live(self, worker: _Worker) -> str:
+    def _run_process(self, worker: _Worker) -> str:
         """Runs one process from start to end. Returns why it ended."""
         with self._changed:
             if self._stopping.is_set():
@@ -181,7 +181,7 @@ class Supervisor:
         try:
             first = channel.request(Order(worker.settings, self._reports()))
             if isinstance(first, Refused):
-                why = first.told
+                why = first.reason
             elif self._all_are_ready(worker):
                 channel.request(Begin())
                 served = True
@@ -192,7 +192,7 @@ class Supervisor:
         except ChannelError:
             pass
         worker.attach(None)
-        if child.join(_LAST_WORDS_S) is None and not self._stopping.is_set():
+        if child.join(_EXIT_WITHIN_S) is None and not self._stopping.is_set():
             child.kill()
         code = child.join()
         worker.report = WorkerReport(worker.name, restarts=worker.restarts)
