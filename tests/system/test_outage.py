@@ -485,8 +485,8 @@ def test_the_spool_of_a_node_that_is_no_more_is_drained_by_hand(
     server.kill()
     database.bring_back()
     done = remit(*command)
-    assert (0, True) == (done.returncode, "records handed on" in done.stdout), done
-    assert "0 records handed on" in remit(*command).stdout
+    assert (0, True) == (done.returncode, "records forwarded" in done.stdout), done
+    assert "0 records forwarded" in remit(*command).stdout
     expect_kept(database.url, load.acknowledged | more.acknowledged)
 
 

@@ -23,7 +23,7 @@ class StoreAwayError(AuditStoreError):
 
 
 WHAT_TO_DO: Final = (
-    "This process records nothing there any more: put back what was there, or keep what is there as evidence, and "
+    "This process records nothing there any more: restore the original store, or keep this one as evidence, and "
     "restart the server"
 )
 

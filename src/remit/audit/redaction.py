@@ -99,7 +99,7 @@ def parse_redaction(text: str) -> Rules:
                 raise ValueError(f"`{entry}`: {error}") from None
         if name not in REDACTABLE:
             fields = ", ".join(f"`{each}`" for each in REDACTABLE)
-            why = "is needed for a record to be one" if name in _NEEDED else "is no field of a record"
+            why = "is required in every record" if name in _NEEDED else "is not a field of a record"
             raise ValueError(f"`{entry}`: `{name}` {why}; what may be redacted is {fields}")
         if how not in ([*RedactionMethod] if has_tenant else [RedactionMethod.HASH, RedactionMethod.DROP]):
             raise ValueError(

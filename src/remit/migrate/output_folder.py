@@ -25,9 +25,9 @@ def check_folder(out: Path, *, force: bool) -> None:
         raise FolderError(f"`{out.parent}` is no folder, so `{out.name}` cannot be made in it")
     if out.exists() and any(out.iterdir()):
         if not force:
-            raise FolderError(f"`{out}` is not empty: name another folder, or say --force to put this in its place")
+            raise FolderError(f"`{out}` is not empty: name another folder, or replace it with --force")
         if _before(out).exists():
-            raise FolderError(f"`{_before(out)}` holds what stood in `{out}` before: move it away first")
+            raise FolderError(f"`{_before(out)}` holds the previous content of `{out}` before: move it away first")
 
 
 def write_folder(out: Path, files: Files, *, force: bool) -> Path | None:

@@ -49,7 +49,7 @@ def test_rows_that_multiply_are_an_error_before_they_are_multiplied() -> None:
         for number in range(1_000)
         for row in (f"p, acme, **, *.n{number}.**, *, deny", f"p, acme, **, b{number}.**, *, allow")
     ]
-    with pytest.raises(TooLargeError, match="multiply past what can be listed"):
+    with pytest.raises(TooLargeError, match="multiply beyond the limit of a list"):
         ReachableFrom(HERE).answer(snapshot(rows))
 
 

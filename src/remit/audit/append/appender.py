@@ -92,7 +92,7 @@ class Appender:
             expected = self._cursor.connection.total_changes - self._changes
         if inserted != expected:
             raise AuditStoreError(
-                "the audit database does something else than to insert records, so none is written: a trigger, a rule or a "
+                "the audit database changes or suppresses inserts, so nothing is written: it has a trigger, a rule or a "
                 "constraint that is not remit's. `remit audit verify` names it"
             )
 

@@ -93,7 +93,7 @@ class SigningKey:
         key = cls(PublicKey(private.public_key().public_bytes_raw()), private)
         public = public_file(path)
         if public.exists():
-            raise AuditKeyError(f"`{public}` exists, and a key is never written over: name another file")
+            raise AuditKeyError(f"`{public}` exists, and remit never overwrites a key: name another file")
         _write_new(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
         try:
             _write_new(public, key.public.pem, 0o644)
@@ -218,7 +218,7 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError as error:
-        raise AuditKeyError(f"`{path}` exists, and a key is never written over: name another file") from error
+        raise AuditKeyError(f"`{path}` exists, and remit never overwrites a key: name another file") from error
     except OSError as error:
         raise AuditKeyError(f"the key file `{path}` cannot be written: {error.strerror}") from error
     with os.fdopen(descriptor, "wb") as file:

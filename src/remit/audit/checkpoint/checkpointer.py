@@ -126,7 +126,7 @@ class Checkpointer:
         if chain not in self._cut:
             self._cut.add(chain)
             _log.error(
-                "the audit chain of %s of tenant `%s` by node `%s` stands at seq %d and was signed at seq %d: "
+                "the audit chain of %s of tenant `%s` by node `%s` is at seq %d and was signed at seq %d: "
                 "records are gone, see `remit audit verify`",
                 *chain,
                 head.seq,

@@ -54,7 +54,7 @@ class Export:
         names = [*self._files.values(), proof_of(self.out)]
         for path in names:
             if path.exists():
-                raise ExportError(f"`{path}` exists, and an export writes over nothing: name another file")
+                raise ExportError(f"`{path}` exists, and an export never overwrites a file: name another file")
         if not any(map(self._is_known, self.snapshots)):
             raise ExportError(f"there is nothing of tenant `{self.tenant}` in the store")
         try:
@@ -112,7 +112,7 @@ class Export:
                 records.write(some)
             except (AttributeError, TypeError, ValueError) as error:
                 raise ExportError(
-                    f"a record of the {table} holds what its column cannot: `remit audit verify` names it ({error})"
+                    f"a record of the {table} has a value that its column cannot hold: `remit audit verify` names it ({error})"
                 ) from error
             yield some
         records.close()

@@ -89,7 +89,7 @@ class AdmissionQueue:
             try:
                 write.wake()
             except Exception:  # noqa: BLE001 (an error of one caller must not affect the next)
-                _log.exception("a caller could not be told of its record")
+                _log.exception("a caller could not be notified")
         return rows
 
     def fail(self, batch: Iterable[PendingWrite], error: str, *, give_up: bool) -> None:

@@ -126,7 +126,7 @@ class OpenFiles:
 
     def _changed(self, how: str) -> StoreChangedError:
         return StoreChangedError(
-            f"{self._what} `{self._file}` is not the file any more that process {os.getpid()} has open: {how}. {WHAT_TO_DO}"
+            f"{self._what} `{self._file}` is no longer the file that process {os.getpid()} has open: {how}. {WHAT_TO_DO}"
         )
 
     def _forget_log(self) -> None:

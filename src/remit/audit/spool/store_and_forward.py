@@ -205,7 +205,7 @@ class StoreAndForward:
             if not self._spool.records:
                 self._spooling = False
                 self._begun.clear()
-                _log.warning("the audit store writes again, the spool is empty: %d records handed on", self._handed_on)
+                _log.warning("the audit store writes again, the spool is empty: %d records forwarded", self._handed_on)
 
     def _deliver(self, waiting: Sequence[SpoolEntry]) -> None:
         """Writes, in one transaction, the records that the store does not have yet.

@@ -70,7 +70,7 @@ class AuditStore(AuditReader):
                     )
             elif parsed.drivername == "postgresql+psycopg":
                 if max_bytes is not None:
-                    raise AuditStoreError("a size cap holds for SQLite only: PostgreSQL has its own means")
+                    raise AuditStoreError("a size limit works with SQLite only: use PostgreSQL's own limits")
                 engine = postgresql_engine(parsed, timeout_s=busy_timeout_s)
                 hurried = postgresql_engine(parsed, timeout_s=busy_timeout_s, hurried=True)
             else:
@@ -79,7 +79,7 @@ class AuditStore(AuditReader):
             # The message omits the URL: even a malformed one may contain a password.
             raise AuditStoreError(f"the audit store's URL is malformed: expected {_EXPECTED}") from error
         except (SQLAlchemyError, ImportError) as error:
-            raise AuditStoreError(f"the audit store's URL is of no use: {error}") from error
+            raise AuditStoreError(f"the audit store's URL cannot be used: {error}") from error
         self._reading = engine
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._writing = writing(engine)
@@ -344,7 +344,7 @@ class AuditStore(AuditReader):
         log = file.with_name(f"{file.name}-wal")
         if log.exists() and log.stat().st_size and not (file.exists() and file.stat().st_size):
             raise AuditStoreError(
-                f"`{log}` belongs to an audit database that is not there: put `{file}` back beside it, or move it away first"
+                f"`{log}` belongs to an audit database that does not exist: put `{file}` back beside it, or move it away first"
             )
 
     def __enter__(self) -> Self:

@@ -25,14 +25,14 @@ def findings(walk: ChainWalk, *, headed: bool, signed_until: tuple[int, int] | N
     found = judge.first()
     if found is None and walk.upto > walk.base.seq:
         if not headed:
-            found = judge.finding(FindingKind.HEAD, walk.upto, walk.newest, "table `chains` does not know the chain")
+            found = judge.finding(FindingKind.HEAD, walk.upto, walk.newest, "table `chains` has no row for the chain")
         elif signed_until is not None:
             found = judge.unsigned(*signed_until)
     if found is not None:
         yield found
     if walk.slipped_in is not None:
         yield judge.finding(
-            FindingKind.INSERTED, 0, walk.slipped_in, "it has no place in the chain, when all records have one"
+            FindingKind.INSERTED, 0, walk.slipped_in, "it has no place in the chain, although every record had one"
         )
 
 
@@ -97,18 +97,18 @@ class _Diagnosis:
         for each in self._others(None):
             if each.hash_at(gap, walk.runs[0].hex) == each.hash:
                 return self.finding(
-                    FindingKind.REORDERED, gap, each, f"it belongs here and says seq {_shown(each.seq)}"
+                    FindingKind.REORDERED, gap, each, f"it belongs here but names seq {_shown(each.seq)}"
                 )
         last = walk.claims.last()
         if after is not None and (last is None or last.seq < gap):
             known = "is not known to table `chains`" if last is None else f"ends at seq {last.seq}, says {last.by}"
             return self.finding(FindingKind.INSERTED, after.seq, after, f"its chain {known}")
         if after is None and last is not None and last.seq >= gap:
-            text = f"{_span(gap, last.seq)}, the chain's end: {last.by} says that it goes on to seq {last.seq}"
+            text = f"{_span(gap, last.seq)}, the chain's end: {last.by} says that it continues to seq {last.seq}"
             return self.finding(FindingKind.REMOVED, gap, None, text)
         if after is None:
             return self.finding(
-                FindingKind.REMOVED, gap, None, f"{_span(gap, walk.limit - 1)}, and what follows was not followed"
+                FindingKind.REMOVED, gap, None, f"{_span(gap, walk.limit - 1)}, and later records were not checked"
             )
         text = f"{_span(gap, after.seq - 1)}, before record {_shown(after.id)}"
         return self.finding(FindingKind.REMOVED, gap, None, text)
@@ -118,9 +118,9 @@ class _Diagnosis:
         for each in self._others(place):
             fitting = each.hash_at(seq, misfit.previous)
             if fitting is not None and fitting == each.hash and each.seq == seq:
-                return self.finding(FindingKind.INSERTED, seq, place, f"record {_shown(each.id)} stands there by right")
+                return self.finding(FindingKind.INSERTED, seq, place, f"record {_shown(each.id)} belongs there")
             if fitting is not None and fitting in (each.hash, place.hash):
-                text = f"record {_shown(each.id)} belongs here, which says seq {_shown(each.seq)}"
+                text = f"record {_shown(each.id)} belongs here but names seq {_shown(each.seq)}"
                 return self.finding(FindingKind.REORDERED, seq, place, text)
         return self.finding(
             FindingKind.ALTERED, seq, place, "its hash does not follow from its fields and the hash before it"
@@ -132,15 +132,15 @@ class _Diagnosis:
             text = f"it belongs at seq {self._gap()} and says seq {_shown(stray.seq)}"
             return self.finding(FindingKind.REORDERED, stray.seq, stray, text)
         if stray.seq == NEVER:
-            return self.finding(FindingKind.INSERTED, 0, stray, "what it says of its place is no number of one")
+            return self.finding(FindingKind.INSERTED, 0, stray, "its seq is not a valid number")
         if stray.seq <= walk.base.seq:
-            return self.finding(FindingKind.INSERTED, stray.seq, stray, f"the chain begins behind seq {walk.base.seq}")
+            return self.finding(FindingKind.INSERTED, stray.seq, stray, f"the chain begins after seq {walk.base.seq}")
         behind = self._misfits.get(stray.seq + 1)
         if behind is not None and behind.place.hash_at(stray.seq + 1, hexed(stray.hash)) == behind.place.hash:
-            text = "there are two of this seq, and the chain goes on from this one: the other is not of it"
+            text = "two records have this seq: the chain continues from this one, and the other is not part of it"
             return self.finding(FindingKind.INSERTED, stray.seq, stray, text)
         return self.finding(
-            FindingKind.INSERTED, stray.seq, stray, "there is another of this seq, which the chain goes on from"
+            FindingKind.INSERTED, stray.seq, stray, "another record has this seq, and the chain continues from that one"
         )
 
     def _judge_contradiction(self, claim: Claim) -> AuditFinding:
@@ -148,9 +148,7 @@ class _Diagnosis:
         place = walk.contradicted
         for each in self._strays:
             if (each.seq, each.hash) == (claim.seq, claim.hash):
-                return self.finding(
-                    FindingKind.INSERTED, claim.seq, place, f"record {_shown(each.id)} stands there by right"
-                )
+                return self.finding(FindingKind.INSERTED, claim.seq, place, f"record {_shown(each.id)} belongs there")
         # Matching records may have come out of the order of the chain.
         since = f" back to seq {walk.matched + 1}" if walk.matched < claim.seq else ""
         which = "it" if walk.matched + 1 == claim.seq else f"it, or one before it{since},"

@@ -48,7 +48,7 @@ class Expectations:
         """Adds the head of a chain. Returns the number of records that the chain must have."""
         self.headed.add(chain)
         if not _is_head(head) or head.seq < self.base(chain).seq:
-            text = f"what {by} names as the newest record is none, or has been purged"
+            text = f"what {by} names as the newest record does not exist, or has been purged"
             self._report(AuditFinding(chain, FindingKind.HEAD, 0, None, text), "")
             return 0
         self._claims[chain] += (
@@ -71,9 +71,7 @@ class Expectations:
         chain = tombstone.chain if isinstance(node, str) else ChainId(DECISIONS, tombstone.tenant, node)
         problem = self.keyring.problem(tombstone)
         if problem and not tombstone.key_id:
-            problem += (
-                ": where a purge without its key left it, `remit audit checkpoint --key FILE --tombstones` signs it"
-            )
+            problem += ": if a purge without its key left it, `remit audit checkpoint --key FILE --tombstones` signs it"
         if not _is_head(tombstone.head) or type(tombstone.before_us) is not int:
             problem = "names no record, or no time"
         else:

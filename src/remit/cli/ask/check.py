@@ -16,7 +16,9 @@ ActionArgument = Annotated[str, typer.Argument(help="For example `VIEW`.", show_
 KindArgument = Annotated[str, typer.Argument(help="For example `FLOW`.", show_default=False)]
 NamespaceArgument = Annotated[
     str,
-    typer.Argument(help="For example `acme.finance`; none for kinds that live in no namespace.", show_default=False),
+    typer.Argument(
+        help="For example `acme.finance`; leave it out for kinds that live in no namespace.", show_default=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -34,7 +36,7 @@ def check(
 ) -> None:
     """Ask one question: exits 0 on an allow, 1 on a deny.
 
-    From the files in --policies (not recorded), or with --target from a running server (recorded).
+    Asks the files in --policies (not recorded), or with --target a running server (recorded).
 
     Example: `remit check acme user:dave VIEW FLOW acme.finance`
     """
@@ -62,7 +64,7 @@ def explain(
 ) -> None:
     """Ask one question and see why: the rule, the chain of rows to it, near misses, and what would allow.
 
-    Exits 0 on an allow, 1 on a deny. With --json in the shape of the API's ExplainResponse.
+    Exits 0 on an allow, 1 on a deny. With --json, prints the API's ExplainResponse.
 
     Example: `remit explain acme user:dave UPDATE FLOW acme.finance`
     """

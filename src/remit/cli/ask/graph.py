@@ -28,7 +28,7 @@ def graph(
     tenant: TenantArgument,
     principal: PrincipalArgument,
     file: Annotated[Path, typer.Argument(help="`.json`, or `.dot` or `.gv`.", show_default=False)],
-    action: Annotated[str, typer.Option(help="What one must be allowed to do to see a node.")] = "VIEW",
+    action: Annotated[str, typer.Option(help="A node is visible if the principal may do this.")] = "VIEW",
     omit: Annotated[bool, typer.Option("--omit", help="Leave hidden nodes out, instead of nameless stubs.")] = False,
     as_format: Annotated[GraphFormat, typer.Option("--format", help="What to print.")] = GraphFormat.TREE,
     *,
@@ -36,9 +36,9 @@ def graph(
 ) -> None:
     """Draw a dependency graph as a principal sees it, with the dependencies that reach forbids.
 
-    From the files in --policies (not recorded), or with --target from a running server (recorded). JSON is
-    `{"nodes": [{"uid", "kind", "namespace", "id"}], "edges": [{"source", "target", "relation"}]}`; in DOT these are
-    attributes. An edge reads: source uses target.
+    Asks the files in --policies (not recorded), or with --target a running server (recorded). JSON is `{"nodes":
+    [{"uid", "kind", "namespace", "id"}], "edges": [{"source", "target", "relation"}]}`; in DOT these are attributes. An
+    edge means: source uses target.
 
     Example: `remit graph acme user:carol docs/graphs/close.json`
     """

@@ -17,7 +17,9 @@ OperationArgument = Annotated[
 ]
 NamespaceArgument = Annotated[
     str,
-    typer.Argument(help="For example `acme.finance`; none for what is done in the tenant itself.", show_default=False),
+    typer.Argument(
+        help="For example `acme.finance`; leave it out for an operation in the tenant itself.", show_default=False
+    ),
 ]
 
 
@@ -33,7 +35,7 @@ def operation(
 ) -> None:
     """Ask about a compound operation: several checks under one name, of which all must allow.
 
-    Prints each part with its reason. Exits 0 if all allow, 1 if one denies. With --json in the shape of the API's
+    Prints each part with its reason. Exits 0 if all allow, 1 if one denies. With --json, prints the API's
     CheckOperationResponse.
 
     Example: `remit operation acme user:carol create_flow_in_new_namespace acme.finance.audit`

@@ -21,18 +21,19 @@ CallerArgument = Annotated[
 OwnerArgument = Annotated[
     str | None,
     typer.Argument(
-        help="The namespace that owns it; none lists what CALLER can use, and who can use its own.", show_default=False
+        help="The namespace that owns it. Without it: list what CALLER can use, and who can use what CALLER owns.",
+        show_default=False,
     ),
 ]
 RelationArgument = Annotated[
-    str | None, typer.Argument(help="For example `SUBFLOW`; none tells of every relation.", show_default=False)
+    str | None, typer.Argument(help="For example `SUBFLOW`. Without it: every relation.", show_default=False)
 ]
 RelationsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--relation",
         metavar="NAME",
-        help="Without RELATION: tell of this one only. Once for each.",
+        help="Without RELATION: only this relation; may be repeated.",
         show_default=False,
     ),
 ]
@@ -51,13 +52,13 @@ def reach(
 ) -> None:
     """May work in CALLER use what OWNER owns, by RELATION, and which row says so? Exits 0 on an allow, 1 on a deny.
 
-    Without RELATION it tells of every one, and exits 0 if any allows. With --json in the shape of the API's
-    ExplainReachResponse, or ListReachableResponse where OWNER or RELATION is left out.
+    Without RELATION, answers for every relation, and exits 0 if any allows. With --json, prints the API's
+    ExplainReachResponse, or ListReachableResponse if OWNER or RELATION is left out.
 
     Example: `remit reach acme acme.data acme.finance SUBFLOW`
     """
     if relation is not None and relations:
-        fail(Exit.USAGE, "--relation narrows what is told of several: leave out RELATION or the option")
+        fail(Exit.USAGE, "--relation selects some of several relations: leave out RELATION or the option")
     if owner is not None and relation is not None:
         question = messages.ReachQuestion(caller=caller, owner=owner, relation=relation)
         response: messages.ExplainReachResponse = backend.ask(
@@ -95,7 +96,7 @@ def reach_all(
     relation: Annotated[str, typer.Argument(help="For example `PURGE`.", show_default=False)],
     owners: Annotated[
         NamesFile,
-        typer.Argument(metavar="FILE", help="The owners, one a line; `-` reads standard input.", show_default=False),
+        typer.Argument(metavar="FILE", help="The owners, one per line; `-` reads standard input.", show_default=False),
     ],
     as_json: JsonOption = False,
     *,
@@ -103,8 +104,8 @@ def reach_all(
 ) -> None:
     """May work in CALLER use by RELATION what every one of these namespaces owns, and which refuse?
 
-    For work that names no namespace, such as a purge of all there are. Exits 0 if all allow, 1 if one refuses. With
-    --json in the shape of the API's CheckReachAllResponse.
+    For work that names no namespace, such as a purge of all namespaces. Exits 0 if all allow, 1 if one refuses. With
+    --json, prints the API's CheckReachAllResponse.
 
     Example: `remit reach-all acme system PURGE namespaces.txt`
     """

@@ -16,17 +16,17 @@ from remit.core.rows import Effect
 from remit.v1 import resource_service_pb2 as messages
 
 NamespaceArgument = Annotated[
-    str, typer.Argument(help="For example `acme.finance`; none asks about the tenant itself.", show_default=False)
+    str, typer.Argument(help="For example `acme.finance`; leave it out for the tenant itself.", show_default=False)
 ]
 ServiceOption = Annotated[
     str,
     typer.Option(
-        metavar="SERVICE", help="May this service touch them? One of the vocabulary's, for example `WEBSERVER`."
+        metavar="SERVICE", help="May this service use them? A service of the vocabulary, for example `WEBSERVER`."
     ),
 ]
 TypesOption = Annotated[
     list[ResourceType] | None,
-    typer.Option("--resource", help="Only this type; may be given again.", show_default=False),
+    typer.Option("--resource", help="Only this type; may be repeated.", show_default=False),
 ]
 ResourceArgument = Annotated[
     str, typer.Argument(metavar="TYPE/NAME", help="For example `storage/acme-default`.", show_default=False)
@@ -43,10 +43,10 @@ def resolve(
     *,
     backend: Backend,
 ) -> None:
-    """Show the storage, secrets backend and worker group that serve a namespace, and the level that says so.
+    """Show the storage, secrets backend and worker group that serve a namespace, and the level that assigns each.
 
-    Exits 1 where --service names one that may not touch one of them. With --json, which also has the settings, in the
-    shape of the API's ResolveDedicatedResponse.
+    Exits 1 if --service names a service that may not use one of them. With --json, which also has the settings, prints
+    the API's ResolveDedicatedResponse.
 
     Example: `remit resolve acme acme.finance.payroll --service WEBSERVER`
     """
@@ -74,10 +74,10 @@ def served(
     *,
     backend: Backend,
 ) -> None:
-    """Show what a dedicated resource serves: namespaces of a tenant; asked in `_instance`, the tenants that may name it.
+    """Show what a dedicated resource serves: namespaces of a tenant, or in `_instance` the tenants that may name it.
 
-    Exits 1 where it serves nothing there, also because it is not open to the tenant. With --json in the shape of the
-    API's ListServedResponse.
+    Exits 1 if it serves nothing there, also if it is not open to the tenant. With --json, prints the API's
+    ListServedResponse.
 
     Example: `remit served acme storage/acme-default`
     """

@@ -26,7 +26,7 @@ AmongOption = Annotated[
     typer.Option(
         "--among",
         metavar="FILE",
-        help="Print those of these namespaces, one a line, that match; `-` reads standard input.",
+        help="Print which of these namespaces match, one per line; `-` reads standard input.",
         show_default=False,
     ),
 ]

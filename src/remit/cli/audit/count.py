@@ -33,7 +33,7 @@ def count(
         int | None,
         typer.Option(min=1, max=_PAGE, metavar="N", help="The N groups with the most decisions.", show_default=False),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Groups at most.")] = 1_000,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The most groups to print.")] = 1_000,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
     *,
     where: DecisionFilter,
@@ -41,7 +41,7 @@ def count(
 ) -> None:
     """Count decisions, in whole hours, without reading a record.
 
-    By one of principal, namespace, revision, caller and question at a time, as filter or group.
+    A query names at most one of principal, namespace, revision, caller and question, as filter or group.
 
     Example: `remit audit count --tenant acme --effect deny --by principal --top 10 --since 7d`
     """

@@ -42,11 +42,11 @@ AtOption = Annotated[
         "--at",
         parser=_at,
         metavar="TIME|REVISION",
-        help="By what served then: ISO 8601 (UTC where it names no zone), or `3d` ago; or by a revision's 64 digits.",
+        help="By the policy of this time: ISO 8601 (UTC if it names no zone), or `3d` ago; or by a revision: its 64 digits.",
     ),
 ]
 NodeOption = Annotated[
-    str, typer.Option("--node", help="With a TIME: by what served on this node alone.", show_default=False)
+    str, typer.Option("--node", help="With a TIME: only by the policy that served on this node.", show_default=False)
 ]
 
 
@@ -63,9 +63,9 @@ def explain(
     as_json: JsonOption = False,
     source: Source,
 ) -> None:
-    """Ask what the answer to a question was in the past, or would have been, and why: by the policy of then.
+    """Show what the answer to a question was in the past, or would have been, and why: by the policy of that time.
 
-    Nothing is recorded as a decision. Exits 0 where it was an allow on every node that answered, 1 where it was not.
+    Nothing is recorded as a decision. Exits 0 if it was an allow on every node that answered, otherwise 1.
 
     Example: `remit audit explain acme user:erin DELETE FLOW acme.finance --at 2026-11-24T10:00`
     """
@@ -88,7 +88,7 @@ def explain_reach(
     as_json: JsonOption = False,
     source: Source,
 ) -> None:
-    """As `explain`: might work in CALLER use what OWNER owned, by RELATION?
+    """Like `explain`: might work in CALLER use what OWNER owned, by RELATION?
 
     Example: `remit audit explain-reach acme acme.data acme.finance SUBFLOW --at 3d`
     """
@@ -109,7 +109,7 @@ def _answered(
     else:
         answers = answers_at(store, name, question, at.time_us, node=node, explain=explain)
     if not answers:
-        fail(Exit.NO, f"no node served a policy of tenant `{tenant}` at that time, as far as records tell")
+        fail(Exit.NO, f"no node served a policy of tenant `{tenant}` at that time, as far as the records show")
     return messages.ExplainPastResponse(answers=map(past_answer_to, answers))
 
 

@@ -58,13 +58,15 @@ def faults(
             show_default=False,
         ),
     ] = "",
-    seed: Annotated[int | None, typer.Option(help="Roll the same dice again.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The seed of the random numbers, to repeat a run.", show_default=False)
+    ] = None,
 ) -> None:
     """Break real servers, in a scratch folder, and prove that no acknowledged decision is lost.
 
-    Under load, over these policies: kill -9 during writes, a full disk, a slow disk, a half-written page, a clock that steps
-    back, a PostgreSQL that goes away, with and without a spool. Each ends with every acknowledged decision found exactly
-    once, and chains that verify.
+    The faults, under load and with these policies: kill -9 during writes, a full disk, a slow disk, a half-written
+    page, a clock that steps back, and a PostgreSQL that goes away, with and without a spool. After each fault, the
+    audit must hold every acknowledged decision exactly once, and its chains must verify.
     """
     unknown = [name for name in only or () if name not in FAULTS]
     if unknown:
@@ -87,7 +89,7 @@ def faults(
             causes += [f"{name}: {tries.cause}"] if tries.cause else []
     finally:
         if broken:
-            err.print(f"what is left of it is in {folder}")
+            err.print(f"its files are in {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
     out.print(table)

@@ -101,7 +101,7 @@ selects: Final = option_group(
         ),
         option(
             "since",
-            Annotated[int | None, _time("From this time on: ISO 8601 (UTC where it names no zone), or `90m` ago.")],
+            Annotated[int | None, _time("From this time on: ISO 8601 (UTC if it names no zone), or `90m` ago.")],
         ),
         option("until", Annotated[int | None, _time("Before this time.")]),
     ),

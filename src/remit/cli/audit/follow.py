@@ -29,17 +29,16 @@ _LOOK_EVERY_S: Final = 0.2
 def follow(
     after: Annotated[
         bytes | None,
-        typer.Option(
-            parser=decision_id_from, metavar="ID", help="First what comes behind this record.", show_default=False
-        ),
+        typer.Option(parser=decision_id_from, metavar="ID", help="Start after this record.", show_default=False),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="End after so many records.", show_default=False)] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many records.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
     *,
     where: DecisionFilter,
     source: Source,
 ) -> None:
-    """Print decisions as they are committed, each once, from now on until Ctrl-C; with --since or --after, from then on.
+    """Print decisions as they are committed, each once, until Ctrl-C. Starts now, or with --since or --after in the
+    past.
 
     Example: `remit audit follow --tenant acme --effect deny`
     """

@@ -13,9 +13,9 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The private 
 
 @app.command()
 def new(file: FileArgument) -> None:
-    """Make a key: FILE holds its private half, for its owner alone, and FILE.pub its public half, for those who verify.
+    """Make a key: FILE holds the private half, for its owner only, and FILE.pub the public half, for verifiers.
 
-    A file that exists is never written over. The server takes the key by its setting `audit_key`.
+    The command never overwrites a file. The server reads the key from its setting `audit_key`.
     """
     try:
         key = SigningKey.new(file)

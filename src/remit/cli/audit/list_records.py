@@ -35,11 +35,11 @@ def list_records(
     after: Annotated[
         bytes | None,
         typer.Option(
-            parser=decision_id_from, metavar="ID", help="Go on behind this record: the next page.", show_default=False
+            parser=decision_id_from, metavar="ID", help="Continue after this record: the next page.", show_default=False
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Records a page.")] = 50,
-    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="In the order of time.")] = False,
+    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Oldest first.")] = False,
     lifecycle: Annotated[
         bool,
         typer.Option(

@@ -67,7 +67,7 @@ def _lines(report: VerificationReport, verified: Verified) -> Iterator[tuple[str
     if verified.keys:
         yield from _unsigned_lines(report)
     if report.against:
-        yield f"{report.against:,} heads kept elsewhere were held against the chains", None
+        yield f"{report.against:,} heads kept elsewhere were compared with the chains", None
     if report.beyond_reach:
         yield f"{report.beyond_reach:,} heads kept elsewhere are of records that have been purged since", None
     unchained = sum(each.unchained for each in report.chains)

@@ -32,8 +32,7 @@ def retain(
     yes: YesOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
-    """Delete the decisions that are older than their tenant's retention: what a server with `audit_retention` does by
-    itself."""
+    """Delete the decisions that are older than their tenant's retention, as a server with `audit_retention` does."""
     cutoffs = retention.cutoffs(now_us())
     parts = []
     for rule in cutoffs.rules:

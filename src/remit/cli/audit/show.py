@@ -24,7 +24,7 @@ def show(
     *,
     source: Source,
 ) -> None:
-    """Show one decision with every field, its place in its chain, and why it was decided so, by the policy of then.
+    """Show one decision with every field, its place in its chain, and why it was made, by the policy of that time.
 
     Example: `remit audit show 01a20ab6-2458-7f26-90da-4fb3fbb0d492`
     """
@@ -48,7 +48,7 @@ def show(
         return
     out.print(f"\n{getattr(shown.explanation, grounds).summary}")
     if not shown.agrees:
-        err.print("the files of that revision decide otherwise than the record says", style="red")
+        err.print("the files of that revision give another decision than the record", style="red")
 
 
 def _shown_locally(store: AuditReader, decision_id: bytes) -> messages.GetRecordResponse:

@@ -41,18 +41,18 @@ def diff(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.", show_default=False)] = None,
     policies: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="Whose revisions are meant where neither argument is a directory."),
+        typer.Option(metavar="DIR", help="The directory of the revisions, if neither argument is a directory."),
     ] = Path("policies"),
     form: Annotated[DiffFormat, typer.Option("--format", help="Markdown is for a pull request.")] = DiffFormat.TEXT,
     fail_on: Annotated[
         FailOn | None,
-        typer.Option(help="Exit 1 where a principal or a reach gains, loses, or either.", show_default=False),
+        typer.Option(help="Exit 1 if a principal or a reach gains, loses, or either.", show_default=False),
     ] = None,
 ) -> None:
-    """Tell which decisions change from OLD to NEW: who gains what where, who loses what where.
+    """Show which decisions change from OLD to NEW: who gains what where, and who loses what where.
 
-    Over all principals, permissions, relations and namespaces, decided on the patterns: what is not told does not
-    change. Git revisions are read without a checkout; `REVISION:DIR` names the directory too.
+    Covers all principals, permissions, relations and namespaces, because it compares patterns: whatever it does not
+    print does not change. Reads git revisions without a checkout; `REVISION:DIR` names the directory too.
 
     Example: `remit diff HEAD~1 policies/`
     """

@@ -26,22 +26,22 @@ def lint(
     form: Annotated[LintFormat, typer.Option("--format", help="How to print the findings.")] = LintFormat.HUMAN,
     select: Annotated[
         list[str] | None,
-        typer.Option(metavar="RULES", help="Only these rules: ids between commas.", show_default=False),
+        typer.Option(metavar="RULES", help="Only these rules: ids, separated by commas.", show_default=False),
     ] = None,
     ignore: Annotated[
         list[str] | None, typer.Option(metavar="RULES", help="All but these rules.", show_default=False)
     ] = None,
     fail_on: Annotated[
-        LintSeverity, typer.Option("--fail-on", help="End with 1 from this severity on.")
+        LintSeverity, typer.Option("--fail-on", help="Exit 1 for findings of at least this severity.")
     ] = LintSeverity.WARNING,
     page: Annotated[
         str, typer.Option("--page", metavar="URL", help="Where docs/reference/lint.md is published, for SARIF's links.")
     ] = PAGE,
 ) -> None:
-    """Find rows, roles, groups and resources that do not do what they seem to, or give more than they seem to.
+    """Find rows, roles, groups and resources that do not do what they seem to do, or give more than they seem to give.
 
-    Prints file:line:column, severity, the rule's id and what it found; docs/reference/lint.md says what to do about each. Ends with
-    1 where something of the severity of --fail-on is found, and where files do not load.
+    Prints file:line:column, severity, the rule's id and the finding. docs/reference/lint.md says what to do about each.
+    Exits 1 if there is a finding of the severity of --fail-on, or if files do not load.
     """
     rules = (_rules(select) if select else EVERY_RULE) - _rules(ignore or [])
     if not rules:

@@ -53,7 +53,8 @@ def test(
 ) -> None:
     """Run the tests of every tenant, on remit's engine and on Casbin over the same rows.
 
-    Prints each failure with what was expected and why the answer was otherwise. docs/how-to/test-policies.md tells of the reports.
+    Prints each failure with the expected answer and the reason for the actual one. docs/how-to/test-policies.md
+    describes the reports.
     """
     with loading(directory):
         tree = read_tree(directory, DEFAULT_LIMITS)
@@ -74,7 +75,7 @@ def test(
     if coverage or (fail_under is not None and not mutate):
         passed &= _print_coverage(tested, managed) >= (fail_under or 0)
     if mutate and not holds:
-        fail(Exit.NO, "no mutants were made: cases that fail without one would notice each")
+        fail(Exit.NO, "no mutants were made: cases that fail without a mutant would notice every mutant")
     if mutate:
         passed &= _print_mutants(tested, managed) >= (100 if fail_under is None else fail_under)
     raise typer.Exit(Exit.OK if passed else Exit.NO)

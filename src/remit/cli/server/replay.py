@@ -32,7 +32,7 @@ def replay(
         typer.Option(
             parser=moment,
             metavar="TIME",
-            help="From this time on: ISO 8601 (UTC where it names no zone), or `90m` ago.",
+            help="From this time on: ISO 8601 (UTC if it names no zone), or `90m` ago.",
             show_default=False,
         ),
     ] = None,
@@ -44,7 +44,7 @@ def replay(
 ) -> None:
     """Decide recorded decisions again by these policies, and list what would change.
 
-    Nothing is recorded, and the candidate's tests are not run. Exits 0 where no effect would change, 1 where one would.
+    Records nothing, and does not run the candidate's tests. Exits 0 if no effect would change, otherwise 1.
 
     Example: `remit replay --policies candidate --since 7d`
     """

@@ -22,11 +22,10 @@ def shadow(
     tls_key: KeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every change as a JSON line.")] = False,
 ) -> None:
-    """Show what the candidate of a server's setting `shadow` would decide otherwise, of what was asked since it loaded.
+    """Show which decisions since its load the candidate of a server's setting `shadow` would make otherwise.
 
-    With mutual TLS it is for whoever may read the audit, and each look is recorded.
-
-    Exits 0 where it would turn no decision, 1 where it would, 3 where there is no candidate or it does not load.
+    With mutual TLS it is only for callers who may read the audit, and the server records each call. Exits 0 if no
+    decision would change, 1 if one would, and 3 if there is no candidate or it does not load.
     """
     try:
         with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:

@@ -30,8 +30,9 @@ def status(
 ) -> None:
     """Show what a running server serves: each tenant's revision and state, and the audit store.
 
-    Of several workers one answers, and tells how all are. Exits 1 where a tenant is not serving its newest files, the
-    audit store takes no records, records wait in the spool, a worker does not serve, or workers serve different policies.
+    If there are several workers, one answers and reports the state of all. Exits 1 if a tenant does not serve its
+    newest files, the audit store takes no records, records wait in the spool, a worker does not serve, or workers serve
+    different policies.
     """
     try:
         with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
@@ -85,7 +86,7 @@ def _print(response: messages.GetStatusResponse) -> None:
     )
     if audit.HasField("spool"):
         spool = audit.spool
-        cause = f": {spool.error}" if spool.error else ", handing them on" if spool.spooling else ""
+        cause = f": {spool.error}" if spool.error else ", forwarding them" if spool.spooling else ""
         state = f"SPOOLING{cause}" if spool.spooling else "idle"
         out.print(f"audit spool {state}; {spool.records} records wait, {_size(spool.bytes)}")
     if response.workers:

@@ -131,7 +131,7 @@ def _remedy(snapshot: Snapshot, question: Question, decision: Decision) -> Remed
             return Remedy(instead=f"no row helps against a deny: narrow or remove {decision.rule.place}")
         case Reason.NO_ACCESS:
             listed = f"`access` of {snapshot.tenant}/tenant.yaml, or make it a member of a group listed there"
-            return Remedy(instead=f"no row helps beside the access list: add `{question.principal}` to {listed}")
+            return Remedy(instead=f"no row helps without the access list: add `{question.principal}` to {listed}")
         case Reason.OUT_OF_SCOPE | Reason.NOT_GRANTED | Reason.NO_BINDING:
             return Remedy(rule=_narrowest_rule(snapshot, question), binding=_narrowest_binding(snapshot, question))
         case reason:
@@ -143,7 +143,7 @@ def _words(snapshot: Snapshot, question: Question, reason: Reason) -> str:
     kinds = snapshot.policy.vocabulary.kinds
     match reason:
         case Reason.UNKNOWN_KIND if question.action in kinds:
-            return f"; `{question.action}` is a kind: are action and kind in each other's place?"
+            return f"; `{question.action}` is a kind: did you swap action and kind?"
         case Reason.UNKNOWN_KIND:
             return instead_of(question.kind, [kind.name for kind in kinds.values() if kind.lives_in(snapshot.tenant)])
         case Reason.UNKNOWN_ACTION:

@@ -232,7 +232,9 @@ def _allowed(snapshot: Snapshot, principal: Principal, permissions: Iterable[int
     try:
         held = [(snapshot.rows(way.subject), way.where) for way in snapshot.graph.ways(principal)]
     except TooManyPathsError:
-        raise TooLargeError(f"the scopes along the chains of `{principal}` multiply past what can be listed") from None
+        raise TooLargeError(
+            f"the scopes along the chains of `{principal}` multiply beyond the limit of a list"
+        ) from None
     seen: set[tuple[tuple[int, str], ...]] = set()
     pairs = 0
     for permission in permissions:
@@ -242,7 +244,7 @@ def _allowed(snapshot: Snapshot, principal: Principal, permissions: Iterable[int
             seen.add(key)
             pairs += sum(sum(1 for _ in every(rows)) for rows, _ in found)
             if pairs > PAIRS_LIMIT:
-                raise TooLargeError(f"the rows of `{principal}` and their scopes multiply past what can be listed")
+                raise TooLargeError(f"the rows of `{principal}` and their scopes multiply beyond the limit of a list")
             yield _set_of(found)
 
 

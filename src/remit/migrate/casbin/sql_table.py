@@ -83,7 +83,7 @@ def write_rows(
                     if not force:
                         raise RuleTableError(
                             f"table `{name}` of `{masked(str(engine.url))}` is not empty: name another database, "
-                            "or say --force to put these rows in place of its own"
+                            "or replace its rows with --force"
                         )
                     connection.execute(table.delete())
                 values = [dict(zip(("ptype", *_VALUES), _padded(row), strict=True)) for row in rows]

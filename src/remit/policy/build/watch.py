@@ -45,7 +45,7 @@ def changes(directory: Path, settle_s: float, every_s: float, stop: Event) -> It
             pause_s = min(_AGAIN_S, every_s)
             if str(error) != reported:
                 _log.warning(
-                    "the watch of %s failed and begins anew; as long as it fails, the directory is read every %g s: %s",
+                    "the watch of %s failed and restarts; until it works, the directory is read every %g s: %s",
                     directory,
                     pause_s,
                     error,

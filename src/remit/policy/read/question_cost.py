@@ -64,7 +64,7 @@ def _check_stars(starred: _Patterns, field: int, limit: int, at: Refuse) -> None
 
 
 def _expected(limit: int) -> str:
-    return f"expected at most {limit:,}, for a question that takes longer holds up all others"
+    return f"expected at most {limit:,}, because a longer question delays all others"
 
 
 def _rows_on_all_chains(rules: Sequence[Rule], links: Sequence[Link]) -> int:
