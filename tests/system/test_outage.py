@@ -115,7 +115,7 @@ def test_two_nodes_write_to_one_database(
     assert 0 == verified.returncode, verified.stderr
     with AuditStore(database.url).open() as store:
         by_node: dict[str, set[bytes]] = {"node-1": set(), "node-2": set()}
-        for record in store.each_decision():
+        for record in store.all_decisions():
             by_node[record.node].add(record.id)
     assert by_node["node-1"] >= first.acknowledged
     assert by_node["node-2"] >= second.acknowledged

@@ -195,7 +195,7 @@ def test_one_endpoint_tells_the_metrics_of_all_workers(busy: tuple[Server, set[b
     server, acknowledged = busy
     assert len(acknowledged) == server.metric("remit_decisions_total")
     with server.store() as store:
-        by_node = Counter(each.node for each in store.each_decision())
+        by_node = Counter(each.node for each in store.all_decisions())
     assert by_node == {node: server.metric("remit_decisions_total", worker=node) for node in NODES}
     assert 3.0 == server.metric("remit_worker_serving")
     assert 0.0 == server.metric("remit_worker_restarts_total")
@@ -257,7 +257,7 @@ def test_workers_share_a_postgresql_database(
         until_workers(server, lambda workers: all(each.serving for each in workers.values()))
         assert 0 == server.terminate()
         with ShardedStore(url).open() as stores:
-            records = list(stores.each_decision())
+            records = list(stores.all_decisions())
         assert loads.acknowledged <= {each.id for each in records}
         assert set(NODES) == {each.node for each in records}
         verified = remit("audit", "verify", "--audit", url)

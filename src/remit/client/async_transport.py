@@ -111,13 +111,13 @@ class AsyncTransport:
 
     async def _send(self, request: Message) -> Any:
         rpc = self._rpcs[request.DESCRIPTOR.full_name]
-        patience = RetryPolicy(self._timeout_s)
+        retry = RetryPolicy(self._timeout_s)
         while True:
             try:
-                response = await rpc(request, timeout=patience.left_s)
+                response = await rpc(request, timeout=retry.left_s)
                 break
             except grpc.RpcError as error:
-                pause_s = patience.pause_s(error)
+                pause_s = retry.pause_s(error)
             except grpc.aio.UsageError as error:
                 raise DecisionUnavailable("INVALID_ARGUMENT", str(error)) from error
             except asyncio.CancelledError as error:
@@ -143,7 +143,7 @@ class AsyncTransport:
 
     async def _follow(self, stream: Stream) -> AsyncIterator[Record]:
         cursor = ""
-        patience = RetryPolicy(self._timeout_s)
+        retry = RetryPolicy(self._timeout_s)
         while True:
             with only_questions():
                 call = self._following(stream(cursor))
@@ -154,8 +154,8 @@ class AsyncTransport:
                     for record in response.records:
                         yield record
             except grpc.RpcError as error:
-                patience = RetryPolicy(self._timeout_s) if begun else patience
-                pause_s = patience.pause_s(error)
+                retry = RetryPolicy(self._timeout_s) if begun else retry
+                pause_s = retry.pause_s(error)
             except grpc.aio.UsageError as error:
                 raise DecisionUnavailable("INVALID_ARGUMENT", str(error)) from error
             except asyncio.CancelledError as error:

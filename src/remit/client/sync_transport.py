@@ -65,12 +65,12 @@ class SyncTransport:
 
     def _send(self, request: Message) -> Any:
         rpc = self._rpcs[request.DESCRIPTOR.full_name]
-        patience = RetryPolicy(self._timeout_s)
+        retry = RetryPolicy(self._timeout_s)
         while True:
             try:
-                return rpc(request, timeout=patience.left_s)
+                return rpc(request, timeout=retry.left_s)
             except grpc.RpcError as error:
-                pause_s = patience.pause_s(error)
+                pause_s = retry.pause_s(error)
             time.sleep(pause_s)
 
     def _walk(self, pages: Pages[Item]) -> Iterator[Item]:
@@ -84,7 +84,7 @@ class SyncTransport:
 
     def _follow(self, stream: Stream) -> Iterator[Record]:
         cursor = ""
-        patience = RetryPolicy(self._timeout_s)
+        retry = RetryPolicy(self._timeout_s)
         while True:
             with only_questions():
                 call = self._following(stream(cursor))
@@ -94,8 +94,8 @@ class SyncTransport:
                     begun, cursor = True, response.cursor
                     yield from response.records
             except grpc.RpcError as error:
-                patience = RetryPolicy(self._timeout_s) if begun else patience
-                pause_s = patience.pause_s(error)
+                retry = RetryPolicy(self._timeout_s) if begun else retry
+                pause_s = retry.pause_s(error)
             else:
                 raise ended()
             finally:

@@ -34,7 +34,7 @@ def expect(what: str, *, holds: bool) -> None:
 def expect_kept(audit: str, acknowledged: AbstractSet[bytes]) -> None:
     """Checks that the store holds every acknowledged decision exactly once, and that its chains and counts verify."""
     with ShardedStore(audit).open() as stores:
-        found = Counter(record.id for record in stores.each_decision())
+        found = Counter(record.id for record in stores.all_decisions())
         with stores.snapshots() as snapshots:
             report = verify_store(snapshots, counts=True)
     lost = sorted(acknowledged - found.keys())

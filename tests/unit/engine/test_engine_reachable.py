@@ -34,10 +34,10 @@ def test_the_longest_list_is_given_whole_and_a_longer_one_is_an_error() -> None:
     rows = [f"p, acme, here, n{number}, KV, allow" for number in range(PATTERNS_LIMIT - 2)]
     (found,) = ReachableFrom(HERE, (KV,)).answer(snapshot(rows))
     assert PATTERNS_LIMIT == sum(len(each.only) for each in (*found.uses, *found.used_by))
-    with pytest.raises(TooLargeError, match="of more than 10000 patterns"):
+    with pytest.raises(TooLargeError, match="more than 10000 patterns"):
         ReachableFrom(HERE, (KV,)).answer(snapshot([*rows, "p, acme, here, one.more, KV, allow"]))
     # All relations together.
-    with pytest.raises(TooLargeError, match="of more than 10000 patterns"):
+    with pytest.raises(TooLargeError, match="more than 10000 patterns"):
         ReachableFrom(HERE).answer(snapshot(rows))
 
 

@@ -39,6 +39,6 @@ def _names(value: object) -> list[str]:
 def questions_of(url: str, tenant: Tenant) -> Iterator[Question | ReachQuestion]:
     """The questions of the recorded decisions about `tenant`, oldest first."""
     with opened(url) as store:
-        for record in store.each_decision(DecisionFilter(tenant=tenant)):
+        for record in store.all_decisions(DecisionFilter(tenant=tenant)):
             if record.asked is not None:
                 yield record.asked

@@ -60,10 +60,10 @@ def replay(
         # Without an end, a replay beside a server that goes on writing would never finish.
         until = now_us() if until is None else until
         where = DecisionFilter(tenant=tenant, since_us=since, until_us=until)
-        records: Iterable[DecisionRecord] = store.each_decision(where)
+        records: Iterable[DecisionRecord] = store.all_decisions(where)
         if tenant is not None:
             # Add the records of the time before the tenant was configured: they have no tenant.
-            unknown = store.each_decision(replace(where, tenant=""))
+            unknown = store.all_decisions(replace(where, tenant=""))
             records = chain(records, (each for each in unknown if each.asked_tenant == tenant))
         candidate.run(shown.track(records, description="records"))
     total = candidate.total
