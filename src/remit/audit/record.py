@@ -49,7 +49,6 @@ class DecisionRecord(NamedTuple):
     revision: str
     """64 hex digits. '' if none."""
     latency_ns: int
-    """Time taken to decide."""
     call_id: bytes
     """UUIDv7 of the call, the same for all items of a batch."""
     batch_index: int

@@ -42,8 +42,6 @@ class ReachAllAnswer(Answer):
 
 
 class Part(NamedTuple):
-    """One check of a compound operation."""
-
     kind: str
     action: str
     namespace: str

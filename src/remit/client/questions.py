@@ -39,7 +39,5 @@ class Edge(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A dependency graph of one tenant."""
-
     nodes: Iterable[Node]
     edges: Iterable[Edge] = ()

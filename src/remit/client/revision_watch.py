@@ -46,7 +46,6 @@ class RevisionWatch:
 
 
 async def watch(channel: grpc.aio.Channel, cache: DecisionCache) -> None:
-    """Watches until it is cancelled."""
     rpc = watching_over(channel)
     while True:
         failed = True

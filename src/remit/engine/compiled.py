@@ -198,7 +198,6 @@ class _Budget:
 
 
 def _unmatched(*, bound: bool, allowed: bool) -> Reason:
-    """The reason if no row matches."""
     if allowed:
         return Reason.OUT_OF_SCOPE
     return Reason.NOT_GRANTED if bound else Reason.NO_BINDING

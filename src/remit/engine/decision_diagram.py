@@ -101,8 +101,6 @@ class _Tail(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """A Piece made of tails."""
-
     only: _Tail
     excepted: tuple[_Tail, ...] = ()
 

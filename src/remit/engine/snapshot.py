@@ -80,7 +80,6 @@ class Snapshot:
         return self._covering[namespace]
 
     def rows(self, subject: str) -> Index:
-        """The rows of a subject, by permission."""
         return self._answers.index[subject]
 
     def door(self, kind: Word, action: Word, namespace: Namespace) -> int | Decision:

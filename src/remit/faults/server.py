@@ -93,7 +93,6 @@ class ServerProcess:
         return "\n".join(map(str, self.logs))
 
     def kill(self) -> None:
-        """Sends SIGKILL, and waits for the end."""
         self.signal(signal.SIGKILL)
         self._wait()
 

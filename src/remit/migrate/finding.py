@@ -365,6 +365,5 @@ class Findings:
 
 
 def findings_table(findings: Iterable[FindingId]) -> str:
-    """A table of docs/how-to/casbin.md."""
     rows = "\n".join(f"| `{each}` | {each.severity} | {each.meaning} |" for each in findings)
     return f"| id | severity | meaning |\n|---|---|---|\n{rows}\n"

@@ -55,7 +55,6 @@ class Imported:
     files: Mapping[str, bytes]
     findings: tuple[MigrationFinding, ...]
     rows: int
-    """Rows that were read."""
     cases: int
     """Questions whose answers the test files hold."""
 

@@ -62,8 +62,6 @@ class _FailedError(Exception):
 
 
 class _Directory:
-    """A policy directory, which a run reads once."""
-
     def __init__(self, directory: Path) -> None:
         """Raises PolicyError if the root files do not load."""
         self._tree = read_tree(directory, DEFAULT_LIMITS)

@@ -115,7 +115,6 @@ class Metrics:
         return list(self.registry.collect())
 
     def watch_calls(self, in_flight: Callable[[], Mapping[str, int]]) -> None:
-        """Adds the number of calls in flight, by class."""
         self.registry.register(_WatchedCalls(in_flight))
 
     def watch_shadow(self, shadow: Shadow) -> None:

@@ -241,8 +241,6 @@ class ServerNode:
 
 
 class _Audit(NamedTuple):
-    """The audit of a server process."""
-
     store: AuditStore
     spool: StoreAndForward | None
     """The spool before the store, if one is configured."""

@@ -40,7 +40,6 @@ class Scan:
     target: Mapping[Chain, int]
     """The heads of those chains."""
     missing: int
-    """The number of records not found yet."""
     begin: bytes
     """From this id on nothing is left to search, except `first` to `last`."""
     first: bytes

@@ -50,7 +50,6 @@ class Purged(NamedTuple):
     revisions: int = 0
     """Archived revisions that no record names any more, deleted with the records."""
     reads: int = 0
-    """Records of who read the audit."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,7 +130,6 @@ class Purge:
             return {DecisionChain(tenant, node): seq for tenant, node, seq in connection.execute(statement)}
 
     def _older(self, its: Table) -> Iterator[PurgedRecord]:
-        """Yields older records in the order of ids."""
         columns = its.c
         # The walk follows the primary key. SQLite would otherwise sort a tenant's whole index.
         sqlite = self.reading.dialect.name == "sqlite"

@@ -17,8 +17,6 @@ class DecisionChain(NamedTuple):
 
 
 class PurgedRecord(NamedTuple):
-    """The fields of a record that a purge reads."""
-
     id: bytes
     whose: DecisionChain
     seq: int

@@ -31,8 +31,6 @@ _MOVE: Final = "UPDATE ends SET position = ?, hash = ? WHERE name = ?"
 
 
 class SpoolPosition(NamedTuple):
-    """The position and the hash of an entry."""
-
     position: int
     hash: bytes
 

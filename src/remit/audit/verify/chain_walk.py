@@ -130,7 +130,6 @@ class ChainWalk:
         run.hex = hexed(place.hash)
 
     def _merge(self, at: int) -> None:
-        """Merges a run with the next one if they touch."""
         run = self.runs[at]
         if at + 1 == len(self.runs) or self.runs[at + 1].start != run.next:
             return

@@ -1,5 +1,3 @@
-"""What the drawings of a visible graph share."""
-
 from typing import Final
 
 from remit import wire

@@ -14,7 +14,6 @@ from remit.core.rows import Effect
 
 
 def record_json(record: DecisionRecord | LifecycleRecord) -> dict[str, Any]:
-    """Returns the record as a JSON object."""
     fields = record._asdict()
     fields["id"] = format_id(record.id)
     fields["time"] = time_text(fields.pop("time_us"))

@@ -44,5 +44,4 @@ def junit(tenants: Iterable[LoadedTenant]) -> bytes:
 
 
 def _text(text: str) -> str:
-    """Replaces the characters that XML forbids."""
     return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -45,7 +45,6 @@ class _Side:
         return snapshot is not None and (snapshot.admitted is None or principal in snapshot.admitted)
 
     def named(self, rule: Rule) -> frozenset[Permission]:
-        """The permissions that a row names."""
         known = self._named.get((rule.kinds, rule.actions))
         if known is None:
             known = self._named[rule.kinds, rule.actions] = frozenset(

@@ -183,7 +183,6 @@ def _breadth(snapshot: Snapshot, role: Subject, namespace: Namespace) -> int:
 
 
 def summary(explanation: Explanation) -> str:
-    """The explanation as lines of plain text."""
     principal, action, kind, namespace = explanation.question
     decision = explanation.decision
     place = f"{namespace} of {explanation.tenant}" if namespace else f"{explanation.tenant}"

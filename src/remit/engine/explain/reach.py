@@ -90,7 +90,6 @@ def _remedy(policy: Policy, question: ReachQuestion, decision: Decision) -> Reac
 
 
 def reach_summary(explanation: ReachExplanation) -> str:
-    """The explanation as lines of plain text."""
     caller, owner, relation = explanation.question
     decision = explanation.decision
     verb = "may" if decision.allowed else "may not"

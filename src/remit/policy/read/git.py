@@ -140,7 +140,6 @@ class Repository:
             yield _Entry(mode, blob, path)
 
     def _contents(self, entries: list[_Entry]) -> Mapping[bytes, bytes]:
-        """The bytes of the blobs, by blob."""
         wanted = b"".join(entry.blob + b"\n" for entry in entries)
         answer = _git(self.top, "cat-file", "--batch", given=wanted)
         contents: dict[bytes, bytes] = {}

@@ -45,7 +45,6 @@ class Case(ABC):
     """One expectation, with its position."""
 
     test: str
-    """The `name` of its file."""
     file: str
     line: int
     column: int
@@ -157,7 +156,6 @@ class Failure:
 
     @property
     def text(self) -> str:
-        """The failure as lines of plain text."""
         lines = (f"{self.case.test}: {self.case.asked}", f"expected {self.expected}, got {self.actual}")
         return "\n".join([*lines, *self.why.splitlines()])
 

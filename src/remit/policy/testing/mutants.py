@@ -29,7 +29,6 @@ class Mutant:
     row: Row
     change: RowChange
     mutated: Row | None
-    """None if the row is deleted."""
 
     @property
     def text(self) -> str:

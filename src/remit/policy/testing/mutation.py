@@ -75,7 +75,6 @@ class Trial:
         return bool(found.access or found.reach)
 
     def _touched(self, mutant: Mutant) -> Sequence[DecisionCase]:
-        """The cases that could fail."""
         row = mutant.row
         if isinstance(row, ReachRule):
             return self._reach

@@ -223,7 +223,6 @@ class Reloader:
             return None
 
     def _load_alone(self, lane: _Lane, tenant: Tenant, *, settle_s: float = 0, within_s: float = math.inf) -> _After:
-        """Applies the current files of one tenant."""
         with self._swap.changing():
             order = replace(self._order(tenant), settle_s=settle_s, within_s=within_s)
         return self._taken(lane, order)

@@ -37,8 +37,6 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """The state of a worker."""
-
     node: str
     serving: bool = False
     restarts: int = 0
