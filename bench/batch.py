@@ -84,10 +84,10 @@ def _answered(point: DecisionPoint, stages: Stages) -> RecordBatch:
 
 
 def example_cell() -> LivePolicies:
-    cell = LivePolicies()
+    live = LivePolicies()
     snapshot = load_tree(BENCH / "example").tenants[_TENANT].snapshot
-    cell.put(TenantPolicy(_TENANT, TenantState.SERVING, 0, snapshot))
-    return cell
+    live.put(TenantPolicy(_TENANT, TenantState.SERVING, 0, snapshot))
+    return live
 
 
 def main() -> int:

@@ -79,7 +79,7 @@ def try_out(cores: list[int], scratch: Path) -> None:
         for _ in range(_ASKED):
             call.ask(server.target)
         with ShardedStore(server.audit).open() as stores:
-            by_node = Counter(record.node for record in stores.each_decision())
+            by_node = Counter(record.node for record in stores.all_decisions())
     if by_node.total() != _ASKED or len(by_node) != 2:
         raise VoidFigureError(f"expected {_ASKED} records of two workers, found {by_node}")
     shares = ", ".join(f"{node} {count}" for node, count in sorted(by_node.items()))

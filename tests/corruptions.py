@@ -124,10 +124,10 @@ class Walk:
         self._good = dict(walked.files)
         self._directory = write(directory / "policies", walked.files)
         self._outcomes: list[Outcome] = []
-        self._cell = LivePolicies()
+        self._live = LivePolicies()
         settings = Settings(policies=self._directory, revisions=str(directory / "revisions"), watch=False)
         self._kept = RevisionStore(directory / "revisions", 1, "")
-        self._reloader = Reloader(settings, self._cell, Metrics(), lambda: 0, InProcess)
+        self._reloader = Reloader(settings, self._live, Metrics(), lambda: 0, InProcess)
         for outcome in self._reloader.load():
             if outcome.kind != "POLICY_LOADED":
                 raise DifferenceFoundError(f"a good world is refused: {outcome}")
@@ -147,13 +147,13 @@ class Walk:
                 write(self._directory, self._good)
 
     def _step(self, file: Path, content: bytes) -> bool:
-        served = {tenant: policy.revision for tenant, policy in self._cell.tenants.items()}
+        served = {tenant: policy.revision for tenant, policy in self._live.tenants.items()}
         beside = file.with_suffix(".bak")
         beside.write_bytes(content)
         beside.replace(file)
-        if not self._reloader.look():
+        if not self._reloader.scan():
             raise DifferenceFoundError("the look did not come to its end")
-        for tenant, policy in self._cell.tenants.items():
+        for tenant, policy in self._live.tenants.items():
             if policy.snapshot is None:
                 raise DifferenceFoundError(f"{tenant} has nothing to serve any more")
             if any("defect" in each.message for each in policy.diagnostics):
@@ -168,7 +168,7 @@ class Walk:
                 raise DifferenceFoundError(f"{tenant} is STALE and nothing says why")
             if policy.files_revision != policy.revision != served[tenant]:
                 raise DifferenceFoundError(f"{tenant} was refused, and serves something else than before")
-        return all(policy.state is TenantState.SERVING for policy in self._cell.tenants.values())
+        return all(policy.state is TenantState.SERVING for policy in self._live.tenants.values())
 
     def _on_disk(self, tenant: str) -> dict[str, bytes]:
         root = (path for path in self._directory.iterdir() if path.is_file())

@@ -13,8 +13,8 @@ It is long because each method is written out, for readers, editors and type che
 _CLASS_DOC: Final = '''\
     """Asks a remit server. Safe to share between threads; close it, or use it in a `with`.
 
-    Every method raises DecisionUnavailable where there is no answer; the guards raise AccessDenied where the answer is
-    a deny; and nothing else is raised. An answer is never made up: a server that is away is not an allow.
+    Every method raises DecisionUnavailable if there is no answer. The guards raise AccessDenied if the answer is a
+    deny. Nothing else is raised. The client never invents an answer: a server that is away is not an allow.
     """'''
 _WORDS: Final = (
     ("    @pending\n", ""),

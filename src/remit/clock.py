@@ -1,15 +1,12 @@
-"""Wall-clock time as remit records and prints it: microseconds since the Unix epoch, and UTC text."""
-
 import time
 from datetime import UTC, datetime
 
 
 def now_us() -> int:
-    """Microseconds since the Unix epoch."""
     return time.time_ns() // 1_000
 
 
 def utc_text(time_us: int, *, separator: str = "T", timespec: str = "seconds") -> str:
-    """ISO 8601 in UTC, for example `2026-11-27T04:26:49Z`. Raises ValueError or OverflowError for a time that no calendar
-    has."""
+    """ISO 8601 in UTC, for example `2026-11-27T04:26:49Z`. Raises ValueError or OverflowError if no calendar has the
+    time."""
     return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(separator, timespec).replace("+00:00", "Z")

@@ -53,11 +53,11 @@ OTHERS = {
         "table `planted`": ["CREATE TABLE planted (x)"],
         "index `planted` on `decisions`": ["CREATE UNIQUE INDEX planted ON decisions (principal)"],
         "index `decisions_by_principal` on `decisions` is missing": ["DROP INDEX decisions_by_principal"],
-        "index `lifecycle_by_type` on `lifecycle` is made otherwise": [
+        "index `lifecycle_by_type` on `lifecycle` has another definition": [
             "DROP INDEX lifecycle_by_type",
             "CREATE UNIQUE INDEX lifecycle_by_type ON lifecycle (tenant, type, id)",
         ],
-        "table `probe` is made otherwise": [
+        "table `probe` has another definition": [
             "DROP TABLE probe",
             "CREATE TABLE probe (id BLOB NOT NULL ON CONFLICT IGNORE, filler BLOB NOT NULL, PRIMARY KEY (id))",
         ],
@@ -100,7 +100,7 @@ def test_a_store_writes_nothing_while_a_trigger_keeps_rows_out(
     statements = PLANTED[backend_of(url)][name]
     store.append([first := decision()])
     alter(*statements)
-    with pytest.raises(AuditStoreError, match=r"does something else than to insert records.*`remit audit verify`"):
+    with pytest.raises(AuditStoreError, match=r"changes or suppresses inserts.*`remit audit verify`"):
         store.append([decision(), decision(principal=IGNORED)], [happened()])
     with pytest.raises(AuditStoreError, match="trigger `planted`"):
         store.probe()
@@ -133,7 +133,7 @@ def test_a_store_with_another_schema_does_not_open_and_verify_names_it(
                 step()
         with other.open_as_evidence().snapshot() as snapshot:
             (finding,) = verify_store([snapshot]).findings
-    assert (FindingKind.SCHEMA, True) == (finding.kind, told in finding.told)
+    assert (FindingKind.SCHEMA, True) == (finding.kind, told in finding.text)
 
 
 def test_statistics_of_the_planner_are_no_other_schema(store: AuditStore, url: str, alter: Callable[..., None]) -> None:
@@ -156,7 +156,7 @@ def test_a_chain_that_was_set_back_is_not_written_on(
     head = update(chains).values(seq=1, hash=hash_) if left else delete(chains)
     alter(delete(decisions).where(decisions.c.id.not_in(kept)), head)
     for _ in range(2):
-        with pytest.raises(StoreChangedError, match=f"committed its record 3 and the database stands at {left}"):
+        with pytest.raises(StoreChangedError, match=f"committed record 3, but the database is at {left}"):
             store.append([decision()])
         with pytest.raises(StoreChangedError, match="was set back"):
             store.probe()

@@ -21,7 +21,7 @@ from remit.audit.query.filter import DecisionFilter
 from remit.audit.record import AUDIT_READ, DecisionRecord, LifecycleRecord
 from remit.audit.retention import purge
 from remit.audit.retention.cutoffs import Cutoffs
-from remit.audit.retention.purge import Purged, PurgePace
+from remit.audit.retention.purge import Purged, PurgePacing
 from remit.audit.retention.resequencer import Resequencer
 from remit.audit.schema.tables import (
     HOUR_US,
@@ -76,7 +76,7 @@ def verified(store: AuditStore, *keys: PublicKey) -> bool:
 
 def test_what_is_left_of_a_chain_follows_its_tombstone(store: AuditStore, url: str) -> None:
     rows = written(store, *at(*range(40)))
-    assert Purged(deleted=25) == store.purge(T0 + 25, pace=PurgePace(rows=10))
+    assert Purged(deleted=25) == store.purge(T0 + 25, pacing=PurgePacing(rows=10))
     left = rows_of(url, ACME)
     assert rows[25:] == left
     (tombstone,) = buried(url)
@@ -132,7 +132,7 @@ def test_a_clock_that_was_set_back_needs_no_more_memory(
     """Ids and places in the chain run against each other; what does not fit is met again."""
     monkeypatch.setattr(purge, "Resequencer", partial(Resequencer, most_waiting=room))
     rows = written(store, *at(*range(30, 60)), *at(*range(30)), *at(100))
-    assert Purged(deleted=60) == store.purge(T0 + 60, pace=PurgePace(rows=7))
+    assert Purged(deleted=60) == store.purge(T0 + 60, pacing=PurgePacing(rows=7))
     assert rows[60:] == rows_of(url, ACME)
     assert [60] == [each.seq for each in buried(url)]
     assert verified(store)
@@ -142,10 +142,10 @@ def test_each_chain_has_its_own_tombstone(store: AuditStore, url: str) -> None:
     """Of two tenants whose records lie among each other; a purge of one of them leaves the other as it was."""
     rows = written(store, *(each for n in range(30) for each in (*at(n), *at(n, tenant="globex"))))
     acme, globex = rows[:30], rows[30:]
-    store.purge(T0 + 10, tenant="globex", pace=PurgePace(rows=4))
+    store.purge(T0 + 10, tenant="globex", pacing=PurgePacing(rows=4))
     assert [("globex", 10)] == [(each.tenant, each.seq) for each in buried(url)]
     assert acme == rows_of(url, ACME)
-    store.purge(T0 + 20, pace=PurgePace(rows=4))
+    store.purge(T0 + 20, pacing=PurgePacing(rows=4))
     assert [("acme", 20, acme[19][-1]), ("globex", 20, globex[19][-1])] == [
         (each.tenant, each.seq, each.hash) for each in buried(url)
     ]
@@ -160,7 +160,7 @@ def test_records_from_before_there_were_chains_go_by_age_alone(store: AuditStore
         )
     engine.dispose()
     rows = written(store, *at(*range(20, 30)))
-    assert Purged(deleted=15) == store.purge(T0 + 15, pace=PurgePace(rows=6))
+    assert Purged(deleted=15) == store.purge(T0 + 15, pacing=PurgePacing(rows=6))
     assert [] == buried(url)
     assert Purged(deleted=10) == store.purge(T0 + 25)
     assert rows[5:] == rows_of(url, ACME)
@@ -175,7 +175,7 @@ def test_a_purge_that_breaks_off_leaves_tombstones_that_match(store: AuditStore,
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.purge(T0 + 100, pace=PurgePace(rows=10), progress=stop)
+        store.purge(T0 + 100, pacing=PurgePacing(rows=10), progress=stop)
     (tombstone,) = buried(url)
     assert Head(20, rows[19][-1]) == tombstone.head
     assert rows[20:] == rows_of(url, ACME)
@@ -188,7 +188,7 @@ def test_two_purges_at_once_take_everything_once(store: AuditStore, url: str) ->
     found: list[Purged] = []
     with AuditStore(url) as other:
         threads = [
-            Thread(target=lambda each=each: found.append(each.purge(T0 + 140, pace=PurgePace(rows=9))))
+            Thread(target=lambda each=each: found.append(each.purge(T0 + 140, pacing=PurgePacing(rows=9))))
             for each in (store, other.open())
         ]
         for each in threads:
@@ -245,7 +245,7 @@ def test_each_tenant_may_have_a_cutoff_of_its_own(store: AuditStore) -> None:
     everyone = [each for n in range(10) for name in ("acme", "globex", "initech") for each in at(n, tenant=name)]
     store.append(everyone)
     cutoffs = Cutoffs(others=T0 + 5, of_tenant={"globex": T0 + 2, "initech": None, "umbrella": T0 + 9})
-    assert Purged(deleted=7) == store.purge(cutoffs, by_hand=False, pace=PurgePace(rows=3))
+    assert Purged(deleted=7) == store.purge(cutoffs, by_hand=False, pacing=PurgePacing(rows=3))
     left = [(each.tenant, each.time_us - T0) for each in store.decisions(newest_first=False, limit=100)]
     expected = {"acme": range(5, 10), "globex": range(2, 10), "initech": range(10)}
     assert sorted((name, n) for name, numbers in expected.items() for n in numbers) == sorted(left)
@@ -264,7 +264,7 @@ def test_names_go_from_the_counts_and_the_numbers_stay(store: AuditStore, url: s
         for name in ("acme", "globex")
     ]
     store.append(records)
-    store.purge(hour + HOUR_US * 2, tenant="acme", pace=PurgePace(rows=1))
+    store.purge(hour + HOUR_US * 2, tenant="acme", pacing=PurgePacing(rows=1))
     found = table(url, select(counts.c.tenant, counts.c.dimension, counts.c.value, counts.c.recorded))
     assert {("acme", "user:2"), ("acme", "user:3")} | {("globex", f"user:{n}") for n in range(4)} == {
         (tenant, value) for tenant, dimension, value, _ in found if dimension == "principal"
@@ -357,8 +357,8 @@ def test_records_of_who_read_the_audit_go_with_the_decisions(store: AuditStore, 
         reads = [read_at(T0 + n + each, tenant) for each in range(3) for tenant in ("acme", "globex", "")]
         store.append(at(n), [*reads, happened(tenant="acme")])
     Checkpointer(store, key, "node-1", 1, lambda: T0 + 30)._sign()
-    assert Purged(deleted=5, reads=14) == store.purge(T0 + 14, tenant="acme", key=key, pace=PurgePace(rows=4))
-    assert Purged(deleted=2, reads=7 + 2 * 21) == store.purge(T0 + 21, key=key, pace=PurgePace(rows=4))
+    assert Purged(deleted=5, reads=14) == store.purge(T0 + 14, tenant="acme", key=key, pacing=PurgePacing(rows=4))
+    assert Purged(deleted=2, reads=7 + 2 * 21) == store.purge(T0 + 21, key=key, pacing=PurgePacing(rows=4))
     left = store.lifecycle(type_=AUDIT_READ, limit=1_000)
     assert {"acme": 9, "globex": 9, "": 9} == {
         name: [each.tenant for each in left].count(name) for name in ("acme", "globex", "")

@@ -131,7 +131,7 @@ def test_a_page_of_several_files_is_merged_and_never_read_whole(worlds: Worlds, 
 @quickly
 @given(where=FILTERS)
 def test_each_decision_comes_once_in_the_order_of_one_file(worlds: Worlds, where: DecisionFilter) -> None:
-    assert list(worlds.one.each_decision(where)) == list(worlds.many.each_decision(where))
+    assert list(worlds.one.all_decisions(where)) == list(worlds.many.all_decisions(where))
 
 
 @quickly

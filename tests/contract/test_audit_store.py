@@ -11,7 +11,7 @@ from support.audit_records import IDS, decision, decision_at, happened
 from remit.audit.errors import AuditStoreError, RecordRefused
 from remit.audit.query.filter import DecisionFilter
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.retention.purge import Purged, PurgePace
+from remit.audit.retention.purge import Purged, PurgePacing
 from remit.audit.schema.tables import probe
 from remit.audit.store.store import AuditStore
 
@@ -300,7 +300,7 @@ def test_purge_deletes_the_older_and_tells_how_many(store: AuditStore) -> None:
     kept = [decision_at(T0 + 25), decision_at(T0 + 5_000_000)]
     store.append([*old, *kept])
     seen: list[int] = []
-    purged = store.purge(T0 + 25, node="node-7", pace=PurgePace(rows=10), progress=seen.append)
+    purged = store.purge(T0 + 25, node="node-7", pacing=PurgePacing(rows=10), progress=seen.append)
     assert Purged(deleted=25) == purged
     assert [10, 20, 25] == seen
     assert kept == store.decisions(newest_first=False)
@@ -315,7 +315,7 @@ def test_purge_of_one_tenant_leaves_the_others(store: AuditStore) -> None:
     acme = [decision_at(T0 + offset, tenant="acme") for offset in range(12)]
     globex = [decision_at(T0 + offset, tenant="globex") for offset in range(12)]
     store.append([*acme, *globex])
-    assert 12 == store.purge(T0 + 100, tenant="acme", pace=PurgePace(rows=5)).deleted
+    assert 12 == store.purge(T0 + 100, tenant="acme", pacing=PurgePacing(rows=5)).deleted
     assert sorted(globex) == store.decisions(newest_first=False)
     assert ["acme"] == [record.tenant for record in store.lifecycle(type_="PURGED")]
 
@@ -336,7 +336,7 @@ def test_a_purge_that_breaks_off_has_told_what_is_gone(store: AuditStore) -> Non
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.purge(T0 + 100, pace=PurgePace(rows=10), progress=stop)
+        store.purge(T0 + 100, pacing=PurgePacing(rows=10), progress=stop)
     assert 10 == len(store.decisions())
     assert [20] == [json.loads(event.detail)["deleted"] for event in store.lifecycle(type_="PURGED")]
 
@@ -362,7 +362,7 @@ def test_a_second_program_reads_and_purges_while_one_writes(store: AuditStore, u
                 found = other.decisions(DecisionFilter(tenant="acme"), limit=5_000, newest_first=False)
                 assert before <= len(found)
                 assert 0 == len(found) % 20
-                other.purge(T0 - 9_000_000_000_000, pace=PurgePace(rows=20))
+                other.purge(T0 - 9_000_000_000_000, pacing=PurgePacing(rows=20))
         finally:
             writer.join()
         assert written == other.decisions(limit=5_000, newest_first=False)

@@ -31,14 +31,14 @@ def small_patterns(draw: st.DrawFn) -> NamespacePattern:
 few_patterns = st.lists(small_patterns(), max_size=5)
 
 
-def region_of(atlas: DiagramFactory, random: Random, given_patterns: list[NamespacePattern]) -> Region:
+def region_of(factory: DiagramFactory, random: Random, given_patterns: list[NamespacePattern]) -> Region:
     """A union, then meets, differences and complements, drawn."""
-    region = atlas.none
+    region = factory.none
     for pattern in given_patterns:
-        how = random.choice((atlas.union, atlas.union, atlas.without, atlas.meet))
-        region = how(region, atlas.region(pattern))
+        how = random.choice((factory.union, factory.union, factory.without, factory.intersection))
+        region = how(region, factory.region(pattern))
         if random.randrange(3) == 0:
-            region = atlas.complement(region)
+            region = factory.complement(region)
     return region
 
 
@@ -51,10 +51,10 @@ def test_the_region_of_a_pattern_is_the_pattern(pattern: NamespacePattern, names
 def test_operations_are_those_of_sets(
     mine: list[NamespacePattern], its: list[NamespacePattern], random: Random
 ) -> None:
-    atlas = DiagramFactory()
-    left, right = region_of(atlas, random, mine), region_of(atlas, random, its)
-    union, meet, without = atlas.union(left, right), atlas.meet(left, right), atlas.without(left, right)
-    complement, under = atlas.complement(left), atlas.under(left)
+    factory = DiagramFactory()
+    left, right = region_of(factory, random, mine), region_of(factory, random, its)
+    union, meet, without = factory.union(left, right), factory.intersection(left, right), factory.without(left, right)
+    complement, under = factory.complement(left), factory.under(left)
     for name in EVERY:
         one, two = left.at(name), right.at(name)
         assert (one or two, one and two, one and not two) == (union.at(name), meet.at(name), without.at(name))
@@ -66,19 +66,21 @@ def test_operations_are_those_of_sets(
 @given(few_patterns, few_patterns, randoms)
 def test_equal_sets_are_one_region(mine: list[NamespacePattern], its: list[NamespacePattern], random: Random) -> None:
     """However they came to be: the same object if and only if no namespace tells them apart."""
-    atlas = DiagramFactory()
-    left, right = region_of(atlas, random, mine), region_of(atlas, random, its)
+    factory = DiagramFactory()
+    left, right = region_of(factory, random, mine), region_of(factory, random, its)
     assert (left is right) == all(left.at(name) == right.at(name) for name in EVERY)
-    assert atlas.union(left, right) is atlas.complement(atlas.meet(atlas.complement(left), atlas.complement(right)))
-    assert left is atlas.union(atlas.meet(left, right), atlas.without(left, right))
+    assert factory.union(left, right) is factory.complement(
+        factory.intersection(factory.complement(left), factory.complement(right))
+    )
+    assert left is factory.union(factory.intersection(left, right), factory.without(left, right))
 
 
 @given(few_patterns, randoms)
 def test_pieces_are_the_region(given_patterns: list[NamespacePattern], random: Random) -> None:
     """Every namespace of the region is in a piece and no other is; no piece is empty, and each pattern parses."""
-    atlas = DiagramFactory()
-    region = region_of(atlas, random, given_patterns)
-    pieces = atlas.pieces(region)
+    factory = DiagramFactory()
+    region = region_of(factory, random, given_patterns)
+    pieces = factory.pieces(region)
     for name in EVERY[1:]:
         assert region.at(name) == any(piece.contains(name) for piece in pieces)
     for piece in pieces:
@@ -89,11 +91,11 @@ def test_pieces_are_the_region(given_patterns: list[NamespacePattern], random: R
 
 @given(few_patterns, randoms)
 def test_the_first_namespace_is_a_shortest(given_patterns: list[NamespacePattern], random: Random) -> None:
-    atlas = DiagramFactory()
-    region = region_of(atlas, random, given_patterns)
-    first = atlas.first(region)
+    factory = DiagramFactory()
+    region = region_of(factory, random, given_patterns)
+    first = factory.first(region)
     inside = [name for name in EVERY if region.at(name)]
-    assert atlas.is_empty(region) == (first is None) == (not inside)
+    assert factory.is_empty(region) == (first is None) == (not inside)
     if first is not None:
         assert region.at(first)
         assert len(first) <= min(map(len, inside))
@@ -105,12 +107,12 @@ def test_no_namespace_is_longer_than_the_limit(length: int, stars: int, subtree:
     text = ".".join([before + "x" * (length - len(before)), *["*"] * stars, *["**"] * subtree])
     segments = tuple(text.removesuffix(".**").split("."))
     pattern = NamespacePattern(text, segments, subtree)
-    atlas = DiagramFactory()
+    factory = DiagramFactory()
     fits = length + 2 * stars <= NAMESPACE_LIMIT
-    assert fits == (not atlas.is_empty(atlas.region(pattern)))
-    (*pieces,) = atlas.pieces(atlas.region(pattern))
+    assert fits == (not factory.is_empty(factory.region(pattern)))
+    (*pieces,) = factory.pieces(factory.region(pattern))
     assert fits == bool(pieces)
     for piece in pieces:
         assert len(piece.only.text.removesuffix(".**")) <= NAMESPACE_LIMIT
-    complement = atlas.complement(atlas.region(pattern))
-    assert len([each for piece in atlas.pieces(complement) for each in piece.excepted]) == fits
+    complement = factory.complement(factory.region(pattern))
+    assert len([each for piece in factory.pieces(complement) for each in piece.excepted]) == fits

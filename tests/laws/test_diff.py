@@ -217,9 +217,11 @@ def pairs(change: ReachChange) -> Iterator[tuple[Namespace, Namespace]]:
         around |= {Namespace(piece.only.text.removesuffix(".**").replace("*", fresh))}
     around |= {Namespace(f"{name}.{more}") for name in around for more in ("zz", "zz.z") if len(name) < 140}
     if change.pairs is Pairs.ABOVE:
-        atlas = DiagramFactory()
-        owned = atlas.under(atlas.folded(atlas.union, (atlas.within(owner) for owner in change.owners), atlas.none))
-        found = (atlas.first(atlas.meet(atlas.within(piece), owned)) for piece in change.callers)
+        factory = DiagramFactory()
+        owned = factory.under(
+            factory.folded(factory.union, (factory.within(owner) for owner in change.owners), factory.none)
+        )
+        found = (factory.first(factory.intersection(factory.within(piece), owned)) for piece in change.callers)
         around |= {name for name in found if name is not None}
     for name in list(around):
         parts = name.split(".")
@@ -230,8 +232,8 @@ def pairs(change: ReachChange) -> Iterator[tuple[Namespace, Namespace]]:
 
 
 def first(piece: Piece) -> Namespace:
-    atlas = DiagramFactory()
-    found = atlas.first(atlas.namespaces(atlas.within(piece)))
+    factory = DiagramFactory()
+    found = factory.first(factory.namespaces(factory.within(piece)))
     assert found is not None
     return found
 

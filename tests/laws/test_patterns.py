@@ -16,10 +16,10 @@ def test_contains_agrees_with_regex(pattern: NamespacePattern, namespace: str) -
 @given(patterns(), patterns(), namespaces)
 def test_meet_is_the_greatest_lower_bound(one: NamespacePattern, other: NamespacePattern, namespace: str) -> None:
     """A namespace is in the meet exactly if it is in both, so whatever is below both is below the meet."""
-    meet = one.meet(other)
+    meet = one.intersection(other)
     both = covers(one.text, namespace) and covers(other.text, namespace)
     assert both == (meet is not None and covers(meet.text, namespace))
-    assert meet == other.meet(one)
+    assert meet == other.intersection(one)
     assert one.overlaps(other) == (meet is not None)
     if meet is not None:
         assert one.covers(meet)
@@ -32,7 +32,7 @@ def test_nothing_below_both_is_outside_the_meet(
     one: NamespacePattern, other: NamespacePattern, below: NamespacePattern
 ) -> None:
     """Each pattern that two cover is covered by their meet."""
-    meet = one.meet(other)
+    meet = one.intersection(other)
     if one.covers(below) and other.covers(below):
         assert meet is not None
         assert meet.covers(below)

@@ -42,7 +42,7 @@ def until_status(server: Server, holds: Callable[[TenantStatus], object], tenant
         return bool(found)
 
     with server.client() as client:
-        until(so, f"the status of {tenant}\n{server.told()}")
+        until(so, f"the status of {tenant}\n{server.log_text()}")
     return found[0]
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Generator
 
 from remit.engine.pacing import Pacing
-from remit.policy.build.scan import Found, RestoreRequest, ScanRequest, run
+from remit.policy.build.scan import RestoreRequest, ScanRequest, ScanResult, run
 
 
 class InProcess:
     """Loads in this process."""
 
-    def carry_out(self, order: ScanRequest | RestoreRequest, pace: Pacing) -> Generator[Found, None, None]:
-        del pace
+    def run(self, order: ScanRequest | RestoreRequest, pacing: Pacing) -> Generator[ScanResult, None, None]:
+        del pacing
         yield from run(order)
 
     def end(self) -> None:

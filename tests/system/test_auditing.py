@@ -104,7 +104,7 @@ def test_pages_hold_each_record_once_while_others_are_written(server: Server, *,
         listed = [each.id for each in client.list_records(where, oldest_first=oldest_first, page_size=7)]
         everything = [each.id for each in client.list_records(RecordFilter(until_us=until_us), page_size=100)]
         load.stop()
-        kept = [each for each in store.each_decision() if each.time_us < until_us]
+        kept = [each for each in store.all_decisions() if each.time_us < until_us]
     assert len(listed) > 50
     allowed = [format_id(each.id) for each in kept if (each.tenant, each.effect) == ("acme", "allow")]
     assert (allowed if oldest_first else allowed[::-1]) == listed
@@ -193,7 +193,7 @@ def test_a_token_is_of_one_request(server: Server) -> None:
 
 
 def test_counts_are_what_the_records_add_up_to(client: Client, store: AuditStore) -> None:
-    records = list(store.each_decision())
+    records = list(store.all_decisions())
     for groups in (["tenant", "effect"], ["namespace"], ["question", "reason"], ["caller", "node"], ["revision"], []):
         expected = Counter(tuple(getattr(each, group) for group in groups) for each in records)
         counts = client.count_records(group_by=groups, page_size=2)

@@ -59,7 +59,7 @@ def test_a_restore_over_a_store_needs_force_and_keeps_what_was_there(
     forced = remit("audit", "restore", str(kept), "--force", "--audit", server.audit)
     assert 0 == forced.returncode, forced.stderr
     (aside,) = server.folder.glob("audit.db.replaced-*")
-    assert f"what was there is `{aside}` now" in forced.stdout
+    assert f"the previous file is now `{aside}`" in forced.stdout
     assert 1 == len(decision_ids(server.folder))
     with AuditStore(f"sqlite:///{aside}").open() as store:
         assert 2 == len(store.decisions())

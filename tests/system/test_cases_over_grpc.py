@@ -36,14 +36,14 @@ __all__ = ["test_case"]
 class GrpcFace(EngineFace):
     def __init__(self, node: ServerNode, client: Client) -> None:
         super().__init__()
-        self._cell = node.cell
+        self._live = node.live
         self._client = client
 
     def load(self, directory: Path) -> Mapping[str, str]:
         refused = super().load(directory)
-        for tenant in self._cell.tenants.keys() - self._serving.keys():
-            self._cell.remove(tenant)
-        self._cell.put(*(self._policy(name, name in refused) for name in self._serving))
+        for tenant in self._live.tenants.keys() - self._serving.keys():
+            self._live.remove(tenant)
+        self._live.put(*(self._policy(name, name in refused) for name in self._serving))
         return refused
 
     def access(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]:

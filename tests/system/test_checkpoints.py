@@ -117,7 +117,7 @@ def test_keys_change_by_a_restart_which_is_recorded(
         {"key_id": "", "public_key": ""},
     ] == told
     assert [] == both.findings
-    assert f"is signed by the key `{keys[0].id}`, which was not given" in newer.findings[0].told
+    assert f"is signed by the key `{keys[0].id}`, which was not given" in newer.findings[0].text
     assert {key.id for key in keys} == {each.key_id for each in signed(server)}
 
 

@@ -160,7 +160,7 @@ def test_password_in_a_url_is_shown_to_nobody(
             list(client.list_records())
         assert not [word for word in ("127.0.0.1", "ada", "postgresql") if word in caught.value.message]
     server.wait_for("records are not sent to the collector")
-    assert "127.0.0.1:1/audit" in server.told()
+    assert "127.0.0.1:1/audit" in server.log_text()
     server.kill()
     for command in (("list",), ("verify",), ("export", "--tenant", "acme", "--out", str(tmp_path / "out.jsonl"))):
         done = remit("audit", *command, "--audit", AWAY)
@@ -170,7 +170,7 @@ def test_password_in_a_url_is_shown_to_nobody(
     said.append(refused.stderr)
     refused = remit_process("serve", "--policies", str(untested), "--audit-otlp", collector.replace("127.0.0.1", "a.b"))
     assert "`audit_otlp` is `http://me:***@a.b:1/v1/logs?***`" in refused.stderr
-    for text in (*said, server.told(), refused.stderr):
+    for text in (*said, server.log_text(), refused.stderr):
         assert PASSWORD not in text
 
 

@@ -70,7 +70,7 @@ def test_each_acknowledged_decision_is_followed_once(serve: Callable[..., Server
         acknowledged = {format_id(each) for each in load.acknowledged | other_load.acknowledged}
         until(lambda: len(everything.ids) >= len(acknowledged), "all are followed")
         with server.store() as store:
-            expected = [format_id(each.id) for each in store.each_decision() if each.effect == "deny"]
+            expected = [format_id(each.id) for each in store.all_decisions() if each.effect == "deny"]
         until(lambda: len(denied.ids) >= len(expected), "all denies are followed")
     assert [] == load.failures + other_load.failures
     assert len(everything.ids) == len({*everything.ids})

@@ -114,7 +114,7 @@ def test_a_page_of_another_revision_is_refused(untested: Path, tmp_path: Path) -
             other = load_tree(POLICIES).tenants[Tenant("acme")].snapshot
             assert other is not None
             policy = TenantPolicy(other.tenant, TenantState.SERVING, 0, other)
-            node.cell.put(policy)
+            node.live.put(policy)
             with pytest.raises(DecisionUnavailable, match="begin again") as caught:
                 client.ask(who(page_size=1, page_token=token))
             assert caught.value.code == "FAILED_PRECONDITION"

@@ -115,7 +115,7 @@ def test_two_nodes_write_to_one_database(
     assert 0 == verified.returncode, verified.stderr
     with AuditStore(database.url).open() as store:
         by_node: dict[str, set[bytes]] = {"node-1": set(), "node-2": set()}
-        for record in store.each_decision():
+        for record in store.all_decisions():
             by_node[record.node].add(record.id)
     assert by_node["node-1"] >= first.acknowledged
     assert by_node["node-2"] >= second.acknowledged
@@ -166,7 +166,7 @@ def test_a_database_that_was_emptied_is_not_filled_anew_in_silence(
         server = Server(server.folder, "--audit-migrate", "--workers", workers, audit=database.url, policies=untested)
         server.launch()
         assert 3 == server.exit_code()
-        assert "which is gone: this node had one there" in server.told()
+        assert "which is gone: this node had one there" in server.log_text()
     assert 0 == serve("--audit-migrate", "--audit-new", audit=database.url, policies=untested).terminate()
 
 
@@ -485,8 +485,8 @@ def test_the_spool_of_a_node_that_is_no_more_is_drained_by_hand(
     server.kill()
     database.bring_back()
     done = remit(*command)
-    assert (0, True) == (done.returncode, "records handed on" in done.stdout), done
-    assert "0 records handed on" in remit(*command).stdout
+    assert (0, True) == (done.returncode, "records forwarded" in done.stdout), done
+    assert "0 records forwarded" in remit(*command).stdout
     expect_kept(database.url, load.acknowledged | more.acknowledged)
 
 

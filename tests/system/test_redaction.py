@@ -75,7 +75,7 @@ def test_a_shadow_decides_on_the_whole_question_and_tells_what_the_audit_does(
     [
         (
             ("--audit-redact", "tenant=hash"),
-            "`tenant` is needed for a record to be one; what may be redacted is `caller`",
+            "`tenant` is required in every record; what may be redacted is `caller`",
         ),
         (("--audit-redact", "principal=hash"), "name the file with the key of the hashes, `audit_redact_key`"),
         (("--audit-redact", "principal=hash", "--audit-redact-key", "nowhere"), "key file `nowhere` cannot be read"),

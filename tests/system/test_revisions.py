@@ -129,7 +129,7 @@ def test_a_damaged_kept_revision_is_ignored_with_a_line_in_the_log(server: Serve
         file.write_bytes(damaged)
         server.start()
         assert UNAVAILABLE == statuses(server)["acme"].state
-        assert any("damaged" in f"{line['event']}{line.get('error')}" for line in server.logs), server.told()
+        assert any("damaged" in f"{line['event']}{line.get('error')}" for line in server.logs), server.log_text()
         server.kill()
 
 

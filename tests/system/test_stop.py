@@ -38,7 +38,7 @@ def test_sigterm_under_load_ends_well(serve: Callable[..., Server], untested: Pa
     assert set() == load.acknowledged - decision_ids(server.folder)
     with server.store() as store:
         happened = [record.type for record in store.lifecycle(newest_first=False)]
-        kept = sum(1 for _ in store.each_decision())
+        kept = sum(1 for _ in store.all_decisions())
     assert ("SERVER_STARTED", "SERVER_STOPPED") == (happened[0], happened[-1])
     drained = server.wait_for("audit drained")
     assert (kept + len(happened), 0) == (drained["committed"], drained["unwritten"])

@@ -102,7 +102,7 @@ def test_server_whose_audit_file_is_gone_answers_no_more(
         until(lambda: Health(channel).of() == NOT_SERVING, "NOT_SERVING")
     line = server.wait_for("the audit store fails")
     assert "error" == line["level"]
-    for told in (f"`{server.database}`", ACTS[act], "put back what was there", "restart the server"):
+    for told in (f"`{server.database}`", ACTS[act], "restore the original store", "restart the server"):
         assert told in line["event"]
     with server.client() as client:
         audit = client.status().audit
@@ -157,7 +157,7 @@ def test_a_start_makes_no_new_audit_where_there_was_one(serve: Callable[..., Ser
     server.kill()
     server.database.unlink()
     told = refusal(server, untested, "--audit-new")
-    assert f"`{log_of(server.database)}` belongs to an audit database that is not there" in told
+    assert f"`{log_of(server.database)}` belongs to an audit database that does not exist" in told
     log_of(server.database).unlink()
     told = refusal(server, untested)
     assert f"setting `audit` names `{server.database}`, which is gone" in told
@@ -192,7 +192,7 @@ def test_a_server_whose_spool_is_gone_answers_no_more(serve: Callable[..., Serve
     (server.folder / "spool.db").unlink()
     assert [grpc.StatusCode.UNAVAILABLE] * 3 == asked(server, 3)
     assert (
-        f"the audit spool `{Path('spool.db')}` is not the file any more"
+        f"the audit spool `{Path('spool.db')}` is no longer the file"
         in server.wait_for("the audit store fails")["event"]
     )
 
@@ -228,7 +228,7 @@ def test_a_chain_set_back_under_a_server_stops_it(serve: Callable[..., Server], 
         other.execute("UPDATE chains SET seq = 5, hash = ? WHERE of_table = 'decisions' AND tenant = 'acme'", (hash_,))
     assert [grpc.StatusCode.UNAVAILABLE] * 3 == asked(server, 3)
     line = server.wait_for("the audit store fails")["event"]
-    assert "committed its record 10 and the database stands at 5" in line
+    assert "committed record 10, but the database is at 5" in line
     assert "restart the server" in line
     with server.store() as store:
         assert 5 == len(store.decisions())

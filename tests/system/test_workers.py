@@ -142,13 +142,13 @@ def until_each(server: Server, holds: Callable[[TenantStatus], object], tenant: 
         found[:] = [each for told in of_each_worker(server).values() for each in told.tenants if each.tenant == tenant]
         return all(map(holds, found))
 
-    until(so, f"the status of {tenant} with each worker\n{server.told()}")
+    until(so, f"the status of {tenant} with each worker\n{server.log_text()}")
     return found
 
 
 def until_workers(server: Server, holds: Callable[[dict[str, WorkerStatus]], object]) -> None:
     """What one worker says of all."""
-    until(lambda: holds({each.node: each for each in status(server).workers}), f"of the workers\n{server.told()}")
+    until(lambda: holds({each.node: each for each in status(server).workers}), f"of the workers\n{server.log_text()}")
 
 
 def pid_of(server: Server, number: int) -> int:
@@ -195,7 +195,7 @@ def test_one_endpoint_tells_the_metrics_of_all_workers(busy: tuple[Server, set[b
     server, acknowledged = busy
     assert len(acknowledged) == server.metric("remit_decisions_total")
     with server.store() as store:
-        by_node = Counter(each.node for each in store.each_decision())
+        by_node = Counter(each.node for each in store.all_decisions())
     assert by_node == {node: server.metric("remit_decisions_total", worker=node) for node in NODES}
     assert 3.0 == server.metric("remit_worker_serving")
     assert 0.0 == server.metric("remit_worker_restarts_total")
@@ -257,7 +257,7 @@ def test_workers_share_a_postgresql_database(
         until_workers(server, lambda workers: all(each.serving for each in workers.values()))
         assert 0 == server.terminate()
         with ShardedStore(url).open() as stores:
-            records = list(stores.each_decision())
+            records = list(stores.all_decisions())
         assert loads.acknowledged <= {each.id for each in records}
         assert set(NODES) == {each.node for each in records}
         verified = remit("audit", "verify", "--audit", url)

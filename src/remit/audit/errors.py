@@ -1,5 +1,3 @@
-"""Errors of the audit store and the journal."""
-
 from typing import Final
 
 from remit.core.errors import RemitError
@@ -25,7 +23,7 @@ class StoreAwayError(AuditStoreError):
 
 
 WHAT_TO_DO: Final = (
-    "This process records nothing there any more: put back what was there, or keep what is there as evidence, and "
+    "This process records nothing there any more: restore the original store, or keep this one as evidence, and "
     "restart the server"
 )
 

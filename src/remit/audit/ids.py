@@ -48,7 +48,6 @@ class DecisionIds:
             return (self._head | self._low).to_bytes(16)
 
     def take(self, n: int) -> list[bytes]:
-        """`n` ids, ascending."""
         return self.stamp(n)[1]
 
     def stamp(self, n: int = 1) -> tuple[int, list[bytes]]:

@@ -1,5 +1,3 @@
-"""The records of the audit: decisions and lifecycle events."""
-
 import json
 from typing import Final, NamedTuple
 
@@ -57,7 +55,6 @@ class DecisionRecord(NamedTuple):
     revision: str
     """64 hex digits. '' if none."""
     latency_ns: int
-    """Time taken to decide."""
     call_id: bytes
     """UUIDv7 of the call, the same for all items of a batch."""
     batch_index: int
@@ -70,7 +67,6 @@ class DecisionRecord(NamedTuple):
 
     @property
     def asked_tenant(self) -> str:
-        """The tenant that the question was about, configured or not."""
         if self.tenant or not self.detail:
             return self.tenant
         return str(json.loads(self.detail).get(ASKED_TENANT, ""))
@@ -110,8 +106,6 @@ class LifecycleRecord(NamedTuple):
 
 
 class ChainPosition(NamedTuple):
-    """The position of a record in the chain of its tenant and node."""
-
     seq: int
     """0 for a record from before there were chains."""
     hash: bytes

@@ -28,7 +28,6 @@ class RedactionMethod(StrEnum):
     HASH = "hash"
     DROP = "drop"
     KEEP = "keep"
-    """For one tenant, overrides a rule for all tenants."""
 
 
 Rules = Mapping[str, Mapping[str, RedactionMethod]]
@@ -52,7 +51,7 @@ class RedactionKey:
         Raises RedactionKeyError if the file cannot be read, is too short, or may be read by others.
         """
         try:
-            secret, told = path.read_bytes().strip(), secret_problem(path)
+            secret, problem = path.read_bytes().strip(), secret_problem(path)
         except OSError as error:
             raise RedactionKeyError(f"the key file `{path}` cannot be read: {error.strerror}") from None
         if len(secret) < _LEAST_KEY_BYTES:
@@ -60,8 +59,8 @@ class RedactionKey:
                 f"the key in `{path}` has {len(secret)} bytes: expected {_LEAST_KEY_BYTES} or more, such as "
                 "`openssl rand -hex 32` prints"
             )
-        if told:
-            raise RedactionKeyError(told)
+        if problem:
+            raise RedactionKeyError(problem)
         return cls(secret)
 
     def hashed(self, text: str) -> str:
@@ -105,7 +104,7 @@ def parse_redaction(text: str) -> Rules:
                 raise ValueError(f"`{entry}`: {error}") from None
         if name not in REDACTABLE:
             fields = ", ".join(f"`{each}`" for each in REDACTABLE)
-            why = "is needed for a record to be one" if name in _NEEDED else "is no field of a record"
+            why = "is required in every record" if name in _NEEDED else "is not a field of a record"
             raise ValueError(f"`{entry}`: `{name}` {why}; what may be redacted is {fields}")
         if how not in ([*RedactionMethod] if has_tenant else [RedactionMethod.HASH, RedactionMethod.DROP]):
             raise ValueError(

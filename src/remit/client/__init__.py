@@ -1,4 +1,4 @@
-"""For other services: ask remit, and fail closed.
+"""The client library: asks a remit server, and fails closed.
 
 It has many modules because it stands alone: retries, caching, decoding and TLS are its own.
 """

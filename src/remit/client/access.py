@@ -1,4 +1,4 @@
-"""The questions of the access plane: a request, and how its response is read. The clients' methods document them."""
+"""The calls of the access plane: how to build each request and read its response. See the client's methods."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import TypeVar
 from remit import wire
 from remit.client.answers import Answer, OperationAnswer, Part
 from remit.client.call import ClientCall, Response
-from remit.client.decode import answer_of, newer, results_of, told
+from remit.client.decode import answer_of, newer, recorded, results_of
 from remit.client.errors import AccessDenied, DecisionUnavailable
 from remit.client.questions import Asked
 from remit.core.rows import Effect
@@ -18,7 +18,7 @@ _Answered = TypeVar("_Answered", bound=Answer)
 
 
 def guarded(call: ClientCall[Response, _Answered]) -> ClientCall[Response, _Answered]:
-    """The question, whose reading raises AccessDenied where the answer is a deny."""
+    """The call, whose `read` raises AccessDenied if the answer is a deny."""
 
     def read(response: Response) -> _Answered:
         answer = call.read(response)
@@ -49,7 +49,7 @@ def check(
             revision=revision,
         ),
         lambda response: answer_of(response.decision, response.revision),
-        kept=True,
+        cacheable=True,
     )
 
 
@@ -93,7 +93,7 @@ def explain(
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
         ),
-        told,
+        recorded,
     )
 
 

@@ -8,26 +8,26 @@ from remit.core.rows import Effect
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server answered."""
+    """An allow or a deny, with its reason."""
 
     effect: Effect
     reason: Reason
     decision_id: str
     """UUIDv7 of the audit record."""
     revision: str
-    """The revision of the tenant's policy that decided; empty for an unknown tenant."""
+    """The revision of the tenant's policy that decided; '' for an unknown tenant."""
 
     @property
     def allowed(self) -> bool:
         return self.effect is Effect.ALLOW
 
     def __bool__(self) -> bool:
-        """So that `if client.check(...)` does not take the answer itself, whatever it says, for a yes."""
+        """True for an allow only, so `if client.check(...)` does not treat every answer as a yes."""
         return self.allowed
 
 
 class RefusedOwner(NamedTuple):
-    """A namespace that does not let its own be used."""
+    """An owner whose resources the caller may not use."""
 
     owner: str
     reason: Reason
@@ -35,28 +35,26 @@ class RefusedOwner(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReachAllAnswer(Answer):
-    """May every owner be used? The reason is that of the first that refuses, else that of the first."""
+    """May every owner be used? The reason is that of the first owner that refuses, else of the first owner."""
 
     refused: tuple[RefusedOwner, ...]
     """In the order asked."""
 
 
 class Part(NamedTuple):
-    """One check of a compound operation."""
-
     kind: str
     action: str
     namespace: str
-    """Where it was asked; empty for the tenant itself."""
+    """The namespace of the check; '' for the tenant itself."""
     answer: Answer
 
 
 @dataclass(frozen=True, slots=True)
 class OperationAnswer(Answer):
-    """May every part happen? Reason and decision id are those of the first that is refused, else those of the first."""
+    """May every part happen? Reason and decision id are those of the first denied part, else of the first part."""
 
     parts: tuple[Part, ...]
-    """In the vocabulary's order. Of an unknown tenant, one without kind and action."""
+    """In the vocabulary's order. For an unknown tenant: one part without kind and action."""
 
     @property
     def refused(self) -> tuple[Part, ...]:
@@ -68,10 +66,10 @@ class Plan:
     """Where a principal may do an action on a kind, to filter a query by."""
 
     namespaces: NamespaceSet
-    """A row may be seen if its namespace is in this set; the empty set is no row."""
+    """A row may be seen if its namespace is in this set; the empty set selects no row."""
     decision_id: str
     """UUIDv7 of the audit record."""
     revision: str
-    """The revision of the tenant's policy that answered; empty for an unknown tenant."""
+    """The revision of the tenant's policy that answered; '' for an unknown tenant."""
     reason: Reason | None = None
-    """Why the set is empty, where that was decided before any row."""
+    """Why the set is empty, if remit decided before it looked at any row."""

@@ -29,8 +29,8 @@ from remit.v1.audit_service_pb2 import Record, RecordFilter
 
 
 class AsyncClient(AsyncTransport):
-    """As Client, for one event loop: make it, use it and close it in the coroutines of that loop. Its methods are those
-    of Client, awaited; what Client walks with `for` is walked with `async for`."""
+    """Like Client, for one event loop: make it, use it and close it in coroutines of that loop. Await its methods; use
+    `async for` where Client is used with `for`."""
 
     @pending
     async def check(
@@ -46,7 +46,7 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> Answer:
-        """The answer, allow or deny. With `revision`, by that revision or not at all."""
+        """The answer, allow or deny. With `revision`, that revision decides, or there is no answer."""
         return await self._ask(
             access.check(
                 tenant,
@@ -75,7 +75,7 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> Answer:
-        """As `check`, but returns only where the answer is an allow: raises AccessDenied where it is a deny."""
+        """Like `check`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return await self._ask(
             guarded(
                 access.check(
@@ -96,8 +96,8 @@ class AsyncClient(AsyncTransport):
     async def batch_check(
         self, tenant: str, questions: Sequence[Asked], *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
     ) -> list[Answer | DecisionUnavailable]:
-        """One result a question, in order, all of one revision. A malformed question is a DecisionUnavailable in its
-        place, returned and not raised: it does not fail the others."""
+        """One result for each question, in order, all by one revision. A malformed question does not fail the others:
+        its result is a DecisionUnavailable, returned and not raised."""
         return await self._ask(
             access.batch_check(tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision)
         )
@@ -116,7 +116,8 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> access_service_pb2.ExplainResponse:
-        """The answer with its grounds, as the API gives it: rule, chain, near misses, remedy, and a summary in words."""
+        """The answer and its reasons, as the API returns them: rule, chain, near misses, remedy, and a summary in
+        words."""
         return await self._ask(
             access.explain(
                 tenant,
@@ -144,7 +145,7 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> OperationAnswer:
-        """May every part of a compound operation of the vocabulary happen? All parts are answered by one revision."""
+        """May every part of a compound operation of the vocabulary happen? One revision answers all parts."""
         return await self._ask(
             access.check_operation(
                 tenant,
@@ -171,7 +172,7 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> OperationAnswer:
-        """As `check_operation`, but returns only where the answer is an allow: raises AccessDenied where it is a deny."""
+        """Like `check_operation`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return await self._ask(
             guarded(
                 access.check_operation(
@@ -227,7 +228,7 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> Answer:
-        """As `check_reach`, but returns only where the answer is an allow: raises AccessDenied where it is a deny."""
+        """Like `check_reach`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return await self._ask(
             guarded(
                 reach.check_reach(
@@ -253,7 +254,7 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> list[Answer | DecisionUnavailable]:
-        """One result a question, as `batch_check` gives them."""
+        """One result for each question, as in `batch_check`."""
         return await self._ask(
             reach.batch_check_reach(tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision)
         )
@@ -270,7 +271,7 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> ReachAllAnswer:
-        """May `caller` use every one of these owners, 1 to 10,000, and which of them refuse?"""
+        """May `caller` use every one of these owners (1 to 10,000), and which owners refuse?"""
         return await self._ask(
             reach.check_reach_all(
                 tenant, caller, owners, relation, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
@@ -289,7 +290,7 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> ReachAllAnswer:
-        """As `check_reach_all`, but returns only where the answer is an allow: raises AccessDenied where it is a deny."""
+        """Like `check_reach_all`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return await self._ask(
             guarded(
                 reach.check_reach_all(
@@ -311,7 +312,8 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> reach_service_pb2.ExplainReachResponse:
-        """The answer with its grounds, as the API gives it: row, what came too late, near misses, remedy, a summary."""
+        """The answer and its reasons, as the API returns them: row, later rows, near misses, remedy, and a summary in
+        words."""
         return await self._ask(
             reach.explain_reach(
                 tenant,
@@ -337,8 +339,8 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> reach_service_pb2.ListReachableResponse:
-        """What `namespace` can use and who can use what is its own, by each of `relations` (all where empty): as patterns,
-        and as those of the namespaces `among`."""
+        """What `namespace` can use, and who can use what it owns, by each of `relations` (all if empty): as patterns,
+        and as the matching namespaces of `among`."""
         return await self._ask(
             reach.list_reachable(
                 tenant,
@@ -363,7 +365,7 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> search_service_pb2.ListActionsResponse:
-        """What may `principal` do here, or in the tenant itself: the actions of all kinds, or of `kinds`."""
+        """What `principal` may do in the namespace, or in the tenant itself: actions of all kinds, or of `kinds`."""
         return await self._ask(
             search.list_actions(
                 tenant,
@@ -389,8 +391,8 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> search_service_pb2.ListNamespacesResponse:
-        """Where may `principal` do `action` (any where empty) on `kind` (any where empty): as patterns, and as those of the
-        namespaces `among`, at most 10,000."""
+        """Where `principal` may do `action` (any if empty) on `kind` (any if empty): as patterns, and as the matching
+        namespaces of `among`, at most 10,000."""
         return await self._ask(
             search.list_namespaces(
                 tenant,
@@ -416,9 +418,9 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> AsyncIterator[search_service_pb2.PermittedPrincipal]:
-        """Who may do `action` on `kind`, sorted by name, each with the rule and the rows that lead to it. Pages of
-        `page_size` (the server's choice where 0) are fetched while they are walked. Where the policy changes meanwhile, the
-        rest is DecisionUnavailable with the code FAILED_PRECONDITION: begin again, what came before may be out of date."""
+        """Who may do `action` on `kind`, sorted by name, with the rule and the rows that lead to it. The client fetches
+        pages of `page_size` (0: the server chooses) as you iterate. If the policy changes meanwhile, it raises
+        DecisionUnavailable with the code FAILED_PRECONDITION: start again, earlier pages may be out of date."""
         return self._walk(
             search.list_principals(
                 tenant,
@@ -444,7 +446,7 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> Plan:
-        """Where may `principal` do `action` on `kind`: the namespaces to filter a query by (see remit.client.sql)."""
+        """Where `principal` may do `action` on `kind`: the namespaces to filter a query by (see remit.client.sql)."""
         return await self._ask(
             search.plan_filter(
                 tenant, principal, action, kind, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
@@ -464,8 +466,8 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> visibility_service_pb2.VisibleGraphResponse:
-        """What `principal` may see of the graph: the nodes where it may do `action`. The others become nameless stubs; with
-        `omit` they are left out with their edges."""
+        """What `principal` may see of the graph: the nodes where it may do `action`. The other nodes become nameless
+        stubs; with `omit` they are left out with their edges."""
         return await self._ask(
             dedicated.visible_graph(
                 tenant,
@@ -491,8 +493,8 @@ class AsyncClient(AsyncTransport):
         trace_id: str = "",
         revision: str = "",
     ) -> resource_service_pb2.ResolveDedicatedResponse:
-        """Which of `resources` (`storage`, `secrets`, `worker_group`; all where empty) serve a namespace, or the tenant
-        itself, which level says so, and whether `service` may touch them."""
+        """The `resources` (`storage`, `secrets`, `worker_group`; all if empty) that serve a namespace, or the tenant
+        itself, the level that assigns each, and whether `service` may use them."""
         return await self._ask(
             dedicated.resolve_dedicated(
                 tenant, namespace, resources, service, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
@@ -503,8 +505,8 @@ class AsyncClient(AsyncTransport):
     async def list_served(
         self, tenant: str, resource: str, name: str, *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
     ) -> resource_service_pb2.ListServedResponse:
-        """Which namespaces of a tenant the `resource` (`storage`, `secrets` or `worker_group`) of this name serves; asked
-        in `_instance`, which tenants."""
+        """The namespaces of a tenant that the named `resource` (`storage`, `secrets` or `worker_group`) serves; for the
+        tenant `_instance`, the tenants."""
         return await self._ask(
             dedicated.list_served(
                 tenant, resource, name, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
@@ -513,25 +515,25 @@ class AsyncClient(AsyncTransport):
 
     @pending
     async def status(self, tenant: str = "") -> status_service_pb2.GetStatusResponse:
-        """What the server serves, and how well."""
+        """What the server serves, and its health."""
         return await self._ask(access.status(tenant))
 
     def list_records(
         self, where: RecordFilter | None = None, *, oldest_first: bool = False, after: str = "", page_size: int = 0
     ) -> AsyncIterator[Record]:
-        """The decisions that `where` selects, the newest first or the oldest, those behind the record with the id `after`.
-        Pages of `page_size` (the server's choice where 0) are fetched while they are walked."""
+        """The decisions that `where` selects, newest or oldest first, starting after the record with the id `after`.
+        The client fetches pages of `page_size` (0: the server chooses) as you iterate."""
         return self._walk(audit.list_records(where, oldest_first=oldest_first, after=after, page_size=page_size))
 
     @pending
     async def get_record(self, decision_id: str) -> audit_service_pb2.GetRecordResponse:
-        """One decision, its place in its chain, and its grounds by the policy of then."""
+        """One decision, its place in its chain, and its reasons by the policy of that time."""
         return await self._ask(audit.get_record(decision_id))
 
     def follow_records(self, where: RecordFilter | None = None, *, after: str = "") -> AsyncIterator[Record]:
-        """The decisions that `where` selects as they are committed, each once, without an end: from the first step of the
-        walk on, or, with `since_us` or `after`, those since then before. Where the server goes away it is begun anew where
-        it ended; once it has been away for as long as a call may take, it is DecisionUnavailable."""
+        """The decisions that `where` selects, as they are committed, each once, without an end: from the first step of
+        the iteration on, or from `since_us` or `after` on. If the server goes away, the client resumes where the stream
+        ended. It raises DecisionUnavailable if the server is away for longer than the timeout of a call."""
         return self._follow(audit.follow_records(where, after=after))
 
     def count_records(
@@ -542,8 +544,8 @@ class AsyncClient(AsyncTransport):
         most_first: bool = False,
         page_size: int = 0,
     ) -> AsyncIterator[audit_service_pb2.RecordCount]:
-        """How many decisions there were, by whole hours, for each group of tenant, principal, namespace, revision, caller,
-        question, effect, reason, node, hour and day; `most_first`, the largest `page_size` groups alone."""
+        """The number of decisions, by whole hours, for each group of tenant, principal, namespace, revision, caller,
+        question, effect, reason, node, hour and day; with `most_first`, only the largest `page_size` groups."""
         return self._walk(audit.count_records(where, group_by, most_first=most_first, page_size=page_size))
 
     def list_lifecycle(
@@ -558,7 +560,7 @@ class AsyncClient(AsyncTransport):
         after: str = "",
         page_size: int = 0,
     ) -> AsyncIterator[audit_service_pb2.LifecycleRecord]:
-        """What happened beside decisions, in pages as `list_records`."""
+        """Events other than decisions, in pages like `list_records`."""
         return self._walk(
             audit.list_lifecycle(
                 tenant,
@@ -585,8 +587,8 @@ class AsyncClient(AsyncTransport):
         revision: str = "",
         node: str = "",
     ) -> audit_service_pb2.ExplainPastResponse:
-        """What the answer was, or would have been, and why: by `revision`, or by what served at `time_us`, microseconds since
-        the Unix epoch, on every node or on `node`."""
+        """What the answer was, or would have been, and why: by `revision`, or by the revision that served at `time_us`,
+        microseconds since the Unix epoch, on every node or on `node`."""
         return await self._ask(
             audit.explain_past(
                 tenant, principal, action, kind, namespace, time_us=time_us, revision=revision, node=node
@@ -605,11 +607,11 @@ class AsyncClient(AsyncTransport):
         revision: str = "",
         node: str = "",
     ) -> audit_service_pb2.ExplainPastResponse:
-        """As `explain_past`: might work in namespace `caller` use what `owner` owns, by `relation`?"""
+        """Like `explain_past`, for reach: might work in namespace `caller` use what `owner` owns, by `relation`?"""
         return await self._ask(
             audit.explain_past_reach(tenant, caller, owner, relation, time_us=time_us, revision=revision, node=node)
         )
 
     async def ask(self, request: Message) -> Any:
-        """The API's response to any of its requests, unread, with this client's deadline, retries and errors."""
+        """The API's response to any request, not decoded, with this client's deadline, retries and errors."""
         return await self._ask(ClientCall(lambda: request, lambda response: response))

@@ -23,17 +23,17 @@ _PRINTS_TASKS: Final = "asyncio.base_tasks"
 
 
 class PendingQuestion(Coroutine[Any, Any, Result]):
-    """A question, to be awaited. It is neither true nor false: `if client.check(...)` without `await` raises TypeError,
-    and does not take what was never asked for a yes."""
+    """A call that must be awaited. It has no truth value: `if client.check(...)` without `await` raises TypeError
+    instead of counting as an allow."""
 
     def __init__(self, asking: Coroutine[Any, Any, Result], name: str) -> None:
-        """`name` is what tasks print it by."""
+        """asyncio prints a task by `name`."""
         self._asking = asking
         self.__name__ = name
 
     def __bool__(self) -> bool:
-        # From Python 3.12 on asyncio prints a task's coroutine `if task._coro`. That module alone sees a yes: other code of
-        # asyncio judges what predicates return, which callers write.
+        # From Python 3.12 on, asyncio evaluates `if task._coro` to print a task. Only that module gets True: other code
+        # of asyncio evaluates what callers' predicates return.
         frame = currentframe()
         if frame is not None and frame.f_back is not None and frame.f_back.f_globals.get("__name__") == _PRINTS_TASKS:
             return True
@@ -53,7 +53,7 @@ class PendingQuestion(Coroutine[Any, Any, Result]):
 
 
 def pending(asks: Callable[Parameters, Coroutine[Any, Any, Result]]) -> Callable[Parameters, PendingQuestion[Result]]:
-    """The method, which returns a PendingQuestion in place of a bare coroutine."""
+    """Makes the method return a PendingQuestion instead of a plain coroutine."""
 
     @wraps(asks)
     def method(*args: Parameters.args, **kwargs: Parameters.kwargs) -> PendingQuestion[Result]:
@@ -63,15 +63,15 @@ def pending(asks: Callable[Parameters, Coroutine[Any, Any, Result]]) -> Callable
 
 
 class AsyncTransport:
-    """A channel of grpc.aio to one server, and the cache of its answers."""
+    """A channel of grpc.aio to one server, and a cache of its answers."""
 
     def __init__(self, target: str, *, timeout_s: float = 5.0, tls: MutualTls | None = None, cache: int = 0) -> None:
-        """`target` is `HOST:PORT`; `timeout_s` the deadline of each call, which is tried again until then where the
-        server is not available.
+        """`target` is `HOST:PORT`. `timeout_s` is the deadline of each call; until then the call is retried while the
+        server is unavailable.
 
-        `cache`: how many answers of `check`, `check_reach` and their guards are kept and given again while the server
-        says that the tenant's policy is unchanged. An ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; none are kept
-        unless you say so.
+        `cache`: how many answers of `check`, `check_reach` and their guards are kept. They are returned again while the
+        server says that the tenant's policy is unchanged. AN ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; the default
+        keeps none.
         """
         self._timeout_s = timeout_s
         self._channel = (
@@ -101,7 +101,7 @@ class AsyncTransport:
     async def _ask(self, call: ClientCall[Any, Result]) -> Result:
         with only_questions():
             request = call.request()
-            cache = self._cache if call.kept else None
+            cache = self._cache if call.cacheable else None
             response = cache.get(request) if cache is not None else None
             if response is None:
                 response = await self._send(request)
@@ -111,23 +111,23 @@ class AsyncTransport:
 
     async def _send(self, request: Message) -> Any:
         rpc = self._rpcs[request.DESCRIPTOR.full_name]
-        patience = RetryPolicy(self._timeout_s)
+        retry = RetryPolicy(self._timeout_s)
         while True:
             try:
-                response = await rpc(request, timeout=patience.left_s)
+                response = await rpc(request, timeout=retry.left_s)
                 break
             except grpc.RpcError as error:
-                pause_s = patience.pause_s(error)
+                pause_s = retry.pause_s(error)
             except grpc.aio.UsageError as error:
                 raise DecisionUnavailable("INVALID_ARGUMENT", str(error)) from error
             except asyncio.CancelledError as error:
                 if _is_being_cancelled():
                     raise
-                # Nobody cancelled the caller: its channel was closed under the call.
+                # Nobody cancelled the caller: the channel was closed during the call.
                 raise DecisionUnavailable("CANCELLED", "the client was closed") from error
             await asyncio.sleep(pause_s)
         if response is None:
-            # What grpc.aio gives for bytes that are no such message; grpc itself raises INTERNAL.
+            # grpc.aio returns None for bytes that are not such a message; grpc raises INTERNAL.
             raise DecisionUnavailable("INTERNAL", "the server's answer is no message of this API")
         return response
 
@@ -143,7 +143,7 @@ class AsyncTransport:
 
     async def _follow(self, stream: Stream) -> AsyncIterator[Record]:
         cursor = ""
-        patience = RetryPolicy(self._timeout_s)
+        retry = RetryPolicy(self._timeout_s)
         while True:
             with only_questions():
                 call = self._following(stream(cursor))
@@ -154,8 +154,8 @@ class AsyncTransport:
                     for record in response.records:
                         yield record
             except grpc.RpcError as error:
-                patience = RetryPolicy(self._timeout_s) if begun else patience
-                pause_s = patience.pause_s(error)
+                retry = RetryPolicy(self._timeout_s) if begun else retry
+                pause_s = retry.pause_s(error)
             except grpc.aio.UsageError as error:
                 raise DecisionUnavailable("INVALID_ARGUMENT", str(error)) from error
             except asyncio.CancelledError as error:

@@ -1,4 +1,4 @@
-"""Reading the audit: a request, and how its response is read. The clients' methods document them."""
+"""The calls that read the audit: how to build each request and read its response. See the client's methods."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What the synchronous and the asynchronous client share: a question as a request, and how its response is read."""
+"""What the two clients share: a call as a request, and how its response is read."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ Parameters = ParamSpec("Parameters")
 
 @dataclass(frozen=True, slots=True)
 class ClientCall(Generic[Response, Result]):
-    """One question: a request of the API, and how its response is read.
+    """One call: an API request, and how its response is read.
 
-    `request` raises AttributeError, TypeError or ValueError for what is no question; `read` raises DecisionUnavailable
-    for what is no answer.
+    `request` raises AttributeError, TypeError or ValueError for a malformed question. `read` raises DecisionUnavailable
+    for a malformed answer.
     """
 
     request: Callable[[], Message]
     read: Callable[[Response], Result]
-    kept: bool = False
-    """Whether a cache may keep the response: one decision, by the revision that it names."""
+    cacheable: bool = False
+    """True if a cache may keep the response: one decision, by the revision that it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,14 @@ class ResultPage(Generic[Item]):
 
 
 Pages = Callable[[str], ClientCall[Any, ResultPage[Item]]]
-"""From a page's token, empty for the first, to the question for that page."""
+"""Makes the call for a page from the page's token, '' for the first page."""
 
 Stream = Callable[[str], Message]
-"""From the cursor of a stream that ended, empty for none, to the request that begins it there."""
+"""Makes the request that resumes a stream from its last cursor, '' for the start."""
 
 
 def names(texts: Sequence[str]) -> Sequence[str]:
-    """Raises TypeError for one text: it is a sequence too, of names of one character."""
+    """Raises TypeError for a single str, which is also a sequence: of names of one character."""
     if isinstance(texts, str):
         raise TypeError(f"expected a list of names, not the text {texts!r}")
     return texts

@@ -6,53 +6,55 @@ from remit.v1.policy_service_pb2 import WatchRevisionResponse
 
 
 class DecisionCache:
-    """Responses to single questions of either plane, each kept while a watch says that its revision is the tenant's.
+    """A cache of responses to single questions. It serves a response only while a watch says that the response's
+    revision serves the tenant.
 
-    Nothing is served without a watch, and only to the very same question: all fields of its request alike.
+    Without a watch it serves nothing. All fields of the two requests must be equal.
     """
 
     def __init__(self, size: int) -> None:
-        """`size`: how many responses are kept. The least recently used one goes first."""
+        """`size` is the number of responses; the least recently used one is removed first."""
         self._size = size
         self._mutex = Lock()
         self._current: dict[str, str] = {}
-        """By tenant, the revision that is served now as far as anybody has told."""
-        self._kept: OrderedDict[tuple[str, str, bytes], Any] = OrderedDict()
-        """By tenant, revision and question."""
+        """By tenant: the revision that serves now, as the watch last reported."""
+        self._responses: OrderedDict[tuple[str, str, bytes], Any] = OrderedDict()
+        """By tenant, revision and request."""
 
     def get(self, request: Any) -> Any:
-        """The response by the tenant's present revision; None where the server must be asked."""
+        """The response by the tenant's current revision; None if the server must be asked."""
         with self._mutex:
             revision = self._current.get(request.tenant)
             if revision is None:
                 return None
             key = (request.tenant, revision, _question(request))
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
+            if key in self._responses:
+                self._responses.move_to_end(key)
+            return self._responses.get(key)
 
     def put(self, request: Any, response: Any) -> None:
-        """Keeps a response of the revision that the watch told. One of another says that the watch is behind: then
-        nothing is served for the tenant until it tells again, lest an older answer follows a newer one."""
+        """Keeps the response if it is of the revision that the watch reported. Another revision means that the watch is
+        late. Then the cache serves nothing for the tenant until the next report, so that no older answer follows a
+        newer one."""
         with self._mutex:
             if response.revision != self._current.get(request.tenant):
                 self._current.pop(request.tenant, None)
                 return
-            self._kept[request.tenant, response.revision, _question(request)] = response
-            if len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            self._responses[request.tenant, response.revision, _question(request)] = response
+            if len(self._responses) > self._size:
+                self._responses.popitem(last=False)
 
     def changed(self, change: WatchRevisionResponse) -> None:
-        """What the watch tells of a tenant."""
+        """Takes a report of the watch."""
         with self._mutex:
             self._current.pop(change.tenant, None)
             if change.revision:
                 self._current[change.tenant] = change.revision
-            for key in [key for key in self._kept if key[0] == change.tenant and key[1] != change.revision]:
-                del self._kept[key]
+            for key in [key for key in self._responses if key[0] == change.tenant and key[1] != change.revision]:
+                del self._responses[key]
 
     def unwatched(self) -> None:
-        """Nothing is served until a watch tells again."""
+        """Serves nothing until the watch reports again."""
         with self._mutex:
             self._current.clear()
 

@@ -1,4 +1,4 @@
-"""From the API's responses to answers. What cannot be read to the end is no answer."""
+"""Decodes the API's responses. Raises DecisionUnavailable if a response cannot be read completely."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -14,7 +14,7 @@ from remit.core.decision import Reason
 from remit.core.errors import FieldViolation
 from remit.v1 import decision_pb2
 
-_Told = TypeVar("_Told", bound=Message)
+_Response = TypeVar("_Response", bound=Message)
 
 _OURS: Final = decision_pb2.DESCRIPTOR.package
 
@@ -37,23 +37,23 @@ def reason_of(number: decision_pb2.Reason.ValueType) -> Reason:
 def results_of(
     results: Iterable[decision_pb2.BatchResult], revision: str, asked: int
 ) -> list[Answer | DecisionUnavailable]:
-    """One a question that was asked."""
+    """One result for each question."""
     found = [_result_of(each, revision) for each in results]
     if len(found) != asked:
         raise DecisionUnavailable("INTERNAL", f"{len(found)} results for {asked} questions")
     return found
 
 
-def told(response: _Told) -> _Told:
-    """The message itself, which must tell of its record and hold no word that this client does not know."""
+def recorded(response: _Response) -> _Response:
+    """The response, if it names its audit record and holds only enum values that this client knows."""
     record = getattr(response, "receipt" if "receipt" in response.DESCRIPTOR.fields_by_name else "decision")
     if not record.decision_id:
         raise DecisionUnavailable("INTERNAL", "the server's answer names no record")
     return known(response)
 
 
-def known(response: _Told) -> _Told:
-    """The message itself, which must hold no word that this client does not know."""
+def known(response: _Response) -> _Response:
+    """The response, if it holds only enum values that this client knows."""
     if not _known(response):
         raise newer()
     return response
@@ -72,7 +72,7 @@ def _result_of(result: decision_pb2.BatchResult, revision: str) -> Answer | Deci
 
 
 def _known(message: Message) -> bool:
-    """Whether every enumerated word, at any depth, is one of this client's API."""
+    """True if this client knows every enum value, at any depth."""
     words, below = _enumerated(message.DESCRIPTOR)
     return all(number in numbers for name, numbers in words for number in _values(message, name)) and all(
         _known(each) for name in below for each in _values(message, name)
@@ -86,7 +86,7 @@ def _values(message: Message, name: str) -> Iterable[Any]:
 
 @lru_cache
 def _enumerated(descriptor: Descriptor) -> tuple[tuple[tuple[str, frozenset[int]], ...], tuple[str, ...]]:
-    """The fields that are enumerated words, with the numbers these may have, and those with such fields below them."""
+    """The enum fields with their known numbers, and the message fields that contain such fields."""
     fields = descriptor.fields
     words = tuple((each.name, frozenset(each.enum_type.values_by_number)) for each in fields if each.enum_type)
     below = tuple(each.name for each in fields if _is_ours(each) and any(_enumerated(each.message_type)))

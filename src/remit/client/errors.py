@@ -15,11 +15,11 @@ class AccessDenied(Exception):  # noqa: N818 (reads as the fact it states)
 
 
 class DecisionUnavailable(Exception):  # noqa: N818
-    """There is no answer: the server was not reached in time, could not decide, or refused the question. Never treat
-    it as an allow.
+    """There is no answer: the server was not reached in time, could not decide, or refused the question. Never treat it
+    as an allow.
 
-    `code` is the gRPC status code's name (`UNAVAILABLE`, `INVALID_ARGUMENT`, ...); `violations` names the fields of a
-    malformed question.
+    `code` is the name of the gRPC status code (`UNAVAILABLE`, `INVALID_ARGUMENT`, ...). `violations` names the fields
+    of a malformed question.
     """
 
     def __init__(self, code: str, message: str, violations: "Sequence[FieldViolation]" = ()) -> None:
@@ -29,5 +29,5 @@ class DecisionUnavailable(Exception):  # noqa: N818
         self.violations = tuple(violations)
 
     def __bool__(self) -> bool:
-        """No answer is no yes, in the place of a batch's item too."""
+        """No answer is not an allow, also as a result of a batch."""
         return False

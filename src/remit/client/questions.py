@@ -3,7 +3,7 @@ from typing import NamedTuple
 
 
 class Asked(NamedTuple):
-    """One question of a batch. `namespace` stays empty for kinds of class `tenant` and `instance`."""
+    """One question of a batch. Leave `namespace` empty for kinds of class `tenant` and `instance`."""
 
     principal: str
     action: str
@@ -13,7 +13,7 @@ class Asked(NamedTuple):
 
 
 class AskedReach(NamedTuple):
-    """One question of a batch about reach: may work in `caller` use what `owner` owns, by `relation`?"""
+    """One reach question of a batch: may work in `caller` use what `owner` owns, by `relation`?"""
 
     caller: str
     owner: str
@@ -22,7 +22,7 @@ class AskedReach(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A node of a dependency graph: `uid` tells it from the others, `id` is handed back as it came."""
+    """A node of a dependency graph. `uid` identifies it; `id` is returned unchanged."""
 
     uid: str
     kind: str
@@ -31,7 +31,7 @@ class Node(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """`source` uses `target`, both the uid of a node."""
+    """`source` uses `target`; both are the uid of a node."""
 
     source: str
     target: str
@@ -39,7 +39,5 @@ class Edge(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A dependency graph of one tenant."""
-
     nodes: Iterable[Node]
     edges: Iterable[Edge] = ()

@@ -1,10 +1,10 @@
-"""The questions of the reach plane: a request, and how its response is read. The clients' methods document them."""
+"""The calls of the reach plane: how to build each request and read its response. See the client's methods."""
 
 from collections.abc import Sequence
 
 from remit.client.answers import Answer, ReachAllAnswer, RefusedOwner
 from remit.client.call import ClientCall, names
-from remit.client.decode import answer_of, reason_of, results_of, told
+from remit.client.decode import answer_of, reason_of, recorded, results_of
 from remit.client.errors import DecisionUnavailable
 from remit.client.questions import AskedReach
 from remit.v1 import decision_pb2
@@ -30,7 +30,7 @@ def check_reach(
             revision=revision,
         ),
         lambda response: answer_of(response.decision, response.revision),
-        kept=True,
+        cacheable=True,
     )
 
 
@@ -96,7 +96,7 @@ def explain_reach(
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
         ),
-        told,
+        recorded,
     )
 
 
@@ -119,7 +119,7 @@ def list_reachable(
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
         ),
-        told,
+        recorded,
     )
 
 

@@ -1,10 +1,10 @@
-"""Visible graphs and dedicated resources: a request, and how its response is read. The clients' methods document them."""
+"""The calls for graphs and dedicated resources: how to build each request and read its response."""
 
 from collections.abc import Sequence
 
 from remit import wire
 from remit.client.call import ClientCall, names
-from remit.client.decode import told
+from remit.client.decode import recorded
 from remit.client.questions import Graph
 from remit.core.policy import ResourceType
 from remit.v1 import decision_pb2
@@ -40,7 +40,7 @@ def visible_graph(
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
         ),
-        told,
+        recorded,
     )
 
 
@@ -66,7 +66,7 @@ def resolve_dedicated(
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
         ),
-        told,
+        recorded,
     )
 
 
@@ -87,10 +87,10 @@ def list_served(
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
         ),
-        told,
+        recorded,
     )
 
 
 def _type(resource: str) -> resources_pb2.ResourceType.ValueType:
-    """Raises ValueError for a text that is none."""
+    """Raises ValueError if the text names no resource type."""
     return wire.RESOURCE_TYPES[ResourceType(resource)]

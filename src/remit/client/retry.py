@@ -16,20 +16,20 @@ _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 _RETRIED: Final = {
     grpc.StatusCode.UNAVAILABLE,
-    # What a server that stops gives to calls that it has not begun.
+    # A server that stops answers so to calls that it has not started.
     grpc.StatusCode.CANCELLED,
 }
-# gRPC's own, up to two minutes between two attempts to connect, is for a server that is away for good.
+# gRPC's default pause between two attempts to connect grows to two minutes.
 CHANNEL_OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", int(_LONGEST_PAUSE_S * 1000)),
-    # A graph of 10,000 nodes and 50,000 edges comes back in more than the 4 MiB that gRPC allows unasked.
+    # A graph of 10,000 nodes and 50,000 edges is larger than gRPC's default of 4 MiB.
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
 )
 
 
 class RetryPolicy:
-    """How long one call is tried again, and with which pauses."""
+    """The deadline of one call and the pauses between its attempts."""
 
     def __init__(self, timeout_s: float) -> None:
         self._deadline = time.monotonic() + timeout_s
@@ -40,8 +40,8 @@ class RetryPolicy:
         return max(self._deadline - time.monotonic(), 0)
 
     def pause_s(self, error: grpc.RpcError) -> float:
-        """How long to wait until the next attempt. Raises DecisionUnavailable where there is to be none."""
-        # Not all clients at the same moment.
+        """Seconds until the next attempt. Raises DecisionUnavailable if there is none."""
+        # Random, so that clients do not retry all at once.
         pause_s = self._pause_s * random.uniform(0.5, 1)
         if error.code() not in _RETRIED or pause_s >= self.left_s:
             raise _unavailable(error) from error
@@ -51,7 +51,7 @@ class RetryPolicy:
 
 @contextmanager
 def only_questions() -> Iterator[None]:
-    """No text where one belongs, or a closed channel: not a question, so not an answer."""
+    """Turns the errors of a malformed request or a closed channel into DecisionUnavailable."""
     try:
         yield
     except (AttributeError, TypeError, ValueError) as error:
@@ -59,7 +59,7 @@ def only_questions() -> Iterator[None]:
 
 
 def ended() -> DecisionUnavailable:
-    """A stream without an end ended."""
+    """The error for a stream that ended although it has no end."""
     return DecisionUnavailable("INTERNAL", "the server ended the stream without an error")
 
 
@@ -75,6 +75,6 @@ def _violations(error: grpc.RpcError) -> list[FieldViolation]:
             if detail.Unpack(bad_request):
                 return [FieldViolation(each.field, each.description) for each in bad_request.field_violations]
     except (DecodeError, ValueError):
-        # Details that contradict their status, or that are none: of a proxy's making, not remit's.
+        # A proxy sent details that contradict their status or cannot be read.
         return []
     return []

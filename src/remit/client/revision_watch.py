@@ -1,4 +1,4 @@
-"""Who tells a decision cache of the revisions that a server serves: a thread, or a task."""
+"""Watches the revisions that a server serves, in a thread or a task, and reports them to a decision cache."""
 
 import asyncio
 from threading import Event, Thread
@@ -11,13 +11,13 @@ from remit.client.stubs import watching_over
 from remit.v1.policy_service_pb2 import WatchRevisionRequest
 
 WATCH_S: Final = 30.0
-"""A watch is begun anew after so long: an answer from the cache is not older, where a connection dies without a word."""
+"""The watch restarts after this time, so no cached answer is older if a connection dies silently."""
 _AGAIN_S: Final = 1.0
-"""Between a watch that failed and the next."""
+"""Pause after a failed watch."""
 
 
 class RevisionWatch:
-    """Watches in a thread of its own, until `stop` and the channel's end."""
+    """Watches in its own thread, until `stop` and the end of the channel."""
 
     def __init__(self, channel: grpc.Channel, cache: DecisionCache) -> None:
         self._rpc = watching_over(channel)
@@ -46,7 +46,6 @@ class RevisionWatch:
 
 
 async def watch(channel: grpc.aio.Channel, cache: DecisionCache) -> None:
-    """Watches until it is cancelled."""
     rpc = watching_over(channel)
     while True:
         failed = True

@@ -1,11 +1,11 @@
-"""Check, asked in reverse: a request, and how its response is read. The clients' methods document them."""
+"""The reverse queries of Check: how to build each request and read its response. See the client's methods."""
 
 from collections.abc import Sequence
 
 from remit import wire
 from remit.client.answers import Plan
 from remit.client.call import ClientCall, Pages, ResultPage, names
-from remit.client.decode import reason_of, told
+from remit.client.decode import reason_of, recorded
 from remit.client.errors import DecisionUnavailable
 from remit.core.errors import InvalidNameError
 from remit.v1 import decision_pb2
@@ -31,7 +31,7 @@ def list_actions(
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
         ),
-        told,
+        recorded,
     )
 
 
@@ -56,7 +56,7 @@ def list_namespaces(
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
         ),
-        told,
+        recorded,
     )
 
 
@@ -85,7 +85,7 @@ def list_principals(
                 origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
                 revision=revision,
             ),
-            lambda response: ResultPage(told(response).principals, response.next_page_token),
+            lambda response: ResultPage(recorded(response).principals, response.next_page_token),
         )
 
     return page
@@ -115,7 +115,7 @@ def plan_filter(
 
 
 def _plan(response: messages.PlanFilterResponse) -> Plan:
-    receipt = told(response).receipt
+    receipt = recorded(response).receipt
     try:
         namespaces = wire.set_from(response.namespaces)
     except InvalidNameError as error:

@@ -16,50 +16,53 @@ from remit.core.patterns import NamespacePattern
 
 
 def where(namespaces: NamespaceSet, column: SQLColumnExpression[Any]) -> ColumnElement[bool]:
-    """Holds for exactly those rows whose `column` is a namespace of the set, byte by byte, whatever the column's collation.
+    """True for exactly the rows whose `column` is a namespace of the set, compared byte by byte, whatever the column's
+    collation.
 
-    Never for what is no namespace: the empty text, `Acme`, `a..b`. It is unknown, as a comparison would be, where the
-    column is NULL, so that such a row is not selected under NOT either.
+    It is false for text that is not a namespace: the empty text, `Acme`, `a..b`. It is NULL if the column is NULL, so
+    NOT does not select such a row either.
 
-    Patterns that begin with a literal segment are equalities and ranges, for an index by bytes: on SQLite one without
-    COLLATE, on PostgreSQL `(column COLLATE "C")`. Any other dialect is a CompileError when the statement is compiled.
+    Patterns that start with a literal segment become equalities and ranges, so that a bytewise index can serve them: on
+    SQLite an index without COLLATE, on PostgreSQL `(column COLLATE "C")`. For any other dialect, compiling the
+    statement raises CompileError.
     """
     return _InSet(namespaces, column)
 
 
 class _InSet(FunctionElement[bool]):
     inherit_cache = True
-    # Not Boolean: SQLite has none, and the whole would be compared to 1, out of sight of its indexes.
+    # Not Boolean: SQLite has none, so SQLAlchemy would compare the expression to 1, and SQLite would not use an index.
     type: TypeEngine[Any] = NullType()
 
     def __init__(self, namespaces: NamespaceSet, column: SQLColumnExpression[Any]) -> None:
-        # The second clause is never written. It tells one set from another where SQLAlchemy keeps compiled statements.
+        # The second clause is never written. It gives each set its own entry in SQLAlchemy's cache of compiled
+        # statements.
         super().__init__(column, literal_column(repr(namespaces)))
         self.namespaces = namespaces
 
 
 class _Dialect(NamedTuple):
-    """How a database writes what is asked of a text. Each is NULL for NULL, and no text is an error."""
+    """SQL fragments of a database. Each is NULL for NULL and raises no error for any text."""
 
     bytes: str
-    """The column as a text that is compared byte by byte."""
+    """The column as text that is compared byte by byte."""
     is_namespace: str
     segment: str
-    """The segment at `index`, from 0; where there is none, what is no segment."""
+    """The segment at `index`, from 0; a value that is not a segment if there is none."""
 
 
 _SQLITE: Final = _Dialect(
     "({column} COLLATE BINARY)",
-    # A column may hold values of any type here, and GLOB and length read a text to its first NUL.
+    # A SQLite column may hold values of any type, and GLOB and length read a text only up to its first NUL.
     "nullif(typeof({text}), 'null') = 'text'"
     f" AND length({{text}}) BETWEEN 1 AND {NAMESPACE_LIMIT} AND length(CAST({{text}} AS BLOB)) = length({{text}})"
     " AND {text} NOT GLOB '*[^a-z0-9_.-]*' AND {text} NOT GLOB '[_.-]*'"
     " AND {text} NOT GLOB '*.[_.-]*' AND {text} NOT GLOB '*.'",
-    # Quoted, any text is one JSON string, and split at its points a list of them: no value is left for JSON to refuse.
+    # A quoted text is one JSON string; split at its dots it is a JSON list. JSON accepts every such value.
     """json_extract('[' || replace(json_quote(CAST({text} AS TEXT)), '.', '","') || ']', '$[{index}]')""",
 )
 _POSTGRESQL: Final = _Dialect(
-    # citext would fold case and char(n) pad with blanks; for varchar and text the cast is nothing, to an index too.
+    # citext ignores case and char(n) pads with blanks. For varchar and text the cast changes nothing, for an index too.
     '(CAST({column} AS TEXT) COLLATE "C")',
     f"{{text}} ~ '^{SEGMENT}([.]{SEGMENT})*$' AND length({{text}}) <= {NAMESPACE_LIMIT}",
     "split_part({text}, '.', {index} + 1)",
@@ -114,11 +117,11 @@ class _Text:
                     terms.append(self._below(name))
         if names:
             terms.append(f"{self._text} IN ({', '.join(names)})")
-        # Not FALSE, which NULL is not.
+        # Not FALSE, which is not NULL if the column is NULL.
         return _any_of(terms) if terms else f"{self._text} < ''"
 
     def _below(self, name: str) -> str:
-        """`/` is the byte after `.`."""
+        """`/` is the next byte after `.`."""
         return f"{self._text} > {self._literal(f'{name}.')} AND {self._text} < {self._literal(f'{name}/')}"
 
     def _starred(self, pattern: NamespacePattern) -> str:
@@ -137,7 +140,7 @@ class _Text:
 
 
 def _any_of(terms: Sequence[str]) -> str:
-    """Nested by halves, since SQLite takes no more than 1,000 terms in a row."""
+    """Splits the terms into halves, because SQLite allows at most 1,000 terms in a row."""
     if len(terms) == 1:
         return f"({terms[0]})"
     middle = len(terms) // 2

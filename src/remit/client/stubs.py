@@ -28,12 +28,10 @@ _MODULES: Final = (
 
 
 class Method(NamedTuple):
-    """A method of the API."""
-
     path: str
-    """As gRPC names it: `/remit.v1.AccessService/Check`."""
+    """The gRPC path: `/remit.v1.AccessService/Check`."""
     response: Any
-    """The class of its response."""
+    """The class of the response."""
 
 
 METHODS: Final[Mapping[str, Method]] = {
@@ -43,11 +41,11 @@ METHODS: Final[Mapping[str, Method]] = {
     for method in service.methods
     if not method.server_streaming
 }
-"""By the full name of the request: each method has a request of its own."""
+"""By the full name of the request: each method has its own request class."""
 
 
 def rpcs_over(channel: grpc.Channel | grpc.aio.Channel) -> Mapping[str, Callable[..., Any]]:
-    """What calls each method, by the full name of its request; over a channel of grpc.aio, what is awaited."""
+    """The callable for each method, by the full name of its request; awaitable over a channel of grpc.aio."""
     return {
         request: channel.unary_unary(
             method.path,
@@ -59,7 +57,7 @@ def rpcs_over(channel: grpc.Channel | grpc.aio.Channel) -> Mapping[str, Callable
 
 
 def watching_over(channel: grpc.Channel | grpc.aio.Channel) -> Callable[..., Any]:
-    """What begins a WatchRevision."""
+    """The callable that starts a WatchRevision."""
     return channel.unary_stream(
         "/remit.v1.PolicyService/WatchRevision",
         request_serializer=policy_service_pb2.WatchRevisionRequest.SerializeToString,
@@ -68,7 +66,7 @@ def watching_over(channel: grpc.Channel | grpc.aio.Channel) -> Callable[..., Any
 
 
 def following_over(channel: grpc.Channel | grpc.aio.Channel) -> Callable[..., Any]:
-    """What begins a FollowRecords."""
+    """The callable that starts a FollowRecords."""
     return channel.unary_stream(
         "/remit.v1.AuditService/FollowRecords",
         request_serializer=audit_service_pb2.FollowRecordsRequest.SerializeToString,

@@ -18,15 +18,15 @@ from remit.v1.audit_service_pb2 import Record
 
 
 class SyncTransport:
-    """A channel to one server, and the cache of its answers."""
+    """A channel to one server, and a cache of its answers."""
 
     def __init__(self, target: str, *, timeout_s: float = 5.0, tls: MutualTls | None = None, cache: int = 0) -> None:
-        """`target` is `HOST:PORT`; `timeout_s` the deadline of each call, which is tried again until then where the
-        server is not available.
+        """`target` is `HOST:PORT`. `timeout_s` is the deadline of each call; until then the call is retried while the
+        server is unavailable.
 
-        `cache`: how many answers of `check`, `check_reach` and their guards are kept and given again while the server
-        says that the tenant's policy is unchanged. An ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; none are kept
-        unless you say so.
+        `cache`: how many answers of `check`, `check_reach` and their guards are kept. They are returned again while the
+        server says that the tenant's policy is unchanged. AN ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; the default
+        keeps none.
         """
         self._timeout_s = timeout_s
         self._channel = (
@@ -55,7 +55,7 @@ class SyncTransport:
     def _ask(self, call: ClientCall[Any, Result]) -> Result:
         with only_questions():
             request = call.request()
-            cache = self._cache if call.kept else None
+            cache = self._cache if call.cacheable else None
             response = cache.get(request) if cache is not None else None
             if response is None:
                 response = self._send(request)
@@ -65,12 +65,12 @@ class SyncTransport:
 
     def _send(self, request: Message) -> Any:
         rpc = self._rpcs[request.DESCRIPTOR.full_name]
-        patience = RetryPolicy(self._timeout_s)
+        retry = RetryPolicy(self._timeout_s)
         while True:
             try:
-                return rpc(request, timeout=patience.left_s)
+                return rpc(request, timeout=retry.left_s)
             except grpc.RpcError as error:
-                pause_s = patience.pause_s(error)
+                pause_s = retry.pause_s(error)
             time.sleep(pause_s)
 
     def _walk(self, pages: Pages[Item]) -> Iterator[Item]:
@@ -84,7 +84,7 @@ class SyncTransport:
 
     def _follow(self, stream: Stream) -> Iterator[Record]:
         cursor = ""
-        patience = RetryPolicy(self._timeout_s)
+        retry = RetryPolicy(self._timeout_s)
         while True:
             with only_questions():
                 call = self._following(stream(cursor))
@@ -94,8 +94,8 @@ class SyncTransport:
                     begun, cursor = True, response.cursor
                     yield from response.records
             except grpc.RpcError as error:
-                patience = RetryPolicy(self._timeout_s) if begun else patience
-                pause_s = patience.pause_s(error)
+                retry = RetryPolicy(self._timeout_s) if begun else retry
+                pause_s = retry.pause_s(error)
             else:
                 raise ended()
             finally:

@@ -1,5 +1,3 @@
-"""Decisions and their reasons."""
-
 from dataclasses import dataclass, field
 from enum import StrEnum
 

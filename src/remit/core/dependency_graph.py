@@ -67,7 +67,7 @@ def parse_graph(nodes: Iterable[tuple[str, str, str, str]], edges: Iterable[tupl
             violations.append(FieldViolation(f"nodes[{position}].uid", _expected(uid)))
         elif uid in positions:
             first = f"`{quote(uid)}` is that of nodes[{positions[uid]}] already"
-            violations.append(FieldViolation(f"nodes[{position}].uid", f"{first}: each node has a uid of its own"))
+            violations.append(FieldViolation(f"nodes[{position}].uid", f"{first}: each node needs its own uid"))
         if len(thing) > TEXT_LIMIT:
             expected = f"holds {len(thing)} characters: expected at most {TEXT_LIMIT}"
             violations.append(FieldViolation(f"nodes[{position}].id", expected))

@@ -1,5 +1,3 @@
-"""Explanations of decisions: chains, near misses and remedies."""
-
 from dataclasses import dataclass
 from enum import StrEnum
 

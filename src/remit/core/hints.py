@@ -22,8 +22,7 @@ def did_you_mean(text: str, known: Iterable[str]) -> str:
 
 
 def instead_of(word: str, known: Collection[str]) -> str:
-    """A hint at the unknown kind, action or relation that was meant, in any case of letters, and a list of
-    known ones."""
+    """A hint at the kind, action or relation that was meant, in any case of letters, and a list of known ones."""
     hint = did_you_mean(word, known) or did_you_mean(word.upper(), known)
     listed = ", ".join(f"`{quote(each)}`" for each in sorted(known)[:_LISTED])
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""

@@ -1,5 +1,3 @@
-"""Namespace patterns, as people write them: `acme.data`, `acme.*`, `acme.data.**`, `**`."""
-
 import re
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -51,7 +49,7 @@ class NamespacePattern:
             return False
         return _fit(other.segments, self.segments)
 
-    def meet(self, other: "NamespacePattern") -> "NamespacePattern | None":
+    def intersection(self, other: "NamespacePattern") -> "NamespacePattern | None":
         """The intersection of both sets, which is again one pattern; None if it is empty."""
         if not self.segments:
             return other
@@ -75,7 +73,7 @@ class NamespacePattern:
         return NamespacePattern(_text(segments, subtree), tuple(segments), subtree)
 
     def overlaps(self, other: "NamespacePattern") -> bool:
-        """True if some namespace is in both sets: like `meet`, without making the pattern."""
+        """True if some namespace is in both sets: like `intersection`, without making the pattern."""
         mine, its = self.segments, other.segments
         if (len(mine) < len(its) and not self.subtree) or (len(its) < len(mine) and not other.subtree):
             return False
@@ -84,7 +82,7 @@ class NamespacePattern:
         for one, two in zip(mine, its, strict=False):
             if one not in ("*", two) and two != "*":
                 return False
-        return len(self.text) + len(other.text) <= NAMESPACE_LIMIT or self.meet(other) is not None
+        return len(self.text) + len(other.text) <= NAMESPACE_LIMIT or self.intersection(other) is not None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NamespacePattern) and self.text == other.text

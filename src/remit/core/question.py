@@ -1,5 +1,3 @@
-"""The questions of both planes, and their parsers."""
-
 from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple

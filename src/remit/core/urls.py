@@ -1,6 +1,3 @@
-"""URLs in a form that is safe for messages."""
-
-
 def masked(url: str) -> str:
     """A URL without its password and without the part after `?`, which may contain a password too.
 

@@ -1,5 +1,3 @@
-"""The vocabulary: the kinds, actions, relations, operations and services that policies may name."""
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum

@@ -1,5 +1,3 @@
-"""The answers of a policy's rows, compiled per principal and permission."""
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +13,10 @@ from remit.engine.permissions import Index, Permissions, every
 from remit.engine.role_graph import RoleGraph, RolePath, TooManyPathsError
 
 _WIDE: Final = 64
-"""If one principal holds more rows than this for one permission, rows are found by namespace instead of tried
-in turn."""
+"""If a principal holds more rows for one permission, rows are found by namespace instead of tried in turn."""
 _TRIED: Final = 4_096
 """Rows tried for one cell; a row counts once per role path. A cell with more is too wide."""
 OVERLAPS_LIMIT: Final = 131_072
-"""Steps of the search for a namespace in which a principal is allowed. Past the limit, assume one."""
 _FIRST: Final = 4
 """Patterns compared in turn before a trie of all patterns is built."""
 _INDEXED: Final = 16_777_216
@@ -147,7 +143,7 @@ class CompiledAnswers:
 
     def _over(self, way: RolePath, rule: Rule) -> CompiledAnswer | None:
         """The answer of a row held over this role path; None if it covers no namespace."""
-        where = way.where.meet(rule.namespaces)
+        where = way.where.intersection(rule.namespaces)
         if where is None:
             return None
         scopes = way.scopes if where is not rule.namespaces else _NO_SCOPES
@@ -202,7 +198,6 @@ class _Budget:
 
 
 def _unmatched(*, bound: bool, allowed: bool) -> Reason:
-    """The reason if no row matches."""
     if allowed:
         return Reason.OUT_OF_SCOPE
     return Reason.NOT_GRANTED if bound else Reason.NO_BINDING

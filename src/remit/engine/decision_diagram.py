@@ -33,8 +33,7 @@ _Right = TypeVar("_Right", bound=Hashable)
 
 
 class TooManyDiagramsError(RemitError):
-    """The patterns split the namespaces into more parts than DIAGRAMS_LIMIT, or a region needs more patterns than
-    PATTERNS_LIMIT."""
+    """The patterns make more diagrams than DIAGRAMS_LIMIT, or a region needs more patterns than PATTERNS_LIMIT."""
 
 
 class Diagram(Generic[Value]):
@@ -62,10 +61,10 @@ class Diagram(Generic[Value]):
         return self.branches.get(segment, self.other)
 
     def at(self, namespace: Namespace) -> Value:
-        chart = self
+        diagram = self
         for segment in namespace.split(".") if namespace else ():
-            chart = chart.below(segment)
-        return chart.here
+            diagram = diagram.below(segment)
+        return diagram.here
 
 
 Region = Diagram[bool]
@@ -102,8 +101,6 @@ class _Tail(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """A Piece made of tails."""
-
     only: _Tail
     excepted: tuple[_Tail, ...] = ()
 
@@ -122,7 +119,7 @@ class DiagramFactory:
 
     def __init__(self) -> None:
         self._limit = DIAGRAMS_LIMIT
-        self._charts: dict[Hashable, Diagram[Hashable]] = {}
+        self._diagrams: dict[Hashable, Diagram[Hashable]] = {}
         self._combined: dict[Hashable, Diagram[Hashable]] = {}
         self._mapped: dict[Hashable, Diagram[Hashable]] = {}
         self._regions: dict[str, Region] = {}
@@ -134,9 +131,9 @@ class DiagramFactory:
     def constant(self, value: Value) -> Diagram[Value]:
         return self._remembered(("constant", value), lambda: Diagram(value, {}))
 
-    def chart(self, here: Value, branches: Mapping[str, Diagram[Value]], other: Diagram[Value]) -> Diagram[Value]:
+    def diagram(self, here: Value, branches: Mapping[str, Diagram[Value]], other: Diagram[Value]) -> Diagram[Value]:
         """Raises TooManyDiagramsError past DIAGRAMS_LIMIT."""
-        branches = {segment: chart for segment, chart in branches.items() if chart is not other}
+        branches = {segment: diagram for segment, diagram in branches.items() if diagram is not other}
         if not branches and other.constant and other.here == here:
             return other
         return self._remembered((here, other, frozenset(branches.items())), lambda: Diagram(here, branches, other))
@@ -151,7 +148,7 @@ class DiagramFactory:
             known = self._regions[pattern.text] = self.over(pattern, inside=True, outside=False)
         return known
 
-    def combine(
+    def apply(
         self, how: Callable[[_Left, _Right], Value], left: Diagram[_Left], right: Diagram[_Right]
     ) -> Diagram[Value]:
         """`how` of both values at each namespace. Caches results under `how` itself."""
@@ -162,24 +159,24 @@ class DiagramFactory:
             if left.constant and right.constant:
                 known = self.constant(here)
             else:
-                other = self.combine(how, left.other, right.other)
+                other = self.apply(how, left.other, right.other)
                 segments = left.branches.keys() | right.branches.keys()
-                branches = {each: self.combine(how, left.below(each), right.below(each)) for each in segments}
-                known = self.chart(here, branches, other)
+                branches = {each: self.apply(how, left.below(each), right.below(each)) for each in segments}
+                known = self.diagram(here, branches, other)
             self._combined[key] = cast("Diagram[Hashable]", known)
         return known
 
-    def map(self, how: Callable[[_Left], Value], chart: Diagram[_Left]) -> Diagram[Value]:
-        """`how` of the value at each namespace, cached like `combine`."""
-        key = (how, chart)
+    def map(self, how: Callable[[_Left], Value], diagram: Diagram[_Left]) -> Diagram[Value]:
+        """`how` of the value at each namespace, cached like `apply`."""
+        key = (how, diagram)
         known = cast("Diagram[Value] | None", self._mapped.get(key))
         if known is None:
-            here = how(chart.here)
-            if chart.constant:
+            here = how(diagram.here)
+            if diagram.constant:
                 known = self.constant(here)
             else:
-                branches = {segment: self.map(how, below) for segment, below in chart.branches.items()}
-                known = self.chart(here, branches, self.map(how, chart.other))
+                branches = {segment: self.map(how, below) for segment, below in diagram.branches.items()}
+                known = self.diagram(here, branches, self.map(how, diagram.other))
             self._mapped[key] = cast("Diagram[Hashable]", known)
         return known
 
@@ -187,17 +184,17 @@ class DiagramFactory:
         return self.without(self.region(piece.only), self.union_of(piece.excepted))
 
     def union(self, left: Region, right: Region) -> Region:
-        return self.combine(operator.or_, left, right)
+        return self.apply(operator.or_, left, right)
 
-    def meet(self, left: Region, right: Region) -> Region:
-        return self.combine(operator.and_, left, right)
+    def intersection(self, left: Region, right: Region) -> Region:
+        return self.apply(operator.and_, left, right)
 
     def complement(self, region: Region) -> Region:
         return self.map(operator.not_, region)
 
     def without(self, left: Region, right: Region) -> Region:
         # Of two booleans the first is greater exactly if only the first is true.
-        return self.combine(operator.gt, left, right)
+        return self.apply(operator.gt, left, right)
 
     def union_of(self, patterns: Iterable[NamespacePattern]) -> Region:
         return self.folded(self.union, map(self.region, patterns), self.none)
@@ -205,11 +202,11 @@ class DiagramFactory:
     def folded(
         self,
         how: Callable[[Diagram[Value], Diagram[Value]], Diagram[Value]],
-        charts: Iterable[Diagram[Value]],
+        diagrams: Iterable[Diagram[Value]],
         empty: Diagram[Value],
     ) -> Diagram[Value]:
         """An associative `how` over all diagrams in order. Combines neighbours first: a step costs the size of both."""
-        folded = list(charts) or [empty]
+        folded = list(diagrams) or [empty]
         while len(folded) > 1:
             paired = [how(left, right) for left, right in zip(folded[::2], folded[1::2], strict=False)]
             folded = [*paired, *folded[len(paired) * 2 :]]
@@ -217,7 +214,7 @@ class DiagramFactory:
 
     def namespaces(self, region: Region) -> Region:
         """The region without the tenant itself."""
-        return self.chart(False, region.branches, region.other) if region.here else region
+        return self.diagram(False, region.branches, region.other) if region.here else region
 
     def under(self, region: Region) -> Region:
         """The namespaces strictly below some namespace of the region."""
@@ -235,11 +232,11 @@ class DiagramFactory:
     def is_empty(self, region: Region) -> bool:
         return region is self.none or self.first(region) is None
 
-    def values(self, chart: Diagram[Value]) -> set[Value]:
+    def values(self, diagram: Diagram[Value]) -> set[Value]:
         """Every value that some path of segments has."""
         found: set[Value] = set()
-        seen: set[Diagram[Value]] = {chart}
-        waiting = [chart]
+        seen: set[Diagram[Value]] = {diagram}
+        waiting = [diagram]
         while waiting:
             place = waiting.pop()
             found.add(place.here)
@@ -251,42 +248,42 @@ class DiagramFactory:
     def pieces(self, region: Region) -> tuple[Piece, ...]:
         """Pieces that together equal the region, except the tenant itself, in few patterns. Pieces may overlap."""
         limit = self._limit
-        self._limit = min(limit, len(self._charts) + _PIECES_COST)
+        self._limit = min(limit, len(self._diagrams) + _PIECES_COST)
         try:
             # Here the tenant itself makes no difference, so include it if that gives the shorter text.
             wide = any(part.only == _ALL_BELOW for part in self._in_parts(region.other))
-            parts = self._in_parts(self.chart(wide, region.branches, region.other))
+            parts = self._in_parts(self.diagram(wide, region.branches, region.other))
             return tuple(sorted(self._written(parts), key=lambda piece: (str(piece.only), str(piece))))
         finally:
             self._limit = limit
 
     def _remembered(self, key: Hashable, make: Callable[[], Diagram[Value]]) -> Diagram[Value]:
-        known = cast("Diagram[Value] | None", self._charts.get(key))
+        known = cast("Diagram[Value] | None", self._diagrams.get(key))
         if known is None:
-            if len(self._charts) >= self._limit:
+            if len(self._diagrams) >= self._limit:
                 raise TooManyDiagramsError(
                     "the patterns divide the namespaces into too many parts: "
                     "fewer `*` segments before literal ones would help"
                 )
             known = make()
-            self._charts[key] = cast("Diagram[Hashable]", known)
+            self._diagrams[key] = cast("Diagram[Hashable]", known)
         return known
 
     def _over(self, tail: _Tail, inside: Value, outside: Value) -> Diagram[Value]:
         nowhere = self.constant(outside)
-        chart = self.constant(inside) if tail.subtree else self.chart(inside, {}, nowhere)
+        diagram = self.constant(inside) if tail.subtree else self.diagram(inside, {}, nowhere)
         for segment in reversed(tail.segments):
-            branches, other = ({}, chart) if segment == "*" else ({segment: chart}, nowhere)
-            chart = self.chart(outside, branches, other)
-        return chart
+            branches, other = ({}, diagram) if segment == "*" else ({segment: diagram}, nowhere)
+            diagram = self.diagram(outside, branches, other)
+        return diagram
 
     def _under(self, region: Region) -> Region:
         if region.here:
-            return self.chart(False, {}, self.all)
+            return self.diagram(False, {}, self.all)
         if region.constant:
             return region
         branches = {segment: self._under(below) for segment, below in region.branches.items()}
-        return self.chart(False, branches, self._under(region.other))
+        return self.diagram(False, branches, self._under(region.other))
 
     def _first(self, region: Region) -> tuple[str, ...] | None:
         if region.here:
@@ -305,7 +302,7 @@ class DiagramFactory:
         known = self._parts.get(region)
         if known is None:
             found: list[_Part] = []
-            told = dict.fromkeys(region.branches, self.none)
+            covered = dict.fromkeys(region.branches, self.none)
             for part in self._in_parts(region.other):
                 inside = self._region(part)
                 holes = [tail.behind("*") for tail in part.excepted]
@@ -315,7 +312,7 @@ class DiagramFactory:
                         # Leave the whole branch out here, and describe it separately.
                         more = [part.only]
                     else:
-                        told[segment] = self.union(told[segment], self.meet(inside, below))
+                        covered[segment] = self.union(covered[segment], self.intersection(inside, below))
                     holes += [tail.behind(segment) for tail in more]
                 found.append(_Part(part.only.behind("*"), tuple(holes)))
             if region.here:
@@ -324,17 +321,17 @@ class DiagramFactory:
                 found = [each for each in found if each is not wide]
                 found.insert(0, _Part(_ENDS_HERE) if wide is None else _Part(_ALL_BELOW, wide.excepted))
             for segment, below in sorted(region.branches.items()):
-                if self.without(below, told[segment]) is not self.none:
-                    found += [part.behind(segment) for part in self._untold(below, told[segment])]
+                if self.without(below, covered[segment]) is not self.none:
+                    found += [part.behind(segment) for part in self._uncovered(below, covered[segment])]
             if _patterns_in(found) > PATTERNS_LIMIT:
                 raise TooManyDiagramsError(f"it takes more than {PATTERNS_LIMIT} patterns to say where")
             known = self._parts[region] = found
         return known
 
-    def _untold(self, region: Region, told: Region) -> Iterator[_Part]:
-        """The parts of `region` that cover more than `told`."""
+    def _uncovered(self, region: Region, covered: Region) -> Iterator[_Part]:
+        """The parts of `region` that cover more than `covered`."""
         for part in self._in_parts(region):
-            if told is self.none or self.without(self._region(part), told) is not self.none:
+            if covered is self.none or self.without(self._region(part), covered) is not self.none:
                 yield part
 
     def _holes(self, inside: Region, below: Region) -> Sequence[_Tail] | None:
@@ -349,7 +346,7 @@ class DiagramFactory:
             parts = self._in_parts(outside)
             if not any(part.excepted for part in parts):
                 tails = [part.only for part in parts]
-                return [tail for tail in tails if self.meet(inside, self._tail(tail)) is not self.none]
+                return [tail for tail in tails if self.intersection(inside, self._tail(tail)) is not self.none]
         return None
 
     def _tail(self, tail: _Tail) -> Region:

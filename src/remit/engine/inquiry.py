@@ -24,8 +24,7 @@ class Inquiry(ABC, Generic[_Answer]):
     @property
     @abstractmethod
     def columns(self) -> tuple[str, str, str, str]:
-        """Principal, action, kind and namespace for the audit record; a field that the question leaves open
-        is empty."""
+        """Principal, action, kind and namespace for the audit record; a field that the question leaves open is ''."""
 
     def refusal(self, snapshot: Snapshot) -> Reason | None:
         """The reason why there is no answer, decided before any row; None if there is an answer.

@@ -55,7 +55,7 @@ def limited(sets: Iterable[NamespaceSet]) -> tuple[NamespaceSet, ...]:
         found.append(each)
         patterns += len(each.only) + len(each.excluded)
         if patterns > PATTERNS_LIMIT:
-            raise TooLargeError(f"the answer would be of more than {PATTERNS_LIMIT} patterns, the most that are given")
+            raise TooLargeError(f"the answer needs more than {PATTERNS_LIMIT} patterns, the limit")
     return tuple(found)
 
 

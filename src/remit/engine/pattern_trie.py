@@ -1,5 +1,3 @@
-"""A trie of namespace patterns."""
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from remit.core.names import Namespace
@@ -18,8 +16,7 @@ class _Node:
 
 
 class PatternTrie:
-    """Finds the patterns that cover a namespace, in time that depends on the depth of the namespace, not on the number
-    of patterns."""
+    """Finds the patterns that cover a namespace, in time that depends on its depth, not on the number of patterns."""
 
     def __init__(self, patterns: Iterable[NamespacePattern] = ()) -> None:
         self._root = _Node()
@@ -88,8 +85,7 @@ class PatternTrie:
             nodes = [inner for node in nodes if node.below for inner in node.below.values()] if pattern.subtree else []
 
     def _over(self, segments: Sequence[str], *, below: bool) -> frozenset[str]:
-        """The patterns over these segments and, with `below`, over everything under them. Only a `*` covers a segment
-        `*`."""
+        """The patterns over these segments; with `below`, over everything under them too. Only `*` covers `*`."""
         nodes = [self._root]
         covering = [self._root.subtree]
         for segment in segments:

@@ -47,7 +47,6 @@ class Permissions:
         return self.within_namespace if namespace else self.without_namespace
 
     def index(self, rules: Iterable[Rule]) -> Index:
-        """A subject's rows by permission."""
         index: list[Rows] = [()] * len(self._pairs)
         several: dict[int, list[Rule]] = {}
         for rule in rules:
@@ -63,7 +62,6 @@ class Permissions:
         return tuple(index)
 
     def _named_by(self, rule: Rule) -> Sequence[int]:
-        """The permissions that a row names."""
         named = self._named.get((rule.kinds, rule.actions))
         if named is None:
             named = [number for number, pair in enumerate(self._pairs) if rule.names(*pair)]

@@ -1,5 +1,3 @@
-"""The reach plane: which namespace may use what another owns."""
-
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
@@ -36,16 +34,16 @@ _Cell = Sequence[_Answer]
 class ReachIndex:
     """An index of reach rows by the patterns that cover a caller and an owner. A question does not scan all rows."""
 
-    def __init__(self, rules: Sequence[ReachRule], pace: Pacing = unpaced) -> None:
+    def __init__(self, rules: Sequence[ReachRule], pacing: Pacing = unpaced) -> None:
         self._rules = rules
-        callers = self._callers = PatternTrie(rule.caller for rule in pace(rules))
-        owners = self._owners = PatternTrie(rule.owner for rule in pace(rules))
+        callers = self._callers = PatternTrie(rule.caller for rule in pacing(rules))
+        owners = self._owners = PatternTrie(rule.owner for rule in pacing(rules))
         self._callers_of = BoundedMemo(_NAMESPACES, callers.of)
         self.owners_of = BoundedMemo(_NAMESPACES, owners.of)
         """The texts of the rows' owner patterns that cover a namespace."""
         self._rows: defaultdict[str, defaultdict[str, list[tuple[int, ReachRule]]]]
         self._rows = defaultdict(lambda: defaultdict(list))
-        for order, rule in enumerate(pace(rules)):
+        for order, rule in enumerate(pacing(rules)):
             self._rows[rule.caller.text][rule.owner.text].append((order, rule))
 
     def rows_from(self, caller: Namespace) -> Iterator[tuple[int, ReachRule]]:
@@ -95,10 +93,10 @@ class Reach:
     A namespace may use what it owns. Otherwise the first matching row decides, then inheritance, then deny.
     """
 
-    def __init__(self, policy: Policy, pace: Pacing = unpaced) -> None:
+    def __init__(self, policy: Policy, pacing: Pacing = unpaced) -> None:
         self._relations = relations = policy.vocabulary.relations
-        self._index = index = ReachIndex(policy.reach, pace)
-        self._answers = answers = [(rule.owner.text, _by_rule(rule)) for rule in pace(policy.reach)]
+        self._index = index = ReachIndex(policy.reach, pacing)
+        self._answers = answers = [(rule.owner.text, _by_rule(rule)) for rule in pacing(policy.reach)]
         limit = _CELLS // max(1, len(relations))
         self._cells = {name: BoundedMemo(limit, partial(_cell, index, answers, name)) for name in relations}
 

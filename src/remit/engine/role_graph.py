@@ -155,7 +155,7 @@ class RoleGraph:
 def _behind(link: Link, ways: Iterable[RolePath]) -> Iterator[RolePath]:
     """The role paths that begin with `link` and cover a namespace."""
     for way in ways:
-        where = link.scope.meet(way.where)
+        where = link.scope.intersection(way.where)
         if where is not None:
             yield RolePath(way.subject, way.scopes | {link.scope.text}, where)
 

@@ -1,5 +1,3 @@
-"""A snapshot: one tenant's policy, compiled to answer questions."""
-
 from collections.abc import Callable
 from typing import Final
 
@@ -32,18 +30,18 @@ _WRONG_CLASS: Final = Decision(Effect.DENY, Reason.WRONG_CLASS)
 class Snapshot:
     """One tenant's policy at one moment, compiled and frozen. Safe to share between threads."""
 
-    def __init__(self, policy: Policy, pace: Pacing = unpaced) -> None:
-        """`pace` walks the rows. Beside a server that answers, pass one that pauses."""
+    def __init__(self, policy: Policy, pacing: Pacing = unpaced) -> None:
+        """`pacing` walks the rows. Beside a server that answers, pass one that pauses."""
         self.policy = policy
         self.tenant = policy.tenant
         self.revision = policy.revision
-        self.graph = graph = RoleGraph(pace(policy.rules), pace(policy.links))
-        self.reach = Reach(policy, pace)
-        self.admitted = _admitted(policy, pace)
+        self.graph = graph = RoleGraph(pacing(policy.rules), pacing(policy.links))
+        self.reach = Reach(policy, pacing)
+        self.admitted = _admitted(policy, pacing)
         self.permissions = permissions = Permissions(policy.vocabulary, policy.tenant)
         self._answers = CompiledAnswers(graph, permissions)
-        patterns = {rule.namespaces for rule in pace(policy.rules)} | {link.scope for link in pace(policy.links)}
-        self._covering = BoundedMemo(_NAMESPACES, PatternTrie(pace(patterns | {EVERYWHERE})).of, by_items)
+        patterns = {rule.namespaces for rule in pacing(policy.rules)} | {link.scope for link in pacing(policy.links)}
+        self._covering = BoundedMemo(_NAMESPACES, PatternTrie(pacing(patterns | {EVERYWHERE})).of, by_items)
         count = len(permissions)
         self._cells = BoundedMemo(_CELLS // max(1, count), _unfilled(graph, self.admitted, count))
 
@@ -82,7 +80,6 @@ class Snapshot:
         return self._covering[namespace]
 
     def rows(self, subject: str) -> Index:
-        """The rows of a subject, by permission."""
         return self._answers.index[subject]
 
     def door(self, kind: Word, action: Word, namespace: Namespace) -> int | Decision:
@@ -155,12 +152,12 @@ def _allows(rule: Rule | None) -> bool:
     return rule is not None and rule.effect is Effect.ALLOW
 
 
-def _admitted(policy: Policy, pace: Pacing) -> frozenset[str] | None:
+def _admitted(policy: Policy, pacing: Pacing) -> frozenset[str] | None:
     """The principals on the access list and the members of listed groups, whatever the scope of the membership."""
     if policy.access is None:
         return None
     members: dict[str, list[str]] = {}
-    for link in pace(policy.links):
+    for link in pacing(policy.links):
         members.setdefault(link.holds, []).append(link.member)
     admitted = set()
     waiting: list[str] = list(policy.access)

@@ -35,8 +35,8 @@ def decision_ids(folder: Path) -> set[bytes]:
     found: list[bytes] = []
     for file in files:
         with closing(sqlite3.connect(file)) as connection:
-            said = connection.execute("PRAGMA integrity_check").fetchall()
-            expect(f"SQLite finds `{file}` damaged: {said[:3]}", holds=said == [("ok",)])
+            result = connection.execute("PRAGMA integrity_check").fetchall()
+            expect(f"SQLite finds `{file}` damaged: {result[:3]}", holds=result == [("ok",)])
             found += [id_ for (id_,) in connection.execute("SELECT id FROM decisions")]
     expect("a decision is there twice", holds=len(found) == len(set(found)))
     return set(found)

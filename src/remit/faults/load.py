@@ -1,5 +1,3 @@
-"""Load on a server: threads that ask questions and remember every acknowledged decision."""
-
 from collections.abc import Callable, Sequence
 from random import Random
 from threading import Lock, Thread
@@ -26,7 +24,6 @@ class AskedCheck(NamedTuple):
 
 
 Questions = Callable[[Random, int], AskedCheck]
-"""Takes a random generator and a number. Returns that many questions."""
 
 
 def questions_about(policies: Sequence[Policy]) -> Questions:
@@ -99,7 +96,7 @@ class Load:
     def _ask(self, ask: Callable[[Random], list[str]], rng: Random) -> None:
         while not self._stopping:
             try:
-                told = [parse_id(each) for each in ask(rng)]
+                decision_ids = [parse_id(each) for each in ask(rng)]
             except grpc.RpcError as error:
                 with self._mutex:
                     self.failures.append(error.code())
@@ -112,9 +109,9 @@ class Load:
                         self.wrong.append(str(error))
                 return
             with self._mutex:
-                if self.acknowledged.intersection(told) or len(set(told)) < len(told):
+                if self.acknowledged.intersection(decision_ids) or len(set(decision_ids)) < len(decision_ids):
                     self.wrong.append("a decision id was given twice")
-                self.acknowledged.update(told)
+                self.acknowledged.update(decision_ids)
 
     def _one(self, rng: Random) -> list[str]:
         tenant, (question,) = self._questions(rng, 1)

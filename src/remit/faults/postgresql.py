@@ -1,5 +1,3 @@
-"""PostgreSQL databases that a test takes away and brings back."""
-
 import shutil
 import signal
 import subprocess
@@ -112,8 +110,8 @@ class OwnServer(Database):
     def _start(self) -> None:
         """Starts the server. The package waits only ten seconds, and a recovery may take longer."""
         command = [sys.executable, "-c", _START, str(self._folder)]
-        told = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own program)
-        until((self._folder / "postmaster.pid").exists, f"the database starts: {told.stderr}")
+        result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own program)
+        until((self._folder / "postmaster.pid").exists, f"the database starts: {result.stderr}")
         # The package finds the server running.
         self._server: Any = self._get_server(self._folder, cleanup_mode=None)
         self._server.start()

@@ -34,16 +34,16 @@ def expect(what: str, *, holds: bool) -> None:
 def expect_kept(audit: str, acknowledged: AbstractSet[bytes]) -> None:
     """Checks that the store holds every acknowledged decision exactly once, and that its chains and counts verify."""
     with ShardedStore(audit).open() as stores:
-        found = Counter(record.id for record in stores.each_decision())
+        found = Counter(record.id for record in stores.all_decisions())
         with stores.snapshots() as snapshots:
             report = verify_store(snapshots, counts=True)
     lost = sorted(acknowledged - found.keys())
-    expect(f"{len(lost)} of {len(acknowledged)} acknowledged decisions are lost: {_told(lost)}", holds=not lost)
+    expect(f"{len(lost)} of {len(acknowledged)} acknowledged decisions are lost: {_ids_text(lost)}", holds=not lost)
     twice = sorted(id_ for id_, times in found.items() if times > 1)
-    expect(f"{len(twice)} decisions are there twice: {_told(twice)}", holds=not twice)
-    findings = [f"{each.kind} {each.told}" for each in report.findings[:3]]
+    expect(f"{len(twice)} decisions are there twice: {_ids_text(twice)}", holds=not twice)
+    findings = [f"{each.kind} {each.text}" for each in report.findings[:3]]
     expect(f"the audit does not verify: {'; '.join(findings)}", holds=not findings)
 
 
-def _told(ids: list[bytes]) -> str:
+def _ids_text(ids: list[bytes]) -> str:
     return ", ".join(map(format_id, ids[:3])) + ("..." if len(ids) > 3 else "")  # noqa: PLR2004 (a few to look at)

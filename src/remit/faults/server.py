@@ -1,5 +1,3 @@
-"""Real server processes for faults and tests: starts `remit serve`, reads the log and stops the process."""
-
 import json
 import os
 import signal
@@ -88,25 +86,21 @@ class ServerProcess:
             self._heard.wait_for(lambda: found() or self._ended(), DEADLINE_S)
             line = found()
         if line is None:
-            raise BrokenPromiseError(f"no `{event}` in the server's log:\n{self.told()}")
+            raise BrokenPromiseError(f"no `{event}` in the server's log:\n{self.log_text()}")
         return line
 
-    def told(self) -> str:
-        """The log of the process, for people to read."""
+    def log_text(self) -> str:
         return "\n".join(map(str, self.logs))
 
     def kill(self) -> None:
-        """Sends SIGKILL, and waits for the end."""
         self.signal(signal.SIGKILL)
         self._wait()
 
     def terminate(self) -> int:
-        """Sends SIGTERM, waits for the end, and returns the exit code."""
         self.ask_to_stop()
         return self._wait()
 
     def ask_to_stop(self) -> None:
-        """Sends SIGTERM without waiting for the end."""
         self.signal(signal.SIGTERM)
 
     def signal(self, number: int) -> None:
@@ -114,7 +108,6 @@ class ServerProcess:
         self._process.send_signal(number)
 
     def exit_code(self) -> int:
-        """Waits for the end, and returns the exit code."""
         return self._wait()
 
     @property
@@ -149,11 +142,11 @@ class ServerProcess:
         with process.stderr as lines:
             for line in lines:
                 try:
-                    told = json.loads(line)
+                    fields = json.loads(line)
                 except json.JSONDecodeError:
-                    told = {"event": line.rstrip("\n")}
+                    fields = {"event": line.rstrip("\n")}
                 with self._heard:
-                    self.logs.append(told)
+                    self.logs.append(fields)
                     self._heard.notify_all()
         with self._heard:
             self._heard.notify_all()

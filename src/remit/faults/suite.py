@@ -28,7 +28,6 @@ class Scene:
     """The inputs of a fault: an empty folder, policies, questions and rounds."""
 
     folder: Path
-    """A folder that is empty at the beginning."""
     policies: Path
     questions: Questions
     rounds: int

@@ -8,7 +8,7 @@ from remit.migrate.output_folder import loaded
 _SHOWN: Final = 20
 
 
-def tell_differences(files: Mapping[str, bytes], findings: Findings) -> None:
+def report_differences(files: Mapping[str, bytes], findings: Findings) -> None:
     """Loads the files and runs their tests. A difference is a finding that refuses the import."""
     try:
         tenants = loaded(files)
@@ -22,6 +22,6 @@ def tell_differences(files: Mapping[str, bytes], findings: Findings) -> None:
             failure = failures.get(each)
             message = each.message
             if failure is not None:
-                told = f"{failure.case.asked} in `{tenant.tenant}`"
-                message = f"{told}: the original says {failure.expected}, the translation {failure.actual}"
+                question = f"{failure.case.asked} in `{tenant.tenant}`"
+                message = f"{question}: the original says {failure.expected}, the translation {failure.actual}"
             findings.add(FindingId.ANSWERS_DIFFER, each.file, message)

@@ -1,5 +1,3 @@
-"""The findings of imports, their severities and their meanings."""
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -64,7 +62,7 @@ class FindingId(StrEnum):
     COMMENT_IN_ROW = (
         "comment-in-row",
         FindingSeverity.WARNING,
-        "`#` behind a row is no comment but part of its last field",
+        "`#` after a row is not a comment but part of its last field",
     )
     BRACKETS = "brackets", FindingSeverity.WARNING, "brackets in a row: commas between them divide no fields"
     EMPTY_FIELD = "empty-field", FindingSeverity.WARNING, "an empty field matches an empty question only; left out"
@@ -131,7 +129,7 @@ class FindingId(StrEnum):
         FindingSeverity.REFUSED,
         "`.` in a pattern that is a regular expression: any character; accepted: a dot",
     )
-    TEXT_BEHIND_STAR = "text-behind-star", FindingSeverity.WARNING, "`keyMatch` ignores all text behind the first `*`"
+    TEXT_BEHIND_STAR = "text-behind-star", FindingSeverity.WARNING, "`keyMatch` ignores all text after the first `*`"
     UNTRANSLATABLE_PATTERN = (
         "untranslatable-pattern",
         FindingSeverity.REFUSED,
@@ -142,12 +140,12 @@ class FindingId(StrEnum):
         FindingSeverity.WARNING,
         "`regexMatch` is anchored at the start only: `GET` also matches `GETALL`; only declared actions are",
     )
-    WILDCARD_OBJECT = "wildcard-object", FindingSeverity.WARNING, "a row for every object, those made tomorrow included"
+    WILDCARD_OBJECT = "wildcard-object", FindingSeverity.WARNING, "a row for every object, future ones included"
     WILDCARD_ACTION = "wildcard-action", FindingSeverity.NOTE, "a row for every action; here, for every declared action"
     WILDCARD_DOMAIN = (
         "wildcard-domain",
         FindingSeverity.WARNING,
-        "a row for every domain: copied into each tenant that is known now, not into those made tomorrow",
+        "a row for every domain: copied into each tenant that is known now, not into future ones",
     )
     NEVER_ASKED = (
         "never-asked",
@@ -367,6 +365,5 @@ class Findings:
 
 
 def findings_table(findings: Iterable[FindingId]) -> str:
-    """A table of docs/how-to/casbin.md."""
     rows = "\n".join(f"| `{each}` | {each.severity} | {each.meaning} |" for each in findings)
     return f"| id | severity | meaning |\n|---|---|---|\n{rows}\n"

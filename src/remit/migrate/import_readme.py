@@ -1,11 +1,9 @@
-"""The README that an import writes beside its files."""
-
 from typing import Final
 
 from remit.migrate.options import Imported
 
 _RULE: Final = """\
-Names outside remit's grammar were mapped by a rule that can be turned round. An ID keeps what the grammar allows; every other
+Names outside remit's grammar were mapped by a reversible rule. An ID keeps what the grammar allows; every other
 byte, and `%`, is `%` and two hexadecimal digits. In a kind, an action, a tenant or a segment of a namespace, every other byte
 is `__` and two hexadecimal digits, as is the first of two underscores; where the result would not begin with a letter (a
 tenant or segment: a letter or digit), `X` (`x`) goes before. A subject without `user:`, `service:`, `group:` or `role:` gets

@@ -25,12 +25,10 @@ def decode_id(text: str) -> str:
 
 
 def encode_word(text: str) -> str:
-    """Encodes a kind or an action."""
     return _encode(text.encode(), frozenset(_LOWER + _LOWER.upper()), frozenset(_DIGITS + b"_"), "X")
 
 
 def encode_segment(text: str) -> str:
-    """Encodes a tenant, or one segment of a namespace."""
     return _encode(text.encode(), frozenset(_LOWER + _DIGITS), frozenset(b"_-"), "x").lower()
 
 

@@ -1,5 +1,3 @@
-"""Options of an import from Casbin, and the result of any import."""
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -57,7 +55,6 @@ class Imported:
     files: Mapping[str, bytes]
     findings: tuple[MigrationFinding, ...]
     rows: int
-    """Rows that were read."""
     cases: int
     """Questions whose answers the test files hold."""
 

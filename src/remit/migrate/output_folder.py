@@ -1,5 +1,3 @@
-"""Writes the folder of an import or an export: completely, or not at all."""
-
 import os
 import shutil
 import tempfile
@@ -27,9 +25,9 @@ def check_folder(out: Path, *, force: bool) -> None:
         raise FolderError(f"`{out.parent}` is no folder, so `{out.name}` cannot be made in it")
     if out.exists() and any(out.iterdir()):
         if not force:
-            raise FolderError(f"`{out}` is not empty: name another folder, or say --force to put this in its place")
+            raise FolderError(f"`{out}` is not empty: name another folder, or replace it with --force")
         if _before(out).exists():
-            raise FolderError(f"`{_before(out)}` holds what stood in `{out}` before: move it away first")
+            raise FolderError(f"`{_before(out)}` holds the previous content of `{out}` before: move it away first")
 
 
 def write_folder(out: Path, files: Files, *, force: bool) -> Path | None:
@@ -46,19 +44,19 @@ def write_folder(out: Path, files: Files, *, force: bool) -> Path | None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         staged.chmod(0o777 & ~_umask())
-        kept = _before(out) if out.exists() and any(out.iterdir()) else None
-        if kept is not None:
-            out.rename(kept)
+        previous = _before(out) if out.exists() and any(out.iterdir()) else None
+        if previous is not None:
+            out.rename(previous)
         try:
             staged.rename(out)
         except OSError:
-            if kept is not None:
-                kept.rename(out)
+            if previous is not None:
+                previous.rename(out)
             raise
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
-    return kept
+    return previous
 
 
 def loaded(files: Files) -> Mapping[Tenant, LoadedTenant]:

@@ -1,5 +1,3 @@
-"""Renders policy files as bytes: rows, vocabulary, tests."""
-
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple

@@ -12,8 +12,8 @@ def sampled(axes: Sequence[Sequence[Any]], most: int) -> tuple[list[tuple[Any, .
     Returns all of them, or a sample of `most`, the same each time. Combinations outside the sample are never built.
     """
     total = prod(map(len, axes))
-    kept = range(total) if total <= most else sorted(Random(_SEED).sample(range(total), most))
-    return [_combination(axes, index) for index in kept], total
+    indexes = range(total) if total <= most else sorted(Random(_SEED).sample(range(total), most))
+    return [_combination(axes, index) for index in indexes], total
 
 
 def _combination(axes: Sequence[Sequence[Any]], index: int) -> tuple[Any, ...]:

@@ -1,5 +1,3 @@
-"""The live policies: what serves now, per tenant."""
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -67,17 +65,17 @@ class LivePolicies:
         """Adds or replaces the policies of these tenants in one step."""
         with self._changed:
             self._tenants = {**self._tenants, **{each.tenant: each for each in policies}}
-            self._tell()
+            self._notify()
 
     def remove(self, tenant: Tenant) -> None:
         with self._changed:
             self._tenants = {name: policy for name, policy in self._tenants.items() if name != tenant}
-            self._tell()
+            self._notify()
 
     def wake(self) -> None:
         """Wakes threads that wait for a change, so that they check if they still need to."""
         with self._changed:
-            self._tell()
+            self._notify()
 
     @property
     def changes(self) -> int:
@@ -90,7 +88,7 @@ class LivePolicies:
             self._changed.wait_for(lambda: self._changes != seen)
             return self._changes
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changes += 1
         self._changed.notify_all()
 

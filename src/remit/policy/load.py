@@ -1,5 +1,3 @@
-"""Loads policy directories: reads, checks, compiles and tests tenants."""
-
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,11 +134,11 @@ def load_tenant(
     *,
     tested: bool = True,
     gated: bool = True,
-    pace: Pacing = unpaced,
+    pacing: Pacing = unpaced,
 ) -> LoadedTenant:
     """Loads one tenant, all or nothing: reads, checks, compiles, and runs its tests on both engines.
 
-    If not `tested`, does not even read the tests. If not `gated`, reports failing tests but loads the tenant. `pace`
+    If not `tested`, does not even read the tests. If not `gated`, reports failing tests but loads the tenant. `pacing`
     walks the tests that run.
     """
     started = time.monotonic()
@@ -160,7 +158,7 @@ def load_tenant(
             reading.check_clock()
             if cases and policy.rows <= limits.witness_rows:
                 witness = CasbinOracle(policy)
-            failures = reading.run(pace(cases), snapshot, witness)
+            failures = reading.run(pacing(cases), snapshot, witness)
     except _LimitError as error:
         folder.report.add(folder.name, 0, 0, str(error))
     diagnostics = (*folder.report.diagnostics, *(failure.diagnostic for failure in failures))

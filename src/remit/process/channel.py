@@ -97,12 +97,12 @@ class ChildProcess:
         self._entry = module, function
         self._first = first
         self._mutex = Lock()
-        """No process starts after `stop`."""
+        """Held to start a process; none starts after `stop`."""
         self._stopped = False
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self.exit_code: int | None = None
-        """Of the last process that ended."""
+        """The exit code of the last process that ended."""
 
     def request(self, message: object) -> Any:
         """Raises ChildEndedError."""
@@ -111,11 +111,11 @@ class ChildProcess:
 
     @contextmanager
     def channel(self, timeout_s: float | None = None) -> Iterator[Channel]:
-        """For a request and all of its answers: where the block is left by an exception the process ends, for what it
-        still says must not answer the next request.
+        """For a request and all of its answers. An exception in the block ends the process, because a late answer must
+        not reach the next request.
 
-        Raises ChildEndedError if the process cannot be started, ends, or does nothing for `timeout_s`: the timeout is then
-        its cause.
+        Raises ChildEndedError if the process cannot be started, ends, or does nothing for `timeout_s`. Then the
+        TimeoutError is its cause.
         """
         try:
             channel = self._started()
@@ -142,14 +142,14 @@ class ChildProcess:
         return channel
 
     def start(self) -> Channel:
-        """For who wants to say when it starts and how it ends: `channel` does it by itself. Raises OSError."""
+        """Starts the process; a caller that uses `channel` need not. Raises OSError."""
         module, function = self._entry
         with self._mutex:
             if self._stopped:
                 raise ChildEndedError("the server is stopping")
             ours, theirs = socket.socketpair()
-            # -P: a file of the working directory must not stand in for a module.
-            # What is imported stays, and is not looked through for garbage.
+            # -P: a file of the working directory must not replace a module.
+            # Imported modules stay: the garbage collector need not scan them.
             imported = f"import gc; gc.disable(); from {module} import {function}; gc.freeze(); gc.enable()"
             command = [sys.executable, "-P", "-c", f"{imported}; {function}({theirs.fileno()})"]
             with theirs:
@@ -164,7 +164,7 @@ class ChildProcess:
             return self._channel
 
     def stop(self) -> None:
-        """Whatever is being done breaks off, and nothing new begins."""
+        """Aborts the work in progress and starts nothing more."""
         with self._mutex:
             self._stopped = True
         self.kill()
@@ -178,7 +178,7 @@ class ChildProcess:
             process.terminate()
 
     def join(self, timeout_s: float | None = None) -> int | None:
-        """Closes the channel, waits for the end of the process and returns its exit code; None where it goes on."""
+        """Closes the channel, waits for the end of the process and returns its exit code; None if it still runs."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -196,15 +196,15 @@ class ChildProcess:
 
 
 def leave_signals_to_parent() -> None:
-    """Ctrl-C, and the end of a terminal, reach every process of it. The parent drains first, and then ends its children."""
+    """Ctrl-C and the end of a terminal signal every process. The parent drains first, then ends its children."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def channel_to_parent(descriptor: int, nice: int) -> Iterator[Channel]:
-    """For a child that is there for its parent alone: it ends with it, also in the middle of its work. The block ends,
-    without an error, when the parent's end is gone."""
+    """For a child that only serves its parent: it ends when the parent ends, even during its work. The block ends
+    without an error when the parent closes its end."""
     leave_signals_to_parent()
     os.nice(nice)
     Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()

@@ -1,5 +1,3 @@
-"""Collects the test files of tenants as pytest files, and their cases as items."""
-
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
@@ -64,8 +62,6 @@ class _FailedError(Exception):
 
 
 class _Directory:
-    """A policy directory, which a run reads once."""
-
     def __init__(self, directory: Path) -> None:
         """Raises PolicyError if the root files do not load."""
         self._tree = read_tree(directory, DEFAULT_LIMITS)

@@ -169,7 +169,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
                 raise violation("at", "is missing: expected `time_us` or `revision`")
         if not answers:
             raise RecordNotFoundError(
-                f"no node served a policy of tenant `{tenant}` at that time, as far as records tell"
+                f"no node served a policy of tenant `{tenant}` at that time, as far as the records show"
             )
         return messages.ExplainPastResponse(answers=map(past_answer_to, answers))
 

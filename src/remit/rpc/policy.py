@@ -39,21 +39,21 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
     def __init__(self, node: ServerNode, *, call_timeout_s: float) -> None:
         self._rights = node.rights
         self._reloader = node.reloader
-        self._cell = node.cell
+        self._live = node.live
         self._call_timeout_s = call_timeout_s
         self._closed = False
 
     def close(self) -> None:
         """Ends the watchers' streams with UNAVAILABLE."""
         self._closed = True
-        self._cell.wake()
+        self._live.wake()
 
     def WatchRevision(
         self, request: messages.WatchRevisionRequest, context: grpc.ServicerContext
     ) -> Iterator[messages.WatchRevisionResponse]:
         only = named("tenant", parse_tenant, request.tenant) if request.tenant else None
         # Wake the loop when a watcher leaves: it still waits for a change.
-        if context.add_callback(self._cell.wake):
+        if context.add_callback(self._live.wake):
             yield from self._changes(only, context)
 
     def ListRevisions(
@@ -98,13 +98,13 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         seen = -1
         who = caller.get()
         while True:
-            seen = self._cell.changed_since(seen)
+            seen = self._live.changed_since(seen)
             if not context.is_active():
                 return
             if self._closed:
                 raise StoppingError("the server is stopping")
             shown = self._watched(who, only)
-            now = {name: _told(policy) for name, policy in self._cell.tenants.items() if name in shown}
+            now = {name: _told(policy) for name, policy in self._live.tenants.items() if name in shown}
             gone = dict.fromkeys({*told, *([only] if only is not None else [])} - now.keys(), _NOT_THERE)
             for tenant, each in sorted((now | gone).items()):
                 if told.get(tenant) != each:
@@ -119,7 +119,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         return {only}
 
     def _serving(self, tenant: Tenant) -> _Told:
-        policy = self._cell.tenants.get(tenant)
+        policy = self._live.tenants.get(tenant)
         return _told(policy) if policy is not None else _NOT_THERE
 
     def _time_for(self, context: grpc.ServicerContext) -> float:

@@ -77,7 +77,7 @@ class AuditReads:
         if behind:
             detail["behind"] = _bounded(behind)
         # A reader may invent a tenant: recording it would begin a new chain.
-        recorded_tenant = tenant if tenant in self._node.cell.tenants else ""
+        recorded_tenant = tenant if tenant in self._node.live.tenants else ""
         self._node.remember(AUDIT_READ, recorded_tenant, detail=detail, timeout_s=timeout_s)
 
 

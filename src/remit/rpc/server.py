@@ -239,7 +239,7 @@ class Server:
             self._health.tell(name, serving=True)
         spooling = self._node.spooling
         self._health.tell("audit/store", serving=serving and not (spooling is not None and spooling.status.spooling))
-        tenants = self._node.cell.tenants
+        tenants = self._node.live.tenants
         for tenant in self._told - tenants.keys():
             self._health.tell(f"{health.TENANT}{tenant}", serving=False)
         self._told |= tenants.keys()

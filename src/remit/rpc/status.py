@@ -32,7 +32,7 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
         self, request: messages.GetStatusRequest, context: grpc.ServicerContext
     ) -> messages.GetStatusResponse:
         del context
-        tenants = self._node.cell.tenants
+        tenants = self._node.live.tenants
         if request.tenant:
             shown: Collection[Tenant] = {named("tenant", parse_tenant, request.tenant)}
         else:
@@ -42,7 +42,7 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
             node=self._node.settings.node,
             version=VERSION,
             started_us=self._node.started_us,
-            tree_revision=self._node.cell.tree_revision if of_node else "",
+            tree_revision=self._node.live.tree_revision if of_node else "",
             tenants=[
                 _tenant_to(policy, inspected=self._inspected(tenant))
                 for tenant, policy in sorted(tenants.items())

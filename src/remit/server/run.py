@@ -1,5 +1,3 @@
-"""Runs a server: starts the node and the gRPC server, serves until a signal, and stops both."""
-
 import errno
 import gc
 import signal

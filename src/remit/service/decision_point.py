@@ -1,5 +1,3 @@
-"""The decision point: answers questions from one snapshot and releases each answer after its record."""
-
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -47,8 +45,6 @@ class CallOrigin(NamedTuple):
 
 
 class CallTerms(NamedTuple):
-    """The terms of a call: its origin, a required revision and a timeout."""
-
     origin: CallOrigin
     revision: str = ""
     """If set, only this revision may answer."""
@@ -74,8 +70,6 @@ class CheckAnswer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class InquiryAnswer(Generic[_Answer]):
-    """The answer to an inquiry."""
-
     answer: _Answer | None
     """None if there is no answer; `reason` says why."""
     reason: Reason | None
@@ -125,7 +119,7 @@ class DecisionPoint:
     """
 
     node: str
-    cell: LivePolicies
+    live: LivePolicies
     journal: RecordQueue
     ids: DecisionIds
     metrics: Metrics
@@ -135,7 +129,6 @@ class DecisionPoint:
     """The shadow, which receives every decision after it is recorded; None without the setting `shadow`."""
 
     def check(self, tenant: Tenant, asked: AskedQuestion, terms: CallTerms) -> PendingAnswer[CheckAnswer]:
-        """Makes one decision, of the access plane or of the reach plane."""
         snapshot = self._snapshot(tenant, terms)
         question, resource_id = asked
         began = perf_counter_ns()
@@ -286,8 +279,8 @@ class DecisionPoint:
 
     def _snapshot(self, tenant: Tenant, terms: CallTerms) -> Snapshot | None:
         if terms.revision:
-            return self.cell.snapshot_at(tenant, terms.revision, min(self.revision_wait_s, terms.timeout_s))
-        return self.cell.snapshot(tenant)
+            return self.live.snapshot_at(tenant, terms.revision, min(self.revision_wait_s, terms.timeout_s))
+        return self.live.snapshot(tenant)
 
     def _call(
         self,
@@ -309,9 +302,9 @@ class DecisionPoint:
         caller, on_behalf_of, trace_id, via = terms.origin
         if via:
             detail = {**detail, VIA: via}
-        told = json.dumps(detail, sort_keys=True, separators=(",", ":")) if detail else ""
+        detail_json = json.dumps(detail, sort_keys=True, separators=(",", ":")) if detail else ""
         asked = question_type.value
         call = CallFields(
-            time_us, self.node, caller, on_behalf_of, recorded_tenant, revision, ids.pop(), trace_id, asked, told
+            time_us, self.node, caller, on_behalf_of, recorded_tenant, revision, ids.pop(), trace_id, asked, detail_json
         )
         return call, ids

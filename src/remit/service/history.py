@@ -1,5 +1,3 @@
-"""Explains records, and answers questions by past policies, for the API and for the command line."""
-
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,9 +102,9 @@ def answers_at(
 class PastExplainer:
     """Explains a decision by any revision that serves or that the audit store keeps."""
 
-    def __init__(self, store: AuditReader, cell: LivePolicies, limits: Limits) -> None:
+    def __init__(self, store: AuditReader, live: LivePolicies, limits: Limits) -> None:
         self._store = store
-        self._cell = cell
+        self._live = live
         self._limits = limits
         self._historian = RevisionExplainer(limits)
 
@@ -119,7 +117,7 @@ class PastExplainer:
         """
         if not revision:
             return why_unknown(tenant, question)
-        serving = self._cell.tenants.get(tenant)
+        serving = self._live.tenants.get(tenant)
         if serving is not None and serving.snapshot is not None and serving.revision == revision:
             return why(serving.snapshot, question)
         archive = partial(stored_archive, self._store, tenant, revision, self._limits)

@@ -1,5 +1,3 @@
-"""The audit stores and spools that a node has used: the node refuses to replace a missing one in silence."""
-
 import fcntl
 import os
 from pathlib import Path
@@ -48,8 +46,8 @@ class KnownStores:
             make_private(self._directory)
             with os.fdopen(open_private(self._directory / _LOCK), "rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                told = "".join(f"{each}\n" for each in sorted({*self._places(), place}))
-                write_whole(self._directory / _FILE, told.encode(errors="surrogateescape"))
+                text = "".join(f"{each}\n" for each in sorted({*self._places(), place}))
+                write_whole(self._directory / _FILE, text.encode(errors="surrogateescape"))
         except OSError as error:
             raise self._unusable(error) from error
 

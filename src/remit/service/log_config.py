@@ -5,10 +5,10 @@ from typing import Any
 import structlog
 
 
-def configure_logs(level: str, form: str, **said: str) -> None:
-    """Sends structured lines to standard error, also from the standard library's loggers. Each line contains `said`."""
+def configure_logs(level: str, form: str, **fields: str) -> None:
+    """Sends structured lines to standard error, also from the standard library's loggers. Each line contains `fields`."""
     shared: list[Any] = [
-        lambda _logger, _method, event: {**event, **said},
+        lambda _logger, _method, event: {**event, **fields},
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

@@ -1,5 +1,3 @@
-"""The Prometheus metrics of a server and of a supervisor."""
-
 from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -117,7 +115,6 @@ class Metrics:
         return list(self.registry.collect())
 
     def watch_calls(self, in_flight: Callable[[], Mapping[str, int]]) -> None:
-        """Adds the number of calls in flight, by class."""
         self.registry.register(_WatchedCalls(in_flight))
 
     def watch_shadow(self, shadow: Shadow) -> None:
@@ -125,14 +122,14 @@ class Metrics:
 
     def watch(
         self,
-        cell: LivePolicies,
+        live: LivePolicies,
         journal: Journal,
         space: AuditSpace,
         spooling: StoreAndForward | None,
         clock_us: Callable[[], int],
     ) -> None:
         """Adds the metrics that are read at each scrape: policies and the audit store."""
-        self.registry.register(_Watched(cell, journal, space, clock_us))
+        self.registry.register(_Watched(live, journal, space, clock_us))
         if spooling is not None:
             self.registry.register(_WatchedSpool(spooling))
 
@@ -220,8 +217,8 @@ class _WatchedSpool(Collector):
 
 
 class _Watched(Collector):
-    def __init__(self, cell: LivePolicies, journal: Journal, space: AuditSpace, clock_us: Callable[[], int]) -> None:
-        self._cell = cell
+    def __init__(self, live: LivePolicies, journal: Journal, space: AuditSpace, clock_us: Callable[[], int]) -> None:
+        self._live = live
         self._journal = journal
         self._space = space
         self._clock_us = clock_us
@@ -230,7 +227,7 @@ class _Watched(Collector):
         return ()
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        yield from _tenants(self._cell.tenants, self._clock_us())
+        yield from _tenants(self._live.tenants, self._clock_us())
         stats = self._journal.stats()
         yield _gauge(
             "remit_audit_healthy",

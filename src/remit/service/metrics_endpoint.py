@@ -1,5 +1,3 @@
-"""The HTTP endpoint of the Prometheus metrics, with mutual TLS if it is configured."""
-
 import ssl
 import time
 from collections import OrderedDict

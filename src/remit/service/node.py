@@ -1,5 +1,3 @@
-"""The server node: assembles the components of a server process, starts them in order and stops them."""
-
 import json
 import threading
 from collections.abc import Callable, Iterable
@@ -74,7 +72,7 @@ class ServerNode:
         self.settings = settings = process.own
         self.rights = CallerRights(settings, live)
         self.refused_calls = RefusedCalls(self.remember, live)
-        self.cell = live
+        self.live = live
         self.metrics = metrics
         self.store = audit.store
         self.spooling = audit.spool
@@ -166,7 +164,7 @@ class ServerNode:
 
     def report(self) -> WorkerReport:
         stats = self.journal.stats()
-        tenants = sorted(self.cell.tenants.items())
+        tenants = sorted(self.live.tenants.items())
         policies = "\n".join(f"{tenant} {policy.state} {policy.revision}" for tenant, policy in tenants)
         return WorkerReport(
             self.settings.node,
@@ -211,7 +209,7 @@ class ServerNode:
 
     def _record_start(self, key: SigningKey | None, outcomes: Iterable[Outcome]) -> None:
         try:
-            self.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": self.cell.tree_revision})
+            self.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": self.live.tree_revision})
             in_use = key_in_use(key)
             if self._recorded_key() != in_use["key_id"]:
                 self.remember(KEY_IN_USE, detail=in_use)
@@ -258,8 +256,6 @@ class ServerNode:
 
 
 class _Audit(NamedTuple):
-    """The audit of a server process."""
-
     store: AuditStore
     spool: StoreAndForward | None
     """The spool before the store, if one is configured."""
@@ -319,11 +315,11 @@ def _refuse_open_to_others(settings: Settings) -> None:
     ]
     for name, path, problem in checks:
         try:
-            told = "" if path is None else problem(path)
+            refusal = "" if path is None else problem(path)
         except OSError as error:
             raise StartupError(f"setting `{name}` is `{path}`, which cannot be read: {error.strerror}") from error
-        if told:
-            raise StartupError(f"setting `{name}`: {told}")
+        if refusal:
+            raise StartupError(f"setting `{name}`: {refusal}")
 
 
 def _audit_key(settings: Settings) -> SigningKey | None:

@@ -1,5 +1,3 @@
-"""The retention job: a thread that deletes old decisions at intervals."""
-
 import time
 from collections.abc import Mapping
 from threading import Event, Thread
@@ -10,13 +8,13 @@ import structlog
 from remit.audit.chain.signing import SigningKey
 from remit.audit.errors import AuditStoreError
 from remit.audit.retention.ages import Retention
-from remit.audit.retention.purge import PurgePace
+from remit.audit.retention.purge import PurgePacing
 from remit.audit.store.store import AuditStore
 from remit.clock import now_us
 from remit.service.metrics import Metrics
 
 # A server answers meanwhile: few rows a transaction, because a commit of decisions may wait for it, and mostly pauses.
-_PACE: Final = PurgePace(rows=100, share=0.1)
+_PACING: Final = PurgePacing(rows=100, share=0.1)
 _AGAIN_S: Final = 60.0
 
 _log = structlog.get_logger("remit")
@@ -70,7 +68,7 @@ class RetentionRuns:
                 self._retention.cutoffs(now_us()),
                 node=node,
                 key=self._key,
-                pace=_PACE,
+                pacing=_PACING,
                 by_hand=False,
                 progress=self._progress,
             )

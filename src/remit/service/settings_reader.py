@@ -1,5 +1,3 @@
-"""Reads the settings from flags, environment and file, and reports what is wrong with them."""
-
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -37,7 +35,7 @@ def read_settings(flags: Mapping[str, Any]) -> Settings:
     except OSError as error:
         raise StartupError(f"`{CONFIG_VARIABLE}` names `{file}`, which cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        raise StartupError("\n".join(map(_told, error.errors()))) from None
+        raise StartupError("\n".join(map(_problem, error.errors()))) from None
     except ValueError as error:
         raise StartupError(f"`{file}` is not TOML: {error}") from None
 
@@ -56,7 +54,7 @@ def _service_links(environment: Mapping[str, str]) -> set[str]:
     return found
 
 
-def _told(error: Any) -> str:
+def _problem(error: Any) -> str:
     place = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         return _unknown(place, Settings.model_fields)

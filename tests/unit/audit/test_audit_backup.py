@@ -102,13 +102,13 @@ def test_a_backup_ends_while_others_write_and_holds_what_was_committed_when_it_b
 def test_a_backup_never_writes_over_anything(store: AuditStore, path: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy"
     target.write_text("precious")
-    with pytest.raises(AuditStoreError, match="is never written over"):
+    with pytest.raises(AuditStoreError, match="never overwrites a file"):
         back_up(path, target)
 
     def late(*_: int) -> None:
         (tmp_path / "other").write_text("precious")
 
-    with pytest.raises(AuditStoreError, match="exists by now"):
+    with pytest.raises(AuditStoreError, match="exists now, and"):
         back_up(path, tmp_path / "other", late)
     assert {"precious"} == {file.read_text() for file in (target, tmp_path / "other")}
     assert [] == [name for name in beside(path) if "partial" in name]
@@ -231,7 +231,7 @@ def test_a_log_without_its_store_is_not_taken_for_one_of_the_new_store(
     back_up(path, kept := tmp_path / "kept")
     target = tmp_path / "new.db"
     shutil.copyfile(path.with_name("audit.db-wal"), target.with_name("new.db-wal"))
-    with pytest.raises(AuditStoreError, match=r"new.db-wal` belongs to a store that is not there"):
+    with pytest.raises(AuditStoreError, match=r"new.db-wal` belongs to a store that does not exist"):
         restore(kept, target)
     assert not target.exists()
 
@@ -282,7 +282,7 @@ def test_of_several_files_all_are_written_or_none(tmp_path: Path) -> None:
         back_up(tmp_path / "live" / "audit.db", tmp_path / "kept")
     workers(tmp_path / "live2", "audit.db", "audit.w1.db")
     (tmp_path / "kept.w1").write_text("precious")
-    with pytest.raises(AuditStoreError, match="is never written over"):
+    with pytest.raises(AuditStoreError, match="never overwrites a file"):
         back_up(tmp_path / "live2" / "audit.db", tmp_path / "kept")
     assert ["kept.w1", "live", "live2"] == sorted(each.name for each in tmp_path.iterdir())
 

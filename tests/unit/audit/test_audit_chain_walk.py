@@ -82,7 +82,7 @@ def test_what_cannot_be_followed_in_the_memory_there_is_does_not_pass(monkeypatc
 
     assert len(whole.runs) <= 5
     assert FindingKind.UNVERIFIED is found.kind
-    assert "too far out of order" in found.told
+    assert "too far out of order" in found.text
     (removed,) = found_in([row for row in far_apart if row[-2] != 4])
     assert (FindingKind.REMOVED, 4) == removed[1:3]
 

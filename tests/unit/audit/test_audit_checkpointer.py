@@ -113,7 +113,7 @@ def test_a_chain_that_was_cut_back_or_exchanged_is_told_once_and_not_signed(
     assert [] == kept(store)
     (told,) = caplog.records
     assert (logging.ERROR, True) == (told.levelno, "see `remit audit verify`" in told.getMessage())
-    assert f"stands at seq {head.seq} and was signed at seq 3" in told.getMessage()
+    assert f"is at seq {head.seq} and was signed at seq 3" in told.getMessage()
 
 
 def test_what_was_signed_and_taken_out_is_missed_by_what_is_signed_next(
@@ -128,7 +128,7 @@ def test_what_was_signed_and_taken_out_is_missed_by_what_is_signed_next(
 
     with store.snapshot() as snapshot:
         (found,) = verify_store([snapshot], keys=[key.public]).findings
-    assert (1, True) == (found.seq, "which is gone" in found.told)
+    assert (1, True) == (found.seq, "which is gone" in found.text)
 
 
 def test_a_store_that_takes_no_checkpoints_is_told_once_until_it_does(

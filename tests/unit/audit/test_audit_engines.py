@@ -13,7 +13,7 @@ from support.audit_records import decision, decision_at, happened
 from remit.audit.errors import AuditStoreError
 from remit.audit.query.filter import DecisionFilter
 from remit.audit.record import DecisionRecord
-from remit.audit.retention.purge import PurgePace
+from remit.audit.retention.purge import PurgePacing
 from remit.audit.schema import engines
 from remit.audit.store.store import AuditStore
 
@@ -117,7 +117,7 @@ def test_a_purge_makes_room(path: Path) -> None:
         store.migrate()
         store.append([decision_at(1_000_000 + n, trace_id="x" * 400) for n in range(400)])
         before = store.free_bytes()
-        assert store.purge(2_000_000, pace=PurgePace(rows=50)).deleted == 400
+        assert store.purge(2_000_000, pacing=PurgePacing(rows=50)).deleted == 400
         after = store.free_bytes()
         assert before is not None
         assert after is not None

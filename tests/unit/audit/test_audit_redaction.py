@@ -58,17 +58,17 @@ def test_a_tenants_own_rule_goes_before_that_of_all() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("node=hash", "`node=hash`: `node` is needed for a record to be one; what may be redacted is `caller`,"),
-        ("seq=drop", "`seq` is needed for a record to be one"),
-        ("namespace=drop", "`namespace` is needed for a record to be one"),
-        ("user=drop", "`user` is no field of a record; what may be redacted is"),
+        ("node=hash", "`node=hash`: `node` is required in every record; what may be redacted is `caller`,"),
+        ("seq=drop", "`seq` is required in every record"),
+        ("namespace=drop", "`namespace` is required in every record"),
+        ("user=drop", "`user` is not a field of a record; what may be redacted is"),
         ("principal", "`` says nothing: expected `principal=hash`, `principal=drop`, or `TENANT/principal=keep`"),
         ("principal=md5", "`md5` says nothing: expected `principal=hash`"),
         ("principal=keep", "`keep` says nothing"),
         ("principal=hash, principal=drop", "`principal=drop` is a second rule for `principal`"),
         ("acme/principal=hash,acme/principal=hash", "is a second rule for `acme/principal`"),
         ("Acme/principal=hash", "`Acme` is not a tenant"),
-        ("principal=hash,", "`` is no field of a record"),
+        ("principal=hash,", "`` is not a field of a record"),
     ],
 )
 def test_what_is_no_redaction_is_told(text: str, told: str) -> None:

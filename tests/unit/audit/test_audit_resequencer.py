@@ -37,7 +37,7 @@ def test_every_record_is_handed_on_once_and_in_the_order_of_its_chain(
     while True:
         prefixes = Resequencer({whose: behind[whose] + len(handed[whose]) for whose in CHAINS}, room)
         for record in left:
-            for each in prefixes.meet(record):
+            for each in prefixes.receive(record):
                 handed[each.whose].append(each.seq)
             assert len(prefixes.waiting) <= room * len(CHAINS)
         left = [record for record in left if record.seq not in handed[record.whose]]
@@ -53,7 +53,7 @@ def test_every_record_is_handed_on_once_and_in_the_order_of_its_chain(
 def test_nothing_passes_a_record_that_is_not_met() -> None:
     prefixes = Resequencer({})
     chain = CHAINS[0]
-    assert [1, 2] == [each.seq for seq in (2, 4, 1, 5) for each in prefixes.meet(met(chain, seq))]
+    assert [1, 2] == [each.seq for seq in (2, 4, 1, 5) for each in prefixes.receive(met(chain, seq))]
     assert [4, 5] == [each.seq for each in prefixes.waiting]
 
 
@@ -61,9 +61,9 @@ def test_a_place_that_is_taken_twice_holds_nobody_up() -> None:
     """An inserted record, which whoever verifies has to find, ages as any other."""
     prefixes = Resequencer({})
     chain = CHAINS[0]
-    assert [1, 1, 2, 3, 3, 2] == [each.seq for seq in (1, 1, 3, 2, 3, 2) for each in prefixes.meet(met(chain, seq))]
+    assert [1, 1, 2, 3, 3, 2] == [each.seq for seq in (1, 1, 3, 2, 3, 2) for each in prefixes.receive(met(chain, seq))]
 
 
 def test_a_record_outside_of_any_chain_waits_for_none() -> None:
     prefixes = Resequencer({})
-    assert [0] == [each.seq for each in prefixes.meet(met(CHAINS[0], 0))]
+    assert [0] == [each.seq for each in prefixes.receive(met(CHAINS[0], 0))]

@@ -218,11 +218,11 @@ def test_a_spool_whose_file_is_gone_takes_nothing_more(spool: Spool, path: Path,
     else:
         log.unlink()
     for _ in range(2):
-        with pytest.raises(AuditStoreError, match=r"the audit spool `.*` is not the file any more that process"):
+        with pytest.raises(AuditStoreError, match=r"the audit spool `.*` is no longer the file that process"):
             spool.put([decision()])
     assert record in waiting(spool)[0]
     if act == "rename":
         other.rename(path)
     for step in (spool.check, spool.probe):
-        with pytest.raises(AuditStoreError, match="is not the file any more"):
+        with pytest.raises(AuditStoreError, match="is no longer the file"):
             step()

@@ -128,7 +128,7 @@ class CliFace:
         if code == 2:
             return ["malformed", error.removeprefix("INVALID_ARGUMENT: ").removeprefix("question.").partition(":")[0]]
         if code == 3:
-            return ["too large" if "past what can be listed" in error else "unavailable"]
+            return ["too large" if "beyond the limit of a list" in error else "unavailable"]
         if "decision" in answer:
             assert (code == 0) == (answer["decision"]["effect"] == "EFFECT_ALLOW")
         return told(answer)

@@ -154,7 +154,7 @@ def test_a_type_of_lifecycle_records_is_one_that_there_is(log: Log) -> None:
 )
 def test_the_help_says_of_which_zone_a_time_without_one_is(command: str) -> None:
     done = run(command, "--help")
-    assert "UTC where it names no zone" in " ".join(done.stdout.replace("│", "").split())
+    assert "UTC if it names no zone" in " ".join(done.stdout.replace("│", "").split())
 
 
 def test_follow_begins_with_what_was_asked_for(log: Log) -> None:
@@ -211,7 +211,7 @@ def test_show_says_where_the_files_decide_otherwise_and_where_there_are_none(log
     revision = log.load(policies)
     altered = log.decide(1, revision=revision, effect="deny", reason="NO_BINDING", rule="")
     shown = run("show", altered, "--audit", log.url)
-    assert "decide otherwise than the record says" in shown.stderr
+    assert "give another decision than the record" in shown.stderr
     assert "ALLOWED_BY_RULE" in shown.stdout
     gone = run("show", log.decide(2), "--audit", log.url)
     assert "no explanation: revision `" + "0" * 64 + "` of tenant `acme` is not kept in this audit store" in gone.stdout

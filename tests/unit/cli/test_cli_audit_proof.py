@@ -94,7 +94,7 @@ def test_a_key_is_made_once_and_shown(tmp_path: Path) -> None:
     assert (0, 0, 3) == (made.exit_code, shown.exit_code, again.exit_code)
     told = f"key id      {key.id}\npublic key  {key.raw.hex()}\n"
     assert (f"{told}written     {file}, {file}.pub\n", told) == (made.stdout, shown.stdout)
-    assert f"`{file}.pub` exists, and a key is never written over" in again.stderr
+    assert f"`{file}.pub` exists, and remit never overwrites a key" in again.stderr
     assert "holds no private key in PEM: make one" in run("key", "show", public_file(file)).stderr
 
 
@@ -195,7 +195,8 @@ def test_an_end_that_was_cut_off_shows_against_heads_kept_elsewhere(url: str, ex
     file = tmp_path / "heads.jsonl"
     file.write_text(run("checkpoint", "--audit", url).stdout)
     assert (
-        "4 heads kept elsewhere were held against the chains" in run("verify", "--against", file, "--audit", url).stdout
+        "4 heads kept elsewhere were compared with the chains"
+        in run("verify", "--against", file, "--audit", url).stdout
     )
     execute("DELETE FROM decisions WHERE node = 'node-2'")
     execute("DELETE FROM chains WHERE node = 'node-2'")

@@ -158,7 +158,7 @@ def test_a_tombstone_that_a_purge_left_unsigned_is_signed_when_asked(store: Audi
     healed = run(*verify)
 
     assert [1, 1, 0] == [each.exit_code for each in (broken, still, healed)], healed.stdout
-    assert "is not signed: where a purge without its key left it, `remit audit checkpoint --key FILE" in broken.stdout
+    assert "is not signed: if a purge without its key left it, `remit audit checkpoint --key FILE" in broken.stdout
     assert "signed the tombstone of decisions of tenant `globex` by node `node-1`, seq 8\n" == one.stderr
     assert ["acme", "initech"] == re.findall(r"tenant `(\w+)`", others.stderr)
     assert all("seq" in json.loads(line) for line in others.stdout.splitlines())
@@ -183,7 +183,7 @@ def test_purge_tells_what_stays_and_why(store: AuditStore) -> None:
     done = run("audit", "purge", "--before", "1h", "--tenant", "late", "--yes", "--audit", store.url)
 
     assert "0 decisions of tenant late made before" in done.stdout
-    assert "1 older ones stay: each follows a newer record in its chain" in done.stdout
+    assert "1 older records stay: each follows a newer record in its chain" in done.stdout
 
 
 def test_an_age_longer_than_time_itself_is_its_beginning(store: AuditStore) -> None:

@@ -85,7 +85,7 @@ def test_that_no_name_matches_is_no_name() -> None:
             ["deny DENIED_BY_RULE", "acme.legal DENIED_BY_RULE", "acme.legal.contracts DENIED_BY_RULE"],
         ),
         ("acme.data\nA\n", 2, ["owners[1]: `A` is not a namespace"]),
-        ("\n", 2, ["owners: is empty: name at least one, for nothing is no proof that all agree"]),
+        ("\n", 2, ["owners: is empty: name at least one owner"]),
     ],
 )
 def test_reach_all_names_the_owners_that_refuse(owners: str, code: int, told: list[str]) -> None:

@@ -128,7 +128,10 @@ def test_mutants_wait_for_tests_that_hold(policies: Path) -> None:
 
     done = run(str(policies), "--coverage", "--mutate")
 
-    assert (1, "no mutants were made: cases that fail without one would notice each\n") == (done.exit_code, done.stderr)
+    assert (1, "no mutants were made: cases that fail without a mutant would notice every mutant\n") == (
+        done.exit_code,
+        done.stderr,
+    )
     assert done.stdout.splitlines()[-1] == "2 of 3 rows exercised, 66.6 %"
 
 

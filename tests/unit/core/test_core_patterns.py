@@ -39,4 +39,4 @@ def test_patterns_overlap_only_where_a_namespace_is_short_enough(one: str, other
     """A namespace has at most 150 characters: what is in both sets only past them is in neither."""
     first, second = NamespacePattern.parse(one), NamespacePattern.parse(other)
     assert [expected] * 2 == [first.overlaps(second), second.overlaps(first)]
-    assert expected == (first.meet(second) is not None)
+    assert expected == (first.intersection(second) is not None)

@@ -157,5 +157,5 @@ def test_the_instance_is_told_the_tenants() -> None:
 def test_a_list_that_would_be_too_long_is_an_error() -> None:
     levels = "".join(f"  n{number}: {{dedicated: {{secrets: finance}}}}\n" for number in range(10_001))
     files = {**FILES, "acme/tenant.yaml": f"namespaces:\n{levels}".encode()}
-    with pytest.raises(TooLargeError, match="of more than 10000 patterns"):
+    with pytest.raises(TooLargeError, match="more than 10000 patterns"):
         ServedBy(ResourceType.SECRETS, "finance").answer(snapshot_of(files, "acme"))

@@ -42,7 +42,7 @@ NO_ROW = "no row helps: "
         (
             "PAYMENT",
             "CREATE",
-            "the vocabulary declares no such kind; `PAYMENT` is a kind: are action and kind in each other's place?",
+            "the vocabulary declares no such kind; `PAYMENT` is a kind: did you swap action and kind?",
         ),
     ],
     ids=range(6),

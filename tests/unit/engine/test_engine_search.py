@@ -33,13 +33,13 @@ def test_the_longest_list_is_given_whole_and_a_longer_one_is_an_error() -> None:
     assert PATTERNS_LIMIT == sum(len(each.only) for each in NamespacesOf(ANN).answer(longest).sets)
     longer = snapshot([*rows, f"p, {ANN}, acme, one.more, FLOW, VIEW, allow"])
     for inquiry in (FilterFor(ANN, VIEW, FLOW), NamespacesOf(ANN), NamespacesOf(ANN, VIEW, FLOW)):
-        with pytest.raises(TooLargeError, match="of more than 10000 patterns"):
+        with pytest.raises(TooLargeError, match="more than 10000 patterns"):
             inquiry.answer(longer)
 
 
 def test_what_is_left_out_counts_too() -> None:
     denies = [f"p, {ANN}, acme, n{number}, FLOW, VIEW, deny" for number in range(PATTERNS_LIMIT)]
-    with pytest.raises(TooLargeError, match="of more than 10000 patterns"):
+    with pytest.raises(TooLargeError, match="more than 10000 patterns"):
         NamespacesOf(ANN, VIEW, FLOW).answer(snapshot([f"p, {ANN}, acme, **, FLOW, VIEW, allow", *denies]))
 
 

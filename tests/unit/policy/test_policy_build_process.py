@@ -31,7 +31,7 @@ def order(directory: Path) -> ScanRequest:
 
 def test_the_other_process_hands_over_the_same_policies(worker: BuildProcess) -> None:
     here = {found.tenant: found for found in run(order(EXAMPLE)) if isinstance(found, TenantBuilt)}
-    there = {found.tenant: found for found in worker.carry_out(order(EXAMPLE)) if isinstance(found, TenantBuilt)}
+    there = {found.tenant: found for found in worker.run(order(EXAMPLE)) if isinstance(found, TenantBuilt)}
     assert here.keys() == there.keys() == {"acme", "globex", "_instance"}
     for tenant, mine in here.items():
         its = there[tenant]
@@ -45,9 +45,7 @@ def test_the_other_process_hands_over_the_same_policies(worker: BuildProcess) ->
 
 def test_names_that_rows_share_are_one_text_there_too(worker: BuildProcess) -> None:
     """Else a policy would take several times its memory after a reload."""
-    (acme,) = [
-        each for each in worker.carry_out(order(EXAMPLE)) if isinstance(each, TenantBuilt) and each.tenant == "acme"
-    ]
+    (acme,) = [each for each in worker.run(order(EXAMPLE)) if isinstance(each, TenantBuilt) and each.tenant == "acme"]
     assert acme.snapshot is not None
     holds = [link.holds for link in acme.snapshot.policy.links]
     assert len(set(holds)) == len({id(each) for each in holds})
@@ -55,10 +53,10 @@ def test_names_that_rows_share_are_one_text_there_too(worker: BuildProcess) -> N
 
 def test_errors_come_over_as_they_are_and_the_process_stays(worker: BuildProcess, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        list(worker.carry_out(order(tmp_path / "nowhere")))
+        list(worker.run(order(tmp_path / "nowhere")))
     process = worker._child._process
     assert process is not None
-    root = next(worker.carry_out(order(write(tmp_path, {"vocabulary.yaml": b"kinds: [\n", "acme/roles.csv": b""}))))
+    root = next(worker.run(order(write(tmp_path, {"vocabulary.yaml": b"kinds: [\n", "acme/roles.csv": b""}))))
     assert isinstance(root, RootRead)
     assert (frozenset({Tenant("acme")}), {}) == (root.tenants, root.root)
     assert root.diagnostics
@@ -66,17 +64,17 @@ def test_errors_come_over_as_they_are_and_the_process_stays(worker: BuildProcess
 
 def test_a_process_that_dies_is_said_and_replaced() -> None:
     worker = BuildProcess()
-    looking = worker.carry_out(order(EXAMPLE))
+    looking = worker.run(order(EXAMPLE))
     next(looking)
     assert worker._child._process is not None
     worker._child._process.kill()
     with pytest.raises(ChildEndedError):
         list(looking)
-    assert [found for found in worker.carry_out(order(EXAMPLE)) if isinstance(found, TenantBuilt)]
+    assert [found for found in worker.run(order(EXAMPLE)) if isinstance(found, TenantBuilt)]
     worker.end()
     worker.close()
     with pytest.raises(ChildEndedError, match="stopping"):
-        list(worker.carry_out(order(EXAMPLE)))
+        list(worker.run(order(EXAMPLE)))
 
 
 def test_a_tenant_that_takes_too_much_processor_time_ends_the_look(worker: BuildProcess, tmp_path: Path) -> None:
@@ -86,12 +84,12 @@ def test_a_tenant_that_takes_too_much_processor_time_ends_the_look(worker: Build
     wanted = replace(order(write(tmp_path, files)), within_s=0.3)
     found = []
     with pytest.raises(SlowLoadError):
-        found.extend(worker.carry_out(wanted))
-    loading = worker.carry_out(wanted)
+        found.extend(worker.run(wanted))
+    loading = worker.run(wanted)
     assert [RootRead, BuildStarted, TenantBuilt, BuildStarted] == [type(next(loading)) for _ in range(4)]
     with pytest.raises(SlowLoadError):
         next(loading)
-    (_, begun, built) = worker.carry_out(replace(wanted, only=Tenant("acme")))
+    (_, begun, built) = worker.run(replace(wanted, only=Tenant("acme")))
     assert isinstance(begun, BuildStarted)
     assert isinstance(built, TenantBuilt)
     assert 0 < built.processor_s < wanted.within_s
@@ -104,4 +102,4 @@ def test_a_tenant_that_takes_too_much_time_to_take_over_ends_the_look(
     monkeypatch.setattr("remit.policy.build.build_process._UNPACKED", 1e9)
     files = {"vocabulary.yaml": b"kinds: {}\n", "acme/bindings.csv": b"g, user:u, group:g, acme\n"}
     with pytest.raises(SlowLoadError):
-        list(worker.carry_out(replace(order(write(tmp_path, files)), within_s=60)))
+        list(worker.run(replace(order(write(tmp_path, files)), within_s=60)))

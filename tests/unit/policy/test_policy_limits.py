@@ -69,7 +69,7 @@ def test_the_rows_that_one_question_may_read_are_limited() -> None:
     # The first that has too many rows behind it is named, and not whoever holds it.
     expected = (
         f"acme/bindings.csv:1:4: `user:a` has more than {count - 1} rows for one question to read: expected at most "
-        f"{count - 1}, for a question that takes longer holds up all others; let it hold fewer groups and roles, or hold "
+        f"{count - 1}, because a longer question delays all others; let it hold fewer groups and roles, or hold "
         "them in parts of the tenant"
     )
     assert [expected] == told(files, Limits(question_rows=count - 1))

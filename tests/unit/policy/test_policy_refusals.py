@@ -59,14 +59,12 @@ ACCESS_ROWS = {
     "comment at a row's end": (
         "roles.csv",
         ROW[:-1] + " # why\n",
-        ["1:36: `allow # why` is not an effect: expected `allow` or `deny`; a comment stands on a line of its own"],
+        ["1:36: `allow # why` is not an effect: expected `allow` or `deny`; a comment needs its own line"],
     ),
     "comment at the end of a g row": (
         "bindings.csv",
         "g, user:a, role:viewer, acme # why\n",
-        [
-            "1:25: tenant `acme # why`: a row speaks of its folder's tenant, `acme`; a comment stands on a line of its own"
-        ],
+        ["1:25: tenant `acme # why`: a row speaks of its folder's tenant, `acme`; a comment needs its own line"],
     ),
     "a star behind a name": (
         "bindings.csv",

@@ -147,11 +147,11 @@ def test_a_prefix_names_one_revision_or_none(kept: RevisionStore) -> None:
 def test_an_operator_s_last_word_says_who_unpinned(kept: RevisionStore) -> None:
     (tree,) = trees(1)
     kept.keep(Archive.of(tree, ACME, 1, kept.source, ""))
-    assert Pin("", "", 0) == kept.last_word(ACME)
+    assert Pin("", "", 0) == kept.last_order(ACME)
     kept.pin(ACME, pin := Pin(tree.revision(ACME), "ann", 2))
-    assert pin == kept.last_word(ACME) == kept.pinned(ACME)
+    assert pin == kept.last_order(ACME) == kept.pinned(ACME)
     kept.unpin(ACME, "bea", 3)
-    assert Pin("", "bea", 3) == kept.last_word(ACME)
+    assert Pin("", "bea", 3) == kept.last_order(ACME)
     assert kept.pinned(ACME) is None
 
 

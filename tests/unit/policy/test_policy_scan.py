@@ -12,9 +12,9 @@ from remit.policy.build.scan import (
     CutShort,
     Deferred,
     Fingerprint,
-    Found,
     RootRead,
     ScanRequest,
+    ScanResult,
     TenantBuilt,
     run,
 )
@@ -34,11 +34,11 @@ def order(tmp_path: Path) -> ScanRequest:
     return ScanRequest(write(tmp_path, FILES), Limits(), None, {}, {})
 
 
-def built(found: list[Found]) -> list[Tenant]:
+def built(found: list[ScanResult]) -> list[Tenant]:
     return [each.tenant for each in found if isinstance(each, TenantBuilt)]
 
 
-def known(found: list[Found]) -> dict[Tenant, Fingerprint]:
+def known(found: list[ScanResult]) -> dict[Tenant, Fingerprint]:
     return {each.tenant: Fingerprint(each.signature, each.folder) for each in found if isinstance(each, TenantBuilt)}
 
 
@@ -76,11 +76,11 @@ def test_tenants_that_are_loaded_elsewhere_are_named_and_left_alone(order: ScanR
 
 def test_a_folder_that_has_not_rested_is_left_for_the_next_look(order: ScanRequest) -> None:
     """The root's files hold up all."""
-    settled = list(run(replace(order, rest_s=1e-9)))
+    settled = list(run(replace(order, settle_s=1e-9)))
     assert 3 == len(built(settled))
     hour_s = 3600.0
-    root, *_ = run(replace(order, rest_s=1e-9))
+    root, *_ = run(replace(order, settle_s=1e-9))
     assert isinstance(root, RootRead)
     assert not root.unsettled
     with pytest.raises(Exception, match=r"has not rested for 3600 s"):
-        list(run(replace(order, rest_s=hour_s)))
+        list(run(replace(order, settle_s=hour_s)))

@@ -14,7 +14,7 @@ from remit.core.names import Tenant
 from remit.engine.pacing import Pacing
 from remit.faults.promise import until
 from remit.policy.build.build_process import BuildProcess
-from remit.policy.build.scan import BuildStarted, Found, RestoreRequest, ScanRequest
+from remit.policy.build.scan import BuildStarted, RestoreRequest, ScanRequest, ScanResult
 from remit.policy.live import LivePolicies, TenantState
 from remit.process.errors import ChildEndedError
 from remit.service.metrics import Metrics
@@ -36,15 +36,15 @@ EDIT = b"p, user:bob, acme, **, FLOW, VIEW, allow\n"
 class Audit:
     """Takes records, unless it is full; knows what served when each came."""
 
-    def __init__(self, cell: LivePolicies) -> None:
-        self._cell = cell
+    def __init__(self, live: LivePolicies) -> None:
+        self._live = live
         self.full = False
         self.told: list[tuple[Outcome, str]] = []
 
     def tell(self, outcome: Outcome) -> None:
         if self.full:
             raise JournalUnavailable("no space")
-        serving = self._cell.tenants.get(Tenant(outcome.tenant))
+        serving = self._live.tenants.get(Tenant(outcome.tenant))
         self.told.append((outcome, serving.revision if serving is not None else ""))
 
 
@@ -55,8 +55,8 @@ class Here(InProcess):
     ends_at: Tenant | None = None
     meanwhile: Callable[[], object] | None = None
 
-    def carry_out(self, order: ScanRequest | RestoreRequest, pace: Pacing) -> Generator[Found, None, None]:
-        for found in super().carry_out(order, pace):
+    def run(self, order: ScanRequest | RestoreRequest, pacing: Pacing) -> Generator[ScanResult, None, None]:
+        for found in super().run(order, pacing):
             yield found
             if isinstance(found, BuildStarted) and found.tenant == self.ends_at:
                 raise ChildEndedError("killed")
@@ -72,20 +72,20 @@ class Watched:
     def __init__(self, folder: Path) -> None:
         self.directory = write(folder / "policies", FILES)
         settings = Settings(policies=self.directory, revisions=str(folder / "revisions"), watch=False)
-        self.cell = LivePolicies()
+        self.live = LivePolicies()
         ticks = count()
         self.loader = Here()
-        self.reloader = Reloader(settings, self.cell, Metrics(), lambda: next(ticks), lambda: self.loader)
+        self.reloader = Reloader(settings, self.live, Metrics(), lambda: next(ticks), lambda: self.loader)
         self.reloader.load()
-        self.audit = Audit(self.cell)
+        self.audit = Audit(self.live)
         self.reloader._swap.record = self.audit.tell
 
     def look_until_done(self) -> None:
         """A second look at files waits until they have rested."""
-        until(self.reloader.look, "all is taken over")
+        until(self.reloader.scan, "all is taken over")
 
     def serving(self, tenant: Tenant = ACME) -> str:
-        return self.cell.tenants[tenant].revision
+        return self.live.tenants[tenant].revision
 
 
 @pytest.fixture
@@ -98,10 +98,10 @@ def test_no_revision_serves_before_its_record(watched: Watched) -> None:
     before = watched.serving()
     write(watched.directory, {"acme/roles.csv": EDIT})
     watched.audit.full = True
-    assert not watched.reloader.look()
-    assert (before, TenantState.SERVING) == (watched.serving(), watched.cell.tenants[ACME].state)
+    assert not watched.reloader.scan()
+    assert (before, TenantState.SERVING) == (watched.serving(), watched.live.tenants[ACME].state)
     watched.audit.full = False
-    assert watched.reloader.look()
+    assert watched.reloader.scan()
     ((outcome, served_meanwhile),) = watched.audit.told
     assert ("POLICY_LOADED", watched.serving()) == (outcome.kind, outcome.revision)
     assert before == served_meanwhile != watched.serving()
@@ -112,23 +112,23 @@ def test_no_refusal_and_no_removal_is_shown_before_its_record(watched: Watched) 
     (watched.directory / "globex" / "roles.csv").unlink()
     (watched.directory / "globex").rmdir()
     watched.audit.full = True
-    assert not watched.reloader.look()
-    assert {TenantState.SERVING} == {each.state for each in watched.cell.tenants.values()}
+    assert not watched.reloader.scan()
+    assert {TenantState.SERVING} == {each.state for each in watched.live.tenants.values()}
     watched.audit.full = False
-    assert watched.reloader.look()
-    assert {ACME: TenantState.STALE} == {each.tenant: each.state for each in watched.cell.tenants.values()}
+    assert watched.reloader.scan()
+    assert {ACME: TenantState.STALE} == {each.tenant: each.state for each in watched.live.tenants.values()}
     assert {"POLICY_REFUSED", "POLICY_REMOVED"} == {outcome.kind for outcome, _ in watched.audit.told}
 
 
 def test_a_pin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
     first = watched.serving()
     write(watched.directory, {"acme/roles.csv": EDIT})
-    watched.reloader.look()
+    watched.reloader.scan()
     second = watched.serving()
     watched.audit.full = True
     with pytest.raises(JournalUnavailable):
         watched.reloader.pins.pin(ACME, first, "ops", 1.0)
-    assert (second, TenantState.SERVING) == (watched.serving(), watched.cell.tenants[ACME].state)
+    assert (second, TenantState.SERVING) == (watched.serving(), watched.live.tenants[ACME].state)
     assert watched.reloader._revisions is not None
     assert watched.reloader._revisions.pinned(ACME) is None
 
@@ -139,7 +139,7 @@ def test_an_unpin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
     watched.audit.full = True
     with pytest.raises(JournalUnavailable):
         watched.reloader.pins.unpin(ACME, "ops", 1.0)
-    assert (first, TenantState.PINNED) == (watched.serving(), watched.cell.tenants[ACME].state)
+    assert (first, TenantState.PINNED) == (watched.serving(), watched.live.tenants[ACME].state)
     assert watched.reloader._revisions is not None
     pin = watched.reloader._revisions.pinned(ACME)
     assert pin is not None
@@ -153,15 +153,15 @@ def test_a_folder_that_brings_the_loading_down_twice_is_refused_and_the_others_g
     # The smaller folder comes first.
     write(watched.directory, {"acme/roles.csv": b"# ", "globex/roles.csv": FILES["globex/roles.csv"] + b"# more\n"})
     watched.loader.ends_at = ACME
-    assert [False, False, True] == [watched.reloader.look() for _ in range(3)]
-    acme, globex = (watched.cell.tenants[tenant] for tenant in (ACME, GLOBEX))
+    assert [False, False, True] == [watched.reloader.scan() for _ in range(3)]
+    acme, globex = (watched.live.tenants[tenant] for tenant in (ACME, GLOBEX))
     assert (TenantState.STALE, before[0]) == (acme.state, acme.revision)
     assert ["brings down"] == [each.message[:11] for each in acme.diagnostics]
     assert (TenantState.SERVING, True) == (globex.state, globex.revision != before[1])
     watched.loader.ends_at = None
     write(watched.directory, {"acme/roles.csv": EDIT})
-    assert watched.reloader.look()
-    assert TenantState.SERVING == watched.cell.tenants[ACME].state
+    assert watched.reloader.scan()
+    assert TenantState.SERVING == watched.live.tenants[ACME].state
 
 
 def test_a_defect_of_the_loader_is_a_refusal_of_what_it_met(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,11 +171,11 @@ def test_a_defect_of_the_loader_is_a_refusal_of_what_it_met(watched: Watched, mo
     before = watched.serving()
     monkeypatch.setattr("remit.policy.build.scan.load_tenant", raises)
     write(watched.directory, {"acme/roles.csv": EDIT})
-    assert watched.reloader.look()
-    acme = watched.cell.tenants[ACME]
+    assert watched.reloader.scan()
+    acme = watched.live.tenants[ACME]
     assert (TenantState.STALE, before) == (acme.state, acme.revision)
     assert "a defect in remit" in acme.diagnostics[0].message
-    assert TenantState.SERVING == watched.cell.tenants[GLOBEX].state
+    assert TenantState.SERVING == watched.live.tenants[GLOBEX].state
 
 
 def test_what_is_pinned_while_its_files_are_loaded_stays_pinned(watched: Watched) -> None:
@@ -184,7 +184,7 @@ def test_what_is_pinned_while_its_files_are_loaded_stays_pinned(watched: Watched
     write(watched.directory, {"acme/roles.csv": EDIT})
     watched.loader.meanwhile = lambda: watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     watched.look_until_done()
-    acme = watched.cell.tenants[ACME]
+    acme = watched.live.tenants[ACME]
     assert (TenantState.PINNED, first) == (acme.state, acme.revision)
     assert acme.files_revision != first
     assert ["POLICY_PINNED", "POLICY_CHECKED"] == [outcome.kind for outcome, _ in watched.audit.told]
@@ -196,7 +196,7 @@ def test_what_is_unpinned_while_its_files_are_checked_serves_them(watched: Watch
     write(watched.directory, {"acme/roles.csv": EDIT})
     watched.loader.meanwhile = lambda: watched.reloader.pins.unpin(ACME, "ops", 1.0)
     watched.look_until_done()
-    acme = watched.cell.tenants[ACME]
+    acme = watched.live.tenants[ACME]
     assert (TenantState.SERVING, acme.files_revision) == (acme.state, acme.revision)
     assert acme.revision != first
     assert ["POLICY_PINNED", "POLICY_UNPINNED", "POLICY_LOADED"] == [outcome.kind for outcome, _ in watched.audit.told]
@@ -207,12 +207,12 @@ def test_what_is_removed_while_it_is_pinned_is_no_tenant(watched: Watched) -> No
 
     def remove() -> None:
         shutil.rmtree(watched.directory / "acme")
-        assert watched.reloader.look()
+        assert watched.reloader.scan()
 
     watched.loader.meanwhile = remove
     with pytest.raises(PinError, match="there is no tenant `acme`"):
         watched.reloader.pins.pin(ACME, first, "ops", 1.0)
-    assert ACME not in watched.cell.tenants
+    assert ACME not in watched.live.tenants
 
 
 def test_a_look_goes_on_until_all_are_loaded(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,12 +42,12 @@ def built(revision: str, *, refused: bool = False, tenant: Tenant = ACME, checke
     )
 
 
-def found(*tenants: Tenant) -> Tenants:
-    return Tenants().found(tenants)
+def folders_listed(*tenants: Tenant) -> Tenants:
+    return Tenants().folders_listed(tenants)
 
 
 def serving(revision: str = "a") -> Tenants:
-    return found(ACME).built(built(revision)).after
+    return folders_listed(ACME).built(built(revision)).after
 
 
 def after(change: Change | None) -> Tenants:
@@ -64,7 +64,7 @@ def shown(tenants: Tenants) -> tuple[TenantState, str]:
 
 
 def test_a_tenant_that_loads_serves_its_newest_files() -> None:
-    change = found(ACME).built(built("a"))
+    change = folders_listed(ACME).built(built("a"))
     assert (TenantState.SERVING, "a") == shown(change.after)
     assert (ACME, Swap(Snapshot("a")), "POLICY_LOADED") == (change.tenant, change.swap, kind(change))
     assert Fingerprint("signature of a", "folder of a") == change.after.files[ACME].known
@@ -83,22 +83,22 @@ def test_files_that_are_refused_leave_what_served() -> None:
 
 
 def test_a_new_tenant_whose_files_are_refused_is_unavailable() -> None:
-    assert (TenantState.UNAVAILABLE, "") == shown(found(ACME).built(built("a", refused=True)).after)
+    assert (TenantState.UNAVAILABLE, "") == shown(folders_listed(ACME).built(built("a", refused=True)).after)
 
 
 def test_a_root_that_is_wrong_makes_every_tenant_stale_until_it_loads() -> None:
-    change = serving().judged(WRONG, "tree")
+    change = serving().root_checked(WRONG, "tree")
     assert change is not None
     assert (TenantState.STALE, "a") == shown(change.after)
     assert (None, None, "POLICY_REFUSED") == (change.tenant, change.swap, kind(change))
     assert WRONG == change.after.policy(ACME, 0, None).diagnostics
-    assert change.after.judged(WRONG, "another tree") is None
-    loads = change.after.judged((), "tree")
+    assert change.after.root_checked(WRONG, "another tree") is None
+    loads = change.after.root_checked((), "tree")
     assert ("POLICY_LOADED", TenantState.SERVING) == (kind(loads), after(loads).state(ACME))
 
 
 def test_a_tenant_without_a_folder_is_removed() -> None:
-    change = serving().gone(ACME)
+    change = serving().folder_removed(ACME)
     assert ({}, "POLICY_REMOVED", ACME) == (change.after.files, kind(change), change.tenant)
 
 
@@ -125,7 +125,7 @@ def test_a_pin_to_what_cannot_be_served_serves_nothing_and_says_why() -> None:
 
 
 def test_a_pinned_tenant_without_a_folder_serves_on() -> None:
-    change = serving().pinned(ACME, PIN, built("old")).after.gone(ACME)
+    change = serving().pinned(ACME, PIN, built("old")).after.folder_removed(ACME)
     assert (TenantState.PINNED, "old") == shown(change.after)
     assert (None, "", ["the folder is gone"]) == (
         change.swap,
@@ -145,7 +145,7 @@ def test_what_is_unpinned_serves_on_until_its_files_are_loaded() -> None:
 
 
 def test_a_kept_revision_serves_where_the_files_do_not_load() -> None:
-    refused = found(ACME).built(built("b", refused=True)).after
+    refused = folders_listed(ACME).built(built("b", refused=True)).after
     change = refused.restored(ACME, refused.files[ACME], built("old"))
     assert (TenantState.STALE, "old") == shown(after(change))
     assert "POLICY_RESTORED" == kind(change)
@@ -155,7 +155,7 @@ def test_a_kept_revision_serves_where_the_files_do_not_load() -> None:
     "meanwhile",
     [
         lambda tenants: tenants.built(built("c")),
-        lambda tenants: tenants.gone(ACME),
+        lambda tenants: tenants.folder_removed(ACME),
         lambda tenants: tenants.pinned(ACME, PIN, built("c")),
     ],
     ids=["loaded", "removed", "pinned"],
@@ -174,7 +174,7 @@ def test_a_kept_revision_that_cannot_be_loaded_changes_nothing_unless_it_is_pinn
 
 
 def test_files_that_a_start_did_not_read_leave_the_tenant_unavailable() -> None:
-    change = found(ACME).unread(ACME)
+    change = folders_listed(ACME).unread(ACME)
     assert (TenantState.UNAVAILABLE, "") == shown(change.after)
     assert ["its files have not been loaded yet"] == [each.message for each in change.after.files[ACME].diagnostics]
 
@@ -194,9 +194,9 @@ def happens(tenants: Tenants, event: tuple[Any, ...]) -> Change | None:
     """None where the event cannot come in this state."""
     what, about, *more = event
     if what == "judged":
-        return tenants.judged(about, "tree")
+        return tenants.root_checked(about, "tree")
     if what == "found":
-        return Change(tenants.found([about]), about)
+        return Change(tenants.folders_listed([about]), about)
     if about not in tenants.files:
         return None
     files = tenants.files[about]
@@ -213,7 +213,7 @@ def happens(tenants: Tenants, event: tuple[Any, ...]) -> Change | None:
         return tenants.restored(about, files, recalled)
     if what == "unpinned":
         return tenants.unpinned(about, "ops") if files.pin is not None else None
-    return tenants.gone(about) if what == "gone" else tenants.unread(about)
+    return tenants.folder_removed(about) if what == "gone" else tenants.unread(about)
 
 
 def served(tenants: Tenants) -> dict[Tenant, str]:

@@ -92,12 +92,11 @@ class Appender:
             expected = self._cursor.connection.total_changes - self._changes
         if inserted != expected:
             raise AuditStoreError(
-                "the audit database does something else than to insert records, so none is written: a trigger, a rule or a "
+                "the audit database changes or suppresses inserts, so nothing is written: it has a trigger, a rule or a "
                 "constraint that is not remit's. `remit audit verify` names it"
             )
 
     def _linked(self, by_chain: Iterable[tuple[ChainId, list[_Made]]], link: _Link[_Made, _Linked]) -> list[_Linked]:
-        """Links new records to the ends of their chains."""
         linked: list[_Linked] = []
         for chain_id, its in by_chain:
             linked += self._heads.move(chain_id, partial(link, its))

@@ -48,7 +48,7 @@ class KnownHeads:
         if known is not None and (found.seq < known.seq or (found.seq == known.seq and found.hash != known.hash)):
             raise StoreChangedError(
                 f"the audit chain of {chain.table} of tenant `{chain.tenant}` by node `{chain.node}` was set back: this "
-                f"process committed its record {known.seq} and the database stands at {found.seq}, with another hash or "
+                f"process committed record {known.seq}, but the database is at {found.seq}, with another hash or "
                 f"without the records in between. {WHAT_TO_DO}"
             )
 
@@ -81,7 +81,7 @@ class ChainHeads:
             self._known.check(chain, old)
             new, linked = link(old)
             if not self._set(chain, old, new):
-                raise AuditStoreError(f"the head of {chain} moves although it is held")
+                raise AuditStoreError(f"the head of {chain} moved although it is locked")
         self._moved[chain] = new
         return linked
 
@@ -103,7 +103,6 @@ class ChainHeads:
         return bool(self._cursor.rowcount)
 
     def _found(self, chain: ChainId) -> Head:
-        """Reads the head from the database and locks it until the transaction ends."""
         self._cursor.execute(self._read, chain)
         found = self._cursor.fetchone()
         return genesis(chain) if found is None else Head(found[0], bytes(found[1]))

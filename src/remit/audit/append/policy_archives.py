@@ -1,5 +1,3 @@
-"""Archives of served policy files, by the hash that records name."""
-
 from sqlalchemy import Connection, func, select, update
 
 from remit.audit.append.bulk_insert import insert_statement

@@ -34,8 +34,6 @@ class LinkedCall(NamedTuple):
 
 
 class ChainId(NamedTuple):
-    """The key of a chain."""
-
     table: str
     """DECISIONS or LIFECYCLE."""
     tenant: str
@@ -106,6 +104,6 @@ def link_lifecycle(records: Iterable[LifecycleRecord], head: Head) -> tuple[Head
 def _hash(text: str, breaks: int) -> bytes:
     if text.count("\n") != breaks:
         raise RecordRefused(
-            "a field of the record holds a line break, which the audit chain cannot tell from two fields"
+            "a field of the record holds a line break, which would look like two fields in the audit chain"
         )
     return sha256(text.encode()).digest()

@@ -62,7 +62,6 @@ class PublicKey:
 
     @property
     def id(self) -> str:
-        """The id by which signatures name the key."""
         return sha256(self.raw).hexdigest()[:_ID_DIGITS]
 
     @property
@@ -94,7 +93,7 @@ class SigningKey:
         key = cls(PublicKey(private.public_key().public_bytes_raw()), private)
         public = public_file(path)
         if public.exists():
-            raise AuditKeyError(f"`{public}` exists, and a key is never written over: name another file")
+            raise AuditKeyError(f"`{public}` exists, and remit never overwrites a key: name another file")
         _write_new(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
         try:
             _write_new(public, key.public.pem, 0o644)
@@ -123,8 +122,8 @@ class SigningKey:
             raise AuditKeyError(
                 f"`{path}` holds a private key of another kind: expected Ed25519, which `remit audit key new FILE` makes"
             )
-        if told := secret_problem(path):
-            raise AuditKeyError(told)
+        if problem := secret_problem(path):
+            raise AuditKeyError(problem)
         return cls(PublicKey(private.public_key().public_bytes_raw()), private)
 
     def sign(self, text: str) -> bytes:
@@ -144,7 +143,6 @@ class Checkpoint(NamedTuple):
     previous_hash: bytes
     """The hash of `previous_seq`. The chain's genesis for 0."""
     time_us: int
-    """When the head was signed."""
     key_id: str = ""
     signature: bytes = b""
 
@@ -162,7 +160,6 @@ class Checkpoint(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The text that is signed."""
         head, previous = (f"{seq}\n{hash_.hex()}" for seq, hash_ in (self.head, self.previous))
         return "\n".join((_CHECKPOINT, *self.chain, head, previous, str(self.time_us), self.key_id))
 
@@ -180,7 +177,6 @@ class Tombstone(NamedTuple):
     before_us: int
     """The cutoff of the purge: it deletes decisions made before this time."""
     time_us: int
-    """When the purge ran."""
     key_id: str = ""
     """'' if there was no key."""
     signature: bytes = b""
@@ -195,7 +191,6 @@ class Tombstone(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The text that is signed."""
         times = (str(self.before_us), str(self.time_us))
         return "\n".join((_TOMBSTONE, self.tenant, self.node, str(self.seq), self.hash.hex(), *times, self.key_id))
 
@@ -209,7 +204,6 @@ def signed(statement: _Statement, key: SigningKey) -> _Statement:
 
 
 def public_file(path: Path) -> Path:
-    """The path of the public half of a private key's file."""
     return path.with_name(f"{path.name}.pub")
 
 
@@ -224,7 +218,7 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError as error:
-        raise AuditKeyError(f"`{path}` exists, and a key is never written over: name another file") from error
+        raise AuditKeyError(f"`{path}` exists, and remit never overwrites a key: name another file") from error
     except OSError as error:
         raise AuditKeyError(f"the key file `{path}` cannot be written: {error.strerror}") from error
     with os.fdopen(descriptor, "wb") as file:

@@ -1,5 +1,3 @@
-"""Signs the heads of chains at intervals."""
-
 import json
 import logging
 import math
@@ -121,14 +119,14 @@ class Checkpointer:
             if head.seq > before.seq:
                 yield Checkpoint(*chain, *head, *before, self._clock_us())
             elif head != before:
-                self._tell_cut(chain, head, before)
+                self._log_cut(chain, head, before)
 
-    def _tell_cut(self, chain: ChainId, head: Head, before: Head) -> None:
+    def _log_cut(self, chain: ChainId, head: Head, before: Head) -> None:
         """Logs the loss of records, once per chain. The chain is not signed any more."""
         if chain not in self._cut:
             self._cut.add(chain)
             _log.error(
-                "the audit chain of %s of tenant `%s` by node `%s` stands at seq %d and was signed at seq %d: "
+                "the audit chain of %s of tenant `%s` by node `%s` is at seq %d and was signed at seq %d: "
                 "records are gone, see `remit audit verify`",
                 *chain,
                 head.seq,

@@ -1,5 +1,3 @@
-"""Writes an export: a tenant's records, its lifecycle records and the proof, verified on the way."""
-
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -56,7 +54,7 @@ class Export:
         names = [*self._files.values(), proof_of(self.out)]
         for path in names:
             if path.exists():
-                raise ExportError(f"`{path}` exists, and an export writes over nothing: name another file")
+                raise ExportError(f"`{path}` exists, and an export never overwrites a file: name another file")
         if not any(map(self._is_known, self.snapshots)):
             raise ExportError(f"there is nothing of tenant `{self.tenant}` in the store")
         try:
@@ -106,7 +104,6 @@ class Export:
         return report
 
     def _copied(self, proof: Proof, table: str, reach: Span, file: IO[bytes]) -> Iterator[list[Row]]:
-        """Yields the exported rows, each batch after it is written to the file."""
         chosen = _chooser(proof, table)
         records = writing_records(self.format_, table, file)
         for batch in self._found(table, reach):
@@ -115,7 +112,7 @@ class Export:
                 records.write(some)
             except (AttributeError, TypeError, ValueError) as error:
                 raise ExportError(
-                    f"a record of the {table} holds what its column cannot: `remit audit verify` names it ({error})"
+                    f"a record of the {table} has a value that its column cannot hold: `remit audit verify` names it ({error})"
                 ) from error
             yield some
         records.close()

@@ -1,5 +1,3 @@
-"""Exports as JSON lines."""
-
 import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice

@@ -1,5 +1,3 @@
-"""Exports as Parquet files."""
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final

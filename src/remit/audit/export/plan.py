@@ -30,8 +30,6 @@ EVER: Final = Span()
 
 
 class _Chain(NamedTuple):
-    """The beginning and the end of a chain."""
-
     id: ChainId
     after: Head
     head: Head
@@ -115,9 +113,9 @@ def _checkpoints(snapshot: Connection, chain: ChainId, after: int, upto: int) ->
     columns = checkpoints.c
     its = (columns.of_table == chain.table, columns.tenant == chain.tenant, columns.node == chain.node)
     statement = select(checkpoints).where(*its, columns.seq > after, columns.seq <= upto).order_by(columns.seq)
-    kept: list[Checkpoint] = []
+    thinned: list[Checkpoint] = []
     for row in snapshot.execute(statement):
-        if len(kept) == _MOST_CHECKPOINTS:
-            del kept[::2]
-        kept.append(Checkpoint._make(row))
-    return kept
+        if len(thinned) == _MOST_CHECKPOINTS:
+            del thinned[::2]
+        thinned.append(Checkpoint._make(row))
+    return thinned

@@ -68,17 +68,17 @@ class Proof:
     def read(cls, path: Path) -> "Proof":
         """Reads a proof. Raises ExportError if the file is no proof."""
         try:
-            told = json.loads(path.read_text())
-            if told["format"] != FORMAT:
-                raise ExportError(f"`{path}` is of format `{told['format']}`: this program reads `{FORMAT}`")
+            document = json.loads(path.read_text())
+            if document["format"] != FORMAT:
+                raise ExportError(f"`{path}` is of format `{document['format']}`: this program reads `{FORMAT}`")
             return cls(
-                tenant=told["tenant"],
-                made_us=told["made_us"],
-                since_us=told["since_us"],
-                until_us=told["until_us"],
-                records=told["records"],
-                files=told["files"],
-                parts=tuple(_part(each) for each in told["chains"]),
+                tenant=document["tenant"],
+                made_us=document["made_us"],
+                since_us=document["since_us"],
+                until_us=document["until_us"],
+                records=document["records"],
+                files=document["files"],
+                parts=tuple(_part(each) for each in document["chains"]),
             )
         except OSError as error:
             raise ExportError(f"the proof `{path}` cannot be read: {error.strerror}") from error
@@ -111,33 +111,33 @@ def _signed(part: ExportedChain) -> list[Checkpoint | Tombstone]:
 
 
 def _part_told(part: ExportedChain) -> dict[str, Any]:
-    told: dict[str, Any] = part.chain._asdict()
+    document: dict[str, Any] = part.chain._asdict()
     for name in ("after", "upto", "head"):
         seq, hash_ = getattr(part, name)
-        told[name] = {"seq": seq, "hash": hash_.hex()}
-    told["tombstone"] = None
+        document[name] = {"seq": seq, "hash": hash_.hex()}
+    document["tombstone"] = None
     if part.tombstone is not None:
         fields = part.tombstone._asdict()
-        told["tombstone"] = fields | {name: fields[name].hex() for name in ("hash", "signature")}
-    told["checkpoints"] = [anchors.to_json(each) for each in part.checkpoints]
-    return told
+        document["tombstone"] = fields | {name: fields[name].hex() for name in ("hash", "signature")}
+    document["checkpoints"] = [anchors.to_json(each) for each in part.checkpoints]
+    return document
 
 
-def _part(told: dict[str, Any]) -> ExportedChain:
-    after, upto, head = (_head(told[name]) for name in ("after", "upto", "head"))
+def _part(document: dict[str, Any]) -> ExportedChain:
+    after, upto, head = (_head(document[name]) for name in ("after", "upto", "head"))
     tombstone = None
-    if told["tombstone"] is not None:
-        fields = dict(told["tombstone"])
+    if document["tombstone"] is not None:
+        fields = dict(document["tombstone"])
         fields |= {name: bytes.fromhex(fields[name]) for name in ("hash", "signature")}
         tombstone = Tombstone(**fields)
-    chain = ChainId(told["table"], told["tenant"], told["node"])
+    chain = ChainId(document["table"], document["tenant"], document["node"])
     return ExportedChain(
-        chain, after, upto, head, tombstone, tuple(anchors.from_json(each) for each in told["checkpoints"])
+        chain, after, upto, head, tombstone, tuple(anchors.from_json(each) for each in document["checkpoints"])
     )
 
 
-def _head(told: dict[str, Any]) -> Head:
-    head = Head(told["seq"], bytes.fromhex(told["hash"]))
+def _head(document: dict[str, Any]) -> Head:
+    head = Head(document["seq"], bytes.fromhex(document["hash"]))
     if type(head.seq) is not int:
         raise ValueError(f"`{head.seq}` is no seq")
     return head

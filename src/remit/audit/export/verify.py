@@ -1,5 +1,3 @@
-"""Verifies an export without its store."""
-
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,8 +18,6 @@ _PROOF: Final = "the export's proof"
 
 
 class ExportFiles(NamedTuple):
-    """The files of an export on disk."""
-
     proof_file: Path
     proof: Proof
     records: Mapping[str, Path]
@@ -29,7 +25,6 @@ class ExportFiles(NamedTuple):
 
     @property
     def all(self) -> list[Path]:
-        """All files that verification reads."""
         return [*self.records.values(), self.proof_file]
 
 

@@ -19,14 +19,14 @@ _NOT_RETURNED: Final = "the audit store did not return before the journal had to
 
 
 class Journal:
-    """The way of records into the store by group commit: many callers, one writer thread, one transaction for all
-    writes that are queued.
+    """Puts records into the store by group commit: many callers, one writer thread, one transaction for all queued
+    writes.
 
-    `before_answer`: `offer` returns when its records are on disk. `after_answer`: it returns when they are queued,
-    and they are written again and again until the store takes them; only `close` gives up, and logs it.
-    `queue_limit` counts rows. Each failure of the store turns `healthy` False until the store takes a write again,
-    which is tried every `probe_s` seconds; until then a caller that would wait for a commit is refused at once.
-    `on_commit` and `on_records` are called on the writer's thread, after the callers were woken.
+    With `before_answer`, `offer` returns when its records are on disk. With `after_answer`, it returns when they are
+    queued; the journal retries them until the store takes them. Only `close` gives up, and logs it. `queue_limit`
+    counts rows. A failure of the store turns `healthy` False until the store takes a write again. The journal retries
+    every `probe_s` seconds; meanwhile it refuses a caller that would wait for a commit. The writer's thread calls
+    `on_commit` and `on_records` after it woke the callers.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class Journal:
     ) -> None:
         """Returns when the records are on disk (before_answer) or queued (after_answer). Raises JournalUnavailable.
 
-        They are written together or not at all. A full queue is waited for up to `wait_s`. `timeout_s` bounds the
-        whole wait; None waits as long as the store takes. `unrecorded` are decisions that are counted and not stored.
+        The records are written together or not at all. If the queue is full, the call waits up to `wait_s`. `timeout_s`
+        bounds the whole wait; None waits without a limit. `unrecorded` are decisions that are counted and not stored.
         """
         if records or unrecorded:
             self._submit(PendingWrite(records, (), awaited=self._awaited, unrecorded=unrecorded), timeout_s)
@@ -76,8 +76,8 @@ class Journal:
     def offer_then(
         self, records: Sequence[DecisionRecord], callback: Callback, unrecorded: Sequence[DecisionRecord] = EMPTY_BATCH
     ) -> bool:
-        """As `offer`, without a wait: `callback` is called when `offer` would have returned, from this thread or the
-        writer's. False, and nothing is offered, if there is no room."""
+        """Like `offer`, without a wait: this thread or the writer's calls `callback` when `offer` would have returned.
+        Returns False, and offers nothing, if there is no room."""
         when_written = callback if self._awaited else None
         write = PendingWrite(records, (), awaited=self._awaited, callback=when_written, unrecorded=unrecorded)
         if not self.queue.admit(write, wait_s=0.0):
@@ -87,11 +87,11 @@ class Journal:
         return True
 
     def lifecycle(self, record: LifecycleRecord, timeout_s: float | None = None) -> None:
-        """Returns when the record is on disk, whatever the delivery. Raises JournalUnavailable."""
+        """Returns when the record is on disk, whatever the delivery mode. Raises JournalUnavailable."""
         self._submit(PendingWrite(EMPTY_BATCH, (record,), awaited=True), timeout_s)
 
     def check(self) -> None:
-        """Looks whether the store is still the same, without a record to write. From any thread."""
+        """Checks that the store is still the same one, without a record to write. Thread-safe."""
         try:
             self._store.check()
         except AuditStoreError as error:
@@ -100,10 +100,10 @@ class Journal:
                 self.queue.wake_writer()
 
     def close(self, timeout_s: float = 10.0) -> Drained:
-        """Refuses new records, writes what is queued, stops the writer. The store stays open.
+        """Refuses new records, writes the queued ones and stops the writer. The store stays open.
 
-        While the store fails, accepted records are tried again until the time is up; then they are lost, logged as
-        such and counted.
+        While the store fails, accepted records are retried until the time is up. Then they are lost, logged and
+        counted.
         """
         counters = self.queue.counters
         with self.queue.mutex:

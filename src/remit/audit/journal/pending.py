@@ -10,8 +10,8 @@ from remit.audit.errors import NO_RECORDS, JournalUnavailable
 from remit.audit.record import DecisionRecord, LifecycleRecord
 
 Callback = Callable[[JournalUnavailable | None], None]
-"""Called once the records are on disk, with None, or once they will not be, with the cause. It must not wait: it runs
-in the thread that writes."""
+"""Called with None when the records are on disk, or with the cause when they will not be. It must not wait: it runs in
+the writer's thread."""
 
 
 class WriteState(Enum):
@@ -20,19 +20,19 @@ class WriteState(Enum):
     COMMITTED = auto()
     """On disk."""
     REFUSED = auto()
-    """Not on disk, and its caller hears so."""
+    """Not on disk; the caller gets an error."""
     LOST = auto()
-    """Not on disk, although its caller was told that it was accepted."""
+    """Not on disk, although the caller was told that it was accepted."""
 
 
 _OPEN: Final = (WriteState.QUEUED, WriteState.IN_FLIGHT)
 
 
 class PendingWrite:
-    """The records of one caller: written whole, in one transaction.
+    """The records of one call: written together, in one transaction.
 
-    A caller that awaits the commit blocks a thread of its own, or leaves a callback. `_done` is a raw lock, held until
-    the write ends: the cheapest way to wake a thread, a fifth of an Event.
+    A caller that waits for the commit blocks its own thread, or leaves a callback. `_done` is a raw lock, held until
+    the write ends: it wakes a thread at a fifth of the cost of an Event.
     """
 
     __slots__ = (
@@ -60,10 +60,10 @@ class PendingWrite:
         self.decided = RecordBatch.of(decided)
         self.happened = happened
         self.unrecorded = RecordBatch.of(unrecorded)
-        """Decisions that are counted and not stored. They take room in the queue as the others do."""
+        """Decisions that are counted and not stored. They take room in the queue too."""
         self.rows = len(self.decided) + len(happened) + len(self.unrecorded)
         self.awaited = awaited
-        """Whether the caller hears how it ends. If not, it was accepted when it was queued."""
+        """True if the caller waits for the result. If False, the write counted as accepted when it was queued."""
         self._callback = callback
         self._done: Lock | None = None
         if awaited and callback is None:
@@ -72,14 +72,14 @@ class PendingWrite:
         self.state = WriteState.QUEUED
         self.error = ""
         self.retried = False
-        """Whether a transaction with it failed, and may have been committed all the same."""
+        """True if a transaction with this write failed but may have been committed."""
 
     @property
     def ended(self) -> bool:
         return self.state not in _OPEN
 
     def resolve(self, state: WriteState, error: str = "") -> bool:
-        """Ends the write, once: False if it has ended. Call it with the queue's mutex held, and `wake` without."""
+        """Ends the write, once; False if it has already ended. Hold the queue's mutex here, but not for `wake`."""
         if self.ended:
             return False
         self.state, self.error = state, error
@@ -93,6 +93,6 @@ class PendingWrite:
             self._callback(JournalUnavailable(NO_RECORDS, self.error) if self.error else None)
 
     def wait(self, timeout_s: float) -> bool:
-        """False if it does not end in time; a negative time is no limit."""
+        """Returns False if the write does not end in time; a negative time means no limit."""
         assert self._done is not None
         return self._done.acquire(timeout=timeout_s)

@@ -12,16 +12,16 @@ from remit.audit.journal.commit_delay import CommitDelay
 from remit.audit.journal.pending import PendingWrite, WriteState
 from remit.audit.journal.stats import Counters
 
-# One transaction stays short enough for others to wait for it.
+# A short transaction lets others wait for it.
 _ROWS_PER_COMMIT: Final = 4096
 
 _log = logging.getLogger("remit.audit")
 
 
 class AdmissionQueue:
-    """Writes that were admitted and have not ended, oldest first: QUEUED ones, and behind them those IN_FLIGHT.
+    """Admitted writes that have not ended, oldest first: QUEUED ones, and behind them those IN_FLIGHT.
 
-    `limit` bounds the rows of both. Every change of a write's state happens here, with `mutex` held.
+    `limit` bounds the rows of both. Every state change of a write happens here, with `mutex` held.
     """
 
     def __init__(self, limit: int) -> None:
@@ -30,7 +30,7 @@ class AdmissionQueue:
         self.counters = Counters()
         self.closed = False
         self.error = ""
-        """Why the store takes no write; '' while it does. Writes that are awaited are refused meanwhile."""
+        """Why the store takes no write; '' while it does. Meanwhile writes that are awaited are refused."""
         self.waiting_for_room = 0
         self.queued: deque[PendingWrite] = deque()
         self.in_flight: list[PendingWrite] = []
@@ -38,8 +38,8 @@ class AdmissionQueue:
         self._room = Condition(self.mutex)
 
     def admit(self, write: PendingWrite, wait_s: float) -> bool:
-        """False if there is no room within `wait_s`. Raises JournalUnavailable if the queue is closed, or if the store
-        takes nothing and the write is awaited.
+        """Returns False if there is no room within `wait_s`. Raises JournalUnavailable if the queue is closed, or if
+        the store fails and the write is awaited.
 
         A write larger than the whole queue has room when the queue is empty.
         """
@@ -56,7 +56,7 @@ class AdmissionQueue:
         return True
 
     def take(self) -> list[PendingWrite]:
-        """The oldest writes, now in flight: as many as one transaction holds. Call it with `mutex` held."""
+        """Puts the oldest writes in flight: as many as one transaction holds. Call it with `mutex` held."""
         batch = [self.queued.popleft()]
         rows = batch[0].rows
         while self.queued and rows + self.queued[0].rows <= _ROWS_PER_COMMIT:
@@ -68,7 +68,7 @@ class AdmissionQueue:
         return batch
 
     def end(self, writes: Iterable[PendingWrite], state: WriteState, error: str = "", *, seconds: float = 0.0) -> int:
-        """Ends those that have not ended, and wakes their callers. How many rows these have."""
+        """Ends the writes that have not ended, and wakes their callers. Returns their number of rows."""
         awaited: list[PendingWrite] = []
         rows = unrecorded = 0
         with self.mutex:
@@ -88,13 +88,13 @@ class AdmissionQueue:
         for write in awaited:
             try:
                 write.wake()
-            except Exception:  # noqa: BLE001 (one caller's trouble is not the next one's)
-                _log.exception("a caller could not be told of its record")
+            except Exception:  # noqa: BLE001 (an error of one caller must not affect the next)
+                _log.exception("a caller could not be notified")
         return rows
 
     def fail(self, batch: Iterable[PendingWrite], error: str, *, give_up: bool) -> None:
-        """The store took none of `batch`, and takes nothing until further notice: awaited writes are refused, accepted
-        ones are queued again in their order, or lost if the journal gives up."""
+        """The store took nothing of `batch` and fails until `recover`. Awaited writes are refused. Accepted ones are
+        queued again in their order, or lost if the journal gives up."""
         with self.mutex:
             if not self.error:
                 _log.error("the audit store fails: %s", error)
@@ -120,7 +120,7 @@ class AdmissionQueue:
             self.delay.wake(sys.maxsize)
 
     def close(self) -> None:
-        """No write is admitted from now on. Call it with `mutex` held."""
+        """Admits no further write. Call it with `mutex` held."""
         self.closed = True
         self._room.notify_all()
 

@@ -5,7 +5,7 @@ from remit.audit.record import DecisionRecord, LifecycleRecord
 
 
 class RecordSink(Protocol):
-    """What a journal writes to: `AuditStore`, or one with a spool before it."""
+    """What a journal writes to: `AuditStore`, or one with a spool in front."""
 
     def append(
         self,
@@ -13,13 +13,13 @@ class RecordSink(Protocol):
         happened: Sequence[LifecycleRecord] = (),
         unrecorded: Sequence[DecisionRecord] = (),
     ) -> None:
-        """One transaction, durable on return. Raises RecordRefused or AuditStoreError, and then nothing is written."""
+        """One transaction, durable on return. Raises RecordRefused or AuditStoreError; then nothing is written."""
 
     def check(self) -> None:
-        """Raises AuditStoreError where nothing would be taken any more, whatever is tried. It writes nothing."""
+        """Writes nothing. Raises AuditStoreError if the store can take no more records, whatever is tried."""
 
     def probe(self) -> None:
-        """Raises AuditStoreError where the next batch of records would not be taken."""
+        """Raises AuditStoreError if the store would not take the next batch."""
 
     def decision(self, id_: bytes) -> DecisionRecord | None:
-        """What is recorded under that id."""
+        """The decision with that id."""

@@ -20,9 +20,9 @@ class JournalStats:
     unrecorded: int
     """Decisions that were counted and not stored, since the start."""
     queued: int
-    """Rows accepted, and neither on disk nor given up."""
+    """Rows accepted that are neither on disk nor lost."""
     lost: int
-    """Rows given up after a caller was told that they were accepted. Anything but 0 has been logged."""
+    """Rows lost after a caller was told that they were accepted. Any value but 0 has been logged."""
     healthy: bool
     error: str
     """Why the journal is not healthy; '' when it is."""
@@ -39,11 +39,11 @@ class Counters:
     unrecorded: int = 0
     lost: int = 0
     unwritten: int = 0
-    """Of those that ended without a commit, the ones after the journal was closed."""
+    """Rows that ended without a commit after the journal was closed."""
     last_commit_s: float = 0.0
 
     def end(self, state: WriteState, rows: int, unrecorded: int, *, closed: bool) -> None:
-        """Rows that ended in that state, `unrecorded` of them decisions that are only counted."""
+        """Counts rows that ended in that state; `unrecorded` of them are decisions that are only counted."""
         self.queued -= rows
         if state is WriteState.COMMITTED:
             self.committed += rows - unrecorded

@@ -17,9 +17,9 @@ from remit.audit.record import DecisionRecord, LifecycleRecord
 CLOSING_RETRY_S: Final = 0.1
 
 OnCommit = Callable[[int, float], None]
-"""Hears the rows and the seconds of each commit."""
+"""Called with the rows and the seconds of each commit."""
 OnRecords = Callable[[Sequence[DecisionRecord], Sequence[LifecycleRecord]], None]
-"""Hears the records of each commit."""
+"""Called with the records of each commit."""
 
 _log = logging.getLogger("remit.audit")
 
@@ -27,7 +27,7 @@ _log = logging.getLogger("remit.audit")
 class GroupCommitWriter:
     """The thread that writes: one transaction for all writes that are queued when it begins.
 
-    While the store fails, the writer probes it every `probe_s` seconds, or tries accepted writes again.
+    While the store fails, the writer probes it every `probe_s` seconds, or retries accepted writes.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class GroupCommitWriter:
         self._thread.start()
 
     def retry(self) -> None:
-        """Asks a store that fails at once, instead of in `probe_s`."""
+        """Retries a failing store at once, instead of after `probe_s`."""
         with self._queue.mutex:
             self._next_try = 0.0
             self._queue.delay.wake(sys.maxsize)
 
     def fail(self, batch: Sequence[PendingWrite], error: str) -> None:
-        """The store fails: see `AdmissionQueue.fail`."""
+        """Reports a failure of the store: see `AdmissionQueue.fail`."""
         now = time.monotonic()
         for write in batch:
             write.retried = True
@@ -64,7 +64,7 @@ class GroupCommitWriter:
         self._queue.fail(batch, error, give_up=self._give_up_at is not None and now >= self._give_up_at)
 
     def drain(self, timeout_s: float) -> None:
-        """Closes the queue, and ends once it is empty. In the time left, accepted writes are tried again and again."""
+        """Closes the queue, and ends once it is empty. Until the time is up, accepted writes are retried."""
         with self._queue.mutex:
             if not self._queue.closed:
                 self._queue.close()
@@ -91,7 +91,7 @@ class GroupCommitWriter:
                 self._probe()
 
     def _next_batch(self) -> list[PendingWrite] | None:
-        """What to write next; [] when it is time to probe; None when all is done."""
+        """The writes of the next batch; [] when it is time to probe; None when all is done."""
         queue, delay = self._queue, self._queue.delay
         while True:
             with queue.mutex:
@@ -109,20 +109,20 @@ class GroupCommitWriter:
             delay.sleep(sleep_s)
 
     def _write(self, batch: list[PendingWrite]) -> bool:
-        """False if the store failed."""
+        """Returns False if the store failed."""
         try:
             self._commit(batch)
         except RecordRefused as error:
             if len(batch) > 1:
                 return self._write_one_by_one(batch)
             return self._refuse(batch[0], str(error))
-        except Exception as error:  # noqa: BLE001 (whatever the store does, callers hear of it and the writer goes on)
+        except Exception as error:  # noqa: BLE001 (callers get every error of the store, and the writer goes on)
             self.fail(batch, str(error) or repr(error))
             return False
         return True
 
     def _write_one_by_one(self, batch: list[PendingWrite]) -> bool:
-        """A transaction for each: one caller's bad record must not fail the others."""
+        """One transaction for each write: a bad record of one caller must not fail the others."""
         for position, write in enumerate(batch):
             if not self._write([write]):
                 self.fail(batch[position + 1 :], self._queue.error)
@@ -145,11 +145,11 @@ class GroupCommitWriter:
                 self._on_commit(len(decided) + len(happened), seconds)
             if self._on_records is not None:
                 self._on_records(decided, happened)
-        except Exception:  # noqa: BLE001 (a meter's trouble is not the journal's)
+        except Exception:  # noqa: BLE001 (an error of a meter must not stop the journal)
             _log.exception("the hook on audit commits failed")
 
     def _refuse(self, write: PendingWrite, error: str) -> bool:
-        """The store works and does not take these rows. False if it fails when it is asked once more."""
+        """The store works but does not take these rows. Returns False if it fails when asked once more."""
         try:
             written = write.retried and self._already_written(write)
         except AuditStoreError as failure:
@@ -167,7 +167,7 @@ class GroupCommitWriter:
         return True
 
     def _already_written(self, write: PendingWrite) -> bool:
-        """Whether an earlier transaction was committed after all, and only its confirmation was lost."""
+        """True if an earlier transaction was committed after all and only its confirmation was lost."""
         stored = (self._store.decision(record.id) == record for record in write.decided)
         return bool(write.decided) and all(stored)
 

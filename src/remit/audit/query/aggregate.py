@@ -15,8 +15,6 @@ DAY_US: Final = 24 * HOUR_US
 
 
 class Grouping(StrEnum):
-    """Fields by which counts are grouped."""
-
     TENANT = "tenant"
     PRINCIPAL = "principal"
     NAMESPACE = "namespace"

@@ -40,7 +40,6 @@ class Scan:
     target: Mapping[Chain, int]
     """The heads of those chains."""
     missing: int
-    """The number of records not found yet."""
     begin: bytes
     """From this id on nothing is left to search, except `first` to `last`."""
     first: bytes
@@ -57,18 +56,18 @@ class Cursor:
     """The greatest id seen."""
     history: bytes | None = None
     """The feed first returns the records up to `given` with ids after this one. None if none are left."""
-    sweep: Scan | None = None
+    scan: Scan | None = None
 
     def dump(self) -> str:
-        sweep = self.sweep
+        scan = self.scan
         return json.dumps(
             {
                 "given": _dump(self.given),
                 "newest": self.newest.hex(),
                 "history": None if self.history is None else self.history.hex(),
                 "sweep": None
-                if sweep is None
-                else [_dump(sweep.target), sweep.missing, sweep.begin.hex(), sweep.first.hex(), sweep.last.hex()],
+                if scan is None
+                else [_dump(scan.target), scan.missing, scan.begin.hex(), scan.first.hex(), scan.last.hex()],
             }
         )
 
@@ -76,14 +75,14 @@ class Cursor:
     def load(cls, text: str, where: DecisionFilter) -> Self:
         """Raises ValueError if the text is not a cursor, or not the cursor of a feed of `where`."""
         try:
-            told = json.loads(text)
-            history = None if told["history"] is None else bytes.fromhex(told["history"])
-            sweep = None
-            if told["sweep"] is not None:
-                target, missing, begin, first, last = told["sweep"]
+            document = json.loads(text)
+            history = None if document["history"] is None else bytes.fromhex(document["history"])
+            scan = None
+            if document["sweep"] is not None:
+                target, missing, begin, first, last = document["sweep"]
                 ids = (bytes.fromhex(each) for each in (begin, first, last))
-                sweep = Scan(_load(target, where), _number(missing), *ids)
-            return cls(_load(told["given"], where), bytes.fromhex(told["newest"]), history, sweep)
+                scan = Scan(_load(target, where), _number(missing), *ids)
+            return cls(_load(document["given"], where), bytes.fromhex(document["newest"]), history, scan)
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise ValueError(f"is no position of a follow: {error}") from None
 
@@ -108,7 +107,7 @@ class ChangeFeed:
     @property
     def is_behind(self) -> bool:
         """Whether more records may be available at once."""
-        return self.position.history is not None or self.position.sweep is not None
+        return self.position.history is not None or self.position.scan is not None
 
     def more(self, limit: int) -> list[DecisionRecord]:
         """Returns the next records, `limit` at most.
@@ -121,8 +120,8 @@ class ChangeFeed:
             with self._store.reading() as connection:
                 if self.position.history is not None:
                     found = self._recall(connection, self.position.history, limit)
-                elif (sweep := self.position.sweep or self._begun(connection)) is not None:
-                    found = self._search(connection, sweep, limit)
+                elif (scan := self.position.scan or self._begun(connection)) is not None:
+                    found = self._search(connection, scan, limit)
                 else:
                     break
         return found
@@ -147,41 +146,41 @@ class ChangeFeed:
         target = {chain: seq for chain, seq in heads.items() if seq > given.get(chain, 0)}
         missing = sum(seq - given.get(chain, 0) for chain, seq in target.items())
         begin = self._before(self.position.newest)
-        sweep = Scan(target, missing, begin, begin, LAST_ID) if missing else None
-        self.position = replace(self.position, given=given, sweep=sweep)
-        return sweep
+        scan = Scan(target, missing, begin, begin, LAST_ID) if missing else None
+        self.position = replace(self.position, given=given, scan=scan)
+        return scan
 
-    def _search(self, connection: Connection, sweep: Scan, limit: int) -> list[DecisionRecord]:
+    def _search(self, connection: Connection, scan: Scan, limit: int) -> list[DecisionRecord]:
         """Returns the sweep's records among the next ids, and moves the position past those ids."""
-        rows = self._look(connection, sweep, limit)
-        given, target = self.position.given, sweep.target
+        rows = self._look(connection, scan, limit)
+        given, target = self.position.given, scan.target
         new = [
             (id_, matches)
             for id_, tenant, node, seq, matches in rows
             if given.get((tenant, node), 0) < seq <= target.get((tenant, node), 0)
         ]
         found = _whole(connection, [id_ for id_, matches in new if matches])
-        missing = sweep.missing - len(new)
-        rest: Scan | None = None
+        missing = scan.missing - len(new)
+        remaining: Scan | None = None
         if missing and len(rows) == limit:
-            rest = replace(sweep, missing=missing, first=rows[-1][0] + b"\x00")
-        elif missing and sweep.begin > FIRST_ID:
+            remaining = replace(scan, missing=missing, first=rows[-1][0] + b"\x00")
+        elif missing and scan.begin > FIRST_ID:
             self._reach_ms *= _FURTHER
-            begin = self._before(sweep.begin)
-            rest = Scan(target, missing, begin, begin, id_before(sweep.begin))
+            begin = self._before(scan.begin)
+            remaining = Scan(target, missing, begin, begin, id_before(scan.begin))
         else:
             # All records are found, or a purge deleted some first.
             self._reach_ms = max(self._reach_ms // 2, _LEAST_REACH_MS)
         newest = max([self.position.newest, *(id_ for id_, _ in new)])
-        self.position = Cursor(given if rest else {**given, **target}, newest, None, rest)
+        self.position = Cursor(given if remaining else {**given, **target}, newest, None, remaining)
         return found
 
-    def _look(self, connection: Connection, sweep: Scan, limit: int) -> list[tuple[bytes, str, str, int, int]]:
+    def _look(self, connection: Connection, scan: Scan, limit: int) -> list[tuple[bytes, str, str, int, int]]:
         columns = decisions.c
         matches = case((and_(true(), *self._where.conditions(by_id=False)), 1), else_=0)
         statement = (
             select(columns.id, columns.tenant, columns.node, columns.seq, matches)
-            .where(columns.id >= sweep.first, columns.id <= sweep.last, *self._new(connection, sweep.target))
+            .where(columns.id >= scan.first, columns.id <= scan.last, *self._new(connection, scan.target))
             .order_by(columns.id)
             .limit(limit)
         )
@@ -206,15 +205,15 @@ def _dump(seqs: Mapping[Chain, int]) -> list[tuple[str, str, int]]:
     return [(*chain, seq) for chain, seq in seqs.items()]
 
 
-def _load(told: Iterable[tuple[str, str, int]], where: DecisionFilter) -> dict[Chain, int]:
-    found = {(str(tenant), str(node)): _number(seq) for tenant, node, seq in told}
+def _load(positions: Iterable[tuple[str, str, int]], where: DecisionFilter) -> dict[Chain, int]:
+    found = {(str(tenant), str(node)): _number(seq) for tenant, node, seq in positions}
     if where.tenant is not None and any(tenant != where.tenant for tenant, _ in found):
         raise ValueError("of another tenant")
     return found
 
 
-def _number(told: int) -> int:
-    number = int(told)
+def _number(value: int) -> int:
+    number = int(value)
     if not 0 <= number <= _LAST_NUMBER:
         raise ValueError(f"{number} is no number of a record")
     return number

@@ -1,5 +1,3 @@
-"""Filters for records, and their conditions on the tables."""
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +53,6 @@ class DecisionFilter:
 
     @property
     def equal(self) -> dict[str, str]:
-        """Columns that must have these values."""
         asked = {name: getattr(self, name) for name in _EQUAL}
         return {name: value for name, value in asked.items() if value is not None}
 

@@ -124,7 +124,6 @@ def _windows(first_us: int, last_us: int, *, newest_first: bool) -> Iterator[ran
 
 
 def _hours(found: Iterable[int]) -> list[Interval]:
-    """Merges consecutive hours into ranges."""
     merged: list[Interval] = []
     for hour_us in sorted(found):
         begin_us = merged.pop().from_us if merged and merged[-1].to_us == hour_us else hour_us

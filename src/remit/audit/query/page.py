@@ -106,7 +106,6 @@ class _PageWalk:
         return len(self._found) == self._limit
 
     def is_short(self, where: DecisionFilter) -> bool:
-        """Whether the principal has few records left."""
         first, last = self._left()
         columns = decisions.c
         some = select(columns.id).where(

@@ -1,5 +1,3 @@
-"""The interface that reads a store of records."""
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -63,7 +61,7 @@ class AuditReader(ABC):
         """
         return self.page(where, after=after, limit=limit, newest_first=newest_first).records
 
-    def each_decision(self, where: DecisionFilter = _EVERYTHING) -> Iterator[DecisionRecord]:
+    def all_decisions(self, where: DecisionFilter = _EVERYTHING) -> Iterator[DecisionRecord]:
         """Yields all decisions, oldest first, one page in memory at a time. Includes decisions written meanwhile."""
         after: bytes | None = None
         while page := self.decisions(where, after=after, limit=_PAGE, newest_first=False):

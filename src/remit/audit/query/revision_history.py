@@ -1,5 +1,3 @@
-"""Which revision of a tenant's policy served when, from the lifecycle records."""
-
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 

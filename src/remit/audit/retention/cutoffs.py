@@ -1,5 +1,3 @@
-"""Cutoff times of a purge, by tenant."""
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

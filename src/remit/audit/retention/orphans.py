@@ -53,10 +53,10 @@ def forget_revisions(reading: Engine, writing: Engine, cutoffs: Cutoffs, now_us:
     """Deletes archived revisions that no decision names and no node served since the cutoff. Returns their tenants."""
     settled_us = now_us - _SETTLED_US
     with reading.connect() as connection:
-        kept = connection.execute(select(revisions.c.revision, revisions.c.tenant, revisions.c.kept_us)).all()
+        stored = connection.execute(select(revisions.c.revision, revisions.c.tenant, revisions.c.kept_us)).all()
         old = {
             revision
-            for revision, tenant, kept_us in kept
+            for revision, tenant, kept_us in stored
             if kept_us < min(before_us := cutoffs.of(tenant) or 0, settled_us)
             and not _counted(connection, tenant, revision, before_us)
         }
@@ -64,7 +64,7 @@ def forget_revisions(reading: Engine, writing: Engine, cutoffs: Cutoffs, now_us:
     if not unnamed:
         return []
     with writing.begin() as connection:
-        served = _serving(connection, cutoffs, {tenant for revision, tenant, _ in kept if revision in unnamed})
+        served = _serving(connection, cutoffs, {tenant for revision, tenant, _ in stored if revision in unnamed})
         gone = revisions.c.revision.in_(unnamed - served), revisions.c.kept_us < settled_us
         tenants = connection.execute(select(revisions.c.tenant).where(*gone)).scalars().all()
         connection.execute(delete(revisions).where(*gone))

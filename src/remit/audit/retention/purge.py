@@ -1,5 +1,3 @@
-"""Purges: deletes old records in small transactions and moves the tombstones of their chains."""
-
 import json
 import time
 from collections import Counter, defaultdict
@@ -33,7 +31,7 @@ _POSTGRESQL_LOCK: Final = 0x7075726765
 _NOTHING: Final[Mapping[str, int]] = {}
 
 
-class PurgePace(NamedTuple):
+class PurgePacing(NamedTuple):
     """The share of the store's time that a purge uses."""
 
     rows: int = 500
@@ -42,18 +40,16 @@ class PurgePace(NamedTuple):
     """The share of time, above 0 and at most 0.5. The rest is for other writers."""
 
 
-BY_HAND: Final = PurgePace()
+BY_HAND: Final = PurgePacing()
 
 
 class Purged(NamedTuple):
     deleted: int = 0
-    """Decisions."""
     staying: int = 0
     """Older records that stay because they follow a newer or a missing record in their chain."""
     revisions: int = 0
     """Archived revisions that no record names any more, deleted with the records."""
     reads: int = 0
-    """Records of who read the audit."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,10 +66,8 @@ class Purge:
     ids: DecisionIds
     cutoffs: Cutoffs
     node: str = ""
-    """The node name in the purge's records."""
     key: SigningKey | None = None
-    """Signs the tombstones."""
-    pace: PurgePace = BY_HAND
+    pacing: PurgePacing = BY_HAND
     by_hand: bool = True
     """Whether a record is written even if there was nothing to delete."""
     progress: Callable[[int], None] | None = None
@@ -91,31 +85,31 @@ class Purge:
         try:
             while self._round():
                 pass
-            for _ in forget_names(self.writing, self._names_before(), self.pace.rows):
+            for _ in forget_names(self.writing, self._names_before(), self.pacing.rows):
                 self._pause()
             gone = forget_revisions(self.reading, self.writing, self.cutoffs, self._time_us)
             self._revisions = Counter(map(self.cutoffs.rule, gone))
         except BaseException:
             with suppress(SQLAlchemyError):
-                self._tell_the_end()
+                self._record_end()
             raise
-        self._tell_the_end()
+        self._record_end()
         return Purged(self._deleted.total(), len(self._staying), self._revisions.total(), self._reads.total())
 
     def _round(self) -> bool:
         """Walks once over all older records. True if another walk will find more."""
-        prefixes = Resequencer(self._gone())
+        resequencer = Resequencer(self._gone())
         before = self._total
         batch: list[PurgedRecord] = []
         for record in chain(self._older(decisions), self._older(lifecycle)):
-            batch += prefixes.meet(record)
-            while len(batch) >= self.pace.rows:
-                self._take(batch[: self.pace.rows])
-                del batch[: self.pace.rows]
+            batch += resequencer.receive(record)
+            while len(batch) >= self.pacing.rows:
+                self._take(batch[: self.pacing.rows])
+                del batch[: self.pacing.rows]
         if batch:
             self._take(batch)
-        self._staying = prefixes.waiting
-        return bool(prefixes.overlooked) and self._total > before
+        self._staying = resequencer.waiting
+        return bool(resequencer.overlooked) and self._total > before
 
     @property
     def _total(self) -> int:
@@ -136,7 +130,6 @@ class Purge:
             return {DecisionChain(tenant, node): seq for tenant, node, seq in connection.execute(statement)}
 
     def _older(self, its: Table) -> Iterator[PurgedRecord]:
-        """Yields older records in the order of ids."""
         columns = its.c
         # The walk follows the primary key. SQLite would otherwise sort a tenant's whole index.
         sqlite = self.reading.dialect.name == "sqlite"
@@ -146,7 +139,7 @@ class Purge:
             .where(self.cutoffs.older(whose, columns.time_us))
             .where(columns.id <= last_id_at(self.cutoffs.latest_us + CLOCK_SLACK_US))
             .order_by(columns.id)
-            .limit(self.pace.rows)
+            .limit(self.pacing.rows)
         )
         if its is lifecycle:
             statement = statement.where(columns.type.in_(BY_CALLERS), columns.node.endswith(READS, autoescape=True))
@@ -157,7 +150,7 @@ class Purge:
             for id_, tenant, node, seq, hash_ in page:
                 if purged_chain(tenant, node).table == its.name:
                     yield PurgedRecord(id_, DecisionChain(tenant, node), seq, hash_)
-            if len(page) < self.pace.rows:
+            if len(page) < self.pacing.rows:
                 return
             after = page[-1].id
 
@@ -173,14 +166,14 @@ class Purge:
             for (rule, of_reads), ids in ids_of.items():
                 its, counter = (lifecycle, reads) if of_reads else (decisions, gone)
                 counter[rule] = connection.execute(delete(its).where(its.c.id.in_(ids))).rowcount
-            self._bury(connection, batch)
+            self._move_tombstones(connection, batch)
             for rule in sorted({*gone, *reads} - {*self._deleted, *self._reads}):
                 write_lifecycle(connection, self._record("PURGE_STARTED", rule))
         self._deleted.update(gone)
         self._reads.update(reads)
         self._pause()
 
-    def _bury(self, connection: Connection, batch: Iterable[PurgedRecord]) -> None:
+    def _move_tombstones(self, connection: Connection, batch: Iterable[PurgedRecord]) -> None:
         """Moves each chain's tombstone to the last of these records, unless it stands further already."""
         last = {each.whose: each for each in sorted(batch, key=attrgetter("seq")) if each.seq}.values()
         cutoff = self.cutoffs.of
@@ -203,22 +196,22 @@ class Purge:
                 *its,
                 checkpoints.c.seq < bindparam("its_seq"),
             )
-            told = [
+            rows = [
                 {"its_table": table, "its_tenant": tenant, "its_node": node, "its_seq": each.seq}
                 for each in moved
                 for table, tenant, node in (each.chain,)
             ]
-            connection.execute(delete(checkpoints).where(*signed_before), told)
+            connection.execute(delete(checkpoints).where(*signed_before), rows)
 
     def _pause(self) -> None:
         """Reports progress and waits, after each transaction."""
         worked_s = time.monotonic() - self._rested
         if self.progress is not None:
             self.progress(self._total)
-        time.sleep(max(worked_s * (1 / self.pace.share - 1), _LEAST_REST_S))
+        time.sleep(max(worked_s * (1 / self.pacing.share - 1), _LEAST_REST_S))
         self._rested = time.monotonic()
 
-    def _tell_the_end(self) -> None:
+    def _record_end(self) -> None:
         rules = {*self.cutoffs.rules} if self.by_hand else {*self._deleted, *self._reads, *self._revisions}
         staying = Counter(self.cutoffs.rule(each.whose.tenant) for each in self._staying)
         with self.writing.begin() as connection:

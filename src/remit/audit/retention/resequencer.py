@@ -1,5 +1,3 @@
-"""Puts records that were read in the order of ids into the order of their chains."""
-
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Mapping
@@ -14,15 +12,11 @@ _seq = attrgetter("seq")
 
 
 class DecisionChain(NamedTuple):
-    """A chain of decisions."""
-
     tenant: str
     node: str
 
 
 class PurgedRecord(NamedTuple):
-    """The fields of a record that a purge reads."""
-
     id: bytes
     whose: DecisionChain
     seq: int
@@ -43,7 +37,7 @@ class Resequencer:
         self.overlooked = 0
         """Records that were read and dropped, because there was no room to keep them."""
 
-    def meet(self, record: PurgedRecord) -> list[PurgedRecord]:
+    def receive(self, record: PurgedRecord) -> list[PurgedRecord]:
         """Takes a record, and returns the records that are next in their chain.
 
         A record outside any chain is next at once.

@@ -135,7 +135,7 @@ def planted_in_sqlite(query: Callable[[str], Iterable[Any]], version: str | None
     found = {each for each in map(_object, query(_SQLITE_OBJECTS)) if each.name not in _STATISTICS}
     expected = _expected(version)
     names = {each[:3] for each in found} & {each[:3] for each in expected}
-    changed = [f"{each} is made otherwise" for each in sorted(found - expected) if each[:3] in names]
+    changed = [f"{each} has another definition" for each in sorted(found - expected) if each[:3] in names]
     added = [str(each) for each in sorted(found - expected) if each[:3] not in names]
     missing = [f"{each} is missing" for each in sorted(expected - found) if each[:3] not in names]
     return added + changed + missing

@@ -1,5 +1,3 @@
-"""Detects that SQLite's open files were deleted, renamed, replaced or cut short."""
-
 import os
 from pathlib import Path
 from threading import Lock
@@ -128,7 +126,7 @@ class OpenFiles:
 
     def _changed(self, how: str) -> StoreChangedError:
         return StoreChangedError(
-            f"{self._what} `{self._file}` is not the file any more that process {os.getpid()} has open: {how}. {WHAT_TO_DO}"
+            f"{self._what} `{self._file}` is no longer the file that process {os.getpid()} has open: {how}. {WHAT_TO_DO}"
         )
 
     def _forget_log(self) -> None:

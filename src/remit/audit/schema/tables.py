@@ -48,7 +48,6 @@ def _place() -> tuple[Column[int], Column[bytes]]:
 
 
 def _chain(*, of: bool = True) -> tuple[Column[str], ...]:
-    """The key columns of a chain (`remit.audit.chain.chain.ChainId`)."""
     return tuple(_text(name, primary_key=True) for name in (*(("of_table",) if of else ()), "tenant", "node"))
 
 

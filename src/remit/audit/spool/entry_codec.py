@@ -1,5 +1,3 @@
-"""Encodes one entry of a spool as bytes, and decodes it."""
-
 import json
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, TypeVar
@@ -28,7 +26,7 @@ class SpoolEntry(NamedTuple):
     happened: Sequence[LifecycleRecord]
     unrecorded: Sequence[DecisionRecord]
     """Decisions that are counted and not stored."""
-    kept: Sequence[ArchivedRevision] = ()
+    revisions: Sequence[ArchivedRevision] = ()
 
     @property
     def ids(self) -> list[bytes]:
@@ -46,20 +44,20 @@ class SpoolEntry(NamedTuple):
         Raises RecordRefused if a chain or a column cannot hold a value: the store would refuse it long after the answer
         was sent.
         """
-        told = [[list(records[0]._fields), *map(_values, records)] if records else [] for records in self]
+        kinds = [[list(records[0]._fields), *map(_values, records)] if records else [] for records in self]
         try:
-            return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+            return json.dumps(kinds, ensure_ascii=False, separators=(",", ":")).encode()
         except UnicodeError as error:
             raise RecordRefused(f"a field of the record is no text: {error}") from error
 
     @classmethod
     def read(cls, content: bytes) -> "SpoolEntry":
-        decided, happened, unrecorded, kept = json.loads(content)
+        decided, happened, unrecorded, revisions = json.loads(content)
         return cls(
             _records(DecisionRecord, decided),
             _records(LifecycleRecord, happened),
             _records(DecisionRecord, unrecorded),
-            _records(ArchivedRevision, kept),
+            _records(ArchivedRevision, revisions),
         )
 
 
@@ -77,10 +75,10 @@ def _values(record: DecisionRecord | LifecycleRecord | ArchivedRevision) -> list
     return values
 
 
-def _records(kind: type[_Record], told: Sequence[Sequence[Any]]) -> list[_Record]:
-    if not told:
+def _records(kind: type[_Record], encoded: Sequence[Sequence[Any]]) -> list[_Record]:
+    if not encoded:
         return []
-    fields, *rows = told
+    fields, *rows = encoded
     of_bytes = [at for at, name in enumerate(fields) if kind.__annotations__[name] is bytes]
     found = []
     for row in rows:

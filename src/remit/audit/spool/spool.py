@@ -1,5 +1,3 @@
-"""The spool: a local SQLite file in which records wait for their store."""
-
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -33,8 +31,6 @@ _MOVE: Final = "UPDATE ends SET position = ?, hash = ? WHERE name = ?"
 
 
 class SpoolPosition(NamedTuple):
-    """The position and the hash of an entry."""
-
     position: int
     hash: bytes
 
@@ -65,7 +61,6 @@ class Spool:
         self.records = 0
         """The number of waiting records, including those that are only counted."""
         self.size = 0
-        """The size of the waiting records, in bytes."""
         url = URL.create("sqlite", database=str(path))
         self._files = OpenFiles("the audit spool", path)
         self._engine = sqlite_engine(url, max_bytes=max_bytes, busy_timeout_s=_LOCKED_S, opened=self._files.check)
@@ -100,18 +95,18 @@ class Spool:
         decided: Sequence[DecisionRecord],
         happened: Sequence[LifecycleRecord] = (),
         unrecorded: Sequence[DecisionRecord] = (),
-        kept: Sequence[ArchivedRevision] = (),
+        revisions: Sequence[ArchivedRevision] = (),
     ) -> None:
         """Writes an entry in one transaction, durable on return.
 
         Raises RecordRefused if the store would never take a record.
         """
-        if not (decided or happened or unrecorded or kept):
+        if not (decided or happened or unrecorded or revisions):
             return
         decided, last, rows = [*decided], self._last, []
         for start in range(0, max(len(decided), 1), _DECISIONS_OF_AN_ENTRY):
             some = decided[start : start + _DECISIONS_OF_AN_ENTRY]
-            waiting = SpoolEntry(some, happened, unrecorded, kept) if start == 0 else SpoolEntry(some, (), ())
+            waiting = SpoolEntry(some, happened, unrecorded, revisions) if start == 0 else SpoolEntry(some, (), ())
             content = waiting.written()
             last = last.next(content)
             rows.append((last.position, waiting.records, len(content), last.hash, content))

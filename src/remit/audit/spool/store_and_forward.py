@@ -1,5 +1,3 @@
-"""Store and forward: a store that uses a spool while it is away."""
-
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -28,9 +26,7 @@ class SpoolStatus(NamedTuple):
     spooling: bool
     """Whether records go to the spool: the store fails, or older records still wait there."""
     records: int
-    """The number of waiting records."""
     size: int
-    """The size of the waiting records, in bytes."""
     error: str
     """Why records wait. '' once the store takes records again."""
 
@@ -104,9 +100,11 @@ class StoreAndForward:
 
     def keep_revision(self, tenant: str, revision: str, kept_us: int, archive: bytes) -> None:
         """As `AuditStore.keep_revision`. The revision reaches the store before later records do."""
-        kept = ArchivedRevision(tenant, revision, kept_us, archive)
+        archived = ArchivedRevision(tenant, revision, kept_us, archive)
         with self._lock:
-            self._to_either(lambda: self._store.keep_revision(*kept), lambda: self._spool.put((), kept=[kept]))
+            self._to_either(
+                lambda: self._store.keep_revision(*archived), lambda: self._spool.put((), revisions=[archived])
+            )
 
     def check(self) -> None:
         with self._lock:
@@ -177,7 +175,7 @@ class StoreAndForward:
                 return
             worked = time.thread_time()
             try:
-                self._hand_on()
+                self._forward()
             except Exception as error:  # noqa: BLE001 (whatever the store does, what waits is tried again)
                 self._came = 0
                 self._failed(str(error) or repr(error))
@@ -188,7 +186,7 @@ class StoreAndForward:
                 pause_s = 0.0 if self._hurried else max(time.thread_time() - worked, _LEAST_REST_S)
             self._stopping.wait(pause_s)
 
-    def _hand_on(self) -> None:
+    def _forward(self) -> None:
         """Forwards the oldest waiting records. If none wait and the store takes records, spooling ends."""
         self._get_ready()
         with self._lock:
@@ -207,7 +205,7 @@ class StoreAndForward:
             if not self._spool.records:
                 self._spooling = False
                 self._begun.clear()
-                _log.warning("the audit store writes again, the spool is empty: %d records handed on", self._handed_on)
+                _log.warning("the audit store writes again, the spool is empty: %d records forwarded", self._handed_on)
 
     def _deliver(self, waiting: Sequence[SpoolEntry]) -> None:
         """Writes, in one transaction, the records that the store does not have yet.
@@ -219,8 +217,8 @@ class StoreAndForward:
         happened: list[LifecycleRecord] = []
         unrecorded: list[DecisionRecord] = []
         for each in waiting:
-            for kept in each.kept:
-                self._store.keep_revision(*kept)
+            for archived in each.revisions:
+                self._store.keep_revision(*archived)
             decided += [record for record in each.decided if record.id not in known]
             happened += [record for record in each.happened if record.id not in known]
             # An entry is written as a whole, and only its ids can be looked up.

@@ -38,7 +38,7 @@ def back_up(source: Path, target: Path, progress: Progress | None = None) -> lis
         targets = {part: target.with_name(f"{target.stem}{part}{target.suffix}") for part in sources}
         for each in targets.values():
             if each.exists():
-                raise AuditStoreError(f"`{each}` exists, and a backup is never written over: name another file")
+                raise AuditStoreError(f"`{each}` exists, and a backup never overwrites a file: name another file")
         copies = {part: stack.enter_context(_copied(its, target.parent, progress)) for part, its in sources.items()}
         with _given_names({copies[part]: its for part, its in targets.items()}):
             return [*targets.values()]
@@ -60,7 +60,7 @@ def restore(backup: Path, target: Path, *, force: bool = False, progress: Progre
         for its in fresh.values():
             log = its.with_name(f"{its.name}-wal")
             if log.exists():
-                raise AuditStoreError(f"`{log}` belongs to a store that is not there: move it away first")
+                raise AuditStoreError(f"`{log}` belongs to a store that does not exist: move it away first")
         make_private(target.parent)
         copies = {part: stack.enter_context(_copied(its, target.parent, progress)) for part, its in sources.items()}
         for each in present:
@@ -103,8 +103,8 @@ def _copied(source: Path, folder: Path, progress: Progress | None) -> Iterator[P
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
             found = connection.execute("PRAGMA integrity_check").fetchmany(3)
             if found != [("ok",)]:
-                told = "; ".join(str(each) for (each,) in found)
-                raise AuditStoreError(f"`{source}` is damaged: {told}")
+                problems = "; ".join(str(each) for (each,) in found)
+                raise AuditStoreError(f"`{source}` is damaged: {problems}")
         os.fsync(descriptor)
         yield copy
     finally:
@@ -179,7 +179,7 @@ def _given_names(names: Mapping[Path, Path]) -> Iterator[None]:
             try:
                 os.link(copy, target)
             except FileExistsError:
-                raise AuditStoreError(f"`{target}` exists by now: nothing is written over it") from None
+                raise AuditStoreError(f"`{target}` exists now, and remit does not overwrite it") from None
             given.append(target)
             sync_folder(target.parent)
         yield

@@ -1,5 +1,3 @@
-"""Reads chain heads from a store, and signs and stores checkpoints and tombstones."""
-
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select, update

@@ -127,16 +127,13 @@ class ShardedStore(AuditReader):
 
     @contextmanager
     def snapshots(self) -> Iterator[list[Connection]]:
-        """One snapshot of each store."""
         with ExitStack() as stack:
             yield [stack.enter_context(each.snapshot()) for each in self.members]
 
     def older(self, cutoffs: Cutoffs) -> int:
-        """As `AuditStore.older`."""
         return sum(each.older(cutoffs) for each in self.members)
 
     def signers(self) -> set[str]:
-        """As `checkpoints.signers`."""
         return {key_id for each in self.members for key_id in checkpoints.signers(each)}
 
     def purge(
@@ -153,13 +150,13 @@ class ShardedStore(AuditReader):
         """
         done = Purged()
 
-        def told(of_this_store: int) -> None:
+        def report(of_this_store: int) -> None:
             if progress is not None:
                 progress(done.deleted + of_this_store)
 
         for number, each in self._members.items():
             node = _name(number)
-            purged = each.purge(before, tenant=tenant, node=node, key=key, progress=told)
+            purged = each.purge(before, tenant=tenant, node=node, key=key, progress=report)
             if key is not None:
                 heads = checkpoints.heads(each)
                 checkpoints.sign(each, key, [(chain, head) for chain, head in heads if chain[::2] == (LIFECYCLE, node)])

@@ -1,5 +1,3 @@
-"""The audit store: records in a SQLite file or a PostgreSQL database."""
-
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +21,7 @@ from remit.audit.query.filter import CLOCK_SLACK_US
 from remit.audit.query.reader import AuditReader
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.retention.cutoffs import Cutoffs
-from remit.audit.retention.purge import BY_HAND, Purge, Purged, PurgePace
+from remit.audit.retention.purge import BY_HAND, Purge, Purged, PurgePacing
 from remit.audit.schema import migrate as migrate_
 from remit.audit.schema.engines import postgresql_engine, sqlite_engine, sqlite_reading_engine, writing
 from remit.audit.schema.open_files import OpenFiles
@@ -72,7 +70,7 @@ class AuditStore(AuditReader):
                     )
             elif parsed.drivername == "postgresql+psycopg":
                 if max_bytes is not None:
-                    raise AuditStoreError("a size cap holds for SQLite only: PostgreSQL has its own means")
+                    raise AuditStoreError("a size limit works with SQLite only: use PostgreSQL's own limits")
                 engine = postgresql_engine(parsed, timeout_s=busy_timeout_s)
                 hurried = postgresql_engine(parsed, timeout_s=busy_timeout_s, hurried=True)
             else:
@@ -81,7 +79,7 @@ class AuditStore(AuditReader):
             # The message omits the URL: even a malformed one may contain a password.
             raise AuditStoreError(f"the audit store's URL is malformed: expected {_EXPECTED}") from error
         except (SQLAlchemyError, ImportError) as error:
-            raise AuditStoreError(f"the audit store's URL is of no use: {error}") from error
+            raise AuditStoreError(f"the audit store's URL cannot be used: {error}") from error
         self._reading = engine
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._writing = writing(engine)
@@ -224,7 +222,7 @@ class AuditStore(AuditReader):
         tenant: str | None = None,
         node: str = "",
         key: SigningKey | None = None,
-        pace: PurgePace = BY_HAND,
+        pacing: PurgePacing = BY_HAND,
         by_hand: bool = True,
         progress: Callable[[int], None] | None = None,
     ) -> Purged:
@@ -246,7 +244,7 @@ class AuditStore(AuditReader):
             cutoffs=before,
             node=node,
             key=key,
-            pace=pace,
+            pacing=pacing,
             by_hand=by_hand,
             progress=progress,
         )
@@ -346,7 +344,7 @@ class AuditStore(AuditReader):
         log = file.with_name(f"{file.name}-wal")
         if log.exists() and log.stat().st_size and not (file.exists() and file.stat().st_size):
             raise AuditStoreError(
-                f"`{log}` belongs to an audit database that is not there: put `{file}` back beside it, or move it away first"
+                f"`{log}` belongs to an audit database that does not exist: put `{file}` back beside it, or move it away first"
             )
 
     def __enter__(self) -> Self:

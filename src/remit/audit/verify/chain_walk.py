@@ -1,5 +1,3 @@
-"""Follows the records of one chain and collects what does not fit."""
-
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -105,7 +103,7 @@ class ChainWalk:
                 self._set_stop(at - 1)
             self._note(place)
             self._hold_against_claims(place)
-            self._meet(at)
+            self._merge(at)
             self._set_stop(at)
             self._bound()
         return run
@@ -131,8 +129,7 @@ class ChainWalk:
         run.next += 1
         run.hex = hexed(place.hash)
 
-    def _meet(self, at: int) -> None:
-        """Merges a run with the next one if they touch."""
+    def _merge(self, at: int) -> None:
         run = self.runs[at]
         if at + 1 == len(self.runs) or self.runs[at + 1].start != run.next:
             return

@@ -32,9 +32,9 @@ class Claim(NamedTuple):
 class Claims:
     """All claims about one chain, in its order, with one page in memory at a time."""
 
-    def __init__(self, kept: Sequence[Claim] = (), page: Callable[[int], list[Claim]] | None = None) -> None:
-        """`kept` stay in memory. `page` returns the claims that follow from a seq on, PAGE of them at most."""
-        self._kept = sorted(kept, key=_seq)
+    def __init__(self, claims: Sequence[Claim] = (), page: Callable[[int], list[Claim]] | None = None) -> None:
+        """`claims` stay in memory. `page` returns the claims that follow from a seq on, PAGE of them at most."""
+        self._claims = sorted(claims, key=_seq)
         self._page = page
         self._paged: list[Claim] = []
         # The page holds every claim in this range.
@@ -45,17 +45,17 @@ class Claims:
     def next_from(self, seq: int) -> int:
         """The first place from `seq` on that has a claim. NEVER if there is none."""
         if not self._asked <= seq <= self._next:
-            self._asked, self._next = seq, min(_first(self._kept, seq), _first(self._paged_from(seq), seq))
+            self._asked, self._next = seq, min(_first(self._claims, seq), _first(self._paged_from(seq), seq))
         return self._next
 
     def at(self, seq: int) -> list[Claim]:
         if self.next_from(seq) != seq:
             return []
-        return [each for some in (self._kept, self._paged_from(seq)) for each in _at(some, seq)]
+        return [each for some in (self._claims, self._paged_from(seq)) for each in _at(some, seq)]
 
     def last(self) -> Claim | None:
         """The last record that a kept claim says exists."""
-        return next((each for each in reversed(self._kept) if each.hash is not None), None)
+        return next((each for each in reversed(self._claims) if each.hash is not None), None)
 
     def _paged_from(self, seq: int) -> list[Claim]:
         if self._page is not None and not self._low <= seq <= self._high:

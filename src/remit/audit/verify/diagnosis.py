@@ -25,14 +25,14 @@ def findings(walk: ChainWalk, *, headed: bool, signed_until: tuple[int, int] | N
     found = judge.first()
     if found is None and walk.upto > walk.base.seq:
         if not headed:
-            found = judge.found(FindingKind.HEAD, walk.upto, walk.newest, "table `chains` does not know the chain")
+            found = judge.finding(FindingKind.HEAD, walk.upto, walk.newest, "table `chains` has no row for the chain")
         elif signed_until is not None:
             found = judge.unsigned(*signed_until)
     if found is not None:
         yield found
     if walk.slipped_in is not None:
-        yield judge.found(
-            FindingKind.INSERTED, 0, walk.slipped_in, "it has no place in the chain, when all records have one"
+        yield judge.finding(
+            FindingKind.INSERTED, 0, walk.slipped_in, "it has no place in the chain, although every record had one"
         )
 
 
@@ -42,8 +42,8 @@ class _Diagnosis:
         self._strays = sorted(walk.strays, key=_seq)
         self._misfits = {each.place.seq: each for each in sorted(walk.misfits, key=lambda each: _seq(each.place))}
 
-    def found(self, kind: FindingKind, seq: int, place: RawRecord | None, told: str) -> AuditFinding:
-        return AuditFinding(self._walk.chain, kind, seq, None if place is None else place.id, told)
+    def finding(self, kind: FindingKind, seq: int, place: RawRecord | None, text: str) -> AuditFinding:
+        return AuditFinding(self._walk.chain, kind, seq, None if place is None else place.id, text)
 
     def first(self) -> AuditFinding | None:
         walk = self._walk
@@ -75,7 +75,7 @@ class _Diagnosis:
         if abs(at_us - since_us) <= allowed_us:
             return None
         which = f"seq {first.seq} is" if first.seq == walk.upto else f"seq {first.seq} to {walk.upto} are"
-        return self.found(
+        return self.finding(
             FindingKind.UNSIGNED,
             first.seq,
             None,
@@ -92,53 +92,55 @@ class _Diagnosis:
     def _judge_gap(self, gap: int) -> AuditFinding:
         walk = self._walk
         if gap == walk.limit:
-            return self.found(FindingKind.UNVERIFIED, gap, None, "the records from here on are too far out of order")
+            return self.finding(FindingKind.UNVERIFIED, gap, None, "the records from here on are too far out of order")
         after = walk.runs[1].first if len(walk.runs) > 1 else None
         for each in self._others(None):
             if each.hash_at(gap, walk.runs[0].hex) == each.hash:
-                return self.found(FindingKind.REORDERED, gap, each, f"it belongs here and says seq {_told(each.seq)}")
+                return self.finding(
+                    FindingKind.REORDERED, gap, each, f"it belongs here but names seq {_shown(each.seq)}"
+                )
         last = walk.claims.last()
         if after is not None and (last is None or last.seq < gap):
             known = "is not known to table `chains`" if last is None else f"ends at seq {last.seq}, says {last.by}"
-            return self.found(FindingKind.INSERTED, after.seq, after, f"its chain {known}")
+            return self.finding(FindingKind.INSERTED, after.seq, after, f"its chain {known}")
         if after is None and last is not None and last.seq >= gap:
-            told = f"{_span(gap, last.seq)}, the chain's end: {last.by} says that it goes on to seq {last.seq}"
-            return self.found(FindingKind.REMOVED, gap, None, told)
+            text = f"{_span(gap, last.seq)}, the chain's end: {last.by} says that it continues to seq {last.seq}"
+            return self.finding(FindingKind.REMOVED, gap, None, text)
         if after is None:
-            return self.found(
-                FindingKind.REMOVED, gap, None, f"{_span(gap, walk.limit - 1)}, and what follows was not followed"
+            return self.finding(
+                FindingKind.REMOVED, gap, None, f"{_span(gap, walk.limit - 1)}, and later records were not checked"
             )
-        told = f"{_span(gap, after.seq - 1)}, before record {_told(after.id)}"
-        return self.found(FindingKind.REMOVED, gap, None, told)
+        text = f"{_span(gap, after.seq - 1)}, before record {_shown(after.id)}"
+        return self.finding(FindingKind.REMOVED, gap, None, text)
 
     def _judge_misfit(self, misfit: HashMismatch) -> AuditFinding:
         place, seq = misfit.place, misfit.place.seq
         for each in self._others(place):
             fitting = each.hash_at(seq, misfit.previous)
             if fitting is not None and fitting == each.hash and each.seq == seq:
-                return self.found(FindingKind.INSERTED, seq, place, f"record {_told(each.id)} stands there by right")
+                return self.finding(FindingKind.INSERTED, seq, place, f"record {_shown(each.id)} belongs there")
             if fitting is not None and fitting in (each.hash, place.hash):
-                told = f"record {_told(each.id)} belongs here, which says seq {_told(each.seq)}"
-                return self.found(FindingKind.REORDERED, seq, place, told)
-        return self.found(
+                text = f"record {_shown(each.id)} belongs here but names seq {_shown(each.seq)}"
+                return self.finding(FindingKind.REORDERED, seq, place, text)
+        return self.finding(
             FindingKind.ALTERED, seq, place, "its hash does not follow from its fields and the hash before it"
         )
 
     def _judge_stray(self, stray: RawRecord) -> AuditFinding:
         walk = self._walk
         if self._gap() < NEVER and stray.hash_at(self._gap(), walk.runs[0].hex) == stray.hash:
-            told = f"it belongs at seq {self._gap()} and says seq {_told(stray.seq)}"
-            return self.found(FindingKind.REORDERED, stray.seq, stray, told)
+            text = f"it belongs at seq {self._gap()} and says seq {_shown(stray.seq)}"
+            return self.finding(FindingKind.REORDERED, stray.seq, stray, text)
         if stray.seq == NEVER:
-            return self.found(FindingKind.INSERTED, 0, stray, "what it says of its place is no number of one")
+            return self.finding(FindingKind.INSERTED, 0, stray, "its seq is not a valid number")
         if stray.seq <= walk.base.seq:
-            return self.found(FindingKind.INSERTED, stray.seq, stray, f"the chain begins behind seq {walk.base.seq}")
+            return self.finding(FindingKind.INSERTED, stray.seq, stray, f"the chain begins after seq {walk.base.seq}")
         behind = self._misfits.get(stray.seq + 1)
         if behind is not None and behind.place.hash_at(stray.seq + 1, hexed(stray.hash)) == behind.place.hash:
-            told = "there are two of this seq, and the chain goes on from this one: the other is not of it"
-            return self.found(FindingKind.INSERTED, stray.seq, stray, told)
-        return self.found(
-            FindingKind.INSERTED, stray.seq, stray, "there is another of this seq, which the chain goes on from"
+            text = "two records have this seq: the chain continues from this one, and the other is not part of it"
+            return self.finding(FindingKind.INSERTED, stray.seq, stray, text)
+        return self.finding(
+            FindingKind.INSERTED, stray.seq, stray, "another record has this seq, and the chain continues from that one"
         )
 
     def _judge_contradiction(self, claim: Claim) -> AuditFinding:
@@ -146,20 +148,17 @@ class _Diagnosis:
         place = walk.contradicted
         for each in self._strays:
             if (each.seq, each.hash) == (claim.seq, claim.hash):
-                return self.found(
-                    FindingKind.INSERTED, claim.seq, place, f"record {_told(each.id)} stands there by right"
-                )
+                return self.finding(FindingKind.INSERTED, claim.seq, place, f"record {_shown(each.id)} belongs there")
         # Matching records may have come out of the order of the chain.
         since = f" back to seq {walk.matched + 1}" if walk.matched < claim.seq else ""
         which = "it" if walk.matched + 1 == claim.seq else f"it, or one before it{since},"
-        told = {
+        text = {
             FindingKind.HEAD: f"{claim.by} names another hash for the chain's newest record",
             FindingKind.INSERTED: f"{claim.by} says that the chain ends at seq {claim.seq - 1}",
         }.get(claim.kind, f"{claim.by} says otherwise: {which} was rewritten")
-        return self.found(claim.kind, claim.seq, place, told)
+        return self.finding(claim.kind, claim.seq, place, text)
 
     def _others(self, but: RawRecord | None) -> Iterator[RawRecord]:
-        """Records that are in the wrong place, or may be."""
         runs = (run.first for run in islice(self._walk.runs, 1, _MOST_TRIED))
         misfits = (each.place for each in self._misfits.values())
         return (each for some in (self._strays, misfits, runs) for each in some if each is not None and each is not but)
@@ -178,7 +177,7 @@ def _span(first: int, last: int) -> str:
     return f"seq {first} is gone" if first == last else f"seq {first} to {last} are gone"
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     if isinstance(value, bytes) and len(value) == _ID_BYTES:
         return format_id(value)
     return "none" if value == NEVER else str(value)

@@ -23,7 +23,6 @@ class Encoding(NamedTuple):
     lines: Callable[[Row], str]
     """Returns the text that follows the previous hash and the seq."""
     tenant: int
-    """The position of the column."""
     node: int
 
 

@@ -48,8 +48,8 @@ class Expectations:
         """Adds the head of a chain. Returns the number of records that the chain must have."""
         self.headed.add(chain)
         if not _is_head(head) or head.seq < self.base(chain).seq:
-            told = f"what {by} names as the newest record is none, or has been purged"
-            self._tell(AuditFinding(chain, FindingKind.HEAD, 0, None, told), "")
+            text = f"what {by} names as the newest record does not exist, or has been purged"
+            self._report(AuditFinding(chain, FindingKind.HEAD, 0, None, text), "")
             return 0
         self._claims[chain] += (
             Claim(head.seq, head.hash, by, FindingKind.HEAD),
@@ -71,9 +71,7 @@ class Expectations:
         chain = tombstone.chain if isinstance(node, str) else ChainId(DECISIONS, tombstone.tenant, node)
         problem = self.keyring.problem(tombstone)
         if problem and not tombstone.key_id:
-            problem += (
-                ": where a purge without its key left it, `remit audit checkpoint --key FILE --tombstones` signs it"
-            )
+            problem += ": if a purge without its key left it, `remit audit checkpoint --key FILE --tombstones` signs it"
         if not _is_head(tombstone.head) or type(tombstone.before_us) is not int:
             problem = "names no record, or no time"
         else:
@@ -82,8 +80,8 @@ class Expectations:
         # A later tombstone includes what an earlier one says.
         self._problems.pop((chain, FindingKind.TOMBSTONE, ""), None)
         if problem:
-            told = f"the tombstone of {format_time(tombstone.time_us)} {problem}"
-            self._tell(AuditFinding(chain, FindingKind.TOMBSTONE, tombstone.seq, None, told), "")
+            text = f"the tombstone of {format_time(tombstone.time_us)} {problem}"
+            self._report(AuditFinding(chain, FindingKind.TOMBSTONE, tombstone.seq, None, text), "")
 
     def add_checkpoint(self, checkpoint: Checkpoint, before: Head | None) -> None:
         """Adds a checkpoint. `before` is the chain's checkpoint at `previous_seq`, or None if there is none."""
@@ -95,14 +93,16 @@ class Expectations:
         if not (_is_head(checkpoint.head) and _is_head(previous)):
             problem = "names no record"
         if problem:
-            self._tell(AuditFinding(chain, FindingKind.CHECKPOINT, checkpoint.seq, None, f"{whose} {problem}"), problem)
+            self._report(
+                AuditFinding(chain, FindingKind.CHECKPOINT, checkpoint.seq, None, f"{whose} {problem}"), problem
+            )
             return
         self._newest[chain] = checkpoint
         if self._page is None:
             self._claims[chain].append(_claim(checkpoint))
         if previous.seq > self.base(chain).seq and before != previous:
-            told = f"{whose} follows one of this seq, which is {'gone' if before is None else 'another one'}"
-            if self._tell(AuditFinding(chain, FindingKind.CHECKPOINT, previous.seq, None, told), "previous"):
+            text = f"{whose} follows one of this seq, which is {'gone' if before is None else 'another one'}"
+            if self._report(AuditFinding(chain, FindingKind.CHECKPOINT, previous.seq, None, text), "previous"):
                 self._claims[chain].append(
                     Claim(*previous, f"{whose}, which follows it,", FindingKind.REWRITTEN, checkpoint)
                 )
@@ -112,7 +112,7 @@ class Expectations:
         for head, place in heads:
             problem = self.keyring.problem(head) if head.key_id else ""
             if problem:
-                self._tell(
+                self._report(
                     AuditFinding(head.chain, FindingKind.CHECKPOINT, head.seq, None, f"what {place} says {problem}"),
                     place,
                 )
@@ -152,11 +152,11 @@ class Expectations:
     def problems(self) -> list[AuditFinding]:
         """Findings about the statements themselves: the first of each kind in a chain."""
         return [
-            first._replace(told=f"{first.told}, as {number - 1} more are" if number > 1 else first.told)
+            first._replace(text=f"{first.text}, as {number - 1} more are" if number > 1 else first.text)
             for first, number in self._problems.values()
         ]
 
-    def _tell(self, finding: AuditFinding, problem: str) -> bool:
+    def _report(self, finding: AuditFinding, problem: str) -> bool:
         """Notes a finding. True if it is the first of its sort."""
         key = finding.chain, finding.kind, problem
         first, number = self._problems.get(key, (finding, 0))

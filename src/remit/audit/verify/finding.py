@@ -1,5 +1,3 @@
-"""The findings and the report of a verification."""
-
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -26,8 +24,7 @@ class FindingKind(StrEnum):
     SCHEMA = "SCHEMA"
     """The database's schema has more or less than remit's. A trigger may suppress records."""
     UNSIGNED = "UNSIGNED"
-    """The end of the chain, or all of it, has no signature of a given key. It is so old that a server should have
-    signed it."""
+    """The end of the chain, or all of it, has no signature of a given key although it is old enough."""
     UNVERIFIED = "UNVERIFIED"
     """Too far out of order to be followed."""
 
@@ -39,7 +36,7 @@ class AuditFinding(NamedTuple):
     """The place in the chain. 0 if the finding is about no place."""
     id: Any
     """The record's id: 16 bytes unless it was altered. None if there is no record."""
-    told: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

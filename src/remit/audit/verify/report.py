@@ -1,5 +1,3 @@
-"""The report of a verification, made from the finished walks."""
-
 from collections.abc import Iterable
 
 from remit.audit.chain.chain import READS, ChainId
@@ -54,7 +52,6 @@ def reported(
 
 
 def _server(chain: ChainId) -> str:
-    """The node that writes a chain."""
     return plain(chain).node.removesuffix(READS)
 
 

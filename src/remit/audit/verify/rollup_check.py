@@ -42,17 +42,17 @@ def miscounts(snapshot: Connection, tenant: str | None, known: Expectations) -> 
 
     It skips hours in which a purge deleted records, and records from before there were chains.
     """
-    told: set[ChainId] = set()
+    reported: set[ChainId] = set()
     for dimension in _DIMENSIONS:
         rows = (row for batch in batches(snapshot, _differing(dimension, tenant)) for row in batch)
-        for of_tenant, node, hour_us, value, effect, reason, said, found in rows:
+        for of_tenant, node, hour_us, value, effect, reason, stated, found in rows:
             chain = ChainId(DECISIONS, of_tenant, node)
-            if chain in told or hour_us < known.purged_before.get(chain, 0):
+            if chain in reported or hour_us < known.purged_before.get(chain, 0):
                 continue
-            told.add(chain)
+            reported.add(chain)
             numbers = (
-                f"table `counts` says {said}, there are {found}"
-                if said != found
+                f"table `counts` says {stated}, there are {found}"
+                if stated != found
                 else "table `counts` names other minutes"
             )
             which = f"{dimension} `{value}`" if dimension else "all"
@@ -64,10 +64,10 @@ def _differing(dimension: str, tenant: str | None) -> Select[Any]:
     """Selects what is counted, with both numbers, if table `counts` and the records differ in number or minutes."""
     none, hour, minute = (literal_column(str(number), BigInteger) for number in (0, HOUR_US, MINUTE_US))
     its = counts.c
-    said = _select(
+    stated = _select(
         its.tenant, its.node, its.hour_us, its.value, its.effect, its.reason, its.recorded, none, its.minutes, none
     )
-    said = said.where(its.dimension == dimension)
+    stated = stated.where(its.dimension == dimension)
     its = decisions.c
     into_hour = its.time_us % hour
     value = its[dimension] if dimension else literal_column("''")
@@ -78,9 +78,9 @@ def _differing(dimension: str, tenant: str | None) -> Select[Any]:
     # PostgreSQL cannot group by a constant.
     found = found.group_by(*(key for key in keys if dimension or key is not value))
     if tenant is not None:
-        said, found = said.where(counts.c.tenant == tenant), found.where(its.tenant == tenant)
-    *which, said_sum, found_sum, said_minutes, found_minutes = union_all(said, found).subquery().columns
-    sums = [func.sum(each) for each in (said_sum, found_sum, said_minutes, found_minutes)]
+        stated, found = stated.where(counts.c.tenant == tenant), found.where(its.tenant == tenant)
+    *which, stated_sum, found_sum, stated_minutes, found_minutes = union_all(stated, found).subquery().columns
+    sums = [func.sum(each) for each in (stated_sum, found_sum, stated_minutes, found_minutes)]
     differing = (sums[0] != sums[1]) | (sums[2] != sums[3])
     return select(*which, *sums[:2]).group_by(*which).having(differing).order_by(*which)
 

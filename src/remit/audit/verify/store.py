@@ -1,5 +1,3 @@
-"""Verifies the records of a store in place."""
-
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -61,8 +59,8 @@ def verify_store(
 
 
 def _planted(snapshot: Connection) -> list[AuditFinding]:
-    told = (f"{each}: remit's schema is another one" for each in planted(snapshot))
-    return [AuditFinding(_NO_CHAIN, FindingKind.SCHEMA, 0, None, each) for each in told]
+    differences = (f"{each}: remit's schema is another one" for each in planted(snapshot))
+    return [AuditFinding(_NO_CHAIN, FindingKind.SCHEMA, 0, None, each) for each in differences]
 
 
 def _read_known(snapshot: Connection, known: Expectations, tenant: str | None) -> int:
@@ -87,7 +85,6 @@ def _read_known(snapshot: Connection, known: Expectations, tenant: str | None) -
 
 
 def _rows(snapshot: Connection, table: Table, tenant: str | None) -> Iterator[Any]:
-    """Yields the rows in the order of the table's key."""
     statement = select(table).order_by(*table.primary_key)
     if tenant is not None:
         statement = statement.where(table.c.tenant == tenant)

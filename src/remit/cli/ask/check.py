@@ -4,7 +4,7 @@ import typer
 from google.protobuf.json_format import MessageToDict
 
 from remit import wire
-from remit.cli.common.backend import Backend, asks
+from remit.cli.common.backend import Backend, with_backend
 from remit.cli.common.output import Exit, out, print_json
 from remit.client.decode import answer_of
 from remit.core.rows import Effect
@@ -16,12 +16,14 @@ ActionArgument = Annotated[str, typer.Argument(help="For example `VIEW`.", show_
 KindArgument = Annotated[str, typer.Argument(help="For example `FLOW`.", show_default=False)]
 NamespaceArgument = Annotated[
     str,
-    typer.Argument(help="For example `acme.finance`; none for kinds that live in no namespace.", show_default=False),
+    typer.Argument(
+        help="For example `acme.finance`; leave it out for kinds that live in no namespace.", show_default=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@asks
+@with_backend
 def check(
     tenant: TenantArgument,
     principal: PrincipalArgument,
@@ -30,26 +32,26 @@ def check(
     namespace: NamespaceArgument = "",
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
     """Ask one question: exits 0 on an allow, 1 on a deny.
 
-    From the files in --policies (not recorded), or with --target from a running server (recorded).
+    Asks the files in --policies (not recorded), or with --target a running server (recorded).
 
     Example: `remit check acme user:dave VIEW FLOW acme.finance`
     """
     question = messages.Question(principal=principal, action=action, kind=kind, namespace=namespace)
-    response: messages.CheckResponse = place.ask(messages.CheckRequest(tenant=tenant, question=question))
+    response: messages.CheckResponse = backend.ask(messages.CheckRequest(tenant=tenant, question=question))
     answer = answer_of(response.decision, response.revision)
     if as_json:
-        told = {"effect": answer.effect.value, "reason": answer.reason.value, "revision": answer.revision}
-        print_json(told | ({"decision_id": answer.decision_id} if answer.decision_id else {}))
+        fields = {"effect": answer.effect.value, "reason": answer.reason.value, "revision": answer.revision}
+        print_json(fields | ({"decision_id": answer.decision_id} if answer.decision_id else {}))
     else:
         out.print(f"{answer.effect} {answer.reason}", style="green" if answer.allowed else "red")
     raise typer.Exit(Exit.OK if answer.allowed else Exit.NO)
 
 
-@asks
+@with_backend
 def explain(
     tenant: TenantArgument,
     principal: PrincipalArgument,
@@ -58,16 +60,16 @@ def explain(
     namespace: NamespaceArgument = "",
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
     """Ask one question and see why: the rule, the chain of rows to it, near misses, and what would allow.
 
-    Exits 0 on an allow, 1 on a deny. With --json in the shape of the API's ExplainResponse.
+    Exits 0 on an allow, 1 on a deny. With --json, prints the API's ExplainResponse.
 
     Example: `remit explain acme user:dave UPDATE FLOW acme.finance`
     """
     question = messages.Question(principal=principal, action=action, kind=kind, namespace=namespace)
-    response: messages.ExplainResponse = place.ask(messages.ExplainRequest(tenant=tenant, question=question))
+    response: messages.ExplainResponse = backend.ask(messages.ExplainRequest(tenant=tenant, question=question))
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     else:

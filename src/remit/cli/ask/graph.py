@@ -11,7 +11,7 @@ from remit.cli.ask.graph_dot import read_dot, write_dot
 from remit.cli.ask.graph_edges import forbidden
 from remit.cli.ask.graph_svg import EDGES_LIMIT, NODES_LIMIT, write_svg
 from remit.cli.ask.graph_tree import trees
-from remit.cli.common.backend import Backend, asks
+from remit.cli.common.backend import Backend, with_backend
 from remit.cli.common.output import Exit, end_where_refused, fail, out, print_json
 from remit.v1 import visibility_service_pb2 as messages
 
@@ -23,29 +23,29 @@ class GraphFormat(StrEnum):
     JSON = "json"
 
 
-@asks
+@with_backend
 def graph(
     tenant: TenantArgument,
     principal: PrincipalArgument,
     file: Annotated[Path, typer.Argument(help="`.json`, or `.dot` or `.gv`.", show_default=False)],
-    action: Annotated[str, typer.Option(help="What one must be allowed to do to see a node.")] = "VIEW",
+    action: Annotated[str, typer.Option(help="A node is visible if the principal may do this.")] = "VIEW",
     omit: Annotated[bool, typer.Option("--omit", help="Leave hidden nodes out, instead of nameless stubs.")] = False,
     as_format: Annotated[GraphFormat, typer.Option("--format", help="What to print.")] = GraphFormat.TREE,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
     """Draw a dependency graph as a principal sees it, with the dependencies that reach forbids.
 
-    From the files in --policies (not recorded), or with --target from a running server (recorded). JSON is
-    `{"nodes": [{"uid", "kind", "namespace", "id"}], "edges": [{"source", "target", "relation"}]}`; in DOT these are
-    attributes. An edge reads: source uses target.
+    Asks the files in --policies (not recorded), or with --target a running server (recorded). JSON is `{"nodes":
+    [{"uid", "kind", "namespace", "id"}], "edges": [{"source", "target", "relation"}]}`; in DOT these are attributes. An
+    edge means: source uses target.
 
     Example: `remit graph acme user:carol docs/graphs/close.json`
     """
     request = _read(file)
     request.tenant, request.principal, request.action = tenant, principal, action
     request.hidden = messages.HIDDEN_NODES_OMIT if omit else messages.HIDDEN_NODES_STUB
-    answer: messages.VisibleGraphResponse = place.ask(request)
+    answer: messages.VisibleGraphResponse = backend.ask(request)
     if as_format is GraphFormat.JSON:
         print_json(MessageToDict(answer, preserving_proto_field_name=True))
     end_where_refused(answer.receipt)
@@ -74,10 +74,10 @@ def _read(file: Path) -> messages.VisibleGraphRequest:
 
 
 def _read_json(text: str) -> messages.VisibleGraphRequest:
-    told = json.loads(text)
-    if not isinstance(told, dict) or not told.keys() <= {"nodes", "edges"}:
+    document = json.loads(text)
+    if not isinstance(document, dict) or not document.keys() <= {"nodes", "edges"}:
         raise ValueError("expected an object with `nodes` and `edges` and nothing else")
-    return ParseDict(told, messages.VisibleGraphRequest())
+    return ParseDict(document, messages.VisibleGraphRequest())
 
 
 _READERS: Final = {".json": _read_json, ".dot": read_dot, ".gv": read_dot}
@@ -87,8 +87,8 @@ def _print_trees(answer: messages.VisibleGraphResponse) -> None:
     for tree in trees(answer):
         out.print(tree)
     hidden = sum(not node.kind for node in answer.nodes)
-    told = (
+    summary = (
         f"{len(answer.nodes) - hidden} nodes visible, {len(answer.edges)} edges, "
         f"{sum(map(forbidden, answer.edges))} forbidden"
     )
-    out.print(f"{told}; {hidden} hidden" if hidden else told)
+    out.print(f"{summary}; {hidden} hidden" if hidden else summary)

@@ -1,4 +1,4 @@
-"""Dependency graphs in Graphviz's language."""
+"""Dependency graphs in DOT, Graphviz's language."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,47 +17,47 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL).match
 
 
 def read_dot(text: str) -> messages.VisibleGraphRequest:
-    """Nodes with `kind`, `namespace` and `id` (or `label`), edges with `relation` (or `label`); each of them may come
-    from a `node [...]` or `edge [...]` before it, as in Graphviz.
+    """Reads nodes with `kind`, `namespace` and `id` (or `label`), and edges with `relation` (or `label`). An earlier
+    `node [...]` or `edge [...]` statement sets defaults, as in Graphviz.
 
-    Raises ValueError where the text is no directed graph.
+    Raises ValueError if the text is not a directed graph.
     """
-    told = StringIO()
-    # pydot prints what is wrong, and returns None.
-    with redirect_stdout(told):
+    errors = StringIO()
+    # pydot prints its errors and returns None.
+    with redirect_stdout(errors):
         graphs = pydot.graph_from_dot_data(text)
     if not graphs:
-        raise ValueError(told.getvalue().strip().rpartition("\n")[2])
+        raise ValueError(errors.getvalue().strip().rpartition("\n")[2])
     if len(graphs) > 1 or graphs[0].get_type() != "digraph":
         raise ValueError("expected one `digraph`")
     nodes: dict[str, dict[str, str]] = {}
     edges: list[tuple[str, str, str]] = []
     _walk(graphs[0], {}, {}, nodes, edges)
     request = messages.VisibleGraphRequest()
-    for uid, its in nodes.items():
-        name = its.get("id", its.get("label", ""))
-        request.nodes.add(uid=uid, kind=its.get("kind", ""), namespace=its.get("namespace", ""), id=name)
+    for uid, attributes in nodes.items():
+        name = attributes.get("id", attributes.get("label", ""))
+        request.nodes.add(uid=uid, kind=attributes.get("kind", ""), namespace=attributes.get("namespace", ""), id=name)
     for source, target, relation in edges:
         request.edges.add(source=source, target=target, relation=relation)
     return request
 
 
 def write_dot(answer: messages.VisibleGraphResponse) -> str:
-    """The graph with what is seen of each node; edges that reach forbids are red, stubs grey and without a name."""
+    """The graph as the principal sees it. Edges that reach forbids are red; stubs are grey and nameless."""
     graph = pydot.Dot("visible", graph_type="digraph")
     for node in answer.nodes:
         if node.kind:
             label = "\n".join(filter(None, (node.id or node.uid, f"{node.kind} {node.namespace}".strip())))
-            its = {"kind": node.kind, "namespace": node.namespace, "id": node.id, "label": label, "shape": "box"}
+            attributes = {"kind": node.kind, "namespace": node.namespace, "id": node.id, "label": label, "shape": "box"}
         else:
-            its = {"label": node.uid, "shape": "box", "style": "dashed", "color": "gray"}
-        graph.add_node(pydot.Node(_quoted(node.uid), **_attributes(its)))
+            attributes = {"label": node.uid, "shape": "box", "style": "dashed", "color": "gray"}
+        graph.add_node(pydot.Node(_quoted(node.uid), **_attributes(attributes)))
     for each in answer.edges:
         edge = each.edge
-        its = {"relation": edge.relation, "label": edge.relation}
+        attributes = {"relation": edge.relation, "label": edge.relation}
         if forbidden(each):
-            its |= {"label": f"{edge.relation}: {reason_of(each)}", "color": "red", "fontcolor": "red"}
-        graph.add_edge(pydot.Edge(_quoted(edge.source), _quoted(edge.target), **_attributes(its)))
+            attributes |= {"label": f"{edge.relation}: {reason_of(each)}", "color": "red", "fontcolor": "red"}
+        graph.add_edge(pydot.Edge(_quoted(edge.source), _quoted(edge.target), **_attributes(attributes)))
     return str(graph.to_string())
 
 
@@ -68,22 +68,22 @@ def _walk(
     nodes: dict[str, dict[str, str]],
     edges: list[tuple[str, str, str]],
 ) -> None:
-    """Reads the statements of a graph in their order; a subgraph starts with the defaults at its place."""
+    """Reads the statements of a graph in order. A subgraph starts with the defaults that hold at its place."""
     for statement in _statements(graph):
         if isinstance(statement, pydot.Subgraph):
             _walk(statement, node_defaults, edge_defaults, nodes, edges)
         elif isinstance(statement, pydot.Edge):
-            its = {**edge_defaults, **_told(statement)}
+            attributes = {**edge_defaults, **_attributes_of(statement)}
             ends = [_name(end) for end in (statement.get_source(), statement.get_destination())]
             for uid in ends:
                 nodes.setdefault(uid, dict(node_defaults))
-            edges.append((ends[0], ends[1], its.get("relation", its.get("label", ""))))
+            edges.append((ends[0], ends[1], attributes.get("relation", attributes.get("label", ""))))
         elif statement.get_name() == "node":
-            node_defaults = {**node_defaults, **_told(statement)}
+            node_defaults = {**node_defaults, **_attributes_of(statement)}
         elif statement.get_name() == "edge":
-            edge_defaults = {**edge_defaults, **_told(statement)}
+            edge_defaults = {**edge_defaults, **_attributes_of(statement)}
         elif statement.get_name() not in _DEFAULTS:
-            nodes.setdefault(_name(statement.get_name()), dict(node_defaults)).update(_told(statement))
+            nodes.setdefault(_name(statement.get_name()), dict(node_defaults)).update(_attributes_of(statement))
 
 
 def _statements(graph: pydot.Graph) -> Iterator[Any]:
@@ -91,21 +91,21 @@ def _statements(graph: pydot.Graph) -> Iterator[Any]:
     yield from sorted(found, key=lambda each: each.get_sequence() or 0)
 
 
-def _told(statement: Any) -> dict[str, str]:
+def _attributes_of(statement: Any) -> dict[str, str]:
     return {str(key): _text(str(value)) for key, value in statement.get_attributes().items()}
 
 
-def _name(told: Any) -> str:
-    """A node's name without its port."""
-    if not isinstance(told, str):
+def _name(text: Any) -> str:
+    """The name of a node, without a port."""
+    if not isinstance(text, str):
         raise ValueError("an edge to or from a `{...}` is not read: write an edge for each node of it")  # noqa: TRY004
-    quoted = _QUOTED(told)
-    return _text(quoted[0]) if quoted else told.partition(":")[0]
+    quoted = _QUOTED(text)
+    return _text(quoted[0]) if quoted else text.partition(":")[0]
 
 
-def _text(told: str) -> str:
-    quoted = _QUOTED(told)
-    return re.sub(r'\\(["\\])', r"\1", quoted[1]) if quoted and quoted.end() == len(told) else told
+def _text(text: str) -> str:
+    quoted = _QUOTED(text)
+    return re.sub(r'\\(["\\])', r"\1", quoted[1]) if quoted and quoted.end() == len(text) else text
 
 
 def _quoted(text: str) -> str:
@@ -113,5 +113,7 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _attributes(its: Mapping[str, str]) -> dict[str, Any]:
-    return {key: _quoted("\n".join(quote(line, len(line)) for line in text.split("\n"))) for key, text in its.items()}
+def _attributes(attributes: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        key: _quoted("\n".join(quote(line, len(line)) for line in text.split("\n"))) for key, text in attributes.items()
+    }

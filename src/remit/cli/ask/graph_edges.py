@@ -1,5 +1,3 @@
-"""What the drawings of a visible graph have in common."""
-
 from typing import Final
 
 from remit import wire
@@ -10,7 +8,6 @@ _DENY: Final = wire.EFFECTS[Effect.DENY.value]
 
 
 def forbidden(edge: messages.VisibleEdge) -> bool:
-    """Whether reach does not allow this edge."""
     return edge.reach == _DENY
 
 

@@ -1,4 +1,4 @@
-"""A visible graph as a picture: what uses stands above what is used."""
+"""A visible graph as an SVG picture: a node stands above the nodes that it uses."""
 
 from collections import defaultdict
 from typing import Final
@@ -14,7 +14,7 @@ from remit.v1 import visibility_service_pb2 as messages
 
 NODES_LIMIT: Final = 500
 EDGES_LIMIT: Final = 1_000
-"""The layout's time grows with the square of both; past these it takes longer than one waits."""
+"""The layout's time grows with the square of nodes and edges; above these limits it takes too long."""
 _CHARACTER, _LINE, _GAP = 7.0, 16.0, 40.0
 _STYLE: Final = (
     "text{font:12px monospace}rect{fill:#fff;stroke:#333}path{fill:none;stroke:#333}"
@@ -24,7 +24,7 @@ _STYLE: Final = (
 
 
 class _Box:
-    """What the layout wants to know of a node, and where it puts it: the middle."""
+    """A node as the layout needs it. The layout sets `xy`, the middle."""
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
@@ -34,7 +34,7 @@ class _Box:
 
 
 class _Way:
-    """What the layout wants to know of an edge: where to put its points."""
+    """An edge as the layout needs it. The layout sets its points."""
 
     def __init__(self) -> None:
         self.points: list[tuple[float, float]] = []
@@ -76,7 +76,7 @@ def _lines(node: messages.GraphNode) -> list[str]:
 def _lay_out(
     boxes: dict[str, _Box], ends: list[tuple[str, str]]
 ) -> tuple[float, float, dict[tuple[str, str], list[tuple[float, float]]]]:
-    """Places the boxes, the parts that do not hang together side by side; width, height and the way of each edge."""
+    """Places the boxes; unconnected parts stand side by side. Returns width, height and the path of each edge."""
     vertices = {uid: Vertex(uid) for uid in boxes}
     for uid, vertex in vertices.items():
         vertex.view = boxes[uid]
@@ -113,7 +113,6 @@ def _loop(box: _Box) -> list[tuple[float, float]]:
 
 
 def _draw_edge(picture: ET.Element, way: list[tuple[float, float]], edges: list[messages.VisibleEdge]) -> None:
-    """One line for all relations between two nodes."""
     group = ET.SubElement(picture, "g", {"class": "forbidden"} if any(map(forbidden, edges)) else {})
     steps = " L".join(f"{x:.1f},{y:.1f}" for x, y in way)
     ET.SubElement(group, "path", {"d": f"M{steps}", "marker-end": "url(#arrow)"})
@@ -121,8 +120,8 @@ def _draw_edge(picture: ET.Element, way: list[tuple[float, float]], edges: list[
     label = ", ".join(
         f"{each.edge.relation} ({reason_of(each)})" if forbidden(each) else each.edge.relation for each in edges
     )
-    place = {"x": f"{(x1 + x2) / 2 + 4:.1f}", "y": f"{(y1 + y2) / 2:.1f}"}
-    ET.SubElement(group, "text", place).text = quote(label, len(label))
+    backend = {"x": f"{(x1 + x2) / 2 + 4:.1f}", "y": f"{(y1 + y2) / 2:.1f}"}
+    ET.SubElement(group, "text", backend).text = quote(label, len(label))
 
 
 def _draw_node(picture: ET.Element, box: _Box, *, stub: bool) -> None:
@@ -130,5 +129,5 @@ def _draw_node(picture: ET.Element, box: _Box, *, stub: bool) -> None:
     left, top = box.xy[0] - box.w / 2, box.xy[1] - box.h / 2
     ET.SubElement(group, "rect", x=f"{left:.1f}", y=f"{top:.1f}", width=f"{box.w:.1f}", height=f"{box.h:.1f}", rx="4")
     for number, line in enumerate(box.lines, start=1):
-        place = {"x": f"{left + 8:.1f}", "y": f"{top + number * _LINE:.1f}"}
-        ET.SubElement(group, "text", place).text = line
+        backend = {"x": f"{left + 8:.1f}", "y": f"{top + number * _LINE:.1f}"}
+        ET.SubElement(group, "text", backend).text = line

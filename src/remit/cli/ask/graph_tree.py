@@ -1,4 +1,4 @@
-"""A visible graph as trees of text: what is used stands below what uses it."""
+"""A visible graph as text trees: a node stands above the nodes that it uses."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,18 +13,18 @@ from remit.core.names import quote
 from remit.v1 import visibility_service_pb2 as messages
 
 DEPTH_LIMIT: Final = 20
-"""Steps in one tree; what goes on behind them is a tree of its own, since no terminal is wider."""
+"""Steps in one tree; a deeper branch becomes its own tree, because no terminal is wider."""
 
 
 def trees(answer: messages.VisibleGraphResponse) -> Iterator[Tree]:
-    """A tree for each node that nothing uses, and for what goes on below another; what was shown is not shown again."""
+    """One tree for each node that nothing uses, and for each branch that is too deep. A node is shown once."""
     nodes = {node.uid: node for node in answer.nodes}
     uses: defaultdict[str, list[messages.VisibleEdge]] = defaultdict(list)
     for each in answer.edges:
         uses[each.edge.source].append(each)
     used = {each.edge.target for each in answer.edges if each.edge.target != each.edge.source}
     shown: set[str] = set()
-    # Last come cycles that nothing outside leads to.
+    # Cycles that no other node leads to come last.
     for start in [*(uid for uid in nodes if uid not in used), *nodes]:
         roots = [start]
         for root in roots:
@@ -41,7 +41,7 @@ def _tree(
 ) -> Tree:
     tree = Tree(_label(nodes[root]))
     shown.add(root)
-    # No recursion: there may be as many steps as nodes.
+    # No recursion: a path may have as many steps as there are nodes.
     waiting = [(tree, iter(uses[root]))]
     while waiting:
         branch, edges = waiting[-1]

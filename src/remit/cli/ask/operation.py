@@ -7,7 +7,7 @@ from rich.table import Table
 
 from remit import wire
 from remit.cli.ask.check import JsonOption, PrincipalArgument, TenantArgument
-from remit.cli.common.backend import Backend, asks
+from remit.cli.common.backend import Backend, with_backend
 from remit.cli.common.output import Exit, out, print_json, styled
 from remit.core.rows import Effect
 from remit.v1.access_service_pb2 import CheckOperationRequest, CheckOperationResponse
@@ -17,11 +17,13 @@ OperationArgument = Annotated[
 ]
 NamespaceArgument = Annotated[
     str,
-    typer.Argument(help="For example `acme.finance`; none for what is done in the tenant itself.", show_default=False),
+    typer.Argument(
+        help="For example `acme.finance`; leave it out for an operation in the tenant itself.", show_default=False
+    ),
 ]
 
 
-@asks
+@with_backend
 def operation(
     tenant: TenantArgument,
     principal: PrincipalArgument,
@@ -29,17 +31,17 @@ def operation(
     namespace: NamespaceArgument = "",
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
     """Ask about a compound operation: several checks under one name, of which all must allow.
 
-    Prints each part with its reason. Exits 0 if all allow, 1 if one denies. With --json in the shape of the API's
+    Prints each part with its reason. Exits 0 if all allow, 1 if one denies. With --json, prints the API's
     CheckOperationResponse.
 
     Example: `remit operation acme user:carol create_flow_in_new_namespace acme.finance.audit`
     """
     request = CheckOperationRequest(tenant=tenant, principal=principal, operation=operation, namespace=namespace)
-    response: CheckOperationResponse = place.ask(request)
+    response: CheckOperationResponse = backend.ask(request)
     allowed = response.effect == wire.EFFECTS[Effect.ALLOW.value]
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))

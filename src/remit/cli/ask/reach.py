@@ -8,7 +8,7 @@ from rich.table import Column, Table
 
 from remit import wire
 from remit.cli.ask.check import JsonOption, TenantArgument
-from remit.cli.common.backend import Backend, asks
+from remit.cli.common.backend import Backend, with_backend
 from remit.cli.common.output import Exit, end_where_refused, fail, out, print_json
 from remit.cli.common.policy_files import NamesFile, names_in
 from remit.core.rows import Effect
@@ -21,24 +21,25 @@ CallerArgument = Annotated[
 OwnerArgument = Annotated[
     str | None,
     typer.Argument(
-        help="The namespace that owns it; none lists what CALLER can use, and who can use its own.", show_default=False
+        help="The namespace that owns it. Without it: list what CALLER can use, and who can use what CALLER owns.",
+        show_default=False,
     ),
 ]
 RelationArgument = Annotated[
-    str | None, typer.Argument(help="For example `SUBFLOW`; none tells of every relation.", show_default=False)
+    str | None, typer.Argument(help="For example `SUBFLOW`. Without it: every relation.", show_default=False)
 ]
 RelationsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--relation",
         metavar="NAME",
-        help="Without RELATION: tell of this one only. Once for each.",
+        help="Without RELATION: only this relation; may be repeated.",
         show_default=False,
     ),
 ]
 
 
-@asks
+@with_backend
 def reach(
     tenant: TenantArgument,
     caller: CallerArgument,
@@ -47,20 +48,20 @@ def reach(
     relations: RelationsOption = None,
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
     """May work in CALLER use what OWNER owns, by RELATION, and which row says so? Exits 0 on an allow, 1 on a deny.
 
-    Without RELATION it tells of every one, and exits 0 if any allows. With --json in the shape of the API's
-    ExplainReachResponse, or ListReachableResponse where OWNER or RELATION is left out.
+    Without RELATION, answers for every relation, and exits 0 if any allows. With --json, prints the API's
+    ExplainReachResponse, or ListReachableResponse if OWNER or RELATION is left out.
 
     Example: `remit reach acme acme.data acme.finance SUBFLOW`
     """
     if relation is not None and relations:
-        fail(Exit.USAGE, "--relation narrows what is told of several: leave out RELATION or the option")
+        fail(Exit.USAGE, "--relation selects some of several relations: leave out RELATION or the option")
     if owner is not None and relation is not None:
         question = messages.ReachQuestion(caller=caller, owner=owner, relation=relation)
-        response: messages.ExplainReachResponse = place.ask(
+        response: messages.ExplainReachResponse = backend.ask(
             messages.ExplainReachRequest(tenant=tenant, question=question)
         )
         if as_json:
@@ -75,7 +76,7 @@ def reach(
         relations=dict.fromkeys(relations or []),
         among=[] if owner is None else [owner],
     )
-    listed: messages.ListReachableResponse = place.ask(request, {"namespace": "caller", "among[0]": "owner"})
+    listed: messages.ListReachableResponse = backend.ask(request, {"namespace": "caller", "among[0]": "owner"})
     if as_json:
         print_json(MessageToDict(listed, preserving_proto_field_name=True))
     end_where_refused(listed.receipt)
@@ -88,35 +89,35 @@ def reach(
         raise typer.Exit(Exit.OK if any(each.uses_among for each in listed.relations) else Exit.NO)
 
 
-@asks
+@with_backend
 def reach_all(
     tenant: TenantArgument,
     caller: CallerArgument,
     relation: Annotated[str, typer.Argument(help="For example `PURGE`.", show_default=False)],
     owners: Annotated[
         NamesFile,
-        typer.Argument(metavar="FILE", help="The owners, one a line; `-` reads standard input.", show_default=False),
+        typer.Argument(metavar="FILE", help="The owners, one per line; `-` reads standard input.", show_default=False),
     ],
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
     """May work in CALLER use by RELATION what every one of these namespaces owns, and which refuse?
 
-    For work that names no namespace, such as a purge of all there are. Exits 0 if all allow, 1 if one refuses. With
-    --json in the shape of the API's CheckReachAllResponse.
+    For work that names no namespace, such as a purge of all namespaces. Exits 0 if all allow, 1 if one refuses. With
+    --json, prints the API's CheckReachAllResponse.
 
     Example: `remit reach-all acme system PURGE namespaces.txt`
     """
     names = names_in(owners)
     request = messages.CheckReachAllRequest(tenant=tenant, caller=caller, relation=relation, owners=names)
-    response: messages.CheckReachAllResponse = place.ask(request)
+    response: messages.CheckReachAllResponse = backend.ask(request)
     allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     else:
-        told = f"{wire.EFFECT_OF[response.decision.effect]} {wire.REASON_OF[response.decision.reason]}"
-        out.print(told, style="green" if allowed else "red")
+        decision = f"{wire.EFFECT_OF[response.decision.effect]} {wire.REASON_OF[response.decision.reason]}"
+        out.print(decision, style="green" if allowed else "red")
         _print_columns((each.owner, wire.REASON_OF[each.reason]) for each in response.refused)
     raise typer.Exit(Exit.OK if allowed else Exit.NO)
 
@@ -125,7 +126,7 @@ def _print_everywhere(listed: messages.ListReachableResponse, caller: str) -> No
     headings = ("relation", f"{caller} can use", f"can use {caller}")
     table = Table(*(Column(name, overflow="fold") for name in headings), box=SIMPLE)
     for each in listed.relations:
-        table.add_row(each.relation, _told(each.uses), _told(each.used_by), end_section=True)
+        table.add_row(each.relation, _sets_text(each.uses), _sets_text(each.used_by), end_section=True)
     out.print(table)
 
 
@@ -142,5 +143,5 @@ def _print_columns(lines: Iterable[tuple[str, str]]) -> None:
         out.print(table)
 
 
-def _told(sets: Iterable[decision_pb2.NamespaceSet]) -> str:
+def _sets_text(sets: Iterable[decision_pb2.NamespaceSet]) -> str:
     return "\n".join(str(wire.set_from(each)) for each in sets) or "nothing"

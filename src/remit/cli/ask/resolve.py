@@ -7,7 +7,7 @@ from rich.table import Table
 
 from remit import wire
 from remit.cli.ask.check import JsonOption, TenantArgument
-from remit.cli.common.backend import Backend, asks
+from remit.cli.common.backend import Backend, with_backend
 from remit.cli.common.output import Exit, end_where_refused, out, print_json, styled
 from remit.core.errors import named, violation
 from remit.core.names import parse_resource
@@ -16,24 +16,24 @@ from remit.core.rows import Effect
 from remit.v1 import resource_service_pb2 as messages
 
 NamespaceArgument = Annotated[
-    str, typer.Argument(help="For example `acme.finance`; none asks about the tenant itself.", show_default=False)
+    str, typer.Argument(help="For example `acme.finance`; leave it out for the tenant itself.", show_default=False)
 ]
 ServiceOption = Annotated[
     str,
     typer.Option(
-        metavar="SERVICE", help="May this service touch them? One of the vocabulary's, for example `WEBSERVER`."
+        metavar="SERVICE", help="May this service use them? A service of the vocabulary, for example `WEBSERVER`."
     ),
 ]
 TypesOption = Annotated[
     list[ResourceType] | None,
-    typer.Option("--resource", help="Only this type; may be given again.", show_default=False),
+    typer.Option("--resource", help="Only this type; may be repeated.", show_default=False),
 ]
 ResourceArgument = Annotated[
     str, typer.Argument(metavar="TYPE/NAME", help="For example `storage/acme-default`.", show_default=False)
 ]
 
 
-@asks
+@with_backend
 def resolve(
     tenant: TenantArgument,
     namespace: NamespaceArgument = "",
@@ -41,12 +41,12 @@ def resolve(
     resource: TypesOption = None,
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
-    """Show the storage, secrets backend and worker group that serve a namespace, and the level that says so.
+    """Show the storage, secrets backend and worker group that serve a namespace, and the level that assigns each.
 
-    Exits 1 where --service names one that may not touch one of them. With --json, which also has the settings, in the
-    shape of the API's ResolveDedicatedResponse.
+    Exits 1 if --service names a service that may not use one of them. With --json, which also has the settings, prints
+    the API's ResolveDedicatedResponse.
 
     Example: `remit resolve acme acme.finance.payroll --service WEBSERVER`
     """
@@ -56,7 +56,7 @@ def resolve(
         resources=[wire.RESOURCE_TYPES[each] for each in dict.fromkeys(resource or ())],
         service=service,
     )
-    response: messages.ResolveDedicatedResponse = place.ask(request)
+    response: messages.ResolveDedicatedResponse = backend.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)
@@ -66,24 +66,24 @@ def resolve(
     raise typer.Exit(Exit.NO if denied else Exit.OK)
 
 
-@asks
+@with_backend
 def served(
     tenant: TenantArgument,
     resource: ResourceArgument,
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
-    """Show what a dedicated resource serves: namespaces of a tenant; asked in `_instance`, the tenants that may name it.
+    """Show what a dedicated resource serves: namespaces of a tenant, or in `_instance` the tenants that may name it.
 
-    Exits 1 where it serves nothing there, also because it is not open to the tenant. With --json in the shape of the
-    API's ListServedResponse.
+    Exits 1 if it serves nothing there, also if it is not open to the tenant. With --json, prints the API's
+    ListServedResponse.
 
     Example: `remit served acme storage/acme-default`
     """
     resource_type, name = _resource(resource)
     request = messages.ListServedRequest(tenant=tenant, resource=wire.RESOURCE_TYPES[resource_type], name=name)
-    response: messages.ListServedResponse = place.ask(request)
+    response: messages.ListServedResponse = backend.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)
@@ -108,7 +108,7 @@ def _resolved_table(response: messages.ResolveDedicatedResponse) -> Table:
     for each in response.resources:
         effect = wire.EFFECT_OF.get(each.service)
         colour = "red" if effect is Effect.DENY else "green"
-        told = [styled((effect, colour)) if effect is not None else ""] if asked else []
+        cells = [styled((effect, colour)) if effect is not None else ""] if asked else []
         table.add_row(
             wire.RESOURCE_TYPE_OF.get(each.resource, ""),
             each.name,
@@ -117,7 +117,7 @@ def _resolved_table(response: messages.ResolveDedicatedResponse) -> Table:
             "yes" if each.read_only else "",
             each.fallback,
             ", ".join(each.denied_services),
-            *told,
+            *cells,
         )
     return table
 

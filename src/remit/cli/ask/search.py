@@ -14,7 +14,7 @@ from remit.cli.ask.check import (
     PrincipalArgument,
     TenantArgument,
 )
-from remit.cli.common.backend import Backend, asks
+from remit.cli.common.backend import Backend, with_backend
 from remit.cli.common.output import end_where_refused, err, out, print_json
 from remit.cli.common.policy_files import NamesFile, names_in
 from remit.v1 import search_service_pb2 as messages
@@ -26,7 +26,7 @@ AmongOption = Annotated[
     typer.Option(
         "--among",
         metavar="FILE",
-        help="Print those of these namespaces, one a line, that match; `-` reads standard input.",
+        help="Print which of these namespaces match, one per line; `-` reads standard input.",
         show_default=False,
     ),
 ]
@@ -34,7 +34,7 @@ AmongOption = Annotated[
 _PAGE = 1_000
 
 
-@asks
+@with_backend
 def who(
     tenant: TenantArgument,
     action: ActionArgument,
@@ -42,7 +42,7 @@ def who(
     namespace: NamespaceArgument = "",
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
     """List everybody who may do this, with the rule and the rows that lead to it.
 
@@ -51,7 +51,7 @@ def who(
     request = messages.ListPrincipalsRequest(
         tenant=tenant, action=action, kind=kind, namespace=namespace, page_size=_PAGE
     )
-    response = _all_pages(request, place)
+    response = _all_pages(request, backend)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)
@@ -67,7 +67,7 @@ def who(
     out.print(f"{response.total} may {action} {kind} in {namespace or 'the tenant itself'}")
 
 
-@asks
+@with_backend
 def where(
     tenant: TenantArgument,
     principal: PrincipalArgument,
@@ -76,7 +76,7 @@ def where(
     among: AmongOption = None,
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
     """List the namespaces where somebody may do this, as patterns; by default where they may do anything at all.
 
@@ -87,7 +87,7 @@ def where(
     request = messages.ListNamespacesRequest(
         tenant=tenant, principal=principal, action=wanted_action, kind=wanted_kind, among=names
     )
-    response: messages.ListNamespacesResponse = place.ask(request)
+    response: messages.ListNamespacesResponse = backend.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)
@@ -97,11 +97,11 @@ def where(
     for line in lines:
         out.print(line)
     if not lines:
-        # Not among the names: it could be one.
+        # Printed apart from the names, because it could be a name.
         err.print("nowhere")
 
 
-@asks
+@with_backend
 def what(
     tenant: TenantArgument,
     principal: PrincipalArgument,
@@ -111,7 +111,7 @@ def what(
     ] = None,
     as_json: JsonOption = False,
     *,
-    place: Backend,
+    backend: Backend,
 ) -> None:
     """List what somebody may do in a namespace, or in the tenant itself, by kind.
 
@@ -119,7 +119,7 @@ def what(
     """
     kinds = kind or []
     request = messages.ListActionsRequest(tenant=tenant, principal=principal, namespace=namespace, kinds=kinds)
-    response: messages.ListActionsResponse = place.ask(request)
+    response: messages.ListActionsResponse = backend.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     end_where_refused(response.receipt)
@@ -131,12 +131,12 @@ def what(
     out.print(table if response.kinds else "nothing")
 
 
-def _all_pages(request: messages.ListPrincipalsRequest, place: Backend) -> messages.ListPrincipalsResponse:
-    response: messages.ListPrincipalsResponse = place.ask(request)
+def _all_pages(request: messages.ListPrincipalsRequest, backend: Backend) -> messages.ListPrincipalsResponse:
+    response: messages.ListPrincipalsResponse = backend.ask(request)
     page = response
     while page.next_page_token:
         request.page_token = page.next_page_token
-        page = place.ask(request)
+        page = backend.ask(request)
         response.principals.extend(page.principals)
     response.next_page_token = ""
     return response

@@ -1,5 +1,3 @@
-"""`remit audit backup` and `remit audit restore`: copy a SQLite audit store, and make a store of a copy."""
-
 from pathlib import Path
 from typing import Annotated
 
@@ -21,10 +19,10 @@ def backup(
     to: Annotated[Path, typer.Option("--to", metavar="FILE", help="A file that does not exist yet.")],
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
-    """Copy a SQLite audit store into a file (of several workers, into one each beside it), while servers write to it.
+    """Copy a SQLite audit store into a file while servers write to it; with several workers, into one file each.
 
-    The copy is what was committed when it began; it is synced and checked before it has its name. PostgreSQL has its own
-    means: `pg_dump`.
+    The copy holds what was committed when it began. It gets its name after it is synced and checked. For PostgreSQL,
+    use `pg_dump`.
     """
     source = _file_of(audit, "pg_dump --format=custom --file=audit.dump DATABASE")
     try:
@@ -39,12 +37,10 @@ def backup(
 
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `remit audit backup` wrote.")],
-    force: Annotated[
-        bool, typer.Option("--force", help="Where there is a store already, give that another name first.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="If a store exists there, rename it first.")] = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
-    """Make a SQLite audit store of a backup, whole or not at all. Stop the servers that use it first."""
+    """Make a SQLite audit store from a backup, completely or not at all. Stop the servers that use it first."""
     target = _file_of(audit, "pg_restore --dbname=DATABASE audit.dump")
     try:
         with progress(*_COLUMNS) as shown:
@@ -55,7 +51,7 @@ def restore(
     except AuditStoreError as error:
         fail(Exit.UNAVAILABLE, str(error))
     for each in aside:
-        out.print(f"what was there is `{each}` now")
+        out.print(f"the previous file is now `{each}`")
     out.print(f"`{target}` is `{file}` again")
 
 

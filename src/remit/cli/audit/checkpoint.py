@@ -1,5 +1,3 @@
-"""`remit audit checkpoint`: prints or signs the head of each chain."""
-
 import json
 from typing import Annotated
 
@@ -25,23 +23,21 @@ def checkpoint(
             parser=signing_key, metavar="FILE", help="Sign the heads with this private key.", show_default=False
         ),
     ] = None,
-    record: Annotated[
-        bool, typer.Option("--record", help="Add what is signed to the store, as a server does.")
-    ] = False,
+    record: Annotated[bool, typer.Option("--record", help="Also store the signed heads, as a server does.")] = False,
     tombstones: Annotated[
         bool,
         typer.Option(
             "--tombstones",
-            help="Sign the tombstones that have no signature too, and name them on standard error. Only when you know that "
-            "a purge left them: somebody who deletes records leaves the same.",
+            help="Also sign tombstones without a signature, and print them on standard error. Do so only if you know that a "
+            "purge left them: they look the same if somebody deleted records.",
         ),
     ] = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
-    """Print the head of each chain as a JSON line, to be kept where nobody who writes to the store can write.
+    """Print the head of each chain as a JSON line. Keep the lines where nobody who writes to the store can write.
 
-    `remit audit verify --against FILE` holds the store against them: then not even its owner can cut off a chain's end
-    or write it anew unseen.
+    `remit audit verify --against FILE` compares the store with them. Then not even its owner can cut off or rewrite the
+    end of a chain unnoticed.
 
     Example: `remit audit checkpoint >> /mnt/elsewhere/heads.jsonl`
     """

@@ -1,5 +1,3 @@
-"""`remit audit count`: counts decisions by group, from the rollup."""
-
 import json
 from itertools import islice
 from typing import Annotated, Any, Final
@@ -11,8 +9,8 @@ from rich.table import Column, Table
 from remit.audit.query.aggregate import TIMES, Grouping
 from remit.audit.query.filter import DecisionFilter
 from remit.audit.query.reader import AuditReader
-from remit.cli.audit.filter_options import filter_to, selects, tell_unknown
-from remit.cli.audit.options import time_told
+from remit.cli.audit.filter_options import filter_to, selects, warn_unknown
+from remit.cli.audit.options import time_text
 from remit.cli.audit.source import Source, reads
 from remit.cli.common.output import err, out
 from remit.client import Client
@@ -20,7 +18,6 @@ from remit.rpc.encode_records import count_to
 from remit.v1.audit_service_pb2 import RecordCount
 
 _PAGE: Final = 1_000
-"""The number of groups in a page of the API."""
 
 
 @reads
@@ -36,7 +33,7 @@ def count(
         int | None,
         typer.Option(min=1, max=_PAGE, metavar="N", help="The N groups with the most decisions.", show_default=False),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Groups at most.")] = 1_000,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The most groups to print.")] = 1_000,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
     *,
     where: DecisionFilter,
@@ -44,7 +41,7 @@ def count(
 ) -> None:
     """Count decisions, in whole hours, without reading a record.
 
-    By one of principal, namespace, revision, caller and question at a time, as filter or group.
+    A query names at most one of principal, namespace, revision, caller and question, as filter or group.
 
     Example: `remit audit count --tenant acme --effect deny --by principal --top 10 --since 7d`
     """
@@ -63,22 +60,22 @@ def count(
     if as_json:
         for each in counts:
             sums = {"recorded": each.recorded, "unrecorded": each.unrecorded}
-            typer.echo(json.dumps({**{group.value: _told(each, group) for group in groups}, **sums}))
+            typer.echo(json.dumps({**{group.value: _group_text(each, group) for group in groups}, **sums}))
     elif counts:
         table = Table(*groups, *(Column(name, justify="right") for name in ("recorded", "unrecorded")), box=SIMPLE)
         for each in counts:
-            table.add_row(*(_told(each, group) for group in groups), str(each.recorded), str(each.unrecorded))
+            table.add_row(*(_group_text(each, group) for group in groups), str(each.recorded), str(each.unrecorded))
         out.print(table)
     else:
         err.print("no decision was counted")
     if not any(each.recorded + each.unrecorded for each in counts):
-        tell_unknown(where, source)
+        warn_unknown(where, source)
     if top is None and len(counts) == limit:
         err.print(f"there may be more than {limit} groups: --limit shows more")
 
 
-def _told(count: RecordCount, group: Grouping) -> str:
+def _group_text(count: RecordCount, group: Grouping) -> str:
     if group not in TIMES:
-        told: Any = getattr(count, group.value)
-        return str(told)
-    return time_told(count.from_us)[: len("2026-11-24") if group is Grouping.DAY else len("2026-11-24T19:00")]
+        value: Any = getattr(count, group.value)
+        return str(value)
+    return time_text(count.from_us)[: len("2026-11-24") if group is Grouping.DAY else len("2026-11-24T19:00")]

@@ -22,9 +22,9 @@ def drain(
     spool: Annotated[Path, typer.Argument(metavar="FILE", help="The spool of a server that does not run any more.")],
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
-    """Hand the records of a spool on to the audit store, in their order, each once.
+    """Forward the records of a spool to the audit store, in their order, each once.
 
-    A server does so by itself. This is for the spool of one that will not start again.
+    A server does so by itself. Use this for the spool of a server that will not start again.
     """
     if not spool.is_file():
         fail(Exit.UNAVAILABLE, f"there is no spool `{spool}`")
@@ -42,5 +42,5 @@ def drain(
     except AuditStoreError as error:
         fail(Exit.UNAVAILABLE, str(error))
     if left:
-        fail(Exit.UNAVAILABLE, f"{found - left} records handed on, {left} still wait in `{spool}`: {why}")
-    out.print(f"{found} records handed on, `{spool}` is empty")
+        fail(Exit.UNAVAILABLE, f"{found - left} records forwarded, {left} still wait in `{spool}`: {why}")
+    out.print(f"{found} records forwarded, `{spool}` is empty")

@@ -1,5 +1,3 @@
-"""`remit audit explain` and `remit audit explain-reach`: answer a question by a past policy."""
-
 from typing import Annotated, NamedTuple
 
 import typer
@@ -15,7 +13,7 @@ from remit.cli.ask.check import (
     PrincipalArgument,
     TenantArgument,
 )
-from remit.cli.audit.options import moment, time_told
+from remit.cli.audit.options import moment, time_text
 from remit.cli.audit.source import Source, reads
 from remit.cli.common.output import Exit, fail, out, print_json
 from remit.core.errors import named
@@ -29,8 +27,6 @@ from remit.v1 import audit_service_pb2 as messages
 
 
 class At(NamedTuple):
-    """Selects the policy of an explanation: the policy that served at a time, or a revision."""
-
     time_us: int
     revision: str
 
@@ -45,11 +41,11 @@ AtOption = Annotated[
         "--at",
         parser=_at,
         metavar="TIME|REVISION",
-        help="By what served then: ISO 8601 (UTC where it names no zone), or `3d` ago; or by a revision's 64 digits.",
+        help="By the policy of this time: ISO 8601 (UTC if it names no zone), or `3d` ago; or by a revision: its 64 digits.",
     ),
 ]
 NodeOption = Annotated[
-    str, typer.Option("--node", help="With a TIME: by what served on this node alone.", show_default=False)
+    str, typer.Option("--node", help="With a TIME: only by the policy that served on this node.", show_default=False)
 ]
 
 
@@ -66,9 +62,9 @@ def explain(
     as_json: JsonOption = False,
     source: Source,
 ) -> None:
-    """Ask what the answer to a question was in the past, or would have been, and why: by the policy of then.
+    """Show what the answer to a question was in the past, or would have been, and why: by the policy of that time.
 
-    Nothing is recorded as a decision. Exits 0 where it was an allow on every node that answered, 1 where it was not.
+    Nothing is recorded as a decision. Exits 0 if it was an allow on every node that answered, otherwise 1.
 
     Example: `remit audit explain acme user:erin DELETE FLOW acme.finance --at 2026-11-24T10:00`
     """
@@ -76,7 +72,7 @@ def explain(
         lambda store: _answered(store, tenant, parse_question(principal, action, kind, namespace), at, node),
         lambda client: client.explain_past(tenant, principal, action, kind, namespace, **at._asdict(), node=node),
     )
-    _tell(response, as_json=as_json)
+    _print(response, as_json=as_json)
 
 
 @reads
@@ -91,7 +87,7 @@ def explain_reach(
     as_json: JsonOption = False,
     source: Source,
 ) -> None:
-    """As `explain`: might work in CALLER use what OWNER owned, by RELATION?
+    """Like `explain`: might work in CALLER use what OWNER owned, by RELATION?
 
     Example: `remit audit explain-reach acme acme.data acme.finance SUBFLOW --at 3d`
     """
@@ -99,7 +95,7 @@ def explain_reach(
         lambda store: _answered(store, tenant, parse_reach_question(caller, owner, relation), at, node),
         lambda client: client.explain_past_reach(tenant, caller, owner, relation, **at._asdict(), node=node),
     )
-    _tell(response, as_json=as_json)
+    _print(response, as_json=as_json)
 
 
 def _answered(
@@ -112,17 +108,17 @@ def _answered(
     else:
         answers = answers_at(store, name, question, at.time_us, node=node, explain=explain)
     if not answers:
-        fail(Exit.NO, f"no node served a policy of tenant `{tenant}` at that time, as far as records tell")
+        fail(Exit.NO, f"no node served a policy of tenant `{tenant}` at that time, as far as the records show")
     return messages.ExplainPastResponse(answers=map(past_answer_to, answers))
 
 
-def _tell(response: messages.ExplainPastResponse, *, as_json: bool) -> None:
+def _print(response: messages.ExplainPastResponse, *, as_json: bool) -> None:
     answers = [getattr(each, each.WhichOneof("grounds") or "access") for each in response.answers]
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     else:
         for each, answer in zip(response.answers, answers, strict=True):
-            nodes = ", ".join(f"{node.node} since {time_told(node.since_us)}" for node in each.nodes)
+            nodes = ", ".join(f"{node.node} since {time_text(node.since_us)}" for node in each.nodes)
             served = f", which served on {nodes}" if nodes else ""
             out.print(f"by revision {each.revision[:12] or 'none'}{served}:\n{answer.summary}")
     allowed = all(answer.decision.effect == wire.EFFECTS[Effect.ALLOW.value] for answer in answers)

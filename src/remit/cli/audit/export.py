@@ -1,5 +1,3 @@
-"""`remit audit export`: writes a tenant's records to files, with a proof."""
-
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -39,7 +37,7 @@ def export(
         typer.Option(
             parser=moment,
             metavar="TIME",
-            help="From this time on: ISO 8601 (UTC where it names no zone), or `90m` ago.",
+            help="From this time on: ISO 8601 (UTC if it names no zone), or `90m` ago.",
             show_default=False,
         ),
     ] = None,
@@ -48,9 +46,10 @@ def export(
     ] = None,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
-    """Write a tenant's records to files, with a proof that `remit audit verify --export FILE` needs no store for.
+    """Write a tenant's records to files, with a proof. `remit audit verify --export FILE` verifies them without the
+    store.
 
-    Of a time it writes whole stretches of the chains, so a few records from just before and after are in it too.
+    For a time range, the files contain whole parts of the chains, so also a few records from just before and after it.
 
     Example: `remit audit export --tenant acme --since 2026-11-01 --until 2026-12-01 --out acme-november.jsonl`
     """

@@ -1,5 +1,3 @@
-"""`remit audit faults`: breaks real servers and reports whether an acknowledged decision was lost."""
-
 import secrets
 import shutil
 import tempfile
@@ -16,7 +14,7 @@ from rich.table import Table
 
 from remit.audit.errors import AuditStoreError
 from remit.cli.common.output import Exit, err, fail, out, styled
-from remit.cli.common.policy_files import DirectoryArgument, read_files, told
+from remit.cli.common.policy_files import DirectoryArgument, loading, read_files
 from remit.cli.common.progress import progress
 from remit.client import DecisionUnavailable
 from remit.core.policy import Policy
@@ -60,13 +58,15 @@ def faults(
             show_default=False,
         ),
     ] = "",
-    seed: Annotated[int | None, typer.Option(help="Roll the same dice again.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The seed of the random numbers, to repeat a run.", show_default=False)
+    ] = None,
 ) -> None:
     """Break real servers, in a scratch folder, and prove that no acknowledged decision is lost.
 
-    Under load, over these policies: kill -9 during writes, a full disk, a slow disk, a half-written page, a clock that steps
-    back, a PostgreSQL that goes away, with and without a spool. Each ends with every acknowledged decision found exactly
-    once, and chains that verify.
+    The faults, under load and with these policies: kill -9 during writes, a full disk, a slow disk, a half-written
+    page, a clock that steps back, and a PostgreSQL that goes away, with and without a spool. After each fault, the
+    audit must hold every acknowledged decision exactly once, and its chains must verify.
     """
     unknown = [name for name in only or () if name not in FAULTS]
     if unknown:
@@ -89,7 +89,7 @@ def faults(
             causes += [f"{name}: {tries.cause}"] if tries.cause else []
     finally:
         if broken:
-            err.print(f"what is left of it is in {folder}")
+            err.print(f"its files are in {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
     out.print(table)
@@ -102,7 +102,7 @@ def faults(
 
 def _policies(directory: Path, target: Path) -> list[Policy]:
     """Copies the policies without their tests: tests would delay the start of each server."""
-    with told(directory):
+    with loading(directory):
         shutil.copytree(directory, target, ignore=shutil.ignore_patterns("tests"))
     tree = read_files(target)
     policies = [loaded.snapshot.policy for loaded in tree.tenants.values() if loaded.snapshot is not None]

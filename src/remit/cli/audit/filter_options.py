@@ -1,5 +1,3 @@
-"""The options that select decisions, shared by the commands that list, count and follow them."""
-
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -36,7 +34,7 @@ def filter_to(where: DecisionFilter) -> RecordFilter:
     )
 
 
-def tell_unknown(where: DecisionFilter, source: Source) -> None:
+def warn_unknown(where: DecisionFilter, source: Source) -> None:
     """Warns on standard error about each name of a filter that is in no record of the audit: it may be misspelt."""
     for name in _NAMES:
         value = getattr(where, name)
@@ -59,16 +57,16 @@ def _is_known(where: DecisionFilter, source: Source) -> bool:
 
 
 def _made(*, since: int | None, until: int | None, **words: Any) -> DecisionFilter:
-    told: dict[str, Any] = {name: word.value if isinstance(word, StrEnum) else word for name, word in words.items()}
-    return DecisionFilter(**told, since_us=since, until_us=until)
+    values: dict[str, Any] = {name: word.value if isinstance(word, StrEnum) else word for name, word in words.items()}
+    return DecisionFilter(**values, since_us=since, until_us=until)
 
 
 def _only(what: str, metavar: str | None = None, parser: Callable[[str], str] | None = None) -> Any:
     return typer.Option(help=f"Only {what}.", metavar=metavar, parser=parser, show_default=False)
 
 
-def _time(told: str) -> Any:
-    return typer.Option(parser=moment, metavar="TIME", help=told, show_default=False)
+def _time(help_text: str) -> Any:
+    return typer.Option(parser=moment, metavar="TIME", help=help_text, show_default=False)
 
 
 _principal = from_text(parse_recorded_principal, InvalidNameError)
@@ -103,7 +101,7 @@ selects: Final = option_group(
         ),
         option(
             "since",
-            Annotated[int | None, _time("From this time on: ISO 8601 (UTC where it names no zone), or `90m` ago.")],
+            Annotated[int | None, _time("From this time on: ISO 8601 (UTC if it names no zone), or `90m` ago.")],
         ),
         option("until", Annotated[int | None, _time("Before this time.")]),
     ),

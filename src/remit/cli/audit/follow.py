@@ -1,5 +1,3 @@
-"""`remit audit follow`: prints decisions from the change feed as they are committed."""
-
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -15,7 +13,7 @@ from remit.audit.query.filter import CLOCK_SLACK_US, DecisionFilter
 from remit.audit.query.reader import AuditReader
 from remit.audit.record import DecisionRecord
 from remit.cli.audit.filter_options import filter_to, selects
-from remit.cli.audit.format_records import decision_line, told
+from remit.cli.audit.format_records import decision_line, record_json
 from remit.cli.audit.options import decision_id_from
 from remit.cli.audit.source import Source, reads
 from remit.cli.common.output import out
@@ -31,17 +29,16 @@ _LOOK_EVERY_S: Final = 0.2
 def follow(
     after: Annotated[
         bytes | None,
-        typer.Option(
-            parser=decision_id_from, metavar="ID", help="First what comes behind this record.", show_default=False
-        ),
+        typer.Option(parser=decision_id_from, metavar="ID", help="Start after this record.", show_default=False),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="End after so many records.", show_default=False)] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many records.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
     *,
     where: DecisionFilter,
     source: Source,
 ) -> None:
-    """Print decisions as they are committed, each once, from now on until Ctrl-C; with --since or --after, from then on.
+    """Print decisions as they are committed, each once, until Ctrl-C. Starts now, or with --since or --after in the
+    past.
 
     Example: `remit audit follow --tenant acme --effect deny`
     """
@@ -49,7 +46,7 @@ def follow(
     def print_all(records: Iterable[DecisionRecord]) -> None:
         for record in islice(records, limit):
             if as_json:
-                typer.echo(json.dumps(told(record)))
+                typer.echo(json.dumps(record_json(record)))
             else:
                 out.print(decision_line(record))
 

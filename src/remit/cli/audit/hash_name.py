@@ -8,7 +8,9 @@ from remit.cli.common.parsers import from_text
 
 
 def hash_(
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="What stood in the field, for example `user:ada`.")],
+    value: Annotated[
+        str, typer.Argument(metavar="VALUE", help="The original value of the field, for example `user:ada`.")
+    ],
     key: Annotated[
         RedactionKey,
         typer.Option(
@@ -21,7 +23,7 @@ def hash_(
         ),
     ],
 ) -> None:
-    """Print what a redacted field holds in the place of a value: to look for it with `remit audit list`.
+    """Print the hash that a redacted field holds in place of a value, to search for it with `remit audit list`.
 
     Example: `remit audit list --principal "$(remit audit hash user:ada --key redact.key)"`
     """

@@ -13,15 +13,15 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The private 
 
 @app.command()
 def new(file: FileArgument) -> None:
-    """Make a key: FILE holds its private half, for its owner alone, and FILE.pub its public half, for those who verify.
+    """Make a key: FILE holds the private half, for its owner only, and FILE.pub the public half, for verifiers.
 
-    A file that exists is never written over. The server takes the key by its setting `audit_key`.
+    The command never overwrites a file. The server reads the key from its setting `audit_key`.
     """
     try:
         key = SigningKey.new(file)
     except AuditKeyError as error:
         fail(Exit.UNAVAILABLE, str(error))
-    _tell(key.public)
+    _print(key.public)
     out.print(f"{'written':<12}{file}, {public_file(file)}")
 
 
@@ -29,10 +29,10 @@ def new(file: FileArgument) -> None:
 def show(file: FileArgument) -> None:
     """Show the id and the public half of a key."""
     try:
-        _tell(SigningKey.read(file).public)
+        _print(SigningKey.read(file).public)
     except AuditKeyError as error:
         fail(Exit.UNAVAILABLE, str(error))
 
 
-def _tell(key: PublicKey) -> None:
+def _print(key: PublicKey) -> None:
     out.print(f"{'key id':<12}{key.id}\n{'public key':<12}{key.raw.hex()}")

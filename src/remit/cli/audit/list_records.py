@@ -1,5 +1,3 @@
-"""`remit audit list`: lists decisions or lifecycle records, a page at a time."""
-
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,8 +11,8 @@ from remit.audit.query.filter import DecisionFilter
 from remit.audit.query.reader import AuditReader
 from remit.audit.query.recorded_names import parse_lifecycle_type
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.cli.audit.filter_options import filter_to, selects, tell_unknown
-from remit.cli.audit.format_records import decision_table, lifecycle_table, told
+from remit.cli.audit.filter_options import filter_to, selects, warn_unknown
+from remit.cli.audit.format_records import decision_table, lifecycle_table, record_json
 from remit.cli.audit.options import decision_id_from
 from remit.cli.audit.source import Source, reads
 from remit.cli.common.output import Exit, err, fail, out
@@ -24,7 +22,6 @@ from remit.core.errors import InvalidNameError
 from remit.rpc.encode_records import lifecycle_from, record_from
 
 _PAGE: Final = 1_000
-"""The number of records in a page of the API."""
 _OF_LIFECYCLE: Final = {"tenant", "node"}
 
 
@@ -38,11 +35,11 @@ def list_records(
     after: Annotated[
         bytes | None,
         typer.Option(
-            parser=decision_id_from, metavar="ID", help="Go on behind this record: the next page.", show_default=False
+            parser=decision_id_from, metavar="ID", help="Continue after this record: the next page.", show_default=False
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Records a page.")] = 50,
-    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="In the order of time.")] = False,
+    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Oldest first.")] = False,
     lifecycle: Annotated[
         bool,
         typer.Option(
@@ -85,15 +82,15 @@ def list_records(
         table = decision_table(records)
     if as_json:
         for record in page:
-            typer.echo(json.dumps(told(record)))
+            typer.echo(json.dumps(record_json(record)))
     elif page:
         out.print(table)
     else:
         err.print("no record matches")
         if lifecycle:
-            asked.tell_unknown_node(source)
+            asked.warn_unknown_node(source)
         else:
-            tell_unknown(where, source)
+            warn_unknown(where, source)
     if len(page) == limit:
         err.print(f"next page: --after {format_id(page[-1].id)}")
 
@@ -114,7 +111,7 @@ class _ListRequest(NamedTuple):
         )
         return [record_from(each) for each in islice(found, self.limit)]
 
-    def tell_unknown_node(self, source: Source) -> None:
+    def warn_unknown_node(self, source: Source) -> None:
         tenant, node = self.where.tenant, self.where.node
         if node is None:
             return

@@ -71,5 +71,5 @@ def revision_from(text: str) -> str:
     return text
 
 
-def time_told(microseconds: int) -> str:
+def time_text(microseconds: int) -> str:
     return utc_text(microseconds, timespec="milliseconds")

@@ -1,5 +1,3 @@
-"""`remit audit purge`: deletes the decisions made before a time."""
-
 from typing import Annotated
 
 import typer
@@ -8,7 +6,7 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from remit.audit.chain.signing import SigningKey
 from remit.audit.retention.cutoffs import Cutoffs
 from remit.audit.retention.purge import Purged
-from remit.cli.audit.options import STORE_DEFAULT, StoreOption, moment, signing_key, time_told
+from remit.cli.audit.options import STORE_DEFAULT, StoreOption, moment, signing_key, time_text
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.parsers import tenant_from
@@ -20,14 +18,14 @@ TombstoneKeyOption = Annotated[
         "--key",
         parser=signing_key,
         metavar="FILE",
-        help="Private key that signs the tombstones, by which what remains is verified.",
+        help="Private key that signs the tombstones, so that the remaining records still verify.",
         show_default=False,
     ),
 ]
 UnsignedOption = Annotated[
     bool,
     typer.Option(
-        "--unsigned", help="Without --key on a store that is signed: `remit audit verify --key` refuses the tombstones."
+        "--unsigned", help="Purge a signed store without --key: `remit audit verify --key` then refuses the tombstones."
     ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -37,7 +35,7 @@ def purge(
     before: Annotated[
         int,
         typer.Option(
-            parser=moment, metavar="TIME", help="ISO 8601 (UTC where it names no zone), or an age such as `90d`."
+            parser=moment, metavar="TIME", help="ISO 8601 (UTC if it names no zone), or an age such as `90d`."
         ),
     ],
     tenant: Annotated[
@@ -49,19 +47,19 @@ def purge(
     yes: YesOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
-    """Delete the decisions made before a time, with the records of who read the audit, and the policies and names in counts
-    that nothing needs any more.
+    """Delete the decisions made before a time, the records of who read the audit, and policies and names in counts that
+    are no longer needed.
 
-    Of each chain a prefix goes, and a tombstone says how far: what remains still verifies. The purge itself is recorded;
-    other lifecycle records stay. In small transactions, so a server may go on writing to the same store. Where the store is
-    signed, --key signs what is left.
+    It deletes a prefix of each chain, and a tombstone records how far: the remaining records still verify. It records
+    the purge itself; other lifecycle records stay. It uses small transactions, so a server may write to the store
+    meanwhile. If the store is signed, --key signs the tombstones.
     """
     whose = f"of tenant {tenant}" if tenant else "of all tenants"
-    which = f"{whose} made before {time_told(before)}"
+    which = f"{whose} made before {time_text(before)}"
     cutoffs = Cutoffs(others=before) if tenant is None else Cutoffs(of_tenant={tenant: before})
     purged = purge_with_progress(audit, cutoffs, key, which, unsigned=unsigned, yes=yes)
     out.print(f"{purged.deleted} decisions {which} deleted")
-    tell_what_stays(purged)
+    print_what_stays(purged)
 
 
 def purge_with_progress(
@@ -77,8 +75,8 @@ def purge_with_progress(
             keys = ", ".join(f"`{each}`" for each in sorted(signers))
             fail(
                 Exit.USAGE,
-                f"`{store.url}` is signed (keys {keys}), and without a key `remit audit verify --key` refuses what is "
-                "left: add --key FILE, or --unsigned to purge all the same",
+                f"`{store.url}` is signed (keys {keys}), and without a key `remit audit verify --key` refuses the "
+                "remaining records: add --key FILE, or --unsigned to purge all the same",
             )
         if not yes:
             typer.confirm(f"Delete {store.older(cutoffs):,} decisions: those {which}?", abort=True)
@@ -87,14 +85,14 @@ def purge_with_progress(
             return store.purge(cutoffs, key=key, progress=lambda count: shown.update(task, completed=count))
 
 
-def tell_what_stays(purged: Purged) -> None:
+def print_what_stays(purged: Purged) -> None:
     """Prints what else the purge deleted, and which records stay."""
     if purged.reads:
         out.print(f"{purged.reads} records of who read the audit deleted")
     if purged.revisions:
-        out.print(f"{purged.revisions} policies that nothing names any more deleted")
+        out.print(f"{purged.revisions} policies deleted that no record names any more")
     if purged.staying:
         out.print(
-            f"{purged.staying} older ones stay: each follows a newer record in its chain, or one that is missing, which "
+            f"{purged.staying} older records stay: each follows a newer record in its chain, or one that is missing, which "
             "`remit audit verify` finds"
         )

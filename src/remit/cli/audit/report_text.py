@@ -1,5 +1,3 @@
-"""Prints the report of a verification, for people and for programs."""
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
@@ -27,10 +25,7 @@ def counting(what: str) -> Iterator[Progress]:
 
 
 class Verified(NamedTuple):
-    """The inputs of a verification."""
-
     names: Sequence[str]
-    """The names of the files, or of the database."""
     tenant: str | None
     """The only tenant whose records were verified. None: all tenants."""
     keys: Sequence[str]
@@ -39,13 +34,12 @@ class Verified(NamedTuple):
     """The time to which ages were measured, in microseconds since the Unix epoch."""
 
 
-def tell(report: VerificationReport, verified: Verified) -> None:
+def print_report(report: VerificationReport, verified: Verified) -> None:
     for line, style in _lines(report, verified):
         out.print(line, style=style)
 
 
 def _lines(report: VerificationReport, verified: Verified) -> Iterator[tuple[str, str | None]]:
-    """Yields each line of the report with its style."""
     names = ", ".join(f"`{name}`" for name in verified.names)
     whose = "" if verified.tenant is None else f", {_whose(verified.tenant)} alone"
     yield f"verified {names}{whose}", None
@@ -73,7 +67,7 @@ def _lines(report: VerificationReport, verified: Verified) -> Iterator[tuple[str
     if verified.keys:
         yield from _unsigned_lines(report)
     if report.against:
-        yield f"{report.against:,} heads kept elsewhere were held against the chains", None
+        yield f"{report.against:,} heads kept elsewhere were compared with the chains", None
     if report.beyond_reach:
         yield f"{report.beyond_reach:,} heads kept elsewhere are of records that have been purged since", None
     unchained = sum(each.unchained for each in report.chains)
@@ -97,10 +91,10 @@ def _unsigned_lines(report: VerificationReport) -> Iterator[tuple[str, str | Non
 def finding_told(finding: AuditFinding) -> str:
     where = f"seq {finding.seq}" if finding.seq else "no place"
     named = "" if finding.id is None else f", record {_id_told(finding.id)}"
-    return f"{finding.kind}: {_chain_told(finding.chain)}, {where}{named}: {finding.told}"
+    return f"{finding.kind}: {_chain_text(finding.chain)}, {where}{named}: {finding.text}"
 
 
-def _chain_told(chain: ChainId) -> str:
+def _chain_text(chain: ChainId) -> str:
     if not chain.table:
         return "the database's schema"
     what = "decisions" if chain.table == DECISIONS else "lifecycle records"
@@ -127,7 +121,7 @@ def report_json(report: VerificationReport, verified: Verified) -> dict[str, Any
                 "kind": each.kind.value,
                 "seq": each.seq,
                 "id": None if each.id is None else _id_told(each.id),
-                "told": each.told,
+                "told": each.text,
             }
             for each in report.findings
         ],

@@ -3,13 +3,13 @@ from typing import Annotated
 import typer
 
 from remit.audit.retention.ages import Retention, parse_retention
-from remit.cli.audit.options import STORE_DEFAULT, StoreOption, time_told
+from remit.cli.audit.options import STORE_DEFAULT, StoreOption, time_text
 from remit.cli.audit.purge import (
     TombstoneKeyOption,
     UnsignedOption,
     YesOption,
+    print_what_stays,
     purge_with_progress,
-    tell_what_stays,
 )
 from remit.cli.common.output import out
 from remit.cli.common.parsers import from_text
@@ -32,16 +32,15 @@ def retain(
     yes: YesOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
-    """Delete the decisions that are older than their tenant's retention: what a server with `audit_retention` does by
-    itself."""
+    """Delete the decisions that are older than their tenant's retention, as a server with `audit_retention` does."""
     cutoffs = retention.cutoffs(now_us())
-    told = []
+    parts = []
     for rule in cutoffs.rules:
         whose = f"of tenant {rule}" if rule else "of all other tenants" if cutoffs.of_tenant else "of all tenants"
-        told.append(f"{whose} made before {time_told(max(cutoffs.of(rule) or 0, 0))}")
-    if not told:
+        parts.append(f"{whose} made before {time_text(max(cutoffs.of(rule) or 0, 0))}")
+    if not parts:
         out.print("decisions are kept forever")
         return
-    purged = purge_with_progress(audit, cutoffs, key, ", ".join(told), unsigned=unsigned, yes=yes)
-    out.print(f"{purged.deleted} decisions deleted: those {', '.join(told)}")
-    tell_what_stays(purged)
+    purged = purge_with_progress(audit, cutoffs, key, ", ".join(parts), unsigned=unsigned, yes=yes)
+    out.print(f"{purged.deleted} decisions deleted: those {', '.join(parts)}")
+    print_what_stays(purged)

@@ -1,5 +1,3 @@
-"""`remit audit show`: shows one decision with its place in its chain and its explanation."""
-
 from typing import Annotated, Any
 
 import typer
@@ -8,7 +6,7 @@ from google.protobuf.json_format import MessageToDict
 from remit.audit.ids import format_id
 from remit.audit.query.reader import AuditReader
 from remit.cli.ask.check import JsonOption
-from remit.cli.audit.format_records import told
+from remit.cli.audit.format_records import record_json
 from remit.cli.audit.options import decision_id_from
 from remit.cli.audit.source import Source, reads
 from remit.cli.common.output import Exit, err, fail, out, print_json
@@ -26,14 +24,14 @@ def show(
     *,
     source: Source,
 ) -> None:
-    """Show one decision with every field, its place in its chain, and why it was decided so, by the policy of then.
+    """Show one decision with every field, its place in its chain, and why it was made, by the policy of that time.
 
     Example: `remit audit show 01a20ab6-2458-7f26-90da-4fb3fbb0d492`
     """
     shown = source.answer(
         lambda store: _shown_locally(store, decision_id), lambda client: client.get_record(format_id(decision_id))
     )
-    fields = told(record_from(shown.record))
+    fields = record_json(record_from(shown.record))
     grounds = shown.explanation.WhichOneof("grounds")
     if as_json:
         told_of = MessageToDict(shown, preserving_proto_field_name=True)
@@ -50,7 +48,7 @@ def show(
         return
     out.print(f"\n{getattr(shown.explanation, grounds).summary}")
     if not shown.agrees:
-        err.print("the files of that revision decide otherwise than the record says", style="red")
+        err.print("the files of that revision give another decision than the record", style="red")
 
 
 def _shown_locally(store: AuditReader, decision_id: bytes) -> messages.GetRecordResponse:

@@ -1,5 +1,3 @@
-"""`remit audit verify`: verifies every chain of a store, or an export."""
-
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +10,7 @@ from remit.audit.export.verify import find_export, verify_export
 from remit.audit.store.shards import ShardedStore
 from remit.audit.verify.store import verify_store
 from remit.cli.audit.options import STORE_DEFAULT, StoreOption, chains_of, moment, public_key, span
-from remit.cli.audit.report_text import Verified, counting, report_json, tell
+from remit.cli.audit.report_text import Verified, counting, print_report, report_json
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, fail, print_json
 from remit.clock import now_us
@@ -28,7 +26,7 @@ def verify(
         typer.Option(
             parser=public_key,
             metavar="PUB",
-            help="A public key that signatures must be of: a PEM file, or 64 hex digits. Once for each key.",
+            help="A public key that must have made the signatures: a PEM file, or 64 hex digits; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -56,27 +54,27 @@ def verify(
             parser=moment,
             metavar="TIME",
             help="With --key: measure ages to this time instead of now, for an old backup or export: ISO 8601 "
-            "(UTC where it names no zone), or an age.",
+            "(UTC if it names no zone), or an age.",
             show_default=False,
         ),
     ] = None,
-    counts: Annotated[bool, typer.Option("--counts", help="Hold the hourly counts against the records too.")] = False,
+    counts: Annotated[bool, typer.Option("--counts", help="Also compare the hourly counts with the records.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
-    """Walk every chain again, and name the first record of each that was altered, removed, inserted or reordered.
+    """Verify every chain, and name the first record of each that was altered, removed, inserted or reordered.
 
-    Needs no server and harms none: while one writes, what was there at the beginning is verified. With --key each record
-    must be under a signature of a given key, or younger than --unsigned; chains of a node that never said that it signs
-    are named instead. What a result proves with a key, without one and with heads kept elsewhere is told in
-    docs/reference/audit-chain.md.
+    Needs no server and disturbs none: if a server writes meanwhile, the records at the start are verified. With --key,
+    a given key must have signed each record that is older than --unsigned; chains of a node that never recorded that it
+    signs are listed instead. docs/reference/audit-chain.md says what a result proves: with a key, without one, and with
+    heads kept elsewhere.
 
     Example: `remit audit verify --key audit.pem.pub --against heads.jsonl`
     """
     if export is not None and (tenant is not None or counts):
         fail(Exit.USAGE, "an export is of one tenant and holds no counts: leave out --tenant and --counts")
     if at is not None and not key:
-        fail(Exit.USAGE, "--at is for the ages of what is not signed: add a --key, or leave it out")
+        fail(Exit.USAGE, "--at measures the age of unsigned records: add a --key, or leave it out")
     at_us = now_us() if at is None else at
     how: dict[str, Any] = {"keys": key or [], "against": _heads(against or []), "unsigned_us": unsigned, "at_us": at_us}
     if export is not None:
@@ -101,13 +99,12 @@ def verify(
     if as_json:
         print_json(report_json(report, verified))
     else:
-        tell(report, verified)
+        print_report(report, verified)
     if not report.is_whole:
         raise typer.Exit(Exit.NO)
 
 
 def _names(store: ShardedStore) -> list[str]:
-    """The name of each file, or of the database."""
     return [str(each.file or each.url) for each in store.members]
 
 

@@ -1,1 +1,1 @@
-"""What several commands share: options, where answers come from, output."""
+"""What several commands share: options, backends, output."""

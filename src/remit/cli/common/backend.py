@@ -1,4 +1,4 @@
-"""Where a command asks: at a running server, or in this process, where the server's servicers answer from policy files."""
+"""Where a command asks: a running server, or the same servicers in this process over policy files."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from remit.cli.common.output import no_answer
 from remit.cli.common.policy_files import FilePolicies
 from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
 from remit.client import Client, DecisionUnavailable
-from remit.client.decode import known, told
+from remit.client.decode import known, recorded
 from remit.client.stubs import METHODS
 from remit.core.errors import FieldViolation, MalformedQuestionError, RemitError
 from remit.rpc.access import AccessServicer
@@ -55,7 +55,7 @@ class Backend(ABC):
     def ask(self, request: Message, arguments: Mapping[str, str] = _NO_WORDS) -> Any:
         """The response. Raises DecisionUnavailable or RemitError if there is none.
 
-        `arguments` names the command's argument for a field of the request, if the two have different names.
+        `arguments` maps a request field to the command's argument, if their names differ.
         """
 
 
@@ -68,22 +68,22 @@ class RemoteBackend(Backend):
     def ask(self, request: Message, arguments: Mapping[str, str] = _NO_WORDS) -> Any:
         del arguments  # the server's errors name fields
         response = self._client.ask(request)
-        return known(response) if isinstance(request, CheckOperationRequest) else told(response)
+        return known(response) if isinstance(request, CheckOperationRequest) else recorded(response)
 
 
 class LocalBackend(Backend):
-    """The server's servicers over the files of a policy directory. It records nothing, and needs no server."""
+    """The server's servicers over the files of a policy directory. It needs no server and records nothing."""
 
     def __init__(self, policies: Path) -> None:
         self._point = DecisionPoint("", FilePolicies(policies), _NoJournal(), DecisionIds(), Metrics(), 0.0)
 
     def ask(self, request: Message, arguments: Mapping[str, str] = _NO_WORDS) -> Any:
         _, service, method = METHODS[request.DESCRIPTOR.full_name].path.split("/")
-        # The limits protect a server from its callers.
+        # The limits protect a server from its callers; here there are none.
         servicer = _SERVICERS[service](
             self._point, batch_limit=maxsize, max_message_bytes=maxsize, call_timeout_s=inf, names_limit=maxsize
         )
-        # Servicers change the request that they are given.
+        # Servicers change the request that they receive.
         received = type(request)()
         received.CopyFrom(request)
         caller.set(ANONYMOUS)
@@ -96,10 +96,10 @@ class LocalBackend(Backend):
 
 
 class _NoJournal:
-    """In the place of a journal: records go nowhere."""
+    """A journal that drops all records."""
 
     def offer(self, records: object, timeout_s: float | None, unrecorded: object, /) -> None:
-        """Nothing to wait for."""
+        """Returns at once: there is nothing to wait for."""
 
     def offer_then(self, records: object, callback: Callback, unrecorded: object, /) -> bool:
         del records, unrecorded
@@ -108,7 +108,7 @@ class _NoJournal:
 
 
 class _CallContext:
-    """The part of a `grpc.ServicerContext` that servicers read: a call without a deadline and without metadata.
+    """The part of a `grpc.ServicerContext` that servicers read: a call without a deadline and metadata.
 
     Servicers raise errors. Only the server's boundary turns an error into a status and aborts the call.
     """
@@ -121,7 +121,7 @@ class _CallContext:
 
 
 def _without_ids(response: Any) -> Any:
-    """The response, in which no decision has an id: there is no record that it could name."""
+    """Removes the decision ids from the response: there are no records for them."""
     for message in (response, *getattr(response, "parts", ())):
         for field in {"decision", "receipt"}.intersection(message.DESCRIPTOR.fields_by_name):
             getattr(message, field).decision_id = ""
@@ -137,7 +137,7 @@ def _backend(
     tls_cert: Path | None,
     tls_key: Path | None,
 ) -> Iterator[Backend]:
-    """The server where one is named, else the files. Ends the command if there is no answer."""
+    """The server if `target` is set, else the files. Ends the command if there is no answer."""
     try:
         if target is None:
             yield LocalBackend(policies)
@@ -152,7 +152,7 @@ def _backend(
 
 
 _with_options: Final = option_group(
-    "place",
+    "backend",
     _backend,
     (
         option("policies", PoliciesOption, Path("policies")),
@@ -165,12 +165,12 @@ _with_options: Final = option_group(
 )
 
 
-def asks(command: Command) -> Command:
-    """Gives a command that takes a Backend as `place` the options that name it."""
+def with_backend(command: Command) -> Command:
+    """Adds the options that choose a Backend to a command that takes one as `backend`."""
 
     @wraps(command)
-    def run(*, place: Any, **words: Any) -> None:
-        with place as backend:
-            command(**words, place=backend)
+    def run(*, backend: Any, **words: Any) -> None:
+        with backend as opened:
+            command(**words, backend=opened)
 
     return _with_options(run)

@@ -8,8 +8,8 @@ from remit.cli.common.output import Exit, fail
 
 @contextmanager
 def opened(url: str, *, writing: bool = False, as_evidence: bool = False) -> Iterator[ShardedStore]:
-    """The audit of all workers, where there is any; ends the command where there is none or it fails. Not `writing`, its
-    files are only read, and stay as they are. `as_evidence`: also where its schema is not remit's."""
+    """The audit store of all workers. Ends the command if there is none or it fails. Unless `writing`, its files are
+    opened read-only. With `as_evidence`, it may have a schema that is not remit's."""
     try:
         store = ShardedStore(url, readonly=not writing)
         if store.is_new():

@@ -1,4 +1,4 @@
-"""Options that several commands have in common, given to each as the one thing that they make."""
+"""Options that several commands share. Each command receives one object made from them."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ def option(name: str, annotation: Any, default: Any = None) -> inspect.Parameter
 def option_group(
     name: str, make: Callable[..., Any], options: Sequence[inspect.Parameter]
 ) -> Callable[[Command], Command]:
-    """Gives a command the options from which its parameter `name` is made."""
+    """Adds options to a command, from which its parameter `name` is made."""
 
     def give(command: Command) -> Command:
         @wraps(command)

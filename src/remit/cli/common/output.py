@@ -14,41 +14,41 @@ from remit.v1.decision_pb2 import Receipt
 
 
 class _Terminal(Console):
-    """Prints data: no text is read as markup, and what could steer a terminal is shown as an escape."""
+    """Prints text without markup, and escapes characters that could control the terminal."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
 
 
-# A pipe has no width: tables there are as wide as what they hold.
+# A pipe has no width: there a table is as wide as its content.
 out = _Terminal(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 400)
 err = _Terminal(stderr=True, soft_wrap=True, highlight=False)
 
 
 def printable(text: str) -> str:
-    """The text with an escape for each character that is not printed, line feeds and tabs apart."""
+    """The text with each unprintable character escaped, except line feeds and tabs."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() or char in "\n\t" else f"\\u{ord(char):04x}" for char in text)
 
 
 def styled(*parts: str | tuple[str, str]) -> Text:
-    """Texts in a line, each alone or with its style. As a plain text, no markup is read from them."""
+    """Joins texts, each plain or with a style. Rich reads no markup in them."""
     pairs = ((each, "") if isinstance(each, str) else each for each in parts)
     return Text.assemble(*((printable(text), style) for text, style in pairs))
 
 
 class Exit(IntEnum):
-    """What the commands end with."""
+    """The exit codes of the commands."""
 
     OK = 0
-    """Allowed; files are fine; tests pass; engines agree."""
+    """Allowed; files load; tests pass; engines agree."""
     NO = 1
     """Denied; files are refused; a test fails; engines differ; no such record."""
     USAGE = 2
-    """A flag, an argument or a question is malformed."""
+    """An option, an argument or a question is malformed."""
     UNAVAILABLE = 3
-    """No answer: a server, store or directory is not there, or the server refuses to start."""
+    """No answer: a server, store or directory is missing, or the server refuses to start."""
 
 
 EXIT_CODES = "Exit codes: 0 yes (allowed, fine, passed), 1 no (denied, refused, failed), 2 wrong usage, 3 no answer."
@@ -60,7 +60,7 @@ def fail(code: Exit, message: str) -> NoReturn:
 
 
 def no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
-    """Ends the command where there is no answer: the question is malformed, or nobody can answer it."""
+    """Ends the command because there is no answer: the question is malformed, or nothing can answer it."""
     malformed = (
         isinstance(error, (MalformedQuestionError, InvalidNameError))
         or getattr(error, "code", "") == "INVALID_ARGUMENT"
@@ -69,7 +69,7 @@ def no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
 
 
 def end_where_refused(receipt: Receipt) -> None:
-    """Ends the command where the answer is empty because of what was decided before any row."""
+    """Ends the command if the answer is empty because remit decided before it looked at any row."""
     reason = wire.REASON_OF.get(receipt.reason)
     if reason is not None:
         fail(Exit.NO, f"{reason}: {reason.meaning}")

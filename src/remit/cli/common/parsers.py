@@ -1,4 +1,4 @@
-"""Values of flags and arguments, from their text."""
+"""Values of options and arguments, parsed from text."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,7 +12,7 @@ _Value = TypeVar("_Value")
 
 
 def from_text(parse: Callable[[str], _Value], refused: type[Exception]) -> Callable[[str], _Value]:
-    """A parser for Typer: what `parse` refuses with such an error is wrong usage, told in the error's words."""
+    """A parser for Typer: an error of that type from `parse` is a usage error with the error's text."""
 
     def parsed(text: str) -> _Value:
         try:

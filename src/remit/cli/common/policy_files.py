@@ -15,13 +15,13 @@ from remit.policy.load import DEFAULT_LIMITS, LoadedTenant, LoadedTree, load_roo
 from remit.policy.read.tree import VOCABULARY, read_tree
 
 NamesFile = typer.FileText
-"""A file of names, one a line; `-` is standard input."""
+"""A file of names, one per line; `-` is standard input."""
 
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Policy directory.")]
 
 
 def names_in(file: NamesFile) -> list[str]:
-    """Its names; ends the command where it is no text."""
+    """The names in the file; ends the command if it is not text."""
     try:
         return file.read().split()
     except UnicodeDecodeError as error:
@@ -29,34 +29,34 @@ def names_in(file: NamesFile) -> list[str]:
 
 
 def read_files(directory: Path, *, tested: bool = True) -> LoadedTree:
-    """Loads all tenants; ends the command where the directory or its root files do not load."""
-    with told(directory):
+    """Loads all tenants; ends the command if the directory or its root files do not load."""
+    with loading(directory):
         return load_tree(directory, tested=tested)
 
 
 def read_tenant(directory: Path, tenant: Tenant) -> LoadedTenant | None:
-    """Loads one tenant, None where there is no such folder; ends the command where the directory or its root files do
-    not load: then there is no answer, which is no deny."""
-    with told(directory, Exit.UNAVAILABLE):
+    """Loads one tenant, or returns None if it has no folder. Ends the command if the directory or its root files do not
+    load: that is no answer, not a deny."""
+    with loading(directory, Exit.UNAVAILABLE):
         tree = read_tree(directory, DEFAULT_LIMITS)
         root = load_root(tree)
         return load_tenant(tree, tenant, root) if tenant in tree.tenants else None
 
 
 def read_snapshot(directory: Path, tenant: Tenant) -> Snapshot | None:
-    """One tenant's policy, None where there is no such folder; ends the command where it does not load."""
+    """One tenant's policy, or None if it has no folder. Ends the command if it does not load."""
     loaded = read_tenant(directory, tenant)
     if loaded is None:
         return None
     if loaded.snapshot is None:
-        told = "\n".join(map(str, loaded.diagnostics))
-        fail(Exit.UNAVAILABLE, f"{told}\ntenant `{tenant}` does not load, so it has no answers")
+        texts = "\n".join(map(str, loaded.diagnostics))
+        fail(Exit.UNAVAILABLE, f"{texts}\ntenant `{tenant}` does not load, so it has no answers")
     return loaded.snapshot
 
 
 class FilePolicies(LivePolicies):
-    """The policies of a directory. It loads a tenant when the tenant is first asked about, and ends the command where it
-    does not load."""
+    """The live policies of a directory. Loads a tenant at its first question, and ends the command if it does not
+    load."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__()
@@ -70,16 +70,16 @@ class FilePolicies(LivePolicies):
 
 
 def not_a_tenants(directory: Path) -> None:
-    """Ends the command where a tenant's folder was named, whose files would be taken for the root's."""
+    """Ends the command if the directory is a tenant's folder: its files would be read as root files."""
     parent = directory.resolve().parent
     if directory.is_dir() and not (directory / VOCABULARY).exists() and (parent / VOCABULARY).exists():
         fail(Exit.USAGE, f"`{directory}` is a folder in a policy directory: name that one, `{relpath(parent)}`")
 
 
 @contextmanager
-def told(directory: Path, refused: Exit = Exit.NO) -> Iterator[None]:
-    """Ends the command where what is done meanwhile finds that the directory cannot be read, or, with `refused`, that its
-    root files do not load."""
+def loading(directory: Path, refused: Exit = Exit.NO) -> Iterator[None]:
+    """Ends the command if the block finds that the directory cannot be read, or, with the code `refused`, that its root
+    files do not load."""
     not_a_tenants(directory)
     try:
         yield

@@ -21,8 +21,8 @@ TimeoutOption = Annotated[float, typer.Option("--timeout", help="Deadline of the
 
 
 def client_for(target: str, timeout_s: float, ca: Path | None, cert: Path | None, key: Path | None) -> Client:
-    """A client of the server at `target`; by mutual TLS where its three files are named."""
-    # Without a port gRPC would call 443, and of one that is too large the remainder.
+    """A client of the server at `target`; uses mutual TLS if its three files are named."""
+    # gRPC would use 443 if there is no port, and the remainder of a port that is too large.
     try:
         split_address("--target", target, least_port=1)
     except ValueError as error:

@@ -1,5 +1,3 @@
-"""`remit diff`: prints which decisions change between two versions of a policy directory."""
-
 import json
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -43,18 +41,18 @@ def diff(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.", show_default=False)] = None,
     policies: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="Whose revisions are meant where neither argument is a directory."),
+        typer.Option(metavar="DIR", help="The directory of the revisions, if neither argument is a directory."),
     ] = Path("policies"),
     form: Annotated[DiffFormat, typer.Option("--format", help="Markdown is for a pull request.")] = DiffFormat.TEXT,
     fail_on: Annotated[
         FailOn | None,
-        typer.Option(help="Exit 1 where a principal or a reach gains, loses, or either.", show_default=False),
+        typer.Option(help="Exit 1 if a principal or a reach gains, loses, or either.", show_default=False),
     ] = None,
 ) -> None:
-    """Tell which decisions change from OLD to NEW: who gains what where, who loses what where.
+    """Show which decisions change from OLD to NEW: who gains what where, and who loses what where.
 
-    Over all principals, permissions, relations and namespaces, decided on the patterns: what is not told does not
-    change. Git revisions are read without a checkout; `REVISION:DIR` names the directory too.
+    Covers all principals, permissions, relations and namespaces, because it compares patterns: whatever it does not
+    print does not change. Reads git revisions without a checkout; `REVISION:DIR` names the directory too.
 
     Example: `remit diff HEAD~1 policies/`
     """
@@ -82,8 +80,8 @@ def diff(
         case DiffFormat.MARKDOWN:
             typer.echo("\n".join(_markdown(old, new, compared, refused)))
         case DiffFormat.JSON:
-            told = [diff_text.as_json(one.found) for one in compared]
-            typer.echo(json.dumps({"old": old, "new": new, "tenants": told, "not_compared": refused}, indent=2))
+            documents = [diff_text.as_json(one.found) for one in compared]
+            typer.echo(json.dumps({"old": old, "new": new, "tenants": documents, "not_compared": refused}, indent=2))
     if refused:
         fail(Exit.UNAVAILABLE, f"not compared: {', '.join(refused)}")
     directions = {direction for one in compared for direction in one.found.directions}

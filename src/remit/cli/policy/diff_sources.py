@@ -1,5 +1,3 @@
-"""Reads two versions of a policy directory. Each version is a directory or a git revision."""
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,6 @@ from remit.policy.read.tree import Tree, read_tree
 @dataclass(frozen=True, slots=True)
 class Version:
     name: str
-    """The version, as the user wrote it."""
     tree: Tree
     root: Root
 

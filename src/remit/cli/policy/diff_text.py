@@ -58,7 +58,7 @@ def actions_of(vocabulary: Vocabulary | None) -> Permissions:
 def summary(found: TenantDiff) -> str:
     """For example `3 rows added, 1 removed: 12 people and 1 service gain, user:otto loses`."""
     rows = f"{_count(found.rows_added, 'row')} added, {found.rows_removed} removed"
-    told = [
+    phrases = [
         f"{_counted(principals)} {_verb(direction, len(principals))}"
         for direction in Direction
         if (
@@ -67,13 +67,13 @@ def summary(found: TenantDiff) -> str:
             }
         )
     ]
-    told += [
+    phrases += [
         f"reach {'opens' if direction is Direction.GAIN else 'closes'}"
         for direction in Direction
         if any(change.direction is direction for change in found.reach)
     ]
-    told += ["dedicated resources change"] if found.dedicated else []
-    return f"{rows}: {', '.join(told) or 'no decision changes'}"
+    phrases += ["dedicated resources change"] if found.dedicated else []
+    return f"{rows}: {', '.join(phrases) or 'no decision changes'}"
 
 
 def access_sentence(change: AccessChange, actions: Permissions, mark: Marked = plain) -> str:
@@ -177,13 +177,13 @@ def _where(where: ChangedNamespaces, mark: Marked) -> str:
 
 
 def _pieces(pieces: Sequence[Piece], mark: Marked) -> str:
-    told = [
+    phrases = [
         mark(piece.only.text)
         + (f" except {_joined(mark(each.text) for each in piece.excepted)}" if piece.excepted else "")
         for piece in pieces
     ]
     # After a comma, the next piece would read as one more exception.
-    return "; ".join(told) if any(piece.excepted for piece in pieces) else _joined(told)
+    return "; ".join(phrases) if any(piece.excepted for piece in pieces) else _joined(phrases)
 
 
 def _joined(names: Iterable[str]) -> str:
@@ -194,12 +194,12 @@ def _joined(names: Iterable[str]) -> str:
 def _counted(principals: Iterable[str]) -> str:
     names = list(principals)
     services = sum(1 for name in names if name.startswith("service:"))
-    told = []
+    phrases = []
     if len(names) > services:
-        told.append(_count(len(names) - services, "person", "people"))
+        phrases.append(_count(len(names) - services, "person", "people"))
     if services:
-        told.append(_count(services, "service"))
-    return " and ".join(told)
+        phrases.append(_count(services, "service"))
+    return " and ".join(phrases)
 
 
 def _count(number: int, one: str, more: str = "") -> str:

@@ -1,5 +1,3 @@
-"""`remit fmt`: writes policy files in canonical form."""
-
 import os
 import shutil
 from collections.abc import Iterator
@@ -31,9 +29,9 @@ def fmt(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; list the files that would change.")] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Write nothing; print what would change.")] = False,
 ) -> None:
-    """Write policy files in canonical form: columns aligned, comments kept, nothing that they say changed.
+    """Write policy files in canonical form: columns aligned, comments kept, the meaning unchanged.
 
-    With `--check` or `--diff` it ends with 1 where a file would change.
+    With `--check` or `--diff`, exits 1 if a file would change.
     """
     changed = refused = 0
     for path in (file for each in paths or [Path("policies")] for file in _files(each)):

@@ -37,12 +37,11 @@ def junit(tenants: Iterable[LoadedTenant]) -> bytes:
             case = ET.SubElement(suite, "testcase", place, name=_text(each.asked))
             failure = failures.get(each)
             if failure is not None:
-                told = ET.SubElement(case, "failure", message=f"expected {failure.expected}, got {failure.actual}")
-                told.text = _text(f"{each.place}\n{failure.text}")
+                element = ET.SubElement(case, "failure", message=f"expected {failure.expected}, got {failure.actual}")
+                element.text = _text(f"{each.place}\n{failure.text}")
     text: bytes = ET.tostring(suites, encoding="utf-8", xml_declaration=True)
     return text
 
 
 def _text(text: str) -> str:
-    """Replaces the characters that XML forbids."""
     return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,5 +1,3 @@
-"""`remit lint`: finds rows, roles, groups and resources that do not do what they seem to do."""
-
 import json
 from enum import StrEnum
 from pathlib import Path
@@ -18,8 +16,6 @@ _STYLES = {LintSeverity.ERROR: "red", LintSeverity.WARNING: "yellow", LintSeveri
 
 
 class LintFormat(StrEnum):
-    """The format in which findings are printed."""
-
     HUMAN = "human"
     JSON = "json"
     SARIF = "sarif"
@@ -30,22 +26,22 @@ def lint(
     form: Annotated[LintFormat, typer.Option("--format", help="How to print the findings.")] = LintFormat.HUMAN,
     select: Annotated[
         list[str] | None,
-        typer.Option(metavar="RULES", help="Only these rules: ids between commas.", show_default=False),
+        typer.Option(metavar="RULES", help="Only these rules: ids, separated by commas.", show_default=False),
     ] = None,
     ignore: Annotated[
         list[str] | None, typer.Option(metavar="RULES", help="All but these rules.", show_default=False)
     ] = None,
     fail_on: Annotated[
-        LintSeverity, typer.Option("--fail-on", help="End with 1 from this severity on.")
+        LintSeverity, typer.Option("--fail-on", help="Exit 1 for findings of at least this severity.")
     ] = LintSeverity.WARNING,
     page: Annotated[
         str, typer.Option("--page", metavar="URL", help="Where docs/reference/lint.md is published, for SARIF's links.")
     ] = PAGE,
 ) -> None:
-    """Find rows, roles, groups and resources that do not do what they seem to, or give more than they seem to.
+    """Find rows, roles, groups and resources that do not do what they seem to do, or give more than they seem to give.
 
-    Prints file:line:column, severity, the rule's id and what it found; docs/reference/lint.md says what to do about each. Ends with
-    1 where something of the severity of --fail-on is found, and where files do not load.
+    Prints file:line:column, severity, the rule's id and the finding. docs/reference/lint.md says what to do about each.
+    Exits 1 if there is a finding of the severity of --fail-on, or if files do not load.
     """
     rules = (_rules(select) if select else EVERY_RULE) - _rules(ignore or [])
     if not rules:
@@ -65,8 +61,10 @@ def lint(
             out.print(each.severity.value, end="", style=_STYLES[each.severity])
             out.print(f" {each.rule}: {each.message}")
         counts = {severity: sum(each.severity is severity for each in result.findings) for severity in LintSeverity}
-        told = ", ".join(f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count)
-        err.print(told or "nothing found")
+        summary = ", ".join(
+            f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count
+        )
+        err.print(summary or "nothing found")
     failed = not result.loads or any(each.severity.reaches(fail_on) for each in result.findings)
     raise typer.Exit(Exit.NO if failed else Exit.OK)
 

@@ -1,5 +1,3 @@
-"""`remit import` and `remit export`: policy files from Casbin and Kestra, and plain Casbin from policy files."""
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -29,7 +27,7 @@ _T = TypeVar("_T")
 _COLOURS = {FindingSeverity.NOTE: "", FindingSeverity.WARNING: "yellow", FindingSeverity.REFUSED: "red"}
 
 app = typer.Typer(
-    help=f"Write policy files from another system's, and tell what was ambiguous or unsafe there.\n\n{EXIT_CODES}",
+    help=f"Write policy files from another system's policies, and report what was ambiguous or unsafe there.\n\n{EXIT_CODES}",
     no_args_is_help=True,
 )
 
@@ -47,17 +45,19 @@ def _finding(text: str) -> FindingId:
     return FindingId(text)
 
 
-OutOption = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Write here; a folder that is not there yet.")]
+OutOption = Annotated[
+    Path, typer.Option("--out", metavar="FOLDER", help="Write into this folder, which must not exist yet.")
+]
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Put it in the place of a folder that is not empty, which is kept as `FOLDER~`.")
+    bool, typer.Option("--force", help="Replace a folder that is not empty; the old one is kept as `FOLDER~`.")
 ]
 TenantOption = Annotated[
     Tenant | None,
     typer.Option(
-        parser=tenant_from, metavar="NAME", help="The tenant to write, where the policy names none.", show_default=False
+        parser=tenant_from, metavar="NAME", help="The tenant to write, if the policy names none.", show_default=False
     ),
 ]
-CasesOption = Annotated[int, typer.Option(min=1, max=20_000, help="Questions kept as tests, at most, for each tenant.")]
+CasesOption = Annotated[int, typer.Option(min=1, max=20_000, help="The most questions kept as tests, for each tenant.")]
 
 
 @app.command("casbin")
@@ -74,20 +74,20 @@ def casbin(
     domains: Annotated[
         DomainReading,
         typer.Option(
-            help="What a domain becomes. `tenants`: each a wall of its own, the safe reading. `namespaces`: places of one "
-            "tenant, whose roles and groups they then share."
+            help="What a domain becomes. `tenants`: each domain is a separate tenant, the safe reading. `namespaces`: each "
+            "domain is a namespace of one tenant, and all share its roles and groups."
         ),
     ] = DomainReading.TENANTS,
     objects: Annotated[
         ObjectReading | None,
         typer.Option(
-            help="What an object becomes. `kinds`: each a kind of its own. `namespaces`: paths and patterns, all of one "
-            "kind; taken where the matcher has patterns of objects.",
+            help="What an object becomes. `kinds`: each object is a separate kind. `namespaces`: objects are paths and "
+            "patterns of one kind; the default if the matcher has patterns of objects.",
             show_default=False,
         ),
     ] = None,
     kind: Annotated[
-        str, typer.Option(parser=_word, metavar="KIND", help="The one kind, where objects are namespaces.")
+        str, typer.Option(parser=_word, metavar="KIND", help="The one kind, if objects are namespaces.")
     ] = "OBJECT",
     match: Annotated[
         list[str] | None,
@@ -105,7 +105,7 @@ def casbin(
     ] = None,
     person: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Others hold this name, and it asks questions too.", show_default=False),
+        typer.Option(metavar="NAME", help="Others hold this name, but it also asks questions.", show_default=False),
     ] = None,
     object_: Annotated[
         list[str] | None,
@@ -136,8 +136,8 @@ def casbin(
 ) -> None:
     """Write policy files from a Casbin model and its rows, with Casbin's present answers as their tests.
 
-    Prints everything that Casbin takes in silence, as file:line, severity and id (docs/how-to/casbin.md). What cannot be
-    translated faithfully is refused, and then nothing is written.
+    Prints everything that Casbin accepts silently, as file:line, severity and id (docs/how-to/casbin.md). The import
+    refuses what it cannot translate faithfully, and then writes nothing.
 
     Example: `remit import casbin --model model.conf --policy policy.csv --tenant acme --out policies`
     """
@@ -163,7 +163,8 @@ def casbin(
     if ours:
         if vocabulary is None:
             fail(
-                Exit.USAGE, "this is remit's own model: name its `--vocabulary`, for rows do not say where a kind lives"
+                Exit.USAGE,
+                "this is remit's own model: name its `--vocabulary`, because rows do not say where a kind lives",
             )
         reach_rows = _rows(reach, f"{table}_reach") if reach else []
         imported = import_export(enforcer, _rows(policy, table), reach_rows, _read(vocabulary), options)
@@ -186,7 +187,7 @@ def kestra(
     ],
     bindings: Annotated[Path, typer.Option(metavar="FILE", help="Its bindings.")],
     edition: Annotated[
-        int, typer.Option(min=1, max=2, help="Whose words the roles use: 1 (four verbs) or 2 (actions).")
+        int, typer.Option(min=1, max=2, help="The edition whose words the roles use: 1 (four verbs) or 2 (actions).")
     ],
     tenant: Annotated[Tenant, typer.Option(parser=tenant_from, metavar="NAME", help="The tenant to write.")],
     out_folder: OutOption,
@@ -212,7 +213,7 @@ def kestra(
 ) -> None:
     """Write policy files from Kestra's roles and bindings, with what they grant as tests.
 
-    Roles of 1.x are migrated by Kestra's own table. Prints each trap in it, with severity and id (docs/how-to/casbin.md).
+    Migrates roles of 1.x by Kestra's own table. Prints each trap in it, with severity and id (docs/how-to/casbin.md).
 
     Example: `remit import kestra --roles roles.json --bindings bindings.json --edition 2 --tenant acme --out policies`
     """
@@ -242,9 +243,10 @@ def export(
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Write one tenant's policy as plain Casbin: models, rows, and a README that says what Casbin cannot know.
+    """Write one tenant's policy as plain Casbin: models, rows, and a README with what Casbin cannot know.
 
-    Casbin with `remit.casbin.register` decides alike every question that passes remit's doors (docs/how-to/casbin.md).
+    Casbin with `remit.casbin.register` gives the same decision for every question that passes remit's doors
+    (docs/how-to/casbin.md).
 
     Example: `remit export policies --tenant acme --out casbin`
     """
@@ -266,7 +268,6 @@ def export(
 
 
 def _finish(origin: str, imported: Imported, folder: Path, *, force: bool) -> None:
-    """Prints the findings, and writes the files if nothing was refused."""
     for each in imported.findings:
         out.print(str(each), style=_COLOURS[each.severity])
     counted = {severity: sum(each.severity is severity for each in imported.findings) for severity in FindingSeverity}
@@ -286,18 +287,18 @@ def _check_out(folder: Path, *, force: bool) -> None:
     except FolderError as error:
         fail(Exit.USAGE, str(error))
     except OSError as error:
-        fail(Exit.UNAVAILABLE, f"`{folder}` cannot be looked into: {error.strerror or error}")
+        fail(Exit.UNAVAILABLE, f"`{folder}` cannot be read: {error.strerror or error}")
 
 
 def _write(folder: Path, files: Mapping[str, bytes], *, force: bool) -> None:
     try:
-        kept = write_folder(folder, files, force=force)
+        previous = write_folder(folder, files, force=force)
     except FolderError as error:
         fail(Exit.USAGE, str(error))
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"`{folder}` cannot be written: {error.strerror or error}")
-    if kept is not None:
-        err.print(f"what stood in `{folder}` is now in `{kept}`")
+    if previous is not None:
+        err.print(f"the previous `{folder}` is now `{previous}`")
 
 
 def _read(file: Path) -> bytes:

@@ -1,5 +1,3 @@
-"""Reads the questions about one tenant from a file or from the audit store."""
-
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,15 +30,15 @@ def questions_in(file: Path, tenant: Tenant) -> Iterator[Question]:
             yield question
 
 
-def _names(told: object) -> list[str]:
-    if not isinstance(told, dict) or not all(isinstance(told.get(name, ""), str) for name in _FIELDS):
+def _names(value: object) -> list[str]:
+    if not isinstance(value, dict) or not all(isinstance(value.get(name, ""), str) for name in _FIELDS):
         raise ValueError(f"expected an object with texts for {', '.join(_FIELDS)}")
-    return [told.get(name, "") for name in _FIELDS]
+    return [value.get(name, "") for name in _FIELDS]
 
 
 def questions_of(url: str, tenant: Tenant) -> Iterator[Question | ReachQuestion]:
     """The questions of the recorded decisions about `tenant`, oldest first."""
     with opened(url) as store:
-        for record in store.each_decision(DecisionFilter(tenant=tenant)):
+        for record in store.all_decisions(DecisionFilter(tenant=tenant)):
             if record.asked is not None:
                 yield record.asked

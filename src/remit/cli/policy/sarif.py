@@ -1,5 +1,3 @@
-"""Writes findings as SARIF 2.1.0, which code scanning services read."""
-
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, Final

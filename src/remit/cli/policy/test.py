@@ -1,5 +1,3 @@
-"""`remit test`: runs the tests of every tenant, with coverage and mutation reports."""
-
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -10,7 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from remit.cli.common.output import Exit, err, fail, out
-from remit.cli.common.policy_files import DirectoryArgument, told
+from remit.cli.common.policy_files import DirectoryArgument, loading
 from remit.cli.common.progress import progress
 from remit.cli.policy.junit import junit
 from remit.core.names import CALLERS, INSTANCE
@@ -55,16 +53,17 @@ def test(
 ) -> None:
     """Run the tests of every tenant, on remit's engine and on Casbin over the same rows.
 
-    Prints each failure with what was expected and why the answer was otherwise. docs/how-to/test-policies.md tells of the reports.
+    Prints each failure with the expected answer and the reason for the actual one. docs/how-to/test-policies.md
+    describes the reports.
     """
-    with told(directory):
+    with loading(directory):
         tree = read_tree(directory, DEFAULT_LIMITS)
         root = load_root(tree)
     names = [name for name in tree.tenants if tenant in {None, name}]
     if tenant is not None and not names:
         fail(Exit.USAGE, f"no tenant `{tenant}` in `{directory}`")
     with progress(*_COLUMNS) as shown:
-        tested = [load_tenant(tree, name, root, gated=False, pace=_paced(shown, name)) for name in names]
+        tested = [load_tenant(tree, name, root, gated=False, pacing=_paced(shown, name)) for name in names]
     passed = _print_results(tested)
     if junit_file is not None:
         try:
@@ -76,14 +75,13 @@ def test(
     if coverage or (fail_under is not None and not mutate):
         passed &= _print_coverage(tested, managed) >= (fail_under or 0)
     if mutate and not holds:
-        fail(Exit.NO, "no mutants were made: cases that fail without one would notice each")
+        fail(Exit.NO, "no mutants were made: cases that fail without a mutant would notice every mutant")
     if mutate:
         passed &= _print_mutants(tested, managed) >= (100 if fail_under is None else fail_under)
     raise typer.Exit(Exit.OK if passed else Exit.NO)
 
 
 def _print_results(tested: Sequence[LoadedTenant]) -> bool:
-    """Prints the results. True if every tenant loads and every case passes."""
     passed = failed = 0
     refused = [loaded for loaded in tested if loaded.mistakes]
     for loaded in tested:
@@ -145,8 +143,8 @@ def _print_mutants(tested: Sequence[LoadedTenant], managed: Sequence[Rule]) -> f
         for mutant in sorted(verdicts[verdict], key=_place):
             out.print(f"{verdict}: {mutant.row.place}  {mutant.change}  {mutant.text}")
     counts = {verdict: len(verdicts[verdict]) for verdict in Verdict}
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    out.print(f"{len(made)} mutants: {told}")
+    verdict_counts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    out.print(f"{len(made)} mutants: {verdict_counts}")
     noticed, judged = counts[Verdict.NOTICED], len(made) - counts[Verdict.EQUIVALENT]
     return 100 * noticed / judged if judged else 100.0
 
@@ -161,7 +159,7 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _paced(shown: Progress, name: str) -> Pacing:
-    def pace(items: Iterable[_Item], /) -> Iterable[_Item]:
+    def pacing(items: Iterable[_Item], /) -> Iterable[_Item]:
         return shown.track(items, description=name)
 
-    return pace
+    return pacing

@@ -1,5 +1,3 @@
-"""`remit validate` and `remit verify`: check that files load, and compare remit's engine with Casbin."""
-
 import secrets
 from collections.abc import Iterable
 from itertools import chain
@@ -20,9 +18,9 @@ from remit.engine.differential.random_questions import random_questions, random_
 
 
 def validate(directory: DirectoryArgument = Path("policies")) -> None:
-    """Check that every file loads: names, rows, roles, chains, manifests and tests' own form.
+    """Check that every file loads: names, rows, roles, chains, manifests, and the form of tests.
 
-    Prints each mistake as file:line:column with what was expected. Whether the tests pass is for `remit test`.
+    Prints each error as file:line:column with what was expected. To run the tests, use `remit test`.
     """
     tree = read_files(directory)
     found = [each for loaded in tree.tenants.values() for each in loaded.mistakes]
@@ -59,8 +57,8 @@ def verify(
 ) -> None:
     """Ask remit's engine and Casbin the same questions over the same rows, and stop at the first difference.
 
-    It is printed as a minimal case: only the rows that it needs. Casbin is slow and quadratic in a namespace's users:
-    it is meant for tenants of up to some thousand rows.
+    Prints the difference as a minimal case: only the rows that it needs. Casbin's time is quadratic in the users of a
+    namespace: use this for tenants of up to some thousand rows.
     """
     if questions is not None and audit is not None:
         fail(Exit.USAGE, "--questions and --audit are two sources: name one")
@@ -89,7 +87,7 @@ def verify(
             out.print(found.difference.text)
             fail(
                 Exit.NO,
-                f"{name}: the engines differ after {found.compared} questions alike: a defect in remit, please report",
+                f"{name}: the engines differ after {found.compared} equal answers: a defect in remit, please report it",
             )
         out.print(
             f"{name}: {found.compared} questions answered alike, {found.asked - found.compared} decided before any row"

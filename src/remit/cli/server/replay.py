@@ -1,5 +1,3 @@
-"""`remit replay`: decides recorded decisions again by a candidate's policies."""
-
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -34,7 +32,7 @@ def replay(
         typer.Option(
             parser=moment,
             metavar="TIME",
-            help="From this time on: ISO 8601 (UTC where it names no zone), or `90m` ago.",
+            help="From this time on: ISO 8601 (UTC if it names no zone), or `90m` ago.",
             show_default=False,
         ),
     ] = None,
@@ -46,7 +44,7 @@ def replay(
 ) -> None:
     """Decide recorded decisions again by these policies, and list what would change.
 
-    Nothing is recorded, and the candidate's tests are not run. Exits 0 where no effect would change, 1 where one would.
+    Records nothing, and does not run the candidate's tests. Exits 0 if no effect would change, otherwise 1.
 
     Example: `remit replay --policies candidate --since 7d`
     """
@@ -62,10 +60,10 @@ def replay(
         # Without an end, a replay beside a server that goes on writing would never finish.
         until = now_us() if until is None else until
         where = DecisionFilter(tenant=tenant, since_us=since, until_us=until)
-        records: Iterable[DecisionRecord] = store.each_decision(where)
+        records: Iterable[DecisionRecord] = store.all_decisions(where)
         if tenant is not None:
             # Add the records of the time before the tenant was configured: they have no tenant.
-            unknown = store.each_decision(replace(where, tenant=""))
+            unknown = store.all_decisions(replace(where, tenant=""))
             records = chain(records, (each for each in unknown if each.asked_tenant == tenant))
         candidate.run(shown.track(records, description="records"))
     total = candidate.total
@@ -74,7 +72,7 @@ def replay(
     changes = candidate.changes
     if as_json:
         for each in changes:
-            typer.echo(json.dumps(told(each)))
+            typer.echo(json.dumps(change_json(each)))
     elif changes:
         out.print(changes_table(changes[:_SHOWN]))
         if len(changes) > _SHOWN:
@@ -88,7 +86,7 @@ def replay(
     raise typer.Exit(Exit.NO if changes else Exit.OK)
 
 
-def told(change: ReplayedChange) -> dict[str, object]:
+def change_json(change: ReplayedChange) -> dict[str, object]:
     return {
         "tenant": change.tenant,
         "principal": change.principal,

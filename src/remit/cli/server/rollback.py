@@ -1,5 +1,3 @@
-"""`remit rollback`: pins a tenant to a kept revision on one server, or unpins it."""
-
 from typing import Annotated
 
 import typer
@@ -21,7 +19,7 @@ def rollback(
     revision: Annotated[
         str, typer.Argument(metavar="REV", help="A kept revision: its first digits, at least 8.", show_default=False)
     ] = "",
-    unpin: Annotated[bool, typer.Option("--unpin", help="Serve what the files say again.")] = False,
+    unpin: Annotated[bool, typer.Option("--unpin", help="Serve the files again.")] = False,
     target: Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="The server.")] = "127.0.0.1:9090",
     timeout: TimeoutOption = 10.0,
     tls_server_ca: CaOption = None,
@@ -30,8 +28,9 @@ def rollback(
 ) -> None:
     """Serve a kept revision of a tenant on one server, whatever its files say, until `--unpin`.
 
-    Without REV the kept revisions are listed; commit and directory are shown to operators and auditors. The act is recorded with the caller's name and outlasts a restart; edits
-    are checked meanwhile, reported by `status`, and wait.
+    Without REV, lists the kept revisions; the server shows commit and directory to operators and auditors. It records
+    the act with the caller's name, and the pin outlasts a restart. Meanwhile edits are checked, reported by `status`,
+    and wait.
     """
     if revision and unpin:
         fail(Exit.USAGE, "REV pins and --unpin unpins: name one")
@@ -49,9 +48,9 @@ def rollback(
 
 
 def _unpin(client: Client, tenant: str) -> None:
-    told = client.ask(messages.UnpinRevisionRequest(tenant=tenant))
-    state = status_service_pb2.TenantState.Name(told.state).removeprefix("TENANT_STATE_")
-    out.print(f"{tenant}: unpinned, {state} {told.revision or 'no revision'}")
+    response = client.ask(messages.UnpinRevisionRequest(tenant=tenant))
+    state = status_service_pb2.TenantState.Name(response.state).removeprefix("TENANT_STATE_")
+    out.print(f"{tenant}: unpinned, {state} {response.revision or 'no revision'}")
 
 
 def _list(client: Client, tenant: str) -> None:

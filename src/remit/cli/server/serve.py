@@ -1,5 +1,3 @@
-"""`remit serve`: runs a server, or a supervisor with workers."""
-
 import inspect
 import signal
 from collections.abc import Callable, Iterator
@@ -24,9 +22,11 @@ _STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def _serve(**flags: Any) -> None:
     """Answer questions over gRPC from the policy files, and record every decision.
 
-    Each option is a setting (docs/reference/settings.md): a flag beats the environment (`REMIT_LISTEN`), which beats the TOML
-    file that `REMIT_CONFIG` names, which beats the default. Stops gracefully on SIGTERM, SIGINT and SIGHUP: calls in
-    flight finish, the audit journal drains. Exits 1 where it could not.
+    Each option is a setting (docs/reference/settings.md). A flag takes precedence over the environment
+    (`REMIT_LISTEN`), the environment over the TOML file that `REMIT_CONFIG` names, and the file over the default.
+
+    Stops gracefully on SIGTERM, SIGINT and SIGHUP: calls in flight finish, and the audit journal drains. Exits 1 if it
+    could not.
     """
     try:
         settings = read_settings({name: value for name, value in flags.items() if value is not None})

@@ -1,5 +1,3 @@
-"""`remit shadow`: shows what a server's candidate would decide otherwise."""
-
 import json
 from typing import Annotated
 
@@ -8,7 +6,7 @@ import typer
 from remit.audit.ids import parse_id
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, client_for
-from remit.cli.server.replay import changes_table, told
+from remit.cli.server.replay import change_json, changes_table
 from remit.client import DecisionUnavailable
 from remit.clock import utc_text
 from remit.service.shadow.replay import ReplayedChange
@@ -24,11 +22,10 @@ def shadow(
     tls_key: KeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every change as a JSON line.")] = False,
 ) -> None:
-    """Show what the candidate of a server's setting `shadow` would decide otherwise, of what was asked since it loaded.
+    """Show which decisions since its load the candidate of a server's setting `shadow` would make otherwise.
 
-    With mutual TLS it is for whoever may read the audit, and each look is recorded.
-
-    Exits 0 where it would turn no decision, 1 where it would, 3 where there is no candidate or it does not load.
+    With mutual TLS it is only for callers who may read the audit, and the server records each call. Exits 0 if no
+    decision would change, 1 if one would, and 3 if there is no candidate or it does not load.
     """
     try:
         with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
@@ -40,7 +37,7 @@ def shadow(
     changes = [_change(each) for each in answer.changes]
     if as_json:
         for change in changes:
-            typer.echo(json.dumps(told(change)))
+            typer.echo(json.dumps(change_json(change)))
     else:
         for line in answer.errors:
             out.print(line)

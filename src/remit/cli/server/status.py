@@ -1,5 +1,3 @@
-"""`remit status`: shows the tenants, the audit store and the workers of a running server."""
-
 import json
 from typing import Annotated
 
@@ -32,52 +30,55 @@ def status(
 ) -> None:
     """Show what a running server serves: each tenant's revision and state, and the audit store.
 
-    Of several workers one answers, and tells how all are. Exits 1 where a tenant is not serving its newest files, the
-    audit store takes no records, records wait in the spool, a worker does not serve, or workers serve different policies.
+    If there are several workers, one answers and reports the state of all. Exits 1 if a tenant does not serve its
+    newest files, the audit store takes no records, records wait in the spool, a worker does not serve, or workers serve
+    different policies.
     """
     try:
         with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
-            told = client.status()
+            response = client.status()
     except DecisionUnavailable as error:
         fail(Exit.UNAVAILABLE, str(error))
     if as_json:
-        typer.echo(json.dumps(MessageToDict(told, preserving_proto_field_name=True), indent=2))
+        typer.echo(json.dumps(MessageToDict(response, preserving_proto_field_name=True), indent=2))
     else:
-        _print(told)
-    well = not told.HasField("audit") or (told.audit.healthy and not told.audit.spool.spooling)
-    well = well and all(each.state == messages.TENANT_STATE_SERVING for each in told.tenants)
-    well = well and all(each.serving and not each.error for each in told.workers)
-    well = well and len({each.policies for each in told.workers}) <= 1
+        _print(response)
+    well = not response.HasField("audit") or (response.audit.healthy and not response.audit.spool.spooling)
+    well = well and all(each.state == messages.TENANT_STATE_SERVING for each in response.tenants)
+    well = well and all(each.serving and not each.error for each in response.workers)
+    well = well and len({each.policies for each in response.workers}) <= 1
     raise typer.Exit(Exit.OK if well else Exit.NO)
 
 
-def _print(told: messages.GetStatusResponse) -> None:
-    out.print(f"node {told.node}, remit {told.version}, up since {_time(told.started_us)}")
+def _print(response: messages.GetStatusResponse) -> None:
+    out.print(f"node {response.node}, remit {response.version}, up since {_time(response.started_us)}")
     table = Table("tenant", "state", "since", "rows", "revision", box=SIMPLE)
-    for each in told.tenants:
+    for each in response.tenants:
         state = messages.TenantState.Name(each.state).removeprefix("TENANT_STATE_")
         colour = _STATES.get(each.state, "red")
         rows = str(each.rows) if each.revision else ""
         table.add_row(each.tenant, styled((state, colour)), _time(each.since_us), rows, each.revision[:12])
     out.print(table)
-    for each in told.tenants:
+    for each in response.tenants:
         if each.pinned_by:
             newest = each.files_revision[:12] or "none"
             out.print(f"{each.tenant} is pinned by {each.pinned_by}; its files are at {newest}")
     # A mistake in the root files belongs to every tenant: print it once.
-    for place, message in dict.fromkeys(_told(found) for each in told.tenants for found in each.diagnostics):
+    for place, message in dict.fromkeys(
+        _place_and_message(found) for each in response.tenants for found in each.diagnostics
+    ):
         out.print(f"{place}: {message}")
-    for each in told.tenants:
+    for each in response.tenants:
         if each.hidden_diagnostics:
             out.print(
                 f"{each.tenant}: {each.hidden_diagnostics} diagnostics, which the server shows to callers with READ "
                 "only",
                 markup=False,
             )
-    if not told.HasField("audit"):
+    if not response.HasField("audit"):
         out.print("the audit store is shown to callers with STATUS on REMIT_INSTANCE only", markup=False)
         return
-    audit = told.audit
+    audit = response.audit
     health = "healthy" if audit.healthy else f"NOT HEALTHY: {audit.error}"
     sampled = f"{audit.unrecorded} allows counted only, " if audit.unrecorded else ""
     free = _size(audit.free_bytes) if audit.HasField("free_bytes") else "unknown"
@@ -88,25 +89,25 @@ def _print(told: messages.GetStatusResponse) -> None:
     )
     if audit.HasField("spool"):
         spool = audit.spool
-        cause = f": {spool.error}" if spool.error else ", handing them on" if spool.spooling else ""
+        cause = f": {spool.error}" if spool.error else ", forwarding them" if spool.spooling else ""
         state = f"SPOOLING{cause}" if spool.spooling else "idle"
         out.print(f"audit spool {state}; {spool.records} records wait, {_size(spool.bytes)}")
-    if told.workers:
-        out.print(_workers_table(told))
+    if response.workers:
+        out.print(_workers_table(response))
 
 
-def _workers_table(told: messages.GetStatusResponse) -> Table:
+def _workers_table(response: messages.GetStatusResponse) -> Table:
     table = Table("worker", "state", "since", "restarts", "policies", "records", "", box=SIMPLE)
-    for each in told.workers:
+    for each in response.workers:
         state = styled(("SERVING", "green") if each.serving else ("NOT SERVING", "red"))
         since = _time(each.started_us) if each.serving else ""
-        mark = "answered this" if each.node == told.node else ""
+        mark = "answered this" if each.node == response.node else ""
         cells = (each.node, state, since, str(each.restarts), each.policies[:12], str(each.committed))
         table.add_row(*cells, each.error or mark)
     return table
 
 
-def _told(found: messages.Diagnostic) -> tuple[str, str]:
+def _place_and_message(found: messages.Diagnostic) -> tuple[str, str]:
     return ":".join(str(part) for part in (found.file, found.line, found.column) if part), found.message
 
 

@@ -37,14 +37,14 @@ def diff(tenant: Tenant, old: Snapshot | None, new: Snapshot | None) -> TenantDi
     Raises TooManyDiagramsError, with the principal and permission or the relation, if the patterns split the namespaces
     into too many parts.
     """
-    atlas = DiagramFactory()
+    factory = DiagramFactory()
     before, after = (snapshot.policy if snapshot is not None else None for snapshot in (old, new))
     rows_before, rows_after = set(_rows(old)), set(_rows(new))
     return TenantDiff(
         tenant,
-        access_changes(atlas, old, new),
-        reach_changes(atlas, before, after),
-        dedicated_changes(atlas, before, after),
+        access_changes(factory, old, new),
+        reach_changes(factory, before, after),
+        dedicated_changes(factory, before, after),
         len(rows_after - rows_before),
         len(rows_before - rows_after),
     )

@@ -1,5 +1,3 @@
-"""Access diff: who gains and who loses which permission in which namespaces."""
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +13,6 @@ from remit.engine.role_graph import RoleGraph
 from remit.engine.snapshot import Snapshot
 
 Permission = tuple[Word, Word]
-"""A kind and an action."""
 
 _PRINCIPALS: Final = ("user:", "service:")
 
@@ -30,8 +27,8 @@ class _Granted(NamedTuple):
 class _Side:
     """One of the two policies, as regions. If the tenant does not exist in it, it allows nothing."""
 
-    def __init__(self, atlas: DiagramFactory, snapshot: Snapshot | None) -> None:
-        self._atlas = atlas
+    def __init__(self, factory: DiagramFactory, snapshot: Snapshot | None) -> None:
+        self._factory = factory
         self._snapshot = snapshot
         policy = snapshot.policy if snapshot is not None else None
         self.graph = snapshot.graph if snapshot is not None else RoleGraph((), ())
@@ -48,7 +45,6 @@ class _Side:
         return snapshot is not None and (snapshot.admitted is None or principal in snapshot.admitted)
 
     def named(self, rule: Rule) -> frozenset[Permission]:
-        """The permissions that a row names."""
         known = self._named.get((rule.kinds, rule.actions))
         if known is None:
             known = self._named[rule.kinds, rule.actions] = frozenset(
@@ -66,34 +62,38 @@ class _Side:
 
     def allows(self, principal: Principal, permission: Permission) -> Region:
         """The namespaces in which the principal has the permission."""
-        atlas = self._atlas
+        factory = self._factory
         namespaced = self.namespaced.get(permission)
         if namespaced is None or not self.admits(principal):
-            return atlas.none
-        allowed = atlas.without(*self.granted(principal, permission))
-        return atlas.namespaces(allowed) if namespaced else atlas.chart(allowed.here, {}, atlas.none)
+            return factory.none
+        allowed = factory.without(*self.granted(principal, permission))
+        return factory.namespaces(allowed) if namespaced else factory.diagram(allowed.here, {}, factory.none)
 
     def granted(self, subject: str, permission: Permission) -> _Granted:
         known = self._granted.get((subject, permission))
         if known is None:
-            atlas = self._atlas
+            factory = self._factory
             rows = self._rows_of(subject).get(permission, ())
             known = _Granted(
-                atlas.union_of(rule.namespaces for rule in rows if rule.effect is Effect.ALLOW),
-                atlas.union_of(rule.namespaces for rule in rows if rule.effect is Effect.DENY),
+                factory.union_of(rule.namespaces for rule in rows if rule.effect is Effect.ALLOW),
+                factory.union_of(rule.namespaces for rule in rows if rule.effect is Effect.DENY),
             )
             for link in self.graph.links_of(subject):
                 if permission in self.held(link.holds):
                     held = self._through(link, self.granted(link.holds, permission))
-                    known = _Granted(atlas.union(known.allowed, held.allowed), atlas.union(known.denied, held.denied))
+                    known = _Granted(
+                        factory.union(known.allowed, held.allowed), factory.union(known.denied, held.denied)
+                    )
             self._granted[subject, permission] = known
         return known
 
     def _through(self, link: Link, granted: _Granted) -> _Granted:
         if link.scope == EVERYWHERE:
             return granted
-        scope = self._atlas.region(link.scope)
-        return _Granted(self._atlas.meet(scope, granted.allowed), self._atlas.meet(scope, granted.denied))
+        scope = self._factory.region(link.scope)
+        return _Granted(
+            self._factory.intersection(scope, granted.allowed), self._factory.intersection(scope, granted.denied)
+        )
 
     def _rows_of(self, subject: str) -> Mapping[Permission, Sequence[Rule]]:
         known = self._rows.get(subject)
@@ -109,8 +109,8 @@ class _Side:
 class _Touched:
     """What changed rows can affect: which subjects, which permissions, and through which group or role."""
 
-    def __init__(self, atlas: DiagramFactory, old: _Side, new: _Side) -> None:
-        self._atlas = atlas
+    def __init__(self, factory: DiagramFactory, old: _Side, new: _Side) -> None:
+        self._factory = factory
         self._sides = (old, new)
         self._own: defaultdict[str, set[Permission]] = defaultdict(set)
         self._gates: tuple[defaultdict[str, set[str]], ...] = (defaultdict(set), defaultdict(set))
@@ -189,15 +189,15 @@ class _Touched:
         """True if a change of the subject's rows, or of its holders, makes the change in all of `region`."""
         if not any(permission in side.held(subject) for side in self._sides):
             return False
-        atlas = self._atlas
+        factory = self._factory
         before, after = self._sides if direction is Direction.GAIN else reversed(self._sides)
         lifted, was = before.granted(subject, permission).denied, before.granted(subject, permission).allowed
         given, now = after.granted(subject, permission).allowed, after.granted(subject, permission).denied
-        made = atlas.union(
-            given if after in ways else atlas.without(given, was),
-            lifted if before in ways else atlas.without(lifted, now),
+        made = factory.union(
+            given if after in ways else factory.without(given, was),
+            lifted if before in ways else factory.without(lifted, now),
         )
-        return atlas.without(region, made) is atlas.none
+        return factory.without(region, made) is factory.none
 
     def _closure(self, subject: str) -> frozenset[str]:
         """The subject and every subject that it holds somewhere, before or after."""
@@ -229,25 +229,25 @@ class _Touched:
                 self._own[rule.subject] |= side.named(rule) & redefined
 
 
-def access_changes(atlas: DiagramFactory, old: Snapshot | None, new: Snapshot | None) -> tuple[AccessChange, ...]:
+def access_changes(factory: DiagramFactory, old: Snapshot | None, new: Snapshot | None) -> tuple[AccessChange, ...]:
     """Exact and complete: the effect for a principal, permission and namespace differs exactly if a change contains it.
 
     If only one of the two policies allows the question (a kind that moved between classes), the other counts as a deny.
     Raises TooManyDiagramsError.
     """
-    before, after = _Side(atlas, old), _Side(atlas, new)
-    touched = _Touched(atlas, before, after)
+    before, after = _Side(factory, old), _Side(factory, new)
+    touched = _Touched(factory, before, after)
     found: defaultdict[tuple[Direction, Region, Permission], list[Principal]] = defaultdict(list)
     for principal in touched.principals():
         for permission in touched.permissions(principal):
             with _named(principal, permission):
                 was, now = before.allows(principal, permission), after.allows(principal, permission)
             if was is not now:
-                found[Direction.GAIN, atlas.without(now, was), permission].append(principal)
-                found[Direction.LOSS, atlas.without(was, now), permission].append(principal)
+                found[Direction.GAIN, factory.without(now, was), permission].append(principal)
+                found[Direction.LOSS, factory.without(was, now), permission].append(principal)
     changes = []
-    for direction, principals, permissions, where in _grouped(atlas, found):
-        through = touched.through(principals, permissions, direction, _region(atlas, where))
+    for direction, principals, permissions, where in _grouped(factory, found):
+        through = touched.through(principals, permissions, direction, _region(factory, where))
         holders = 0 if through is None else touched.holders(through)
         changes.append(AccessChange(direction, principals, through, holders, permissions, where))
     return tuple(sorted(changes, key=_order))
@@ -257,17 +257,15 @@ _Group = tuple[Direction, tuple[Principal, ...], tuple[Permission, ...], Changed
 
 
 def _grouped(
-    atlas: DiagramFactory, found: Mapping[tuple[Direction, Region, Permission], Sequence[Principal]]
+    factory: DiagramFactory, found: Mapping[tuple[Direction, Region, Permission], Sequence[Principal]]
 ) -> Iterator[_Group]:
-    """Groups changes in three steps: principals with the same piece and permission; permissions with the same piece and
-    principals; pieces with the same principals and permissions. None stands for the tenant itself."""
     principals: defaultdict[tuple[Direction, Piece | None, Permission], set[Principal]] = defaultdict(set)
-    told: dict[Region, tuple[Piece | None, ...]] = {}
+    pieces_of: dict[Region, tuple[Piece | None, ...]] = {}
     for (direction, region, permission), who in found.items():
-        if region not in told:
+        if region not in pieces_of:
             with _named(who[0], permission):
-                told[region] = (*atlas.pieces(region), *([None] if region.here else []))
-        for piece in told[region]:
+                pieces_of[region] = (*factory.pieces(region), *([None] if region.here else []))
+        for piece in pieces_of[region]:
             principals[direction, piece, permission].update(who)
     permissions: defaultdict[tuple[Direction, Piece | None, frozenset[Principal]], list[Permission]] = defaultdict(list)
     for (direction, piece, permission), whose in principals.items():
@@ -290,10 +288,10 @@ def _named(principal: Principal, permission: Permission) -> Iterator[None]:
         raise TooManyDiagramsError(f"{principal}, {' '.join(reversed(permission))}: {error}") from None
 
 
-def _region(atlas: DiagramFactory, where: ChangedNamespaces) -> Region:
-    namespaces = atlas.folded(atlas.union, map(atlas.within, where.namespaces), atlas.none)
+def _region(factory: DiagramFactory, where: ChangedNamespaces) -> Region:
+    namespaces = factory.folded(factory.union, map(factory.within, where.namespaces), factory.none)
     # The text `**` also stands for all namespaces without the tenant itself.
-    return atlas.chart(where.tenant_itself, namespaces.branches, namespaces.other)
+    return factory.diagram(where.tenant_itself, namespaces.branches, namespaces.other)
 
 
 def _order(change: AccessChange) -> tuple[object, ...]:

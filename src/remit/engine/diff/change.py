@@ -1,5 +1,3 @@
-"""Changes between two policies of one tenant, in decisions instead of rows."""
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,14 +34,11 @@ class AccessChange:
 
     direction: Direction
     principals: tuple[Principal, ...]
-    """Sorted."""
     through: Subject | None
-    """The narrowest group or role through which all principals get the change; None if the change is about
-    them alone."""
+    """The narrowest group or role through which all principals get the change; None if there is none."""
     holders: int
     """Number of principals that hold `through` somewhere, before or after."""
     permissions: tuple[tuple[Word, Word], ...]
-    """(kind, action), sorted."""
     where: ChangedNamespaces
 
     def contains(self, question: Question) -> bool:
@@ -66,12 +61,10 @@ class Pairs(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReachChange:
-    """Work in any of `callers` gains, or loses, the use of what any of `owners` owns, for the pairs that
-    `pairs` names."""
+    """Work in `callers` gains, or loses, the use of what `owners` own, for the pairs that `pairs` names."""
 
     direction: Direction
     relations: tuple[Word, ...]
-    """Sorted."""
     callers: tuple[Piece, ...]
     owners: tuple[Piece, ...]
     pairs: Pairs

@@ -17,12 +17,12 @@ _Plane = Diagram[Region]
 """A set of pairs: the owners, by caller."""
 
 
-def reach_changes(atlas: DiagramFactory, old: Policy | None, new: Policy | None) -> tuple[ReachChange, ...]:
+def reach_changes(factory: DiagramFactory, old: Policy | None, new: Policy | None) -> tuple[ReachChange, ...]:
     """Exact and complete: the effect for a caller, owner and relation differs exactly if a change contains it.
 
     Raises TooManyDiagramsError.
     """
-    comparison = _Comparison(atlas, old, new)
+    comparison = _Comparison(factory, old, new)
     relations: defaultdict[tuple[Direction, Pairs, tuple[Piece, ...], tuple[Piece, ...]], list[Word]]
     relations = defaultdict(list)
     for relation in sorted({name for policy in (old, new) if policy for name in policy.vocabulary.relations}):
@@ -39,21 +39,20 @@ def reach_changes(atlas: DiagramFactory, old: Policy | None, new: Policy | None)
 
 
 class _Comparison:
-    def __init__(self, atlas: DiagramFactory, old: Policy | None, new: Policy | None) -> None:
-        self._atlas = atlas
+    def __init__(self, factory: DiagramFactory, old: Policy | None, new: Policy | None) -> None:
+        self._factory = factory
         self._policies = (old, new)
         self._moved = _moved(old.reach if old else (), new.reach if new else ())
-        self._nowhere = atlas.constant(atlas.none)
-        self._unruled: _Ruling = atlas.constant(None)
+        self._nowhere = factory.constant(factory.none)
+        self._unruled: _Ruling = factory.constant(None)
 
     def of(self, relation: Word) -> Iterator[tuple[Direction, Pairs, tuple[Piece, ...], tuple[Piece, ...]]]:
-        """The changes for one relation."""
         before, after = (policy.vocabulary.relations.get(relation) if policy else None for policy in self._policies)
         moved = [rule for rule in self._moved if rule.names(relation)]
         if before == after and not moved:
             return
         if (before is None) != (after is None):
-            everywhere = self._atlas.pieces(self._atlas.all)
+            everywhere = self._factory.pieces(self._factory.all)
             yield Direction.LOSS if after is None else Direction.GAIN, Pairs.ITSELF, everywhere, everywhere
         within = moved if before == after else None
         (plain_before, above_before), (plain_after, above_after) = (
@@ -64,92 +63,94 @@ class _Comparison:
             (Direction.LOSS, self._without(plain_before, plain_after), self._without(above_before, above_after)),
         ):
             for pairs, plane in (
-                (Pairs.OTHERS, self._meet(plain, above)),
+                (Pairs.OTHERS, self._intersection(plain, above)),
                 (Pairs.NOT_ABOVE, self._without(plain, above)),
                 (Pairs.ABOVE, self._without(above, plain)),
             ):
                 for callers, owners in self._boxes(plane):
                     if self._any(pairs, callers, owners):
-                        yield direction, pairs, self._atlas.pieces(callers), self._atlas.pieces(owners)
+                        yield direction, pairs, self._factory.pieces(callers), self._factory.pieces(owners)
 
     def _sides(
         self, policy: Policy | None, relation: Word, within: Sequence[ReachRule] | None
     ) -> tuple[_Plane, _Plane]:
         """The allowed pairs if the owner is not above the caller, and the allowed pairs if it is. With `within`, only
         pairs that one of these rows matches."""
-        atlas = self._atlas
+        factory = self._factory
         known = policy.vocabulary.relations.get(relation) if policy is not None else None
         if policy is None or known is None:
             return self._nowhere, self._nowhere
         rules = [rule for rule in policy.reach if rule.names(relation)]
         if within is not None:
             rules = _overlapping(rules, within)
-        ruled = atlas.folded(self._first, map(self._ruling, rules), atlas.constant(self._unruled))
-        plain = atlas.map(self._allowed, ruled)
-        above = atlas.map(self._not_denied, ruled) if known.inherited else plain
+        ruled = factory.folded(self._first, map(self._ruling, rules), factory.constant(self._unruled))
+        plain = factory.map(self._allowed, ruled)
+        above = factory.map(self._not_denied, ruled) if known.inherited else plain
         if within is None:
             return plain, above
-        window = atlas.folded(self._union, (self._box(rule) for rule in within), self._nowhere)
-        return self._meet(plain, window), self._meet(above, window)
+        window = factory.folded(self._union, (self._box(rule) for rule in within), self._nowhere)
+        return self._intersection(plain, window), self._intersection(above, window)
 
     def _ruling(self, rule: ReachRule) -> Diagram[_Ruling]:
         effect: Effect | None = rule.effect
-        return self._atlas.over(rule.caller, self._atlas.over(rule.owner, effect, None), self._unruled)
+        return self._factory.over(rule.caller, self._factory.over(rule.owner, effect, None), self._unruled)
 
     def _box(self, rule: ReachRule) -> _Plane:
-        return self._atlas.over(rule.caller, self._atlas.region(rule.owner), self._atlas.none)
+        return self._factory.over(rule.caller, self._factory.region(rule.owner), self._factory.none)
 
     def _first(self, left: Diagram[_Ruling], right: Diagram[_Ruling]) -> Diagram[_Ruling]:
-        return self._atlas.combine(self._first_by_owner, left, right)
+        return self._factory.apply(self._first_by_owner, left, right)
 
     def _first_by_owner(self, left: _Ruling, right: _Ruling) -> _Ruling:
-        return self._atlas.combine(_either, left, right)
+        return self._factory.apply(_either, left, right)
 
     def _allowed(self, ruling: _Ruling) -> Region:
-        return self._atlas.map(_allows, ruling)
+        return self._factory.map(_allows, ruling)
 
     def _not_denied(self, ruling: _Ruling) -> Region:
-        return self._atlas.map(_denies_not, ruling)
+        return self._factory.map(_denies_not, ruling)
 
     def _union(self, left: _Plane, right: _Plane) -> _Plane:
-        return self._atlas.combine(self._atlas.union, left, right)
+        return self._factory.apply(self._factory.union, left, right)
 
-    def _meet(self, left: _Plane, right: _Plane) -> _Plane:
-        return self._atlas.combine(self._atlas.meet, left, right)
+    def _intersection(self, left: _Plane, right: _Plane) -> _Plane:
+        return self._factory.apply(self._factory.intersection, left, right)
 
     def _without(self, left: _Plane, right: _Plane) -> _Plane:
-        return self._atlas.combine(self._atlas.without, left, right)
+        return self._factory.apply(self._factory.without, left, right)
 
     def _boxes(self, plane: _Plane) -> Iterator[tuple[Region, Region]]:
         """Sets of callers with their owners: together the plane, and every set with as many callers as possible."""
-        atlas = self._atlas
-        rows = atlas.values(plane) - {atlas.none}
+        factory = self._factory
+        rows = factory.values(plane) - {factory.none}
         for owners in rows:
-            narrower = (each for each in rows if each is not owners and atlas.without(each, owners) is atlas.none)
-            own = atlas.without(owners, atlas.folded(atlas.union, narrower, atlas.none))
-            if own is not atlas.none:
-                holds: Callable[[Region], bool] = _Covers(atlas, owners)
-                yield atlas.namespaces(atlas.map(holds, plane)), atlas.namespaces(own)
+            narrower = (each for each in rows if each is not owners and factory.without(each, owners) is factory.none)
+            own = factory.without(owners, factory.folded(factory.union, narrower, factory.none))
+            if own is not factory.none:
+                holds: Callable[[Region], bool] = _Covers(factory, owners)
+                yield factory.namespaces(factory.map(holds, plane)), factory.namespaces(own)
 
     def _any(self, pairs: Pairs, callers: Region, owners: Region) -> bool:
         """True if `callers` and `owners` contain a pair of this sort."""
-        atlas = self._atlas
-        caller = atlas.first(callers)
-        if caller is None or atlas.is_empty(owners):
+        factory = self._factory
+        caller = factory.first(callers)
+        if caller is None or factory.is_empty(owners):
             return False
         if pairs is Pairs.ABOVE:
-            return not atlas.is_empty(atlas.meet(callers, atlas.under(owners)))
-        here = atlas.region(exactly(caller))
+            return not factory.is_empty(factory.intersection(callers, factory.under(owners)))
+        here = factory.region(exactly(caller))
         if pairs is Pairs.OTHERS:
-            others = atlas.without(owners, here), atlas.without(callers, here)
+            others = factory.without(owners, here), factory.without(callers, here)
             # If no other owner is left, the owner is this caller, and any other caller will do.
-            return not all(map(atlas.is_empty, others))
-        lineage = atlas.folded(atlas.union, (atlas.region(exactly(each)) for each in _upward(caller)), atlas.none)
-        if not atlas.is_empty(atlas.without(owners, lineage)):
+            return not all(map(factory.is_empty, others))
+        lineage = factory.folded(
+            factory.union, (factory.region(exactly(each)) for each in _upward(caller)), factory.none
+        )
+        if not factory.is_empty(factory.without(owners, lineage)):
             return True
         # Now every owner is this caller or above it. Find a caller that one of the owners is not above.
         return any(
-            owners.at(each) and not atlas.is_empty(atlas.without(callers, atlas.region(_subtree(each))))
+            owners.at(each) and not factory.is_empty(factory.without(callers, factory.region(_subtree(each))))
             for each in _upward(caller)
         )
 
@@ -157,12 +158,12 @@ class _Comparison:
 class _Covers:
     """Tests if a region contains all of `owners`. Equal for equal owners: a DiagramFactory caches by function."""
 
-    def __init__(self, atlas: DiagramFactory, owners: Region) -> None:
-        self._atlas = atlas
+    def __init__(self, factory: DiagramFactory, owners: Region) -> None:
+        self._factory = factory
         self._owners = owners
 
     def __call__(self, region: Region) -> bool:
-        return self._atlas.without(self._owners, region) is self._atlas.none
+        return self._factory.without(self._owners, region) is self._factory.none
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Covers) and self._owners is other._owners

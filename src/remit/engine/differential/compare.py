@@ -1,6 +1,3 @@
-"""Differential test: asks both engines the same questions and reduces the first difference to the rows that
-cause it."""
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar

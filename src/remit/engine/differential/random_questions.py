@@ -1,5 +1,3 @@
-"""Random questions close to a policy's rows, where two engines are most likely to differ."""
-
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from random import Random
@@ -80,8 +78,6 @@ def _principal(known: Sequence[str], random: Random) -> Principal:
 
 
 class _Namespaces:
-    """Namespaces in and around patterns."""
-
     def __init__(self, patterns: Sequence[str], random: Random) -> None:
         self._patterns = [NamespacePattern.parse(text) for text in patterns]
         literals = {segment for pattern in self._patterns for segment in pattern.segments if segment != "*"}
@@ -107,8 +103,7 @@ class _Namespaces:
         return Namespace(".".join(segments or [_FRESH[0]]))
 
     def _shift(self, segments: list[str]) -> None:
-        """In half of the calls, moves to a child, parent, sibling, sibling with the same beginning, or one
-        level down."""
+        """In half of the calls, moves to a child, parent, sibling, sibling with the same beginning, or a level down."""
         random = self._random
         match random.randrange(10):
             case 0:

@@ -1,5 +1,3 @@
-"""Explains a decision of the access plane."""
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -38,8 +36,6 @@ def explain(snapshot: Snapshot, question: Question) -> Explanation:
 
 @dataclass(frozen=True, slots=True)
 class AccessExplainer(Inquiry[Explanation]):
-    """A question of the access plane; the answer is the decision with its grounds."""
-
     question_type: ClassVar = QuestionType.EXPLAIN
     decides: ClassVar = True
     question: Question
@@ -56,7 +52,6 @@ class AccessExplainer(Inquiry[Explanation]):
 
 
 def unknown_tenant(tenant: Tenant, question: Question) -> Explanation:
-    """The explanation if no tenant of this name is configured."""
     decision = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
     remedy = Remedy(instead=f"no row helps: {Reason.UNKNOWN_TENANT.meaning}")
     return Explanation(tenant, question, decision, remedy=remedy)
@@ -136,7 +131,7 @@ def _remedy(snapshot: Snapshot, question: Question, decision: Decision) -> Remed
             return Remedy(instead=f"no row helps against a deny: narrow or remove {decision.rule.place}")
         case Reason.NO_ACCESS:
             listed = f"`access` of {snapshot.tenant}/tenant.yaml, or make it a member of a group listed there"
-            return Remedy(instead=f"no row helps beside the access list: add `{question.principal}` to {listed}")
+            return Remedy(instead=f"no row helps without the access list: add `{question.principal}` to {listed}")
         case Reason.OUT_OF_SCOPE | Reason.NOT_GRANTED | Reason.NO_BINDING:
             return Remedy(rule=_narrowest_rule(snapshot, question), binding=_narrowest_binding(snapshot, question))
         case reason:
@@ -148,7 +143,7 @@ def _words(snapshot: Snapshot, question: Question, reason: Reason) -> str:
     kinds = snapshot.policy.vocabulary.kinds
     match reason:
         case Reason.UNKNOWN_KIND if question.action in kinds:
-            return f"; `{question.action}` is a kind: are action and kind in each other's place?"
+            return f"; `{question.action}` is a kind: did you swap action and kind?"
         case Reason.UNKNOWN_KIND:
             return instead_of(question.kind, [kind.name for kind in kinds.values() if kind.lives_in(snapshot.tenant)])
         case Reason.UNKNOWN_ACTION:
@@ -163,7 +158,7 @@ def _narrowest_rule(snapshot: Snapshot, question: Question) -> str:
 
 
 def _narrowest_binding(snapshot: Snapshot, question: Question) -> str:
-    """A g row, for this namespace alone, to the role that gives the fewest permissions there; empty if no role would
+    """A g row, for this namespace alone, to the role that permits the fewest things there; '' if no role would
     allow."""
     graph = snapshot.graph
     fitting = [role for role in graph.roles() if snapshot.would_allow(role, question) and graph.may_be_bound(role)]
@@ -188,7 +183,6 @@ def _breadth(snapshot: Snapshot, role: Subject, namespace: Namespace) -> int:
 
 
 def summary(explanation: Explanation) -> str:
-    """The explanation as lines of plain text."""
     principal, action, kind, namespace = explanation.question
     decision = explanation.decision
     place = f"{namespace} of {explanation.tenant}" if namespace else f"{explanation.tenant}"

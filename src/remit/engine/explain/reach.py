@@ -1,5 +1,3 @@
-"""Explains a decision of the reach plane."""
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -25,7 +23,6 @@ _BY_FIRST_ROW: Final = {
 
 
 def explain_reach(snapshot: Snapshot, question: ReachQuestion) -> ReachExplanation:
-    """The decision with its grounds."""
     decision = snapshot.reach.decide(question)
     too_late: tuple[ReachRule, ...] = ()
     if isinstance(decision.rule, ReachRule):
@@ -42,8 +39,6 @@ def explain_reach(snapshot: Snapshot, question: ReachQuestion) -> ReachExplanati
 
 @dataclass(frozen=True, slots=True)
 class ReachExplainer(Inquiry[ReachExplanation]):
-    """A question of the reach plane; the answer is the decision with its grounds."""
-
     question_type: ClassVar = QuestionType.REACH_EXPLAIN
     decides: ClassVar = True
     question: ReachQuestion
@@ -60,7 +55,6 @@ class ReachExplainer(Inquiry[ReachExplanation]):
 
 
 def unknown_tenants_reach(tenant: Tenant, question: ReachQuestion) -> ReachExplanation:
-    """The explanation if no tenant of this name is configured."""
     decision = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
     remedy = ReachRemedy(instead=f"no row helps: {Reason.UNKNOWN_TENANT.meaning}")
     return ReachExplanation(tenant, question, decision, remedy=remedy)
@@ -96,13 +90,12 @@ def _remedy(policy: Policy, question: ReachQuestion, decision: Decision) -> Reac
 
 
 def reach_summary(explanation: ReachExplanation) -> str:
-    """The explanation as lines of plain text."""
     caller, owner, relation = explanation.question
     decision = explanation.decision
     verb = "may" if decision.allowed else "may not"
-    told = f"work in {caller} of {explanation.tenant} {verb} use {owner} by {relation}"
+    sentence = f"work in {caller} of {explanation.tenant} {verb} use {owner} by {relation}"
     meaning = _BY_FIRST_ROW.get(decision.reason, decision.reason.meaning)
-    lines = [f"{told}: {decision.reason} ({meaning})"]
+    lines = [f"{sentence}: {decision.reason} ({meaning})"]
     if decision.rule is not None:
         lines.append(f"  row        {decision.rule.place}  {decision.rule.text}")
     lines += [f"  too late   {row.place}  {row.text}" for row in explanation.too_late]

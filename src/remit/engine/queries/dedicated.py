@@ -1,5 +1,3 @@
-"""Queries about dedicated resources."""
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -69,13 +67,13 @@ class DedicatedTo(Inquiry[tuple[Dedicated, ...]]):
         return tuple(dedicated_to(policy, self.namespace, each, self.service) for each in types)
 
     def detail(self, answer: tuple[Dedicated, ...]) -> Mapping[str, object]:
-        told: dict[str, object] = {
+        detail: dict[str, object] = {
             each.resource_type: each.resolution.resource.name if each.resolution is not None else "" for each in answer
         }
         if self.service:
             refused = [each.resource_type for each in answer if each.service is Effect.DENY]
-            told |= {"service": self.service, "refused": refused}
-        return told
+            detail |= {"service": self.service, "refused": refused}
+        return detail
 
 
 @dataclass(frozen=True, slots=True)

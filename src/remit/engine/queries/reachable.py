@@ -42,7 +42,7 @@ class ReachesAll(Inquiry[AllReached]):
     def __post_init__(self) -> None:
         """Raises MalformedQuestionError if there are no owners."""
         if not self.owners:
-            raise violation("owners", "is empty: name at least one, for nothing is no proof that all agree")
+            raise violation("owners", "is empty: name at least one owner")
 
     @property
     def columns(self) -> tuple[str, str, str, str]:
@@ -148,8 +148,7 @@ class _FirstMatch:
         unmatched: Iterable[NamespacePattern],
         always: Iterable[Namespace],
     ) -> tuple[NamespaceSet, ...]:
-        """The namespaces in which the first matching row allows, with `always`, and with `unmatched` if no
-        row matches."""
+        """The namespaces in which the first matching row allows; `always` and, if no row matches, `unmatched` too."""
         allowed, denied = PatternTrie(), PatternTrie()
         by_exclusion: defaultdict[tuple[str, ...], list[NamespacePattern]] = defaultdict(list)
         named = [(row.effect, pattern) for row, pattern in rows if row.names(relation)]
@@ -173,7 +172,7 @@ class _FirstMatch:
         taken = tuple(islice(overlapping, self._left + 1))
         self._left -= len(taken)
         if self._left < 0:
-            raise TooLargeError("the rows that allow and the rows that deny multiply past what can be listed")
+            raise TooLargeError("the rows that allow and the rows that deny multiply beyond the limit of a list")
         return taken
 
 

@@ -1,5 +1,3 @@
-"""Check in reverse: what a principal may do here, where it may do it, and who may."""
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -147,9 +145,7 @@ class Permitted:
 
     principals: tuple[Principal, ...]
     _subjects: Mapping[str, str]
-    """The subject of the deciding rule, by principal."""
     _rules: Mapping[str, Rule]
-    """The deciding rule, by subject."""
     _ways: Mapping[str, Link]
     """The first g row on the way to the rule's subject, by member."""
 
@@ -216,8 +212,7 @@ class PrincipalsFor(Inquiry[Permitted]):
 def _reach_back(
     snapshot: Snapshot, subject: str, covering: frozenset[str], reached: dict[str, str], ways: dict[str, Link]
 ) -> None:
-    """Adds every subject that holds `subject` and is not in `reached` yet, with the first g row on the
-    shortest path."""
+    """Adds every subject that holds `subject` and is not in `reached`, with the first g row on the shortest path."""
     if subject in reached:
         return
     reached[subject] = subject
@@ -237,7 +232,9 @@ def _allowed(snapshot: Snapshot, principal: Principal, permissions: Iterable[int
     try:
         held = [(snapshot.rows(way.subject), way.where) for way in snapshot.graph.ways(principal)]
     except TooManyPathsError:
-        raise TooLargeError(f"the scopes along the chains of `{principal}` multiply past what can be listed") from None
+        raise TooLargeError(
+            f"the scopes along the chains of `{principal}` multiply beyond the limit of a list"
+        ) from None
     seen: set[tuple[tuple[int, str], ...]] = set()
     pairs = 0
     for permission in permissions:
@@ -247,7 +244,7 @@ def _allowed(snapshot: Snapshot, principal: Principal, permissions: Iterable[int
             seen.add(key)
             pairs += sum(sum(1 for _ in every(rows)) for rows, _ in found)
             if pairs > PAIRS_LIMIT:
-                raise TooLargeError(f"the rows of `{principal}` and their scopes multiply past what can be listed")
+                raise TooLargeError(f"the rows of `{principal}` and their scopes multiply beyond the limit of a list")
             yield _set_of(found)
 
 
@@ -256,7 +253,7 @@ def _set_of(found: Iterable[tuple[Rows, NamespacePattern]]) -> NamespaceSet:
     excluded: set[NamespacePattern] = set()
     for rows, where in found:
         for rule in every(rows):
-            pattern = rule.namespaces.meet(where)
+            pattern = rule.namespaces.intersection(where)
             if pattern is not None:
                 (only if rule.effect is Effect.ALLOW else excluded).add(pattern)
     return simplest(only, excluded)

@@ -1,5 +1,3 @@
-"""Visibility: the part of a dependency graph that a principal may see."""
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,3 @@
-"""Exports one tenant's policy to plain Casbin: two models, their rows, and a README with what Casbin cannot know."""
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final

@@ -1,5 +1,3 @@
-"""Parses Casbin matchers that are conjunctions of simple tests."""
-
 import ast
 import re
 from collections.abc import Iterator, Sequence
@@ -60,7 +58,7 @@ def parse_matcher(text: str) -> Matcher:
         else:
             superusers[named[0]] = (*superusers.get(named[0], ()), named[1])
     if len(bodies) != 1:
-        raise _unsupported("expected one conjunction of tests, and at most `|| r.sub == ...` behind it")
+        raise _unsupported("expected one conjunction of tests, and at most `|| r.sub == ...` after it")
     clauses: dict[str, MatcherClause] = {}
     for test in _flat(bodies[0], ast.And):
         name, clause = _clause(list(_flat(test, ast.Or)))

@@ -1,5 +1,3 @@
-"""Reads the shape of a Casbin model, and refuses models that remit's rows cannot express."""
-
 from dataclasses import dataclass
 from typing import Final
 

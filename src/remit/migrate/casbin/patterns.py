@@ -1,5 +1,3 @@
-"""Maps objects and domains made of segments to namespaces, and Casbin's patterns over them to ours."""
-
 import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -55,7 +53,7 @@ class PatternReading(NamedTuple):
     pattern: str
     narrowed: FindingId | None = None
     """Why it covers less than Casbin's pattern, if it does."""
-    told: FindingId | None = None
+    note: FindingId | None = None
     """A finding to report although it covers the same."""
 
 
@@ -75,7 +73,6 @@ class Separated:
             )
 
     def namespace(self, name: str) -> str:
-        """The namespace for a name. Raises UntranslatableError."""
         return ".".join(encode_segment(each) for each in self._segments(name))
 
     def pattern(self, text: str, function: str) -> PatternReading:
@@ -98,12 +95,12 @@ class Separated:
         prefix, star, behind = text.partition("*")
         if not star:
             return PatternReading(self.namespace(text))
-        told = FindingId.TEXT_BEHIND_STAR if behind else None
+        note = FindingId.TEXT_BEHIND_STAR if behind else None
         if prefix in ("", "/" if self.rooted else ""):
-            return PatternReading(EVERYTHING, None, told)
+            return PatternReading(EVERYTHING, None, note)
         if prefix.endswith(self.separator):
-            return PatternReading(f"{self.namespace(prefix[:-1])}.*.**", None, told)
-        return PatternReading(f"{self.namespace(prefix)}.**", FindingId.PREFIX_CROSSES_SEGMENT, told)
+            return PatternReading(f"{self.namespace(prefix[:-1])}.*.**", None, note)
+        return PatternReading(f"{self.namespace(prefix)}.**", FindingId.PREFIX_CROSSES_SEGMENT, note)
 
     def _expression(self, text: str, function: str) -> PatternReading:
         if function == "keyMatch2" and text == "*":

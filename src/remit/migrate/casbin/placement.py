@@ -1,5 +1,3 @@
-"""Maps the domains and objects of a Casbin policy to tenants, namespaces and kinds."""
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -50,7 +48,6 @@ class Placement:
         return self._shape.has_domains and self._options.domains is DomainReading.NAMESPACES
 
     def homes(self) -> list[TenantHome]:
-        """The tenants to write."""
         options = self._options
         if self._shape.has_domains and not self.domains_are_namespaces:
             return self._tenants()
@@ -79,11 +76,9 @@ class Placement:
         return matching
 
     def scopes(self, domain: str, clause: MatcherClause, effect: Effect, place: str) -> list[NamespacePattern]:
-        """The namespaces of a domain, if domains are namespaces."""
         return list(self._patterns(self._dotted, domain, clause, effect, place))
 
     def of(self, row: Permit, home: TenantHome) -> Iterator[tuple[NamespacePattern, tuple[Word, ...]]]:
-        """The namespaces and kinds of a row's object and domain."""
         if self.objects_are_namespaces:
             for pattern in self._object_patterns(row, home):
                 yield pattern, (self._lexicon.kind,)
@@ -221,8 +216,8 @@ class Placement:
         if reading.narrowed is not None:
             self._findings.narrow(reading.narrowed, place, f"`{quote(text)}` would become `{pattern}`", effect)
             self._narrowed.append((text, function, pattern))
-        if reading.told is not None:
-            self._findings.add(reading.told, place, f"`{quote(text)}` becomes `{pattern}`")
+        if reading.note is not None:
+            self._findings.add(reading.note, place, f"`{quote(text)}` becomes `{pattern}`")
         if pattern == EVERYWHERE:
             self._findings.add(FindingId.WILDCARD_OBJECT, place, f"`{quote(text)}`")
         return pattern

@@ -14,7 +14,7 @@ from remit.engine.differential.casbin_oracle import ACCESS_MODEL
 from remit.engine.differential.compare import BY_ROWS
 from remit.engine.differential.random_questions import random_questions, random_reach_questions
 from remit.engine.snapshot import Snapshot
-from remit.migrate.answer_check import tell_differences
+from remit.migrate.answer_check import report_differences
 from remit.migrate.casbin.enforcer import CasbinRaisedError, Enforcer, LoadedRow, SourceRow
 from remit.migrate.casbin.export import PRIORITY_MODEL
 from remit.migrate.finding import FindingId, Findings
@@ -64,7 +64,7 @@ def import_export(
         count = sum(content.count(b"\n  - ") for content in tests.values())
         files |= tests
     if not findings.refused():
-        tell_differences(files, findings)
+        report_differences(files, findings)
     return Imported({} if findings.refused() else files, findings.found, len(read) + len(read_reach), count)
 
 

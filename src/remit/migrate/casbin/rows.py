@@ -1,5 +1,3 @@
-"""Sorts the rows of a Casbin policy by their meaning."""
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -29,8 +27,6 @@ class Permit(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """A row of the role definition that the matcher asks for the subject."""
-
     member: str
     held: str
     domain: str | None

@@ -52,7 +52,7 @@ def rows_of(url: str, table: str = TABLE) -> list[SourceRow]:
             statement = read.select().order_by(read.c.id) if "id" in names else read.select()
             rows = connection.execute(statement).mappings().all()
     except SQLAlchemyError as error:
-        raise RuleTableError(f"`{masked(str(engine.url))}` cannot be read: {_told(error)}") from error
+        raise RuleTableError(f"`{masked(str(engine.url))}` cannot be read: {_cause(error)}") from error
     finally:
         engine.dispose()
     return [SourceRow(table, row.get("id", number), _line(row)) for number, row in enumerate(rows, start=1)]
@@ -83,7 +83,7 @@ def write_rows(
                     if not force:
                         raise RuleTableError(
                             f"table `{name}` of `{masked(str(engine.url))}` is not empty: name another database, "
-                            "or say --force to put these rows in place of its own"
+                            "or replace its rows with --force"
                         )
                     connection.execute(table.delete())
                 values = [dict(zip(("ptype", *_VALUES), _padded(row), strict=True)) for row in rows]
@@ -91,7 +91,7 @@ def write_rows(
                     connection.execute(table.insert(), values)
             then()
     except SQLAlchemyError as error:
-        raise RuleTableError(f"`{masked(str(engine.url))}` cannot be written: {_told(error)}") from error
+        raise RuleTableError(f"`{masked(str(engine.url))}` cannot be written: {_cause(error)}") from error
     finally:
         engine.dispose()
 
@@ -115,7 +115,7 @@ def _engine(url: str, *, must_exist: bool) -> Engine:
         engine = create_engine(parsed)
     except (SQLAlchemyError, ImportError, ValueError) as error:
         # The error may quote a malformed URL, which may contain a password.
-        cause = "" if isinstance(error, (ArgumentError, ValueError)) else f": {_told(error)}"
+        cause = "" if isinstance(error, (ArgumentError, ValueError)) else f": {_cause(error)}"
         raise RuleTableError(
             f"`{quote(url.partition('://')[0])}://...` is no database's URL{cause}; expected `sqlite:///PATH` or "
             "`postgresql+psycopg://USER@HOST/DATABASE`"
@@ -144,5 +144,5 @@ def _padded(row: Sequence[str]) -> list[str | None]:
     return [*row, *[None] * (len(_VALUES) + 1 - len(row))]
 
 
-def _told(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     return str(getattr(error, "orig", None) or error).partition("\n")[0]

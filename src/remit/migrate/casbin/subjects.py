@@ -1,5 +1,3 @@
-"""Maps the names of people and roles in a Casbin policy to subjects."""
-
 from collections.abc import Iterable, Sequence
 
 from remit.core.errors import InvalidNameError

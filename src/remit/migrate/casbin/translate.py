@@ -7,7 +7,7 @@ from remit.core.names import quote
 from remit.core.patterns import EVERYWHERE
 from remit.core.rows import ANY, Effect, Link, ReachRule, Rule
 from remit.core.vocabulary import KindClass
-from remit.migrate.answer_check import tell_differences
+from remit.migrate.answer_check import report_differences
 from remit.migrate.casbin.context import ImportContext
 from remit.migrate.casbin.enforcer import CasbinRaisedError, Enforcer, LoadedRow, SourceRow
 from remit.migrate.casbin.matcher import MatcherClause
@@ -61,7 +61,7 @@ def import_casbin(
             files[f"{home.tenant}/tests/casbin.yaml"] = cases_file("what Casbin answered at the import", answers)
             cases += len(answers)
     if not findings.refused():
-        tell_differences(files, findings)
+        report_differences(files, findings)
     return Imported({} if findings.refused() else files, findings.found, len(read), cases)
 
 
@@ -80,7 +80,6 @@ class _CasbinTranslation:
         self._findings = origin.findings
 
     def rows_of(self, home: TenantHome) -> dict[str, bytes]:
-        """The files of rows of one tenant."""
         rules = [*self._rules(home), *self._superusers(home)]
         links = self._links(rules, home)
         check_graph(rules, links, (), self._refuse)
@@ -109,14 +108,14 @@ class _CasbinTranslation:
             if actions is None:
                 self._findings.add(FindingId.WILDCARD_ACTION, row.place, f"`{quote(row.action)}`")
             else:
-                self._tell_prefixes(row.action, actions, row.place)
+                self._report_prefixes(row.action, actions, row.place)
             words = ANY if actions is None else tuple(self._lexicon.words[name] for name in actions)
             for namespaces, kinds in self._places.of(row, home) if subject and words else ():
                 if subject is not None:
                     place = (row.source.file, row.source.line)
                     yield Rule(subject, home.tenant, namespaces, kinds, words, row.effect, *place)
 
-    def _tell_prefixes(self, text: str, covered: Iterable[str], place: str) -> None:
+    def _report_prefixes(self, text: str, covered: Iterable[str], place: str) -> None:
         if "regexMatch" in self._shape.action.functions:
             for name in set(covered) - set(alternatives(text) or ()):
                 message = f"`{quote(text)}` also matches `{quote(name)}`, which begins alike"
@@ -155,8 +154,8 @@ class _CasbinTranslation:
             # Casbin first takes the rows with exactly this domain, whatever the function returns for it.
             clause = MatcherClause("", equal=True, functions=functions)
             if "*" in row.domain and not functions:
-                told = f"; {_GO_DOMAINS}" if _go_matches_domains(self._enforcer) else ""
-                self._findings.add(FindingId.NEVER_ASKED, row.place, f"`{quote(row.domain)}`{told}")
+                hint = f"; {_GO_DOMAINS}" if _go_matches_domains(self._enforcer) else ""
+                self._findings.add(FindingId.NEVER_ASKED, row.place, f"`{quote(row.domain)}`{hint}")
                 return
             if not self._places.counts_in(row.domain, clause, home, row.place):
                 return

@@ -1,5 +1,3 @@
-"""The people, objects and actions of a Casbin policy, and their names in remit."""
-
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -33,7 +31,6 @@ class ImportedVocabulary:
             [(row.member, row.held) for row in rows.holds], (*options.persons, *shape.superusers), findings
         )
         self.people = self._people()
-        """Subjects of questions, by their name in Casbin."""
         self.objects = self._objects()
         """Objects of questions, without patterns and groups of objects."""
         self.actions = self._actions()
@@ -44,8 +41,8 @@ class ImportedVocabulary:
         for what, names in (("object", self._kind_names), ("action", self.actions)):
             if not names:
                 findings.add(FindingId.MISSING_WORD, origin.model, f"no row names an {what}: say `--{what} NAME`")
-        self._tell_groups()
-        self._tell_twins()
+        self._report_groups()
+        self._report_twins()
 
     @property
     def kind(self) -> Word:
@@ -138,7 +135,7 @@ class ImportedVocabulary:
             self._findings.add(FindingId.NAME_MAPPED, self._model, f"`{quote(name)}` becomes `{word}`")
         self.words[name] = Word(word)
 
-    def _tell_groups(self) -> None:
+    def _report_groups(self) -> None:
         groups = sorted(self._rows.object_groups - set(self._options.objects_more))
         if groups:
             names = ", ".join(f"`{quote(name)}`" for name in groups[:_SHOWN])
@@ -146,15 +143,15 @@ class ImportedVocabulary:
             hint = "say `--object NAME` for one that is asked about" if kinds else "ask about what is in them"
             self._findings.add(FindingId.GROUP_AS_OBJECT, self._model, f"{names}: {hint}")
 
-    def _tell_twins(self) -> None:
+    def _report_twins(self) -> None:
         for what, names in (("objects", self.objects), ("actions", self.actions), ("subjects", self._places())):
             folded: dict[str, list[str]] = {}
             for name in names:
                 folded.setdefault(name.casefold(), []).append(name)
             for twins in folded.values():
                 if len(twins) > 1:
-                    told = ", ".join(f"`{quote(name)}`" for name in twins)
-                    self._findings.add(FindingId.CASE_TWINS, self._model, f"{what} {told}")
+                    texts = ", ".join(f"`{quote(name)}`" for name in twins)
+                    self._findings.add(FindingId.CASE_TWINS, self._model, f"{what} {texts}")
 
 
 def matches(function: str, value: str, pattern: str) -> bool:

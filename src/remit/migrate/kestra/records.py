@@ -1,5 +1,3 @@
-"""Reads Kestra's roles, bindings, groups and users from its API export, and checks them against the documentation."""
-
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,5 +1,3 @@
-"""Translates Kestra's roles and bindings to policy files, with Kestra's own answers as their tests."""
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,7 +8,7 @@ from remit.core.names import NAMESPACE_LIMIT, Subject, Tenant, Word, parse_names
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import Effect, Link, Rule
 from remit.core.vocabulary import Kind
-from remit.migrate.answer_check import tell_differences
+from remit.migrate.answer_check import report_differences
 from remit.migrate.finding import FindingId, Findings
 from remit.migrate.kestra import permissions as words
 from remit.migrate.kestra.records import Binding, KestraGroup, RecordReader, Role, User, unique
@@ -130,7 +128,7 @@ class _KestraTranslation:
             listed = [self._principal(each, "the access list") for each in self._access]
             names = ", ".join(scalar(each) for each in listed if each)
             files[f"{tenant}/tenant.yaml"] = f"access: [{names}]\n".encode()
-        tell_differences(files, self._findings)
+        report_differences(files, self._findings)
         return files, len(answers)
 
     def _grants(self, role: Role) -> Actions:
@@ -160,8 +158,8 @@ class _KestraTranslation:
         if not any(migrated.values()):
             self._findings.add(FindingId.PERMISSION_DROPPED, role.place, what)
         if permission in words.MERGED:
-            told = "; ".join(f"{kind} {', '.join(actions)}" for kind, actions in migrated.items())
-            self._findings.add(FindingId.PERMISSION_MERGED, role.place, f"{what}: {told}")
+            mapping = "; ".join(f"{kind} {', '.join(actions)}" for kind, actions in migrated.items())
+            self._findings.add(FindingId.PERMISSION_MERGED, role.place, f"{what}: {mapping}")
         if (permission, verb) in words.SPLIT:
             self._findings.add(FindingId.PERMISSION_SPLIT, role.place, f"{what}: {words.SPLIT[permission, verb]}")
         return {kind: self._checked(kind, actions, what, role) for kind, actions in migrated.items()}
@@ -226,17 +224,17 @@ class _KestraTranslation:
             return
         yield Link(holder, subject, self._options.tenant, scope, binding.place, 0)
         if binding.namespace:
-            self._tell_traps(binding, role, grants[role.id])
+            self._report_traps(binding, role, grants[role.id])
             if self._options.keep_tenant_wide and words.TENANT_WIDE.keys() & grants[role.id].keys():
                 wide = Subject(f"{subject}{_WIDE}")
                 yield Link(holder, wide, self._options.tenant, EVERYWHERE, binding.place, 0)
 
-    def _tell_traps(self, binding: Binding, role: Role, granted: Actions) -> None:
+    def _report_traps(self, binding: Binding, role: Role, granted: Actions) -> None:
         where = f"role `{quote(role.name)}` in `{binding.namespace}`"
         wide = sorted(words.TENANT_WIDE.keys() & granted.keys())
         if wide:
-            kept = "kept, as said" if self._options.keep_tenant_wide else "not here; `--keep-tenant-wide` keeps it"
-            self._findings.add(FindingId.MIXED_CLASS_ROLE, binding.place, f"{where}: {', '.join(wide)}; {kept}")
+            outcome = "kept, as said" if self._options.keep_tenant_wide else "not here; `--keep-tenant-wide` keeps it"
+            self._findings.add(FindingId.MIXED_CLASS_ROLE, binding.place, f"{where}: {', '.join(wide)}; {outcome}")
         nothing = sorted(words.TENANT_ONLY.keys() & granted.keys())
         if nothing:
             self._findings.add(FindingId.TENANT_ONLY_KIND, binding.place, f"{where}: {', '.join(nothing)}")

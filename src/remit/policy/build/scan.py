@@ -42,7 +42,7 @@ class ScanRequest:
 
     directory: Path
     limits: Limits
-    kept: RevisionStore | None
+    store: RevisionStore | None
     root: Mapping[str, bytes]
     """The last good root files, used if the new ones are invalid; empty if there are none."""
     known: Mapping[Tenant, Fingerprint]
@@ -60,15 +60,13 @@ class ScanRequest:
     """Processor time that one tenant may take, in seconds. Past it the build process aborts the scan."""
     slice_s: float = math.inf
     """After so many seconds of loading the scan stops, to start again: there may be newer files by then."""
-    rest_s: float = 0.0
+    settle_s: float = 0.0
     """Folders that changed less than so many seconds ago wait for the next scan."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """Asks for a stored revision."""
-
-    kept: RevisionStore
+    store: RevisionStore
     limits: Limits
     tenant: Tenant
     revision: str
@@ -82,7 +80,6 @@ class RootRead:
     root: Mapping[str, bytes]
     """The root files with which the tenants load; empty if none load, and then no tenant loads."""
     diagnostics: tuple[Diagnostic, ...]
-    """Diagnostics of the newest root files."""
     tenants: frozenset[Tenant]
     """Tenants that have a folder."""
     unsettled: frozenset[str] = frozenset()
@@ -135,17 +132,17 @@ class TenantBuilt:
     """The archive of the files, if there is a snapshot."""
 
 
-Found = RootRead | Deferred | BuildStarted | TenantBuilt | CutShort
+ScanResult = RootRead | Deferred | BuildStarted | TenantBuilt | CutShort
 
 
-def run(order: ScanRequest | RestoreRequest) -> Iterator[Found]:
+def run(order: ScanRequest | RestoreRequest) -> Iterator[ScanResult]:
     """Runs a scan or restores a revision. Raises OSError if the directory cannot be read, UnsettledError if it keeps
     changing; for a RestoreRequest, RevisionNotStoredError if the revision is missing, damaged or does not load."""
-    return _look(order) if isinstance(order, ScanRequest) else _recall(order)
+    return _scan(order) if isinstance(order, ScanRequest) else _recall(order)
 
 
-def _look(order: ScanRequest) -> Iterator[Found]:
-    tree, unsettled = read_settled(order.directory, order.limits, order.only, order.rest_s)
+def _scan(order: ScanRequest) -> Iterator[ScanResult]:
+    tree, unsettled = read_settled(order.directory, order.limits, order.only, order.settle_s)
     tree_revision = tree.tree_revision
     diagnostics: tuple[Diagnostic, ...] = ()
     root: Root | None = None
@@ -212,8 +209,8 @@ def _built(order: ScanRequest, tree: Tree, root: Root, begun: BuildStarted, chec
         archive = Archive.of(tree, tenant, now_us(), str(order.directory), commit)
         content = archive.content
         try:
-            if order.kept is not None:
-                order.kept.keep(archive)
+            if order.store is not None:
+                order.store.keep(archive)
         except OSError as error:
             not_kept = str(error)
     checked_only = tenant in order.check_only
@@ -244,9 +241,9 @@ def _defect(error: Exception) -> str:
     return f"cannot be loaded: {error!r}: a defect in remit, please report it with these files"
 
 
-def _recall(order: RestoreRequest) -> Iterator[Found]:
+def _recall(order: RestoreRequest) -> Iterator[ScanResult]:
     tenant, revision = order.tenant, order.revision
-    tree = order.kept.read(tenant, revision)
+    tree = order.store.read(tenant, revision)
     # The tests would refuse nothing any more, and may take long.
     loaded = load_revision(tree, tenant, order.limits, tested=False)
     yield TenantBuilt(
@@ -259,7 +256,7 @@ def _recall(order: RestoreRequest) -> Iterator[Found]:
         diagnostics=loaded.diagnostics,
         rows=loaded.rows,
         seconds=loaded.seconds,
-        archive=order.kept.path(tenant, revision).read_bytes(),
+        archive=order.store.path(tenant, revision).read_bytes(),
     )
 
 

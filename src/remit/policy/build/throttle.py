@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 from remit.core.policy import Policy
 
 WORK_S: Final = 0.001
-REST_S: Final = 0.004
+PAUSE_S: Final = 0.004
 """Duty cycle beside a server that answers: one millisecond of the interpreter's time, then four for the calls."""
 _LOOK_EVERY: Final = 16
 """Items between two readings of the clock."""
@@ -18,7 +18,7 @@ def throttled(items: Iterable[_Item], /) -> Iterator[_Item]:
     until = time.thread_time() + WORK_S
     for number, item in enumerate(items):
         if number % _LOOK_EVERY == 0 and time.thread_time() > until:
-            time.sleep(REST_S)
+            time.sleep(PAUSE_S)
             until = time.thread_time() + WORK_S
         yield item
 

@@ -1,5 +1,3 @@
-"""Watches the policy directory for changes."""
-
 import logging
 import time
 from collections.abc import Iterator
@@ -31,7 +29,7 @@ def changes(directory: Path, settle_s: float, every_s: float, stop: Event) -> It
 
     If the system's watch fails (a file name that is not UTF-8 is enough), it restarts after a pause and yields at once.
     """
-    told = ""
+    reported = ""
     while not stop.is_set():
         place = _place(directory)
         yield
@@ -45,14 +43,14 @@ def changes(directory: Path, settle_s: float, every_s: float, stop: Event) -> It
             yield from _watched(directory, place, settle_s, every_s, stop)
         except (OSError, RuntimeError, ValueError) as error:
             pause_s = min(_AGAIN_S, every_s)
-            if str(error) != told:
+            if str(error) != reported:
                 _log.warning(
-                    "the watch of %s failed and begins anew; as long as it fails, the directory is read every %g s: %s",
+                    "the watch of %s failed and restarts; until it works, the directory is read every %g s: %s",
                     directory,
                     pause_s,
                     error,
                 )
-            told = str(error)
+            reported = str(error)
             stop.wait(pause_s)
 
 

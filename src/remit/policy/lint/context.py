@@ -1,5 +1,3 @@
-"""What the lint rules know of a tenant."""
-
 from remit.core.names import Tenant, Word
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.policy import Policy
@@ -10,12 +8,9 @@ from remit.policy.lint.pattern_cover import namespaces_of
 from remit.policy.lint.sources import PolicySources
 
 Permission = tuple[Word, Word]
-"""A kind and an action."""
 
 
 class LintedTenant:
-    """The data of one tenant that the rules use."""
-
     def __init__(self, policy: Policy, texts: PolicySources) -> None:
         self.policy = policy
         self.texts = texts

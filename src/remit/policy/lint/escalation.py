@@ -130,7 +130,7 @@ class _Descent:
             ]
             for region, grant in writing.items():
                 for owner in _above(region, denied):
-                    callers = region.meet(below(owner))
+                    callers = region.intersection(below(owner))
                     if callers is None or any(self._may(people, _WORK, each, owner) for each in _WRITING):
                         continue
                     for relation in relations:
@@ -162,7 +162,7 @@ class _Descent:
         rows = (rule for text in over for rule in self._rows[text] if rule.names(relation))
         decided = list(denied)
         for rule in sorted(rows, key=lambda rule: rule.line):
-            part = callers.meet(rule.caller)
+            part = callers.intersection(rule.caller)
             if part is not None:
                 if rule.effect is Effect.ALLOW and not covered(part, decided):
                     return True
@@ -173,7 +173,7 @@ class _Descent:
 def _above(region: NamespacePattern, denied: Iterable[NamespacePattern]) -> Iterator[NamespacePattern]:
     """The namespaces above `region`, and the namespaces in it that are denied while some below them are not."""
     yield from (_prefix(region, length) for length in range(1, len(region.segments)))
-    yield from (meet for each in denied if not each.subtree and (meet := each.meet(region)) is not None)
+    yield from (overlap for each in denied if not each.subtree and (overlap := each.intersection(region)) is not None)
 
 
 def _prefix(pattern: NamespacePattern, length: int) -> NamespacePattern:

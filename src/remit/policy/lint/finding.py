@@ -1,5 +1,3 @@
-"""Severities, rules and findings of lint."""
-
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -47,7 +45,6 @@ class RuleId(StrEnum):
 class LintRule:
     severity: LintSeverity
     summary: str
-    """One sentence."""
 
 
 RULES: Final = {

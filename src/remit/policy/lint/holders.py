@@ -1,5 +1,3 @@
-"""Who holds which rows in a tenant, and in which namespaces."""
-
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,8 +58,7 @@ class Holders:
         self.people = list(self._people())
 
     def admits(self, subject: str) -> bool:
-        """True if the access list, if there is one, admits a principal; for a group, if it is on the list or in a group
-        on it."""
+        """True if there is no access list, or it admits the principal, or it has the group or a group above it."""
         return self.admitted is None or subject in self.admitted
 
     def held(self, subject: str) -> Sequence[NamespacePattern]:
@@ -91,9 +88,9 @@ class Holders:
                 held = regions[member].patterns
             for link in links:
                 for region in held:
-                    meet = region.meet(link.scope)
-                    if meet is not None:
-                        regions[link.holds].widen(meet)
+                    overlap = region.intersection(link.scope)
+                    if overlap is not None:
+                        regions[link.holds].widen(overlap)
         return populated, {subject: region.patterns for subject, region in regions.items()}
 
     def _members_first(self) -> Iterator[tuple[str, Sequence[Link]]]:
@@ -134,7 +131,7 @@ class Holders:
         for subject, scope in groups:
             grants += self._given(subject, scope, None)
             for link in self._graph.links_of(subject):
-                region = scope.meet(link.scope) if link.holds.startswith("role:") else None
+                region = scope.intersection(link.scope) if link.holds.startswith("role:") else None
                 if region is not None:
                     grants += self._bound(link, region)
         return grants
@@ -147,8 +144,8 @@ class Holders:
             known = self._bindings[key] = [
                 grant
                 for role, within in self.reached(link.holds)
-                if (meet := region.meet(within)) is not None
-                for grant in self._given(role, meet, link)
+                if (overlap := region.intersection(within)) is not None
+                for grant in self._given(role, overlap, link)
             ]
         return known
 
@@ -156,7 +153,7 @@ class Holders:
         return [
             Grant(rule, region, binding)
             for rule in self._graph.rules_of(subject)
-            if (region := scope.meet(rule.namespaces)) is not None
+            if (region := scope.intersection(rule.namespaces)) is not None
         ]
 
     def _walk(self, start: str, through: str) -> Sequence[tuple[str, NamespacePattern]] | None:
@@ -166,12 +163,12 @@ class Holders:
         seen = {(start, EVERYWHERE.text)}
         for subject, scope in states:
             for link in self._graph.links_of(subject):
-                meet = scope.meet(link.scope) if link.holds.startswith(through) else None
-                if meet is not None and (link.holds, meet.text) not in seen:
+                overlap = scope.intersection(link.scope) if link.holds.startswith(through) else None
+                if overlap is not None and (link.holds, overlap.text) not in seen:
                     if len(states) == STATES_LIMIT:
                         return None
-                    seen.add((link.holds, meet.text))
-                    states.append((link.holds, meet))
+                    seen.add((link.holds, overlap.text))
+                    states.append((link.holds, overlap))
         return states
 
 

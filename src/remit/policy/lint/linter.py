@@ -1,5 +1,3 @@
-"""Runs the lint rules over a policy directory."""
-
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -37,8 +37,8 @@ def unmatched(tenant: LintedTenant, rule: Rule) -> str | None:
     if not held:
         shut_out = not rule.subject.startswith(("role:", "group:"))
         return f"`{rule.subject}` is not on the access list" if shut_out else None
-    meets = (meet for region in held if (meet := region.meet(rule.namespaces)) is not None)
-    if any(tenant.matches(rule, meet) for meet in meets):
+    overlaps = (overlap for region in held if (overlap := region.intersection(rule.namespaces)) is not None)
+    if any(tenant.matches(rule, overlap) for overlap in overlaps):
         return None
     if any(region.overlaps(rule.namespaces) for region in held):
         return f"its kinds live in no namespace, and nobody holds `{rule.subject}` in the whole tenant"
@@ -60,8 +60,7 @@ def _uncounted(tenant: LintedTenant, link: Link) -> str | None:
 
 
 def _giving_nothing(tenant: LintedTenant) -> Iterator[LintFinding]:
-    """Finds bindings that count although no row of the role does, unless every row is itself reported to
-    match nothing."""
+    """Finds bindings that count although no row of the role does, unless lint reports each of those rows."""
     holders = tenant.holders
     giving = {
         _given_by(grant.binding)
@@ -92,8 +91,7 @@ def _where(link: Link) -> str:
 
 
 def _undeciding(tenant: LintedTenant) -> Iterator[LintFinding]:
-    """Finds reach rows whose questions are all decided earlier. If one earlier row decides all, the load
-    fails already."""
+    """Finds reach rows whose questions are all decided earlier. If one row decides them all, the load fails."""
     reach = tenant.policy.reach
     if not reach:
         return

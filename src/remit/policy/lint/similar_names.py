@@ -1,5 +1,3 @@
-"""Finds names that a reader may confuse."""
-
 from collections.abc import Iterable, Iterator, Mapping
 
 from remit.core.names import Word

@@ -23,7 +23,6 @@ class PolicySources:
 
     @property
     def files(self) -> Mapping[str, str]:
-        """Texts by path."""
         return self._texts
 
     def lines(self, file: str) -> list[str]:

@@ -12,8 +12,7 @@ class Row(NamedTuple):
 
 
 def rows(file: str, text: str) -> Iterator[Row]:
-    """Casbin's CSV: fields between commas, blanks around them ignored, no quoting, `#` comments on a line of
-    their own."""
+    """Casbin's CSV: fields between commas, blanks around them ignored, no quoting, `#` comments on their own line."""
     for number, line in enumerate(text.split("\n"), start=1):
         stripped = line.strip(" ")
         if stripped and not stripped.startswith("#"):
@@ -21,7 +20,6 @@ def rows(file: str, text: str) -> Iterator[Row]:
 
 
 def column(text: str, index: int) -> int:
-    """The 1-based column at which a row's field begins, after its leading blanks."""
     start = len(",".join(text.split(",")[:index])) + (1 if index else 0)
     field = text[start:]
     return start + len(field) - len(field.lstrip(" ")) + 1

@@ -73,8 +73,7 @@ class Checkout:
         return self.commit if committed == read else self.commit + DIRTY
 
     def _blob(self, content: bytes) -> str:
-        """The id that git gives to a file with these bytes. A filter or conversion of line ends makes it
-        another file."""
+        """The id that git gives to a file with these bytes. A filter or changed line ends make it another file."""
         make = hashlib.sha1 if len(self.commit) == _SHA1_LENGTH else hashlib.sha256
         return make(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
@@ -141,7 +140,6 @@ class Repository:
             yield _Entry(mode, blob, path)
 
     def _contents(self, entries: list[_Entry]) -> Mapping[bytes, bytes]:
-        """The bytes of the blobs, by blob."""
         wanted = b"".join(entry.blob + b"\n" for entry in entries)
         answer = _git(self.top, "cat-file", "--batch", given=wanted)
         contents: dict[bytes, bytes] = {}
@@ -200,5 +198,5 @@ def _git(
         return done.stdout
     if missing is not None:
         return missing
-    said = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
-    raise GitError(f"git in `{directory}`: {said or f'exit code {done.returncode}'}")
+    message = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
+    raise GitError(f"git in `{directory}`: {message or f'exit code {done.returncode}'}")

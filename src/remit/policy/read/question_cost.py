@@ -42,7 +42,6 @@ def check_access_cost(
 
 
 def check_reach_cost(reach: Sequence[ReachRule], limit: int, at: Refuse) -> None:
-    """Like `check_access_cost`, for the reach plane."""
     count = _reach_rows(reach) if len(reach) > limit else 0
     if count > limit:
         advice = "write fewer rows whose callers and owners overlap"
@@ -60,12 +59,12 @@ def _check_stars(starred: _Patterns, field: int, limit: int, at: Refuse) -> None
     if steps > limit:
         # The last row is not a managed role's: managed roles are within the limit by themselves.
         *_, (pattern, row) = starred.items()
-        told = f"`{pattern}` and {len(starred) - 1:,} other patterns with `*` take up to {steps:,} steps"
-        at(row, field, f"{told} to find those over one namespace: {_expected(limit)}; write fewer of them")
+        text = f"`{pattern}` and {len(starred) - 1:,} other patterns with `*` take up to {steps:,} steps"
+        at(row, field, f"{text} to find those over one namespace: {_expected(limit)}; write fewer of them")
 
 
 def _expected(limit: int) -> str:
-    return f"expected at most {limit:,}, for a question that takes longer holds up all others"
+    return f"expected at most {limit:,}, because a longer question delays all others"
 
 
 def _rows_on_all_chains(rules: Sequence[Rule], links: Sequence[Link]) -> int:
@@ -147,8 +146,7 @@ class _Access:
         return sum(self._own_rows(each) + len(self._links.get(each, ())) for each in held)
 
     def _all_held(self, subject: str) -> frozenset[str]:
-        """The subjects that a subject holds anywhere, itself included. The subject, and so all of them, must be within
-        the limit."""
+        """The subjects that a subject holds anywhere, itself included. All of them must be within the limit."""
         held = {subject}
         for link in self._links.get(subject, ()):
             if link.holds not in held:

@@ -1,5 +1,3 @@
-"""Reads CSV rows into rules, links and reach rules."""
-
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -72,7 +70,7 @@ class RowReader:
             # Look for further errors only now, so that valid rows are read once.
             others = (refused for check in fields(row) if (refused := _refusal(check)) is not None)
             for index, message in dict.fromkeys((each.index, str(each)) for each in (error, *others)):
-                hint = "; a comment stands on a line of its own" if "#" in row.fields[index] else ""
+                hint = "; a comment needs its own line" if "#" in row.fields[index] else ""
                 self._report.add(row.file, row.line, column(row.text, index), f"{message}{hint}")
             return None
 

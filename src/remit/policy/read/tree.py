@@ -1,5 +1,3 @@
-"""Reads the files of a policy directory, and notices changes to it."""
-
 import errno
 import hashlib
 import os
@@ -97,10 +95,10 @@ def is_policy_file(path: str) -> bool:
 
 
 def read_settled(
-    directory: Path, limits: Limits, only: Tenant | None = None, rest_s: float = 0
+    directory: Path, limits: Limits, only: Tenant | None = None, settle_s: float = 0
 ) -> tuple[Tree, frozenset[str]]:
     """Like `read_tree`, but consistent: reads again if anything changes meanwhile. Returns the tree, and the names of
-    folders that kept changing or changed less than `rest_s` seconds ago; their content is not from one moment.
+    folders that kept changing or changed less than `settle_s` seconds ago; their content is not from one moment.
 
     Raises UnsettledError if what all tenants share kept changing, and what `read_tree` raises.
     """
@@ -115,14 +113,14 @@ def read_settled(
                 raise
         after = stamp(directory)
         if tree is not None and not _changed(before, after):
-            return tree, _young(directory, after, rest_s)
+            return tree, _young(directory, after, settle_s)
         time.sleep(pause_s)
         pause_s *= 1.5
         before = after
     changed = _changed(first, after)
     if tree is None or SHARED in changed:
         raise UnsettledError(f"policy directory `{directory}` changed each of {_READINGS} times that it was read")
-    return tree, changed | _young(directory, after, rest_s)
+    return tree, changed | _young(directory, after, settle_s)
 
 
 def _changed(before: Stamp, after: Stamp) -> frozenset[str]:
@@ -137,19 +135,19 @@ def _changed(before: Stamp, after: Stamp) -> frozenset[str]:
     return frozenset(changed | linked)
 
 
-def _young(directory: Path, found: Stamp, rest_s: float) -> frozenset[str]:
-    if not rest_s or found is None:
+def _young(directory: Path, found: Stamp, settle_s: float) -> frozenset[str]:
+    if not settle_s or found is None:
         return frozenset()
     now_ns = time.time_ns()
-    since_ns = now_ns - round(rest_s * 1e9)
+    since_ns = now_ns - round(settle_s * 1e9)
     # Ignore times in the future: with a clock ahead of ours, nothing would ever count as settled.
     young = {name for name, entries in found.items() if any(since_ns < int(each[-1]) <= now_ns for each in entries)}
     if SHARED in young:
-        raise UnsettledError(f"policy directory `{directory}` has not rested for {rest_s:g} s")
+        raise UnsettledError(f"policy directory `{directory}` has not rested for {settle_s:g} s")
     return frozenset(young)
 
 
-def stamp(directory: Path, pace: Pacing = unpaced) -> Stamp:
+def stamp(directory: Path, pacing: Pacing = unpaced) -> Stamp:
     """Place, size and times of all entries below the directory; equal if nothing changed. None if there is no
     directory.
 
@@ -160,7 +158,7 @@ def stamp(directory: Path, pace: Pacing = unpaced) -> Stamp:
     except (OSError, RuntimeError):
         return None
     found: dict[str, set[tuple[str | int, ...]]] = {SHARED: {(top, stat.S_IFDIR, 0)}}
-    for whose, entry in pace(_entries(top)):
+    for whose, entry in pacing(_entries(top)):
         found.setdefault(whose, set()).add(_seen(entry))
     return {name: frozenset(entries) for name, entries in found.items()}
 

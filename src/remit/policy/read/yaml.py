@@ -150,7 +150,6 @@ def lines_of_long_texts(text: str) -> frozenset[int]:
 
 
 def plain(node: Node) -> object:
-    """The node as texts, lists and dicts."""
     if isinstance(node, Scalar):
         return node.text
     if isinstance(node, Sequence):

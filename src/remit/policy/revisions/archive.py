@@ -66,8 +66,8 @@ def read_archive(
 def read_about(name: str, content: Path | bytes, revision: str) -> StoredRevision:
     """Raises RevisionNotStoredError if the archive is damaged."""
     try:
-        told = json.loads(_unpacked(name, content, _ABOUT)[_ABOUT])
-        return StoredRevision(revision, int(told["kept_us"]), str(told["source"]), str(told["commit"]))
+        fields = json.loads(_unpacked(name, content, _ABOUT)[_ABOUT])
+        return StoredRevision(revision, int(fields["kept_us"]), str(fields["source"]), str(fields["commit"]))
     except (ValueError, KeyError, TypeError) as error:
         raise RevisionNotStoredError(f"{name} is damaged: {error}") from None
 

@@ -1,4 +1,4 @@
-"""Why a question was answered as it was, by policy files that may not serve any more."""
+"""Explains an answer by a revision that may no longer serve."""
 
 import time
 from collections import OrderedDict
@@ -23,27 +23,27 @@ from remit.process.errors import ChildEndedError
 AnyExplanation = Explanation | ReachExplanation
 
 _HELD: Final = 2
-"""Snapshots that the process keeps: who asks about a revision asks again."""
+"""Snapshots that the process keeps, because a caller often asks again about the same revision."""
 _IDLE_S: Final = 60.0
-"""Nobody asks for so long, and it keeps none."""
+"""After this time without a question, the process drops its snapshots."""
 _LEAST_S: Final = 0.001
 _NICE: Final = 10
 
 
 def why(snapshot: Snapshot, question: Question | ReachQuestion) -> AnyExplanation:
-    """Raises MalformedQuestionError where the policy's vocabulary cannot put the question."""
+    """Raises MalformedQuestionError if the policy's vocabulary does not allow the question."""
     return explain(snapshot, question) if isinstance(question, Question) else explain_reach(snapshot, question)
 
 
 def why_unknown(tenant: Tenant, question: Question | ReachQuestion) -> AnyExplanation:
-    """Where there was no such tenant."""
+    """The explanation if there was no such tenant."""
     if isinstance(question, Question):
         return unknown_tenant(tenant, question)
     return unknown_tenants_reach(tenant, question)
 
 
 def most_bytes(limits: Limits) -> int:
-    """What the files of a revision may take: those of the root and those of the tenant."""
+    """The size limit of a revision's files: the root's and the tenant's."""
     return 2 * limits.bytes
 
 
@@ -63,7 +63,7 @@ class _ExplainRequest:
     question: Question | ReachQuestion
     limits: Limits
     archive: bytes = b""
-    """Sent where the process has said that it wants it."""
+    """Sent after the process asked for it."""
 
 
 class _ArchiveWanted:
@@ -71,8 +71,7 @@ class _ArchiveWanted:
 
 
 class RevisionExplainer:
-    """Loads revisions of the past in a process of its own, one after the other, so that compiling them takes nothing
-    from the calls."""
+    """Loads past revisions in a child process, one after another, so that compiling takes no time from calls."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -87,27 +86,28 @@ class RevisionExplainer:
         archive: Callable[[], bytes],
         timeout_s: float,
     ) -> AnyExplanation:
-        """The grounds of the revision's answer; `archive` gives its files, where they are wanted.
+        """The explanation of the revision's answer; `archive` returns its files, if the process needs them.
 
-        Raises MalformedQuestionError, RevisionNotStoredError, and ChildEndedError where it takes too long or cannot go on.
+        Raises MalformedQuestionError, RevisionNotStoredError, and ChildEndedError if it takes too long or the process
+        ends.
         """
         ends_at = time.monotonic() + timeout_s
         if not self._mutex.acquire(timeout=timeout_s):
             raise ChildEndedError(f"other revisions of the past have been loading for {timeout_s:g} s; try again")
         try:
             asked = _ExplainRequest(tenant, revision, question, self._limits)
-            told = self._exchange(asked, ends_at)
-            if isinstance(told, _ArchiveWanted):
-                told = self._exchange(replace(asked, archive=archive()), ends_at)
+            answer = self._exchange(asked, ends_at)
+            if isinstance(answer, _ArchiveWanted):
+                answer = self._exchange(replace(asked, archive=archive()), ends_at)
         finally:
             self._mutex.release()
-        if isinstance(told, Exception):
-            raise told
-        found: AnyExplanation = told
+        if isinstance(answer, Exception):
+            raise answer
+        found: AnyExplanation = answer
         return found
 
     def stop(self) -> None:
-        """From any thread: whatever is being explained breaks off."""
+        """Aborts the explanation in progress. Thread-safe."""
         self._child.stop()
         with self._mutex:
             self._child.close()
@@ -123,7 +123,7 @@ class RevisionExplainer:
 
 
 def serve(descriptor: int) -> None:
-    """The process: explains until nobody asks any more."""
+    """The process: explains until the channel closes."""
     held: OrderedDict[str, Snapshot] = OrderedDict()
     with channel_to_parent(descriptor, _NICE) as channel:
         while True:

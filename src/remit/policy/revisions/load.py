@@ -8,14 +8,14 @@ from remit.policy.revisions.archive import RevisionNotStoredError
 
 def load_revision(tree: Tree, tenant: Tenant, limits: Limits, *, tested: bool = True) -> LoadedTenant:
     """Loads a stored revision. Raises RevisionNotStoredError if it does not load."""
-    told: object = ""
+    cause: object = ""
     try:
         # It passed its tests when it was stored, or was applied in spite of them.
         loaded = load_tenant(tree, tenant, load_root(tree, limits), limits, tested=tested, gated=False)
     except PolicyError as error:
-        told = error
+        cause = error
     else:
         if loaded.snapshot is not None:
             return loaded
-        told = "\n".join(map(str, loaded.diagnostics))
-    raise RevisionNotStoredError(f"kept revision `{tree.revision(tenant)}` of `{tenant}` does not load:\n{told}")
+        cause = "\n".join(map(str, loaded.diagnostics))
+    raise RevisionNotStoredError(f"kept revision `{tree.revision(tenant)}` of `{tenant}` does not load:\n{cause}")

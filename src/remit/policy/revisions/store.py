@@ -1,5 +1,3 @@
-"""Stores revisions and pins on disk."""
-
 import fcntl
 import json
 import logging
@@ -88,8 +86,7 @@ class RevisionStore:
         return self.directory / tenant / f"{revision}.zip"
 
     def find(self, tenant: Tenant, prefix: str) -> str:
-        """The one stored revision that begins with `prefix`. Raises RevisionNotStoredError if there is none or more
-        than one."""
+        """The stored revision that begins with `prefix`. Raises RevisionNotStoredError unless there is exactly one."""
         found = [each.revision for each in self.revisions(tenant) if each.revision.startswith(prefix)]
         if len(found) != 1:
             what = f"{len(found)} revisions are" if found else "no revision is"
@@ -115,23 +112,23 @@ class RevisionStore:
         with self._alone():
             if not (self.directory / tenant / f"{pin.revision}.zip").exists():
                 raise RevisionNotStoredError(f"revision `{pin.revision}` of tenant `{tenant}` is not kept")
-            return self._say(tenant, pin)
+            return self._write_pin(tenant, pin)
 
     def unpin(self, tenant: Tenant, caller: str, time_us: int) -> Callable[[], None]:
         """Returns what takes it back. Raises OSError."""
-        return self._say(tenant, Pin("", caller, time_us))
+        return self._write_pin(tenant, Pin("", caller, time_us))
 
     def pinned(self, tenant: Tenant) -> Pin | None:
         """Raises RevisionNotStoredError if there is a pin that cannot be read: never guess what it asks for."""
-        last = self.last_word(tenant)
+        last = self.last_order(tenant)
         return last if last.revision else None
 
-    def last_word(self, tenant: Tenant) -> Pin:
+    def last_order(self, tenant: Tenant) -> Pin:
         """The operator's last order, which may be to unpin; an empty Pin if there is none. Raises as `pinned`."""
         path = self.directory / tenant / _PIN
         try:
-            told = json.loads(path.read_bytes())
-            return Pin(str(told["revision"]), str(told["caller"]), int(told["time_us"]))
+            fields = json.loads(path.read_bytes())
+            return Pin(str(fields["revision"]), str(fields["caller"]), int(fields["time_us"]))
         except FileNotFoundError:
             return Pin("", "", 0)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -150,7 +147,7 @@ class RevisionStore:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _say(self, tenant: Tenant, pin: Pin) -> Callable[[], None]:
+    def _write_pin(self, tenant: Tenant, pin: Pin) -> Callable[[], None]:
         path = self.directory / tenant / _PIN
         before = _content(path)
         write_whole(path, json.dumps(asdict(pin)).encode())

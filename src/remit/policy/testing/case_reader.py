@@ -1,5 +1,3 @@
-"""Reads test cases from YAML."""
-
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -164,7 +162,7 @@ class CaseReader:
 
     def _graph(self, node: Node, fields: dict[str, Node], action: Word) -> DependencyGraph | None:
         drawn = list(self._schema.entries(fields["nodes"], "`nodes`"))
-        nodes = [(uid.text, *pair, "") for uid, told in drawn if (pair := self._drawable(told, action)) is not None]
+        nodes = [(uid.text, *pair, "") for uid, node in drawn if (pair := self._drawable(node, action)) is not None]
         lines = list(self._schema.items(fields.get("edges"), "`edges`"))
         edges = [texts for each in lines if (texts := self._texts(each, _EDGE, (3, 4))) is not None]
         if len(nodes) < len(drawn) or len(edges) < len(lines):
@@ -243,8 +241,7 @@ class CaseReader:
         return Reason(text) if text is not None else None
 
     def _declared(self, fields: dict[str, Node], question: Question, reason: Reason | None) -> bool:
-        """False, with a diagnostic, for a word outside the vocabulary, unless the case expects it: a typo cannot pass
-        as a deny."""
+        """False, with a diagnostic, for an unknown word, unless the case expects it: a typo cannot pass as a deny."""
         kinds = self._vocabulary.kinds
         kind = kinds.get(question.kind)
         if kind is None:

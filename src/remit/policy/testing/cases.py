@@ -1,5 +1,3 @@
-"""The tests of a tenant: the cases of `tests/*.yaml`, and the check that they hold."""
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -47,7 +45,6 @@ class Case(ABC):
     """One expectation, with its position."""
 
     test: str
-    """The `name` of its file."""
     file: str
     line: int
     column: int
@@ -159,7 +156,6 @@ class Failure:
 
     @property
     def text(self) -> str:
-        """The failure as lines of plain text."""
         lines = (f"{self.case.test}: {self.case.asked}", f"expected {self.expected}, got {self.actual}")
         return "\n".join([*lines, *self.why.splitlines()])
 
@@ -182,7 +178,7 @@ def _run_access(case: AccessCase, snapshot: Snapshot, witness: CasbinOracle | No
     decision = snapshot.decide(question)
     if not case.expects(decision):
         why = summary(explain(snapshot, question))
-        yield Failure(case, _told(case.expect, case.reason), _told(decision.effect, decision.reason), why)
+        yield Failure(case, _answer_text(case.expect, case.reason), _answer_text(decision.effect, decision.reason), why)
     if witness is not None and decision.reason in BY_ROWS and witness.allows(question) != decision.allowed:
         yield _disagreement(case, decision)
 
@@ -192,7 +188,7 @@ def _run_reach(case: ReachCase, snapshot: Snapshot, witness: CasbinOracle | None
     decision = snapshot.reach.decide(question)
     if not case.expects(decision):
         why = f"{decision.rule.place}: `{decision.rule.text}`" if decision.rule else decision.reason.meaning
-        yield Failure(case, _told(case.expect, case.reason), _told(decision.effect, decision.reason), why)
+        yield Failure(case, _answer_text(case.expect, case.reason), _answer_text(decision.effect, decision.reason), why)
     if witness is not None and decision.reason in BY_ROWS and witness.reaches(question) != decision.allowed:
         yield _disagreement(case, decision)
 
@@ -201,14 +197,14 @@ def _run_dedicated(case: DedicatedCase, snapshot: Snapshot) -> Iterator[Failure]
     answer = dedicated_to(snapshot.policy, case.namespace, case.resource, case.service or ANY_SERVICE)
     found = answer.resolution
     level = "none" if found is None else found.level or "tenant"
-    told = [(f"from {case.level}", f"from {level}")]
+    pairs = [(f"from {case.level}", f"from {level}")]
     if case.name is not None:
-        told.append((f"`{case.name}`", f"`{found.resource.name}`" if found else "nothing"))
+        pairs.append((f"`{case.name}`", f"`{found.resource.name}`" if found else "nothing"))
     if case.read_only is not None:
-        told.append((_written(case.read_only), _written(found is not None and found.resource.read_only)))
+        pairs.append((_written(case.read_only), _written(found is not None and found.resource.read_only)))
     if case.service is not None:
-        told.append((f"{case.expect} to {case.service}", f"{answer.service or 'nothing'} to {case.service}"))
-    for expected, actual in told:
+        pairs.append((f"{case.expect} to {case.service}", f"{answer.service or 'nothing'} to {case.service}"))
+    for expected, actual in pairs:
         if expected != actual:
             why = f"`{found.resource.name}` serves it" if found else "no level names one"
             yield Failure(case, expected, actual, why)
@@ -236,7 +232,7 @@ def _run_visible(case: VisibleCase, snapshot: Snapshot, witness: CasbinOracle | 
             yield _disagreement(case, decision)
 
 
-def _told(effect: Effect, reason: Reason | None) -> str:
+def _answer_text(effect: Effect, reason: Reason | None) -> str:
     return f"{effect} {reason}" if reason else str(effect)
 
 

@@ -1,5 +1,3 @@
-"""Mutants: rows with one plausible mistake."""
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -31,7 +29,6 @@ class Mutant:
     row: Row
     change: RowChange
     mutated: Row | None
-    """None if the row is deleted."""
 
     @property
     def text(self) -> str:

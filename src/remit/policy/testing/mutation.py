@@ -1,5 +1,3 @@
-"""Mutation testing: which mistakes in rows the tests of a policy notice."""
-
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -77,19 +75,18 @@ class Trial:
         return bool(found.access or found.reach)
 
     def _touched(self, mutant: Mutant) -> Sequence[DecisionCase]:
-        """The cases that could fail."""
         row = mutant.row
         if isinstance(row, ReachRule):
             return self._reach
         cases = self._access.get(_holder(row), ())
         if isinstance(row, Link):
             return cases
-        said = [each for each in (row, mutant.mutated) if isinstance(each, Rule)]
+        rules = [each for each in (row, mutant.mutated) if isinstance(each, Rule)]
         # A row about something else decides nothing, but may change the reason.
         return [
             case
             for case in cases
-            if case.reason is not None or any(each.names(case.question.kind, case.question.action) for each in said)
+            if case.reason is not None or any(each.names(case.question.kind, case.question.action) for each in rules)
         ]
 
     def _part(self, mutant: Mutant, subjects: Iterable[str]) -> Policy:

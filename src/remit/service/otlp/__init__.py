@@ -1,1 +1,1 @@
-"""A copy of each committed record to an OpenTelemetry collector."""
+"""Sends a copy of each committed record to an OpenTelemetry collector."""

@@ -1,4 +1,4 @@
-"""A copy of each committed record to an OpenTelemetry collector, beside the store, which stays the truth."""
+"""Sends a copy of each committed record to an OpenTelemetry collector. The audit store remains authoritative."""
 
 import importlib.util
 import time
@@ -16,7 +16,7 @@ from remit.service.errors import StartupError
 from remit.service.metrics import Metrics
 
 QUEUE: Final = 20_000
-"""Records that may wait to be sent; past it they are dropped and counted."""
+"""Records that may wait to be sent; more are dropped and counted."""
 _BATCH: Final = 500
 _EVERY_S: Final = 0.2
 _AGAIN_S: Final = 5.0
@@ -26,13 +26,14 @@ _log = structlog.get_logger("remit")
 
 
 class Otlp:
-    """Sends records, and makes no commit and no answer wait: what does not get through is dropped, counted and logged.
+    """Sends records without delaying a commit or an answer. Records that cannot be sent are dropped, counted and
+    logged.
 
-    They are encoded in a process of their own: it takes longer than to decide and to write them.
+    A separate process encodes them, because that takes longer than to decide and write them.
     """
 
     def __init__(self, endpoint: str, node: str, metrics: Metrics) -> None:
-        """`endpoint` is the URL of a collector's logs. Raises StartupError where the exporter is not installed."""
+        """`endpoint` is the URL of the collector's logs. Raises StartupError if the exporter is not installed."""
         if not _installed():
             raise StartupError("setting `audit_otlp` needs the exporter: `pip install 'remit[otlp]'`")
         self._child = ChildProcess("the process that sends records", _SENDER, "serve", (endpoint, node))
@@ -56,7 +57,7 @@ class Otlp:
             self._waiting.extend(happened)
 
     def stop(self, timeout_s: float) -> None:
-        """Sends what waits, for as long as that."""
+        """Sends the waiting records, for at most `timeout_s`."""
         self._until = time.monotonic() + timeout_s
         self._stopping.set()
         self._thread.join(timeout_s)
@@ -76,9 +77,9 @@ class Otlp:
         self._child.close()
 
     def _sent(self, batch: Sequence[DecisionRecord | LifecycleRecord]) -> bool:
-        """False where the process ended."""
+        """Returns False if the process ended."""
         try:
-            # Plain tuples: a tenth of what pickling records costs.
+            # Plain tuples pickle at a tenth of the cost of records.
             error = self._child.request([(isinstance(each, DecisionRecord), tuple(each)) for each in batch])
         except ChildEndedError as ended:
             _log.error("the process that sends records ended", error=str(ended))

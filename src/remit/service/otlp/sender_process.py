@@ -29,7 +29,7 @@ _LINKED = re.compile(r"(?!0{32})[0-9a-f]{32}").fullmatch
 
 
 class _LastWords(logging.Handler):
-    """The exporter says why it failed to a logger only."""
+    """Captures why the exporter failed: it says so only to a logger."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -40,7 +40,7 @@ class _LastWords(logging.Handler):
 
 
 def serve(descriptor: int) -> None:
-    """Answers each batch with why nothing of it was taken, '' where all was; until nobody sends any more."""
+    """Answers each batch with the reason that it was not sent, '' if it was, until the channel closes."""
     words = _LastWords()
     logging.getLogger().addHandler(words)
     with channel_to_parent(descriptor, _NICE) as channel:
@@ -57,14 +57,14 @@ def serve(descriptor: int) -> None:
 
 
 def _without_query(text: str, endpoint: str) -> str:
-    """What the exporter says quotes the path and what stands behind `?` there, which may be a key."""
+    """Masks the query of the URL, which may be a key: the exporter's message quotes it."""
     query = urlsplit(endpoint).query
     return text.replace(query, "***") if query else text
 
 
 def _log_record(decided: bool, row: tuple[Any, ...]) -> LogRecord:
     record = DecisionRecord._make(row) if decided else LifecycleRecord._make(row)
-    told = (
+    words = (
         (record.effect, record.reason, record.tenant, record.principal, record.action, record.kind, record.namespace)
         if isinstance(record, DecisionRecord)
         else (record.type, record.tenant, record.revision)
@@ -75,23 +75,23 @@ def _log_record(decided: bool, row: tuple[Any, ...]) -> LogRecord:
         context=_trace(record.trace_id) if isinstance(record, DecisionRecord) else None,
         severity_number=SeverityNumber.INFO,
         severity_text="INFO",
-        body=" ".join(filter(None, told)),
+        body=" ".join(filter(None, words)),
         attributes=_attributes(record),
         event_name=DECISION if decided else LIFECYCLE,
     )
 
 
 def _attributes(record: DecisionRecord | LifecycleRecord) -> dict[str, str | int]:
-    """The record's fields, without its time and those that are empty."""
-    told: dict[str, str | int] = {}
+    """The record's fields, except its time and empty ones."""
+    attributes: dict[str, str | int] = {}
     for name, value in record._asdict().items():
         if value != "" and name != "time_us":
-            told[f"remit.{name}"] = format_id(value) if isinstance(value, bytes) else value
-    return told
+            attributes[f"remit.{name}"] = format_id(value) if isinstance(value, bytes) else value
+    return attributes
 
 
 def _trace(trace_id: str) -> Context | None:
-    """None where it is not such as OpenTelemetry's: then it is among the attributes only."""
+    """None if it is not a trace id of OpenTelemetry; the attributes still have it."""
     if not _LINKED(trace_id):
         return None
     span = SpanContext(int(trace_id, 16), _NO_SPAN, is_remote=True)

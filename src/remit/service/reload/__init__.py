@@ -1,1 +1,1 @@
-"""Keeps the live policies up to date: reloads, falls back, pins."""
+"""Keeps the live policies up to date: reloads files, falls back to stored revisions, applies pins."""

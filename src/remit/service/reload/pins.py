@@ -1,4 +1,4 @@
-"""What operators pin, and what was kept of tenants: it serves where the files must not, or cannot."""
+"""Pins and stored revisions: what serves when the policy files must not or cannot serve."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -19,20 +19,20 @@ from remit.service.reload.swap import PolicySwap
 from remit.service.reload.tenants import TenantFiles, Tenants
 
 _UNPINNED_S: Final = 5.0
-"""Processor time for the files of a tenant that another worker unpinned, before it is left to those that are slow."""
+"""Processor time to load a tenant that another worker unpinned; after that it counts as slow."""
 
 _log = structlog.get_logger("remit")
 
 Recall = Callable[[RevisionStore, Tenant, str], TenantBuilt]
-"""Loads a kept revision. Raises RevisionNotStoredError and ChildEndedError."""
+"""Restores a stored revision. Raises RevisionNotStoredError and ChildEndedError."""
 
 
 class PinError(RemitError):
-    """There is nothing to pin or to unpin: the message says what is missing."""
+    """There is nothing to pin or unpin; the message says what is missing."""
 
 
 class Pins:
-    """Pins on disk: all workers of a node share them, and each takes over what another one wrote."""
+    """The pins on disk. All workers of a node share them; each worker applies what another one wrote."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Pins:
         recall: Recall,
         load: Callable[[Tenant, float], None],
     ) -> None:
-        """`load` loads a tenant's files anew: in so many seconds of processor time, else later."""
+        """`load` reloads a tenant's files: within this number of seconds of processor time, else later."""
         self._store = store
         self._swap = swap
         self._clock_us = clock_us
@@ -51,12 +51,12 @@ class Pins:
         self._load = load
 
     def revisions(self, tenant: Tenant) -> list[StoredRevision]:
-        """Those kept of a tenant, newest first."""
+        """The stored revisions of a tenant, newest first."""
         return self._store.revisions(tenant) if self._store is not None else []
 
     def pin(self, tenant: Tenant, prefix: str, caller: str, timeout_s: float) -> str:
-        """Serves the kept revision that begins with `prefix` until it is unpinned, whatever the files say. Returns the
-        revision that served before.
+        """Serves the stored revision that begins with `prefix` until the tenant is unpinned, whatever the files say.
+        Returns the revision that served before.
 
         Raises RevisionNotStoredError, PinError, LoadingError, JournalUnavailable, ChildEndedError or OSError; then
         nothing has changed.
@@ -64,18 +64,18 @@ class Pins:
         store, _ = self._pinnable(tenant)
         recalled = self._recall(store, tenant, store.find(tenant, prefix))
         with self._swap.changing(timeout_s):
-            # It may have been removed meanwhile.
+            # The tenant may have been removed meanwhile.
             _, files = self._pinnable(tenant)
             pin = Pin(recalled.revision, caller, self._clock_us())
             self._swap.apply(self._swap.tenants.pinned(tenant, pin, recalled), store.pin(tenant, pin))
         return files.serving
 
     def unpin(self, tenant: Tenant, caller: str, timeout_s: float) -> None:
-        """Serves what the files say again, or the last good revision where they do not load, or take longer to load than
-        there is time. Raises as `pin`."""
+        """Serves the files again, or the last good revision if the files do not load or take longer than the time
+        allows. Raises as `pin`."""
         ends_at = time.monotonic() + timeout_s
         store, _ = self._pinnable(tenant)
-        # Another worker may just have pinned it.
+        # Another worker may just have pinned the tenant.
         self._take(store, tenant)
         with self._swap.changing(timeout_s):
             _, files = self._pinnable(tenant)
@@ -87,13 +87,13 @@ class Pins:
         self.restore(tenant)
 
     def take(self) -> bool:
-        """Takes over what other workers of this node pinned and unpinned; False where it has to be tried again."""
+        """Applies the pins and unpins of this node's other workers; False if it must be retried."""
         store = self._store
         taken = [self._take(store, tenant) for tenant in store.tenants()] if store is not None else []
         return all(taken)
 
     def remember(self) -> Mapping[str, bytes]:
-        """What an earlier process kept: pins, and the folders that served. Returns the newest root files."""
+        """Reads what an earlier process stored: pins, and the folders that served. Returns the newest root files."""
         if self._store is None:
             return {}
         newest: tuple[int, Mapping[str, bytes]] = 0, {}
@@ -113,7 +113,7 @@ class Pins:
         return newest[1]
 
     def prepare(self) -> None:
-        """Raises StartupError where nothing can be kept."""
+        """Raises StartupError if nothing can be stored."""
         if self._store is None:
             return
         try:
@@ -125,7 +125,7 @@ class Pins:
             ) from None
 
     def forget(self, tenant: Tenant) -> None:
-        """Its folder was removed: nothing kept of it comes back by itself."""
+        """Its folder was removed: marks the tenant, so that no stored revision serves again by itself."""
         try:
             if self._store is not None:
                 self._store.remove(tenant)
@@ -133,7 +133,7 @@ class Pins:
             _log.error("removal not kept", tenant=tenant, error=str(error))
 
     def restore(self, tenant: Tenant) -> None:
-        """What was kept serves where the files must not or cannot: the pinned revision, else the last good one."""
+        """If the files must not or cannot serve, serves a stored revision: the pinned one, else the last good one."""
         files = self._swap.tenants.files.get(tenant)
         if self._store is None or files is None or (files.pin is None and not files.refused):
             return
@@ -147,18 +147,18 @@ class Pins:
     def _take(self, store: RevisionStore, tenant: Tenant) -> bool:
         files = self._swap.tenants.files.get(tenant)
         try:
-            word = store.last_word(tenant)
+            order = store.last_order(tenant)
         except RevisionNotStoredError as error:
             _log.error("pin not readable", tenant=tenant, error=str(error))
             return True
         if files is None:
-            # Its folder is yet to be read.
-            return not word.revision
+            # The tenant's folder has not been read yet.
+            return not order.revision
         try:
-            if word.revision and word != files.pin:
-                self._take_pin(store, tenant, word)
-            elif files.pin is not None and not word.revision:
-                return self._take_unpin(tenant, files.pin, word.caller)
+            if order.revision and order != files.pin:
+                self._take_pin(store, tenant, order)
+            elif files.pin is not None and not order.revision:
+                return self._take_unpin(tenant, files.pin, order.caller)
         except (JournalUnavailable, ChildEndedError) as error:
             _log.error("pin of another worker not taken over", tenant=tenant, error=str(error))
             return False

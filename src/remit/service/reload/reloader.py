@@ -1,4 +1,4 @@
-"""Keeps the live policies at what the policy files say: watches them, and orders what is to be loaded."""
+"""Keeps the live policies equal to the policy files: watches the files and starts loads."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -22,10 +22,10 @@ from remit.policy.build.scan import (
     BuildStarted,
     CutShort,
     Deferred,
-    Found,
     RestoreRequest,
     RootRead,
     ScanRequest,
+    ScanResult,
     TenantBuilt,
 )
 from remit.policy.build.throttle import throttled
@@ -46,39 +46,38 @@ from remit.service.settings import Settings
 _AGAIN_S: Final = 1.0
 _PIN_SETTLE_S: Final = 0.05
 _FIRST_SLOW_S: Final = 5.0
-"""The same at a start, until there is a slow one: nothing serves yet that a large tenant would hold up."""
+"""The same limit at a start, until the first slow tenant: nothing serves yet that a large tenant would delay."""
 _SLICE_S: Final = 1.0
-"""Tenants are loaded for so long before their files are looked at again."""
+"""After this time of loading, the files are scanned again."""
 _IDLE_S: Final = 60.0
-"""The process for slow tenants ends when there has been none for so long."""
+"""The process for slow tenants ends after this time without one."""
 
 _log = structlog.get_logger("remit")
 
 
 @dataclass(slots=True)
 class _Lane:
-    """A process that loads one tenant after the other."""
+    """A process that loads one tenant after another."""
 
     loader: BuildProcess
     suspect: str = ""
-    """The signature of the files at which it ended last."""
+    """The signature of the files at which the process last ended."""
     restless: frozenset[str] = frozenset()
-    """Folders that could not be read last time, for they kept changing."""
+    """Folders that the last scan could not read because they kept changing."""
 
 
 class _After(IntEnum):
-    """What is to follow a look."""
+    """What follows a scan."""
 
     NOTHING = 0
     RETRY = 1
-    """Another look in a moment."""
+    """Another scan after a pause."""
     ANOTHER = 2
-    """Another look at once."""
+    """Another scan at once."""
 
 
 class Reloader:
-    """Loads a tenant at a time: it is loaded whole or refused whole. What is refused leaves the last good revision
-    serving."""
+    """Loads one tenant at a time, completely or not at all. A refused tenant keeps its last good revision."""
 
     def __init__(
         self,
@@ -89,7 +88,7 @@ class Reloader:
         loader: Callable[[], BuildProcess] = BuildProcess,
     ) -> None:
         self._settings = settings
-        # As it is named now: where it goes on, so does what was kept of it.
+        # The absolute path at the start: stored revisions belong to it.
         self._directory = Path(settings.policies).absolute()
         self._revisions = (
             RevisionStore(Path(settings.revisions), settings.revisions_kept, str(self._directory))
@@ -104,16 +103,16 @@ class Reloader:
         self._until_stop = ExitStack()
         self._lane = _Lane(self._until_stop.enter_context(self._loader()))
         self._threads: list[Thread] = []
-        """None before `begin`."""
+        """Empty before `begin`."""
         self._slow = SlowLoads()
         self._root: Mapping[str, bytes] = {}
         self._stamp: Stamp = None
 
     def load(self) -> list[Outcome]:
-        """The first load: what became of each tenant, for the audit that is not open yet. A slow tenant is left for
-        later, and what was kept of it serves, if anything was.
+        """The first load. Returns the outcome for each tenant, because the audit is not open yet. A slow tenant loads
+        later; meanwhile its stored revision serves, if there is one.
 
-        Raises StartupError where the files cannot serve and nothing kept may stand in.
+        Raises StartupError if the files cannot serve and no stored revision may replace them.
         """
         with ExitStack() as done:
             done.callback(self._lane.loader.close)
@@ -123,13 +122,13 @@ class Reloader:
         return self._swap.outcomes
 
     def begin(self, record: Callable[[Outcome], None]) -> None:
-        """From now on what becomes of tenants is recorded as it happens; files are watched."""
+        """From now on outcomes are recorded at once and files are watched."""
         self._swap.record = record
         self._swap.outcomes.clear()
         settings = self._settings
         runs = [self._run_slow]
         if settings.watch:
-            runs.append(partial(self._follow, self._directory, settings.settle_s, self.look))
+            runs.append(partial(self._follow, self._directory, settings.settle_s, self.scan))
         if self._revisions is not None and settings.workers > 1:
             runs.append(partial(self._follow, self._revisions.directory, _PIN_SETTLE_S, self.pins.take))
         self._threads = [Thread(target=run, name="remit-reload", daemon=True) for run in runs]
@@ -137,7 +136,7 @@ class Reloader:
             thread.start()
 
     def stop(self) -> None:
-        """Ends the watch and whatever is being loaded; what serves, serves on."""
+        """Ends the watch and the loads in progress. The live policies keep serving."""
         self._stopping.set()
         self._slow.wanted.set()
         for loader in list(self._loaders):
@@ -146,12 +145,12 @@ class Reloader:
             thread.join(_AGAIN_S)
         self._until_stop.close()
 
-    def look(self) -> bool:
-        """Takes over what the files say now; False where it has to be tried again."""
-        after = self._look()
+    def scan(self) -> bool:
+        """Applies the current files; False if it must be retried."""
+        after = self._scan()
         while after is _After.ANOTHER and not self._stopping.is_set():
-            # What changes while tenants are loaded has to rest as well before it is read.
-            after = self._look(self._settings.settle_s)
+            # A change made during the load must settle too before it is read.
+            after = self._scan(self._settings.settle_s)
         return after is not _After.RETRY
 
     def _follow(self, directory: Path, settle_s: float, take: Callable[[], bool]) -> None:
@@ -166,7 +165,7 @@ class Reloader:
                 if not self._slow.wanted.wait(_IDLE_S):
                     loader.close()
                 elif (tenant := self._slow.next(self._swap.tenants.files)) is not None:
-                    after = self._load_alone(lane, tenant, rest_s=self._settings.settle_s)
+                    after = self._load_alone(lane, tenant, settle_s=self._settings.settle_s)
                     self._slow.done()
                     if after is not _After.NOTHING:
                         self._slow.add(tenant)
@@ -179,14 +178,14 @@ class Reloader:
         self._root = {} if settings.strict else root
         seen = self._seen()
         try:
-            while (after := self._first_look()) is _After.ANOTHER or self._lane.suspect:
+            while (after := self._first_scan()) is _After.ANOTHER or self._lane.suspect:
                 pass
         except ChildEndedError as error:
             raise StartupError(str(error)) from None
         except (OSError, UnsettledError) as error:
             if settings.strict or not swap.tenants.files:
                 raise StartupError(self._unreadable(error)) from None
-            swap.apply(swap.tenants.judged((Diagnostic(".", 0, 0, self._unreadable(error)),)))
+            swap.apply(swap.tenants.root_checked((Diagnostic(".", 0, 0, self._unreadable(error)),)))
         else:
             self._stamp = seen if after is _After.NOTHING else None
         if not swap.tenants.files or (swap.tenants.wrong and settings.strict):
@@ -199,18 +198,18 @@ class Reloader:
             if files.pin is not None or not settings.strict:
                 self.pins.restore(tenant)
 
-    def _first_look(self) -> _After:
+    def _first_scan(self) -> _After:
         within_s = QUICK_S if self._slow.wanted.is_set() else _FIRST_SLOW_S
         return self._take(self._lane, replace(self._order(), within_s=within_s))
 
-    def _look(self, rest_s: float = 0) -> _After:
-        """Takes over what the files say of all tenants but the slow ones."""
+    def _scan(self, settle_s: float = 0) -> _After:
+        """Applies the current files of all tenants except the slow ones."""
         seen = self._seen()
         if seen is not None and seen == self._stamp:
             return _After.NOTHING
         self._stamp = None
         with self._swap.changing():
-            order = replace(self._order(), within_s=QUICK_S, slice_s=_SLICE_S, rest_s=rest_s)
+            order = replace(self._order(), within_s=QUICK_S, slice_s=_SLICE_S, settle_s=settle_s)
         after = self._taken(self._lane, order)
         if after is _After.NOTHING:
             self._stamp = seen
@@ -218,15 +217,14 @@ class Reloader:
 
     def _seen(self) -> Stamp:
         try:
-            return stamp(self._directory, self._pace)
+            return stamp(self._directory, self._pacing)
         except OSError:
-            # The process that loads may have what this one lacks.
+            # The loading process may have a resource that this process lacks.
             return None
 
-    def _load_alone(self, lane: _Lane, tenant: Tenant, *, rest_s: float = 0, within_s: float = math.inf) -> _After:
-        """Takes over what the files say of one tenant."""
+    def _load_alone(self, lane: _Lane, tenant: Tenant, *, settle_s: float = 0, within_s: float = math.inf) -> _After:
         with self._swap.changing():
-            order = replace(self._order(tenant), rest_s=rest_s, within_s=within_s)
+            order = replace(self._order(tenant), settle_s=settle_s, within_s=within_s)
         return self._taken(lane, order)
 
     def _load_within(self, tenant: Tenant, within_s: float) -> None:
@@ -236,16 +234,16 @@ class Reloader:
             self._slow.add(tenant)
 
     def _recall(self, revisions: RevisionStore, tenant: Tenant, revision: str) -> TenantBuilt:
-        """By a process that waits for nobody, once the server runs."""
+        """Restores a revision. A running server uses a new process, which does not wait for other loads."""
         order = RestoreRequest(revisions, self._settings.limits, tenant, revision)
         with self._loader() if self._threads else nullcontext(self._lane.loader) as loader:
-            (found,) = loader.carry_out(order, self._pace)
-        assert isinstance(found, TenantBuilt)
-        return found
+            (result,) = loader.run(order, self._pacing)
+        assert isinstance(result, TenantBuilt)
+        return result
 
     @contextmanager
     def _loader(self) -> Iterator[BuildProcess]:
-        """A process of its own, for the block; `stop` ends it, too."""
+        """A new process for the block; `stop` ends it too."""
         loader = self._new_loader()
         self._loaders.add(loader)
         try:
@@ -257,8 +255,8 @@ class Reloader:
             self._loaders.discard(loader)
 
     @property
-    def _pace(self) -> Pacing:
-        """At a start there are no calls to let pass."""
+    def _pacing(self) -> Pacing:
+        """At a start there are no calls that need processor time."""
         return throttled if self._threads else unpaced
 
     def _order(self, only: Tenant | None = None) -> ScanRequest:
@@ -277,7 +275,7 @@ class Reloader:
         )
 
     def _taken(self, lane: _Lane, order: ScanRequest) -> _After:
-        """As `_take`, once the server runs: what fails is reported and tried again."""
+        """Like `_take`, for a running server: reports a failure, which is retried."""
         try:
             try:
                 return self._take(lane, order)
@@ -292,12 +290,12 @@ class Reloader:
     def _not_read(self, order: ScanRequest, error: OSError) -> _After:
         text = self._unreadable(error)
         if order.only is not None:
-            # A look at all of them says so, and says when it is over.
+            # The scan of all tenants reports it, and reports its end.
             _log.warning("tenant not read yet", tenant=order.only, error=text)
             return _After.RETRY
         with self._swap.changing():
-            self._swap.apply(self._swap.tenants.judged((Diagnostic(".", 0, 0, text),)))
-        # A directory that is not there is watched for.
+            self._swap.apply(self._swap.tenants.root_checked((Diagnostic(".", 0, 0, text),)))
+        # The watch notices when a missing directory appears.
         return _After.NOTHING if isinstance(error, FileNotFoundError | NotADirectoryError) else _After.RETRY
 
     def _unreadable(self, error: OSError | UnsettledError) -> str:
@@ -305,13 +303,13 @@ class Reloader:
         return f"policy directory `{self._settings.policies}` cannot be read: {reason}"
 
     def _take(self, lane: _Lane, order: ScanRequest) -> _After:
-        """Raises OSError, UnsettledError, JournalUnavailable, and ChildEndedError where no tenant's files are to blame."""
+        """Raises OSError, UnsettledError or JournalUnavailable, and ChildEndedError if no tenant's files caused it."""
         wanted, begun = {_After.NOTHING}, None
         try:
-            with closing(lane.loader.carry_out(order, self._pace)) as answer:
-                for found in answer:
-                    begun = found if isinstance(found, BuildStarted) else None
-                    wanted.add(self._take_found(lane, order, found))
+            with closing(lane.loader.run(order, self._pacing)) as answer:
+                for result in answer:
+                    begun = result if isinstance(result, BuildStarted) else None
+                    wanted.add(self._take_result(lane, order, result))
         except SlowLoadError:
             if begun is not None:
                 _log.info("tenant is slow to load; the others go on", tenant=begun.tenant, processor_s=order.within_s)
@@ -324,64 +322,65 @@ class Reloader:
         lane.suspect = ""
         return max(wanted)
 
-    def _take_found(self, lane: _Lane, order: ScanRequest, found: Found) -> _After:
-        match found:
+    def _take_result(self, lane: _Lane, order: ScanRequest, result: ScanResult) -> _After:
+        match result:
             case RootRead():
-                return self._take_root(lane, order, found)
+                return self._take_root(lane, order, result)
             case Deferred():
-                self._slow.add(*found.tenants)
+                self._slow.add(*result.tenants)
             case TenantBuilt():
-                return self._take_built(found, order)
+                return self._take_built(result, order)
             case CutShort():
                 return _After.ANOTHER
         return _After.NOTHING
 
-    def _take_root(self, lane: _Lane, order: ScanRequest, found: RootRead) -> _After:
+    def _take_root(self, lane: _Lane, order: ScanRequest, result: RootRead) -> _After:
         if order.only is None:
             with self._swap.changing():
-                self._take_folders(found)
-        restless = found.unsettled if order.only is None else found.unsettled & {order.only}
+                self._take_folders(result)
+        restless = result.unsettled if order.only is None else result.unsettled & {order.only}
         if restless - lane.restless:
             _log.warning("tenants not read yet: their files keep changing", tenants=sorted(restless))
         lane.restless = restless
         return _After.RETRY if restless else _After.NOTHING
 
-    def _take_folders(self, found: RootRead) -> None:
-        swap, wrong = self._swap, found.diagnostics
-        if not found.root and not swap.live.tenants:
+    def _take_folders(self, result: RootRead) -> None:
+        swap, wrong = self._swap, result.diagnostics
+        if not result.root and not swap.live.tenants:
             texts = "\n".join(map(str, wrong))
             raise StartupError(f"the root files of `{self._settings.policies}` do not load:\n{texts}")
-        self._root = found.root or self._root
-        swap.live.tree_revision = found.tree_revision
-        if not wrong and not found.tenants and swap.tenants.files:
-            # As a volume looks that is not mounted: nobody takes away all tenants by an edit.
+        self._root = result.root or self._root
+        swap.live.tree_revision = result.tree_revision
+        if not wrong and not result.tenants and swap.tenants.files:
+            # A volume that is not mounted looks like this; no edit removes all tenants.
             wrong = (Diagnostic(".", 0, 0, "no tenant's folder is there any more"),)
-        swap.apply(swap.tenants.judged(wrong, found.tree_revision))
-        swap.tenants = swap.tenants.found(found.tenants)
-        # While the root does not load, a folder that is missing may be about to come.
-        for tenant in () if wrong else swap.tenants.files.keys() - found.tenants:
-            swap.apply(swap.tenants.gone(tenant))
+        swap.apply(swap.tenants.root_checked(wrong, result.tree_revision))
+        swap.tenants = swap.tenants.folders_listed(result.tenants)
+        # While the root does not load, a missing folder may be about to appear.
+        for tenant in () if wrong else swap.tenants.files.keys() - result.tenants:
+            swap.apply(swap.tenants.folder_removed(tenant))
             if tenant not in swap.tenants.files:
                 self._slow.took(tenant, 0.0)
                 self.pins.forget(tenant)
 
-    def _take_built(self, found: TenantBuilt, order: ScanRequest) -> _After:
-        """Nothing is changed where the tenant was pinned, unpinned, removed or loaded elsewhere meanwhile."""
-        tenant = found.tenant
+    def _take_built(self, result: TenantBuilt, order: ScanRequest) -> _After:
+        """Changes nothing if the tenant was pinned, unpinned, removed or loaded elsewhere meanwhile."""
+        tenant = result.tenant
         with self._swap.changing():
             files = self._swap.tenants.files.get(tenant)
             if files is None or files.known != order.known.get(tenant, NO_FINGERPRINT):
                 return _After.ANOTHER
             if (files.pin is not None) != (tenant in order.check_only):
                 return _After.ANOTHER
-            self._swap.apply(self._swap.tenants.built(found))
-            self._slow.took(tenant, found.processor_s)
-        if found.not_kept:
-            _log.error("revision not kept", tenant=tenant, revision=found.revision, error=found.not_kept)
+            self._swap.apply(self._swap.tenants.built(result))
+            self._slow.took(tenant, result.processor_s)
+        if result.not_kept:
+            _log.error("revision not kept", tenant=tenant, revision=result.revision, error=result.not_kept)
         return _After.NOTHING
 
     def _child_ended(self, lane: _Lane, begun: BuildStarted | None, error: ChildEndedError) -> None:
-        """Once may be somebody else's doing; files at which it ends again are refused, so that the others get on."""
+        """The first end may have another cause. If the process ends again at the same files, they are refused, so that
+        other tenants load."""
         suspect, lane.suspect = lane.suspect, begun.signature if begun is not None else ""
         if begun is None:
             raise error

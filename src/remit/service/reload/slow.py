@@ -5,19 +5,19 @@ from typing import Final
 from remit.core.names import Tenant
 
 QUICK_S: Final = 2.0
-"""A tenant that takes more processor time to load is slow: a process of its own loads it, and the others get on."""
+"""A tenant that needs more processor time to load is slow: it loads in its own process, so that others do not wait."""
 
 
 class SlowLoads:
-    """Tenants that are left to the process for slow ones, and what each tenant took to load last time."""
+    """The tenants that wait for the process for slow ones, and the time that each tenant last took to load."""
 
     def __init__(self) -> None:
         self.wanted = Event()
-        """There are tenants that wait."""
+        """Set while tenants wait."""
         self._took_s: dict[Tenant, float] = {}
         self._waiting: set[Tenant] = set()
         self._now: frozenset[Tenant] = frozenset()
-        """The one that is being loaded there."""
+        """The tenant that is loading there."""
         self._mutex = Lock()
 
     def took(self, tenant: Tenant, processor_s: float) -> None:
@@ -25,7 +25,7 @@ class SlowLoads:
             self._took_s[tenant] = processor_s
 
     def add(self, *tenants: Tenant, took_s: float = 0.0) -> None:
-        """Those that took so many seconds of processor time at least."""
+        """Adds tenants that took at least `took_s` of processor time."""
         with self._mutex:
             for tenant in tenants:
                 self._took_s[tenant] = max(self._took_s.get(tenant, 0.0), took_s)
@@ -33,13 +33,13 @@ class SlowLoads:
             self.wanted.set()
 
     def apart(self) -> tuple[frozenset[Tenant], dict[Tenant, float]]:
-        """Whom nobody else loads, and what each tenant took, in seconds of processor time."""
+        """The tenants that only the slow process loads, and the processor time of each tenant, in seconds."""
         with self._mutex:
             slow = {tenant for tenant, took_s in self._took_s.items() if took_s >= QUICK_S}
             return self._now | self._waiting | slow, dict(self._took_s)
 
     def next(self, tenants: Iterable[Tenant]) -> Tenant | None:
-        """Of those that are still tenants the quickest; edits that are found from now on want another load."""
+        """The quickest of the waiting tenants that still exist. An edit found from now on needs another load."""
         with self._mutex:
             waiting = [tenant for tenant in tenants if tenant in self._waiting]
             waiting.sort(key=lambda tenant: self._took_s[tenant])

@@ -1,4 +1,4 @@
-"""The tenants' table of a running server, and the live policies, records and logs that follow it."""
+"""Applies changes to the tenants of a running server: to the table, the live policies, the records and the logs."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,25 +20,25 @@ _log = structlog.get_logger("remit")
 
 
 class LoadingError(RemitError):
-    """Another change is being recorded just now; the call may be tried again."""
+    """Another change is being recorded; the caller may retry."""
 
 
 class PolicySwap:
-    """Carries out one change after the other. No revision serves before the record of it is written."""
+    """Applies one change after another. No revision serves before its record is written."""
 
     def __init__(self, live: LivePolicies, metrics: Metrics, clock_us: Callable[[], int]) -> None:
         self.tenants = Tenants()
-        """To be read from any thread, and replaced within `changing` alone."""
+        """Any thread may read it. It is replaced only within `changing`."""
         self.live = live
         self.outcomes: list[Outcome] = []
         self.record: Callable[[Outcome], None] = self.outcomes.append
-        """Raises JournalUnavailable. Until there is an audit, outcomes wait."""
+        """Raises JournalUnavailable. Outcomes wait here until the audit is open."""
         self._metrics = metrics
         self._clock_us = clock_us
         self._mutex = Lock()
-        """Held while a change is carried out, and never while anything is loaded."""
+        """Held while a change is applied, never during a load."""
         self._replaced: deque[Iterator[None]] = deque()
-        """Rows of replaced policies, to be freed."""
+        """Rows of replaced policies that must be freed."""
 
     @contextmanager
     def changing(self, timeout_s: float = -1) -> Iterator[None]:
@@ -54,7 +54,7 @@ class PolicySwap:
                     pass
 
     def apply(self, change: Change | None, undo: Callable[[], None] = lambda: None) -> None:
-        """Records and carries out a change. Call it within `changing`.
+        """Records and applies a change. Call it within `changing`.
 
         Raises JournalUnavailable; then nothing has changed, and `undo` was called.
         """
@@ -87,7 +87,7 @@ class PolicySwap:
             return
         replaced = free_gradually(before.policy)
         next(replaced)
-        # Rows are freed piece by piece only where nobody else holds them.
+        # Rows are freed gradually only if nothing else refers to them.
         del before
         self.live.put(policy)
         self._replaced.append(replaced)

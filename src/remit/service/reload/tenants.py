@@ -1,4 +1,4 @@
-"""What becomes of each tenant's policy: a table of what is and what happens, without files, processes and locks.
+"""The table of tenants and the events that change it, without files, processes and locks.
 
 Each event is a method of `Tenants` and returns a `Change`: the table after the event, and its effects.
 """
@@ -16,22 +16,22 @@ from remit.policy.live import TenantPolicy, TenantState
 from remit.policy.revisions.store import Pin
 
 _RECORDED: Final = 20
-"""Diagnostics in a record; the status has all."""
+"""The most diagnostics in a record; the status has all."""
 
 
 class Outcome(NamedTuple):
-    """What became of an edit, or of an operator's act: a lifecycle record without its id and time."""
+    """The result of an edit or of an operator's action: a lifecycle record without its id and time."""
 
     kind: str
     tenant: str
     revision: str
     detail: dict[str, Any]
     archive: bytes = b""
-    """The files of a revision that is about to serve."""
+    """The files of a revision that will serve."""
 
 
 class Swap(NamedTuple):
-    """Another snapshot serves; None for none."""
+    """The snapshot that serves next; None for none."""
 
     snapshot: Snapshot | None
 
@@ -39,18 +39,18 @@ class Swap(NamedTuple):
 class Change(NamedTuple):
     after: "Tenants"
     tenant: Tenant | None = None
-    """Which is shown anew, or removed; None for all that are shown already."""
+    """The tenant to update or remove in the live policies; None updates all."""
     outcome: Outcome | None = None
-    """What is recorded before anything else counts."""
+    """Recorded before the rest of the change is applied."""
     log: tuple[str, str, dict[str, Any]] | None = None
-    """A level, an event and its fields."""
+    """Level, event and fields."""
     swap: Swap | None = None
-    """Of the tenant. Without one, what serves it serves on."""
+    """The tenant's next snapshot; without one, the present snapshot keeps serving."""
 
 
 @dataclass(frozen=True, slots=True)
 class TenantFiles:
-    """What the newest files of a tenant are, and what serves it."""
+    """A tenant's newest files, and what serves it."""
 
     known: Fingerprint = NO_FINGERPRINT
     revision: str = ""
@@ -65,7 +65,7 @@ class TenantFiles:
 class Tenants:
     files: Mapping[Tenant, TenantFiles] = field(default_factory=dict)
     wrong: tuple[Diagnostic, ...] = ()
-    """What is wrong with all of the newest files: the root's, or the directory itself."""
+    """Errors of all of the newest files: in the root files, or of the directory itself."""
 
     def state(self, tenant: Tenant) -> TenantState:
         files = self.files[tenant]
@@ -81,8 +81,8 @@ class Tenants:
         diagnostics = (*self.wrong, *files.diagnostics)
         return TenantPolicy(tenant, self.state(tenant), since_us, snapshot, diagnostics, files.revision, pinned_by)
 
-    def judged(self, wrong: tuple[Diagnostic, ...], revision: str = "") -> Change | None:
-        """This is wrong with all of the newest files, or nothing is. None where that is known."""
+    def root_checked(self, wrong: tuple[Diagnostic, ...], revision: str = "") -> Change | None:
+        """The newest root files, or the directory, have these errors, or none. Returns None if nothing has changed."""
         if wrong == self.wrong:
             return None
         after, texts = replace(self, wrong=wrong), [str(each) for each in wrong]
@@ -92,12 +92,12 @@ class Tenants:
         refused = Outcome("POLICY_REFUSED", "", revision, {"diagnostics": texts[:_RECORDED]})
         return Change(after, None, refused, ("error", "root refused", {"revision": revision, "diagnostics": texts}))
 
-    def found(self, tenants: Iterable[Tenant]) -> "Tenants":
-        """These have a folder. A new one is shown when it has been loaded or refused."""
+    def folders_listed(self, tenants: Iterable[Tenant]) -> "Tenants":
+        """These tenants have a folder. A new one is shown after it was loaded or refused."""
         return replace(self, files={**dict.fromkeys(tenants, TenantFiles()), **self.files})
 
-    def gone(self, tenant: Tenant) -> Change:
-        """Its folder is not there any more: it is removed, unless it is pinned or `_callers`."""
+    def folder_removed(self, tenant: Tenant) -> Change:
+        """The tenant's folder is gone: the tenant is removed, unless it is pinned or `_callers`."""
         files = self.files[tenant]
         if files.pin is not None or tenant == CALLERS:
             # Without `_callers` a server on loopback gives rights to everybody: an edit must not do that.
@@ -106,23 +106,23 @@ class Tenants:
         log = "warning", "tenant removed", {"tenant": tenant, "revision": files.serving}
         return Change(after, tenant, Outcome("POLICY_REMOVED", tenant, files.serving, {}), log)
 
-    def built(self, found: TenantBuilt) -> Change:
-        """Its newest files were loaded or refused. The files of a pinned tenant are only checked."""
-        before = self.files[found.tenant]
-        folder = before.known.folder if found.refused else found.folder
-        loaded = not found.refused and before.pin is None
+    def built(self, result: TenantBuilt) -> Change:
+        """The tenant's newest files were loaded or refused. The files of a pinned tenant are only checked."""
+        before = self.files[result.tenant]
+        folder = before.known.folder if result.refused else result.folder
+        loaded = not result.refused and before.pin is None
         after = self._with(
-            found.tenant,
-            known=Fingerprint(found.signature, folder),
-            revision=found.revision,
-            refused=found.refused,
-            diagnostics=found.diagnostics,
-            serving=found.revision if loaded else before.serving,
+            result.tenant,
+            known=Fingerprint(result.signature, folder),
+            revision=result.revision,
+            refused=result.refused,
+            diagnostics=result.diagnostics,
+            serving=result.revision if loaded else before.serving,
         )
-        return Change(after, found.tenant, *_report(found, before), Swap(found.snapshot) if loaded else None)
+        return Change(after, result.tenant, *_report(result, before), Swap(result.snapshot) if loaded else None)
 
     def pinned(self, tenant: Tenant, pin: Pin, recalled: TenantBuilt | RemitError) -> Change:
-        """Until it is unpinned the recalled revision serves, whatever the files say; nothing, where there was an error."""
+        """Until it is unpinned, the recalled revision serves, whatever the files say. After an error nothing serves."""
         detail = {"caller": pin.caller, "replaces": self.files[tenant].serving}
         archive = recalled.archive if isinstance(recalled, TenantBuilt) else b""
         log = "warning", "tenant pinned", {"tenant": tenant, "revision": pin.revision, "caller": pin.caller}
@@ -130,7 +130,7 @@ class Tenants:
         return self._recalled(tenant, recalled, pin=pin)._replace(outcome=outcome, log=log)
 
     def unpinned(self, tenant: Tenant, caller: str) -> Change:
-        """What served serves on until the files are loaded; should that break off, this is what is so."""
+        """The present revision serves until the files are loaded. This state remains if the load breaks off."""
         before = self.files[tenant]
         assert before.pin is not None
         after = self._unread(tenant, "its files have not been loaded since it was unpinned", pin=None)
@@ -138,12 +138,12 @@ class Tenants:
         return Change(after, tenant, Outcome("POLICY_UNPINNED", tenant, before.pin.revision, {"caller": caller}), log)
 
     def unread(self, tenant: Tenant) -> Change:
-        """A start was over before its files were loaded."""
+        """The start ended before the tenant's files were loaded."""
         return Change(self._unread(tenant, "its files have not been loaded yet"), tenant)
 
     def restored(self, tenant: Tenant, before: TenantFiles, recalled: TenantBuilt | RemitError) -> Change | None:
-        """What was kept of it, as its files `before` wanted it, serves; where there was an error, nothing if it is pinned,
-        else what served before. None where it is not wanted any more."""
+        """The recalled revision serves, if the files are still as in `before`. After an error nothing serves a pinned
+        tenant; others keep what served. Returns None if the revision is no longer needed."""
         files = self.files.get(tenant)
         if files is None or files.pin != before.pin:
             return None
@@ -166,7 +166,7 @@ class Tenants:
         return Change(self._with(tenant, serving="", diagnostics=diagnostics, **fields), tenant, swap=Swap(None))
 
     def _unread(self, tenant: Tenant, why: str, **fields: Any) -> "Tenants":
-        """Whatever its files are, they are to be loaded."""
+        """Marks the tenant's files to be loaded, whatever they are."""
         known = replace(self.files[tenant].known, signature="")
         return self._with(tenant, known=known, refused=True, diagnostics=(Diagnostic(tenant, 0, 0, why),), **fields)
 
@@ -174,21 +174,21 @@ class Tenants:
         return replace(self, files={**self.files, tenant: replace(self.files[tenant], **fields)})
 
 
-def _report(found: TenantBuilt, before: TenantFiles) -> tuple[Outcome, tuple[str, str, dict[str, Any]]]:
-    texts = [str(each) for each in found.diagnostics]
-    about: dict[str, Any] = {"tenant": found.tenant, "revision": found.revision}
+def _report(result: TenantBuilt, before: TenantFiles) -> tuple[Outcome, tuple[str, str, dict[str, Any]]]:
+    texts = [str(each) for each in result.diagnostics]
+    about: dict[str, Any] = {"tenant": result.tenant, "revision": result.revision}
     detail: dict[str, Any]
-    if found.refused:
+    if result.refused:
         detail = {"diagnostics": texts[:_RECORDED], "serving": before.serving}
         log = "error", "tenant refused", {**about, "serving": before.serving, "diagnostics": texts}
-        return Outcome("POLICY_REFUSED", found.tenant, found.revision, detail), log
+        return Outcome("POLICY_REFUSED", result.tenant, result.revision, detail), log
     pinned = before.pin is not None
     kind, event = ("POLICY_CHECKED", "checked") if pinned else ("POLICY_LOADED", "loaded")
-    detail = {"rows": found.rows, "cases": found.cases, "witnessed": found.witnessed}
-    fields = {**about, **detail, "seconds": round(found.seconds, 3)}
+    detail = {"rows": result.rows, "cases": result.cases, "witnessed": result.witnessed}
+    fields = {**about, **detail, "seconds": round(result.seconds, 3)}
     if before.serving:
         detail["replaces"] = before.serving
     if texts:
         fields["diagnostics"], detail["diagnostics"] = texts, texts[:_RECORDED]
-    outcome = Outcome(kind, found.tenant, found.revision, detail, found.archive)
+    outcome = Outcome(kind, result.tenant, result.revision, detail, result.archive)
     return outcome, ("warning" if texts else "info", f"tenant {event}", fields)

@@ -1,1 +1,1 @@
-"""A candidate policy beside the live one, and recorded questions decided again."""
+"""Shadow evaluation: a candidate policy decides recorded questions again, beside the live policy."""

@@ -1,4 +1,4 @@
-"""Recorded decisions, decided again by another policy."""
+"""Decides recorded questions again by another policy."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from remit.core.rows import Effect
 from remit.engine.snapshot import Snapshot
 
 MALFORMED = "malformed"
-"""In the place of an effect: the other policy's vocabulary cannot put the question."""
+"""Stands for an effect if the question is malformed for the other policy's vocabulary."""
 _TENANTS = 1_000
 
 
 @dataclass(slots=True)
 class ReplayedChange:
-    """A question whose answer would be another one. Records of the same question and answer are one change."""
+    """A question whose answer would differ. Records of the same question and answer are one change."""
 
     tenant: str
     principal: str
@@ -25,10 +25,10 @@ class ReplayedChange:
     kind: str
     namespace: str
     was: tuple[str, str]
-    """Effect and reason as recorded."""
+    """The recorded effect and reason."""
     now: tuple[str, str]
     rule: str
-    """The place of the row that would decide."""
+    """File and line of the row that would decide."""
     records: int = 0
     last: bytes = b""
     """The id of the newest record."""
@@ -42,9 +42,9 @@ class ReplayedChange:
 class Counts:
     decided: int = 0
     skipped: int = 0
-    """Records of answers that are no single decision, and of tenants whose files do not load."""
+    """Records of answers that are not a single decision, and of tenants whose files do not load."""
     differing: int = 0
-    """Records of which the candidate decides the effect otherwise."""
+    """Records for which the candidate decides another effect."""
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(self.decided + other.decided, self.skipped + other.skipped, self.differing + other.differing)
@@ -52,18 +52,18 @@ class Counts:
 
 @dataclass(slots=True)
 class Replay:
-    """Records put to a candidate, one after the other."""
+    """Puts records to a candidate, one after another."""
 
     candidate: Mapping[Tenant, Snapshot | None]
-    """None for a tenant whose files do not load: its records are left out."""
+    """None for a tenant whose files do not load: its records are skipped."""
     most: int | None = None
-    """Changes told apart; records of further ones are only counted. None for no limit."""
-    told: Callable[[DecisionRecord], DecisionRecord] = lambda record: record
-    """What changes tell of a record."""
+    """The most distinct changes; records of further ones are only counted. None means no limit."""
+    redact: Callable[[DecisionRecord], DecisionRecord] = lambda record: record
+    """Maps a record to what a change shows of it."""
     redacted: int = 0
-    """Records that do not say of whom they are."""
+    """Records that do not name their principal."""
     tenants: dict[str, Counts] = field(default_factory=dict)
-    """By tenant; those past `_TENANTS` together, as ''."""
+    """By tenant; all tenants beyond `_TENANTS` together, as ''."""
     _changes: dict[tuple[str, ...], ReplayedChange] = field(default_factory=dict)
 
     def run(self, records: Iterable[DecisionRecord]) -> "Replay":
@@ -90,7 +90,7 @@ class Replay:
         if now[0] == record.effect:
             return
         self._counts(tenant).differing += 1
-        record = self.told(record)
+        record = self.redact(record)
         columns = (record.asked_tenant, record.principal, record.action, record.kind, record.namespace)
         key = (*columns, record.effect, record.reason)
         change = self._changes.get(key)
@@ -104,7 +104,7 @@ class Replay:
         change.last = max(change.last, record.id)
 
     def _counts(self, tenant: str) -> Counts:
-        # Anybody may ask about any name.
+        # A caller may ask about any tenant name.
         if tenant not in self.tenants and len(self.tenants) >= _TENANTS:
             tenant = ""
         return self.tenants.setdefault(tenant, Counts())
@@ -115,6 +115,6 @@ class Replay:
 
     @property
     def changes(self) -> list[ReplayedChange]:
-        """Gains first, then by the number of records, the most first."""
+        """Gains first, then by the number of records, descending."""
         found = self._changes.values()
         return sorted(found, key=lambda each: (not each.gains, -each.records, each.tenant, each.principal))

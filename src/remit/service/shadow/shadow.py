@@ -1,4 +1,4 @@
-"""A candidate beside the live policy: decides again what was decided, in a process of its own, and tells what differs."""
+"""Shadow evaluation: a candidate policy decides recorded questions again in its own process."""
 
 import time
 from collections import deque
@@ -22,15 +22,15 @@ from remit.process.errors import ChildEndedError
 from remit.service.shadow.replay import Counts, Replay, ReplayedChange
 
 _QUEUE: Final = 10_000
-"""Records that may wait for the candidate; past it they are dropped and counted."""
+"""Records that may wait for the candidate; more are dropped and counted."""
 _BATCH: Final = 1_000
 _EVERY_S: Final = 0.2
-_LOOK_EVERY_S: Final = 1.0
+_SCAN_EVERY_S: Final = 1.0
 _AGAIN_S: Final = 5.0
-_TOLD: Final = 100
-"""Changes in a report."""
-_KEPT: Final = 10_000
-"""Changes told apart, lest a candidate that differs everywhere fills the memory."""
+_REPORTED: Final = 100
+"""The most changes in a report."""
+_DISTINCT: Final = 10_000
+"""The most distinct changes, so that a candidate that differs everywhere does not fill the memory."""
 _NICE: Final = 19
 
 _log = structlog.get_logger("remit")
@@ -38,20 +38,19 @@ _log = structlog.get_logger("remit")
 
 @dataclass(frozen=True, slots=True)
 class ShadowReport:
-    """What the candidate has made of the decisions put to it since it was loaded."""
+    """The candidate's results since it was loaded."""
 
     tree_revision: str = ""
-    """Of the candidate's files; empty until they have loaded."""
+    """The revision of the candidate's files; '' until they have loaded."""
     since_us: int = 0
-    """When they were loaded, microseconds since the Unix epoch."""
+    """When the files were loaded, microseconds since the Unix epoch."""
     errors: tuple[tuple[str, str], ...] = ()
-    """Why the candidate does not load, or a tenant of it, after the tenant's name."""
+    """Why the candidate or a tenant of it does not load: pairs of the tenant's name and the text."""
     counts: Mapping[str, Counts] = field(default_factory=dict)
-    """By tenant."""
     changes: tuple[ReplayedChange, ...] = ()
     """The first hundred: gains first, then by the number of records."""
     dropped: int = 0
-    """Decisions that the candidate's budget had no time for, since the server started."""
+    """Decisions dropped because they did not fit the candidate's budget, since the server started."""
     running: bool = False
 
     @property
@@ -59,7 +58,7 @@ class ShadowReport:
         return sum(self.counts.values(), Counts())
 
     def of(self, tenant: str) -> "ShadowReport":
-        """What it says of one tenant; `dropped` stays that of all."""
+        """The report for one tenant; `dropped` still counts all tenants."""
         return replace(
             self,
             errors=tuple(each for each in self.errors if each[0] in {"", tenant}),
@@ -77,11 +76,11 @@ class _Order:
 
 
 class Shadow:
-    """Puts decisions to a candidate without ever making a call wait: what does not fit the budget is dropped."""
+    """Puts decisions to a candidate. A call never waits for it: what does not fit the budget is dropped."""
 
     def __init__(self, directory: Path, limits: Limits, share: float, redaction: Redaction | None = None) -> None:
-        """`share` is how much of one core the candidate may use, above 0 and at most 1. The report tells of questions as
-        the audit does after its `redaction`."""
+        """`share` is the part of one core that the candidate may use, above 0 and at most 1. The report shows questions
+        after `redaction`, as the audit does."""
         self.directory = directory
         order = _Order(directory.absolute(), limits, share, redaction)
         self._child = ChildProcess("the process of the candidate", __name__, serve.__name__, order)
@@ -99,7 +98,7 @@ class Shadow:
         self._child.stop()
 
     def offer(self, records: Sequence[DecisionRecord]) -> None:
-        """Never waits. From any thread."""
+        """Never waits. Thread-safe."""
         if len(self._waiting) + len(records) > _QUEUE:
             self._dropped += len(records)
         else:
@@ -114,7 +113,7 @@ class Shadow:
         while not self._stopping.wait(pause_s):
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
             try:
-                self._tell(self._child.request(batch))
+                self._log_load(self._child.request(batch))
                 pause_s = _EVERY_S
             except ChildEndedError as error:
                 if not self._stopping.is_set():
@@ -123,7 +122,7 @@ class Shadow:
                 pause_s = _AGAIN_S
         self._child.close()
 
-    def _tell(self, report: ShadowReport) -> None:
+    def _log_load(self, report: ShadowReport) -> None:
         before, self._report = self._report, report
         if (report.tree_revision, report.errors) == (before.tree_revision, before.errors):
             return
@@ -135,7 +134,7 @@ class Shadow:
 
 
 def serve(descriptor: int) -> None:
-    """The process: one report for each batch of records, until nobody sends any more."""
+    """The process: sends one report for each batch of records, until the channel closes."""
     with channel_to_parent(descriptor, _NICE) as channel:
         candidate = _Candidate(channel.receive())
         while True:
@@ -146,14 +145,14 @@ class _Candidate:
     def __init__(self, order: _Order) -> None:
         self._order = order
         self._stamp: Stamp = {}
-        self._looked = 0.0
+        self._scanned_at = 0.0
         self._report = ShadowReport(running=True)
         self._replay: Replay | None = None
 
     def put(self, batch: Sequence[DecisionRecord]) -> ShadowReport:
-        if time.monotonic() - self._looked > _LOOK_EVERY_S:
-            self._look()
-            self._looked = time.monotonic()
+        if time.monotonic() - self._scanned_at > _SCAN_EVERY_S:
+            self._load_changed()
+            self._scanned_at = time.monotonic()
         replay = self._replay
         if replay is None:
             return self._report
@@ -162,14 +161,14 @@ class _Candidate:
         report = replace(
             self._report,
             counts=replay.tenants,
-            changes=tuple(replay.changes[:_TOLD]),
+            changes=tuple(replay.changes[:_REPORTED]),
         )
         worked = time.process_time() - worked
-        # What a share of a core means: so much work, then so much rest.
+        # A share of a core means this ratio of work to sleep.
         time.sleep(worked * (1 / self._order.share - 1))
         return report
 
-    def _look(self) -> None:
+    def _load_changed(self) -> None:
         seen = stamp(self._order.directory)
         if seen == self._stamp:
             return
@@ -183,9 +182,9 @@ class _Candidate:
                 self._report, errors=(("", f"`{self._order.directory}` cannot be read: {error.strerror}"),)
             )
         else:
-            self._replay = Replay({tenant: each.snapshot for tenant, each in tree.tenants.items()}, _KEPT)
+            self._replay = Replay({tenant: each.snapshot for tenant, each in tree.tenants.items()}, _DISTINCT)
             if self._order.redaction is not None:
-                self._replay.told = self._order.redaction
+                self._replay.redact = self._order.redaction
             errors = tuple((tenant, str(each)) for tenant, of in tree.tenants.items() for each in of.diagnostics)
             since_us = now_us()
             self._report = ShadowReport(tree.tree_revision, since_us, errors, running=True)

@@ -1,4 +1,4 @@
-"""What a supervisor and its workers say to each other, over the channel that each worker has of its own."""
+"""The messages between a supervisor and its workers. Each worker has its own channel."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from remit.service.workers.process_settings import ProcessSettings
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """To a worker, first of all."""
+    """To a worker, the first message."""
 
     process: ProcessSettings
     workers: tuple["WorkerReport", ...]
@@ -17,17 +17,17 @@ class Order:
 class Refused:
     """From a worker that does not start."""
 
-    told: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """From a worker that has all it needs to answer calls."""
+    """From a worker that is ready to answer calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """To a worker that is ready: answer calls. Once it does it says Serving, and then only what it is asked."""
+    """To a worker that is ready: answer calls. The worker replies Serving; after that it only answers requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +37,26 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """How a worker is."""
-
     node: str
     serving: bool = False
     restarts: int = 0
-    """How often it was started anew."""
+    """How often the worker was restarted."""
     started_us: int = 0
     policies: str = ""
-    """SHA-256 over the state and revision of every tenant: workers with the same one serve the same."""
+    """SHA-256 over the state and revision of every tenant: two workers with the same value serve the same policies."""
     committed: int = 0
-    """Audit records on disk since it started."""
+    """Audit records on disk since the worker started."""
     error: str = ""
-    """Why it cannot record; '' where it can."""
+    """Why the worker cannot record; '' if it can."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReports:
-    """To a worker, every second: how all of them are. It answers with its own WorkerReport."""
+    """To a worker, every second: the state of all workers. The worker answers with its own WorkerReport."""
 
     workers: tuple[WorkerReport, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """To a worker, which answers with a list of its metrics."""
+    """To a worker: asks for a list of its metrics."""

@@ -1,4 +1,4 @@
-"""What workers left behind that are no more, since there are fewer of them or a server of one."""
+"""Files of workers that no longer exist, after the number of workers was reduced."""
 
 from remit.audit.errors import AuditStoreError
 from remit.audit.spool.spool import Spool
@@ -9,13 +9,13 @@ from remit.service.workers.process_settings import ProcessSettings
 
 
 def left_stores(process: ProcessSettings) -> dict[str, AuditStore]:
-    """Their audit files, which stay part of the audit, by the names under which one purges them; none but for the server
-    that sees to them."""
+    """The audit stores of former workers, by the name that a purge uses. They remain part of the audit. Empty unless
+    this server is the first worker, which manages them."""
     return unattended(process.node.audit, process.node.workers) if process.is_first else {}
 
 
 def refuse_left_spools(process: ProcessSettings) -> None:
-    """Raises StartupError where records wait that nobody would ever hand on to the store."""
+    """Raises StartupError if records wait in a spool from which no worker sends them to the store."""
     settings = process.node
     if settings.audit_spool is None or not process.is_first:
         return

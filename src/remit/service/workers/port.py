@@ -9,14 +9,14 @@ _ANY: Final = {"0.0.0.0", "::"}  # noqa: S104 (what somebody has set)
 _TRIES: Final = 10
 
 Address = tuple[Any, ...]
-"""As Python's sockets have it: host, port, and of IPv6 two more."""
+"""As in Python's sockets: host, port, and two more for IPv6."""
 
 
 def addresses_of(host: str, port: int = 0) -> list[tuple[socket.AddressFamily, Address]]:
-    """All that a server on `host` has to have, each once. Raises OSError where it is none of this machine's.
+    """All addresses that a server on `host` needs, each once. Raises OSError if this machine has none of them.
 
-    `localhost` is the loopback of both families, whatever the system's files say: clients look it up in other ways.
-    `0.0.0.0` and `::` alike are all addresses of both families.
+    `localhost` means the loopback of both families, whatever the system's files say, because clients resolve it in
+    different ways. `0.0.0.0` and `::` both mean all addresses of both families.
     """
     hosts: Iterable[str] = _LOOPBACK if host == "localhost" else ("::", "0.0.0.0") if host in _ANY else (host,)  # noqa: S104
     found: dict[Address, socket.AddressFamily] = {}
@@ -40,28 +40,27 @@ def addresses_of(host: str, port: int = 0) -> list[tuple[socket.AddressFamily, A
 
 
 def shown(address: Address) -> str:
-    """`HOST:PORT`, an address of IPv6 in brackets."""
+    """`HOST:PORT`; an IPv6 address is in brackets."""
     host, port = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def taken(text: str, error: OSError) -> str:
-    """Why one cannot listen on an address, `text` as it was set."""
+    """Why the address `text` from the settings cannot be used."""
     return f"`{text}`: {error.strerror}" + (f" (`{error.filename}`)" if error.filename not in {None, text} else "")
 
 
 class PortReservation:
-    """A port that this process holds without listening on it: for its workers to share by SO_REUSEPORT, or to see that it is
-    free.
+    """Holds a port without listening on it, so that workers can share it by SO_REUSEPORT, or to test that it is free.
 
-    When it is made nobody listens there, and as long as it is held nobody else can, but who asks for SO_REUSEPORT as
-    the same user.
+    When it is created, nobody listens on the port. While it is held, only a process of the same user that sets
+    SO_REUSEPORT can.
     """
 
     def __init__(self, host: str, port: int) -> None:
-        """On all addresses of the host or on none; port 0 takes one that is free on all of them.
+        """Takes the port on all addresses of the host or on none; port 0 takes one that is free on all of them.
 
-        Raises OSError where the port is taken, whose `filename` is the address that it is, or the host is not this machine.
+        Raises OSError if the host is not this machine, or if the port is taken; then `filename` is the address.
         """
         self.port = port
         self._held: list[socket.socket] = []
@@ -94,7 +93,7 @@ class PortReservation:
 
 
 def both_families(listening: socket.socket, address: Address) -> None:
-    """Before it is bound: a socket on all addresses of IPv6 is on those of IPv4 too, whatever the system's default."""
+    """Call it before the bind: then a socket on all IPv6 addresses also takes IPv4, whatever the system's default."""
     if address[0] == "::":
         listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
 
@@ -104,8 +103,8 @@ def _hold(held: socket.socket, address: Address) -> None:
     if address[1] == 0:
         held.bind(address)
     else:
-        # As a server does, so that connections that have just ended are no hindrance. Then the address is held as if by
-        # a listener: nobody may bind it who does not share it, for without SO_REUSEADDR it is not for reuse.
+        # SO_REUSEADDR, as a server sets it, allows a port whose connections have just ended. After the listen it is
+        # cleared, so that nobody can bind the address without SO_REUSEPORT.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(address)
         held.listen(0)

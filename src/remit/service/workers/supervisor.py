@@ -21,21 +21,21 @@ from remit.service.workers.messages import Begin, Order, Refused, Scrape, Worker
 from remit.service.workers.port import PortReservation, taken
 from remit.service.workers.process_settings import ProcessSettings
 
-_LOOK_EVERY_S: Final = 0.5
+_POLL_EVERY_S: Final = 0.5
 _REPORT_EVERY_S: Final = 1.0
 _ANSWERS_WITHIN_S: Final = 60.0
-"""A worker that does not is as good as dead, and would keep its share of the connections from the others."""
+"""A worker that does not answer within this time is killed: otherwise it would keep its share of the connections."""
 _LEAST_PAUSE_S: Final = 0.1
 _MOST_PAUSE_S: Final = 30.0
-_LAST_WORDS_S: Final = 10.0
+_EXIT_WITHIN_S: Final = 10.0
 _STOPS_WITHIN_S: Final = 30.0
-"""Beyond the grace of the calls and that of the journal: for a store that keeps its last commits waiting."""
+"""Added to the grace periods of calls and journal, for a store that delays its last commits."""
 
 _log = structlog.get_logger("remit")
 
 
 class _Worker:
-    """A worker's place, and the process that is in it now."""
+    """A worker's place, and the process that runs in it now."""
 
     def __init__(self, process: ProcessSettings) -> None:
         self.name = process.own.node
@@ -45,12 +45,12 @@ class _Worker:
         self.restarts = 0
         self.report = WorkerReport(self.name)
         self.ready = False
-        """Once it has been, in whichever process."""
+        """True once any process in this place was ready."""
         self.drained = True
         self._mutex = Lock()
 
     def attach(self, channel: Channel | None) -> None:
-        """None for nobody: before the channel is closed."""
+        """Sets the channel. Pass None before the channel is closed."""
         with self._mutex:
             self._channel = channel
 
@@ -63,14 +63,14 @@ class _Worker:
 
 
 class Supervisor:
-    """Starts the workers of a node, starts anew whichever ends, and stops them all. It answers no question itself.
+    """Starts the workers of a node, restarts each that ends, and stops them all. It answers no question itself.
 
-    A worker is a process of its own, which calls `function` of `module` with its end of a socket and speaks
-    `service.workers` over it. It goes on where its supervisor is gone only to stop.
+    A worker is a process that calls `function` of `module` with its end of a socket and exchanges `service.workers`
+    messages over it. It stops when its supervisor is gone.
     """
 
     def __init__(self, settings: Settings, module: str, function: str) -> None:
-        """Takes the addresses. Raises StartupError where it cannot."""
+        """Reserves the addresses. Raises StartupError if it cannot."""
         if sys.platform != "linux":
             raise StartupError(
                 "`workers` share a port as Linux deals out its connections: leave it out on other systems"
@@ -83,7 +83,7 @@ class Supervisor:
         self._entry = module, function
         places = range(1, settings.workers + 1)
         self._workers = [_Worker(ProcessSettings.worker(settings, place, self._reservation.port)) for place in places]
-        self._threads = [Thread(target=self._keep, args=(worker,), daemon=True) for worker in self._workers]
+        self._threads = [Thread(target=self._supervise, args=(worker,), daemon=True) for worker in self._workers]
         self._changed = Condition()
         self._begun = False
         self._refusal = ""
@@ -95,7 +95,7 @@ class Supervisor:
                         refuse_gone(settings, store)
                 migrate(settings.audit)
             except StoreAwayError:
-                # Each worker decides what becomes of that.
+                # Each worker decides what to do about a store that is away.
                 pass
             except AuditStoreError as error:
                 raise StartupError(str(error)) from error
@@ -106,22 +106,23 @@ class Supervisor:
         self._metrics_port = serve_metrics(settings, self._metrics.registry)
 
     def run(self, stop: Event) -> bool:
-        """Until `stop` is set. Whether all workers drained then.
+        """Runs until `stop` is set. Returns True if all workers drained.
 
-        Raises StartupError where the first start of one fails, and then leaves none behind.
+        Raises StartupError if the first start of a worker fails, and then stops all workers.
         """
         for thread in self._threads:
             thread.start()
         with self._changed:
-            # The system may hand a signal to any thread; Python acts on it in this one, which has to be awake for it.
+            # The system may deliver a signal to any thread, but Python handles it in this one, which must wake up for
+            # it.
             while not (self._refusal or stop.is_set() or all(worker.report.serving for worker in self._workers)):
-                self._changed.wait(_LOOK_EVERY_S)
+                self._changed.wait(_POLL_EVERY_S)
             self._begun = not self._refusal
         if self._begun and not stop.is_set():
             settings = self._settings
             ports = {"port": self._reservation.port, "metrics_port": self._metrics_port}
             _log.info("serving", listen=settings.listen, **ports, node=settings.node, workers=settings.workers)
-        while self._begun and not stop.wait(_LOOK_EVERY_S):
+        while self._begun and not stop.wait(_POLL_EVERY_S):
             pass
         drained = self._stop()
         if self._refusal:
@@ -146,12 +147,12 @@ class Supervisor:
         self._reservation.close()
         return all(worker.drained for worker in self._workers)
 
-    def _keep(self, worker: _Worker) -> None:
-        """Sees to it that there is a process in this place, until the stop."""
+    def _supervise(self, worker: _Worker) -> None:
+        """Keeps a process running in this place until the stop."""
         pause_s = 0.0
         while not self._stopping.wait(pause_s):
             began = time.monotonic()
-            why = self._live(worker)
+            why = self._run_process(worker)
             with self._changed:
                 if self._stopping.is_set():
                     return
@@ -166,8 +167,8 @@ class Supervisor:
             self._metrics.restarts.labels(worker.name).inc()
             _log.error("worker starts anew", worker=worker.name, because=why, pause_s=pause_s)
 
-    def _live(self, worker: _Worker) -> str:
-        """One process, from its start to its end. Why it ended."""
+    def _run_process(self, worker: _Worker) -> str:
+        """Runs one process from start to end. Returns why it ended."""
         with self._changed:
             if self._stopping.is_set():
                 return ""
@@ -181,7 +182,7 @@ class Supervisor:
         try:
             first = channel.request(Order(worker.process, self._reports()))
             if isinstance(first, Refused):
-                why = first.told
+                why = first.reason
             elif self._all_are_ready(worker):
                 channel.request(Begin())
                 served = True
@@ -192,7 +193,7 @@ class Supervisor:
         except ChannelError:
             pass
         worker.attach(None)
-        if child.join(_LAST_WORDS_S) is None and not self._stopping.is_set():
+        if child.join(_EXIT_WITHIN_S) is None and not self._stopping.is_set():
             child.kill()
         code = child.join()
         worker.report = WorkerReport(worker.name, restarts=worker.restarts)
@@ -202,7 +203,7 @@ class Supervisor:
         return why or f"worker `{worker.name}` ended with exit code {code}; the log has more"
 
     def _all_are_ready(self, worker: _Worker) -> bool:
-        """At the start none answers before all can. False where it comes to nothing."""
+        """At the start, waits until all workers are ready. Returns False if the start fails."""
         with self._changed:
             worker.ready = True
             self._changed.notify_all()
@@ -212,7 +213,7 @@ class Supervisor:
             return not (self._refusal or self._stopping.is_set())
 
     def _watch(self, worker: _Worker, channel: Channel) -> None:
-        """Until it is gone: raises ChannelError or TimeoutError."""
+        """Polls the worker until its process is gone. Raises ChannelError or TimeoutError."""
         channel.set_timeout(_ANSWERS_WITHIN_S)
         worker.attach(channel)
         self._metrics.serving.labels(worker.name).set(1)
@@ -220,7 +221,7 @@ class Supervisor:
             worker.report = replace(worker.ask(WorkerReports(self._reports())), restarts=worker.restarts)
             with self._changed:
                 self._changed.notify_all()
-            # It says nothing unasked: there is something to read when it has ended.
+            # The worker sends nothing unasked: the channel becomes readable only when the worker has ended.
             channel.wait(_REPORT_EVERY_S)
 
     def _reports(self) -> tuple[WorkerReport, ...]:
