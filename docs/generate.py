@@ -23,6 +23,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 from grpc_tools import protoc
 
+from remit.cli.common.lazy import LazyCommand
 from remit.cli.main import app
 from remit.service.settings import Settings, settings_table
 
@@ -89,7 +90,7 @@ def cli() -> str:
 
 def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
     if not hasattr(command, "commands"):
-        yield name, command
+        yield name, command.loaded() if isinstance(command, LazyCommand) else command
         return
     for each, inner in command.commands.items():
         yield from _commands(f"{name} {each}", inner)

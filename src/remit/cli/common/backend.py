@@ -7,21 +7,22 @@ from functools import wraps
 from math import inf
 from pathlib import Path
 from sys import maxsize
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from google.protobuf.message import Message
 
+from remit import wire
 from remit.audit.ids import DecisionIds
 from remit.audit.journal.pending import Callback
 from remit.cli.common.option_group import Command, option, option_group
-from remit.cli.common.output import no_answer
+from remit.cli.common.output import Exit, fail
 from remit.cli.common.policy_files import FilePolicies
 from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
 from remit.client import Client, DecisionUnavailable
 from remit.client.decode import known, told
 from remit.client.stubs import METHODS
-from remit.core.errors import FieldViolation, MalformedQuestionError, RemitError
+from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, RemitError
 from remit.rpc.access import AccessServicer
 from remit.rpc.boundary import caller
 from remit.rpc.query_servicer import QueryServicer
@@ -33,6 +34,7 @@ from remit.service.callers import ANONYMOUS
 from remit.service.decision_point import DecisionPoint
 from remit.service.metrics import Metrics
 from remit.v1.access_service_pb2 import CheckOperationRequest
+from remit.v1.decision_pb2 import Receipt
 
 PoliciesOption = Annotated[
     Path, typer.Option("--policies", metavar="DIR", help="Without --target: answer from these files.")
@@ -128,6 +130,15 @@ def _without_ids(response: Any) -> Any:
     return response
 
 
+def _no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
+    """Ends the command where there is no answer: the question is malformed, or nobody can answer it."""
+    malformed = (
+        isinstance(error, (MalformedQuestionError, InvalidNameError))
+        or getattr(error, "code", "") == "INVALID_ARGUMENT"
+    )
+    fail(Exit.USAGE if malformed else Exit.UNAVAILABLE, str(error))
+
+
 @contextmanager
 def _backend(
     policies: Path,
@@ -145,10 +156,10 @@ def _backend(
             with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
                 yield RemoteBackend(client)
     except (DecisionUnavailable, RemitError) as error:
-        no_answer(error)
+        _no_answer(error)
     except UnicodeEncodeError as error:
         # An argument that is not UTF-8 cannot be sent.
-        no_answer(DecisionUnavailable("INVALID_ARGUMENT", str(error)))
+        _no_answer(DecisionUnavailable("INVALID_ARGUMENT", str(error)))
 
 
 _with_options: Final = option_group(
@@ -174,3 +185,10 @@ def asks(command: Command) -> Command:
             command(**words, place=backend)
 
     return _with_options(run)
+
+
+def end_where_refused(receipt: Receipt) -> None:
+    """Ends the command where the answer is empty because of what was decided before any row."""
+    reason = wire.REASON_OF.get(receipt.reason)
+    if reason is not None:
+        fail(Exit.NO, f"{reason}: {reason.meaning}")
