@@ -226,7 +226,8 @@ _KINDS: Final = {
 def metrics() -> str:
     """A row for each metric. Read from the source: some exist only beside a spool, a candidate or workers."""
     rows = []
-    for node in ast.walk(ast.parse((ROOT / "src/remit/service/metrics.py").read_text())):
+    source = "".join(path.read_text() for path in (ROOT / "src/remit/service").glob("metrics*.py"))
+    for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Call(
                 func=ast.Name(id=kind), args=[ast.Constant(value=str(name)), ast.Constant(value=str(text)), *rest]

@@ -33,7 +33,7 @@ WALLS = {
     "grpc_health": ("remit.rpc",),
     "google": ("remit.rpc", "remit.cli", "remit.client", "remit.v1"),
     "opentelemetry": ("remit.service.otlp.sender_process",),
-    "prometheus_client": ("remit.service.metrics",),
+    "prometheus_client": ("remit.service.metrics", "remit.service.metrics_at_scrape"),
     "pydantic": ("remit.service.settings", "remit.service.settings_reader"),
     "pydantic_settings": ("remit.service.settings",),
     "structlog": ("remit.service", "remit.rpc", "remit.server", "remit.cli.server.serve"),
