@@ -140,6 +140,12 @@ def test_the_client_for_threads_is_fresh() -> None:
     assert fresh == committed
 
 
+def test_the_newest_schema_is_fresh() -> None:
+    committed = (ROOT / "src/remit/audit/schema/newest.sql").read_text()
+
+    assert runpy.run_path(str(ROOT / "tests/newest_schema.py"))["generated"]() == committed
+
+
 def test_protos_pass_buf_lint() -> None:
     subprocess.run([BIN / "buf", "lint"], cwd=ROOT, check=True, timeout=120)
 
