@@ -23,6 +23,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 from grpc_tools import protoc
 
+from remit.cli.common.lazy import LazyCommand
 from remit.cli.main import app
 from remit.service.settings import Settings, settings_table
 
@@ -89,7 +90,7 @@ def cli() -> str:
 
 def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
     if not hasattr(command, "commands"):
-        yield name, command
+        yield name, command.loaded() if isinstance(command, LazyCommand) else command
         return
     for each, inner in command.commands.items():
         yield from _commands(f"{name} {each}", inner)
@@ -225,7 +226,8 @@ _KINDS: Final = {
 def metrics() -> str:
     """A row for each metric. Read from the source: some exist only beside a spool, a candidate or workers."""
     rows = []
-    for node in ast.walk(ast.parse((ROOT / "src/remit/service/metrics.py").read_text())):
+    source = "".join(path.read_text() for path in (ROOT / "src/remit/service").glob("metrics*.py"))
+    for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Call(
                 func=ast.Name(id=kind), args=[ast.Constant(value=str(name)), ast.Constant(value=str(text)), *rest]

@@ -33,7 +33,7 @@ WALLS = {
     "grpc_health": ("remit.rpc",),
     "google": ("remit.rpc", "remit.cli", "remit.client", "remit.v1"),
     "opentelemetry": ("remit.service.otlp.sender_process",),
-    "prometheus_client": ("remit.service.metrics",),
+    "prometheus_client": ("remit.service.metrics", "remit.service.metrics_at_scrape"),
     "pydantic": ("remit.service.settings", "remit.service.settings_reader"),
     "pydantic_settings": ("remit.service.settings",),
     "structlog": ("remit.service", "remit.rpc", "remit.server", "remit.cli.server.serve"),
@@ -138,6 +138,12 @@ def test_the_client_for_threads_is_fresh() -> None:
     fresh = runpy.run_path(str(ROOT / "tests/sync_client.py"))["generated"]()
 
     assert fresh == committed
+
+
+def test_the_newest_schema_is_fresh() -> None:
+    committed = (ROOT / "src/remit/audit/schema/newest.sql").read_text()
+
+    assert runpy.run_path(str(ROOT / "tests/newest_schema.py"))["generated"]() == committed
 
 
 def test_protos_pass_buf_lint() -> None:

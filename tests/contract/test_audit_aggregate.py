@@ -14,7 +14,7 @@ from remit.audit.errors import NotCountedError
 from remit.audit.query.aggregate import Count, Grouping, whole_hours
 from remit.audit.query.filter import DecisionFilter
 from remit.audit.record import DecisionRecord
-from remit.audit.schema import migrate
+from remit.audit.schema.migrations import run
 from remit.audit.schema.tables import counts
 from remit.audit.store.store import AuditStore
 
@@ -148,7 +148,7 @@ def test_what_was_recorded_before_there_were_counts_is_counted_by_the_migration(
     with engine.connect() as connection:
         expected = sorted(tuple(row) for row in connection.execute(counts.select()))
     with engine.begin() as connection:
-        config = migrate._config()
+        config = run.config()
         config.attributes["connection"] = connection
         command.downgrade(config, "0002")
     store.close()

@@ -11,11 +11,14 @@ def main() -> None:
     # told by remit. It reads this when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # What is imported stays: a short command would spend much of its time on looking through it for garbage, now and at the end.
+    # `LazyCommand` switches the collector on when the command is imported.
     gc.disable()
     try:
         from remit.cli.main import main as run  # noqa: PLC0415 (what it needs may not be installed)
     except ModuleNotFoundError as error:
-        sys.exit(f"remit's command line needs `{error.name}`: install it with `pip install 'remit[server]'`")
-    gc.freeze()
-    gc.enable()
+        sys.exit(missing(error))
     run()
+
+
+def missing(error: ModuleNotFoundError) -> str:
+    return f"remit's command line needs `{error.name}`: install it with `pip install 'remit[server]'`"

@@ -3,15 +3,12 @@
 import os
 import sys
 import traceback
-from typing import Final
 
 import typer
 
 from remit.cli import audit
-from remit.cli.ask import check, graph, operation, reach, resolve, search
+from remit.cli.common import lazy
 from remit.cli.common.output import EXIT_CODES, Exit, err, out
-from remit.cli.policy import diff, fmt, lint, migrate, test, validate
-from remit.cli.server import replay, rollback, serve, shadow, status
 from remit.core.names import quote
 from remit.service.version import VERSION
 
@@ -28,37 +25,131 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
 )
-_PANELS: Final = {
-    "Serve": (serve.serve, status.status, rollback.rollback, shadow.shadow),
-    "Ask": (
-        *(
-            check.check,
-            check.explain,
-            operation.operation,
-            reach.reach,
-            reach.reach_all,
-            search.who,
-            search.where,
-            search.what,
+lazy.add(
+    app,
+    {
+        "serve": (
+            "remit.cli.server.serve:serve",
+            "Answer questions over gRPC from the policy files, and record every decision.",
         ),
-        *(resolve.resolve, resolve.served, graph.graph),
-    ),
-    "Work on policies": (
-        validate.validate,
-        test.test,
-        validate.verify,
-        lint.lint,
-        fmt.fmt,
-        diff.diff,
-        replay.replay,
-        migrate.export,
-    ),
-}
-for _panel, _commands in _PANELS.items():
-    for _command in _commands:
-        app.command(rich_help_panel=_panel)(_command)
-
-app.add_typer(migrate.app, name="import", rich_help_panel="Work on policies")
+        "status": (
+            "remit.cli.server.status:status",
+            "Show what a running server serves: each tenant's revision and state, and the audit store.",
+        ),
+        "rollback": (
+            "remit.cli.server.rollback:rollback",
+            "Serve a kept revision of a tenant on one server, whatever its files say, until `--unpin`.",
+        ),
+        "shadow": (
+            "remit.cli.server.shadow:shadow",
+            "Show what the candidate of a server's setting `shadow` would decide otherwise, of what was asked since it loaded.",
+        ),
+    },
+    "Serve",
+)
+lazy.add(
+    app,
+    {
+        "check": ("remit.cli.ask.check:check", "Ask one question: exits 0 on an allow, 1 on a deny."),
+        "explain": (
+            "remit.cli.ask.check:explain",
+            "Ask one question and see why: the rule, the chain of rows to it, near misses, and what would allow.",
+        ),
+        "operation": (
+            "remit.cli.ask.operation:operation",
+            "Ask about a compound operation: several checks under one name, of which all must allow.",
+        ),
+        "reach": (
+            "remit.cli.ask.reach:reach",
+            "May work in CALLER use what OWNER owns, by RELATION, and which row says so? Exits 0 on an allow, 1 on a deny.",
+        ),
+        "reach-all": (
+            "remit.cli.ask.reach:reach_all",
+            "May work in CALLER use by RELATION what every one of these namespaces owns, and which refuse?",
+        ),
+        "who": (
+            "remit.cli.ask.search:who",
+            "List everybody who may do this, with the rule and the rows that lead to it.",
+        ),
+        "where": (
+            "remit.cli.ask.search:where",
+            "List the namespaces where somebody may do this, as patterns; by default where they may do anything at all.",
+        ),
+        "what": (
+            "remit.cli.ask.search:what",
+            "List what somebody may do in a namespace, or in the tenant itself, by kind.",
+        ),
+        "resolve": (
+            "remit.cli.ask.resolve:resolve",
+            "Show the storage, secrets backend and worker group that serve a namespace, and the level that says so.",
+        ),
+        "served": (
+            "remit.cli.ask.resolve:served",
+            "Show what a dedicated resource serves: namespaces of a tenant; asked in `_instance`, the tenants that may name it.",
+        ),
+        "graph": (
+            "remit.cli.ask.graph:graph",
+            "Draw a dependency graph as a principal sees it, with the dependencies that reach forbids.",
+        ),
+    },
+    "Ask",
+)
+lazy.add(
+    app,
+    {
+        "validate": (
+            "remit.cli.policy.validate:validate",
+            "Check that every file loads: names, rows, roles, chains, manifests and tests' own form.",
+        ),
+        "test": (
+            "remit.cli.policy.test:test",
+            "Run the tests of every tenant, on remit's engine and on Casbin over the same rows.",
+        ),
+        "verify": (
+            "remit.cli.policy.validate:verify",
+            "Ask remit's engine and Casbin the same questions over the same rows, and stop at the first difference.",
+        ),
+        "lint": (
+            "remit.cli.policy.lint:lint",
+            "Find rows, roles, groups and resources that do not do what they seem to, or give more than they seem to.",
+        ),
+        "fmt": (
+            "remit.cli.policy.fmt:fmt",
+            "Write policy files in canonical form: columns aligned, comments kept, nothing that they say changed.",
+        ),
+        "diff": (
+            "remit.cli.policy.diff:diff",
+            "Tell which decisions change from OLD to NEW: who gains what where, who loses what where.",
+        ),
+        "replay": (
+            "remit.cli.server.replay:replay",
+            "Decide recorded decisions again by these policies, and list what would change.",
+        ),
+        "export": (
+            "remit.cli.policy.migrate:export",
+            "Write one tenant's policy as plain Casbin: models, rows, and a README that says what Casbin cannot know.",
+        ),
+    },
+    "Work on policies",
+)
+imports = typer.Typer(
+    help=f"Write policy files from another system's, and tell what was ambiguous or unsafe there.\n\n{EXIT_CODES}",
+    no_args_is_help=True,
+)
+lazy.add(
+    imports,
+    {
+        "casbin": (
+            "remit.cli.policy.migrate:casbin",
+            "Write policy files from a Casbin model and its rows, with Casbin's present answers as their tests.",
+        ),
+        "kestra": (
+            "remit.cli.policy.migrate:kestra",
+            "Write policy files from Kestra's roles and bindings, with what they grant as tests.",
+        ),
+    },
+)
+app.add_typer(imports, name="import", rich_help_panel="Work on policies")
 app.add_typer(audit.app, name="audit", rich_help_panel="Remember")
 
 

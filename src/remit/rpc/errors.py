@@ -17,8 +17,7 @@ from remit.policy.revisions.archive import RevisionNotStoredError
 from remit.process.errors import ChildEndedError
 from remit.rpc.identity import UnnamedCallerError
 from remit.service.caller_rights import ForbiddenError
-from remit.service.reload.pins import PinError
-from remit.service.reload.swap import LoadingError
+from remit.service.errors import LoadingError, PinError
 
 _log = structlog.get_logger("remit.rpc")
 

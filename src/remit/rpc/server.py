@@ -29,6 +29,7 @@ from remit.rpc.status import StatusServicer
 from remit.rpc.visibility import VisibilityServicer
 from remit.service.addresses import split_address
 from remit.service.errors import StartupError
+from remit.service.metrics_at_scrape import watch_calls
 from remit.service.metrics_endpoint import serve_metrics
 from remit.service.node import ServerNode
 from remit.service.settings import Settings
@@ -122,8 +123,9 @@ class Server:
         )
         if not threads.supported:
             _log.warning("this grpcio is unknown: every call takes a thread, and holds it until its message is here")
-        node.metrics.watch_calls(
-            lambda: {**{each.calls: each.count for each in classes.limiters}, WITHOUT_MESSAGE: threads.silent}
+        watch_calls(
+            node.metrics.registry,
+            lambda: {**{each.calls: each.count for each in classes.limiters}, WITHOUT_MESSAGE: threads.silent},
         )
         self._calls = CallBoundary(
             node.metrics,

@@ -34,6 +34,7 @@ from remit.service.errors import StartupError
 from remit.service.history import PastExplainer
 from remit.service.known_stores import KnownStores, place_of, refuse_gone
 from remit.service.metrics import Metrics
+from remit.service.metrics_at_scrape import watch_policies_and_audit, watch_shadow
 from remit.service.otlp.exporter import Otlp
 from remit.service.refused_calls import RefusedCalls
 from remit.service.reload.reloader import Reloader
@@ -121,7 +122,9 @@ class ServerNode:
             audit = _Audit.open(process, metrics, otlp, stop)
             node = cls(process, live, metrics, audit, record_policy)
             node.reloader = reloader
-            metrics.watch(live, node.journal, node.space, node.spooling, now_us)
+            watch_policies_and_audit(
+                metrics.registry, live, node.journal, node.space, spooling=node.spooling, clock_us=now_us
+            )
             if key is not None:
                 node.checkpointer = Checkpointer(
                     node.store, key, settings.node, settings.audit_checkpoint_s, now_us, tenants=lambda: live.tenants
@@ -192,7 +195,7 @@ class ServerNode:
         if self.checkpointer is not None:
             self.checkpointer.begin()
         if self.shadow is not None:
-            self.metrics.watch_shadow(self.shadow)
+            watch_shadow(self.metrics.registry, self.shadow)
             self.shadow.begin()
             stop.callback(self.shadow.stop)
         # If several servers share a database, only one of them runs the retention.

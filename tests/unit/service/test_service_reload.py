@@ -17,10 +17,9 @@ from remit.policy.build.build_process import BuildProcess
 from remit.policy.build.scan import BuildStarted, RestoreRequest, ScanRequest, ScanResult
 from remit.policy.live import LivePolicies, TenantState
 from remit.process.errors import ChildEndedError
+from remit.service.errors import LoadingError, PinError
 from remit.service.metrics import Metrics
-from remit.service.reload.pins import PinError
 from remit.service.reload.reloader import Reloader
-from remit.service.reload.swap import LoadingError
 from remit.service.reload.tenants import Outcome
 from remit.service.settings import Settings
 

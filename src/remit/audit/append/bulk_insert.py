@@ -18,7 +18,7 @@ from sqlalchemy import (
     literal_column,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from remit.audit.batch import CallFields
 from remit.audit.chain.chain import LinkedCall, Row
@@ -45,8 +45,16 @@ class InsertCalls(Protocol):
 
 def insert_statement(table: TableClause, dialect: Dialect) -> Any:
     """The insert of one row, with support for `ON CONFLICT`, which Core leaves to its dialects."""
-    insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
-    return insert(table).values({column.name: bindparam(column.name) for column in table.columns})
+    return _insert(table, dialect).values({column.name: bindparam(column.name) for column in table.columns})
+
+
+def _insert(table: TableClause, dialect: Dialect) -> Any:
+    if dialect.name == "sqlite":
+        return sqlite.insert(table)
+    # A server over SQLite needs none of it.
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
+    return postgresql.insert(table)
 
 
 def decision_insert(dialect: Dialect) -> InsertCalls:
@@ -67,7 +75,7 @@ def rollup_insert(dialect: Dialect) -> Insert:
         values = [
             cast(element.op("->>")(literal_column(str(at))), column.type) for at, column in enumerate(table.columns)
         ]
-        statement = postgresql.insert(table).from_select(names, select(*values))
+        statement = _insert(table, dialect).from_select(names, select(*values))
     added: dict[str, ColumnElement[Any]] = {
         name: table.c[name] + statement.excluded[name] for name in ("recorded", "unrecorded")
     }

@@ -1,29 +1,30 @@
-"""The schema version of a database, and migrations to the newest one: Alembic, driven from code."""
+"""The schema version of a database, its migration to the newest one, and what differs from remit's schema.
+
+Alembic takes long to import. So only a migration of a database that has tables, and a version other than the newest,
+import it. `newest.sql` is the newest schema of SQLite, as the migrations make it.
+"""
 
 import re
+import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from functools import cache
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final, NamedTuple
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from remit.audit.errors import AuditStoreError, UnmigratedError
 from remit.audit.schema.tables import metadata
 from remit.core.urls import masked
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
+NEWEST_SQL: Final = Path(__file__).with_name("newest.sql")
+_HEAD: Final = "head"
 # Any number works if every process that migrates uses the same.
 _POSTGRESQL_LOCK = 0x72656D6974
-# Alembic runs migrations in a context that the whole process shares.
-_MIGRATING: Final = Lock()
 # SQLite creates these tables in ANALYZE.
 _STATISTICS: Final = ("sqlite_stat1", "sqlite_stat4")
+_VERSION: Final = "SELECT version_num FROM alembic_version"
 _SQLITE_OBJECTS: Final = "SELECT type, name, tbl_name, sql FROM sqlite_master"
 _POSTGRESQL_OBJECTS: Final = """
     WITH own AS (SELECT c.* FROM pg_class c JOIN unnest(CAST(:names AS text[])) name ON c.oid = to_regclass(name))
@@ -50,22 +51,28 @@ class _Object(NamedTuple):
         return f"{self.type} `{self.name}`{on}"
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    return config
+class _Newest(NamedTuple):
+    version: str
+    objects: frozenset[_Object]
 
 
 @cache
+def _newest() -> _Newest:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(NEWEST_SQL.read_text(encoding="utf-8"))
+        (version,) = connection.execute(_VERSION).fetchone()
+        return _Newest(version, frozenset(map(_object, connection.execute(_SQLITE_OBJECTS))))
+
+
 def newest_version() -> str:
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+    return _newest().version
 
 
 def current_version(connection: Connection) -> str | None:
     """The schema version. None if the database has no audit tables."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.exec_driver_sql(_VERSION).scalar_one_or_none()
 
 
 def require_newest(connection: Connection) -> None:
@@ -87,14 +94,18 @@ def require_version(connection: Connection) -> None:
     raise UnmigratedError(masked(str(connection.engine.url)), found, needed)
 
 
-def upgrade(connection: Connection, version: str = "head") -> None:
+def upgrade(connection: Connection, version: str = _HEAD) -> None:
     """Migrates to `version`, inside the caller's transaction. If several processes try, one of them migrates."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRESQL_LOCK})
     found = current_version(connection)
     _require_known(connection, found)
     _refuse(connection, _planted(connection, found))
-    _migrate(connection, version)
+    if connection.dialect.name == "sqlite" and found is None and version == _HEAD:
+        for statement in NEWEST_SQL.read_text(encoding="utf-8").split(";\n"):
+            connection.exec_driver_sql(statement)
+    else:
+        _migrate(connection, version)
 
 
 def refuse_planted(connection: Connection) -> None:
@@ -146,6 +157,8 @@ def _expected(version: str | None) -> frozenset[_Object]:
     """The schema of a version, created in memory. None is the version of an empty database."""
     if version is None:
         return frozenset()
+    if version == newest_version():
+        return _newest().objects
     engine = create_engine("sqlite://")
     with engine.begin() as connection:
         _migrate(connection, version)
@@ -160,14 +173,15 @@ def _object(row: Iterable[Any]) -> _Object:
 
 
 def _migrate(connection: Connection, version: str) -> None:
-    config = _config()
-    config.attributes["connection"] = connection
-    with _MIGRATING:
-        command.upgrade(config, version)
+    from remit.audit.schema.migrations import run  # noqa: PLC0415 (see the module's docstring)
+
+    run.migrate(connection, version)
 
 
 def known_versions() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    from remit.audit.schema.migrations import run  # noqa: PLC0415 (see the module's docstring)
+
+    return run.known_versions()
 
 
 def _require_known(connection: Connection, found: str | None) -> None:

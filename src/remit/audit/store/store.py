@@ -7,7 +7,6 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
-from alembic.util.exc import CommandError
 from sqlalchemy import Connection, delete, func, insert, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
@@ -362,5 +361,5 @@ class AuditStore(AuditReader):
         except DBAPIError as error:
             kind = StoreAwayError if isinstance(error, OperationalError) else AuditStoreError
             raise kind(f"cannot {doing} the audit database `{self._url}`: {error.orig}") from error
-        except (SQLAlchemyError, CommandError, OSError, self._driver_error) as error:
+        except (SQLAlchemyError, OSError, self._driver_error) as error:
             raise AuditStoreError(f"cannot {doing} the audit database `{self._url}`: {error}") from error

@@ -11,8 +11,8 @@ from remit.cli.ask.graph_dot import read_dot, write_dot
 from remit.cli.ask.graph_edges import forbidden
 from remit.cli.ask.graph_svg import EDGES_LIMIT, NODES_LIMIT, write_svg
 from remit.cli.ask.graph_tree import trees
-from remit.cli.common.backend import Backend, with_backend
-from remit.cli.common.output import Exit, end_where_refused, fail, out, print_json
+from remit.cli.common.backend import Backend, end_where_refused, with_backend
+from remit.cli.common.output import Exit, fail, out, print_json
 from remit.v1 import visibility_service_pb2 as messages
 
 

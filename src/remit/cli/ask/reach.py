@@ -8,8 +8,8 @@ from rich.table import Column, Table
 
 from remit import wire
 from remit.cli.ask.check import JsonOption, TenantArgument
-from remit.cli.common.backend import Backend, with_backend
-from remit.cli.common.output import Exit, end_where_refused, fail, out, print_json
+from remit.cli.common.backend import Backend, end_where_refused, with_backend
+from remit.cli.common.output import Exit, fail, out, print_json
 from remit.cli.common.policy_files import NamesFile, names_in
 from remit.core.rows import Effect
 from remit.v1 import decision_pb2

@@ -7,8 +7,8 @@ from rich.table import Table
 
 from remit import wire
 from remit.cli.ask.check import JsonOption, TenantArgument
-from remit.cli.common.backend import Backend, with_backend
-from remit.cli.common.output import Exit, end_where_refused, out, print_json, styled
+from remit.cli.common.backend import Backend, end_where_refused, with_backend
+from remit.cli.common.output import Exit, out, print_json, styled
 from remit.core.errors import named, violation
 from remit.core.names import parse_resource
 from remit.core.policy import ResourceType

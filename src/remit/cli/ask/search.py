@@ -14,8 +14,8 @@ from remit.cli.ask.check import (
     PrincipalArgument,
     TenantArgument,
 )
-from remit.cli.common.backend import Backend, with_backend
-from remit.cli.common.output import end_where_refused, err, out, print_json
+from remit.cli.common.backend import Backend, end_where_refused, with_backend
+from remit.cli.common.output import err, out, print_json
 from remit.cli.common.policy_files import NamesFile, names_in
 from remit.v1 import search_service_pb2 as messages
 

@@ -5,44 +5,85 @@ The folder has many modules because each command has its own module.
 
 import typer
 
-from remit.cli.audit import (
-    backup,
-    checkpoint,
-    count,
-    drain,
-    export,
-    faults,
-    follow,
-    hash_name,
-    keys,
-    list_records,
-    retain,
-    show,
-    verify,
-)
-from remit.cli.audit import explain as explain_
-from remit.cli.audit import purge as purge_
+from remit.cli.common import lazy
 from remit.cli.common.output import EXIT_CODES
 
-# mypy needs the type here: `faults` starts the whole program, which closes a circle of imports.
-app: typer.Typer = typer.Typer(
+app = typer.Typer(
     help=f"Read, prove and purge the audit store: what was decided, for whom, by which rule, when.\n\n{EXIT_CODES}",
     no_args_is_help=True,
 )
-app.command("list")(list_records.list_records)
-app.command()(show.show)
-app.command()(follow.follow)
-app.command()(count.count)
-app.command()(explain_.explain)
-app.command("explain-reach")(explain_.explain_reach)
-app.command()(purge_.purge)
-app.command()(verify.verify)
-app.command()(checkpoint.checkpoint)
-app.command()(export.export)
-app.add_typer(keys.app, name="key")
-app.command()(retain.retain)
-app.command("hash")(hash_name.hash_)
-app.command()(backup.backup)
-app.command()(backup.restore)
-app.command()(drain.drain)
-app.command()(faults.faults)
+lazy.add(
+    app,
+    {
+        "list": ("remit.cli.audit.list_records:list_records", "List records, newest first, a page at a time."),
+        "show": (
+            "remit.cli.audit.show:show",
+            "Show one decision with every field, its place in its chain, and why it was decided so, by the policy of then.",
+        ),
+        "follow": (
+            "remit.cli.audit.follow:follow",
+            "Print decisions as they are committed, each once, from now on until Ctrl-C; with --since or --after, from then on.",
+        ),
+        "count": ("remit.cli.audit.count:count", "Count decisions, in whole hours, without reading a record."),
+        "explain": (
+            "remit.cli.audit.explain:explain",
+            "Ask what the answer to a question was in the past, or would have been, and why: by the policy of then.",
+        ),
+        "explain-reach": (
+            "remit.cli.audit.explain:explain_reach",
+            "As `explain`: might work in CALLER use what OWNER owned, by RELATION?",
+        ),
+        "purge": (
+            "remit.cli.audit.purge:purge",
+            "Delete the decisions made before a time, with the records of who read the audit, and the policies and names in counts that nothing needs any more.",
+        ),
+        "verify": (
+            "remit.cli.audit.verify:verify",
+            "Walk every chain again, and name the first record of each that was altered, removed, inserted or reordered.",
+        ),
+        "checkpoint": (
+            "remit.cli.audit.checkpoint:checkpoint",
+            "Print the head of each chain as a JSON line, to be kept where nobody who writes to the store can write.",
+        ),
+        "export": (
+            "remit.cli.audit.export:export",
+            "Write a tenant's records to files, with a proof that `remit audit verify --export FILE` needs no store for.",
+        ),
+        "retain": (
+            "remit.cli.audit.retain:retain",
+            "Delete the decisions that are older than their tenant's retention: what a server with `audit_retention` does by itself.",
+        ),
+        "hash": (
+            "remit.cli.audit.hash_name:hash_",
+            "Print what a redacted field holds in the place of a value: to look for it with `remit audit list`.",
+        ),
+        "backup": (
+            "remit.cli.audit.backup:backup",
+            "Copy a SQLite audit store into a file (of several workers, into one each beside it), while servers write to it.",
+        ),
+        "restore": (
+            "remit.cli.audit.backup:restore",
+            "Make a SQLite audit store of a backup, whole or not at all. Stop the servers that use it first.",
+        ),
+        "drain": (
+            "remit.cli.audit.drain:drain",
+            "Hand the records of a spool on to the audit store, in their order, each once.",
+        ),
+        "faults": (
+            "remit.cli.audit.faults:faults",
+            "Break real servers, in a scratch folder, and prove that no acknowledged decision is lost.",
+        ),
+    },
+)
+keys = typer.Typer(help=f"Keys that sign the audit's checkpoints (Ed25519).\n\n{EXIT_CODES}", no_args_is_help=True)
+lazy.add(
+    keys,
+    {
+        "new": (
+            "remit.cli.audit.keys:new",
+            "Make a key: FILE holds its private half, for its owner alone, and FILE.pub its public half, for those who verify.",
+        ),
+        "show": ("remit.cli.audit.keys:show", "Show the id and the public half of a key."),
+    },
+)
+app.add_typer(keys, name="key")

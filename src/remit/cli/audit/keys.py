@@ -4,14 +4,11 @@ from typing import Annotated
 import typer
 
 from remit.audit.chain.signing import AuditKeyError, PublicKey, SigningKey, public_file
-from remit.cli.common.output import EXIT_CODES, Exit, fail, out
-
-app = typer.Typer(help=f"Keys that sign the audit's checkpoints (Ed25519).\n\n{EXIT_CODES}", no_args_is_help=True)
+from remit.cli.common.output import Exit, fail, out
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The private key, in PEM.")]
 
 
-@app.command()
 def new(file: FileArgument) -> None:
     """Make a key: FILE holds the private half, for its owner only, and FILE.pub the public half, for verifiers.
 
@@ -25,7 +22,6 @@ def new(file: FileArgument) -> None:
     out.print(f"{'written':<12}{file}, {public_file(file)}")
 
 
-@app.command()
 def show(file: FileArgument) -> None:
     """Show the id and the public half of a key."""
     try:

@@ -7,11 +7,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from remit import wire
-from remit.client import DecisionUnavailable
-from remit.core.errors import InvalidNameError, MalformedQuestionError, RemitError
-from remit.v1.decision_pb2 import Receipt
-
 
 class _Terminal(Console):
     """Prints text without markup, and escapes characters that could control the terminal."""
@@ -57,22 +52,6 @@ EXIT_CODES = "Exit codes: 0 yes (allowed, fine, passed), 1 no (denied, refused, 
 def fail(code: Exit, message: str) -> NoReturn:
     err.print(message, style="red")
     raise typer.Exit(code)
-
-
-def no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
-    """Ends the command because there is no answer: the question is malformed, or nothing can answer it."""
-    malformed = (
-        isinstance(error, (MalformedQuestionError, InvalidNameError))
-        or getattr(error, "code", "") == "INVALID_ARGUMENT"
-    )
-    fail(Exit.USAGE if malformed else Exit.UNAVAILABLE, str(error))
-
-
-def end_where_refused(receipt: Receipt) -> None:
-    """Ends the command if the answer is empty because remit decided before it looked at any row."""
-    reason = wire.REASON_OF.get(receipt.reason)
-    if reason is not None:
-        fail(Exit.NO, f"{reason}: {reason.meaning}")
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 import typer
 from rich.progress import TextColumn
 
-from remit.cli.common.output import EXIT_CODES, Exit, err, fail, out
+from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.parsers import tenant_from
 from remit.cli.common.policy_files import DirectoryArgument, read_snapshot
 from remit.cli.common.progress import progress
@@ -25,11 +25,6 @@ from remit.policy.read.tree import VOCABULARY
 
 _T = TypeVar("_T")
 _COLOURS = {FindingSeverity.NOTE: "", FindingSeverity.WARNING: "yellow", FindingSeverity.REFUSED: "red"}
-
-app = typer.Typer(
-    help=f"Write policy files from another system's policies, and report what was ambiguous or unsafe there.\n\n{EXIT_CODES}",
-    no_args_is_help=True,
-)
 
 
 def _word(text: str) -> str:
@@ -60,7 +55,6 @@ TenantOption = Annotated[
 CasesOption = Annotated[int, typer.Option(min=1, max=20_000, help="The most questions kept as tests, for each tenant.")]
 
 
-@app.command("casbin")
 def casbin(
     model: Annotated[Path, typer.Option(metavar="FILE", help="The model, for example `model.conf`.")],
     policy: Annotated[
@@ -180,7 +174,6 @@ def casbin(
     _finish(f"Casbin: {model.name} with {_named(policy)}", imported, out_folder, force=force)
 
 
-@app.command("kestra")
 def kestra(
     roles: Annotated[
         Path, typer.Option(metavar="FILE", help="The tenant's roles, as Kestra's API exports them: JSON.")

@@ -2,8 +2,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from remit.audit.query.filter import DecisionFilter
-from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, fail
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Tenant
@@ -38,6 +36,10 @@ def _names(value: object) -> list[str]:
 
 def questions_of(url: str, tenant: Tenant) -> Iterator[Question | ReachQuestion]:
     """The questions of the recorded decisions about `tenant`, oldest first."""
+    # Files of questions need no database library.
+    from remit.audit.query.filter import DecisionFilter  # noqa: PLC0415
+    from remit.cli.common.open_store import opened  # noqa: PLC0415
+
     with opened(url) as store:
         for record in store.all_decisions(DecisionFilter(tenant=tenant)):
             if record.asked is not None:

@@ -4,9 +4,6 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final
 
-import casbin
-from casbin.persist import load_policy_line
-
 from remit.core.errors import InvalidNameError, RemitError
 from remit.core.names import Namespace
 from remit.core.patterns import NamespacePattern
@@ -85,6 +82,10 @@ class CasbinOracle:
 
 
 def _enforcer(model_text: str, rows: list[str]) -> Any:
+    # Casbin takes long to import, and few commands ask it.
+    import casbin  # noqa: PLC0415
+    from casbin.persist import load_policy_line  # noqa: PLC0415
+
     enforcer = casbin.Enforcer(casbin.Enforcer.new_model(text=model_text))
     register(enforcer)
     model = enforcer.get_model()

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any, Final, TypeVar
 
 from remit.core.errors import RemitError
@@ -81,6 +82,8 @@ class BuildProcess:
 
 def serve(descriptor: int) -> None:
     """The process: runs scans until the channel closes."""
+    # Imported here, its time counts to no tenant.
+    import_module("casbin")
     with channel_to_parent(descriptor, _NICE) as channel:
         while True:
             channel.send_all(_answer(channel.receive()))

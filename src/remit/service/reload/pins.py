@@ -14,7 +14,7 @@ from remit.policy.build.scan import NO_FINGERPRINT, Fingerprint, TenantBuilt
 from remit.policy.revisions.archive import RevisionNotStoredError, StoredRevision
 from remit.policy.revisions.store import Pin, RevisionStore
 from remit.process.errors import ChildEndedError
-from remit.service.errors import StartupError
+from remit.service.errors import PinError, StartupError
 from remit.service.reload.swap import PolicySwap
 from remit.service.reload.tenants import TenantFiles, Tenants
 
@@ -25,10 +25,6 @@ _log = structlog.get_logger("remit")
 
 Recall = Callable[[RevisionStore, Tenant, str], TenantBuilt]
 """Restores a stored revision. Raises RevisionNotStoredError and ChildEndedError."""
-
-
-class PinError(RemitError):
-    """There is nothing to pin or unpin; the message says what is missing."""
 
 
 class Pins:

@@ -8,19 +8,15 @@ from threading import Lock
 import structlog
 
 from remit.audit.errors import JournalUnavailable
-from remit.core.errors import RemitError
 from remit.core.names import Tenant
 from remit.engine.snapshot import Snapshot
 from remit.policy.build.throttle import free_gradually
 from remit.policy.live import LivePolicies, TenantPolicy
+from remit.service.errors import LoadingError
 from remit.service.metrics import Metrics
 from remit.service.reload.tenants import Change, Outcome, Tenants
 
 _log = structlog.get_logger("remit")
-
-
-class LoadingError(RemitError):
-    """Another change is being recorded; the caller may retry."""
 
 
 class PolicySwap:

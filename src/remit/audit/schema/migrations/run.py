@@ -1,0 +1,38 @@
+"""Runs the migrations with Alembic."""
+
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection
+
+from remit.audit.errors import AuditStoreError
+from remit.core.urls import masked
+
+# Alembic runs migrations in a context that the whole process shares.
+_MIGRATING: Final = Lock()
+
+
+def config() -> Config:
+    made = Config()
+    made.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return made
+
+
+def migrate(connection: Connection, version: str) -> None:
+    made = config()
+    made.attributes["connection"] = connection
+    try:
+        with _MIGRATING:
+            command.upgrade(made, version)
+    except CommandError as error:
+        url = masked(str(connection.engine.url))
+        raise AuditStoreError(f"cannot migrate the audit database `{url}`: {error}") from error
+
+
+def known_versions() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}

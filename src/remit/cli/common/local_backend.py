@@ -1,0 +1,91 @@
+"""Answers from policy files: in this process, by the server's servicers."""
+
+from collections.abc import Mapping
+from math import inf
+from pathlib import Path
+from sys import maxsize
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from remit.audit.ids import DecisionIds
+from remit.audit.journal.pending import Callback
+from remit.cli.common.backend import NO_WORDS, Backend
+from remit.cli.common.policy_files import FilePolicies
+from remit.client.stubs import METHODS
+from remit.core.errors import FieldViolation, MalformedQuestionError
+from remit.rpc.access import AccessServicer
+from remit.rpc.boundary import caller
+from remit.rpc.query_servicer import QueryServicer
+from remit.rpc.reach import ReachServicer
+from remit.rpc.resources import ResourceServicer
+from remit.rpc.search import SearchServicer
+from remit.rpc.visibility import VisibilityServicer
+from remit.service.callers import ANONYMOUS
+from remit.service.decision_point import DecisionPoint
+from remit.service.metrics import Metrics
+
+_SERVICERS: Final[Mapping[str, type[QueryServicer]]] = {
+    "remit.v1.AccessService": AccessServicer,
+    "remit.v1.ReachService": ReachServicer,
+    "remit.v1.SearchService": SearchServicer,
+    "remit.v1.ResourceService": ResourceServicer,
+    "remit.v1.VisibilityService": VisibilityServicer,
+}
+
+
+class LocalBackend(Backend):
+    """The server's servicers over the files of a policy directory. It records nothing, and needs no server."""
+
+    def __init__(self, policies: Path) -> None:
+        self._point = DecisionPoint("", FilePolicies(policies), _NoJournal(), DecisionIds(), Metrics(), 0.0)
+
+    def ask(self, request: Message, arguments: Mapping[str, str] = NO_WORDS) -> Any:
+        _, service, method = METHODS[request.DESCRIPTOR.full_name].path.split("/")
+        # The limits protect a server from its callers.
+        servicer = _SERVICERS[service](
+            self._point, batch_limit=maxsize, max_message_bytes=maxsize, call_timeout_s=inf, names_limit=maxsize
+        )
+        # Servicers change the request that they are given.
+        received = type(request)()
+        received.CopyFrom(request)
+        caller.set(ANONYMOUS)
+        try:
+            return _without_ids(getattr(servicer, method)(received, _CallContext()))
+        except MalformedQuestionError as error:
+            fields = ((each.field.removeprefix("question."), each.description) for each in error.violations)
+            violations = (FieldViolation(arguments.get(field, field), text) for field, text in fields)
+            raise MalformedQuestionError(*violations) from None
+
+
+class _NoJournal:
+    """In the place of a journal: records go nowhere."""
+
+    def offer(self, records: object, timeout_s: float | None, unrecorded: object, /) -> None:
+        """Nothing to wait for."""
+
+    def offer_then(self, records: object, callback: Callback, unrecorded: object, /) -> bool:
+        del records, unrecorded
+        callback(None)
+        return True
+
+
+class _CallContext:
+    """The part of a `grpc.ServicerContext` that servicers read: a call without a deadline and without metadata.
+
+    Servicers raise errors. Only the server's boundary turns an error into a status and aborts the call.
+    """
+
+    def time_remaining(self) -> float:
+        return inf
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+
+def _without_ids(response: Any) -> Any:
+    """The response, in which no decision has an id: there is no record that it could name."""
+    for message in (response, *getattr(response, "parts", ())):
+        for field in {"decision", "receipt"}.intersection(message.DESCRIPTOR.fields_by_name):
+            getattr(message, field).decision_id = ""
+    return response
