@@ -65,7 +65,7 @@ def test_migrating_twice_changes_nothing(store: AuditStore) -> None:
     assert [record] == store.open().decisions()
 
 
-def test_of_several_programs_that_migrate_at_once_one_does_it(url: str) -> None:
+def test_one_of_several_programs_migrates(url: str) -> None:
     def migrate(_: int) -> None:
         with AuditStore(url) as store:
             store.migrate()

@@ -109,7 +109,7 @@ def test_pages_are_what_a_scan_finds(
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-def test_a_page_begins_behind_any_id(store: AuditStore, records: list[DecisionRecord], *, newest_first: bool) -> None:
+def test_page_begins_after_any_id(store: AuditStore, records: list[DecisionRecord], *, newest_first: bool) -> None:
     for where in some_filters(records, 10):
         for after in records[::9]:
             rest = [
@@ -138,7 +138,7 @@ def test_records_that_are_written_meanwhile_move_no_other_to_another_page(store:
     assert made[::-1] == found
 
 
-def test_a_page_without_time_says_where_to_go_on(store: AuditStore, records: list[DecisionRecord]) -> None:
+def test_page_that_runs_out_of_time_says_where_to_continue(store: AuditStore, records: list[DecisionRecord]) -> None:
     where = DecisionFilter(tenant="acme", caller="nobody")
     pages = 0
     after: bytes | None = None

@@ -28,7 +28,7 @@ def test_meet_is_the_greatest_lower_bound(one: NamespacePattern, other: Namespac
 
 
 @given(patterns(), patterns(), patterns())
-def test_nothing_below_both_is_outside_the_meet(
+def test_pattern_covered_by_both_is_covered_by_their_meet(
     one: NamespacePattern, other: NamespacePattern, below: NamespacePattern
 ) -> None:
     """Each pattern that two cover is covered by their meet."""
@@ -60,7 +60,7 @@ def test_covers_holds_where_every_namespace_is_contained(one: NamespacePattern, 
 
 
 @given(namespaces, namespaces)
-def test_exactly_is_that_namespace_alone(one: str, other: str) -> None:
+def test_exactly_contains_one_namespace_only(one: str, other: str) -> None:
     """The pattern of one namespace contains no second; that of the tenant itself is `**`."""
     assert exactly(Namespace(one)).contains(Namespace(other)) == (one in {"", other})
 

@@ -14,7 +14,7 @@ SPIFFE = "spiffe://example.org/auditor"
 TEXT = f"{SPIFFE}, audit.example.org=acme ,audit.example.org=globex, one.example.org=acme,both=acme,both"
 
 
-def test_a_name_alone_reads_all_and_one_with_a_tenant_that_one() -> None:
+def test_auditor_name_reads_all_tenants_or_only_its_named_tenant() -> None:
     rights = parse_auditors(TEXT)
     assert {SPIFFE, "audit.example.org", "one.example.org", "both"} == {*rights}
     for name in (SPIFFE, "both"):
@@ -24,7 +24,7 @@ def test_a_name_alone_reads_all_and_one_with_a_tenant_that_one() -> None:
     assert "globex" == rights["audit.example.org"].tenant("globex")
 
 
-def test_another_tenant_is_refused_whether_there_is_one_or_not() -> None:
+def test_other_tenant_is_refused_whether_it_exists_or_not() -> None:
     rights = parse_auditors(TEXT)["one.example.org"]
     for tenant in ("globex", "hooli"):
         with pytest.raises(NotAnAuditorError, match=f"`one.example.org` is no auditor of tenant `{tenant}`"):
@@ -36,7 +36,7 @@ def test_one_of_several_tenants_must_be_named() -> None:
         parse_auditors(TEXT)["audit.example.org"].tenant("")
 
 
-def test_nobody_is_an_auditor_unasked() -> None:
+def test_empty_setting_names_no_auditor() -> None:
     assert {} == parse_auditors("")
     assert {} == parse_auditors(" , ")
 
@@ -44,7 +44,7 @@ def test_nobody_is_an_auditor_unasked() -> None:
 @pytest.mark.parametrize(
     ("text", "told"), [("a=Acme", "`a=Acme`"), ("=acme", "names no caller"), ("ok,a=", "tenant is missing")]
 )
-def test_a_setting_that_names_nobody_or_no_tenant_is_refused_at_the_start(text: str, told: str) -> None:
+def test_setting_with_an_empty_name_or_tenant_refuses_the_start(text: str, told: str) -> None:
     with pytest.raises(StartupError, match="`auditors` holds") as refused:
         read_settings({"auditors": text})
     assert told in str(refused.value)
@@ -67,7 +67,7 @@ def test_setting_with_a_name_that_no_certificate_can_have_is_refused(setting: st
 
 
 @pytest.mark.parametrize("operators", ["", ",", " , ", f"{SPIFFE},"])
-def test_caller_without_a_name_never_operates(tmp_path: Path, operators: str) -> None:
+def test_caller_without_a_name_is_never_an_operator(tmp_path: Path, operators: str) -> None:
     tls = {name: tmp_path / name for name in ("tls_cert", "tls_key", "tls_client_ca")}
     rights = CallerRights(read_settings({"operators": operators, "auditors": operators, **tls}))
     assert operators.startswith(SPIFFE) == rights.may_operate(SPIFFE)
@@ -77,6 +77,6 @@ def test_caller_without_a_name_never_operates(tmp_path: Path, operators: str) ->
             rights.audit_rights(name)
 
 
-def test_on_a_loopback_address_everybody_reads_all() -> None:
+def test_every_caller_on_loopback_reads_all() -> None:
     rights = CallerRights(read_settings({}))
     assert "globex" == rights.audit_rights("anonymous").tenant("globex")
