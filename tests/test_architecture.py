@@ -57,7 +57,7 @@ def graph() -> grimp.ImportGraph:
 
 
 @pytest.mark.parametrize("package", WALLS)
-def test_each_dependency_stays_behind_its_wall(graph: grimp.ImportGraph, package: str) -> None:
+def test_each_outside_library_is_imported_in_one_place(graph: grimp.ImportGraph, package: str) -> None:
     importers = graph.find_modules_that_directly_import(package)
 
     assert importers, f"nobody imports {package}: delete its wall, or the dependency"

@@ -127,7 +127,7 @@ def test_only_the_records_with_these_ids(store: AuditStore, records: list[Decisi
     assert [each for each in records[3:20:4] if each.tenant == "acme"] == store.decisions(of_tenant, newest_first=False)
 
 
-def test_records_that_are_written_meanwhile_move_no_other_to_another_page(store: AuditStore) -> None:
+def test_records_written_between_pages_move_no_other_record(store: AuditStore) -> None:
     """Newer ones and, committed late, older ones too."""
     where = DecisionFilter(tenant="acme", namespace="prod")
     made = [decision_at(T0 + number * MINUTE_US, namespace="prod.etl") for number in range(12)]

@@ -152,7 +152,7 @@ def test_each_chain_has_its_own_tombstone(store: AuditStore, url: str) -> None:
     assert (acme[20:], globex[20:]) == (rows_of(url, ACME), rows_of(url, GLOBEX))
 
 
-def test_records_from_before_there_were_chains_go_by_age_alone(store: AuditStore, url: str) -> None:
+def test_records_older_than_the_chains_are_purged_by_age(store: AuditStore, url: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(
@@ -389,7 +389,7 @@ def test_deleted_record_of_a_read_is_found(store: AuditStore, url: str) -> None:
     assert not verified(store)
 
 
-def test_reads_that_an_earlier_version_wrote_among_other_records_stay(store: AuditStore) -> None:
+def test_reads_recorded_by_an_earlier_version_stay(store: AuditStore) -> None:
     old = read_at(T0)._replace(node="node-1")
     store.append([], [old, happened()])
     assert Purged() == store.purge(T0 + 100)

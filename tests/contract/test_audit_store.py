@@ -46,7 +46,7 @@ def test_every_field_comes_back_as_it_was(store: AuditStore) -> None:
 
 
 @pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
-def test_nasty_text_comes_back_as_it_was(store: AuditStore, text: str) -> None:
+def test_nasty_text_is_stored_unchanged(store: AuditStore, text: str) -> None:
     fields = {name: text for name, kind in DecisionRecord.__annotations__.items() if kind is str}
     record = decision(**fields)
     store.append([record], [event := happened(detail=json.dumps(text), tenant=text)])

@@ -111,9 +111,7 @@ def reach_files(draw: st.DrawFn) -> str:
 
 
 @given(st.lists(squatters_rows, max_size=5), literal_patterns, reach_files())
-def test_inherited_secrets_are_found_where_some_namespace_below_gives_them(
-    rows: list[str], scope: str, reach: str
-) -> None:
+def test_inherited_secrets_are_found_if_a_namespace_below_gives_them(rows: list[str], scope: str, reach: str) -> None:
     """Against asking the engine about every pair of namespaces. Patterns of access rows have no `*` here: what one says of
     an ancestor is judged for a fresh name only."""
     held = "acme" if scope == "**" else f"acme/{scope}"

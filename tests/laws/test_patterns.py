@@ -51,7 +51,7 @@ def test_covers_is_a_partial_order(
 
 
 @given(patterns(), patterns())
-def test_covers_holds_where_every_namespace_is_contained(one: NamespacePattern, two: NamespacePattern) -> None:
+def test_covers_holds_iff_every_namespace_is_contained(one: NamespacePattern, two: NamespacePattern) -> None:
     """A pattern that does not cover another misses one of a few telling namespaces of it."""
     segments = ["zz" if segment == "*" else segment for segment in two.segments]
     telling = [segments, [*segments, "zz"], [*segments, "a"]] if two.subtree else [segments]

@@ -216,7 +216,7 @@ def test_record_is_shown_with_its_place_and_explanation(client: Client, store: A
     assert f"{record.reason}" in grounds.summary
 
 
-def test_a_record_of_reach_is_explained_in_its_plane_and_a_list_not_at_all(client: Client) -> None:
+def test_record_of_reach_is_explained_and_a_list_is_not(client: Client) -> None:
     (reach,) = client.list_records(RecordFilter(question="REACH"))
     shown = client.get_record(reach.id)
     assert shown.agrees

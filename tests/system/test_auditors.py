@@ -155,7 +155,7 @@ def test_a_page_s_token_and_a_cursor_give_no_more_rights(connect: Connect, decid
             next(stub.FollowRecords(messages.FollowRecordsRequest(cursor=cursor), timeout=DEADLINE_S))
 
 
-def test_an_auditor_of_several_tenants_names_one(connect: Connect, decided: dict[str, str]) -> None:
+def test_auditor_of_several_tenants_must_name_one(connect: Connect, decided: dict[str, str]) -> None:
     with connect(BOTH) as client:
         for tenant in ("acme", "globex"):
             assert {tenant} == {each.tenant for each in CALLS["ListRecords"](client, tenant)}
@@ -199,7 +199,7 @@ def test_each_read_is_recorded_and_so_is_each_page(connect: Connect, decided: di
     assert {"ListRecords"} == {each["call"] for each in told}
 
 
-def test_lifecycle_records_end_though_each_page_adds_one(
+def test_lifecycle_pages_end_although_each_page_adds_a_record(
     connect: Connect, decided: dict[str, str], reads: Reads
 ) -> None:
     with connect(ALL) as client:

@@ -91,7 +91,7 @@ def test_batch_with_an_item_that_is_no_question_is_unavailable(
         client.batch_check("acme", questions)
 
 
-def test_a_batch_has_one_result_a_question_and_a_malformed_one_fails_no_other(connect: Connect, server: Server) -> None:
+def test_batch_has_one_result_a_question_and_a_malformed_one_fails_no_other(connect: Connect, server: Server) -> None:
     questions = [Asked(*BOB_VIEWS[1:]), Asked("bob", "VIEW", "FLOW", "acme.finance"), Asked(*SAM_VIEWS[1:])]
     with connect(server.target) as client:
         first, second, third = client.batch_check("acme", questions)
@@ -150,7 +150,7 @@ def test_client_retries_unavailable_within_the_deadline(
         assert early.result(DEADLINE_S).allowed
 
 
-def test_a_question_whose_client_is_closed_meanwhile_is_unavailable_and_its_task_goes_on(server: Server) -> None:
+def test_question_of_a_client_that_closes_is_unavailable_and_its_task_continues(server: Server) -> None:
     async def ask() -> str:
         client = AsyncClient(server.target, timeout_s=DEADLINE_S)
         asked = asyncio.create_task(client.guard(*BOB_VIEWS))

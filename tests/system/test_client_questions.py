@@ -135,7 +135,7 @@ def test_filter_over_an_undeclared_word_is_empty_and_says_why(client: Client) ->
     assert ((), (), Reason.UNKNOWN_KIND) == (plan.namespaces.only, plan.namespaces.excluded, plan.reason)
 
 
-def test_an_operation_is_allowed_where_every_part_is(client: Client) -> None:
+def test_operation_is_allowed_if_every_part_is(client: Client) -> None:
     answer = client.guard_operation("acme", "user:jonas", "create_flow_in_new_namespace", "acme.data.new")
     assert [("FLOW", "acme.data.new"), ("NAMESPACE", "acme.data")] == [
         (part.kind, part.namespace) for part in answer.parts

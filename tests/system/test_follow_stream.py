@@ -96,7 +96,7 @@ def test_client_continues_after_the_server_was_killed(
     assert [first, *told] == found
 
 
-def test_the_past_comes_first_from_a_time_or_an_id_on(connect: Connect, server: Server) -> None:
+def test_follow_gives_past_records_first_from_a_time_or_an_id(connect: Connect, server: Server) -> None:
     with connect(server.target) as client, server.store() as store:
         made = [client.check(*BOB_VIEWS).decision_id for _ in range(4)]
         record = store.decisions(limit=3)[-1]

@@ -66,7 +66,7 @@ def test_method_that_the_server_lacks_is_unimplemented(server: Server) -> None:
             assert grpc.StatusCode.UNIMPLEMENTED is code
 
 
-def test_malformed_messages_leave_nothing_behind(serve: Callable[..., Server], untested: Path) -> None:
+def test_malformed_messages_leak_nothing(serve: Callable[..., Server], untested: Path) -> None:
     """Nor a line each in the log. What grpcio keeps of one that it refuses by itself are 19 KiB."""
     server = serve(policies=untested)
     methods = [UNARY[2], *STREAMS]

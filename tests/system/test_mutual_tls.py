@@ -76,7 +76,7 @@ def test_refused_tls_callers_write_only_json_lines(
     assert [] == [line for line in server.logs if "level" not in line]
 
 
-def test_a_caller_with_a_certificate_of_somebody_else_is_refused(
+def test_caller_with_a_certificate_of_another_authority_is_refused(
     server: Server, authority: Authority, tmp_path: Path
 ) -> None:
     files = Authority(tmp_path, trustme.CA()).signed("stranger", "web.acme.example")

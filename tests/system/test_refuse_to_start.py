@@ -233,7 +233,7 @@ def test_start_refuses_settings_that_workers_cannot_have(
     assert told in serve(tmp_path, untested, *flags)
 
 
-def test_workers_refuse_as_one_server_would(tmp_path: Path, policies: Path) -> None:
+def test_workers_refuse_the_start_like_one_server(tmp_path: Path, policies: Path) -> None:
     """Every worker finds the same; it is said once, and none is left."""
     with (policies / "roles.csv").open("a") as file:
         file.write("p, role:viewer, *, **, FLOWW, VIEW, allow\n")

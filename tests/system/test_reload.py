@@ -109,7 +109,7 @@ def test_a_tenants_tests_gate_edits_of_its_own_folder(policies: Path, tmp_path: 
         assert (applied.revision, SERVING) == ((now := statuses(server)["acme"]).revision, now.state)
 
 
-def test_lint_gates_edits_of_a_folder_where_that_is_set(serve: Callable[..., Server], edited: Path) -> None:
+def test_policy_lint_gates_edits_of_a_folder(serve: Callable[..., Server], edited: Path) -> None:
     """As its tests do: what is suppressed with a reason does not refuse, nor does a change of the root."""
     server = serve(*QUICK, "--policy-lint", "warning", policies=edited)
     good = statuses(server)["acme"]
@@ -128,7 +128,7 @@ def test_lint_gates_edits_of_a_folder_where_that_is_set(serve: Callable[..., Ser
     assert SERVING == until_status(server, lambda acme: acme.revision != suppressed.revision).state
 
 
-def test_bad_root_files_keep_the_last_good_ones(server: Server, edited: Path) -> None:
+def test_bad_root_files_leave_the_last_good_ones_in_use(server: Server, edited: Path) -> None:
     """All tenants are STALE; each still takes over good edits of its own, under the last good root."""
     good = (edited / "vocabulary.yaml").read_text()
     (edited / "vocabulary.yaml").write_text("kinds: [\n")

@@ -119,7 +119,7 @@ def test_a_resolution_is_one_record_without_a_decision(
     } == json.loads(record.detail)
 
 
-def test_a_list_of_what_is_served_is_one_record(client: Client, since: Callable[[], list[DecisionRecord]]) -> None:
+def test_list_served_leaves_one_record(client: Client, since: Callable[[], list[DecisionRecord]]) -> None:
     client.list_served("acme", "storage", "acme-default")
     client.list_served("_instance", "worker_group", "burst")
     first, second = since()
@@ -241,9 +241,7 @@ def test_an_operation_in_an_unknown_tenant_is_denied(client: Client) -> None:
     ],
     ids=range(4),
 )
-def test_the_command_line_prints_of_a_server_what_it_prints_of_its_files(
-    server: Server, words: tuple[str, ...]
-) -> None:
+def test_command_line_prints_the_same_for_a_server_and_its_files(server: Server, words: tuple[str, ...]) -> None:
     asked = remit(*words, "--target", server.target)
     local = remit(*words, "--policies", str(POLICIES))
     assert asked.stdout

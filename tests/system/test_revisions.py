@@ -131,7 +131,7 @@ def test_damaged_stored_revision_is_ignored_and_logged(server: Server, edited: P
         server.kill()
 
 
-def test_the_last_n_revisions_are_kept_and_the_pinned_one(serve: Callable[..., Server], edited: Path) -> None:
+def test_last_n_revisions_and_the_pinned_one_are_stored(serve: Callable[..., Server], edited: Path) -> None:
     server = serve(*QUICK, "--revisions-kept", "2", policies=edited)
     seen = [statuses(server)["acme"].revision]
     for number in range(4):

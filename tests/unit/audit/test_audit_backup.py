@@ -187,7 +187,7 @@ def test_a_store_that_was_left_by_a_crash_is_backed_up_with_its_log(
     assert newest in stored(tmp_path / "copy")
 
 
-def test_a_restored_store_is_the_one_that_was_backed_up(store: AuditStore, path: Path, tmp_path: Path) -> None:
+def test_restored_store_equals_the_backup(store: AuditStore, path: Path, tmp_path: Path) -> None:
     """In a folder that is made for it, and ready to be written to."""
     back_up(path, kept := tmp_path / "kept")
     target = tmp_path / "var" / "remit" / "audit.db"

@@ -249,7 +249,7 @@ def test_failing_test_prints_the_expected_answer_and_why_it_differs(policies: Pa
     assert done.stdout.splitlines()[-1] == "1055 passed, 1 failed"
 
 
-def test_a_tenant_that_does_not_load_fails_its_tests_alone(policies: Path) -> None:
+def test_tenant_that_does_not_load_fails_only_its_own_tests(policies: Path) -> None:
     append(policies / "acme" / "bindings.csv", "g, user:x")
 
     done = run("test", str(policies))

@@ -125,7 +125,7 @@ def test_checkpoint_is_added_to_the_store_with_record(url: str, key: Path) -> No
     assert (0, True) == (verified.exit_code, "4 checkpoints, 0 tombstones\n0 records come after" in verified.stdout)
 
 
-def test_a_whole_store_verifies_and_says_what_was_not_checked(url: str, database: Path, key: Path) -> None:
+def test_whole_store_verifies_and_names_unchecked_parts(url: str, database: Path, key: Path) -> None:
     run("checkpoint", "--key", key, "--record", "--audit", url)
     verified = run("verify", "--audit", url)
     public = SigningKey.read(key).public
@@ -288,7 +288,7 @@ def test_file_beside_an_export_is_not_verified_by_the_exports_proof(url: str, tm
         assert str(tmp_path / name) in done.stdout.splitlines()[0]
 
 
-def test_an_export_of_an_earlier_version_verifies_by_its_files_alone(url: str, tmp_path: Path) -> None:
+def test_export_of_an_earlier_version_verifies_by_its_files(url: str, tmp_path: Path) -> None:
     """Its proof is named without the ending of the file; another file of that stem is not one of the export."""
     out = tmp_path / "acme.jsonl"
     run("export", "--tenant", "acme", "--out", out, "--audit", url)

@@ -157,7 +157,7 @@ def test_json_of_a_diff_holds_every_change(old: Path, new: Path) -> None:
     ("swapped", "fail_on", "code"),
     [(False, "gain", 1), (False, "loss", 1), (False, "any", 1), (True, "gain", 1), (True, "loss", 0), (True, "any", 1)],
 )
-def test_fail_on_ends_with_one(tmp_path: Path, swapped: bool, fail_on: str, code: int) -> None:
+def test_fail_on_exits_with_1(tmp_path: Path, swapped: bool, fail_on: str, code: int) -> None:
     """Forwards some gain and some lose; in the second pair of versions the only row is new."""
     versions = [write(tmp_path / "a", {**OLD, "acme/bindings.csv": b""}), write(tmp_path / "b", OLD)]
     if not swapped:

@@ -41,7 +41,7 @@ def test_files_that_differ_are_written_and_named(policies: Path) -> None:
     assert "" == run(policies).output
 
 
-def test_check_and_diff_write_nothing_and_end_with_one(policies: Path) -> None:
+def test_fmt_check_and_diff_write_nothing_and_exit_with_1(policies: Path) -> None:
     bindings = policies / "acme" / "bindings.csv"
     bindings.write_text("g,user:bob, role:viewer,acme")
 

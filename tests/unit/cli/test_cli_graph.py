@@ -43,7 +43,7 @@ def test_a_tree_marks_what_reach_forbids_and_what_was_shown_above() -> None:
 
 
 @pytest.mark.parametrize("as_format", ["tree", "dot", "svg", "json"])
-def test_no_format_names_what_is_hidden(as_format: str) -> None:
+def test_no_format_names_a_hidden_node(as_format: str) -> None:
     for flags in ([], ["--omit"]):
         done = run("acme", "user:bob", str(GRAPHS / "close.dot"), "--format", as_format, *flags)
 

@@ -164,7 +164,7 @@ def test_sarif_without_a_page_still_has_absolute_links(policies: Path) -> None:
     assert all(urlparse(rule["helpUri"]).scheme for rule in log["runs"][0]["tool"]["driver"]["rules"])
 
 
-def test_sarif_of_a_directory_elsewhere_names_its_base(
+def test_sarif_of_another_directory_names_its_base(
     policies: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))

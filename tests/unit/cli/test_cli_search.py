@@ -53,7 +53,7 @@ def lines(text: str) -> list[str]:
         ("reach acme a b K-V", 2, "relation: `K-V` is not a relation"),
     ],
 )
-def test_each_list_prints_what_it_found_or_why_there_is_nothing(words: str, code: int, told: str) -> None:
+def test_each_list_prints_its_results_or_why_there_are_none(words: str, code: int, told: str) -> None:
     """What is no answer is told beside the answers."""
     done = run(*words.split())
     assert code == done.exit_code, done.output

@@ -37,7 +37,7 @@ def policies(tmp_path: Path) -> Path:
     )
 
 
-def test_no_progress_is_printed_where_there_is_no_terminal(policies: Path) -> None:
+def test_no_progress_is_printed_without_a_terminal(policies: Path) -> None:
     done = run(str(policies), "--coverage", "--mutate")
 
     assert done.stderr == ""
@@ -166,7 +166,7 @@ def test_junit_holds_no_character_that_xml_forbids(policies: Path, tmp_path: Pat
     assert "a \N{PILE OF POO} \N{REPLACEMENT CHARACTER} & <b>: user:a VIEW" in (failure.text or "")
 
 
-def test_junit_that_cannot_be_written_is_told(policies: Path) -> None:
+def test_junit_that_cannot_be_written_is_reported(policies: Path) -> None:
     done = run(str(policies), "--junit", str(policies))
 
     assert (3, f"`{policies}` cannot be written: Is a directory\n") == (done.exit_code, done.stderr)

@@ -54,7 +54,7 @@ def test_rows_that_multiply_are_an_error_before_they_are_multiplied() -> None:
 
 
 @pytest.mark.timeout(30)
-def test_many_rows_that_have_nothing_to_do_with_one_another_are_listed() -> None:
+def test_many_unrelated_rows_are_listed() -> None:
     allows = [f"p, acme, **, open.n{number}.**, KV, allow" for number in range(2_000)]
     denies = [f"p, acme, **, shut.n{number}.**, KV, deny" for number in range(2_000)]
     told = uses([*denies, "p, acme, **, open.n7.x, KV, deny", *allows])

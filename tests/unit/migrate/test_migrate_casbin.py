@@ -225,7 +225,7 @@ def decides(found: Imported, tenant: str, *question: str) -> bool:
     return snapshot_of({**found.files}, tenant).decide(parse_question(*question)).effect is Effect.ALLOW
 
 
-def test_domains_become_tenants_unless_said_otherwise() -> None:
+def test_domains_become_tenants_by_default() -> None:
     """As tenants they are walls with files of their own; as namespaces they are places of one tenant."""
     rows = "p, admin, t1, data1, read, allow\np, admin, t2, data1, write, allow\ng, alice, admin, t1\n"
     walls = imported(DOMAINS, rows, CasbinOptions())

@@ -93,7 +93,7 @@ def test_fmt_changes_only_whitespace_in_yaml(before: str, after: str) -> None:
         ("t.yaml", b"a: &x b\n", "t.yaml:1:4: anchor `&x`"),
     ],
 )
-def test_files_that_cannot_be_read_are_left_alone(file: str, content: bytes, told: str) -> None:
+def test_fmt_leaves_unreadable_files_unchanged(file: str, content: bytes, told: str) -> None:
     report = Diagnostics()
 
     assert format_file(file, content, report) is None

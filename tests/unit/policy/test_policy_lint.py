@@ -198,7 +198,7 @@ def test_rows_that_another_row_covers(rows: str, lines: list[int]) -> None:
         ("p, user:eve, acme, **, FLOW, VIEW, deny", False),
     ],
 )
-def test_denies_apply_where_somebody_they_match_is_allowed_something(deny: str, applies: bool) -> None:
+def test_deny_applies_if_a_row_allows_it_to_a_matching_principal(deny: str, applies: bool) -> None:
     told = found(
         RuleId.DENY_NEVER_APPLIES,
         roles=READER,
@@ -229,7 +229,7 @@ def test_admin_of_everything_escalates_only_by_lifting_denies() -> None:
         "g, group:help, role:hr, acme\np, role:hr, acme, **, USER, *, deny\n",
     ],
 )
-def test_no_escalation_where_the_step_is_not_allowed(more: str) -> None:
+def test_escalation_needs_a_right_that_is_allowed(more: str) -> None:
     rows = f"p, role:hr, acme, **, USER, IMPERSONATE, allow\ng, user:bob, group:help, acme\n{more}"
 
     assert [] == found(RuleId.PRIVILEGE_ESCALATION, bindings=rows)

@@ -92,7 +92,7 @@ def test_removed_tenant_and_other_source_have_no_newest_revision(kept: RevisionS
     assert kept.newest(ACME) is not None
 
 
-def test_each_byte_of_a_kept_revision_counts(kept: RevisionStore) -> None:
+def test_each_changed_byte_of_a_stored_revision_is_found(kept: RevisionStore) -> None:
     """A flipped bit anywhere leaves the files as they were, or is noticed."""
     (tree,) = trees(1)
     kept.keep(Archive.of(tree, ACME, 1, kept.source, ""))

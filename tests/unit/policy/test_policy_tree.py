@@ -286,7 +286,7 @@ def test_stamp_changes_with_the_target_of_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["acme", "acme/tests"])
-def test_a_folder_of_more_files_than_its_limit_is_refused_alone(
+def test_folder_past_its_limit_of_files_refuses_only_its_tenant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
     """The ignored ones count: they are listed too. Once there are fewer its stamp tells."""

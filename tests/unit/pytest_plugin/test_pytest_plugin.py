@@ -111,7 +111,7 @@ def test_root_files_that_do_not_load_are_an_error_of_each_file(tmp_path: Path) -
     assert "vocabulary.yaml:1:1: unknown key `kind`" in done.stdout
 
 
-def test_other_files_are_left_alone(tmp_path: Path) -> None:
+def test_pytest_ignores_other_files(tmp_path: Path) -> None:
     """YAML below a folder of tests without a vocabulary, beside the tests, and Python tests."""
     write(
         tmp_path,

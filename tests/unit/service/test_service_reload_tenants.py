@@ -173,7 +173,7 @@ def test_stored_revision_that_does_not_load_changes_nothing_unless_it_is_pinned(
     assert (TenantState.UNAVAILABLE, "") == shown(after(change))
 
 
-def test_files_that_a_start_did_not_read_leave_the_tenant_unavailable() -> None:
+def test_files_not_read_at_the_start_leave_the_tenant_unavailable() -> None:
     change = found(ACME).unread(ACME)
     assert (TenantState.UNAVAILABLE, "") == shown(change.after)
     assert ["its files have not been loaded yet"] == [each.message for each in change.after.files[ACME].diagnostics]
