@@ -57,14 +57,14 @@ def graph() -> grimp.ImportGraph:
 
 
 @pytest.mark.parametrize("package", WALLS)
-def test_each_dependency_stays_behind_its_wall(graph: grimp.ImportGraph, package: str) -> None:
+def test_each_outside_library_is_imported_in_one_place(graph: grimp.ImportGraph, package: str) -> None:
     importers = graph.find_modules_that_directly_import(package)
 
     assert importers, f"nobody imports {package}: delete its wall, or the dependency"
     assert {name for name in importers if not name.startswith(WALLS[package])} == set()
 
 
-def test_the_core_imports_the_standard_library_alone(graph: grimp.ImportGraph) -> None:
+def test_core_imports_only_the_standard_library(graph: grimp.ImportGraph) -> None:
     core = graph.find_descendants("remit.core") | {"remit.core"}
     outside = {found for module in core for found in graph.find_modules_directly_imported_by(module)} - core
 

@@ -41,7 +41,7 @@ def _vectors() -> dict[str, str]:
     return {name: text.removesuffix("\n") for name, text in _BLOCK.findall(PAGE)}
 
 
-def test_the_hashes_on_the_page_on_chains_are_those_of_its_texts(tmp_path: Path) -> None:
+def test_hashes_on_the_chain_page_match_its_texts(tmp_path: Path) -> None:
     """By coreutils, and by nothing of ours."""
     vectors = _vectors()
     hashed = [name for name in vectors if f"{name}.sha256" in vectors]
@@ -62,7 +62,7 @@ def test_the_hashes_on_the_page_on_chains_are_those_of_its_texts(tmp_path: Path)
         )
 
 
-def test_the_program_makes_the_texts_on_the_page_on_chains() -> None:
+def test_program_makes_the_texts_on_the_chain_page() -> None:
     vectors = _vectors()
     chain = ChainId(DECISIONS, "acme", "node-1")
     head = genesis(chain)
@@ -92,7 +92,7 @@ def test_the_program_makes_the_texts_on_the_page_on_chains() -> None:
         assert PublicKey.parse(vectors["public-key"]).made(signed.signature, signed.text)
 
 
-def test_the_page_on_chains_names_the_lines_of_a_text_in_their_order() -> None:
+def test_chain_page_names_the_lines_of_a_text_in_order() -> None:
     for title, table, count in (("A decision", DECISIONS, 23), ("A lifecycle record", LIFECYCLE, 9)):
         told = re.search(rf"\*\*{title}\*\* is the hash before it, `seq`,(.*?): {count} lines", PAGE, re.DOTALL)
         assert told

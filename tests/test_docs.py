@@ -350,7 +350,7 @@ def test_the_pre_commit_hooks_name_real_commands_and_a_real_extra() -> None:
         _accepted([command, *words, *hook["args"]])
 
 
-def test_a_command_that_is_not_there_would_be_noticed() -> None:
+def test_accepted_rejects_an_unknown_command_or_flag() -> None:
     with pytest.raises(KeyError):
         _accepted(["tset", "policies"])
     with pytest.raises(Exception, match="No such option"):

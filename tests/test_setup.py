@@ -87,7 +87,7 @@ def leave_old(checkout: Path, python310: Path, *, ready: bool) -> Path:
     return package
 
 
-def test_a_python_that_is_too_old_is_told_and_leaves_nothing_behind(checkout: Path, python310: Path) -> None:
+def test_too_old_python_is_reported_and_leaves_no_file(checkout: Path, python310: Path) -> None:
     before = changes(checkout)
     for python in (python310, *(path for version, path in pythons.interpreters().items() if version < pythons.OLDEST)):
         refused = make(checkout, "demo", f"PYTHON={python}")
@@ -98,7 +98,7 @@ def test_a_python_that_is_too_old_is_told_and_leaves_nothing_behind(checkout: Pa
     assert "`python3` is 3.10: " in make(checkout, "setup", PATH=f"{python310.parent}:{os.environ['PATH']}").stderr
 
 
-def test_an_environment_that_is_half_made_is_made_anew_once(checkout: Path, python310: Path) -> None:
+def test_incomplete_environment_is_rebuilt_once(checkout: Path, python310: Path) -> None:
     """`venv` alone would leave its interpreter. A Python that is too old does nothing to what another one made."""
     old = leave_old(checkout, python310, ready=False)
     first = make(checkout, "setup", f"PYTHON={sys.executable}")
@@ -114,7 +114,7 @@ def test_an_environment_that_is_half_made_is_made_anew_once(checkout: Path, pyth
     assert made == changes(checkout)
 
 
-def test_an_environment_of_another_python_is_made_anew_where_one_is_named(checkout: Path, python310: Path) -> None:
+def test_environment_of_another_python_is_rebuilt_if_a_python_is_named(checkout: Path, python310: Path) -> None:
     """And is used as it is where none is, also where `python3` is too old by now."""
     old = leave_old(checkout, python310, ready=True)
     unnamed = make(checkout, "setup", PATH=f"{python310.parent}:{os.environ['PATH']}")
@@ -126,7 +126,7 @@ def test_an_environment_of_another_python_is_made_anew_where_one_is_named(checko
     assert not old.exists()
 
 
-def test_one_python_alone_is_not_enough_for_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_python_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = {sys.version_info[:2]: Path(sys.executable), (3, 10): Path("python3.10")}
     monkeypatch.setattr(pythons, "interpreters", lambda: alone)
     with pytest.raises(SystemExit, match="found no Python beside"):

@@ -83,7 +83,7 @@ def added_up(
     return [Count(group, recorded[group], unrecorded[group]) for group in sorted(recorded.keys() | unrecorded.keys())]
 
 
-def test_sums_are_what_the_decisions_add_up_to(
+def test_sums_equal_the_decisions(
     store: AuditStore, decided: tuple[list[DecisionRecord], list[DecisionRecord]]
 ) -> None:
     dice = Random(5)
@@ -98,7 +98,7 @@ def test_sums_are_what_the_decisions_add_up_to(
         assert added_up(decided, where, by) == store.counts(where, by), (where, by)
 
 
-def test_without_groups_there_is_one_sum(store: AuditStore) -> None:
+def test_counts_without_grouping_are_one_sum(store: AuditStore) -> None:
     assert [Count((), 0, 0)] == store.counts()
     store.append(some(Random(1), 7), unrecorded=some(Random(2), 3))
     assert [Count((), 7, 3)] == store.counts()
@@ -120,7 +120,7 @@ def test_groups_come_in_pages_in_their_order(
         assert expected == found
 
 
-def test_the_largest_come_first_where_they_are_wanted(
+def test_counts_are_sorted_by_size_if_requested(
     store: AuditStore, decided: tuple[list[DecisionRecord], list[DecisionRecord]]
 ) -> None:
     by = [Grouping.NAMESPACE, Grouping.EFFECT]
@@ -140,7 +140,7 @@ def test_two_dimensions_at_once_are_refused(store: AuditStore) -> None:
                 store.counts(where, [Grouping(grouped)])
 
 
-def test_what_was_recorded_before_there_were_counts_is_counted_by_the_migration(store: AuditStore, url: str) -> None:
+def test_migration_counts_older_records(store: AuditStore, url: str) -> None:
     """And is found, for the counts say where."""
     kept = some(Random(9), 50)
     store.append(kept)

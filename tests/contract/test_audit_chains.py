@@ -51,7 +51,7 @@ def test_each_tenant_and_node_has_a_chain_of_its_own(store: AuditStore, url: str
     assert link_lifecycle([event], genesis(chain))[1] == rows_of(url, chain)
 
 
-def test_what_is_refused_moves_no_chain(store: AuditStore, url: str) -> None:
+def test_refused_record_moves_no_chain(store: AuditStore, url: str) -> None:
     store.append([first := decision()])
     with pytest.raises(RecordRefused):
         store.append([decision(), first])
@@ -86,7 +86,7 @@ def test_two_processes_that_share_a_node_s_name_share_its_chains(url: str) -> No
         assert rows == linked([DecisionRecord._make(row[:-2]) for row in rows], genesis(chain))[1]
 
 
-def test_counts_are_what_the_records_add_up_to(store: AuditStore, url: str) -> None:
+def test_counts_equal_the_sums_of_the_records(store: AuditStore, url: str) -> None:
     """In each dimension by hour, and with the minutes of what is recorded."""
     minute_us, hour_us = 60_000_000, 3_600_000_000
     kept = [

@@ -27,7 +27,7 @@ def drained(follow: ChangeFeed, limit: int = 10) -> list[DecisionRecord]:
             return found
 
 
-def test_what_is_committed_late_is_not_left_out(store: AuditStore) -> None:
+def test_change_feed_includes_records_that_are_committed_late(store: AuditStore) -> None:
     """By a moment, by an hour, and by a week; and what came before is not given."""
     now = decision().time_us
     store.append([decision(), decision(tenant="globex")])
@@ -57,7 +57,7 @@ def test_a_filter_leaves_out_the_others(store: AuditStore) -> None:
     assert more[1:] == drained(one)
 
 
-def test_the_past_comes_first_and_nothing_twice(store: AuditStore) -> None:
+def test_change_feed_gives_past_decisions_first_and_none_twice(store: AuditStore) -> None:
     """Also what is committed while the past is being read, on either side of where it has got to."""
     now = decision().time_us
     past = [decision_at(now - (20 - number) * 60_000_000) for number in range(20)]
@@ -72,7 +72,7 @@ def test_the_past_comes_first_and_nothing_twice(store: AuditStore) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_follow_goes_on_from_any_of_its_positions(store: AuditStore, seed: int) -> None:
+def test_follow_continues_from_any_of_its_cursors(store: AuditStore, seed: int) -> None:
     """Each step by a follow that knows the position of the one before alone."""
     dice = Random(seed)
     now = decision().time_us
@@ -143,7 +143,7 @@ def altered(url: str) -> Callable[..., None]:
     return alter
 
 
-def test_what_a_purge_has_taken_is_not_waited_for(store: AuditStore, url: str) -> None:
+def test_change_feed_does_not_wait_for_deleted_records(store: AuditStore, url: str) -> None:
     follow = ChangeFeed.begin(store, EVERYTHING)
     store.append([gone := decision(), kept := decision()])
     altered(url)(delete(decisions).where(decisions.c.id == gone.id))
@@ -152,7 +152,7 @@ def test_what_a_purge_has_taken_is_not_waited_for(store: AuditStore, url: str) -
     assert [later] == drained(follow)
 
 
-def test_a_store_that_was_restored_is_followed_from_where_it_stands(store: AuditStore, url: str) -> None:
+def test_follow_of_a_restored_store_continues_at_its_end(store: AuditStore, url: str) -> None:
     follow = ChangeFeed.begin(store, EVERYTHING)
     store.append(gone := [decision() for _ in range(3)])
     assert gone == drained(follow)
@@ -163,7 +163,7 @@ def test_a_store_that_was_restored_is_followed_from_where_it_stands(store: Audit
     assert [later] == drained(follow)
 
 
-def test_a_position_of_somebody_else_is_refused(store: AuditStore) -> None:
+def test_cursor_of_another_filter_is_refused(store: AuditStore) -> None:
     store.append([decision(), decision(tenant="globex")])
     of_all = ChangeFeed.begin(store, EVERYTHING).position.dump()
     with pytest.raises(ValueError, match="another tenant"):

@@ -120,7 +120,7 @@ def _table(statements: list[str]) -> str:
 
 
 @pytest.mark.parametrize(("url", "name"), of_each(PLANTED, OTHERS), indirect=["url"])
-def test_a_store_with_another_schema_does_not_open_and_verify_names_it(
+def test_store_with_another_schema_does_not_open_and_verify_reports_it(
     store: AuditStore, url: str, alter: Callable[..., None], name: str
 ) -> None:
     backend = backend_of(url)
@@ -136,7 +136,7 @@ def test_a_store_with_another_schema_does_not_open_and_verify_names_it(
     assert (FindingKind.SCHEMA, True) == (finding.kind, told in finding.text)
 
 
-def test_statistics_of_the_planner_are_no_other_schema(store: AuditStore, url: str, alter: Callable[..., None]) -> None:
+def test_planner_statistics_are_part_of_the_schema(store: AuditStore, url: str, alter: Callable[..., None]) -> None:
     store.append([decision()])
     alter("ANALYZE")
     with AuditStore(url) as other:
@@ -144,7 +144,7 @@ def test_statistics_of_the_planner_are_no_other_schema(store: AuditStore, url: s
 
 
 @pytest.mark.parametrize("left", [0, 1])
-def test_a_chain_that_was_set_back_is_not_written_on(
+def test_append_refuses_a_chain_that_was_set_back(
     store: AuditStore, url: str, alter: Callable[..., None], left: int
 ) -> None:
     """Its newest records deleted, and table `chains` set back to those that are left: nothing is written until a restart."""
@@ -165,7 +165,7 @@ def test_a_chain_that_was_set_back_is_not_written_on(
         restarted.open().append([decision()])
 
 
-def test_a_chain_whose_head_was_exchanged_is_not_written_on(store: AuditStore, alter: Callable[..., None]) -> None:
+def test_append_refuses_a_chain_whose_head_was_replaced(store: AuditStore, alter: Callable[..., None]) -> None:
     store.append([decision()])
     alter(update(chains).values(hash=b"\x00" * 32))
     with pytest.raises(StoreChangedError, match="was set back"):

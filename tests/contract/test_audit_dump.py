@@ -27,7 +27,7 @@ def documented(program: str) -> str:
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-def test_what_is_dumped_and_restored_is_the_same_store(store: AuditStore, url: str, tmp_path: Path) -> None:
+def test_dumped_and_restored_database_is_the_same_store(store: AuditStore, url: str, tmp_path: Path) -> None:
     store.append([decision() for _ in range(20)])
     chain = ChainId(DECISIONS, "acme", "node-1")
     before = store.decisions(), rows_of(url, chain), head_of(url, chain)

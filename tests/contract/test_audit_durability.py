@@ -80,7 +80,7 @@ def test_a_lock_that_another_session_holds_is_not_waited_for_longer_than_the_tim
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-def test_a_database_that_nobody_can_reach_is_away(url: str) -> None:
+def test_unreachable_database_counts_as_away(url: str) -> None:
     unreachable = "postgresql+psycopg://ada@127.0.0.1:1/audit"
     with AuditStore(unreachable) as store, pytest.raises(StoreAwayError):
         store.open()

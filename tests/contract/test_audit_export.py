@@ -76,7 +76,7 @@ def test_an_export_holds_a_tenant_s_records_and_proves_itself(world: World, fold
 
 @often
 @given(data=st.data())
-def test_a_part_is_whole_in_itself_and_under_a_signature(world: World, folder: Path, data: st.DataObject) -> None:
+def test_exported_time_span_is_whole_and_signed(world: World, folder: Path, data: st.DataObject) -> None:
     """Whatever the span: all records that were made in it are there, and a few beside it."""
     times = sorted(row["time_us"] for chain, rows in world.rows.items() if chain.tenant == TENANT for row in rows)
     since = data.draw(st.none() | st.sampled_from(times), label="since")
@@ -98,7 +98,7 @@ def test_a_part_is_whole_in_itself_and_under_a_signature(world: World, folder: P
 
 @often
 @given(data=st.data())
-def test_whatever_is_altered_in_a_line_is_found(world: World, folder: Path, data: st.DataObject) -> None:
+def test_any_altered_line_is_found(world: World, folder: Path, data: st.DataObject) -> None:
     out = folder / "altered.jsonl"
     exported(world, out)
     path = data.draw(st.sampled_from([out, lifecycle_of(out)]), label="file")
@@ -117,7 +117,7 @@ def test_whatever_is_altered_in_a_line_is_found(world: World, folder: Path, data
 
 @often
 @given(data=st.data())
-def test_a_line_taken_out_or_put_in_is_found_and_their_order_is_free(
+def test_removed_or_inserted_line_is_found_in_any_order_of_lines(
     world: World, folder: Path, data: st.DataObject
 ) -> None:
     out = folder / "lines.jsonl"
@@ -172,7 +172,7 @@ def test_an_altered_value_in_parquet_is_found(world: World, folder: Path) -> Non
 
 
 @pytest.mark.parametrize("content", [b"", b"no parquet", None])
-def test_what_is_no_parquet_is_told(world: World, folder: Path, content: bytes | None) -> None:
+def test_file_that_is_no_parquet_is_reported(world: World, folder: Path, content: bytes | None) -> None:
     out = folder / "broken.parquet"
     exported(world, out, format_=PARQUET)
     if content is None:
@@ -185,7 +185,7 @@ def test_what_is_no_parquet_is_told(world: World, folder: Path, content: bytes |
 
 @often
 @given(data=st.data())
-def test_a_proof_that_is_not_of_these_records_is_found(world: World, folder: Path, data: st.DataObject) -> None:
+def test_proof_of_other_records_is_refused(world: World, folder: Path, data: st.DataObject) -> None:
     """A number or a hash anywhere in it that is another one."""
     out = folder / "proof.jsonl"
     exported(world, out)
@@ -205,7 +205,7 @@ def test_a_proof_that_is_not_of_these_records_is_found(world: World, folder: Pat
     assert verify_export(find_export(out), keys=[world.key.public]).findings
 
 
-def test_what_is_wrong_in_the_store_is_told_and_in_the_files(world: World, folder: Path) -> None:
+def test_findings_of_the_store_and_of_exported_files_are_printed(world: World, folder: Path) -> None:
     row = world.rows[MAIN][4]
     out = folder / "wrong.jsonl"
     with world.tampered():
@@ -216,7 +216,7 @@ def test_what_is_wrong_in_the_store_is_told_and_in_the_files(world: World, folde
     assert [(FindingKind.ALTERED, row["seq"], row["id"])] * 2 == [each[1:4] for each in made.findings + found.findings]
 
 
-def test_an_export_writes_over_nothing_and_leaves_nothing_half_done(world: World, folder: Path) -> None:
+def test_export_overwrites_nothing_and_leaves_no_partial_file(world: World, folder: Path) -> None:
     out = folder / "once.jsonl"
     exported(world, out)
     before = out.read_bytes()

@@ -22,7 +22,7 @@ def test_migrations_build_exactly_the_tables_of_the_code(store: AuditStore, url:
     engine.dispose()
 
 
-def test_migrations_build_what_comparison_cannot_see(store: AuditStore, url: str) -> None:
+def test_migrations_build_the_parts_that_comparison_ignores(store: AuditStore, url: str) -> None:
     """WITHOUT ROWID on SQLite; on PostgreSQL every text column sorts by bytes."""
     engine = create_engine(url)
     with engine.connect() as connection:
@@ -65,7 +65,7 @@ def test_migrating_twice_changes_nothing(store: AuditStore) -> None:
     assert [record] == store.open().decisions()
 
 
-def test_of_several_programs_that_migrate_at_once_one_does_it(url: str) -> None:
+def test_one_of_several_programs_migrates(url: str) -> None:
     def migrate(_: int) -> None:
         with AuditStore(url) as store:
             store.migrate()
@@ -75,7 +75,7 @@ def test_of_several_programs_that_migrate_at_once_one_does_it(url: str) -> None:
         list(pool.map(migrate, range(4)))
 
 
-def test_a_schema_of_a_newer_program_is_refused_and_left_alone(store: AuditStore, url: str) -> None:
+def test_schema_of_a_newer_program_is_refused_and_unchanged(store: AuditStore, url: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

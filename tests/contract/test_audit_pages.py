@@ -109,7 +109,7 @@ def test_pages_are_what_a_scan_finds(
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-def test_a_page_begins_behind_any_id(store: AuditStore, records: list[DecisionRecord], *, newest_first: bool) -> None:
+def test_page_begins_after_any_id(store: AuditStore, records: list[DecisionRecord], *, newest_first: bool) -> None:
     for where in some_filters(records, 10):
         for after in records[::9]:
             rest = [
@@ -127,7 +127,7 @@ def test_only_the_records_with_these_ids(store: AuditStore, records: list[Decisi
     assert [each for each in records[3:20:4] if each.tenant == "acme"] == store.decisions(of_tenant, newest_first=False)
 
 
-def test_records_that_are_written_meanwhile_move_no_other_to_another_page(store: AuditStore) -> None:
+def test_records_written_between_pages_move_no_other_record(store: AuditStore) -> None:
     """Newer ones and, committed late, older ones too."""
     where = DecisionFilter(tenant="acme", namespace="prod")
     made = [decision_at(T0 + number * MINUTE_US, namespace="prod.etl") for number in range(12)]
@@ -138,7 +138,7 @@ def test_records_that_are_written_meanwhile_move_no_other_to_another_page(store:
     assert made[::-1] == found
 
 
-def test_a_page_without_time_says_where_to_go_on(store: AuditStore, records: list[DecisionRecord]) -> None:
+def test_page_that_runs_out_of_time_says_where_to_continue(store: AuditStore, records: list[DecisionRecord]) -> None:
     where = DecisionFilter(tenant="acme", caller="nobody")
     pages = 0
     after: bytes | None = None

@@ -74,7 +74,7 @@ def verified(store: AuditStore, *keys: PublicKey) -> bool:
         return verify_store([snapshot], keys=keys, counts=True).findings == []
 
 
-def test_what_is_left_of_a_chain_follows_its_tombstone(store: AuditStore, url: str) -> None:
+def test_rest_of_a_chain_follows_its_tombstone(store: AuditStore, url: str) -> None:
     rows = written(store, *at(*range(40)))
     assert Purged(deleted=25) == store.purge(T0 + 25, pacing=PurgePacing(rows=10))
     left = rows_of(url, ACME)
@@ -100,7 +100,7 @@ def test_a_later_purge_moves_the_tombstone(store: AuditStore, url: str) -> None:
     assert verified(store)
 
 
-def test_an_older_record_behind_a_newer_one_in_its_chain_stays_until_that_goes(store: AuditStore, url: str) -> None:
+def test_older_record_after_a_newer_one_stays_until_the_newer_one_is_deleted(store: AuditStore, url: str) -> None:
     """Calls commit out of the order of their times; a purge never leaves a hole."""
     rows = written(store, *at(1, 2, 50, 3, 4, 60))
     assert Purged(deleted=2, staying=2) == store.purge(T0 + 40)
@@ -113,7 +113,7 @@ def test_an_older_record_behind_a_newer_one_in_its_chain_stays_until_that_goes(s
     assert verified(store)
 
 
-def test_nothing_goes_past_a_record_that_is_missing(store: AuditStore, url: str) -> None:
+def test_purge_stops_at_a_missing_record(store: AuditStore, url: str) -> None:
     """It stays as it is for whoever verifies the chain."""
     rows = written(store, *at(*range(10)))
     engine = create_engine(url)
@@ -126,7 +126,7 @@ def test_nothing_goes_past_a_record_that_is_missing(store: AuditStore, url: str)
 
 
 @pytest.mark.parametrize("room", [1, 3, 1_000])
-def test_a_clock_that_was_set_back_needs_no_more_memory(
+def test_purge_needs_no_more_memory_after_a_clock_was_set_back(
     store: AuditStore, url: str, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     """Ids and places in the chain run against each other; what does not fit is met again."""
@@ -152,7 +152,7 @@ def test_each_chain_has_its_own_tombstone(store: AuditStore, url: str) -> None:
     assert (acme[20:], globex[20:]) == (rows_of(url, ACME), rows_of(url, GLOBEX))
 
 
-def test_records_from_before_there_were_chains_go_by_age_alone(store: AuditStore, url: str) -> None:
+def test_records_older_than_the_chains_are_purged_by_age(store: AuditStore, url: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(
@@ -167,7 +167,7 @@ def test_records_from_before_there_were_chains_go_by_age_alone(store: AuditStore
     assert [5] == [each.seq for each in buried(url)]
 
 
-def test_a_purge_that_breaks_off_leaves_tombstones_that_match(store: AuditStore, url: str) -> None:
+def test_interrupted_purge_leaves_matching_tombstones(store: AuditStore, url: str) -> None:
     rows = written(store, *at(*range(30)))
 
     def stop(deleted: int) -> None:
@@ -211,7 +211,7 @@ def test_a_key_signs_the_tombstones(store: AuditStore, url: str, tmp_path: Path)
         assert not key.public.made(tombstone.signature, tombstone._replace(seq=2).text)
 
 
-def test_checkpoints_of_what_is_gone_go_too(store: AuditStore, url: str, tmp_path: Path) -> None:
+def test_purge_deletes_checkpoints_of_deleted_records(store: AuditStore, url: str, tmp_path: Path) -> None:
     """What was signed of what is left still holds, and so does that each names the one before."""
     key = SigningKey.new(tmp_path / "audit.key")
     for offset in (0, 10, 20, 30):
@@ -228,7 +228,7 @@ def test_checkpoints_of_what_is_gone_go_too(store: AuditStore, url: str, tmp_pat
     assert not verified(store, key.public)
 
 
-def test_a_purge_is_in_the_chain_of_what_happened(store: AuditStore, url: str) -> None:
+def test_purge_is_recorded_in_the_lifecycle_chain(store: AuditStore, url: str) -> None:
     store.append(at(*range(5)), [before := happened(node="node-9")])
     store.purge(T0 + 3, tenant="acme", node="node-9")
     store.append([], [after := happened(node="node-9")])
@@ -256,7 +256,7 @@ def test_each_tenant_may_have_a_cutoff_of_its_own(store: AuditStore) -> None:
     assert 2 == len(store.lifecycle(type_="PURGED"))
 
 
-def test_names_go_from_the_counts_and_the_numbers_stay(store: AuditStore, url: str) -> None:
+def test_purge_removes_names_from_counts_and_keeps_totals(store: AuditStore, url: str) -> None:
     hour = T0 - T0 % HOUR_US
     records = [
         decision_at(hour + HOUR_US * n, principal=f"user:{n}", tenant=name)
@@ -275,7 +275,7 @@ def test_names_go_from_the_counts_and_the_numbers_stay(store: AuditStore, url: s
     )
 
 
-def test_what_stays_keeps_the_counts_of_its_hour(store: AuditStore, url: str) -> None:
+def test_remaining_records_keep_the_counts_of_their_hour(store: AuditStore, url: str) -> None:
     """So that counts and records still add up, as `verify --counts` finds."""
     hour = T0 - T0 % HOUR_US
     offsets = (0, 9 * HOUR_US, 2 * HOUR_US, 3 * HOUR_US, 10 * HOUR_US)
@@ -298,7 +298,7 @@ def happened_at(offset: int, type_: str, revision: str, node: str = "node-1") ->
     return happened(type_, id=id_, time_us=T0 + offset, revision=revision, node=node)
 
 
-def test_policies_that_nothing_names_any_more_go(store: AuditStore, url: str) -> None:
+def test_policies_that_no_record_names_are_deleted(store: AuditStore, url: str) -> None:
     """Not those that a record names that is left, or one behind in a chain; nor those that a node served at a time that
     is left, or serves; nor those that are new."""
     names = ["gone", "left", "behind", "lasting", "served", "checked", "elsewhere", "globex"]
@@ -329,7 +329,7 @@ def test_policies_that_nothing_names_any_more_go(store: AuditStore, url: str) ->
     )
 
 
-def test_a_policy_that_is_kept_again_stays_until_a_record_names_it(store: AuditStore, url: str) -> None:
+def test_policy_archived_again_stays_until_a_record_names_it(store: AuditStore, url: str) -> None:
     """It is about to serve."""
     store.keep_revision("acme", "again", T0, b"zip")
     store.keep_revision("acme", "again", time.time_ns() // 1_000, b"zip")
@@ -337,7 +337,7 @@ def test_a_policy_that_is_kept_again_stays_until_a_record_names_it(store: AuditS
     assert [("again", b"zip")] == table(url, select(revisions.c.revision, revisions.c.archive))
 
 
-def test_a_policy_that_served_in_an_hour_of_which_something_is_left_stays(store: AuditStore, url: str) -> None:
+def test_policy_that_served_in_an_hour_with_remaining_counts_stays(store: AuditStore, url: str) -> None:
     store.keep_revision("acme", "5e" * 32, T0 - HOUR_US, b"zip")
     store.append(at(0))
     assert Purged(deleted=1) == store.purge(T0 + 1)
@@ -350,7 +350,7 @@ def read_at(time_us: int, tenant: str = "acme") -> LifecycleRecord:
     return LifecycleRecord(id_, time_us, f"node-1{READS}", AUDIT_READ, tenant, "", '{"caller":"web"}')
 
 
-def test_records_of_who_read_the_audit_go_with_the_decisions(store: AuditStore, url: str, tmp_path: Path) -> None:
+def test_purge_deletes_records_of_reads_with_the_decisions(store: AuditStore, url: str, tmp_path: Path) -> None:
     """They are in chains of their own, which still verify; all other lifecycle records stay."""
     key = SigningKey.new(tmp_path / "audit.key")
     for n in range(0, 30, 3):
@@ -379,7 +379,7 @@ def test_records_of_who_read_the_audit_go_with_the_decisions(store: AuditStore, 
     assert verified(store)
 
 
-def test_a_record_of_who_read_the_audit_that_somebody_deleted_is_missed(store: AuditStore, url: str) -> None:
+def test_deleted_record_of_a_read_is_found(store: AuditStore, url: str) -> None:
     store.append([], [read_at(T0 + n) for n in range(10)])
     engine = create_engine(url)
     with engine.begin() as connection:
@@ -389,14 +389,14 @@ def test_a_record_of_who_read_the_audit_that_somebody_deleted_is_missed(store: A
     assert not verified(store)
 
 
-def test_reads_that_an_earlier_version_wrote_among_other_records_stay(store: AuditStore) -> None:
+def test_reads_recorded_by_an_earlier_version_stay(store: AuditStore) -> None:
     old = read_at(T0)._replace(node="node-1")
     store.append([], [old, happened()])
     assert Purged() == store.purge(T0 + 100)
     assert ([old], True) == (store.lifecycle(type_=AUDIT_READ), verified(store))
 
 
-def test_an_export_proves_what_is_left_of_reads(store: AuditStore, tmp_path: Path) -> None:
+def test_export_proves_the_remaining_records_of_reads(store: AuditStore, tmp_path: Path) -> None:
     """Behind their tombstone, beside a chain of decisions with another one."""
     key = SigningKey.new(tmp_path / "audit.key")
     store.append(at(*range(6)), [*(read_at(T0 + n) for n in range(8)), happened()])

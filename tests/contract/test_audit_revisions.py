@@ -21,7 +21,7 @@ def happen(store: AuditStore, minute: int, type_: str, revision: str = "", node:
     store.append([], [record])
 
 
-def test_a_revision_is_kept_as_it_was_first_written(store: AuditStore) -> None:
+def test_stored_revision_stays_as_first_written(store: AuditStore) -> None:
     content = bytes(range(256)) * 100
     store.keep_revision("acme", FIRST, T0, content)
     store.keep_revision("acme", FIRST, T0 + 1, b"another")
@@ -31,14 +31,14 @@ def test_a_revision_is_kept_as_it_was_first_written(store: AuditStore) -> None:
     assert store.revision("acme", THIRD, 1_000_000) is None
 
 
-def test_a_revision_is_read_within_bounds_and_of_its_tenant_alone(store: AuditStore) -> None:
+def test_revision_is_read_within_limits_and_for_its_tenant_only(store: AuditStore) -> None:
     store.keep_revision("acme", FIRST, T0, bytes(1_000))
     assert store.revision("acme", FIRST, 999) is None
     assert store.revision("globex", FIRST, 1_000) is None
     assert bytes(1_000) == store.revision("acme", FIRST, 1_000)
 
 
-def test_several_processes_may_keep_the_same_revision(url: str) -> None:
+def test_several_processes_may_store_the_same_revision(url: str) -> None:
     with AuditStore(url) as store:
         store.migrate()
 
@@ -52,7 +52,7 @@ def test_several_processes_may_keep_the_same_revision(url: str) -> None:
         assert bytes(50_000) == store.revision("acme", FIRST, 50_000)
 
 
-def test_what_served_is_what_was_said_last(store: AuditStore) -> None:
+def test_served_revision_is_the_one_last_recorded(store: AuditStore) -> None:
     happen(store, -1, "SERVER_STARTED")
     happen(store, 0, "POLICY_LOADED", FIRST)
     happen(store, 10, "POLICY_REFUSED", THIRD)
@@ -80,7 +80,7 @@ def test_what_served_is_what_was_said_last(store: AuditStore) -> None:
     assert [] == store.serving("globex", T0 + 99 * MINUTE_US)
 
 
-def test_each_node_serves_its_own_and_none_once_it_has_stopped(store: AuditStore) -> None:
+def test_each_node_has_its_own_revision_until_it_stops(store: AuditStore) -> None:
     for minute, node in enumerate(("node-1", "node-2", "node-3")):
         happen(store, minute, "POLICY_LOADED", FIRST, node)
     happen(store, 10, "POLICY_LOADED", SECOND, "node-2")

@@ -150,12 +150,12 @@ def test_lifecycle_pages_are_those_of_one_file(worlds: Worlds, after: int, **ask
     assert pages[0] == pages[1]
 
 
-def test_a_decision_is_found_in_whichever_file_it_is(worlds: Worlds) -> None:
+def test_decision_is_found_in_any_file(worlds: Worlds) -> None:
     assert worlds.decided == [worlds.many.decision(each.id) for each in worlds.decided]
     assert worlds.many.decision(decision().id) is None
 
 
-def test_a_purge_takes_from_every_file_what_it_would_from_one(tmp_path: Path) -> None:
+def test_purge_of_several_files_deletes_the_same_records_as_of_one(tmp_path: Path) -> None:
     worlds = spread(tmp_path, seed=7, in_order=True)  # so that what is older is a prefix of its chain
     told: list[int] = []
     with worlds.many as many, worlds.one as one:
@@ -192,7 +192,7 @@ def test_records_written_between_two_pages_do_not_move_the_older_ones(tmp_path: 
         ("postgresql+psycopg://remit:secret@db/audit", "postgresql+psycopg://remit:secret@db/audit"),
     ],
 )
-def test_a_worker_s_store_is_named_after_the_one_of_all(named: str, its: str) -> None:
+def test_store_of_a_worker_is_named_after_the_setting(named: str, its: str) -> None:
     assert its == worker_url(named, 3)
 
 
@@ -210,7 +210,7 @@ def test_only_a_worker_s_files_belong_to_a_url(tmp_path: Path) -> None:
     assert [worker_url(url, 2)] == [each.url for each in stores_of(worker_url(url, 2))]
 
 
-def test_where_there_is_none_nothing_opens(tmp_path: Path) -> None:
+def test_missing_folder_opens_no_store(tmp_path: Path) -> None:
     stores = ShardedStore(f"sqlite:///{tmp_path / 'nowhere' / 'audit.db'}")
     assert stores.is_new()
     with pytest.raises(AuditStoreError, match="does not exist"):
@@ -232,13 +232,13 @@ def test_one_file_of_another_schema_is_refused_by_its_name_until_all_are_migrate
         assert sum(each.size_bytes() for each in many.members) == many.size_bytes() > 0
 
 
-def test_a_postgresql_database_is_everybody_s() -> None:
+def test_postgresql_database_belongs_to_all_workers() -> None:
     (store,) = stores_of("postgresql+psycopg://remit:secret@db/audit")
     assert "postgresql+psycopg://remit:***@db/audit" == store.url
 
 
 @pytest.mark.parametrize("name", ["audit.db", "audit"])
-def test_the_records_of_a_purge_stand_in_chains_that_no_other_file_has(tmp_path: Path, name: str) -> None:
+def test_records_of_a_purge_are_in_chains_of_their_file(tmp_path: Path, name: str) -> None:
     url = f"sqlite:///{tmp_path / name}"
     for each in (url, worker_url(url, 1), worker_url(url, 2)):
         made(each).close()

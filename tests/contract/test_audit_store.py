@@ -46,7 +46,7 @@ def test_every_field_comes_back_as_it_was(store: AuditStore) -> None:
 
 
 @pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
-def test_nasty_text_comes_back_as_it_was(store: AuditStore, text: str) -> None:
+def test_nasty_text_is_stored_unchanged(store: AuditStore, text: str) -> None:
     fields = {name: text for name, kind in DecisionRecord.__annotations__.items() if kind is str}
     record = decision(**fields)
     store.append([record], [event := happened(detail=json.dumps(text), tenant=text)])
@@ -162,7 +162,7 @@ FIELDS = [
 
 
 @pytest.mark.parametrize("fields", FIELDS, ids=str)
-def test_a_filter_finds_exactly_the_equal(store: AuditStore, fields: dict[str, str]) -> None:
+def test_filter_finds_exactly_the_equal_values(store: AuditStore, fields: dict[str, str]) -> None:
     records = [
         decision(tenant=tenant, principal=principal, effect=effect, reason=reason)
         for tenant in ("acme", "Acme", "acmex", "ac_e")
@@ -224,7 +224,7 @@ def test_since_is_inclusive_and_until_exclusive_to_the_microsecond(store: AuditS
     assert [] == between(T0, T0)
 
 
-def test_a_time_that_is_a_little_off_its_id_is_still_found_by_the_time(store: AuditStore) -> None:
+def test_record_is_found_by_its_time_if_the_id_differs_a_little(store: AuditStore) -> None:
     """The id's clock was looked at up to a second before or after the record's."""
     early = decision_at(T0)._replace(time_us=T0 + 900_000)
     late = decision_at(T0)._replace(time_us=T0 - 900_000)
@@ -242,7 +242,7 @@ def test_an_id_finds_its_record_and_no_other(store: AuditStore) -> None:
     assert store.decision(IDS.next()) is None
 
 
-def test_it_tells_which_ids_it_knows_of_either_kind(store: AuditStore) -> None:
+def test_store_knows_ids_of_decisions_and_lifecycle_records(store: AuditStore) -> None:
     """Of more than one statement holds."""
     decided, events = [decision() for _ in range(2_500)], [happened() for _ in range(3)]
     store.append(decided, events)
@@ -251,7 +251,7 @@ def test_it_tells_which_ids_it_knows_of_either_kind(store: AuditStore) -> None:
     assert set() == store.known([])
 
 
-def test_a_duplicate_id_is_refused_with_all_that_came_with_it(store: AuditStore) -> None:
+def test_duplicate_id_refuses_its_whole_batch(store: AuditStore) -> None:
     first, second = decision(), decision()
     store.append([first])
     with pytest.raises(RecordRefused):
@@ -263,7 +263,7 @@ def test_a_duplicate_id_is_refused_with_all_that_came_with_it(store: AuditStore)
 
 
 @pytest.mark.parametrize("fields", [{"resource_id": "\ud800"}, {"latency_ns": 2**63}], ids=["surrogate", "too large"])
-def test_a_value_no_column_can_hold_is_refused_and_the_store_goes_on(
+def test_value_that_no_column_can_hold_is_refused_and_the_store_continues(
     store: AuditStore, fields: dict[str, object]
 ) -> None:
     good = decision()
@@ -295,7 +295,7 @@ def test_lifecycle_since_is_inclusive_and_until_exclusive(store: AuditStore) -> 
     assert ["1"] == [event.detail for event in store.lifecycle(since_us=T0 + 1, until_us=T0 + 2)]
 
 
-def test_purge_deletes_the_older_and_tells_how_many(store: AuditStore) -> None:
+def test_purge_deletes_older_records_and_prints_the_number(store: AuditStore) -> None:
     old = [decision_at(T0 + offset) for offset in range(25)]
     kept = [decision_at(T0 + 25), decision_at(T0 + 5_000_000)]
     store.append([*old, *kept])
@@ -320,7 +320,7 @@ def test_purge_of_one_tenant_leaves_the_others(store: AuditStore) -> None:
     assert ["acme"] == [record.tenant for record in store.lifecycle(type_="PURGED")]
 
 
-def test_a_purge_that_finds_nothing_is_remembered_too(store: AuditStore) -> None:
+def test_purge_that_deletes_nothing_is_remembered(store: AuditStore) -> None:
     record = decision()
     store.append([record])
     assert 0 == store.purge(T0 - 10_000_000_000_000).deleted
@@ -328,7 +328,7 @@ def test_a_purge_that_finds_nothing_is_remembered_too(store: AuditStore) -> None
     assert [0] == [json.loads(event.detail)["deleted"] for event in store.lifecycle(type_="PURGED")]
 
 
-def test_a_purge_that_breaks_off_has_told_what_is_gone(store: AuditStore) -> None:
+def test_interrupted_purge_has_reported_the_deleted_records(store: AuditStore) -> None:
     store.append([decision_at(T0 + offset) for offset in range(30)])
 
     def stop(deleted: int) -> None:
@@ -412,6 +412,6 @@ def test_a_closed_store_may_be_used_again(store: AuditStore) -> None:
     "url_",
     ["sqlite://", "sqlite:///:memory:", "mysql://x@localhost/y", "postgresql+psycopg2://localhost/x", "nonsense", ""],
 )
-def test_a_url_of_no_use_is_refused(url_: str) -> None:
+def test_unusable_url_is_refused(url_: str) -> None:
     with pytest.raises(AuditStoreError):
         AuditStore(url_)

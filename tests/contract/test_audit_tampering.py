@@ -52,7 +52,7 @@ def first_of(report: VerificationReport, chain: ChainId) -> AuditFinding:
     return next(finding for finding in report.findings if finding.chain == chain)
 
 
-def test_what_nobody_touched_verifies(world: World) -> None:
+def test_untouched_store_verifies(world: World) -> None:
     report = world.verify(against=world.heads(), counts=True)
 
     assert [] == report.findings
@@ -90,9 +90,7 @@ def test_a_record_moved_to_another_place_is_found(world: World, data: st.DataObj
 
 @often
 @given(data=st.data())
-def test_a_record_given_to_another_chain_is_missed_in_its_own_and_named_in_the_other(
-    world: World, data: st.DataObject
-) -> None:
+def test_record_moved_to_another_chain_is_found_in_both_chains(world: World, data: st.DataObject) -> None:
     chain, table, rows = chain_and_rows(data, world)
     row = one_of(data, rows)
     name = data.draw(st.sampled_from(["tenant", "node"]), label="column")
@@ -106,7 +104,7 @@ def test_a_record_given_to_another_chain_is_missed_in_its_own_and_named_in_the_o
 
 @often
 @given(data=st.data())
-def test_removed_records_are_missed_from_the_first_on(world: World, data: st.DataObject) -> None:
+def test_first_removed_record_is_named(world: World, data: st.DataObject) -> None:
     chain, table, rows = chain_and_rows(data, world)
     first = data.draw(st.integers(0, len(rows) - 1), label="first")
     last = data.draw(st.integers(first, len(rows) - 1), label="last")
@@ -136,7 +134,7 @@ def test_an_inserted_record_is_named(world: World, data: st.DataObject) -> None:
 
 @often
 @given(data=st.data())
-def test_an_inserted_record_with_the_hash_that_fits_is_named(world: World, data: st.DataObject) -> None:
+def test_inserted_record_with_a_valid_hash_is_named(world: World, data: st.DataObject) -> None:
     """Behind the record that it claims to follow, as the page on the encoding tells to do it."""
     chain, table, rows = chain_and_rows(data, world)
     at = data.draw(st.integers(1, len(rows)), label="at")
@@ -168,7 +166,7 @@ def test_two_records_that_changed_places_are_named(world: World, data: st.DataOb
 
 @often
 @given(data=st.data())
-def test_a_tail_cut_off_shows_by_a_checkpoint_or_by_a_head_kept_elsewhere(world: World, data: st.DataObject) -> None:
+def test_cut_off_tail_is_found_by_a_checkpoint_or_an_anchored_head(world: World, data: st.DataObject) -> None:
     """Table `chains` rewritten too; without any of these nothing shows."""
     chain, table, rows = chain_and_rows(data, world)
     left = data.draw(st.integers(1, len(rows) - 1), label="left")
@@ -185,9 +183,7 @@ def test_a_tail_cut_off_shows_by_a_checkpoint_or_by_a_head_kept_elsewhere(world:
 
 @often
 @given(data=st.data())
-def test_a_chain_written_anew_shows_by_a_checkpoint_or_by_a_head_kept_elsewhere(
-    world: World, data: st.DataObject
-) -> None:
+def test_rewritten_chain_is_found_by_a_checkpoint_or_an_anchored_head(world: World, data: st.DataObject) -> None:
     """From an altered record on, every hash and table `chains`; without any of these nothing shows."""
     chain, table, rows = chain_and_rows(data, world)
     at = data.draw(st.integers(0, len(rows) - 1), label="at")
@@ -215,7 +211,7 @@ def test_a_chain_written_anew_shows_by_a_checkpoint_or_by_a_head_kept_elsewhere(
 
 @often
 @given(data=st.data())
-def test_an_altered_field_of_what_is_said_of_chains_is_found(world: World, data: st.DataObject) -> None:
+def test_altered_head_checkpoint_or_tombstone_is_found(world: World, data: st.DataObject) -> None:
     """Heads, checkpoints and the tombstone that counts."""
     table = metadata.tables[data.draw(st.sampled_from(["chains", "checkpoints", "tombstones"]), label="table")]
     rows = world.all(table)
@@ -234,7 +230,7 @@ def test_an_altered_field_of_what_is_said_of_chains_is_found(world: World, data:
 
 @often
 @given(data=st.data())
-def test_a_checkpoint_taken_out_is_missed_by_the_one_that_follows_it(world: World, data: st.DataObject) -> None:
+def test_removed_checkpoint_is_found_by_the_next_checkpoint(world: World, data: st.DataObject) -> None:
     rows = world.all(checkpoints)
     followed = [row for row in rows if row["seq"] in {each["previous_seq"] for each in rows if _of(each) == _of(row)}]
     row = one_of(data, [row for row in followed if _of(row) != MAIN or row["seq"] > PURGED])
@@ -246,7 +242,7 @@ def test_a_checkpoint_taken_out_is_missed_by_the_one_that_follows_it(world: Worl
 
 @often
 @given(data=st.data())
-def test_a_row_of_counts_that_the_records_do_not_add_up_to_is_found(world: World, data: st.DataObject) -> None:
+def test_counts_that_differ_from_the_records_are_found(world: World, data: st.DataObject) -> None:
     """Altered or taken out, in any dimension; in hours of which a purge took records nobody can tell."""
     rows = [row for row in world.all(counts) if (row["tenant"], row["node"]) != MAIN[1:]]
     row = one_of(data, rows)

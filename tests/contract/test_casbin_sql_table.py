@@ -14,7 +14,7 @@ def texts(url: str, table: str = TABLE) -> list[str]:
     return [row.text for row in rows_of(url, table)]
 
 
-def test_what_is_written_is_read_in_order(url: str) -> None:
+def test_store_returns_records_in_order(url: str) -> None:
     write_rows(url, {TABLE: ROWS, "other": ROWS[1:]}, force=False)
 
     assert [", ".join(row) for row in ROWS] == texts(url)
@@ -22,7 +22,7 @@ def test_what_is_written_is_read_in_order(url: str) -> None:
     assert ["casbin_rule:1", "casbin_rule:2"] == [row.place for row in rows_of(url)]
 
 
-def test_a_table_with_rows_is_replaced_only_where_that_is_said(url: str) -> None:
+def test_table_with_rows_is_replaced_only_by_force(url: str) -> None:
     """Refused, nothing changes, not even in the tables before it; forced, only the new rows are there."""
     write_rows(url, {"second": ROWS}, force=False)
     with pytest.raises(RuleTableError, match=r"`second` of .* is not empty"):
@@ -34,7 +34,7 @@ def test_a_table_with_rows_is_replaced_only_where_that_is_said(url: str) -> None
     assert [", ".join(ROWS[0])] == texts(url, "second")
 
 
-def test_where_what_comes_then_fails_no_row_is_written(url: str) -> None:
+def test_no_row_is_written_if_the_next_step_fails(url: str) -> None:
     def fail() -> None:
         raise OSError("no room")
 
@@ -52,7 +52,7 @@ def test_values_end_at_the_first_null_and_an_empty_text_is_a_field(url: str) -> 
     assert ["p, alice, "] == texts(url)
 
 
-def test_a_table_of_another_shape_is_told(url: str) -> None:
+def test_table_of_another_shape_is_reported(url: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE casbin_rule (id INTEGER, ptype VARCHAR(9), v0 VARCHAR(9))"))
@@ -74,9 +74,7 @@ def test_a_table_of_another_shape_is_told(url: str) -> None:
         ),
     ],
 )
-def test_a_database_that_is_not_there_is_told(
-    url: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_database_is_reported(url: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RuleTableError, match=told) as refused:
         rows_of(url)

@@ -116,7 +116,7 @@ def test_engine_equals_reference(always: bool, world: World, random: Random) -> 
 
 
 @given(worlds, randoms)
-def test_what_was_asked_before_changes_no_answer(world: World, random: Random) -> None:
+def test_earlier_questions_change_no_answer(world: World, random: Random) -> None:
     """A snapshot that keeps next to nothing ready answers like one that keeps all."""
     for tenant in tenants(world):
         snapshot = snapshot_of(world.files, tenant)

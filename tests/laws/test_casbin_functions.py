@@ -47,7 +47,7 @@ def enforcer_of(model: str, directory: Path, rows: str) -> Any:
 
 
 @given(worlds, randoms)
-def test_a_registered_enforcer_decides_as_remit(world: World, random: Random) -> None:
+def test_registered_enforcer_decides_like_remit(world: World, random: Random) -> None:
     """Plain Casbin over the files as they are, functions registered after loading, gives remit's decisions."""
     for snapshot in snapshots(world):
         tenant = snapshot.tenant
@@ -105,7 +105,7 @@ def test_register_declines_an_enforcer_without_its_role_manager() -> None:
     assert before == set(enforcer.fm.get_functions())
 
 
-def test_without_registering_plain_casbin_does_not_decide() -> None:
+def test_unregistered_casbin_does_not_decide() -> None:
     """The models need the functions: an enforcer without them raises, and allows nothing in silence."""
     enforcer = casbin.Enforcer(casbin.Enforcer.new_model(text=ACCESS_MODEL))
     enforcer.add_policy("user:a", "acme", "**", "FLOW", "VIEW", "allow")

@@ -64,7 +64,9 @@ def test_operations_are_those_of_sets(
 
 
 @given(few_patterns, few_patterns, randoms)
-def test_equal_sets_are_one_region(mine: list[NamespacePattern], its: list[NamespacePattern], random: Random) -> None:
+def test_equal_sets_are_the_same_diagram(
+    mine: list[NamespacePattern], its: list[NamespacePattern], random: Random
+) -> None:
     """However they came to be: the same object if and only if no namespace tells them apart."""
     factory = DiagramFactory()
     left, right = region_of(factory, random, mine), region_of(factory, random, its)
@@ -76,7 +78,7 @@ def test_equal_sets_are_one_region(mine: list[NamespacePattern], its: list[Names
 
 
 @given(few_patterns, randoms)
-def test_pieces_are_the_region(given_patterns: list[NamespacePattern], random: Random) -> None:
+def test_pieces_cover_exactly_the_region(given_patterns: list[NamespacePattern], random: Random) -> None:
     """Every namespace of the region is in a piece and no other is; no piece is empty, and each pattern parses."""
     factory = DiagramFactory()
     region = region_of(factory, random, given_patterns)

@@ -60,7 +60,7 @@ def test_a_resource_serves_exactly_the_namespaces_that_resolve_to_it(world: Worl
 
 
 @given(worlds)
-def test_tenants_are_told_in_the_instance_alone(world: World) -> None:
+def test_open_tenants_are_listed_only_in_the_instance(world: World) -> None:
     """Those that each resource is open to, and to a tenant none of them."""
     for snapshot in snapshots(world):
         for resource_type in ResourceType:

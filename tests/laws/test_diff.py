@@ -118,7 +118,7 @@ def test_a_permission_changes_iff_the_diff_says_so(world: World, random: Random)
             assert changed(old, new, question) == told(found, question), question
 
 
-def test_a_loss_below_a_star_with_exceptions_is_told() -> None:
+def test_diff_reports_a_loss_below_a_star_with_exceptions() -> None:
     """A hole that is itself a set with exceptions: found by random worlds once in 170,000 questions."""
     vocabulary = b"kinds: {F: {class: namespace, actions: [V]}}\n"
     rows = {
@@ -142,7 +142,7 @@ def test_a_reach_changes_iff_the_diff_says_so(world: World, random: Random) -> N
 
 
 @given(randoms)
-def test_the_order_of_reach_rows_is_no_matter_of_lines(random: Random) -> None:
+def test_diff_of_reordered_reach_rows_lists_only_changed_decisions(random: Random) -> None:
     """The same rows in another order: told is what changes, which for rows that do not meet is nothing."""
     rows = [row for _ in range(3) for row in reach_rows(random, "acme", ("a", "b"))]
     files = {"vocabulary.yaml": VOCABULARY}
@@ -178,7 +178,7 @@ def test_the_reference_agrees_with_the_diff(world: World, random: Random) -> Non
 
 
 @given(worlds, randoms)
-def test_each_change_is_one(world: World, random: Random) -> None:
+def test_each_listed_change_has_a_namespace_where_it_holds(world: World, random: Random) -> None:
     """Nothing empty is told: each principal, permission and piece of a change has a namespace where it is so."""
     for old, new, found in versions(random, world):
         for change in found.access:
@@ -252,7 +252,7 @@ def test_a_policy_does_not_differ_from_itself(world: World) -> None:
 
 
 @given(worlds, randoms)
-def test_backwards_gains_are_losses(world: World, random: Random) -> None:
+def test_reversed_diff_turns_gains_into_losses(world: World, random: Random) -> None:
     """The diff of the two policies the other way round is the same with gains and losses swapped."""
     for old, new, found in versions(random, world):
         back = diff(found.tenant, new, old)

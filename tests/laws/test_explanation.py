@@ -30,7 +30,7 @@ def connected(question: Question, chain: tuple[Link, ...], rule: Rule) -> bool:
 
 
 @given(worlds, randoms)
-def test_the_explained_decision_is_the_decision(world: World, random: Random) -> None:
+def test_explained_decision_equals_the_decision(world: World, random: Random) -> None:
     """Explaining changes nothing: effect, reason and rule are those of `decide`, and the text tells them."""
     for snapshot in snapshots(world):
         for question in questions(snapshot, random):
@@ -80,7 +80,7 @@ def test_a_near_miss_has_exactly_one_failing_clause(world: World, random: Random
 
 
 @given(worlds, randoms)
-def test_a_single_scope_away_is_told(world: World, random: Random) -> None:
+def test_near_miss_names_a_single_scope_that_is_too_narrow(world: World, random: Random) -> None:
     """Where widening one g row to the whole tenant would allow, a near miss says so."""
     for snapshot in snapshots(world):
         for question in questions(snapshot, random, 8):
@@ -138,7 +138,7 @@ def test_the_suggested_binding_allows(world: World, random: Random) -> None:
 
 
 @given(worlds, randoms)
-def test_no_role_fits_where_no_binding_is_suggested(world: World, random: Random) -> None:
+def test_no_role_fits_if_no_binding_is_suggested(world: World, random: Random) -> None:
     """Where no g row is suggested, a binding of the principal to any role leaves the deny."""
     for snapshot in snapshots(world):
         for question in questions(snapshot, random, 8):
@@ -152,7 +152,7 @@ def test_no_role_fits_where_no_binding_is_suggested(world: World, random: Random
 
 
 @given(worlds, randoms)
-def test_where_no_row_helps_none_is_suggested(world: World, random: Random) -> None:
+def test_no_row_is_suggested_if_none_helps(world: World, random: Random) -> None:
     """A deny, the access list and the doors are told in words; the allow row for this very question changes nothing."""
     for snapshot in snapshots(world):
         for question in questions(snapshot, random):

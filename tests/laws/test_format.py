@@ -88,7 +88,7 @@ def test_parse_after_format_is_identity_in_yaml(document: str) -> None:
 
 
 @given(worlds, randoms)
-def test_comments_and_the_order_of_lines_stay(world: World, random: Random) -> None:
+def test_fmt_keeps_comments_and_the_order_of_lines(world: World, random: Random) -> None:
     for file, content in world.files.items():
         if file.endswith(".csv"):
             before = untidy(random, content)

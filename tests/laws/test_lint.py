@@ -47,7 +47,7 @@ def test_the_depths_of_a_pattern_are_the_pattern(pattern: NamespacePattern) -> N
 
 
 @given(worlds, randoms)
-def test_what_lint_calls_dead_or_redundant_decides_nothing(world: World, random: Random) -> None:
+def test_rows_that_lint_calls_dead_or_redundant_decide_nothing(world: World, random: Random) -> None:
     """Each such row may be taken out, alone, and every answer stays as it was."""
     dead = {RuleId.NEVER_MATCHING, RuleId.REDUNDANT_ROW, RuleId.DENY_NEVER_APPLIES}
     tree = tree_of(world.files)
@@ -71,7 +71,7 @@ def _without(policy: Policy, file: str, line: int) -> Policy:
 
 
 @given(worlds)
-def test_a_tenant_is_linted_alone_as_beside_the_others(world: World) -> None:
+def test_tenant_has_the_same_findings_alone_and_beside_others(world: World) -> None:
     """What the load gate finds in a folder is what `remit lint` finds there."""
     tree = tree_of(world.files)
     root = load_root(tree)
@@ -111,9 +111,7 @@ def reach_files(draw: st.DrawFn) -> str:
 
 
 @given(st.lists(squatters_rows, max_size=5), literal_patterns, reach_files())
-def test_inherited_secrets_are_found_where_some_namespace_below_gives_them(
-    rows: list[str], scope: str, reach: str
-) -> None:
+def test_inherited_secrets_are_found_if_a_namespace_below_gives_them(rows: list[str], scope: str, reach: str) -> None:
     """Against asking the engine about every pair of namespaces. Patterns of access rows have no `*` here: what one says of
     an ancestor is judged for a fresh name only."""
     held = "acme" if scope == "**" else f"acme/{scope}"

@@ -81,7 +81,7 @@ def fits(exported: Exported) -> bool:
 
 
 @given(worlds, randoms)
-def test_an_unmodified_casbin_decides_the_exported_files_as_remit(world: World, random: Random) -> None:
+def test_unmodified_casbin_decides_the_exported_files_like_remit(world: World, random: Random) -> None:
     """Casbin's own enforcer over the exported files, the functions registered, on both planes."""
     for snapshot, exported in exports(world):
         with TemporaryDirectory() as name:
@@ -92,7 +92,7 @@ def test_an_unmodified_casbin_decides_the_exported_files_as_remit(world: World, 
 
 
 @given(worlds, randoms)
-def test_an_unmodified_casbin_decides_the_exported_tables_as_remit(world: World, random: Random) -> None:
+def test_unmodified_casbin_decides_the_exported_tables_like_remit(world: World, random: Random) -> None:
     """The same over `casbin_rule` tables; rows that do not fit their columns are refused, and nothing is written."""
     for snapshot, exported in exports(world):
         with TemporaryDirectory() as name:
@@ -144,7 +144,7 @@ names = st.one_of(
 
 
 @given(names, names)
-def test_mapped_names_are_ours_and_can_be_turned_round(one: str, other: str) -> None:
+def test_mapped_names_are_valid_and_reversible(one: str, other: str) -> None:
     """Each name has a counterpart in the grammar, no two have the same, and the rule turned round gives the name."""
     assume(len(one.encode()) < 20)
     assert parse_subject(f"user:{encode_id(one)}")
@@ -211,7 +211,7 @@ def casbin_policies(draw: st.DrawFn) -> tuple[str, str, bool, str]:
 
 
 @given(casbin_policies(), st.sampled_from(DomainReading))
-def test_an_imported_policy_decides_as_casbin(source: tuple[str, str, bool, str], domains: DomainReading) -> None:
+def test_imported_policy_decides_like_casbin(source: tuple[str, str, bool, str], domains: DomainReading) -> None:
     """For every person, object and action, those that no row names among them, in the imported policy's words."""
     model, rows, matching, family = source
     options = CasbinOptions(
@@ -265,7 +265,7 @@ def compare(files: Mapping[str, bytes], enforcer: Any, domain: str, domains: Dom
     return compared
 
 
-def test_what_a_prefix_covers_is_refused_unless_it_is_accepted() -> None:
+def test_prefix_inside_a_segment_is_refused_unless_accepted() -> None:
     """`/prod*` covers `/prod2` in Casbin. Taken narrowly it does not, and a deny is never taken narrowly."""
     model = PLAIN.format(**FLAT, e=BOTH, m="g(r.sub, p.sub) && keyMatch(r.obj, p.obj) && r.act == p.act")
     accepted = CasbinOptions(tenant=Tenant("acme"), accepted=frozenset({FindingId.PREFIX_CROSSES_SEGMENT}))

@@ -28,7 +28,7 @@ def test_meet_is_the_greatest_lower_bound(one: NamespacePattern, other: Namespac
 
 
 @given(patterns(), patterns(), patterns())
-def test_nothing_below_both_is_outside_the_meet(
+def test_pattern_covered_by_both_is_covered_by_their_meet(
     one: NamespacePattern, other: NamespacePattern, below: NamespacePattern
 ) -> None:
     """Each pattern that two cover is covered by their meet."""
@@ -51,7 +51,7 @@ def test_covers_is_a_partial_order(
 
 
 @given(patterns(), patterns())
-def test_covers_holds_where_every_namespace_is_contained(one: NamespacePattern, two: NamespacePattern) -> None:
+def test_covers_holds_iff_every_namespace_is_contained(one: NamespacePattern, two: NamespacePattern) -> None:
     """A pattern that does not cover another misses one of a few telling namespaces of it."""
     segments = ["zz" if segment == "*" else segment for segment in two.segments]
     telling = [segments, [*segments, "zz"], [*segments, "a"]] if two.subtree else [segments]
@@ -60,7 +60,7 @@ def test_covers_holds_where_every_namespace_is_contained(one: NamespacePattern, 
 
 
 @given(namespaces, namespaces)
-def test_exactly_is_that_namespace_alone(one: str, other: str) -> None:
+def test_exactly_contains_one_namespace_only(one: str, other: str) -> None:
     """The pattern of one namespace contains no second; that of the tenant itself is `**`."""
     assert exactly(Namespace(one)).contains(Namespace(other)) == (one in {"", other})
 

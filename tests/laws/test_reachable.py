@@ -39,7 +39,7 @@ def test_list_reachable_equals_check_reach(world: World, random: Random) -> None
 
 
 @given(worlds, randoms)
-def test_all_of_these_agree_exactly_if_each_does(world: World, random: Random) -> None:
+def test_reach_all_allows_iff_every_owner_allows(world: World, random: Random) -> None:
     for snapshot in snapshots(world):
         asked = reach_questions(snapshot, random)
         owners = tuple(question.owner for question in asked)

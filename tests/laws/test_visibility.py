@@ -113,7 +113,7 @@ def test_no_name_of_a_hidden_node_leaves(world: World, random: Random) -> None:
 
 
 @given(worlds, randoms)
-def test_what_is_left_out_leaves_no_trace(world: World, random: Random) -> None:
+def test_omitted_nodes_leave_no_trace(world: World, random: Random) -> None:
     """The answer is that over the visible part of the graph alone, byte for byte."""
     for snapshot in snapshots(world):
         drawn = drawing(snapshot, random)
@@ -123,7 +123,7 @@ def test_what_is_left_out_leaves_no_trace(world: World, random: Random) -> None:
 
 
 @given(worlds, randoms)
-def test_stubs_depend_on_the_shape_alone(world: World, random: Random) -> None:
+def test_stubs_depend_only_on_the_shape(world: World, random: Random) -> None:
     """Hidden nodes renamed and moved about among themselves give the same answer from the same dice."""
     for snapshot in snapshots(world):
         drawn = drawing(snapshot, random)
@@ -144,7 +144,7 @@ def test_stubs_depend_on_the_shape_alone(world: World, random: Random) -> None:
 
 
 @given(worlds, randoms)
-def test_an_edge_s_verdict_is_that_of_check_reach(world: World, random: Random) -> None:
+def test_verdict_of_an_edge_equals_check_reach(world: World, random: Random) -> None:
     """Where both ends are visible and in namespaces; no verdict elsewhere; and no edge is lost or made up."""
     for tenant in tenants(world):
         # Somebody who sees most of it.
@@ -174,7 +174,7 @@ def test_an_edge_s_verdict_is_that_of_check_reach(world: World, random: Random) 
 
 
 @given(worlds, randoms)
-def test_the_record_tells_how_much_is_hidden_and_no_uid(world: World, random: Random) -> None:
+def test_record_of_a_graph_counts_hidden_nodes_without_uids(world: World, random: Random) -> None:
     """Counts, and the hidden kinds and namespaces with the reason that Check gives."""
     for snapshot in snapshots(world):
         drawn = drawing(snapshot, random)

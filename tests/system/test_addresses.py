@@ -11,7 +11,7 @@ from support.server import DEADLINE_S, Server, access_of
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
-def test_a_server_on_localhost_answers_on_both_its_addresses(
+def test_server_on_localhost_answers_on_both_addresses(
     serve: Callable[..., Server], untested: Path, workers: tuple[str, ...]
 ) -> None:
     server = serve("--metrics", "localhost:0", *workers, listen="localhost:0", policies=untested)

@@ -165,7 +165,7 @@ def test_all_cases_of_the_example_company_hold_over_grpc(access: Access, tree: L
     assert checked > 500
 
 
-def test_an_explanation_over_grpc_is_the_local_one(access: Access, tree: LoadedTree) -> None:
+def test_explanation_over_grpc_equals_the_local_one(access: Access, tree: LoadedTree) -> None:
     """Rule, chain, near misses, remedy and summary, for every case that names its reason."""
     explained = 0
     for tenant, snapshot, access_cases in cases(tree):
@@ -208,7 +208,7 @@ def test_an_unknown_method_is_unimplemented(server: Server) -> None:
     assert grpc.StatusCode.UNIMPLEMENTED is caught.value.code()
 
 
-def test_status_tells_node_version_tenants_and_audit(server: Server, tree: LoadedTree) -> None:
+def test_status_prints_node_version_tenants_and_audit(server: Server, tree: LoadedTree) -> None:
     with server.client() as client:
         told = client.status()
         assert {"acme"} == {each.tenant for each in client.status("acme").tenants}

@@ -61,13 +61,13 @@ def audit_of(channel: grpc.Channel) -> audit_service_pb2_grpc.AuditServiceStub:
     return audit_service_pb2_grpc.AuditServiceStub(channel)
 
 
-def test_each_field_of_a_record_is_told(client: Client, store: AuditStore) -> None:
+def test_each_field_of_a_record_is_printed(client: Client, store: AuditStore) -> None:
     assert store.decisions() == [record_from(each) for each in client.list_records()]
     assert store.decisions(newest_first=False) == [record_from(each) for each in client.list_records(oldest_first=True)]
     assert store.lifecycle() == [lifecycle_from(each) for each in client.list_lifecycle()]
 
 
-def test_every_filter_is_heard(client: Client, store: AuditStore) -> None:
+def test_every_filter_selects_its_records(client: Client, store: AuditStore) -> None:
     records = store.decisions(newest_first=False)
     like = records[4]
     names = ("tenant", "namespace", "principal", "effect", "reason", "question", "caller", "node", "revision")
@@ -83,7 +83,7 @@ def test_every_filter_is_heard(client: Client, store: AuditStore) -> None:
     assert records[5:] == [record_from(each) for each in after]
 
 
-def test_lifecycle_records_are_told_by_type_tenant_and_time(client: Client, store: AuditStore) -> None:
+def test_lifecycle_records_are_printed_by_type_tenant_and_time(client: Client, store: AuditStore) -> None:
     loaded = store.lifecycle(type_="POLICY_LOADED", tenant="acme")
     assert loaded == [lifecycle_from(each) for each in client.list_lifecycle("acme", type="POLICY_LOADED")]
     (started,) = client.list_lifecycle(type="SERVER_STARTED", node="node-1")
@@ -163,9 +163,7 @@ def test_pages_hold_each_record_once_while_others_are_written(server: Server, *,
     ],
     ids=range(34),
 )
-def test_a_malformed_request_is_told_by_its_field(
-    server: Server, request_: messages.ListRecordsRequest, field: str
-) -> None:
+def test_malformed_request_names_its_field(server: Server, request_: messages.ListRecordsRequest, field: str) -> None:
     with server.channel() as channel:
         call = getattr(audit_of(channel), type(request_).__name__.removesuffix("Request"))
         with pytest.raises(grpc.RpcError) as caught:
@@ -174,7 +172,7 @@ def test_a_malformed_request_is_told_by_its_field(
     assert field in [name for name, _ in violations(caught.value)]
 
 
-def test_a_token_is_of_one_request(server: Server) -> None:
+def test_token_belongs_to_one_request(server: Server) -> None:
     """Of its filter and order; the size of the page may change."""
     with server.channel() as channel:
         audit = audit_of(channel)
@@ -192,7 +190,7 @@ def test_a_token_is_of_one_request(server: Server) -> None:
             assert ["page_token"] == [name for name, _ in violations(caught.value)]
 
 
-def test_counts_are_what_the_records_add_up_to(client: Client, store: AuditStore) -> None:
+def test_counts_equal_the_sums_of_the_records(client: Client, store: AuditStore) -> None:
     records = list(store.all_decisions())
     for groups in (["tenant", "effect"], ["namespace"], ["question", "reason"], ["caller", "node"], ["revision"], []):
         expected = Counter(tuple(getattr(each, group) for group in groups) for each in records)
@@ -205,7 +203,7 @@ def test_counts_are_what_the_records_add_up_to(client: Client, store: AuditStore
     assert len(records) == sum(each.recorded for each in hours)
 
 
-def test_a_record_is_shown_with_its_place_and_its_grounds(client: Client, store: AuditStore) -> None:
+def test_record_is_shown_with_its_place_and_explanation(client: Client, store: AuditStore) -> None:
     record = store.decisions()[-3]
     shown = client.get_record(format_id(record.id))
     assert record == record_from(shown.record)
@@ -218,7 +216,7 @@ def test_a_record_is_shown_with_its_place_and_its_grounds(client: Client, store:
     assert f"{record.reason}" in grounds.summary
 
 
-def test_a_record_of_reach_is_explained_in_its_plane_and_a_list_not_at_all(client: Client) -> None:
+def test_record_of_reach_is_explained_and_a_list_is_not(client: Client) -> None:
     (reach,) = client.list_records(RecordFilter(question="REACH"))
     shown = client.get_record(reach.id)
     assert shown.agrees
@@ -230,13 +228,13 @@ def test_a_record_of_reach_is_explained_in_its_plane_and_a_list_not_at_all(clien
     assert client.get_record(unknown.id).agrees
 
 
-def test_a_record_that_is_not_there_is_not_found(client: Client) -> None:
+def test_unknown_record_is_not_found(client: Client) -> None:
     with pytest.raises(DecisionUnavailable, match="there is no decision") as caught:
         client.get_record(format_id(DecisionIds().next()))
     assert "NOT_FOUND" == caught.value.code
 
 
-def test_the_grounds_of_long_ago_come_from_the_store_alone(serve: Callable[..., Server], edited: Path) -> None:
+def test_explanation_of_an_old_record_needs_only_the_store(serve: Callable[..., Server], edited: Path) -> None:
     """The policy has moved on, and this node has kept nothing by itself."""
     server = serve(*QUICK, "--revisions", "", policies=edited)
     with server.client() as client:
@@ -260,7 +258,7 @@ def test_the_grounds_of_long_ago_come_from_the_store_alone(serve: Callable[..., 
     assert GRANT.strip() in shown[now.decision_id].explanation.access.summary
 
 
-def test_an_altered_record_does_not_agree_with_its_grounds(serve: Callable[..., Server], untested: Path) -> None:
+def test_altered_record_disagrees_with_its_explanation(serve: Callable[..., Server], untested: Path) -> None:
     server = serve(policies=untested)
     with server.client() as client:
         answer = client.check(*BOB_VIEWS)

@@ -68,7 +68,7 @@ def decided(connect: Connect) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_who_may_only_ask_reads_nothing(connect: Connect, call: str, decided: dict[str, str]) -> None:
+def test_caller_that_is_no_auditor_reads_nothing(connect: Connect, call: str, decided: dict[str, str]) -> None:
     """Not of a tenant either that it asks about itself."""
     with connect(NOBODY) as client:
         for tenant in ("acme", "hooli"):
@@ -93,7 +93,7 @@ def test_an_auditor_of_all_reads_all(connect: Connect, decided: dict[str, str]) 
             assert tenant == CALLS["FollowRecords"](client, tenant).tenant
 
 
-def test_an_auditor_of_a_tenant_reads_of_that_one_alone(connect: Connect, decided: dict[str, str]) -> None:
+def test_auditor_of_a_tenant_reads_only_that_tenant(connect: Connect, decided: dict[str, str]) -> None:
     """With and without naming it."""
     with connect(ACME) as client:
         for tenant in ("", "acme"):
@@ -112,9 +112,7 @@ def test_an_auditor_of_a_tenant_reads_of_that_one_alone(connect: Connect, decide
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_another_tenant_is_refused_as_one_that_is_not_there(
-    connect: Connect, call: str, decided: dict[str, str]
-) -> None:
+def test_other_tenant_is_refused_like_an_unknown_one(connect: Connect, call: str, decided: dict[str, str]) -> None:
     with connect(ACME) as client:
         told = {}
         for tenant in ("globex", "hooli", "never-asked"):
@@ -124,7 +122,7 @@ def test_another_tenant_is_refused_as_one_that_is_not_there(
     assert [("PERMISSION_DENIED", f"`service:dns/{ACME}` may not AUDIT in `...`")] == [*told]
 
 
-def test_another_tenant_s_record_is_not_there(connect: Connect, decided: dict[str, str]) -> None:
+def test_record_of_another_tenant_is_not_found(connect: Connect, decided: dict[str, str]) -> None:
     """To the letter: by its id, behind it, and as the revision of a question."""
     with connect(ALL) as client:
         globex = client.get_record(decided["globex"]).record
@@ -157,7 +155,7 @@ def test_a_page_s_token_and_a_cursor_give_no_more_rights(connect: Connect, decid
             next(stub.FollowRecords(messages.FollowRecordsRequest(cursor=cursor), timeout=DEADLINE_S))
 
 
-def test_an_auditor_of_several_tenants_names_one(connect: Connect, decided: dict[str, str]) -> None:
+def test_auditor_of_several_tenants_must_name_one(connect: Connect, decided: dict[str, str]) -> None:
     with connect(BOTH) as client:
         for tenant in ("acme", "globex"):
             assert {tenant} == {each.tenant for each in CALLS["ListRecords"](client, tenant)}
@@ -201,7 +199,7 @@ def test_each_read_is_recorded_and_so_is_each_page(connect: Connect, decided: di
     assert {"ListRecords"} == {each["call"] for each in told}
 
 
-def test_lifecycle_records_end_though_each_page_adds_one(
+def test_lifecycle_pages_end_although_each_page_adds_a_record(
     connect: Connect, decided: dict[str, str], reads: Reads
 ) -> None:
     with connect(ALL) as client:
@@ -229,9 +227,7 @@ FORGED: dict[str, tuple[Any, str, str]] = {
 
 
 @pytest.mark.parametrize("call", FORGED)
-def test_what_a_forged_token_reads_is_recorded(
-    connect: Connect, decided: dict[str, str], reads: Reads, call: str
-) -> None:
+def test_read_by_a_forged_token_is_recorded(connect: Connect, decided: dict[str, str], reads: Reads, call: str) -> None:
     request, field, last = FORGED[call]
     forged = type(request).FromString(request.SerializeToString())
     setattr(forged, field, token_of(request, last))
@@ -246,7 +242,7 @@ def test_what_a_forged_token_reads_is_recorded(
     assert (f"service:dns/{ACME}", call, True) == (read["caller"], read["call"], bool(read["behind"]))
 
 
-def test_what_a_reader_writes_into_the_audit_is_bounded(connect: Connect, reads: Reads) -> None:
+def test_records_of_reads_are_bounded(connect: Connect, reads: Reads) -> None:
     """Whatever is asked; what no record can hold is refused before there is a record of it."""
     ids = [format_id(each) for each in DecisionIds().take(1_000)]
     with connect(ACME) as client:
@@ -269,7 +265,7 @@ def test_what_a_reader_writes_into_the_audit_is_bounded(connect: Connect, reads:
     assert max(len(each.detail) for each in reads()) < 2_000
 
 
-def test_names_of_tenants_that_a_reader_invents_begin_no_chain(
+def test_invented_tenants_of_readers_start_no_chain(
     server: Server, connect: Connect, decided: dict[str, str], reads: Reads
 ) -> None:
     with connect(ALL) as client:

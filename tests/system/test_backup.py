@@ -43,7 +43,7 @@ def test_a_backup_beside_a_server_under_load_is_whole_and_can_be_served(
     assert proved(again.audit) > len(before)
 
 
-def test_a_restore_over_a_store_needs_force_and_keeps_what_was_there(
+def test_restore_over_a_store_needs_force_and_renames_the_old_store(
     serve: Callable[..., Server], untested: Path, tmp_path: Path
 ) -> None:
     server = serve(policies=untested)
@@ -76,6 +76,6 @@ def test_a_restore_over_a_store_needs_force_and_keeps_what_was_there(
     ],
     ids=range(5),
 )
-def test_what_cannot_be_backed_up_or_restored_says_what_to_do(words: tuple[str, ...], code: int, told: str) -> None:
+def test_failed_backup_or_restore_says_what_to_do(words: tuple[str, ...], code: int, told: str) -> None:
     done = remit("audit", *words)
     assert (code, True) == (done.returncode, told in done.stderr), done.stderr

@@ -45,7 +45,7 @@ def is_unavailable(client: Client) -> bool:
     return False
 
 
-def test_without_being_asked_for_nothing_is_kept(connect: Connect, untouched: Server) -> None:
+def test_cache_is_off_by_default(connect: Connect, untouched: Server) -> None:
     with connect(untouched.target) as client:
         assert 20 == len({client.check(*DENIED).decision_id for _ in range(20)})
 
@@ -58,7 +58,7 @@ def test_the_same_question_is_answered_once_and_leaves_one_record(connect: Conne
         until(lambda: client.check_reach(*REACH) == client.check_reach(*REACH), "an answer about reach from the cache")
 
 
-def test_another_question_is_asked(connect: Connect, untouched: Server) -> None:
+def test_cache_asks_a_question_with_any_other_field(connect: Connect, untouched: Server) -> None:
     """Each field makes it another, those too that are only recorded."""
     with connect(untouched.target, cache=100) as client:
         until(lambda: serves(client), "an answer from the cache")
@@ -73,7 +73,7 @@ def test_another_question_is_asked(connect: Connect, untouched: Server) -> None:
         assert 6 == len({each.decision_id for each in others})
 
 
-def test_what_is_no_single_decision_is_asked_each_time(connect: Connect, untouched: Server) -> None:
+def test_answers_that_are_no_single_decision_are_not_cached(connect: Connect, untouched: Server) -> None:
     tenant, principal, action, kind, namespace = DENIED
     question = access_service_pb2.Question(principal=principal, action=action, kind=kind, namespace=namespace)
     request = access_service_pb2.CheckRequest(tenant=tenant, question=question)
@@ -85,7 +85,7 @@ def test_what_is_no_single_decision_is_asked_each_time(connect: Connect, untouch
     assert [2, 2, 2] == [len(plans), len(explained), len(asked)]
 
 
-def test_an_edit_ends_what_was_kept(connect: Connect, server: Server, edited: Path) -> None:
+def test_edit_drops_cached_answers(connect: Connect, server: Server, edited: Path) -> None:
     with connect(server.target, cache=100) as client:
         until(lambda: serves(client), "an answer from the cache")
         before = client.check(*DENIED)
@@ -106,7 +106,7 @@ def test_no_older_answer_follows_a_newer_one(connect: Connect, server: Server, e
         assert client.check(*DENIED).allowed
 
 
-def test_without_a_server_nothing_is_served(connect: Connect, server: Server) -> None:
+def test_cache_serves_nothing_without_a_server(connect: Connect, server: Server) -> None:
     with connect(server.target, cache=100, timeout_s=0.2) as client:
         until(lambda: not is_unavailable(client) and serves(client), "an answer from the cache")
         server.kill()
@@ -114,7 +114,7 @@ def test_without_a_server_nothing_is_served(connect: Connect, server: Server) ->
         assert is_unavailable(client)
 
 
-def test_a_server_that_has_gone_silent_is_believed_for_a_bounded_time(
+def test_cache_trusts_a_silent_server_for_a_bounded_time(
     connect: Connect, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its connection stands and says nothing: no watch ends, no change is told."""

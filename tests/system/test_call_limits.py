@@ -95,7 +95,7 @@ def test_a_malformed_question_names_each_of_its_fields(server: Server) -> None:
         ),
     ],
 )
-def test_every_other_field_is_held_against_its_grammar_too(
+def test_every_other_field_is_checked_against_its_grammar(
     server: Server, field: str, request_: messages.CheckRequest
 ) -> None:
     with server.channel() as channel, pytest.raises(grpc.RpcError) as caught:
@@ -104,7 +104,7 @@ def test_every_other_field_is_held_against_its_grammar_too(
     assert [field] == [named for named, _ in violations(caught.value)]
 
 
-def test_a_deadline_shorter_than_the_commit_is_the_caller_s_alone(server: Server) -> None:
+def test_deadline_shorter_than_the_commit_fails_only_its_caller(server: Server) -> None:
     """DEADLINE_EXCEEDED; the server stays healthy and answers the next."""
     with server.channel() as channel:
         access = access_of(channel)

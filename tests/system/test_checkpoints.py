@@ -47,7 +47,7 @@ def signed(server: Server) -> list[Checkpoint]:
         return [Checkpoint._make(row) for row in snapshot.execute(select(checkpoints))]
 
 
-def test_what_kill_9_leaves_behind_verifies_and_is_signed_by_the_next_process(
+def test_store_after_kill_9_verifies_and_is_signed_by_the_next_process(
     serve: Callable[..., Server], untested: Path, key: Path, tmp_path: Path
 ) -> None:
     """Five times over one store, checkpoints all the while."""

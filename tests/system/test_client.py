@@ -28,7 +28,7 @@ def connect(request: pytest.FixtureRequest) -> Connect:
     return patiently(CONNECTS[request.param])
 
 
-def test_both_clients_ask_alike() -> None:
+def test_both_clients_ask_the_same_questions() -> None:
     """By methods of the same names and parameters."""
 
     def methods(client: type) -> dict[str, str]:
@@ -41,13 +41,13 @@ def test_both_clients_ask_alike() -> None:
     assert methods(Client) == methods(AsyncClient)
 
 
-def test_guard_returns_the_answer_where_it_is_an_allow(connect: Connect, server: Server) -> None:
+def test_guard_returns_the_answer_for_an_allow(connect: Connect, server: Server) -> None:
     with connect(server.target) as client:
         answer = client.guard(*BOB_VIEWS)
     assert (True, Reason.ALLOWED_BY_RULE) == (answer.allowed, answer.reason)
 
 
-def test_guard_raises_access_denied_with_the_answer_where_it_is_a_deny(connect: Connect, server: Server) -> None:
+def test_guard_raises_access_denied_with_the_answer_for_a_deny(connect: Connect, server: Server) -> None:
     with connect(server.target) as client, pytest.raises(AccessDenied, match="NO_BINDING") as caught:
         client.guard(*SAM_VIEWS)
     assert Reason.NO_BINDING is caught.value.answer.reason
@@ -84,12 +84,14 @@ def test_a_malformed_question_is_unavailable_and_never_a_deny(
 
 
 @pytest.mark.parametrize("questions", [None, 7, ["user:bob"], [None], [Asked(1, 2, 3)]])  # type: ignore[arg-type]
-def test_a_batch_of_what_is_no_question_is_unavailable(connect: Connect, server: Server, questions: Any) -> None:
+def test_batch_with_an_item_that_is_no_question_is_unavailable(
+    connect: Connect, server: Server, questions: Any
+) -> None:
     with connect(server.target) as client, pytest.raises(DecisionUnavailable, match="INVALID_ARGUMENT"):
         client.batch_check("acme", questions)
 
 
-def test_a_batch_has_one_result_a_question_and_a_malformed_one_fails_no_other(connect: Connect, server: Server) -> None:
+def test_batch_has_one_result_a_question_and_a_malformed_one_fails_no_other(connect: Connect, server: Server) -> None:
     questions = [Asked(*BOB_VIEWS[1:]), Asked("bob", "VIEW", "FLOW", "acme.finance"), Asked(*SAM_VIEWS[1:])]
     with connect(server.target) as client:
         first, second, third = client.batch_check("acme", questions)
@@ -99,7 +101,7 @@ def test_a_batch_has_one_result_a_question_and_a_malformed_one_fails_no_other(co
         assert client.batch_check("acme", iter(questions[:1]))  # type: ignore[arg-type]
 
 
-def test_an_answer_that_nobody_reads_is_no_yes(connect: Connect, server: Server) -> None:
+def test_truth_of_an_answer_is_its_effect(connect: Connect, server: Server) -> None:
     """`if client.check(...)` is what it looks like, and so is `all(client.batch_check(...))`."""
     with connect(server.target) as client:
         asked = [Asked("user:bob", "VIEW", "FLOW", "acme.finance"), Asked("user:sam", "VIEW", "FLOW", "acme.finance")]
@@ -133,7 +135,7 @@ def test_a_deadline_that_passes_is_unavailable(connect: Connect, server: Server)
         client.guard(*BOB_VIEWS)
 
 
-def test_what_is_not_available_is_tried_again_within_the_deadline(
+def test_client_retries_unavailable_within_the_deadline(
     connect: Connect, serve: Callable[..., Server], untested: Path
 ) -> None:
     """A question asked before the server has started; and again over the same client after it has come back."""
@@ -148,7 +150,7 @@ def test_what_is_not_available_is_tried_again_within_the_deadline(
         assert early.result(DEADLINE_S).allowed
 
 
-def test_a_question_whose_client_is_closed_meanwhile_is_unavailable_and_its_task_goes_on(server: Server) -> None:
+def test_question_of_a_client_that_closes_is_unavailable_and_its_task_continues(server: Server) -> None:
     async def ask() -> str:
         client = AsyncClient(server.target, timeout_s=DEADLINE_S)
         asked = asyncio.create_task(client.guard(*BOB_VIEWS))

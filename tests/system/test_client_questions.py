@@ -30,7 +30,7 @@ def test_check_reach_answers_either_way(client: Client) -> None:
     assert (Effect.DENY, Reason.DENIED_BY_RULE) == (denied.effect, denied.reason)
 
 
-def test_guard_reach_raises_where_the_owner_refuses(client: Client) -> None:
+def test_guard_reach_raises_if_the_owner_refuses(client: Client) -> None:
     assert client.guard_reach("acme", "acme.data", "acme.finance", "SUBFLOW").allowed
     with pytest.raises(AccessDenied, match="DENIED_BY_RULE"):
         client.guard_reach("acme", "acme.finance", "acme.legal", "SUBFLOW")
@@ -58,7 +58,7 @@ def test_all_owners_must_agree(client: Client) -> None:
     assert Reason.DENIED_BY_RULE is caught.value.answer.reason
 
 
-def test_one_text_is_no_list_of_names(client: Client) -> None:
+def test_single_string_is_refused_as_a_list_of_names(client: Client) -> None:
     """Its characters would be names."""
     with pytest.raises(DecisionUnavailable, match="expected a list of names"):
         client.check_reach_all("acme", "system", "a", "PURGE")
@@ -72,13 +72,13 @@ def test_an_explanation_of_reach_names_the_row(client: Client) -> None:
     assert decision_pb2.REASON_DENIED_BY_RULE == told.decision.reason
 
 
-def test_what_is_reachable_is_told_in_both_directions(client: Client) -> None:
+def test_reachable_namespaces_are_listed_in_both_directions(client: Client) -> None:
     told = client.list_reachable("acme", "acme.data", relations=["SUBFLOW"], among=["acme.finance", "acme.legal"])
     (subflow,) = told.relations
     assert (["acme.finance"], []) == (list(subflow.uses_among), list(subflow.used_by_among))
 
 
-def test_what_may_be_done_here_is_what_check_allows(client: Client) -> None:
+def test_what_lists_the_actions_that_check_allows(client: Client) -> None:
     told = client.list_actions("acme", CAROL, "acme.finance", kinds=["FLOW"])
     (flow,) = told.kinds
     questions = [Asked(CAROL, action, "FLOW", "acme.finance") for action in ("EXPORT", "LIST", "UPDATE", "VIEW")]
@@ -90,13 +90,13 @@ def test_what_may_be_done_here_is_what_check_allows(client: Client) -> None:
     assert ["EXPORT", "LIST", "VIEW"] == allowed == list(flow.actions)
 
 
-def test_where_something_may_be_done_comes_as_patterns_and_among_the_given(client: Client) -> None:
+def test_namespaces_come_as_patterns_and_as_matches_among_the_given(client: Client) -> None:
     told = client.list_namespaces("acme", CAROL, "VIEW", "FLOW", among=["acme.legal", "acme.finance.ledger"])
     assert ["acme.finance.ledger"] == list(told.among)
     assert "acme.finance.**" in told.sets[0].only
 
 
-def test_principals_are_walked_over_the_pages(client: Client) -> None:
+def test_principals_are_listed_over_all_pages(client: Client) -> None:
     asked = ("acme", "VIEW", "FLOW", "acme.finance")
     by_one = [each.principal for each in client.list_principals(*asked, page_size=1)]
     assert by_one == [each.principal for each in client.list_principals(*asked)]
@@ -105,7 +105,7 @@ def test_principals_are_walked_over_the_pages(client: Client) -> None:
 
 
 @pytest.mark.parametrize("connect", CONNECTS.values(), ids=CONNECTS)
-def test_a_walk_ends_in_an_error_where_the_policy_changes(
+def test_iteration_over_pages_raises_if_the_policy_changes(
     connect: Connect, serve: Callable[..., Server], untested: Path, tmp_path: Path
 ) -> None:
     policies = Path(shutil.copytree(untested, tmp_path / "policies"))
@@ -130,12 +130,12 @@ def test_a_filter_is_a_set_of_namespaces(client: Client) -> None:
     assert plan.reason is None
 
 
-def test_a_filter_over_what_nobody_declared_is_empty_and_says_why(client: Client) -> None:
+def test_filter_over_an_undeclared_word_is_empty_and_says_why(client: Client) -> None:
     plan = client.plan_filter("acme", "user:petra", "VIEW", "FLOWER")
     assert ((), (), Reason.UNKNOWN_KIND) == (plan.namespaces.only, plan.namespaces.excluded, plan.reason)
 
 
-def test_an_operation_is_allowed_where_every_part_is(client: Client) -> None:
+def test_operation_is_allowed_if_every_part_is(client: Client) -> None:
     answer = client.guard_operation("acme", "user:jonas", "create_flow_in_new_namespace", "acme.data.new")
     assert [("FLOW", "acme.data.new"), ("NAMESPACE", "acme.data")] == [
         (part.kind, part.namespace) for part in answer.parts
@@ -168,7 +168,7 @@ def test_an_unknown_operation_is_unavailable(client: Client) -> None:
     )
 
 
-def test_what_serves_a_namespace_is_told_with_its_level(client: Client) -> None:
+def test_resolve_names_the_resource_and_its_level(client: Client) -> None:
     told = client.resolve_dedicated("acme", "acme.finance.ledger", ["secrets", "worker_group"], "WEBSERVER")
     secrets, worker_group = told.resources
     assert ("finance-sm", "acme.finance", decision_pb2.EFFECT_DENY) == (
@@ -179,7 +179,7 @@ def test_what_serves_a_namespace_is_told_with_its_level(client: Client) -> None:
     assert "burst" == worker_group.name
 
 
-def test_what_a_resource_serves_is_told(client: Client) -> None:
+def test_served_is_answered_in_tenant_and_instance(client: Client) -> None:
     served = client.list_served("acme", "secrets", "finance-sm")
     assert ["acme.finance.**"] == [pattern for each in served.namespaces for pattern in each.only]
     assert ["acme", "globex"] == list(client.list_served("_instance", "worker_group", "burst").tenants)
@@ -187,7 +187,7 @@ def test_what_a_resource_serves_is_told(client: Client) -> None:
         client.list_served("acme", "disk", "finance-sm")
 
 
-def test_an_explanation_and_the_status_are_the_api_s_own(client: Client) -> None:
+def test_explanation_and_status_are_messages_of_the_api(client: Client) -> None:
     told = client.explain("acme", CAROL, "UPDATE", "FLOW", "acme.finance")
     assert decision_pb2.EFFECT_DENY == told.decision.effect
     assert ["acme"] == [tenant.tenant for tenant in client.status("acme").tenants]

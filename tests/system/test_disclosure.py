@@ -138,7 +138,7 @@ def tls_flags(authority: Authority) -> tuple[str, ...]:
     return authority.server_flags(cert, key)
 
 
-def test_password_in_a_url_is_shown_to_nobody(
+def test_password_in_a_url_is_never_shown(
     serve: Callable[..., Server], tmp_path: Path, untested: Path, authority: Authority
 ) -> None:
     """Neither in the log nor in a status, a call's details or a command's output; the cause is in the operator's status."""

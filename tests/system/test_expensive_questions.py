@@ -31,7 +31,7 @@ def with_a_deep_graph(policies: Path) -> None:
     (policies / "initech" / "bindings.csv").write_text("\n".join(rows) + "\n")
 
 
-def test_a_batch_that_takes_long_waits_for_a_thread_and_holds_up_nobody(
+def test_slow_batch_waits_for_a_thread_and_delays_no_other_call(
     serve: Callable[..., Server], untested: Path, tmp_path: Path
 ) -> None:
     """It has no more questions than others have that are answered at once."""

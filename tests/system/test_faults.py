@@ -25,7 +25,7 @@ def scene(folder: Path, policies: Path, rounds: int) -> Scene:
     return Scene(folder, policies, draw, rounds, Random(), lambda: None, "")
 
 
-def test_no_fault_takes_an_acknowledged_decision() -> None:
+def test_no_fault_loses_an_acknowledged_decision() -> None:
     done = remit_process("audit", "faults", str(POLICIES), "--short", timeout_s=280)
     print(done.stdout, done.stderr)
     assert 0 == done.returncode
@@ -48,18 +48,18 @@ class Hasty(Scene):
         return super().server(*flags, *hasty, launcher=(*LAUNCHER, "slow:200"), **options)
 
 
-def test_answers_that_leave_before_their_records_are_noticed(untested: Path, tmp_path: Path) -> None:
+def test_faults_notice_answers_that_leave_before_their_records(untested: Path, tmp_path: Path) -> None:
     there = Hasty(tmp_path / "kill", untested, draw, ROUNDS, Random(), lambda: None, "")
     with pytest.raises(BrokenPromiseError, match="acknowledged decisions are lost"):
         kill(there)
 
 
-def test_a_fault_that_nobody_knows_is_told() -> None:
+def test_unknown_fault_is_reported() -> None:
     done = remit("audit", "faults", str(POLICIES), "--only", "earthquake")
     assert (2, True) == (done.returncode, "no fault `earthquake`: expected one of kill, full-disk" in done.stderr)
 
 
-def test_a_server_that_is_given_has_a_database_of_the_suite_s_own(tmp_path: Path) -> None:
+def test_named_server_gets_a_separate_database(tmp_path: Path) -> None:
     """It is taken away by ending its sessions, and gone afterwards; others on the server are left alone."""
     with OwnServer() as server:
         only = ("--only", "database", "--only", "spool")
@@ -70,7 +70,7 @@ def test_a_server_that_is_given_has_a_database_of_the_suite_s_own(tmp_path: Path
     assert {"postgres", "template0", "template1"} == set(left)
 
 
-def test_a_database_that_cannot_be_had_is_not_run() -> None:
+def test_fault_is_skipped_if_no_database_is_available() -> None:
     nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/nowhere"
     done = remit("audit", "faults", str(POLICIES), "--short", "--only", "database", "--postgresql", nowhere)
     assert 3 == done.returncode
@@ -79,12 +79,12 @@ def test_a_database_that_cannot_be_had_is_not_run() -> None:
     assert "0 of 0 faults did no harm, 1 not run" in done.stdout
 
 
-def test_policies_that_are_not_there_are_told(tmp_path: Path) -> None:
+def test_missing_policies_are_reported(tmp_path: Path) -> None:
     done = remit("audit", "faults", str(tmp_path / "nowhere"))
     assert (3, "") == (done.returncode, done.stdout)
 
 
-def test_a_promise_that_does_not_hold_is_told_and_what_is_left_of_it_is_kept(
+def test_failed_fault_is_reported_and_its_scratch_folder_remains(
     monkeypatch: pytest.MonkeyPatch, untested: Path
 ) -> None:
     def flood(scene: Scene) -> None:

@@ -78,7 +78,7 @@ def test_each_acknowledged_decision_is_followed_once(serve: Callable[..., Server
     assert sorted(expected) == sorted(denied.ids)
 
 
-def test_a_client_goes_on_where_the_server_was_killed(
+def test_client_continues_after_the_server_was_killed(
     connect: Connect, serve: Callable[..., Server], untested: Path
 ) -> None:
     """Over the same walk: nothing twice, and nothing lost that was committed meanwhile."""
@@ -96,7 +96,7 @@ def test_a_client_goes_on_where_the_server_was_killed(
     assert [first, *told] == found
 
 
-def test_the_past_comes_first_from_a_time_or_an_id_on(connect: Connect, server: Server) -> None:
+def test_follow_gives_past_records_first_from_a_time_or_an_id(connect: Connect, server: Server) -> None:
     with connect(server.target) as client, server.store() as store:
         made = [client.check(*BOB_VIEWS).decision_id for _ in range(4)]
         record = store.decisions(limit=3)[-1]
@@ -109,7 +109,7 @@ def test_the_past_comes_first_from_a_time_or_an_id_on(connect: Connect, server: 
         assert [more, more] == [next(since).id, next(behind).id]
 
 
-def test_a_cursor_is_of_one_request(server: Server) -> None:
+def test_cursor_belongs_to_one_request(server: Server) -> None:
     with server.channel() as channel:
         stub = audit_service_pb2_grpc.AuditServiceStub(channel)
         first = next(stub.FollowRecords(messages.FollowRecordsRequest(filter={"tenant": "acme"}), timeout=DEADLINE_S))
@@ -139,7 +139,7 @@ def test_followers_are_bounded_and_make_room_when_they_leave(serve: Callable[...
         until(room, "room for one more")
 
 
-def test_followers_do_not_hold_up_a_stop(serve: Callable[..., Server], untested: Path) -> None:
+def test_followers_do_not_delay_a_stop(serve: Callable[..., Server], untested: Path) -> None:
     server = serve("--grace-s", "600", policies=untested)
     with server.channel() as channel:
         followers = [following(channel), following(channel, filter={"tenant": "acme"})]
@@ -150,7 +150,7 @@ def test_followers_do_not_hold_up_a_stop(serve: Callable[..., Server], untested:
             assert grpc.StatusCode.UNAVAILABLE is caught.value.code()
 
 
-def test_a_follower_that_reads_nothing_is_in_nobody_s_way(server: Server) -> None:
+def test_follower_that_reads_nothing_delays_no_other(server: Server) -> None:
     with server.channel() as channel, server.client() as client:
         following(channel)
         with Load(server) as load:

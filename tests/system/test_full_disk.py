@@ -47,7 +47,7 @@ def use_up(server: Server) -> set[bytes]:
     return acknowledged
 
 
-def test_a_full_disk_stops_decisions_loses_none_and_heals_by_itself(server: Server, small: SmallDisk) -> None:
+def test_full_disk_stops_decisions_loses_none_and_recovers(server: Server, small: SmallDisk) -> None:
     """UNAVAILABLE, NOT_SERVING and the cause in the status; with room again, healthy before anyone asks a question."""
     with server.channel() as channel, server.client(timeout_s=5) as client:
         health = Health(channel)

@@ -82,7 +82,7 @@ def lose(policies: Path, file: str, commit: str = "HEAD") -> None:
     (policies / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
 
 
-def test_the_traps_are_set(trapped: Path, marker: Path) -> None:
+def test_git_itself_runs_the_trap_programs(trapped: Path, marker: Path) -> None:
     """Git itself walks into them."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     subprocess.run(["git", "-C", trapped, "status", "--porcelain"], env=environment, capture_output=True, check=False)

@@ -52,7 +52,7 @@ def test_hidden_nodes_are_stubs_unless_left_out(see: Callable[..., Any]) -> None
     assert {decision_pb2.EFFECT_UNSPECIFIED} == {each.reach for each in list(stubbed.edges)[2:]}
 
 
-def test_stubs_are_numbered_anew_each_time(see: Callable[..., Any]) -> None:
+def test_stubs_get_new_numbers_in_each_answer(see: Callable[..., Any]) -> None:
     """Which of the two hidden nodes is `?1` changes from answer to answer."""
 
     def user_of_two(answer: messages.VisibleGraphResponse) -> str:
@@ -63,7 +63,7 @@ def test_stubs_are_numbered_anew_each_time(see: Callable[..., Any]) -> None:
     assert {"?1", "?2"} == seen
 
 
-def test_its_record_counts_and_names_groups_and_no_node(server: Server, see: Callable[..., Any]) -> None:
+def test_record_of_a_graph_names_groups_and_no_node(server: Server, see: Callable[..., Any]) -> None:
     answer = see(example(action="EXECUTE", origin=decision_pb2.Origin(on_behalf_of="user:alice", trace_id="t1")))
     with server.store() as store:
         (record,) = store.decisions(limit=1)

@@ -11,7 +11,7 @@ from support.server import SERVING, Health, Server
 WATCHERS = 64
 
 
-def test_health_is_told_of_the_server_each_service_and_each_tenant(server: Server) -> None:
+def test_health_covers_the_server_each_service_and_each_tenant(server: Server) -> None:
     with server.channel() as channel:
         health = Health(channel)
         services = ("", "remit.v1.AccessService", "remit.v1.StatusService")
@@ -25,7 +25,7 @@ def test_health_is_told_of_the_server_each_service_and_each_tenant(server: Serve
         unknown.cancel()
 
 
-def test_watchers_that_come_and_go_do_not_lock_the_server_up(server: Server) -> None:
+def test_watchers_that_connect_and_leave_do_not_block_the_server(server: Server) -> None:
     def watch(_: int) -> None:
         with server.channel() as channel:
             health = Health(channel)

@@ -18,7 +18,7 @@ from remit.v1 import access_service_pb2 as messages
 BY_THREADS = (sys.executable, str(Path(__file__).parents[1] / "support" / "launcher_threads.py"))
 
 
-def test_grpcio_has_the_parts_that_prompt_answers_are_made_of() -> None:
+def test_grpcio_has_the_private_parts_for_inline_calls() -> None:
     """Where it has not, every answer takes a thread and several times the time of a decision."""
     assert inline_calls.supported()
 
@@ -43,7 +43,7 @@ def test_one_thread_is_free_while_many_checks_wait_for_their_records(
         assert {parse_id(each) for each in told} <= {each.id for each in store.decisions(limit=1000)}
 
 
-def test_a_check_that_is_held_too_long_is_refused_and_the_next_is_answered(
+def test_check_that_waits_too_long_is_refused_and_the_next_is_answered(
     serve: Callable[..., Server], untested: Path
 ) -> None:
     server = serve("--call-timeout-s", "0.3", policies=untested)
@@ -58,7 +58,7 @@ def test_a_check_that_is_held_too_long_is_refused_and_the_next_is_answered(
     assert 1.0 == server.metric("remit_call_seconds_count", method="Check", code="OK")
 
 
-def test_without_room_for_its_record_a_check_waits_for_some(serve: Callable[..., Server], untested: Path) -> None:
+def test_check_waits_for_room_for_its_record(serve: Callable[..., Server], untested: Path) -> None:
     server = serve("--audit-queue", "2", "--audit-wait-s", "0.2", policies=untested)
     with server.channel() as channel:
         access = access_of(channel)
@@ -71,7 +71,7 @@ def test_without_room_for_its_record_a_check_waits_for_some(serve: Callable[...,
         assert 2 == len({call.result().decision.decision_id for call in waiting})
 
 
-def test_callers_that_leave_do_not_disturb_those_that_stay(serve: Callable[..., Server], untested: Path) -> None:
+def test_cancelled_calls_do_not_disturb_other_calls(serve: Callable[..., Server], untested: Path) -> None:
     server = serve(policies=untested)
     with server.channel() as channel:
         access = access_of(channel)
@@ -86,7 +86,7 @@ def test_callers_that_leave_do_not_disturb_those_that_stay(serve: Callable[..., 
     assert [] == [line for line in server.logs if line["level"] in {"warning", "error"}]
 
 
-def test_a_server_that_needs_threads_for_all_answers_alike(serve: Callable[..., Server], untested: Path) -> None:
+def test_server_without_inline_calls_gives_the_same_answers(serve: Callable[..., Server], untested: Path) -> None:
     server = serve(policies=untested, launcher=BY_THREADS)
     with Load(server) as load:
         load.until_acknowledged(300)

@@ -165,7 +165,7 @@ def test_a_list_leaves_one_record(
     assert detail == set(json.loads(record.detail))
 
 
-def test_all_of_these_leave_one_decision_that_names_who_refuses(
+def test_reach_all_leaves_one_record_that_names_the_refusing_owners(
     client: Client, since: Callable[[], list[DecisionRecord]]
 ) -> None:
     owners = ["acme.finance", "acme.legal", "acme.finance.payroll"]

@@ -58,7 +58,7 @@ def test_a_malformed_message_to_reflection_is_an_invalid_argument(server: Server
     assert (grpc.StatusCode.INVALID_ARGUMENT, True) == (code, "no message of this method" in told)
 
 
-def test_a_method_that_this_server_has_not_is_unimplemented(server: Server) -> None:
+def test_method_that_the_server_lacks_is_unimplemented(server: Server) -> None:
     """Also one that a service of the library's has, and this server does not carry out."""
     with server.channel() as channel:
         for method in ("/remit.v1.AccessService/Chekc", "/grpc.health.v1.Health/List"):
@@ -66,7 +66,7 @@ def test_a_method_that_this_server_has_not_is_unimplemented(server: Server) -> N
             assert grpc.StatusCode.UNIMPLEMENTED is code
 
 
-def test_malformed_messages_leave_nothing_behind(serve: Callable[..., Server], untested: Path) -> None:
+def test_malformed_messages_leak_nothing(serve: Callable[..., Server], untested: Path) -> None:
     """Nor a line each in the log. What grpcio keeps of one that it refuses by itself are 19 KiB."""
     server = serve(policies=untested)
     methods = [UNARY[2], *STREAMS]
@@ -90,7 +90,7 @@ def resident_kib(pid: int) -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
-def test_headers_that_are_no_text_write_no_log(serve: Callable[..., Server], untested: Path) -> None:
+def test_binary_headers_write_no_log_line(serve: Callable[..., Server], untested: Path) -> None:
     server = serve(policies=untested)
     with Connection(server.port) as connection:
         for _ in range(20):
@@ -125,7 +125,7 @@ def test_a_token_of_many_brackets_is_a_violation(server: Server) -> None:
 
 
 @pytest.mark.parametrize("group", ["[" * 50_000, f"[{2**63}]", f"[{-(2**63) - 1}]", "[Infinity]", '["2026"]', "[]"])
-def test_a_group_in_a_token_that_is_made_up_is_a_violation(server: Server, group: str) -> None:
+def test_forged_group_in_a_token_is_a_violation(server: Server, group: str) -> None:
     request = audit_service_pb2.CountRecordsRequest(group_by=[audit_service_pb2.COUNT_GROUPING_DAY])
     request.filter.SetInParent()
     request.page_token = token(request, group)
@@ -146,7 +146,7 @@ def test_a_group_in_a_token_that_is_made_up_is_a_violation(server: Server, group
         "[" * 50_000,
     ],
 )
-def test_a_cursor_that_is_made_up_is_a_violation(server: Server, position: str) -> None:
+def test_forged_cursor_is_a_violation(server: Server, position: str) -> None:
     request = audit_service_pb2.FollowRecordsRequest()
     request.filter.SetInParent()
     request.cursor = token(request, position)
@@ -156,7 +156,7 @@ def test_a_cursor_that_is_made_up_is_a_violation(server: Server, position: str) 
 
 
 @pytest.mark.parametrize("time_us", [2**63 - 1, 2**62, -(2**63), -1])
-def test_a_time_that_no_record_can_have_is_a_violation(server: Server, time_us: int) -> None:
+def test_time_outside_the_range_of_records_is_a_violation(server: Server, time_us: int) -> None:
     with server.channel() as channel:
         audit = audit_service_pb2_grpc.AuditServiceStub(channel)
         past = audit_service_pb2.ExplainPastRequest(tenant="acme", time_us=time_us)

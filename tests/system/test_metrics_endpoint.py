@@ -49,9 +49,7 @@ def threads(server: Server) -> int:
 
 
 @pytest.mark.parametrize("said", [b"", b"GET /metrics HT"])
-def test_silent_connections_do_not_keep_a_scrape_waiting(
-    endpoint: tuple[Server, Callable[[str], str]], said: bytes
-) -> None:
+def test_silent_connections_do_not_delay_a_scrape(endpoint: tuple[Server, Callable[[str], str]], said: bytes) -> None:
     server, fetch = endpoint
     before = most = threads(server)
     with ExitStack() as stack:
@@ -69,7 +67,7 @@ def test_silent_connections_do_not_keep_a_scrape_waiting(
     assert [] == [line for line in server.logs if line.get("level") != "info"]
 
 
-def test_a_connection_that_says_nothing_is_closed(endpoint: tuple[Server, Callable[[str], str]]) -> None:
+def test_silent_connection_is_closed(endpoint: tuple[Server, Callable[[str], str]]) -> None:
     server, _ = endpoint
     with socket.create_connection(("127.0.0.1", server.metrics_port), timeout=DEADLINE_S) as silent:
         assert b"" == silent.recv(1)
@@ -85,7 +83,7 @@ def test_only_the_metrics_path_has_metrics(endpoint: tuple[Server, Callable[[str
         assert 404 == refused.value.code
 
 
-def test_some_metrics_may_be_asked_for_by_name(endpoint: tuple[Server, Callable[[str], str]]) -> None:
+def test_metrics_can_be_requested_by_name(endpoint: tuple[Server, Callable[[str], str]]) -> None:
     _, fetch = endpoint
     told = fetch("/metrics?name[]=remit_policy_loads_total")
     assert 'remit_policy_loads_total{outcome="loaded",tenant="acme"} 1.0' in told

@@ -60,7 +60,7 @@ def test_a_caller_without_a_certificate_is_refused(server: Server, authority: Au
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
-def test_callers_that_are_refused_write_no_lines_of_another_kind(
+def test_refused_tls_callers_write_only_json_lines(
     tmp_path: Path, untested: Path, authority: Authority, workers: tuple[str, ...]
 ) -> None:
     """Logs are JSON lines. A caller that shakes hands with no certificate, or speaks no TLS, leaves none."""
@@ -76,7 +76,7 @@ def test_callers_that_are_refused_write_no_lines_of_another_kind(
     assert [] == [line for line in server.logs if "level" not in line]
 
 
-def test_a_caller_with_a_certificate_of_somebody_else_is_refused(
+def test_caller_with_a_certificate_of_another_authority_is_refused(
     server: Server, authority: Authority, tmp_path: Path
 ) -> None:
     files = Authority(tmp_path, trustme.CA()).signed("stranger", "web.acme.example")
@@ -99,7 +99,7 @@ def test_a_caller_without_tls_is_refused(server: Server) -> None:
     assert grpc.StatusCode.UNAVAILABLE is caught.value.code()
 
 
-def test_the_metrics_want_a_certificate_too(server: Server, authority: Authority) -> None:
+def test_metrics_need_a_certificate(server: Server, authority: Authority) -> None:
     url = f"https://127.0.0.1:{server.metrics_port}/metrics"
     context = ssl.create_default_context(cafile=authority.certificate)
     with pytest.raises((urllib.error.URLError, ssl.SSLError, ConnectionError)):
@@ -160,7 +160,7 @@ def test_an_address_that_others_reach_needs_mutual_tls(
     assert [] == [each for each in told if each not in refused.stderr], refused.stderr
 
 
-def test_a_key_that_is_none_is_refused(tmp_path: Path, untested: Path, authority: Authority) -> None:
+def test_file_without_a_key_is_refused(tmp_path: Path, untested: Path, authority: Authority) -> None:
     rubbish = tmp_path / "rubbish.pem"
     rubbish.write_text("no key\n")
     cert, _ = authority.signed("server", "127.0.0.1")

@@ -66,7 +66,7 @@ BOB = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
 @pytest.mark.parametrize("stays", [False, True], ids=["gone again", "stays"])
 @pytest.mark.parametrize("name", [b".\xff", b"\xff.csv"], ids=["ignored", "unknown"])
 @pytest.mark.parametrize("folder", [False, True], ids=["a file", "a folder"])
-def test_a_name_that_is_not_utf_8_blinds_no_watch(
+def test_file_name_outside_utf_8_does_not_stop_the_watch(
     serve: Callable[..., Server], edited: Path, name: bytes, folder: bool, stays: bool
 ) -> None:
     server = serve(*QUICK, policies=edited)
@@ -113,7 +113,7 @@ def test_a_slow_folder_delays_no_other_tenants_edit_and_no_pin(serve: Callable[.
 NOT_YET = "its files have not been loaded yet"
 
 
-def test_a_slow_folder_holds_up_no_restart(serve: Callable[..., Server], edited: Path) -> None:
+def test_slow_folder_delays_no_restart(serve: Callable[..., Server], edited: Path) -> None:
     """What was kept of it serves until it is loaded."""
     server = serve(*ENDLESS, policies=edited)
     before = statuses(server)["globex"]
@@ -133,7 +133,9 @@ def test_a_slow_folder_holds_up_no_restart(serve: Callable[..., Server], edited:
     assert 0 == server.terminate()
 
 
-def test_a_slow_folder_that_never_loaded_is_unavailable_alone(serve: Callable[..., Server], edited: Path) -> None:
+def test_slow_folder_that_never_loaded_makes_only_its_tenant_unavailable(
+    serve: Callable[..., Server], edited: Path
+) -> None:
     """Until it is loaded, or refused, without anybody's doing."""
     make_slow(edited)
     server = serve(*QUICK, "--policy-max-seconds", "6", policies=edited)
@@ -147,7 +149,7 @@ def test_a_slow_folder_that_never_loaded_is_unavailable_alone(serve: Callable[..
     assert "takes longer than 6 s of processor time to build" in refused.diagnostics[0].message
 
 
-def test_a_slow_folder_is_loaded_in_the_end(serve: Callable[..., Server], edited: Path) -> None:
+def test_slow_folder_loads_eventually(serve: Callable[..., Server], edited: Path) -> None:
     """By the process for slow ones, with every word that a quick one gets."""
     server = serve(*QUICK, policies=edited)
     before = statuses(server)["globex"]
@@ -171,9 +173,7 @@ def stop() -> Iterator[Event]:
     event.set()
 
 
-def test_a_folder_that_never_rests_keeps_no_other_from_being_read(
-    serve: Callable[..., Server], edited: Path, stop: Event
-) -> None:
+def test_folder_that_never_settles_delays_no_other(serve: Callable[..., Server], edited: Path, stop: Event) -> None:
     server = serve(*QUICK, policies=edited)
 
     def churn() -> None:
@@ -212,9 +212,7 @@ def loads(server: Server, tenant: str) -> int:
     return sum((line["event"], line.get("tenant")) == ("tenant loaded", tenant) for line in server.logs)
 
 
-def test_an_edit_is_taken_over_where_connections_take_all_descriptors(
-    serve: Callable[..., Server], edited: Path
-) -> None:
+def test_edit_is_applied_while_connections_hold_all_descriptors(serve: Callable[..., Server], edited: Path) -> None:
     server = serve(*QUICK, launcher=LIMITED, policies=edited)
     with ExitStack() as stack:
         fill_descriptors(server, stack)
@@ -224,9 +222,7 @@ def test_an_edit_is_taken_over_where_connections_take_all_descriptors(
     assert {SERVING} == {each.state for each in statuses(server).values()}
 
 
-def test_an_edit_that_cannot_be_loaded_for_lack_of_descriptors_is_once_there_are_some(
-    serve: Callable[..., Server], edited: Path
-) -> None:
+def test_edit_without_descriptors_loads_once_some_are_free(serve: Callable[..., Server], edited: Path) -> None:
     """It is tried again by itself, and no file is blamed."""
     server = serve(*QUICK, launcher=LIMITED, policies=edited)
     (child,) = server.children()
@@ -240,7 +236,7 @@ def test_an_edit_that_cannot_be_loaded_for_lack_of_descriptors_is_once_there_are
     assert not [line for line in server.logs if "refused" in line["event"]]
 
 
-def test_the_limit_of_descriptors_is_raised_and_a_low_one_told(serve: Callable[..., Server], untested: Path) -> None:
+def test_limit_of_descriptors_is_raised_and_a_low_one_logged(serve: Callable[..., Server], untested: Path) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     server = serve(launcher=limited(256, hard), policies=untested)
     assert (hard, hard) == resource.prlimit(server.pid, resource.RLIMIT_NOFILE)

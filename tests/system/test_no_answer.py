@@ -66,14 +66,14 @@ QUESTION = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
     ],
     ids=" ".join,
 )
-def test_path_that_may_not_be_read_is_no_answer(words: tuple[str, ...], closed: Path) -> None:
+def test_unreadable_path_exits_with_no_answer(words: tuple[str, ...], closed: Path) -> None:
     done = run(*(each.replace("PATH", str(closed)) for each in words))
     assert (3, "") == (done.returncode, done.stdout), done.stderr
     assert "Permission denied" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_configuration_that_may_not_be_read_refuses_the_start(closed: Path) -> None:
+def test_unreadable_configuration_refuses_the_start(closed: Path) -> None:
     done = run("serve", REMIT_CONFIG=str(closed))
     assert 3 == done.returncode
     assert (
@@ -91,7 +91,7 @@ def test_configuration_that_may_not_be_read_refuses_the_start(closed: Path) -> N
     ],
     ids=["diff", "check", "audit"],
 )
-def test_argument_that_is_off_ends_in_a_line(words: tuple[str, ...], told: str) -> None:
+def test_bad_argument_gives_one_line_and_no_traceback(words: tuple[str, ...], told: str) -> None:
     done = run(*words)
     assert done.returncode in {2, 3}, done
     assert told in done.stderr
@@ -100,7 +100,7 @@ def test_argument_that_is_off_ends_in_a_line(words: tuple[str, ...], told: str) 
     assert len(done.stderr) < 1_000
 
 
-def test_broken_object_of_git_is_no_answer(tmp_path: Path) -> None:
+def test_broken_git_object_exits_with_no_answer(tmp_path: Path) -> None:
     policies = tmp_path / "policies"
     policies.mkdir()
     (policies / "vocabulary.yaml").write_text("kinds: {}\n")
@@ -122,7 +122,7 @@ def test_broken_object_of_git_is_no_answer(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_crash_is_no_answer(tmp_path: Path) -> None:
+def test_crash_exits_with_no_answer_and_a_traceback(tmp_path: Path) -> None:
     """What nobody foresaw keeps its traceback, and says neither yes nor no."""
     broken = "from remit.cli.main import app, main\n@app.command()\ndef fail(): raise ZeroDivisionError\nmain()"
     done = subprocess.run(

@@ -121,7 +121,7 @@ def test_two_nodes_write_to_one_database(
     assert by_node["node-2"] >= second.acknowledged
 
 
-def test_without_its_database_a_server_refuses_and_heals_by_itself(
+def test_server_without_its_database_refuses_and_recovers(
     serve: Callable[..., Server], untested: Path, database: Postgres
 ) -> None:
     server = serve("--audit-migrate", audit=database.url, policies=untested)
@@ -154,7 +154,7 @@ def test_without_its_database_a_server_refuses_and_heals_by_itself(
     expect_kept(database.url, load.acknowledged | again.acknowledged)
 
 
-def test_a_database_that_was_emptied_is_not_filled_anew_in_silence(
+def test_start_refuses_a_database_that_was_emptied(
     serve: Callable[..., Server], untested: Path, database: Postgres
 ) -> None:
     server = serve("--audit-migrate", audit=database.url, policies=untested)
@@ -250,7 +250,7 @@ def test_reads_of_the_audit_are_unavailable_while_the_database_is_away(
     assert 0 == server.terminate()
 
 
-def test_a_database_that_does_not_answer_is_waited_for_once(
+def test_database_that_does_not_answer_delays_only_the_first_call(
     serve: Callable[..., Server], untested: Path, database: Postgres
 ) -> None:
     """The first call waits as long as the setting says; the next ones are refused at once, and are not in its queue."""
@@ -274,7 +274,7 @@ def test_a_database_that_does_not_answer_is_waited_for_once(
         assert acknowledged < access.Check(check()).decision.decision_id
 
 
-def test_with_a_spool_no_call_fails_while_the_database_is_away(
+def test_spool_lets_no_call_fail_while_the_database_is_away(
     spooling: Callable[..., Server], database: Postgres
 ) -> None:
     """Status, metrics, health and log tell; afterwards all is in the database, and the spool is empty."""
@@ -310,7 +310,7 @@ def test_with_a_spool_no_call_fails_while_the_database_is_away(
     expect_kept(database.url, load.acknowledged)
 
 
-def test_a_frozen_database_is_spooled_past_and_nothing_is_written_twice(
+def test_frozen_database_sends_records_to_the_spool_and_writes_none_twice(
     spooling: Callable[..., Server], database: Postgres
 ) -> None:
     """What it was asked to commit when it froze, it may still commit when it thaws."""
@@ -329,7 +329,7 @@ def test_a_frozen_database_is_spooled_past_and_nothing_is_written_twice(
     expect_kept(database.url, acknowledged)
 
 
-def test_a_server_that_starts_without_its_database_spools_until_it_is_there(
+def test_server_without_its_database_spools_until_the_database_answers(
     spooling: Callable[..., Server], database: Postgres
 ) -> None:
     """Also one that finds a spool which another, killed, has left."""
@@ -356,7 +356,7 @@ def test_a_server_that_starts_without_its_database_spools_until_it_is_there(
     assert ("SERVER_STARTED", "SERVER_STOPPED") == (happened[0], happened[-1])
 
 
-def test_a_power_cut_takes_nothing_that_was_acknowledged_out_of_the_spool(
+def test_power_cut_loses_no_acknowledged_record_of_the_spool(
     spooling: Callable[..., Server], database: Postgres, spool: Path, tmp_path: Path
 ) -> None:
     """On a disk that takes 20 ms for a sync."""
@@ -377,9 +377,7 @@ def test_a_power_cut_takes_nothing_that_was_acknowledged_out_of_the_spool(
     expect_kept(database.url, load.acknowledged)
 
 
-def test_a_full_spool_refuses_and_goes_on_once_the_database_is_back(
-    spooling: Callable[..., Server], database: Postgres
-) -> None:
+def test_full_spool_refuses_until_the_database_is_back(spooling: Callable[..., Server], database: Postgres) -> None:
     server = spooling("--audit-spool-max-bytes", str(1 << 20))
     with Load(server) as load:
         load.until_acknowledged(100)
@@ -402,7 +400,7 @@ def test_a_full_spool_refuses_and_goes_on_once_the_database_is_back(
     expect_kept(database.url, load.acknowledged | again.acknowledged)
 
 
-def test_a_stop_without_the_database_leaves_what_waits_to_the_next_start(
+def test_stop_without_the_database_leaves_the_spool_for_the_next_start(
     spooling: Callable[..., Server], database: Postgres
 ) -> None:
     server = spooling()
@@ -420,7 +418,7 @@ def test_a_stop_without_the_database_leaves_what_waits_to_the_next_start(
     expect_kept(database.url, load.acknowledged)
 
 
-def test_a_stop_is_not_held_up_by_a_database_that_does_not_answer(
+def test_stop_does_not_wait_for_a_database_that_does_not_answer(
     spooling: Callable[..., Server], database: Postgres, key: Path
 ) -> None:
     """Neither its last records nor its last signatures are waited for longer than the settings say."""
@@ -460,7 +458,7 @@ def test_policies_are_reloaded_while_the_database_is_away(
     assert (0, True) == (explained.returncode, "acme/bindings.csv" in explained.stdout), explained
 
 
-def test_the_spool_of_a_node_that_is_no_more_is_drained_by_hand(
+def test_spool_of_a_removed_node_is_drained_by_hand(
     spooling: Callable[..., Server], database: Postgres, spool: Path
 ) -> None:
     """Not while its server has it, and not without the database."""
@@ -501,7 +499,7 @@ def test_a_start_without_database_and_spool_is_refused(database: Postgres, untes
         database.bring_back()
 
 
-def test_a_database_that_is_there_and_unmigrated_refuses_the_start_also_with_a_spool(
+def test_unmigrated_database_refuses_the_start_also_with_a_spool(
     database: Postgres, untested: Path, tmp_path: Path
 ) -> None:
     named = ("--listen", "127.0.0.1:0", "--metrics", "", "--revisions", str(tmp_path / "revisions"))

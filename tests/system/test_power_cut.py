@@ -34,7 +34,7 @@ def cut_under_load(server: Server, acknowledged: int) -> set[bytes]:
     return load.acknowledged
 
 
-def test_a_power_cut_takes_no_acknowledged_decision(
+def test_power_cut_loses_no_acknowledged_decision(
     serve: Callable[..., Server], untested: Path, library: Path, tmp_path: Path
 ) -> None:
     """Three cuts; each server starts from what the cut before it left."""
@@ -51,7 +51,7 @@ def test_a_power_cut_takes_no_acknowledged_decision(
 
 
 @pytest.mark.parametrize("synchronous", ["OFF", "NORMAL"])
-def test_the_cut_would_show_a_store_that_does_not_sync_before_the_answer(
+def test_power_cut_shows_a_store_that_does_not_sync_before_the_answer(
     serve: Callable[..., Server], untested: Path, library: Path, tmp_path: Path, synchronous: str
 ) -> None:
     """The same cut over SQLite with less than synchronous=FULL takes acknowledged decisions: the test has teeth.
@@ -73,7 +73,7 @@ def test_the_cut_would_show_a_store_that_does_not_sync_before_the_answer(
     assert lost
 
 
-def test_the_cut_takes_what_after_answer_had_only_queued(
+def test_power_cut_loses_records_that_after_answer_only_queued(
     serve: Callable[..., Server], untested: Path, library: Path, tmp_path: Path
 ) -> None:
     """Delivery `after_answer` says so; and an answer that does not wait for its record is noticed here."""

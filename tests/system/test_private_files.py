@@ -20,7 +20,7 @@ def open_to_others(folder: Path) -> list[str]:
     return sorted(f"{each}: {mode:o}" for each in found if (mode := stat.S_IMODE(each.stat().st_mode)) & 0o077)
 
 
-def test_whatever_the_umask_is_folders_and_files_are_their_owner_s(
+def test_folders_and_files_are_private_with_any_umask(
     serve: Callable[..., Server], untested: Path, tmp_path: Path
 ) -> None:
     audit = tmp_path / "made" / "here" / "audit.db"

@@ -112,7 +112,7 @@ def test_a_read_only_copy_is_read_and_verified(
     assert (files, before) == (sorted(sealed.iterdir()), [file.read_bytes() for file in files])
 
 
-def test_a_copy_that_needs_its_log_says_what_to_do(tmp_path: Path, sealed: Path) -> None:
+def test_copy_with_records_in_its_log_says_what_to_do(tmp_path: Path, sealed: Path) -> None:
     """Its newest records are in the log alone: without it the answer would be another one."""
     with AuditStore(filled(tmp_path / "audit.db", "n")).open() as store:
         store.append([decision()])
@@ -139,7 +139,7 @@ def test_reading_a_backup_leaves_it_as_it_is(tmp_path: Path) -> None:
     assert (["audit.db"], before) == ([file.name for file in folder.iterdir()], (folder / "audit.db").read_bytes())
 
 
-def test_what_would_write_to_evidence_is_refused(tmp_path: Path, sealed: Path) -> None:
+def test_commands_that_would_write_to_evidence_are_refused(tmp_path: Path, sealed: Path) -> None:
     filled(tmp_path / "audit.db", "n")
     back_up(tmp_path / "audit.db", sealed / "audit.db")
     seal(sealed)

@@ -111,7 +111,7 @@ TRACEPARENT = ("traceparent", f"00-{'ab' * 16}-00f067aa0ba902b7-01")
     ],
     ids=range(4),
 )
-def test_a_trace_is_that_of_the_request_or_of_the_callers_trace_context(
+def test_trace_id_comes_from_the_request_or_the_traceparent(
     server: Server,
     since: Callable[[], list[DecisionRecord]],
     named: str,

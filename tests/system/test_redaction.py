@@ -53,7 +53,7 @@ def test_names_are_hashed_or_left_out_before_they_are_written(
     assert "0 decisions decided again, 3 left out whose principal is redacted" in replayed.stderr
 
 
-def test_a_shadow_decides_on_the_whole_question_and_tells_what_the_audit_does(
+def test_shadow_decides_the_whole_question_and_reports_redacted_names(
     serve: Callable[..., Server], untested: Path, policies: Path, key: Path
 ) -> None:
     for tests in policies.glob("*/tests/*"):
@@ -84,7 +84,7 @@ def test_a_shadow_decides_on_the_whole_question_and_tells_what_the_audit_does(
     ],
     ids=range(5),
 )
-def test_a_rule_that_is_off_is_refused_at_the_start(
+def test_invalid_redaction_rule_refuses_the_start(
     tmp_path: Path, untested: Path, flags: tuple[str, ...], told: str
 ) -> None:
     named = ("--audit", f"sqlite:///{tmp_path / 'audit.db'}", "--policies", str(untested), "--listen", "127.0.0.1:0")

@@ -33,7 +33,7 @@ def serve(tmp_path: Path, policies: Path, *flags: str, **extra: str) -> str:
     return refused.stderr
 
 
-def test_root_files_that_do_not_load(tmp_path: Path, policies: Path) -> None:
+def test_start_refuses_root_files_that_do_not_load(tmp_path: Path, policies: Path) -> None:
     """Every diagnostic is shown, with file, line and column."""
     with (policies / "roles.csv").open("a") as file:
         file.write("p, role:viewer, acme, **, FLOW, VIEW, allow\np, role:viewer, *, **, FLOWW, VIEW, allow\n")
@@ -78,7 +78,7 @@ SERVICE_LINKS = {
 }
 
 
-def test_a_service_of_kubernetes_is_no_setting(tmp_path: Path, untested: Path) -> None:
+def test_kubernetes_variables_are_not_settings(tmp_path: Path, untested: Path) -> None:
     with Server(tmp_path, policies=untested, extra=SERVICE_LINKS) as server, server.client() as client:
         assert client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
 
@@ -95,7 +95,7 @@ def test_a_service_of_kubernetes_is_no_setting(tmp_path: Path, untested: Path) -
         (SERVICE_LINKS, "REMIT_LISTEN_PORT", "9090"),
     ],
 )
-def test_what_only_looks_like_a_service_of_kubernetes_is_refused(
+def test_variable_that_only_resembles_kubernetes_is_refused(
     tmp_path: Path, untested: Path, links: dict[str, str], name: str, value: str
 ) -> None:
     told = serve(tmp_path, untested, **{**links, name: value})
@@ -105,7 +105,7 @@ def test_what_only_looks_like_a_service_of_kubernetes_is_refused(
 @pytest.mark.parametrize(
     ("flag", "may"), [("--operators", "pin and unpin revisions"), ("--auditors", "read the audit")]
 )
-def test_names_of_callers_without_mutual_tls(tmp_path: Path, untested: Path, flag: str, may: str) -> None:
+def test_start_refuses_caller_names_without_mutual_tls(tmp_path: Path, untested: Path, flag: str, may: str) -> None:
     """Without certificates nobody has a name, and the setting would keep nobody out."""
     told = serve(tmp_path, untested, flag, "spiffe://acme.example/oncall")
     assert f"without mutual TLS every caller may {may}: set `tls_cert`, `tls_key`, `tls_client_ca`, or leave" in told
@@ -119,7 +119,9 @@ def test_names_of_callers_without_mutual_tls(tmp_path: Path, untested: Path, fla
         ("public", "holds no private key in PEM"),
     ],
 )
-def test_an_audit_key_that_is_none(tmp_path: Path, untested: Path, content: str | None, told: str) -> None:
+def test_start_refuses_a_file_that_is_no_audit_key(
+    tmp_path: Path, untested: Path, content: str | None, told: str
+) -> None:
     file = tmp_path / "audit.pem"
     if content is not None:
         file.write_bytes(SigningKey.new(tmp_path / "other").public.pem if content == "public" else content.encode())
@@ -141,7 +143,7 @@ def test_an_audit_key_that_is_none(tmp_path: Path, untested: Path, content: str 
         ("threads 8\n", "is not TOML"),
     ],
 )
-def test_a_settings_file_that_is_off(tmp_path: Path, untested: Path, text: str, told: str) -> None:
+def test_start_refuses_a_malformed_settings_file(tmp_path: Path, untested: Path, text: str, told: str) -> None:
     file = tmp_path / "remit.toml"
     file.write_text(text)
     assert told in serve(tmp_path, untested, REMIT_CONFIG=str(file))
@@ -177,7 +179,7 @@ def test_a_database_of_a_newer_schema(tmp_path: Path, untested: Path) -> None:
     assert "use the newer remit" in serve(tmp_path, untested)
 
 
-def test_a_file_that_is_no_database(tmp_path: Path, untested: Path) -> None:
+def test_start_refuses_a_file_that_is_no_database(tmp_path: Path, untested: Path) -> None:
     (tmp_path / "audit.db").write_bytes(b"no database at all" * 100)
     assert "not a database" in serve(tmp_path, untested)
 
@@ -197,7 +199,7 @@ def test_a_port_that_is_taken(tmp_path: Path, untested: Path) -> None:
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
 @pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
 @pytest.mark.parametrize("setting", ["--listen", "--metrics"])
-def test_a_name_one_of_whose_addresses_is_taken(
+def test_start_refuses_a_host_name_with_one_taken_address(
     tmp_path: Path, untested: Path, setting: str, host: str, workers: tuple[str, ...]
 ) -> None:
     """Whoever listens there would answer those clients who try it first."""
@@ -225,11 +227,13 @@ def test_a_name_one_of_whose_addresses_is_taken(
         (("--workers", "2", "--listen", "192.0.2.1:9090"), "needs mutual TLS"),
     ],
 )
-def test_settings_that_workers_cannot_have(tmp_path: Path, untested: Path, flags: tuple[str, ...], told: str) -> None:
+def test_start_refuses_settings_that_workers_cannot_have(
+    tmp_path: Path, untested: Path, flags: tuple[str, ...], told: str
+) -> None:
     assert told in serve(tmp_path, untested, *flags)
 
 
-def test_workers_refuse_as_one_server_would(tmp_path: Path, policies: Path) -> None:
+def test_workers_refuse_the_start_like_one_server(tmp_path: Path, policies: Path) -> None:
     """Every worker finds the same; it is said once, and none is left."""
     with (policies / "roles.csv").open("a") as file:
         file.write("p, role:viewer, *, **, FLOWW, VIEW, allow\n")
@@ -250,7 +254,7 @@ def test_a_worker_s_database_of_an_older_schema(tmp_path: Path, untested: Path) 
         assert NODES == sorted({each.node for each in store.lifecycle(type_="SERVER_STARTED")})
 
 
-def test_a_spool_that_a_worker_left_behind_is_not_forgotten(tmp_path: Path, untested: Path) -> None:
+def test_spool_of_a_removed_worker_refuses_the_start(tmp_path: Path, untested: Path) -> None:
     """Started with as many workers as it takes, they hand its records on."""
     spool = Spool(tmp_path / "spool.w2.db", max_bytes=1 << 20).open()
     spool.put([record := decision()])

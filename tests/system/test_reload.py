@@ -52,7 +52,9 @@ def test_an_edit_serves_and_touches_no_other_tenant(server: Server, edited: Path
     assert 2.0 == server.metric("remit_policy_loads_total", tenant="acme", outcome="loaded")
 
 
-def test_a_bad_edit_leaves_the_last_good_revision_serving_and_is_said_everywhere(server: Server, edited: Path) -> None:
+def test_bad_edit_leaves_the_last_good_revision_serving_and_is_reported_everywhere(
+    server: Server, edited: Path
+) -> None:
     file = edited / "acme" / "bindings.csv"
     good = file.read_text()
     before = statuses(server)
@@ -107,7 +109,7 @@ def test_a_tenants_tests_gate_edits_of_its_own_folder(policies: Path, tmp_path: 
         assert (applied.revision, SERVING) == ((now := statuses(server)["acme"]).revision, now.state)
 
 
-def test_lint_gates_edits_of_a_folder_where_that_is_set(serve: Callable[..., Server], edited: Path) -> None:
+def test_policy_lint_gates_edits_of_a_folder(serve: Callable[..., Server], edited: Path) -> None:
     """As its tests do: what is suppressed with a reason does not refuse, nor does a change of the root."""
     server = serve(*QUICK, "--policy-lint", "warning", policies=edited)
     good = statuses(server)["acme"]
@@ -126,7 +128,7 @@ def test_lint_gates_edits_of_a_folder_where_that_is_set(serve: Callable[..., Ser
     assert SERVING == until_status(server, lambda acme: acme.revision != suppressed.revision).state
 
 
-def test_bad_root_files_keep_the_last_good_ones(server: Server, edited: Path) -> None:
+def test_bad_root_files_leave_the_last_good_ones_in_use(server: Server, edited: Path) -> None:
     """All tenants are STALE; each still takes over good edits of its own, under the last good root."""
     good = (edited / "vocabulary.yaml").read_text()
     (edited / "vocabulary.yaml").write_text("kinds: [\n")
@@ -145,7 +147,7 @@ def test_bad_root_files_keep_the_last_good_ones(server: Server, edited: Path) ->
     assert 1.0 == server.metric("remit_policy_loads_total", tenant="", outcome="loaded")
 
 
-def test_a_folder_taken_away_takes_its_tenant_away(server: Server, edited: Path) -> None:
+def test_removed_folder_removes_its_tenant(server: Server, edited: Path) -> None:
     shutil.rmtree(edited / "globex")
     until(lambda: "globex" not in statuses(server), "globex is gone")
     with server.channel() as channel:
@@ -160,7 +162,7 @@ def test_a_folder_taken_away_takes_its_tenant_away(server: Server, edited: Path)
     assert {"acme", "_instance"} == set(statuses(server))
 
 
-def test_a_new_folder_is_watched_as_the_others_are(server: Server, edited: Path) -> None:
+def test_new_folder_is_watched(server: Server, edited: Path) -> None:
     """Also one that takes the place of another, and the tests in it."""
     folder = edited / "initech"
     row, case = "p, user:eve, initech, **, FLOW, VIEW, {}\n", "{{principal: user:eve, action: VIEW, kind: FLOW, {}}}"
@@ -183,7 +185,7 @@ def test_a_new_folder_is_watched_as_the_others_are(server: Server, edited: Path)
 
 
 @pytest.mark.parametrize("gone", ["the directory", "all that is in it", "all tenants"])
-def test_a_directory_that_vanishes_keeps_everything(server: Server, edited: Path, gone: str) -> None:
+def test_vanished_directory_removes_no_tenant(server: Server, edited: Path, gone: str) -> None:
     """As a volume that is not mounted; and once it is back, it is watched as before."""
     before = statuses(server)
     away = edited.with_name("away")
@@ -216,7 +218,7 @@ def test_a_half_written_file_is_refused_until_it_is_whole(server: Server, edited
     assert allows(server, *DENIED)
 
 
-def test_a_file_that_cannot_be_read_is_its_tenants_alone(server: Server, edited: Path) -> None:
+def test_unreadable_file_refuses_only_its_tenant(server: Server, edited: Path) -> None:
     before = statuses(server)
     (edited / "acme" / "bindings.csv").unlink()
     (edited / "acme" / "bindings.csv").symlink_to("/etc/hostname")
@@ -297,7 +299,7 @@ def test_without_watch_nothing_is_reloaded(serve: Callable[..., Server], edited:
         assert len(before) == len(store.lifecycle(type_="POLICY_LOADED"))
 
 
-def test_a_process_that_loads_and_dies_takes_nothing_with_it(server: Server, edited: Path) -> None:
+def test_build_process_that_dies_changes_no_tenant(server: Server, edited: Path) -> None:
     """The next edit gets a new one."""
     append(edited / "acme" / "bindings.csv", "# one\n")
     before = until_status(server, lambda acme: acme.revision == acme.files_revision and server.children())

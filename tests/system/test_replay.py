@@ -67,14 +67,14 @@ def test_each_effect_that_would_change_is_listed(recorded: str, policies: Path) 
     assert (1, True) == (shown.returncode, "DENIED_BY_RULE" in shown.stdout)
 
 
-def test_a_candidate_that_does_not_load_is_none(recorded: str, policies: Path) -> None:
+def test_replay_refuses_a_candidate_that_does_not_load(recorded: str, policies: Path) -> None:
     (policies / "acme" / "bindings.csv").write_text("nonsense\n")
     done = remit("replay", "--policies", str(policies), "--audit", recorded)
     assert (3, "") == (done.returncode, done.stdout)
     assert "acme" in done.stderr
 
 
-def test_a_tenant_that_nobody_knows_is_a_mistake(recorded: str, untested: Path) -> None:
+def test_unknown_tenant_is_wrong_usage(recorded: str, untested: Path) -> None:
     """It must not look like a candidate that changes nothing; one that has records alone is asked about all the same."""
     mistyped = remit("replay", "--policies", str(untested), "--audit", recorded, "--tenant", "acmee")
     gone = remit("replay", "--policies", str(untested), "--audit", recorded, "--tenant", "initech")

@@ -47,7 +47,7 @@ def test_a_revision_that_does_not_become_current_is_a_failed_precondition(server
     assert WAIT_S <= time.monotonic() - began < DEADLINE_S / 2
 
 
-def test_a_deadline_shorter_than_the_wait_is_the_caller_s(server: Server) -> None:
+def test_deadline_shorter_than_the_wait_is_deadline_exceeded(server: Server) -> None:
     with server.channel() as channel, pytest.raises(grpc.RpcError) as caught:
         access_of(channel).Check(check(revision="0" * 64), timeout=WAIT_S / 5)
     assert grpc.StatusCode.DEADLINE_EXCEEDED is caught.value.code()

@@ -79,7 +79,7 @@ def test_all_dedicated_cases_of_the_example_company_hold_over_grpc(client: Clien
     assert checked > 25
 
 
-def test_what_each_resource_serves_is_the_engines_answer(client: Client, untested: Path) -> None:
+def test_served_equals_the_answer_of_the_engine(client: Client, untested: Path) -> None:
     asked = 0
     loaded = load_tree(untested).tenants
     instance = loaded[INSTANCE].snapshot
@@ -119,7 +119,7 @@ def test_a_resolution_is_one_record_without_a_decision(
     } == json.loads(record.detail)
 
 
-def test_a_list_of_what_is_served_is_one_record(client: Client, since: Callable[[], list[DecisionRecord]]) -> None:
+def test_list_served_leaves_one_record(client: Client, since: Callable[[], list[DecisionRecord]]) -> None:
     client.list_served("acme", "storage", "acme-default")
     client.list_served("_instance", "worker_group", "burst")
     first, second = since()
@@ -128,7 +128,7 @@ def test_a_list_of_what_is_served_is_one_record(client: Client, since: Callable[
     assert {"resource": "worker_group/burst", "patterns": 0, "tenants": 2} == json.loads(second.detail)
 
 
-def test_a_neighbours_resource_and_nobodys_are_answered_alike(client: Client) -> None:
+def test_resource_of_another_tenant_is_answered_like_an_unknown_one(client: Client) -> None:
     """Byte for byte, but for the receipt's id."""
     told = [client.list_served("globex", "storage", name) for name in ("acme-default", "nobody-s-own")]
     for response in told:
@@ -180,7 +180,7 @@ def test_a_malformed_question_names_its_field_and_is_not_recorded(
     assert [] == since()
 
 
-def test_a_type_of_resource_that_there_is_not_is_no_question(client: Client) -> None:
+def test_unknown_type_of_resource_is_refused(client: Client) -> None:
     with pytest.raises(DecisionUnavailable, match="INVALID_ARGUMENT"):
         client.list_served("acme", "disk", "x")
 
@@ -216,9 +216,7 @@ def test_each_part_of_an_operation_is_a_record_that_names_it(
     assert [detail] * 2 == [json.loads(each.detail) for each in records]
 
 
-def test_an_operation_that_cannot_be_asked_is_not_recorded(
-    client: Client, since: Callable[[], list[DecisionRecord]]
-) -> None:
+def test_malformed_operation_is_not_recorded(client: Client, since: Callable[[], list[DecisionRecord]]) -> None:
     for operation, namespace, field in (("promote", "a", "operation"), ("promote_flow", "", "namespace")):
         with pytest.raises(DecisionUnavailable) as caught:
             client.check_operation("acme", "user:bob", operation, namespace)
@@ -243,9 +241,7 @@ def test_an_operation_in_an_unknown_tenant_is_denied(client: Client) -> None:
     ],
     ids=range(4),
 )
-def test_the_command_line_prints_of_a_server_what_it_prints_of_its_files(
-    server: Server, words: tuple[str, ...]
-) -> None:
+def test_command_line_prints_the_same_for_a_server_and_its_files(server: Server, words: tuple[str, ...]) -> None:
     asked = remit(*words, "--target", server.target)
     local = remit(*words, "--policies", str(POLICIES))
     assert asked.stdout

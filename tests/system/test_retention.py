@@ -37,7 +37,7 @@ def remaining(store: AuditStore) -> int:
         return int(connection.execute(select(func.count()).select_from(decisions)).scalar_one())
 
 
-def test_a_server_deletes_what_is_older_than_its_retention(
+def test_server_deletes_records_older_than_its_retention(
     serve: Callable[..., Server], untested: Path, tmp_path: Path
 ) -> None:
     """While it answers: no call fails, nothing that is younger goes, and it is signed, recorded, counted and logged."""
@@ -68,7 +68,7 @@ def test_a_server_deletes_what_is_older_than_its_retention(
     assert {"before_us", "tenant", "except", "deleted"} <= {*json.loads(events[0].detail)}
 
 
-def test_a_stop_breaks_the_retention_off_and_records_what_is_gone(
+def test_stop_interrupts_the_retention_job_and_records_the_deletions(
     serve: Callable[..., Server], untested: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "audit"

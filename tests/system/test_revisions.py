@@ -87,7 +87,7 @@ def test_strict_refuses_to_start_on_broken_root_files(
     assert "remit does not start" in strict.stderr
 
 
-def test_strict_serves_no_kept_revision_for_a_broken_folder(serve: Callable[..., Server], edited: Path) -> None:
+def test_strict_serves_no_stored_revision_for_a_broken_folder(serve: Callable[..., Server], edited: Path) -> None:
     server = serve(*QUICK, "--strict", policies=edited)
     server.kill()
     break_tenant(edited)
@@ -97,9 +97,7 @@ def test_strict_serves_no_kept_revision_for_a_broken_folder(serve: Callable[...,
     }
 
 
-def test_revisions_of_another_directory_stand_in_for_nothing(
-    serve: Callable[..., Server], edited: Path, tmp_path: Path
-) -> None:
+def test_revisions_of_another_directory_never_serve(serve: Callable[..., Server], edited: Path, tmp_path: Path) -> None:
     serve(*QUICK, policies=edited).kill()
     elsewhere = Path(shutil.copytree(edited, tmp_path / "elsewhere"))
     break_tenant(elsewhere)
@@ -116,7 +114,7 @@ def forged(archive: bytes) -> bytes:
     return made.getvalue()
 
 
-def test_a_damaged_kept_revision_is_ignored_with_a_line_in_the_log(server: Server, edited: Path) -> None:
+def test_damaged_stored_revision_is_ignored_and_logged(server: Server, edited: Path) -> None:
     """Cut short, a bit of it flipped, with other files than its name says, emptied, or garbage."""
     server.kill()
     break_tenant(edited)
@@ -133,7 +131,7 @@ def test_a_damaged_kept_revision_is_ignored_with_a_line_in_the_log(server: Serve
         server.kill()
 
 
-def test_the_last_n_revisions_are_kept_and_the_pinned_one(serve: Callable[..., Server], edited: Path) -> None:
+def test_last_n_revisions_and_the_pinned_one_are_stored(serve: Callable[..., Server], edited: Path) -> None:
     server = serve(*QUICK, "--revisions-kept", "2", policies=edited)
     seen = [statuses(server)["acme"].revision]
     for number in range(4):
@@ -183,7 +181,7 @@ def test_a_revision_is_pinned_until_it_is_unpinned(server: Server, edited: Path)
         assert ["acme"] == [each.tenant for each in store.lifecycle(type_="POLICY_UNPINNED")]
 
 
-def test_unpinned_the_files_serve_that_were_checked_meanwhile(server: Server, edited: Path) -> None:
+def test_unpin_serves_the_files_that_were_checked_during_the_pin(server: Server, edited: Path) -> None:
     first = statuses(server)["acme"].revision
     assert 0 == remit("rollback", "acme", first, "--target", server.target).returncode
     append(edited / "acme" / "bindings.csv", GRANT)
@@ -223,7 +221,7 @@ def test_a_pin_whose_revision_is_damaged_makes_its_tenant_unavailable(server: Se
         (("initech",), 1, "no revision of tenant `initech` is kept"),
     ],
 )
-def test_what_cannot_be_rolled_back_is_said(untouched: Server, words: tuple[str, ...], code: int, told: str) -> None:
+def test_rollback_reports_why_it_fails(untouched: Server, words: tuple[str, ...], code: int, told: str) -> None:
     done = remit("rollback", *words, "--target", untouched.target)
     assert code == done.returncode
     assert told in done.stderr
@@ -238,7 +236,7 @@ def watch(channel: grpc.Channel, tenant: str = "") -> Any:
     return policy_of(channel).WatchRevision(messages.WatchRevisionRequest(tenant=tenant), timeout=DEADLINE_S)
 
 
-def test_a_watcher_hears_the_present_and_each_change(server: Server, edited: Path) -> None:
+def test_watcher_gets_the_present_state_and_each_change(server: Server, edited: Path) -> None:
     before = statuses(server)
     with server.channel() as channel:
         everyone, acme, nobody = watch(channel), watch(channel, "acme"), watch(channel, "initech")
@@ -285,7 +283,7 @@ def test_watchers_are_bounded_and_make_room_when_they_leave(server: Server) -> N
         until(room, "room for one more")
 
 
-def test_watchers_do_not_hold_up_a_stop(serve: Callable[..., Server], untested: Path) -> None:
+def test_watchers_do_not_delay_a_stop(serve: Callable[..., Server], untested: Path) -> None:
     """They hear UNAVAILABLE, as they do when the server is away, long before the grace of calls in flight is over."""
     server = serve("--grace-s", "600", policies=untested)
     with server.channel() as channel:

@@ -19,7 +19,7 @@ def counted(server: Server) -> dict[str, tuple[int, int]]:
     return {str(each.group[0]): (each.recorded, each.unrecorded) for each in found}
 
 
-def test_what_is_sampled_out_is_counted_before_its_answer_and_told_everywhere(
+def test_sampled_out_allow_is_counted_before_its_answer_and_reported_everywhere(
     serve: Callable[..., Server], untested: Path
 ) -> None:
     """Also where the server is killed the moment after: its counts are on disk."""

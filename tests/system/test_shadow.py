@@ -19,7 +19,7 @@ def append(file: Path, *rows: str) -> None:
     file.write_text(file.read_text() + "".join(f"{row}\n" for row in rows))
 
 
-def test_what_a_candidate_would_turn_is_told_and_never_answered(
+def test_shadow_reports_changed_decisions_and_never_answers_them(
     serve: Callable[..., Server], untested: Path, policies: Path
 ) -> None:
     bindings = policies / "acme" / "bindings.csv"
@@ -82,7 +82,7 @@ def test_what_a_candidate_would_turn_is_told_and_never_answered(
         assert client.check(*BOB_VIEWS)
 
 
-def test_a_candidate_without_time_costs_no_answer(serve: Callable[..., Server], untested: Path) -> None:
+def test_candidate_past_its_budget_delays_no_answer(serve: Callable[..., Server], untested: Path) -> None:
     """Decisions past its budget are dropped and counted; its process may die, and the server answers on."""
     server = serve("--shadow", str(untested), "--shadow-share", "0.001", policies=untested)
     with server.client() as client:

@@ -88,7 +88,7 @@ def test_a_message_that_comes_late_but_in_time_is_answered(serve: Callable[..., 
         until(lambda: server.metric("remit_call_seconds_count", method="Check", code="OK") == 1, "it is answered")
 
 
-def test_silent_streams_of_reflection_hold_up_nobody(serve: Callable[..., Server], untested: Path) -> None:
+def test_silent_streams_of_reflection_delay_no_call(serve: Callable[..., Server], untested: Path) -> None:
     server = serve(*FOR_EVER, policies=untested)
     with server.channel() as channel, held_back() as nothing:
         reflect = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
@@ -119,7 +119,7 @@ def test_a_silent_stream_of_reflection_makes_room(serve: Callable[..., Server], 
     assert [] == [line for line in server.logs if line["level"] == "error"]
 
 
-def test_a_connection_that_says_nothing_is_closed(serve: Callable[..., Server], untested: Path) -> None:
+def test_silent_connection_is_closed(serve: Callable[..., Server], untested: Path) -> None:
     server = serve(policies=untested)
     # gRPC itself would wait for 60 s.
     with socket.create_connection(("127.0.0.1", server.port), timeout=40.0) as silent:

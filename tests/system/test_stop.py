@@ -22,7 +22,7 @@ def listens(server: Server) -> bool:
     return True
 
 
-def test_sigterm_under_load_ends_well(serve: Callable[..., Server], untested: Path) -> None:
+def test_sigterm_under_load_loses_nothing(serve: Callable[..., Server], untested: Path) -> None:
     """Health turns NOT_SERVING, calls end with an answer or UNAVAILABLE, exit code 0, nothing is lost, and the stop is
     recorded."""
     server = serve(policies=untested)
@@ -59,7 +59,7 @@ def test_hangup_drains_as_sigterm_does(serve: Callable[..., Server], untested: P
     assert [] == [line for line in server.logs if line["level"] in {"warning", "error"}]
 
 
-def test_hangup_that_is_ignored_stays_so(serve: Callable[..., Server], untested: Path) -> None:
+def test_ignored_hangup_stays_ignored(serve: Callable[..., Server], untested: Path) -> None:
     """As `nohup` starts a program."""
     server = serve(policies=untested, launcher=("nohup", REMIT))
     status = Path(f"/proc/{server.pid}/status").read_text()
@@ -87,7 +87,7 @@ def test_a_call_in_flight_is_answered_while_new_ones_are_refused(serve: Callable
         assert [decision_id] == [format_id(record.id) for record in store.decisions()]
 
 
-def test_after_answer_writes_all_that_was_acknowledged_before_it_stops(
+def test_after_answer_writes_all_acknowledged_records_before_the_stop(
     serve: Callable[..., Server], untested: Path
 ) -> None:
     """What is still queued when the stop begins, because the store is held up, included."""

@@ -87,7 +87,7 @@ def asked(server: Server, times: int) -> list[grpc.StatusCode]:
 
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
-def test_server_whose_audit_file_is_gone_answers_no_more(
+def test_server_without_its_audit_file_stops_answering(
     serve: Callable[..., Server], untested: Path, tmp_path: Path, act: Callable[[Path, Path], None]
 ) -> None:
     """No answer leaves afterwards; callers, health, status and log say why, and what to do."""
@@ -112,7 +112,7 @@ def test_server_whose_audit_file_is_gone_answers_no_more(
     assert [line] == [each for each in server.logs if "audit store fails" in each["event"]]
 
 
-def test_a_server_that_nobody_asks_says_that_its_audit_is_gone(serve: Callable[..., Server], untested: Path) -> None:
+def test_idle_server_reports_that_its_audit_is_gone(serve: Callable[..., Server], untested: Path) -> None:
     server = serve(policies=untested)
     server.database.unlink()
     with server.channel() as channel:
@@ -120,9 +120,7 @@ def test_a_server_that_nobody_asks_says_that_its_audit_is_gone(serve: Callable[.
     assert "it was deleted or renamed" in server.wait_for("the audit store fails")["event"]
 
 
-def test_what_was_answered_before_a_file_was_renamed_is_found_once_it_is_put_back(
-    serve: Callable[..., Server], untested: Path
-) -> None:
+def test_renamed_file_holds_all_answered_decisions_once_put_back(serve: Callable[..., Server], untested: Path) -> None:
     """Under load: of every answer there is a record in the files that were at their places when it left."""
     server = serve(policies=untested)
     moved = server.database.with_name("moved.db")
@@ -150,7 +148,7 @@ def refusal(server: Server, policies: Path, *flags: str) -> str:
     return done.stderr
 
 
-def test_a_start_makes_no_new_audit_where_there_was_one(serve: Callable[..., Server], untested: Path) -> None:
+def test_start_does_not_replace_a_lost_audit(serve: Callable[..., Server], untested: Path) -> None:
     """Unless told to. A log without its database is never thrown away."""
     server = serve(policies=untested)
     assert [grpc.StatusCode.OK] == asked(server, 1)
@@ -170,7 +168,7 @@ def test_a_start_makes_no_new_audit_where_there_was_one(serve: Callable[..., Ser
     assert [grpc.StatusCode.OK] == asked(serve(policies=untested), 1)
 
 
-def test_a_start_makes_no_new_spool_where_there_was_one(serve: Callable[..., Server], untested: Path) -> None:
+def test_start_does_not_replace_a_lost_spool(serve: Callable[..., Server], untested: Path) -> None:
     spool = ("--audit-spool", "spool/spool.db")
     server = serve(*spool, policies=untested)
     file = server.folder / "spool" / "spool.db"
@@ -181,7 +179,7 @@ def test_a_start_makes_no_new_spool_where_there_was_one(serve: Callable[..., Ser
     assert 0 == serve(*spool, "--audit-new", policies=untested).terminate()
 
 
-def test_a_server_whose_spool_is_gone_answers_no_more(serve: Callable[..., Server], untested: Path) -> None:
+def test_server_without_its_spool_stops_answering(serve: Callable[..., Server], untested: Path) -> None:
     """As long as the store takes its records nobody needs the spool."""
     server = serve("--audit-spool", "spool.db", policies=untested)
     assert [grpc.StatusCode.OK] == asked(server, 1)
@@ -197,7 +195,7 @@ def test_a_server_whose_spool_is_gone_answers_no_more(serve: Callable[..., Serve
     )
 
 
-def test_a_worker_whose_file_is_gone_stops_answering_and_the_others_go_on(
+def test_worker_without_its_file_stops_answering_and_the_others_continue(
     serve: Callable[..., Server], untested: Path
 ) -> None:
     server = serve("--workers", "2", policies=untested)
@@ -240,7 +238,7 @@ PLANTED = (
 )
 
 
-def test_a_trigger_planted_under_a_server_stops_it_until_it_is_gone(
+def test_trigger_added_under_a_server_stops_it_until_the_trigger_is_removed(
     serve: Callable[..., Server], untested: Path, tmp_path: Path
 ) -> None:
     """Nothing is answered that is not recorded; no start, backup or restore takes it along, and verify names it."""

@@ -191,7 +191,7 @@ def test_replay_decides_the_records_of_all_workers(busy: tuple[Server, set[bytes
     assert f"{len(acknowledged)} decisions decided again: 0 would change" in done.stderr
 
 
-def test_one_endpoint_tells_the_metrics_of_all_workers(busy: tuple[Server, set[bytes]]) -> None:
+def test_one_endpoint_has_the_metrics_of_all_workers(busy: tuple[Server, set[bytes]]) -> None:
     server, acknowledged = busy
     assert len(acknowledged) == server.metric("remit_decisions_total")
     with server.store() as store:
@@ -202,7 +202,7 @@ def test_one_endpoint_tells_the_metrics_of_all_workers(busy: tuple[Server, set[b
     assert 1.0 == server.metric("remit_tenant_state", tenant="acme", state="SERVING", worker="node-1.w2")
 
 
-def test_each_worker_tells_how_all_are(busy: tuple[Server, set[bytes]]) -> None:
+def test_each_worker_reports_the_state_of_all(busy: tuple[Server, set[bytes]]) -> None:
     server, _ = busy
     until_workers(server, lambda workers: all(each.serving for each in workers.values()))
     for node, told in of_each_worker(server).items():
@@ -215,7 +215,7 @@ def test_each_worker_tells_how_all_are(busy: tuple[Server, set[bytes]]) -> None:
     assert 1 == shown.stdout.count("answered this")
 
 
-def test_a_purge_takes_from_all_files(serve: Callable[..., Server], untested: Path) -> None:
+def test_purge_deletes_from_all_files(serve: Callable[..., Server], untested: Path) -> None:
     server = serve(*THREE, policies=untested)
     with Loads(server) as loads:
         loads.until_acknowledged(300)
@@ -227,7 +227,7 @@ def test_a_purge_takes_from_all_files(serve: Callable[..., Server], untested: Pa
         assert len(NODES) == len(store.lifecycle(type_="PURGED"))
 
 
-def test_what_more_workers_left_is_read_and_purged_by_fewer(serve: Callable[..., Server], untested: Path) -> None:
+def test_files_of_removed_workers_are_read_and_purged(serve: Callable[..., Server], untested: Path) -> None:
     server = serve(*THREE, policies=untested)
     with Loads(server) as loads:
         loads.until_acknowledged(300)
@@ -264,7 +264,7 @@ def test_workers_share_a_postgresql_database(
         assert 0 == verified.returncode, verified.stdout + verified.stderr
 
 
-def test_a_killed_worker_comes_back_and_nothing_is_lost(serve: Callable[..., Server], untested: Path) -> None:
+def test_killed_worker_restarts_and_loses_no_record(serve: Callable[..., Server], untested: Path) -> None:
     """The others answer meanwhile; who was connected to it hears UNAVAILABLE, and nothing worse."""
     server = serve(*THREE, policies=untested)
     acknowledged: set[bytes] = set()
@@ -351,7 +351,7 @@ def test_a_call_in_flight_with_one_worker_is_answered_before_the_stop(
 
 
 @pytest.mark.parametrize(("flags", "file"), [(THREE, "audit.w3.db"), ((), "audit.db")], ids=["workers", "alone"])
-def test_a_journal_that_does_not_drain_is_told_by_the_exit_code(
+def test_exit_code_says_that_the_journal_did_not_drain(
     serve: Callable[..., Server], untested: Path, flags: tuple[str, ...], file: str
 ) -> None:
     soon = ("--audit-timeout-s", "0.5", "--grace-s", "0.5")
@@ -363,9 +363,7 @@ def test_a_journal_that_does_not_drain_is_told_by_the_exit_code(
     assert any("LOST" in line["event"] for line in server.logs)
 
 
-def test_workers_stop_by_themselves_when_their_supervisor_is_killed(
-    serve: Callable[..., Server], untested: Path
-) -> None:
+def test_workers_stop_if_their_supervisor_is_killed(serve: Callable[..., Server], untested: Path) -> None:
     server = serve(*THREE, policies=untested)
     workers = server.children()
     with Loads(server) as loads:

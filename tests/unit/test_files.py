@@ -21,7 +21,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_every_folder_that_is_made_is_private_and_others_stay_as_they_are(tmp_path: Path) -> None:
+def test_new_folders_are_private_and_existing_ones_unchanged(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     folder = tmp_path / "a" / "b" / "c"
     for _ in range(2):
@@ -43,13 +43,13 @@ def test_a_file_is_private(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("allowed", [0o600, 0o400, 0o700])
-def test_a_secret_of_its_owner_is_kept(tmp_path: Path, allowed: int) -> None:
+def test_secret_of_its_owner_has_no_problem(tmp_path: Path, allowed: int) -> None:
     (tmp_path / "key").touch(allowed)
     assert "" == secret_problem(tmp_path / "key")
 
 
 @pytest.mark.parametrize("open_", [0o604, 0o602, 0o620, 0o644, 0o666, 0o460])
-def test_a_secret_that_others_may_read_or_change_is_told(tmp_path: Path, open_: int) -> None:
+def test_secret_that_others_may_read_or_change_is_reported(tmp_path: Path, open_: int) -> None:
     (tmp_path / "key").touch(open_)
     told = secret_problem(tmp_path / "key")
     assert f"`{tmp_path / 'key'}`" in told

@@ -464,7 +464,7 @@ class CountRecordsRequest(_message.Message):
     @_builtins.property
     def filter(self) -> Global___RecordFilter:
         """Selects the decisions to count. `ids` must be empty. Filter and groupings together may use only one of principal,
-        namespace, revision, caller and question: the counts are kept by one of these at a time.
+        namespace, revision, caller and question: the store counts by one of these at a time.
         """
 
     @_builtins.property

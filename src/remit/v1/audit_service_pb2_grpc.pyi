@@ -36,7 +36,7 @@ class AuditServiceStub:
 
       INVALID_ARGUMENT     a filter, a page token or an id is malformed; google.rpc.BadRequest names each wrong field
       PERMISSION_DENIED    the caller may not read this, whether such records exist or not
-      NOT_FOUND            there is no such record, or no kept policy to explain it by
+      NOT_FOUND            there is no such record, or no stored policy to explain it
       RESOURCE_EXHAUSTED   too many callers read or follow at this time
       UNAVAILABLE          the audit store does not answer, or cannot record the question; retry
     """
@@ -74,7 +74,7 @@ class AuditServiceAsyncStub(AuditServiceStub):
 
       INVALID_ARGUMENT     a filter, a page token or an id is malformed; google.rpc.BadRequest names each wrong field
       PERMISSION_DENIED    the caller may not read this, whether such records exist or not
-      NOT_FOUND            there is no such record, or no kept policy to explain it by
+      NOT_FOUND            there is no such record, or no stored policy to explain it
       RESOURCE_EXHAUSTED   too many callers read or follow at this time
       UNAVAILABLE          the audit store does not answer, or cannot record the question; retry
     """
@@ -108,7 +108,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
 
       INVALID_ARGUMENT     a filter, a page token or an id is malformed; google.rpc.BadRequest names each wrong field
       PERMISSION_DENIED    the caller may not read this, whether such records exist or not
-      NOT_FOUND            there is no such record, or no kept policy to explain it by
+      NOT_FOUND            there is no such record, or no stored policy to explain it
       RESOURCE_EXHAUSTED   too many callers read or follow at this time
       UNAVAILABLE          the audit store does not answer, or cannot record the question; retry
     """

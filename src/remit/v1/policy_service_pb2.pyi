@@ -115,7 +115,7 @@ Global___ListRevisionsResponse: _TypeAlias = ListRevisionsResponse  # noqa: Y015
 
 @_typing.final
 class KeptRevision(_message.Message):
-    """A revision that loaded on this node and that the node keeps on its disk."""
+    """A revision that loaded on this node and is stored on its disk."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -159,7 +159,7 @@ class PinRevisionRequest(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     revision: _builtins.str
-    """The first digits of the kept revision, at least 8 of its 64."""
+    """The first digits of the stored revision, at least 8 of its 64."""
     def __init__(
         self,
         *,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PolicyServiceStub:
-    """The revisions of the tenants' policies on this node: the serving ones, the kept ones, and pins by operators.
+    """The revisions of the tenants' policies on this node: the serving ones, the stored ones, and pins by operators.
     """
 
     def __init__(self, channel):
@@ -58,7 +58,7 @@ class PolicyServiceStub:
 
 
 class PolicyServiceServicer:
-    """The revisions of the tenants' policies on this node: the serving ones, the kept ones, and pins by operators.
+    """The revisions of the tenants' policies on this node: the serving ones, the stored ones, and pins by operators.
     """
 
     def WatchRevision(self, request, context):
@@ -72,17 +72,17 @@ class PolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRevisions(self, request, context):
-        """Lists the revisions of a tenant that this node keeps, newest first.
+        """Lists the stored revisions of a tenant on this node, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PinRevision(self, request, context):
-        """Pins a kept revision: this node serves it, whatever the files say, until it is unpinned. The pin survives restarts.
+        """Pins a stored revision: this node serves it, whatever the files say, until unpinned. The pin survives restarts.
         The act is recorded, with the caller's name, before it takes effect. Edits of the files are checked and reported
-        meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no kept
-        revision matches; FAILED_PRECONDITION if there is no such tenant or the node keeps no revisions.
+        meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no stored
+        revision matches; FAILED_PRECONDITION if there is no such tenant or the node stores no revisions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,7 +128,7 @@ def add_PolicyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PolicyService:
-    """The revisions of the tenants' policies on this node: the serving ones, the kept ones, and pins by operators.
+    """The revisions of the tenants' policies on this node: the serving ones, the stored ones, and pins by operators.
     """
 
     @staticmethod

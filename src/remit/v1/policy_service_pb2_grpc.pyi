@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PolicyServiceStub:
-    """The revisions of the tenants' policies on this node: the serving ones, the kept ones, and pins by operators."""
+    """The revisions of the tenants' policies on this node: the serving ones, the stored ones, and pins by operators."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -40,12 +40,12 @@ class PolicyServiceStub:
     server stops: watch again, and treat the first message as a change.
     """
     ListRevisions: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListRevisionsRequest, _policy_service_pb2.ListRevisionsResponse]
-    """Lists the revisions of a tenant that this node keeps, newest first."""
+    """Lists the stored revisions of a tenant on this node, newest first."""
     PinRevision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.PinRevisionRequest, _policy_service_pb2.PinRevisionResponse]
-    """Pins a kept revision: this node serves it, whatever the files say, until it is unpinned. The pin survives restarts.
+    """Pins a stored revision: this node serves it, whatever the files say, until unpinned. The pin survives restarts.
     The act is recorded, with the caller's name, before it takes effect. Edits of the files are checked and reported
-    meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no kept
-    revision matches; FAILED_PRECONDITION if there is no such tenant or the node keeps no revisions.
+    meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no stored
+    revision matches; FAILED_PRECONDITION if there is no such tenant or the node stores no revisions.
     """
     UnpinRevision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.UnpinRevisionRequest, _policy_service_pb2.UnpinRevisionResponse]
     """Unpins a tenant: the node serves the files again or, if they do not load, the last good revision. PERMISSION_DENIED
@@ -54,7 +54,7 @@ class PolicyServiceStub:
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
-    """The revisions of the tenants' policies on this node: the serving ones, the kept ones, and pins by operators."""
+    """The revisions of the tenants' policies on this node: the serving ones, the stored ones, and pins by operators."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     WatchRevision: _aio.UnaryStreamMultiCallable[_policy_service_pb2.WatchRevisionRequest, _policy_service_pb2.WatchRevisionResponse]  # type: ignore[assignment]
@@ -64,12 +64,12 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     server stops: watch again, and treat the first message as a change.
     """
     ListRevisions: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListRevisionsRequest, _policy_service_pb2.ListRevisionsResponse]  # type: ignore[assignment]
-    """Lists the revisions of a tenant that this node keeps, newest first."""
+    """Lists the stored revisions of a tenant on this node, newest first."""
     PinRevision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.PinRevisionRequest, _policy_service_pb2.PinRevisionResponse]  # type: ignore[assignment]
-    """Pins a kept revision: this node serves it, whatever the files say, until it is unpinned. The pin survives restarts.
+    """Pins a stored revision: this node serves it, whatever the files say, until unpinned. The pin survives restarts.
     The act is recorded, with the caller's name, before it takes effect. Edits of the files are checked and reported
-    meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no kept
-    revision matches; FAILED_PRECONDITION if there is no such tenant or the node keeps no revisions.
+    meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no stored
+    revision matches; FAILED_PRECONDITION if there is no such tenant or the node stores no revisions.
     """
     UnpinRevision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.UnpinRevisionRequest, _policy_service_pb2.UnpinRevisionResponse]  # type: ignore[assignment]
     """Unpins a tenant: the node serves the files again or, if they do not load, the last good revision. PERMISSION_DENIED
@@ -77,7 +77,7 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The revisions of the tenants' policies on this node: the serving ones, the kept ones, and pins by operators."""
+    """The revisions of the tenants' policies on this node: the serving ones, the stored ones, and pins by operators."""
 
     @_abc_1.abstractmethod
     def WatchRevision(
@@ -97,7 +97,7 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.ListRevisionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.ListRevisionsResponse, _abc.Awaitable[_policy_service_pb2.ListRevisionsResponse]]:
-        """Lists the revisions of a tenant that this node keeps, newest first."""
+        """Lists the stored revisions of a tenant on this node, newest first."""
 
     @_abc_1.abstractmethod
     def PinRevision(
@@ -105,10 +105,10 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.PinRevisionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.PinRevisionResponse, _abc.Awaitable[_policy_service_pb2.PinRevisionResponse]]:
-        """Pins a kept revision: this node serves it, whatever the files say, until it is unpinned. The pin survives restarts.
+        """Pins a stored revision: this node serves it, whatever the files say, until unpinned. The pin survives restarts.
         The act is recorded, with the caller's name, before it takes effect. Edits of the files are checked and reported
-        meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no kept
-        revision matches; FAILED_PRECONDITION if there is no such tenant or the node keeps no revisions.
+        meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no stored
+        revision matches; FAILED_PRECONDITION if there is no such tenant or the node stores no revisions.
         """
 
     @_abc_1.abstractmethod

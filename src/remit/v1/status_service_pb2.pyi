@@ -33,7 +33,7 @@ class _TenantStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TenantSta
     TENANT_STATE_UNAVAILABLE: _TenantState.ValueType  # 3
     """The files did not load and there is no older revision: every question is answered UNAVAILABLE."""
     TENANT_STATE_PINNED: _TenantState.ValueType  # 4
-    """A kept revision serves because an operator pinned it. Newer files are checked and wait."""
+    """A stored revision serves because an operator pinned it. Newer files are checked and wait."""
 
 class TenantState(_TenantState, metaclass=_TenantStateEnumTypeWrapper): ...
 
@@ -45,7 +45,7 @@ TENANT_STATE_STALE: TenantState.ValueType  # 2
 TENANT_STATE_UNAVAILABLE: TenantState.ValueType  # 3
 """The files did not load and there is no older revision: every question is answered UNAVAILABLE."""
 TENANT_STATE_PINNED: TenantState.ValueType  # 4
-"""A kept revision serves because an operator pinned it. Newer files are checked and wait."""
+"""A stored revision serves because an operator pinned it. Newer files are checked and wait."""
 Global___TenantState: _TypeAlias = TenantState  # noqa: Y015
 
 @_typing.final
@@ -100,7 +100,7 @@ class GetShadowResponse(_message.Message):
     """Decisions that exceeded the candidate's budget of processor time, of all tenants, since the server started."""
     @_builtins.property
     def errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Why the candidate, or one of its tenants, does not load. The version that loaded last keeps deciding."""
+        """Why the candidate, or one of its tenants, does not load. The version that loaded last still decides."""
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowChange]:
@@ -132,7 +132,7 @@ Global___GetShadowResponse: _TypeAlias = GetShadowResponse  # noqa: Y015
 
 @_typing.final
 class ShadowChange(_message.Message):
-    """A question that the candidate would answer otherwise."""
+    """A question that the candidate would answer differently."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -351,7 +351,7 @@ class TenantStatus(_message.Message):
     """The number of diagnostics that the caller may not see."""
     @_builtins.property
     def diagnostics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Diagnostic]:
-        """The mistakes that kept the newest files from loading, or that did not prevent their loading. Only operators, and
+        """The mistakes in the newest files, whether they prevented their loading or not. Only operators, and
         auditors of all tenants or of this tenant, see them.
         """
 

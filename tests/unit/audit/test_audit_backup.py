@@ -42,7 +42,7 @@ def beside(path: Path) -> list[str]:
     return sorted(each.name for each in path.parent.iterdir() if each != path)
 
 
-def test_a_backup_is_one_whole_file_of_its_owner_s_only(store: AuditStore, path: Path, tmp_path: Path) -> None:
+def test_backup_is_one_whole_file_that_only_its_owner_reads(store: AuditStore, path: Path, tmp_path: Path) -> None:
     target = tmp_path / "kept" / "audit.backup"
     target.parent.mkdir()
     seen: list[tuple[int, int]] = []
@@ -57,7 +57,7 @@ def test_a_backup_is_one_whole_file_of_its_owner_s_only(store: AuditStore, path:
     assert stored(path)[:-1] == stored(target)
 
 
-def test_a_backup_ends_while_others_write_and_holds_what_was_committed_when_it_began(
+def test_backup_ends_while_others_write_and_holds_the_records_committed_before_it(
     store: AuditStore, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whole transactions, none of them later ones; between any two steps there is another commit."""
@@ -99,7 +99,7 @@ def test_a_backup_ends_while_others_write_and_holds_what_was_committed_when_it_b
         opened.append([decision()])
 
 
-def test_a_backup_never_writes_over_anything(store: AuditStore, path: Path, tmp_path: Path) -> None:
+def test_backup_never_overwrites_a_file(store: AuditStore, path: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy"
     target.write_text("precious")
     with pytest.raises(AuditStoreError, match="never overwrites a file"):
@@ -114,7 +114,7 @@ def test_a_backup_never_writes_over_anything(store: AuditStore, path: Path, tmp_
     assert [] == [name for name in beside(path) if "partial" in name]
 
 
-def test_what_breaks_off_leaves_nothing_behind(store: AuditStore, path: Path, tmp_path: Path) -> None:
+def test_interrupted_backup_leaves_no_file(store: AuditStore, path: Path, tmp_path: Path) -> None:
     def stop(*_: int) -> None:
         raise KeyboardInterrupt
 
@@ -128,7 +128,9 @@ def test_what_breaks_off_leaves_nothing_behind(store: AuditStore, path: Path, tm
 
 
 @pytest.mark.parametrize("where", ["store", "backup"])
-def test_a_damaged_file_is_no_backup_and_no_store(store: AuditStore, path: Path, tmp_path: Path, where: str) -> None:
+def test_damaged_file_is_refused_as_backup_and_as_store(
+    store: AuditStore, path: Path, tmp_path: Path, where: str
+) -> None:
     store.append([decision(resource_id="x" * 400) for _ in range(300)])
     store.close()
     back_up(path, kept := tmp_path / "kept")
@@ -142,7 +144,7 @@ def test_a_damaged_file_is_no_backup_and_no_store(store: AuditStore, path: Path,
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "tables of others"])
-def test_what_is_no_store_is_refused(path: Path, tmp_path: Path, kind: str) -> None:
+def test_file_that_is_no_store_is_refused(path: Path, tmp_path: Path, kind: str) -> None:
     path.write_bytes(b"no database" * 100 if kind == "text" else b"")
     if kind == "tables of others":
         with closing(sqlite3.connect(path)) as connection, connection:
@@ -185,7 +187,7 @@ def test_a_store_that_was_left_by_a_crash_is_backed_up_with_its_log(
     assert newest in stored(tmp_path / "copy")
 
 
-def test_a_restored_store_is_the_one_that_was_backed_up(store: AuditStore, path: Path, tmp_path: Path) -> None:
+def test_restored_store_equals_the_backup(store: AuditStore, path: Path, tmp_path: Path) -> None:
     """In a folder that is made for it, and ready to be written to."""
     back_up(path, kept := tmp_path / "kept")
     target = tmp_path / "var" / "remit" / "audit.db"
@@ -196,9 +198,7 @@ def test_a_restored_store_is_the_one_that_was_backed_up(store: AuditStore, path:
     assert 0o600 == stat.S_IMODE(target.stat().st_mode)
 
 
-def test_a_store_that_is_there_is_replaced_only_by_force_and_kept(
-    store: AuditStore, path: Path, tmp_path: Path
-) -> None:
+def test_existing_store_is_replaced_only_by_force_and_renamed(store: AuditStore, path: Path, tmp_path: Path) -> None:
     back_up(path, kept := tmp_path / "kept")
     store.append([later := decision()])
     store.close()
@@ -225,9 +225,7 @@ def test_a_store_in_use_is_not_replaced(
     assert later in stored(path)
 
 
-def test_a_log_without_its_store_is_not_taken_for_one_of_the_new_store(
-    store: AuditStore, path: Path, tmp_path: Path
-) -> None:
+def test_log_without_its_store_is_not_used_for_a_new_store(store: AuditStore, path: Path, tmp_path: Path) -> None:
     back_up(path, kept := tmp_path / "kept")
     target = tmp_path / "new.db"
     shutil.copyfile(path.with_name("audit.db-wal"), target.with_name("new.db-wal"))
@@ -262,7 +260,7 @@ def test_the_files_of_workers_are_one_backup(tmp_path: Path) -> None:
         assert made[name] == stored(tmp_path / "new" / name)
 
 
-def test_a_restore_leaves_no_file_of_the_store_that_was_there(tmp_path: Path) -> None:
+def test_restore_leaves_no_file_of_the_old_store(tmp_path: Path) -> None:
     """It had more workers: their files would be read beside the others."""
     live = tmp_path / "live"
     made = workers(live, "audit.w1.db")
@@ -275,7 +273,7 @@ def test_a_restore_leaves_no_file_of_the_store_that_was_there(tmp_path: Path) ->
     assert [made["audit.w1.db"], made["audit.w2.db"]] == [stored(each) for each in aside]
 
 
-def test_of_several_files_all_are_written_or_none(tmp_path: Path) -> None:
+def test_several_files_are_all_written_or_none(tmp_path: Path) -> None:
     workers(tmp_path / "live", "audit.db", "audit.w1.db")
     (tmp_path / "live" / "audit.w1.db").write_bytes(b"no database" * 100)
     with pytest.raises(AuditStoreError, match="not a database"):
@@ -287,7 +285,7 @@ def test_of_several_files_all_are_written_or_none(tmp_path: Path) -> None:
     assert ["kept.w1", "live", "live2"] == sorted(each.name for each in tmp_path.iterdir())
 
 
-def test_a_folder_that_is_not_there_or_full_is_told(store: AuditStore, path: Path, tmp_path: Path) -> None:
+def test_missing_or_full_folder_is_reported(store: AuditStore, path: Path, tmp_path: Path) -> None:
     with pytest.raises(AuditStoreError, match="cannot back up"):
         back_up(path, tmp_path / "nowhere" / "copy")
     with pytest.raises(AuditStoreError, match="no audit store at"):

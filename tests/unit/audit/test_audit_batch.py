@@ -48,7 +48,7 @@ def made(draw: st.DrawFn) -> list[DecisionRecord]:
 
 
 @given(made())
-def test_records_are_what_they_were_made_of(records: list[DecisionRecord]) -> None:
+def test_records_equal_their_parts(records: list[DecisionRecord]) -> None:
     by_call = RecordBatch.of(records)
     assert records == [*by_call]
     assert len(records) == len(by_call)
@@ -57,7 +57,7 @@ def test_records_are_what_they_were_made_of(records: list[DecisionRecord]) -> No
     assert all(isinstance(each, DecisionRecord) for each in by_call)
 
 
-def test_what_follows_one_another_and_shares_the_fields_of_a_call_is_of_one_call() -> None:
+def test_consecutive_records_with_equal_call_fields_are_one_call() -> None:
     first, second = IDS.take(2)
     shared = {"time_us": 1, "call_id": first}
     records = [

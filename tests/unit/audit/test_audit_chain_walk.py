@@ -37,7 +37,7 @@ def found_in(rows: list[Row], *claims: Claim) -> list[AuditFinding]:
 
 @given(order=st.permutations(ROWS), size=st.integers(1, 60))
 @settings(deadline=None, database=None)
-def test_an_unbroken_chain_is_one_run_whatever_the_order_of_its_records(order: list[Row], size: int) -> None:
+def test_unbroken_chain_is_one_run_in_any_order_of_records(order: list[Row], size: int) -> None:
     found = walked([order[start : start + size] for start in range(0, len(order), size)])
 
     assert (1, HEAD) == (len(found.runs), Head(found.upto, bytes.fromhex(found.runs[0].hex)))
@@ -46,7 +46,7 @@ def test_an_unbroken_chain_is_one_run_whatever_the_order_of_its_records(order: l
 
 @given(order=st.permutations(ROWS), at=st.integers(1, 60))
 @settings(deadline=None, database=None)
-def test_each_claim_is_met_whatever_the_order(order: list[Row], at: int) -> None:
+def test_each_claim_is_checked_in_any_order_of_records(order: list[Row], at: int) -> None:
     (found,) = found_in(list(order), Claim(at, b"another", "a head kept elsewhere", FindingKind.REWRITTEN))
 
     assert (FindingKind.REWRITTEN, at, ROWS[at - 1][0]) == found[1:4]
@@ -74,7 +74,7 @@ def test_the_first_record_without_a_signature_is_known_whatever_the_order(order:
     assert (None if max(seqs) == HEAD.seq else ROWS[max(seqs)][0]) == (None if first is None else first.id)
 
 
-def test_what_cannot_be_followed_in_the_memory_there_is_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_fails_if_a_chain_needs_too_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain_walk, "_MOST_RUNS", 5)
     far_apart = ROWS[0::2] + ROWS[1::2]
     whole = walked([far_apart])
@@ -87,7 +87,7 @@ def test_what_cannot_be_followed_in_the_memory_there_is_does_not_pass(monkeypatc
     assert (FindingKind.REMOVED, 4) == removed[1:3]
 
 
-def test_a_page_of_claims_is_in_memory_at_a_time() -> None:
+def test_claims_are_read_one_page_at_a_time() -> None:
     seqs = list(range(10, 10 + 7 * PAGE * 3, 7))
     asked: list[int] = []
 
@@ -112,7 +112,7 @@ def claim(seq: int) -> Claim:
 
 
 @pytest.mark.parametrize("value", [None, 1.5, "1", b"1", True, ["x"]])
-def test_a_field_of_another_type_makes_no_text_that_could_be_the_record_s(value: Any) -> None:
+def test_field_of_another_type_never_gives_the_records_text(value: Any) -> None:
     for at, name in enumerate(decision()._fields):
         if (
             name in {"tenant", "node"}

@@ -70,7 +70,7 @@ def test_each_chain_that_has_grown_is_signed_once(
         assert [] == verify_store([snapshot], keys=[key.public], unsigned_us=0).findings
 
 
-def test_another_process_goes_on_from_what_was_signed_before_it(store: AuditStore, key: SigningKey) -> None:
+def test_new_process_continues_after_the_signatures_of_the_old_one(store: AuditStore, key: SigningKey) -> None:
     store.append([decision()])
     new_checkpointer(store, key)._sign()
     store.append([decision()])
@@ -80,7 +80,7 @@ def test_another_process_goes_on_from_what_was_signed_before_it(store: AuditStor
     assert kept(store)[0].head == kept(store)[1].previous
 
 
-def test_a_chain_of_another_node_is_signed_once_it_rests(
+def test_chain_of_another_node_is_signed_once_it_stops_growing(
     store: AuditStore, checkpointer: Checkpointer, key: SigningKey
 ) -> None:
     """While it grows its node is there to do it, and does."""
@@ -99,7 +99,7 @@ def test_a_chain_of_another_node_is_signed_once_it_rests(
 
 
 @pytest.mark.parametrize("head", [Head(1, b"h" * 32), Head(3, b"h" * 32)])
-def test_a_chain_that_was_cut_back_or_exchanged_is_told_once_and_not_signed(
+def test_chain_that_was_cut_back_or_replaced_is_reported_once_and_not_signed(
     store: AuditStore, checkpointer: Checkpointer, caplog: pytest.LogCaptureFixture, head: Head
 ) -> None:
     store.append([decision(), decision(), decision()])
@@ -116,7 +116,7 @@ def test_a_chain_that_was_cut_back_or_exchanged_is_told_once_and_not_signed(
     assert f"is at seq {head.seq} and was signed at seq 3" in told.getMessage()
 
 
-def test_what_was_signed_and_taken_out_is_missed_by_what_is_signed_next(
+def test_removed_checkpoint_is_found_by_the_next_signature(
     store: AuditStore, checkpointer: Checkpointer, key: SigningKey
 ) -> None:
     store.append([decision()])
@@ -131,7 +131,7 @@ def test_what_was_signed_and_taken_out_is_missed_by_what_is_signed_next(
     assert (1, True) == (found.seq, "which is gone" in found.text)
 
 
-def test_a_store_that_takes_no_checkpoints_is_told_once_until_it_does(
+def test_store_that_refuses_checkpoints_is_logged_once(
     store: AuditStore, checkpointer: Checkpointer, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.append([decision()])
@@ -145,7 +145,7 @@ def test_a_store_that_takes_no_checkpoints_is_told_once_until_it_does(
     assert "no audit checkpoint can be made: cannot write to the audit database" in caplog.records[0].getMessage()
 
 
-def test_it_signs_at_once_again_and_again_and_at_the_stop(store: AuditStore, key: SigningKey) -> None:
+def test_checkpointer_signs_at_start_at_intervals_and_at_stop(store: AuditStore, key: SigningKey) -> None:
     store.append([decision()])
     often, once = new_checkpointer(store, key, 0.01), new_checkpointer(store, key)
     often.begin()
@@ -185,7 +185,7 @@ def test_chains_of_configured_tenants_are_signed_first(store: AuditStore, key: S
     assert ["acme", "zeta", "", "a", "b"] == [each.tenant for each in configured._grown()]
 
 
-def test_a_stop_signs_no_longer_than_it_may(
+def test_stop_signs_within_its_time(
     store: AuditStore, checkpointer: Checkpointer, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.append([decision(tenant=name) for name in ("acme", "globex")])

@@ -14,7 +14,7 @@ def delay() -> CommitDelay:
 
 
 @pytest.mark.parametrize(("in_flight", "enough"), [(1, 1), (2, 1), (3, 2), (4, 2), (64, 32)])
-def test_half_of_those_in_flight_end_the_rest(delay: CommitDelay, in_flight: int, enough: int) -> None:
+def test_half_of_the_calls_in_flight_end_the_delay(delay: CommitDelay, in_flight: int, enough: int) -> None:
     delay.begin(in_flight, LONG_S)
     assert all(delay.left_s(waiting) > 0 for waiting in range(1, enough))
     assert delay.left_s(enough) <= 0
@@ -23,20 +23,20 @@ def test_half_of_those_in_flight_end_the_rest(delay: CommitDelay, in_flight: int
     assert delay.wake(enough)
 
 
-def test_no_rest_is_longer_than_a_moment(delay: CommitDelay) -> None:
+def test_commit_delay_is_at_most_two_milliseconds(delay: CommitDelay) -> None:
     delay.begin(64, LONG_S)
     assert 0 < delay.left_s(1) <= 0.002
     delay.begin(64, 0.0)
     assert delay.left_s(1) <= 0
 
 
-def test_where_nobody_waits_the_rest_is_ended_by_many(delay: CommitDelay) -> None:
+def test_commit_delay_ends_by_many_records_if_no_call_waits(delay: CommitDelay) -> None:
     delay.begin(0, LONG_S)
     assert 0 < delay.left_s(31) <= 0.002
     assert delay.left_s(32) <= 0
 
 
-def test_one_is_told_to_wake_the_sleeper(delay: CommitDelay) -> None:
+def test_one_caller_wakes_the_writer(delay: CommitDelay) -> None:
     """However many come, and whether or not the time is up meanwhile: the next sleep is a whole one."""
     delay.prepare(delaying=False)
     assert [True, False, False] == [delay.wake(1) for _ in range(3)]

@@ -55,7 +55,7 @@ def test_every_commit_is_durable_for_every_connection_in_use(store: AuditStore) 
     assert modes == ["wal", 2]
 
 
-def test_a_new_file_is_its_owner_s_alone(path: Path) -> None:
+def test_new_file_is_readable_by_its_owner_only(path: Path) -> None:
     before = os.umask(0)
     try:
         with AuditStore(f"sqlite:///{path}") as store:
@@ -79,21 +79,21 @@ def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
         store.open()
 
 
-def test_folders_are_made_for_a_new_file(tmp_path: Path) -> None:
+def test_missing_folders_are_created_for_a_new_file(tmp_path: Path) -> None:
     with AuditStore(f"sqlite:///{tmp_path / 'var' / 'remit' / 'audit.db'}") as store:
         store.migrate()
         store.open().append([record := decision()])
         assert [record] == store.decisions()
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     url = f"sqlite:///{tmp_path / 'taken' / 'audit.db'}"
     with AuditStore(url) as store, pytest.raises(AuditStoreError, match="taken"):
         store.migrate()
 
 
-def test_a_full_file_refuses_whole_batches_and_takes_them_when_there_is_room(path: Path) -> None:
+def test_full_file_refuses_whole_batches_until_there_is_room(path: Path) -> None:
     with AuditStore(f"sqlite:///{path}", max_bytes=300_000) as store:
         store.migrate()
         kept = [decision_at(1_000_000 + n * 1_000) for n in range(100)]
@@ -213,7 +213,7 @@ def test_a_page_is_what_a_scan_of_all_records_finds(
     ],
     ids=range(6),
 )
-def test_a_page_is_never_sorted(
+def test_page_query_needs_no_sort(
     store: AuditStore,
     records: list[DecisionRecord],
     where: DecisionFilter,

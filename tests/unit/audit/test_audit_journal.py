@@ -96,7 +96,7 @@ def test_an_offer_before_answer_returns_only_when_its_record_is_on_disk(store: A
     journal.close()
 
 
-def test_all_that_wait_share_one_commit(store: AuditStore, path: Path) -> None:
+def test_all_waiting_calls_share_one_commit(store: AuditStore, path: Path) -> None:
     commits: list[int] = []
     journal = Journal(store, on_commit=lambda rows, _: commits.append(rows))
     with ThreadPoolExecutor(40) as pool, locked(path) as release:
@@ -132,7 +132,7 @@ def test_a_busy_journal_forms_batches_by_itself_and_loses_nothing(store: AuditSt
     assert sum(commits) / len(commits) > 4
 
 
-def test_an_offer_after_answer_returns_while_the_store_is_held_up(store: AuditStore, path: Path) -> None:
+def test_offer_after_answer_returns_while_the_store_is_blocked(store: AuditStore, path: Path) -> None:
     journal = Journal(store, delivery="after_answer")
     records = [decision() for _ in range(10)]
     with locked(path):
@@ -209,7 +209,7 @@ def test_accepted_records_outlast_a_failing_store(hasty: AuditStore, path: Path)
     journal.close()
 
 
-def test_a_full_disk_is_told_to_the_caller_and_recovers_without_traffic(path: Path) -> None:
+def test_full_disk_fails_the_caller_and_recovers_without_traffic(path: Path) -> None:
     with new_store(path, max_bytes=400_000) as store:
         kept = fill(store)
         journal = Journal(store, probe_s=0.01)
@@ -268,7 +268,7 @@ class CountingStore(AuditStore):
 
 
 @pytest.mark.parametrize("delivery", ["before_answer", "after_answer"])
-def test_while_the_store_fails_who_would_wait_is_refused_at_once(path: Path, delivery: str) -> None:
+def test_failing_store_refuses_waiting_calls_at_once(path: Path, delivery: str) -> None:
     """Not after a wait a call: nobody but the probe asks the store again, and when it works they get through."""
     with CountingStore(f"sqlite:///{path}", busy_timeout_s=0.02) as store:
         store.migrate()
@@ -286,7 +286,7 @@ def test_while_the_store_fails_who_would_wait_is_refused_at_once(path: Path, del
         journal.close()
 
 
-def test_when_the_store_fails_all_who_wait_are_told_by_one_attempt(path: Path) -> None:
+def test_one_failed_attempt_fails_all_waiting_calls(path: Path) -> None:
     with CountingStore(f"sqlite:///{path}", busy_timeout_s=0.5) as store:
         store.migrate()
         journal = Journal(store, probe_s=3_600)
@@ -301,7 +301,7 @@ def test_when_the_store_fails_all_who_wait_are_told_by_one_attempt(path: Path) -
         journal.close()
 
 
-def test_a_full_queue_keeps_nobody_waiting_while_the_store_fails(hasty: AuditStore, path: Path) -> None:
+def test_full_queue_refuses_callers_at_once_while_the_store_fails(hasty: AuditStore, path: Path) -> None:
     journal = Journal(hasty, delivery="after_answer", queue_limit=1, wait_s=3_600, probe_s=0.01)
     with locked(path):
         journal.offer([decision()])
@@ -324,7 +324,7 @@ def test_a_full_queue_makes_the_caller_wait_and_then_refuses(store: AuditStore, 
     assert records == stored(store)
 
 
-def test_who_waits_for_room_gets_it(store: AuditStore, path: Path) -> None:
+def test_waiting_offers_get_room(store: AuditStore, path: Path) -> None:
     journal = Journal(store, delivery="after_answer", queue_limit=10, wait_s=3_600)
     with ThreadPoolExecutor(3) as pool, locked(path) as release:
         journal.offer([decision() for _ in range(10)])
@@ -398,7 +398,7 @@ def test_one_caller_s_bad_record_does_not_fail_the_others(store: AuditStore, pat
     journal.close()
 
 
-def test_an_accepted_record_that_no_store_can_hold_is_lost_aloud(
+def test_accepted_record_that_no_store_can_hold_is_counted_as_lost(
     store: AuditStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal = Journal(store, delivery="after_answer")
@@ -428,7 +428,7 @@ class ForgetfulStore(AuditStore):
             raise AuditStoreError("the connection was lost")
 
 
-def test_a_commit_without_confirmation_is_neither_written_twice_nor_called_lost(path: Path) -> None:
+def test_unconfirmed_commit_is_neither_written_twice_nor_reported_as_lost(path: Path) -> None:
     with ForgetfulStore(f"sqlite:///{path}") as store:
         store.migrate()
         journal = Journal(store, delivery="after_answer", probe_s=0.01)
@@ -463,7 +463,7 @@ def test_a_lifecycle_record_fails_where_accepted_decisions_wait(hasty: AuditStor
     journal.close()
 
 
-def test_close_writes_what_is_queued_and_refuses_what_comes_after(store: AuditStore, path: Path) -> None:
+def test_close_writes_queued_records_and_refuses_new_ones(store: AuditStore, path: Path) -> None:
     journal = Journal(store, delivery="after_answer")
     records = [decision() for _ in range(200)]
     with ThreadPoolExecutor() as pool, locked(path) as release:
@@ -481,7 +481,7 @@ def test_close_writes_what_is_queued_and_refuses_what_comes_after(store: AuditSt
     assert Drained(0, 0) == journal.close()
 
 
-def test_close_tries_again_until_the_store_takes_the_records(hasty: AuditStore, path: Path) -> None:
+def test_close_retries_until_the_store_takes_the_records(hasty: AuditStore, path: Path) -> None:
     """Long before the next probe, and more than once."""
     journal = Journal(hasty, delivery="after_answer", probe_s=3_600)
     failures: list[str] = []
@@ -509,7 +509,7 @@ def test_close_tries_again_until_the_store_takes_the_records(hasty: AuditStore, 
     assert [record] == stored(hasty)
 
 
-def test_close_gives_up_aloud_when_the_store_keeps_failing(
+def test_close_reports_lost_records_if_the_store_keeps_failing(
     hasty: AuditStore, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal = Journal(hasty, delivery="after_answer", probe_s=0.01)
@@ -524,9 +524,7 @@ def test_close_gives_up_aloud_when_the_store_keeps_failing(
 
 
 @pytest.mark.parametrize(("delivery", "lost"), [("before_answer", 0), ("after_answer", 3)])
-def test_close_does_not_wait_for_a_store_that_does_not_return(
-    store: AuditStore, path: Path, delivery: str, lost: int
-) -> None:
+def test_close_does_not_wait_for_a_store_that_hangs(store: AuditStore, path: Path, delivery: str, lost: int) -> None:
     journal = Journal(store, delivery=delivery)  # type: ignore[arg-type]
     with ThreadPoolExecutor() as pool, locked(path) as release:
         offers = [pool.submit(journal.offer, [decision()]) for _ in range(3)]
@@ -559,7 +557,7 @@ class BrokenStore(AuditStore):
         super().append(records, happened, unrecorded)
 
 
-def test_the_writer_outlives_what_no_store_should_raise(path: Path) -> None:
+def test_writer_survives_an_unexpected_error_of_the_store(path: Path) -> None:
     with BrokenStore(f"sqlite:///{path}") as store:
         store.migrate()
         journal = Journal(store, probe_s=0.01)
@@ -572,7 +570,7 @@ def test_the_writer_outlives_what_no_store_should_raise(path: Path) -> None:
         journal.close()
 
 
-def test_a_failing_hook_fails_no_caller(store: AuditStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_hook_fails_no_caller(store: AuditStore, caplog: pytest.LogCaptureFixture) -> None:
     def hook(rows: int, seconds: float) -> None:
         raise ZeroDivisionError
 
@@ -584,7 +582,7 @@ def test_a_failing_hook_fails_no_caller(store: AuditStore, caplog: pytest.LogCap
     assert len(caplog.records) == 2
 
 
-def test_the_hook_hears_every_row_and_the_seconds_it_took(store: AuditStore) -> None:
+def test_hook_gets_every_row_and_its_seconds(store: AuditStore) -> None:
     heard: list[tuple[int, float]] = []
     guard = Lock()
 
@@ -601,7 +599,7 @@ def test_the_hook_hears_every_row_and_the_seconds_it_took(store: AuditStore) -> 
     assert heard[-1][1] == journal.stats().last_commit_s
 
 
-def test_an_offer_of_nothing_is_nothing(store: AuditStore) -> None:
+def test_empty_offer_does_nothing(store: AuditStore) -> None:
     journal = Journal(store)
     journal.offer([])
     assert Drained(0, 0) == journal.close()

@@ -54,7 +54,7 @@ def store(tmp_path: Path) -> Iterator[AuditStore]:
     ids=range(9),
 )
 @pytest.mark.parametrize("newest_first", [True, False])
-def test_only_the_minutes_that_hold_it_are_walked(
+def test_query_reads_only_the_minutes_that_hold_the_value(
     store: AuditStore, where: DecisionFilter, minutes: list[tuple[int, int]], *, newest_first: bool
 ) -> None:
     with store.reading() as connection:

@@ -59,7 +59,7 @@ def held(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("suffix", ["", "-wal"])
 @pytest.mark.parametrize("act", [rename, delete, replace, rename_folder, replace_folder])
-def test_a_file_that_is_not_in_its_place_any_more_is_noticed(
+def test_file_that_left_its_place_is_noticed(
     held: OpenFiles, tmp_path: Path, act: Callable[[Path], None], suffix: str
 ) -> None:
     held.check()
@@ -68,13 +68,13 @@ def test_a_file_that_is_not_in_its_place_any_more_is_noticed(
         held.check()
 
 
-def test_a_folder_that_was_moved_and_is_found_by_a_link_is_in_its_place(held: OpenFiles, tmp_path: Path) -> None:
+def test_moved_folder_behind_a_link_counts_as_in_place(held: OpenFiles, tmp_path: Path) -> None:
     (tmp_path / "audit").rename(tmp_path / "moved")
     (tmp_path / "audit").symlink_to(tmp_path / "moved")
     held.check()
 
 
-def test_a_log_that_was_emptied_and_written_by_somebody_is_noticed(held: OpenFiles, tmp_path: Path) -> None:
+def test_log_that_another_process_rewrote_is_noticed(held: OpenFiles, tmp_path: Path) -> None:
     (tmp_path / "audit" / "audit.db-wal").write_bytes(b"something else")
     with pytest.raises(StoreChangedError, match="overwritten or cut short"):
         held.check()

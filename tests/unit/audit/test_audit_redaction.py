@@ -44,7 +44,7 @@ def test_a_hash_is_hmac_sha_256_and_equal_values_stay_equal() -> None:
     assert "" == KEY.hashed("")
 
 
-def test_a_tenants_own_rule_goes_before_that_of_all() -> None:
+def test_tenant_rule_overrides_the_rule_for_all_tenants() -> None:
     redact = Redaction(
         parse_redaction("principal=hash, resource_id=drop, acme/principal=keep, globex/caller=drop"), KEY
     )
@@ -71,7 +71,7 @@ def test_a_tenants_own_rule_goes_before_that_of_all() -> None:
         ("principal=hash,", "`` is not a field of a record"),
     ],
 )
-def test_what_is_no_redaction_is_told(text: str, told: str) -> None:
+def test_malformed_redaction_is_reported(text: str, told: str) -> None:
     with pytest.raises(ValueError, match=re.escape(told)):
         parse_redaction(text)
 
@@ -97,7 +97,7 @@ def test_a_key_is_the_files_content_without_blanks_around_it(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("content", "told"), [(b"short\n", "has 5 bytes: expected 32 or more"), (None, "cannot be read")]
 )
-def test_a_key_of_no_use_is_refused(tmp_path: Path, content: bytes | None, told: str) -> None:
+def test_unusable_key_is_refused(tmp_path: Path, content: bytes | None, told: str) -> None:
     file = tmp_path / "redact.key"
     if content is not None:
         file.write_bytes(content)
@@ -105,7 +105,7 @@ def test_a_key_of_no_use_is_refused(tmp_path: Path, content: bytes | None, told:
         RedactionKey.read(file)
 
 
-def test_a_question_about_a_redacted_principal_cannot_be_put_again() -> None:
+def test_question_about_a_redacted_principal_cannot_be_replayed() -> None:
     for rules in ("principal=hash", "principal=drop"):
         redacted = Redaction(parse_redaction(rules), KEY)(decision())
         assert (True, None) == (redacted.nameless, redacted.asked)

@@ -21,7 +21,7 @@ def met(whose: DecisionChain, seq: int) -> PurgedRecord:
     room=st.integers(1, 40),
     random=st.randoms(use_true_random=False),
 )
-def test_every_record_is_handed_on_once_and_in_the_order_of_its_chain(
+def test_every_record_passes_once_in_the_order_of_its_chain(
     lengths: tuple[int, ...], gone: tuple[int, ...], room: int, random: Random
 ) -> None:
     """Whatever the order they are met in; and no more are kept waiting than there is room for."""
@@ -50,14 +50,14 @@ def test_every_record_is_handed_on_once_and_in_the_order_of_its_chain(
         assert list(range(behind[whose] + 1, behind[whose] + 1 + length)) == handed[whose]
 
 
-def test_nothing_passes_a_record_that_is_not_met() -> None:
+def test_resequencer_stops_at_a_missing_record() -> None:
     prefixes = Resequencer({})
     chain = CHAINS[0]
     assert [1, 2] == [each.seq for seq in (2, 4, 1, 5) for each in prefixes.receive(met(chain, seq))]
     assert [4, 5] == [each.seq for each in prefixes.waiting]
 
 
-def test_a_place_that_is_taken_twice_holds_nobody_up() -> None:
+def test_duplicate_place_delays_no_other_record() -> None:
     """An inserted record, which whoever verifies has to find, ages as any other."""
     prefixes = Resequencer({})
     chain = CHAINS[0]

@@ -41,7 +41,7 @@ def test_ages_of_everyone_and_of_a_tenant(text: str, expected: Retention) -> Non
         ("90d,", "has nothing where an age is expected"),
     ],
 )
-def test_what_is_no_retention_is_told(text: str, told: str) -> None:
+def test_malformed_retention_is_reported(text: str, told: str) -> None:
     with pytest.raises(ValueError, match=told.replace("(", r"\(")):
         parse_retention(text)
 

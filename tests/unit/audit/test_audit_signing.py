@@ -27,7 +27,7 @@ def test_a_key_is_written_once_for_its_owner_and_read_back(tmp_path: Path) -> No
     assert before == path.read_bytes()
 
 
-def test_where_a_public_half_stands_no_key_is_made(tmp_path: Path) -> None:
+def test_no_key_is_created_over_a_public_half(tmp_path: Path) -> None:
     path = tmp_path / "audit.pem"
     public_file(path).write_text("somebody's")
     with pytest.raises(AuditKeyError, match=r"audit\.pem\.pub` exists"):
@@ -58,7 +58,7 @@ def test_a_signature_holds_for_every_field(statement: Checkpoint | Tombstone, tm
         (None, "cannot be read: No such file"),
     ],
 )
-def test_what_is_no_key_is_told_with_what_to_do(content: bytes | str | None, told: str, tmp_path: Path) -> None:
+def test_file_without_a_key_is_reported_with_what_to_do(content: bytes | str | None, told: str, tmp_path: Path) -> None:
     path = tmp_path / "key"
     if isinstance(content, str):
         locked = BestAvailableEncryption(b"secret") if content == "locked" else NoEncryption()
@@ -69,7 +69,7 @@ def test_what_is_no_key_is_told_with_what_to_do(content: bytes | str | None, tol
         SigningKey.read(path)
 
 
-def test_a_private_key_is_no_public_one(tmp_path: Path) -> None:
+def test_private_key_is_refused_as_public_key(tmp_path: Path) -> None:
     SigningKey.new(tmp_path / "key")
     with pytest.raises(AuditKeyError, match=r"expected the file that `remit audit key new` wrote"):
         PublicKey.read(tmp_path / "key")

@@ -55,7 +55,7 @@ def waiting(spool: Spool) -> tuple[list[DecisionRecord], list[LifecycleRecord], 
     )
 
 
-def test_what_is_put_comes_back_in_its_order_until_it_is_dropped(spool: Spool, again: Callable[[], Spool]) -> None:
+def test_spool_returns_records_in_order_until_they_are_dropped(spool: Spool, again: Callable[[], Spool]) -> None:
     """Every field as it was, over a restart too, and with fields that no two have alike."""
     fields = {name: f"ü of {name}\t\\u0000" for name, kind in DecisionRecord.__annotations__.items() if kind is str}
     odd = decision(**fields, time_us=2**62, latency_ns=-(2**63), batch_index=49_999, call_id=bytes(range(16)))
@@ -80,7 +80,7 @@ def test_what_is_put_comes_back_in_its_order_until_it_is_dropped(spool: Spool, a
     spool.close()
 
 
-def test_nothing_put_is_nothing_kept(spool: Spool) -> None:
+def test_empty_put_leaves_the_spool_empty(spool: Spool) -> None:
     spool.put([])
     assert [] == spool.first(1)
 
@@ -90,7 +90,7 @@ def test_every_commit_is_durable(spool: Spool) -> None:
     assert ["wal", 2] == modes
 
 
-def test_the_file_is_its_owner_s_alone(path: Path) -> None:
+def test_spool_file_is_readable_by_its_owner_only(path: Path) -> None:
     before = os.umask(0)
     try:
         Spool(path, max_bytes=MIB).open().close()
@@ -108,7 +108,7 @@ def test_two_processes_do_not_share_a_spool(spool: Spool, path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["text", "another database"])
-def test_what_is_no_spool_is_refused(path: Path, content: str) -> None:
+def test_file_that_is_no_spool_is_refused(path: Path, content: str) -> None:
     path.parent.mkdir()
     if content == "text":
         path.write_text("no database, and long enough to be looked at as one" * 20)
@@ -132,7 +132,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_noticed_and_then_nothing_is_taken_any_more(spool: Spool, path: Path, damage: str) -> None:
+def test_damaged_spool_is_noticed_and_takes_no_record(spool: Spool, path: Path, damage: str) -> None:
     for _ in range(3):
         spool.put([decision()])
     spool.close()
@@ -152,7 +152,7 @@ def test_damage_is_noticed_and_then_nothing_is_taken_any_more(spool: Spool, path
         use()
 
 
-def test_a_full_spool_takes_nothing_and_has_room_once_something_is_dropped(spool: Spool, path: Path) -> None:
+def test_full_spool_takes_nothing_until_records_are_dropped(spool: Spool, path: Path) -> None:
     kept: list[DecisionRecord] = []
 
     def fill() -> None:
@@ -185,7 +185,7 @@ def test_a_full_spool_takes_nothing_and_has_room_once_something_is_dropped(spool
     ],
     ids=["line break", "NUL", "surrogate", "too large", "lifecycle"],
 )
-def test_what_a_store_would_refuse_later_is_refused_at_once(
+def test_spool_refuses_records_that_the_store_would_refuse(
     spool: Spool, decided: Sequence[DecisionRecord], lifecycle: Sequence[LifecycleRecord]
 ) -> None:
     with pytest.raises(RecordRefused):
@@ -204,7 +204,7 @@ def test_records_of_a_remit_with_fewer_fields_are_read() -> None:
 
 
 @pytest.mark.parametrize("act", ["delete", "rename", "replace", "delete the log"])
-def test_a_spool_whose_file_is_gone_takes_nothing_more(spool: Spool, path: Path, act: str) -> None:
+def test_spool_without_its_file_takes_no_record(spool: Spool, path: Path, act: str) -> None:
     """Whatever is put back. What it holds already can still be handed on."""
     spool.put([record := decision()])
     other, log = path.with_name("other.db"), path.with_name("spool.db-wal")

@@ -95,7 +95,7 @@ def drained(spooling: StoreAndForward) -> bool:
     return not spooling.status.spooling
 
 
-def test_while_all_is_well_the_spool_stays_empty(world: World) -> None:
+def test_spool_stays_empty_while_the_store_works(world: World) -> None:
     spooling = world.spooling()
     spooling.append([record := decision()], [event := happened()], [decision()])
     spooling.probe()
@@ -104,7 +104,7 @@ def test_while_all_is_well_the_spool_stays_empty(world: World) -> None:
     assert record == spooling.decision(record.id)
 
 
-def test_what_a_failing_store_does_not_take_waits_and_is_handed_on_in_order_once(world: World) -> None:
+def test_spooled_records_are_drained_in_order_and_once(world: World) -> None:
     """Decisions, lifecycle records and what is only counted; more than one transaction holds."""
     spooling = world.spooling()
     spooling.append([first := decision()])
@@ -125,7 +125,7 @@ def test_what_a_failing_store_does_not_take_waits_and_is_handed_on_in_order_once
     assert (False, 0, 0, "") == spooling.status
 
 
-def test_new_records_queue_behind_those_that_wait(world: World) -> None:
+def test_new_records_queue_after_waiting_ones(world: World) -> None:
     """Written all the while: before, during and after the store is away, and while what waits is handed on."""
     spooling = world.spooling()
     written: list[DecisionRecord] = []
@@ -164,7 +164,7 @@ class Forgetful(AuditStore):
 
 
 @pytest.mark.parametrize("forgets", [1, 2])
-def test_a_commit_whose_outcome_was_lost_is_not_repeated(tmp_path: Path, forgets: int) -> None:
+def test_commit_with_a_lost_outcome_is_not_repeated(tmp_path: Path, forgets: int) -> None:
     """The first past the spool, the second out of it."""
     world = World(tmp_path, Forgetful)
     spooling = world.spooling()
@@ -188,7 +188,7 @@ class Undropped(Spool):
         raise AuditStoreError("killed")
 
 
-def test_what_was_handed_on_by_a_process_that_was_killed_then_is_not_handed_on_again(tmp_path: Path) -> None:
+def test_records_drained_before_a_kill_are_not_drained_again(tmp_path: Path) -> None:
     world = World(tmp_path, spool_kind=Undropped)
     killed = world.spooling()
     with away(world.store):
@@ -203,7 +203,7 @@ def test_what_was_handed_on_by_a_process_that_was_killed_then_is_not_handed_on_a
     world.close()
 
 
-def test_a_start_hands_on_what_the_last_one_left_before_anything_new(world: World) -> None:
+def test_start_drains_the_old_spool_before_new_records(world: World) -> None:
     with away(world.store):
         spooling = world.spooling(ready=lambda: None)
         spooling.append(left := [decision() for _ in range(300)])
@@ -214,7 +214,7 @@ def test_a_start_hands_on_what_the_last_one_left_before_anything_new(world: Worl
     assert [*left, new] == world.decided()
 
 
-def test_a_start_without_the_store_spools_until_it_is_there(world: World) -> None:
+def test_start_without_the_store_spools_until_the_store_answers(world: World) -> None:
     there: list[bool] = []
 
     def ready() -> None:
@@ -231,7 +231,7 @@ def test_a_start_without_the_store_spools_until_it_is_there(world: World) -> Non
     assert [record] == world.decided()
 
 
-def test_a_store_that_is_there_and_wrong_refuses_the_start(world: World) -> None:
+def test_wrong_store_refuses_the_start(world: World) -> None:
     def ready() -> None:
         raise AuditStoreError("another schema")
 
@@ -254,7 +254,7 @@ def test_a_record_that_the_store_refuses_is_refused_and_not_spooled(world: World
     assert [taken, waits] == world.decided()
 
 
-def test_a_full_spool_fails_aloud_and_takes_records_again_once_it_is_drained(world: World) -> None:
+def test_full_spool_fails_and_takes_records_again_after_it_drains(world: World) -> None:
     """The journal in front of it is healthy while there is room, and again when there is."""
     spooling = world.spooling()
     journal = Journal(spooling, probe_s=0.01)
@@ -276,7 +276,7 @@ def test_a_full_spool_fails_aloud_and_takes_records_again_once_it_is_drained(wor
     assert [*written, last] == world.decided()
 
 
-def test_where_neither_store_nor_spool_works_the_probe_is_content_with_either(tmp_path: Path) -> None:
+def test_probe_succeeds_if_store_or_spool_works_again(tmp_path: Path) -> None:
     class Broken(Spool):
         broken = True
 
@@ -308,7 +308,7 @@ def test_where_neither_store_nor_spool_works_the_probe_is_content_with_either(tm
     world.close()
 
 
-def test_a_stop_hands_on_what_it_can(world: World) -> None:
+def test_stop_drains_the_spool_within_its_time(world: World) -> None:
     spooling = world.spooling()
     with away(world.store):
         spooling.append(records := [decision() for _ in range(2_000)])
@@ -326,7 +326,7 @@ def test_a_stop_does_not_wait_for_a_store_that_is_away(world: World) -> None:
         assert time.monotonic() - began < DEADLINE_S / 2
 
 
-def test_a_damaged_spool_stops_everything_until_there_is_another(world: World, tmp_path: Path) -> None:
+def test_damaged_spool_stops_all_decisions_until_a_new_spool(world: World, tmp_path: Path) -> None:
     """What is behind the damage is not handed on, and nothing is acknowledged that might share its fate."""
     with away(world.store):
         spooling = world.spooling(ready=lambda: None)
@@ -343,7 +343,7 @@ def test_a_damaged_spool_stops_everything_until_there_is_another(world: World, t
     assert [] == world.decided()
 
 
-def test_the_log_tells_when_it_begins_and_when_it_ends(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_says_when_spooling_begins_and_ends(world: World, caplog: pytest.LogCaptureFixture) -> None:
     spooling = world.spooling()
     with away(world.store):
         for _ in range(3):

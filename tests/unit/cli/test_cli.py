@@ -144,7 +144,7 @@ def test_resolve_prints_json_with_the_settings() -> None:
     assert told["config"] == {"bucket": "acme-default", "region": "eu-central-1"}
 
 
-def test_what_looks_like_markup_is_printed_as_it_is(policies: Path) -> None:
+def test_markup_is_printed_literally(policies: Path) -> None:
     resources = policies / "resources.yaml"
     resources.write_text(resources.read_text().replace("type: aws-sm", "type: '[red]x'"))
 
@@ -200,14 +200,14 @@ def test_without_a_server_there_is_no_answer(words: tuple[str, ...]) -> None:
         *("::1:9090", "2001:db8::1", "[::1:9090", "::1]:9090", "[]:9090", "[::1]"),
     ],
 )
-def test_a_target_that_is_no_host_and_port_is_not_called(target: str) -> None:
+def test_malformed_target_is_wrong_usage(target: str) -> None:
     done = run("check", "acme", "user:a", "VIEW", "FLOW", "a", "--target", target)
 
     assert 2 == done.exit_code
     assert f"`--target` is `{target}`: expected `HOST:PORT`, for example `127.0.0.1:9090`" in done.stderr
 
 
-def test_a_mistake_is_told_by_file_line_and_column_and_the_others_are_fine(policies: Path) -> None:
+def test_mistake_is_reported_by_file_line_and_column_and_other_tenants_load(policies: Path) -> None:
     lines = len((policies / "acme" / "roles.csv").read_text().splitlines())
     append(policies / "acme" / "roles.csv", "p, role:x, acme, **, FLOW, VIEW, Allow")
 
@@ -218,7 +218,7 @@ def test_a_mistake_is_told_by_file_line_and_column_and_the_others_are_fine(polic
     assert "globex: 100 rows" in done.stdout
 
 
-def test_a_mistake_at_the_root_is_told(policies: Path) -> None:
+def test_mistake_in_a_root_file_is_reported(policies: Path) -> None:
     (policies / "role.csv").write_text("")
 
     done = run("validate", str(policies))
@@ -235,7 +235,7 @@ def test_a_tenants_folder_is_not_taken_for_a_policy_directory(policies: Path, co
     assert "is a folder in a policy directory: name that one" in done.stderr
 
 
-def test_a_failing_test_is_told_with_what_was_expected_and_why(policies: Path) -> None:
+def test_failing_test_prints_the_expected_answer_and_why_it_differs(policies: Path) -> None:
     append(policies / "globex" / "bindings.csv", "p, user:zoe, globex, **, FLOW, DELETE, deny")
     (policies / "globex" / "tests" / "zoe.yaml").write_text(
         "name: zoe\naccess:\n  - {principal: user:zoe, action: DELETE, kind: FLOW, namespace: a.b, expect: allow}\n"
@@ -249,7 +249,7 @@ def test_a_failing_test_is_told_with_what_was_expected_and_why(policies: Path) -
     assert done.stdout.splitlines()[-1] == "1055 passed, 1 failed"
 
 
-def test_a_tenant_that_does_not_load_fails_its_tests_alone(policies: Path) -> None:
+def test_tenant_that_does_not_load_fails_only_its_own_tests(policies: Path) -> None:
     append(policies / "acme" / "bindings.csv", "g, user:x")
 
     done = run("test", str(policies))
@@ -314,7 +314,7 @@ def record(store: AuditStore, ids: DecisionIds, **changed: str) -> bytes:
     return decision_id
 
 
-def test_audit_list_tells_the_types_of_questions_apart(store: AuditStore) -> None:
+def test_audit_list_filters_by_type_of_question(store: AuditStore) -> None:
     ids = DecisionIds()
     record(store, ids)
     listed = record(store, ids, question="NAMESPACES", action="", kind="", effect="", reason="", rule="")
@@ -340,7 +340,7 @@ def test_audit_list_filters_and_pages(store: AuditStore) -> None:
     assert [format_id(made[1])] == [json.loads(line)["id"] for line in rest.stdout.splitlines()]
 
 
-def test_audit_list_means_a_namespace_and_what_is_below_it(store: AuditStore) -> None:
+def test_audit_list_filters_by_a_namespace_and_its_descendants(store: AuditStore) -> None:
     ids = DecisionIds()
     for namespace in ("prod", "prod.a", "prod2", "prod-x"):
         record(store, ids, namespace=namespace)
@@ -350,7 +350,7 @@ def test_audit_list_means_a_namespace_and_what_is_below_it(store: AuditStore) ->
     assert ["prod", "prod.a"] == [json.loads(line)["namespace"] for line in done.stdout.splitlines()]
 
 
-def test_audit_show_tells_every_field(store: AuditStore) -> None:
+def test_audit_show_prints_every_field(store: AuditStore) -> None:
     shown = format_id(record(store, DecisionIds(), principal="user:ada"))
 
     done = run("audit", "show", shown, "--json", "--audit", store.url)
@@ -360,7 +360,7 @@ def test_audit_show_tells_every_field(store: AuditStore) -> None:
     assert run("audit", "show", format_id(DecisionIds().next()), "--audit", store.url).exit_code == 1
 
 
-def test_audit_purge_deletes_only_what_is_older_and_records_itself(store: AuditStore) -> None:
+def test_audit_purge_deletes_only_older_records_and_records_itself(store: AuditStore) -> None:
     old = DecisionIds(clock_ns=lambda: 1_600_000_000_000_000_000)
     record(store, old)
     kept = record(store, DecisionIds())
@@ -392,7 +392,7 @@ def test_lifecycle_records_take_no_decision_filter(store: AuditStore) -> None:
 
 
 @pytest.mark.parametrize("when", ["yesterday", "2026-13-01", "90", "-1d"])
-def test_a_time_that_is_none_is_refused(store: AuditStore, when: str) -> None:
+def test_malformed_time_is_refused(store: AuditStore, when: str) -> None:
     assert run("audit", "list", "--since", when, "--audit", store.url).exit_code == 2
 
 
@@ -405,7 +405,7 @@ def test_every_command_has_help() -> None:
         assert run(*words, "--help").exit_code == 0
 
 
-def test_without_the_server_extra_the_program_says_what_to_install() -> None:
+def test_program_without_the_server_extra_says_what_to_install() -> None:
     code = "import sys; sys.modules['typer'] = None; from remit.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
 

@@ -122,7 +122,7 @@ def test_every_principal_that_a_record_can_hold_is_a_filter(log: Log, principal:
     assert [made] == [each["id"] for each in lines(run("list", "--principal", principal, "--json", "--audit", log.url))]
 
 
-def test_a_name_that_the_audit_holds_nothing_of_is_said(log: Log) -> None:
+def test_name_that_occurs_nowhere_in_the_audit_is_reported(log: Log) -> None:
     """It may be misspelt; one that is known and has no record of what else is asked for is not named."""
     log.decide()
     names = ("--tenant", "acme", "--principal", "user:bob", "--caller", "wbe", "--node", "m", "--effect", "deny")
@@ -142,7 +142,7 @@ def test_a_name_that_the_audit_holds_nothing_of_is_said(log: Log) -> None:
     assert "no record matches\nthe audit holds no lifecycle record of node `m`\n" == lifecycle.stderr
 
 
-def test_a_type_of_lifecycle_records_is_one_that_there_is(log: Log) -> None:
+def test_unknown_type_of_lifecycle_records_is_refused(log: Log) -> None:
     done = run("list", "--lifecycle", "--type", "POLICY_LOADD", "--audit", log.url)
     told = " ".join(done.stderr.replace("│", "").split())
     assert (2, True) == (done.exit_code, "did you mean `POLICY_LOADED`?" in told)
@@ -152,12 +152,12 @@ def test_a_type_of_lifecycle_records_is_one_that_there_is(log: Log) -> None:
 @pytest.mark.parametrize(
     "command", ["list", "follow", "count", "explain", "explain-reach", "purge", "export", "verify"]
 )
-def test_the_help_says_of_which_zone_a_time_without_one_is(command: str) -> None:
+def test_help_names_the_zone_of_a_time_without_one(command: str) -> None:
     done = run(command, "--help")
     assert "UTC if it names no zone" in " ".join(done.stdout.replace("│", "").split())
 
 
-def test_follow_begins_with_what_was_asked_for(log: Log) -> None:
+def test_follow_begins_with_the_requested_records(log: Log) -> None:
     made = [log.decide(n) for n in range(3)]
     told = run("follow", "--after", made[0], "--limit", "2", "--json", "--audit", log.url)
     assert made[1:] == [each["id"] for each in lines(told)]
@@ -187,7 +187,7 @@ def test_count_prints_the_groups_it_is_asked_for(log: Log) -> None:
     assert (2, True) == (refused.exit_code, "name one of principal, namespace" in refused.stderr)
 
 
-def test_show_tells_the_place_and_why(log: Log, policies: Path) -> None:
+def test_show_prints_the_place_and_the_reason(log: Log, policies: Path) -> None:
     revision = log.load(policies)
     fields = {
         "action": "UPDATE",
@@ -207,7 +207,7 @@ def test_show_tells_the_place_and_why(log: Log, policies: Path) -> None:
     assert "near_misses" in told["explanation"]
 
 
-def test_show_says_where_the_files_decide_otherwise_and_where_there_are_none(log: Log, policies: Path) -> None:
+def test_show_reports_files_that_decide_differently_or_are_missing(log: Log, policies: Path) -> None:
     revision = log.load(policies)
     altered = log.decide(1, revision=revision, effect="deny", reason="NO_BINDING", rule="")
     shown = run("show", altered, "--audit", log.url)
@@ -219,7 +219,7 @@ def test_show_says_where_the_files_decide_otherwise_and_where_there_are_none(log
     assert told["agrees"] is False
 
 
-def test_explain_answers_by_what_served_then(log: Log, policies: Path) -> None:
+def test_explain_answers_by_the_revision_that_served_then(log: Log, policies: Path) -> None:
     first = log.load(policies)
     bindings = policies / "acme" / "bindings.csv"
     bindings.write_text(bindings.read_text() + GRANT)
@@ -234,7 +234,7 @@ def test_explain_answers_by_what_served_then(log: Log, policies: Path) -> None:
     assert second == told["answers"][0]["revision"]
 
 
-def test_explain_tells_of_each_revision_that_served(log: Log, policies: Path) -> None:
+def test_explain_answers_for_each_revision_that_served(log: Log, policies: Path) -> None:
     log.load(policies)
     bindings = policies / "acme" / "bindings.csv"
     bindings.write_text(bindings.read_text() + GRANT)
@@ -257,7 +257,7 @@ def test_explain_tells_of_each_revision_that_served(log: Log, policies: Path) ->
     ],
     ids=range(7),
 )
-def test_what_cannot_be_explained_is_said(
+def test_show_says_why_a_record_has_no_explanation(
     log: Log, policies: Path, words: tuple[str, ...], code: int, told: str
 ) -> None:
     log.load(policies)

@@ -86,7 +86,7 @@ def execute(database: Path) -> Iterator[Execute]:
         yield lambda sql, *values: connection.execute(sql, values)
 
 
-def test_a_key_is_made_once_and_shown(tmp_path: Path) -> None:
+def test_key_is_created_once_and_shown(tmp_path: Path) -> None:
     file = tmp_path / "audit.pem"
     made, shown, again = run("key", "new", file), run("key", "show", file), run("key", "new", file)
     key = SigningKey.read(file).public
@@ -98,7 +98,7 @@ def test_a_key_is_made_once_and_shown(tmp_path: Path) -> None:
     assert "holds no private key in PEM: make one" in run("key", "show", public_file(file)).stderr
 
 
-def test_heads_are_lines_of_json_signed_where_a_key_is_given(url: str, key: Path) -> None:
+def test_heads_are_json_lines_signed_by_a_given_key(url: str, key: Path) -> None:
     bare = run("checkpoint", "--audit", url)
     signed = run("checkpoint", "--tenant", "acme", "--key", key, "--audit", url)
     heads = [json.loads(line) for line in bare.stdout.splitlines()]
@@ -114,7 +114,7 @@ def test_heads_are_lines_of_json_signed_where_a_key_is_given(url: str, key: Path
     assert (3, {SigningKey.read(key).public.id}) == (len(signed.stdout.splitlines()), signed_by)
 
 
-def test_a_checkpoint_is_added_to_the_store_where_asked_for(url: str, key: Path) -> None:
+def test_checkpoint_is_added_to_the_store_with_record(url: str, key: Path) -> None:
     assert 2 == run("checkpoint", "--record", "--audit", url).exit_code
     run("checkpoint", "--key", key, "--audit", url)
     assert "0 checkpoints" in run("verify", "--audit", url).stdout
@@ -125,7 +125,7 @@ def test_a_checkpoint_is_added_to_the_store_where_asked_for(url: str, key: Path)
     assert (0, True) == (verified.exit_code, "4 checkpoints, 0 tombstones\n0 records come after" in verified.stdout)
 
 
-def test_a_whole_store_verifies_and_says_what_was_not_checked(url: str, database: Path, key: Path) -> None:
+def test_whole_store_verifies_and_names_unchecked_parts(url: str, database: Path, key: Path) -> None:
     run("checkpoint", "--key", key, "--record", "--audit", url)
     verified = run("verify", "--audit", url)
     public = SigningKey.read(key).public
@@ -168,9 +168,7 @@ def test_an_altered_record_is_named(url: str, execute: Execute) -> None:
         ("id", "'text'"),
     ],
 )
-def test_what_is_no_text_or_number_any_more_is_told_all_the_same(
-    url: str, execute: Execute, column: str, value: str
-) -> None:
+def test_value_of_a_wrong_type_is_reported(url: str, execute: Execute, column: str, value: str) -> None:
     execute(f"UPDATE decisions SET {column} = {value} WHERE tenant = 'acme' AND seq = 2")
     told, as_json = run("verify", "--audit", url), run("verify", "--json", "--audit", url)
     findings = [
@@ -191,7 +189,7 @@ def test_a_checkpoint_of_a_key_that_was_not_given_is_named(url: str, key: Path, 
     assert f"is signed by the key `{SigningKey.read(key).public.id}`, which was not given" in refused.stdout
 
 
-def test_an_end_that_was_cut_off_shows_against_heads_kept_elsewhere(url: str, execute: Execute, tmp_path: Path) -> None:
+def test_cut_off_end_is_found_against_anchored_heads(url: str, execute: Execute, tmp_path: Path) -> None:
     file = tmp_path / "heads.jsonl"
     file.write_text(run("checkpoint", "--audit", url).stdout)
     assert (
@@ -207,7 +205,7 @@ def test_an_end_that_was_cut_off_shows_against_heads_kept_elsewhere(url: str, ex
     assert f"{file}:2 says" in against.stdout
 
 
-def test_an_end_without_a_signature_is_told_past_what_is_allowed(url: str, key: Path, used: None) -> None:
+def test_unsigned_end_is_reported_past_the_allowed_age(url: str, key: Path, used: None) -> None:
     public = public_file(key)
     with AuditStore(url).open() as store:
         sign(store, SigningKey.read(key), ChainId(DECISIONS, "acme", "node-1"), seq=1)
@@ -221,7 +219,7 @@ def test_an_end_without_a_signature_is_told_past_what_is_allowed(url: str, key: 
     )
 
 
-def test_a_tenant_that_nobody_ever_asked_about_is_not_whole_but_absent(url: str, tmp_path: Path) -> None:
+def test_tenant_without_records_is_absent_and_not_whole(url: str, tmp_path: Path) -> None:
     verified = run("verify", "--tenant", "ghost", "--audit", url)
     made = run("export", "--tenant", "ghost", "--out", tmp_path / "ghost.jsonl", "--audit", url)
     for done in (verified, made):
@@ -250,7 +248,7 @@ def test_an_export_verifies_without_the_store(url: str, database: Path, key: Pat
     assert "0 records come after the last signature of their chain" == found[2]
 
 
-def test_what_is_wrong_in_an_export_is_named(url: str, tmp_path: Path, execute: Execute) -> None:
+def test_findings_of_an_export_are_printed(url: str, tmp_path: Path, execute: Execute) -> None:
     out = tmp_path / "acme.jsonl"
     run("export", "--tenant", "acme", "--out", out, "--audit", url)
     out.write_text(out.read_text().replace('"allow"', '"deny"', 1))
@@ -267,7 +265,7 @@ def test_what_is_wrong_in_an_export_is_named(url: str, tmp_path: Path, execute: 
     assert (tmp_path / "again.jsonl.proof.json").exists()
 
 
-def test_a_file_beside_an_export_is_not_verified_by_its_proof(url: str, tmp_path: Path) -> None:
+def test_file_beside_an_export_is_not_verified_by_the_exports_proof(url: str, tmp_path: Path) -> None:
     """A forged one, one that is not there, and files of a second export, which has a proof of its own."""
     out = tmp_path / "acme.jsonl"
     parquet = tmp_path / "acme.parquet"
@@ -291,7 +289,7 @@ def test_a_file_beside_an_export_is_not_verified_by_its_proof(url: str, tmp_path
         assert str(tmp_path / name) in done.stdout.splitlines()[0]
 
 
-def test_an_export_of_an_earlier_version_verifies_by_its_files_alone(url: str, tmp_path: Path) -> None:
+def test_export_of_an_earlier_version_verifies_by_its_files(url: str, tmp_path: Path) -> None:
     """Its proof is named without the ending of the file; another file of that stem is not one of the export."""
     out = tmp_path / "acme.jsonl"
     run("export", "--tenant", "acme", "--out", out, "--audit", url)
@@ -356,7 +354,7 @@ def test_a_rewritten_chain_without_any_signature_is_not_whole(url: str, key: Pat
     assert "3 records come after the last signature of their chain" in young.stdout
 
 
-def test_a_record_after_a_long_rest_is_as_young_as_it_is(url: str, key: Path, used: None) -> None:
+def test_age_of_an_unsigned_record_is_its_own_age(url: str, key: Path, used: None) -> None:
     """The chain was signed hours before it: what counts is how long the record itself has been without a signature."""
     with AuditStore(url).open() as store:
         store.append([decision_at(NOW_US - 5 * HOUR_US, tenant="initech")])
@@ -400,7 +398,7 @@ def test_chains_of_a_node_that_never_signed_are_named(url: str, key: Path) -> No
     assert "2 of them are by nodes that were never recorded to sign (KEY_IN_USE): `node-2`" in done.stdout
 
 
-def test_chains_in_which_something_is_wrong_are_not_counted_as_unsigned(url: str, key: Path, execute: Execute) -> None:
+def test_broken_chains_are_not_counted_as_unsigned(url: str, key: Path, execute: Execute) -> None:
     """An end that is gone lies before the last signature, which was told as a negative number."""
     run("checkpoint", "--key", key, "--record", "--audit", url)
     execute("DELETE FROM decisions WHERE tenant = 'acme' AND node = 'node-1' AND seq > 1")
@@ -411,7 +409,7 @@ def test_chains_in_which_something_is_wrong_are_not_counted_as_unsigned(url: str
     assert told in done.stdout
 
 
-def test_what_was_rewritten_is_told_from_the_first_to_the_last(url: str, key: Path) -> None:
+def test_rewritten_records_are_named_from_first_to_last(url: str, key: Path) -> None:
     """Table `chains` agrees with the forgery, at the very place that the checkpoint speaks of."""
     run("checkpoint", "--key", key, "--record", "--audit", url)
     with AuditStore(url).open() as store, store.snapshot() as snapshot:
@@ -449,7 +447,7 @@ def test_what_was_rewritten_is_told_from_the_first_to_the_last(url: str, key: Pa
         (("export", "--tenant", "acme", "--out", "nowhere/acme.jsonl"), (3, "cannot be written: No such file")),
     ],
 )
-def test_what_is_missing_is_told(
+def test_missing_file_or_record_is_reported(
     words: tuple[str, ...], expected: tuple[int, str], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -459,7 +457,7 @@ def test_what_is_missing_is_told(
 
 
 @pytest.mark.parametrize("line", ["{}", "nonsense", '{"table":"decisions"}', "[1]"])
-def test_a_line_that_is_no_head_is_named(url: str, tmp_path: Path, line: str) -> None:
+def test_line_that_is_no_chain_head_is_named(url: str, tmp_path: Path, line: str) -> None:
     file = tmp_path / "heads.jsonl"
     file.write_text(f"{run('checkpoint', '--audit', url).stdout}\n{line}\n")
     done = run("verify", "--against", file, "--audit", url)

@@ -65,7 +65,7 @@ def run(*words: str | Path) -> Result:
     return CliRunner().invoke(app, ["diff", *map(str, words)], terminal_width=300)
 
 
-def test_a_diff_speaks_of_people_and_where(old: Path, new: Path) -> None:
+def test_diff_names_people_and_namespaces(old: Path, new: Path) -> None:
     done = run(old, new)
 
     assert done.exit_code == 0, done.output
@@ -131,7 +131,7 @@ resources change
     assert "Nothing changes." in run(old, old, "--format", "markdown").stdout
 
 
-def test_json_is_whole(old: Path, new: Path) -> None:
+def test_json_of_a_diff_holds_every_change(old: Path, new: Path) -> None:
     done = json.loads(run(old, new, "--format", "json", "--tenant", "acme").stdout)
 
     (acme,) = done["tenants"]
@@ -157,7 +157,7 @@ def test_json_is_whole(old: Path, new: Path) -> None:
     ("swapped", "fail_on", "code"),
     [(False, "gain", 1), (False, "loss", 1), (False, "any", 1), (True, "gain", 1), (True, "loss", 0), (True, "any", 1)],
 )
-def test_fail_on_ends_with_one(tmp_path: Path, swapped: bool, fail_on: str, code: int) -> None:
+def test_fail_on_exits_with_1(tmp_path: Path, swapped: bool, fail_on: str, code: int) -> None:
     """Forwards some gain and some lose; in the second pair of versions the only row is new."""
     versions = [write(tmp_path / "a", {**OLD, "acme/bindings.csv": b""}), write(tmp_path / "b", OLD)]
     if not swapped:
@@ -167,7 +167,7 @@ def test_fail_on_ends_with_one(tmp_path: Path, swapped: bool, fail_on: str, code
     assert run(versions[0], versions[0], "--fail-on", fail_on).exit_code == 0
 
 
-def test_only_one_tenant_is_told(old: Path, new: Path) -> None:
+def test_diff_of_one_tenant_prints_only_that_tenant(old: Path, new: Path) -> None:
     assert "acme" not in run(old, new, "--tenant", "globex").stdout
     assert run(old, new, "--tenant", "nowhere").exit_code == 2
     assert run(old, new, "--tenant", "No").exit_code == 2
@@ -188,7 +188,7 @@ def test_a_tenant_that_does_not_load_is_not_compared(old: Path, new: Path) -> No
     assert ["acme"] == json.loads(run(old, new, "--format", "json").stdout)["not_compared"]
 
 
-def test_root_files_that_do_not_load_end_it(old: Path, new: Path) -> None:
+def test_diff_fails_if_root_files_do_not_load(old: Path, new: Path) -> None:
     (old / "vocabulary.yaml").write_text("kinds: none\n")
 
     done = run(old, new)
@@ -197,7 +197,7 @@ def test_root_files_that_do_not_load_end_it(old: Path, new: Path) -> None:
     assert "vocabulary.yaml:1" in done.stderr
 
 
-def test_a_tenants_folder_is_no_version(old: Path, new: Path) -> None:
+def test_tenant_folder_is_refused_as_a_version(old: Path, new: Path) -> None:
     done = run(old / "acme", new / "acme")
 
     assert (2, "") == (done.exit_code, done.stdout)
@@ -251,7 +251,7 @@ def test_a_version_may_be_a_git_revision(repository: Path, old: Path, new: Path,
     git(repository, "diff", "--exit-code")
 
 
-def test_the_working_tree_is_not_asked_for_a_revision(repository: Path) -> None:
+def test_revision_is_read_without_the_working_tree(repository: Path) -> None:
     shutil.rmtree(repository / "policies")
 
     assert "group:devs gain EXECUTE FLOW" in run("HEAD~1", "HEAD").stdout
@@ -276,13 +276,13 @@ def test_a_name_of_both_a_directory_and_a_revision_is_refused(repository: Path) 
         (("HEAD:policies/acme/roles.csv", "policies"), "has no directory `policies/acme/roles.csv`"),
     ],
 )
-def test_what_git_does_not_have_is_told(repository: Path, versions: tuple[str, str], told: str) -> None:
+def test_missing_git_revision_is_reported(repository: Path, versions: tuple[str, str], told: str) -> None:
     done = run(*versions)
 
     assert (3, True) == (done.exit_code, told in done.stderr), done.stderr
 
 
-def test_without_a_repository_or_git_it_is_told(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_repository_or_git_is_reported(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     done = run("HEAD", old)
@@ -314,7 +314,7 @@ def test_links_in_a_revision_stay_inside_it(repository: Path) -> None:
     assert "globex/roles.csv: is a link that leaves the policy directory" in done.stderr
 
 
-def test_patterns_too_intricate_are_an_error_that_names_whose(tmp_path: Path) -> None:
+def test_patterns_too_complex_to_compare_name_the_principal(tmp_path: Path) -> None:
     """Eight groups one in the other, five scopes each: 390,625 patterns to say where. The other tenant is compared."""
     members = ["user:a", *(f"group:g{level}" for level in range(7)), "role:viewer"]
     rows = [

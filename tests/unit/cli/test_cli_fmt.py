@@ -41,7 +41,7 @@ def test_files_that_differ_are_written_and_named(policies: Path) -> None:
     assert "" == run(policies).output
 
 
-def test_check_and_diff_write_nothing_and_end_with_one(policies: Path) -> None:
+def test_fmt_check_and_diff_write_nothing_and_exit_with_1(policies: Path) -> None:
     bindings = policies / "acme" / "bindings.csv"
     bindings.write_text("g,user:bob, role:viewer,acme")
 
@@ -65,7 +65,7 @@ def test_a_tenants_folder_and_single_files_can_be_named(policies: Path) -> None:
     assert 0 == run("--check", policies / "globex" / "roles.csv", policies / "vocabulary.yaml").exit_code
 
 
-def test_only_what_the_loader_reads_is_touched(policies: Path) -> None:
+def test_fmt_changes_only_files_that_the_loader_reads(policies: Path) -> None:
     for name in (".bindings.csv", "README.yaml", "other.csv"):
         (policies / "acme" / name).write_text("a,b")
 
@@ -90,7 +90,7 @@ def test_a_link_stays_a_link_and_a_file_keeps_its_mode(policies: Path) -> None:
     assert [] == list((policies / "acme").glob(".roles.csv*"))
 
 
-def test_a_write_that_fails_leaves_the_file_and_nothing_else(policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_leaves_only_the_old_file(policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     roles = policies / "acme" / "roles.csv"
     roles.write_text("p,role:x,acme,**,FLOW,VIEW,allow\n")
     names = sorted((policies / "acme").iterdir())
@@ -106,7 +106,7 @@ def test_a_write_that_fails_leaves_the_file_and_nothing_else(policies: Path, mon
     assert names == sorted((policies / "acme").iterdir())
 
 
-def test_a_file_that_is_not_clean_is_told_and_left_and_the_others_are_written(policies: Path) -> None:
+def test_fmt_reports_a_refused_file_and_writes_the_others(policies: Path) -> None:
     (policies / "acme" / "roles.csv").write_bytes(b"p,\trole:x\n")
     (policies / "acme" / "reach.csv").write_bytes(b"p,acme,**,**,*,allow\n")
 
@@ -118,7 +118,7 @@ def test_a_file_that_is_not_clean_is_told_and_left_and_the_others_are_written(po
     assert b"p, acme, **, **, *, allow\n" == (policies / "acme" / "reach.csv").read_bytes()
 
 
-def test_what_is_no_policy_is_refused(policies: Path, tmp_path: Path) -> None:
+def test_fmt_refuses_a_path_that_is_no_policy_file(policies: Path, tmp_path: Path) -> None:
     assert 2 == run(tmp_path).exit_code
     assert 2 == run(policies / "README.md").exit_code
     assert 3 == run(policies / "nowhere.csv").exit_code

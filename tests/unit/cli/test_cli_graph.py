@@ -43,7 +43,7 @@ def test_a_tree_marks_what_reach_forbids_and_what_was_shown_above() -> None:
 
 
 @pytest.mark.parametrize("as_format", ["tree", "dot", "svg", "json"])
-def test_no_format_names_what_is_hidden(as_format: str) -> None:
+def test_no_format_names_a_hidden_node(as_format: str) -> None:
     for flags in ([], ["--omit"]):
         done = run("acme", "user:bob", str(GRAPHS / "close.dot"), "--format", as_format, *flags)
 
@@ -53,7 +53,7 @@ def test_no_format_names_what_is_hidden(as_format: str) -> None:
         assert ("?1" in done.stdout) == (flags == [])
 
 
-def test_json_and_dot_say_the_same() -> None:
+def test_json_and_dot_hold_the_same_graph() -> None:
     told = [run("acme", "user:alice", str(GRAPHS / name), "--format", "json") for name in ("close.json", "close.dot")]
     one, other = (json.loads(done.stdout) for done in told)
 
@@ -61,7 +61,7 @@ def test_json_and_dot_say_the_same() -> None:
     assert sorted(map(str, one["edges"])) == sorted(map(str, other["edges"]))
 
 
-def test_the_json_it_prints_has_the_nodes_it_reads(tmp_path: Path) -> None:
+def test_graph_json_returns_the_nodes_of_the_request(tmp_path: Path) -> None:
     done = run("acme", "user:alice", str(GRAPHS / "close.json"), "--format", "json")
     told = json.loads(done.stdout)
 
@@ -125,13 +125,13 @@ def test_attributes_come_from_defaults_before_a_statement(tmp_path: Path) -> Non
         ("g.json", '{"nodes": [{"uid": "a", "kind": "FLOW"}]}', "nodes[0].namespace: is missing"),
     ],
 )
-def test_what_is_no_graph_is_wrong_usage(tmp_path: Path, name: str, text: str, told: str) -> None:
+def test_malformed_graph_file_is_wrong_usage(tmp_path: Path, name: str, text: str, told: str) -> None:
     done = drawn(tmp_path, text, name=name)
 
     assert (done.exit_code, told in done.stderr) == (2, True), done.output
 
 
-def test_other_tenants_and_servers_that_are_away_give_no_drawing() -> None:
+def test_graph_fails_for_another_tenant_or_a_server_that_is_away() -> None:
     file = str(GRAPHS / "close.json")
 
     assert run("initech", "user:bob", file).exit_code == 1
@@ -156,7 +156,7 @@ def test_cycles_and_long_chains_are_drawn(tmp_path: Path) -> None:
     assert "404 nodes visible" in drawn(tmp_path, chain).stdout
 
 
-def test_what_goes_on_deeper_than_a_terminal_is_wide_is_a_tree_of_its_own(tmp_path: Path) -> None:
+def test_deep_graph_continues_in_a_separate_tree(tmp_path: Path) -> None:
     """Right behind the one that it goes on from, whatever the order of the nodes; and each node is shown once."""
     names = [f"n{number}" for number in range(2 * DEPTH_LIMIT + 5)]
     nodes = "; ".join(reversed(names))
@@ -179,7 +179,7 @@ def test_a_picture_that_would_take_too_long_is_refused(tmp_path: Path, nodes: in
     assert (code, code == 2) == (done.exit_code, "at most 500 and 1000 are drawn" in done.stderr)
 
 
-def test_a_picture_shows_every_node_and_edge_apart_from_one_another() -> None:
+def test_picture_shows_every_node_and_edge_without_overlap() -> None:
     """Random graphs with loops, cycles and lonely nodes: no two boxes overlap, and all is inside the picture."""
     dice = random.Random(7)
     for size in (0, 1, 2, 5, 30):

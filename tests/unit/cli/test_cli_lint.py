@@ -37,7 +37,7 @@ def test_the_example_policies_are_clean_or_say_why_not() -> None:
     assert (0, "", "nothing found\n") == (done.exit_code, done.stdout, done.stderr)
 
 
-def test_findings_are_told_by_place_severity_and_rule(policies: Path) -> None:
+def test_findings_are_printed_by_place_severity_and_rule(policies: Path) -> None:
     done = run(str(policies))
 
     assert (
@@ -97,7 +97,7 @@ def test_files_that_do_not_load_are_findings_and_fail_whatever_is_asked(policies
     assert ["does-not-load"] == [each["ruleId"] for each in sarif["runs"][0]["results"]]
 
 
-def test_failing_tests_of_a_tenant_are_not_lints_business(policies: Path) -> None:
+def test_lint_ignores_failing_tests(policies: Path) -> None:
     (policies / "acme" / "tests").mkdir()
     (policies / "acme" / "tests" / "x.yaml").write_text(
         "name: x\naccess:\n  - {principal: user:bob, action: CREATE, kind: ROLE, expect: deny}\n"
@@ -116,13 +116,13 @@ def test_failing_tests_of_a_tenant_are_not_lints_business(policies: Path) -> Non
         (("--format", "xml"), 2, "xml"),
     ],
 )
-def test_wrong_flags_are_told(policies: Path, words: tuple[str, ...], code: int, told: str) -> None:
+def test_wrong_flags_are_reported(policies: Path, words: tuple[str, ...], code: int, told: str) -> None:
     done = run(str(policies), *words)
 
     assert (code, True) == (done.exit_code, told in done.output)
 
 
-def test_a_directory_that_is_not_there_is_no_answer(tmp_path: Path) -> None:
+def test_missing_directory_exits_with_no_answer(tmp_path: Path) -> None:
     assert 3 == run(str(tmp_path / "nowhere")).exit_code
 
 
@@ -164,7 +164,7 @@ def test_sarif_without_a_page_still_has_absolute_links(policies: Path) -> None:
     assert all(urlparse(rule["helpUri"]).scheme for rule in log["runs"][0]["tool"]["driver"]["rules"])
 
 
-def test_sarif_of_a_directory_elsewhere_names_its_base(
+def test_sarif_of_another_directory_names_its_base(
     policies: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))

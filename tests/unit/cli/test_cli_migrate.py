@@ -37,7 +37,7 @@ def tree(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_is_imported_passes_its_own_tests(casbin: Path) -> None:
+def test_imported_policy_passes_its_own_tests(casbin: Path) -> None:
     done = run(*IMPORT)
     tested = run("test", "out")
 
@@ -47,7 +47,7 @@ def test_what_is_imported_passes_its_own_tests(casbin: Path) -> None:
     assert "acme: 1 of 1 cases hold (remit and Casbin)" in tested.stdout
 
 
-def test_what_is_refused_writes_nothing(casbin: Path) -> None:
+def test_refused_import_writes_nothing(casbin: Path) -> None:
     (casbin / "policy.csv").write_text(f"{POLICY}p, admin, data1\n")
     before = tree(casbin)
     done = run(*IMPORT)
@@ -58,7 +58,7 @@ def test_what_is_refused_writes_nothing(casbin: Path) -> None:
     assert before == tree(casbin)
 
 
-def test_a_folder_that_is_not_empty_is_left_alone_unless_forced(casbin: Path) -> None:
+def test_folder_with_files_is_replaced_only_by_force(casbin: Path) -> None:
     """Forced, what stood there is kept beside it; a second time it is refused, so that nothing is ever lost."""
     (casbin / "out").mkdir()
     (casbin / "out" / "mine.txt").write_text("mine")
@@ -77,7 +77,7 @@ def test_an_empty_folder_is_written_to(casbin: Path) -> None:
     assert not (casbin / "out~").exists()
 
 
-def test_a_folder_that_cannot_be_written_whole_is_not_written(casbin: Path) -> None:
+def test_folder_is_written_whole_or_not_at_all(casbin: Path) -> None:
     with pytest.raises(OSError, match="a"):
         write_folder(casbin / "out", {"a": b"", "a/b": b""}, force=False)
     with pytest.raises(FolderError, match="is a file"):
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_written_whole_is_not_written(casbin: Path) -> N
     ],
     ids=range(11),
 )
-def test_wrong_usage_is_told(casbin: Path, words: tuple[str, ...], code: int, told: str) -> None:
+def test_wrong_usage_is_reported(casbin: Path, words: tuple[str, ...], code: int, told: str) -> None:
     (casbin / "latin.csv").write_bytes(b"p, \xe9, data1, read\n")
     done = run(*IMPORT, *words)
 
@@ -134,7 +134,7 @@ def test_export_and_import_again(casbin: Path) -> None:
     assert run("test", "one").exit_code == 0
 
 
-def test_export_says_what_casbin_cannot_know(casbin: Path) -> None:
+def test_export_lists_what_casbin_does_not_know(casbin: Path) -> None:
     run("export", str(EXAMPLE), "--tenant", "globex", "--out", "casbin")
     readme = (casbin / "casbin" / "README.md").read_text()
 

@@ -48,7 +48,7 @@ def days(store: AuditStore) -> dict[str, int]:
     return {tenant: left.count(tenant) for tenant in sorted(set(left))}
 
 
-def test_retain_keeps_each_tenants_decisions_as_long_as_its_retention_says(store: AuditStore) -> None:
+def test_retain_deletes_each_tenants_decisions_by_its_age(store: AuditStore) -> None:
     done = run("audit", "retain", "--retention", "4d, globex=8d, initech=forever", "--yes", "--audit", store.url)
 
     assert 0 == done.exit_code, done.output
@@ -78,9 +78,7 @@ def test_retain_takes_the_setting_of_the_server(store: AuditStore) -> None:
     ],
     ids=range(6),
 )
-def test_what_retain_is_not_told_it_does_not_delete(
-    store: AuditStore, words: tuple[str, ...], code: int, told: str
-) -> None:
+def test_retain_deletes_nothing_without_an_age(store: AuditStore, words: tuple[str, ...], code: int, told: str) -> None:
     done = run("audit", "retain", *words, "--audit", store.url, REMIT_AUDIT_RETENTION="")
 
     assert (code, True) == (done.exit_code, told in " ".join(done.output.replace("│", "").split())), done.output
@@ -90,7 +88,7 @@ def test_what_retain_is_not_told_it_does_not_delete(
 @pytest.mark.parametrize(
     "words", [("retain", "--retention", "3d"), ("purge", "--before", "3d")], ids=("retain", "purge")
 )
-def test_a_key_signs_what_is_left_behind(store: AuditStore, tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_key_signs_the_tombstones_of_a_purge_by_hand(store: AuditStore, tmp_path: Path, words: tuple[str, ...]) -> None:
     key = SigningKey.new(tmp_path / "audit.key")
 
     done = run("audit", *words, "--key", str(tmp_path / "audit.key"), "--yes", "--audit", store.url)
@@ -165,7 +163,7 @@ def test_a_tombstone_that_a_purge_left_unsigned_is_signed_when_asked(store: Audi
     assert 2 == run("audit", "checkpoint", "--tombstones", "--audit", store.url).exit_code
 
 
-def test_a_purge_by_hand_signs_its_own_records_too(store: AuditStore, tmp_path: Path) -> None:
+def test_purge_by_hand_signs_its_own_records(store: AuditStore, tmp_path: Path) -> None:
     """No server does: its chain would be without a signature for ever."""
     file = tmp_path / "audit.key"
     key_for(store, file, "checkpoint")
@@ -177,7 +175,7 @@ def test_a_purge_by_hand_signs_its_own_records_too(store: AuditStore, tmp_path: 
     assert (0, True) == (done.exit_code, "0 records come after the last signature" in done.stdout), done.stdout
 
 
-def test_purge_tells_what_stays_and_why(store: AuditStore) -> None:
+def test_purge_prints_what_stays_and_why(store: AuditStore) -> None:
     store.append([decision_at(NOW_US, tenant="late"), decision_at(NOW_US - DAY_US, tenant="late")])
 
     done = run("audit", "purge", "--before", "1h", "--tenant", "late", "--yes", "--audit", store.url)
@@ -186,7 +184,7 @@ def test_purge_tells_what_stays_and_why(store: AuditStore) -> None:
     assert "1 older records stay: each follows a newer record in its chain" in done.stdout
 
 
-def test_an_age_longer_than_time_itself_is_its_beginning(store: AuditStore) -> None:
+def test_age_longer_than_the_clock_is_its_beginning(store: AuditStore) -> None:
     assert "0 decisions" in run("audit", "purge", "--before", "999999d", "--yes", "--audit", store.url).stdout
     assert 0 == run("audit", "retain", "--retention", "999999d", "--yes", "--audit", store.url).exit_code
     assert {"acme": 10, "globex": 10, "initech": 10} == days(store)

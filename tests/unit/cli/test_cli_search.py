@@ -53,7 +53,7 @@ def lines(text: str) -> list[str]:
         ("reach acme a b K-V", 2, "relation: `K-V` is not a relation"),
     ],
 )
-def test_each_list_prints_what_it_found_or_why_there_is_nothing(words: str, code: int, told: str) -> None:
+def test_each_list_prints_its_results_or_why_there_are_none(words: str, code: int, told: str) -> None:
     """What is no answer is told beside the answers."""
     done = run(*words.split())
     assert code == done.exit_code, done.output
@@ -61,7 +61,7 @@ def test_each_list_prints_what_it_found_or_why_there_is_nothing(words: str, code
     assert [line for line in lines(shown) if told in line] != []
 
 
-def test_where_picks_among_the_names_that_it_is_given(tmp_path: Path) -> None:
+def test_where_selects_among_the_given_names(tmp_path: Path) -> None:
     names = "acme.finance\nacme.datax\n\nacme.data.x\n"
     (tmp_path / "names").write_text(names)
     for stdin, file in ((names, "-"), ("", str(tmp_path / "names"))):
@@ -69,7 +69,7 @@ def test_where_picks_among_the_names_that_it_is_given(tmp_path: Path) -> None:
         assert (0, "acme.data.x\n") == (done.exit_code, done.stdout)
 
 
-def test_that_no_name_matches_is_no_name() -> None:
+def test_where_prints_no_name_if_none_matches() -> None:
     """Whoever reads the names reads none."""
     done = run("where", "acme", "user:carol", "UPDATE", "FLOW", "--among", "-", stdin="acme.legal\n")
     assert (0, "", "nowhere\n") == (done.exit_code, done.stdout, done.stderr)
@@ -94,7 +94,7 @@ def test_reach_all_names_the_owners_that_refuse(owners: str, code: int, told: li
     assert [each[: len(part)] for each, part in zip(lines(done.output), told, strict=True)] == told
 
 
-def test_some_relations_are_told_alone() -> None:
+def test_reach_lists_only_the_requested_relations() -> None:
     everywhere = run(
         "reach", "acme", "acme.data", "--relation", "KV", "--relation", "SUBFLOW", "--relation", "KV", "--json"
     )
@@ -134,12 +134,12 @@ def test_files_that_do_not_load_are_no_answer_and_no_deny(tmp_path: Path, words:
 
 
 @pytest.mark.parametrize("words", ["where acme user:carol --among -", "reach-all acme system PURGE -"])
-def test_names_that_are_no_text_are_wrong_usage(words: str) -> None:
+def test_names_outside_utf_8_are_wrong_usage(words: str) -> None:
     done = run(*words.split(), stdin=b"\xff\xfe")
     assert (2, True) == (done.exit_code, "cannot be read" in done.stderr)
 
 
 @pytest.mark.parametrize("words", ["check acme user:\udcff VIEW FLOW a", "where acme user:\udcff", "reach acme \udcff"])
-def test_an_argument_that_is_no_utf_8_is_wrong_usage(words: str) -> None:
+def test_argument_outside_utf_8_is_wrong_usage(words: str) -> None:
     done = run(*words.split())
     assert (2, True) == (done.exit_code, "surrogates not allowed" in done.stderr)

@@ -176,7 +176,7 @@ def test_records_are_printed_literally(audit: AuditStore, name: str) -> None:
     assert detail in done.stdout
 
 
-def test_no_command_reads_markup_or_has_a_terminal_of_its_own() -> None:
+def test_no_command_reads_markup_or_opens_a_terminal() -> None:
     for file in Path(remit.cli.__file__).parent.rglob("*.py"):
         text = file.read_text()
         assert "rich.markup" not in text, file

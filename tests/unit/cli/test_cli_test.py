@@ -37,7 +37,7 @@ def policies(tmp_path: Path) -> Path:
     )
 
 
-def test_no_progress_is_printed_where_there_is_no_terminal(policies: Path) -> None:
+def test_no_progress_is_printed_without_a_terminal(policies: Path) -> None:
     done = run(str(policies), "--coverage", "--mutate")
 
     assert done.stderr == ""
@@ -92,12 +92,12 @@ def test_an_unknown_tenant_is_wrong_usage(policies: Path) -> None:
     ],
     ids=range(9),
 )
-def test_what_gates(policies: Path, options: tuple[str, ...], code: int) -> None:
+def test_exit_code_follows_fail_under(policies: Path, options: tuple[str, ...], code: int) -> None:
     """Two of three rows are exercised; of six mutants that change a decision three are noticed."""
     assert code == run(str(policies), *options).exit_code
 
 
-def test_mutants_are_told_with_the_row_as_it_would_stand(policies: Path) -> None:
+def test_mutants_are_printed_with_the_mutated_row(policies: Path) -> None:
     done = run(str(policies), "--mutate")
 
     assert [
@@ -122,7 +122,7 @@ def test_a_missing_case_written_kills_its_mutant(policies: Path) -> None:
     )
 
 
-def test_mutants_wait_for_tests_that_hold(policies: Path) -> None:
+def test_no_mutants_are_made_if_a_test_fails(policies: Path) -> None:
     tests = policies / "acme" / "tests" / "x.yaml"
     tests.write_text(tests.read_text().replace("allow", "deny"))
 
@@ -169,13 +169,13 @@ def test_junit_holds_no_character_that_xml_forbids(policies: Path, tmp_path: Pat
     assert "a \N{PILE OF POO} \N{REPLACEMENT CHARACTER} & <b>: user:a VIEW" in (failure.text or "")
 
 
-def test_junit_that_cannot_be_written_is_told(policies: Path) -> None:
+def test_junit_that_cannot_be_written_is_reported(policies: Path) -> None:
     done = run(str(policies), "--junit", str(policies))
 
     assert (3, f"`{policies}` cannot be written: Is a directory\n") == (done.exit_code, done.stderr)
 
 
-def test_the_tests_of_the_example_company_look_at_everything(tmp_path: Path) -> None:
+def test_example_tests_exercise_every_row_and_notice_every_mutant(tmp_path: Path) -> None:
     """What no case exercises: who has left, who only is admitted, and who is not on the access list."""
     shutil.copytree(EXAMPLE, tmp_path / "policies")
 

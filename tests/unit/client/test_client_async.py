@@ -34,7 +34,7 @@ def test_a_question_that_was_not_awaited_is_neither_yes_nor_no() -> None:
     asking(forgot)
 
 
-def test_asyncio_s_own_conditions_take_no_question_for_a_yes() -> None:
+def test_asyncio_conditions_raise_for_a_question_that_is_not_awaited() -> None:
     """A predicate that forgot its `await` is judged by asyncio's code, not by the caller's."""
 
     async def forgot(client: AsyncClient) -> None:
@@ -58,7 +58,7 @@ async def in_a_task_group(question: Any) -> Any:
 @pytest.mark.parametrize(
     "how", [asyncio.create_task, asyncio.gather, lambda asked: asyncio.wait_for(asked, 5), in_a_task_group]
 )
-def test_a_question_is_awaited_in_every_way_that_asyncio_has(how: Callable[[Any], Any]) -> None:
+def test_question_can_be_awaited_in_every_asyncio_way(how: Callable[[Any], Any]) -> None:
     async def ask(client: AsyncClient) -> None:
         with pytest.raises(DecisionUnavailable, match="UNAVAILABLE"):
             await how(client.check(*VIEWS))

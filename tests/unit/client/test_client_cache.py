@@ -17,14 +17,14 @@ def watched() -> DecisionCache:
     return cache
 
 
-def test_nothing_is_kept_before_a_watch_has_told() -> None:
+def test_cache_is_empty_before_the_watch_begins() -> None:
     cache = DecisionCache(2)
     cache.put(ASKED, OLD)
     cache.changed(told("old"))
     assert cache.get(ASKED) is None
 
 
-def test_an_answer_of_a_revision_that_the_watch_has_not_told_ends_what_was_kept_until_it_tells() -> None:
+def test_cache_drops_answers_of_an_unknown_revision() -> None:
     cache = watched()
     assert OLD is cache.get(ASKED)
     cache.put(ASKED, NEW)
@@ -35,7 +35,7 @@ def test_an_answer_of_a_revision_that_the_watch_has_not_told_ends_what_was_kept_
     assert NEW is cache.get(ASKED)
 
 
-def test_a_change_drops_its_tenants_answers_alone() -> None:
+def test_change_drops_only_cached_answers_of_its_tenant() -> None:
     cache = watched()
     other = CheckRequest(tenant="globex")
     cache.changed(told("old", "globex"))
@@ -45,13 +45,13 @@ def test_a_change_drops_its_tenants_answers_alone() -> None:
     assert (None, OLD) == (cache.get(ASKED), cache.get(other))
 
 
-def test_a_tenant_that_is_removed_or_has_no_revision_is_asked() -> None:
+def test_cache_is_not_used_for_a_tenant_that_is_removed_or_has_no_revision() -> None:
     cache = watched()
     cache.changed(told(""))
     assert cache.get(ASKED) is None
 
 
-def test_what_a_watch_vouched_for_is_served_again_once_it_vouches_again() -> None:
+def test_cached_answers_serve_again_once_the_watch_confirms_them() -> None:
     cache = watched()
     cache.unwatched()
     assert cache.get(ASKED) is None
@@ -59,7 +59,7 @@ def test_what_a_watch_vouched_for_is_served_again_once_it_vouches_again() -> Non
     assert OLD is cache.get(ASKED)
 
 
-def test_the_least_recently_used_goes_first() -> None:
+def test_cache_drops_the_least_recently_used_answer() -> None:
     cache = watched()
     second, third = (CheckRequest(tenant="acme", revision=each) for each in ("2", "3"))
     cache.put(second, OLD)

@@ -95,13 +95,13 @@ def operation(effect: Any, *decisions: decision_pb2.Decision) -> access_pb2.Chec
         (SERVED, resource_service_pb2.ListServedResponse()),
     ],
 )
-def test_what_cannot_be_read_to_the_end_is_no_answer(call: ClientCall[Any, Any], response: Any) -> None:
+def test_response_that_cannot_be_decoded_is_unavailable(call: ClientCall[Any, Any], response: Any) -> None:
     """Empty, of a newer API, or at odds with itself."""
     with pytest.raises(DecisionUnavailable, match="INTERNAL"):
         call.read(response)
 
 
-def test_what_holds_nothing_but_known_words_is_read() -> None:
+def test_message_with_known_words_only_is_read() -> None:
     served = resource_service_pb2.ListServedResponse(receipt=RECEIPT, tenants=["acme"])
     resolved = resource_service_pb2.ResolveDedicatedResponse(
         receipt=RECEIPT, resources=[resource_service_pb2.DedicatedResource(level="RESOURCE_LEVEL_TENANT", service=DENY)]

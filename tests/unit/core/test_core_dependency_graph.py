@@ -23,7 +23,7 @@ SOUND = ("a", "FLOW", "acme.data", "x")
         ({3: "x" * (TEXT_LIMIT + 1)}, "id", "holds 513 characters: expected at most 512"),
     ],
 )
-def test_a_node_is_held_against_its_grammar(changed: dict[int, str], field: str, told: str) -> None:
+def test_node_is_checked_against_its_grammar(changed: dict[int, str], field: str, told: str) -> None:
     node = [changed.get(place, text) for place, text in enumerate(("b", *SOUND[1:]))]
     with pytest.raises(MalformedQuestionError) as caught:
         parse_graph([SOUND, (node[0], node[1], node[2], node[3])], [])
@@ -41,7 +41,7 @@ def test_a_node_is_held_against_its_grammar(changed: dict[int, str], field: str,
         (("a", "a", "K-V"), "relation", "`K-V` is not a relation"),
     ],
 )
-def test_an_edge_is_held_against_the_nodes(edge: tuple[str, str, str], field: str, told: str) -> None:
+def test_edge_is_checked_against_the_nodes(edge: tuple[str, str, str], field: str, told: str) -> None:
     with pytest.raises(MalformedQuestionError) as caught:
         parse_graph([SOUND], [("a", "a", "KV"), edge])
     (violation,) = caught.value.violations
@@ -53,7 +53,7 @@ def test_an_edge_is_held_against_the_nodes(edge: tuple[str, str, str], field: st
     ("nodes", "edges"),
     [([("?", "", "", "")] * 1_000, []), ([SOUND], [("b", "c", "-")] * 1_000)],
 )
-def test_mistakes_are_told_up_to_a_limit(
+def test_mistakes_are_reported_up_to_a_limit(
     nodes: list[tuple[str, str, str, str]], edges: list[tuple[str, str, str]]
 ) -> None:
     with pytest.raises(MalformedQuestionError) as caught:
@@ -61,7 +61,7 @@ def test_mistakes_are_told_up_to_a_limit(
     assert VIOLATIONS_LIMIT == len(caught.value.violations)
 
 
-def test_a_sound_graph_is_what_was_drawn() -> None:
+def test_parsed_graph_equals_the_request() -> None:
     """A namespace may be left out, an id too; nodes may share one; an edge may lead back, and be drawn twice."""
     nodes = [SOUND, ("b", "USER", "", ""), ("ü #1", "FLOW", "acme.data", "x" * TEXT_LIMIT)]
     graph = parse_graph(nodes, [("a", "a", "KV"), ("ü #1", "b", "KV"), ("ü #1", "b", "KV")])

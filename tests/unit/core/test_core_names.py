@@ -166,7 +166,7 @@ def test_offending_text_is_quoted_printable_and_short() -> None:
     assert len(quote("x" * 10_000)) == 81
 
 
-def test_a_diagnostic_tells_its_place() -> None:
+def test_diagnostic_names_its_place() -> None:
     places = [str(Diagnostic("acme/roles.csv", line, column, "is off")) for line, column in ((3, 7), (3, 0), (0, 0))]
     expected = ["acme/roles.csv:3:7: is off", "acme/roles.csv:3: is off", "acme/roles.csv: is off"]
     assert expected == places

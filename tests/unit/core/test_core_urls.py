@@ -26,6 +26,6 @@ SECRET = "S3CRET"
         ("", "***"),
     ],
 )
-def test_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+def test_url_is_shown_without_secrets(url: str, shown: str) -> None:
     assert shown == masked(url)
     assert SECRET not in shown

@@ -50,12 +50,12 @@ def test_the_nearest_level_that_names_one_serves(
     assert expected == (found and (found.resource.name, found.level))
 
 
-def test_nothing_serves_a_tenant_that_names_nothing() -> None:
+def test_no_resource_serves_a_tenant_that_names_none() -> None:
     policy = snapshot_of(FILES, "globex").policy
     assert not [each for each in ResourceType if resolve(policy, Namespace("a.finance.eu"), each)]
 
 
-def test_what_a_resource_says_is_kept() -> None:
+def test_settings_of_a_resource_are_resolved_with_their_types() -> None:
     """Settings under `config` are free-form texts; the other keys have their types."""
     policy = snapshot_of(FILES, "acme").policy
     storage = resolve(policy, Namespace(""), ResourceType.STORAGE)
@@ -73,7 +73,7 @@ def test_what_a_resource_says_is_kept() -> None:
     assert workers.resource.fallback == "fail"
 
 
-def test_a_service_is_told_what_it_may_touch() -> None:
+def test_answer_says_whether_a_service_may_touch_a_resource() -> None:
     """Only where there is something: of what serves by default, remit knows nothing."""
     snapshot = snapshot_of(FILES, "acme")
 
@@ -94,7 +94,7 @@ def test_only_the_types_asked_for_are_resolved_in_that_order() -> None:
 
 
 @pytest.mark.parametrize("service", ["WEBSEVER", "webserver"])
-def test_a_service_that_nobody_declared_is_refused(service: str) -> None:
+def test_undeclared_service_is_refused(service: str) -> None:
     """It is on no list of those denied: as an answer it would be an allow."""
     with pytest.raises(MalformedQuestionError, match=r"service: .* declares no .* it declares `WEBSERVER`"):
         DedicatedTo(Namespace("a.finance"), (), Word(service)).answer(snapshot_of(FILES, "acme"))
@@ -131,14 +131,14 @@ namespaces:
         ("nobody", ([], False)),
     ],
 )
-def test_what_a_resource_serves_in_a_tenant(name: str, expected: tuple[list[str], bool]) -> None:
+def test_served_lists_the_namespaces_of_a_resource(name: str, expected: tuple[list[str], bool]) -> None:
     """Each level's subtree without nearer levels that name another; what names the same again changes nothing."""
     served = ServedBy(ResourceType.SECRETS, name).answer(snapshot_of(SERVED, "acme"))
     assert expected == ([str(each) for each in served.namespaces], served.whole_tenant)
     assert () == served.tenants
 
 
-def test_a_resource_that_is_not_open_is_as_one_that_is_not() -> None:
+def test_resource_that_is_not_open_is_answered_like_an_unknown_one() -> None:
     """Answer and record of a neighbour's are those of nobody's, its name aside."""
     snapshot = snapshot_of(SERVED, "globex")
     asked = [ServedBy(ResourceType.SECRETS, name) for name in ("finance", "nobody!")]
@@ -148,7 +148,7 @@ def test_a_resource_that_is_not_open_is_as_one_that_is_not() -> None:
     assert told[0] == told[1]
 
 
-def test_the_instance_is_told_the_tenants() -> None:
+def test_instance_lists_the_open_tenants() -> None:
     snapshot = snapshot_of(SERVED, "_instance")
     tenants = {name: ServedBy(ResourceType.SECRETS, name).answer(snapshot).tenants for name in ("eu", "finance", "no")}
     assert {"eu": ("acme", "globex"), "finance": ("acme",), "no": ()} == tenants

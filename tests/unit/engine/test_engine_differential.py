@@ -87,7 +87,7 @@ def test_reach_is_compared_where_a_row_or_nothing_decides(snapshot: Snapshot) ->
     assert Verification(4, 2) == verify(snapshot, [itself, inherited, by_row, by_nothing])
 
 
-def test_a_lost_deny_comes_out_minimal(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_deny_is_reduced_to_a_minimal_case(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of nine rows and an access list the one deny is left, and no row but those it needs."""
     sabotage(monkeypatch, Snapshot, forget_denies)
     question = Question(Principal("user:otto"), Word("UPDATE"), Word("FLOW"), Namespace("prod.x"))
@@ -100,7 +100,9 @@ def test_a_lost_deny_comes_out_minimal(snapshot: Snapshot, monkeypatch: pytest.M
     assert not difference.policy.reach
 
 
-def test_a_chain_that_is_needed_is_kept(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_minimal_case_includes_the_chain_that_the_decision_needs(
+    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An engine that denies what it should allow: the allow row and its chain are the case."""
 
     def stingy(decision: Decision) -> Decision:
@@ -140,9 +142,7 @@ def test_the_minimal_case_is_a_policy_that_loads(snapshot: Snapshot, monkeypatch
     assert [row.text for row in first.policy.links] == [row.text for row in second.policy.links]
 
 
-def test_a_reach_row_that_matches_too_early_comes_out_minimal(
-    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_early_reach_row_is_reduced_to_a_minimal_case(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
     sabotage(monkeypatch, Reach, forget_denies)
     question = ReachQuestion(Namespace("c"), Namespace("d"), Word("SUBFLOW"))
     difference = verify(snapshot, [question]).difference
@@ -153,7 +153,7 @@ def test_a_reach_row_that_matches_too_early_comes_out_minimal(
     assert "c uses d by SUBFLOW" in difference.text
 
 
-def test_the_first_difference_ends_it(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comparison_ends_at_the_first_difference(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Questions behind it are not asked: an endless stream of them is fine."""
     sabotage(monkeypatch, Snapshot, forget_denies)
     bad = Question(Principal("user:otto"), Word("VIEW"), Word("FLOW"), Namespace("a"))
@@ -168,7 +168,7 @@ def test_the_first_difference_ends_it(snapshot: Snapshot, monkeypatch: pytest.Mo
     assert len(asked) == 1
 
 
-def test_a_difference_that_does_not_come_again_is_told_whole(
+def test_difference_that_does_not_repeat_is_reported_in_full(
     snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A snapshot that went wrong by itself, as no freshly compiled one does, is reported with all its rows."""

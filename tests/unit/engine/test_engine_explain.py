@@ -47,14 +47,14 @@ NO_ROW = "no row helps: "
     ],
     ids=range(6),
 )
-def test_an_unknown_word_is_told_with_what_may_be_meant(action: str, kind: str, expected: str) -> None:
+def test_unknown_word_is_reported_with_similar_ones(action: str, kind: str, expected: str) -> None:
     """And with what there is on this side of the instance wall."""
     remedy = explain(SNAPSHOT, parse_question("user:ann", action, kind, "retail.loans")).remedy
     assert remedy is not None
     assert NO_ROW + expected == remedy.instead
 
 
-def test_an_unknown_relation_is_told_with_what_may_be_meant() -> None:
+def test_unknown_relation_is_reported_with_similar_ones() -> None:
     remedy = explain_reach(SNAPSHOT, ReachQuestion(Namespace("a"), Namespace("b"), Word("FEDE"))).remedy
     assert remedy is not None
     assert (

@@ -3,13 +3,13 @@ import pytest
 from remit.engine.memo import BoundedMemo, by_items
 
 
-def test_each_is_made_once() -> None:
+def test_memo_makes_each_value_once() -> None:
     numbers = iter(range(10))
     kept: BoundedMemo[str, int] = BoundedMemo(10, lambda _: next(numbers))
     assert [0, 1, 0] == [kept[key] for key in "aba"]
 
 
-def test_past_the_limit_all_is_dropped() -> None:
+def test_memo_drops_everything_past_the_limit() -> None:
     kept: BoundedMemo[int, str] = BoundedMemo(3, str)
     for key in range(1_000):
         assert str(key) == kept[key]
@@ -17,7 +17,7 @@ def test_past_the_limit_all_is_dropped() -> None:
     assert {999: "999"} == kept
 
 
-def test_what_cannot_be_made_is_not_kept() -> None:
+def test_memo_keeps_no_value_that_raises() -> None:
     """And drops nothing."""
     kept: BoundedMemo[int, int] = BoundedMemo(1, lambda key: 1 // key)
     assert 1 == kept[1]
@@ -38,7 +38,7 @@ def test_large_values_take_more_of_the_limit() -> None:
     assert {4} == kept.keys()
 
 
-def test_a_value_past_the_limit_is_kept_alone() -> None:
+def test_memo_keeps_one_value_that_exceeds_the_limit() -> None:
     kept: BoundedMemo[int, range] = BoundedMemo(2, range, by_items)
     for key in (1, 1_000, 2):
         assert range(key) == kept[key]

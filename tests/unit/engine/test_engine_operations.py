@@ -51,7 +51,7 @@ def test_each_part_is_asked_where_its_kind_lives(
     assert expected == parts(operation, namespace)
 
 
-def test_without_a_kind_for_it_nobody_works_at_the_top() -> None:
+def test_top_level_operation_is_denied_without_a_tenant_kind() -> None:
     """Where the vocabulary declares no TENANT_NAMESPACE, the part is of an unknown kind, and denied to its owner too."""
     bare = snapshot(KINDS)
     compound = Compound(Principal("user:a"), Word("create_flow"), Namespace("a"))
@@ -66,7 +66,7 @@ def test_without_a_kind_for_it_nobody_works_at_the_top() -> None:
         ("create", "a", "operation", "declares no `create`: it declares `create_flow`, `promote`, `look`, `found`"),
     ],
 )
-def test_what_cannot_be_asked_names_its_field(operation: str, namespace: str, field: str, told: str) -> None:
+def test_malformed_question_names_the_field(operation: str, namespace: str, field: str, told: str) -> None:
     with pytest.raises(MalformedQuestionError) as caught:
         parts(operation, namespace)
     (violation,) = caught.value.violations

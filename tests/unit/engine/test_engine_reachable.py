@@ -54,7 +54,7 @@ def test_rows_that_multiply_are_an_error_before_they_are_multiplied() -> None:
 
 
 @pytest.mark.timeout(30)
-def test_many_rows_that_have_nothing_to_do_with_one_another_are_listed() -> None:
+def test_many_unrelated_rows_are_listed() -> None:
     allows = [f"p, acme, **, open.n{number}.**, KV, allow" for number in range(2_000)]
     denies = [f"p, acme, **, shut.n{number}.**, KV, deny" for number in range(2_000)]
     told = uses([*denies, "p, acme, **, open.n7.x, KV, deny", *allows])
@@ -62,7 +62,7 @@ def test_many_rows_that_have_nothing_to_do_with_one_another_are_listed() -> None
     assert "open.n7.** except open.n7.x" in told
 
 
-def test_what_an_earlier_row_decides_is_not_told_again() -> None:
+def test_reachable_lists_no_set_that_an_earlier_row_decides() -> None:
     rows = ["p, acme, **, a.b.**, KV, deny", "p, acme, **, a.**, KV, allow"]
     behind = ["p, acme, here, a.b.c, KV, allow", "p, acme, here, a.d, KV, deny", "p, acme, here, a.e, KV, allow"]
     # The loader refuses rows that an earlier one covers; these it covers for `here` alone.

@@ -42,7 +42,7 @@ def test_the_rows_behind_a_principal_are_walked_once() -> None:
 
 
 @pytest.mark.parametrize(("subject", "expected"), [("user:stranger", set()), ("role:r", {"role:r"})])
-def test_whoever_holds_nothing_is_not_walked(subject: str, expected: set[str]) -> None:
+def test_walk_skips_subjects_without_rows(subject: str, expected: set[str]) -> None:
     covering = _Covering({"**"})
     assert expected == RoleGraph([RULE], LINKS).held(subject, covering)
     assert 0 == covering.steps

@@ -37,7 +37,7 @@ def test_the_longest_list_is_given_whole_and_a_longer_one_is_an_error() -> None:
             inquiry.answer(longer)
 
 
-def test_what_is_left_out_counts_too() -> None:
+def test_excluded_patterns_count_toward_the_limit() -> None:
     denies = [f"p, {ANN}, acme, n{number}, FLOW, VIEW, deny" for number in range(PATTERNS_LIMIT)]
     with pytest.raises(TooLargeError, match="more than 10000 patterns"):
         NamespacesOf(ANN, VIEW, FLOW).answer(snapshot([f"p, {ANN}, acme, **, FLOW, VIEW, allow", *denies]))
@@ -53,7 +53,7 @@ def test_rows_and_scopes_that_multiply_are_an_error_before_they_are_multiplied()
     assert () == NamespacesOf(ANN, Word("UPDATE"), FLOW).answer(snapshot([*rows, *scopes])).sets
 
 
-def test_many_denies_that_take_nothing_away_are_not_told() -> None:
+def test_filter_omits_denies_without_effect() -> None:
     """However many there are on both sides."""
     allows = [f"p, {ANN}, acme, open.n{number}.**, FLOW, VIEW, allow" for number in range(1_200)]
     denies = [f"p, {ANN}, acme, shut.n{number}.**, FLOW, VIEW, deny" for number in range(1_200)]

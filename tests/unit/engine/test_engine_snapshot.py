@@ -67,7 +67,9 @@ def test_a_missing_or_superfluous_namespace_is_an_error(kind: str, namespace: st
         ("VIEW", "USER", "", Reason.ALLOWED_BY_RULE),
     ],
 )
-def test_doors_come_before_rows(action: str, kind: str, namespace: str, expected: Reason) -> None:
+def test_checks_of_words_class_and_access_list_come_before_rows(
+    action: str, kind: str, namespace: str, expected: Reason
+) -> None:
     """Whoever may do everything is stopped by the doors all the same, the first that applies."""
     assert expected is ask(compiled(ALL), "user:a", action, kind, namespace)
 
@@ -188,7 +190,7 @@ def test_a_role_that_allows_and_denies_in_many_namespaces_is_answered(namespaces
     assert Reason.OUT_OF_SCOPE is ask(compiled(pairs + bound), "user:a", "VIEW", "FLOW", "b")
 
 
-def test_of_many_rows_that_say_the_same_the_lowest_decides() -> None:
+def test_lowest_of_equal_rows_decides() -> None:
     snapshot = compiled("#\n#\n" + "p, role:r, acme, a, FLOW, VIEW, allow\n" * 200 + "g, user:a, role:r, acme\n")
     rule = snapshot.decide(Question(Principal("user:a"), Word("VIEW"), Word("FLOW"), Namespace("a"))).rule
     assert rule is not None
@@ -227,7 +229,9 @@ def many_bindings_elsewhere() -> Snapshot:
     return compiled(rows + "".join(f"g, user:a, role:r, acme/a.n{number}\n" for number in range(500)))
 
 
-def test_rows_and_bindings_that_never_meet_are_not_compared_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_and_bindings_without_common_namespace_are_not_compared_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     snapshot = many_bindings_elsewhere()
     compared = []
     overlaps = NamespacePattern.overlaps
@@ -236,7 +240,7 @@ def test_rows_and_bindings_that_never_meet_are_not_compared_one_by_one(monkeypat
     assert len(compared) < 5_000
 
 
-def test_a_search_for_another_namespace_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_search_for_another_namespace_stops_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past its limit the reason is an upper bound; it says nothing about the effect."""
     monkeypatch.setattr("remit.engine.compiled.OVERLAPS_LIMIT", 10)
     assert Reason.OUT_OF_SCOPE is ask(many_bindings_elsewhere(), "user:a", "VIEW", "FLOW", "b")
@@ -253,7 +257,7 @@ def test_many_bindings_of_one_principal_are_refused_fast() -> None:
     assert time.thread_time() - started < 10
 
 
-def test_names_asked_for_cannot_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requested_names_cannot_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Principals and namespaces nobody named leave no more behind than the caches may hold."""
     for name in ("_NAMESPACES", "_CELLS"):
         monkeypatch.setattr(f"remit.engine.snapshot.{name}", 300)

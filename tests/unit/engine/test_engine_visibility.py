@@ -40,7 +40,7 @@ def test_each_kind_and_namespace_is_decided_once_and_each_pair_once() -> None:
     assert 3 == len(asked)
 
 
-def test_edges_that_touch_a_stub_come_in_an_order_of_their_own() -> None:
+def test_edges_of_a_stub_come_in_random_order() -> None:
     """Of two answers each has another, and neither is that of the request; what is between visible nodes keeps it."""
     snapshot = snapshot_of(FILES, "acme")
     nodes = [("in", "FLOW", "open", ""), ("out", "FLOW", "shut", "")]

@@ -177,7 +177,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("finding", CASES)
-def test_each_finding_is_told_where_it_is(finding: FindingId) -> None:
+def test_each_finding_names_its_place(finding: FindingId) -> None:
     text, rows, options, place = CASES[finding]
     found = imported(text, rows, options)
 
@@ -192,7 +192,7 @@ def test_each_finding_has_its_case() -> None:
     assert set(FindingId) == {*CASES, *elsewhere}
 
 
-def test_a_clean_policy_has_nothing_to_tell() -> None:
+def test_lint_prints_no_finding_for_a_clean_policy() -> None:
     rows = "p, role:admin, data1, read, allow\ng, user:alice, role:admin\n"
     found = imported(model(), rows)
 
@@ -210,7 +210,7 @@ def test_a_clean_policy_has_nothing_to_tell() -> None:
     ],
     ids=range(3),
 )
-def test_a_model_that_casbin_cannot_use_is_told(text: str, told: str) -> None:
+def test_model_that_casbin_cannot_use_is_reported(text: str, told: str) -> None:
     with pytest.raises(ModelError, match=told.replace("(", r"\(")):
         Enforcer(text)
 
@@ -225,7 +225,7 @@ def decides(found: Imported, tenant: str, *question: str) -> bool:
     return snapshot_of({**found.files}, tenant).decide(parse_question(*question)).effect is Effect.ALLOW
 
 
-def test_domains_become_tenants_unless_said_otherwise() -> None:
+def test_domains_become_tenants_by_default() -> None:
     """As tenants they are walls with files of their own; as namespaces they are places of one tenant."""
     rows = "p, admin, t1, data1, read, allow\np, admin, t2, data1, write, allow\ng, alice, admin, t1\n"
     walls = imported(DOMAINS, rows, CasbinOptions())
@@ -240,7 +240,7 @@ def test_domains_become_tenants_unless_said_otherwise() -> None:
     assert not decides(places, "acme", "user:alice", "read", "data1", "t1.below")
 
 
-def test_a_role_in_every_domain_is_one_in_each_tenant_where_the_program_says_so() -> None:
+def test_role_in_every_domain_is_bound_in_each_tenant_if_an_option_says_so() -> None:
     rows = "p, admin, t1, data1, read, allow\np, admin, t2, data1, read, allow\ng, alice, admin, *\n"
     matching = imported(DOMAINS, rows, CasbinOptions(match_domains={"g": "keyMatch"}))
     literal = imported(DOMAINS, rows, CasbinOptions(match_domains={"g": "none"}))
@@ -263,7 +263,7 @@ def test_groups_of_objects_become_the_objects_in_them() -> None:
     assert "p, user:alice, acme, book.*, OBJECT, read, allow" in rows_in(patterned.files["acme/roles.csv"])
 
 
-def test_a_person_whom_others_hold_asks_too_where_that_is_said() -> None:
+def test_person_that_others_hold_may_ask_if_an_option_says_so() -> None:
     rows = f"{OK}g, bob, alice\n"
     options = CasbinOptions(tenant=Tenant("acme"), persons=("alice",))
     silent, said = imported(model(), rows), imported(model(), rows, options)
@@ -287,7 +287,7 @@ def test_a_person_whom_others_hold_asks_too_where_that_is_said() -> None:
         ("keyMatch5", "/a/{id}", "a.*"),
     ],
 )
-def test_patterns_of_whole_segments_become_ours(function: str, text: str, expected: str) -> None:
+def test_patterns_of_whole_segments_are_translated(function: str, text: str, expected: str) -> None:
     """And Casbin's answers in and around each hold of what it became, or the import would have been refused."""
     matcher = f"{G}{function}(r.obj, p.obj) && r.act == p.act"
     more = () if text.startswith("company") else ("/a/b",)
@@ -320,7 +320,7 @@ def test_a_superuser_of_the_matcher_is_stopped_by_any_deny_as_in_casbin() -> Non
     assert not decides(with_a_deny, "acme", "user:root", "read", "data1", "")
 
 
-def test_a_translation_that_answers_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_translation_with_another_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The written files answer their own tests before they are written."""
     monkeypatch.setattr(Enforcer, "allows", lambda *_: False)
     found = imported(model(), OK)
@@ -367,7 +367,9 @@ def refusals(found: Imported) -> set[tuple[FindingId, str]]:
     ],
     ids=range(3),
 )
-def test_a_deny_of_everybody_is_never_a_persons(match: dict[str, str], expected: set[tuple[FindingId, str]]) -> None:
+def test_import_never_reads_a_deny_of_everybody_as_a_person(
+    match: dict[str, str], expected: set[tuple[FindingId, str]]
+) -> None:
     """Casbin for Go lets a pattern as the subject of a p row stand for whom it matches; Casbin for Python does not."""
     found = imported(model(), PAYROLL, CasbinOptions(tenant=Tenant("acme"), match=match))
 
@@ -375,7 +377,7 @@ def test_a_deny_of_everybody_is_never_a_persons(match: dict[str, str], expected:
     assert FindingId.NEVER_ASKED not in {each.id for each in found.findings}
 
 
-def test_a_subject_that_no_function_reads_as_a_pattern_is_left_out_and_told() -> None:
+def test_subject_that_no_function_reads_as_a_pattern_is_left_out_and_reported() -> None:
     found = imported(model(), PAYROLL, CasbinOptions(tenant=Tenant("acme"), match={"g": "none"}))
 
     assert (FindingId.NEVER_ASKED, "policy.csv:1") in {(each.id, each.place) for each in found.findings}
@@ -383,7 +385,7 @@ def test_a_subject_that_no_function_reads_as_a_pattern_is_left_out_and_told() ->
     assert decides(found, "acme", "user:alice", "read", "payroll", "")
 
 
-def test_a_star_that_others_hold_is_a_role_where_no_function_is_registered() -> None:
+def test_star_that_others_hold_is_a_role_without_a_registered_function() -> None:
     options = CasbinOptions(tenant=Tenant("acme"), match={"g": "none"})
     found = imported(model(), "p, *, payroll, read, allow\ng, alice, *\n", options)
 
@@ -456,7 +458,7 @@ def test_patterns_of_another_function_are_plain_text(function: str, alice: list[
 
 
 @pytest.mark.parametrize("text", ["/a/{2}", "/a/x{2}", "/a/{i+}", "/a/{id}+"])
-def test_braces_that_repeat_something_are_no_plain_text(text: str) -> None:
+def test_braces_with_a_repetition_are_refused(text: str) -> None:
     found = imported(model(REST), f"p, alice, {text}, get, allow\n")
 
     assert FindingId.UNTRANSLATABLE_PATTERN in {finding for finding, _ in refusals(found)}
@@ -479,7 +481,7 @@ SUSPENDED = (
     ],
     ids=range(4),
 )
-def test_what_casbin_for_go_registers_by_itself_is_told(
+def test_function_that_casbin_for_go_registers_itself_is_reported(
     matcher: str, match: dict[str, str], finding: FindingId, told: bool
 ) -> None:
     """Or a deny that holds in every domain of a Go program would be lost where one says that it registers nothing."""
@@ -490,7 +492,7 @@ def test_what_casbin_for_go_registers_by_itself_is_told(
     assert told == ("Casbin for Go registers `keyMatch` for domains by itself" in message)
 
 
-def test_rows_without_a_domain_are_told_to_count_in_every_domain() -> None:
+def test_rows_without_a_domain_are_reported_to_count_in_every_domain() -> None:
     """They are copied into the domains that are known, and Casbin would count them in any other too."""
     matcher = "g(r.sub, p.sub, r.dom) && r.obj == p.obj && r.act == p.act"
     text = model(matcher, request="sub, dom, obj, act", roles="g = _, _, _")
@@ -502,7 +504,7 @@ def test_rows_without_a_domain_are_told_to_count_in_every_domain() -> None:
     assert decides(found, "t1", "user:bob", "read", "data1", "")
 
 
-def test_a_group_of_objects_is_asked_about_where_that_is_said() -> None:
+def test_group_of_objects_is_asked_about_if_an_option_says_so() -> None:
     """Casbin answers a request about the group's own name as it does one about an object in it."""
     rows = "p, alice, data_group, write, allow\ng2, data1, data_group\n"
     silent = imported(RESOURCES, rows)

@@ -89,7 +89,7 @@ CASES: dict[FindingId, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("finding", CASES)
-def test_each_trap_is_told_where_it_is(finding: FindingId) -> None:
+def test_each_trap_names_its_place(finding: FindingId) -> None:
     given, place = CASES[finding]
     found = imported(**given)
 
@@ -116,7 +116,7 @@ def test_a_binding_on_a_namespace_covers_its_subtree() -> None:
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_an_admin_of_one_namespace_climbs_only_where_that_is_said(keep: bool) -> None:
+def test_admin_of_one_namespace_gets_tenant_kinds_only_with_an_option(keep: bool) -> None:
     """Kestra grants USER in the whole tenant; here that takes the option, and then FLOW stays in the namespace."""
     found = imported([role({**FLOW, "USER": ["UPDATE"]})], [bound("a.b")], keep=keep)
 
@@ -185,7 +185,7 @@ INVITATION CREATE: INVITATION CREATE
 
 
 @pytest.mark.parametrize("line", MIGRATION.splitlines())
-def test_a_permission_of_the_first_edition_becomes_what_the_table_says(line: str) -> None:
+def test_permission_of_the_first_edition_is_mapped_by_the_table(line: str) -> None:
     """What maps to nothing, or to what 2.0 checks nowhere, is told."""
     asked, _, becomes = line.partition(":")
     given, _, unchecked = becomes.partition("-")
@@ -202,7 +202,7 @@ def test_a_permission_of_the_first_edition_becomes_what_the_table_says(line: str
     assert bool(expected or unchecked) != bool(nothing & {each.id for each in found.findings})
 
 
-def test_what_the_migration_gives_more_or_no_more_is_told_by_permission() -> None:
+def test_changed_rights_of_the_migration_are_reported_by_permission() -> None:
     permissions = {"TENANT_ACCESS": ["UPDATE"], "TEST": ["READ", "CREATE"], "AI_COPILOT": ["READ"]}
     found = imported([role(permissions)], [bound()], edition=1)
 
@@ -212,7 +212,7 @@ def test_what_the_migration_gives_more_or_no_more_is_told_by_permission() -> Non
     } == {each.id: each.message for each in found.findings if each.id is not FindingId.TENANT_ACCESS}
 
 
-def test_who_has_no_access_to_the_tenant_is_denied() -> None:
+def test_unlisted_principal_is_denied() -> None:
     bindings = [bound(), bound(externalId="bob")]
     found = imported([role(FLOW)], bindings, access=["ada"])
 
@@ -234,14 +234,14 @@ def test_two_records_of_one_name_are_refused() -> None:
     [7, "x", [7], {"results": 7}, [{}], [role({"FLOW": "VIEW"})], [role(7)], {"results": [], "total": 4}],  # type: ignore[arg-type]
     ids=range(8),
 )
-def test_a_document_of_another_shape_is_refused(roles: Any) -> None:
+def test_document_of_another_shape_is_refused(roles: Any) -> None:
     found = imported(roles)
 
     assert FindingId.MALFORMED_RECORD in {each.id for each in found.findings}
     assert not found.files
 
 
-def test_the_kinds_are_those_of_the_example_policies() -> None:
+def test_kinds_of_kestra_equal_the_example_vocabulary() -> None:
     declared = yaml.load((ROOT / "policies" / "vocabulary.yaml").read_text(), yaml.BaseLoader)["kinds"]
     expected = {
         name: (kind["class"], frozenset(kind["actions"]))
@@ -266,7 +266,7 @@ namespaces = st.sampled_from((None, "a", "a.b", "a.bx", "prod", "prod2"))
     st.lists(st.tuples(st.sampled_from(("u1", "u2", "g1")), st.integers(0, 2), namespaces), max_size=5),
     st.booleans(),
 )
-def test_what_is_written_answers_as_kestra(
+def test_imported_policy_answers_like_kestra(
     roles: list[dict[str, list[str]]], bindings: list[tuple[str, int, str | None]], keep: bool
 ) -> None:
     """Whatever the roles and bindings: the files load, and hold each of Kestra's answers, or the import is refused."""

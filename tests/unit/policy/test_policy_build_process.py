@@ -29,7 +29,7 @@ def order(directory: Path) -> ScanRequest:
     return ScanRequest(directory, Limits(), None, {}, {})
 
 
-def test_the_other_process_hands_over_the_same_policies(worker: BuildProcess) -> None:
+def test_build_process_returns_the_same_policies(worker: BuildProcess) -> None:
     here = {found.tenant: found for found in run(order(EXAMPLE)) if isinstance(found, TenantBuilt)}
     there = {found.tenant: found for found in worker.run(order(EXAMPLE)) if isinstance(found, TenantBuilt)}
     assert here.keys() == there.keys() == {"acme", "globex", "_instance"}
@@ -43,7 +43,7 @@ def test_the_other_process_hands_over_the_same_policies(worker: BuildProcess) ->
             assert mine.snapshot.decide(question) == its.snapshot.decide(question)
 
 
-def test_names_that_rows_share_are_one_text_there_too(worker: BuildProcess) -> None:
+def test_shared_names_are_one_object_after_a_build_process(worker: BuildProcess) -> None:
     """Else a policy would take several times its memory after a reload."""
     (acme,) = [each for each in worker.run(order(EXAMPLE)) if isinstance(each, TenantBuilt) and each.tenant == "acme"]
     assert acme.snapshot is not None
@@ -51,7 +51,7 @@ def test_names_that_rows_share_are_one_text_there_too(worker: BuildProcess) -> N
     assert len(set(holds)) == len({id(each) for each in holds})
 
 
-def test_errors_come_over_as_they_are_and_the_process_stays(worker: BuildProcess, tmp_path: Path) -> None:
+def test_child_errors_arrive_unchanged_and_the_process_continues(worker: BuildProcess, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list(worker.run(order(tmp_path / "nowhere")))
     process = worker._child._process
@@ -62,7 +62,7 @@ def test_errors_come_over_as_they_are_and_the_process_stays(worker: BuildProcess
     assert root.diagnostics
 
 
-def test_a_process_that_dies_is_said_and_replaced() -> None:
+def test_dead_process_is_reported_and_replaced() -> None:
     worker = BuildProcess()
     looking = worker.run(order(EXAMPLE))
     next(looking)
@@ -77,7 +77,7 @@ def test_a_process_that_dies_is_said_and_replaced() -> None:
         list(worker.run(order(EXAMPLE)))
 
 
-def test_a_tenant_that_takes_too_much_processor_time_ends_the_look(worker: BuildProcess, tmp_path: Path) -> None:
+def test_tenant_that_takes_too_much_processor_time_ends_the_scan(worker: BuildProcess, tmp_path: Path) -> None:
     """Those before it have come over; the next look is another process's."""
     rows = "".join(f"g, user:u{number}, group:g{number % 100}, globex\n" for number in range(100_000))
     files = {"vocabulary.yaml": b"kinds: {}\n", "acme/roles.csv": b"# acme\n", "globex/bindings.csv": rows.encode()}
@@ -95,7 +95,7 @@ def test_a_tenant_that_takes_too_much_processor_time_ends_the_look(worker: Build
     assert 0 < built.processor_s < wanted.within_s
 
 
-def test_a_tenant_that_takes_too_much_time_to_take_over_ends_the_look(
+def test_tenant_that_takes_too_long_to_apply_ends_the_scan(
     worker: BuildProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its rows are compiled in the server's own process, beside the calls."""

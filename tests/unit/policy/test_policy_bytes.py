@@ -63,7 +63,7 @@ def test_bytes_are_read(content: bytes) -> None:
     assert snapshot.decide(QUESTION).allowed
 
 
-def test_lines_are_counted_alike_with_either_end() -> None:
+def test_lines_are_counted_equally_with_lf_and_crlf() -> None:
     """CRLF moves no diagnostic."""
     broken = b"# a comment\n\np, user:a, acme, **, FLOW, VIEW, maybe\n"
     places = []

@@ -64,7 +64,7 @@ def visible(**changes: str) -> str:
         "name: x\n",
     ],
 )
-def test_what_holds_passes(test: str) -> None:
+def test_true_case_passes(test: str) -> None:
     assert not told(test)
 
 
@@ -146,7 +146,7 @@ def test_what_holds_passes(test: str) -> None:
         ("", "1:1: expected a mapping at the top"),
     ],
 )
-def test_what_a_test_may_not_say_refuses_the_tenant(test: str, expected: str) -> None:
+def test_invalid_test_file_refuses_the_tenant(test: str, expected: str) -> None:
     """A typo cannot pass as a deny."""
     (diagnostic,) = told(test)
     assert diagnostic.startswith("acme/tests/x.yaml:")
@@ -198,7 +198,7 @@ def test_what_a_test_may_not_say_refuses_the_tenant(test: str, expected: str) ->
         ),
     ],
 )
-def test_what_does_not_hold_fails_the_tenant(test: str, expected: str) -> None:
+def test_failing_case_refuses_the_tenant(test: str, expected: str) -> None:
     """The folder is not served, and the case is told with its place, both answers and why."""
     loaded = load({**FILES, "acme/tests/x.yaml": test.encode()}, "acme")
     assert loaded.snapshot is None
@@ -207,14 +207,14 @@ def test_what_does_not_hold_fails_the_tenant(test: str, expected: str) -> None:
     assert expected in str(failure.diagnostic)
 
 
-def test_casbin_has_a_say_in_every_case(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_casbin_must_agree_with_every_case(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it disagrees, the tenant is not served though the engine's own answer was expected."""
     monkeypatch.setattr(CasbinOracle, "allows", lambda self, question: False)
     (diagnostic,) = told(access())
     assert "expected Casbin's deny and remit's answer to agree, got allow" in diagnostic
 
 
-def test_casbin_has_a_say_in_what_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_casbin_must_agree_with_every_visible_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CasbinOracle, "allows", lambda self, question: False)
     (diagnostic,) = told(visible())
     assert "expected Casbin's deny and remit's answer to agree, got allow" in diagnostic

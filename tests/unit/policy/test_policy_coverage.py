@@ -56,7 +56,7 @@ def test_a_deny_of_the_principals_own_leaves_its_chains_unexercised() -> None:
     assert missed("access:", access("a.secret", "deny")) == [place for place in ALL if place != "acme/bindings.csv:4"]
 
 
-def test_a_refusal_that_no_row_decides_exercises_none() -> None:
+def test_deny_without_a_row_exercises_no_row() -> None:
     assert missed("access:", access("c", "deny")) == ALL
 
 
@@ -66,7 +66,7 @@ def test_a_reach_case_exercises_the_row_that_decides() -> None:
     assert missed(*cases) == ALL[:-1]
 
 
-def test_the_rows_of_a_file_are_told_in_its_order() -> None:
+def test_rows_of_a_file_are_printed_in_its_order() -> None:
     loaded = load(FILES, "acme")
     assert loaded.snapshot is not None
     first, second = loaded.snapshot.policy.reach

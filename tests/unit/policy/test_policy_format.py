@@ -35,7 +35,7 @@ def test_columns_are_aligned_in_blocks_and_comments_stay() -> None:
     assert after == formatted("acme/roles.csv", after)
 
 
-def test_p_rows_and_g_rows_of_one_block_have_columns_of_their_own() -> None:
+def test_p_rows_and_g_rows_of_one_block_have_separate_columns() -> None:
     before = "p, user:x, acme, **, *, *, deny\ng, user:somebody, role:r, acme\ng, user:x, role:rr, acme\n"
     after = "p, user:x, acme, **, *, *, deny\ng, user:somebody, role:r,  acme\ng, user:x,        role:rr, acme\n"
 
@@ -79,7 +79,7 @@ def test_odd_csv(before: str, after: str) -> None:
         ("a: |\n  x", "a: |\n  x"),
     ],
 )
-def test_yaml_is_only_tidied(before: str, after: str) -> None:
+def test_fmt_changes_only_whitespace_in_yaml(before: str, after: str) -> None:
     assert after == formatted("t.yaml", before)
     assert after == formatted("t.yaml", after)
 
@@ -93,7 +93,7 @@ def test_yaml_is_only_tidied(before: str, after: str) -> None:
         ("t.yaml", b"a: &x b\n", "t.yaml:1:4: anchor `&x`"),
     ],
 )
-def test_files_that_cannot_be_read_are_left_alone(file: str, content: bytes, told: str) -> None:
+def test_fmt_leaves_unreadable_files_unchanged(file: str, content: bytes, told: str) -> None:
     report = Diagnostics()
 
     assert format_file(file, content, report) is None

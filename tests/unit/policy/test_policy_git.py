@@ -48,7 +48,7 @@ def name_of(directory: Path, tenant: Tenant) -> str:
     return checkout.name_of(tree.root.files, tenant, tree.tenants[tenant].files)
 
 
-def test_files_as_they_were_committed_are_the_commits(policies: Path) -> None:
+def test_committed_files_have_the_commit_as_version(policies: Path) -> None:
     """What remit does not read counts for nothing."""
     head = git(policies, "rev-parse", "HEAD")
     write(policies, {"README.md": b"edited\n", "acme/tests/.hidden.yaml": b"edited\n", ".new": b""})
@@ -64,7 +64,9 @@ def test_files_as_they_were_committed_are_the_commits(policies: Path) -> None:
         ("acme/bindings.csv", b"# new\n"),
     ],
 )
-def test_a_tenants_edit_is_told_of_that_tenant_alone(policies: Path, path: str, content: bytes | None) -> None:
+def test_watch_reports_an_edit_of_a_tenant_for_that_tenant_only(
+    policies: Path, path: str, content: bytes | None
+) -> None:
     head = git(policies, "rev-parse", "HEAD")
     if content is None:
         (policies / path).unlink()
@@ -74,7 +76,7 @@ def test_a_tenants_edit_is_told_of_that_tenant_alone(policies: Path, path: str, 
 
 
 @pytest.mark.parametrize("content", [b"kinds: {A: {}}\n", None])
-def test_an_edit_of_the_root_is_told_of_every_tenant(policies: Path, content: bytes | None) -> None:
+def test_watch_reports_an_edit_of_the_root_for_every_tenant(policies: Path, content: bytes | None) -> None:
     if content is None:
         (policies / "vocabulary.yaml").unlink()
     else:
@@ -82,7 +84,7 @@ def test_an_edit_of_the_root_is_told_of_every_tenant(policies: Path, content: by
     assert all(name_of(policies, tenant).endswith(DIRTY) for tenant in (ACME, GLOBEX))
 
 
-def test_without_a_commit_or_a_git_program_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_version_is_empty_without_a_commit_or_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert Checkout.of(tmp_path) is None
     git(tmp_path, "init")

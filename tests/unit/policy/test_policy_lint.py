@@ -81,7 +81,7 @@ ROOT_VIEWER = "p, role:viewer, *, **, USER, VIEW, allow\n"
         ("g, user:ada, role:local, acme/a\ng, user:bob, role:local, acme/a\n", []),
     ],
 )
-def test_bindings_that_give_nothing_where_they_count(bindings: str, dead: list[int]) -> None:
+def test_binding_without_effect_in_its_scope_is_found(bindings: str, dead: list[int]) -> None:
     told = found(
         RuleId.NEVER_MATCHING,
         __roles=ROOT_VIEWER,
@@ -95,7 +95,7 @@ def test_bindings_that_give_nothing_where_they_count(bindings: str, dead: list[i
     ]
 
 
-def test_bindings_of_those_the_access_list_shuts_out_count_for_nothing() -> None:
+def test_bindings_of_unlisted_principals_give_nothing() -> None:
     """The member of a listed group is let in by a membership, wherever that holds; nobody else is."""
     told = found(
         RuleId.NEVER_MATCHING,
@@ -198,7 +198,7 @@ def test_rows_that_another_row_covers(rows: str, lines: list[int]) -> None:
         ("p, user:eve, acme, **, FLOW, VIEW, deny", False),
     ],
 )
-def test_denies_apply_where_somebody_they_match_is_allowed_something(deny: str, applies: bool) -> None:
+def test_deny_applies_if_a_row_allows_it_to_a_matching_principal(deny: str, applies: bool) -> None:
     told = found(
         RuleId.DENY_NEVER_APPLIES,
         roles=READER,
@@ -208,7 +208,7 @@ def test_denies_apply_where_somebody_they_match_is_allowed_something(deny: str, 
     assert applies == (told == [])
 
 
-def test_who_holds_everything_has_nothing_to_climb_to_but_the_lifting_of_denies() -> None:
+def test_admin_of_everything_escalates_only_by_lifting_denies() -> None:
     admin = "p, role:admin, acme, **, *, *, allow\ng, user:alice, role:admin, acme\n"
 
     assert [] == found(RuleId.PRIVILEGE_ESCALATION, bindings=admin)
@@ -229,7 +229,7 @@ def test_who_holds_everything_has_nothing_to_climb_to_but_the_lifting_of_denies(
         "g, group:help, role:hr, acme\np, role:hr, acme, **, USER, *, deny\n",
     ],
 )
-def test_no_escalation_where_the_step_is_not_allowed(more: str) -> None:
+def test_escalation_needs_a_right_that_is_allowed(more: str) -> None:
     rows = f"p, role:hr, acme, **, USER, IMPERSONATE, allow\ng, user:bob, group:help, acme\n{more}"
 
     assert [] == found(RuleId.PRIVILEGE_ESCALATION, bindings=rows)
@@ -274,7 +274,7 @@ def test_an_escalation_names_everybody_at_the_binding_they_share() -> None:
         ("g, user:bob, role:writer, acme/a.**\np, user:bob, acme, a.**, FLOW, *, deny", "", []),
     ],
 )
-def test_who_inherits_secrets_by_writing_work_below(bindings: str, reach: str, taken: list[str]) -> None:
+def test_inherited_secrets_names_principals_who_write_work_below(bindings: str, reach: str, taken: list[str]) -> None:
     told = found(RuleId.INHERITED_SECRETS, roles=WRITER, bindings=f"{bindings}\n", reach=f"{reach}\n" if reach else "")
 
     assert [
@@ -284,7 +284,7 @@ def test_who_inherits_secrets_by_writing_work_below(bindings: str, reach: str, t
     ] == told
 
 
-def test_past_its_limit_of_scopes_lint_says_that_it_does_not_judge() -> None:
+def test_lint_reports_undecided_past_its_limit_of_scopes() -> None:
     literals = ("a", "b", "c", "d", "e")
     names = ["user:x", *(f"group:g{number}" for number in range(6)), "role:reader"]
     rows = [
@@ -382,20 +382,20 @@ def test_suppressions_work_in_yaml() -> None:
         "# remit: ignore future-kinds: because\n# remit: ignore future-kinds: again",
     ],
 )
-def test_a_suppression_that_is_off_is_a_finding(comment: str) -> None:
+def test_malformed_suppression_is_a_finding(comment: str) -> None:
     told = found(RuleId.BAD_SUPPRESSION, *RuleId, bindings=f"{comment}\np, user:a, acme, **, *, VIEW, allow\n")
 
     assert 1 == len([each for each in told if "bad-suppression" in each])
 
 
-def test_a_suppression_of_a_rule_that_did_not_run_is_not_idle() -> None:
+def test_suppression_of_a_rule_that_did_not_run_has_no_finding() -> None:
     rows = "# remit: ignore redundant-row: because\np, user:a, acme, **, FLOW, VIEW, allow\n"
 
     assert [] == found(RuleId.BAD_SUPPRESSION, RuleId.FUTURE_KINDS, bindings=rows)
     assert 1 == len(found(RuleId.BAD_SUPPRESSION, RuleId.REDUNDANT_ROW, bindings=rows))
 
 
-def test_groups_are_told_once_wherever_they_are_first_named() -> None:
+def test_empty_group_is_reported_once() -> None:
     told = found(
         RuleId.GROUP_WITHOUT_MEMBERS,
         roles=READER,

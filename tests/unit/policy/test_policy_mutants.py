@@ -79,7 +79,7 @@ def test_a_reach_row_is_widened_in_caller_owner_and_relations() -> None:
     ] == [each.text for each in made]
 
 
-def test_what_no_case_asks_about_survives() -> None:
+def test_mutant_that_no_case_asks_about_survives() -> None:
     assert {
         "deleted p, user:a, acme, a, FLOW, VIEW, allow": Verdict.NOTICED,
         "flipped p, user:a, acme, a, FLOW, VIEW, deny": Verdict.NOTICED,
@@ -100,7 +100,7 @@ def test_each_border_that_a_case_asks_about_is_noticed() -> None:
     assert [Verdict.EQUIVALENT] == [each for each in found.values() if each is not Verdict.NOTICED]
 
 
-def test_a_case_that_expects_a_reason_notices_what_changes_no_decision() -> None:
+def test_case_with_a_reason_notices_a_mutant_that_changes_no_effect() -> None:
     bindings = "p, user:a, acme, a.**, *, VIEW, deny\n"
     denied = access("user:a", "VIEW", "a", "deny")
 
@@ -120,21 +120,21 @@ def test_a_row_for_another_action_is_noticed_by_the_reason() -> None:
     assert Verdict.NOTICED is verdicts(bindings, "access:", refused)["deleted p, user:a, acme, a, FLOW, UPDATE, allow"]
 
 
-def test_a_membership_that_only_admits_is_noticed() -> None:
+def test_mutant_of_a_membership_that_only_admits_is_noticed() -> None:
     bindings = "g, user:a, group:staff, acme/x\np, user:a, acme, a, FLOW, VIEW, allow\n"
     found = verdicts(bindings, "access:", access("user:a", "VIEW", "a", "allow"), manifest="access: [group:staff]\n")
 
     assert Verdict.NOTICED is found["deleted g, user:a, group:staff, acme/x"]
 
 
-def test_one_of_two_rows_that_say_the_same_is_not_needed() -> None:
+def test_deleting_one_of_two_equal_rows_is_equivalent() -> None:
     row = "p, user:a, acme, a, FLOW, VIEW, allow\n"
     tenant, made = trial(row * 2, "access:", access("user:a", "VIEW", "a", "allow"))
 
     assert [Verdict.EQUIVALENT] * 2 == [judge(each, [tenant]) for each in made if each.mutated is None]
 
 
-def test_patterns_too_intricate_to_tell_are_undecided() -> None:
+def test_patterns_too_complex_to_compare_are_undecided() -> None:
     """Eight groups one in the other, five scopes each: 390,625 patterns to say where the row counts."""
     members = ["user:a", *(f"group:g{level}" for level in range(7)), "role:r"]
     links = [

@@ -433,7 +433,7 @@ def test_root_is_refused(files: dict[str, bytes], expected: list[str]) -> None:
         assert part in str(caught.value)
 
 
-def test_where_the_vocabulary_is_off_no_service_is_called_unknown() -> None:
+def test_broken_vocabulary_reports_no_unknown_service() -> None:
     """It may be declared in the part that could not be read."""
     files = {
         "vocabulary.yaml": VOCABULARY + b"services: [WEBSERVER, w-]\n",
@@ -479,13 +479,13 @@ BOUND = b"g, user:a, role:dev, acme\ng, user:b, role:dev, acme\n"
     ],
     ids=range(6),
 )
-def test_a_role_of_a_refused_row_is_not_told_to_be_missing(row: str) -> None:
+def test_role_of_a_refused_row_is_not_reported_as_missing(row: str) -> None:
     """One cause is one message, however many hold the role."""
     (told,) = load({**BASE, "acme/bindings.csv": BOUND, "acme/roles.csv": row.encode()}, "acme").diagnostics
     assert ("acme/roles.csv", 1) == (told.file, told.line)
 
 
-def test_no_role_is_told_to_be_missing_where_a_file_cannot_be_read() -> None:
+def test_no_role_is_reported_as_missing_if_a_file_cannot_be_read() -> None:
     files = {**BASE, "acme/bindings.csv": BOUND, "acme/roles.csv": b"\xff\n"}
     (told,) = load(files, "acme").diagnostics
     assert "acme/roles.csv" == told.file
@@ -503,7 +503,7 @@ def test_hints_name_nothing_of_another_tenant() -> None:
     assert "did you mean" not in told
 
 
-def test_a_resource_of_another_is_refused_in_the_words_of_one_that_is_not() -> None:
+def test_resource_of_another_tenant_is_refused_like_an_unknown_one() -> None:
     """The message does not tell whether a neighbour has a resource of that name."""
     told = {
         name: str(

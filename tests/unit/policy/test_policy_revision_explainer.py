@@ -48,7 +48,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
-def test_a_revision_of_the_past_explains_as_it_did_when_it_served(historian: RevisionExplainer) -> None:
+def test_past_revision_explains_as_when_it_served(historian: RevisionExplainer) -> None:
     snapshot = loaded(FILES, "acme")
     archive = archive_of()
     assert snapshot.revision == archive.about.revision
@@ -79,7 +79,7 @@ def test_the_archive_is_asked_for_once(historian: RevisionExplainer) -> None:
     assert [0, 1, 2, 0] == asked
 
 
-def test_what_the_vocabulary_of_then_cannot_ask_is_malformed(historian: RevisionExplainer) -> None:
+def test_question_outside_the_old_vocabulary_is_malformed(historian: RevisionExplainer) -> None:
     """There as here: with the field that is off."""
     archive = archive_of(20)
     question = parse_question("user:ada", "VIEW", "FLOW", "")
@@ -88,7 +88,7 @@ def test_what_the_vocabulary_of_then_cannot_ask_is_malformed(historian: Revision
     assert ["namespace"] == [each.field for each in caught.value.violations]
 
 
-def test_an_archive_that_is_not_there_leaves_the_process_as_it_was(historian: RevisionExplainer) -> None:
+def test_missing_archive_does_not_end_the_explainer_process(historian: RevisionExplainer) -> None:
     archive = archive_of(30)
 
     def missing() -> bytes:
@@ -99,7 +99,7 @@ def test_an_archive_that_is_not_there_leaves_the_process_as_it_was(historian: Re
     assert historian.why(ACME, archive.about.revision, ADA_VIEWS, lambda: archive.content, PATIENCE_S)
 
 
-def test_what_takes_too_long_is_given_up_and_the_next_is_answered(historian: RevisionExplainer) -> None:
+def test_slow_explanation_is_abandoned_and_the_next_is_answered(historian: RevisionExplainer) -> None:
     rows = b"".join(b"g, user:u%d, role:a, acme\n" % number for number in range(60_000))
     tree = tree_of({**FILES, "acme/bindings.csv": rows})
     large = Archive.of(tree, ACME, 7, "/policies", "")
@@ -109,7 +109,7 @@ def test_what_takes_too_long_is_given_up_and_the_next_is_answered(historian: Rev
     assert historian.why(ACME, archive.about.revision, ADA_VIEWS, lambda: archive.content, PATIENCE_S)
 
 
-def test_stopped_it_explains_no_more() -> None:
+def test_stopped_explainer_refuses_questions() -> None:
     stopped = RevisionExplainer(Limits())
     stopped.stop()
     with pytest.raises(ChildEndedError, match="stopping"):
@@ -134,7 +134,7 @@ def test_an_archive_that_is_not_the_revision_is_refused(content: bytes, told: st
         read_archive("revision", content, ACME, revision)
 
 
-def test_an_archive_of_another_tenant_is_not_this_one_s_revision() -> None:
+def test_archive_of_another_tenant_is_refused() -> None:
     """Though all its files together have that hash."""
     globex = archive_of(tenant=Tenant("globex"))
     assert read_archive("revision", globex.content, Tenant("globex"), globex.about.revision)
@@ -142,7 +142,7 @@ def test_an_archive_of_another_tenant_is_not_this_one_s_revision() -> None:
         read_archive("revision", globex.content, ACME, globex.about.revision)
 
 
-def test_an_archive_that_unpacks_to_more_than_it_may_is_not_unpacked() -> None:
+def test_archive_that_unpacks_past_its_limit_is_refused() -> None:
     """Neither by its own account nor by a false one."""
     bomb = bytearray(zipped({"vocabulary.yaml": bytes(50_000_000)}))
     assert len(bomb) < 100_000

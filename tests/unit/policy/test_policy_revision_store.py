@@ -34,7 +34,7 @@ def trees(count: int) -> list[Tree]:
     return [tree_of({**FILES, "acme/bindings.csv": b"#\n" * number}) for number in range(count)]
 
 
-def test_a_kept_revision_is_read_back_as_it_was(kept: RevisionStore) -> None:
+def test_stored_revision_is_read_back_unchanged(kept: RevisionStore) -> None:
     (tree,) = trees(1)
     kept.keep(Archive.of(tree, ACME, 7, kept.source, "c0ffee"))
     (about,) = kept.revisions(ACME)
@@ -50,7 +50,7 @@ def test_a_kept_revision_is_read_back_as_it_was(kept: RevisionStore) -> None:
     assert [ACME] == list(found.tenants)
 
 
-def test_unpacked_it_is_a_policy_directory_of_the_same_revision(kept: RevisionStore, tmp_path: Path) -> None:
+def test_unpacked_archive_is_a_policy_directory_of_the_same_revision(kept: RevisionStore, tmp_path: Path) -> None:
     (tree,) = trees(1)
     kept.keep(Archive.of(tree, ACME, 7, kept.source, ""))
     with zipfile.ZipFile(kept.directory / ACME / f"{tree.revision(ACME)}.zip") as archive:
@@ -60,7 +60,7 @@ def test_unpacked_it_is_a_policy_directory_of_the_same_revision(kept: RevisionSt
     assert loaded.snapshot is not None
 
 
-def test_the_last_ones_stay_and_one_that_is_pinned(kept: RevisionStore) -> None:
+def test_last_revisions_and_the_pinned_one_stay(kept: RevisionStore) -> None:
     made = trees(6)
     for number, tree in enumerate(made):
         kept.keep(Archive.of(tree, ACME, number, kept.source, ""))
@@ -81,7 +81,7 @@ def test_a_revision_that_comes_back_is_the_newest_again(kept: RevisionStore) -> 
     assert (one.revision(ACME), 2) == (newest.revision, newest.kept_us)
 
 
-def test_a_removed_tenant_and_another_source_have_no_newest_one(kept: RevisionStore) -> None:
+def test_removed_tenant_and_other_source_have_no_newest_revision(kept: RevisionStore) -> None:
     one, other = trees(2)
     kept.keep(Archive.of(one, ACME, 1, kept.source, ""))
     assert replace(kept, source="/elsewhere").newest(ACME) is None
@@ -92,7 +92,7 @@ def test_a_removed_tenant_and_another_source_have_no_newest_one(kept: RevisionSt
     assert kept.newest(ACME) is not None
 
 
-def test_each_byte_of_a_kept_revision_counts(kept: RevisionStore) -> None:
+def test_each_changed_byte_of_a_stored_revision_is_found(kept: RevisionStore) -> None:
     """A flipped bit anywhere leaves the files as they were, or is noticed."""
     (tree,) = trees(1)
     kept.keep(Archive.of(tree, ACME, 1, kept.source, ""))
@@ -111,7 +111,7 @@ def test_each_byte_of_a_kept_revision_counts(kept: RevisionStore) -> None:
     assert noticed > len(whole) / 2
 
 
-def test_a_full_disk_leaves_what_was_kept(kept: RevisionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_leaves_stored_revisions_intact(kept: RevisionStore, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = trees(2)
     kept.keep(Archive.of(one, ACME, 1, kept.source, ""))
 
@@ -144,7 +144,7 @@ def test_a_prefix_names_one_revision_or_none(kept: RevisionStore) -> None:
             kept.find(ACME, prefix)
 
 
-def test_an_operator_s_last_word_says_who_unpinned(kept: RevisionStore) -> None:
+def test_last_operator_action_names_who_unpinned(kept: RevisionStore) -> None:
     (tree,) = trees(1)
     kept.keep(Archive.of(tree, ACME, 1, kept.source, ""))
     assert Pin("", "", 0) == kept.last_order(ACME)
@@ -155,7 +155,7 @@ def test_an_operator_s_last_word_says_who_unpinned(kept: RevisionStore) -> None:
     assert kept.pinned(ACME) is None
 
 
-def test_a_pin_taken_back_leaves_what_was_there(kept: RevisionStore) -> None:
+def test_reverted_pin_leaves_the_previous_pin(kept: RevisionStore) -> None:
     (tree,) = trees(1)
     kept.keep(Archive.of(tree, ACME, 1, kept.source, ""))
     pin = Pin(tree.revision(ACME), "ann", 2)
@@ -167,14 +167,16 @@ def test_a_pin_taken_back_leaves_what_was_there(kept: RevisionStore) -> None:
     assert b"not to be guessed" == path.read_bytes()
 
 
-def test_a_revision_that_is_kept_no_more_is_not_pinned(kept: RevisionStore) -> None:
+def test_pruned_revision_cannot_be_pinned(kept: RevisionStore) -> None:
     kept.directory.mkdir()
     with pytest.raises(RevisionNotStoredError, match="is not kept"):
         kept.pin(ACME, Pin("0" * 64, "ann", 1))
     assert kept.pinned(ACME) is None
 
 
-def test_what_one_worker_prunes_another_does_not_pin(kept: RevisionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_revision_pruned_by_one_worker_cannot_be_pinned_by_another(
+    kept: RevisionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between the look at the pin and the pruning there is no room for a pin: it comes too late, and says so."""
     made = trees(4)
     for number, tree in enumerate(made[:3]):

@@ -42,12 +42,12 @@ def known(found: list[ScanResult]) -> dict[Tenant, Fingerprint]:
     return {each.tenant: Fingerprint(each.signature, each.folder) for each in found if isinstance(each, TenantBuilt)}
 
 
-def test_the_quick_ones_are_loaded_first_and_of_these_the_small_ones(order: ScanRequest) -> None:
+def test_quick_tenants_load_first_and_small_ones_before_large_ones(order: ScanRequest) -> None:
     assert [GLOBEX, ACME, INITECH] == built(list(run(order)))
     assert [ACME, INITECH, GLOBEX] == built(list(run(replace(order, took_s={GLOBEX: 1.5}))))
 
 
-def test_a_look_is_cut_short_and_the_next_one_goes_on(order: ScanRequest) -> None:
+def test_scan_that_is_cut_short_continues_in_the_next_scan(order: ScanRequest) -> None:
     """An edit that comes between them is read, and comes first where it is small."""
     first = list(run(replace(order, slice_s=-1)))
     assert [GLOBEX] == built(first)
@@ -60,7 +60,7 @@ def test_a_look_is_cut_short_and_the_next_one_goes_on(order: ScanRequest) -> Non
     assert not isinstance(last[-1], CutShort)
 
 
-def test_tenants_that_are_loaded_elsewhere_are_named_and_left_alone(order: ScanRequest) -> None:
+def test_scan_defers_tenants_that_another_process_loads(order: ScanRequest) -> None:
     found = list(run(replace(order, apart=frozenset({ACME, INITECH}))))
     root, deferred, begun, loaded = found
     assert Deferred(frozenset({ACME, INITECH})) == deferred
@@ -74,7 +74,7 @@ def test_tenants_that_are_loaded_elsewhere_are_named_and_left_alone(order: ScanR
     assert not [each for each in again if isinstance(each, Deferred)]
 
 
-def test_a_folder_that_has_not_rested_is_left_for_the_next_look(order: ScanRequest) -> None:
+def test_folder_that_has_not_settled_waits_for_the_next_scan(order: ScanRequest) -> None:
     """The root's files hold up all."""
     settled = list(run(replace(order, settle_s=1e-9)))
     assert 3 == len(built(settled))

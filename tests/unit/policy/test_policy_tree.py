@@ -84,14 +84,14 @@ def test_a_directory_without_vocabulary_is_refused(tmp_path: Path) -> None:
         load_tree(write(tmp_path, {"acme/roles.csv": b""}))
 
 
-def test_without_a_vocabulary_no_row_is_held_against_it(tmp_path: Path) -> None:
+def test_no_row_is_checked_without_a_vocabulary(tmp_path: Path) -> None:
     files = {"roles.csv": b"p, role:x, *, **, FLOW, VIEW, allow\n", "stray.csv": b""}
     with pytest.raises(PolicyError) as caught:
         load_tree(write(tmp_path, files))
     assert ["stray.csv", "vocabulary.yaml"] == [each.file for each in caught.value.diagnostics]
 
 
-def test_a_directory_that_is_not_there_raises(tmp_path: Path) -> None:
+def test_missing_directory_raises(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_tree(tmp_path / "nowhere")
 
@@ -132,14 +132,14 @@ def test_links_inside_the_root_are_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["roles.csv", "tests", "tenant.yaml"])
-def test_a_link_to_itself_is_its_tenants_alone(tmp_path: Path, name: str) -> None:
+def test_link_to_itself_refuses_only_its_tenant(tmp_path: Path, name: str) -> None:
     root = write(tmp_path, {"vocabulary.yaml": VOCABULARY, "acme/bindings.csv": b"", "globex/roles.csv": b""})
     (root / "acme" / name).symlink_to(name)
     assert told(root)
     assert not told(root, GLOBEX)
 
 
-def test_a_dangling_link_is_its_tenants_alone(tmp_path: Path) -> None:
+def test_dangling_link_refuses_only_its_tenant(tmp_path: Path) -> None:
     root = write(tmp_path, {"vocabulary.yaml": VOCABULARY, "acme/bindings.csv": b"", "globex/roles.csv": b""})
     (root / "acme/roles.csv").symlink_to("nowhere.csv")
     expected = ["acme/roles.csv: is a link to nowhere"]
@@ -149,7 +149,7 @@ def test_a_dangling_link_is_its_tenants_alone(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", ["roles.csv", "tests/x.yaml"])
-def test_a_pipe_holds_nobody_up(tmp_path: Path, name: str) -> None:
+def test_pipe_in_a_folder_is_refused_without_opening_it(tmp_path: Path, name: str) -> None:
     """Opening one would wait for its writer: it is refused unopened."""
     root = write(tmp_path, {"vocabulary.yaml": VOCABULARY, "acme/tests/y.yaml": b"name: y\n", "globex/roles.csv": b""})
     os.mkfifo(root / "acme" / name)
@@ -158,7 +158,7 @@ def test_a_pipe_holds_nobody_up(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [b"\xff.yaml", b"a\nb.yaml", "\u202elmay.yaml".encode()])
-def test_names_nobody_can_print_are_refused(tmp_path: Path, name: bytes) -> None:
+def test_unprintable_names_are_refused(tmp_path: Path, name: bytes) -> None:
     """A file name with a line break or outside UTF-8 has no place in a diagnostic or a revision."""
     root = write(tmp_path, {"vocabulary.yaml": VOCABULARY, "acme/tests/y.yaml": b"name: y\n", "globex/roles.csv": b""})
     Path(os.fsdecode(os.fsencode(root / "acme/tests") + b"/" + name)).write_bytes(b"name: x\n")
@@ -167,7 +167,7 @@ def test_names_nobody_can_print_are_refused(tmp_path: Path, name: bytes) -> None
     assert not told(root, GLOBEX)
 
 
-def test_an_ill_named_folder_that_nobody_can_print_is_told_printably(tmp_path: Path) -> None:
+def test_unprintable_folder_name_is_reported_in_printable_form(tmp_path: Path) -> None:
     root = write(tmp_path, BASE)
     Path(os.fsdecode(os.fsencode(root) + b"/\xff\n")).mkdir()
     with pytest.raises(PolicyError) as caught:
@@ -222,7 +222,7 @@ def test_two_tenants_with_equal_files_differ_in_revision() -> None:
     assert revision(BASE) != revision(BASE, GLOBEX)
 
 
-def test_what_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_change_during_a_read_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never a tree of which one file is older than the other."""
     root = write(tmp_path, BASE)
     changes = iter(range(3))
@@ -243,9 +243,7 @@ def test_what_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("file", ["vocabulary.yaml", "acme/roles.csv"])
-def test_a_folder_that_does_not_come_to_rest_is_not_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
-) -> None:
+def test_folder_that_does_not_settle_is_not_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
     """One that all tenants share is waited for; one tenant's is named, and the others are read."""
     root = write(tmp_path, {**BASE, "globex/roles.csv": b""})
 
@@ -264,7 +262,7 @@ def test_a_folder_that_does_not_come_to_rest_is_not_taken(
         assert {ACME, GLOBEX} == tree.tenants.keys()
 
 
-def test_a_stamp_changes_with_any_entry_and_not_with_git_s(tmp_path: Path) -> None:
+def test_stamp_changes_with_any_entry_except_those_of_git(tmp_path: Path) -> None:
     root = write(tmp_path, {**BASE, ".git/HEAD": b"one", "..data/acme/reach.csv": b""})
     before = policy_tree.stamp(root)
     write(root, {".git/HEAD": b"other", ".git/index": b""})
@@ -276,7 +274,7 @@ def test_a_stamp_changes_with_any_entry_and_not_with_git_s(tmp_path: Path) -> No
     assert policy_tree.stamp(tmp_path / "nowhere") is None
 
 
-def test_a_stamp_changes_with_what_a_link_leads_to(tmp_path: Path) -> None:
+def test_stamp_changes_with_the_target_of_a_link(tmp_path: Path) -> None:
     """Also where nobody looks: below a tenant's folder only its tests are."""
     root = write(tmp_path, {**BASE, "acme/deep/er/real.csv": b""})
     (root / "acme" / "bindings.csv").symlink_to("deep/er/real.csv")
@@ -288,7 +286,7 @@ def test_a_stamp_changes_with_what_a_link_leads_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["acme", "acme/tests"])
-def test_a_folder_of_more_files_than_its_limit_is_refused_alone(
+def test_folder_past_its_limit_of_files_refuses_only_its_tenant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
     """The ignored ones count: they are listed too. Once there are fewer its stamp tells."""
@@ -326,7 +324,7 @@ def test_lack_of_descriptors_blames_no_file(tmp_path: Path) -> None:
     assert [f"0 {lack}", "1 read", "2 read", "0 read", "1 read", "2 read"] == done.stdout.splitlines()
 
 
-def test_a_stamp_tells_whose_a_change_is(tmp_path: Path) -> None:
+def test_stamp_names_the_tenants_of_a_change(tmp_path: Path) -> None:
     """What is in no tenant's folder is all tenants', whatever its name."""
     files = ("acme/tests/a.yaml", "..data/acme/tests/a.yaml", ".shared/b.yaml", "globex/roles.csv")
     root = write(tmp_path, {**BASE, **dict.fromkeys(files, b"")})

@@ -19,14 +19,14 @@ def stop() -> Iterator[Event]:
     event.set()
 
 
-def test_it_looks_again_from_time_to_time_without_having_been_told(tmp_path: Path, stop: Event) -> None:
+def test_watch_polls_without_file_events(tmp_path: Path, stop: Event) -> None:
     """As for file systems that tell of no change."""
     told = changes(tmp_path, 0.05, 0.01, stop)
     for _ in range(4):
         next(told)
 
 
-def test_changes_that_do_not_come_to_rest_are_looked_at_all_the_same(tmp_path: Path, stop: Event) -> None:
+def test_changes_that_never_settle_are_reported(tmp_path: Path, stop: Event) -> None:
     told = changes(tmp_path, 0.2, NEVER_S, stop)
     next(told)
     file = tmp_path / "roles.csv"
@@ -40,7 +40,7 @@ def test_changes_that_do_not_come_to_rest_are_looked_at_all_the_same(tmp_path: P
         next(told)
 
 
-def test_a_directory_that_goes_and_comes_back_is_told_each_time(tmp_path: Path, stop: Event) -> None:
+def test_watch_reports_a_directory_that_vanishes_and_returns(tmp_path: Path, stop: Event) -> None:
     """And so is what happens in the new one of its name."""
     directory = tmp_path / "policies"
     directory.mkdir()
@@ -66,14 +66,14 @@ def test_a_directory_that_goes_and_comes_back_is_told_each_time(tmp_path: Path, 
     assert heard.is_set()
 
 
-def test_a_stop_ends_it(tmp_path: Path, stop: Event) -> None:
+def test_stop_ends_the_watch(tmp_path: Path, stop: Event) -> None:
     told = changes(tmp_path, 0.05, NEVER_S, stop)
     next(told)
     stop.set()
     assert len(list(told)) <= 1
 
 
-def test_a_watch_that_the_system_refuses_is_replaced_by_looking(
+def test_polling_replaces_a_watch_that_the_system_refuses(
     tmp_path: Path, stop: Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuses(*_: object, **__: object) -> None:

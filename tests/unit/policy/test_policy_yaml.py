@@ -91,7 +91,7 @@ def test_scalars_stay_text(text: str, expected: object) -> None:
         pytest.param("- " * 50_000, id="dashes"),
     ],
 )
-def test_depth_is_refused_at_once(text: str) -> None:
+def test_nested_yaml_past_the_limit_is_refused(text: str) -> None:
     """Nesting is bounded by the reader, not by Python's stack."""
     _, (told,) = parsed(text)
     assert "is nested deeper than 16 levels" in told

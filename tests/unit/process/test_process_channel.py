@@ -33,7 +33,7 @@ def test_a_process_starts_with_the_first_request_and_stays(child: ChildProcess) 
     assert [(1, "first", nice), (2, "first", nice)] == [child.request("x") for _ in range(2)]
 
 
-def test_what_messages_share_is_shared_at_the_other_end_too(child: ChildProcess) -> None:
+def test_objects_shared_by_messages_are_shared_by_the_receiver(child: ChildProcess) -> None:
     with child.channel() as channel:
         channel.send("many")
         messages = channel.receive_all()
@@ -57,7 +57,7 @@ def test_a_process_that_hangs_is_ended_at_the_timeout(child: ChildProcess) -> No
     assert 1 == child.request("x")[0]
 
 
-def test_an_answer_that_nobody_read_answers_nothing_else(child: ChildProcess) -> None:
+def test_unread_answer_is_not_given_to_another_request(child: ChildProcess) -> None:
     def asked() -> Iterator[None]:
         with child.channel() as channel:
             channel.send("x")
@@ -71,7 +71,7 @@ def test_an_answer_that_nobody_read_answers_nothing_else(child: ChildProcess) ->
     assert 1 == child.request("x")[0]
 
 
-def test_stop_breaks_off_a_request_and_allows_no_other(child: ChildProcess) -> None:
+def test_stop_interrupts_a_request_and_refuses_new_ones(child: ChildProcess) -> None:
     child.request("x")
     Timer(0.05, child.stop).start()
     with pytest.raises(ChildEndedError, match="ended or hung"):
@@ -80,7 +80,7 @@ def test_stop_breaks_off_a_request_and_allows_no_other(child: ChildProcess) -> N
         child.request("x")
 
 
-def test_a_child_ends_with_its_parent_in_the_middle_of_its_work(child: ChildProcess, tmp_path: Path) -> None:
+def test_child_process_ends_with_its_parent_during_a_request(child: ChildProcess, tmp_path: Path) -> None:
     """The parent is a process that starts one and is killed."""
     parent = f"""
 import os, signal, sys
@@ -116,7 +116,7 @@ def raise_in_block(child: ChildProcess) -> None:
 
 
 @pytest.mark.parametrize("how", [ChildProcess.close, hang, end, raise_in_block])
-def test_no_descriptor_and_no_process_stays_behind(child: ChildProcess, how: Callable[[ChildProcess], None]) -> None:
+def test_stop_leaves_no_descriptor_and_no_process(child: ChildProcess, how: Callable[[ChildProcess], None]) -> None:
     before = descriptors()
     child.request("x")
     assert child._process is not None

@@ -55,7 +55,7 @@ def test_items_run_by_folder_file_name_and_id(tmp_path: Path) -> None:
         assert f"{passed} passed" in run(tmp_path, selected).stdout
 
 
-def test_a_failure_says_what_remit_test_says(tmp_path: Path) -> None:
+def test_pytest_failure_has_the_text_of_remit_test(tmp_path: Path) -> None:
     write(
         tmp_path,
         {
@@ -111,7 +111,7 @@ def test_root_files_that_do_not_load_are_an_error_of_each_file(tmp_path: Path) -
     assert "vocabulary.yaml:1:1: unknown key `kind`" in done.stdout
 
 
-def test_other_files_are_left_alone(tmp_path: Path) -> None:
+def test_pytest_ignores_other_files(tmp_path: Path) -> None:
     """YAML below a folder of tests without a vocabulary, beside the tests, and Python tests."""
     write(
         tmp_path,
@@ -129,7 +129,7 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     assert "1 passed" in run(tmp_path).stdout
 
 
-def test_a_run_without_policies_imports_nothing_of_them(tmp_path: Path) -> None:
+def test_pytest_run_without_policies_imports_no_policy_code(tmp_path: Path) -> None:
     write(
         tmp_path,
         {
@@ -144,7 +144,7 @@ def test_a_run_without_policies_imports_nothing_of_them(tmp_path: Path) -> None:
     assert "1 passed" in done.stdout, done.stdout
 
 
-def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+def test_missing_extra_is_reported_with_what_to_install(tmp_path: Path) -> None:
     write(tmp_path, {**FILES, "conftest.py": b"import sys\n\nsys.modules['yaml'] = None\n"})
 
     done = run(tmp_path)
@@ -154,7 +154,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout
 
 
-def test_the_project_declares_it(pytestconfig: pytest.Config) -> None:
+def test_project_declares_the_pytest_plugin(pytestconfig: pytest.Config) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     assert {"remit": "remit.pytest_plugin.plugin"} == project["entry-points"]["pytest11"]

@@ -14,7 +14,7 @@ REVISION = "5e" * 32
 
 
 @pytest.mark.parametrize("response", [access_service_pb2.BatchCheckResponse, reach_service_pb2.BatchCheckReachResponse])
-def test_a_batch_s_response_is_what_its_messages_would_make(response: type) -> None:
+def test_batch_response_equals_the_response_built_from_messages(response: type) -> None:
     """It is put together of bytes: every effect and reason beside malformed items, in their order."""
     decisions = [Decision(effect, reason) for effect, reason in product(Effect, Reason)]
     ids = DecisionIds().take(len(decisions))

@@ -21,7 +21,7 @@ def threads() -> Iterator[CallThreads]:
     made.shutdown()
 
 
-def test_a_call_that_cannot_be_ended_does_not_keep_others_from_their_end(threads: CallThreads) -> None:
+def test_call_that_cannot_be_ended_does_not_stop_other_calls_from_ending(threads: CallThreads) -> None:
     """The thread that ends them has to live: no call would expire any more."""
     ended = Event()
 
@@ -36,7 +36,7 @@ def test_a_call_that_cannot_be_ended_does_not_keep_others_from_their_end(threads
     assert ended.wait(DEADLINE_S)
 
 
-def test_a_silent_call_that_cannot_be_ended_does_not_keep_others_from_their_end(threads: CallThreads) -> None:
+def test_silent_call_that_cannot_be_ended_does_not_stop_other_calls_from_ending(threads: CallThreads) -> None:
     ended = Event()
 
     class Bad:

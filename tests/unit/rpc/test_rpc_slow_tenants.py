@@ -29,7 +29,7 @@ def ask(slow: SlowTenants, tenant: str, answer: Callable[[], PendingAnswer[str]]
     return slow.answer(CheckRequest(tenant=tenant), answer)
 
 
-def test_a_tenant_is_slow_when_it_is_found_so_twice() -> None:
+def test_tenant_is_slow_after_two_slow_questions() -> None:
     """Its questions are answered by threads from then on, and those of others are not."""
     slow = SlowTenants()
     for _ in range(2):
@@ -46,7 +46,7 @@ def test_a_batch_over_its_budget_makes_its_tenant_slow() -> None:
     assert "initech" in slow
 
 
-def test_a_question_that_waits_for_the_processor_makes_nobody_slow() -> None:
+def test_question_that_waits_for_the_processor_does_not_mark_its_tenant_as_slow() -> None:
     """Other threads and other programs take it away, on a busy machine all the time."""
     slow = SlowTenants()
     for _ in range(5):
@@ -54,7 +54,7 @@ def test_a_question_that_waits_for_the_processor_makes_nobody_slow() -> None:
         assert "acme" not in slow
 
 
-def test_a_slow_tenant_is_tried_again_and_is_slow_at_once_where_it_still_is() -> None:
+def test_slow_tenant_is_retried_and_marked_slow_again_at_once() -> None:
     slow = SlowTenants()
     for _ in range(2):
         ask(slow, "initech", compute)

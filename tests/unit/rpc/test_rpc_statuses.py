@@ -61,5 +61,5 @@ def test_a_derived_error_has_the_status_of_its_base(errors: set[type[Exception]]
     assert grpc.StatusCode.UNAVAILABLE is status_of(StoreAwayError)
 
 
-def test_an_error_that_nobody_expected_is_internal() -> None:
+def test_unexpected_error_is_internal() -> None:
     assert grpc.StatusCode.INTERNAL is status_of(ZeroDivisionError)

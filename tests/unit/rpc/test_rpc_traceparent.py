@@ -27,9 +27,9 @@ def test_the_trace_id_of_a_traceparent(value: str) -> None:
         f"cc-{TRACE}-{SPAN}-01more",
     ],
 )
-def test_what_is_malformed_is_ignored(value: str) -> None:
+def test_malformed_traceparent_is_ignored(value: str) -> None:
     assert "" == trace_id_in([("traceparent", value)])
 
 
-def test_a_call_without_one_has_no_trace() -> None:
+def test_call_without_a_traceparent_has_no_trace() -> None:
     assert "" == trace_id_in([("tracestate", f"00-{TRACE}-{SPAN}-01")])

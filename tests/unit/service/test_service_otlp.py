@@ -11,7 +11,7 @@ from remit.service.settings_reader import read_settings
 ENDPOINT = "http://127.0.0.1:4318/v1/logs"
 
 
-def test_what_does_not_fit_the_queue_is_dropped_and_counted() -> None:
+def test_records_past_the_queue_are_dropped_and_counted() -> None:
     metrics = Metrics()
     otlp = Otlp(ENDPOINT, "node-1", metrics)
     otlp.offer([decision()] * (QUEUE - 1), [])
@@ -39,12 +39,12 @@ def test_an_endpoint_on_the_loopback_or_by_https(endpoint: str) -> None:
         ("http://127.0.0.1:x/", "expected a URL such as"),
     ],
 )
-def test_an_endpoint_of_no_use_is_refused(endpoint: str, told: str) -> None:
+def test_unusable_endpoint_is_refused(endpoint: str, told: str) -> None:
     with pytest.raises(StartupError, match=told):
         read_settings({"audit_otlp": endpoint})
 
 
-def test_without_the_extra_the_server_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(StartupError, match=r"remit\[otlp\]"):
         Otlp(ENDPOINT, "node-1", Metrics())

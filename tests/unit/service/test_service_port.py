@@ -61,7 +61,7 @@ def refused(host: str, port: int) -> bool:
     return found == [errno.EADDRINUSE] * 2
 
 
-def test_nobody_else_listens_before_during_and_between_workers(host: str, held: PortReservation) -> None:
+def test_no_other_process_can_bind_the_address_of_workers(host: str, held: PortReservation) -> None:
     assert refused(host, held.port)
     for _ in range(2):
         with listener(host, held.port, shared=True), listener(host, held.port, shared=True):
@@ -69,7 +69,7 @@ def test_nobody_else_listens_before_during_and_between_workers(host: str, held: 
         assert refused(host, held.port)
 
 
-def test_connections_go_to_workers_alone(host: str, held: PortReservation) -> None:
+def test_connections_go_to_workers_only(host: str, held: PortReservation) -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, held.port))
     with listener(host, held.port, shared=True) as one, listener(host, held.port, shared=True) as other:
@@ -94,14 +94,14 @@ def accept_all(listening: socket.socket) -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_port_somebody_listens_on_is_not_held(host: str, shared: bool) -> None:
+def test_taken_port_cannot_be_reserved(host: str, shared: bool) -> None:
     taken = pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE))
     with listener(host, 0, shared=shared) as listening, taken:
         PortReservation(host, listening.getsockname()[1])
 
 
 @pytest.mark.parametrize("taken", ["127.0.0.1", "::1"])
-def test_a_name_is_held_with_all_its_addresses(taken: str) -> None:
+def test_host_name_reserves_all_its_addresses(taken: str) -> None:
     """Also where the system's files leave one out: clients look it up in other ways."""
     held = PortReservation("localhost", 0)
     with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
@@ -112,14 +112,14 @@ def test_a_name_is_held_with_all_its_addresses(taken: str) -> None:
     assert shown((taken, held.port)) == refused.value.filename
 
 
-def test_no_address_at_all_is_held_for_both_families() -> None:
+def test_unspecified_address_reserves_both_address_families() -> None:
     held = PortReservation("0.0.0.0", 0)
     with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
         listener("::1", held.port)
     held.close()
 
 
-def test_given_up_it_is_free_again(host: str, held: PortReservation) -> None:
+def test_closed_reservation_frees_the_port(host: str, held: PortReservation) -> None:
     held.close()
     listener(host, held.port).close()
 

@@ -119,7 +119,7 @@ def test_no_refusal_and_no_removal_is_shown_before_its_record(watched: Watched) 
     assert {"POLICY_REFUSED", "POLICY_REMOVED"} == {outcome.kind for outcome, _ in watched.audit.told}
 
 
-def test_a_pin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
+def test_pin_that_cannot_be_recorded_has_no_effect(watched: Watched) -> None:
     first = watched.serving()
     write(watched.directory, {"acme/roles.csv": EDIT})
     watched.reloader.scan()
@@ -132,7 +132,7 @@ def test_a_pin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
     assert watched.reloader._revisions.pinned(ACME) is None
 
 
-def test_an_unpin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
+def test_unpin_that_cannot_be_recorded_has_no_effect(watched: Watched) -> None:
     first = watched.serving()
     watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     watched.audit.full = True
@@ -145,7 +145,7 @@ def test_an_unpin_that_cannot_be_recorded_is_none(watched: Watched) -> None:
     assert first == pin.revision
 
 
-def test_a_folder_that_brings_the_loading_down_twice_is_refused_and_the_others_get_on(watched: Watched) -> None:
+def test_folder_that_kills_the_build_process_twice_is_refused_and_the_others_load(watched: Watched) -> None:
     """Once may be somebody else's doing. Another edit of it is looked at anew."""
 
     before = watched.serving(), watched.serving(GLOBEX)
@@ -163,7 +163,7 @@ def test_a_folder_that_brings_the_loading_down_twice_is_refused_and_the_others_g
     assert TenantState.SERVING == watched.live.tenants[ACME].state
 
 
-def test_a_defect_of_the_loader_is_a_refusal_of_what_it_met(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loader_crash_refuses_the_folder_that_caused_it(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     def raises(*_: object, **__: object) -> None:
         raise RecursionError("too deep")
 
@@ -177,7 +177,7 @@ def test_a_defect_of_the_loader_is_a_refusal_of_what_it_met(watched: Watched, mo
     assert TenantState.SERVING == watched.live.tenants[GLOBEX].state
 
 
-def test_what_is_pinned_while_its_files_are_loaded_stays_pinned(watched: Watched) -> None:
+def test_pin_during_a_load_stays(watched: Watched) -> None:
     """Nobody waits for the load, which comes too late; the files are checked once more."""
     first = watched.serving()
     write(watched.directory, {"acme/roles.csv": EDIT})
@@ -189,7 +189,7 @@ def test_what_is_pinned_while_its_files_are_loaded_stays_pinned(watched: Watched
     assert ["POLICY_PINNED", "POLICY_CHECKED"] == [outcome.kind for outcome, _ in watched.audit.told]
 
 
-def test_what_is_unpinned_while_its_files_are_checked_serves_them(watched: Watched) -> None:
+def test_unpin_during_a_check_serves_the_checked_files(watched: Watched) -> None:
     first = watched.serving()
     watched.reloader.pins.pin(ACME, first, "ops", 1.0)
     write(watched.directory, {"acme/roles.csv": EDIT})
@@ -201,7 +201,7 @@ def test_what_is_unpinned_while_its_files_are_checked_serves_them(watched: Watch
     assert ["POLICY_PINNED", "POLICY_UNPINNED", "POLICY_LOADED"] == [outcome.kind for outcome, _ in watched.audit.told]
 
 
-def test_what_is_removed_while_it_is_pinned_is_no_tenant(watched: Watched) -> None:
+def test_tenant_removed_during_a_pin_is_no_tenant(watched: Watched) -> None:
     first = watched.serving()
 
     def remove() -> None:
@@ -214,7 +214,7 @@ def test_what_is_removed_while_it_is_pinned_is_no_tenant(watched: Watched) -> No
     assert ACME not in watched.live.tenants
 
 
-def test_a_look_goes_on_until_all_are_loaded(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scan_continues_until_all_tenants_are_loaded(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though it is begun anew after each tenant. An edit that is not at rest by then waits for another one."""
     monkeypatch.setattr("remit.service.reload.reloader._SLICE_S", -1)
     before = watched.serving(), watched.serving(GLOBEX)
@@ -224,7 +224,7 @@ def test_a_look_goes_on_until_all_are_loaded(watched: Watched, monkeypatch: pyte
     assert watched.serving(GLOBEX) != before[1]
 
 
-def test_a_change_waits_for_another_no_longer_than_its_caller(watched: Watched) -> None:
+def test_change_waits_for_another_change_only_until_the_callers_deadline(watched: Watched) -> None:
     first = watched.serving()
     with watched.reloader._swap.changing(), pytest.raises(LoadingError, match="try again"):
         watched.reloader.pins.pin(ACME, first, "ops", 0.01)

@@ -73,7 +73,7 @@ def test_a_tenant_that_loads_serves_its_newest_files() -> None:
     assert (TenantState.SERVING, "b") == shown(again.after)
 
 
-def test_files_that_are_refused_leave_what_served() -> None:
+def test_refused_files_leave_the_serving_revision() -> None:
     change = serving().built(built("b", refused=True))
     assert (TenantState.STALE, "a") == shown(change.after)
     assert (None, "POLICY_REFUSED") == (change.swap, kind(change))
@@ -86,7 +86,7 @@ def test_a_new_tenant_whose_files_are_refused_is_unavailable() -> None:
     assert (TenantState.UNAVAILABLE, "") == shown(folders_listed(ACME).built(built("a", refused=True)).after)
 
 
-def test_a_root_that_is_wrong_makes_every_tenant_stale_until_it_loads() -> None:
+def test_bad_root_makes_every_tenant_stale_until_it_loads() -> None:
     change = serving().root_checked(WRONG, "tree")
     assert change is not None
     assert (TenantState.STALE, "a") == shown(change.after)
@@ -117,7 +117,7 @@ def test_a_pin_swaps_and_a_load_under_it_only_checks() -> None:
     assert (TenantState.PINNED, "old") == shown(refused.after)
 
 
-def test_a_pin_to_what_cannot_be_served_serves_nothing_and_says_why() -> None:
+def test_pin_to_a_broken_revision_serves_nothing_and_says_why() -> None:
     change = serving().pinned(ACME, PIN, LOST)
     assert (TenantState.UNAVAILABLE, "") == shown(change.after)
     assert Swap(None) == change.swap
@@ -135,7 +135,7 @@ def test_a_pinned_tenant_without_a_folder_serves_on() -> None:
     assert "" == change.after.files[ACME].known.signature
 
 
-def test_what_is_unpinned_serves_on_until_its_files_are_loaded() -> None:
+def test_unpinned_revision_serves_until_the_files_are_loaded() -> None:
     change = serving().pinned(ACME, PIN, built("old")).after.unpinned(ACME, "bea")
     assert (TenantState.STALE, "old") == shown(change.after)
     assert (None, "POLICY_UNPINNED", {"caller": "bea"}) == (change.swap, kind(change), change.outcome.detail)
@@ -144,7 +144,7 @@ def test_what_is_unpinned_serves_on_until_its_files_are_loaded() -> None:
     assert (TenantState.SERVING, "b") == shown(change.after.built(built("b")).after)
 
 
-def test_a_kept_revision_serves_where_the_files_do_not_load() -> None:
+def test_stored_revision_serves_if_the_files_do_not_load() -> None:
     refused = folders_listed(ACME).built(built("b", refused=True)).after
     change = refused.restored(ACME, refused.files[ACME], built("old"))
     assert (TenantState.STALE, "old") == shown(after(change))
@@ -160,12 +160,12 @@ def test_a_kept_revision_serves_where_the_files_do_not_load() -> None:
     ],
     ids=["loaded", "removed", "pinned"],
 )
-def test_what_was_kept_does_not_come_back_over_what_happened_meanwhile(meanwhile: Any) -> None:
+def test_stored_revision_does_not_replace_a_newer_change(meanwhile: Any) -> None:
     before = serving().built(built("b", refused=True)).after
     assert meanwhile(before).after.restored(ACME, before.files[ACME], built("old")) is None
 
 
-def test_a_kept_revision_that_cannot_be_loaded_changes_nothing_unless_it_is_pinned() -> None:
+def test_stored_revision_that_does_not_load_changes_nothing_unless_it_is_pinned() -> None:
     refused = serving().built(built("b", refused=True)).after
     assert refused.restored(ACME, refused.files[ACME], LOST) is None
     pinned = Tenants({ACME: TenantFiles(NO_FINGERPRINT, pin=PIN)})
@@ -173,7 +173,7 @@ def test_a_kept_revision_that_cannot_be_loaded_changes_nothing_unless_it_is_pinn
     assert (TenantState.UNAVAILABLE, "") == shown(after(change))
 
 
-def test_files_that_a_start_did_not_read_leave_the_tenant_unavailable() -> None:
+def test_files_not_read_at_the_start_leave_the_tenant_unavailable() -> None:
     change = folders_listed(ACME).unread(ACME)
     assert (TenantState.UNAVAILABLE, "") == shown(change.after)
     assert ["its files have not been loaded yet"] == [each.message for each in change.after.files[ACME].diagnostics]
@@ -221,7 +221,7 @@ def served(tenants: Tenants) -> dict[Tenant, str]:
 
 
 @given(st.lists(EVENTS, max_size=30))
-def test_whatever_happens_what_serves_changes_by_one_swap_or_not_at_all(events: list[tuple[Any, ...]]) -> None:
+def test_serving_revision_changes_by_one_swap_or_not_at_all(events: list[tuple[Any, ...]]) -> None:
     """And each state follows from what serves, the pin, and the newest files."""
     tenants, live = Tenants(), dict[Tenant, str]()
     for event in events:
@@ -254,7 +254,7 @@ def test_whatever_happens_what_serves_changes_by_one_swap_or_not_at_all(events: 
 
 
 @given(st.lists(EVENTS, max_size=30))
-def test_who_served_once_serves_until_it_is_removed_or_pinned_to_what_is_lost(events: list[tuple[Any, ...]]) -> None:
+def test_tenant_serves_until_it_is_removed_or_pinned_to_a_lost_revision(events: list[tuple[Any, ...]]) -> None:
     tenants = Tenants()
     for event in events:
         change = happens(tenants, event)

@@ -29,7 +29,7 @@ def record(number: int, namespace: str) -> DecisionRecord:
     return DecisionRecord(**{**other, **columns})
 
 
-def test_past_its_limit_changes_are_counted_and_not_told_apart() -> None:
+def test_replay_counts_changes_past_its_limit_together() -> None:
     """What was told apart before goes on being counted by question."""
     candidate = Replay({Tenant("acme"): snapshot_of(FILES, "acme")}, 2)
 

@@ -14,7 +14,7 @@ def kept(keeping: RecordPolicy, records: list[DecisionRecord]) -> tuple[list[Dec
     return [*recorded], [*unrecorded]
 
 
-def test_everything_is_kept_unless_somebody_asks_otherwise() -> None:
+def test_everything_is_recorded_by_default() -> None:
     records = [decision(effect=effect) for effect in ("allow", "deny", "allow")]
     assert (records, []) == kept(RECORD_EVERYTHING, records)
 
@@ -32,14 +32,14 @@ def test_only_allows_of_plain_checks_are_sampled_out() -> None:
     assert (others, plain) == kept(never, [plain[0], *others, *plain[1:]])
 
 
-def test_the_share_is_that_of_the_setting() -> None:
+def test_recorded_share_equals_the_setting() -> None:
     keeping = RecordPolicy(sample_allows=0.25, draw=Random(7).random)
     recorded, unrecorded = kept(keeping, [decision()] * 10_000)
     assert 10_000 == len(recorded) + len(unrecorded)
     assert 2_300 < len(recorded) < 2_700
 
 
-def test_what_is_sampled_out_is_redacted_too() -> None:
+def test_sampled_out_allows_are_redacted() -> None:
     """The counts by principal hold it."""
     keeping = RecordPolicy(Redaction(parse_redaction("principal=drop")), 0.5, draw=lambda: 0.9)
     _, (unrecorded,) = kept(keeping, [decision()])
