@@ -431,3 +431,9 @@ def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> Non
     # The theme would load what draws them from a network.
     assert [] == [path.name for path, text in pages.items() if 'class="mermaid"' in text]
     assert (tmp_path / "search" / "search_index.json").stat().st_size > 100_000
+
+
+def test_threat_model_names_tests_that_exist() -> None:
+    paths = re.findall(r"`(tests/[^`]+)`", (ROOT / "SECURITY.md").read_text())
+    assert paths
+    assert [] == [path for path in paths if not (ROOT / path).is_file()]
