@@ -122,7 +122,7 @@ def test_earlier_questions_change_no_answer(world: World, random: Random) -> Non
         snapshot = snapshot_of(world.files, tenant)
         with (
             patch.multiple(compiled, _INDEXED=1, _ANSWERS=1),
-            patch.multiple("remit.engine.snapshot", _NAMESPACES=1, _CELLS=1),
+            patch.multiple("remit.engine.snapshot", _NAMESPACES=1, _ANSWER_LISTS=1),
         ):
             forgetful = snapshot_of(world.files, tenant)
             for question in questions(snapshot, random):

@@ -15,14 +15,14 @@ from remit.engine.role_graph import RoleGraph, RolePath, TooManyPathsError
 _WIDE: Final = 64
 """If a principal holds more rows for one permission, rows are found by namespace instead of tried in turn."""
 _TRIED: Final = 4_096
-"""Rows tried for one cell; a row counts once per role path. A cell with more is too wide."""
+"""Rows tried for one answer list; a row counts once per role path. A list with more is too wide."""
 OVERLAPS_LIMIT: Final = 131_072
 _FIRST: Final = 4
 """Patterns compared in turn before a trie of all patterns is built."""
 _INDEXED: Final = 16_777_216
 """Permissions of all subjects whose rows are cached. One permission takes one pointer, even if it has no rows."""
 _ANSWERS: Final = 1_048_576
-"""Cached answers that cells share."""
+"""Cached answers that lists share."""
 
 _NO_SCOPES: Final[frozenset[str]] = frozenset()
 
@@ -48,13 +48,13 @@ class CompiledAnswer:
 AnswerList = tuple[CompiledAnswer, ...]
 """The answers for one principal and one permission: the first that covers the namespace applies.
 
-The last answer is for namespaces that no row matches, and covers everything. In a cell that is too wide it is the only
+The last answer is for namespaces that no row matches, and covers everything. In a list that is too wide it is the only
 answer and covers nothing.
 """
 
 
 def always(reason: Reason) -> AnswerList:
-    """The cell that denies everywhere."""
+    """The answer list that denies everywhere."""
     return (_within(EVERYWHERE, _NO_SCOPES, Decision(Effect.DENY, reason)),)
 
 
@@ -87,7 +87,7 @@ class CompiledAnswers:
         # At most one entry per rule.
         self._decisions: dict[int, Decision] = {}
 
-    def cell(self, principal: str, permission: int) -> AnswerList:
+    def answer_list(self, principal: str, permission: int) -> AnswerList:
         """The answers of every row that the principal holds anywhere, in deciding order."""
         order: dict[CompiledAnswer, tuple[bool, str, int]] = {}
         bound = False

@@ -15,8 +15,8 @@ from remit.engine.pattern_trie import PatternTrie
 
 _NAMESPACES: Final = 131_072
 """Namespaces with cached covering patterns, as in a snapshot."""
-_CELLS: Final = 262_144
-"""Cached cells of callers, for all relations together. A cell takes a pointer per row."""
+_ANSWER_LISTS: Final = 262_144
+"""Cached answer lists of callers, for all relations together. A list takes a pointer per row."""
 _WIDE: Final = 64
 """If more rows than this cover one caller, rows are also found by owner instead of tried in turn."""
 
@@ -27,7 +27,7 @@ _NO_MATCHING_RULE: Final = Decision(Effect.DENY, Reason.NO_MATCHING_RULE)
 
 _Answer = tuple[str, Decision]
 """The answer of one row: the pattern that must cover the owner, and the decision."""
-_Cell = Sequence[_Answer]
+_AnswerList = Sequence[_Answer]
 """The answers for one caller and one relation: the first that covers the owner applies."""
 
 
@@ -97,20 +97,22 @@ class Reach:
         self._relations = relations = policy.vocabulary.relations
         self._index = index = ReachIndex(policy.reach, pacing)
         self._answers = answers = [(rule.owner.text, _by_rule(rule)) for rule in pacing(policy.reach)]
-        limit = _CELLS // max(1, len(relations))
-        self._cells = {name: BoundedMemo(limit, partial(_cell, index, answers, name)) for name in relations}
+        limit = _ANSWER_LISTS // max(1, len(relations))
+        self._answer_lists = {
+            name: BoundedMemo(limit, partial(_answer_list, index, answers, name)) for name in relations
+        }
 
     def decide(self, question: ReachQuestion) -> Decision:
         caller, owner, relation = question
-        cells = self._cells.get(relation)
-        if cells is None:
+        answer_lists = self._answer_lists.get(relation)
+        if answer_lists is None:
             return _UNKNOWN_RELATION
         if caller == owner:
             return _SAME_NAMESPACE
-        cell = cells[caller]
-        if cell is not None:
+        answers = answer_lists[caller]
+        if answers is not None:
             owners = self._index.owners_of[owner]
-            for pattern, decision in cell:
+            for pattern, decision in answers:
                 if pattern in owners:
                     return decision
         else:
@@ -122,8 +124,10 @@ class Reach:
         return _NO_MATCHING_RULE
 
 
-def _cell(index: ReachIndex, answers: Sequence[_Answer], relation: Word, caller: Namespace) -> _Cell | None:
-    """The cell of a caller; None if it would be too wide."""
+def _answer_list(
+    index: ReachIndex, answers: Sequence[_Answer], relation: Word, caller: Namespace
+) -> _AnswerList | None:
+    """The answer list of a caller; None if it would be too wide."""
     rows = list(islice(index.rows_from(caller), _WIDE + 1))
     if len(rows) > _WIDE:
         return None

@@ -19,8 +19,9 @@ from remit.engine.role_graph import RoleGraph
 _NAMESPACES: Final = 131_072
 """Namespaces with cached covering patterns; one with many patterns counts several times. No cache of a snapshot holds
 answers, and all are bounded, so names from requests cannot fill memory."""
-_CELLS: Final = 4_194_304
-"""Cached cells of principals, empty ones included. A cell takes a pointer, and some hundred bytes once it is filled."""
+_ANSWER_LISTS: Final = 4_194_304
+"""Cached answer lists of principals, empty ones included. A list takes a pointer, and some
+hundred bytes once it is filled."""
 
 _UNKNOWN_KIND: Final = Decision(Effect.DENY, Reason.UNKNOWN_KIND)
 _UNKNOWN_ACTION: Final = Decision(Effect.DENY, Reason.UNKNOWN_ACTION)
@@ -43,7 +44,7 @@ class Snapshot:
         patterns = {rule.namespaces for rule in pacing(policy.rules)} | {link.scope for link in pacing(policy.links)}
         self._covering = BoundedMemo(_NAMESPACES, PatternTrie(pacing(patterns | {EVERYWHERE})).of, by_items)
         count = len(permissions)
-        self._cells = BoundedMemo(_CELLS // max(1, count), _unfilled(graph, self.admitted, count))
+        self._answer_lists = BoundedMemo(_ANSWER_LISTS // max(1, count), _unfilled(graph, self.admitted, count))
 
     def decide(self, question: Question) -> Decision:
         """The decision of the access plane.
@@ -57,15 +58,15 @@ class Snapshot:
             permission = doors[kind][action]
         except KeyError:
             return self._closed_door(kind, action, namespace)
-        cells = self._cells[principal]
-        cell = cells[permission]
-        if cell is None:
-            cell = cells[permission] = self._answers.cell(principal, permission)
+        answer_lists = self._answer_lists[principal]
+        answers = answer_lists[permission]
+        if answers is None:
+            answers = answer_lists[permission] = self._answers.answer_list(principal, permission)
         within = namespace + "." if namespace else ""
-        for answer in cell:
+        for answer in answers:
             if within.startswith(answer.begins) and (answer.enough or answer.patterns <= self._covering[namespace]):
                 return answer.decision
-        return self._first(principal, permission, self._covering[namespace]) or cell[-1].decision
+        return self._first(principal, permission, self._covering[namespace]) or answers[-1].decision
 
     def answer(self, question: Question | ReachQuestion) -> Decision:
         """The decision of the plane that the question belongs to. Raises MalformedQuestionError as `decide` does."""
@@ -125,7 +126,7 @@ class Snapshot:
         return _WRONG_CLASS
 
     def _first(self, principal: Principal, permission: int, covering: frozenset[str]) -> Decision | None:
-        """The decision of the first matching row, for a cell that is too wide."""
+        """The decision of the first matching row, for an answer list that is too wide."""
         rule = first_of(self._held(principal, covering), permission, covering)
         return None if rule is None else self._answers.decision(rule)
 
@@ -136,7 +137,7 @@ class Snapshot:
 def _unfilled(
     graph: RoleGraph, admitted: frozenset[str] | None, permissions: int
 ) -> Callable[[Principal], list[AnswerList | None]]:
-    """Makes the cells of a principal, which the first question fills. Unknown principals share a list of full cells."""
+    """Makes the answer lists of a principal, which questions fill. Unknown principals share full lists."""
     unbound: list[AnswerList | None] = [always(Reason.NO_BINDING)] * permissions
     shut_out: list[AnswerList | None] = [always(Reason.NO_ACCESS)] * permissions
 

@@ -259,7 +259,7 @@ def test_many_bindings_of_one_principal_are_refused_fast() -> None:
 
 def test_requested_names_cannot_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Principals and namespaces nobody named leave no more behind than the caches may hold."""
-    for name in ("_NAMESPACES", "_CELLS"):
+    for name in ("_NAMESPACES", "_ANSWER_LISTS"):
         monkeypatch.setattr(f"remit.engine.snapshot.{name}", 300)
     snapshot = compiled("p, role:r, acme, *.**, FLOW, VIEW, allow\ng, user:a, role:r, acme/a.*\n")
 
