@@ -115,7 +115,7 @@ class Face(Protocol):
 
 
 class EngineFace:
-    """The engine itself, with the last good snapshot of each tenant kept as the service keeps it."""
+    """The engine, with the last good snapshot of each tenant, as in the service."""
 
     def __init__(self) -> None:
         self._serving: dict[str, Snapshot | None] = {}

@@ -322,7 +322,7 @@ def test_the_pages_on_running_show_commands() -> None:
 
 
 def _metrics() -> set[str]:
-    """The names that are scraped, of what stands in the code."""
+    """The metric names in the code, as they are scraped."""
     source = "".join(path.read_text() for path in (ROOT / "src" / "remit" / "service").glob("metrics*.py"))
     counters = re.findall(r'Counter\(\s*"(\w+)"', source)
     return {*re.findall(r'"(remit_\w+)"', source), *(f"{name}_total" for name in counters)}

@@ -150,7 +150,7 @@ def test_a_line_that_is_no_record_is_named(world: World, folder: Path, line: byt
 
 
 def test_a_second_value_under_one_name_is_refused(world: World, folder: Path) -> None:
-    """Another reader might take the one that nobody verified."""
+    """Another reader might read the unverified one."""
     out = folder / "twice.jsonl"
     exported(world, out)
     out.write_text(out.read_text().replace('"effect":"allow"', '"effect":"deny","effect":"allow"', 1))

@@ -81,7 +81,7 @@ def some_filters(records: list[DecisionRecord], number: int) -> Iterator[Decisio
 
 
 def walked(next_page: Callable[[bytes | None], page.RecordPage]) -> list[DecisionRecord]:
-    """All pages, the next behind the one before."""
+    """All pages in order."""
     found: list[DecisionRecord] = []
     after: bytes | None = None
     while True:

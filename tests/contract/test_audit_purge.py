@@ -114,7 +114,7 @@ def test_older_record_after_a_newer_one_stays_until_the_newer_one_is_deleted(sto
 
 
 def test_purge_stops_at_a_missing_record(store: AuditStore, url: str) -> None:
-    """It stays as it is for whoever verifies the chain."""
+    """So verify still finds the gap."""
     rows = written(store, *at(*range(10)))
     engine = create_engine(url)
     with engine.begin() as connection:
@@ -397,7 +397,7 @@ def test_reads_recorded_by_an_earlier_version_stay(store: AuditStore) -> None:
 
 
 def test_export_proves_the_remaining_records_of_reads(store: AuditStore, tmp_path: Path) -> None:
-    """Behind their tombstone, beside a chain of decisions with another one."""
+    """After their tombstone, beside a chain of decisions with another tombstone."""
     key = SigningKey.new(tmp_path / "audit.key")
     store.append(at(*range(6)), [*(read_at(T0 + n) for n in range(8)), happened()])
     Checkpointer(store, key, "node-1", 1, lambda: T0 + 30)._sign()

@@ -56,7 +56,7 @@ def test_nasty_text_is_stored_unchanged(store: AuditStore, text: str) -> None:
 
 
 def test_free_text_may_be_long(store: AuditStore) -> None:
-    """Names are short by their grammar; a resource's id and what an answer told are not."""
+    """Names are short by their grammar; resource ids and details are not."""
     record = decision(**dict.fromkeys(("resource_id", "rule", "detail", "trace_id"), "x" * 100_000))
     store.append([record], [event := happened(detail=json.dumps("x" * 100_000))])
     assert [record] == store.decisions()

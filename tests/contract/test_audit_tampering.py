@@ -117,7 +117,7 @@ def test_first_removed_record_is_named(world: World, data: st.DataObject) -> Non
 @often
 @given(data=st.data())
 def test_an_inserted_record_is_named(world: World, data: st.DataObject) -> None:
-    """A copy under another id: in another's place, behind the last, or outside of the chain."""
+    """A copy under another id: in the place of another record, after the last, or outside the chain."""
     chain, table, rows = chain_and_rows(data, world)
     row = dict(one_of(data, rows))
     ids = [IDS.next(), *(_beside(each["id"]) for each in rows)]
@@ -135,7 +135,7 @@ def test_an_inserted_record_is_named(world: World, data: st.DataObject) -> None:
 @often
 @given(data=st.data())
 def test_inserted_record_with_a_valid_hash_is_named(world: World, data: st.DataObject) -> None:
-    """Behind the record that it claims to follow, as the page on the encoding tells to do it."""
+    """After the record that it claims to follow, with the hash of the documented encoding."""
     chain, table, rows = chain_and_rows(data, world)
     at = data.draw(st.integers(1, len(rows)), label="at")
     late = data.draw(st.booleans(), label="late")
@@ -243,7 +243,7 @@ def test_removed_checkpoint_is_found_by_the_next_checkpoint(world: World, data: 
 @often
 @given(data=st.data())
 def test_counts_that_differ_from_the_records_are_found(world: World, data: st.DataObject) -> None:
-    """Altered or taken out, in any dimension; in hours of which a purge took records nobody can tell."""
+    """Altered or removed counts, by any dimension; not in hours with purged records."""
     rows = [row for row in world.all(counts) if (row["tenant"], row["node"]) != MAIN[1:]]
     row = one_of(data, rows)
     names = data.draw(st.sampled_from(["removed", *(name for name in names_of(counts) if name != "unrecorded")]))

@@ -31,7 +31,7 @@ def test_functions_never_raise(one: str, other: str) -> None:
 
 @given(namespaces, patterns(), odd)
 def test_functions_agree_with_the_reference(namespace: str, pattern: NamespacePattern, text: str) -> None:
-    """`within` is the pattern's meaning, `scope_match` that behind an equal tenant, `one_of` a plain choice."""
+    """`within` tests a pattern, `scope_match` a pattern after an equal tenant, `one_of` a plain choice."""
     assert covers(pattern.text, namespace) == remit.casbin.within(namespace, pattern.text)
     assert covers(pattern.text, namespace) == remit.casbin.scope_match(f"acme/{namespace}", f"acme/{pattern.text}")
     assert remit.casbin.scope_match(f"acme/{namespace}", "acme")

@@ -143,7 +143,7 @@ def test_a_reach_changes_iff_the_diff_says_so(world: World, random: Random) -> N
 
 @given(randoms)
 def test_diff_of_reordered_reach_rows_lists_only_changed_decisions(random: Random) -> None:
-    """The same rows in another order: told is what changes, which for rows that do not meet is nothing."""
+    """The same rows in another order: only changed decisions are listed; rows without overlap change none."""
     rows = [row for _ in range(3) for row in reach_rows(random, "acme", ("a", "b"))]
     files = {"vocabulary.yaml": VOCABULARY}
     orders = [
@@ -179,7 +179,7 @@ def test_the_reference_agrees_with_the_diff(world: World, random: Random) -> Non
 
 @given(worlds, randoms)
 def test_each_listed_change_has_a_namespace_where_it_holds(world: World, random: Random) -> None:
-    """Nothing empty is told: each principal, permission and piece of a change has a namespace where it is so."""
+    """Each principal, permission and piece of a change has a namespace where the change holds."""
     for old, new, found in versions(random, world):
         for change in found.access:
             assert change.through is None or all(holds(each, change, old, new) for each in change.principals)

@@ -54,7 +54,7 @@ def test_the_chain_leads_to_the_deciding_rule(world: World, random: Random) -> N
 
 
 def failing(miss: NearMiss, question: Question) -> list[Clause]:
-    """The clauses of access.conf that keep the rule from the question, told from the rows' texts."""
+    """The clauses of access.conf that fail for the rule, read from the rows' texts."""
     rule = miss.rule
     scopes = [Clause.SCOPE for link in miss.chain if not covers(link.scope.text, question.namespace)]
     clauses = {
@@ -67,7 +67,7 @@ def failing(miss: NearMiss, question: Question) -> list[Clause]:
 
 @given(worlds, randoms)
 def test_a_near_miss_has_exactly_one_failing_clause(world: World, random: Random) -> None:
-    """Each is an allow rule at the end of the principal's own chain, kept from matching by the one clause it names."""
+    """Each is an allow rule on the principal's own chain that fails by exactly the named clause."""
     for snapshot in snapshots(world):
         for question in questions(snapshot, random):
             explanation = explain(snapshot, question)
@@ -153,7 +153,7 @@ def test_no_role_fits_if_no_binding_is_suggested(world: World, random: Random) -
 
 @given(worlds, randoms)
 def test_no_row_is_suggested_if_none_helps(world: World, random: Random) -> None:
-    """A deny, the access list and the doors are told in words; the allow row for this very question changes nothing."""
+    """A deny, the access list and unknown words are explained in words; an allow row for the question changes nothing."""
     for snapshot in snapshots(world):
         for question in questions(snapshot, random):
             explanation = explain(snapshot, question)
@@ -180,7 +180,7 @@ def test_the_deny_to_narrow_is_named(world: World, random: Random) -> None:
 
 
 def test_a_suggested_binding_never_makes_a_chain_too_long() -> None:
-    """A role that has the longest chain there may be behind it is not offered: the file would be refused."""
+    """A role that would make a chain too long is not offered: the loader would refuse the file."""
     roles = [f"role:a{number}" for number in range(CHAIN_LIMIT + 1)]
     rows = [f"g, {member}, {holds}, t" for member, holds in pairwise(roles)]
     files = {

@@ -111,7 +111,7 @@ def test_unmodified_casbin_decides_the_exported_tables_like_remit(world: World, 
 
 @given(worlds, randoms, st.booleans())
 def test_import_after_export_is_identity(world: World, random: Random, through_tables: bool) -> None:
-    """Every question that passes the doors is answered alike by the exported and imported policy, reason and all."""
+    """Original and re-imported policy give the same effect and reason for every question with known words."""
     for snapshot, exported in exports(world):
         if through_tables and not fits(exported):
             continue

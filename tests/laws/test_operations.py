@@ -40,7 +40,7 @@ def test_an_operation_is_allowed_iff_check_allows_every_part(world: World, rando
 
 @given(worlds, randoms)
 def test_engine_equals_reference(world: World, random: Random) -> None:
-    """Which parts there are, where each is asked and what it is answered are those of the naive reference."""
+    """The parts, their namespaces and their answers equal those of the naive reference."""
     for tenant in tenants(world):
         snapshot, reference = snapshot_of(world.files, tenant), Reference(world.files, tenant)
         for compound in compounds(snapshot, random):

@@ -50,7 +50,7 @@ def test_engine_equals_reference(always: bool, world: World, random: Random) -> 
 
 @given(worlds, randoms)
 def test_row_at_the_end_changes_only_questions_that_no_row_decided(world: World, random: Random) -> None:
-    """First match wins: a row behind the others answers for nothing that one of them matched."""
+    """First match wins: a row after the others decides no question that one of them matches."""
     for snapshot in snapshots(world):
         rows = reach_rows(random, snapshot.tenant, world.segments)[:1]
         loaded = load(world.with_rows(f"{snapshot.tenant}/reach.csv", *rows).files, snapshot.tenant)

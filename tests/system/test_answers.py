@@ -91,7 +91,7 @@ def test_every_reason_has_an_example_and_a_number_in_the_api() -> None:
 
 @pytest.mark.parametrize("reason", EXAMPLES)
 def test_each_reason_is_answered(access: Access, reason: Reason) -> None:
-    """By Check, BatchCheck and Explain alike."""
+    """By Check, BatchCheck and Explain."""
     tenant, text = EXAMPLES[reason]
     question = named(text)
     effect = Effect.ALLOW if reason is Reason.ALLOWED_BY_RULE else Effect.DENY
@@ -109,7 +109,7 @@ def test_each_reason_is_answered(access: Access, reason: Reason) -> None:
 
 @pytest.mark.parametrize("reason", REACH_EXAMPLES)
 def test_each_reason_of_the_reach_plane_is_answered(reach: Reach, reason: Reason) -> None:
-    """By CheckReach, BatchCheckReach, CheckReachAll and ExplainReach alike."""
+    """By CheckReach, BatchCheckReach, CheckReachAll and ExplainReach."""
     tenant, text = REACH_EXAMPLES[reason]
     caller, owner, relation = text.split()
     question = reach_messages.ReachQuestion(caller=caller, owner=owner, relation=relation)

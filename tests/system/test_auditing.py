@@ -235,7 +235,7 @@ def test_unknown_record_is_not_found(client: Client) -> None:
 
 
 def test_explanation_of_an_old_record_needs_only_the_store(serve: Callable[..., Server], edited: Path) -> None:
-    """The policy has moved on, and this node has kept nothing by itself."""
+    """The policy has changed, and this node has no stored revisions."""
     server = serve(*QUICK, "--revisions", "", policies=edited)
     with server.client() as client:
         then = client.check(*DENIED)

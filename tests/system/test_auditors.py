@@ -123,7 +123,7 @@ def test_other_tenant_is_refused_like_an_unknown_one(connect: Connect, call: str
 
 
 def test_record_of_another_tenant_is_not_found(connect: Connect, decided: dict[str, str]) -> None:
-    """To the letter: by its id, behind it, and as the revision of a question."""
+    """With the same text: by its id, after it, and as the revision of a question."""
     with connect(ALL) as client:
         globex = client.get_record(decided["globex"]).record
     with connect(ACME) as client:
@@ -209,7 +209,7 @@ def test_lifecycle_pages_end_although_each_page_adds_a_record(
 
 
 def token_of(request: Any, last: str) -> str:
-    """One that nobody gave: whoever knows how they are made makes it."""
+    """A forged token, made by a caller that knows the format."""
     asked = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
     return base64.urlsafe_b64encode(json.dumps([asked, "", last]).encode()).decode()
 

@@ -117,7 +117,7 @@ def test_cache_serves_nothing_without_a_server(connect: Connect, server: Server)
 def test_cache_trusts_a_silent_server_for_a_bounded_time(
     connect: Connect, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its connection stands and says nothing: no watch ends, no change is told."""
+    """Its connection is open and silent: no watch ends, and no change arrives."""
     monkeypatch.setattr(revision_watch, "WATCH_S", 1.0)
     with connect(server.target, cache=100, timeout_s=0.2) as client:
         until(lambda: not is_unavailable(client) and serves(client), "an answer from the cache")

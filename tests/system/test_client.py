@@ -102,7 +102,7 @@ def test_batch_has_one_result_a_question_and_a_malformed_one_fails_no_other(conn
 
 
 def test_truth_of_an_answer_is_its_effect(connect: Connect, server: Server) -> None:
-    """`if client.check(...)` is what it looks like, and so is `all(client.batch_check(...))`."""
+    """`if client.check(...)` means an allow, and so does `all(client.batch_check(...))`."""
     with connect(server.target) as client:
         asked = [Asked("user:bob", "VIEW", "FLOW", "acme.finance"), Asked("user:sam", "VIEW", "FLOW", "acme.finance")]
         allowed, denied = client.batch_check("acme", asked)
@@ -166,7 +166,7 @@ def test_question_of_a_client_that_closes_is_unavailable_and_its_task_continues(
 
 
 def test_a_cancelled_question_is_cancelled(server: Server) -> None:
-    """The task's own cancellation is nobody's answer."""
+    """The cancellation of the task itself is no answer."""
 
     async def ask() -> bool:
         async with AsyncClient(server.target, timeout_s=DEADLINE_S) as client:

@@ -34,7 +34,7 @@ def test_no_fault_loses_an_acknowledged_decision() -> None:
 
 
 def test_kill_9_at_any_moment_loses_no_acknowledged_decision(untested: Path, tmp_path: Path) -> None:
-    """Twenty times over one store; each server recovers what the one before it left behind."""
+    """Twenty times over one store; each server recovers after the one before."""
     there = scene(tmp_path / "kill", untested, ROUNDS)
     kill(there)
     assert len(there.acknowledged) > ROUNDS

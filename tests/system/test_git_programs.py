@@ -97,7 +97,7 @@ def test_git_itself_runs_the_trap_programs(trapped: Path, marker: Path) -> None:
 def test_serve_starts_no_program_that_the_policy_directory_names(
     serve: Callable[..., Server], trapped: Path, marker: Path
 ) -> None:
-    """At the start and at an edit; the commit is told all the same."""
+    """At the start and at an edit; the commit is still reported."""
     lose(trapped, "acme/bindings.csv")
     server = serve(*QUICK, policies=trapped)
     before = (trapped / "acme" / "bindings.csv").read_bytes()
@@ -114,7 +114,7 @@ def test_serve_starts_no_program_that_the_policy_directory_names(
 
 
 def test_diff_starts_no_program_that_the_policy_directory_names(trapped: Path, marker: Path) -> None:
-    """What a partial clone lacks is told, not fetched."""
+    """An object that a partial clone lacks is reported, not fetched."""
     told = remit_process("diff", "HEAD~1", "HEAD", "--policies", str(trapped))
     assert 0 == told.returncode, told.stderr
     lose(trapped, "acme/bindings.csv")

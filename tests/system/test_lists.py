@@ -155,7 +155,7 @@ def test_a_list_leaves_one_record(
     columns: tuple[str, ...],
     detail: set[str],
 ) -> None:
-    """Without effect and reason, under the id in its receipt, with counts and no names of what it listed."""
+    """Without effect and reason, under the id in the receipt, with counts and without listed names."""
     answer = client.ask(request_)
     (record,) = since()
     assert answer.receipt.decision_id == format_id(record.id)

@@ -114,7 +114,7 @@ NOT_YET = "its files have not been loaded yet"
 
 
 def test_slow_folder_delays_no_restart(serve: Callable[..., Server], edited: Path) -> None:
-    """What was kept of it serves until it is loaded."""
+    """Its stored revision serves until it loads."""
     server = serve(*ENDLESS, policies=edited)
     before = statuses(server)["globex"]
     server.kill()

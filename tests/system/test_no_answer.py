@@ -123,7 +123,7 @@ def test_broken_git_object_exits_with_no_answer(tmp_path: Path) -> None:
 
 
 def test_crash_exits_with_no_answer_and_a_traceback(tmp_path: Path) -> None:
-    """What nobody foresaw keeps its traceback, and says neither yes nor no."""
+    """An unexpected error prints its traceback, and exits with neither yes nor no."""
     broken = "from remit.cli.main import app, main\n@app.command()\ndef fail(): raise ZeroDivisionError\nmain()"
     done = subprocess.run(
         [sys.executable, "-c", broken, "fail"],

@@ -57,7 +57,7 @@ def test_each_committed_record_arrives_as_a_log_record(serve: Callable[..., Serv
 def test_collector_that_is_away_delays_no_answer_and_loses_no_record(
     serve: Callable[..., Server], untested: Path
 ) -> None:
-    """What it misses is counted and logged, once; when it is there, it gets what comes then."""
+    """Missed records are counted and logged once; a collector that returns gets new records."""
     port = free_port()
     server = serve(
         "--audit-otlp",

@@ -33,7 +33,7 @@ QUICK = ("--audit-timeout-s", "1")
 class Postgres(OwnServer):
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It does not answer, and does not say so either: as behind a network that swallows everything."""
+        """It does not answer and closes nothing, like a network that drops every packet."""
         processes = self.processes()
         for process in processes:
             process.suspend()
@@ -313,7 +313,7 @@ def test_spool_lets_no_call_fail_while_the_database_is_away(
 def test_frozen_database_sends_records_to_the_spool_and_writes_none_twice(
     spooling: Callable[..., Server], database: Postgres
 ) -> None:
-    """What it was asked to commit when it froze, it may still commit when it thaws."""
+    """A commit that was in progress at the freeze may still succeed afterwards."""
     server = spooling()
     acknowledged: set[bytes] = set()
     for _ in range(3):

@@ -85,7 +85,7 @@ def seal(folder: Path) -> None:
 def test_a_read_only_copy_is_read_and_verified(
     tmp_path: Path, sealed: Path, copied: str, nodes: tuple[str, ...]
 ) -> None:
-    """What `audit backup` writes, and the files of a store that nobody has open."""
+    """Files of `audit backup`, and files of a store that no process has open."""
     filled(tmp_path / "audit.db", *nodes)
     if copied == "backup":
         back_up(tmp_path / "audit.db", sealed / "audit.db")

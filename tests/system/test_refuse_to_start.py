@@ -106,7 +106,7 @@ def test_variable_that_only_resembles_kubernetes_is_refused(
     ("flag", "may"), [("--operators", "pin and unpin revisions"), ("--auditors", "read the audit")]
 )
 def test_start_refuses_caller_names_without_mutual_tls(tmp_path: Path, untested: Path, flag: str, may: str) -> None:
-    """Without certificates nobody has a name, and the setting would keep nobody out."""
+    """Without certificates callers have no names, and the setting would refuse nobody."""
     told = serve(tmp_path, untested, flag, "spiffe://acme.example/oncall")
     assert f"without mutual TLS every caller may {may}: set `tls_cert`, `tls_key`, `tls_client_ca`, or leave" in told
 
@@ -202,7 +202,7 @@ def test_a_port_that_is_taken(tmp_path: Path, untested: Path) -> None:
 def test_start_refuses_a_host_name_with_one_taken_address(
     tmp_path: Path, untested: Path, setting: str, host: str, workers: tuple[str, ...]
 ) -> None:
-    """Whoever listens there would answer those clients who try it first."""
+    """A process that listens there would answer clients that try this address first."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as other:
         other.bind((host, 0))
         other.listen()

@@ -229,7 +229,7 @@ def test_unreadable_file_refuses_only_its_tenant(server: Server, edited: Path) -
 
 
 def test_a_git_checkout_of_many_files_is_one_change(serve: Callable[..., Server], edited: Path) -> None:
-    """No revision between the two commits ever serves; the commit is kept with the revision, and that it was edited."""
+    """No revision between the two commits serves. The commit is stored with the revision, also as edited."""
     git(edited, "init")
     git(edited, "add", ".")
     git(edited, "commit", "-m", "one")

@@ -193,7 +193,7 @@ def test_unpin_serves_the_files_that_were_checked_during_the_pin(server: Server,
 
 
 def test_a_pin_whose_revision_is_damaged_makes_its_tenant_unavailable(server: Server, edited: Path) -> None:
-    """What an operator kept out must not come back by an accident; the others are served."""
+    """A revision that an operator replaced must not return by accident; other tenants serve."""
     first = statuses(server)["acme"].revision
     append(edited / "acme" / "bindings.csv", GRANT)
     until_status(server, lambda acme: acme.revision != first)
@@ -304,7 +304,7 @@ def test_a_watch_of_an_ill_named_tenant_is_a_violation(untouched: Server) -> Non
 
 
 def test_kill_in_the_middle_of_reloads_leaves_only_whole_revisions(server: Server, edited: Path) -> None:
-    """Each restart serves what the files say, or what was kept whole."""
+    """Each restart serves the files, or a whole stored revision."""
     for number in range(4):
         for step in range(number):
             append(edited / "acme" / "bindings.csv", f"# {number} {step}\n")

@@ -101,7 +101,7 @@ def test_silent_streams_of_reflection_delay_no_call(serve: Callable[..., Server]
 
 
 def test_a_silent_stream_of_reflection_makes_room(serve: Callable[..., Server], untested: Path) -> None:
-    """Its time counts anew with each request, and what it asked was answered."""
+    """Its time starts again with each request, and its requests were answered."""
     server = serve(*SOON, policies=untested)
     asked = reflection_pb2.ServerReflectionRequest(list_services="")
     with server.channel() as channel, held_back(asked) as nothing:

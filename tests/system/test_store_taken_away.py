@@ -149,7 +149,7 @@ def refusal(server: Server, policies: Path, *flags: str) -> str:
 
 
 def test_start_does_not_replace_a_lost_audit(serve: Callable[..., Server], untested: Path) -> None:
-    """Unless told to. A log without its database is never thrown away."""
+    """Unless `--audit-new` is given. A log without its database is never deleted."""
     server = serve(policies=untested)
     assert [grpc.StatusCode.OK] == asked(server, 1)
     server.kill()
@@ -180,7 +180,7 @@ def test_start_does_not_replace_a_lost_spool(serve: Callable[..., Server], untes
 
 
 def test_server_without_its_spool_stops_answering(serve: Callable[..., Server], untested: Path) -> None:
-    """As long as the store takes its records nobody needs the spool."""
+    """The spool is not needed while the store takes records."""
     server = serve("--audit-spool", "spool.db", policies=untested)
     assert [grpc.StatusCode.OK] == asked(server, 1)
     server.database.unlink()

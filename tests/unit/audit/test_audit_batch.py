@@ -37,7 +37,7 @@ call_fields = st.fixed_dictionaries(
 
 @st.composite
 def made(draw: st.DrawFn) -> list[DecisionRecord]:
-    """Records of calls of some questions each, two of which may be alike in all but their ids."""
+    """Records of calls with some questions each; two calls may differ only in their ids."""
     records = []
     for call in draw(st.lists(call_fields, max_size=4)):
         _, ids = IDS.stamp(2)

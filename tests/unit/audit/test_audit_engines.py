@@ -47,7 +47,7 @@ def test_a_connection_that_is_not_durable_is_refused(
 
 
 def test_every_commit_is_durable_for_every_connection_in_use(store: AuditStore) -> None:
-    """What the connections themselves report, the writer's kept one included."""
+    """As the connections report, also the writer's long-lived one."""
     store.append([decision()])
     assert store._writer is not None
     cursor = store._writer._cursor

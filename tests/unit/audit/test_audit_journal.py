@@ -269,7 +269,7 @@ class CountingStore(AuditStore):
 
 @pytest.mark.parametrize("delivery", ["before_answer", "after_answer"])
 def test_failing_store_refuses_waiting_calls_at_once(path: Path, delivery: str) -> None:
-    """Not after a wait a call: nobody but the probe asks the store again, and when it works they get through."""
+    """Calls do not wait: only the probe asks the store again, and once it works calls succeed."""
     with CountingStore(f"sqlite:///{path}", busy_timeout_s=0.02) as store:
         store.migrate()
         journal = Journal(store, delivery=delivery, probe_s=3_600)  # type: ignore[arg-type]

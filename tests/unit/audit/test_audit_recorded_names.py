@@ -13,7 +13,7 @@ WRITTEN = re.compile(
 
 
 def test_each_type_of_lifecycle_records_that_is_written_can_be_asked_for() -> None:
-    """And stands in the documents."""
+    """And is documented."""
     sources = "\n".join(file.read_text() for file in (ROOT / "src" / "remit").rglob("*.py"))
     written = {name for names in WRITTEN.findall(sources) for name in names if name}
     page = (ROOT / "docs" / "reference" / "records.md").read_text()

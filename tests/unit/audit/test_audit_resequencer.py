@@ -24,7 +24,7 @@ def met(whose: DecisionChain, seq: int) -> PurgedRecord:
 def test_every_record_passes_once_in_the_order_of_its_chain(
     lengths: tuple[int, ...], gone: tuple[int, ...], room: int, random: Random
 ) -> None:
-    """Whatever the order they are met in; and no more are kept waiting than there is room for."""
+    """In any order of reading; no more records wait than there is room for."""
     behind = dict(zip(CHAINS, gone, strict=True))
     left = [
         met(whose, behind[whose] + 1 + number)
@@ -58,7 +58,7 @@ def test_resequencer_stops_at_a_missing_record() -> None:
 
 
 def test_duplicate_place_delays_no_other_record() -> None:
-    """An inserted record, which whoever verifies has to find, ages as any other."""
+    """An inserted record, which verify finds, ages like any other."""
     prefixes = Resequencer({})
     chain = CHAINS[0]
     assert [1, 1, 2, 3, 3, 2] == [each.seq for seq in (1, 1, 3, 2, 3, 2) for each in prefixes.receive(met(chain, seq))]

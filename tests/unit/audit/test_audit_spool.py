@@ -34,7 +34,7 @@ def spool(path: Path) -> Iterator[Spool]:
 
 @pytest.fixture
 def again(spool: Spool) -> Iterator[Callable[[], Spool]]:
-    """Opens the same file anew."""
+    """Opens the same file again."""
     opened = [spool]
 
     def reopened() -> Spool:
@@ -56,7 +56,7 @@ def waiting(spool: Spool) -> tuple[list[DecisionRecord], list[LifecycleRecord], 
 
 
 def test_spool_returns_records_in_order_until_they_are_dropped(spool: Spool, again: Callable[[], Spool]) -> None:
-    """Every field as it was, over a restart too, and with fields that no two have alike."""
+    """Every field unchanged, also after a restart, and with different values in every field."""
     fields = {name: f"ü of {name}\t\\u0000" for name, kind in DecisionRecord.__annotations__.items() if kind is str}
     odd = decision(**fields, time_us=2**62, latency_ns=-(2**63), batch_index=49_999, call_id=bytes(range(16)))
     decided = [odd, *(decision() for _ in range(300))]
@@ -205,7 +205,7 @@ def test_records_of_a_remit_with_fewer_fields_are_read() -> None:
 
 @pytest.mark.parametrize("act", ["delete", "rename", "replace", "delete the log"])
 def test_spool_without_its_file_takes_no_record(spool: Spool, path: Path, act: str) -> None:
-    """Whatever is put back. What it holds already can still be handed on."""
+    """Even if a file is put back. Its records can still be drained."""
     spool.put([record := decision()])
     other, log = path.with_name("other.db"), path.with_name("spool.db-wal")
     if act == "delete":

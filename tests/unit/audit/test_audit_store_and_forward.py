@@ -327,7 +327,7 @@ def test_a_stop_does_not_wait_for_a_store_that_is_away(world: World) -> None:
 
 
 def test_damaged_spool_stops_all_decisions_until_a_new_spool(world: World, tmp_path: Path) -> None:
-    """What is behind the damage is not handed on, and nothing is acknowledged that might share its fate."""
+    """Records after the damage are not drained, and no new record is acknowledged."""
     with away(world.store):
         spooling = world.spooling(ready=lambda: None)
         for _ in range(3):

@@ -111,7 +111,7 @@ def test_lifecycle_is_listed_by_type_and_node(log: Log, policies: Path) -> None:
     ids=range(8),
 )
 def test_a_filter_that_can_match_nothing_is_refused(log: Log, command: str, words: tuple[str, ...], told: str) -> None:
-    """An answer would say that nobody of that name did anything."""
+    """An empty answer would mean that this name did nothing."""
     done = run(command, *words, "--audit", log.url)
     assert (2, True) == (done.exit_code, told in " ".join(done.stderr.replace("│", "").split())), done.output
 

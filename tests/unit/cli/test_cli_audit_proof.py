@@ -37,7 +37,7 @@ def run(*words: str | Path, **environment: str) -> Result:
 
 
 def one_line(text: str) -> str:
-    """Without the frame that a wrong flag is told in."""
+    """Without the frame around the message for a wrong flag."""
     return " ".join(text.replace("│", " ").split())
 
 
@@ -316,7 +316,7 @@ def test_a_proof_that_names_no_files_beside_it_is_refused(url: str, tmp_path: Pa
 
 
 def rewrite_without_signatures(url: str) -> None:
-    """What somebody does who writes to the database: acme's decisions by node-1 anew, and no checkpoint that would tell."""
+    """An attacker with the database rewrites acme's decisions by node-1, and removes the checkpoints."""
     chain = ChainId(DECISIONS, "acme", "node-1")
     with AuditStore(url).open() as store, store.transaction() as connection:
         its = (decisions.c.tenant == chain.tenant, decisions.c.node == chain.node)
@@ -333,7 +333,7 @@ def rewrite_without_signatures(url: str) -> None:
 
 
 def test_a_rewritten_chain_without_any_signature_is_not_whole(url: str, key: Path, used: None) -> None:
-    """Its records are a moment apart and long past what is allowed, whoever says when the store is looked at."""
+    """Its records are a moment apart, and older than allowed at the given time."""
     run("checkpoint", "--key", key, "--record", "--audit", url)
     verify = ("verify", "--key", public_file(key), "--audit", url, "--unsigned")
     later = format_time(NOW_US + HOUR_US)
@@ -399,7 +399,7 @@ def test_chains_of_a_node_that_never_signed_are_named(url: str, key: Path) -> No
 
 
 def test_broken_chains_are_not_counted_as_unsigned(url: str, key: Path, execute: Execute) -> None:
-    """An end that is gone lies before the last signature, which was told as a negative number."""
+    """A removed end lies before the last signature; it was printed as a negative number."""
     run("checkpoint", "--key", key, "--record", "--audit", url)
     execute("DELETE FROM decisions WHERE tenant = 'acme' AND node = 'node-1' AND seq > 1")
     done = run("verify", "--key", public_file(key), "--audit", url)

@@ -297,7 +297,7 @@ def test_missing_repository_or_git_is_reported(old: Path, tmp_path: Path, monkey
 
 
 def test_links_in_a_revision_stay_inside_it(repository: Path) -> None:
-    """A file behind a link is read from the same revision; a link that leaves is refused as in a directory."""
+    """The target of a link is read from the same revision; a link that leaves is refused as in a directory."""
     policies = repository / "policies"
     (policies / "acme" / "roles.csv").rename(policies / ".roles")
     (policies / "acme" / "roles.csv").symlink_to("../.roles")

@@ -157,7 +157,7 @@ def test_cycles_and_long_chains_are_drawn(tmp_path: Path) -> None:
 
 
 def test_deep_graph_continues_in_a_separate_tree(tmp_path: Path) -> None:
-    """Right behind the one that it goes on from, whatever the order of the nodes; and each node is shown once."""
+    """Right after the tree that it continues, in any order of nodes; each node is shown once."""
     names = [f"n{number}" for number in range(2 * DEPTH_LIMIT + 5)]
     nodes = "; ".join(reversed(names))
     chain = f"digraph {{ node [kind=FLOW namespace=acme]; edge [relation=KV]; {nodes}; {' -> '.join(names)} }}"

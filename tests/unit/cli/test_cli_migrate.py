@@ -59,7 +59,7 @@ def test_refused_import_writes_nothing(casbin: Path) -> None:
 
 
 def test_folder_with_files_is_replaced_only_by_force(casbin: Path) -> None:
-    """Forced, what stood there is kept beside it; a second time it is refused, so that nothing is ever lost."""
+    """With force the old folder is renamed; a second time it is refused, so no file is lost."""
     (casbin / "out").mkdir()
     (casbin / "out" / "mine.txt").write_text("mine")
     refused, forced, again = run(*IMPORT), run(*IMPORT, "--force"), run(*IMPORT, "--force")

@@ -54,7 +54,7 @@ def lines(text: str) -> list[str]:
     ],
 )
 def test_each_list_prints_its_results_or_why_there_are_none(words: str, code: int, told: str) -> None:
-    """What is no answer is told beside the answers."""
+    """Notes are printed beside the answers, on standard error."""
     done = run(*words.split())
     assert code == done.exit_code, done.output
     shown = done.stdout if code == 0 and told != "nowhere" else done.output
@@ -70,7 +70,7 @@ def test_where_selects_among_the_given_names(tmp_path: Path) -> None:
 
 
 def test_where_prints_no_name_if_none_matches() -> None:
-    """Whoever reads the names reads none."""
+    """A script that reads names reads none."""
     done = run("where", "acme", "user:carol", "UPDATE", "FLOW", "--among", "-", stdin="acme.legal\n")
     assert (0, "", "nowhere\n") == (done.exit_code, done.stdout, done.stderr)
 

@@ -139,7 +139,7 @@ def test_served_lists_the_namespaces_of_a_resource(name: str, expected: tuple[li
 
 
 def test_resource_that_is_not_open_is_answered_like_an_unknown_one() -> None:
-    """Answer and record of a neighbour's are those of nobody's, its name aside."""
+    """Answer and record for another tenant's resource equal those for an unknown one, except for the name."""
     snapshot = snapshot_of(SERVED, "globex")
     asked = [ServedBy(ResourceType.SECRETS, name) for name in ("finance", "nobody!")]
     theirs, none = (each.answer(snapshot) for each in asked)

@@ -103,7 +103,7 @@ def test_lost_deny_is_reduced_to_a_minimal_case(snapshot: Snapshot, monkeypatch:
 def test_minimal_case_includes_the_chain_that_the_decision_needs(
     snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An engine that denies what it should allow: the allow row and its chain are the case."""
+    """An engine that wrongly denies: the case has the allow row and its chain."""
 
     def stingy(decision: Decision) -> Decision:
         if decision.allowed:
@@ -154,7 +154,7 @@ def test_early_reach_row_is_reduced_to_a_minimal_case(snapshot: Snapshot, monkey
 
 
 def test_comparison_ends_at_the_first_difference(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Questions behind it are not asked: an endless stream of them is fine."""
+    """Later questions are not asked, so the stream may be endless."""
     sabotage(monkeypatch, Snapshot, forget_denies)
     bad = Question(Principal("user:otto"), Word("VIEW"), Word("FLOW"), Namespace("a"))
     asked = []

@@ -11,7 +11,7 @@ FILES = {
 
 
 def test_an_explanation_says_that_the_first_row_decides() -> None:
-    """Here an allow stands above a deny that matches too, which no answer of the other plane could say."""
+    """Here an allow comes before a matching deny, which cannot happen on the access plane."""
     told = {
         caller: reach_summary(
             explain_reach(snapshot_of(FILES, "acme"), ReachQuestion(Namespace(caller), Namespace("b"), Word("KV")))

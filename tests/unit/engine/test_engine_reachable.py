@@ -43,7 +43,7 @@ def test_the_longest_list_is_given_whole_and_a_longer_one_is_an_error() -> None:
 
 @pytest.mark.timeout(30)
 def test_rows_that_multiply_are_an_error_before_they_are_multiplied() -> None:
-    """Each of a thousand allows stands below each deny above it, and overlaps it."""
+    """A thousand allows overlap all denies above them."""
     rows = [
         row
         for number in range(1_000)

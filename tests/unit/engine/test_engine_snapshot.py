@@ -70,7 +70,7 @@ def test_a_missing_or_superfluous_namespace_is_an_error(kind: str, namespace: st
 def test_checks_of_words_class_and_access_list_come_before_rows(
     action: str, kind: str, namespace: str, expected: Reason
 ) -> None:
-    """Whoever may do everything is stopped by the doors all the same, the first that applies."""
+    """The first failing check also denies a principal who may do everything."""
     assert expected is ask(compiled(ALL), "user:a", action, kind, namespace)
 
 
@@ -91,7 +91,7 @@ def test_the_access_list_comes_before_a_deny() -> None:
 
 
 def test_members_of_listed_groups_are_admitted_whatever_the_scope() -> None:
-    """Transitively, from every scope of a membership; roles, and groups around the listed one, admit nobody."""
+    """Transitively, with any scope of a membership. Roles, and groups that contain the listed one, admit nobody."""
     rows = "g, user:a, group:in, acme/x\ng, group:in, group:listed, acme/y\ng, group:listed, group:outer, acme\n"
     rows += "g, user:b, group:outer, acme\ng, service:s, group:listed, acme/z.**\n"
     snapshot = compiled(rows, **{"tenant.yaml": "access: [group:listed]\n"})
@@ -249,7 +249,7 @@ def test_search_for_another_namespace_stops_at_its_limit(monkeypatch: pytest.Mon
 
 @pytest.mark.timeout(60)
 def test_many_bindings_of_one_principal_are_refused_fast() -> None:
-    """A principal bound in 4,000 namespaces is told why not in another, without comparing each scope with each."""
+    """For a principal bound in 4,000 namespaces, a reason needs no comparison of each scope with each."""
     rows = "".join(f"g, user:a, role:r, acme/a.n{number}\n" for number in range(4_000))
     snapshot = compiled("p, role:r, acme, **, FLOW, VIEW, allow\n" + rows)
     started = time.thread_time()
@@ -258,7 +258,7 @@ def test_many_bindings_of_one_principal_are_refused_fast() -> None:
 
 
 def test_requested_names_cannot_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Principals and namespaces nobody named leave no more behind than the caches may hold."""
+    """Unknown principals and namespaces fill the caches only up to their limits."""
     for name in ("_NAMESPACES", "_ANSWER_LISTS"):
         monkeypatch.setattr(f"remit.engine.snapshot.{name}", 300)
     snapshot = compiled("p, role:r, acme, *.**, FLOW, VIEW, allow\ng, user:a, role:r, acme/a.*\n")

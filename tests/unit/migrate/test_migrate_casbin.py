@@ -288,7 +288,7 @@ def test_person_that_others_hold_may_ask_if_an_option_says_so() -> None:
     ],
 )
 def test_patterns_of_whole_segments_are_translated(function: str, text: str, expected: str) -> None:
-    """And Casbin's answers in and around each hold of what it became, or the import would have been refused."""
+    """Casbin's answers in and around each pattern hold, or the import would be refused."""
     matcher = f"{G}{function}(r.obj, p.obj) && r.act == p.act"
     more = () if text.startswith("company") else ("/a/b",)
     options = CasbinOptions(tenant=Tenant("acme"), objects_more=more)

@@ -186,7 +186,7 @@ INVITATION CREATE: INVITATION CREATE
 
 @pytest.mark.parametrize("line", MIGRATION.splitlines())
 def test_permission_of_the_first_edition_is_mapped_by_the_table(line: str) -> None:
-    """What maps to nothing, or to what 2.0 checks nowhere, is told."""
+    """A permission without a mapping, or with one that 2.0 never checks, is reported."""
     asked, _, becomes = line.partition(":")
     given, _, unchecked = becomes.partition("-")
     permission, verb = asked.split(" ")

@@ -40,7 +40,7 @@ REFUSED = {
 @pytest.mark.parametrize("file", ["bindings.csv", "reach.csv", "tenant.yaml", "tests/x.yaml"])
 @pytest.mark.parametrize(("content", "expected"), [pytest.param(*row, id=name) for name, row in REFUSED.items()])
 def test_bytes_are_refused(file: str, content: bytes, expected: str) -> None:
-    """In every file, comments included, and told by line, column and code point."""
+    """In every file, also in comments; reported by line, column and code point."""
     loaded = load({"vocabulary.yaml": VOCABULARY, f"acme/{file}": content}, "acme")
     assert loaded.snapshot is None
     assert f"acme/{file}:{expected}" in "\n".join(map(str, loaded.diagnostics))

@@ -199,7 +199,7 @@ def test_invalid_test_file_refuses_the_tenant(test: str, expected: str) -> None:
     ],
 )
 def test_failing_case_refuses_the_tenant(test: str, expected: str) -> None:
-    """The folder is not served, and the case is told with its place, both answers and why."""
+    """The folder does not serve; the diagnostic has the place of the case, both answers and the reason."""
     loaded = load({**FILES, "acme/tests/x.yaml": test.encode()}, "acme")
     assert loaded.snapshot is None
     (failure,) = loaded.failures

@@ -169,7 +169,7 @@ def test_casbin_answers_the_tests_up_to_a_number_of_rows() -> None:
 
 
 def test_diagnostics_are_limited() -> None:
-    """A folder with the same mistake in every row is told the first thousand, and how many more there are."""
+    """For a mistake in every row, the first thousand are reported, and the number of the rest."""
     diagnostics = told({"acme/roles.csv": "p\n" * (SHOWN + 500)}, Limits())
     assert len(diagnostics) == SHOWN + 1
     assert diagnostics[-1].endswith("and 500 more diagnostics, not shown")

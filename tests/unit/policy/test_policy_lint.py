@@ -96,7 +96,7 @@ def test_binding_without_effect_in_its_scope_is_found(bindings: str, dead: list[
 
 
 def test_bindings_of_unlisted_principals_give_nothing() -> None:
-    """The member of a listed group is let in by a membership, wherever that holds; nobody else is."""
+    """A membership in a listed group admits a member, with any scope. No other row does."""
     told = found(
         RuleId.NEVER_MATCHING,
         RuleId.DENY_NEVER_APPLIES,

@@ -445,7 +445,7 @@ def test_broken_vocabulary_reports_no_unknown_service() -> None:
 
 
 def test_all_diagnostics_come_at_once() -> None:
-    """Mistakes in every file of a folder are told together, in file order."""
+    """Mistakes in every file of a folder are reported together, in file order."""
     files = {
         "acme/roles.csv": ROW.replace("FLOW", "FLOP").encode() + ROW.replace("allow", "maybe").encode(),
         "acme/bindings.csv": b"g, user:a, role:nobody, acme\n",
@@ -515,7 +515,7 @@ def test_resource_of_another_tenant_is_refused_like_an_unknown_one() -> None:
 
 
 def test_nine_rows_make_a_chain_that_decides() -> None:
-    """Nine g rows load, in the engine and in Casbin, and what stands behind them decides."""
+    """A chain of nine g rows loads, in the engine and in Casbin, and its p row decides."""
     files = {
         **BASE,
         "acme/bindings.csv": chain(9).encode(),

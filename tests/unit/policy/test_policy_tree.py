@@ -99,7 +99,7 @@ def test_missing_directory_raises(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["outside.csv", "/etc/hostname", "/dev/zero", "../../.."])
 @pytest.mark.parametrize("name", ["roles.csv", "tests", "tests/x.yaml"])
 def test_links_may_not_leave_the_root(tmp_path: Path, name: str, target: str) -> None:
-    """A link to a file or a folder outside is refused, and nothing of it is read or told."""
+    """A link to a file or folder outside is refused; nothing of the target is read or printed."""
     (tmp_path / "outside.csv").write_text("secret\n")
     root = write(tmp_path / "policies", {"vocabulary.yaml": VOCABULARY, "globex/roles.csv": b""})
     link = root / "acme" / name
@@ -210,7 +210,7 @@ def test_bytes_cannot_move_between_files_unseen() -> None:
 
 
 def test_the_revision_is_silent_about_other_tenants() -> None:
-    """A neighbour's files, or a neighbour more, change the revision of the tree and of nobody else."""
+    """Files of another tenant, or a new tenant, change the revision of the tree and of no other tenant."""
     other = {**BASE, "globex/roles.csv": b"# changed\n", "third/roles.csv": b""}
     assert revision(BASE) == revision(other)
     assert revision(BASE, GLOBEX) != revision(other, GLOBEX)
@@ -275,7 +275,7 @@ def test_stamp_changes_with_any_entry_except_those_of_git(tmp_path: Path) -> Non
 
 
 def test_stamp_changes_with_the_target_of_a_link(tmp_path: Path) -> None:
-    """Also where nobody looks: below a tenant's folder only its tests are."""
+    """Also in folders that are not read: in a tenant's folder only `tests` is."""
     root = write(tmp_path, {**BASE, "acme/deep/er/real.csv": b""})
     (root / "acme" / "bindings.csv").symlink_to("deep/er/real.csv")
     before = policy_tree.stamp(root)

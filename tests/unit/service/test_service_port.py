@@ -30,7 +30,7 @@ def held(request: pytest.FixtureRequest, host: str) -> Iterator[PortReservation]
 
 
 def use(host: str, port: int) -> None:
-    """Leaves a connection behind that the listener closed first: the system remembers the port for a minute."""
+    """Leaves a connection that the listener closed first, so the system reserves the port for a minute."""
     with listener(host, port) as listening, socket.create_connection((host, port)) as calling:
         listening.accept()[0].close()
         calling.recv(1)
@@ -51,7 +51,7 @@ def listener(host: str, port: int, *, shared: bool = False) -> socket.socket:
 
 
 def refused(host: str, port: int) -> bool:
-    """Whether a server of one and another reservation are kept away."""
+    """Whether another server and another reservation are refused."""
     found = []
     for take in (listener, PortReservation):
         try:

@@ -66,7 +66,7 @@ class Here(InProcess):
 
 
 class Watched:
-    """A reloader over `FILES`, loaded, that looks when it is told to."""
+    """A reloader over `FILES`, loaded, that scans on request."""
 
     def __init__(self, folder: Path) -> None:
         self.directory = write(folder / "policies", FILES)
@@ -146,7 +146,7 @@ def test_unpin_that_cannot_be_recorded_has_no_effect(watched: Watched) -> None:
 
 
 def test_folder_that_kills_the_build_process_twice_is_refused_and_the_others_load(watched: Watched) -> None:
-    """Once may be somebody else's doing. Another edit of it is looked at anew."""
+    """One crash may have another cause. A new edit of the folder is tried again."""
 
     before = watched.serving(), watched.serving(GLOBEX)
     # The smaller folder comes first.
@@ -178,7 +178,7 @@ def test_loader_crash_refuses_the_folder_that_caused_it(watched: Watched, monkey
 
 
 def test_pin_during_a_load_stays(watched: Watched) -> None:
-    """Nobody waits for the load, which comes too late; the files are checked once more."""
+    """The pin does not wait for the load, which is discarded; the files are checked again."""
     first = watched.serving()
     write(watched.directory, {"acme/roles.csv": EDIT})
     watched.loader.meanwhile = lambda: watched.reloader.pins.pin(ACME, first, "ops", 1.0)
@@ -215,7 +215,7 @@ def test_tenant_removed_during_a_pin_is_no_tenant(watched: Watched) -> None:
 
 
 def test_scan_continues_until_all_tenants_are_loaded(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though it is begun anew after each tenant. An edit that is not at rest by then waits for another one."""
+    """It restarts after each tenant. An edit that has not settled waits for the next scan."""
     monkeypatch.setattr("remit.service.reload.reloader._SLICE_S", -1)
     before = watched.serving(), watched.serving(GLOBEX)
     write(watched.directory, {"acme/roles.csv": EDIT, "globex/roles.csv": FILES["globex/roles.csv"] + b"# more\n"})

@@ -30,7 +30,7 @@ def record(number: int, namespace: str) -> DecisionRecord:
 
 
 def test_replay_counts_changes_past_its_limit_together() -> None:
-    """What was told apart before goes on being counted by question."""
+    """Questions that were counted separately before are still counted separately."""
     candidate = Replay({Tenant("acme"): snapshot_of(FILES, "acme")}, 2)
 
     candidate.run(record(number, namespace) for number, namespace in enumerate(("a", "a.b", "a.c", "a.b", "b")))
