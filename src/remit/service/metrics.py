@@ -120,6 +120,10 @@ class Metrics:
         """Adds the number of calls in flight, by class."""
         self.registry.register(_WatchedCalls(in_flight))
 
+    def watch_keys(self, ages_s: Callable[[], Mapping[str, float]]) -> None:
+        """Adds the age of the keys that verify tokens, by issuer."""
+        self.registry.register(_WatchedKeys(ages_s))
+
     def watch_shadow(self, shadow: Shadow) -> None:
         self.registry.register(_WatchedShadow(shadow))
 
@@ -179,6 +183,24 @@ class _WatchedCalls(Collector):
         family = GaugeMetricFamily("remit_calls_in_flight", "Calls in flight, by class.", labels=("calls",))
         for calls, count in self._in_flight().items():
             family.add_metric((calls,), count)
+        yield family
+
+
+class _WatchedKeys(Collector):
+    def __init__(self, ages_s: Callable[[], Mapping[str, float]]) -> None:
+        self._ages_s = ages_s
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return ()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "remit_jwks_age_seconds",
+            "Time since the issuer's keys were read or found unchanged. Infinite before the first time.",
+            labels=("issuer",),
+        )
+        for issuer, age_s in self._ages_s().items():
+            family.add_metric((issuer,), age_s)
         yield family
 
 
