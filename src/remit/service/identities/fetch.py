@@ -3,10 +3,11 @@
 import ssl
 import stat
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
-from socket import SHUT_RDWR
+from socket import SHUT_RDWR, socket
 from threading import Timer
 from typing import Final, NamedTuple
 
@@ -60,8 +61,9 @@ def fetch(url: str, ca: Path | None, *, timeout_s: float = TIMEOUT_S) -> bytes:
             timeout=timeout_s,
             ssl_context=context,
         )
+        connection.connect()
         # The timeout of a socket starts anew with each byte. This one ends the whole answer.
-        timer = Timer(timeout_s, _break_off, (connection,))
+        timer = Timer(timeout_s, _break_off, (connection.sock,))
         timer.daemon = True
         timer.start()
         try:
@@ -112,9 +114,7 @@ def _check_size(size: int) -> None:
         raise FetchError(f"it is larger than {MAX_BYTES // 1024} KiB")
 
 
-def _break_off(connection: HTTPSConnection) -> None:
-    try:
-        if connection.sock is not None:
-            connection.sock.shutdown(SHUT_RDWR)
-    except OSError:  # it has just ended by itself
-        pass
+def _break_off(connection: socket) -> None:
+    with suppress(OSError):  # it has just ended by itself
+        # Not `shutdown` of the TLS socket, which would continue without encryption.
+        socket.shutdown(connection, SHUT_RDWR)

@@ -12,7 +12,7 @@ from joserfc.jws import JWSRegistry
 
 from remit.service.identities.errors import TokenRefusedError
 from remit.service.identities.issuer import Issuer
-from remit.service.identities.key_set import ALGORITHMS, PublicKey
+from remit.service.identities.key_set import ALGORITHMS, TokenKey
 from remit.service.identities.strict_json import parse_object
 
 MAX_TOKEN_BYTES: Final = 8 * 1024
@@ -48,7 +48,7 @@ def parse_token(text: str) -> UnverifiedToken:
     return UnverifiedToken(text, _text("alg", header), _text("kid", header), _decoded("payload", parts[2]))
 
 
-def check_signature(token: UnverifiedToken, issuer: Issuer, key: PublicKey) -> None:
+def check_signature(token: UnverifiedToken, issuer: Issuer, key: TokenKey) -> None:
     """Raises TokenRefusedError."""
     if token.algorithm not in key.algorithms & issuer.algorithms:
         raise TokenRefusedError("its algorithm is not one of its issuer, or does not fit its key")

@@ -1,6 +1,7 @@
 """A set of public keys (JWKS, RFC 7517) and the signature algorithms that each key fits."""
 
 import json
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -30,7 +31,7 @@ class KeySetError(ValueError):
     """A set of keys is refused whole."""
 
 
-class PublicKey(NamedTuple):
+class TokenKey(NamedTuple):
     """A key and the algorithms whose signatures it may verify."""
 
     key: Key
@@ -39,16 +40,16 @@ class PublicKey(NamedTuple):
 
 # Compared by identity: whoever holds another object has other keys.
 @dataclass(frozen=True, slots=True, eq=False)
-class PublicKeySet:
+class TokenKeySet:
     """The keys of an issuer at one time."""
 
-    keys: Mapping[str, PublicKey]
+    keys: Mapping[str, TokenKey]
     """By `kid`."""
     content: str
     """The keys as text. Two sets with the same keys have the same text."""
 
 
-def parse_key_set(raw: bytes) -> PublicKeySet:
+def parse_key_set(raw: bytes) -> TokenKeySet:
     """Parses a JWKS. Raises KeySetError.
 
     Leaves out what cannot verify a signature here, as RFC 7517 demands: keys for encryption, keys of unknown types and
@@ -69,10 +70,10 @@ def parse_key_set(raw: bytes) -> PublicKeySet:
     if not usable:
         raise KeySetError("it holds no usable key")
     content = json.dumps([usable[kid][0] for kid in sorted(usable)], sort_keys=True)
-    return PublicKeySet({kid: key for kid, (_, key) in usable.items()}, content)
+    return TokenKeySet({kid: key for kid, (_, key) in usable.items()}, content)
 
 
-def _public_key(jwk: Mapping[str, Any]) -> PublicKey | None:
+def _public_key(jwk: Mapping[str, Any]) -> TokenKey | None:
     operations = jwk.get("key_ops", ["verify"])
     if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         return None
@@ -82,20 +83,27 @@ def _public_key(jwk: Mapping[str, Any]) -> PublicKey | None:
     if not parts or len(parts) < len(names):
         return None
     try:
+        if kind == "RSA" and _bits(parts["n"]) not in _RSA_BITS:
+            return None
         key = import_key({"kty": str(kind), **parts})
     except (JoseError, ValueError, TypeError):
         return None
     algorithms = _fitting(key)
     if "alg" in jwk:
         algorithms = frozenset(each for each in algorithms if each == jwk["alg"])
-    return PublicKey(key, algorithms) if algorithms else None
+    return TokenKey(key, algorithms) if algorithms else None
 
 
 def _fitting(key: Key) -> frozenset[str]:
     match key:
         case RSAKey():
-            return _RSA if key.public_key.key_size in _RSA_BITS else frozenset()
+            return _RSA
         case ECKey() | OKPKey():
             return _CURVES.get(key.curve_name, frozenset())
         case _:
             return frozenset()
+
+
+def _bits(number: str) -> int:
+    """Raises ValueError if it is not base64url."""
+    return int.from_bytes(urlsafe_b64decode(number + "=" * (-len(number) % 4))).bit_length()

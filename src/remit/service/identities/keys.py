@@ -10,7 +10,7 @@ import structlog
 
 from remit.service.identities.fetch import FetchError, Stamp, check_url, fetch, read_file
 from remit.service.identities.issuer import Issuer
-from remit.service.identities.key_set import KeySetError, PublicKeySet, parse_key_set
+from remit.service.identities.key_set import KeySetError, TokenKeySet, parse_key_set
 
 REFRESH_S: Final = 300.0
 _JITTER: Final = 0.1
@@ -53,7 +53,7 @@ class IssuerKeys:
         self._fetch_url = fetch_url or (lambda: fetch(issuer.jwks_url, issuer.ca))
         self._clock_s = clock_s
         # The thread alone writes these.
-        self._keys: PublicKeySet | None = None
+        self._keys: TokenKeySet | None = None
         self._good_s = 0.0
         self._stamp: Stamp | None = None
         self._failures = 0
@@ -75,7 +75,7 @@ class IssuerKeys:
         self._woken.set()
 
     @property
-    def current(self) -> PublicKeySet | None:
+    def current(self) -> TokenKeySet | None:
         """The keys that count now; None while there are none. The same object for as long as the keys are the same."""
         return self._keys if self._clock_s() - self._good_s < LIFETIME_S else None
 
@@ -111,7 +111,7 @@ class IssuerKeys:
         self._good_s = self._clock_s()
         return _LOOK_S if self._file is not None else _jittered(REFRESH_S)
 
-    def _replace(self, keys: PublicKeySet) -> None:
+    def _replace(self, keys: TokenKeySet) -> None:
         if self._keys is None or self._keys.content != keys.content:
             self._keys = keys
             _log.info("keys of an issuer read", issuer=self._name, keys=len(keys.keys))

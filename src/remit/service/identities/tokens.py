@@ -18,7 +18,7 @@ from remit.service.identities.jwt import (
     check_signature,
     parse_token,
 )
-from remit.service.identities.key_set import ALGORITHMS, PublicKey, PublicKeySet
+from remit.service.identities.key_set import ALGORITHMS, TokenKey, TokenKeySet
 from remit.service.identities.keys import IssuerKeys, source_of
 
 CACHE_ENTRIES: Final = 4_096
@@ -43,7 +43,7 @@ class _Verified(NamedTuple):
     token: VerifiedToken
     bound: bytes | None
     source: IssuerKeys
-    keys: PublicKeySet
+    keys: TokenKeySet
 
 
 class _Refused(NamedTuple):
@@ -51,7 +51,7 @@ class _Refused(NamedTuple):
     until_s: float
     source: IssuerKeys | None
     """None if the token was refused before its issuer was known."""
-    keys: PublicKeySet | None
+    keys: TokenKeySet | None
 
 
 class _KnownIssuer(NamedTuple):
@@ -149,7 +149,7 @@ class TokenVerifier:
 
     def _verify(self, text: str) -> _Verified:
         source: IssuerKeys | None = None
-        keys: PublicKeySet | None = None
+        keys: TokenKeySet | None = None
         try:
             token = parse_token(text)
             issuer, source = self._issuer_of(token)
@@ -193,7 +193,7 @@ class TokenVerifier:
             cache[digest] = entry
 
 
-def _key_of(token: UnverifiedToken, source: IssuerKeys, keys: PublicKeySet) -> PublicKey:
+def _key_of(token: UnverifiedToken, source: IssuerKeys, keys: TokenKeySet) -> TokenKey:
     key = keys.keys.get(token.kid)
     if key is None:
         source.wake()
