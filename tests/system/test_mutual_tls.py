@@ -44,12 +44,12 @@ def test_the_caller_is_recorded_by_the_uri_of_its_certificate(server: Server, au
     """Also where the certificate names a DNS name before it."""
     names = [x509.DNSName("web.acme.example"), x509.UniformResourceIdentifier(SPIFFE)]
     files = authority.issued("workload", names)
-    assert SPIFFE == caller_in_record(server, authority.caller(files))
+    assert f"service:{SPIFFE}" == caller_in_record(server, authority.caller(files))
 
 
 def test_the_caller_is_recorded_by_its_dns_name_where_there_is_no_uri(server: Server, authority: Authority) -> None:
     files = authority.signed("dns", "web.acme.example", "www.acme.example")
-    assert "web.acme.example" == caller_in_record(server, authority.caller(files))
+    assert "service:dns/web.acme.example" == caller_in_record(server, authority.caller(files))
 
 
 def test_a_caller_without_a_certificate_is_refused(server: Server, authority: Authority) -> None:
@@ -90,7 +90,7 @@ def test_a_caller_with_a_certificate_of_somebody_else_is_refused(
 def test_the_files_may_be_named_by_texts(server: Server, authority: Authority) -> None:
     cert, key = authority.signed("texts", "texts.acme.example")
     tls = MutualTls(str(authority.certificate), str(cert), str(key))
-    assert "texts.acme.example" == caller_in_record(server, tls)
+    assert "service:dns/texts.acme.example" == caller_in_record(server, tls)
 
 
 def test_a_caller_without_tls_is_refused(server: Server) -> None:
@@ -128,7 +128,7 @@ def test_only_operators_pin_revisions(server: Server, authority: Authority) -> N
             told[name] = remit("rollback", "acme", revision, "--target", server.target, *files)
             pinned = store.lifecycle(type_="POLICY_PINNED")
             assert (name == "operator.acme.example") == bool(pinned), told[name].stderr
-    assert "`web.acme.example` is not one of this server's `operators`" in told["web.acme.example"].stderr
+    assert "`service:dns/web.acme.example` may not PIN in `acme`" in told["web.acme.example"].stderr
     assert 0 == told["operator.acme.example"].returncode
     assert 0 == remit("rollback", "acme", "--unpin", "--target", server.target, *files).returncode
 

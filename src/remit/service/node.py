@@ -31,6 +31,7 @@ from remit.service.caller_rights import CallerRights
 from remit.service.decision_point import DecisionPoint
 from remit.service.disk_space import AuditSpace
 from remit.service.errors import StartupError
+from remit.service.identities.live import LiveIdentities
 from remit.service.known_stores import KnownStores, place_of, refuse_gone
 from remit.service.metrics import Metrics
 from remit.service.otlp.exporter import Otlp
@@ -86,6 +87,7 @@ class ServerNode:
             self.shadow,
         )
         self.reloader: Reloader
+        self.identities: LiveIdentities
         self.checkpointer: Checkpointer | None = None
         self._stopping = threading.Event()
         self._stop = ExitStack()
@@ -101,7 +103,11 @@ class ServerNode:
         _refuse_open_to_others(settings)
         key = _audit_key(settings)
         record_policy = RecordPolicy(settings.redaction, settings.audit_sample_allows)
+        identities = LiveIdentities(settings.identities, settle_s=settings.settle_s)
+        identities.load()
         live, metrics = LivePolicies(), Metrics()
+        # Streams look again who their caller is.
+        identities.subscribe(lambda _: live.wake())
         otlp = Otlp(settings.audit_otlp, settings.node, metrics) if settings.audit_otlp else None
         reloader = Reloader(settings, live, metrics, now_us)
         with ExitStack() as stop, ExitStack() as failed:
@@ -110,6 +116,7 @@ class ServerNode:
             audit = _Audit.open(settings, metrics, otlp, stop)
             node = cls(settings, live, metrics, audit, record_policy)
             node.reloader = reloader
+            node.identities = identities
             metrics.watch(live, node.journal, node.space, node.spooling, now_us)
             if key is not None:
                 node.checkpointer = Checkpointer(
@@ -191,6 +198,8 @@ class ServerNode:
             stop.callback(retention.stop, settings.grace_s)
         stop.callback(self._stopping.set)
         threading.Thread(target=self._watch_space, name="remit-space", daemon=True).start()
+        stop.callback(self.identities.stop)
+        self.identities.begin(self.remember)
         self.reloader.begin(lambda outcome: self.remember(*outcome))
         stop.callback(self.reloader.stop)
 

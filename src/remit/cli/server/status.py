@@ -33,7 +33,8 @@ def status(
     """Show what a running server serves: each tenant's revision and state, and the audit store.
 
     Of several workers one answers, and tells how all are. Exits 1 where a tenant is not serving its newest files, the
-    audit store takes no records, records wait in the spool, a worker does not serve, or workers serve different policies.
+    newest identities do not load, the audit store takes no records, records wait in the spool, a worker does not serve,
+    or workers serve different policies.
     """
     try:
         with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
@@ -48,6 +49,7 @@ def status(
     well = well and all(each.state == messages.TENANT_STATE_SERVING for each in told.tenants)
     well = well and all(each.serving and not each.error for each in told.workers)
     well = well and len({each.policies for each in told.workers}) <= 1
+    well = well and not told.identities_error
     raise typer.Exit(Exit.OK if well else Exit.NO)
 
 
@@ -74,6 +76,14 @@ def _print(told: messages.GetStatusResponse) -> None:
                 "only",
                 markup=False,
             )
+    _print_node(told)
+
+
+def _print_node(told: messages.GetStatusResponse) -> None:
+    """What is about no tenant."""
+    if told.identities_error:
+        out.print("identities: the last good version counts, and the newest does not load:", markup=False)
+        out.print(told.identities_error, markup=False)
     if not told.HasField("audit"):
         out.print("the audit store is shown to callers with STATUS on REMIT_INSTANCE only", markup=False)
         return
