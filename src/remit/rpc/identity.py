@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
 from remit.core.errors import InvalidNameError, RemitError
-from remit.core.names import Principal, quote
+from remit.core.names import quote
 from remit.service.callers import ANONYMOUS, Caller
 from remit.service.identities.certificate_names import CertificateName, NameType
 from remit.service.identities.errors import TokenRefusedError
@@ -98,10 +98,10 @@ class _Certificate(NamedTuple):
     """A certificate, as far as it never changes."""
 
     name: CertificateName | None
-    principal: Principal | None
-    """The principal if no row maps the name; None if the name is no ID."""
+    caller: Caller | None
+    """The caller if no row maps the name; None if the name is no ID."""
     wrong: str
-    """Why there is no name, or no principal."""
+    """Why there is no name, or no caller."""
     fingerprint: bytes
     expires_s: float
     """`notAfter`, in seconds since the Unix epoch."""
@@ -249,13 +249,13 @@ def _refuse_certificate(certificate: _Certificate, identities: Identities) -> No
 
 
 def _certificate_caller(certificate: _Certificate, identities: Identities) -> Caller:
-    name = certificate.name
-    mapped = identities.of_certificate(name) if name is not None else None
-    if mapped is not None:
-        return Caller(mapped, str(name)) if mapped != certificate.principal else Caller(mapped)
-    if certificate.principal is None:
+    name, unmapped = certificate.name, certificate.caller
+    mapped = identities.of_certificate(name) if name is not None and identities.certificates else None
+    if mapped is not None and (unmapped is None or mapped != unmapped.principal):
+        return Caller(mapped, str(name))
+    if unmapped is None:
         raise CredentialRefusedError(certificate.wrong)
-    return Caller(certificate.principal)
+    return unmapped
 
 
 @lru_cache(_CERTIFICATES)
@@ -265,11 +265,11 @@ def _certificate_in(pem: bytes) -> _Certificate:
         certificate = x509.load_pem_x509_certificate(pem)
     except ValueError as error:
         raise CredentialRefusedError(f"the certificate cannot be read: {quote(str(error))}") from None
-    name = principal = None
+    name = caller = None
     wrong = ""
     try:
         name = _name_in(certificate)
-        principal = name.principal()
+        caller = Caller(name.principal())
     except CredentialRefusedError as error:
         wrong = error.cause
     except InvalidNameError as error:
@@ -280,7 +280,7 @@ def _certificate_in(pem: bytes) -> _Certificate:
         hint = "a row of `identities` may map the name" if name is not None else _EXPECTED
         wrong = f"{wrong}; {hint}"
     expires_s = certificate.not_valid_after_utc.timestamp()
-    return _Certificate(name, principal, wrong, certificate.fingerprint(SHA256()), expires_s)
+    return _Certificate(name, caller, wrong, certificate.fingerprint(SHA256()), expires_s)
 
 
 def _name_in(certificate: x509.Certificate) -> CertificateName:
