@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from remit.cli.main import app
 from remit.policy.lint.finding import RULES, RuleId
 from remit.policy.lint.linter import LintResult, lint_directory
 from remit.policy.load import load_tree
+from remit.service.identities.file import parse_identities
 from remit.service.settings import Settings
 from remit.service.settings_reader import read_settings
 
@@ -284,6 +286,7 @@ RUNNING = [
     "how-to/back-up.md",
     "how-to/read-the-audit.md",
     "how-to/retain-records.md",
+    "how-to/rotate-credentials.md",
     "how-to/run-a-server.md",
     "how-to/scale.md",
     "how-to/try-a-candidate.md",
@@ -311,6 +314,16 @@ def test_the_pages_on_running_name_real_commands_and_settings(
         read_settings(each)
     assert set(re.findall(r"`(audit_[a-z_]+)`", text)) <= {*Settings.model_fields}
     assert set(re.findall(r"`(remit_(?:audit|shadow|worker|tenant|calls?)_[a-z_]+)`", text)) <= _metrics()
+
+
+@pytest.mark.parametrize("page", ["how-to/rotate-credentials.md", "reference/callers.md"])
+def test_the_examples_of_identities_load(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    found = re.findall(r"^( *)```yaml identities.yaml\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+
+    assert found
+    for indent, block in found:
+        assert parse_identities(page, textwrap.dedent(f"{block}").encode(), ROOT).rows, indent
 
 
 def test_the_pages_on_running_show_commands() -> None:

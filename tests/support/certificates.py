@@ -42,6 +42,7 @@ class Authority:
         alternatives: Sequence[x509.GeneralName] | bytes | None,
         common_names: Sequence[str] = (),
         organization: str = "Acme",
+        lifetime_s: float = 86_400,
     ) -> tuple[Path, Path]:
         """Certificate and key with just these names, which trustme cannot issue: no alternative name at all where
         `alternatives` is None; bytes are that extension's own."""
@@ -62,7 +63,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - dt.timedelta(days=1))
-            .not_valid_after(now + dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(seconds=lifetime_s))
         )
         if isinstance(alternatives, bytes):
             raw = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, alternatives)
@@ -77,6 +78,11 @@ class Authority:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         return self._written(name, certificate.public_bytes(serialization.Encoding.PEM), trustme.Blob(private))
+
+    def fingerprint(self, files: tuple[Path, Path]) -> str:
+        """As the file `identities` names a certificate."""
+        certificate = x509.load_pem_x509_certificate(files[0].read_bytes())
+        return f"sha256:{certificate.fingerprint(hashes.SHA256()).hex()}"
 
     def caller(self, files: tuple[Path, Path]) -> MutualTls:
         return MutualTls(self.certificate, *files)

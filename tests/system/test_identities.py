@@ -16,6 +16,7 @@ from remit.audit.ids import parse_id
 from remit.client import Asked, Client, DecisionUnavailable
 from remit.v1 import policy_service_pb2 as messages
 
+REFUSED_TEXT = "the credential was not accepted"
 BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
 OPERATOR = "spiffe://acme.example/oncall"
 HOST = "reports.acme.example"
@@ -33,43 +34,51 @@ OTHER_TYPES: list[x509.GeneralName] = [
 ]
 
 ACCEPTED: dict[str, tuple[Names, Sequence[str], str]] = {
-    "a URI": ([Uri(WEB)], (), WEB),
-    "a URN": ([Uri("urn:acme:web")], (), "urn:acme:web"),
-    "a URI before all other types": ([Mail(OPERATOR), Dns(HOST), *OTHER_TYPES, Uri(WEB)], (OPERATOR,), WEB),
-    "the first DNS name": ([*OTHER_TYPES, Dns(HOST), Dns("www.acme.example")], (OPERATOR,), HOST),
-    "a common name": (None, ("Reports of Ácme",), "Reports of Ácme"),
-    "a common name like a host": (None, (HOST,), HOST),
+    "a URI": ([Uri(WEB)], (), f"service:{WEB}"),
+    "a URN": ([Uri("urn:acme:web")], (), "service:urn:acme:web"),
+    "a URI before all other types": (
+        [Mail(OPERATOR), Dns(HOST), *OTHER_TYPES, Uri(WEB)],
+        (OPERATOR,),
+        f"service:{WEB}",
+    ),
+    "the first DNS name": ([*OTHER_TYPES, Dns(HOST), Dns("www.acme.example")], (OPERATOR,), f"service:dns/{HOST}"),
+    "a common name": (None, ("reports",), "service:cn/reports"),
+    "a common name like a host": (None, (HOST,), f"service:cn/{HOST}"),
+    "a common name like the caller without TLS": (None, ("anonymous",), "service:cn/anonymous"),
+    "a common name that is mapped": (None, ("Reports of Ácme",), "service:reports"),
 }
 
 REFUSED: dict[str, tuple[Names, Sequence[str], str]] = {
     "no name": (None, (), "neither an alternative name nor a common name"),
-    "an empty common name": (None, ("",), "is empty"),
+    "an empty common name": (None, ("",), "expected 1 to 512"),
     "an empty alternative name": ([], (HOST,), ""),
-    "a URI that is no ASCII": (b"\x30\x08\x86\x06urn:\xc3\xa9", (HOST,), "no URI"),
-    "an empty URI": ([Uri("")], (HOST,), "is empty"),
-    "an empty DNS name": ([Dns("")], (HOST,), "is empty"),
+    "a URI that is no ASCII": (b"\x30\x08\x86\x06urn:\xc3\xa9", (HOST,), "expected a URI"),
+    "an empty URI": ([Uri("")], (HOST,), "expected 1 to 512"),
+    "an empty DNS name": ([Dns("")], (HOST,), "expected 1 to 512"),
     "an e-mail address alone": ([Mail(HOST)], (HOST,), "neither a URI nor a DNS name"),
+    "an e-mail address like a URI": ([Mail(OPERATOR)], (HOST,), "neither a URI nor a DNS name"),
     "no type that is a name": (OTHER_TYPES, (HOST,), "neither a URI nor a DNS name"),
     "two URIs": ([Uri(OPERATOR), Uri(WEB)], (), "2 URIs"),
+    "two URIs in the other order": ([Uri(WEB), Uri(OPERATOR)], (), "2 URIs"),
     "the same URI twice": ([Uri(OPERATOR), Uri(OPERATOR)], (), "2 URIs"),
     "two common names": (None, (HOST, "web"), "2 common names"),
-    "a URI's text as DNS name": ([Dns(OPERATOR)], (), "no DNS name"),
+    "a URI's text as DNS name": ([Dns(OPERATOR)], (), "cannot be the DNS name"),
     "a URI's text as common name": (None, (OPERATOR,), "reads as a URI"),
     "a URN as common name": (None, ("urn:acme:web",), "reads as a URI"),
-    "no scheme": ([Uri(HOST)], (), "no URI"),
-    "a scheme alone": ([Uri("spiffe:")], (), "no URI"),
-    "NUL in a URI": ([Uri(f"{OPERATOR}\0.evil")], (), "not printable"),
-    "NUL in a DNS name": ([Dns(f"{HOST}\0.evil.example")], (), "not printable"),
-    "NUL in a common name": (None, (f"{HOST}\0.evil",), "not printable"),
-    "a line feed": (None, (f"{HOST}\n",), "not printable"),
-    "an escape": ([Uri(f"{OPERATOR}\x1b[2J")], (), "not printable"),
-    "a mark that turns the direction": (None, (f"{HOST}\u202e",), "not printable"),
-    "a blank at the end": (None, (f"{HOST} ",), "blanks at an end"),
-    "a blank in a URI": ([Uri(f"{OPERATOR} x")], (), "no URI"),
-    "a URI that is too long": ([Uri(WEB + "x" * 512)], (), "at most 512"),
-    "a common name that is too long": (None, ("x" * 513,), "at most 512"),
-    "the caller without TLS": (None, ("anonymous",), "reserved"),
-    "the caller without TLS as a host": ([Dns("Anonymous")], (), "reserved"),
+    "no scheme": ([Uri(HOST)], (), "expected a URI"),
+    "a scheme alone": ([Uri("spiffe:")], (), "expected a URI"),
+    "NUL in a URI": ([Uri(f"{OPERATOR}\0.evil")], (), "expected a URI"),
+    "NUL in a DNS name": ([Dns(f"{HOST}\0.evil.example")], (), "cannot be the DNS name"),
+    "NUL in a common name": (None, (f"{HOST}\0.evil",), "expected printable"),
+    "a line feed": (None, (f"{HOST}\n",), "expected printable"),
+    "an escape": ([Uri(f"{OPERATOR}\x1b[2J")], (), "expected a URI"),
+    "a mark that turns the direction": (None, (f"{HOST}\u202e",), "expected printable"),
+    "a blank at the end": (None, (f"{HOST} ",), "without blanks at an end"),
+    "a blank in a URI": ([Uri(f"{OPERATOR} x")], (), "expected a URI"),
+    "a URI that is too long": ([Uri(WEB + "x" * 512)], (), "expected 1 to 512"),
+    "a URI that is too long for a principal": ([Uri(WEB + "x" * 256)], (), "1 to 256"),
+    "a common name that is too long": (None, ("x" * 513,), "expected 1 to 512"),
+    "a common name that is no ID": (None, ("Reports of Others",), "cannot be the ID of a principal"),
 }
 
 
@@ -84,7 +93,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, untested: Path, authority: 
     cert, key = authority.signed("server", "127.0.0.1")
     flags = authority.server_flags(cert, key)
     flags += ("--operators", f"{OPERATOR}, {HOST},", "--auditors", f"{OPERATOR}, {HOST}=acme, ,")
-    with Server(tmp_path_factory.mktemp("identities"), *flags, policies=untested) as started:
+    folder = tmp_path_factory.mktemp("identities")
+    identities = folder / "identities.yaml"
+    identities.write_text("callers:\n  - {as: service:reports, cn: Reports of Ácme}\n")
+    with Server(folder, *flags, "--identities", str(identities), policies=untested) as started:
         yield started
 
 
@@ -130,7 +142,7 @@ def test_certificate_without_a_usable_name_is_refused(
             for call in calls:
                 with pytest.raises(DecisionUnavailable) as caught:
                     call()
-                assert "UNAUTHENTICATED" == caught.value.code, caught.value.message
-                assert why in caught.value.message
-                assert "expected exactly one URI" in caught.value.message
+                assert ("UNAUTHENTICATED", REFUSED_TEXT) == (caught.value.code, caught.value.message)
+        causes = [line["cause"] for line in server.logs if line["event"] == "credential refused"]
+        assert [cause for cause in causes if why in cause], causes
         assert (decided, happened) == (store.decisions(limit=1), store.lifecycle(limit=1))

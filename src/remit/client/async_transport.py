@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from functools import wraps
 from inspect import currentframe
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -13,9 +14,9 @@ from google.protobuf.message import Message
 from remit.client.call import ClientCall, Item, Pages, Parameters, Result, Stream
 from remit.client.decision_cache import DecisionCache
 from remit.client.errors import DecisionUnavailable
+from remit.client.links import Links, Token
 from remit.client.retry import CHANNEL_OPTIONS, RetryPolicy, ended, only_questions
 from remit.client.revision_watch import watch
-from remit.client.stubs import following_over, rpcs_over
 from remit.client.tls import MutualTls
 from remit.v1.audit_service_pb2 import Record
 
@@ -65,30 +66,48 @@ def pending(asks: Callable[Parameters, Coroutine[Any, Any, Result]]) -> Callable
 class AsyncTransport:
     """A channel of grpc.aio to one server, and a cache of its answers."""
 
-    def __init__(self, target: str, *, timeout_s: float = 5.0, tls: MutualTls | None = None, cache: int = 0) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        timeout_s: float = 5.0,
+        tls: MutualTls | None = None,
+        server_ca: Path | str | None = None,
+        token: Token | None = None,
+        cache: int = 0,
+    ) -> None:
         """`target` is `HOST:PORT`. `timeout_s` is the deadline of each call; until then the call is retried while the
         server is unavailable.
+
+        `server_ca` is a PEM file: the CA that signed the server's certificate, for a client with a `token` and without a
+        certificate. `token` is a token, or a function that returns one before each call and must not wait long. When a
+        PEM file changes, new calls use a new connection.
 
         `cache`: how many answers of `check`, `check_reach` and their guards are kept. They are returned again while the
         server says that the tenant's policy is unchanged. AN ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; the default
         keeps none.
+
+        Raises ValueError if the arguments contradict each other, and OSError if a file cannot be read.
         """
         self._timeout_s = timeout_s
-        self._channel = (
-            grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
-            if tls is None
-            else grpc.aio.secure_channel(target, tls.credentials(), CHANNEL_OPTIONS)
-        )
-        self._rpcs = rpcs_over(self._channel)
-        self._following = following_over(self._channel)
+        self._closing: set[asyncio.Task[None]] = set()
+
+        def connect(credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+            if credentials is None:
+                return grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
+            return grpc.aio.secure_channel(target, credentials, CHANNEL_OPTIONS)
+
+        self._links = Links(connect, self._close_later, tls=tls, server_ca=server_ca, token=token)
         self._cache = DecisionCache(cache) if cache else None
-        self._watch = asyncio.create_task(watch(self._channel, self._cache)) if self._cache is not None else None
+        self._watch = asyncio.create_task(watch(self._links, self._cache)) if self._cache is not None else None
 
     async def close(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.wait([self._watch])
-        await self._channel.close()
+        for channel in self._links.shut():
+            await channel.close()
+        await asyncio.gather(*self._closing)
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,11 +129,12 @@ class AsyncTransport:
         return call.read(response)
 
     async def _send(self, request: Message) -> Any:
-        rpc = self._rpcs[request.DESCRIPTOR.full_name]
         retry = RetryPolicy(self._timeout_s)
         while True:
+            link = self._links.enter()
             try:
-                response = await rpc(request, timeout=retry.left_s)
+                rpc = link.rpcs[request.DESCRIPTOR.full_name]
+                response = await rpc(request, timeout=retry.left_s, metadata=self._links.metadata())
                 break
             except grpc.RpcError as error:
                 pause_s = retry.pause_s(error)
@@ -125,6 +145,8 @@ class AsyncTransport:
                     raise
                 # Nobody cancelled the caller: the channel was closed during the call.
                 raise DecisionUnavailable("CANCELLED", "the client was closed") from error
+            finally:
+                self._links.leave(link)
             await asyncio.sleep(pause_s)
         if response is None:
             # grpc.aio returns None for bytes that are not such a message; grpc raises INTERNAL.
@@ -145,10 +167,11 @@ class AsyncTransport:
         cursor = ""
         retry = RetryPolicy(self._timeout_s)
         while True:
-            with only_questions():
-                call = self._following(stream(cursor))
-            begun = False
+            link = self._links.enter()
+            call, begun = None, False
             try:
+                with only_questions():
+                    call = link.following(stream(cursor), metadata=self._links.metadata())
                 async for response in call:
                     begun, cursor = True, response.cursor
                     for record in response.records:
@@ -165,8 +188,16 @@ class AsyncTransport:
             else:
                 raise ended()
             finally:
-                call.cancel()
+                if call is not None:
+                    call.cancel()
+                self._links.leave(link)
             await asyncio.sleep(pause_s)
+
+    def _close_later(self, channel: grpc.aio.Channel) -> None:
+        """Closes a channel that no call uses. `close` waits for that."""
+        closing = asyncio.get_running_loop().create_task(channel.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
 
 def _is_being_cancelled() -> bool:

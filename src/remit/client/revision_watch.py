@@ -7,7 +7,8 @@ from typing import Final
 import grpc
 
 from remit.client.decision_cache import DecisionCache
-from remit.client.stubs import watching_over
+from remit.client.errors import DecisionUnavailable
+from remit.client.links import Links
 from remit.v1.policy_service_pb2 import WatchRevisionRequest
 
 WATCH_S: Final = 30.0
@@ -19,8 +20,8 @@ _AGAIN_S: Final = 1.0
 class RevisionWatch:
     """Watches in its own thread, until `stop` and the end of the channel."""
 
-    def __init__(self, channel: grpc.Channel, cache: DecisionCache) -> None:
-        self._rpc = watching_over(channel)
+    def __init__(self, links: Links, cache: DecisionCache) -> None:
+        self._links = links
         self._cache = cache
         self._stopping = Event()
         Thread(target=self._run, name="remit-watch", daemon=True).start()
@@ -31,30 +32,40 @@ class RevisionWatch:
     def _run(self) -> None:
         while not self._stopping.is_set():
             failed = True
+            link = self._links.enter()
             try:
-                for change in self._rpc(WatchRevisionRequest(), timeout=WATCH_S):
+                for change in link.watching(WatchRevisionRequest(), timeout=WATCH_S, metadata=self._links.metadata()):
                     self._cache.changed(change)
             except grpc.RpcError as error:
                 failed = error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
+            except DecisionUnavailable:
+                # There is no token just now.
+                pass
             except ValueError:
                 # The channel is closed.
                 return
             finally:
                 self._cache.unwatched()
+                self._links.leave(link)
             if failed:
                 self._stopping.wait(_AGAIN_S)
 
 
-async def watch(channel: grpc.aio.Channel, cache: DecisionCache) -> None:
-    rpc = watching_over(channel)
+async def watch(links: Links, cache: DecisionCache) -> None:
+    """Watches until it is cancelled."""
     while True:
         failed = True
+        link = links.enter()
         try:
-            async for change in rpc(WatchRevisionRequest(), timeout=WATCH_S):
+            async for change in link.watching(WatchRevisionRequest(), timeout=WATCH_S, metadata=links.metadata()):
                 cache.changed(change)
         except grpc.RpcError as error:
             failed = error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
+        except DecisionUnavailable:
+            # There is no token just now.
+            pass
         finally:
             cache.unwatched()
+            links.leave(link)
         if failed:
             await asyncio.sleep(_AGAIN_S)

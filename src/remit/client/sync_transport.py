@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,9 +11,9 @@ from google.protobuf.message import Message
 
 from remit.client.call import ClientCall, Item, Pages, Result, Stream
 from remit.client.decision_cache import DecisionCache
+from remit.client.links import Links, Token
 from remit.client.retry import CHANNEL_OPTIONS, RetryPolicy, ended, only_questions
 from remit.client.revision_watch import RevisionWatch
-from remit.client.stubs import following_over, rpcs_over
 from remit.client.tls import MutualTls
 from remit.v1.audit_service_pb2 import Record
 
@@ -20,29 +21,45 @@ from remit.v1.audit_service_pb2 import Record
 class SyncTransport:
     """A channel to one server, and a cache of its answers."""
 
-    def __init__(self, target: str, *, timeout_s: float = 5.0, tls: MutualTls | None = None, cache: int = 0) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        timeout_s: float = 5.0,
+        tls: MutualTls | None = None,
+        server_ca: Path | str | None = None,
+        token: Token | None = None,
+        cache: int = 0,
+    ) -> None:
         """`target` is `HOST:PORT`. `timeout_s` is the deadline of each call; until then the call is retried while the
         server is unavailable.
+
+        `server_ca` is a PEM file: the CA that signed the server's certificate, for a client with a `token` and without a
+        certificate. `token` is a token, or a function that returns one before each call and must not wait long. When a
+        PEM file changes, new calls use a new connection.
 
         `cache`: how many answers of `check`, `check_reach` and their guards are kept. They are returned again while the
         server says that the tenant's policy is unchanged. AN ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; the default
         keeps none.
+
+        Raises ValueError if the arguments contradict each other, and OSError if a file cannot be read.
         """
         self._timeout_s = timeout_s
-        self._channel = (
-            grpc.insecure_channel(target, CHANNEL_OPTIONS)
-            if tls is None
-            else grpc.secure_channel(target, tls.credentials(), CHANNEL_OPTIONS)
-        )
-        self._rpcs = rpcs_over(self._channel)
-        self._following = following_over(self._channel)
+
+        def connect(credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+            if credentials is None:
+                return grpc.insecure_channel(target, CHANNEL_OPTIONS)
+            return grpc.secure_channel(target, credentials, CHANNEL_OPTIONS)
+
+        self._links = Links(connect, lambda channel: channel.close(), tls=tls, server_ca=server_ca, token=token)
         self._cache = DecisionCache(cache) if cache else None
-        self._watch = RevisionWatch(self._channel, self._cache) if self._cache is not None else None
+        self._watch = RevisionWatch(self._links, self._cache) if self._cache is not None else None
 
     def close(self) -> None:
         if self._watch is not None:
             self._watch.stop()
-        self._channel.close()
+        for channel in self._links.shut():
+            channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -64,13 +81,16 @@ class SyncTransport:
         return call.read(response)
 
     def _send(self, request: Message) -> Any:
-        rpc = self._rpcs[request.DESCRIPTOR.full_name]
         retry = RetryPolicy(self._timeout_s)
         while True:
+            link = self._links.enter()
             try:
-                return rpc(request, timeout=retry.left_s)
+                rpc = link.rpcs[request.DESCRIPTOR.full_name]
+                return rpc(request, timeout=retry.left_s, metadata=self._links.metadata())
             except grpc.RpcError as error:
                 pause_s = retry.pause_s(error)
+            finally:
+                self._links.leave(link)
             time.sleep(pause_s)
 
     def _walk(self, pages: Pages[Item]) -> Iterator[Item]:
@@ -86,10 +106,11 @@ class SyncTransport:
         cursor = ""
         retry = RetryPolicy(self._timeout_s)
         while True:
-            with only_questions():
-                call = self._following(stream(cursor))
-            begun = False
+            link = self._links.enter()
+            call, begun = None, False
             try:
+                with only_questions():
+                    call = link.following(stream(cursor), metadata=self._links.metadata())
                 for response in call:
                     begun, cursor = True, response.cursor
                     yield from response.records
@@ -99,5 +120,7 @@ class SyncTransport:
             else:
                 raise ended()
             finally:
-                call.cancel()
+                if call is not None:
+                    call.cancel()
+                self._links.leave(link)
             time.sleep(pause_s)

@@ -82,10 +82,10 @@ class LivePolicies:
         """The number of changes so far."""
         return self._changes
 
-    def changed_since(self, seen: int) -> int:
-        """Waits until the number of changes differs from `seen`, and returns it."""
+    def changed_since(self, seen: int, timeout_s: float | None = None) -> int:
+        """Waits until the number of changes differs from `seen`, at most `timeout_s` seconds, and returns it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._changes != seen)
+            self._changed.wait_for(lambda: self._changes != seen, timeout_s)
             return self._changes
 
     def _notify(self) -> None:

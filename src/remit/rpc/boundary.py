@@ -12,20 +12,33 @@ from google.protobuf.message import DecodeError, Message
 
 from remit.audit.errors import JournalUnavailable
 from remit.audit.journal.pending import Callback
-from remit.rpc.admission import CallClass, Refusals
+from remit.rpc.admission import CallClass, Limiter, Refusals, SharedThreads
 from remit.rpc.errors import CrowdedError, MalformedMessageError, StoppingError, abort, status_in
-from remit.rpc.identity import caller_of
+from remit.rpc.identity import (
+    CallerIdentities,
+    Credential,
+    CredentialLog,
+    CredentialRefusedError,
+    UnverifiedTokenError,
+)
 from remit.rpc.inline_calls import ARRIVAL, STREAMS_REQUESTS, InlineCall
 from remit.rpc.rights import DEMANDS, Demand
 from remit.service.caller_rights import CallerRights, ForbiddenError
-from remit.service.callers import ANONYMOUS, Caller
+from remit.service.callers import Caller
 from remit.service.decision_point import PendingAnswer
 from remit.service.metrics import Metrics
 from remit.service.refused_calls import RefusedCalls
 
 caller: ContextVar[Caller] = ContextVar("caller")
 """The caller of the call that is being answered."""
+still_called: ContextVar[Callable[[], None]] = ContextVar("still_called")
+"""For streams: raises the error that ends the stream if its credential does not name that caller any more."""
 
+
+UNVERIFIED: Final = "unverified tokens"
+"""In metrics and the log, calls whose token is being verified."""
+_MOST_UNVERIFIED: Final = 256
+_VERIFYING_THREADS: Final = 2
 
 Parse = Callable[[bytes], Any]
 Behavior = Callable[[Any, grpc.ServicerContext], Any]
@@ -103,7 +116,7 @@ class CallBoundary:
         rights: CallerRights,
         forbidden: RefusedCalls,
         *,
-        authenticated: bool,
+        identities: CallerIdentities,
         prompt: bool,
     ) -> None:
         """`prompt`: calls arrive as `InlineCall`s; otherwise every call comes in its own thread."""
@@ -112,7 +125,10 @@ class CallBoundary:
         self._refusals = refusals
         self._rights = rights
         self._forbidden = forbidden
-        self._authenticated = authenticated
+        self._identities = identities
+        self._credentials = CredentialLog()
+        self._unverified = Limiter(UNVERIFIED, _MOST_UNVERIFIED)
+        self._verifying = SharedThreads("remit-token", _VERIFYING_THREADS)
         self._prompt = prompt
         self._refusing = False
 
@@ -176,7 +192,10 @@ class CallBoundary:
         began = perf_counter()
         code = "OK"
         try:
-            caller.set(self._caller(context))
+            credential = self._identities.credential_of(context)
+            asking = self._identities.caller_of(credential)
+            caller.set(asking)
+            still_called.set(partial(self._require_same, credential, asking))
             self._refuse_when_stopping(method)
             with self._place(method):
                 yield
@@ -193,20 +212,55 @@ class CallBoundary:
 
     def _arrived(self, method: _Method, message: bytes, call: InlineCall) -> None:
         """Runs in the thread that receives every call: must not take long."""
-        calls = method.calls
-        who = ""
         try:
-            asking = self._caller(call.context)
-            who = asking.principal
+            credential = self._identities.credential_of(call.context)
+            try:
+                asking = self._identities.caller_of(credential, may_wait=False)
+            except UnverifiedTokenError:
+                self._verify(method, message, call, credential)
+                return
+        except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
+            self._refuse(call, error)
+            return
+        self._admit(method, message, call, asking)
+
+    def _verify(self, method: _Method, message: bytes, call: InlineCall, credential: Credential) -> None:
+        """Goes on in a thread: a signature takes as long as many decisions. Raises CrowdedError."""
+
+        def verify() -> None:
+            try:
+                try:
+                    asking = self._identities.caller_of(credential)
+                finally:
+                    self._unverified.leave("")
+            except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
+                self._refuse(call, error)
+                return
+            self._admit(method, message, call, asking)
+
+        try:
+            self._unverified.enter("")
+        except CrowdedError as error:
+            self._refusals.add(UNVERIFIED, error.reason, "")
+            raise
+        self._verifying.run("", verify)
+
+    def _refuse(self, call: InlineCall, error: Exception) -> None:
+        """Ends a call that has no place yet."""
+        self._log_cause(error)
+        with suppress(Exception):
+            abort(call.context, status_in(call.context, error), error)
+        call.refuse()
+
+    def _admit(self, method: _Method, message: bytes, call: InlineCall, asking: Caller) -> None:
+        """Gives the call a place, and answers it or gives it a thread."""
+        calls = method.calls
+        who = asking.principal
+        try:
             calls.places.enter(who)
         except CrowdedError as error:
             self._refusals.add(calls.places.calls, error.reason, who)
             call.turn_away(status_in(call.context, error), str(error))
-            return
-        except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
-            with suppress(Exception):
-                abort(call.context, status_in(call.context, error), error)
-            call.refuse()
             return
         call.place, call.caller = calls.places, who
         caller.set(asking)
@@ -263,10 +317,17 @@ class CallBoundary:
     def _status(self, method: _Method, context: grpc.ServicerContext, error: Exception) -> grpc.StatusCode:
         if isinstance(error, ForbiddenError):
             self._forbidden.add(method.name, error)
+        self._log_cause(error)
         return status_in(context, error)
 
-    def _caller(self, context: grpc.ServicerContext) -> Caller:
-        return caller_of(context) if self._authenticated else ANONYMOUS
+    def _require_same(self, credential: Credential, asking: Caller) -> None:
+        """Raises CredentialRefusedError if the credential does not name this caller any more."""
+        if self._identities.caller_of(credential).principal != asking.principal:
+            raise CredentialRefusedError(f"a stream of `{asking.principal}`, whose credential names another caller now")
+
+    def _log_cause(self, error: Exception) -> None:
+        if isinstance(error, CredentialRefusedError):
+            self._credentials.add(error.cause)
 
     def _refuse_when_stopping(self, method: _Method) -> None:
         if self._refusing and not method.calls.while_stopping:

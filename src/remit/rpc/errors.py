@@ -15,9 +15,10 @@ from remit.engine.inquiry import TooLargeError
 from remit.policy.live import RevisionNotCurrentError, TenantUnavailableError
 from remit.policy.revisions.archive import RevisionNotStoredError
 from remit.process.errors import ChildEndedError
-from remit.rpc.identity import UnnamedCallerError
+from remit.rpc.identity import CredentialRefusedError, UnverifiedTokenError
 from remit.service.caller_rights import ForbiddenError
 from remit.service.errors import LoadingError, PinError
+from remit.service.identities.errors import KeysAwayError
 
 _log = structlog.get_logger("remit.rpc")
 
@@ -73,7 +74,10 @@ _STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     RevisionNotStoredError: grpc.StatusCode.NOT_FOUND,
     PinError: grpc.StatusCode.FAILED_PRECONDITION,
     NoShadowError: grpc.StatusCode.FAILED_PRECONDITION,
-    UnnamedCallerError: grpc.StatusCode.UNAUTHENTICATED,
+    CredentialRefusedError: grpc.StatusCode.UNAUTHENTICATED,
+    # The boundary verifies the token in a thread.
+    UnverifiedTokenError: grpc.StatusCode.UNAVAILABLE,
+    KeysAwayError: grpc.StatusCode.UNAVAILABLE,
     # A method of a library's service that the servicer does not implement.
     NotImplementedError: grpc.StatusCode.UNIMPLEMENTED,
 }

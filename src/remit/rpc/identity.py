@@ -1,98 +1,310 @@
-"""Reads the caller's identity from its certificate.
+"""Finds out who calls: by the token of a call, or else by the certificate of its connection.
 
-grpcio's own properties are not enough: they mix names of all types in one list, and end at a NUL character.
+grpcio's own properties of certificates are not enough: they mix names of all types in one list, and end at a NUL
+character.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, cast
+from threading import Lock
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import grpc
+import structlog
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
 from remit.core.errors import InvalidNameError, RemitError
-from remit.core.names import Principal, quote
-from remit.service.callers import Caller, principal_of_common_name, principal_of_dns, principal_of_uri
+from remit.core.names import quote
+from remit.service.callers import ANONYMOUS, Caller
+from remit.service.identities.certificate_names import CertificateName, NameType
+from remit.service.identities.errors import TokenRefusedError
+from remit.service.identities.identities import Identities
+from remit.service.identities.live import LiveIdentities
 
+REFUSED: Final = "the credential was not accepted"
+"""All that a caller learns of a refused credential: the log has the cause."""
+AUTHORIZATION: Final = "authorization"
+LONGEST_TOKEN: Final = 8192
+"""Characters of the value of `authorization`."""
 _CERTIFICATES: Final = 4096
 """Certificates with a cached identity: reading one costs as much as a Check."""
 _EXPECTED: Final = (
     "expected exactly one URI, such as a SPIFFE id, or without one a DNS name, or without any alternative name exactly "
     "one common name"
 )
-_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+").fullmatch
-_DNS_NAME: Final = re.compile(r"[A-Za-z0-9._*-]+").fullmatch
-_NOBODY: Final = Caller("")
-_READS_AS_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:").match
+_BEARER: Final = re.compile(r"bearer ([!-~]+)", re.IGNORECASE).fullmatch
+_LOG_EVERY_S: Final = 60.0
+_CAUSES: Final = 100
+"""Causes that are logged apart in a minute: names in certificates come from outside."""
+_OTHER_CAUSES: Final = "other causes"
+
+_log = structlog.get_logger("remit.rpc")
 
 
-class UnnamedCallerError(RemitError):
-    """The caller's certificate has no name, more than one name, or a name that a record cannot hold."""
+class CredentialRefusedError(RemitError):
+    """The call has no credential that names a caller. The text is the same for all causes."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(REFUSED)
+        self.cause = cause
+        """For the log only."""
 
 
-class _Identity(NamedTuple):
-    caller: Caller
+class UnverifiedTokenError(RemitError):
+    """The token must be verified first, which takes too long for the thread that receives calls."""
+
+
+class VerifiedClaims(Protocol):
+    """A JWT whose signature and times were verified."""
+
+    @property
+    def issuer(self) -> str:
+        """The short name of its issuer."""
+
+    @property
+    def claims(self) -> Mapping[str, Any]: ...
+
+
+class VerifiesTokens(Protocol):
+    """Verifies the JWTs of the issuers that `identities` names now."""
+
+    def cached(self, token: str, certificate_sha256: bytes | None = None) -> VerifiedClaims | TokenRefusedError | None:
+        """What is known of the token without work; None if it must be verified.
+
+        `certificate_sha256` is the fingerprint of the connection's certificate, for tokens that are bound to one.
+        """
+
+    def verify(self, token: str, certificate_sha256: bytes | None = None) -> VerifiedClaims:
+        """Raises TokenRefusedError and KeysAwayError."""
+
+
+class Credential(NamedTuple):
+    """What a call shows. It outlives the call's context."""
+
+    certificate: bytes
+    """PEM; empty without a certificate."""
+    token: str
+    """Without its scheme; '' without a token."""
+
+
+_NOTHING: Final = Credential(b"", "")
+
+
+class _Certificate(NamedTuple):
+    """A certificate, as far as it never changes."""
+
+    name: CertificateName | None
+    caller: Caller | None
+    """The caller if no row maps the name; None if the name is no ID."""
     wrong: str
-    """Why there is no caller."""
+    """Why there is no name, or no caller."""
+    fingerprint: bytes
+    expires_s: float
+    """`notAfter`, in seconds since the Unix epoch."""
+
+    @property
+    def shown(self) -> str:
+        """Its name in records, beside the principal of a token."""
+        return str(self.name) if self.name is not None else f"sha256:{self.fingerprint.hex()}"
 
 
-def caller_of(context: grpc.ServicerContext) -> Caller:
-    """The caller that the certificate names. Raises UnnamedCallerError if it has none."""
-    # grpcio's stubs say `bytes`, but it gives a list of them.
-    properties: Mapping[str, Iterable[bytes]] = cast("Any", context.auth_context())
-    for pem in properties.get("x509_pem_cert", ()):
-        caller, wrong = _identity_in(pem)
-        if wrong:
-            raise UnnamedCallerError(wrong)
-        return caller
-    raise UnnamedCallerError(f"there is no certificate: {_EXPECTED}")
+class CallerIdentities:
+    """From credentials to callers. Evaluated at each call: what is taken out of `identities` ends at the next one."""
+
+    def __init__(
+        self,
+        identities: LiveIdentities,
+        tokens: Callable[[], VerifiesTokens | None] = lambda: None,
+        *,
+        authenticated: bool,
+    ) -> None:
+        """`authenticated`: the server has TLS. `tokens` gives the verifier of JWTs; None if there is none."""
+        self._identities = identities
+        self._tokens = tokens
+        self._authenticated = authenticated
+
+    def credential_of(self, context: grpc.ServicerContext) -> Credential:
+        """Raises CredentialRefusedError if the call shows no credential, or one in a wrong way."""
+        token = _token_in(cast("Any", context.invocation_metadata()))
+        if not self._authenticated:
+            if token:
+                raise CredentialRefusedError("a token without TLS")
+            return _NOTHING
+        # grpcio's stubs say `bytes`, but it gives a list of them.
+        properties: Mapping[str, Iterable[bytes]] = cast("Any", context.auth_context())
+        for pem in properties.get("x509_pem_cert", ()):
+            return Credential(pem, token)
+        if not token:
+            raise CredentialRefusedError("neither a certificate nor a token")
+        return Credential(b"", token)
+
+    def caller_of(self, credential: Credential, *, may_wait: bool = True) -> Caller:
+        """Who shows the credential now.
+
+        Raises CredentialRefusedError, KeysAwayError, and UnverifiedTokenError if `may_wait` is False and the token must
+        be verified first.
+        """
+        if not self._authenticated:
+            return ANONYMOUS
+        identities = self._identities.current
+        certificate = _certificate_in(credential.certificate) if credential.certificate else None
+        if certificate is not None:
+            _refuse_certificate(certificate, identities)
+        if credential.token:
+            return self._token_caller(credential.token, identities, certificate, may_wait=may_wait)
+        if certificate is None:
+            raise CredentialRefusedError("neither a certificate nor a token")
+        return _certificate_caller(certificate, identities)
+
+    def _token_caller(
+        self, token: str, identities: Identities, certificate: _Certificate | None, *, may_wait: bool
+    ) -> Caller:
+        opaque = identities.of_token(token)
+        if opaque is not None:
+            if time.time() >= opaque.expires_s:
+                raise CredentialRefusedError(f"the {opaque.name} of `{opaque.principal}` has expired")
+            found = Caller(opaque.principal, opaque.name)
+        else:
+            found = self._verified_caller(token, identities, certificate, may_wait=may_wait)
+        # The certificate only opened the connection.
+        return found if certificate is None else Caller(found.principal, certificate.shown)
+
+    def _verified_caller(
+        self, token: str, identities: Identities, certificate: _Certificate | None, *, may_wait: bool
+    ) -> Caller:
+        verifier = self._tokens()
+        if verifier is None or not identities.issuers:
+            raise CredentialRefusedError("a token that no row of `identities` names")
+        bound_to = certificate.fingerprint if certificate is not None else None
+        try:
+            verified = verifier.cached(token, bound_to)
+            if isinstance(verified, TokenRefusedError):
+                raise verified
+            if verified is None:
+                if not may_wait:
+                    raise UnverifiedTokenError("the token is not verified yet")
+                verified = verifier.verify(token, bound_to)
+        except TokenRefusedError as error:
+            raise CredentialRefusedError(f"a token: {error.cause}") from None
+        if verified.issuer not in identities.issuers:
+            raise CredentialRefusedError("a token of an issuer that `identities` no longer names")
+        try:
+            return identities.of_claims(verified.issuer, verified.claims)
+        except InvalidNameError as error:
+            raise CredentialRefusedError(f"a token of `{verified.issuer}`: {error}") from None
+
+
+class CredentialLog:
+    """Logs why credentials are refused: each cause at most once a minute."""
+
+    def __init__(self) -> None:
+        self._mutex = Lock()
+        self._silent_until: dict[str, float] = {}
+        self._calls: dict[str, int] = {}
+
+    def add(self, cause: str) -> None:
+        now = time.monotonic()
+        with self._mutex:
+            if cause not in self._silent_until and len(self._silent_until) >= _CAUSES:
+                self._silent_until = {each: until for each, until in self._silent_until.items() if until > now}
+                self._calls = {each: calls for each, calls in self._calls.items() if each in self._silent_until}
+                if len(self._silent_until) >= _CAUSES:
+                    cause = _OTHER_CAUSES
+            self._calls[cause] = self._calls.get(cause, 0) + 1
+            if now < self._silent_until.get(cause, 0.0):
+                return
+            self._silent_until[cause] = now + _LOG_EVERY_S
+            calls = self._calls.pop(cause)
+        _log.warning("credential refused", cause=cause, calls=calls)
+
+
+def _token_in(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """The call's token; '' if there is none. Raises CredentialRefusedError."""
+    found: str | bytes | None = None
+    for key, value in metadata:
+        if key == AUTHORIZATION:
+            if found is not None:
+                raise CredentialRefusedError("two values of `authorization`")
+            found = value
+    if found is None:
+        return ""
+    if len(found) > LONGEST_TOKEN:
+        raise CredentialRefusedError(f"a value of `authorization` of more than {LONGEST_TOKEN} characters")
+    matched = _BEARER(found) if isinstance(found, str) else None
+    if matched is None:
+        raise CredentialRefusedError("a value of `authorization` that is not `Bearer` and one token")
+    return matched[1]
+
+
+def _refuse_certificate(certificate: _Certificate, identities: Identities) -> None:
+    """Raises CredentialRefusedError if the certificate counts no longer, whatever it names."""
+    if time.time() >= certificate.expires_s:
+        raise CredentialRefusedError(f"the certificate of `{quote(certificate.shown)}` has expired")
+    if identities.refuses(certificate.fingerprint):
+        raise CredentialRefusedError(f"the certificate of `{quote(certificate.shown)}` is in `refused`")
+
+
+def _certificate_caller(certificate: _Certificate, identities: Identities) -> Caller:
+    name, unmapped = certificate.name, certificate.caller
+    mapped = identities.of_certificate(name) if name is not None and identities.certificates else None
+    if mapped is not None and (unmapped is None or mapped != unmapped.principal):
+        return Caller(mapped, str(name))
+    if unmapped is None:
+        raise CredentialRefusedError(certificate.wrong)
+    return unmapped
 
 
 @lru_cache(_CERTIFICATES)
-def _identity_in(pem: bytes) -> _Identity:
+def _certificate_in(pem: bytes) -> _Certificate:
+    """Raises CredentialRefusedError."""
     try:
-        return _Identity(Caller(_principal_in(x509.load_pem_x509_certificate(pem))), "")
-    except UnnamedCallerError as error:
-        wrong = str(error)
+        certificate = x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise CredentialRefusedError(f"the certificate cannot be read: {quote(str(error))}") from None
+    name = caller = None
+    wrong = ""
+    try:
+        name = _name_in(certificate)
+        caller = Caller(name.principal())
+    except CredentialRefusedError as error:
+        wrong = error.cause
     except InvalidNameError as error:
-        wrong = f"the certificate's name cannot be a caller's: {error}"
+        wrong = f"the certificate names no caller: {error}"
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         wrong = f"the certificate cannot be read: {quote(str(error))}"
-    return _Identity(_NOBODY, f"{wrong}; {_EXPECTED}")
+    if wrong:
+        hint = "a row of `identities` may map the name" if name is not None else _EXPECTED
+        wrong = f"{wrong}; {hint}"
+    expires_s = certificate.not_valid_after_utc.timestamp()
+    return _Certificate(name, caller, wrong, certificate.fingerprint(SHA256()), expires_s)
 
 
-def _principal_in(certificate: x509.Certificate) -> Principal:
+def _name_in(certificate: x509.Certificate) -> CertificateName:
+    """Raises CredentialRefusedError, InvalidNameError, and what reading a malformed certificate raises."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return _common_name(certificate)
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     if uris:
-        uri = _only("URIs", uris)
-        if not _URI(uri):
-            raise UnnamedCallerError(f"the certificate's URI `{quote(uri)}` is no URI")
-        return principal_of_uri(uri)
+        return CertificateName.parse(NameType.URI, _only("URIs", uris))
     for name in names.get_values_for_type(x509.DNSName):
-        if not _DNS_NAME(name):
-            raise UnnamedCallerError(f"the certificate's first DNS name `{quote(name)}` is no DNS name")
-        return principal_of_dns(name)
-    raise UnnamedCallerError("the certificate's alternative names hold neither a URI nor a DNS name")
+        return CertificateName.parse(NameType.DNS, name)
+    raise CredentialRefusedError("the certificate's alternative names hold neither a URI nor a DNS name")
 
 
-def _common_name(certificate: x509.Certificate) -> Principal:
+def _common_name(certificate: x509.Certificate) -> CertificateName:
     found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if not found:
-        raise UnnamedCallerError("the certificate has neither an alternative name nor a common name")
-    name = _only("common names", [str(each.value) for each in found])
-    # A CA that checks only URI names might sign a URI as a common name.
-    if _READS_AS_URI(name):
-        raise UnnamedCallerError(f"the certificate's common name `{quote(name)}` reads as a URI")
-    return principal_of_common_name(name)
+        raise CredentialRefusedError("the certificate has neither an alternative name nor a common name")
+    return CertificateName.parse(NameType.COMMON_NAME, _only("common names", [str(each.value) for each in found]))
 
 
 def _only(what: str, names: list[str]) -> str:
     if len(names) > 1:
-        raise UnnamedCallerError(f"the certificate holds {len(names)} {what}")
+        raise CredentialRefusedError(f"the certificate holds {len(names)} {what}")
     return names[0]

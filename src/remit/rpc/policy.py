@@ -10,7 +10,7 @@ from remit.core.caller_actions import CallerAction
 from remit.core.errors import named, violation
 from remit.core.names import Tenant, parse_tenant
 from remit.policy.live import TenantPolicy, TenantState
-from remit.rpc.boundary import caller
+from remit.rpc.boundary import caller, still_called
 from remit.rpc.errors import StoppingError
 from remit.rpc.status import state_to
 from remit.service.callers import Caller
@@ -20,6 +20,10 @@ from remit.v1 import policy_service_pb2_grpc
 from remit.v1.status_service_pb2 import TENANT_STATE_UNSPECIFIED
 
 _PREFIX = re.compile(r"[0-9a-f]{8,64}").fullmatch
+
+
+_CREDENTIAL_EVERY_S: Final = 5.0
+"""A watcher whose credential expires is ended this soon."""
 
 
 class _Told(NamedTuple):
@@ -98,11 +102,12 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         seen = -1
         who = caller.get()
         while True:
-            seen = self._live.changed_since(seen)
+            seen = self._live.changed_since(seen, _CREDENTIAL_EVERY_S)
             if not context.is_active():
                 return
             if self._closed:
                 raise StoppingError("the server is stopping")
+            still_called.get()()
             shown = self._watched(who, only)
             now = {name: _told(policy) for name, policy in self._live.tenants.items() if name in shown}
             gone = dict.fromkeys({*told, *([only] if only is not None else [])} - now.keys(), _NOT_THERE)

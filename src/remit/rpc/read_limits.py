@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from remit.audit.record import AUDIT_READ
 from remit.core.caller_actions import CallerAction
-from remit.rpc.boundary import caller
+from remit.rpc.boundary import caller, still_called
 from remit.rpc.errors import CrowdedError
 from remit.service.node import ServerNode
 
@@ -34,7 +34,9 @@ class AuditReads:
         return self._node.rights.audit_tenant(caller.get(), field, asked)
 
     def require(self, tenant: str) -> None:
-        """Raises ForbiddenError if the caller may no longer read this tenant; '' for all."""
+        """For streams: raises an error if the credential does not name the caller any more, or if the caller may no
+        longer read this tenant; '' for all."""
+        still_called.get()()
         rights = self._node.rights
         if tenant or not rights.audits_all(caller.get()):
             rights.require(caller.get(), CallerAction.AUDIT, tenant)

@@ -19,15 +19,18 @@ from remit.rpc.access import AccessServicer
 from remit.rpc.admission import SILENT_CALLS, CallClasses, Refusals
 from remit.rpc.audit import AuditServicer
 from remit.rpc.boundary import CallBoundary
+from remit.rpc.identity import CallerIdentities
 from remit.rpc.inline_calls import CallThreads
 from remit.rpc.policy import PolicyServicer
 from remit.rpc.query_servicer import QueryServicer
 from remit.rpc.reach import ReachServicer
+from remit.rpc.reloading_credentials import reloading_credentials
 from remit.rpc.resources import ResourceServicer
 from remit.rpc.search import SearchServicer
 from remit.rpc.status import StatusServicer
 from remit.rpc.visibility import VisibilityServicer
 from remit.service.addresses import split_address
+from remit.service.certificates import ServerCertificates
 from remit.service.errors import StartupError
 from remit.service.metrics_at_scrape import watch_calls
 from remit.service.metrics_endpoint import serve_metrics
@@ -133,7 +136,7 @@ class Server:
             refusals,
             node.rights,
             node.refused_calls,
-            authenticated=authenticated,
+            identities=CallerIdentities(node.identities, authenticated=authenticated),
             prompt=threads.supported,
         )
         self._server = grpc.server(
@@ -143,6 +146,8 @@ class Server:
             options=[
                 *_OPTIONS,
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
+                ("grpc.max_connection_age_ms", int(settings.connection_max_age_s * 1000)),
+                ("grpc.max_connection_age_grace_ms", int(settings.grace_s * 1000)),
                 # Two servers on one port would share its calls, with different policies. Workers should share it.
                 ("grpc.so_reuseport", int(settings.workers > 1)),
             ],
@@ -208,14 +213,13 @@ class Server:
     def _bind(self, settings: Settings) -> int:
         """The port, on all addresses of `listen`."""
         host, port = split_address("listen", settings.listen)
-        try:
-            add = self._server.add_insecure_port
-            if settings.mutual_tls is not None:
-                cert, key, client_ca = (path.read_bytes() for path in settings.mutual_tls)
-                credentials = grpc.ssl_server_credentials([(key, cert)], client_ca, require_client_auth=True)
-                add = partial(self._server.add_secure_port, server_credentials=credentials)
-        except OSError as error:
-            raise StartupError(f"`{error.filename}` cannot be read: {error.strerror}") from error
+        certificates = ServerCertificates.of(settings)
+
+        def add(address: str) -> int:
+            if certificates is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, reloading_credentials(certificates))
+
         try:
             # gRPC would accept binding only one of a name's addresses.
             addresses = addresses_of(host)

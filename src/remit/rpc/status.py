@@ -50,6 +50,7 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
             ],
             audit=self._audit() if of_node else None,
             workers=self._workers() if of_node else (),
+            identities_error=self._identities_error() if of_node else "",
         )
 
     def GetShadow(
@@ -86,6 +87,10 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
                 last_decision_id=format_id(each.last),
             )
         return response
+
+    def _identities_error(self) -> str:
+        error = self._node.identities.error
+        return error if not error or self._inspected() else "the newest version does not load"
 
     def _workers(self) -> list[messages.WorkerStatus]:
         own = self._node.report()

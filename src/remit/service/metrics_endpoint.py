@@ -3,7 +3,6 @@ import time
 from collections import OrderedDict
 from contextlib import suppress
 from http import HTTPStatus
-from pathlib import Path
 from socket import SHUT_RDWR, AddressFamily, socket
 from socketserver import TCPServer, ThreadingMixIn
 from threading import Thread
@@ -14,6 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry, MetricsHandler
 
 from remit.service.addresses import split_address
+from remit.service.certificates import ServerCertificates
 from remit.service.errors import StartupError
 from remit.service.settings import Settings
 from remit.service.workers.port import Address, addresses_of, both_families, shown, taken
@@ -35,7 +35,7 @@ def serve_metrics(settings: Settings, registry: CollectorRegistry) -> int:
     host, port = split_address("metrics", settings.metrics)
     servers: list[_Server] = []
     try:
-        tls = None if settings.mutual_tls is None else _tls(*settings.mutual_tls)
+        tls = None if settings.mutual_tls is None else ServerCertificates.of(settings)
         for family, address in addresses_of(host):
             servers.append(_Server(family, (address[0], port, *address[2:]), registry, tls))
             port = servers[0].server_address[1]
@@ -46,14 +46,6 @@ def serve_metrics(settings: Settings, registry: CollectorRegistry) -> int:
     for each in servers:
         Thread(target=each.serve_forever, name="remit-metrics", daemon=True).start()
     return port
-
-
-def _tls(cert: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(client_ca)
-    context.load_cert_chain(cert, key)
-    return context
 
 
 class _Server(ThreadingMixIn, TCPServer):
@@ -67,7 +59,7 @@ class _Server(ThreadingMixIn, TCPServer):
     request_queue_size = 128
 
     def __init__(
-        self, family: AddressFamily, address: Address, registry: CollectorRegistry, tls: ssl.SSLContext | None
+        self, family: AddressFamily, address: Address, registry: CollectorRegistry, tls: ServerCertificates | None
     ) -> None:
         """Raises OSError, whose `filename` is the address, if the address is in use."""
         self.address_family = family
@@ -94,7 +86,9 @@ class _Server(ThreadingMixIn, TCPServer):
         connection.settimeout(_TIMEOUT_S)
         if self._tls is not None:
             # The handshake happens in the connection's own thread.
-            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            connection = self._tls.newest().context.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
         return connection, peer
 
     def process_request(self, request: Any, client_address: Any) -> None:

@@ -32,6 +32,7 @@ from remit.service.decision_point import DecisionPoint
 from remit.service.disk_space import AuditSpace
 from remit.service.errors import StartupError
 from remit.service.history import PastExplainer
+from remit.service.identities.live import LiveIdentities
 from remit.service.known_stores import KnownStores, place_of, refuse_gone
 from remit.service.metrics import Metrics
 from remit.service.metrics_at_scrape import watch_policies_and_audit, watch_shadow
@@ -96,6 +97,7 @@ class ServerNode:
             self.shadow,
         )
         self.reloader: Reloader
+        self.identities: LiveIdentities
         self.checkpointer: Checkpointer | None = None
         self._stopping = threading.Event()
         self._stop = ExitStack()
@@ -112,7 +114,11 @@ class ServerNode:
         _refuse_open_to_others(settings)
         key = _audit_key(settings)
         record_policy = RecordPolicy(settings.redaction, settings.audit_sample_allows)
+        identities = LiveIdentities(settings.identities, settle_s=settings.settle_s)
+        identities.load()
         live, metrics = LivePolicies(), Metrics()
+        # Streams look again who their caller is.
+        identities.subscribe(lambda _: live.wake())
         otlp = Otlp(settings.audit_otlp, settings.node, metrics) if settings.audit_otlp else None
         reloader = Reloader(settings, live, metrics, now_us)
         with ExitStack() as stop, ExitStack() as failed:
@@ -122,6 +128,7 @@ class ServerNode:
             audit = _Audit.open(process, metrics, otlp, stop)
             node = cls(process, live, metrics, audit, record_policy)
             node.reloader = reloader
+            node.identities = identities
             watch_policies_and_audit(
                 metrics.registry, live, node.journal, node.space, spooling=node.spooling, clock_us=now_us
             )
@@ -207,6 +214,8 @@ class ServerNode:
             stop.callback(retention.stop, settings.grace_s)
         stop.callback(self._stopping.set)
         threading.Thread(target=self._watch_space, name="remit-space", daemon=True).start()
+        stop.callback(self.identities.stop)
+        self.identities.begin(self.remember)
         self.reloader.begin(lambda outcome: self.remember(*outcome))
         stop.callback(self.reloader.stop)
 

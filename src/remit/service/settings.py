@@ -79,29 +79,44 @@ class Settings(BaseSettings):
     listen: str = Field(
         "127.0.0.1:9090",
         description="Address of the gRPC service, `HOST:PORT`; port 0 takes a free port. Any address but loopback "
-        "needs the three `tls_*` settings.",
+        "needs the three `tls_*` settings, or `tls_cert`, `tls_key` and `identities`.",
     )
     metrics: str = Field(
         "127.0.0.1:9464",
         description="Address of the Prometheus endpoint, `HOST:PORT`; empty for none. Any address but loopback needs "
         "mutual TLS.",
     )
-    tls_cert: Path | None = Field(None, description="PEM file: the server's certificate chain.")
+    tls_cert: Path | None = Field(
+        None,
+        description="PEM file: the server's certificate chain. The three `tls_*` files are read again when they change.",
+    )
     tls_key: Path | None = Field(None, description="PEM file: the private key of `tls_cert`.")
     tls_client_ca: Path | None = Field(
         None,
         description="PEM file: the authorities that sign callers' certificates. Callers without such a certificate "
-        "are refused.",
+        "are refused. Without this file each call needs a token, and `identities` says whose.",
+    )
+    identities: Path | None = Field(
+        None,
+        description="YAML file that maps credentials to callers, and names issuers of tokens, refused certificates and "
+        "limits. It is read again when it changes.",
+    )
+    connection_max_age_s: float = Field(
+        3600.0,
+        ge=1,
+        le=31_536_000,
+        description="Age at which a connection ends, give or take a tenth, in seconds; calls in flight have `grace_s` "
+        "more. Clients connect again by themselves.",
     )
     operators: str = Field(
         "",
-        description="Callers that may pin and unpin revisions, by the names in their certificates, separated by "
-        "commas. Needs mutual TLS. On loopback without TLS every caller may.",
+        description="Callers that may pin and unpin revisions: principals, or the names in their certificates, "
+        "separated by commas. Needs TLS. On loopback without TLS every caller may.",
     )
     auditors: str = Field(
         "",
-        description="Callers that may read the audit, by the names in their certificates, separated by commas; "
-        "`NAME=TENANT` may read that tenant only. Needs mutual TLS. On loopback without TLS every caller "
+        description="Callers that may read the audit: principals, or the names in their certificates, separated by "
+        "commas; `NAME=TENANT` may read that tenant only. Needs TLS. On loopback without TLS every caller "
         "may read all.",
     )
     threads: int = Field(
@@ -265,12 +280,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_when_unsure(self) -> "Settings":
-        tls = {"tls_cert": self.tls_cert, "tls_key": self.tls_key, "tls_client_ca": self.tls_client_ca}
-        missing = [name for name, path in tls.items() if path is None]
-        if missing and len(missing) < len(tls):
-            raise ValueError(
-                f"mutual TLS needs all of `tls_cert`, `tls_key` and `tls_client_ca`: set {_listed(missing)}"
-            )
+        self._refuse_half_of_tls()
         for name, parse in {"audit_retention": parse_retention, "audit_redact": parse_redaction}.items():
             if text := getattr(self, name):
                 try:
@@ -285,25 +295,45 @@ class Settings(BaseSettings):
             _refuse_endpoint(self.audit_otlp)
         parse_operators(self.operators)
         parse_auditors(self.auditors)
-        self._refuse_names_without_tls(missing)
+        self._refuse_names_without_tls()
         self._refuse_node()
-        for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
-            if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and missing:
-                raise ValueError(
-                    f"`{name}` is `{address}`, which is not a loopback address, so it needs mutual TLS: "
-                    f"set {_listed(missing)}, or listen on `127.0.0.1`"
-                )
+        self._refuse_addresses_without_tls()
         if self.workers > 1:
             self._refuse_for_workers()
         return self
 
-    def _refuse_names_without_tls(self, missing: list[str]) -> None:
+    def _refuse_half_of_tls(self) -> None:
+        needed = {"tls_cert": self.tls_cert, "tls_key": self.tls_key}
+        # Without a token and without a certificate, nobody could call.
+        if self.identities is None:
+            needed["tls_client_ca"] = self.tls_client_ca
+        missing = [name for name, path in needed.items() if path is None]
+        if missing and (len(missing) < len(needed) or self.tls_client_ca is not None):
+            raise ValueError(
+                "mutual TLS needs all of `tls_cert`, `tls_key` and `tls_client_ca`, and TLS with tokens needs "
+                f"`tls_cert`, `tls_key` and `identities`: set {_listed(missing)}"
+            )
+
+    def _refuse_names_without_tls(self) -> None:
         for name, may in {"operators": "pin and unpin revisions", "auditors": "read the audit"}.items():
-            if missing and getattr(self, name).strip(", "):
+            if self.tls is None and getattr(self, name).strip(", "):
                 raise ValueError(
-                    f"`{name}` names callers by their certificates, and without mutual TLS every caller may {may}: "
-                    f"set {_listed(missing)}, or leave `{name}` out"
+                    f"`{name}` names callers by their credentials, and without TLS every caller may {may}: "
+                    f"set {_listed(self._missing_for_mutual_tls())}, or leave `{name}` out"
                 )
+
+    def _refuse_addresses_without_tls(self) -> None:
+        for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
+            served = self.tls if name == "listen" else self.mutual_tls
+            if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and served is None:
+                raise ValueError(
+                    f"`{name}` is `{address}`, which is not a loopback address, so it needs mutual TLS: "
+                    f"set {_listed(self._missing_for_mutual_tls())}, or listen on `127.0.0.1`"
+                )
+
+    def _missing_for_mutual_tls(self) -> list[str]:
+        tls = {"tls_cert": self.tls_cert, "tls_key": self.tls_key, "tls_client_ca": self.tls_client_ca}
+        return [name for name, path in tls.items() if path is None]
 
     def _refuse_node(self) -> None:
         if self.node.endswith(READS):
@@ -360,9 +390,8 @@ class Settings(BaseSettings):
 
     @property
     def mutual_tls(self) -> tuple[Path, Path, Path] | None:
-        if self.tls_cert is None or self.tls_key is None or self.tls_client_ca is None:
-            return None
-        return self.tls_cert, self.tls_key, self.tls_client_ca
+        """Certificate, key and the authorities of callers' certificates; None if callers need no certificate."""
+        return None if self.tls is None or self.tls_client_ca is None else (*self.tls, self.tls_client_ca)
 
 
 def settings_table() -> str:

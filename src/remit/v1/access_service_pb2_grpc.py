@@ -31,7 +31,7 @@ class AccessServiceStub:
 
     An error is never a decision:
     INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
-    UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or several; every service answers so
+    UNAUTHENTICATED      with TLS: the certificate or token names no caller; every service answers so
     FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
     RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
     UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
@@ -72,7 +72,7 @@ class AccessServiceServicer:
 
     An error is never a decision:
     INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
-    UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or several; every service answers so
+    UNAUTHENTICATED      with TLS: the certificate or token names no caller; every service answers so
     FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
     RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
     UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
@@ -148,7 +148,7 @@ class AccessService:
 
     An error is never a decision:
     INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
-    UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or several; every service answers so
+    UNAUTHENTICATED      with TLS: the certificate or token names no caller; every service answers so
     FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
     RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
     UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry

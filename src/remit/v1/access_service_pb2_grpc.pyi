@@ -32,7 +32,7 @@ class AccessServiceStub:
 
     An error is never a decision:
       INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
-      UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or several; every service answers so
+      UNAUTHENTICATED      with TLS: the certificate or token names no caller; every service answers so
       FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
       RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
       UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
@@ -66,7 +66,7 @@ class AccessServiceAsyncStub(AccessServiceStub):
 
     An error is never a decision:
       INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
-      UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or several; every service answers so
+      UNAUTHENTICATED      with TLS: the certificate or token names no caller; every service answers so
       FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
       RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
       UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
@@ -96,7 +96,7 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
 
     An error is never a decision:
       INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
-      UNAUTHENTICATED      with mutual TLS: the certificate names no caller, or several; every service answers so
+      UNAUTHENTICATED      with TLS: the certificate or token names no caller; every service answers so
       FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
       RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
       UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry

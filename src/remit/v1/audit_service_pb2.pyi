@@ -163,7 +163,7 @@ class Record(_message.Message):
     node: _builtins.str
     """The server that answered."""
     caller: _builtins.str
-    """The service that asked, by its certificate; `anonymous` on a loopback address without TLS."""
+    """The principal that asked, by its certificate or token; `anonymous` on a loopback address without TLS."""
     on_behalf_of: _builtins.str
     """The impersonator; empty if there was none."""
     tenant: _builtins.str

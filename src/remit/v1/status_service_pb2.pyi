@@ -239,6 +239,7 @@ class GetStatusResponse(_message.Message):
     TENANTS_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
     WORKERS_FIELD_NUMBER: _builtins.int
+    IDENTITIES_ERROR_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The node's name, as in its audit records."""
     version: _builtins.str
@@ -247,6 +248,10 @@ class GetStatusResponse(_message.Message):
     """When the server started, microseconds since the Unix epoch."""
     tree_revision: _builtins.str
     """SHA-256 of the whole policy tree, 64 hexadecimal digits."""
+    identities_error: _builtins.str
+    """Why the newest version of the file `identities` does not count, with file, line and column, while the last good one
+    does; empty if it counts. The same callers see it as see `AuditStatus.error`.
+    """
     @_builtins.property
     def tenants(self) -> _containers.RepeatedCompositeFieldContainer[Global___TenantStatus]: ...
     @_builtins.property
@@ -267,10 +272,11 @@ class GetStatusResponse(_message.Message):
         tenants: _abc.Iterable[Global___TenantStatus] | None = ...,
         audit: Global___AuditStatus | None = ...,
         workers: _abc.Iterable[Global___WorkerStatus] | None = ...,
+        identities_error: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "node", b"node", "started_us", b"started_us", "tenants", b"tenants", "tree_revision", b"tree_revision", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "identities_error", b"identities_error", "node", b"node", "started_us", b"started_us", "tenants", b"tenants", "tree_revision", b"tree_revision", "version", b"version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

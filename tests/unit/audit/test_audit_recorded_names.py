@@ -7,7 +7,7 @@ from remit.audit.query.recorded_names import LIFECYCLE_TYPES
 
 ROOT = Path(__file__).parents[3]
 WRITTEN = re.compile(
-    r"""(?:Outcome|remember|_record)\("([A-Z_]+)"|^(?:KEY_IN_USE|AUDIT_READ)(?:: Final)? = "([A-Z_]+)"|kind.* = \(?"([A-Z_]+)".*else \("([A-Z_]+)\"""",
+    r"""(?:Outcome|remember|_record)\("([A-Z_]+)"|^(?:KEY_IN_USE|AUDIT_READ|IDENTITIES_[A-Z]+)(?:: Final)? = "([A-Z_]+)"|kind.* = \(?"([A-Z_]+)".*else \("([A-Z_]+)\"""",
     re.MULTILINE,
 )
 

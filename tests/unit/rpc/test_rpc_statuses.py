@@ -18,6 +18,7 @@ from remit.policy.read.tree import UnsettledError
 from remit.process.errors import ChannelError
 from remit.rpc.errors import status_of
 from remit.service.errors import StartupError
+from remit.service.identities.file import IdentitiesError
 
 BEHIND = "remit.rpc.server"
 ELSEWHERE = {
@@ -30,6 +31,7 @@ ELSEWHERE = {
     ChannelError: "the parent of a child process makes a ChildEndedError of it",
     StartupError: "there is no server yet",
     SlowLoadError: "the reloader loads that tenant again, by itself",
+    IdentitiesError: "the file is read at the start, and by a thread of its own",
     GitError: "a revision is kept without its commit",
 }
 """Errors of what a server consists of that no call ends with, and why not."""

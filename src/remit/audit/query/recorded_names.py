@@ -42,8 +42,8 @@ def parse_recorded_principal(text: str) -> str:
 def parse_recorded_caller(text: str) -> str:
     if not text.isprintable() or not 1 <= len(text) <= CALLER_LIMIT:
         raise InvalidNameError(
-            f"`{quote(text)}` is no caller of a record: expected 1 to {CALLER_LIMIT} printable characters, the name in the "
-            "caller's certificate"
+            f"`{quote(text)}` is no caller of a record: expected 1 to {CALLER_LIMIT} printable characters, such as "
+            "`service:spiffe://acme.example/web`"
         )
     return text
 

@@ -12,12 +12,22 @@ from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.policy_files import DirectoryArgument, read_files
 from remit.cli.common.progress import progress
 from remit.cli.policy.question_sources import questions_in, questions_of
+from remit.core.diagnostics import Diagnostic
 from remit.core.question import Question, ReachQuestion
 from remit.engine.differential.compare import verify as compare
 from remit.engine.differential.random_questions import random_questions, random_reach_questions
+from remit.service.identities.file import IdentitiesError, read_identities
 
 
-def validate(directory: DirectoryArgument = Path("policies")) -> None:
+def validate(
+    directory: DirectoryArgument = Path("policies"),
+    identities: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Check the file of the server's setting `identities` too.", show_default=False
+        ),
+    ] = None,
+) -> None:
     """Check that every file loads: names, rows, roles, chains, manifests, and the form of tests.
 
     Prints each error as file:line:column with what was expected. To run the tests, use `remit test`.
@@ -29,10 +39,28 @@ def validate(directory: DirectoryArgument = Path("policies")) -> None:
     for tenant, loaded in tree.tenants.items():
         if not loaded.mistakes:
             out.print(f"{tenant}: {loaded.rows} rows, {len(loaded.cases)} test cases, revision {loaded.revision[:12]}")
+    if identities is not None:
+        found += _mistakes_in(identities)
     if not tree.tenants:
         fail(Exit.NO, f"`{directory}` has no tenant's folder")
     if found:
         fail(Exit.NO, f"{len(found)} mistake{'s' if len(found) > 1 else ''}")
+
+
+def _mistakes_in(file: Path) -> list[Diagnostic]:
+    """Prints the mistakes in a file of identities, or what it holds."""
+    try:
+        read = read_identities(file)
+    except IdentitiesError as error:
+        for each in error.diagnostics:
+            err.print(str(each))
+        return list(error.diagnostics)
+    out.print(
+        f"{file}: {read.rows} credentials of callers, {len(read.issuers)} issuers, {len(read.refused)} refused "
+        "certificates",
+        markup=False,
+    )
+    return []
 
 
 def verify(

@@ -31,7 +31,7 @@ def status(
     """Show what a running server serves: each tenant's revision and state, and the audit store.
 
     If there are several workers, one answers and reports the state of all. Exits 1 if a tenant does not serve its
-    newest files, the audit store takes no records, records wait in the spool, a worker does not serve, or workers serve
+    newest files, the newest identities do not load, the audit store takes no records, records wait in the spool, a worker does not serve, or workers serve
     different policies.
     """
     try:
@@ -47,6 +47,7 @@ def status(
     well = well and all(each.state == messages.TENANT_STATE_SERVING for each in response.tenants)
     well = well and all(each.serving and not each.error for each in response.workers)
     well = well and len({each.policies for each in response.workers}) <= 1
+    well = well and not response.identities_error
     raise typer.Exit(Exit.OK if well else Exit.NO)
 
 
@@ -75,6 +76,14 @@ def _print(response: messages.GetStatusResponse) -> None:
                 "only",
                 markup=False,
             )
+    _print_node(response)
+
+
+def _print_node(response: messages.GetStatusResponse) -> None:
+    """What is about no tenant."""
+    if response.identities_error:
+        out.print("identities: the last good version counts, and the newest does not load:", markup=False)
+        out.print(response.identities_error, markup=False)
     if not response.HasField("audit"):
         out.print("the audit store is shown to callers with STATUS on REMIT_INSTANCE only", markup=False)
         return
