@@ -136,7 +136,7 @@ class Server:
             refusals,
             node.rights,
             node.refused_calls,
-            identities=CallerIdentities(node.identities, authenticated=authenticated),
+            identities=CallerIdentities(node.identities, lambda: node.tokens.verifier, authenticated=authenticated),
             prompt=threads.supported,
         )
         self._server = grpc.server(

@@ -33,9 +33,10 @@ from remit.service.disk_space import AuditSpace
 from remit.service.errors import StartupError
 from remit.service.history import PastExplainer
 from remit.service.identities.live import LiveIdentities
+from remit.service.identities.live_tokens import LiveTokens
 from remit.service.known_stores import KnownStores, place_of, refuse_gone
 from remit.service.metrics import Metrics
-from remit.service.metrics_at_scrape import watch_policies_and_audit, watch_shadow
+from remit.service.metrics_at_scrape import watch_keys, watch_policies_and_audit, watch_shadow
 from remit.service.otlp.exporter import Otlp
 from remit.service.refused_calls import RefusedCalls
 from remit.service.reload.reloader import Reloader
@@ -98,6 +99,7 @@ class ServerNode:
         )
         self.reloader: Reloader
         self.identities: LiveIdentities
+        self.tokens: LiveTokens
         self.checkpointer: Checkpointer | None = None
         self._stopping = threading.Event()
         self._stop = ExitStack()
@@ -123,12 +125,15 @@ class ServerNode:
         reloader = Reloader(settings, live, metrics, now_us)
         with ExitStack() as stop, ExitStack() as failed:
             failed.callback(reloader.stop)
+            tokens = LiveTokens(identities)
+            stop.callback(tokens.close)
             outcomes = reloader.load()
             _refuse_without_rights(settings, live)
             audit = _Audit.open(process, metrics, otlp, stop)
             node = cls(process, live, metrics, audit, record_policy)
             node.reloader = reloader
-            node.identities = identities
+            node.identities, node.tokens = identities, tokens
+            watch_keys(metrics.registry, tokens.ages_s)
             watch_policies_and_audit(
                 metrics.registry, live, node.journal, node.space, spooling=node.spooling, clock_us=now_us
             )

@@ -28,16 +28,13 @@ from remit.service.identities.identities import (
     name_of_token,
 )
 from remit.service.identities.issuer import Issuer
+from remit.service.identities.key_set import ALGORITHMS
 from remit.service.identities.values import parse_digest, parse_fingerprint, parse_https, parse_short_name, parse_time
 
 MOST_BYTES: Final = 4_194_304
 """Size of the largest file."""
 MOST_TOKENS: Final = 2
 """Tokens of one row: the old one and the new one, while a caller changes over."""
-ALGORITHMS: Final = (
-    *("ES256", "ES384", "ES512", "EdDSA", "Ed25519"),
-    *("PS256", "PS384", "PS512", "RS256", "RS384", "RS512"),
-)
 MOST_SKEW_S: Final = 60
 MOST_AGE_S: Final = 86_400
 DEFAULT: Final = "default"
@@ -150,7 +147,7 @@ class _IdentitiesReader:
         fields = schema.fields(node, what, required=required, optional=optional)
         texts = {each: self._word(fields[each], f"`{each}`") for each in ("issuer", "audience") if each in fields}
         algorithms = [
-            schema.choice(each, "an asymmetric algorithm", ALGORITHMS)
+            schema.choice(each, "an asymmetric algorithm", sorted(ALGORITHMS))
             for each in schema.items(fields.get("algorithms"), "`algorithms`")
         ]
         if "algorithms" in fields and not algorithms:
