@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-from remit.cli import audit
+from remit.cli import audit, callers
 from remit.cli.ask import check, graph, operation, reach, resolve, search
 from remit.cli.common.output import EXIT_CODES, Exit, err, out
 from remit.cli.policy import diff, fmt, lint, migrate, test, validate
@@ -59,6 +59,7 @@ for _panel, _commands in _PANELS.items():
         app.command(rich_help_panel=_panel)(_command)
 
 app.add_typer(migrate.app, name="import", rich_help_panel="Work on policies")
+app.add_typer(callers.app, name="callers", rich_help_panel="Work on policies")
 app.add_typer(audit.app, name="audit", rich_help_panel="Remember")
 
 
