@@ -1,7 +1,7 @@
 """Rows of `_callers` for what callers asked: of its roles the fewest that cover it."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -12,7 +12,7 @@ from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.policy import Policy
 from remit.core.question import Question
 from remit.core.rows import Link
-from remit.service.caller_usage import Asked, CallerUsage, Rights
+from remit.service.caller_usage import AskedRight, CallerUsage, Rights
 from remit.service.callers import EVERY_TENANT
 
 _ROLE: Final = "role:"
@@ -26,7 +26,7 @@ class Proposal(NamedTuple):
     """'' for all tenants at once."""
     rows: tuple[str, ...]
     used: tuple[CallerAction, ...]
-    """What the rows are for."""
+    """What the rows are for: the caller asked it, and nothing gives it yet."""
     more: tuple[CallerAction, ...]
     """What the rows give beyond, and the caller never asked."""
 
@@ -34,7 +34,7 @@ class Proposal(NamedTuple):
 class Denied(NamedTuple):
     """A deny takes from a caller what it asked: no row can give it."""
 
-    asked: Asked
+    asked: AskedRight
     rule: str
     place: str
 
@@ -59,36 +59,42 @@ def propose(policy: Policy, usage: CallerUsage, tenants: Collection[str]) -> Pro
     proposals = Proposals()
     rights, roles = Rights(policy, tenants), _Roles(policy, tenants)
     for caller, by_tenant in by_caller.items():
-        links: tuple[Link, ...] = policy.links
-        held = rights
+        caller_policy, held = policy, rights
         # All tenants at once come first: what gives that gives the rest too.
         for tenant, used in by_tenant.items():
-            wanted = sum(action.bit for action in used)
             before = held.mask(caller, tenant)
-            proposals.granted += (wanted & before).bit_count()
-            if not wanted & ~before:
-                continue
+            ungranted = [AskedRight(caller, tenant, action) for action in used if not before & action.bit]
+            proposals.granted += len(used) - len(ungranted)
+            wanted = _undenied(held, ungranted, tenants, proposals)
             rows: list[str] = []
-            after = before
-            if tenant not in {INSTANCE, CALLERS}:
-                bound = [_binding(caller, role, tenant) for role in roles.fewest(tenant, wanted & ~before)]
-                links = (*links, *bound)
-                held = Rights(replace(policy, links=links), tenants)
-                after = held.mask(caller, tenant)
+            if wanted and tenant != INSTANCE:
+                bound = [_binding(caller, role, tenant) for role in roles.fewest(tenant, _mask(wanted))]
+                caller_policy = replace(caller_policy, links=(*caller_policy.links, *bound))
+                held = Rights(caller_policy, tenants)
                 rows += [link.text for link in bound]
-            lacking = []
-            for action in actions_in(wanted & ~after):
-                denied = _denied(held, Asked(caller, tenant, action), tenants)
-                if denied is None:
-                    lacking.append(action)
-                else:
-                    proposals.denied.append(denied)
+            after = held.mask(caller, tenant)
+            # A role may deny what another gives.
+            missing = [AskedRight(caller, tenant, action) for action in wanted if not after & action.bit]
+            lacking = _undenied(held, missing, tenants, proposals)
             if lacking:
                 rows.append(_rule_text(caller, tenant, lacking))
             if rows:
-                more = actions_in(after & ~before & ~wanted)
-                proposals.found.append(Proposal(caller, tenant, tuple(rows), tuple(used), tuple(more)))
+                more = actions_in(after & ~before & ~_mask(wanted))
+                proposals.found.append(Proposal(caller, tenant, tuple(rows), tuple(wanted), tuple(more)))
     return proposals
+
+
+def _mask(actions: Iterable[CallerAction]) -> int:
+    return sum(action.bit for action in actions)
+
+
+def _undenied(
+    rights: Rights, wanted: Iterable[AskedRight], tenants: Collection[str], proposals: Proposals
+) -> list[CallerAction]:
+    """The wanted actions without those that a row denies, which are added to the proposals."""
+    denied = {asked: _denied(rights, asked, tenants) for asked in wanted}
+    proposals.denied += [each for each in denied.values() if each is not None]
+    return [asked.action for asked, by in denied.items() if by is None]
 
 
 class _Roles:
@@ -133,7 +139,7 @@ def _rule_text(caller: str, tenant: str, actions: Sequence[CallerAction]) -> str
     return f"p, {caller}, {CALLERS}, {where}, {kinds}, {'|'.join(actions)}, allow"
 
 
-def _denied(rights: Rights, asked: Asked, tenants: Collection[str]) -> Denied | None:
+def _denied(rights: Rights, asked: AskedRight, tenants: Collection[str]) -> Denied | None:
     where: Sequence[str] = (EVERY_TENANT, *tenants) if asked.tenant == EVERY_TENANT else (asked.tenant,)
     for tenant in where:
         kind, namespace = asked_about(Tenant(tenant) if tenant else None)

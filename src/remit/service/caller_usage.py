@@ -48,7 +48,7 @@ class Tally:
         self.count += count
 
 
-class Asked(NamedTuple):
+class AskedRight(NamedTuple):
     caller: str
     tenant: str
     """'' for all tenants at once."""
@@ -67,7 +67,7 @@ def _tallies() -> defaultdict[str, Tally]:
 class CallerUsage:
     """What the audit recorded of callers."""
 
-    asked: defaultdict[Asked, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    asked: defaultdict[AskedRight, Tally] = field(default_factory=lambda: defaultdict(Tally))
     no_principals: defaultdict[str, Tally] = field(default_factory=_tallies)
     """By recorded caller: `anonymous`, and names from before callers were principals."""
     unknown_tenants: defaultdict[str, Tally] = field(default_factory=_tallies)
@@ -75,7 +75,7 @@ class CallerUsage:
     unrecorded: int = 0
     """Decisions that sampling left out: nobody knows what they asked."""
 
-    def add(self, asked: Asked, count: int, first_us: int, last_us: int) -> None:
+    def add(self, asked: AskedRight, count: int, first_us: int, last_us: int) -> None:
         of_caller: defaultdict[str, Tally] | None = None
         if not is_principal(asked.caller):
             of_caller = self.no_principals
@@ -90,16 +90,22 @@ def read_usage(store: AuditReader, tenants: Collection[str], since_us: int | Non
     usage = CallerUsage()
     where = DecisionFilter(since_us=since_us, until_us=until_us)
     known = {*tenants, INSTANCE, CALLERS}
+
+    def named(tenant: str) -> str:
+        if tenant not in known:
+            return _UNKNOWN
+        # Both are of kind REMIT_INSTANCE.
+        return INSTANCE if tenant == CALLERS else tenant
+
     for each in store.each_callers_questions(where):
-        tenant = each.tenant if each.tenant in known else _UNKNOWN
-        action = ACTION_OF_QUESTION[QuestionType(each.question)]
-        usage.add(Asked(each.caller, tenant, action), each.records, each.first_us, each.last_us)
+        asked = AskedRight(each.caller, named(each.tenant), ACTION_OF_QUESTION[QuestionType(each.question)])
+        usage.add(asked, each.records, each.first_us, each.last_us)
     for type_ in ACTIONS_OF_EVENT:
         for record in _events(store, type_, since_us, until_us):
             caller, tenant, actions = _asked_in(record)
+            about = tenant if tenant == EVERY_TENANT else named(tenant)
             for action in actions:
-                named = tenant if tenant in known or tenant == EVERY_TENANT else _UNKNOWN
-                usage.add(Asked(caller, named, action), 1, record.time_us, record.time_us)
+                usage.add(AskedRight(caller, about, action), 1, record.time_us, record.time_us)
     usage.unrecorded = sum(each.unrecorded for each in store.counts(where, [Grouping.EFFECT]))
     return usage
 
@@ -119,8 +125,7 @@ def _asked_in(record: LifecycleRecord) -> tuple[str, str, tuple[CallerAction, ..
     actions = ACTIONS_OF_CALL.get(call, ACTIONS_OF_EVENT[record.type])
     tenant = record.tenant
     if not tenant and record.type == AUDIT_READ:
-        named = asked.get("tenant") or asked.get("filter", {}).get("tenant")
-        if named:
+        if asked.get("tenant") or asked.get("filter", {}).get("tenant"):
             tenant = _UNKNOWN
         elif call == _GET_RECORD:
             # The record belonged to no tenant, or the caller may not read it.
@@ -149,7 +154,7 @@ class Rights:
         return self._masks[key]
 
 
-def refused(usage: CallerUsage, rights: Rights) -> list[Asked]:
+def refused(usage: CallerUsage, rights: Rights) -> list[AskedRight]:
     """What callers asked and may not ask, in the order of callers, tenants and actions."""
     return [
         asked

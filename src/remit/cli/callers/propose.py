@@ -8,7 +8,7 @@ from remit.cli.common.output import err, out
 from remit.cli.common.policy_files import DirectoryArgument
 from remit.service.caller_proposals import Proposal
 from remit.service.caller_proposals import propose as proposals_for
-from remit.service.caller_usage import Asked, CallerUsage
+from remit.service.caller_usage import AskedRight, CallerUsage
 from remit.service.callers_starter import starter_policy
 
 
@@ -42,7 +42,9 @@ def propose(
 
 
 def _comment(proposal: Proposal, usage: CallerUsage) -> str:
-    counts = ((action, usage.asked[Asked(proposal.caller, proposal.tenant, action)].count) for action in proposal.used)
+    counts = (
+        (action, usage.asked[AskedRight(proposal.caller, proposal.tenant, action)].count) for action in proposal.used
+    )
     asked = ", ".join(f"{action} {count}" for action, count in counts)
     more = f"; this also gives {', '.join(proposal.more)}" if proposal.more else ""
     return f"asked about {proposal.tenant or 'all tenants at once'}: {asked}{more}"
