@@ -246,7 +246,7 @@ def test_a_failing_test_is_told_with_what_was_expected_and_why(policies: Path) -
     assert done.exit_code == 1
     assert "FAILED globex/tests/zoe.yaml:3:5" in done.stdout
     assert "expected allow, got deny NO_ACCESS" in done.stdout
-    assert done.stdout.splitlines()[-1] == "1055 passed, 1 failed"
+    assert done.stdout.splitlines()[-1] == "1217 passed, 1 failed"
 
 
 def test_a_tenant_that_does_not_load_fails_its_tests_alone(policies: Path) -> None:
