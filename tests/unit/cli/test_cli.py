@@ -256,7 +256,7 @@ def test_a_tenant_that_does_not_load_fails_its_tests_alone(policies: Path) -> No
 
     assert done.exit_code == 1
     assert "acme: does not load" in done.stderr
-    assert done.stdout.splitlines()[-1] == "657 passed, 0 failed"
+    assert done.stdout.splitlines()[-1] == "819 passed, 0 failed"
 
 
 def test_verify_compares_random_questions_and_repeats_them_by_seed(policies: Path) -> None:
