@@ -301,6 +301,54 @@ def _lines(rows: Iterable[str]) -> bytes:
     return "".join(f"{row}\n" for row in rows).encode()
 
 
+CALLER_ACTIONS: Final = ("CHECK", "LIST", "RESOLVE", "WHO", "EXPLAIN", "READ", "STATUS", "WATCH", "AUDIT", "PIN")
+CALLERS_VOCABULARY: Final = (
+    "kinds:\n"
+    f"  REMIT: {{class: namespace, actions: [{', '.join(CALLER_ACTIONS)}]}}\n"
+    f"  REMIT_INSTANCE: {{class: tenant, actions: [{', '.join(CALLER_ACTIONS)}]}}\n"
+).encode()
+"""The words of `_callers`, as vocabulary.yaml would declare them."""
+
+
+def callers_world(random: Random) -> World:
+    """A folder `_callers` in which the segments are tenants, beside a root that speaks of other kinds."""
+    tenants = tuple(some(random, [each for each in NASTY_SEGMENTS if len(each) < 64], 4))
+    ids = some(random, NASTY_IDS, 4)
+    short = [each for each in ids if len(each) < 100] or ["x"]
+    people = [f"{pick(random, ('user', 'service'))}:{each}" for each in ids]
+    # Ordered, as the groups and roles of tenants are.
+    groups = [f"group:{pick(random, short)}{number}" for number in range(random.randint(0, 3))]
+    roles = [f"role:{pick(random, short)}{number}" for number in range(random.randint(1, 4))]
+
+    def pattern() -> str:
+        tenant = pick(random, tenants)
+        return pick(random, ("**", "*", "*.**", tenant, tenant, f"{tenant}.**"))
+
+    def rule(subject: str) -> str:
+        kinds = pick(random, ("REMIT", "REMIT", "REMIT|REMIT_INSTANCE", "REMIT_INSTANCE", "*"))
+        where = "**" if kinds == "REMIT_INSTANCE" else pattern()
+        actions = "|".join(some(random, CALLER_ACTIONS, 4)) if random.randrange(4) else "*"
+        return f"p, {subject}, _callers, {where}, {kinds}, {actions}, {'allow' if random.randrange(4) else 'deny'}"
+
+    def link(member: str, holds: str) -> str:
+        where = pattern()
+        return f"g, {member}, {holds}, {'_callers' if where == '**' else f'_callers/{where}'}"
+
+    held = [*groups, *roles]
+    bindings = [link(person, pick(random, held)) for person in people for _ in range(random.randint(0, 3))]
+    for index, group in enumerate(groups):
+        bindings += [link(group, pick(random, held[index + 1 :])) for _ in range(random.randint(0, 2))]
+    bindings += [link(role, roles[-1]) for role in roles[:-1] if random.randrange(3) == 0]
+    bindings += [rule(pick(random, (*people, *groups))) for _ in range(random.randint(0, 3))]
+    files = {
+        "vocabulary.yaml": VOCABULARY,
+        "roles.csv": _lines(["p, role:admin, *, **, *, *, allow"]),
+        "_callers/roles.csv": _lines(rule(role) for role in roles for _ in range(random.randint(1, 2))),
+        "_callers/bindings.csv": _lines(bindings),
+    }
+    return World(files, tenants, tuple(dict.fromkeys([*people, *groups, *roles])))
+
+
 randoms = st.randoms(use_true_random=False)
 segments_lists = st.lists(st.sampled_from(NASTY_SEGMENTS), min_size=1, max_size=3, unique=True)
 
@@ -311,6 +359,14 @@ def _worlds(draw: st.DrawFn) -> World:
 
 
 worlds = _worlds()
+
+
+@st.composite
+def _callers_worlds(draw: st.DrawFn) -> World:
+    return callers_world(draw(randoms))
+
+
+callers_worlds = _callers_worlds()
 
 _small = st.sampled_from(("a", "b", "a2", "a-b_c", "prod", "prod2"))
 namespaces = st.lists(_small, max_size=4).map(".".join)

@@ -107,6 +107,21 @@ def run_console(page: Path, folder: Path, target: str = DEFAULT_TARGET) -> int:
     return ran
 
 
+def test_the_demo_answers_and_refuses_a_caller(example: Path) -> None:
+    """`make demo`, over a copy of the example company."""
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    command = ["sh", str(ROOT / "docs" / "demo.sh")]
+    done = subprocess.run(
+        command, cwd=example, env=environment, capture_output=True, text=True, check=False, timeout=280
+    )
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert 2 == done.stdout.count("\nallow ALLOWED_BY_RULE\n")
+    assert "\nPERMISSION_DENIED: `service:dns/shop.acme.example` may not CHECK in `globex`\n" in done.stdout
+    assert "would allow  g, service:dns/shop.acme.example, role:enforcer, _callers/globex" in done.stdout
+    assert done.stdout.endswith("`make serve` starts one that stays.\n")
+
+
 @pytest.mark.parametrize(
     ("page", "commands"),
     {
@@ -121,6 +136,7 @@ def run_console(page: Path, folder: Path, target: str = DEFAULT_TARGET) -> int:
         "docs/how-to/review-an-edit.md": 6,
         "docs/how-to/dependency-graphs.md": 3,
         "docs/how-to/test-policies.md": 5,
+        "docs/how-to/who-may-ask.md": 5,
     }.items(),
 )
 def test_console_examples_print_what_they_show(page: str, commands: int, example: Path, target: str) -> None:

@@ -162,3 +162,25 @@ def test_migration_counts_older_records(store: AuditStore, url: str) -> None:
     assert sorted(each for each in kept if (each.tenant, each.reason) == ("acme", "NO_BINDING")) == store.decisions(
         where, newest_first=False
     )
+
+
+@pytest.mark.parametrize("where", [{}, {"since_us": T0 + HOUR_US, "until_us": T0 + DAY_US + 2 * HOUR_US}])
+def test_what_callers_asked_adds_up_over_the_hours(
+    store: AuditStore, decided: tuple[list[DecisionRecord], list[DecisionRecord]], where: dict[str, int]
+) -> None:
+    begin, end = where.get("since_us", 0), where.get("until_us", T0 + 9 * DAY_US)
+    expected: dict[tuple[str, str, str], list[int]] = {}
+    for record in decided[0]:
+        if begin <= record.time_us < end:
+            expected.setdefault((record.caller, record.tenant, record.question), []).append(record.time_us)
+
+    found: dict[tuple[str, str, str], list[int]] = {}
+    parts = list(store.each_callers_questions(DecisionFilter(**where)))
+    for each in parts:
+        found.setdefault((each.caller, each.tenant, each.question), []).extend([each.first_us, each.last_us])
+
+    assert len(parts) > len(found)
+    assert sum(each.records for each in parts) == sum(map(len, expected.values()))
+    assert {key: (min(times), max(times)) for key, times in expected.items()} == {
+        key: (min(times), max(times)) for key, times in found.items()
+    }

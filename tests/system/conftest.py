@@ -43,9 +43,9 @@ def policies(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def untested(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example company without its tests: a server over it starts sooner."""
+    """The example company without its tests: a server over it starts sooner. And without `_callers`: everybody may ask."""
     folder = tmp_path_factory.mktemp("untested") / "policies"
-    return Path(shutil.copytree(POLICIES, folder, ignore=shutil.ignore_patterns("tests")))
+    return Path(shutil.copytree(POLICIES, folder, ignore=shutil.ignore_patterns("tests", "_callers")))
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_a_tenant_that_does_not_load_is_named_everywhere_and_the_others_are_serv
         (refusal,) = store.lifecycle(type_="POLICY_REFUSED")
         assert "globex" == refusal.tenant
         assert "`q`" in refusal.detail
-        assert {"acme", "_instance"} == {record.tenant for record in store.lifecycle(type_="POLICY_LOADED")}
+        assert {"acme", "_instance", "_callers"} == {record.tenant for record in store.lifecycle(type_="POLICY_LOADED")}
         assert {"acme"} == {record.tenant for record in store.decisions()}
 
     told = remit("status", "--target", server.target)

@@ -6,7 +6,7 @@ import traceback
 
 import typer
 
-from remit.cli import audit
+from remit.cli import audit, callers
 from remit.cli.common import lazy
 from remit.cli.common.output import EXIT_CODES, Exit, err, out
 from remit.core.names import quote
@@ -42,7 +42,7 @@ lazy.add(
         ),
         "shadow": (
             "remit.cli.server.shadow:shadow",
-            "Show what the candidate of a server's setting `shadow` would decide otherwise, of what was asked since it loaded.",
+            "Show which decisions since its load the candidate of a server's setting `shadow` would make otherwise.",
         ),
     },
     "Serve",
@@ -81,11 +81,11 @@ lazy.add(
         ),
         "resolve": (
             "remit.cli.ask.resolve:resolve",
-            "Show the storage, secrets backend and worker group that serve a namespace, and the level that says so.",
+            "Show the storage, secrets backend and worker group that serve a namespace, and the level that assigns each.",
         ),
         "served": (
             "remit.cli.ask.resolve:served",
-            "Show what a dedicated resource serves: namespaces of a tenant; asked in `_instance`, the tenants that may name it.",
+            "Show what a dedicated resource serves: namespaces of a tenant, or in `_instance` the tenants that may name it.",
         ),
         "graph": (
             "remit.cli.ask.graph:graph",
@@ -99,7 +99,7 @@ lazy.add(
     {
         "validate": (
             "remit.cli.policy.validate:validate",
-            "Check that every file loads: names, rows, roles, chains, manifests and tests' own form.",
+            "Check that every file loads: names, rows, roles, chains, manifests, and the form of tests.",
         ),
         "test": (
             "remit.cli.policy.test:test",
@@ -111,15 +111,15 @@ lazy.add(
         ),
         "lint": (
             "remit.cli.policy.lint:lint",
-            "Find rows, roles, groups and resources that do not do what they seem to, or give more than they seem to.",
+            "Find rows, roles, groups and resources that do not do what they seem to do, or give more than they seem to give.",
         ),
         "fmt": (
             "remit.cli.policy.fmt:fmt",
-            "Write policy files in canonical form: columns aligned, comments kept, nothing that they say changed.",
+            "Write policy files in canonical form: columns aligned, comments kept, the meaning unchanged.",
         ),
         "diff": (
             "remit.cli.policy.diff:diff",
-            "Tell which decisions change from OLD to NEW: who gains what where, who loses what where.",
+            "Show which decisions change from OLD to NEW: who gains what where, and who loses what where.",
         ),
         "replay": (
             "remit.cli.server.replay:replay",
@@ -127,7 +127,7 @@ lazy.add(
         ),
         "export": (
             "remit.cli.policy.migrate:export",
-            "Write one tenant's policy as plain Casbin: models, rows, and a README that says what Casbin cannot know.",
+            "Write one tenant's policy as plain Casbin: models, rows, and a README with what Casbin cannot know.",
         ),
     },
     "Work on policies",
@@ -150,6 +150,7 @@ lazy.add(
     },
 )
 app.add_typer(imports, name="import", rich_help_panel="Work on policies")
+app.add_typer(callers.app, name="callers", rich_help_panel="Work on policies")
 app.add_typer(audit.app, name="audit", rich_help_panel="Remember")
 
 

@@ -1,9 +1,11 @@
 """What a caller may ask of a tenant: the actions of the built-in kinds of the folder `_callers`."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
 from remit.core.names import CALLERS, INSTANCE, WHOLE_TENANT, Namespace, Tenant, Word
+from remit.core.question import QuestionType
 from remit.core.vocabulary import Kind, KindClass, Vocabulary
 
 
@@ -39,6 +41,24 @@ class CallerAction(StrEnum):
 
 _BITS: Final = {action: 1 << position for position, action in enumerate(CallerAction)}
 
+ACTION_OF_QUESTION: Final[Mapping[QuestionType, CallerAction]] = {
+    QuestionType.CHECK: CallerAction.CHECK,
+    QuestionType.OPERATION: CallerAction.CHECK,
+    QuestionType.REACH: CallerAction.CHECK,
+    QuestionType.REACH_ALL: CallerAction.CHECK,
+    QuestionType.GRAPH: CallerAction.CHECK,
+    QuestionType.ACTIONS: CallerAction.LIST,
+    QuestionType.NAMESPACES: CallerAction.LIST,
+    QuestionType.FILTER: CallerAction.LIST,
+    QuestionType.REACHABLE: CallerAction.LIST,
+    QuestionType.DEDICATED: CallerAction.RESOLVE,
+    QuestionType.SERVED: CallerAction.RESOLVE,
+    QuestionType.PRINCIPALS: CallerAction.WHO,
+    QuestionType.EXPLAIN: CallerAction.EXPLAIN,
+    QuestionType.REACH_EXPLAIN: CallerAction.EXPLAIN,
+}
+"""The right that a recorded question needed, by its type."""
+
 TENANT_KIND: Final = Word("REMIT")
 """Asked in a namespace of `_callers`, which stands for the tenant of that name."""
 INSTANCE_KIND: Final = Word("REMIT_INSTANCE")
@@ -52,6 +72,11 @@ CALLERS_VOCABULARY: Final = Vocabulary(
     }
 )
 """The vocabulary of `_callers`. It belongs to the server's version, not to `vocabulary.yaml`."""
+
+
+def actions_in(mask: int) -> list[CallerAction]:
+    """The actions whose bits a mask of rights has."""
+    return [action for action in CallerAction if mask & action.bit]
 
 
 def asked_about(tenant: Tenant | None) -> tuple[Word, Namespace]:

@@ -71,8 +71,8 @@ class CallerRights:
         key = caller.principal, tenant
         mask = masks.get(key)
         if mask is None:
-            granted = _WITHOUT_CALLERS if callers is None else 0 if snapshot is None else _mask(snapshot, *key)
-            mask = granted | self._granted_by_settings(*key)
+            by_policy = _WITHOUT_CALLERS if callers is None else 0 if snapshot is None else granted(snapshot, *key)
+            mask = by_policy | self._granted_by_settings(*key)
             if snapshot is self._snapshot:
                 masks[key] = mask
         return mask
@@ -118,7 +118,8 @@ class CallerRights:
         return 0 if by_tenant is None else by_tenant.get(EVERY_TENANT, 0) | by_tenant.get(tenant, 0)
 
 
-def _mask(snapshot: Snapshot, principal: str, tenant: str) -> int:
+def granted(snapshot: Snapshot, principal: str, tenant: str) -> int:
+    """The rights that a policy of `_callers` gives, as bits. The tenant '' stands for all at once."""
     kind, namespace = asked_about(Tenant(tenant) if tenant else None)
     allowed = snapshot.permitted(Principal(principal), namespace)
     return sum(CallerAction(action).bit for name, action in allowed if name == kind)

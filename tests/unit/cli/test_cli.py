@@ -246,7 +246,7 @@ def test_failing_test_prints_the_expected_answer_and_why_it_differs(policies: Pa
     assert done.exit_code == 1
     assert "FAILED globex/tests/zoe.yaml:3:5" in done.stdout
     assert "expected allow, got deny NO_ACCESS" in done.stdout
-    assert done.stdout.splitlines()[-1] == "1055 passed, 1 failed"
+    assert done.stdout.splitlines()[-1] == "1217 passed, 1 failed"
 
 
 def test_tenant_that_does_not_load_fails_only_its_own_tests(policies: Path) -> None:
@@ -256,7 +256,7 @@ def test_tenant_that_does_not_load_fails_only_its_own_tests(policies: Path) -> N
 
     assert done.exit_code == 1
     assert "acme: does not load" in done.stderr
-    assert done.stdout.splitlines()[-1] == "657 passed, 0 failed"
+    assert done.stdout.splitlines()[-1] == "819 passed, 0 failed"
 
 
 def test_verify_compares_random_questions_and_repeats_them_by_seed(policies: Path) -> None:

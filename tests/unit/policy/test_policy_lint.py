@@ -418,3 +418,39 @@ def test_the_instance_is_linted_by_its_own_kinds() -> None:
     assert ["_instance/bindings.csv:1:31 future-kinds", "_instance/bindings.csv:2:12 whole-tenant-wildcard"] == [
         each.partition(": ")[0] for each in told
     ]
+
+
+CALLERS_ROLES = "p, role:enforcer, _callers, **, REMIT|REMIT_INSTANCE, CHECK, allow\n"
+
+
+def test_roles_of_callers_may_wait_and_bind_no_managed_role() -> None:
+    assert [] == found(roles="", ___callers__roles=CALLERS_ROLES)
+    told = found(
+        RuleId.UNUSED_ROLE,
+        __roles="p, role:enforcer, *, **, FLOW, VIEW, allow\n",
+        ___callers__roles=CALLERS_ROLES,
+        ___callers__bindings="g, service:a, role:enforcer, _callers/acme\n",
+    )
+    assert ["roles.csv:1:4 unused-role: no tenant binds or includes `role:enforcer`"] == told
+
+
+def test_tenants_that_are_named_alike_are_no_finding_and_unknown_ones_are() -> None:
+    rows = (
+        "g, service:a, role:enforcer, _callers/norths\n"
+        "g, service:b, role:enforcer, _callers/north\n"
+        "g, service:c, role:enforcer, _callers/*\n"
+        "p, service:c, _callers, nort, REMIT, *, deny\n"
+    )
+    told = found(__north__roles="", __norths__roles="", ___callers__roles=CALLERS_ROLES, ___callers__bindings=rows)
+
+    assert [
+        "_callers/bindings.csv:4:25 unknown-tenant: there is no folder of a tenant `nort`; did you mean `north`?"
+    ] == told
+
+
+def test_a_wildcard_over_callers_is_a_finding() -> None:
+    told = found(RuleId.WHOLE_TENANT_WILDCARD, ___callers__bindings="p, service:a, _callers, **, *, *, allow\n")
+
+    assert [
+        "_callers/bindings.csv:1:4 whole-tenant-wildcard: `service:a` gets every action on every kind in all of `_callers`"
+    ] == told

@@ -41,6 +41,17 @@ def access(principal: str, action: str, namespace: str, expect: str) -> str:
     return f"  - {{{fields}}}"
 
 
+def test_in_callers_a_pattern_is_widened_to_other_tenants() -> None:
+    rows = b"p, service:a, _callers, acme, REMIT, CHECK, allow\np, service:b, _callers, *, REMIT, CHECK, allow\n"
+    loaded = load({"vocabulary.yaml": VOCABULARY, "_callers/bindings.csv": rows}, "_callers")
+    assert loaded.snapshot is not None
+    made = [each.text for row in rows_of(loaded.snapshot.policy) for each in mutants(row)]
+
+    assert "p, service:a, _callers, *, REMIT, CHECK, allow" in made
+    assert "p, service:b, _callers, **, REMIT, CHECK, allow" in made
+    assert not [each for each in made if "acme.**" in each or "*.**" in each]
+
+
 @pytest.mark.parametrize(
     ("row", "widened"),
     [

@@ -538,3 +538,64 @@ def test_kinds_of_tenants_are_refused_in_the_instance() -> None:
     """A row in `_instance` names instance kinds only."""
     loaded = load({**BASE, "_instance/roles.csv": b"p, role:a, _instance, **, FLOW, VIEW, allow\n"}, "_instance")
     assert "kind `FLOW` is of class `namespace`: it lives outside `_instance`" in str(loaded.diagnostics[0])
+
+
+CALLERS_ROWS = {
+    "a namespace inside a tenant": (
+        "p, service:a, _callers, acme.data.**, REMIT, CHECK, allow",
+        "`acme.data.**`: in `_callers` a namespace is a tenant, expected its name, `*` or `**`",
+    ),
+    "a scope inside a tenant": (
+        "g, service:a, role:enforcer, _callers/acme.*",
+        "`acme.*`: in `_callers` a namespace is a tenant",
+    ),
+    "a name too long for a tenant": (
+        f"p, service:a, _callers, {'a' * 64}, REMIT, CHECK, allow",
+        "`aaaa",
+    ),
+    "a word of the vocabulary file": (
+        "p, service:a, _callers, acme, FLOW, VIEW, allow",
+        "unknown kind `FLOW`",
+    ),
+    "an unknown action": (
+        "p, service:a, _callers, acme, REMIT, CHEK, allow",
+        "kind `REMIT` has no action `CHEK`; did you mean `CHECK`?",
+    ),
+    "the instance in a tenant": (
+        "p, service:a, _callers, acme, REMIT_INSTANCE, CHECK, allow",
+        "`acme` for kinds without namespace: expected `**`",
+    ),
+    "a managed role": ("g, service:a, role:viewer, _callers", "role `role:viewer` is bound but defined nowhere"),
+}
+
+
+@pytest.mark.parametrize(("row", "told"), CALLERS_ROWS.values(), ids=CALLERS_ROWS)
+def test_rows_of_callers_speak_of_tenants_in_built_in_words(row: str, told: str) -> None:
+    roles = b"p, role:enforcer, _callers, **, REMIT|REMIT_INSTANCE, CHECK, allow\n"
+    files = {**BASE, "_callers/roles.csv": roles, "_callers/bindings.csv": f"{row}\n".encode()}
+
+    (found,) = load(files, "_callers").diagnostics
+
+    assert "_callers/bindings.csv" == found.file
+    assert told in found.message
+    assert not load({**files, "_callers/bindings.csv": b""}, "_callers").diagnostics
+
+
+@pytest.mark.parametrize("where", ["acme", "*", "**", "*.**", "acme.**", "a" * 63])
+def test_patterns_that_cover_a_tenant_load_in_callers(where: str) -> None:
+    row = f"p, service:a, _callers, {where}, REMIT, CHECK, allow\n"
+
+    assert not load({**BASE, "_callers/bindings.csv": row.encode()}, "_callers").diagnostics
+
+
+def test_words_of_callers_need_not_be_declared_and_may_mean_something_else_in_a_tenant() -> None:
+    own = VOCABULARY.replace(b"kinds:\n", b"kinds:\n  REMIT: {class: tenant, actions: [DRIVE]}\n")
+    files = {
+        **BASE,
+        "vocabulary.yaml": own,
+        "acme/bindings.csv": b"p, user:a, acme, **, REMIT, DRIVE, allow\n",
+        "_callers/bindings.csv": b"p, user:a, _callers, acme, REMIT, CHECK, allow\n",
+    }
+
+    assert not load(files, "acme").diagnostics
+    assert not load(files, "_callers").diagnostics

@@ -9,7 +9,7 @@ import pytest
 from support.trees import tree_of, write
 
 from remit.core.diagnostics import PolicyError
-from remit.core.names import Tenant
+from remit.core.names import CALLERS, Tenant
 from remit.policy.load import load_tree
 from remit.policy.read import tree as policy_tree
 from remit.policy.read.limits import Limits
@@ -48,6 +48,15 @@ def test_unknown_files_are_refused(tmp_path: Path, name: str, expected: str) -> 
     (diagnostic,) = told(write(tmp_path, files))
     assert expected in diagnostic
     assert not told(tmp_path, GLOBEX)
+
+
+@pytest.mark.parametrize("name", ["reach.csv", "tenant.yaml"])
+def test_callers_have_neither_reach_nor_a_manifest(tmp_path: Path, name: str) -> None:
+    files = {"vocabulary.yaml": VOCABULARY, "_callers/roles.csv": b"", f"_callers/{name}": b"", "acme/roles.csv": b""}
+    (diagnostic,) = told(write(tmp_path, files), CALLERS)
+    assert (
+        f"_callers/{name}: unknown file `{name}`: expected one of `roles.csv`, `bindings.csv`, `tests/`" in diagnostic
+    )
 
 
 @pytest.mark.parametrize(

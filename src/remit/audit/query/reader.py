@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, select
 from remit.audit.append.policy_archives import stored_revision
 from remit.audit.chain.chain import DECISIONS
 from remit.audit.query.aggregate import Count, Grouping, count_decisions
+from remit.audit.query.caller_questions import CallerQuestions, caller_questions
 from remit.audit.query.filter import DecisionFilter, in_time
 from remit.audit.query.page import RecordPage, page_of_decisions
 from remit.audit.query.revision_history import ServedRevision, serving
@@ -100,6 +101,14 @@ class AuditReader(ABC):
         """
         with self.reading() as connection:
             return count_decisions(connection, where, by, after=after, limit=limit, most_first=most_first)
+
+    def each_callers_questions(self, where: DecisionFilter = _EVERYTHING) -> Iterator[CallerQuestions]:
+        """Yields what callers asked, one sum after the other: those of an hour, then those of the next."""
+        after: bytes | None = where.span[0]
+        while after is not None:
+            with self.reading() as connection:
+                found, after = caller_questions(connection, where, after=after)
+            yield from found
 
     def serving(self, tenant: str, at_us: int, node: str | None = None) -> list[ServedRevision]:
         """Which revision served a tenant at that time, on each node or on one node. The newest comes first."""

@@ -18,56 +18,56 @@ lazy.add(
         "list": ("remit.cli.audit.list_records:list_records", "List records, newest first, a page at a time."),
         "show": (
             "remit.cli.audit.show:show",
-            "Show one decision with every field, its place in its chain, and why it was decided so, by the policy of then.",
+            "Show one decision with every field, its place in its chain, and why it was made, by the policy of that time.",
         ),
         "follow": (
             "remit.cli.audit.follow:follow",
-            "Print decisions as they are committed, each once, from now on until Ctrl-C; with --since or --after, from then on.",
+            "Print decisions as they are committed, each once, until Ctrl-C. Starts now, or with --since or --after in the past.",
         ),
         "count": ("remit.cli.audit.count:count", "Count decisions, in whole hours, without reading a record."),
         "explain": (
             "remit.cli.audit.explain:explain",
-            "Ask what the answer to a question was in the past, or would have been, and why: by the policy of then.",
+            "Show what the answer to a question was in the past, or would have been, and why: by the policy of that time.",
         ),
         "explain-reach": (
             "remit.cli.audit.explain:explain_reach",
-            "As `explain`: might work in CALLER use what OWNER owned, by RELATION?",
+            "Like `explain`: might work in CALLER use what OWNER owned, by RELATION?",
         ),
         "purge": (
             "remit.cli.audit.purge:purge",
-            "Delete the decisions made before a time, with the records of who read the audit, and the policies and names in counts that nothing needs any more.",
+            "Delete the decisions made before a time, the records of who read the audit, and policies and names in counts that are no longer needed.",
         ),
         "verify": (
             "remit.cli.audit.verify:verify",
-            "Walk every chain again, and name the first record of each that was altered, removed, inserted or reordered.",
+            "Verify every chain, and name the first record of each that was altered, removed, inserted or reordered.",
         ),
         "checkpoint": (
             "remit.cli.audit.checkpoint:checkpoint",
-            "Print the head of each chain as a JSON line, to be kept where nobody who writes to the store can write.",
+            "Print the head of each chain as a JSON line. Keep the lines where nobody who writes to the store can write.",
         ),
         "export": (
             "remit.cli.audit.export:export",
-            "Write a tenant's records to files, with a proof that `remit audit verify --export FILE` needs no store for.",
+            "Write a tenant's records to files, with a proof. `remit audit verify --export FILE` verifies them without the store.",
         ),
         "retain": (
             "remit.cli.audit.retain:retain",
-            "Delete the decisions that are older than their tenant's retention: what a server with `audit_retention` does by itself.",
+            "Delete the decisions that are older than their tenant's retention, as a server with `audit_retention` does.",
         ),
         "hash": (
             "remit.cli.audit.hash_name:hash_",
-            "Print what a redacted field holds in the place of a value: to look for it with `remit audit list`.",
+            "Print the hash that a redacted field holds in place of a value, to search for it with `remit audit list`.",
         ),
         "backup": (
             "remit.cli.audit.backup:backup",
-            "Copy a SQLite audit store into a file (of several workers, into one each beside it), while servers write to it.",
+            "Copy a SQLite audit store into a file while servers write to it; with several workers, into one file each.",
         ),
         "restore": (
             "remit.cli.audit.backup:restore",
-            "Make a SQLite audit store of a backup, whole or not at all. Stop the servers that use it first.",
+            "Make a SQLite audit store from a backup, completely or not at all. Stop the servers that use it first.",
         ),
         "drain": (
             "remit.cli.audit.drain:drain",
-            "Hand the records of a spool on to the audit store, in their order, each once.",
+            "Forward the records of a spool to the audit store, in their order, each once.",
         ),
         "faults": (
             "remit.cli.audit.faults:faults",
@@ -81,7 +81,7 @@ lazy.add(
     {
         "new": (
             "remit.cli.audit.keys:new",
-            "Make a key: FILE holds its private half, for its owner alone, and FILE.pub its public half, for those who verify.",
+            "Make a key: FILE holds the private half, for its owner only, and FILE.pub the public half, for verifiers.",
         ),
         "show": ("remit.cli.audit.keys:show", "Show the id and the public half of a key."),
     },

@@ -50,7 +50,7 @@ class RemoteBackend(Backend):
         return known(response) if isinstance(request, CheckOperationRequest) else recorded(response)
 
 
-def _no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
+def no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
     """Ends the command where there is no answer: the question is malformed, or nobody can answer it."""
     malformed = (
         isinstance(error, (MalformedQuestionError, InvalidNameError))
@@ -79,10 +79,10 @@ def _backend(
             with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
                 yield RemoteBackend(client)
     except (DecisionUnavailable, RemitError) as error:
-        _no_answer(error)
+        no_answer(error)
     except UnicodeEncodeError as error:
         # An argument that is not UTF-8 cannot be sent.
-        _no_answer(DecisionUnavailable("INVALID_ARGUMENT", str(error)))
+        no_answer(DecisionUnavailable("INVALID_ARGUMENT", str(error)))
 
 
 _with_options: Final = option_group(

@@ -35,6 +35,7 @@ class RuleId(StrEnum):
     RESOURCE_OPENED_TOO_WIDELY = "resource-opened-too-widely"
     DEDICATED_TOO_HIGH = "dedicated-too-high"
     WANTS_A_NAMESPACE = "wants-a-namespace"
+    UNKNOWN_TENANT = "unknown-tenant"
     SIMILAR_NAMES = "similar-names"
     UNDECIDED = "undecided"
     BAD_SUPPRESSION = "bad-suppression"
@@ -76,6 +77,7 @@ RULES: Final = {
         LintSeverity.NOTE,
         "Tenants that share this resource depend on one another: namespaces of one tenant may fit better.",
     ),
+    RuleId.UNKNOWN_TENANT: LintRule(LintSeverity.WARNING, "This row of `_callers` names a tenant without a folder."),
     RuleId.SIMILAR_NAMES: LintRule(LintSeverity.NOTE, "This name differs from another only in case or by one letter."),
     RuleId.UNDECIDED: LintRule(
         LintSeverity.WARNING, "The chains from here have too many scopes to judge who holds what."

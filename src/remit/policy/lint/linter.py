@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from remit.core.diagnostics import Diagnostic, PolicyError
-from remit.core.names import Tenant
+from remit.core.names import CALLERS, INSTANCE, Tenant
 from remit.core.policy import Policy
 from remit.engine.role_graph import STATES_LIMIT
 from remit.policy.lint.context import LintedTenant
@@ -19,7 +19,7 @@ from remit.policy.lint.rows import (
     redundant_rules,
     whole_tenant_wildcard,
 )
-from remit.policy.lint.similar_names import similar_names, similar_words
+from remit.policy.lint.similar_names import similar_names, similar_words, unknown_tenants
 from remit.policy.lint.sources import PolicySources
 from remit.policy.lint.suppression import suppressed
 from remit.policy.load import DEFAULT_LIMITS, Root, load_root, read_policy
@@ -84,7 +84,10 @@ def _findings(root: Root, tenants: dict[Tenant, LintedTenant], texts: PolicySour
     yield from wants_a_namespace(root.resources, tenants, texts)
     yield from redundant_rules(root.managed, texts)
     yield from future_kinds(root.managed, texts)
-    yield from idle_managed_roles(root.managed, list(tenants.values()), texts)
+    managing = [each for tenant, each in tenants.items() if tenant not in {INSTANCE, CALLERS}]
+    yield from idle_managed_roles(root.managed, managing, texts)
+    if CALLERS in tenants:
+        yield from unknown_tenants(tenants[CALLERS], tenants)
     for tenant in tenants.values():
         yield from _tenant_findings(tenant)
 

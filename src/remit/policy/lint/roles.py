@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from remit.core.names import Subject
+from remit.core.names import CALLERS, Subject
 from remit.core.rows import Link, Rule
 from remit.policy.lint.context import LintedTenant
 from remit.policy.lint.finding import LintFinding, RuleId
@@ -11,12 +11,16 @@ from remit.policy.lint.sources import PolicySources
 
 
 def idle_roles(tenant: LintedTenant) -> Iterator[LintFinding]:
-    """Finds the tenant's own roles that no g row names, or that nobody holds."""
+    """Finds the tenant's own roles that no g row names, or that nobody holds.
+
+    In `_callers` roles stand ready to be bound: `remit callers init` writes them.
+    """
     bound = {link.holds for link in tenant.policy.links}
     managed = {rule.subject for rule in tenant.policy.rules if rule.tenant == "*"}
     for role, row in _first_rows("role:", tenant.own_rules, tenant.policy.links).items():
         if role not in bound:
-            yield tenant.texts.at(row, 1, RuleId.UNUSED_ROLE, f"no g row binds or includes `{role}`")
+            if tenant.name != CALLERS:
+                yield tenant.texts.at(row, 1, RuleId.UNUSED_ROLE, f"no g row binds or includes `{role}`")
         elif role not in managed and not tenant.holders.held(role):
             yield tenant.texts.at(row, 1, RuleId.ROLE_NOBODY_HOLDS, f"`{role}` is held by nobody: {_why(tenant, role)}")
 

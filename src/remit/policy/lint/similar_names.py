@@ -1,11 +1,12 @@
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from remit.core.names import Word
+from remit.core.names import CALLERS, Word
 from remit.core.rows import Link, ReachRule, Rule
 from remit.core.vocabulary import Vocabulary
 from remit.policy.lint.context import LintedTenant
 from remit.policy.lint.finding import LintFinding, RuleId
 from remit.policy.lint.sources import PolicySources
+from remit.policy.read.report import did_you_mean
 from remit.policy.read.tree import VOCABULARY
 
 _SHORTEST = 4
@@ -16,7 +17,8 @@ _Name = tuple[str, str]
 
 
 def similar_names(tenant: LintedTenant) -> Iterator[LintFinding]:
-    """Finds similar subjects of one type, and similar sibling namespaces."""
+    """Finds similar subjects of one type, and similar sibling namespaces. In `_callers`, where namespaces are tenants,
+    `unknown_tenants` finds the wrong ones."""
     subjects: dict[str, tuple[Rule | Link, int]] = {}
     namespaces: dict[tuple[str, ...], tuple[Rule | Link | ReachRule, int]] = {}
     for rule in tenant.own_rules:
@@ -34,6 +36,8 @@ def similar_names(tenant: LintedTenant) -> Iterator[LintFinding]:
         yield tenant.texts.at(
             row, field, RuleId.SIMILAR_NAMES, f"`{prefix}:{name}` is nearly `{prefix}:{other}`, named elsewhere"
         )
+    if tenant.name == CALLERS:
+        return
     beside: dict[_Name, tuple[Rule | Link | ReachRule, int]] = {}
     for segments, place in namespaces.items():
         for length in range(1, len(segments) + 1):
@@ -45,6 +49,17 @@ def similar_names(tenant: LintedTenant) -> Iterator[LintFinding]:
         yield tenant.texts.at(
             named, field, RuleId.SIMILAR_NAMES, f"namespace `{path}` is nearly `{close}`, named elsewhere"
         )
+
+
+def unknown_tenants(callers: LintedTenant, tenants: Collection[str]) -> Iterator[LintFinding]:
+    """Finds rows of `_callers` that name a tenant without a folder: a wall may stand around the wrong name."""
+    rows: list[Rule | Link] = [*callers.own_rules, *callers.policy.links]
+    for row in rows:
+        pattern = row.namespaces if isinstance(row, Rule) else row.scope
+        for name in pattern.segments:
+            if name != "*" and name not in tenants:
+                message = f"there is no folder of a tenant `{name}`{did_you_mean(name, tenants)}"
+                yield callers.texts.at(row, 3, RuleId.UNKNOWN_TENANT, message)
 
 
 def _typed(subject: str) -> _Name:

@@ -2,7 +2,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from remit.core.errors import InvalidNameError
-from remit.core.names import INSTANCE, Subject, Tenant, Word, parse_subject, quote
+from remit.core.names import CALLERS, INSTANCE, Subject, Tenant, Word, is_tenant, parse_subject, quote
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import ANY, Effect, Link, ReachRule, Rule
 from remit.core.vocabulary import Vocabulary
@@ -173,6 +173,11 @@ class RowReader:
                 known = self._patterns[text] = _parsed(NamespacePattern.parse, text, index)
             except _RowRefusedError as error:
                 raise _RowRefusedError(index, f"{error}{_meant(text)}") from None
+        if self._tenant == CALLERS and not _covers_a_tenant(known):
+            # It would match nothing: a deny over it would be a wall that nobody has.
+            raise _RowRefusedError(
+                index, f"`{quote(text)}`: in `{CALLERS}` a namespace is a tenant, expected its name, `*` or `**`"
+            )
         return known
 
     def _scope(self, text: str) -> NamespacePattern:
@@ -240,6 +245,10 @@ class RowReader:
         if effect is None:
             raise _RowRefusedError(index, f"`{quote(text)}` is not an effect: expected `allow` or `deny`")
         return effect
+
+
+def _covers_a_tenant(pattern: NamespacePattern) -> bool:
+    return len(pattern.segments) <= 1 and all(segment == "*" or is_tenant(segment) for segment in pattern.segments)
 
 
 def _refusal(check: _Check) -> _RowRefusedError | None:

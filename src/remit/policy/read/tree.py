@@ -43,6 +43,7 @@ _LACKING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 _ROOT_FILES: Final = (VOCABULARY, ROLES, RESOURCES)
 _TENANT_FILES: Final = (ROLES, BINDINGS, REACH, MANIFEST)
+_CALLERS_FILES: Final = (ROLES, BINDINGS)
 
 _IGNORED = re.compile(r"\..*|README(\..*)?|.*~|#.*#|.*\.(swp|swo|bak)", re.DOTALL).fullmatch
 
@@ -87,8 +88,8 @@ def is_policy_file(path: str) -> bool:
     match path.split("/"):
         case [name]:
             return name in _ROOT_FILES
-        case [_, name]:
-            return name in _TENANT_FILES
+        case [folder, name]:
+            return name in _files_of(folder)
         case [_, folder, name]:
             return folder == TESTS and _is_test(name) and not _IGNORED(name)
     return False
@@ -278,10 +279,10 @@ class _Reader:
             file = f"{folder.name}/{entry.name}"
             if _is_tests(entry):
                 self._read_tests(folder, path / TESTS)
-            elif entry.name in _TENANT_FILES and not _is_folder(entry):
+            elif entry.name in _files_of(folder.name) and not _is_folder(entry):
                 self.read(folder, file)
             else:
-                _unknown(folder, file, entry.name, (*_TENANT_FILES, f"{TESTS}/"))
+                _unknown(folder, file, entry.name, (*_files_of(folder.name), f"{TESTS}/"))
 
     def _read_tests(self, folder: Folder, path: Path) -> None:
         if not self._inside(folder, f"{folder.name}/{TESTS}"):
@@ -338,6 +339,11 @@ class _Reader:
             folder.report.add(file, 0, 0, "is neither a file nor a folder")
             return False
         return True
+
+
+def _files_of(folder: str) -> tuple[str, ...]:
+    """The files of a tenant's folder. `_callers` has neither reach nor resources, and no access list."""
+    return _CALLERS_FILES if folder == CALLERS else _TENANT_FILES
 
 
 def _is_test(name: str) -> bool:

@@ -3,8 +3,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from remit.core.names import NAMESPACE_LIMIT
-from remit.core.patterns import NamespacePattern
+from remit.core.names import CALLERS, NAMESPACE_LIMIT
+from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import ANY, Effect, Link, ReachRule, Rule
 from remit.policy.testing.coverage import Row
 
@@ -50,7 +50,8 @@ def mutants(row: Row) -> Iterator[Mutant]:
 def _widened(row: Row) -> Iterator[Row]:
     patterns, words = _FIELDS[type(row)]
     for name in patterns:
-        if pattern := _wider(getattr(row, name)):
+        wider = _wider_tenants if row.tenant == CALLERS else _wider
+        if pattern := wider(getattr(row, name)):
             yield _changed(row, name, pattern)
     for name in words:
         if getattr(row, name) != ANY:
@@ -67,3 +68,10 @@ def _wider(pattern: NamespacePattern) -> NamespacePattern | None:
         return None
     segments = pattern.segments[:-1] if pattern.subtree or len(pattern.text) + 3 > NAMESPACE_LIMIT else pattern.segments
     return NamespacePattern.parse(".".join([*segments, "**"]))
+
+
+def _wider_tenants(pattern: NamespacePattern) -> NamespacePattern | None:
+    """In `_callers` nothing is below a tenant: widens `acme` to `*`, `*` to `**`; returns None for `**`."""
+    if not pattern.segments:
+        return None
+    return EVERYWHERE if pattern.segments == ("*",) else NamespacePattern.parse("*")

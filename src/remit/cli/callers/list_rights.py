@@ -1,0 +1,108 @@
+"""`remit callers list`: who may ask what about which tenant."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Final, NamedTuple
+
+import typer
+from rich.box import SIMPLE
+from rich.table import Column, Table
+
+from remit.cli.common.backend import Backend, RemoteBackend, end_where_refused, no_answer
+from remit.cli.common.local_backend import LocalBackend
+from remit.cli.common.output import Exit, err, fail, out
+from remit.cli.common.policy_files import DirectoryArgument, loading
+from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
+from remit.client import DecisionUnavailable
+from remit.core.caller_actions import CallerAction, asked_about
+from remit.core.errors import RemitError
+from remit.core.names import CALLERS, INSTANCE, Tenant
+from remit.policy.load import DEFAULT_LIMITS
+from remit.policy.read.tree import read_tree
+from remit.v1 import search_service_pb2 as messages
+
+_PAGE: Final = 1_000
+
+
+class _Held(NamedTuple):
+    caller: str
+    tenant: str
+    actions: dict[CallerAction, str]
+    """With what leads to each: the groups and roles, or the row itself."""
+
+
+def list_rights(
+    directory: DirectoryArgument = Path("policies"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each caller and tenant.")] = False,
+    target: TargetOption = None,
+    timeout: TimeoutOption = 10.0,
+    tls_server_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+) -> None:
+    """List who may ask what about which tenant: by the files, or by a running server with `--target`.
+
+    `_instance` stands for `_instance`, `_callers` and all tenants at once. A server needs WHO on REMIT_INSTANCE, and shows
+    the tenants with STATUS.
+
+    Example: `remit callers list policies`
+    """
+    try:
+        if target is None:
+            with loading(directory, Exit.UNAVAILABLE):
+                tenants = [*read_tree(directory, DEFAULT_LIMITS).tenants]
+            if CALLERS not in tenants:
+                fail(Exit.USAGE, f"`{directory}` has no folder `{CALLERS}`: `remit callers init` writes one")
+            held = list(_held(LocalBackend(directory), tenants))
+        else:
+            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
+                tenants = [Tenant(each.tenant) for each in client.status().tenants]
+                held = list(_held(RemoteBackend(client), tenants))
+    except (DecisionUnavailable, RemitError) as error:
+        no_answer(error)
+    if as_json:
+        for each in held:
+            plain = {"caller": each.caller, "tenant": each.tenant, "actions": [*each.actions], "by": _ways(each)}
+            typer.echo(json.dumps(plain))
+    elif held:
+        table = Table(*(Column(name, overflow="fold") for name in ("caller", "tenant", "may", "by")), box=SIMPLE)
+        for each in held:
+            table.add_row(each.caller, each.tenant, " ".join(each.actions), "\n".join(_ways(each)))
+        out.print(table)
+    else:
+        err.print("nobody may ask anything")
+
+
+def _held(place: Backend, tenants: Iterable[Tenant]) -> Iterator[_Held]:
+    """In the order of callers and tenants."""
+    found: defaultdict[tuple[str, str], dict[CallerAction, str]] = defaultdict(dict)
+    for tenant in {*tenants, INSTANCE} - {CALLERS}:
+        kind, namespace = asked_about(tenant)
+        for action in CallerAction:
+            request = messages.ListPrincipalsRequest(
+                tenant=CALLERS, action=action, kind=kind, namespace=namespace, page_size=_PAGE
+            )
+            while True:
+                response: messages.ListPrincipalsResponse = place.ask(request)
+                end_where_refused(response.receipt)
+                for each in response.principals:
+                    found[each.principal, tenant][action] = _way(each)
+                request.page_token = response.next_page_token
+                if not request.page_token:
+                    break
+    for caller, name in sorted(found):
+        yield _Held(caller, name, found[caller, name])
+
+
+def _way(permitted: messages.PermittedPrincipal) -> str:
+    """`group:platform > role:operator`; the subject of the p row, if it names the caller itself."""
+    # `g, MEMBER, HOLDS, SCOPE`
+    held = [row.text.split(", ")[2] for row in permitted.chain]
+    row = permitted.rule.row
+    return " > ".join(held) or f"{row.file}:{row.line}"
+
+
+def _ways(held: _Held) -> list[str]:
+    return list(dict.fromkeys(held.actions.values()))

@@ -1,0 +1,60 @@
+"""Which right each method needs, and that the audit's records are read back as the same rights."""
+
+from remit.core.caller_actions import ACTION_OF_QUESTION, CallerAction
+from remit.core.question import QuestionType
+from remit.rpc.rights import DEMANDS
+from remit.service.caller_usage import ACTIONS_OF_CALL, ACTIONS_OF_EVENT
+
+QUESTION_OF_METHOD = {
+    "AccessService/Check": QuestionType.CHECK,
+    "AccessService/BatchCheck": QuestionType.CHECK,
+    "AccessService/CheckOperation": QuestionType.OPERATION,
+    "AccessService/Explain": QuestionType.EXPLAIN,
+    "ReachService/CheckReach": QuestionType.REACH,
+    "ReachService/BatchCheckReach": QuestionType.REACH,
+    "ReachService/CheckReachAll": QuestionType.REACH_ALL,
+    "ReachService/ExplainReach": QuestionType.REACH_EXPLAIN,
+    "ReachService/ListReachable": QuestionType.REACHABLE,
+    "SearchService/ListActions": QuestionType.ACTIONS,
+    "SearchService/ListNamespaces": QuestionType.NAMESPACES,
+    "SearchService/ListPrincipals": QuestionType.PRINCIPALS,
+    "SearchService/PlanFilter": QuestionType.FILTER,
+    "VisibilityService/VisibleGraph": QuestionType.GRAPH,
+    "ResourceService/ResolveDedicated": QuestionType.DEDICATED,
+    "ResourceService/ListServed": QuestionType.SERVED,
+}
+"""What each method records a decision as."""
+EVENT_OF_METHOD = {
+    "PolicyService/PinRevision": "POLICY_PINNED",
+    "PolicyService/UnpinRevision": "POLICY_UNPINNED",
+    "StatusService/GetShadow": "AUDIT_READ",
+    **{
+        f"AuditService/{call}": "AUDIT_READ"
+        for call in ("ListRecords", "FollowRecords", "CountRecords", "ListLifecycle", "ExplainPast", "GetRecord")
+    },
+}
+"""What each method records an event as."""
+UNRECORDED = {"PolicyService/ListRevisions", "PolicyService/WatchRevision", "StatusService/GetStatus"}
+"""They need STATUS or WATCH, which no record tells of."""
+
+
+def test_a_recorded_question_needs_the_right_of_its_method() -> None:
+    for method, question in QUESTION_OF_METHOD.items():
+        demand = DEMANDS[method]
+        assert demand is not None
+        assert (ACTION_OF_QUESTION[question],) == demand.actions
+    assert set(QuestionType) == ACTION_OF_QUESTION.keys() == {*QUESTION_OF_METHOD.values()}
+
+
+def test_a_recorded_event_needs_the_rights_of_its_method() -> None:
+    for method, event in EVENT_OF_METHOD.items():
+        demand, call = DEMANDS[method], method.partition("/")[2]
+        # The servicer itself asks for the right to the record that it found.
+        actions = (CallerAction.AUDIT,) if call == "GetRecord" else demand and demand.actions
+        assert ACTIONS_OF_CALL.get(call, ACTIONS_OF_EVENT[event]) == actions
+
+
+def test_every_method_of_the_api_is_recorded_or_named_here() -> None:
+    open_to_all = {method for method in DEMANDS if method.startswith(("Health/", "ServerReflection/"))}
+
+    assert DEMANDS.keys() - open_to_all == {*QUESTION_OF_METHOD, *EVENT_OF_METHOD, *UNRECORDED}
