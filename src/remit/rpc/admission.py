@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Final
 
@@ -19,22 +20,32 @@ REVISION_WATCHERS: Final = 64
 HEALTH_WATCHERS: Final = 64
 FOLLOWERS: Final = 16
 REFLECTIONS: Final = 8
+QUERY_WEIGHT: Final = 10
+"""Questions that a list, a graph, an explanation or a read of the audit counts as."""
 _OPERATIONS: Final = 64
 _OPERATION_THREADS: Final = 8
+_LEAST: Final = 8
+"""Places that every caller may have, however many callers there are."""
 _LOG_EVERY_S: Final = 10.0
 
 _log = structlog.get_logger("remit.rpc")
 
 
 class Limiter:
-    """Places for `limit` calls, of which one caller may take at most `share`."""
+    """Places for `limit` calls, shared fairly among callers that have names.
 
-    def __init__(self, calls: str, limit: int, share: int | None = None, *, within: "Limiter | None" = None) -> None:
-        """`calls` names the calls. A call takes a place of `within` too."""
+    Once half of the places are in use, one caller holds at most an equal share: the places, divided by the callers that
+    hold one and one more who may come. A share is never below `_LEAST` places, or half of them if that is less.
+    """
+
+    def __init__(self, calls: str, limit: int, *, shared: bool = False, within: "Limiter | None" = None) -> None:
+        """`calls` names the calls. `shared`: callers have names. A call takes a place of `within` too."""
         self.calls = calls
         self.count = 0
         self._limit = limit
-        self._share = share
+        self._half = max(limit // 2, 1)
+        self._least = min(_LEAST, self._half)
+        self._shared = shared
         self._within = within
         self._callers: dict[str, int] = {}
         self._mutex = Lock()
@@ -42,12 +53,16 @@ class Limiter:
     def enter(self, caller: str) -> None:
         """Takes a place. Raises CrowdedError if there is none."""
         with self._mutex:
-            if self._share is not None and self._callers.get(caller, 0) >= self._share:
-                raise ShareError(f"{self._share} calls of this caller are in flight already ({self.calls}): try again")
+            if self._shared:
+                held = self._callers.get(caller, 0)
+                if self.count >= self._half and held >= self._least:
+                    share = max(self._least, self._limit // (len(self._callers) + 1))
+                    if held >= share:
+                        raise ShareError(f"{held} calls of this caller are in flight already ({self.calls}): try again")
             if self.count >= self._limit:
                 raise CrowdedError(f"{self._limit} calls are in flight already ({self.calls}): try again")
-            if self._share is not None:
-                self._callers[caller] = self._callers.get(caller, 0) + 1
+            if self._shared:
+                self._callers[caller] = held + 1
             self.count += 1
         if self._within is not None:
             try:
@@ -64,7 +79,7 @@ class Limiter:
     def _leave(self, caller: str) -> None:
         with self._mutex:
             self.count -= 1
-            if self._share is not None:
+            if self._shared:
                 left = self._callers[caller] - 1
                 if left:
                     self._callers[caller] = left
@@ -122,6 +137,8 @@ class CallClass:
 
     places: Limiter
     threads: SharedThreads
+    weight: int = 0
+    """Questions that one call counts as, in the rates of `service.limits`. 0 exempts it."""
     while_stopping: bool = False
     """True if the server answers them while it stops."""
 
@@ -130,35 +147,34 @@ class CallClasses:
     """The classes of calls of a server.
 
     Classes do not share places or threads, with one exception: queries and decisions together have `max_calls` places,
-    of which queries have at most half, and share `threads`. If callers have names, one caller may take at most half the
-    places of a class, three quarters of `max_calls`, and a quarter of `threads`.
+    of which queries have at most half, and share `threads`. If callers have names, they share places as `Limiter` says,
+    and one caller uses at most a quarter of `threads` at a time.
     """
 
     def __init__(self, *, max_calls: int, threads: int, callers_have_names: bool) -> None:
-        def half(places: int) -> int:
-            return max(places // 2, 1) if callers_have_names else places
+        places = partial(Limiter, shared=callers_have_names)
 
-        def streams(calls: str, limit: int, *, while_stopping: bool = False) -> CallClass:
-            places = Limiter(calls, limit, half(limit))
+        def streams(calls: str, limit: int, *, while_stopping: bool = False, weight: int = 0) -> CallClass:
             # One more thread, to refuse calls if every call has a thread from the start.
             its_own = SharedThreads(f"remit-{calls}", limit + 1)
-            return CallClass(places, its_own, while_stopping=while_stopping)
+            return CallClass(places(calls, limit), its_own, weight, while_stopping=while_stopping)
 
-        of_calls = SharedThreads("remit-call", threads, max(threads // 4, 1) if callers_have_names else None)
-        all_calls = Limiter("calls", max_calls, max(max_calls * 3 // 4, 1) if callers_have_names else None)
-        queries = max(max_calls // 2, 1)
-        operations = Limiter("operations", _OPERATIONS, half(_OPERATIONS))
-        operating = SharedThreads("remit-operation", _OPERATION_THREADS, half(_OPERATION_THREADS))
-        self.decisions = CallClass(all_calls, of_calls)
+        def part(threads: int, parts: int) -> int | None:
+            return max(threads // parts, 1) if callers_have_names else None
+
+        of_calls = SharedThreads("remit-call", threads, part(threads, 4))
+        operating = SharedThreads("remit-operation", _OPERATION_THREADS, part(_OPERATION_THREADS, 2))
+        all_calls = places("calls", max_calls)
+        self.decisions = CallClass(all_calls, of_calls, 1)
         """Checks and batches of checks."""
-        self.queries = CallClass(Limiter("queries", queries, half(queries), within=all_calls), of_calls)
+        self.queries = CallClass(places("queries", max(max_calls // 2, 1), within=all_calls), of_calls, QUERY_WEIGHT)
         """Everything that is more than a decision: explanations, lists, graphs, reads of the audit."""
-        self.operations = CallClass(operations, operating)
+        self.operations = CallClass(places("operations", _OPERATIONS), operating)
         """Status and pins."""
         self.health = CallClass(Limiter("health", max_calls), operating, while_stopping=True)
         self.revision_watchers = streams("revision watchers", REVISION_WATCHERS)
         self.health_watchers = streams("health watchers", HEALTH_WATCHERS, while_stopping=True)
-        self.followers = streams("followers", FOLLOWERS)
+        self.followers = streams("followers", FOLLOWERS, weight=QUERY_WEIGHT)
         self.reflection = streams("reflection", REFLECTIONS)
 
     @property

@@ -13,7 +13,16 @@ from google.protobuf.message import DecodeError, Message
 from remit.audit.errors import JournalUnavailable
 from remit.audit.journal.pending import Callback
 from remit.rpc.admission import CallClass, Refusals
-from remit.rpc.errors import CrowdedError, MalformedMessageError, StoppingError, abort, status_in
+from remit.rpc.call_limits import CallPlaces, HasPlaces, LimitedCalls
+from remit.rpc.errors import (
+    CrowdedError,
+    LimitError,
+    MalformedMessageError,
+    StoppingError,
+    abort,
+    details_of,
+    status_in,
+)
 from remit.rpc.identity import caller_of
 from remit.rpc.inline_calls import ARRIVAL, STREAMS_REQUESTS, InlineCall
 from remit.rpc.rights import DEMANDS, Demand
@@ -30,6 +39,8 @@ Parse = Callable[[bytes], Any]
 Behavior = Callable[[Any, grpc.ServicerContext], Any]
 AtOnce = Callable[[Any, grpc.ServicerContext], PendingAnswer[Message] | None]
 """Returns a pending answer; None if the call needs a thread."""
+_BATCHES: Final = ("BatchCheck", "BatchCheckReach")
+"""Methods whose requests have `questions`."""
 AT_ONCE: Final = "at_once"
 """The attribute of a servicer that maps methods to `AtOnce` functions."""
 
@@ -58,6 +69,10 @@ class _Method:
     ) -> None:
         self.name = name
         self.demand = demand
+        self.batch = name in _BATCHES
+        self.weight = calls.weight
+        # Streams have places of their own.
+        self.counts = bool(calls.weight) and not handler.response_streaming
         self.handler = handler
         self.calls = calls
         self.at_once = at_once
@@ -100,6 +115,7 @@ class CallBoundary:
         commit_then: Callable[[PendingAnswer[Message], Callback], bool],
         refusals: Refusals,
         rights: CallerRights,
+        limited: LimitedCalls,
         *,
         authenticated: bool,
         prompt: bool,
@@ -109,6 +125,7 @@ class CallBoundary:
         self._commit_then = commit_then
         self._refusals = refusals
         self._rights = rights
+        self._limited = limited
         self._authenticated = authenticated
         self._prompt = prompt
         self._refusing = False
@@ -152,31 +169,33 @@ class CallBoundary:
         return method.handled_by(bounded)
 
     def _answered(self, method: _Method) -> Behavior:
-        def answer(message: bytes, context: grpc.ServicerContext) -> Any:
-            with self._call(method, context):
-                return method.behavior(self._permitted(method, message), context)
+        def answer(message: Any, context: grpc.ServicerContext) -> Any:
+            with self._call(method, context) as hold:
+                # A request that the receiving thread could not answer is permitted already.
+                request = self._permitted(method, message, hold) if isinstance(message, bytes) else message
+                return method.behavior(request, context)
 
         return answer
 
     def _streamed(self, method: _Method) -> Behavior:
         def stream(message: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._call(method, context):
-                parse = partial(self._permitted, method)
+            with self._call(method, context) as hold:
+                parse = partial(self._permitted, method, hold=hold)
                 request = map(parse, message) if method.handler.request_streaming else parse(message)
                 yield from method.behavior(request, context)
 
         return stream
 
     @contextmanager
-    def _call(self, method: _Method, context: grpc.ServicerContext) -> Iterator[None]:
+    def _call(self, method: _Method, context: grpc.ServicerContext) -> Iterator[HasPlaces]:
         """Runs a call in a thread: sets its caller, takes a place, and reports its status and metric."""
         began = perf_counter()
         code = "OK"
         try:
             caller.set(self._caller(context))
             self._refuse_when_stopping(method)
-            with self._place(method):
-                yield
+            with self._place(method) as hold:
+                yield hold
         except (GeneratorExit, grpc.RpcError):
             # The stream is over: its reader left, or grpcio reports that no request follows.
             code = grpc.StatusCode.CANCELLED.name
@@ -195,23 +214,24 @@ class CallBoundary:
         try:
             asking = self._caller(call.context)
             who = asking.principal
-            calls.places.enter(who)
+            self._enter(method, who, call)
         except CrowdedError as error:
-            self._refusals.add(calls.places.calls, error.reason, who)
-            call.turn_away(status_in(call.context, error), str(error))
+            call.turn_away(status_in(call.context, error), str(error), details_of(error))
             return
         except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
             with suppress(Exception):
                 abort(call.context, status_in(call.context, error), error)
             call.refuse()
             return
-        call.place, call.caller = calls.places, who
         caller.set(asking)
-        if method.at_once is None or not self._answer_at_once(method, method.at_once, message, call):
-            calls.threads.run(who, partial(call.answer_in_thread, message))
+        left: Any = message
+        if method.at_once is not None:
+            left = self._answer_at_once(method, method.at_once, message, call)
+        if left is not None:
+            calls.threads.run(who, partial(call.answer_in_thread, left))
 
-    def _answer_at_once(self, method: _Method, at_once: AtOnce, message: bytes, call: InlineCall) -> bool:
-        """False if the call needs a thread."""
+    def _answer_at_once(self, method: _Method, at_once: AtOnce, message: bytes, call: InlineCall) -> Any:
+        """None; or the request, permitted, if the call needs a thread."""
         began = perf_counter()
         response = b""
 
@@ -234,27 +254,39 @@ class CallBoundary:
         try:
             if self._refusing:
                 self._refuse_when_stopping(method)
-            held = at_once(self._permitted(method, message), call.context)
+            request = self._permitted(method, message, call)
+            held = at_once(request, call.context)
             if held is None:
-                return False
+                return request
             response = call.serialized(held.answer)
         except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
             finish(error)
-            return True
+            return None
         late = JournalUnavailable(f"the record was not on disk within {held.timeout_s} s; it may still be written")
         call.expire_after(held.timeout_s, lambda: end(late))
         try:
             # If there is no room for its records, a thread has to wait for some.
-            return self._commit_then(held, end) or not call.claim()
+            return None if self._commit_then(held, end) or not call.claim() else request
         except JournalUnavailable as error:
             end(error)
-            return True
+            return None
 
-    def _permitted(self, method: _Method, message: bytes) -> Any:
-        """The request, if the caller may make it. Raises MalformedMessageError, and what `Demand.require` raises."""
+    def _permitted(self, method: _Method, message: bytes, hold: HasPlaces) -> Any:
+        """The request, if the caller may make it and the limits allow it. Raises MalformedMessageError, LimitError, and
+        what `Demand.require` raises."""
         request = method.parse(message)
-        if method.demand is not None:
-            method.demand.require(self._rights, caller.get(), request)
+        asking = caller.get()
+        weight = len(request.questions) if method.batch else method.weight
+        try:
+            if method.batch:
+                self._limited.charge(asking.principal, weight)
+            if method.demand is not None:
+                tenant = method.demand.require(self._rights, asking, request)
+                if weight and tenant:
+                    self._limited.enter_tenant(tenant, weight, hold, counts=method.counts)
+        except LimitError as error:
+            self._refusals.add(method.calls.places.calls, error.reason, asking.principal)
+            raise
         return request
 
     def _caller(self, context: grpc.ServicerContext) -> Caller:
@@ -265,19 +297,25 @@ class CallBoundary:
             raise StoppingError("the server is stopping")
 
     @contextmanager
-    def _place(self, method: _Method) -> Iterator[None]:
+    def _place(self, method: _Method) -> Iterator[HasPlaces]:
         """Takes a place, unless the call came as an `InlineCall` and already has one."""
-        if self._prompt:
-            yield
-            return
-        calls = method.calls
-        who = caller.get().principal
+        hold = CallPlaces(caller.get().principal)
         try:
-            calls.places.enter(who)
-        except CrowdedError as error:
-            self._refusals.add(calls.places.calls, error.reason, who)
-            raise
-        try:
-            yield
+            if not self._prompt:
+                self._enter(method, hold.caller, hold)
+            yield hold
         finally:
-            calls.places.leave(who)
+            if hold.place is not None:
+                hold.place.leave(hold.caller)
+
+    def _enter(self, method: _Method, who: str, hold: HasPlaces) -> None:
+        """Takes a place. Raises CrowdedError, and counts it, if there is none or a limit of the caller is reached."""
+        places = method.calls.places
+        try:
+            places.enter(who)
+            hold.place, hold.caller = places, who
+            if method.weight:
+                self._limited.enter_caller(who, 0 if method.batch else method.weight, hold, counts=method.counts)
+        except CrowdedError as error:
+            self._refusals.add(places.calls, error.reason, who)
+            raise

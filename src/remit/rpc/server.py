@@ -19,6 +19,7 @@ from remit.rpc.access import AccessServicer
 from remit.rpc.admission import SILENT_CALLS, CallClasses, Refusals
 from remit.rpc.audit import AuditServicer
 from remit.rpc.boundary import CallBoundary
+from remit.rpc.call_limits import LimitedCalls
 from remit.rpc.inline_calls import CallThreads
 from remit.rpc.policy import PolicyServicer
 from remit.rpc.query_servicer import QueryServicer
@@ -130,6 +131,7 @@ class Server:
             node.point.commit_then,
             refusals,
             node.rights,
+            LimitedCalls(node.limits, lambda: node.cell.tenants),
             authenticated=authenticated,
             prompt=threads.supported,
         )

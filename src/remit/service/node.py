@@ -32,6 +32,7 @@ from remit.service.decision_point import DecisionPoint
 from remit.service.disk_space import AuditSpace
 from remit.service.errors import StartupError
 from remit.service.known_stores import KnownStores, place_of, refuse_gone
+from remit.service.limits import CallLimits, no_limits
 from remit.service.metrics import Metrics
 from remit.service.otlp.exporter import Otlp
 from remit.service.past import Past
@@ -63,6 +64,8 @@ class ServerNode:
     ) -> None:
         self.settings = settings
         self.rights = CallerRights(settings, live)
+        self.limits: Callable[[], CallLimits] = no_limits
+        """The limits of callers and tenants now."""
         self.cell = live
         self.metrics = metrics
         self.store = audit.store
