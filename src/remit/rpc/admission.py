@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
@@ -12,6 +13,7 @@ from typing import Final
 import structlog
 
 from remit.rpc.errors import CrowdedError, ShareError
+from remit.service.compute_turns import ComputeTurns
 from remit.service.metrics import Metrics
 
 SILENT_CALLS: Final = 1_024
@@ -26,6 +28,7 @@ _OPERATIONS: Final = 64
 _OPERATION_THREADS: Final = 8
 _LEAST: Final = 8
 """Places that every caller may have, however many callers there are."""
+_TURN: Final = 8
 _LOG_EVERY_S: Final = 10.0
 
 _log = structlog.get_logger("remit.rpc")
@@ -71,6 +74,11 @@ class Limiter:
                 self._leave(caller)
                 raise
 
+    @property
+    def callers(self) -> int:
+        """Callers that hold a place; 0 if callers have no names."""
+        return len(self._callers)
+
     def leave(self, caller: str) -> None:
         self._leave(caller)
         if self._within is not None:
@@ -88,6 +96,37 @@ class Limiter:
                     del self._callers[caller]
 
 
+class Turns:
+    """Questions that the receiving thread answers at a time.
+
+    It answers calls in their order, so one caller could fill it. While other callers have calls in flight, it answers
+    at most `_TURN` questions of a caller, or one call, at a time. The caller's further calls wait for its threads.
+    """
+
+    def __init__(self, places: Limiter) -> None:
+        self._places = places
+        self._held: dict[str, int] = {}
+        self._mutex = Lock()
+
+    def take(self, caller: str, questions: int) -> bool:
+        """False if the call needs a thread."""
+        with self._mutex:
+            held = self._held.get(caller, 0)
+            if held and held + questions > _TURN and self._places.callers > 1:
+                return False
+            self._held[caller] = held + questions
+            return True
+
+    def leave(self, caller: str, questions: int) -> None:
+        with self._mutex:
+            left = self._held[caller] - questions
+            if left:
+                self._held[caller] = left
+            else:
+                # Names of callers come from outside: keep no idle one.
+                del self._held[caller]
+
+
 @dataclass(slots=True)
 class _Jobs:
     """The jobs of one caller."""
@@ -100,8 +139,11 @@ class SharedThreads:
     """Threads, of which one caller may use at most `share`. Further jobs of a caller wait until one of its
     jobs ends."""
 
-    def __init__(self, name: str, threads: int, share: int | None = None) -> None:
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    def __init__(
+        self, name: str, threads: int, share: int | None = None, pool: ThreadPoolExecutor | None = None
+    ) -> None:
+        """The threads are those of `pool`, if it is given."""
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name) if pool is None else pool
         self._share = threads if share is None else share
         self._callers: dict[str, _Jobs] = {}
         self._mutex = Lock()
@@ -139,8 +181,18 @@ class CallClass:
     threads: SharedThreads
     weight: int = 0
     """Questions that one call counts as, in the rates of `service.limits`. 0 exempts it."""
+    turns: Turns | None = None
+    """Turns of the receiving thread; None if callers have no names."""
+    without_turn: SharedThreads | None = None
+    """Threads for the calls that get no turn: one at a time for each caller."""
+    computes: ComputeTurns | None = None
+    """Turns of threads to compute; None if callers have no names, or if calls of the class hardly compute."""
     while_stopping: bool = False
     """True if the server answers them while it stops."""
+
+    def turn_in_thread(self, caller: str) -> AbstractContextManager[None]:
+        """Waits until no other thread computes for the caller."""
+        return nullcontext() if self.computes is None else self.computes.of(caller)
 
 
 class CallClasses:
@@ -165,9 +217,12 @@ class CallClasses:
         of_calls = SharedThreads("remit-call", threads, part(threads, 4))
         operating = SharedThreads("remit-operation", _OPERATION_THREADS, part(_OPERATION_THREADS, 2))
         all_calls = places("calls", max_calls)
-        self.decisions = CallClass(all_calls, of_calls, 1)
+        turns, computes = (Turns(all_calls), ComputeTurns()) if callers_have_names else (None, None)
+        without_turn = SharedThreads("remit-call", threads, 1, of_calls.pool)
+        self.decisions = CallClass(all_calls, of_calls, 1, turns=turns, without_turn=without_turn, computes=computes)
         """Checks and batches of checks."""
-        self.queries = CallClass(places("queries", max(max_calls // 2, 1), within=all_calls), of_calls, QUERY_WEIGHT)
+        queries = places("queries", max(max_calls // 2, 1), within=all_calls)
+        self.queries = CallClass(queries, of_calls, QUERY_WEIGHT, computes=computes)
         """Everything that is more than a decision: explanations, lists, graphs, reads of the audit."""
         self.operations = CallClass(places("operations", _OPERATIONS), operating)
         """Status and pins."""

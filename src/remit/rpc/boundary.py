@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from remit.audit.errors import JournalUnavailable
 from remit.audit.journal.pending import Callback
 from remit.rpc.admission import CallClass, Refusals
-from remit.rpc.call_limits import CallPlaces, HasPlaces, LimitedCalls
+from remit.rpc.call_limits import CallPlaces, HasPlaces, LimitedCalls, takes_turn
 from remit.rpc.errors import (
     CrowdedError,
     LimitError,
@@ -41,6 +41,8 @@ AtOnce = Callable[[Any, grpc.ServicerContext], PendingAnswer[Message] | None]
 """Returns a pending answer; None if the call needs a thread."""
 _BATCHES: Final = ("BatchCheck", "BatchCheckReach")
 """Methods whose requests have `questions`."""
+_QUESTION_BYTES: Final = 40
+"""A batch is not read before it is known who reads it, so its bytes tell its questions."""
 AT_ONCE: Final = "at_once"
 """The attribute of a servicer that maps methods to `AtOnce` functions."""
 
@@ -194,7 +196,7 @@ class CallBoundary:
         try:
             caller.set(self._caller(context))
             self._refuse_when_stopping(method)
-            with self._place(method) as hold:
+            with self._place(method) as hold, method.calls.turn_in_thread(hold.caller):
                 yield hold
         except (GeneratorExit, grpc.RpcError):
             # The stream is over: its reader left, or grpcio reports that no request follows.
@@ -225,10 +227,14 @@ class CallBoundary:
             return
         caller.set(asking)
         left: Any = message
+        threads = calls.threads
         if method.at_once is not None:
-            left = self._answer_at_once(method, method.at_once, message, call)
+            if self._turn(method, message, call):
+                left = self._answer_at_once(method, method.at_once, message, call)
+            else:
+                threads = calls.without_turn or threads
         if left is not None:
-            calls.threads.run(who, partial(call.answer_in_thread, left))
+            threads.run(who, partial(call.answer_in_thread, left))
 
     def _answer_at_once(self, method: _Method, at_once: AtOnce, message: bytes, call: InlineCall) -> Any:
         """None; or the request, permitted, if the call needs a thread."""
@@ -270,6 +276,13 @@ class CallBoundary:
         except JournalUnavailable as error:
             end(error)
             return None
+
+    def _turn(self, method: _Method, message: bytes, call: InlineCall) -> bool:
+        """Whether the receiving thread may answer the call."""
+        turns = method.calls.turns
+        if turns is None:
+            return True
+        return takes_turn(turns, len(message) // _QUESTION_BYTES + 1 if method.batch else 1, call)
 
     def _permitted(self, method: _Method, message: bytes, hold: HasPlaces) -> Any:
         """The request, if the caller may make it and the limits allow it. Raises MalformedMessageError, LimitError, and

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final, Protocol
 
+from remit.rpc.admission import Turns
 from remit.rpc.errors import LimitError, Refusal
 from remit.service.limits import DEFAULT, CallLimit, CallLimits, UsageMeter
 
@@ -45,6 +46,28 @@ class _Counted:
         self.meter.end(self.name)
         if self.before is not None:
             self.before.leave(caller)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A turn of the receiving thread, in addition to what the call held before."""
+
+    turns: Turns
+    questions: int
+    before: Place | None
+
+    def leave(self, caller: str) -> None:
+        self.turns.leave(caller, self.questions)
+        if self.before is not None:
+            self.before.leave(caller)
+
+
+def takes_turn(turns: Turns, questions: int, call: HasPlaces) -> bool:
+    """Whether the receiving thread may answer the call. The call then holds its turn until it ends."""
+    if not turns.take(call.caller, questions):
+        return False
+    call.place = _Turn(turns, questions, call.place)
+    return True
 
 
 class LimitedCalls:
