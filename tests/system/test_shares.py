@@ -11,9 +11,11 @@ import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.certificates import Authority
 from support.questions import ALLOWED, check
+from support.refusals import refusal
 from support.server import DEADLINE_S, SERVING, Health, Server, access_of, until
 
 from remit.rpc.admission import FOLLOWERS, HEALTH_WATCHERS, REVISION_WATCHERS
+from remit.rpc.errors import Refusal
 from remit.v1 import (
     access_service_pb2,
     audit_service_pb2,
@@ -35,7 +37,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def server(tmp_path: Path, untested: Path, authority: Authority) -> Iterator[Server]:
-    """With four threads, one of which one caller has at most, and 16 places: twelve, and four for queries."""
+    """With four threads, one of which one caller has at most, and 16 places, eight of them for queries."""
     cert, key = authority.signed("server", "127.0.0.1")
     flags = authority.server_flags(cert, key)
     flags += ("--auditors", "greedy.example, modest.example", "--metrics", "")
@@ -77,17 +79,19 @@ def records(channel: grpc.Channel) -> Any:
 @pytest.mark.parametrize(
     ("begin", "places"), [(revisions, REVISION_WATCHERS), (health, HEALTH_WATCHERS), (records, FOLLOWERS)]
 )
-def test_one_caller_has_half_the_places_of_a_kind_of_stream(
+def test_the_first_caller_has_half_the_streams_of_a_kind_and_the_second_a_third(
     channels: tuple[grpc.Channel, grpc.Channel], begin: Any, places: int
 ) -> None:
+    """A share of the others that have some, and of one more who may come; but eight at least."""
     streams: list[Any] = []
-    for channel in channels:
-        for _ in range(places // 2):
+    for channel, share in zip(channels, (places // 2, max(places // 3, 8)), strict=True):
+        for _ in range(share):
             streams.append(begin(channel))
             next(streams[-1])
         with pytest.raises(grpc.RpcError, match="of this caller") as refused:
             next(begin(channel))
         assert grpc.StatusCode.RESOURCE_EXHAUSTED is refused.value.code()
+        assert (Refusal.IN_FLIGHT, 0.1) == refusal(refused.value)
 
 
 def test_one_caller_s_queries_leave_places_and_threads_to_others(
@@ -114,9 +118,9 @@ def test_health_and_status_answer_when_every_place_is_taken(
 ) -> None:
     greedy, modest = channels
     waiting = [access_of(greedy).Check.future(check(revision=NEVER), timeout=DEADLINE_S) for _ in range(20)]
-    until(lambda: sum(each.done() for each in waiting) == 8, "those past its share are refused")
+    until(lambda: sum(each.done() for each in waiting) == 12, "those past its share are refused")
     assert access_of(modest).Check(check(), timeout=DEADLINE_S).decision.decision_id
-    more = [access_of(modest).Check.future(check(revision=NEVER), timeout=DEADLINE_S) for _ in range(5)]
+    more = [access_of(modest).Check.future(check(revision=NEVER), timeout=DEADLINE_S) for _ in range(9)]
     until(lambda: sum(each.done() for each in more) == 1, "all places are taken")
     with pytest.raises(grpc.RpcError) as refused:
         access_of(modest).Check(check(), timeout=DEADLINE_S)

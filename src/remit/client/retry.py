@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -41,9 +41,10 @@ class RetryPolicy:
 
     def pause_s(self, error: grpc.RpcError) -> float:
         """Seconds until the next attempt. Raises DecisionUnavailable if there is none."""
+        asked_s = _retry_delay_s(error) if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED else None
         # Random, so that clients do not retry all at once.
-        pause_s = self._pause_s * random.uniform(0.5, 1)
-        if error.code() not in _RETRIED or pause_s >= self.left_s:
+        pause_s = (asked_s or 0) + self._pause_s * random.uniform(0.5, 1)
+        if (error.code() not in _RETRIED and asked_s is None) or pause_s >= self.left_s:
             raise _unavailable(error) from error
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         return pause_s
@@ -68,13 +69,26 @@ def _unavailable(error: grpc.RpcError) -> DecisionUnavailable:
 
 
 def _violations(error: grpc.RpcError) -> list[FieldViolation]:
+    bad_request = error_details_pb2.BadRequest()
+    if not _unpack(error, bad_request):
+        return []
+    return [FieldViolation(each.field, each.description) for each in bad_request.field_violations]
+
+
+def _retry_delay_s(error: grpc.RpcError) -> float | None:
+    """When the server says that the call may be tried again; None if it does not say so."""
+    retry = error_details_pb2.RetryInfo()
+    if not _unpack(error, retry):
+        return None
+    delay_s: float = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    return max(delay_s, 0.0)
+
+
+def _unpack(error: grpc.RpcError, detail: Message) -> bool:
+    """Whether the error has details of this type; `detail` is then filled."""
     try:
         status = rpc_status.from_call(error)
-        for detail in status.details if status is not None else ():
-            bad_request = error_details_pb2.BadRequest()
-            if detail.Unpack(bad_request):
-                return [FieldViolation(each.field, each.description) for each in bad_request.field_violations]
+        return status is not None and any(each.Unpack(detail) for each in status.details)
     except (DecodeError, ValueError):
         # A proxy sent details that contradict their status or cannot be read.
-        return []
-    return []
+        return False

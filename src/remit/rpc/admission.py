@@ -4,13 +4,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Final
 
 import structlog
 
 from remit.rpc.errors import CrowdedError, ShareError
+from remit.service.compute_turns import ComputeTurns
 from remit.service.metrics import Metrics
 
 SILENT_CALLS: Final = 1_024
@@ -19,22 +22,33 @@ REVISION_WATCHERS: Final = 64
 HEALTH_WATCHERS: Final = 64
 FOLLOWERS: Final = 16
 REFLECTIONS: Final = 8
+QUERY_WEIGHT: Final = 10
+"""Questions that a list, a graph, an explanation or a read of the audit counts as."""
 _OPERATIONS: Final = 64
 _OPERATION_THREADS: Final = 8
+_LEAST: Final = 8
+"""Places that every caller may have, however many callers there are."""
+_TURN: Final = 8
 _LOG_EVERY_S: Final = 10.0
 
 _log = structlog.get_logger("remit.rpc")
 
 
 class Limiter:
-    """Places for `limit` calls, of which one caller may take at most `share`."""
+    """Places for `limit` calls, shared fairly among callers that have names.
 
-    def __init__(self, calls: str, limit: int, share: int | None = None, *, within: "Limiter | None" = None) -> None:
-        """`calls` names the calls. A call takes a place of `within` too."""
+    Once half of the places are in use, one caller holds at most an equal share: the places, divided by the callers that
+    hold one and one more who may come. A share is never below `_LEAST` places, or half of them if that is less.
+    """
+
+    def __init__(self, calls: str, limit: int, *, shared: bool = False, within: "Limiter | None" = None) -> None:
+        """`calls` names the calls. `shared`: callers have names. A call takes a place of `within` too."""
         self.calls = calls
         self.count = 0
         self._limit = limit
-        self._share = share
+        self._half = max(limit // 2, 1)
+        self._least = min(_LEAST, self._half)
+        self._shared = shared
         self._within = within
         self._callers: dict[str, int] = {}
         self._mutex = Lock()
@@ -42,12 +56,16 @@ class Limiter:
     def enter(self, caller: str) -> None:
         """Takes a place. Raises CrowdedError if there is none."""
         with self._mutex:
-            if self._share is not None and self._callers.get(caller, 0) >= self._share:
-                raise ShareError(f"{self._share} calls of this caller are in flight already ({self.calls}): try again")
+            if self._shared:
+                held = self._callers.get(caller, 0)
+                if self.count >= self._half and held >= self._least:
+                    share = max(self._least, self._limit // (len(self._callers) + 1))
+                    if held >= share:
+                        raise ShareError(f"{held} calls of this caller are in flight already ({self.calls}): try again")
             if self.count >= self._limit:
                 raise CrowdedError(f"{self._limit} calls are in flight already ({self.calls}): try again")
-            if self._share is not None:
-                self._callers[caller] = self._callers.get(caller, 0) + 1
+            if self._shared:
+                self._callers[caller] = held + 1
             self.count += 1
         if self._within is not None:
             try:
@@ -55,6 +73,11 @@ class Limiter:
             except CrowdedError:
                 self._leave(caller)
                 raise
+
+    @property
+    def callers(self) -> int:
+        """Callers that hold a place; 0 if callers have no names."""
+        return len(self._callers)
 
     def leave(self, caller: str) -> None:
         self._leave(caller)
@@ -64,13 +87,44 @@ class Limiter:
     def _leave(self, caller: str) -> None:
         with self._mutex:
             self.count -= 1
-            if self._share is not None:
+            if self._shared:
                 left = self._callers[caller] - 1
                 if left:
                     self._callers[caller] = left
                 else:
                     # Names of callers come from outside: keep no idle one.
                     del self._callers[caller]
+
+
+class Turns:
+    """Questions that the receiving thread answers at a time.
+
+    It answers calls in their order, so one caller could fill it. While other callers have calls in flight, it answers
+    at most `_TURN` questions of a caller, or one call, at a time. The caller's further calls wait for its threads.
+    """
+
+    def __init__(self, places: Limiter) -> None:
+        self._places = places
+        self._held: dict[str, int] = {}
+        self._mutex = Lock()
+
+    def take(self, caller: str, questions: int) -> bool:
+        """False if the call needs a thread."""
+        with self._mutex:
+            held = self._held.get(caller, 0)
+            if held and held + questions > _TURN and self._places.callers > 1:
+                return False
+            self._held[caller] = held + questions
+            return True
+
+    def leave(self, caller: str, questions: int) -> None:
+        with self._mutex:
+            left = self._held[caller] - questions
+            if left:
+                self._held[caller] = left
+            else:
+                # Names of callers come from outside: keep no idle one.
+                del self._held[caller]
 
 
 @dataclass(slots=True)
@@ -85,8 +139,11 @@ class SharedThreads:
     """Threads, of which one caller may use at most `share`. Further jobs of a caller wait until one of its
     jobs ends."""
 
-    def __init__(self, name: str, threads: int, share: int | None = None) -> None:
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    def __init__(
+        self, name: str, threads: int, share: int | None = None, pool: ThreadPoolExecutor | None = None
+    ) -> None:
+        """The threads are those of `pool`, if it is given."""
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name) if pool is None else pool
         self._share = threads if share is None else share
         self._callers: dict[str, _Jobs] = {}
         self._mutex = Lock()
@@ -122,43 +179,57 @@ class CallClass:
 
     places: Limiter
     threads: SharedThreads
+    weight: int = 0
+    """Questions that one call counts as, in the rates of `service.limits`. 0 exempts it."""
+    turns: Turns | None = None
+    """Turns of the receiving thread; None if callers have no names."""
+    without_turn: SharedThreads | None = None
+    """Threads for the calls that get no turn: one at a time for each caller."""
+    computes: ComputeTurns | None = None
+    """Turns of threads to compute; None if callers have no names, or if calls of the class hardly compute."""
     while_stopping: bool = False
     """True if the server answers them while it stops."""
+
+    def turn_in_thread(self, caller: str) -> AbstractContextManager[None]:
+        """Waits until no other thread computes for the caller."""
+        return nullcontext() if self.computes is None else self.computes.of(caller)
 
 
 class CallClasses:
     """The classes of calls of a server.
 
     Classes do not share places or threads, with one exception: queries and decisions together have `max_calls` places,
-    of which queries have at most half, and share `threads`. If callers have names, one caller may take at most half the
-    places of a class, three quarters of `max_calls`, and a quarter of `threads`.
+    of which queries have at most half, and share `threads`. If callers have names, they share places as `Limiter` says,
+    and one caller uses at most a quarter of `threads` at a time.
     """
 
     def __init__(self, *, max_calls: int, threads: int, callers_have_names: bool) -> None:
-        def half(places: int) -> int:
-            return max(places // 2, 1) if callers_have_names else places
+        places = partial(Limiter, shared=callers_have_names)
 
-        def streams(calls: str, limit: int, *, while_stopping: bool = False) -> CallClass:
-            places = Limiter(calls, limit, half(limit))
+        def streams(calls: str, limit: int, *, while_stopping: bool = False, weight: int = 0) -> CallClass:
             # One more thread, to refuse calls if every call has a thread from the start.
             its_own = SharedThreads(f"remit-{calls}", limit + 1)
-            return CallClass(places, its_own, while_stopping=while_stopping)
+            return CallClass(places(calls, limit), its_own, weight, while_stopping=while_stopping)
 
-        of_calls = SharedThreads("remit-call", threads, max(threads // 4, 1) if callers_have_names else None)
-        all_calls = Limiter("calls", max_calls, max(max_calls * 3 // 4, 1) if callers_have_names else None)
-        queries = max(max_calls // 2, 1)
-        operations = Limiter("operations", _OPERATIONS, half(_OPERATIONS))
-        operating = SharedThreads("remit-operation", _OPERATION_THREADS, half(_OPERATION_THREADS))
-        self.decisions = CallClass(all_calls, of_calls)
+        def part(threads: int, parts: int) -> int | None:
+            return max(threads // parts, 1) if callers_have_names else None
+
+        of_calls = SharedThreads("remit-call", threads, part(threads, 4))
+        operating = SharedThreads("remit-operation", _OPERATION_THREADS, part(_OPERATION_THREADS, 2))
+        all_calls = places("calls", max_calls)
+        turns, computes = (Turns(all_calls), ComputeTurns()) if callers_have_names else (None, None)
+        without_turn = SharedThreads("remit-call", threads, 1, of_calls.pool)
+        self.decisions = CallClass(all_calls, of_calls, 1, turns=turns, without_turn=without_turn, computes=computes)
         """Checks and batches of checks."""
-        self.queries = CallClass(Limiter("queries", queries, half(queries), within=all_calls), of_calls)
+        queries = places("queries", max(max_calls // 2, 1), within=all_calls)
+        self.queries = CallClass(queries, of_calls, QUERY_WEIGHT, computes=computes)
         """Everything that is more than a decision: explanations, lists, graphs, reads of the audit."""
-        self.operations = CallClass(operations, operating)
+        self.operations = CallClass(places("operations", _OPERATIONS), operating)
         """Status and pins."""
         self.health = CallClass(Limiter("health", max_calls), operating, while_stopping=True)
         self.revision_watchers = streams("revision watchers", REVISION_WATCHERS)
         self.health_watchers = streams("health watchers", HEALTH_WATCHERS, while_stopping=True)
-        self.followers = streams("followers", FOLLOWERS)
+        self.followers = streams("followers", FOLLOWERS, weight=QUERY_WEIGHT)
         self.reflection = streams("reflection", REFLECTIONS)
 
     @property

@@ -13,7 +13,16 @@ from google.protobuf.message import DecodeError, Message
 from remit.audit.errors import JournalUnavailable
 from remit.audit.journal.pending import Callback
 from remit.rpc.admission import CallClass, Limiter, Refusals, SharedThreads
-from remit.rpc.errors import CrowdedError, MalformedMessageError, StoppingError, abort, status_in
+from remit.rpc.call_limits import CallPlaces, HasPlaces, LimitedCalls, takes_turn
+from remit.rpc.errors import (
+    CrowdedError,
+    LimitError,
+    MalformedMessageError,
+    StoppingError,
+    abort,
+    details_of,
+    status_in,
+)
 from remit.rpc.identity import (
     CallerIdentities,
     Credential,
@@ -44,6 +53,10 @@ Parse = Callable[[bytes], Any]
 Behavior = Callable[[Any, grpc.ServicerContext], Any]
 AtOnce = Callable[[Any, grpc.ServicerContext], PendingAnswer[Message] | None]
 """Returns a pending answer; None if the call needs a thread."""
+_BATCHES: Final = ("BatchCheck", "BatchCheckReach")
+"""Methods whose requests have `questions`."""
+_QUESTION_BYTES: Final = 40
+"""A batch is not read before it is known who reads it, so its bytes tell its questions."""
 AT_ONCE: Final = "at_once"
 """The attribute of a servicer that maps methods to `AtOnce` functions."""
 
@@ -72,6 +85,10 @@ class _Method:
     ) -> None:
         self.name = name
         self.demand = demand
+        self.batch = name in _BATCHES
+        self.weight = calls.weight
+        # Streams have places of their own.
+        self.counts = bool(calls.weight) and not handler.response_streaming
         self.handler = handler
         self.calls = calls
         self.at_once = at_once
@@ -112,10 +129,11 @@ class CallBoundary:
         self,
         metrics: Metrics,
         commit_then: Callable[[PendingAnswer[Message], Callback], bool],
+        *,
         refusals: Refusals,
         rights: CallerRights,
         forbidden: RefusedCalls,
-        *,
+        limited: LimitedCalls,
         identities: CallerIdentities,
         prompt: bool,
     ) -> None:
@@ -124,6 +142,7 @@ class CallBoundary:
         self._commit_then = commit_then
         self._refusals = refusals
         self._rights = rights
+        self._limited = limited
         self._forbidden = forbidden
         self._identities = identities
         self._credentials = CredentialLog()
@@ -171,23 +190,25 @@ class CallBoundary:
         return method.handled_by(bounded)
 
     def _answered(self, method: _Method) -> Behavior:
-        def answer(message: bytes, context: grpc.ServicerContext) -> Any:
-            with self._call(method, context):
-                return method.behavior(self._permitted(method, message), context)
+        def answer(message: Any, context: grpc.ServicerContext) -> Any:
+            with self._call(method, context) as hold:
+                # A request that the receiving thread could not answer is permitted already.
+                request = self._permitted(method, message, hold) if isinstance(message, bytes) else message
+                return method.behavior(request, context)
 
         return answer
 
     def _streamed(self, method: _Method) -> Behavior:
         def stream(message: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._call(method, context):
-                parse = partial(self._permitted, method)
+            with self._call(method, context) as hold:
+                parse = partial(self._permitted, method, hold=hold)
                 request = map(parse, message) if method.handler.request_streaming else parse(message)
                 yield from method.behavior(request, context)
 
         return stream
 
     @contextmanager
-    def _call(self, method: _Method, context: grpc.ServicerContext) -> Iterator[None]:
+    def _call(self, method: _Method, context: grpc.ServicerContext) -> Iterator[HasPlaces]:
         """Runs a call in a thread: sets its caller, takes a place, and reports its status and metric."""
         began = perf_counter()
         code = "OK"
@@ -197,8 +218,8 @@ class CallBoundary:
             caller.set(asking)
             still_called.set(partial(self._require_same, credential, asking))
             self._refuse_when_stopping(method)
-            with self._place(method):
-                yield
+            with self._place(method) as hold, method.calls.turn_in_thread(hold.caller):
+                yield hold
         except (GeneratorExit, grpc.RpcError):
             # The stream is over: its reader left, or grpcio reports that no request follows.
             code = grpc.StatusCode.CANCELLED.name
@@ -222,7 +243,7 @@ class CallBoundary:
         except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
             self._refuse(call, error)
             return
-        self._admit(method, message, call, asking)
+        self._admit(method, message, call, asking, at_once=method.at_once)
 
     def _verify(self, method: _Method, message: bytes, call: InlineCall, credential: Credential) -> None:
         """Goes on in a thread: a signature takes as long as many decisions. Raises CrowdedError."""
@@ -236,7 +257,8 @@ class CallBoundary:
             except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
                 self._refuse(call, error)
                 return
-            self._admit(method, message, call, asking)
+            # Only the receiving thread answers at once.
+            self._admit(method, message, call, asking, at_once=None)
 
         try:
             self._unverified.enter("")
@@ -252,23 +274,30 @@ class CallBoundary:
             abort(call.context, status_in(call.context, error), error)
         call.refuse()
 
-    def _admit(self, method: _Method, message: bytes, call: InlineCall, asking: Caller) -> None:
-        """Gives the call a place, and answers it or gives it a thread."""
+    def _admit(
+        self, method: _Method, message: bytes, call: InlineCall, asking: Caller, *, at_once: AtOnce | None
+    ) -> None:
+        """Gives the call a place, and answers it by `at_once` or gives it a thread."""
         calls = method.calls
         who = asking.principal
         try:
-            calls.places.enter(who)
+            self._enter(method, who, call)
         except CrowdedError as error:
-            self._refusals.add(calls.places.calls, error.reason, who)
-            call.turn_away(status_in(call.context, error), str(error))
+            call.turn_away(status_in(call.context, error), str(error), details_of(error))
             return
-        call.place, call.caller = calls.places, who
         caller.set(asking)
-        if method.at_once is None or not self._answer_at_once(method, method.at_once, message, call):
-            calls.threads.run(who, partial(call.answer_in_thread, message))
+        left: Any = message
+        threads = calls.threads
+        if at_once is not None:
+            if self._turn(method, message, call):
+                left = self._answer_at_once(method, at_once, message, call)
+            else:
+                threads = calls.without_turn or threads
+        if left is not None:
+            threads.run(who, partial(call.answer_in_thread, left))
 
-    def _answer_at_once(self, method: _Method, at_once: AtOnce, message: bytes, call: InlineCall) -> bool:
-        """False if the call needs a thread."""
+    def _answer_at_once(self, method: _Method, at_once: AtOnce, message: bytes, call: InlineCall) -> Any:
+        """None; or the request, permitted, if the call needs a thread."""
         began = perf_counter()
         response = b""
 
@@ -291,27 +320,46 @@ class CallBoundary:
         try:
             if self._refusing:
                 self._refuse_when_stopping(method)
-            held = at_once(self._permitted(method, message), call.context)
+            request = self._permitted(method, message, call)
+            held = at_once(request, call.context)
             if held is None:
-                return False
+                return request
             response = call.serialized(held.answer)
         except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
             finish(error)
-            return True
+            return None
         late = JournalUnavailable(f"the record was not on disk within {held.timeout_s} s; it may still be written")
         call.expire_after(held.timeout_s, lambda: end(late))
         try:
             # If there is no room for its records, a thread has to wait for some.
-            return self._commit_then(held, end) or not call.claim()
+            return None if self._commit_then(held, end) or not call.claim() else request
         except JournalUnavailable as error:
             end(error)
-            return True
+            return None
 
-    def _permitted(self, method: _Method, message: bytes) -> Any:
-        """The request, if the caller may make it. Raises MalformedMessageError, and what `Demand.require` raises."""
+    def _turn(self, method: _Method, message: bytes, call: InlineCall) -> bool:
+        """Whether the receiving thread may answer the call."""
+        turns = method.calls.turns
+        if turns is None:
+            return True
+        return takes_turn(turns, len(message) // _QUESTION_BYTES + 1 if method.batch else 1, call)
+
+    def _permitted(self, method: _Method, message: bytes, hold: HasPlaces) -> Any:
+        """The request, if the caller may make it and the limits allow it. Raises MalformedMessageError, LimitError, and
+        what `Demand.require` raises."""
         request = method.parse(message)
-        if method.demand is not None:
-            method.demand.require(self._rights, caller.get(), request)
+        asking = caller.get()
+        weight = len(request.questions) if method.batch else method.weight
+        try:
+            if method.batch:
+                self._limited.charge(asking.principal, weight)
+            if method.demand is not None:
+                tenant = method.demand.require(self._rights, asking, request)
+                if weight and tenant:
+                    self._limited.enter_tenant(tenant, weight, hold, counts=method.counts)
+        except LimitError as error:
+            self._refusals.add(method.calls.places.calls, error.reason, asking.principal)
+            raise
         return request
 
     def _status(self, method: _Method, context: grpc.ServicerContext, error: Exception) -> grpc.StatusCode:
@@ -334,19 +382,25 @@ class CallBoundary:
             raise StoppingError("the server is stopping")
 
     @contextmanager
-    def _place(self, method: _Method) -> Iterator[None]:
+    def _place(self, method: _Method) -> Iterator[HasPlaces]:
         """Takes a place, unless the call came as an `InlineCall` and already has one."""
-        if self._prompt:
-            yield
-            return
-        calls = method.calls
-        who = caller.get().principal
+        hold = CallPlaces(caller.get().principal)
         try:
-            calls.places.enter(who)
-        except CrowdedError as error:
-            self._refusals.add(calls.places.calls, error.reason, who)
-            raise
-        try:
-            yield
+            if not self._prompt:
+                self._enter(method, hold.caller, hold)
+            yield hold
         finally:
-            calls.places.leave(who)
+            if hold.place is not None:
+                hold.place.leave(hold.caller)
+
+    def _enter(self, method: _Method, who: str, hold: HasPlaces) -> None:
+        """Takes a place. Raises CrowdedError, and counts it, if there is none or a limit of the caller is reached."""
+        places = method.calls.places
+        try:
+            places.enter(who)
+            hold.place, hold.caller = places, who
+            if method.weight:
+                self._limited.enter_caller(who, 0 if method.batch else method.weight, hold, counts=method.counts)
+        except CrowdedError as error:
+            self._refusals.add(places.calls, error.reason, who)
+            raise

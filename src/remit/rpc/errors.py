@@ -1,12 +1,14 @@
 """Maps errors to gRPC statuses, and to the text that the caller may read."""
 
 from collections.abc import Mapping
+from enum import StrEnum
+from math import ceil
 from typing import Final, NoReturn
 
 import grpc
 import structlog
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from remit.audit.errors import STORE_AWAY, AuditStoreError, JournalUnavailable
@@ -23,17 +25,41 @@ from remit.service.identities.errors import KeysAwayError
 _log = structlog.get_logger("remit.rpc")
 
 
+class Refusal(StrEnum):
+    """The limit that refused a call: the reason of its `google.rpc.ErrorInfo`."""
+
+    CALLER_RATE = "CALLER_RATE"
+    TENANT_RATE = "TENANT_RATE"
+    IN_FLIGHT = "IN_FLIGHT"
+
+
 class CrowdedError(RemitError):
     """The limit of calls in flight is reached."""
 
     reason = "places"
     """A label of the metric."""
+    limit: Refusal | None = None
+    """What the details of the status name; None if they name nothing, and the caller should not try again by itself."""
+    retry_s = 0.1
+    """When the caller may try again."""
 
 
 class ShareError(CrowdedError):
     """The caller already has as many places as one caller may have."""
 
     reason = "share"
+    limit = Refusal.IN_FLIGHT
+
+
+class LimitError(CrowdedError):
+    """A limit of the caller or of the tenant is reached."""
+
+    def __init__(self, limit: Refusal, text: str, retry_s: float | None = None) -> None:
+        super().__init__(f"{text}: try again" if retry_s is None else f"{text}: try again in {retry_s:.3g} s")
+        self.limit = limit
+        self.reason = limit.lower().replace("_", " ")
+        if retry_s is not None:
+            self.retry_s = retry_s
 
 
 class StoppingError(RemitError):
@@ -84,6 +110,7 @@ _STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
 """The status of an error and of the errors derived from it."""
 _AFTER_WAITING: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION}
 _PASSED_S: Final = 0.001
+_DOMAIN: Final = "remit"
 
 
 def status_of(error: type[Exception]) -> grpc.StatusCode:
@@ -102,19 +129,40 @@ def status_in(context: grpc.ServicerContext, error: Exception) -> grpc.StatusCod
 
 def abort(context: grpc.ServicerContext, status: grpc.StatusCode, error: Exception) -> NoReturn:
     """Ends the call with the status and the public text of the error."""
-    if isinstance(error, MalformedQuestionError):
-        details = error_details_pb2.BadRequest()
-        for each in error.violations:
-            details.field_violations.add(field=each.field, description=each.description)
-        packed = AnyMessage()
-        packed.Pack(details)
-        message = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message=str(error), details=[packed])
-        context.abort_with_status(rpc_status.to_status(message))
+    detailed = _with_details(status, error)
+    if detailed is not None:
+        context.abort_with_status(rpc_status.to_status(detailed))
     if status is grpc.StatusCode.INTERNAL:
         _log.error("a call failed", exc_info=error)
         context.abort(status, "internal error; the server's log has it")
     context.abort(status, _public_text(error))
     raise AssertionError("abort returned")
+
+
+def details_of(error: CrowdedError) -> bytes:
+    """The details of the error's status as trailing metadata hold them; empty if there are none."""
+    detailed = _with_details(grpc.StatusCode.RESOURCE_EXHAUSTED, error)
+    return detailed.SerializeToString() if detailed is not None else b""
+
+
+def _with_details(status: grpc.StatusCode, error: Exception) -> status_pb2.Status | None:
+    """The status with its details; None if it has none."""
+    details: list[Message] = []
+    if isinstance(error, MalformedQuestionError):
+        bad_request = error_details_pb2.BadRequest()
+        for each in error.violations:
+            bad_request.field_violations.add(field=each.field, description=each.description)
+        details = [bad_request]
+    elif isinstance(error, CrowdedError) and error.limit is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(ceil(error.retry_s * 1e9))
+        details = [retry, error_details_pb2.ErrorInfo(reason=error.limit, domain=_DOMAIN)]
+    if not details:
+        return None
+    detailed = status_pb2.Status(code=status.value[0], message=str(error))
+    for each_detail in details:
+        detailed.details.add().Pack(each_detail)
+    return detailed
 
 
 def _public_text(error: Exception) -> str:

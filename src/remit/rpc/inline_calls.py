@@ -16,12 +16,14 @@ from contextlib import suppress
 from functools import partial
 from math import ceil
 from threading import Event, Thread
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import grpc
 from google.protobuf.message import Message
 from grpc import _server as _grpcio
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
+
+from remit.rpc.call_limits import Place
 
 _PARTS: Final = (
     *(
@@ -37,6 +39,7 @@ _PARTS: Final = (
     *("_unary_response_in_pool", "_stream_response_in_pool"),
 )
 _EXPIRY_EVERY_S: Final = 0.05
+_DETAILS: Final = "grpc-status-details-bin"
 
 ARRIVAL: Final = "arrival"
 """The attribute of a behavior: a function of the request's bytes and an `InlineCall`. It runs in the thread that
@@ -49,12 +52,6 @@ _log = logging.getLogger("remit.rpc")
 
 def supported() -> bool:
     return all(hasattr(_grpcio, part) for part in _PARTS) and hasattr(cygrpc, "ReceiveMessageOperation")
-
-
-class Place(Protocol):
-    """A place that a call holds."""
-
-    def leave(self, caller: str) -> None: ...
 
 
 class CallThreads(ThreadPoolExecutor):
@@ -222,8 +219,9 @@ class InlineCall:
         return bytes(self._serialize(response))
 
     def answer(self, response: bytes) -> None:
-        _grpcio._status(self._event, self._state, response)
+        # The caller may use the place again as soon as it has the answer.
         self._end()
+        _grpcio._status(self._event, self._state, response)
 
     def refuse(self) -> None:
         """Ends the call with the status that `context.abort` set, otherwise UNKNOWN."""
@@ -236,13 +234,18 @@ class InlineCall:
         """Ends the call from any thread, even if a thread waits for more of it."""
         self._event.call.cancel(code.value[0], details)
 
-    def turn_away(self, code: grpc.StatusCode, details: str) -> None:
-        """Ends a call that nothing else handles."""
-        self.end(code, details)
+    def turn_away(self, code: grpc.StatusCode, text: str, details: bytes = b"") -> None:
+        """Ends a call that nothing else handles. `details` is a serialized `google.rpc.Status`; empty for none."""
+        if details:
+            with self._state.condition:
+                self._state.trailing_metadata = ((_DETAILS, details),)
+                _grpcio._abort(self._state, self._event.call, code.value[0], text.encode())
+        else:
+            self.end(code, text)
         self._end()
 
-    def answer_in_thread(self, request: bytes) -> None:
-        """Answers the call in the current thread."""
+    def answer_in_thread(self, request: object) -> None:
+        """Answers the call in the current thread. `request` is what its behavior gets: the bytes that came, or more."""
         in_pool, event, state, behavior, argument, deserialize, serialize = self._arguments
         given: Any = self._in_time(argument()) if behavior.streams_requests else request
         try:

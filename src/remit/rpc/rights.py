@@ -7,7 +7,7 @@ from remit.core.caller_actions import CallerAction
 from remit.core.errors import named
 from remit.core.names import parse_tenant
 from remit.service.caller_rights import CallerRights
-from remit.service.callers import Caller
+from remit.service.callers import EVERY_TENANT, Caller
 
 
 class Demand(NamedTuple):
@@ -19,16 +19,18 @@ class Demand(NamedTuple):
     across: bool = False
     """Whether the field may be empty. The servicer then leaves out tenants that the caller has no right about."""
 
-    def require(self, rights: CallerRights, caller: Caller, request: Any) -> None:
-        """Raises ForbiddenError, and MalformedQuestionError if the tenant is none."""
+    def require(self, rights: CallerRights, caller: Caller, request: Any) -> str:
+        """Returns the tenant; '' for all of them. Raises ForbiddenError, and MalformedQuestionError if the tenant is
+        none."""
         text = request
         for name in self.tenant.split("."):
             text = getattr(text, name)
         if not text and self.across:
-            return
+            return EVERY_TENANT
         tenant = named(self.tenant, parse_tenant, text)
         for action in self.actions:
             rights.require(caller, action, tenant)
+        return tenant
 
 
 def _demands(action: CallerAction, *methods: str) -> dict[str, Demand | None]:

@@ -19,6 +19,7 @@ from remit.rpc.access import AccessServicer
 from remit.rpc.admission import SILENT_CALLS, CallClasses, Refusals
 from remit.rpc.audit import AuditServicer
 from remit.rpc.boundary import CallBoundary
+from remit.rpc.call_limits import LimitedCalls
 from remit.rpc.identity import CallerIdentities
 from remit.rpc.inline_calls import CallThreads
 from remit.rpc.policy import PolicyServicer
@@ -133,9 +134,10 @@ class Server:
         self._calls = CallBoundary(
             node.metrics,
             node.point.commit_then,
-            refusals,
-            node.rights,
-            node.refused_calls,
+            refusals=refusals,
+            rights=node.rights,
+            forbidden=node.refused_calls,
+            limited=LimitedCalls(lambda: node.identities.current.limits, lambda: node.live.tenants),
             identities=CallerIdentities(node.identities, lambda: node.tokens.verifier, authenticated=authenticated),
             prompt=threads.supported,
         )

@@ -29,7 +29,7 @@ class Metrics:
         self._by_call: dict[tuple[str, str], Histogram] = {}
         self._refused = Counter(
             "remit_calls_refused",
-            "Calls refused before they were read, by class and reason.",
+            "Calls refused because a limit or a share was used up, by class and reason.",
             ("calls", "reason"),
             registry=self.registry,
         )

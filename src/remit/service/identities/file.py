@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from math import inf
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from remit.core.diagnostics import Diagnostic
 from remit.core.errors import RemitError
@@ -22,7 +22,6 @@ from remit.service.identities.certificate_names import CertificateName, NameType
 from remit.service.identities.identities import (
     ClaimsRow,
     Identities,
-    IdentityLimit,
     OpaqueToken,
     Template,
     name_of_token,
@@ -30,6 +29,7 @@ from remit.service.identities.identities import (
 from remit.service.identities.issuer import Issuer
 from remit.service.identities.key_set import ALGORITHMS
 from remit.service.identities.values import parse_digest, parse_fingerprint, parse_https, parse_short_name, parse_time
+from remit.service.limits import DEFAULT, CallLimit, CallLimits
 
 MOST_BYTES: Final = 4_194_304
 """Size of the largest file."""
@@ -37,7 +37,6 @@ MOST_TOKENS: Final = 2
 """Tokens of one row: the old one and the new one, while a caller changes over."""
 MOST_SKEW_S: Final = 60
 MOST_AGE_S: Final = 86_400
-DEFAULT: Final = "default"
 _MUTABLE: Final = frozenset(
     {"email", "preferred_username", "name", "nickname", "given_name", "family_name", "upn", "unique_name"}
     | {"phone_number", "username", "user_name"}
@@ -47,8 +46,6 @@ _VERIFIED: Final = frozenset({"iss", "aud", "exp", "nbf", "iat", "jti", "cnf"})
 """Claims that count before a row does."""
 _NUMBER: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?").fullmatch
 _CREDENTIALS: Final = (*NameType, "jwt", "token")
-
-_T = TypeVar("_T")
 
 
 class IdentitiesError(RemitError):
@@ -124,8 +121,10 @@ class _IdentitiesReader:
             self.schema.name(each, "a fingerprint", parse_fingerprint)
             for each in self.schema.items(fields.get("refused"), "`refused`")
         ]
-        limits, default = self._limits(fields.get("limits"), "`limits`", parse_principal)
-        tenants, tenants_default = self._limits(fields.get("tenant_limits"), "`tenant_limits`", parse_tenant)
+        limits = CallLimits(
+            self._limits(fields.get("limits"), "`limits`", parse_principal),
+            self._limits(fields.get("tenant_limits"), "`tenant_limits`", parse_tenant),
+        )
         return Identities(
             revision,
             self.issuers,
@@ -134,9 +133,6 @@ class _IdentitiesReader:
             {name: tuple(each.row for each in self.rows if each.issuer == name) for name in self.issuers},
             frozenset(filter(None, refused)),
             limits,
-            default,
-            tenants,
-            tenants_default,
         )
 
     def _issuer(self, key: yaml.Scalar, node: Node) -> None:
@@ -299,26 +295,24 @@ class _IdentitiesReader:
                         f"`user:{each.issuer}/{{{own.claim}}}`",
                     )
 
-    def _limits(
-        self, node: Node | None, what: str, parse: Callable[[str], _T]
-    ) -> tuple[Mapping[_T, IdentityLimit], IdentityLimit]:
-        limits: dict[_T, IdentityLimit] = {}
-        default = IdentityLimit()
+    def _limits(self, node: Node | None, what: str, parse: Callable[[str], str]) -> Mapping[str, CallLimit]:
+        limits: dict[str, CallLimit] = {}
         for key, value in self.schema.entries(node, what):
             limit = self._limit(value, f"the limit of `{quote(key.text)}`")
-            if key.text == DEFAULT:
-                default = limit
-            elif (name := self.schema.name(key, what, parse)) is not None:
+            name = DEFAULT if key.text == DEFAULT else self.schema.name(key, what, parse)
+            if name is not None and limit is not None:
                 limits[name] = limit
-        return limits, default
+        return limits
 
-    def _limit(self, node: Node, what: str) -> IdentityLimit:
+    def _limit(self, node: Node, what: str) -> CallLimit | None:
         fields = self.schema.fields(node, what, optional=("rate", "burst", "in_flight"))
         if "burst" in fields and "rate" not in fields:
             self.schema.refuse(fields["burst"], "`burst` is above a rate: expected `rate` too")
+            return None
         burst = self._whole(fields.get("burst"), "`burst`", 1)
         in_flight = self._whole(fields.get("in_flight"), "`in_flight`", 1)
-        return IdentityLimit(self._rate(fields.get("rate")), burst, in_flight)
+        rate = self._rate(fields.get("rate"))
+        return CallLimit(rate, burst, in_flight) if rate is not None or burst is None else None
 
     def _rate(self, node: Node | None) -> float | None:
         text = self.schema.text(node, "`rate`") if node is not None else None

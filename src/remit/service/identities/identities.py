@@ -8,25 +8,14 @@ from hashlib import sha256
 from typing import Any, Final
 
 from remit.core.errors import InvalidNameError
-from remit.core.names import Principal, Tenant, is_principal, parse_principal, quote
+from remit.core.names import Principal, is_principal, parse_principal, quote
 from remit.service.callers import Caller
 from remit.service.identities.certificate_names import CertificateName
 from remit.service.identities.issuer import Issuer
+from remit.service.limits import CallLimits
 
 _SHOWN: Final = 12
 _PLACE: Final = re.compile(r"\{([^{}]*)\}")
-
-
-@dataclass(frozen=True, slots=True)
-class IdentityLimit:
-    """What a caller, or all callers in a tenant, may ask of one worker. None: no limit."""
-
-    rate: float | None = None
-    """Questions a second."""
-    burst: int | None = None
-    """Questions at once, above the rate."""
-    in_flight: int | None = None
-    """Calls in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +104,7 @@ class Identities:
     """By the short name of the issuer."""
     refused: frozenset[bytes] = frozenset()
     """SHA-256 fingerprints of certificates."""
-    limits: Mapping[Principal, IdentityLimit] = field(default_factory=dict)
-    default_limit: IdentityLimit = field(default_factory=IdentityLimit)
-    tenant_limits: Mapping[Tenant, IdentityLimit] = field(default_factory=dict)
-    default_tenant_limit: IdentityLimit = field(default_factory=IdentityLimit)
+    limits: CallLimits = field(default_factory=CallLimits)
 
     @property
     def rows(self) -> int:
@@ -146,12 +132,6 @@ class Identities:
             if row.matches(claims):
                 return Caller(row.principal.filled(claims), f"jwt/{issuer}/{shown_claim(claims.get('sub'))}")
         return Caller(own.filled(claims))
-
-    def limit_of(self, principal: str) -> IdentityLimit:
-        return self.limits.get(Principal(principal), self.default_limit)
-
-    def limit_in(self, tenant: str) -> IdentityLimit:
-        return self.tenant_limits.get(Tenant(tenant), self.default_tenant_limit)
 
 
 def name_of_token(digest: bytes) -> str:

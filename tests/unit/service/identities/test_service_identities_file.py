@@ -10,7 +10,8 @@ from remit.core.errors import InvalidNameError
 from remit.service.callers import Caller
 from remit.service.identities.certificate_names import CertificateName, NameType
 from remit.service.identities.file import MOST_BYTES, IdentitiesError, parse_identities, read_identities
-from remit.service.identities.identities import Identities, IdentityLimit
+from remit.service.identities.identities import Identities
+from remit.service.limits import CallLimit, CallLimits
 
 FOLDER = Path("/etc/remit")
 OLD, NEW = (sha256(token.encode()).hexdigest() for token in ("old", "new"))
@@ -142,9 +143,8 @@ def test_claim_that_is_no_id_is_refused_and_never_altered(full: Identities, sub:
 
 
 def test_limits_have_a_default(full: Identities) -> None:
-    default = IdentityLimit(500, 1000, 64)
-    assert [IdentityLimit(0.5), default] == [full.limit_of(each) for each in ("service:batch", "service:web")]
-    assert [IdentityLimit(in_flight=5), IdentityLimit()] == [full.limit_in(each) for each in ("acme", "globex")]
+    callers = {"service:batch": CallLimit(0.5), "default": CallLimit(500, 1000, 64)}
+    assert CallLimits(callers, {"acme": CallLimit(in_flight=5)}) == full.limits
 
 
 def test_file_may_be_empty_of_rows() -> None:
