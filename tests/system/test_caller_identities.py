@@ -15,7 +15,7 @@ import trustme
 from cryptography import x509
 from support.certificates import Authority
 from support.questions import check
-from support.server import DEADLINE_S, Server, access_of, remit, until
+from support.server import DEADLINE_S, Health, Server, access_of, remit, until
 
 from remit.audit.ids import parse_id
 from remit.client import AsyncClient, Client, DecisionUnavailable, MutualTls
@@ -203,11 +203,14 @@ def test_streams_end_with_their_credential(server: Server, authority: Authority,
                 policy_service_pb2.WatchRevisionRequest(), timeout=DEADLINE_S
             )
             next(watch)
+            health = Health(channel).watch()
+            next(health)
         # The row is gone: the certificate names another caller.
         for stream in (streams[-1], watch):
             with pytest.raises(grpc.RpcError) as ended:
                 list(stream)
             assert grpc.StatusCode.UNAUTHENTICATED is ended.value.code()
+        assert [] == list(health)
 
 
 def test_half_written_file_keeps_the_last_good_one(

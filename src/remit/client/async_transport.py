@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from remit.client.call import ClientCall, Item, Pages, Parameters, Result, Stream
 from remit.client.decision_cache import DecisionCache
 from remit.client.errors import DecisionUnavailable
-from remit.client.links import Links, Token
+from remit.client.links import ChannelLinks, Token
 from remit.client.retry import CHANNEL_OPTIONS, RetryPolicy, ended, only_questions
 from remit.client.revision_watch import watch
 from remit.client.tls import MutualTls
@@ -97,7 +97,7 @@ class AsyncTransport:
                 return grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
             return grpc.aio.secure_channel(target, credentials, CHANNEL_OPTIONS)
 
-        self._links = Links(connect, self._close_later, tls=tls, server_ca=server_ca, token=token)
+        self._links = ChannelLinks(connect, self._close_later, tls=tls, server_ca=server_ca, token=token)
         self._cache = DecisionCache(cache) if cache else None
         self._watch = asyncio.create_task(watch(self._links, self._cache)) if self._cache is not None else None
 

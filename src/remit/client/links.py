@@ -24,7 +24,7 @@ Metadata = tuple[tuple[str, str], ...] | None
 Token = str | Callable[[], str]
 
 
-class Link:
+class ChannelLink:
     """A channel, and what calls each method over it."""
 
     def __init__(self, channel: Channel) -> None:
@@ -36,7 +36,7 @@ class Link:
         """Calls and streams that use it now."""
 
 
-class Links:
+class ChannelLinks:
     """The link of a client, and links that were replaced, until their last call ends. Safe to share between threads."""
 
     def __init__(
@@ -62,13 +62,13 @@ class Links:
         self._close = close
         self._mutex = Lock()
         self._closed = False
-        self._replaced: list[Link] = []
-        """Links that calls still use."""
+        self._replaced: list[ChannelLink] = []
+        """ChannelLinks that calls still use."""
         self._look_at = time.monotonic() + _LOOK_EVERY_S
         self._stamps = _stamps(self._tls.files) if self._tls is not None else ()
-        self._current = Link(connect(self._tls.credentials() if self._tls is not None else None))
+        self._current = ChannelLink(connect(self._tls.credentials() if self._tls is not None else None))
 
-    def enter(self) -> Link:
+    def enter(self) -> ChannelLink:
         """The newest link. The call has to `leave` it."""
         if self._tls is not None and time.monotonic() >= self._look_at:
             self._look(self._tls)
@@ -77,7 +77,7 @@ class Links:
             link.calls += 1
             return link
 
-    def leave(self, link: Link) -> None:
+    def leave(self, link: ChannelLink) -> None:
         with self._mutex:
             link.calls -= 1
             left = link in self._replaced and not link.calls
@@ -125,7 +125,7 @@ class Links:
                 return
             if _stamps(tls.files) != stamps:
                 return
-            replaced, self._current, self._stamps = self._current, Link(self._connect(credentials)), stamps
+            replaced, self._current, self._stamps = self._current, ChannelLink(self._connect(credentials)), stamps
             if replaced.calls:
                 self._replaced.append(replaced)
                 return

@@ -8,7 +8,7 @@ import grpc
 
 from remit.client.decision_cache import DecisionCache
 from remit.client.errors import DecisionUnavailable
-from remit.client.links import Links
+from remit.client.links import ChannelLinks
 from remit.v1.policy_service_pb2 import WatchRevisionRequest
 
 WATCH_S: Final = 30.0
@@ -20,7 +20,7 @@ _AGAIN_S: Final = 1.0
 class RevisionWatch:
     """Watches in its own thread, until `stop` and the end of the channel."""
 
-    def __init__(self, links: Links, cache: DecisionCache) -> None:
+    def __init__(self, links: ChannelLinks, cache: DecisionCache) -> None:
         self._links = links
         self._cache = cache
         self._stopping = Event()
@@ -51,7 +51,7 @@ class RevisionWatch:
                 self._stopping.wait(_AGAIN_S)
 
 
-async def watch(links: Links, cache: DecisionCache) -> None:
+async def watch(links: ChannelLinks, cache: DecisionCache) -> None:
     """Watches until it is cancelled."""
     while True:
         failed = True

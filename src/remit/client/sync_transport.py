@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from remit.client.call import ClientCall, Item, Pages, Result, Stream
 from remit.client.decision_cache import DecisionCache
-from remit.client.links import Links, Token
+from remit.client.links import ChannelLinks, Token
 from remit.client.retry import CHANNEL_OPTIONS, RetryPolicy, ended, only_questions
 from remit.client.revision_watch import RevisionWatch
 from remit.client.tls import MutualTls
@@ -51,7 +51,7 @@ class SyncTransport:
                 return grpc.insecure_channel(target, CHANNEL_OPTIONS)
             return grpc.secure_channel(target, credentials, CHANNEL_OPTIONS)
 
-        self._links = Links(connect, lambda channel: channel.close(), tls=tls, server_ca=server_ca, token=token)
+        self._links = ChannelLinks(connect, lambda channel: channel.close(), tls=tls, server_ca=server_ca, token=token)
         self._cache = DecisionCache(cache) if cache else None
         self._watch = RevisionWatch(self._links, self._cache) if self._cache is not None else None
 

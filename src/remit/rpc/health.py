@@ -1,19 +1,21 @@
 """The health service."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import grpc
 from grpc_health.v1 import health, health_pb2
 
 from remit.audit.batch import EMPTY_BATCH
 from remit.core.caller_actions import CallerAction
+from remit.core.errors import RemitError
 from remit.core.names import is_tenant
-from remit.rpc.boundary import AtOnce, caller
+from remit.rpc.boundary import AtOnce, caller, still_called
 from remit.service.caller_rights import CallerRights
-from remit.service.callers import ANONYMOUS, Caller
+from remit.service.callers import Caller
 from remit.service.decision_point import PendingAnswer
+from remit.service.identities.errors import KeysAwayError
 
 SERVICE: Final[str] = health.SERVICE_NAME
 TENANT: Final = "tenant/"
@@ -30,6 +32,15 @@ class _Watcher(Protocol):
     def close(self) -> None: ...
 
 
+class _Watching(NamedTuple):
+    """What a watcher's stream is about."""
+
+    caller: Caller
+    service: str
+    require_caller: Callable[[], None]
+    """As `still_called`."""
+
+
 class Health(health.HealthServicer):  # type: ignore[misc]
     """The standard health service. Watchers get changes only, and do not delay a stop.
 
@@ -41,7 +52,7 @@ class Health(health.HealthServicer):  # type: ignore[misc]
         super().__init__(experimental_non_blocking=False)
         self._rights = rights
         self._told: dict[str, bool] = {}
-        self._watchers: dict[_Watcher, tuple[Caller, str]] = {}
+        self._watchers: dict[_Watcher, _Watching] = {}
         self._mutex = Lock()
         self._closed = False
 
@@ -59,10 +70,10 @@ class Health(health.HealthServicer):  # type: ignore[misc]
             self.set(name, status.SERVING if serving else status.NOT_SERVING)
 
     def end_forbidden(self) -> None:
-        """Ends the streams of callers who may no longer see the service that they watch."""
+        """Ends the streams of callers who may no longer see the service that they watch, or who are none any more."""
         with self._mutex:
-            for watcher, (watching, service) in self._watchers.items():
-                if not self._may_see(watching, service):
+            for watcher, watching in self._watchers.items():
+                if not self._may_see(watching.caller, watching.service) or not _is_called(watching):
                     watcher.close()
 
     def close(self) -> None:
@@ -95,7 +106,7 @@ class Health(health.HealthServicer):  # type: ignore[misc]
             service = request.service = _FORBIDDEN
         with self._mutex:
             watcher: _Watcher = super().Watch(request, context, send_response_callback)
-            self._watchers[watcher] = watching, service
+            self._watchers[watcher] = _Watching(watching, service, still_called.get())
             if self._closed:
                 watcher.close()
         if not context.add_callback(lambda: self._forget(watcher)):
@@ -110,8 +121,17 @@ class Health(health.HealthServicer):  # type: ignore[misc]
 
     def _forget(self, watcher: _Watcher) -> None:
         with self._mutex:
-            _, service = self._watchers.pop(watcher, (ANONYMOUS, ""))
+            forgotten = self._watchers.pop(watcher, None)
+            service = forgotten.service if forgotten is not None else ""
         with self._lock:
             # The library keeps every name that was ever watched, and callers may invent names.
             if not self._send_response_callbacks.get(service):
                 self._send_response_callbacks.pop(service, None)
+
+
+def _is_called(watching: _Watching) -> bool:
+    try:
+        watching.require_caller()
+    except (RemitError, KeysAwayError):
+        return False
+    return True
