@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import ssl
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
@@ -40,6 +43,12 @@ class House:
 
     def channel(self, name: str) -> grpc.Channel:
         return grpc.secure_channel(self.server.target, self._tls(name).credentials())
+
+    def context(self, name: str) -> ssl.SSLContext:
+        """For HTTPS, with a certificate of that name."""
+        context = ssl.create_default_context(cafile=self._authority.certificate)
+        context.load_cert_chain(*self._authority.signed(f"{name}-{next(self._numbers)}", name))
+        return context
 
     def callers(self, rows: str) -> None:
         """Writes the rights, and waits until they are in force."""
@@ -170,6 +179,21 @@ def test_refused_calls_are_recorded_with_their_number(house: House) -> None:
     told = {record.tenant: json.loads(record.detail) for record in records}
     refusal = {"caller": f"service:dns/{SHOP}", "method": "Check", "action": "CHECK"}
     assert {"globex": {**refusal, "calls": 2}, "": {**refusal, "calls": 50}} == told
+
+
+def test_metrics_need_the_right_across_tenants(house: House) -> None:
+    url = f"https://127.0.0.1:{house.server.metrics_port}/metrics"
+
+    def scrape(name: str) -> bytes:
+        context = house.context(name)
+        with urllib.request.urlopen(url, timeout=DEADLINE_S, context=context) as answer:
+            return bytes(answer.read())
+
+    assert b'tenant="globex"' in scrape(ONCALL)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        scrape(SHOP)
+    house.callers(RIGHTS + f"p, service:dns/{SHOP}, _callers, **, REMIT_INSTANCE, STATUS, allow\n")
+    assert b'tenant="globex"' in scrape(SHOP)
 
 
 def test_violations_are_told_behind_the_right_alone(house: House) -> None:

@@ -1,4 +1,7 @@
-"""The boundary around every call: places, callers, statuses and metrics."""
+"""The boundary around every call: credential, limits, place, right, status and metric.
+
+The module is long because the order of these steps is one thing, and is read in one place.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress

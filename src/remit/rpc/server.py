@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from remit.audit.journal.stats import Drained
+from remit.core.caller_actions import CallerAction
 from remit.core.names import Tenant
 from remit.policy.live import TenantState
 from remit.rpc import health
@@ -20,7 +21,7 @@ from remit.rpc.admission import SILENT_CALLS, CallClasses, Refusals
 from remit.rpc.audit import AuditServicer
 from remit.rpc.boundary import CallBoundary
 from remit.rpc.call_limits import LimitedCalls
-from remit.rpc.identity import CallerIdentities
+from remit.rpc.identity import CallerIdentities, Credential, CredentialRefusedError
 from remit.rpc.inline_calls import CallThreads
 from remit.rpc.policy import PolicyServicer
 from remit.rpc.query_servicer import QueryServicer
@@ -31,6 +32,7 @@ from remit.rpc.search import SearchServicer
 from remit.rpc.status import StatusServicer
 from remit.rpc.visibility import VisibilityServicer
 from remit.service.addresses import split_address
+from remit.service.callers import EVERY_TENANT
 from remit.service.certificates import ServerCertificates
 from remit.service.errors import StartupError
 from remit.service.metrics_at_scrape import watch_calls
@@ -131,6 +133,7 @@ class Server:
             node.metrics.registry,
             lambda: {**{each.calls: each.count for each in classes.limiters}, WITHOUT_MESSAGE: threads.silent},
         )
+        self._identities = CallerIdentities(node.identities, lambda: node.tokens.verifier, authenticated=authenticated)
         self._calls = CallBoundary(
             node.metrics,
             node.point.commit_then,
@@ -138,7 +141,7 @@ class Server:
             rights=node.rights,
             forbidden=node.refused_calls,
             limited=LimitedCalls(lambda: node.identities.current.limits, lambda: node.live.tenants),
-            identities=CallerIdentities(node.identities, lambda: node.tokens.verifier, authenticated=authenticated),
+            identities=self._identities,
             prompt=threads.supported,
         )
         self._server = grpc.server(
@@ -192,13 +195,24 @@ class Server:
             reflecting,
         )
         self.port = self._bind(settings)
-        self.metrics_port = serve_metrics(settings, node.metrics.registry)
+        self.metrics_port = serve_metrics(settings, node.metrics.registry, self.may_scrape)
 
     def start(self) -> Self:
         self._server.start()
         self._set_health()
         threading.Thread(target=self._watch_health, name="remit-health", daemon=True).start()
         return self
+
+    def may_scrape(self, certificate: bytes) -> bool:
+        """Whether the caller with this certificate, in PEM, may read the metrics, which name all tenants."""
+        rights = self._node.rights
+        if not rights.enforced:
+            return True
+        try:
+            scraping = self._identities.caller_of(Credential(certificate, ""))
+        except CredentialRefusedError:
+            return False
+        return rights.may(scraping, CallerAction.STATUS, EVERY_TENANT)
 
     def stop(self) -> Drained:
         """Stops the server: health turns NOT_SERVING, new calls are refused, calls in flight finish within the grace

@@ -12,12 +12,13 @@ import structlog
 from remit.audit.errors import AuditStoreError
 from remit.process.channel import Channel, leave_signals_to_parent
 from remit.process.errors import ChannelError
+from remit.rpc.server import Server
 from remit.server.run import serve_until, started, stop_at
 from remit.service.errors import StartupError
 from remit.service.log_config import configure_logs
 from remit.service.metrics import Metrics
 from remit.service.node import ServerNode
-from remit.service.workers.messages import Order, Ready, Refused, Scrape, Serving, WorkerReports
+from remit.service.workers.messages import MayScrape, Order, Ready, Refused, Scrape, Serving, WorkerReports
 
 _AWAKE_EVERY_S: Final = 0.5
 
@@ -38,7 +39,9 @@ def serve(descriptor: int) -> None:
             sys.exit(1)
         node.workers[:] = order.workers
         stop = stop_at(signal.SIGTERM)
-        obeying = threading.Thread(target=_obey, args=(channel, node, stop), name="remit-supervisor", daemon=True)
+        obeying = threading.Thread(
+            target=_obey, args=(channel, node, server, stop), name="remit-supervisor", daemon=True
+        )
 
         def begun() -> None:
             _log.info("worker serving", port=server.port)
@@ -66,7 +69,7 @@ def _told_to_begin(channel: Channel, stop: threading.Event) -> bool:
     return False
 
 
-def _obey(channel: Channel, node: ServerNode, stop: threading.Event) -> None:
+def _obey(channel: Channel, node: ServerNode, server: Server, stop: threading.Event) -> None:
     try:
         channel.send(Serving())
         while True:
@@ -76,6 +79,8 @@ def _obey(channel: Channel, node: ServerNode, stop: threading.Event) -> None:
                     channel.send(node.report())
                 case Scrape():
                     channel.send(_scraped(node.metrics))
+                case MayScrape(certificate):
+                    channel.send(server.may_scrape(certificate))
     except ChannelError:
         if not stop.is_set():
             _log.error("the supervisor is gone")

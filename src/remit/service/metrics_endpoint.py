@@ -1,6 +1,7 @@
 import ssl
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from socket import SHUT_RDWR, AddressFamily, socket
@@ -28,7 +29,11 @@ _PAUSE_S: Final = 0.1
 _log = structlog.get_logger("remit")
 
 
-def serve_metrics(settings: Settings, registry: CollectorRegistry) -> int:
+MayScrape = Callable[[bytes], bool]
+"""Whether the caller with this certificate, in PEM, may read the metrics."""
+
+
+def serve_metrics(settings: Settings, registry: CollectorRegistry, may_scrape: MayScrape) -> int:
     """Starts the endpoint and returns its port; 0 if the setting `metrics` is empty. Raises StartupError."""
     if not settings.metrics:
         return 0
@@ -37,7 +42,8 @@ def serve_metrics(settings: Settings, registry: CollectorRegistry) -> int:
     try:
         tls = None if settings.mutual_tls is None else ServerCertificates.of(settings)
         for family, address in addresses_of(host):
-            servers.append(_Server(family, (address[0], port, *address[2:]), registry, tls))
+            handler = type("_Handler", (_Handler,), {"registry": registry, "may_scrape": staticmethod(may_scrape)})
+            servers.append(_Server(family, (address[0], port, *address[2:]), handler, tls))
             port = servers[0].server_address[1]
     except OSError as error:
         for each in servers:
@@ -59,14 +65,17 @@ class _Server(ThreadingMixIn, TCPServer):
     request_queue_size = 128
 
     def __init__(
-        self, family: AddressFamily, address: Address, registry: CollectorRegistry, tls: ServerCertificates | None
+        self,
+        family: AddressFamily,
+        address: Address,
+        handler: type["_Handler"],
+        tls: ServerCertificates | None,
     ) -> None:
         """Raises OSError, whose `filename` is the address, if the address is in use."""
         self.address_family = family
         self._tls = tls
         # The accepting thread and the connections' threads change it. Each change is one step of the interpreter.
         self._open: OrderedDict[socket, None] = OrderedDict()
-        handler = type("_Handler", (_Handler,), {"registry": registry})
         try:
             super().__init__(address, handler)
         except OSError as error:
@@ -108,10 +117,17 @@ class _Server(ThreadingMixIn, TCPServer):
 
 
 class _Handler(MetricsHandler):
+    may_scrape: MayScrape
+
     def do_GET(self) -> None:  # noqa: N802 (the library's name)
         if urlsplit(self.path).path != PATH:
             self.send_error(HTTPStatus.NOT_FOUND, explain=f"The metrics are at {PATH}.")
             return
+        if isinstance(self.connection, ssl.SSLSocket):
+            der = self.connection.getpeercert(binary_form=True)
+            if der is None or not self.may_scrape(ssl.DER_cert_to_PEM_cert(der).encode()):
+                self.send_error(HTTPStatus.FORBIDDEN, explain="The metrics need STATUS on REMIT_INSTANCE.")
+                return
         try:
             super().do_GET()
         except (ConnectionError, TimeoutError, ssl.SSLError):

@@ -60,3 +60,11 @@ class WorkerReports:
 @dataclass(frozen=True, slots=True)
 class Scrape:
     """To a worker: asks for a list of its metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class MayScrape:
+    """Asks a worker whether the caller with this certificate may read the metrics. It answers with a bool."""
+
+    certificate: bytes
+    """PEM."""

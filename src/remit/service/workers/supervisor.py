@@ -17,7 +17,7 @@ from remit.service.known_stores import refuse_gone
 from remit.service.metrics import WorkersMetrics
 from remit.service.metrics_endpoint import serve_metrics
 from remit.service.settings import Settings
-from remit.service.workers.messages import Begin, Order, Refused, Scrape, WorkerReport, WorkerReports
+from remit.service.workers.messages import Begin, MayScrape, Order, Refused, Scrape, WorkerReport, WorkerReports
 from remit.service.workers.port import PortReservation, taken
 from remit.service.workers.process_settings import ProcessSettings
 
@@ -103,7 +103,7 @@ class Supervisor:
         for worker in self._workers:
             self._metrics.serving.labels(worker.name).set(0)
             self._metrics.restarts.labels(worker.name)
-        self._metrics_port = serve_metrics(settings, self._metrics.registry)
+        self._metrics_port = serve_metrics(settings, self._metrics.registry, self._may_scrape)
 
     def run(self, stop: Event) -> bool:
         """Runs until `stop` is set. Returns True if all workers drained.
@@ -235,3 +235,12 @@ class Supervisor:
             except (ChannelError, TimeoutError):
                 continue
         return found
+
+    def _may_scrape(self, certificate: bytes) -> bool:
+        """Any worker knows the rights of callers. False while none answers."""
+        for worker in self._workers:
+            try:
+                return bool(worker.ask(MayScrape(certificate)))
+            except (ChannelError, TimeoutError):
+                continue
+        return False

@@ -25,6 +25,7 @@ from remit.service.identities.key_set import KeySetError, parse_key_set
 from remit.service.identities.keys import IssuerKeys
 from remit.service.identities.tokens import TokenVerifier
 from remit.service.metrics import Metrics
+from remit.service.metrics_at_scrape import watch_keys
 
 HOUR_S = 3600.0
 FIRST, SECOND = issuer_key("first"), issuer_key("second")
@@ -592,7 +593,7 @@ def test_file_is_read_again_by_its_thread(tmp_path: Path) -> None:
 
 def test_metric_tells_the_age_of_the_keys_by_issuer(endpoint: Endpoint) -> None:
     metrics = Metrics()
-    metrics.watch_keys(lambda: {"kc": endpoint.keys.age_s})
+    watch_keys(metrics.registry, lambda: {"kc": endpoint.keys.age_s})
     told = partial(generate_latest, metrics.registry)
 
     assert b'remit_jwks_age_seconds{issuer="kc"} +Inf' in told()
