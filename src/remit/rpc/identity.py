@@ -32,6 +32,8 @@ LONGEST_TOKEN: Final = 8192
 """Characters of the value of `authorization`."""
 _CERTIFICATES: Final = 4096
 """Certificates with a cached identity: reading one costs as much as a Check."""
+_MAPPED: Final = 4096
+"""Tokens with a cached caller."""
 _EXPECTED: Final = (
     "expected exactly one URI, such as a SPIFFE id, or without one a DNS name, or without any alternative name exactly "
     "one common name"
@@ -112,6 +114,14 @@ class _Certificate(NamedTuple):
         return str(self.name) if self.name is not None else f"sha256:{self.fingerprint.hex()}"
 
 
+class _Mapped(NamedTuple):
+    """The caller of a verified token, by one version of `identities`."""
+
+    verified: VerifiedClaims
+    identities: Identities
+    caller: Caller
+
+
 class CallerIdentities:
     """From credentials to callers. Evaluated at each call: what is taken out of `identities` ends at the next one."""
 
@@ -126,6 +136,8 @@ class CallerIdentities:
         self._identities = identities
         self._tokens = tokens
         self._authenticated = authenticated
+        self._mapped: dict[int, _Mapped] = {}
+        """By the identity of the verified token: the verifier gives the same object for the same token."""
 
     def credential_of(self, context: grpc.ServicerContext) -> Credential:
         """Raises CredentialRefusedError if the call shows no credential, or one in a wrong way."""
@@ -190,12 +202,22 @@ class CallerIdentities:
                 verified = verifier.verify(token, bound_to)
         except TokenRefusedError as error:
             raise CredentialRefusedError(f"a token: {error.cause}") from None
+        return self._mapped_caller(verified, identities)
+
+    def _mapped_caller(self, verified: VerifiedClaims, identities: Identities) -> Caller:
+        known = self._mapped.get(id(verified))
+        if known is not None and known.verified is verified and known.identities is identities:
+            return known.caller
         if verified.issuer not in identities.issuers:
             raise CredentialRefusedError("a token of an issuer that `identities` no longer names")
         try:
-            return identities.of_claims(verified.issuer, verified.claims)
+            found = identities.of_claims(verified.issuer, verified.claims)
         except InvalidNameError as error:
             raise CredentialRefusedError(f"a token of `{verified.issuer}`: {error}") from None
+        if len(self._mapped) >= _MAPPED:
+            self._mapped = {}
+        self._mapped[id(verified)] = _Mapped(verified, identities, found)
+        return found
 
 
 class CredentialLog:
