@@ -108,7 +108,7 @@ def test_what_only_looks_like_a_service_of_kubernetes_is_refused(
 def test_names_of_callers_without_mutual_tls(tmp_path: Path, untested: Path, flag: str, may: str) -> None:
     """Without certificates nobody has a name, and the setting would keep nobody out."""
     told = serve(tmp_path, untested, flag, "spiffe://acme.example/oncall")
-    assert f"without mutual TLS every caller may {may}: set `tls_cert`, `tls_key`, `tls_client_ca`, or leave" in told
+    assert f"without TLS every caller may {may}: set `tls_cert`, `tls_key`, `tls_client_ca`, or leave" in told
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_one_caller_s_queries_leave_places_and_threads_to_others(
         assert access_of(modest).Explain(now, timeout=DEADLINE_S).summary
         assert access_of(greedy).Check(check(), timeout=DEADLINE_S).decision.decision_id
     logged = server.wait_for("calls refused")
-    assert "greedy.example" == logged["last_caller"]
+    assert "service:dns/greedy.example" == logged["last_caller"]
     for each in waiting:
         each.cancel()
 
