@@ -108,7 +108,7 @@ def test_variable_that_only_resembles_kubernetes_is_refused(
 def test_start_refuses_caller_names_without_mutual_tls(tmp_path: Path, untested: Path, flag: str, may: str) -> None:
     """Without certificates callers have no names, and the setting would refuse nobody."""
     told = serve(tmp_path, untested, flag, "spiffe://acme.example/oncall")
-    assert f"without mutual TLS every caller may {may}: set `tls_cert`, `tls_key`, `tls_client_ca`, or leave" in told
+    assert f"without TLS every caller may {may}: set `tls_cert`, `tls_key`, `tls_client_ca`, or leave" in told
 
 
 @pytest.mark.parametrize(
