@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
@@ -21,6 +21,7 @@ from remit.rpc.errors import (
     CrowdedError,
     LimitError,
     MalformedMessageError,
+    Refusal,
     StoppingError,
     abort,
     details_of,
@@ -38,6 +39,7 @@ from remit.rpc.rights import DEMANDS, Demand
 from remit.service.caller_rights import CallerRights, ForbiddenError
 from remit.service.callers import Caller
 from remit.service.decision_point import PendingAnswer
+from remit.service.limits import CallLimit, UsageMeter
 from remit.service.metrics import Metrics
 from remit.service.refused_calls import RefusedCalls
 
@@ -51,6 +53,8 @@ UNVERIFIED: Final = "unverified tokens"
 """In metrics and the log, calls whose token is being verified."""
 _MOST_UNVERIFIED: Final = 256
 _VERIFYING_THREADS: Final = 2
+_ATTEMPTS: Final = CallLimit(rate=10, burst=10)
+"""Tokens of one connection that are refused. Past it none is verified for a moment: a signature costs much."""
 
 Parse = Callable[[bytes], Any]
 Behavior = Callable[[Any, grpc.ServicerContext], Any]
@@ -151,6 +155,7 @@ class CallBoundary:
         self._credentials = CredentialLog()
         self._unverified = Limiter(UNVERIFIED, _MOST_UNVERIFIED)
         self._verifying = SharedThreads("remit-token", _VERIFYING_THREADS)
+        self._attempts = UsageMeter(monotonic)
         self._prompt = prompt
         self._refusing = False
 
@@ -251,12 +256,20 @@ class CallBoundary:
     def _verify(self, method: _Method, message: bytes, call: InlineCall, credential: Credential) -> None:
         """Goes on in a thread: a signature takes as long as many decisions. Raises CrowdedError."""
 
+        peer = call.context.peer()
+        wait_s = self._attempts.charge(peer, _ATTEMPTS, 1)
+        if wait_s:
+            self._refusals.add(UNVERIFIED, "attempts", "")
+            raise LimitError(Refusal.CALLER_RATE, "too many tokens of this connection were refused", wait_s)
+
         def verify() -> None:
             try:
                 try:
                     asking = self._identities.caller_of(credential)
                 finally:
                     self._unverified.leave("")
+                # Only tokens that are refused count.
+                self._attempts.charge(peer, _ATTEMPTS, -1)
             except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
                 self._refuse(call, error)
                 return

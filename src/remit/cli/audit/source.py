@@ -8,7 +8,15 @@ from remit.cli.audit.options import STORE_DEFAULT, StoreOption
 from remit.cli.common.open_store import opened
 from remit.cli.common.option_group import option, option_group
 from remit.cli.common.output import Exit, fail
-from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
+from remit.cli.common.server_options import (
+    CaOption,
+    CertOption,
+    KeyOption,
+    TargetOption,
+    TimeoutOption,
+    TokenOption,
+    client_for,
+)
 from remit.client import Client, DecisionUnavailable
 from remit.core.errors import InvalidNameError, MalformedQuestionError
 from remit.policy.revisions.archive import RevisionNotStoredError
@@ -27,6 +35,7 @@ class Source(NamedTuple):
     tls_server_ca: Path | None
     tls_cert: Path | None
     tls_key: Path | None
+    token_file: Path | None
 
     def answer(self, locally: Callable[[AuditReader], _Answer], remotely: Callable[[Client], _Answer]) -> _Answer:
         """Returns the answer of the store or of the server. Ends the command if there is no answer."""
@@ -34,7 +43,9 @@ class Source(NamedTuple):
             if self.target is None:
                 with opened(self.audit) as store:
                     return locally(store)
-            with client_for(self.target, self.timeout, self.tls_server_ca, self.tls_cert, self.tls_key) as client:
+            with client_for(
+                self.target, self.timeout, self.tls_server_ca, self.tls_cert, self.tls_key, self.token_file
+            ) as client:
                 return remotely(client)
         except (MalformedQuestionError, InvalidNameError, NotCountedError) as error:
             fail(Exit.USAGE, str(error))
@@ -54,6 +65,7 @@ reads: Final = option_group(
         option("tls_server_ca", CaOption),
         option("tls_cert", CertOption),
         option("tls_key", KeyOption),
+        option("token_file", TokenOption),
     ),
 )
 """Decorates a command that takes a `source` with the options that name the source."""

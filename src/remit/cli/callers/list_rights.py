@@ -14,7 +14,15 @@ from remit.cli.common.backend import Backend, RemoteBackend, end_where_refused, 
 from remit.cli.common.local_backend import LocalBackend
 from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.policy_files import DirectoryArgument, loading
-from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
+from remit.cli.common.server_options import (
+    CaOption,
+    CertOption,
+    KeyOption,
+    TargetOption,
+    TimeoutOption,
+    TokenOption,
+    client_for,
+)
 from remit.client import DecisionUnavailable
 from remit.core.caller_actions import CallerAction, asked_about
 from remit.core.errors import RemitError
@@ -41,6 +49,7 @@ def list_rights(
     tls_server_ca: CaOption = None,
     tls_cert: CertOption = None,
     tls_key: KeyOption = None,
+    token_file: TokenOption = None,
 ) -> None:
     """List who may ask what about which tenant: by the files, or by a running server with `--target`.
 
@@ -57,7 +66,7 @@ def list_rights(
                 fail(Exit.USAGE, f"`{directory}` has no folder `{CALLERS}`: `remit callers init` writes one")
             held = list(_held(LocalBackend(directory), tenants))
         else:
-            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
+            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key, token_file) as client:
                 tenants = [Tenant(each.tenant) for each in client.status().tenants]
                 held = list(_held(RemoteBackend(client), tenants))
     except (DecisionUnavailable, RemitError) as error:

@@ -13,7 +13,15 @@ from google.protobuf.message import Message
 from remit import wire
 from remit.cli.common.option_group import Command, option, option_group
 from remit.cli.common.output import Exit, fail
-from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TargetOption, TimeoutOption, client_for
+from remit.cli.common.server_options import (
+    CaOption,
+    CertOption,
+    KeyOption,
+    TargetOption,
+    TimeoutOption,
+    TokenOption,
+    client_for,
+)
 from remit.client import Client, DecisionUnavailable
 from remit.client.decode import known, recorded
 from remit.core.errors import InvalidNameError, MalformedQuestionError, RemitError
@@ -67,6 +75,7 @@ def _backend(
     tls_server_ca: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
+    token_file: Path | None,
 ) -> Iterator[Backend]:
     """The server if `target` is set, else the files. Ends the command if there is no answer."""
     try:
@@ -76,7 +85,7 @@ def _backend(
 
             yield LocalBackend(policies)
         else:
-            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
+            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key, token_file) as client:
                 yield RemoteBackend(client)
     except (DecisionUnavailable, RemitError) as error:
         no_answer(error)
@@ -95,6 +104,7 @@ _with_options: Final = option_group(
         option("tls_server_ca", CaOption),
         option("tls_cert", CertOption),
         option("tls_key", KeyOption),
+        option("token_file", TokenOption),
     ),
 )
 

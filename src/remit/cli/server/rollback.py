@@ -5,7 +5,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from remit.cli.common.output import Exit, fail, out
-from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, client_for
+from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, TokenOption, client_for
 from remit.client import Client, DecisionUnavailable
 from remit.clock import utc_text
 from remit.v1 import policy_service_pb2 as messages
@@ -25,6 +25,7 @@ def rollback(
     tls_server_ca: CaOption = None,
     tls_cert: CertOption = None,
     tls_key: KeyOption = None,
+    token_file: TokenOption = None,
 ) -> None:
     """Serve a kept revision of a tenant on one server, whatever its files say, until `--unpin`.
 
@@ -35,7 +36,7 @@ def rollback(
     if revision and unpin:
         fail(Exit.USAGE, "REV pins and --unpin unpins: name one")
     try:
-        with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
+        with client_for(target, timeout, tls_server_ca, tls_cert, tls_key, token_file) as client:
             if unpin:
                 _unpin(client, tenant)
             elif revision:

@@ -5,7 +5,7 @@ import typer
 
 from remit.audit.ids import parse_id
 from remit.cli.common.output import Exit, fail, out
-from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, client_for
+from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, TokenOption, client_for
 from remit.cli.server.replay import change_json, changes_table
 from remit.client import DecisionUnavailable
 from remit.clock import utc_text
@@ -20,6 +20,7 @@ def shadow(
     tls_server_ca: CaOption = None,
     tls_cert: CertOption = None,
     tls_key: KeyOption = None,
+    token_file: TokenOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every change as a JSON line.")] = False,
 ) -> None:
     """Show which decisions since its load the candidate of a server's setting `shadow` would make otherwise.
@@ -28,7 +29,7 @@ def shadow(
     decision would change, 1 if one would, and 3 if there is no candidate or it does not load.
     """
     try:
-        with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
+        with client_for(target, timeout, tls_server_ca, tls_cert, tls_key, token_file) as client:
             answer: messages.GetShadowResponse = client.ask(messages.GetShadowRequest(tenant=tenant))
     except DecisionUnavailable as error:
         if error.code == "INVALID_ARGUMENT":

@@ -7,7 +7,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from remit.cli.common.output import Exit, fail, out, styled
-from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, client_for
+from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, TokenOption, client_for
 from remit.client import DecisionUnavailable
 from remit.clock import utc_text
 from remit.v1 import status_service_pb2 as messages
@@ -26,6 +26,7 @@ def status(
     tls_server_ca: CaOption = None,
     tls_cert: CertOption = None,
     tls_key: KeyOption = None,
+    token_file: TokenOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, in the shape of the API's answer.")] = False,
 ) -> None:
     """Show what a running server serves: each tenant's revision and state, and the audit store.
@@ -35,7 +36,7 @@ def status(
     different policies.
     """
     try:
-        with client_for(target, timeout, tls_server_ca, tls_cert, tls_key) as client:
+        with client_for(target, timeout, tls_server_ca, tls_cert, tls_key, token_file) as client:
             response = client.status()
     except DecisionUnavailable as error:
         fail(Exit.UNAVAILABLE, str(error))
