@@ -236,7 +236,8 @@ def test_server_that_others_reach_does_not_start_without_rights(
     serve = ("serve", "--policies", str(policies), *audit, *flags)
     done = remit_process(*serve, "--listen", "0.0.0.0:0")
     assert 3 == done.returncode
-    assert "remit callers init" in done.stderr
+    assert "`remit callers init` writes this one" in done.stderr
+    assert "role:enforcer" in done.stderr
     assert not (tmp_path / "audit.db").exists()
     (policies / "_callers").mkdir()
     (policies / "_callers" / "bindings.csv").write_text("no row\n")

@@ -28,6 +28,7 @@ from remit.policy.live import LivePolicies
 from remit.policy.revisions.store import open_to_others
 from remit.service.addresses import is_loopback, split_address
 from remit.service.caller_rights import CallerRights
+from remit.service.callers_starter import starter_text
 from remit.service.decision_point import DecisionPoint
 from remit.service.disk_space import AuditSpace
 from remit.service.errors import StartupError
@@ -321,7 +322,8 @@ def _refuse_without_rights(settings: Settings, live: LivePolicies) -> None:
     if not is_loopback(split_address("listen", settings.listen)[0]):
         raise StartupError(
             f"`listen` is `{settings.listen}`, which others reach, and no folder `{settings.policies / CALLERS}` says what "
-            "each caller may ask: `remit callers init` writes a first one"
+            "each caller may ask. `remit callers init` writes this one, in which nobody is bound yet:\n\n"
+            f"{starter_text()}"
         )
 
 
