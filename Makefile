@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PROTO_OUT ?= src
 
 .DEFAULT_GOAL := help
-.PHONY: help setup anew demo serve test quick test-pythons lint docs proto client lock bench queries million corruptions reloads
+.PHONY: help setup anew demo serve test quick test-pythons lint docs proto client lock bench queries million corruptions reloads hostile
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -76,13 +76,16 @@ lock: setup ## Write requirements.lock anew from pyproject.toml
 million: setup ## A million random questions to three engines, with progress (some minutes)
 	$(BIN)/python tests/million.py --questions 1000000
 
+hostile: setup ## Ten million mutated messages against a real server under load, with progress (hours)
+	$(BIN)/python tests/hostile.py
+
 corruptions: setup ## Ten thousand random corruptions of policy files, with progress (some ten minutes)
 	$(BIN)/python tests/corruptions.py --corruptions 10000
 
 reloads: setup ## Ten minutes of a reload every second under load, each answer checked, with progress
 	$(BIN)/python tests/reloads.py --seconds 600
 
-bench: setup ## Measure the service and the engine beside their floors and peers (some fifteen minutes)
+bench: setup ## Measure the service and the engine beside their floors and peers (some twenty-five minutes)
 	-bench/install
 	$(BIN)/python -m bench.engine
 	$(BIN)/python -m bench.search
@@ -94,6 +97,9 @@ bench: setup ## Measure the service and the engine beside their floors and peers
 	$(BIN)/python -m bench.postgresql
 	$(BIN)/python -m bench.workers
 	$(BIN)/python -m bench.audit_verify
+	$(BIN)/python -m bench.rights
+	$(BIN)/python -m bench.fairness
+	$(BIN)/python -m bench.names
 
 queries: setup ## Measure the queries of an auditor over ten million records (half an hour and 6 GB the first time)
 	$(BIN)/python -m bench.audit_queries

@@ -29,8 +29,8 @@ GRPC_VERSION: str
 class AuditServiceStub:
     """The audit: what was decided, for whom, by which rule and when.
 
-    With mutual TLS, only the callers in the setting `auditors` may ask. An auditor of one tenant reads only the records
-    of that tenant, as if no other tenant existed. If the caller has a name, its question is recorded before the answer
+    With TLS, a caller needs the right AUDIT about the tenant. It reads only the records of such tenants, as if no other
+    tenant existed. If the caller has a name, its question is recorded before the answer
     (lifecycle record `AUDIT_READ`): each call, each page and each stream, also a stream that continues from a cursor.
     Page tokens and cursors give no rights, and are not signed.
 
@@ -67,8 +67,8 @@ class AuditServiceStub:
 class AuditServiceAsyncStub(AuditServiceStub):
     """The audit: what was decided, for whom, by which rule and when.
 
-    With mutual TLS, only the callers in the setting `auditors` may ask. An auditor of one tenant reads only the records
-    of that tenant, as if no other tenant existed. If the caller has a name, its question is recorded before the answer
+    With TLS, a caller needs the right AUDIT about the tenant. It reads only the records of such tenants, as if no other
+    tenant existed. If the caller has a name, its question is recorded before the answer
     (lifecycle record `AUDIT_READ`): each call, each page and each stream, also a stream that continues from a cursor.
     Page tokens and cursors give no rights, and are not signed.
 
@@ -101,8 +101,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """The audit: what was decided, for whom, by which rule and when.
 
-    With mutual TLS, only the callers in the setting `auditors` may ask. An auditor of one tenant reads only the records
-    of that tenant, as if no other tenant existed. If the caller has a name, its question is recorded before the answer
+    With TLS, a caller needs the right AUDIT about the tenant. It reads only the records of such tenants, as if no other
+    tenant existed. If the caller has a name, its question is recorded before the answer
     (lifecycle record `AUDIT_READ`): each call, each page and each stream, also a stream that continues from a cursor.
     Page tokens and cursors give no rights, and are not signed.
 

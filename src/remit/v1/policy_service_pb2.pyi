@@ -128,8 +128,8 @@ class KeptRevision(_message.Message):
     kept_us: _builtins.int
     """When it loaded, microseconds since the Unix epoch."""
     source: _builtins.str
-    """The policy directory from which it was read. Only operators of the server, and auditors of all tenants or of this
-    tenant, see it; empty for other callers.
+    """The policy directory from which it was read. Only callers with the right READ about this
+    tenant see it; empty for other callers.
     """
     commit: _builtins.str
     """The git commit that was checked out there, followed by `-dirty` if files there had been edited since. Empty if

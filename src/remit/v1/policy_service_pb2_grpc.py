@@ -81,7 +81,7 @@ class PolicyServiceServicer:
     def PinRevision(self, request, context):
         """Pins a stored revision: this node serves it, whatever the files say, until unpinned. The pin survives restarts.
         The act is recorded, with the caller's name, before it takes effect. Edits of the files are checked and reported
-        meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no stored
+        meanwhile, and wait. PERMISSION_DENIED if the caller has no right PIN about the tenant; NOT_FOUND if no stored
         revision matches; FAILED_PRECONDITION if there is no such tenant or the node stores no revisions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -44,7 +44,7 @@ class PolicyServiceStub:
     PinRevision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.PinRevisionRequest, _policy_service_pb2.PinRevisionResponse]
     """Pins a stored revision: this node serves it, whatever the files say, until unpinned. The pin survives restarts.
     The act is recorded, with the caller's name, before it takes effect. Edits of the files are checked and reported
-    meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no stored
+    meanwhile, and wait. PERMISSION_DENIED if the caller has no right PIN about the tenant; NOT_FOUND if no stored
     revision matches; FAILED_PRECONDITION if there is no such tenant or the node stores no revisions.
     """
     UnpinRevision: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.UnpinRevisionRequest, _policy_service_pb2.UnpinRevisionResponse]
@@ -68,7 +68,7 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     PinRevision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.PinRevisionRequest, _policy_service_pb2.PinRevisionResponse]  # type: ignore[assignment]
     """Pins a stored revision: this node serves it, whatever the files say, until unpinned. The pin survives restarts.
     The act is recorded, with the caller's name, before it takes effect. Edits of the files are checked and reported
-    meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no stored
+    meanwhile, and wait. PERMISSION_DENIED if the caller has no right PIN about the tenant; NOT_FOUND if no stored
     revision matches; FAILED_PRECONDITION if there is no such tenant or the node stores no revisions.
     """
     UnpinRevision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.UnpinRevisionRequest, _policy_service_pb2.UnpinRevisionResponse]  # type: ignore[assignment]
@@ -107,7 +107,7 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_policy_service_pb2.PinRevisionResponse, _abc.Awaitable[_policy_service_pb2.PinRevisionResponse]]:
         """Pins a stored revision: this node serves it, whatever the files say, until unpinned. The pin survives restarts.
         The act is recorded, with the caller's name, before it takes effect. Edits of the files are checked and reported
-        meanwhile, and wait. PERMISSION_DENIED if the caller is not in the server's `operators`; NOT_FOUND if no stored
+        meanwhile, and wait. PERMISSION_DENIED if the caller has no right PIN about the tenant; NOT_FOUND if no stored
         revision matches; FAILED_PRECONDITION if there is no such tenant or the node stores no revisions.
         """
 

@@ -357,8 +357,8 @@ class TenantStatus(_message.Message):
     """The number of diagnostics that the caller may not see."""
     @_builtins.property
     def diagnostics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Diagnostic]:
-        """The mistakes in the newest files, whether they prevented their loading or not. Only operators, and
-        auditors of all tenants or of this tenant, see them.
+        """The mistakes in the newest files, whether they prevented their loading or not. Only
+        callers with READ about this tenant see them.
         """
 
     def __init__(
@@ -444,7 +444,7 @@ class AuditStatus(_message.Message):
     free_bytes: _builtins.int
     """Free bytes on the store's disk; absent if unknown, for example with PostgreSQL."""
     error: _builtins.str
-    """The last failure, if `healthy` is false. Only operators, and auditors of all tenants, see the text; other callers
+    """The last failure, if `healthy` is false. Only callers with READ across tenants see the text; others
     see only that there is a failure.
     """
     unrecorded: _builtins.int

@@ -52,8 +52,9 @@ class StatusServiceServicer:
     """
 
     def GetStatus(self, request, context):
-        """Returns the state of every tenant (or of one), of the audit store and of the node. Only the server's `operators`
-        and `auditors` see diagnostics and the causes of failures.
+        """Returns the state of every tenant (or of one), of the audit store and of the node. Without a
+        tenant, lists those about which the caller has the right STATUS. Diagnostics and the causes of failures need READ,
+        `audit`, `workers` and `tree_revision` STATUS across tenants.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,8 +34,9 @@ class StatusServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StatusServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_status_service_pb2.GetStatusRequest, _status_service_pb2.GetStatusResponse]
-    """Returns the state of every tenant (or of one), of the audit store and of the node. Only the server's `operators`
-    and `auditors` see diagnostics and the causes of failures.
+    """Returns the state of every tenant (or of one), of the audit store and of the node. Without a
+    tenant, lists those about which the caller has the right STATUS. Diagnostics and the causes of failures need READ,
+    `audit`, `workers` and `tree_revision` STATUS across tenants.
     """
     GetShadow: _grpc.UnaryUnaryMultiCallable[_status_service_pb2.GetShadowRequest, _status_service_pb2.GetShadowResponse]
     """Returns the decisions that the candidate of the setting `shadow` would change; FAILED_PRECONDITION if there is no
@@ -50,8 +51,9 @@ class StatusServiceAsyncStub(StatusServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_status_service_pb2.GetStatusRequest, _status_service_pb2.GetStatusResponse]  # type: ignore[assignment]
-    """Returns the state of every tenant (or of one), of the audit store and of the node. Only the server's `operators`
-    and `auditors` see diagnostics and the causes of failures.
+    """Returns the state of every tenant (or of one), of the audit store and of the node. Without a
+    tenant, lists those about which the caller has the right STATUS. Diagnostics and the causes of failures need READ,
+    `audit`, `workers` and `tree_revision` STATUS across tenants.
     """
     GetShadow: _aio.UnaryUnaryMultiCallable[_status_service_pb2.GetShadowRequest, _status_service_pb2.GetShadowResponse]  # type: ignore[assignment]
     """Returns the decisions that the candidate of the setting `shadow` would change; FAILED_PRECONDITION if there is no
@@ -69,8 +71,9 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _status_service_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_status_service_pb2.GetStatusResponse, _abc.Awaitable[_status_service_pb2.GetStatusResponse]]:
-        """Returns the state of every tenant (or of one), of the audit store and of the node. Only the server's `operators`
-        and `auditors` see diagnostics and the causes of failures.
+        """Returns the state of every tenant (or of one), of the audit store and of the node. Without a
+        tenant, lists those about which the caller has the right STATUS. Diagnostics and the causes of failures need READ,
+        `audit`, `workers` and `tree_revision` STATUS across tenants.
         """
 
     @_abc_1.abstractmethod
