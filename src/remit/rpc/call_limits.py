@@ -49,7 +49,7 @@ class _Counted:
 
 
 @dataclass(slots=True)
-class _Turn:
+class _TurnTaken:
     """A turn of the receiving thread, in addition to what the call held before."""
 
     turns: Turns
@@ -66,7 +66,7 @@ def takes_turn(turns: Turns, questions: int, call: HasPlaces) -> bool:
     """Whether the receiving thread may answer the call. The call then holds its turn until it ends."""
     if not turns.take(call.caller, questions):
         return False
-    call.place = _Turn(turns, questions, call.place)
+    call.place = _TurnTaken(turns, questions, call.place)
     return True
 
 
