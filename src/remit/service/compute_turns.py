@@ -15,7 +15,7 @@ _turn: "ContextVar[Lock | None]" = ContextVar("turn", default=None)
 
 
 @dataclass(slots=True)
-class _Turn:
+class _CallerTurn:
     lock: Lock = field(default_factory=Lock)
     threads: int = 0
     """Threads that hold the lock or wait for it."""
@@ -25,14 +25,14 @@ class ComputeTurns:
     """The turns of all callers."""
 
     def __init__(self) -> None:
-        self._turns: dict[str, _Turn] = {}
+        self._turns: dict[str, _CallerTurn] = {}
         self._mutex = Lock()
 
     @contextmanager
     def of(self, caller: str) -> Iterator[None]:
         """Waits for the caller's turn, and holds it but while the thread is `waiting`."""
         with self._mutex:
-            turn = self._turns.setdefault(caller, _Turn())
+            turn = self._turns.setdefault(caller, _CallerTurn())
             turn.threads += 1
         before = _turn.set(turn.lock)
         try:
