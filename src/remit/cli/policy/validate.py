@@ -16,7 +16,6 @@ from remit.core.diagnostics import Diagnostic
 from remit.core.question import Question, ReachQuestion
 from remit.engine.differential.compare import verify as compare
 from remit.engine.differential.random_questions import random_questions, random_reach_questions
-from remit.service.identities.file import IdentitiesError, read_identities
 
 
 def validate(
@@ -49,6 +48,9 @@ def validate(
 
 def _mistakes_in(file: Path) -> list[Diagnostic]:
     """Prints the mistakes in a file of identities, or what it holds."""
+    # Policies alone need no library for tokens.
+    from remit.service.identities.file import IdentitiesError, read_identities  # noqa: PLC0415
+
     try:
         read = read_identities(file)
     except IdentitiesError as error:
