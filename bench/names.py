@@ -19,8 +19,8 @@ TARGET_MIB: Final = 1.0
 """Per million questions."""
 _BATCH: Final = 1_000
 _IN_FLIGHT: Final = 4
-_SETTLED: Final = 0.1
-"""The part of the questions that are asked before the first measurement: caches fill, and pools grow."""
+_SETTLED: Final = 1_000_000
+"""Questions before the first measurement, but not more than after it: caches fill, and pools grow."""
 _STEPS: Final = 10
 
 
@@ -81,7 +81,7 @@ def main() -> int:
     questions = parser.parse_args().questions
     print(f"machine: {machine.describe()}\n")
     batches = max(questions // _BATCH, _STEPS)
-    settled = max(round(batches * _SETTLED), 1)
+    settled = min(_SETTLED // _BATCH, batches)
     server_core, _ = machine.cores()
     began = time.monotonic()
     try:
