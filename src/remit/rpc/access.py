@@ -11,7 +11,7 @@ from remit.core.errors import MalformedQuestionError, named
 from remit.core.names import optional_namespace, parse_principal, parse_word
 from remit.engine.explain.access import AccessExplainer, summary, unknown_tenant
 from remit.engine.queries.operations import Compound
-from remit.rpc.boundary import AtOnce
+from remit.rpc.call_context import AtOnce
 from remit.rpc.query_servicer import MOMENT_NS, SHORT_BATCH, QueryServicer, below, results_in
 from remit.service.decision_point import NO_HURRY_NS, PendingAnswer
 from remit.v1 import access_service_pb2 as messages

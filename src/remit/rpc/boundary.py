@@ -5,7 +5,6 @@ The module is long because the order of these steps is one thing, and is read in
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from functools import partial
 from time import monotonic, perf_counter
 from typing import Any, Final, TypeAlias, cast
@@ -16,6 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from remit.audit.errors import JournalUnavailable
 from remit.audit.journal.pending import Callback
 from remit.rpc.admission import CallClass, Limiter, Refusals, SharedThreads
+from remit.rpc.call_context import AT_ONCE, AtOnce, caller, still_called
 from remit.rpc.call_limits import CallPlaces, HasPlaces, LimitedCalls, takes_turn
 from remit.rpc.errors import (
     CrowdedError,
@@ -27,28 +27,22 @@ from remit.rpc.errors import (
     details_of,
     status_in,
 )
-from remit.rpc.identity import (
-    CallerIdentities,
-    Credential,
-    CredentialLog,
-    CredentialRefusedError,
-    UnverifiedTokenError,
-)
+from remit.rpc.identity import CallerIdentities, Credential, CredentialLog
 from remit.rpc.inline_calls import ARRIVAL, STREAMS_REQUESTS, InlineCall
 from remit.rpc.rights import DEMANDS, Demand
-from remit.service.caller_rights import CallerRights, ForbiddenError
+from remit.service.caller_rights import CallerRights
 from remit.service.callers import Caller
 from remit.service.decision_point import PendingAnswer
+from remit.service.errors import ForbiddenError
+from remit.service.identities.errors import CredentialRefusedError, UnverifiedTokenError
 from remit.service.limits import CallLimit, UsageMeter
 from remit.service.metrics import Metrics
 from remit.service.refused_calls import RefusedCalls
 
-caller: ContextVar[Caller] = ContextVar("caller")
-"""The caller of the call that is being answered."""
-still_called: ContextVar[Callable[[], None]] = ContextVar("still_called")
-"""For streams: raises the error that ends the stream if its credential does not name that caller any more."""
-
-
+_BATCHES: Final = ("BatchCheck", "BatchCheckReach")
+"""Methods whose requests have `questions`."""
+_QUESTION_BYTES: Final = 40
+"""A batch is not read before it is known who reads it, so its bytes tell its questions."""
 UNVERIFIED: Final = "unverified tokens"
 """In metrics and the log, calls whose token is being verified."""
 _MOST_UNVERIFIED: Final = 256
@@ -58,14 +52,6 @@ _ATTEMPTS: Final = CallLimit(rate=10, burst=10)
 
 Parse = Callable[[bytes], Any]
 Behavior = Callable[[Any, grpc.ServicerContext], Any]
-AtOnce = Callable[[Any, grpc.ServicerContext], PendingAnswer[Message] | None]
-"""Returns a pending answer; None if the call needs a thread."""
-_BATCHES: Final = ("BatchCheck", "BatchCheckReach")
-"""Methods whose requests have `questions`."""
-_QUESTION_BYTES: Final = 40
-"""A batch is not read before it is known who reads it, so its bytes tell its questions."""
-AT_ONCE: Final = "at_once"
-"""The attribute of a servicer that maps methods to `AtOnce` functions."""
 
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"

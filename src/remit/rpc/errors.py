@@ -17,10 +17,8 @@ from remit.engine.inquiry import TooLargeError
 from remit.policy.live import RevisionNotCurrentError, TenantUnavailableError
 from remit.policy.revisions.archive import RevisionNotStoredError
 from remit.process.errors import ChildEndedError
-from remit.rpc.identity import CredentialRefusedError, UnverifiedTokenError
-from remit.service.caller_rights import ForbiddenError
-from remit.service.errors import LoadingError, PinError
-from remit.service.identities.errors import KeysAwayError
+from remit.service.errors import ForbiddenError, LoadingError, PinError
+from remit.service.identities.errors import CredentialRefusedError, KeysAwayError, UnverifiedTokenError
 
 _log = structlog.get_logger("remit.rpc")
 

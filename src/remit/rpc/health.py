@@ -11,7 +11,7 @@ from remit.audit.batch import EMPTY_BATCH
 from remit.core.caller_actions import CallerAction
 from remit.core.errors import RemitError
 from remit.core.names import is_tenant
-from remit.rpc.boundary import AtOnce, caller, still_called
+from remit.rpc.call_context import AtOnce, caller, still_called
 from remit.service.caller_rights import CallerRights
 from remit.service.callers import Caller
 from remit.service.decision_point import PendingAnswer

@@ -17,16 +17,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
-from remit.core.errors import InvalidNameError, RemitError
+from remit.core.errors import InvalidNameError
 from remit.core.names import quote
 from remit.service.callers import ANONYMOUS, Caller
 from remit.service.identities.certificate_names import CertificateName, NameType
-from remit.service.identities.errors import TokenRefusedError
+from remit.service.identities.errors import CredentialRefusedError, TokenRefusedError, UnverifiedTokenError
 from remit.service.identities.identities import Identities
 from remit.service.identities.live import LiveIdentities
 
-REFUSED: Final = "the credential was not accepted"
-"""All that a caller learns of a refused credential: the log has the cause."""
 AUTHORIZATION: Final = "authorization"
 LONGEST_TOKEN: Final = 8192
 """Characters of the value of `authorization`."""
@@ -45,19 +43,6 @@ _CAUSES: Final = 100
 _OTHER_CAUSES: Final = "other causes"
 
 _log = structlog.get_logger("remit.rpc")
-
-
-class CredentialRefusedError(RemitError):
-    """The call has no credential that names a caller. The text is the same for all causes."""
-
-    def __init__(self, cause: str) -> None:
-        super().__init__(REFUSED)
-        self.cause = cause
-        """For the log only."""
-
-
-class UnverifiedTokenError(RemitError):
-    """The token must be verified first, which takes too long for the thread that receives calls."""
 
 
 class VerifiedClaims(Protocol):

@@ -10,7 +10,7 @@ from remit.core.caller_actions import CallerAction
 from remit.core.errors import named, violation
 from remit.core.names import Tenant, parse_tenant
 from remit.policy.live import TenantPolicy, TenantState
-from remit.rpc.boundary import caller, still_called
+from remit.rpc.call_context import caller, still_called
 from remit.rpc.errors import StoppingError
 from remit.rpc.status import state_to
 from remit.service.callers import Caller

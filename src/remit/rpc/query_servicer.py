@@ -14,7 +14,7 @@ from remit.core.decision import Decision, Reason
 from remit.core.errors import FieldViolation, MalformedQuestionError, each_named, named, violation
 from remit.core.names import Tenant, is_revision, parse_principal, parse_tenant
 from remit.core.rows import Effect
-from remit.rpc.boundary import AtOnce, caller
+from remit.rpc.call_context import AtOnce, caller
 from remit.rpc.traceparent import trace_id_in
 from remit.service.decision_point import (
     AskedQuestion,

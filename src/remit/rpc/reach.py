@@ -11,7 +11,7 @@ from remit.core.names import parse_namespace, parse_relation
 from remit.core.question import QuestionType
 from remit.engine.explain.reach import ReachExplainer, reach_summary, unknown_tenants_reach
 from remit.engine.queries.reachable import ReachableFrom, ReachesAll
-from remit.rpc.boundary import AtOnce
+from remit.rpc.call_context import AtOnce
 from remit.rpc.encode_answers import all_reached_to, reachable_to
 from remit.rpc.query_servicer import (
     MOMENT_NS,

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from remit.audit.record import AUDIT_READ
 from remit.core.caller_actions import CallerAction
-from remit.rpc.boundary import caller, still_called
+from remit.rpc.call_context import caller, still_called
 from remit.rpc.errors import CrowdedError
 from remit.service.compute_turns import waiting
 from remit.service.node import ServerNode

@@ -21,7 +21,7 @@ from remit.rpc.admission import SILENT_CALLS, CallClasses, Refusals
 from remit.rpc.audit import AuditServicer
 from remit.rpc.boundary import CallBoundary
 from remit.rpc.call_limits import LimitedCalls
-from remit.rpc.identity import CallerIdentities, Credential, CredentialRefusedError
+from remit.rpc.identity import CallerIdentities, Credential
 from remit.rpc.inline_calls import CallThreads
 from remit.rpc.policy import PolicyServicer
 from remit.rpc.query_servicer import QueryServicer
@@ -35,6 +35,7 @@ from remit.service.addresses import split_address
 from remit.service.callers import EVERY_TENANT
 from remit.service.certificates import ServerCertificates
 from remit.service.errors import StartupError
+from remit.service.identities.errors import CredentialRefusedError
 from remit.service.metrics_at_scrape import watch_calls
 from remit.service.metrics_endpoint import serve_metrics
 from remit.service.node import ServerNode

@@ -11,7 +11,7 @@ from remit.core.caller_actions import CallerAction
 from remit.core.errors import named
 from remit.core.names import Tenant, parse_tenant
 from remit.policy.live import TenantPolicy, TenantState
-from remit.rpc.boundary import caller
+from remit.rpc.call_context import caller
 from remit.rpc.errors import NoShadowError
 from remit.rpc.read_limits import AuditReads
 from remit.service.callers import EVERY_TENANT

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from remit.core.caller_actions import CallerAction, asked_about
-from remit.core.errors import RemitError, named, violation
+from remit.core.errors import named, violation
 from remit.core.names import CALLERS, Principal, Tenant, parse_tenant
 from remit.engine.snapshot import Snapshot
 from remit.policy.live import LivePolicies
 from remit.service.callers import EVERY_TENANT, Caller, parse_auditors, parse_operators
+from remit.service.errors import ForbiddenError
 from remit.service.settings import Settings
 
 _EVERYTHING: Final = sum(action.bit for action in CallerAction)
@@ -23,17 +24,6 @@ _AUDITOR: Final = sum(
 )
 _MASKS: Final = 65_536
 """Callers by tenants whose rights are remembered. Callers may invent names of tenants."""
-
-
-class ForbiddenError(RemitError):
-    """The caller may not ask this. The error does not say whether the tenant exists, or in which state it is."""
-
-    def __init__(self, caller: Caller, action: CallerAction, tenant: str) -> None:
-        where = f"in `{tenant}`" if tenant else "across tenants"
-        super().__init__(f"`{caller.principal}` may not {action} {where}")
-        self.caller = caller
-        self.action = action
-        self.tenant = tenant
 
 
 class CallerRights:

@@ -1,4 +1,6 @@
+from remit.core.caller_actions import CallerAction
 from remit.core.errors import RemitError
+from remit.service.callers import Caller
 
 
 class StartupError(RemitError):
@@ -11,3 +13,14 @@ class PinError(RemitError):
 
 class LoadingError(RemitError):
     """Another change is being recorded just now; the call may be tried again."""
+
+
+class ForbiddenError(RemitError):
+    """The caller may not ask this. The error does not say whether the tenant exists, or in which state it is."""
+
+    def __init__(self, caller: Caller, action: CallerAction, tenant: str) -> None:
+        where = f"in `{tenant}`" if tenant else "across tenants"
+        super().__init__(f"`{caller.principal}` may not {action} {where}")
+        self.caller = caller
+        self.action = action
+        self.tenant = tenant

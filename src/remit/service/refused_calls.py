@@ -9,7 +9,7 @@ import structlog
 from remit.audit.errors import JournalUnavailable
 from remit.audit.record import CALL_REFUSED
 from remit.policy.live import LivePolicies
-from remit.service.caller_rights import ForbiddenError
+from remit.service.errors import ForbiddenError
 
 RECORD_EVERY_S: Final = 60.0
 MOST_KEYS: Final = 1_000

@@ -58,7 +58,7 @@ LIBRARIES = {
 }
 FILES = {"yaml"}
 CLIENT = {"grpc"}
-SERVICERS = {"casbin", "cryptography", "grpc", "prometheus_client", "structlog", "yaml"}
+SERVICERS = {"casbin", "grpc", "prometheus_client", "structlog", "yaml"}
 STORE = {"cryptography", "grpc", "sqlalchemy", "yaml"}
 SERVE = SERVICERS - {"casbin"} | STORE | {"pydantic_settings", "watchfiles"}
 """The process that loads policies asks Casbin."""

@@ -9,15 +9,14 @@ import pytest
 import trustme
 from structlog.testing import capture_logs
 
-from remit.rpc.identity import (
-    CallerIdentities,
-    Credential,
-    CredentialLog,
+from remit.rpc.identity import CallerIdentities, Credential, CredentialLog
+from remit.service.callers import ANONYMOUS, Caller
+from remit.service.identities.errors import (
     CredentialRefusedError,
+    KeysAwayError,
+    TokenRefusedError,
     UnverifiedTokenError,
 )
-from remit.service.callers import ANONYMOUS, Caller
-from remit.service.identities.errors import KeysAwayError, TokenRefusedError
 from remit.service.identities.live import LiveIdentities
 
 FILE = f"""\

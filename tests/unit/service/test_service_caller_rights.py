@@ -11,9 +11,9 @@ from remit.policy.live import LivePolicies, TenantPolicy, TenantState
 from remit.policy.load import load_root, load_tenant
 from remit.policy.read.limits import Limits
 from remit.policy.read.tree import read_tree
-from remit.service.caller_rights import CallerRights, ForbiddenError
+from remit.service.caller_rights import CallerRights
 from remit.service.callers import ANONYMOUS, Caller, parse_auditors
-from remit.service.errors import StartupError
+from remit.service.errors import ForbiddenError, StartupError
 from remit.service.settings_reader import read_settings
 
 SPIFFE = "spiffe://example.org/auditor"

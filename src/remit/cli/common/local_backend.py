@@ -15,7 +15,7 @@ from remit.cli.common.policy_files import FilePolicies
 from remit.client.stubs import METHODS
 from remit.core.errors import FieldViolation, MalformedQuestionError
 from remit.rpc.access import AccessServicer
-from remit.rpc.boundary import caller
+from remit.rpc.call_context import caller
 from remit.rpc.query_servicer import QueryServicer
 from remit.rpc.reach import ReachServicer
 from remit.rpc.resources import ResourceServicer
