@@ -32,7 +32,7 @@ def order(directory: Path) -> ScanRequest:
 def test_build_process_returns_the_same_policies(worker: BuildProcess) -> None:
     here = {found.tenant: found for found in run(order(EXAMPLE)) if isinstance(found, TenantBuilt)}
     there = {found.tenant: found for found in worker.run(order(EXAMPLE)) if isinstance(found, TenantBuilt)}
-    assert here.keys() == there.keys() == {"acme", "globex", "_instance"}
+    assert here.keys() == there.keys() == {"acme", "globex", "_instance", "_callers"}
     for tenant, mine in here.items():
         its = there[tenant]
         assert mine.snapshot is not None
