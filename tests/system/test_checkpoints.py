@@ -136,7 +136,7 @@ def test_a_store_rewritten_under_a_running_server_stops_it(
     with server.client() as client, pytest.raises(DecisionUnavailable, match="UNAVAILABLE"):
         client.check(chain.tenant, "user:bob", "VIEW", "FLOW", "acme.finance")
     line = server.wait_for("the audit store fails")["event"]
-    assert f"record {upto} " in line
+    assert f"committed record {upto}, " in line
     assert "restart the server" in line
 
 

@@ -63,7 +63,7 @@ class ChannelLinks:
         self._mutex = Lock()
         self._closed = False
         self._replaced: list[ChannelLink] = []
-        """ChannelLinks that calls still use."""
+        """Links that calls still use."""
         self._look_at = time.monotonic() + _LOOK_EVERY_S
         self._stamps = _stamps(self._tls.files) if self._tls is not None else ()
         self._current = ChannelLink(connect(self._tls.credentials() if self._tls is not None else None))
