@@ -21,6 +21,7 @@ from remit.cli.common.server_options import (
     TimeoutOption,
     TokenOption,
     client_for,
+    server_asked,
 )
 from remit.client import Client, DecisionUnavailable
 from remit.client.decode import known, recorded
@@ -29,7 +30,10 @@ from remit.v1.access_service_pb2 import CheckOperationRequest
 from remit.v1.decision_pb2 import Receipt
 
 PoliciesOption = Annotated[
-    Path, typer.Option("--policies", metavar="DIR", help="Without --target: answer from these files.")
+    Path,
+    typer.Option(
+        "--policies", envvar="REMIT_POLICIES", metavar="DIR", help="Without --target: answer from these files."
+    ),
 ]
 
 NO_WORDS: Final[Mapping[str, str]] = {}
@@ -69,6 +73,7 @@ def no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
 
 @contextmanager
 def _backend(
+    context: typer.Context,
     policies: Path,
     target: str | None,
     timeout: float,
@@ -77,9 +82,9 @@ def _backend(
     tls_key: Path | None,
     token_file: Path | None,
 ) -> Iterator[Backend]:
-    """The server if `target` is set, else the files. Ends the command if there is no answer."""
+    """The server if one is named, else the files. Ends the command if there is no answer."""
     try:
-        if target is None:
+        if target is None or not server_asked(context, "policies"):
             # A command that asks a server needs neither policy files nor servicers.
             from remit.cli.common.local_backend import LocalBackend  # noqa: PLC0415
 
@@ -98,6 +103,7 @@ _with_options: Final = option_group(
     "backend",
     _backend,
     (
+        option("context", typer.Context),
         option("policies", PoliciesOption, Path("policies")),
         option("target", TargetOption),
         option("timeout", TimeoutOption, 5.0),

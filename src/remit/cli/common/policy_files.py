@@ -17,7 +17,7 @@ from remit.policy.read.tree import VOCABULARY, read_tree
 NamesFile = typer.FileText
 """A file of names, one per line; `-` is standard input."""
 
-DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Policy directory.")]
+DirectoryArgument = Annotated[Path, typer.Argument(envvar="REMIT_POLICIES", metavar="DIR", help="Policy directory.")]
 
 
 def names_in(file: NamesFile) -> list[str]:
@@ -64,6 +64,12 @@ class FilePolicies(LivePolicies):
         self._snapshots: dict[Tenant, Snapshot | None] = {}
 
     def snapshot(self, tenant: Tenant) -> Snapshot | None:
+        if not self._directory.exists():
+            fail(
+                Exit.UNAVAILABLE,
+                f"policy directory `{self._directory}` does not exist: name one with --policies DIR (REMIT_POLICIES), "
+                "or ask a server with --target HOST:PORT (REMIT_TARGET)",
+            )
         if tenant not in self._snapshots:
             self._snapshots[tenant] = read_snapshot(self._directory, tenant)
         return self._snapshots[tenant]
