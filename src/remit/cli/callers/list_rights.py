@@ -97,7 +97,7 @@ def _held(place: Backend, tenants: Iterable[Tenant]) -> Iterator[_Held]:
             )
             while True:
                 response: messages.ListPrincipalsResponse = place.ask(request)
-                end_where_refused(response.receipt)
+                end_where_refused(response.receipt, request, place)
                 for each in response.principals:
                     found[each.principal, tenant][action] = _way(each)
                 request.page_token = response.next_page_token

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from os.path import relpath
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from remit.cli.common.output import Exit, err, fail
 from remit.core.diagnostics import PolicyError
-from remit.core.names import Tenant
+from remit.core.names import INSTANCE, Tenant
 from remit.engine.snapshot import Snapshot
 from remit.policy.live import LivePolicies
 from remit.policy.load import DEFAULT_LIMITS, LoadedTenant, LoadedTree, load_root, load_tenant, load_tree
@@ -62,6 +62,11 @@ class FilePolicies(LivePolicies):
         super().__init__()
         self._directory = directory
         self._snapshots: dict[Tenant, Snapshot | None] = {}
+
+    def tenant_names(self) -> Collection[Tenant]:
+        """All that have a folder."""
+        with loading(self._directory, Exit.UNAVAILABLE):
+            return read_tree(self._directory, DEFAULT_LIMITS, INSTANCE).tenants.keys()
 
     def snapshot(self, tenant: Tenant) -> Snapshot | None:
         if not self._directory.exists():
