@@ -128,7 +128,8 @@ def _option(option: Any) -> tuple[str, str, str]:
     shown = (
         "" if default in (None, False, (), [], "") or callable(default) else f"`{getattr(default, 'value', default)}`"
     )
-    return flag, shown, cell(option.help or "") + (" Required." if option.required else "")
+    variable = f" Environment: `{option.envvar}`." if option.envvar else ""
+    return flag, shown, cell(option.help or "") + (" Required." if option.required else "") + variable
 
 
 def api() -> str:

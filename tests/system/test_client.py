@@ -242,3 +242,18 @@ def test_an_answer_that_is_not_remit_s_is_unavailable(
     with impostor(connect, answer) as client, pytest.raises(DecisionUnavailable) as caught:
         client.guard(*BOB_VIEWS)
     assert code == caught.value.code
+
+
+def test_clients_reach_a_server_on_loopback_past_a_dead_proxy(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    async def asked() -> bool:
+        async with AsyncClient(server.target) as client:
+            return (await client.check(*BOB_VIEWS)).decision_id != ""
+
+    with Client(server.target) as client:
+        assert client.check(*BOB_VIEWS).decision_id
+    assert asyncio.run(asked())

@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
@@ -20,7 +21,6 @@ app = typer.Typer(
     "commands that ask do so of the files, or of a server with `--target`.\n\n"
     f"{EXIT_CODES}",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
@@ -154,6 +154,21 @@ app.add_typer(callers.app, name="callers", rich_help_panel="Work on policies")
 app.add_typer(audit.app, name="audit", rich_help_panel="Remember")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print remit's version.")
+    ] = False,
+) -> None:
+    del show_version
+
+
 @app.command(rich_help_panel="Remember")
 def version() -> None:
     """Print remit's version."""
@@ -166,7 +181,8 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        app()
+        # Help and completion say `remit`, however the program was started.
+        app(prog_name="remit")
     except OSError as error:
         # A path that cannot be read is no answer: it must not exit as a no, whichever command met it.
         place = f"`{quote(os.fsdecode(error.filename), 300)}`: " if error.filename is not None else ""

@@ -15,8 +15,9 @@ from remit.client.call import ClientCall, Item, Pages, Parameters, Result, Strea
 from remit.client.decision_cache import DecisionCache
 from remit.client.errors import DecisionUnavailable
 from remit.client.links import ChannelLinks, Token
-from remit.client.retry import CHANNEL_OPTIONS, RetryPolicy, ended, only_questions
+from remit.client.retry import RetryPolicy, ended, only_questions
 from remit.client.revision_watch import watch
+from remit.client.target import channel_options
 from remit.client.tls import MutualTls
 from remit.v1.audit_service_pb2 import Record
 
@@ -76,8 +77,9 @@ class AsyncTransport:
         token: Token | None = None,
         cache: int = 0,
     ) -> None:
-        """`target` is `HOST:PORT`. `timeout_s` is the deadline of each call; until then the call is retried while the
-        server is unavailable.
+        """`target` is `HOST:PORT`, or a name of gRPC's such as `dns:///HOST:PORT`. A call to a loopback address goes
+        through no proxy. `timeout_s` is the deadline of each call; until then the call is retried while the server is
+        unavailable.
 
         `server_ca` is a PEM file: the CA that signed the server's certificate, for a client with a `token` and without a
         certificate. `token` is a token, or a function that returns one before each call and must not wait long. When a
@@ -87,15 +89,16 @@ class AsyncTransport:
         server says that the tenant's policy is unchanged. AN ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; the default
         keeps none.
 
-        Raises ValueError if the arguments contradict each other, and OSError if a file cannot be read.
+        Raises ValueError if the target is neither, or if the arguments contradict each other, and OSError if a file cannot be read.
         """
+        options = channel_options(target)
         self._timeout_s = timeout_s
         self._closing: set[asyncio.Task[None]] = set()
 
         def connect(credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
             if credentials is None:
-                return grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
-            return grpc.aio.secure_channel(target, credentials, CHANNEL_OPTIONS)
+                return grpc.aio.insecure_channel(target, options)
+            return grpc.aio.secure_channel(target, credentials, options)
 
         self._links = ChannelLinks(connect, self._close_later, tls=tls, server_ca=server_ca, token=token)
         self._cache = DecisionCache(cache) if cache else None

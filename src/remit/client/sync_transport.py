@@ -12,8 +12,9 @@ from google.protobuf.message import Message
 from remit.client.call import ClientCall, Item, Pages, Result, Stream
 from remit.client.decision_cache import DecisionCache
 from remit.client.links import ChannelLinks, Token
-from remit.client.retry import CHANNEL_OPTIONS, RetryPolicy, ended, only_questions
+from remit.client.retry import RetryPolicy, ended, only_questions
 from remit.client.revision_watch import RevisionWatch
+from remit.client.target import channel_options
 from remit.client.tls import MutualTls
 from remit.v1.audit_service_pb2 import Record
 
@@ -31,8 +32,9 @@ class SyncTransport:
         token: Token | None = None,
         cache: int = 0,
     ) -> None:
-        """`target` is `HOST:PORT`. `timeout_s` is the deadline of each call; until then the call is retried while the
-        server is unavailable.
+        """`target` is `HOST:PORT`, or a name of gRPC's such as `dns:///HOST:PORT`. A call to a loopback address goes
+        through no proxy. `timeout_s` is the deadline of each call; until then the call is retried while the server is
+        unavailable.
 
         `server_ca` is a PEM file: the CA that signed the server's certificate, for a client with a `token` and without a
         certificate. `token` is a token, or a function that returns one before each call and must not wait long. When a
@@ -42,14 +44,15 @@ class SyncTransport:
         server says that the tenant's policy is unchanged. AN ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; the default
         keeps none.
 
-        Raises ValueError if the arguments contradict each other, and OSError if a file cannot be read.
+        Raises ValueError if the target is neither, or if the arguments contradict each other, and OSError if a file cannot be read.
         """
+        options = channel_options(target)
         self._timeout_s = timeout_s
 
         def connect(credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
             if credentials is None:
-                return grpc.insecure_channel(target, CHANNEL_OPTIONS)
-            return grpc.secure_channel(target, credentials, CHANNEL_OPTIONS)
+                return grpc.insecure_channel(target, options)
+            return grpc.secure_channel(target, credentials, options)
 
         self._links = ChannelLinks(connect, lambda channel: channel.close(), tls=tls, server_ca=server_ca, token=token)
         self._cache = DecisionCache(cache) if cache else None

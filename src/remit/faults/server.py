@@ -124,7 +124,7 @@ class ServerProcess:
 
     def channel(self) -> grpc.Channel:
         """A channel with a separate connection and without retries: a status is the result of one call."""
-        options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+        options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
         return grpc.insecure_channel(self.target, options)
 
     def store(self) -> ShardedStore:

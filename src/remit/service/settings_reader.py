@@ -10,6 +10,9 @@ from remit.policy.read.report import did_you_mean
 from remit.service.errors import StartupError
 from remit.service.settings import CONFIG_VARIABLE, ENV_PREFIX, Settings
 
+# Variables of the commands that ask. They may stand in the environment of a server.
+CLIENT_VARIABLES: Final = frozenset({"REMIT_TARGET", "REMIT_TLS_SERVER_CA", "REMIT_TOKEN_FILE"})
+
 _SERVICE_HOST: Final = "_SERVICE_HOST"
 # The part of `VARIABLE=VALUE` after the Service's name. The value of `PORT` is a URL, never a number.
 _SERVICE_LINK: Final = (
@@ -24,6 +27,7 @@ def read_settings(flags: Mapping[str, Any]) -> Settings:
     Raises StartupError, which names each unknown or wrong setting and what was expected.
     """
     known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    known |= CLIENT_VARIABLES
     ours = {name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known}
     if unknown := sorted(ours - _service_links(os.environ)):
         raise StartupError("\n".join(_unknown(name, known, " in the environment") for name in unknown))

@@ -81,6 +81,7 @@ finally:
         (("--help",), set()),
         (("audit", "--help"), set()),
         (("version",), set()),
+        (("--version",), set()),
         (("fmt", "--check", POLICIES), FILES),
         (("lint", POLICIES), FILES),
         (("validate", POLICIES), {"casbin", *FILES}),

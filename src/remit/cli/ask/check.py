@@ -4,9 +4,10 @@ import typer
 from google.protobuf.json_format import MessageToDict
 
 from remit import wire
-from remit.cli.common.backend import Backend, with_backend
+from remit.cli.common.backend import Backend, print_hint, with_backend
 from remit.cli.common.output import Exit, out, print_json
 from remit.client.decode import answer_of
+from remit.core.decision import Reason
 from remit.core.rows import Effect
 from remit.v1 import access_service_pb2 as messages
 
@@ -41,13 +42,15 @@ def check(
     Example: `remit check acme user:dave VIEW FLOW acme.finance`
     """
     question = messages.Question(principal=principal, action=action, kind=kind, namespace=namespace)
-    response: messages.CheckResponse = backend.ask(messages.CheckRequest(tenant=tenant, question=question))
+    request = messages.CheckRequest(tenant=tenant, question=question)
+    response: messages.CheckResponse = backend.ask(request)
     answer = answer_of(response.decision, response.revision)
     if as_json:
         fields = {"effect": answer.effect.value, "reason": answer.reason.value, "revision": answer.revision}
         print_json(fields | ({"decision_id": answer.decision_id} if answer.decision_id else {}))
     else:
         out.print(f"{answer.effect} {answer.reason}", style="green" if answer.allowed else "red")
+        print_hint(response.decision, request, backend)
     raise typer.Exit(Exit.OK if answer.allowed else Exit.NO)
 
 
@@ -69,10 +72,13 @@ def explain(
     Example: `remit explain acme user:dave UPDATE FLOW acme.finance`
     """
     question = messages.Question(principal=principal, action=action, kind=kind, namespace=namespace)
-    response: messages.ExplainResponse = backend.ask(messages.ExplainRequest(tenant=tenant, question=question))
+    request = messages.ExplainRequest(tenant=tenant, question=question)
+    response: messages.ExplainResponse = backend.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
     else:
         out.print(response.summary)
+        if response.decision.reason == wire.REASONS[Reason.UNKNOWN_TENANT]:
+            print_hint(response.decision, request, backend)
     allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
     raise typer.Exit(Exit.OK if allowed else Exit.NO)

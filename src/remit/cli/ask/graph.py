@@ -48,7 +48,7 @@ def graph(
     answer: messages.VisibleGraphResponse = backend.ask(request)
     if as_format is GraphFormat.JSON:
         print_json(MessageToDict(answer, preserving_proto_field_name=True))
-    end_where_refused(answer.receipt)
+    end_where_refused(answer.receipt, request, backend)
     match as_format:
         case GraphFormat.TREE:
             _print_trees(answer)

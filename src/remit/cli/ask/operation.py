@@ -7,7 +7,7 @@ from rich.table import Table
 
 from remit import wire
 from remit.cli.ask.check import JsonOption, PrincipalArgument, TenantArgument
-from remit.cli.common.backend import Backend, with_backend
+from remit.cli.common.backend import Backend, print_hint, with_backend
 from remit.cli.common.output import Exit, out, print_json, styled
 from remit.core.rows import Effect
 from remit.v1.access_service_pb2 import CheckOperationRequest, CheckOperationResponse
@@ -48,6 +48,7 @@ def operation(
     else:
         out.print(Effect.ALLOW if allowed else Effect.DENY, style="green" if allowed else "red")
         out.print(_table(response))
+        print_hint(response.parts[0].decision, request, backend)
     raise typer.Exit(Exit.OK if allowed else Exit.NO)
 
 

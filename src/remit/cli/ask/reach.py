@@ -8,9 +8,10 @@ from rich.table import Column, Table
 
 from remit import wire
 from remit.cli.ask.check import JsonOption, TenantArgument
-from remit.cli.common.backend import Backend, end_where_refused, with_backend
+from remit.cli.common.backend import Backend, end_where_refused, print_hint, with_backend
 from remit.cli.common.output import Exit, fail, out, print_json
 from remit.cli.common.policy_files import NamesFile, names_in
+from remit.core.decision import Reason
 from remit.core.rows import Effect
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as messages
@@ -61,13 +62,14 @@ def reach(
         fail(Exit.USAGE, "--relation selects some of several relations: leave out RELATION or the option")
     if owner is not None and relation is not None:
         question = messages.ReachQuestion(caller=caller, owner=owner, relation=relation)
-        response: messages.ExplainReachResponse = backend.ask(
-            messages.ExplainReachRequest(tenant=tenant, question=question)
-        )
+        explained = messages.ExplainReachRequest(tenant=tenant, question=question)
+        response: messages.ExplainReachResponse = backend.ask(explained)
         if as_json:
             print_json(MessageToDict(response, preserving_proto_field_name=True))
         else:
             out.print(response.summary)
+            if response.decision.reason == wire.REASONS[Reason.UNKNOWN_TENANT]:
+                print_hint(response.decision, explained, backend)
         allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
         raise typer.Exit(Exit.OK if allowed else Exit.NO)
     request = messages.ListReachableRequest(
@@ -79,7 +81,7 @@ def reach(
     listed: messages.ListReachableResponse = backend.ask(request, {"namespace": "caller", "among[0]": "owner"})
     if as_json:
         print_json(MessageToDict(listed, preserving_proto_field_name=True))
-    end_where_refused(listed.receipt)
+    end_where_refused(listed.receipt, request, backend)
     if not as_json:
         if owner is None:
             _print_everywhere(listed, caller)
@@ -118,6 +120,7 @@ def reach_all(
     else:
         decision = f"{wire.EFFECT_OF[response.decision.effect]} {wire.REASON_OF[response.decision.reason]}"
         out.print(decision, style="green" if allowed else "red")
+        print_hint(response.decision, request, backend)
         _print_columns((each.owner, wire.REASON_OF[each.reason]) for each in response.refused)
     raise typer.Exit(Exit.OK if allowed else Exit.NO)
 

@@ -59,7 +59,7 @@ def resolve(
     response: messages.ResolveDedicatedResponse = backend.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
-    end_where_refused(response.receipt)
+    end_where_refused(response.receipt, request, backend)
     if not as_json:
         out.print(_resolved_table(response))
     denied = any(each.service == wire.EFFECTS[Effect.DENY.value] for each in response.resources)
@@ -86,7 +86,7 @@ def served(
     response: messages.ListServedResponse = backend.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
-    end_where_refused(response.receipt)
+    end_where_refused(response.receipt, request, backend)
     if not as_json:
         _print_served(response)
     serves = response.serves_tenant or response.namespaces or response.tenants

@@ -54,7 +54,7 @@ def who(
     response = _all_pages(request, backend)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
-    end_where_refused(response.receipt)
+    end_where_refused(response.receipt, request, backend)
     if as_json:
         return
     table = Table(*(Column(name, overflow="fold") for name in ("principal", "rule", "held by")), box=SIMPLE)
@@ -90,7 +90,7 @@ def where(
     response: messages.ListNamespacesResponse = backend.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
-    end_where_refused(response.receipt)
+    end_where_refused(response.receipt, request, backend)
     if as_json:
         return
     lines = response.among if among is not None else [str(wire.set_from(each)) for each in response.sets]
@@ -122,7 +122,7 @@ def what(
     response: messages.ListActionsResponse = backend.ask(request)
     if as_json:
         print_json(MessageToDict(response, preserving_proto_field_name=True))
-    end_where_refused(response.receipt)
+    end_where_refused(response.receipt, request, backend)
     if as_json:
         return
     table = Table(Column("kind"), Column("actions", overflow="fold"), box=SIMPLE)

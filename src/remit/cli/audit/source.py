@@ -1,6 +1,8 @@
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
+
+import typer
 
 from remit.audit.errors import NotCountedError
 from remit.audit.query.reader import AuditReader
@@ -16,6 +18,7 @@ from remit.cli.common.server_options import (
     TimeoutOption,
     TokenOption,
     client_for,
+    server_asked,
 )
 from remit.client import Client, DecisionUnavailable
 from remit.core.errors import InvalidNameError, MalformedQuestionError
@@ -55,10 +58,15 @@ class Source(NamedTuple):
             fail(_EXITS.get(error.code, Exit.UNAVAILABLE), str(error))
 
 
+def _source(context: typer.Context, target: str | None, **options: Any) -> Source:
+    return Source(target=target if server_asked(context, "audit") else None, **options)
+
+
 reads: Final = option_group(
     "source",
-    Source,
+    _source,
     (
+        option("context", typer.Context),
         option("audit", StoreOption, STORE_DEFAULT),
         option("target", TargetOption),
         option("timeout", TimeoutOption, 10.0),

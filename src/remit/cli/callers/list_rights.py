@@ -22,6 +22,7 @@ from remit.cli.common.server_options import (
     TimeoutOption,
     TokenOption,
     client_for,
+    server_asked,
 )
 from remit.client import DecisionUnavailable
 from remit.core.caller_actions import CallerAction, asked_about
@@ -42,6 +43,7 @@ class _Held(NamedTuple):
 
 
 def list_rights(
+    context: typer.Context,
     directory: DirectoryArgument = Path("policies"),
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each caller and tenant.")] = False,
     target: TargetOption = None,
@@ -59,7 +61,7 @@ def list_rights(
     Example: `remit callers list policies`
     """
     try:
-        if target is None:
+        if target is None or not server_asked(context, "directory"):
             with loading(directory, Exit.UNAVAILABLE):
                 tenants = [*read_tree(directory, DEFAULT_LIMITS).tenants]
             if CALLERS not in tenants:
@@ -95,7 +97,7 @@ def _held(place: Backend, tenants: Iterable[Tenant]) -> Iterator[_Held]:
             )
             while True:
                 response: messages.ListPrincipalsResponse = place.ask(request)
-                end_where_refused(response.receipt)
+                end_where_refused(response.receipt, request, place)
                 for each in response.principals:
                     found[each.principal, tenant][action] = _way(each)
                 request.page_token = response.next_page_token

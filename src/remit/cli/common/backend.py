@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from remit import wire
 from remit.cli.common.option_group import Command, option, option_group
-from remit.cli.common.output import Exit, fail
+from remit.cli.common.output import Exit, err, fail
 from remit.cli.common.server_options import (
     CaOption,
     CertOption,
@@ -21,15 +21,20 @@ from remit.cli.common.server_options import (
     TimeoutOption,
     TokenOption,
     client_for,
+    server_asked,
 )
 from remit.client import Client, DecisionUnavailable
 from remit.client.decode import known, recorded
+from remit.core.decision import Reason
 from remit.core.errors import InvalidNameError, MalformedQuestionError, RemitError
 from remit.v1.access_service_pb2 import CheckOperationRequest
-from remit.v1.decision_pb2 import Receipt
+from remit.v1.decision_pb2 import Decision, Receipt
 
 PoliciesOption = Annotated[
-    Path, typer.Option("--policies", metavar="DIR", help="Without --target: answer from these files.")
+    Path,
+    typer.Option(
+        "--policies", envvar="REMIT_POLICIES", metavar="DIR", help="Without --target: answer from these files."
+    ),
 ]
 
 NO_WORDS: Final[Mapping[str, str]] = {}
@@ -45,9 +50,14 @@ class Backend(ABC):
         `arguments` maps a request field to the command's argument, if their names differ.
         """
 
+    def hint(self, request: Any, reason: Reason) -> str:
+        """What to append to a reason that says that a word or the tenant is unknown: what there is. Otherwise empty."""
+        del request, reason
+        return ""
+
 
 class RemoteBackend(Backend):
-    """A running server."""
+    """A running server. It hints at words in its explanations alone: not every caller may ask for those."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -69,6 +79,7 @@ def no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
 
 @contextmanager
 def _backend(
+    context: typer.Context,
     policies: Path,
     target: str | None,
     timeout: float,
@@ -77,9 +88,9 @@ def _backend(
     tls_key: Path | None,
     token_file: Path | None,
 ) -> Iterator[Backend]:
-    """The server if `target` is set, else the files. Ends the command if there is no answer."""
+    """The server if one is named, else the files. Ends the command if there is no answer."""
     try:
-        if target is None:
+        if target is None or not server_asked(context, "policies"):
             # A command that asks a server needs neither policy files nor servicers.
             from remit.cli.common.local_backend import LocalBackend  # noqa: PLC0415
 
@@ -98,6 +109,7 @@ _with_options: Final = option_group(
     "backend",
     _backend,
     (
+        option("context", typer.Context),
         option("policies", PoliciesOption, Path("policies")),
         option("target", TargetOption),
         option("timeout", TimeoutOption, 5.0),
@@ -120,8 +132,15 @@ def with_backend(command: Command) -> Command:
     return _with_options(run)
 
 
-def end_where_refused(receipt: Receipt) -> None:
+def end_where_refused(receipt: Receipt, request: Message, backend: Backend) -> None:
     """Ends the command where the answer is empty because of what was decided before any row."""
     reason = wire.REASON_OF.get(receipt.reason)
     if reason is not None:
-        fail(Exit.NO, f"{reason}: {reason.meaning}")
+        fail(Exit.NO, f"{reason}: {reason.meaning}{backend.hint(request, reason)}")
+
+
+def print_hint(decision: Decision, request: Message, backend: Backend) -> None:
+    """Says which words or tenants there are, apart from the answer, if the decision names an unknown one."""
+    reason = wire.REASON_OF.get(decision.reason)
+    if reason is not None and (hint := backend.hint(request, reason)):
+        err.print(f"{reason.meaning}{hint}")

@@ -13,7 +13,11 @@ from remit.audit.journal.pending import Callback
 from remit.cli.common.backend import NO_WORDS, Backend
 from remit.cli.common.policy_files import FilePolicies
 from remit.client.stubs import METHODS
+from remit.core.decision import Reason
 from remit.core.errors import FieldViolation, MalformedQuestionError
+from remit.core.hints import instead_of
+from remit.core.names import Tenant, Word
+from remit.engine.explain.access import words_instead
 from remit.rpc.access import AccessServicer
 from remit.rpc.call_context import caller
 from remit.rpc.query_servicer import QueryServicer
@@ -38,7 +42,8 @@ class LocalBackend(Backend):
     """The server's servicers over the files of a policy directory. It records nothing, and needs no server."""
 
     def __init__(self, policies: Path) -> None:
-        self._point = DecisionPoint("", FilePolicies(policies), _NoJournal(), DecisionIds(), Metrics(), 0.0)
+        self._policies = FilePolicies(policies)
+        self._point = DecisionPoint("", self._policies, _NoJournal(), DecisionIds(), Metrics(), 0.0)
 
     def ask(self, request: Message, arguments: Mapping[str, str] = NO_WORDS) -> Any:
         _, service, method = METHODS[request.DESCRIPTOR.full_name].path.split("/")
@@ -56,6 +61,21 @@ class LocalBackend(Backend):
             fields = ((each.field.removeprefix("question."), each.description) for each in error.violations)
             violations = (FieldViolation(arguments.get(field, field), text) for field, text in fields)
             raise MalformedQuestionError(*violations) from None
+
+    def hint(self, request: Any, reason: Reason) -> str:
+        asked = getattr(request, "question", request)
+        tenant = Tenant(request.tenant)
+        if reason is Reason.UNKNOWN_TENANT:
+            return instead_of(tenant, self._policies.tenant_names())
+        snapshot = self._policies.snapshot(tenant)
+        assert snapshot is not None
+        if reason is Reason.UNKNOWN_RELATION:
+            known = snapshot.policy.vocabulary.relations
+            relations = getattr(asked, "relations", None) or [asked.relation]
+            return instead_of(next(each for each in relations if each not in known), known)
+        if reason in {Reason.UNKNOWN_KIND, Reason.UNKNOWN_ACTION}:
+            return words_instead(snapshot, asked.action, getattr(asked, "kind", Word("")), reason)
+        return ""
 
 
 class _NoJournal:

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from os.path import relpath
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from remit.cli.common.output import Exit, err, fail
 from remit.core.diagnostics import PolicyError
-from remit.core.names import Tenant
+from remit.core.names import INSTANCE, Tenant
 from remit.engine.snapshot import Snapshot
 from remit.policy.live import LivePolicies
 from remit.policy.load import DEFAULT_LIMITS, LoadedTenant, LoadedTree, load_root, load_tenant, load_tree
@@ -17,7 +17,7 @@ from remit.policy.read.tree import VOCABULARY, read_tree
 NamesFile = typer.FileText
 """A file of names, one per line; `-` is standard input."""
 
-DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Policy directory.")]
+DirectoryArgument = Annotated[Path, typer.Argument(envvar="REMIT_POLICIES", metavar="DIR", help="Policy directory.")]
 
 
 def names_in(file: NamesFile) -> list[str]:
@@ -63,7 +63,18 @@ class FilePolicies(LivePolicies):
         self._directory = directory
         self._snapshots: dict[Tenant, Snapshot | None] = {}
 
+    def tenant_names(self) -> Collection[Tenant]:
+        """All that have a folder."""
+        with loading(self._directory, Exit.UNAVAILABLE):
+            return read_tree(self._directory, DEFAULT_LIMITS, INSTANCE).tenants.keys()
+
     def snapshot(self, tenant: Tenant) -> Snapshot | None:
+        if not self._directory.exists():
+            fail(
+                Exit.UNAVAILABLE,
+                f"policy directory `{self._directory}` does not exist: name one with --policies DIR (REMIT_POLICIES), "
+                "or ask a server with --target HOST:PORT (REMIT_TARGET)",
+            )
         if tenant not in self._snapshots:
             self._snapshots[tenant] = read_snapshot(self._directory, tenant)
         return self._snapshots[tenant]

@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -7,20 +7,51 @@ from remit.cli.common.output import Exit, fail
 from remit.client import Client, MutualTls
 from remit.service.addresses import split_address
 
+# `remit serve` refuses unknown variables: `CLIENT_VARIABLES` of its settings names these.
 TargetOption = Annotated[
-    str | None, typer.Option("--target", metavar="HOST:PORT", help="Ask this running server.", show_default=False)
+    str | None,
+    typer.Option(
+        "--target", envvar="REMIT_TARGET", metavar="HOST:PORT", help="Ask this running server.", show_default=False
+    ),
 ]
+ServerOption = Annotated[str, typer.Option("--target", envvar="REMIT_TARGET", metavar="HOST:PORT", help="The server.")]
+"""For a command that only a server can answer."""
+DEFAULT_SERVER: Final = "127.0.0.1:9090"
 CaOption = Annotated[
-    Path | None, typer.Option("--tls-server-ca", help="PEM: who signed the server's certificate.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--tls-server-ca",
+        envvar="REMIT_TLS_SERVER_CA",
+        help="PEM: who signed the server's certificate.",
+        show_default=False,
+    ),
 ]
 CertOption = Annotated[
-    Path | None, typer.Option("--tls-cert", help="PEM: this client's certificate.", show_default=False)
+    Path | None,
+    typer.Option("--tls-cert", envvar="REMIT_TLS_CERT", help="PEM: this client's certificate.", show_default=False),
 ]
-KeyOption = Annotated[Path | None, typer.Option("--tls-key", help="PEM: its private key.", show_default=False)]
+KeyOption = Annotated[
+    Path | None, typer.Option("--tls-key", envvar="REMIT_TLS_KEY", help="PEM: its private key.", show_default=False)
+]
 TokenOption = Annotated[
-    Path | None, typer.Option("--token-file", help="A token that says who asks; needs TLS.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--token-file",
+        envvar="REMIT_TOKEN_FILE",
+        help="A token that says who asks; needs TLS.",
+        show_default=False,
+    ),
 ]
 TimeoutOption = Annotated[float, typer.Option("--timeout", help="Deadline of the call, in seconds.", min=0.001)]
+
+
+def server_asked(context: typer.Context, instead: str) -> bool:
+    """Whether the command asks the server of `--target`, and not the place that the parameter `instead` names.
+
+    What stands in the command counts before the environment: with REMIT_TARGET, `--policies DIR` still asks files.
+    """
+    given, otherwise = (getattr(context.get_parameter_source(name), "name", "") for name in ("target", instead))
+    return context.params.get("target") is not None and (given == "COMMANDLINE" or otherwise != "COMMANDLINE")
 
 
 def client_for(
@@ -43,7 +74,7 @@ def client_for(
         fail(
             Exit.USAGE,
             "mutual TLS needs all of --tls-server-ca, --tls-cert and --tls-key; a token needs --tls-server-ca and "
-            "--token-file",
+            "--token-file. Variables such as REMIT_TLS_CERT count as their options",
         )
     try:
         tls = MutualTls(ca, cert, key) if cert is not None and key is not None else None

@@ -5,7 +5,16 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from remit.cli.common.output import Exit, fail, out
-from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, TokenOption, client_for
+from remit.cli.common.server_options import (
+    DEFAULT_SERVER,
+    CaOption,
+    CertOption,
+    KeyOption,
+    ServerOption,
+    TimeoutOption,
+    TokenOption,
+    client_for,
+)
 from remit.client import Client, DecisionUnavailable
 from remit.clock import utc_text
 from remit.v1 import policy_service_pb2 as messages
@@ -20,7 +29,7 @@ def rollback(
         str, typer.Argument(metavar="REV", help="A kept revision: its first digits, at least 8.", show_default=False)
     ] = "",
     unpin: Annotated[bool, typer.Option("--unpin", help="Serve the files again.")] = False,
-    target: Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="The server.")] = "127.0.0.1:9090",
+    target: ServerOption = DEFAULT_SERVER,
     timeout: TimeoutOption = 10.0,
     tls_server_ca: CaOption = None,
     tls_cert: CertOption = None,

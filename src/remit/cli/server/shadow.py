@@ -5,7 +5,16 @@ import typer
 
 from remit.audit.ids import parse_id
 from remit.cli.common.output import Exit, fail, out
-from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, TokenOption, client_for
+from remit.cli.common.server_options import (
+    DEFAULT_SERVER,
+    CaOption,
+    CertOption,
+    KeyOption,
+    ServerOption,
+    TimeoutOption,
+    TokenOption,
+    client_for,
+)
 from remit.cli.server.replay import change_json, changes_table
 from remit.client import DecisionUnavailable
 from remit.clock import utc_text
@@ -15,7 +24,7 @@ from remit.v1 import status_service_pb2 as messages
 
 def shadow(
     tenant: Annotated[str, typer.Option(help="Only this tenant.", show_default=False)] = "",
-    target: Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="The server.")] = "127.0.0.1:9090",
+    target: ServerOption = DEFAULT_SERVER,
     timeout: TimeoutOption = 5.0,
     tls_server_ca: CaOption = None,
     tls_cert: CertOption = None,

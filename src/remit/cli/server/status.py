@@ -7,7 +7,16 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from remit.cli.common.output import Exit, fail, out, styled
-from remit.cli.common.server_options import CaOption, CertOption, KeyOption, TimeoutOption, TokenOption, client_for
+from remit.cli.common.server_options import (
+    DEFAULT_SERVER,
+    CaOption,
+    CertOption,
+    KeyOption,
+    ServerOption,
+    TimeoutOption,
+    TokenOption,
+    client_for,
+)
 from remit.client import DecisionUnavailable
 from remit.clock import utc_text
 from remit.v1 import status_service_pb2 as messages
@@ -21,7 +30,7 @@ _STATES = {
 
 
 def status(
-    target: Annotated[str, typer.Option("--target", metavar="HOST:PORT", help="The server.")] = "127.0.0.1:9090",
+    target: ServerOption = DEFAULT_SERVER,
     timeout: TimeoutOption = 5.0,
     tls_server_ca: CaOption = None,
     tls_cert: CertOption = None,

@@ -5,7 +5,7 @@ from typing import ClassVar, Final
 from remit.core.decision import Decision, Reason
 from remit.core.explanation import Clause, Explanation, NearMiss, Remedy
 from remit.core.hints import instead_of
-from remit.core.names import Namespace, Subject, Tenant
+from remit.core.names import Namespace, Subject, Tenant, Word
 from remit.core.patterns import exactly
 from remit.core.question import Question, QuestionType
 from remit.core.rows import ANY, Effect, Link, Rule
@@ -135,19 +135,22 @@ def _remedy(snapshot: Snapshot, question: Question, decision: Decision) -> Remed
         case Reason.OUT_OF_SCOPE | Reason.NOT_GRANTED | Reason.NO_BINDING:
             return Remedy(rule=_narrowest_rule(snapshot, question), binding=_narrowest_binding(snapshot, question))
         case reason:
-            return Remedy(instead=f"no row helps: {reason.meaning}{_words(snapshot, question, reason)}")
+            return Remedy(
+                instead=f"no row helps: {reason.meaning}{words_instead(snapshot, question.action, question.kind, reason)}"
+            )
 
 
-def _words(snapshot: Snapshot, question: Question, reason: Reason) -> str:
-    """A hint at the word that the caller may have meant, if a word is not in the vocabulary."""
+def words_instead(snapshot: Snapshot, action: Word, kind: Word, reason: Reason) -> str:
+    """A hint at the word that the caller may have meant, if a word is not in the vocabulary. `kind` may be empty: any."""
     kinds = snapshot.policy.vocabulary.kinds
     match reason:
-        case Reason.UNKNOWN_KIND if question.action in kinds:
-            return f"; `{question.action}` is a kind: did you swap action and kind?"
+        case Reason.UNKNOWN_KIND if action in kinds:
+            return f"; `{action}` is a kind: did you swap action and kind?"
         case Reason.UNKNOWN_KIND:
-            return instead_of(question.kind, [kind.name for kind in kinds.values() if kind.lives_in(snapshot.tenant)])
+            return instead_of(kind, [each.name for each in kinds.values() if each.lives_in(snapshot.tenant)])
         case Reason.UNKNOWN_ACTION:
-            return instead_of(question.action, kinds[question.kind].actions)
+            among = [kinds[kind]] if kind else kinds.values()
+            return instead_of(action, {name for each in among for name in each.actions})
     return ""
 
 
