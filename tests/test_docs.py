@@ -103,6 +103,8 @@ def run_console(page: Path, folder: Path, target: str = DEFAULT_TARGET) -> int:
                 timeout=60,
             )
             assert _same(expected, done.stdout, doctest.ELLIPSIS), f"$ {command}\n{done.stdout}\nexpected:\n{expected}"
+            if command.startswith("cd "):
+                folder /= command.removeprefix("cd ")
             ran += 1
     return ran
 
@@ -126,7 +128,7 @@ def test_the_demo_answers_and_refuses_a_caller(example: Path) -> None:
     ("page", "commands"),
     {
         "README.md": 4,
-        "docs/tutorials/policy-author.md": 10,
+        "docs/tutorials/policy-author.md": 22,
         "docs/tutorials/service-engineer.md": 4,
         "docs/tutorials/auditor.md": 12,
         "docs/tutorials/operator.md": 5,

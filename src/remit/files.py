@@ -3,6 +3,7 @@
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,31 @@ def write_whole(path: Path, content: bytes) -> None:
             Path(file.name).unlink(missing_ok=True)
             raise
     sync_folder(path.parent)
+
+
+def write_new(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes all of these files, by path below the folder, or none. Makes missing folders. Raises OSError.
+
+    A file that exists stays as it is and raises FileExistsError. Files are written in the order of the mapping.
+    """
+    made: list[Path] = []
+    try:
+        for path, content in files.items():
+            file = folder / path
+            for parent in reversed(file.parents):
+                if not parent.exists():
+                    parent.mkdir()
+                    made.append(parent)
+            with file.open("xb") as opened:
+                made.append(file)
+                opened.write(content)
+    except BaseException:
+        for each in reversed(made):
+            if each.is_dir():
+                each.rmdir()
+            else:
+                each.unlink()
+        raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -16,7 +16,15 @@ from support.clients import CONNECTS, Connect, patiently
 from support.locks import locked
 from support.server import DEADLINE_S, Server, free_port
 
-from remit.client import AccessDenied, Asked, AsyncClient, Client, DecisionUnavailable
+from remit.client import (
+    AccessDenied,
+    Asked,
+    AsyncClient,
+    Client,
+    DecisionUnavailable,
+    MalformedQuestion,
+    RecordFilter,
+)
 from remit.core.decision import Reason
 
 BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
@@ -76,8 +84,9 @@ def test_an_unknown_tenant_is_a_deny(connect: Connect, server: Server) -> None:
 def test_a_malformed_question_is_unavailable_and_never_a_deny(
     connect: Connect, server: Server, arguments: tuple[Any, ...], fields: list[str]
 ) -> None:
-    """Values of a wrong type too."""
-    with connect(server.target) as client, pytest.raises(DecisionUnavailable) as caught:
+    """Values of a wrong type too. Code that catches DecisionUnavailable catches it."""
+    assert issubclass(MalformedQuestion, DecisionUnavailable)
+    with connect(server.target) as client, pytest.raises(MalformedQuestion) as caught:
         client.guard(*arguments)
     assert "INVALID_ARGUMENT" == caught.value.code
     assert fields == [violation.field for violation in caught.value.violations]
@@ -87,7 +96,7 @@ def test_a_malformed_question_is_unavailable_and_never_a_deny(
 def test_batch_with_an_item_that_is_no_question_is_unavailable(
     connect: Connect, server: Server, questions: Any
 ) -> None:
-    with connect(server.target) as client, pytest.raises(DecisionUnavailable, match="INVALID_ARGUMENT"):
+    with connect(server.target) as client, pytest.raises(MalformedQuestion, match="INVALID_ARGUMENT"):
         client.batch_check("acme", questions)
 
 
@@ -96,7 +105,7 @@ def test_batch_has_one_result_a_question_and_a_malformed_one_fails_no_other(conn
     with connect(server.target) as client:
         first, second, third = client.batch_check("acme", questions)
         assert [first, third] == [each for each in (first, third) if not isinstance(each, DecisionUnavailable)]
-        assert isinstance(second, DecisionUnavailable)
+        assert isinstance(second, MalformedQuestion)
         assert ["principal"] == [violation.field for violation in second.violations]
         assert client.batch_check("acme", iter(questions[:1]))  # type: ignore[arg-type]
 
@@ -114,14 +123,19 @@ def test_truth_of_an_answer_is_its_effect(connect: Connect, server: Server) -> N
 def test_a_closed_client_is_unavailable(connect: Connect, server: Server) -> None:
     with connect(server.target) as client:
         client.close()
-        with pytest.raises(DecisionUnavailable, match="closed"):
+        with pytest.raises(DecisionUnavailable, match="closed") as caught:
             client.guard(*BOB_VIEWS)
+        assert ("CANCELLED", False) == (caught.value.code, isinstance(caught.value, MalformedQuestion))
+        with pytest.raises(DecisionUnavailable, match="closed") as caught:
+            next(iter(client.follow_records(RecordFilter())))
+        assert ("CANCELLED", False) == (caught.value.code, isinstance(caught.value, MalformedQuestion))
 
 
 def test_a_server_that_is_away_is_unavailable_once_the_deadline_has_passed(connect: Connect) -> None:
     began = time.monotonic()
     with connect(f"127.0.0.1:{free_port()}", timeout_s=0.5) as client, pytest.raises(DecisionUnavailable) as caught:
         client.guard(*BOB_VIEWS)
+    assert not isinstance(caught.value, MalformedQuestion)
     assert caught.value.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
     assert time.monotonic() - began < DEADLINE_S / 2
 
@@ -162,7 +176,7 @@ def test_question_of_a_client_that_closes_is_unavailable_and_its_task_continues(
                 await asked
         return caught.value.code
 
-    assert asyncio.run(ask()) in {"CANCELLED", "INVALID_ARGUMENT"}
+    assert asyncio.run(ask()) == "CANCELLED"
 
 
 def test_a_cancelled_question_is_cancelled(server: Server) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from remit.files import make_private, open_private, secret_problem, write_whole
+from remit.files import make_private, open_private, secret_problem, write_new, write_whole
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +64,16 @@ def test_the_group_may_read_a_secret_that_root_owns(tmp_path: Path) -> None:
     if os.getuid() == 0:
         os.chown(tmp_path / "key", 65_534, 0)
         assert "its group may read or change it" in secret_problem(tmp_path / "key")
+
+
+def test_new_files_are_all_written_or_none(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_bytes(b"before")
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path, {"a/b/c": b"1", "kept/other": b"2", "kept/file": b"3"})
+    assert [tmp_path / "kept", tmp_path / "kept" / "file"] == sorted(tmp_path.rglob("*"))
+    assert b"before" == (tmp_path / "kept" / "file").read_bytes()
+
+    write_new(tmp_path, {"a/b/c": b"1", "kept/other": b"2"})
+
+    assert [b"1", b"2"] == [(tmp_path / each).read_bytes() for each in ("a/b/c", "kept/other")]

@@ -97,6 +97,10 @@ lazy.add(
 lazy.add(
     app,
     {
+        "init": (
+            "remit.cli.policy.init:init",
+            "Write the first policies of a project, with tests, and the files for git, pre-commit and CI.",
+        ),
         "validate": (
             "remit.cli.policy.validate:validate",
             "Check that every file loads: names, rows, roles, chains, manifests, and the form of tests.",

@@ -5,7 +5,7 @@ It has many modules because it stands alone: retries, caching, decoding and TLS 
 
 from remit.client.answers import Answer, OperationAnswer, Part, Plan, ReachAllAnswer, RefusedOwner
 from remit.client.async_client import AsyncClient
-from remit.client.errors import AccessDenied, DecisionUnavailable
+from remit.client.errors import AccessDenied, DecisionUnavailable, MalformedQuestion
 from remit.client.questions import Asked, AskedReach, Edge, Graph, Node
 from remit.client.sync_client import Client
 from remit.client.tls import MutualTls
@@ -21,6 +21,7 @@ __all__ = [
     "DecisionUnavailable",
     "Edge",
     "Graph",
+    "MalformedQuestion",
     "MutualTls",
     "Node",
     "OperationAnswer",

@@ -97,7 +97,7 @@ class AsyncClient(AsyncTransport):
         self, tenant: str, questions: Sequence[Asked], *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
     ) -> list[Answer | DecisionUnavailable]:
         """One result for each question, in order, all by one revision. A malformed question does not fail the others:
-        its result is a DecisionUnavailable, returned and not raised."""
+        its result is a MalformedQuestion, returned and not raised."""
         return await self._ask(
             access.batch_check(tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision)
         )

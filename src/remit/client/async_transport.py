@@ -15,7 +15,7 @@ from remit.client.call import ClientCall, Item, Pages, Parameters, Result, Strea
 from remit.client.decision_cache import DecisionCache
 from remit.client.errors import DecisionUnavailable
 from remit.client.links import ChannelLinks, Token
-from remit.client.retry import RetryPolicy, ended, only_questions
+from remit.client.retry import RetryPolicy, ended, only_open_channels, only_questions
 from remit.client.revision_watch import watch
 from remit.client.target import channel_options
 from remit.client.tls import MutualTls
@@ -123,12 +123,12 @@ class AsyncTransport:
     async def _ask(self, call: ClientCall[Any, Result]) -> Result:
         with only_questions():
             request = call.request()
-            cache = self._cache if call.cacheable else None
-            response = cache.get(request) if cache is not None else None
-            if response is None:
-                response = await self._send(request)
-                if cache is not None:
-                    cache.put(request, response)
+        cache = self._cache if call.cacheable else None
+        response = cache.get(request) if cache is not None else None
+        if response is None:
+            response = await self._send(request)
+            if cache is not None:
+                cache.put(request, response)
         return call.read(response)
 
     async def _send(self, request: Message) -> Any:
@@ -137,12 +137,11 @@ class AsyncTransport:
             link = self._links.enter()
             try:
                 rpc = link.rpcs[request.DESCRIPTOR.full_name]
-                response = await rpc(request, timeout=retry.left_s, metadata=self._links.metadata())
+                with only_open_channels():
+                    response = await rpc(request, timeout=retry.left_s, metadata=self._links.metadata())
                 break
             except grpc.RpcError as error:
                 pause_s = retry.pause_s(error)
-            except grpc.aio.UsageError as error:
-                raise DecisionUnavailable("INVALID_ARGUMENT", str(error)) from error
             except asyncio.CancelledError as error:
                 if _is_being_cancelled():
                     raise
@@ -174,7 +173,9 @@ class AsyncTransport:
             call, begun = None, False
             try:
                 with only_questions():
-                    call = link.following(stream(cursor), metadata=self._links.metadata())
+                    request = stream(cursor)
+                with only_open_channels():
+                    call = link.following(request, metadata=self._links.metadata())
                 async for response in call:
                     begun, cursor = True, response.cursor
                     for record in response.records:
@@ -183,7 +184,7 @@ class AsyncTransport:
                 retry = RetryPolicy(self._timeout_s) if begun else retry
                 pause_s = retry.pause_s(error)
             except grpc.aio.UsageError as error:
-                raise DecisionUnavailable("INVALID_ARGUMENT", str(error)) from error
+                raise DecisionUnavailable("CANCELLED", str(error)) from error
             except asyncio.CancelledError as error:
                 if _is_being_cancelled():
                     raise

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from remit import wire
 from remit.client.answers import Answer
-from remit.client.errors import DecisionUnavailable
+from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.core.decision import Reason
 from remit.core.errors import FieldViolation
 from remit.v1 import decision_pb2
@@ -68,7 +68,7 @@ def _result_of(result: decision_pb2.BatchResult, revision: str) -> Answer | Deci
         return answer_of(result.decision, revision)
     violations = [FieldViolation(each.field, each.description) for each in result.error.field_violations]
     message = "; ".join(f"{each.field}: {each.description}" for each in violations)
-    return DecisionUnavailable("INVALID_ARGUMENT", message, violations)
+    return MalformedQuestion(message, violations)
 
 
 def _known(message: Message) -> bool:

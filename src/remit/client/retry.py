@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from remit.client.errors import DecisionUnavailable
+from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.core.errors import FieldViolation
 
 _FIRST_PAUSE_S: Final = 0.05
@@ -52,11 +52,20 @@ class RetryPolicy:
 
 @contextmanager
 def only_questions() -> Iterator[None]:
-    """Turns the errors of a malformed request or a closed channel into DecisionUnavailable."""
+    """Turns the errors of values that fit no request into MalformedQuestion."""
     try:
         yield
     except (AttributeError, TypeError, ValueError) as error:
-        raise DecisionUnavailable("INVALID_ARGUMENT", str(error)) from error
+        raise MalformedQuestion(str(error)) from error
+
+
+@contextmanager
+def only_open_channels() -> Iterator[None]:
+    """Turns the errors of a closed channel into DecisionUnavailable."""
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError, grpc.aio.UsageError) as error:
+        raise DecisionUnavailable("CANCELLED", str(error)) from error
 
 
 def ended() -> DecisionUnavailable:
@@ -65,7 +74,10 @@ def ended() -> DecisionUnavailable:
 
 
 def _unavailable(error: grpc.RpcError) -> DecisionUnavailable:
-    return DecisionUnavailable(error.code().name, error.details() or "no details", _violations(error))
+    message = error.details() or "no details"
+    if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+        return MalformedQuestion(message, _violations(error))
+    return DecisionUnavailable(error.code().name, message, _violations(error))
 
 
 def _violations(error: grpc.RpcError) -> list[FieldViolation]:

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from remit.client.call import ClientCall, Item, Pages, Result, Stream
 from remit.client.decision_cache import DecisionCache
 from remit.client.links import ChannelLinks, Token
-from remit.client.retry import RetryPolicy, ended, only_questions
+from remit.client.retry import RetryPolicy, ended, only_open_channels, only_questions
 from remit.client.revision_watch import RevisionWatch
 from remit.client.target import channel_options
 from remit.client.tls import MutualTls
@@ -75,12 +75,12 @@ class SyncTransport:
     def _ask(self, call: ClientCall[Any, Result]) -> Result:
         with only_questions():
             request = call.request()
-            cache = self._cache if call.cacheable else None
-            response = cache.get(request) if cache is not None else None
-            if response is None:
-                response = self._send(request)
-                if cache is not None:
-                    cache.put(request, response)
+        cache = self._cache if call.cacheable else None
+        response = cache.get(request) if cache is not None else None
+        if response is None:
+            response = self._send(request)
+            if cache is not None:
+                cache.put(request, response)
         return call.read(response)
 
     def _send(self, request: Message) -> Any:
@@ -89,7 +89,8 @@ class SyncTransport:
             link = self._links.enter()
             try:
                 rpc = link.rpcs[request.DESCRIPTOR.full_name]
-                return rpc(request, timeout=retry.left_s, metadata=self._links.metadata())
+                with only_open_channels():
+                    return rpc(request, timeout=retry.left_s, metadata=self._links.metadata())
             except grpc.RpcError as error:
                 pause_s = retry.pause_s(error)
             finally:
@@ -113,7 +114,9 @@ class SyncTransport:
             call, begun = None, False
             try:
                 with only_questions():
-                    call = link.following(stream(cursor), metadata=self._links.metadata())
+                    request = stream(cursor)
+                with only_open_channels():
+                    call = link.following(request, metadata=self._links.metadata())
                 for response in call:
                     begun, cursor = True, response.cursor
                     yield from response.records

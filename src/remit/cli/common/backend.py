@@ -23,7 +23,7 @@ from remit.cli.common.server_options import (
     client_for,
     server_asked,
 )
-from remit.client import Client, DecisionUnavailable
+from remit.client import Client, DecisionUnavailable, MalformedQuestion
 from remit.client.decode import known, recorded
 from remit.core.decision import Reason
 from remit.core.errors import InvalidNameError, MalformedQuestionError, RemitError
@@ -102,7 +102,7 @@ def _backend(
         no_answer(error)
     except UnicodeEncodeError as error:
         # An argument that is not UTF-8 cannot be sent.
-        no_answer(DecisionUnavailable("INVALID_ARGUMENT", str(error)))
+        no_answer(MalformedQuestion(str(error)))
 
 
 _with_options: Final = option_group(
