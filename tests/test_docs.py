@@ -302,6 +302,7 @@ RUNNING = [
     "explanation/audit.md",
     "explanation/reload.md",
     "how-to/back-up.md",
+    "how-to/deploy.md",
     "how-to/read-the-audit.md",
     "how-to/retain-records.md",
     "how-to/rotate-credentials.md",

@@ -1,4 +1,4 @@
-"""The metrics are scraped whatever else connects to their port."""
+"""The port of metrics and probes answers whatever else connects to it."""
 
 import socket
 import ssl
@@ -8,10 +8,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import grpc
 import pytest
 import trustme
+from prometheus_client import CollectorRegistry
 from support.certificates import Authority
-from support.server import DEADLINE_S, Server, until
+from support.locks import locked
+from support.questions import check
+from support.server import DEADLINE_S, Server, access_of, until
+
+from remit.service.metrics_endpoint import Readiness, serve_metrics
+from remit.service.settings import Settings
 
 MORE_THAN_THERE_IS_ROOM_FOR = 200
 
@@ -44,6 +51,17 @@ def endpoint(
         yield server, fetch
 
 
+def probed(port: int, path: str, context: ssl.SSLContext | None = None) -> tuple[int, str]:
+    """The status and the body of a path, as somebody without a certificate gets them."""
+    url = f"{'http' if context is None else 'https'}://127.0.0.1:{port}{path}"
+    try:
+        with urllib.request.urlopen(url, timeout=DEADLINE_S, context=context) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, refused.read().decode()
+
+
 def threads(server: Server) -> int:
     return len(list(Path(f"/proc/{server.pid}/task").iterdir()))
 
@@ -73,7 +91,7 @@ def test_silent_connection_is_closed(endpoint: tuple[Server, Callable[[str], str
         assert b"" == silent.recv(1)
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics/", "/metrics2"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics/", "/metrics2", "/livez/", "/readyz/acme", "/readyz2"])
 def test_only_the_metrics_path_has_metrics(endpoint: tuple[Server, Callable[[str], str]], path: str) -> None:
     """A probe that is pointed at another must not be green."""
     _, fetch = endpoint
@@ -96,3 +114,67 @@ def test_only_get_is_answered(server: Server) -> None:
         urllib.request.urlopen(request, timeout=DEADLINE_S)
     with refused.value:
         assert 501 == refused.value.code
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=("one server", "workers"))
+def test_probes_need_no_certificate_and_metrics_do(
+    tmp_path: Path, untested: Path, authority: Authority, workers: tuple[str, ...]
+) -> None:
+    flags = authority.server_flags(*authority.signed("server", "127.0.0.1"))
+    nameless = ssl.create_default_context(cafile=authority.certificate)
+    with Server(tmp_path, *flags, *workers, policies=untested) as server:
+        assert (200, "alive\n") == probed(server.metrics_port, "/livez", nameless)
+        assert (200, "ready\n") == probed(server.metrics_port, "/readyz?verbose", nameless)
+        status, text = probed(server.metrics_port, "/metrics", nameless)
+        assert (403, True, False) == (status, "client certificate" in text, "acme" in text)
+        assert 404 == probed(server.metrics_port, "/", nameless)[0]
+
+
+def test_certificate_of_another_authority_gets_no_probe(
+    tmp_path: Path, untested: Path, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A certificate is asked for, and one that comes must be good."""
+    stranger = ssl.create_default_context(cafile=authority.certificate)
+    other = Authority(tmp_path_factory.mktemp("stranger"), trustme.CA())
+    stranger.load_cert_chain(*other.signed("stranger", "prometheus.acme.example"))
+    flags = authority.server_flags(*authority.signed("server", "127.0.0.1"))
+    with (
+        Server(tmp_path, *flags, policies=untested) as server,
+        pytest.raises((urllib.error.URLError, ssl.SSLError, ConnectionError)),
+    ):
+        probed(server.metrics_port, "/metrics", stranger)
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=("one server", "workers"))
+def test_server_is_ready_while_records_are_written(tmp_path: Path, untested: Path, workers: tuple[str, ...]) -> None:
+    """With workers, while each one that serves writes its records."""
+    with Server(tmp_path, *workers, "--audit-timeout-s", "0.2", policies=untested) as server:
+        port = server.metrics_port
+
+        def refused() -> bool:
+            with server.channel() as channel:
+                try:
+                    access_of(channel).Check(check(), timeout=DEADLINE_S)
+                except grpc.RpcError:
+                    return True
+            return False
+
+        assert (200, "ready\n") == probed(port, "/readyz")
+        with locked(tmp_path / ("audit.w2.db" if workers else "audit.db")):
+            until(refused, "a call meets the store that takes nothing")
+            until(lambda: (503, "unhealthy\n") == probed(port, "/readyz"), "it is not ready")
+            assert (200, "alive\n") == probed(port, "/livez")
+        until(lambda: (200, "ready\n") == probed(port, "/readyz"), "it is ready again")
+        with locked(tmp_path / ("audit.w2.db" if workers else "audit.db")):
+            server.ask_to_stop()
+            until(lambda: (503, "stopping\n") == probed(port, "/readyz"), "it stops")
+            assert (200, "alive\n") == probed(port, "/livez")
+
+
+@pytest.mark.parametrize("readiness", Readiness)
+def test_readiness_is_one_word(readiness: Readiness) -> None:
+    port = serve_metrics(Settings(metrics="127.0.0.1:0"), CollectorRegistry(), lambda _: True, lambda: readiness)
+    expected = 200 if readiness is Readiness.READY else 503
+
+    assert (expected, f"{readiness.value}\n") == probed(port, "/readyz")
+    assert (200, "alive\n") == probed(port, "/livez")

@@ -37,7 +37,7 @@ from remit.service.certificates import ServerCertificates
 from remit.service.errors import StartupError
 from remit.service.identities.errors import CredentialRefusedError
 from remit.service.metrics_at_scrape import watch_calls
-from remit.service.metrics_endpoint import serve_metrics
+from remit.service.metrics_endpoint import Readiness, serve_metrics
 from remit.service.node import ServerNode
 from remit.service.settings import Settings
 from remit.service.workers.port import PortReservation, addresses_of, shown
@@ -116,6 +116,7 @@ class Server:
         """Binds the addresses, without serving yet. Raises StartupError if it cannot."""
         settings = node.settings
         self._node = node
+        self._started = threading.Event()
         self._stopping = threading.Event()
         self._told: set[Tenant] = set()
         self._health = health.Health(node.rights)
@@ -196,10 +197,11 @@ class Server:
             reflecting,
         )
         self.port = self._bind(settings)
-        self.metrics_port = serve_metrics(settings, node.metrics.registry, self.may_scrape)
+        self.metrics_port = serve_metrics(settings, node.metrics.registry, self.may_scrape, self.readiness)
 
     def start(self) -> Self:
         self._server.start()
+        self._started.set()
         self._set_health()
         threading.Thread(target=self._watch_health, name="remit-health", daemon=True).start()
         return self
@@ -214,6 +216,13 @@ class Server:
         except CredentialRefusedError:
             return False
         return rights.may(scraping, CallerAction.STATUS, EVERY_TENANT)
+
+    def readiness(self) -> Readiness:
+        if self._stopping.is_set():
+            return Readiness.STOPPING
+        if not self._started.is_set():
+            return Readiness.STARTING
+        return Readiness.READY if self._node.journal.healthy else Readiness.UNHEALTHY
 
     def stop(self) -> Drained:
         """Stops the server: health turns NOT_SERVING, new calls are refused, calls in flight finish within the grace

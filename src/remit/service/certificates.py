@@ -26,7 +26,7 @@ class PemFiles(NamedTuple):
     client_ca: bytes | None
     """None if callers need no certificate."""
     context: ssl.SSLContext
-    """The same, for servers that use Python's own TLS."""
+    """The same, for the metrics port. It asks for a client certificate, verifies one that comes, and requires none."""
 
 
 class ServerCertificates:
@@ -84,7 +84,8 @@ def _read(paths: tuple[Path, ...]) -> PemFiles:
         raise OSError(f"`{paths[0]}` and `{paths[1]}` are no certificate with its key: {_reason(error)}") from None
     client_ca = authorities[0] if authorities else None
     if client_ca is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
+        # Probes have no certificate. The handler refuses everything else without one.
+        context.verify_mode = ssl.CERT_OPTIONAL
         try:
             context.load_verify_locations(paths[2])
         except ssl.SSLError as error:

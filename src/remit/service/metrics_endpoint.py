@@ -3,6 +3,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from enum import StrEnum
 from http import HTTPStatus
 from socket import SHUT_RDWR, AddressFamily, socket
 from socketserver import TCPServer, ThreadingMixIn
@@ -20,6 +21,8 @@ from remit.service.settings import Settings
 from remit.service.workers.port import Address, addresses_of, both_families, shown, taken
 
 PATH: Final = "/metrics"
+LIVE_PATH: Final = "/livez"
+READY_PATH: Final = "/readyz"
 CONNECTIONS: Final = 32
 """The most connections at a time. A new connection closes the oldest one."""
 _TIMEOUT_S: Final = 5.0
@@ -33,8 +36,23 @@ MayScrape = Callable[[bytes], bool]
 """Whether the caller with this certificate, in PEM, may read the metrics."""
 
 
-def serve_metrics(settings: Settings, registry: CollectorRegistry, may_scrape: MayScrape) -> int:
-    """Starts the endpoint and returns its port; 0 if the setting `metrics` is empty. Raises StartupError."""
+class Readiness(StrEnum):
+    """Whether calls that are sent here are answered. The value is the body of `/readyz`."""
+
+    READY = "ready"
+    STARTING = "starting"
+    STOPPING = "stopping"
+    UNHEALTHY = "unhealthy"
+    """Audit records are not written, so decisions are refused."""
+
+
+def serve_metrics(
+    settings: Settings, registry: CollectorRegistry, may_scrape: MayScrape, readiness: Callable[[], Readiness]
+) -> int:
+    """Starts the endpoint of metrics and probes, and returns its port; 0 if the setting `metrics` is empty.
+
+    With TLS, the metrics need a client certificate and the probes do not. Raises StartupError.
+    """
     if not settings.metrics:
         return 0
     host, port = split_address("metrics", settings.metrics)
@@ -42,7 +60,15 @@ def serve_metrics(settings: Settings, registry: CollectorRegistry, may_scrape: M
     try:
         tls = None if settings.mutual_tls is None else ServerCertificates.of(settings)
         for family, address in addresses_of(host):
-            handler = type("_Handler", (_Handler,), {"registry": registry, "may_scrape": staticmethod(may_scrape)})
+            handler = type(
+                "_Handler",
+                (_Handler,),
+                {
+                    "registry": registry,
+                    "may_scrape": staticmethod(may_scrape),
+                    "readiness": staticmethod(readiness),
+                },
+            )
             servers.append(_Server(family, (address[0], port, *address[2:]), handler, tls))
             port = servers[0].server_address[1]
     except OSError as error:
@@ -118,14 +144,37 @@ class _Server(ThreadingMixIn, TCPServer):
 
 class _Handler(MetricsHandler):
     may_scrape: MayScrape
+    readiness: Callable[[], Readiness]
 
     def do_GET(self) -> None:  # noqa: N802 (the library's name)
-        if urlsplit(self.path).path != PATH:
+        path = urlsplit(self.path).path
+        if path == LIVE_PATH:
+            self._answer(HTTPStatus.OK, "alive")
+        elif path == READY_PATH:
+            found = self.readiness()
+            ready = found is Readiness.READY
+            self._answer(HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE, found)
+        elif path == PATH:
+            self._metrics()
+        else:
             self.send_error(HTTPStatus.NOT_FOUND, explain=f"The metrics are at {PATH}.")
-            return
+
+    def _answer(self, status: HTTPStatus, word: str) -> None:
+        body = f"{word}\n".encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _metrics(self) -> None:
         if isinstance(self.connection, ssl.SSLSocket):
             der = self.connection.getpeercert(binary_form=True)
-            if der is None or not self.may_scrape(ssl.DER_cert_to_PEM_cert(der).encode()):
+            if der is None:
+                self.send_error(HTTPStatus.FORBIDDEN, explain="The metrics need a client certificate.")
+                return
+            if not self.may_scrape(ssl.DER_cert_to_PEM_cert(der).encode()):
                 self.send_error(HTTPStatus.FORBIDDEN, explain="The metrics need STATUS on REMIT_INSTANCE.")
                 return
         try:

@@ -15,7 +15,7 @@ from remit.service.addresses import split_address
 from remit.service.errors import StartupError
 from remit.service.known_stores import refuse_gone
 from remit.service.metrics import WorkersMetrics
-from remit.service.metrics_endpoint import serve_metrics
+from remit.service.metrics_endpoint import Readiness, serve_metrics
 from remit.service.settings import Settings
 from remit.service.workers.messages import Begin, MayScrape, Order, Refused, Scrape, WorkerReport, WorkerReports
 from remit.service.workers.port import PortReservation, taken
@@ -103,7 +103,7 @@ class Supervisor:
         for worker in self._workers:
             self._metrics.serving.labels(worker.name).set(0)
             self._metrics.restarts.labels(worker.name)
-        self._metrics_port = serve_metrics(settings, self._metrics.registry, self._may_scrape)
+        self._metrics_port = serve_metrics(settings, self._metrics.registry, self._may_scrape, self._readiness)
 
     def run(self, stop: Event) -> bool:
         """Runs until `stop` is set. Returns True if all workers drained.
@@ -235,6 +235,18 @@ class Supervisor:
             except (ChannelError, TimeoutError):
                 continue
         return found
+
+    def _readiness(self) -> Readiness:
+        """Ready while at least one worker serves and every worker that serves writes records.
+
+        Connections lead only to workers that serve, so one that starts anew does not count.
+        """
+        if self._stopping.is_set():
+            return Readiness.STOPPING
+        serving = [report for report in self._reports() if report.serving]
+        if not (self._begun and serving):
+            return Readiness.STARTING
+        return Readiness.UNHEALTHY if any(report.error for report in serving) else Readiness.READY
 
     def _may_scrape(self, certificate: bytes) -> bool:
         """Any worker knows the rights of callers. False while none answers."""
