@@ -20,10 +20,12 @@ from remit.client import (
     AccessDenied,
     Asked,
     AsyncClient,
+    AsyncTenantClient,
     Client,
     DecisionUnavailable,
     MalformedQuestion,
     RecordFilter,
+    TenantClient,
 )
 from remit.core.decision import Reason
 
@@ -43,10 +45,50 @@ def test_both_clients_ask_the_same_questions() -> None:
         return {
             name: str(signature(method)).replace("AsyncIterator", "Iterator")
             for name, method in getmembers(client, isfunction)
-            if name[0] != "_"
+            if name[0] != "_" and name != "tenant"
         }
 
     assert methods(Client) == methods(AsyncClient)
+
+
+@pytest.mark.parametrize(("client", "scoped"), [(Client, TenantClient), (AsyncClient, AsyncTenantClient)])
+def test_a_client_of_one_tenant_has_each_method_that_asks_about_a_tenant(client: type, scoped: type) -> None:
+    def parameters(of: type) -> dict[str, list[tuple[str, Any]]]:
+        return {
+            name: [(each.name, each.default) for each in list(signature(method).parameters.values())[1:]]
+            for name, method in getmembers(of, isfunction)
+            if name[0] != "_" and name != "tenant"
+        }
+
+    asked = {name: each[1:] for name, each in parameters(client).items() if each and each[0][0] == "tenant"}
+    assert asked == parameters(scoped)
+    assert len(asked) > 15
+
+
+def test_a_client_of_one_tenant_asks_about_that_tenant(server: Server) -> None:
+    with Client(server.target, timeout_s=DEADLINE_S) as client:
+        acme, nobody = client.tenant("acme"), client.tenant("initech")
+        assert acme.guard(*BOB_VIEWS[1:]).allowed
+        assert [True, False] == [
+            bool(each) for each in acme.batch_check([Asked(*BOB_VIEWS[1:]), Asked(*SAM_VIEWS[1:])])
+        ]
+        assert "user:bob" in [each.principal for each in acme.list_principals("VIEW", "FLOW", "acme.finance")]
+        assert ["acme"] == [each.tenant for each in acme.status().tenants]
+        assert Reason.UNKNOWN_TENANT is nobody.check(*BOB_VIEWS[1:]).reason
+
+
+def test_an_asyncio_client_of_one_tenant_asks_about_that_tenant(server: Server) -> None:
+    async def ask() -> None:
+        async with AsyncClient(server.target, timeout_s=DEADLINE_S) as client:
+            acme = client.tenant("acme")
+            assert (await acme.guard(*BOB_VIEWS[1:])).allowed
+            assert "user:bob" in [each.principal async for each in acme.list_principals("VIEW", "FLOW", "acme.finance")]
+            question = acme.check(*SAM_VIEWS[1:])
+            with pytest.raises(TypeError, match="await it"):
+                bool(question)
+            assert not await question
+
+    asyncio.run(ask())
 
 
 def test_guard_returns_the_answer_for_an_allow(connect: Connect, server: Server) -> None:

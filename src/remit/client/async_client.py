@@ -12,6 +12,7 @@ from remit.client import access, audit, reach, search
 from remit.client import resources as dedicated
 from remit.client.access import guarded
 from remit.client.answers import Answer, OperationAnswer, Plan, ReachAllAnswer
+from remit.client.async_tenant_client import AsyncTenantClient
 from remit.client.async_transport import AsyncTransport, pending
 from remit.client.call import ClientCall
 from remit.client.errors import DecisionUnavailable
@@ -31,6 +32,10 @@ from remit.v1.audit_service_pb2 import Record, RecordFilter
 class AsyncClient(AsyncTransport):
     """Like Client, for one event loop: make it, use it and close it in coroutines of that loop. Await its methods; use
     `async for` where Client is used with `for`."""
+
+    def tenant(self, tenant: str) -> AsyncTenantClient:
+        """This client for one tenant: the same methods without their first parameter."""
+        return AsyncTenantClient(self, tenant)
 
     @pending
     async def check(

@@ -16,6 +16,7 @@ from remit.client.call import ClientCall
 from remit.client.errors import DecisionUnavailable
 from remit.client.questions import Asked, AskedReach, Graph
 from remit.client.sync_transport import SyncTransport
+from remit.client.tenant_client import TenantClient
 from remit.v1 import (
     access_service_pb2,
     audit_service_pb2,
@@ -34,6 +35,10 @@ class Client(SyncTransport):
     Every method raises DecisionUnavailable if there is no answer. The guards raise AccessDenied if the answer is a
     deny. Nothing else is raised. The client never invents an answer: a server that is away is not an allow.
     """
+
+    def tenant(self, tenant: str) -> TenantClient:
+        """This client for one tenant: the same methods without their first parameter."""
+        return TenantClient(self, tenant)
 
     def check(
         self,
