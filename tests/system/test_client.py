@@ -19,6 +19,7 @@ from support.server import DEADLINE_S, Server, free_port
 from remit.client import (
     AccessDenied,
     Asked,
+    AskedReach,
     AsyncClient,
     AsyncTenantClient,
     Client,
@@ -150,6 +151,35 @@ def test_batch_has_one_result_a_question_and_a_malformed_one_fails_no_other(conn
         assert isinstance(second, MalformedQuestion)
         assert ["principal"] == [violation.field for violation in second.violations]
         assert client.batch_check("acme", iter(questions[:1]))  # type: ignore[arg-type]
+
+
+def test_a_batch_longer_than_the_server_takes_has_one_result_a_question(
+    connect: Connect, server: Server, serve: Callable[..., Server], untested: Path
+) -> None:
+    """For a server with its default limit, and for one that takes fewer."""
+    questions = [Asked(*BOB_VIEWS[1:]), Asked(*SAM_VIEWS[1:]), Asked("bob", "VIEW", "FLOW", "acme.finance")] * 40
+    reaches = [AskedReach("acme.finance", "acme.finance", "KV"), AskedReach("acme.data", "acme.legal", "KV")] * 60
+    small = serve("--batch-limit", "7", policies=untested)
+    for target in (server.target, small.target):
+        with connect(target) as client:
+            results = client.batch_check("acme", questions)
+            assert [True, False, False] * 40 == [bool(each) for each in results]
+            assert [False, False, True] * 40 == [isinstance(each, MalformedQuestion) for each in results]
+            assert 1 == len({each.revision for each in results if not isinstance(each, DecisionUnavailable)})
+            assert [True, False] * 60 == [bool(each) for each in client.batch_check_reach("acme", reaches)]
+            with pytest.raises(MalformedQuestion):
+                client.batch_check("acme", [])
+
+
+def test_the_parts_of_a_batch_share_one_deadline(connect: Connect, server: Server) -> None:
+    began = time.monotonic()
+    with (
+        locked(server.database),
+        connect(server.target, timeout_s=0.3) as client,
+        pytest.raises(DecisionUnavailable, match="DEADLINE_EXCEEDED"),
+    ):
+        client.batch_check("acme", [Asked(*BOB_VIEWS[1:])] * 1_000)
+    assert time.monotonic() - began < DEADLINE_S / 2
 
 
 def test_truth_of_an_answer_is_its_effect(connect: Connect, server: Server) -> None:

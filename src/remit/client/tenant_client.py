@@ -85,7 +85,8 @@ class TenantClient:
         self, questions: Sequence[Asked], *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
     ) -> list[Answer | DecisionUnavailable]:
         """One result for each question, in order, all by one revision. A malformed question does not fail the others:
-        its result is a MalformedQuestion, returned and not raised."""
+        its result is a MalformedQuestion, returned and not raised. More questions than the server takes are asked in
+        several calls, within one deadline; if the policy changes between them, there is no answer."""
         return self._client.batch_check(
             self._tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
         )
