@@ -19,11 +19,14 @@ from support.server import DEADLINE_S, Server, free_port
 from remit.client import (
     AccessDenied,
     Asked,
+    AskedReach,
     AsyncClient,
+    AsyncTenantClient,
     Client,
     DecisionUnavailable,
     MalformedQuestion,
     RecordFilter,
+    TenantClient,
 )
 from remit.core.decision import Reason
 
@@ -43,10 +46,50 @@ def test_both_clients_ask_the_same_questions() -> None:
         return {
             name: str(signature(method)).replace("AsyncIterator", "Iterator")
             for name, method in getmembers(client, isfunction)
-            if name[0] != "_"
+            if name[0] != "_" and name != "tenant"
         }
 
     assert methods(Client) == methods(AsyncClient)
+
+
+@pytest.mark.parametrize(("client", "scoped"), [(Client, TenantClient), (AsyncClient, AsyncTenantClient)])
+def test_a_client_of_one_tenant_has_each_method_that_asks_about_a_tenant(client: type, scoped: type) -> None:
+    def parameters(of: type) -> dict[str, list[tuple[str, Any]]]:
+        return {
+            name: [(each.name, each.default) for each in list(signature(method).parameters.values())[1:]]
+            for name, method in getmembers(of, isfunction)
+            if name[0] != "_" and name != "tenant"
+        }
+
+    asked = {name: each[1:] for name, each in parameters(client).items() if each and each[0][0] == "tenant"}
+    assert asked == parameters(scoped)
+    assert len(asked) > 15
+
+
+def test_a_client_of_one_tenant_asks_about_that_tenant(server: Server) -> None:
+    with Client(server.target, timeout_s=DEADLINE_S) as client:
+        acme, nobody = client.tenant("acme"), client.tenant("initech")
+        assert acme.guard(*BOB_VIEWS[1:]).allowed
+        assert [True, False] == [
+            bool(each) for each in acme.batch_check([Asked(*BOB_VIEWS[1:]), Asked(*SAM_VIEWS[1:])])
+        ]
+        assert "user:bob" in [each.principal for each in acme.list_principals("VIEW", "FLOW", "acme.finance")]
+        assert ["acme"] == [each.tenant for each in acme.status().tenants]
+        assert Reason.UNKNOWN_TENANT is nobody.check(*BOB_VIEWS[1:]).reason
+
+
+def test_an_asyncio_client_of_one_tenant_asks_about_that_tenant(server: Server) -> None:
+    async def ask() -> None:
+        async with AsyncClient(server.target, timeout_s=DEADLINE_S) as client:
+            acme = client.tenant("acme")
+            assert (await acme.guard(*BOB_VIEWS[1:])).allowed
+            assert "user:bob" in [each.principal async for each in acme.list_principals("VIEW", "FLOW", "acme.finance")]
+            question = acme.check(*SAM_VIEWS[1:])
+            with pytest.raises(TypeError, match="await it"):
+                bool(question)
+            assert not await question
+
+    asyncio.run(ask())
 
 
 def test_guard_returns_the_answer_for_an_allow(connect: Connect, server: Server) -> None:
@@ -108,6 +151,35 @@ def test_batch_has_one_result_a_question_and_a_malformed_one_fails_no_other(conn
         assert isinstance(second, MalformedQuestion)
         assert ["principal"] == [violation.field for violation in second.violations]
         assert client.batch_check("acme", iter(questions[:1]))  # type: ignore[arg-type]
+
+
+def test_a_batch_longer_than_the_server_takes_has_one_result_a_question(
+    connect: Connect, server: Server, serve: Callable[..., Server], untested: Path
+) -> None:
+    """For a server with its default limit, and for one that takes fewer."""
+    questions = [Asked(*BOB_VIEWS[1:]), Asked(*SAM_VIEWS[1:]), Asked("bob", "VIEW", "FLOW", "acme.finance")] * 40
+    reaches = [AskedReach("acme.finance", "acme.finance", "KV"), AskedReach("acme.data", "acme.legal", "KV")] * 60
+    small = serve("--batch-limit", "7", policies=untested)
+    for target in (server.target, small.target):
+        with connect(target) as client:
+            results = client.batch_check("acme", questions)
+            assert [True, False, False] * 40 == [bool(each) for each in results]
+            assert [False, False, True] * 40 == [isinstance(each, MalformedQuestion) for each in results]
+            assert 1 == len({each.revision for each in results if not isinstance(each, DecisionUnavailable)})
+            assert [True, False] * 60 == [bool(each) for each in client.batch_check_reach("acme", reaches)]
+            with pytest.raises(MalformedQuestion):
+                client.batch_check("acme", [])
+
+
+def test_the_parts_of_a_batch_share_one_deadline(connect: Connect, server: Server) -> None:
+    began = time.monotonic()
+    with (
+        locked(server.database),
+        connect(server.target, timeout_s=0.3) as client,
+        pytest.raises(DecisionUnavailable, match="DEADLINE_EXCEEDED"),
+    ):
+        client.batch_check("acme", [Asked(*BOB_VIEWS[1:])] * 1_000)
+    assert time.monotonic() - began < DEADLINE_S / 2
 
 
 def test_truth_of_an_answer_is_its_effect(connect: Connect, server: Server) -> None:

@@ -12,7 +12,9 @@ from remit.client import access, audit, reach, search
 from remit.client import resources as dedicated
 from remit.client.access import guarded
 from remit.client.answers import Answer, OperationAnswer, Plan, ReachAllAnswer
+from remit.client.async_tenant_client import AsyncTenantClient
 from remit.client.async_transport import AsyncTransport, pending
+from remit.client.batch_parts import BatchParts
 from remit.client.call import ClientCall
 from remit.client.errors import DecisionUnavailable
 from remit.client.questions import Asked, AskedReach, Graph
@@ -31,6 +33,10 @@ from remit.v1.audit_service_pb2 import Record, RecordFilter
 class AsyncClient(AsyncTransport):
     """Like Client, for one event loop: make it, use it and close it in coroutines of that loop. Await its methods; use
     `async for` where Client is used with `for`."""
+
+    def tenant(self, tenant: str) -> AsyncTenantClient:
+        """This client for one tenant: the same methods without their first parameter."""
+        return AsyncTenantClient(self, tenant)
 
     @pending
     async def check(
@@ -97,10 +103,13 @@ class AsyncClient(AsyncTransport):
         self, tenant: str, questions: Sequence[Asked], *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
     ) -> list[Answer | DecisionUnavailable]:
         """One result for each question, in order, all by one revision. A malformed question does not fail the others:
-        its result is a MalformedQuestion, returned and not raised."""
-        return await self._ask(
-            access.batch_check(tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision)
-        )
+        its result is a MalformedQuestion, returned and not raised. More questions than the server takes are asked in
+        several calls, within one deadline; if the policy changes between them, there is no answer."""
+
+        def call(part: Sequence[Asked], by: str) -> ClientCall[Any, list[Answer | DecisionUnavailable]]:
+            return access.batch_check(tenant, part, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=by)
+
+        return await self._ask_parts(BatchParts(call, questions, revision))
 
     @pending
     async def explain(
@@ -255,9 +264,11 @@ class AsyncClient(AsyncTransport):
         revision: str = "",
     ) -> list[Answer | DecisionUnavailable]:
         """One result for each question, as in `batch_check`."""
-        return await self._ask(
-            reach.batch_check_reach(tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision)
-        )
+
+        def call(part: Sequence[AskedReach], by: str) -> ClientCall[Any, list[Answer | DecisionUnavailable]]:
+            return reach.batch_check_reach(tenant, part, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=by)
+
+        return await self._ask_parts(BatchParts(call, questions, revision))
 
     @pending
     async def check_reach_all(

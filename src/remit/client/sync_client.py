@@ -12,10 +12,12 @@ from remit.client import access, audit, reach, search
 from remit.client import resources as dedicated
 from remit.client.access import guarded
 from remit.client.answers import Answer, OperationAnswer, Plan, ReachAllAnswer
+from remit.client.batch_parts import BatchParts
 from remit.client.call import ClientCall
 from remit.client.errors import DecisionUnavailable
 from remit.client.questions import Asked, AskedReach, Graph
 from remit.client.sync_transport import SyncTransport
+from remit.client.tenant_client import TenantClient
 from remit.v1 import (
     access_service_pb2,
     audit_service_pb2,
@@ -34,6 +36,10 @@ class Client(SyncTransport):
     Every method raises DecisionUnavailable if there is no answer. The guards raise AccessDenied if the answer is a
     deny. Nothing else is raised. The client never invents an answer: a server that is away is not an allow.
     """
+
+    def tenant(self, tenant: str) -> TenantClient:
+        """This client for one tenant: the same methods without their first parameter."""
+        return TenantClient(self, tenant)
 
     def check(
         self,
@@ -97,10 +103,13 @@ class Client(SyncTransport):
         self, tenant: str, questions: Sequence[Asked], *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
     ) -> list[Answer | DecisionUnavailable]:
         """One result for each question, in order, all by one revision. A malformed question does not fail the others:
-        its result is a MalformedQuestion, returned and not raised."""
-        return self._ask(
-            access.batch_check(tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision)
-        )
+        its result is a MalformedQuestion, returned and not raised. More questions than the server takes are asked in
+        several calls, within one deadline; if the policy changes between them, there is no answer."""
+
+        def call(part: Sequence[Asked], by: str) -> ClientCall[Any, list[Answer | DecisionUnavailable]]:
+            return access.batch_check(tenant, part, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=by)
+
+        return self._ask_parts(BatchParts(call, questions, revision))
 
     def explain(
         self,
@@ -249,9 +258,11 @@ class Client(SyncTransport):
         revision: str = "",
     ) -> list[Answer | DecisionUnavailable]:
         """One result for each question, as in `batch_check`."""
-        return self._ask(
-            reach.batch_check_reach(tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision)
-        )
+
+        def call(part: Sequence[AskedReach], by: str) -> ClientCall[Any, list[Answer | DecisionUnavailable]]:
+            return reach.batch_check_reach(tenant, part, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=by)
+
+        return self._ask_parts(BatchParts(call, questions, revision))
 
     def check_reach_all(
         self,

@@ -9,8 +9,11 @@ from typing import Any, Self
 import grpc
 from google.protobuf.message import Message
 
+from remit.client.answers import Answer
+from remit.client.batch_parts import BatchParts
 from remit.client.call import ClientCall, Item, Pages, Result, Stream
 from remit.client.decision_cache import DecisionCache
+from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.client.links import ChannelLinks, Token
 from remit.client.retry import RetryPolicy, ended, only_open_channels, only_questions
 from remit.client.revision_watch import RevisionWatch
@@ -72,19 +75,29 @@ class SyncTransport:
     ) -> None:
         self.close()
 
-    def _ask(self, call: ClientCall[Any, Result]) -> Result:
+    def _ask(self, call: ClientCall[Any, Result], retry: RetryPolicy | None = None) -> Result:
+        """The answer. Without `retry` the call has the deadline of this client."""
         with only_questions():
             request = call.request()
         cache = self._cache if call.cacheable else None
         response = cache.get(request) if cache is not None else None
         if response is None:
-            response = self._send(request)
+            response = self._send(request, retry or RetryPolicy(self._timeout_s))
             if cache is not None:
                 cache.put(request, response)
         return call.read(response)
 
-    def _send(self, request: Message) -> Any:
+    def _ask_parts(self, batch: BatchParts[Any]) -> list[Answer | DecisionUnavailable]:
+        """The results of a batch, within the deadline of one call."""
         retry = RetryPolicy(self._timeout_s)
+        while (call := batch.next_call()) is not None:
+            try:
+                batch.add(self._ask(call, retry))
+            except MalformedQuestion as refusal:
+                batch.halve(refusal)
+        return batch.results
+
+    def _send(self, request: Message, retry: RetryPolicy) -> Any:
         while True:
             link = self._links.enter()
             try:

@@ -114,6 +114,17 @@ def test_if_one_file_cannot_be_written_none_is(tmp_path: Path) -> None:
     assert [tmp_path / ".github"] == list(tmp_path.iterdir())
 
 
+def test_a_file_in_place_of_the_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+
+    assert 3 == run("init", tmp_path / "file").exit_code
+    assert {"file": b"mine"} == content(tmp_path)
+
+
+def test_the_printed_command_quotes_the_folder(tmp_path: Path) -> None:
+    assert f"  cd '{tmp_path / 'my project'}'" in run("init", tmp_path / "my project").output.splitlines()
+
+
 def test_an_unknown_template_is_wrong_usage(tmp_path: Path) -> None:
     done = run("init", tmp_path / "new", "--template", "bank")
 

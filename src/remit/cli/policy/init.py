@@ -1,3 +1,4 @@
+import shlex
 from collections.abc import Iterator
 from enum import StrEnum
 from importlib.resources import files
@@ -56,7 +57,7 @@ def init(
         err.print(f"`{directory / path}` exists and stays as it is{_MISSING.get(path, '')}")
     out.print(f"{len(shipped) - len(present)} files written to {directory}. Next:\n")
     if directory.resolve() != Path.cwd():
-        out.print(f"  cd {directory}")
+        out.print(f"  cd {shlex.quote(str(directory))}")
     for command in _next_commands(shipped["README.md"].decode()):
         out.print(f"  {command}")
 

@@ -1,0 +1,473 @@
+"""The client for threads, scoped to one tenant. `make client` writes it from async_client.py: do not edit.
+
+It is long because each method is written out, for readers, editors and type checkers.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from remit.client.answers import Answer, OperationAnswer, Plan, ReachAllAnswer
+from remit.client.errors import DecisionUnavailable
+from remit.client.questions import Asked, AskedReach, Graph
+from remit.v1 import (
+    access_service_pb2,
+    audit_service_pb2,
+    reach_service_pb2,
+    resource_service_pb2,
+    search_service_pb2,
+    status_service_pb2,
+    visibility_service_pb2,
+)
+
+if TYPE_CHECKING:
+    from remit.client.sync_client import Client
+
+
+class TenantClient:
+    """The methods of a client that ask about a tenant, without their first parameter. Uses the connection of that
+    client: close that one."""
+
+    def __init__(self, client: "Client", tenant: str) -> None:
+        self._client = client
+        self._tenant = tenant
+
+    def check(
+        self,
+        principal: str,
+        action: str,
+        kind: str,
+        namespace: str = "",
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> Answer:
+        """The answer, allow or deny. With `revision`, that revision decides, or there is no answer."""
+        return self._client.check(
+            self._tenant,
+            principal,
+            action,
+            kind,
+            namespace,
+            resource_id=resource_id,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+        )
+
+    def guard(
+        self,
+        principal: str,
+        action: str,
+        kind: str,
+        namespace: str = "",
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> Answer:
+        """Like `check`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
+        return self._client.guard(
+            self._tenant,
+            principal,
+            action,
+            kind,
+            namespace,
+            resource_id=resource_id,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+        )
+
+    def batch_check(
+        self, questions: Sequence[Asked], *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
+    ) -> list[Answer | DecisionUnavailable]:
+        """One result for each question, in order, all by one revision. A malformed question does not fail the others:
+        its result is a MalformedQuestion, returned and not raised. More questions than the server takes are asked in
+        several calls, within one deadline; if the policy changes between them, there is no answer."""
+        return self._client.batch_check(
+            self._tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+        )
+
+    def explain(
+        self,
+        principal: str,
+        action: str,
+        kind: str,
+        namespace: str = "",
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> access_service_pb2.ExplainResponse:
+        """The answer and its reasons, as the API returns them: rule, chain, near misses, remedy, and a summary in
+        words."""
+        return self._client.explain(
+            self._tenant,
+            principal,
+            action,
+            kind,
+            namespace,
+            resource_id=resource_id,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+        )
+
+    def check_operation(
+        self,
+        principal: str,
+        operation: str,
+        namespace: str = "",
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> OperationAnswer:
+        """May every part of a compound operation of the vocabulary happen? One revision answers all parts."""
+        return self._client.check_operation(
+            self._tenant,
+            principal,
+            operation,
+            namespace,
+            resource_id=resource_id,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+        )
+
+    def guard_operation(
+        self,
+        principal: str,
+        operation: str,
+        namespace: str = "",
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> OperationAnswer:
+        """Like `check_operation`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
+        return self._client.guard_operation(
+            self._tenant,
+            principal,
+            operation,
+            namespace,
+            resource_id=resource_id,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+        )
+
+    def check_reach(
+        self,
+        caller: str,
+        owner: str,
+        relation: str,
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> Answer:
+        """May work in namespace `caller` use what namespace `owner` owns, by `relation`?"""
+        return self._client.check_reach(
+            self._tenant,
+            caller,
+            owner,
+            relation,
+            resource_id=resource_id,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+        )
+
+    def guard_reach(
+        self,
+        caller: str,
+        owner: str,
+        relation: str,
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> Answer:
+        """Like `check_reach`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
+        return self._client.guard_reach(
+            self._tenant,
+            caller,
+            owner,
+            relation,
+            resource_id=resource_id,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+        )
+
+    def batch_check_reach(
+        self, questions: Sequence[AskedReach], *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
+    ) -> list[Answer | DecisionUnavailable]:
+        """One result for each question, as in `batch_check`."""
+        return self._client.batch_check_reach(
+            self._tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+        )
+
+    def check_reach_all(
+        self,
+        caller: str,
+        owners: Sequence[str],
+        relation: str,
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> ReachAllAnswer:
+        """May `caller` use every one of these owners (1 to 10,000), and which owners refuse?"""
+        return self._client.check_reach_all(
+            self._tenant, caller, owners, relation, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+        )
+
+    def guard_reach_all(
+        self,
+        caller: str,
+        owners: Sequence[str],
+        relation: str,
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> ReachAllAnswer:
+        """Like `check_reach_all`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
+        return self._client.guard_reach_all(
+            self._tenant, caller, owners, relation, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+        )
+
+    def explain_reach(
+        self,
+        caller: str,
+        owner: str,
+        relation: str,
+        *,
+        resource_id: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> reach_service_pb2.ExplainReachResponse:
+        """The answer and its reasons, as the API returns them: row, later rows, near misses, remedy, and a summary in
+        words."""
+        return self._client.explain_reach(
+            self._tenant,
+            caller,
+            owner,
+            relation,
+            resource_id=resource_id,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+        )
+
+    def list_reachable(
+        self,
+        namespace: str,
+        *,
+        relations: Sequence[str] = (),
+        among: Sequence[str] = (),
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> reach_service_pb2.ListReachableResponse:
+        """What `namespace` can use, and who can use what it owns, by each of `relations` (all if empty): as patterns,
+        and as the matching namespaces of `among`."""
+        return self._client.list_reachable(
+            self._tenant,
+            namespace,
+            relations=relations,
+            among=among,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+        )
+
+    def list_actions(
+        self,
+        principal: str,
+        namespace: str = "",
+        *,
+        kinds: Sequence[str] = (),
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> search_service_pb2.ListActionsResponse:
+        """What `principal` may do in the namespace, or in the tenant itself: actions of all kinds, or of `kinds`."""
+        return self._client.list_actions(
+            self._tenant,
+            principal,
+            namespace,
+            kinds=kinds,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+        )
+
+    def list_namespaces(
+        self,
+        principal: str,
+        action: str = "",
+        kind: str = "",
+        *,
+        among: Sequence[str] = (),
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> search_service_pb2.ListNamespacesResponse:
+        """Where `principal` may do `action` (any if empty) on `kind` (any if empty): as patterns, and as the matching
+        namespaces of `among`, at most 10,000."""
+        return self._client.list_namespaces(
+            self._tenant,
+            principal,
+            action,
+            kind,
+            among=among,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+        )
+
+    def list_principals(
+        self,
+        action: str,
+        kind: str,
+        namespace: str = "",
+        *,
+        page_size: int = 0,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> Iterator[search_service_pb2.PermittedPrincipal]:
+        """Who may do `action` on `kind`, sorted by name, with the rule and the rows that lead to it. The client fetches
+        pages of `page_size` (0: the server chooses) as you iterate. If the policy changes meanwhile, it raises
+        DecisionUnavailable with the code FAILED_PRECONDITION: start again, earlier pages may be out of date."""
+        return self._client.list_principals(
+            self._tenant,
+            action,
+            kind,
+            namespace,
+            page_size=page_size,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+        )
+
+    def plan_filter(
+        self, principal: str, action: str, kind: str, *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
+    ) -> Plan:
+        """Where `principal` may do `action` on `kind`: the namespaces to filter a query by (see remit.client.sql)."""
+        return self._client.plan_filter(
+            self._tenant, principal, action, kind, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+        )
+
+    def visible_graph(
+        self,
+        principal: str,
+        graph: Graph,
+        *,
+        action: str = "VIEW",
+        omit: bool = False,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> visibility_service_pb2.VisibleGraphResponse:
+        """What `principal` may see of the graph: the nodes where it may do `action`. The other nodes become nameless
+        stubs; with `omit` they are left out with their edges."""
+        return self._client.visible_graph(
+            self._tenant,
+            principal,
+            graph,
+            action=action,
+            omit=omit,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+        )
+
+    def resolve_dedicated(
+        self,
+        namespace: str = "",
+        resources: Sequence[str] = (),
+        service: str = "",
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+    ) -> resource_service_pb2.ResolveDedicatedResponse:
+        """The `resources` (`storage`, `secrets`, `worker_group`; all if empty) that serve a namespace, or the tenant
+        itself, the level that assigns each, and whether `service` may use them."""
+        return self._client.resolve_dedicated(
+            self._tenant, namespace, resources, service, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+        )
+
+    def list_served(
+        self, resource: str, name: str, *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
+    ) -> resource_service_pb2.ListServedResponse:
+        """The namespaces of a tenant that the named `resource` (`storage`, `secrets` or `worker_group`) serves; for the
+        tenant `_instance`, the tenants."""
+        return self._client.list_served(
+            self._tenant, resource, name, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+        )
+
+    def status(self) -> status_service_pb2.GetStatusResponse:
+        """What the server serves, and its health."""
+        return self._client.status(self._tenant)
+
+    def list_lifecycle(
+        self,
+        *,
+        type: str = "",  # noqa: A002 (as the API has it)
+        node: str = "",
+        since_us: int = 0,
+        until_us: int = 0,
+        oldest_first: bool = False,
+        after: str = "",
+        page_size: int = 0,
+    ) -> Iterator[audit_service_pb2.LifecycleRecord]:
+        """Events other than decisions, in pages like `list_records`."""
+        return self._client.list_lifecycle(
+            self._tenant,
+            type=type,
+            node=node,
+            since_us=since_us,
+            until_us=until_us,
+            oldest_first=oldest_first,
+            after=after,
+            page_size=page_size,
+        )
+
+    def explain_past(
+        self,
+        principal: str,
+        action: str,
+        kind: str,
+        namespace: str = "",
+        *,
+        time_us: int = 0,
+        revision: str = "",
+        node: str = "",
+    ) -> audit_service_pb2.ExplainPastResponse:
+        """What the answer was, or would have been, and why: by `revision`, or by the revision that served at `time_us`,
+        microseconds since the Unix epoch, on every node or on `node`."""
+        return self._client.explain_past(
+            self._tenant, principal, action, kind, namespace, time_us=time_us, revision=revision, node=node
+        )
+
+    def explain_past_reach(
+        self, caller: str, owner: str, relation: str, *, time_us: int = 0, revision: str = "", node: str = ""
+    ) -> audit_service_pb2.ExplainPastResponse:
+        """Like `explain_past`, for reach: might work in namespace `caller` use what `owner` owns, by `relation`?"""
+        return self._client.explain_past_reach(
+            self._tenant, caller, owner, relation, time_us=time_us, revision=revision, node=node
+        )
