@@ -1,5 +1,8 @@
 """The port of metrics and probes answers whatever else connects to it."""
 
+import os
+import shutil
+import signal
 import socket
 import ssl
 import urllib.error
@@ -178,3 +181,13 @@ def test_readiness_is_one_word(readiness: Readiness) -> None:
 
     assert (expected, f"{readiness.value}\n") == probed(port, "/readyz")
     assert (200, "alive\n") == probed(port, "/livez")
+
+
+def test_node_is_ready_while_one_of_two_workers_starts_anew(tmp_path: Path, untested: Path) -> None:
+    policies = Path(shutil.copytree(untested, tmp_path / "policies"))
+    with Server(tmp_path / "audit", "--workers", "2", "--strict", policies=policies) as server:
+        (policies / "vocabulary.yaml").write_text("kinds: [\n")
+        os.kill(server.children()[0], signal.SIGKILL)
+        until(lambda: server.metric("remit_worker_restarts_total") >= 2, "it cannot start")
+        until(lambda: server.metric("remit_worker_serving") == 1.0, "the other serves")
+        assert (200, "ready\n") == probed(server.metrics_port, "/readyz")

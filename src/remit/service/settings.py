@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     )
     metrics: str = Field(
         "127.0.0.1:9464",
-        description="Address of the Prometheus endpoint, `HOST:PORT`; empty for none. Any address but loopback needs "
+        description="Address of the Prometheus endpoint and the probes, `HOST:PORT`; empty for none. Any address but loopback needs "
         "mutual TLS.",
     )
     tls_cert: Path | None = Field(
