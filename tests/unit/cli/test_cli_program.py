@@ -27,6 +27,12 @@ def test_version_is_a_flag_of_the_program(flag: str) -> None:
     assert (0, f"{VERSION}\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
+def test_module_is_the_program() -> None:
+    done = run(sys.executable, "-m", "remit", "--version")
+
+    assert (0, f"{VERSION}\n") == (done.returncode, done.stdout)
+
+
 WORDS = {
     "remit re": {"reach", "reach-all", "resolve", "replay"},
     "remit audit ver": {"verify"},
