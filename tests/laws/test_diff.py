@@ -295,3 +295,16 @@ def test_another_resource_serves_a_namespace_iff_the_diff_says_so(world: World, 
             assert ((before and before.resource) != (after and after.resource)) == any(
                 change.resource == resource and change.where.contains(namespace) for change in found.dedicated
             )
+
+
+def test_link_that_is_turned_round_is_a_change_like_any_other() -> None:
+    """Both versions together have a cycle, and neither has one."""
+    kinds = b"kinds:\n  FLOW: {class: namespace, actions: [VIEW]}\n"
+    rows = b"p, group:b, acme, **, FLOW, VIEW, allow\ng, user:ann, group:a, acme\n"
+    old, new = (
+        snapshot_of({"vocabulary.yaml": kinds, "acme/bindings.csv": rows + link}, "acme")
+        for link in (b"g, group:a, group:b, acme\n", b"g, group:b, group:a, acme\n")
+    )
+    found = diff(Tenant("acme"), old, new)
+    (change,) = found.access
+    assert (Direction.LOSS, ("user:ann",)) == (change.direction, change.principals)

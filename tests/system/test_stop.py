@@ -69,7 +69,7 @@ def test_ignored_hangup_stays_ignored(serve: Callable[..., Server], untested: Pa
 
 
 def test_a_call_in_flight_is_answered_while_new_ones_are_refused(serve: Callable[..., Server], untested: Path) -> None:
-    server = serve(policies=untested)
+    server = serve("--audit-timeout-s", "60", "--call-timeout-s", "60", policies=untested)
     with server.channel() as channel:
         access = access_of(channel)
         with locked(server.database):

@@ -110,7 +110,8 @@ def test_reach_lists_only_the_requested_relations() -> None:
 
 def test_in_an_unknown_tenant_nothing_is_reached() -> None:
     done = run("reach-all", "initech", "system", "PURGE", "-", stdin="a\n")
-    assert (1, "deny UNKNOWN_TENANT\n") == (done.exit_code, done.output)
+    assert (1, "deny UNKNOWN_TENANT\n") == (done.exit_code, done.stdout)
+    assert "no tenant of this name is configured" in done.stderr
 
 
 @pytest.mark.parametrize(

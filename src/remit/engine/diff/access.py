@@ -147,8 +147,8 @@ class _Touched:
         """The permissions of the subject that may have changed."""
         known = self._permissions.get(subject)
         if known is None:
-            onward = (self.permissions(holds) for holds in self._onward(subject))
-            known = self._permissions[subject] = frozenset(self._own.get(subject, ())).union(*onward)
+            changed = (self._own.get(held, ()) for held in self._closure(subject))
+            known = self._permissions[subject] = frozenset().union(*changed)
         return known
 
     def through(
@@ -203,7 +203,14 @@ class _Touched:
         """The subject and every subject that it holds somewhere, before or after."""
         known = self._closures.get(subject)
         if known is None:
-            known = self._closures[subject] = frozenset({subject}).union(*map(self._closure, self._onward(subject)))
+            reached = {subject}
+            waiting = [subject]
+            while waiting:
+                # Each version has no cycle, but both together may: a link that was turned round.
+                more = self._onward(waiting.pop()) - reached
+                reached |= more
+                waiting += more
+            known = self._closures[subject] = frozenset(reached)
         return known
 
     def _onward(self, subject: str) -> set[str]:
