@@ -3,6 +3,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from time import perf_counter_ns
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -27,6 +28,7 @@ from remit.service.shadow.shadow import Shadow
 
 _UNKNOWN_TENANT: Final = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
 _SINGLE: Final = -1
+_VIAS: Final = 1_024
 _NOTHING: Final[Mapping[str, object]] = {}
 _FEW: Final = 16
 _QUICK_NS: Final = 2_000_000
@@ -309,11 +311,22 @@ class DecisionPoint:
             # Callers can invent any number of tenant names: all their records share one chain, which has no tenant.
             recorded_tenant, detail = "", {**detail, ASKED_TENANT: tenant}
         caller, on_behalf_of, trace_id, via = terms.origin
-        if via:
-            detail = {**detail, VIA: via}
-        detail_json = json.dumps(detail, sort_keys=True, separators=(",", ":")) if detail else ""
+        if not via:
+            detail_json = _json(detail) if detail else ""
+        else:
+            detail_json = _json({**detail, VIA: via}) if detail else _via_json(via)
         asked = question_type.value
         call = CallFields(
             time_us, self.node, caller, on_behalf_of, recorded_tenant, revision, ids.pop(), trace_id, asked, detail_json
         )
         return call, ids
+
+
+def _json(detail: Mapping[str, object]) -> str:
+    return json.dumps(detail, sort_keys=True, separators=(",", ":"))
+
+
+@lru_cache(_VIAS)
+def _via_json(via: str) -> str:
+    """The detail of a plain check: the same for every call by this credential."""
+    return _json({VIA: via})
