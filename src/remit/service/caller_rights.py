@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from remit.core.caller_actions import CallerAction, asked_about
 from remit.core.errors import named, violation
 from remit.core.names import CALLERS, Principal, Tenant, parse_tenant
 from remit.engine.snapshot import Snapshot
-from remit.policy.live import LivePolicies
+from remit.policy.live import LivePolicies, TenantPolicy
 from remit.service.callers import EVERY_TENANT, Caller, parse_auditors, parse_operators
 from remit.service.errors import ForbiddenError
 from remit.service.settings import Settings
@@ -26,6 +26,15 @@ _MASKS: Final = 65_536
 """Callers by tenants whose rights are remembered. Callers may invent names of tenants."""
 
 
+class _KnownRights(NamedTuple):
+    """The rights that were computed by one state of `_callers`."""
+
+    callers: TenantPolicy | None
+    """None without such a folder."""
+    masks: dict[tuple[str, str], int]
+    """By principal and tenant."""
+
+
 class CallerRights:
     """What each caller may ask: the policy of the folder `_callers`, and the settings `operators` and `auditors`.
 
@@ -39,8 +48,7 @@ class CallerRights:
         self._live = live
         self._named = settings.tls is not None
         self._settings = _settings_masks(settings)
-        self._snapshot: Snapshot | None = None
-        self._masks: dict[tuple[str, str], int] = {}
+        self._known = _KnownRights(None, {})
 
     @property
     def enforced(self) -> bool:
@@ -51,20 +59,14 @@ class CallerRights:
         """The rights of a caller about a tenant, as bits of `CallerAction`. The tenant '' stands for all at once."""
         if not self._named:
             return _EVERYTHING
-        callers = self._live.tenants.get(CALLERS)
-        snapshot = callers.snapshot if callers is not None else None
-        if snapshot is not self._snapshot or len(self._masks) >= _MASKS:
-            # Two assignments: a thread that sees only one of them computes a mask again, from its own snapshot.
-            self._masks = {}
-            self._snapshot = snapshot
-        masks = self._masks
+        callers, known = self._live.tenants.get(CALLERS), self._known
+        if callers is not known.callers or len(known.masks) >= _MASKS:
+            # One assignment: what another thread computes by an older state stays with that state.
+            self._known = known = _KnownRights(callers, {})
         key = caller.principal, tenant
-        mask = masks.get(key)
+        mask = known.masks.get(key)
         if mask is None:
-            by_policy = _WITHOUT_CALLERS if callers is None else 0 if snapshot is None else granted(snapshot, *key)
-            mask = by_policy | self._granted_by_settings(*key)
-            if snapshot is self._snapshot:
-                masks[key] = mask
+            mask = known.masks[key] = self._computed(callers, *key)
         return mask
 
     def may(self, caller: Caller, action: CallerAction, tenant: str) -> bool:
@@ -103,9 +105,14 @@ class CallerRights:
             return only
         raise violation(field, f"is missing: expected one of {', '.join(sorted(readable))}")
 
-    def _granted_by_settings(self, principal: str, tenant: str) -> int:
-        by_tenant = self._settings.get(principal)
-        return 0 if by_tenant is None else by_tenant.get(EVERY_TENANT, 0) | by_tenant.get(tenant, 0)
+    def _computed(self, callers: TenantPolicy | None, principal: str, tenant: str) -> int:
+        by_tenant = self._settings.get(principal, {})
+        by_settings = by_tenant.get(EVERY_TENANT, 0) | by_tenant.get(tenant, 0)
+        if callers is None:
+            return by_settings | _WITHOUT_CALLERS
+        if callers.snapshot is None:
+            return by_settings
+        return by_settings | granted(callers.snapshot, principal, tenant)
 
 
 def granted(snapshot: Snapshot, principal: str, tenant: str) -> int:

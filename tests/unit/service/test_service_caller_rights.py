@@ -7,10 +7,12 @@ import pytest
 from remit.core.caller_actions import CallerAction
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import CALLERS, Tenant
+from remit.engine.snapshot import Snapshot
 from remit.policy.live import LivePolicies, TenantPolicy, TenantState
 from remit.policy.load import load_root, load_tenant
 from remit.policy.read.limits import Limits
 from remit.policy.read.tree import read_tree
+from remit.service import caller_rights
 from remit.service.caller_rights import CallerRights
 from remit.service.callers import ANONYMOUS, Caller, parse_auditors
 from remit.service.errors import ForbiddenError, StartupError
@@ -107,7 +109,28 @@ def test_new_policy_counts_at_the_next_question(world: World) -> None:
 
 
 def test_callers_that_do_not_load_give_no_rights(world: World) -> None:
+    """Also to callers who had asked before there was such a folder."""
+    assert CallerAction.CHECK in world.allowed(SHOP, "acme")
     world.show(CALLERS)
+    assert set() == world.allowed(SHOP, "acme")
+
+
+def test_right_that_is_computed_while_the_policy_changes_does_not_outlive_the_change(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread may compute a right by a policy that another thread replaces meanwhile."""
+    world.callers("p, service:shop, _callers, acme, REMIT, CHECK, allow\n")
+    by_policy = caller_rights.granted
+
+    def replaced_meanwhile(snapshot: Snapshot, principal: str, tenant: str) -> int:
+        monkeypatch.undo()
+        mask = by_policy(snapshot, principal, tenant)
+        world.callers("p, service:nobody, _callers, acme, REMIT, CHECK, allow\n")
+        world.rights.mask(BATCH, "acme")
+        return mask
+
+    monkeypatch.setattr(caller_rights, "granted", replaced_meanwhile)
+    assert {CallerAction.CHECK} == {action for action in [CallerAction.CHECK] if world.rights.may(SHOP, action, "acme")}
     assert set() == world.allowed(SHOP, "acme")
 
 
@@ -116,7 +139,7 @@ def test_number_of_remembered_rights_is_bounded(world: World, monkeypatch: pytes
     world.callers("p, service:shop, _callers, **, REMIT, CHECK, allow\n")
     for number in range(100):
         assert {CallerAction.CHECK} == world.allowed(SHOP, f"invented{number}")
-    assert 10 >= len(world.rights._masks)
+    assert 10 >= len(world.rights._known.masks)
 
 
 def test_forbidden_text_is_the_same_for_every_tenant(world: World) -> None:
