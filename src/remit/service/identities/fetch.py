@@ -9,7 +9,7 @@ from http.client import HTTPException
 from pathlib import Path
 from socket import SHUT_RDWR, socket
 from threading import Timer
-from typing import Final, NamedTuple
+from typing import Final
 
 from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError
@@ -22,15 +22,6 @@ _CHUNK: Final = 16 * 1024
 
 class FetchError(Exception):
     """A document cannot be read."""
-
-
-class Stamp(NamedTuple):
-    """Tells whether a file is still the same one."""
-
-    device: int
-    inode: int
-    size: int
-    changed_ns: int
 
 
 def check_url(url: str) -> None:
@@ -77,21 +68,17 @@ def fetch(url: str, ca: Path | None, *, timeout_s: float = TIMEOUT_S) -> bytes:
         raise FetchError(f"{type(error).__name__}: {error}") from None
 
 
-def read_file(path: Path, known: Stamp | None) -> tuple[bytes, Stamp] | None:
-    """The file's content and stamp; None if its stamp is still `known`. Raises FetchError."""
+def read_file(path: Path) -> bytes:
+    """The file's content. Raises FetchError."""
     try:
-        found = path.stat()
-        stamp = Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-        if stamp == known:
-            return None
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):
             raise FetchError("it is no regular file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise FetchError(error.strerror or type(error).__name__) from None
     _check_size(len(content))
-    return content, stamp
+    return content
 
 
 def _answer(connection: HTTPSConnection, target: str, deadline: float) -> bytes:

@@ -8,7 +8,8 @@ from typing import Final
 
 import structlog
 
-from remit.service.identities.fetch import FetchError, Stamp, check_url, fetch, read_file
+from remit.service.file_stamps import FileStamps, file_stamps
+from remit.service.identities.fetch import FetchError, check_url, fetch, read_file
 from remit.service.identities.issuer import Issuer
 from remit.service.identities.key_set import KeySetError, TokenKeySet, parse_key_set
 
@@ -55,7 +56,7 @@ class IssuerKeys:
         # The thread alone writes these.
         self._keys: TokenKeySet | None = None
         self._good_s = 0.0
-        self._stamp: Stamp | None = None
+        self._stamps: FileStamps = ()
         self._failures = 0
         self._warned_s = float("-inf")
         self._lock = Lock()
@@ -100,11 +101,10 @@ class IssuerKeys:
         try:
             if self._file is None:
                 self._replace(parse_key_set(self._fetch_url()))
-            elif (found := read_file(self._file, self._stamp)) is not None:
+            elif (stamps := file_stamps([self._file])) != self._stamps or not all(stamps):
                 # Bad content keeps the old stamp, so that the file is not taken for good at the next look.
-                raw, stamp = found
-                self._replace(parse_key_set(raw))
-                self._stamp = stamp
+                self._replace(parse_key_set(read_file(self._file)))
+                self._stamps = stamps
         except (FetchError, KeySetError) as error:
             return self._failed(error)
         self._failures = 0

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from remit.core.errors import InvalidNameError
 from remit.core.names import SEGMENT, quote
+from remit.service.identities.fetch import check_url
 
 _SHORT_NAME: Final = re.compile(rf"(?=.{{1,63}}\Z){SEGMENT}").fullmatch
 _HEX: Final = re.compile(r"[0-9a-f]{64}").fullmatch
@@ -23,9 +24,11 @@ def parse_short_name(text: str) -> str:
 
 
 def parse_https(text: str) -> str:
+    """An address that `fetch` takes, and nothing in it that a request would leave out."""
     try:
+        check_url(text)
         url = urlsplit(text)
-        good = url.scheme == "https" and url.hostname and url.port != 0 and not url.username and not url.fragment
+        good = url.hostname and url.port != 0 and not url.fragment
     except ValueError:
         good = False
     if not good or not text.isascii() or not text.isprintable() or " " in text:

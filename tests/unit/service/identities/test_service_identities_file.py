@@ -269,6 +269,10 @@ MISTAKES = {
     "keys from nowhere": (issuer(jwks=""), "2:7: issuer `kc` needs its keys from one place"),
     "keys from two places": (issuer(jwks_file="a"), "2:7: issuer `kc` needs its keys from one place"),
     "keys without TLS": (issuer(jwks="'http://x/y'"), "`http://x/y` is no address of keys"),
+    "keys of a host that no connection can name": (
+        issuer(jwks="'https://%zz/y'"),
+        "`https://%zz/y` is no address of keys",
+    ),
     "keys with a password": (issuer(jwks="'https://a:b@x/y'"), "is no address of keys"),
     "an authority without an address": (issuer(jwks="", jwks_file="a", ca="b"), "`ca` is for keys that are fetched"),
     "too much skew": (issuer(skew_s="61"), "`61` is not `skew_s`: expected a whole number from 0 to 60"),
