@@ -77,6 +77,7 @@ def test_token_that_does_not_count_is_refused_with_one_text(
     server: Server, authority: Authority, issuer: FakeIssuer, claims: dict[str, object]
 ) -> None:
     assert REFUSED == refusal(server, authority, issuer.token(**claims))
+    assert 1 == server.metric("remit_call_seconds_count", method="Check", code="UNAUTHENTICATED")
 
 
 def test_token_of_a_key_that_was_withdrawn_ends(
@@ -118,6 +119,26 @@ def test_connection_of_refused_tokens_is_slowed_and_no_other(
     assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
     with client(server, authority, issuer.token("shop")) as asking:
         asking.check(*BOB_VIEWS)
+
+
+def test_calls_without_keys_of_the_issuer_are_told_so_however_many(
+    server: Server, authority: Authority, issuer: FakeIssuer, identities: Path
+) -> None:
+    """The caller did nothing wrong: it may try again, and is not held for somebody who guesses."""
+    issuer.behaviour = "down"
+    about = json.loads(identities.read_text())
+    about["issuers"]["kc"]["jwks"] += "?moved"
+    identities.write_text(json.dumps(about))
+    server.wait_for("keys of an issuer not read")
+    credentials = grpc.ssl_channel_credentials(authority.certificate.read_bytes())
+    with grpc.secure_channel(server.target, credentials) as channel:
+        codes = set()
+        for number in range(40):
+            metadata = [("authorization", f"Bearer {issuer.token(f'caller{number}')}")]
+            with pytest.raises(grpc.RpcError) as caught:
+                access_of(channel).Check(check(), timeout=DEADLINE_S, metadata=metadata)
+            codes.add(caught.value.code())
+    assert {grpc.StatusCode.UNAVAILABLE} == codes
 
 
 def test_command_line_shows_a_token(server: Server, authority: Authority, issuer: FakeIssuer, tmp_path: Path) -> None:

@@ -235,13 +235,12 @@ class CallBoundary:
                 self._verify(method, message, call, credential)
                 return
         except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
-            self._refuse(call, error)
+            self._refuse(method, call, error)
             return
         self._admit(method, message, call, asking, at_once=method.at_once)
 
     def _verify(self, method: _Method, message: bytes, call: InlineCall, credential: Credential) -> None:
         """Goes on in a thread: a signature takes as long as many decisions. Raises CrowdedError."""
-
         peer = call.context.peer()
         wait_s = self._attempts.charge(peer, _ATTEMPTS, 1)
         if wait_s:
@@ -249,32 +248,39 @@ class CallBoundary:
             raise LimitError(Refusal.CALLER_RATE, "too many tokens of this connection were refused", wait_s)
 
         def verify() -> None:
+            refused = False
             try:
-                try:
-                    asking = self._identities.caller_of(credential)
-                finally:
-                    self._unverified.leave("")
-                # Only tokens that are refused count.
-                self._attempts.charge(peer, _ATTEMPTS, -1)
+                asking = self._identities.caller_of(credential)
             except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
-                self._refuse(call, error)
+                refused = isinstance(error, CredentialRefusedError)
+                self._refuse(method, call, error)
                 return
+            finally:
+                self._unverified.leave("")
+                if not refused:
+                    self._give_back(peer)
             # Only the receiving thread answers at once.
             self._admit(method, message, call, asking, at_once=None)
 
         try:
             self._unverified.enter("")
         except CrowdedError as error:
+            self._give_back(peer)
             self._refusals.add(UNVERIFIED, error.reason, "")
             raise
         self._verifying.run("", verify)
 
-    def _refuse(self, call: InlineCall, error: Exception) -> None:
+    def _give_back(self, peer: str) -> None:
+        """Only tokens that are refused count as attempts."""
+        self._attempts.charge(peer, _ATTEMPTS, -1)
+
+    def _refuse(self, method: _Method, call: InlineCall, error: Exception) -> None:
         """Ends a call that has no place yet."""
-        self._log_cause(error)
+        status = self._status(method, call.context, error)
         with suppress(Exception):
-            abort(call.context, status_in(call.context, error), error)
+            abort(call.context, status, error)
         call.refuse()
+        self._metrics.called(method.name, status.name, 0.0)
 
     def _admit(
         self, method: _Method, message: bytes, call: InlineCall, asking: Caller, *, at_once: AtOnce | None

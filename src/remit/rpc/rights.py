@@ -1,6 +1,7 @@
 """Which right each method needs. The boundary asks for it before a servicer sees the request."""
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from remit.core.caller_actions import CallerAction
@@ -22,9 +23,7 @@ class Demand(NamedTuple):
     def require(self, rights: CallerRights, caller: Caller, request: Any) -> str:
         """Returns the tenant; '' for all of them. Raises ForbiddenError, and MalformedQuestionError if the tenant is
         none."""
-        text = request
-        for name in self.tenant.split("."):
-            text = getattr(text, name)
+        text = attrgetter(self.tenant)(request)
         if not text and self.across:
             return EVERY_TENANT
         tenant = named(self.tenant, parse_tenant, text)
