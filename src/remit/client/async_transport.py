@@ -19,7 +19,6 @@ from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.client.links import ChannelLinks, Token
 from remit.client.retry import RetryPolicy, ended, only_open_channels, only_questions
 from remit.client.revision_watch import watch
-from remit.client.target import channel_options
 from remit.client.tls import MutualTls
 from remit.v1.audit_service_pb2 import Record
 
@@ -91,18 +90,12 @@ class AsyncTransport:
         server says that the tenant's policy is unchanged. AN ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; the default
         keeps none.
 
-        Raises ValueError if the target is neither, or if the arguments contradict each other, and OSError if a file cannot be read.
+        Raises ValueError if the target is neither, or if the arguments contradict each other, and OSError if a file cannot
+        be read.
         """
-        options = channel_options(target)
         self._timeout_s = timeout_s
         self._closing: set[asyncio.Task[None]] = set()
-
-        def connect(credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
-            if credentials is None:
-                return grpc.aio.insecure_channel(target, options)
-            return grpc.aio.secure_channel(target, credentials, options)
-
-        self._links = ChannelLinks(connect, self._close_later, tls=tls, server_ca=server_ca, token=token)
+        self._links = ChannelLinks(target, grpc.aio, self._close_later, tls=tls, server_ca=server_ca, token=token)
         self._cache = DecisionCache(cache) if cache else None
         self._watch = asyncio.create_task(watch(self._links, self._cache)) if self._cache is not None else None
 

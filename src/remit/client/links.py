@@ -12,6 +12,7 @@ import grpc
 
 from remit.client.errors import DecisionUnavailable
 from remit.client.stubs import following_over, rpcs_over, watching_over
+from remit.client.target import channel_options
 from remit.client.tls import MutualTls, ServerTls
 
 _LOOK_EVERY_S: Final = 1.0
@@ -41,24 +42,28 @@ class ChannelLinks:
 
     def __init__(
         self,
-        connect: Callable[[grpc.ChannelCredentials | None], Channel],
+        target: str,
+        channels: Any,
         close: Callable[[Channel], None],
         *,
         tls: MutualTls | None,
         server_ca: Path | str | None,
         token: Token | None,
     ) -> None:
-        """`connect` makes a channel; `close` closes one that no call uses any more.
+        """`channels` is the module that makes channels, `grpc` or `grpc.aio`; `close` closes one that no call uses.
 
-        Raises ValueError if the credentials contradict each other, and OSError if a file cannot be read.
+        Raises ValueError if the target is none or the credentials contradict each other, and OSError if a file cannot be
+        read.
         """
+        self._target = target
+        self._options = channel_options(target)
+        self._channels = channels
         if tls is not None and server_ca is not None:
             raise ValueError("`tls` names the server's authority already: leave `server_ca` out")
         if token is not None and tls is None and server_ca is None:
             raise ValueError("a token goes over TLS only: name `tls` or `server_ca`")
         self._tls = ServerTls(server_ca) if server_ca is not None else tls
         self._token = token
-        self._connect = connect
         self._close = close
         self._mutex = Lock()
         self._closed = False
@@ -66,7 +71,7 @@ class ChannelLinks:
         """Links that calls still use."""
         self._look_at = time.monotonic() + _LOOK_EVERY_S
         self._stamps = _stamps(self._tls.files) if self._tls is not None else ()
-        self._current = ChannelLink(connect(self._tls.credentials() if self._tls is not None else None))
+        self._current = self._connected(self._tls.credentials() if self._tls is not None else None)
 
     def enter(self) -> ChannelLink:
         """The newest link. The call has to `leave` it."""
@@ -109,6 +114,11 @@ class ChannelLinks:
             links, self._replaced = [self._current, *self._replaced], []
             return [link.channel for link in links]
 
+    def _connected(self, credentials: grpc.ChannelCredentials | None) -> ChannelLink:
+        if credentials is None:
+            return ChannelLink(self._channels.insecure_channel(self._target, self._options))
+        return ChannelLink(self._channels.secure_channel(self._target, credentials, self._options))
+
     def _look(self, tls: MutualTls | ServerTls) -> None:
         """Replaces the link if a file changed. Files that do not fit leave the link, and are looked at again."""
         with self._mutex:
@@ -125,7 +135,7 @@ class ChannelLinks:
                 return
             if _stamps(tls.files) != stamps:
                 return
-            replaced, self._current, self._stamps = self._current, ChannelLink(self._connect(credentials)), stamps
+            replaced, self._current, self._stamps = self._current, self._connected(credentials), stamps
             if replaced.calls:
                 self._replaced.append(replaced)
                 return

@@ -17,7 +17,6 @@ from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.client.links import ChannelLinks, Token
 from remit.client.retry import RetryPolicy, ended, only_open_channels, only_questions
 from remit.client.revision_watch import RevisionWatch
-from remit.client.target import channel_options
 from remit.client.tls import MutualTls
 from remit.v1.audit_service_pb2 import Record
 
@@ -47,17 +46,13 @@ class SyncTransport:
         server says that the tenant's policy is unchanged. AN ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; the default
         keeps none.
 
-        Raises ValueError if the target is neither, or if the arguments contradict each other, and OSError if a file cannot be read.
+        Raises ValueError if the target is neither, or if the arguments contradict each other, and OSError if a file cannot
+        be read.
         """
-        options = channel_options(target)
         self._timeout_s = timeout_s
-
-        def connect(credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
-            if credentials is None:
-                return grpc.insecure_channel(target, options)
-            return grpc.secure_channel(target, credentials, options)
-
-        self._links = ChannelLinks(connect, lambda channel: channel.close(), tls=tls, server_ca=server_ca, token=token)
+        self._links = ChannelLinks(
+            target, grpc, lambda channel: channel.close(), tls=tls, server_ca=server_ca, token=token
+        )
         self._cache = DecisionCache(cache) if cache else None
         self._watch = RevisionWatch(self._links, self._cache) if self._cache is not None else None
 

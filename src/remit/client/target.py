@@ -1,17 +1,13 @@
 """The server that a client connects to."""
 
-import ipaddress
-import re
 from typing import Final
 
 from remit.client.retry import CHANNEL_OPTIONS
+from remit.core.addresses import is_loopback, parse_address
 
-_LAST_PORT: Final = 65_535
 _DNS: Final = "dns:///"
 _OTHER_SCHEMES: Final = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", "xds:")
 """Schemes of gRPC's own names. gRPC reads the rest of such a target."""
-# An IPv6 address needs brackets: in `::1:9090` it is not clear which part is the port.
-_ADDRESS: Final = re.compile(r"(?:\[(?P<bracketed>[^]\[/\s]+)\]|(?P<bare>[^]\[/:\s]+)):(?P<port>[0-9]{1,5})").fullmatch
 
 ChannelOptions = tuple[tuple[str, int], ...]
 
@@ -21,19 +17,12 @@ def channel_options(target: str) -> ChannelOptions:
 
     gRPC would use port 443 if there is none, and look for a host `http`.
     """
-    address = target.removeprefix(_DNS)
-    found = _ADDRESS(address)
-    if found is None or not 0 < int(found["port"]) <= _LAST_PORT:
-        if address == target and target.startswith(_OTHER_SCHEMES):
+    text = target.removeprefix(_DNS)
+    address = parse_address(text, least_port=1)
+    if address is None:
+        if text == target and target.startswith(_OTHER_SCHEMES):
             return CHANNEL_OPTIONS
         raise ValueError(f"the target is {target!r}: expected HOST:PORT, for example `127.0.0.1:9090` or `[::1]:9090`")
+    host, _ = address
     # gRPC takes the proxy of `http_proxy` or `https_proxy` for loopback too. For that proxy, loopback is another machine.
-    proxied = not _is_loopback(found["bare"] or found["bracketed"])
-    return CHANNEL_OPTIONS if proxied else (*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
+    return (*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0)) if is_loopback(host.lower()) else CHANNEL_OPTIONS

@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from remit.audit.journal.stats import Drained
+from remit.core.addresses import split_address
 from remit.core.caller_actions import CallerAction
 from remit.core.names import Tenant
 from remit.policy.live import TenantState
@@ -31,7 +32,6 @@ from remit.rpc.resources import ResourceServicer
 from remit.rpc.search import SearchServicer
 from remit.rpc.status import StatusServicer
 from remit.rpc.visibility import VisibilityServicer
-from remit.service.addresses import split_address
 from remit.service.callers import EVERY_TENANT
 from remit.service.certificates import ServerCertificates
 from remit.service.errors import StartupError

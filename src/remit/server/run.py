@@ -8,8 +8,8 @@ from typing import Final
 
 import structlog
 
+from remit.core.addresses import split_address
 from remit.rpc.server import Server
-from remit.service.addresses import split_address
 from remit.service.descriptors import raise_descriptor_limit
 from remit.service.errors import StartupError
 from remit.service.node import ServerNode

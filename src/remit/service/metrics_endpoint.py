@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import structlog
 from prometheus_client import CollectorRegistry, MetricsHandler
 
-from remit.service.addresses import split_address
+from remit.core.addresses import split_address
 from remit.service.certificates import ServerCertificates
 from remit.service.errors import StartupError
 from remit.service.settings import Settings

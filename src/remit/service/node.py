@@ -22,11 +22,11 @@ from remit.audit.spool.store_and_forward import StoreAndForward
 from remit.audit.store.shards import ShardedStore, migrate
 from remit.audit.store.store import AuditStore
 from remit.clock import now_us
+from remit.core.addresses import is_loopback, split_address
 from remit.core.names import CALLERS
 from remit.files import secret_problem
 from remit.policy.live import LivePolicies
 from remit.policy.revisions.store import open_to_others
-from remit.service.addresses import is_loopback, split_address
 from remit.service.caller_rights import CallerRights
 from remit.service.callers_starter import starter_text
 from remit.service.decision_point import DecisionPoint

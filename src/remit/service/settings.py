@@ -17,9 +17,9 @@ from remit.audit.chain.chain import READS
 from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
 from remit.audit.retention.ages import Retention, parse_retention
 from remit.audit.schema.engines import MOST_JOINED
+from remit.core.addresses import is_loopback, split_address
 from remit.core.urls import masked
 from remit.policy.read.limits import Limits
-from remit.service.addresses import is_loopback, split_address
 from remit.service.callers import parse_auditors, parse_operators
 from remit.service.errors import StartupError
 

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 import typer
@@ -10,16 +9,7 @@ from remit.cli.audit.options import STORE_DEFAULT, StoreOption
 from remit.cli.common.open_store import opened
 from remit.cli.common.option_group import option, option_group
 from remit.cli.common.output import Exit, fail
-from remit.cli.common.server_options import (
-    CaOption,
-    CertOption,
-    KeyOption,
-    TargetOption,
-    TimeoutOption,
-    TokenOption,
-    client_for,
-    server_asked,
-)
+from remit.cli.common.server_options import Connection, TargetOption, connection_options, server_asked
 from remit.client import Client, DecisionUnavailable
 from remit.core.errors import InvalidNameError, MalformedQuestionError
 from remit.policy.revisions.archive import RevisionNotStoredError
@@ -34,11 +24,7 @@ class Source(NamedTuple):
 
     audit: str
     target: str | None
-    timeout: float
-    tls_server_ca: Path | None
-    tls_cert: Path | None
-    tls_key: Path | None
-    token_file: Path | None
+    connection: Connection
 
     def answer(self, locally: Callable[[AuditReader], _Answer], remotely: Callable[[Client], _Answer]) -> _Answer:
         """Returns the answer of the store or of the server. Ends the command if there is no answer."""
@@ -46,9 +32,7 @@ class Source(NamedTuple):
             if self.target is None:
                 with opened(self.audit) as store:
                     return locally(store)
-            with client_for(
-                self.target, self.timeout, self.tls_server_ca, self.tls_cert, self.tls_key, self.token_file
-            ) as client:
+            with self.connection.client(self.target) as client:
                 return remotely(client)
         except (MalformedQuestionError, InvalidNameError, NotCountedError) as error:
             fail(Exit.USAGE, str(error))
@@ -58,8 +42,8 @@ class Source(NamedTuple):
             fail(_EXITS.get(error.code, Exit.UNAVAILABLE), str(error))
 
 
-def _source(context: typer.Context, target: str | None, **options: Any) -> Source:
-    return Source(target=target if server_asked(context, "audit") else None, **options)
+def _source(context: typer.Context, audit: str, target: str | None, **connection: Any) -> Source:
+    return Source(audit, target if server_asked(context, "audit") else None, Connection(**connection))
 
 
 reads: Final = option_group(
@@ -69,11 +53,7 @@ reads: Final = option_group(
         option("context", typer.Context),
         option("audit", StoreOption, STORE_DEFAULT),
         option("target", TargetOption),
-        option("timeout", TimeoutOption, 10.0),
-        option("tls_server_ca", CaOption),
-        option("tls_cert", CertOption),
-        option("tls_key", KeyOption),
-        option("token_file", TokenOption),
+        *connection_options(10.0),
     ),
 )
 """Decorates a command that takes a `source` with the options that name the source."""

@@ -14,16 +14,7 @@ from remit.cli.common.backend import Backend, RemoteBackend, end_where_refused, 
 from remit.cli.common.local_backend import LocalBackend
 from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.policy_files import DirectoryArgument, loading
-from remit.cli.common.server_options import (
-    CaOption,
-    CertOption,
-    KeyOption,
-    TargetOption,
-    TimeoutOption,
-    TokenOption,
-    client_for,
-    server_asked,
-)
+from remit.cli.common.server_options import Connection, TargetOption, server_asked, with_connection
 from remit.client import DecisionUnavailable
 from remit.core.caller_actions import CallerAction, asked_about
 from remit.core.errors import RemitError
@@ -42,16 +33,14 @@ class _Held(NamedTuple):
     """With what leads to each: the groups and roles, or the row itself."""
 
 
+@with_connection(10.0)
 def list_rights(
     context: typer.Context,
     directory: DirectoryArgument = Path("policies"),
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each caller and tenant.")] = False,
     target: TargetOption = None,
-    timeout: TimeoutOption = 10.0,
-    tls_server_ca: CaOption = None,
-    tls_cert: CertOption = None,
-    tls_key: KeyOption = None,
-    token_file: TokenOption = None,
+    *,
+    connection: Connection,
 ) -> None:
     """List who may ask what about which tenant: by the files, or by a running server with `--target`.
 
@@ -68,7 +57,7 @@ def list_rights(
                 fail(Exit.USAGE, f"`{directory}` has no folder `{CALLERS}`: `remit callers init` writes one")
             held = list(_held(LocalBackend(directory), tenants))
         else:
-            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key, token_file) as client:
+            with connection.client(target) as client:
                 tenants = [Tenant(each.tenant) for each in client.status().tenants]
                 held = list(_held(RemoteBackend(client), tenants))
     except (DecisionUnavailable, RemitError) as error:

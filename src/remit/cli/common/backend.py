@@ -13,16 +13,7 @@ from google.protobuf.message import Message
 from remit import wire
 from remit.cli.common.option_group import Command, option, option_group
 from remit.cli.common.output import Exit, err, fail
-from remit.cli.common.server_options import (
-    CaOption,
-    CertOption,
-    KeyOption,
-    TargetOption,
-    TimeoutOption,
-    TokenOption,
-    client_for,
-    server_asked,
-)
+from remit.cli.common.server_options import Connection, TargetOption, connection_options, server_asked
 from remit.client import Client, DecisionUnavailable, MalformedQuestion
 from remit.client.decode import known, recorded
 from remit.core.decision import Reason
@@ -78,16 +69,7 @@ def no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
 
 
 @contextmanager
-def _backend(
-    context: typer.Context,
-    policies: Path,
-    target: str | None,
-    timeout: float,
-    tls_server_ca: Path | None,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    token_file: Path | None,
-) -> Iterator[Backend]:
+def _backend(context: typer.Context, policies: Path, target: str | None, **connection: Any) -> Iterator[Backend]:
     """The server if one is named, else the files. Ends the command if there is no answer."""
     try:
         if target is None or not server_asked(context, "policies"):
@@ -96,7 +78,7 @@ def _backend(
 
             yield LocalBackend(policies)
         else:
-            with client_for(target, timeout, tls_server_ca, tls_cert, tls_key, token_file) as client:
+            with Connection(**connection).client(target) as client:
                 yield RemoteBackend(client)
     except (DecisionUnavailable, RemitError) as error:
         no_answer(error)
@@ -112,11 +94,7 @@ _with_options: Final = option_group(
         option("context", typer.Context),
         option("policies", PoliciesOption, Path("policies")),
         option("target", TargetOption),
-        option("timeout", TimeoutOption, 5.0),
-        option("tls_server_ca", CaOption),
-        option("tls_cert", CertOption),
-        option("tls_key", KeyOption),
-        option("token_file", TokenOption),
+        *connection_options(5.0),
     ),
 )
 

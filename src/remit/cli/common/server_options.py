@@ -1,11 +1,14 @@
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import typer
 
+from remit.cli.common.option_group import Command, option, option_group
 from remit.cli.common.output import Exit, fail
 from remit.client import Client, MutualTls
-from remit.service.addresses import split_address
+from remit.core.addresses import split_address
 
 # `remit serve` refuses unknown variables: `CLIENT_VARIABLES` of its settings names these.
 TargetOption = Annotated[
@@ -54,31 +57,51 @@ def server_asked(context: typer.Context, instead: str) -> bool:
     return context.params.get("target") is not None and (given == "COMMANDLINE" or otherwise != "COMMANDLINE")
 
 
-def client_for(
-    target: str,
-    timeout_s: float,
-    ca: Path | None,
-    cert: Path | None,
-    key: Path | None,
-    token_file: Path | None = None,
-) -> Client:
-    """A client of the server at `target`, with a certificate or a token if their files are named."""
-    # gRPC would use 443 if there is no port, and the remainder of a port that is too large.
-    try:
-        split_address("--target", target, least_port=1)
-    except ValueError as error:
-        fail(Exit.USAGE, str(error))
-    if ca is None and cert is None and key is None and token_file is None:
-        return Client(target, timeout_s=timeout_s)
-    if ca is None or (cert is None) != (key is None) or (cert is None and token_file is None):
-        fail(
-            Exit.USAGE,
-            "mutual TLS needs all of --tls-server-ca, --tls-cert and --tls-key; a token needs --tls-server-ca and "
-            "--token-file. Variables such as REMIT_TLS_CERT count as their options",
-        )
-    try:
-        tls = MutualTls(ca, cert, key) if cert is not None and key is not None else None
-        token = token_file.read_text().strip() if token_file is not None else None
-        return Client(target, timeout_s=timeout_s, tls=tls, server_ca=ca if tls is None else None, token=token)
-    except OSError as error:
-        fail(Exit.USAGE, f"`{error.filename}` cannot be read: {error.strerror}")
+class Connection(NamedTuple):
+    """How a command connects to a server, and who asks."""
+
+    timeout: float
+    """Deadline of each call, in seconds."""
+    tls_server_ca: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    token_file: Path | None
+
+    def client(self, target: str) -> Client:
+        """A client of the server at `target`, with a certificate or a token if their files are named."""
+        # gRPC would use 443 if there is no port, and the remainder of a port that is too large.
+        try:
+            split_address("--target", target, least_port=1)
+        except ValueError as error:
+            fail(Exit.USAGE, str(error))
+        timeout_s, ca, cert, key, token_file = self
+        if ca is None and cert is None and key is None and token_file is None:
+            return Client(target, timeout_s=timeout_s)
+        if ca is None or (cert is None) != (key is None) or (cert is None and token_file is None):
+            fail(
+                Exit.USAGE,
+                "mutual TLS needs all of --tls-server-ca, --tls-cert and --tls-key; a token needs --tls-server-ca and "
+                "--token-file. Variables such as REMIT_TLS_CERT count as their options",
+            )
+        try:
+            tls = MutualTls(ca, cert, key) if cert is not None and key is not None else None
+            token = token_file.read_text().strip() if token_file is not None else None
+            return Client(target, timeout_s=timeout_s, tls=tls, server_ca=ca if tls is None else None, token=token)
+        except OSError as error:
+            fail(Exit.USAGE, f"`{error.filename}` cannot be read: {error.strerror}")
+
+
+def connection_options(timeout_s: float) -> tuple[inspect.Parameter, ...]:
+    """The options of a Connection. `timeout_s` is the default of `--timeout`."""
+    return (
+        option("timeout", TimeoutOption, timeout_s),
+        option("tls_server_ca", CaOption),
+        option("tls_cert", CertOption),
+        option("tls_key", KeyOption),
+        option("token_file", TokenOption),
+    )
+
+
+def with_connection(timeout_s: float) -> Callable[[Command], Command]:
+    """Adds those options to a command that takes a Connection as `connection`."""
+    return option_group("connection", Connection, connection_options(timeout_s))

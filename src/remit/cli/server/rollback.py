@@ -5,16 +5,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from remit.cli.common.output import Exit, fail, out
-from remit.cli.common.server_options import (
-    DEFAULT_SERVER,
-    CaOption,
-    CertOption,
-    KeyOption,
-    ServerOption,
-    TimeoutOption,
-    TokenOption,
-    client_for,
-)
+from remit.cli.common.server_options import DEFAULT_SERVER, Connection, ServerOption, with_connection
 from remit.client import Client, DecisionUnavailable
 from remit.clock import utc_text
 from remit.v1 import policy_service_pb2 as messages
@@ -23,6 +14,7 @@ from remit.v1 import status_service_pb2
 _EXITS = {"INVALID_ARGUMENT": Exit.USAGE, "NOT_FOUND": Exit.NO, "FAILED_PRECONDITION": Exit.NO}
 
 
+@with_connection(10.0)
 def rollback(
     tenant: Annotated[str, typer.Argument(metavar="TENANT", help="A tenant of the server.")],
     revision: Annotated[
@@ -30,22 +22,19 @@ def rollback(
     ] = "",
     unpin: Annotated[bool, typer.Option("--unpin", help="Serve the files again.")] = False,
     target: ServerOption = DEFAULT_SERVER,
-    timeout: TimeoutOption = 10.0,
-    tls_server_ca: CaOption = None,
-    tls_cert: CertOption = None,
-    tls_key: KeyOption = None,
-    token_file: TokenOption = None,
+    *,
+    connection: Connection,
 ) -> None:
     """Serve a kept revision of a tenant on one server, whatever its files say, until `--unpin`.
 
-    Without REV, lists the kept revisions; the server shows commit and directory to operators and auditors. It records
+    Without REV, lists the kept revisions; the server shows commit and directory to callers with READ. It records
     the act with the caller's name, and the pin outlasts a restart. Meanwhile edits are checked, reported by `status`,
     and wait.
     """
     if revision and unpin:
         fail(Exit.USAGE, "REV pins and --unpin unpins: name one")
     try:
-        with client_for(target, timeout, tls_server_ca, tls_cert, tls_key, token_file) as client:
+        with connection.client(target) as client:
             if unpin:
                 _unpin(client, tenant)
             elif revision:

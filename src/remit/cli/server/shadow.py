@@ -5,16 +5,7 @@ import typer
 
 from remit.audit.ids import parse_id
 from remit.cli.common.output import Exit, fail, out
-from remit.cli.common.server_options import (
-    DEFAULT_SERVER,
-    CaOption,
-    CertOption,
-    KeyOption,
-    ServerOption,
-    TimeoutOption,
-    TokenOption,
-    client_for,
-)
+from remit.cli.common.server_options import DEFAULT_SERVER, Connection, ServerOption, with_connection
 from remit.cli.server.replay import change_json, changes_table
 from remit.client import DecisionUnavailable
 from remit.clock import utc_text
@@ -22,15 +13,13 @@ from remit.service.shadow.replay import ReplayedChange
 from remit.v1 import status_service_pb2 as messages
 
 
+@with_connection(5.0)
 def shadow(
     tenant: Annotated[str, typer.Option(help="Only this tenant.", show_default=False)] = "",
     target: ServerOption = DEFAULT_SERVER,
-    timeout: TimeoutOption = 5.0,
-    tls_server_ca: CaOption = None,
-    tls_cert: CertOption = None,
-    tls_key: KeyOption = None,
-    token_file: TokenOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every change as a JSON line.")] = False,
+    *,
+    connection: Connection,
 ) -> None:
     """Show which decisions since its load the candidate of a server's setting `shadow` would make otherwise.
 
@@ -38,7 +27,7 @@ def shadow(
     decision would change, 1 if one would, and 3 if there is no candidate or it does not load.
     """
     try:
-        with client_for(target, timeout, tls_server_ca, tls_cert, tls_key, token_file) as client:
+        with connection.client(target) as client:
             answer: messages.GetShadowResponse = client.ask(messages.GetShadowRequest(tenant=tenant))
     except DecisionUnavailable as error:
         if error.code == "INVALID_ARGUMENT":

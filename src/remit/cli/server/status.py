@@ -7,16 +7,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from remit.cli.common.output import Exit, fail, out, styled
-from remit.cli.common.server_options import (
-    DEFAULT_SERVER,
-    CaOption,
-    CertOption,
-    KeyOption,
-    ServerOption,
-    TimeoutOption,
-    TokenOption,
-    client_for,
-)
+from remit.cli.common.server_options import DEFAULT_SERVER, Connection, ServerOption, with_connection
 from remit.client import DecisionUnavailable
 from remit.clock import utc_text
 from remit.v1 import status_service_pb2 as messages
@@ -29,23 +20,21 @@ _STATES = {
 }
 
 
+@with_connection(5.0)
 def status(
     target: ServerOption = DEFAULT_SERVER,
-    timeout: TimeoutOption = 5.0,
-    tls_server_ca: CaOption = None,
-    tls_cert: CertOption = None,
-    tls_key: KeyOption = None,
-    token_file: TokenOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, in the shape of the API's answer.")] = False,
+    *,
+    connection: Connection,
 ) -> None:
     """Show what a running server serves: each tenant's revision and state, and the audit store.
 
     If there are several workers, one answers and reports the state of all. Exits 1 if a tenant does not serve its
-    newest files, the newest identities do not load, the audit store takes no records, records wait in the spool, a worker does not serve, or workers serve
-    different policies.
+    newest files, the newest identities do not load, the audit store takes no records, records wait in the spool, a
+    worker does not serve, or workers serve different policies.
     """
     try:
-        with client_for(target, timeout, tls_server_ca, tls_cert, tls_key, token_file) as client:
+        with connection.client(target) as client:
             response = client.status()
     except DecisionUnavailable as error:
         fail(Exit.UNAVAILABLE, str(error))

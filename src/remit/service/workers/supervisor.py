@@ -9,9 +9,9 @@ import structlog
 from remit.audit.errors import AuditStoreError, StoreAwayError
 from remit.audit.store.shards import migrate
 from remit.audit.store.store import AuditStore
+from remit.core.addresses import split_address
 from remit.process.channel import Channel, ChildProcess
 from remit.process.errors import ChannelError
-from remit.service.addresses import split_address
 from remit.service.errors import StartupError
 from remit.service.known_stores import refuse_gone
 from remit.service.metrics import WorkersMetrics
