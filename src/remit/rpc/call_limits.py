@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from remit.rpc.admission import Turns
 from remit.rpc.errors import LimitError, Refusal
-from remit.service.limits import DEFAULT, CallLimit, CallLimits, UsageMeter
+from remit.service.limits import CallLimit, CallLimits, UsageMeter, limit_of
 
 _UNKNOWN: Final = ""
 """All tenants that are not configured. Callers may invent their names."""
@@ -87,10 +87,7 @@ class LimitedCalls:
 
     def enter_caller(self, caller: str, questions: int, hold: HasPlaces, *, counts: bool) -> None:
         """Counts the call, if it `counts`, until `hold` leaves its place, and charges the questions. Raises LimitError."""
-        callers = self._limits().callers
-        if not callers:
-            return
-        limit = callers.get(caller) or callers.get(DEFAULT)
+        limit = limit_of(caller, self._limits().callers)
         if limit is None:
             return
         if counts and limit.in_flight is not None:
@@ -100,18 +97,13 @@ class LimitedCalls:
 
     def charge(self, caller: str, questions: int) -> None:
         """Charges a batch, whose length shows only after it is read. Raises LimitError."""
-        callers = self._limits().callers
-        if callers:
-            limit = callers.get(caller) or callers.get(DEFAULT)
-            if limit is not None:
-                self._charge(caller, limit, questions)
+        limit = limit_of(caller, self._limits().callers)
+        if limit is not None:
+            self._charge(caller, limit, questions)
 
     def enter_tenant(self, tenant: str, questions: int, hold: HasPlaces, *, counts: bool) -> None:
         """As `enter_caller`, for all callers of the tenant together."""
-        tenants = self._limits().tenants
-        if not tenants:
-            return
-        limit = tenants.get(tenant) or tenants.get(DEFAULT)
+        limit = limit_of(tenant, self._limits().tenants)
         if limit is None:
             return
         name = tenant if tenant in self._tenants() else _UNKNOWN

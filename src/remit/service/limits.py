@@ -48,6 +48,11 @@ class CallLimits:
     tenants: Mapping[str, CallLimit] = field(default_factory=dict)
 
 
+def limit_of(name: str, limits: Mapping[str, CallLimit]) -> CallLimit | None:
+    """The limit of a name among limits of its sort; None for no limit."""
+    return (limits.get(name) or limits.get(DEFAULT)) if limits else None
+
+
 @dataclass(slots=True)
 class _Use:
     """What one name uses of its limit."""

@@ -1,5 +1,8 @@
 """Which right each method needs, and that the audit's records are read back as the same rights."""
 
+import re
+from pathlib import Path
+
 from remit.core.caller_actions import ACTION_OF_QUESTION, CallerAction
 from remit.core.question import QuestionType
 from remit.rpc.rights import DEMANDS
@@ -58,3 +61,35 @@ def test_every_method_of_the_api_is_recorded_or_named_here() -> None:
     open_to_all = {method for method in DEMANDS if method.startswith(("Health/", "ServerReflection/"))}
 
     assert DEMANDS.keys() - open_to_all == {*QUESTION_OF_METHOD, *EVENT_OF_METHOD, *UNRECORDED}
+
+
+def test_the_page_on_rights_names_the_action_of_each_method() -> None:
+    page = Path(__file__).parents[3] / "docs/how-to/who-may-ask.md"
+    table = page.read_text().partition("## What each action discloses")[2].partition("Two kinds")[0]
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", table, flags=re.MULTILINE)
+    shown = {
+        (method, action)
+        for action, calls in rows
+        if action != "READ"  # it gives parts of the answers to STATUS, and no method needs it
+        for method in re.findall(r"[A-Z]\w+", re.sub("`[^`]*`", "", calls))
+    }
+    demanded = {
+        (method.partition("/")[2], action.value)
+        for method, demand in DEMANDS.items()
+        if demand and not method.startswith("AuditService/")
+        for action in demand.actions
+    }
+    assert {action for action, _ in rows} == {action.value for action in CallerAction}
+    assert shown == demanded | {("AuditService", "AUDIT"), ("ExplainPast", "AUDIT")}
+
+
+def test_every_call_of_the_audit_needs_audit_and_one_of_them_explain() -> None:
+    demands = {method: demand for method, demand in DEMANDS.items() if method.startswith("AuditService/")}
+
+    # GetRecord's servicer asks for AUDIT of the tenant of the record.
+    assert {method for method, demand in demands.items() if demand is None} == {"AuditService/GetRecord"}
+    assert {method: demand.actions for method, demand in demands.items() if demand} == {
+        method: (CallerAction.AUDIT, CallerAction.EXPLAIN) if method.endswith("/ExplainPast") else (CallerAction.AUDIT,)
+        for method, demand in demands.items()
+        if demand
+    }

@@ -9,7 +9,7 @@ from remit.audit.export.errors import ExportError
 from remit.audit.export.export import Export
 from remit.audit.export.plan import Span
 from remit.audit.export.proof import lifecycle_of, proof_of
-from remit.cli.audit.options import STORE_DEFAULT, StoreOption, moment
+from remit.cli.audit.options import STORE_DEFAULT, SinceOption, StoreOption, UntilOption
 from remit.cli.audit.report_text import counting, finding_told
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, fail, out
@@ -32,18 +32,8 @@ def export(
         ),
     ],
     form: Annotated[ExportFormat, typer.Option("--format", help="JSON lines, or Parquet.")] = ExportFormat.JSONL,
-    since: Annotated[
-        int | None,
-        typer.Option(
-            parser=moment,
-            metavar="TIME",
-            help="From this time on: ISO 8601 (UTC if it names no zone), or `90m` ago.",
-            show_default=False,
-        ),
-    ] = None,
-    until: Annotated[
-        int | None, typer.Option(parser=moment, metavar="TIME", help="Before this time.", show_default=False)
-    ] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """Write a tenant's records to files, with a proof. `remit audit verify --export FILE` verifies them without the

@@ -73,3 +73,17 @@ def revision_from(text: str) -> str:
 
 def time_text(microseconds: int) -> str:
     return utc_text(microseconds, timespec="milliseconds")
+
+
+SinceOption = Annotated[
+    int | None,
+    typer.Option(
+        parser=moment,
+        metavar="TIME",
+        help="From this time on: ISO 8601 (UTC if it names no zone), or `90m` ago.",
+        show_default=False,
+    ),
+]
+UntilOption = Annotated[
+    int | None, typer.Option(parser=moment, metavar="TIME", help="Before this time.", show_default=False)
+]

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from remit.cli.audit.options import STORE_DEFAULT, StoreOption
-from remit.cli.callers.usage import SinceOption, callers_policy, tell_left_out, tenants_in, usage_in
+from remit.cli.audit.options import STORE_DEFAULT, SinceOption, StoreOption
+from remit.cli.callers.usage import callers_policy, tell_left_out, tenants_in, usage_in
 from remit.cli.common.output import err, out
 from remit.cli.common.policy_files import DirectoryArgument
 from remit.service.caller_proposals import Proposal

@@ -8,8 +8,8 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Column, Table
 
-from remit.cli.audit.options import STORE_DEFAULT, StoreOption, time_text
-from remit.cli.callers.usage import SinceOption, callers_policy, tell_left_out, tenants_in, usage_in
+from remit.cli.audit.options import STORE_DEFAULT, SinceOption, StoreOption, time_text
+from remit.cli.callers.usage import callers_policy, tell_left_out, tenants_in, usage_in
 from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.policy_files import DirectoryArgument
 from remit.core.names import CALLERS

@@ -2,11 +2,8 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from remit.cli.audit.options import moment, time_text
+from remit.cli.audit.options import time_text
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, err, fail
 from remit.cli.common.policy_files import loading, read_snapshot
@@ -18,15 +15,6 @@ from remit.policy.read.tree import read_tree
 from remit.service.caller_usage import CallerUsage, Tally, read_usage
 from remit.service.callers import ANONYMOUS
 
-SinceOption = Annotated[
-    int | None,
-    typer.Option(
-        parser=moment,
-        metavar="TIME",
-        help="From this time on: ISO 8601 (UTC where it names no zone), or `30d` ago.",
-        show_default=False,
-    ),
-]
 _SHOWN = 20
 
 

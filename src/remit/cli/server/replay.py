@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from remit.audit.ids import format_id
 from remit.audit.query.filter import DecisionFilter
 from remit.audit.record import DecisionRecord
-from remit.cli.audit.options import STORE_DEFAULT, StoreOption, moment
+from remit.cli.audit.options import STORE_DEFAULT, SinceOption, StoreOption, UntilOption
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, err, fail, out, styled
 from remit.cli.common.policy_files import read_files
@@ -27,18 +27,8 @@ _SHOWN = 50
 def replay(
     policies: Annotated[Path, typer.Option("--policies", metavar="DIR", help="The candidate.")] = Path("policies"),
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's records.", show_default=False)] = None,
-    since: Annotated[
-        int | None,
-        typer.Option(
-            parser=moment,
-            metavar="TIME",
-            help="From this time on: ISO 8601 (UTC if it names no zone), or `90m` ago.",
-            show_default=False,
-        ),
-    ] = None,
-    until: Annotated[
-        int | None, typer.Option(parser=moment, metavar="TIME", help="Before this time.", show_default=False)
-    ] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every change as a JSON line.")] = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
