@@ -11,7 +11,9 @@ trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true' EXIT
 
 # Starts a server with these flags, and sets `target`.
 start() {
-  remit serve --listen 127.0.0.1:0 --metrics "" --audit "$audit" "$@" 2>"$log" &
+  # Emptied here, not by the server's shell, which may begin after the log is first read.
+  : >"$log"
+  remit serve --listen 127.0.0.1:0 --metrics "" --audit "$audit" "$@" 2>>"$log" &
   server=$!
   port=
   until [ -n "$port" ]; do
