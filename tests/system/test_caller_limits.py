@@ -244,6 +244,21 @@ def test_tenants_that_are_not_configured_share_one_limit(server: Limited) -> Non
     assert Refusal.TENANT_RATE == exhausted(lambda: shop.check("unknown5"))[0]
 
 
+def test_names_with_a_limit_of_their_own_have_that_one_and_others_the_default(server: Limited) -> None:
+    free, other = server.caller(), server.caller()
+    once, often = CallLimit(PER_HOUR, 1), CallLimit(PER_HOUR, 100)
+    server.limits = CallLimits({free.name: often, "default": once}, {"globex": often, "default": often})
+    free.check()
+    free.check("globex")
+    other.check()
+    assert Refusal.CALLER_RATE == exhausted(other.check)[0]
+
+    server.limits = CallLimits(tenants={"globex": often, "default": once})
+    free.check("globex")
+    # The first may be refused already: what tests before asked about such tenants counts.
+    assert Refusal.TENANT_RATE == exhausted(lambda: [free.check("unknown") for _ in range(2)])[0]
+
+
 def test_the_limit_of_the_caller_comes_before_the_tenant_s_grammar_and_right(server: Limited) -> None:
     shop = server.caller()
     server.limits = CallLimits({shop.name: CallLimit(PER_HOUR, 1)}, {"default": CallLimit(PER_HOUR, 1)})
