@@ -14,10 +14,11 @@ from google.protobuf.message import Message
 from remit.client.answers import Answer
 from remit.client.batch_parts import BatchParts
 from remit.client.call import ClientCall, Item, Pages, Parameters, Result, Stream
+from remit.client.connection_probe import is_connection_failure
 from remit.client.decision_cache import DecisionCache
 from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.client.links import ChannelLinks, Token
-from remit.client.retry import RetryPolicy, ended, only_open_channels, only_questions
+from remit.client.retry import RetryPolicy, ended, only_open_channels, only_questions, unavailable
 from remit.client.revision_watch import watch
 from remit.client.tls import MutualTls
 from remit.v1.audit_service_pb2 import Record
@@ -91,7 +92,7 @@ class AsyncTransport:
         keeps none.
 
         Raises ValueError if the target is neither, or if the arguments contradict each other, and OSError if a file cannot
-        be read.
+        be read or if the files do not fit.
         """
         self._timeout_s = timeout_s
         self._closing: set[asyncio.Task[None]] = set()
@@ -146,7 +147,7 @@ class AsyncTransport:
                     response = await rpc(request, timeout=retry.left_s, metadata=self._links.metadata())
                 break
             except grpc.RpcError as error:
-                pause_s = retry.pause_s(error)
+                pause_s = await self._pause_s(retry, error)
             except asyncio.CancelledError as error:
                 if _is_being_cancelled():
                     raise
@@ -187,7 +188,7 @@ class AsyncTransport:
                         yield record
             except grpc.RpcError as error:
                 retry = RetryPolicy(self._timeout_s) if begun else retry
-                pause_s = retry.pause_s(error)
+                pause_s = await self._pause_s(retry, error)
             except grpc.aio.UsageError as error:
                 raise DecisionUnavailable("CANCELLED", str(error)) from error
             except asyncio.CancelledError as error:
@@ -201,6 +202,14 @@ class AsyncTransport:
                     call.cancel()
                 self._links.leave(link)
             await asyncio.sleep(pause_s)
+
+    async def _pause_s(self, retry: RetryPolicy, error: grpc.RpcError) -> float:
+        """Seconds until the next attempt. Raises DecisionUnavailable if there is none."""
+        pause_s = retry.pause_s(error)
+        if pause_s is None:
+            cause = await asyncio.to_thread(self._links.cause, error) if is_connection_failure(error) else ""
+            raise unavailable(error, cause) from error
+        return pause_s
 
     def _close_later(self, channel: grpc.aio.Channel) -> None:
         """Closes a channel that no call uses. `close` waits for that."""

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import grpc
 
+from remit.client.connection_probe import ConnectionProbe, is_connection_failure
 from remit.client.errors import DecisionUnavailable
 from remit.client.stubs import following_over, rpcs_over, watching_over
-from remit.client.target import channel_options
+from remit.client.target import DNS_SCHEME, channel_options
 from remit.client.tls import MutualTls, ServerTls
 
 _LOOK_EVERY_S: Final = 1.0
@@ -53,7 +54,7 @@ class ChannelLinks:
         """`channels` is the module that makes channels, `grpc` or `grpc.aio`; `close` closes one that no call uses.
 
         Raises ValueError if the target is none or the credentials contradict each other, and OSError if a file cannot be
-        read.
+        read or if the files do not fit.
         """
         self._target = target
         self._options = channel_options(target)
@@ -64,6 +65,7 @@ class ChannelLinks:
             raise ValueError("a token goes over TLS only: name `tls` or `server_ca`")
         self._tls = ServerTls(server_ca) if server_ca is not None else tls
         self._token = token
+        self._probe = ConnectionProbe.of(target.removeprefix(DNS_SCHEME), self._tls)
         self._close = close
         self._mutex = Lock()
         self._closed = False
@@ -107,6 +109,10 @@ class ChannelLinks:
             )
         return (("authorization", f"Bearer {token}"),)
 
+    def cause(self, error: grpc.RpcError) -> str:
+        """Why there is no connection; '' if the error says it, or if that is unknown. Waits for the network."""
+        return self._probe.cause(error) if self._probe is not None and is_connection_failure(error) else ""
+
     def shut(self) -> list[Channel]:
         """No link is replaced from now on. Returns the open channels, for the caller to close."""
         with self._mutex:
@@ -129,7 +135,6 @@ class ChannelLinks:
             if stamps == self._stamps:
                 return
             try:
-                tls.verify()
                 credentials = tls.credentials()
             except OSError:
                 return

@@ -39,13 +39,13 @@ class RetryPolicy:
     def left_s(self) -> float:
         return max(self._deadline - time.monotonic(), 0)
 
-    def pause_s(self, error: grpc.RpcError) -> float:
-        """Seconds until the next attempt. Raises DecisionUnavailable if there is none."""
+    def pause_s(self, error: grpc.RpcError) -> float | None:
+        """Seconds until the next attempt; None if there is none."""
         asked_s = _retry_delay_s(error) if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED else None
         # Random, so that clients do not retry all at once.
         pause_s = (asked_s or 0) + self._pause_s * random.uniform(0.5, 1)
         if (error.code() not in _RETRIED and asked_s is None) or pause_s >= self.left_s:
-            raise _unavailable(error) from error
+            return None
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         return pause_s
 
@@ -73,8 +73,9 @@ def ended() -> DecisionUnavailable:
     return DecisionUnavailable("INTERNAL", "the server ended the stream without an error")
 
 
-def _unavailable(error: grpc.RpcError) -> DecisionUnavailable:
-    message = error.details() or "no details"
+def unavailable(error: grpc.RpcError, cause: str) -> DecisionUnavailable:
+    """The error for a call without an answer. `cause` is told in place of gRPC's text, unless it is empty."""
+    message = cause or error.details() or "no details"
     if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
         return MalformedQuestion(message, _violations(error))
     return DecisionUnavailable(error.code().name, message, _violations(error))

@@ -15,7 +15,7 @@ from remit.client.call import ClientCall, Item, Pages, Result, Stream
 from remit.client.decision_cache import DecisionCache
 from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.client.links import ChannelLinks, Token
-from remit.client.retry import RetryPolicy, ended, only_open_channels, only_questions
+from remit.client.retry import RetryPolicy, ended, only_open_channels, only_questions, unavailable
 from remit.client.revision_watch import RevisionWatch
 from remit.client.tls import MutualTls
 from remit.v1.audit_service_pb2 import Record
@@ -47,7 +47,7 @@ class SyncTransport:
         keeps none.
 
         Raises ValueError if the target is neither, or if the arguments contradict each other, and OSError if a file cannot
-        be read.
+        be read or if the files do not fit.
         """
         self._timeout_s = timeout_s
         self._links = ChannelLinks(
@@ -100,7 +100,7 @@ class SyncTransport:
                 with only_open_channels():
                     return rpc(request, timeout=retry.left_s, metadata=self._links.metadata())
             except grpc.RpcError as error:
-                pause_s = retry.pause_s(error)
+                pause_s = self._pause_s(retry, error)
             finally:
                 self._links.leave(link)
             time.sleep(pause_s)
@@ -130,7 +130,7 @@ class SyncTransport:
                     yield from response.records
             except grpc.RpcError as error:
                 retry = RetryPolicy(self._timeout_s) if begun else retry
-                pause_s = retry.pause_s(error)
+                pause_s = self._pause_s(retry, error)
             else:
                 raise ended()
             finally:
@@ -138,3 +138,10 @@ class SyncTransport:
                     call.cancel()
                 self._links.leave(link)
             time.sleep(pause_s)
+
+    def _pause_s(self, retry: RetryPolicy, error: grpc.RpcError) -> float:
+        """Seconds until the next attempt. Raises DecisionUnavailable if there is none."""
+        pause_s = retry.pause_s(error)
+        if pause_s is None:
+            raise unavailable(error, self._links.cause(error)) from error
+        return pause_s

@@ -5,7 +5,7 @@ from typing import Final
 from remit.client.retry import CHANNEL_OPTIONS
 from remit.core.addresses import is_loopback, parse_address
 
-_DNS: Final = "dns:///"
+DNS_SCHEME: Final = "dns:///"
 _OTHER_SCHEMES: Final = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", "xds:")
 """Schemes of gRPC's own names. gRPC reads the rest of such a target."""
 
@@ -17,7 +17,7 @@ def channel_options(target: str) -> ChannelOptions:
 
     gRPC would use port 443 if there is none, and look for a host `http`.
     """
-    text = target.removeprefix(_DNS)
+    text = target.removeprefix(DNS_SCHEME)
     address = parse_address(text, least_port=1)
     if address is None:
         if text == target and target.startswith(_OTHER_SCHEMES):

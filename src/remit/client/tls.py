@@ -4,6 +4,8 @@ from pathlib import Path
 
 import grpc
 
+from remit.core.pem import no_authority, not_a_pair
+
 
 @dataclass(frozen=True, slots=True)
 class MutualTls:
@@ -21,16 +23,20 @@ class MutualTls:
         return self.server_ca, self.cert, self.key
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Raises OSError if a file cannot be read."""
+        """Raises OSError if a file cannot be read, or if the files do not fit."""
+        self.context()
         server_ca, key, cert = (Path(file).read_bytes() for file in (self.server_ca, self.key, self.cert))
         return grpc.ssl_channel_credentials(server_ca, key, cert)
 
-    def verify(self) -> None:
-        """Raises OSError if a file cannot be read, or if certificate and key do not fit."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(self.server_ca)
-        # Without a password OpenSSL would ask for one at the terminal.
-        context.load_cert_chain(self.cert, self.key, password="")
+    def context(self) -> ssl.SSLContext:
+        """The same for Python's TLS. Raises OSError if a file cannot be read, or if certificate and key do not fit."""
+        context = _trusting(self.server_ca)
+        try:
+            # Without a password OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(self.cert, self.key, password="")
+        except ssl.SSLError as error:
+            raise not_a_pair(self.cert, self.key, error) from None
+        return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +50,19 @@ class ServerTls:
         return (self.server_ca,)
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Raises OSError where the file cannot be read."""
+        """Raises OSError if the file cannot be read, or holds no certificate."""
+        self.context()
         return grpc.ssl_channel_credentials(Path(self.server_ca).read_bytes())
 
-    def verify(self) -> None:
-        """Raises OSError if the file holds no certificate."""
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self.server_ca)
+    def context(self) -> ssl.SSLContext:
+        """The same for Python's TLS. Raises OSError if the file cannot be read, or holds no certificate."""
+        return _trusting(self.server_ca)
+
+
+def _trusting(server_ca: Path | str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(server_ca)
+    except ssl.SSLError as error:
+        raise no_authority(server_ca, error) from None
+    return context

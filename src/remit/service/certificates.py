@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from remit.core.pem import no_authority, not_a_pair
 from remit.service.errors import StartupError
 from remit.service.file_stamps import FileStamps, file_stamps, youngest_s
 from remit.service.settings import Settings
@@ -81,7 +82,7 @@ def _read(paths: tuple[Path, ...]) -> PemFiles:
         # Without a password OpenSSL would ask for one at the terminal.
         context.load_cert_chain(paths[0], paths[1], password="")
     except ssl.SSLError as error:
-        raise OSError(f"`{paths[0]}` and `{paths[1]}` are no certificate with its key: {_reason(error)}") from None
+        raise not_a_pair(paths[0], paths[1], error) from None
     client_ca = authorities[0] if authorities else None
     if client_ca is not None:
         # Probes have no certificate. The handler refuses everything else without one.
@@ -89,9 +90,5 @@ def _read(paths: tuple[Path, ...]) -> PemFiles:
         try:
             context.load_verify_locations(paths[2])
         except ssl.SSLError as error:
-            raise OSError(f"`{paths[2]}` holds no certificate of an authority: {_reason(error)}") from None
+            raise no_authority(paths[2], error) from None
     return PemFiles(cert, key, client_ca, context)
-
-
-def _reason(error: ssl.SSLError) -> str:
-    return (error.reason or str(error)).replace("_", " ").lower()

@@ -88,7 +88,8 @@ class Connection(NamedTuple):
             token = token_file.read_text().strip() if token_file is not None else None
             return Client(target, timeout_s=timeout_s, tls=tls, server_ca=ca if tls is None else None, token=token)
         except OSError as error:
-            fail(Exit.USAGE, f"`{error.filename}` cannot be read: {error.strerror}")
+            named = error.filename is not None
+            fail(Exit.USAGE, f"`{error.filename}` cannot be read: {error.strerror}" if named else str(error))
 
 
 def connection_options(timeout_s: float) -> tuple[inspect.Parameter, ...]:
