@@ -19,9 +19,10 @@ REMIT: Final = (sys.executable, "-c", "from remit.cli import main; main()")
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of this process without settings of remit, plus `extra`."""
+    """The environment of this process without settings of remit, plus `extra`. No server takes the one default port of
+    `http`."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
-    return {**kept, **extra}
+    return {**kept, f"{ENV_PREFIX}HTTP": "", **extra}
 
 
 class ServerProcess:
@@ -35,6 +36,7 @@ class ServerProcess:
         audit: str = "",
         node: str = "node-1",
         listen: str = "127.0.0.1:0",
+        http: str = "",
         launcher: Sequence[str] = REMIT,
         extra: Mapping[str, str] | None = None,
     ) -> None:
@@ -49,9 +51,10 @@ class ServerProcess:
         self.audit = audit or f"sqlite:///{self.database}"
         self.logs: list[dict[str, Any]] = []
         self.port = 0
+        self.http_port = 0
         self.metrics_port = 0
-        named = ("--policies", str(policies), "--audit", self.audit, "--listen", listen, "--metrics", "127.0.0.1:0")
-        self._command = [*launcher, "serve", *named, "--node", node, *flags]
+        named = ("--policies", str(policies), "--audit", self.audit, "--listen", listen, "--http", http)
+        self._command = [*launcher, "serve", *named, "--metrics", "127.0.0.1:0", "--node", node, *flags]
         self._environment = environment(extra or {})
         self._heard = Condition()
         self._process: subprocess.Popen[str] | None = None
@@ -61,7 +64,7 @@ class ServerProcess:
         """Starts the process and waits until it serves. A second start makes a new process over the same folder."""
         self.launch()
         line = self.wait_for("serving")
-        self.port, self.metrics_port = line["port"], line["metrics_port"]
+        self.port, self.http_port, self.metrics_port = line["port"], line["http_port"], line["metrics_port"]
         return self
 
     def launch(self) -> Self:

@@ -5,9 +5,10 @@ The module is long because the order of these steps is one thing, and is read in
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from copy import copy
 from functools import partial
 from time import monotonic, perf_counter
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -15,7 +16,8 @@ from google.protobuf.message import DecodeError, Message
 from remit.audit.errors import JournalUnavailable
 from remit.audit.journal.pending import Callback
 from remit.rpc.admission import CallClass, Limiter, Refusals, SharedThreads
-from remit.rpc.call_context import AT_ONCE, AtOnce, caller, still_called
+from remit.rpc.arrived_call import ArrivedCall, PermittedRequest
+from remit.rpc.call_context import AT_ONCE, AtOnce, CallContext, caller, still_called
 from remit.rpc.call_limits import CallPlaces, HasPlaces, LimitedCalls, takes_turn
 from remit.rpc.errors import (
     CrowdedError,
@@ -28,7 +30,7 @@ from remit.rpc.errors import (
     status_in,
 )
 from remit.rpc.identity import CallerIdentities, Credential, CredentialLog
-from remit.rpc.inline_calls import ARRIVAL, STREAMS_REQUESTS, InlineCall
+from remit.rpc.inline_calls import ARRIVAL, STREAMS_REQUESTS
 from remit.rpc.rights import DEMANDS, Demand
 from remit.service.caller_rights import CallerRights
 from remit.service.callers import Caller
@@ -50,8 +52,10 @@ _VERIFYING_THREADS: Final = 2
 _ATTEMPTS: Final = CallLimit(rate=10, burst=10)
 """Tokens of one connection that are refused. Past it none is verified for a moment: a signature costs much."""
 
-Parse = Callable[[bytes], Any]
-Behavior = Callable[[Any, grpc.ServicerContext], Any]
+Parse = Callable[[Any], Any]
+Serialize = Callable[[Any], Any]
+Behavior = Callable[[Any, Any], Any]
+"""A function of the request and its `CallContext`."""
 
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -70,44 +74,69 @@ class _Handlers:
         self.services[service] = handlers
 
 
-class _Method:
-    """A method of a service, as the boundary uses it."""
+class CallMethod:
+    """A method of a service, or a call of another kind, as the boundary uses it."""
 
     def __init__(
-        self, name: str, handler: Handler, calls: CallClass, at_once: AtOnce | None, demand: Demand | None
+        self,
+        name: str,
+        behavior: Behavior,
+        calls: CallClass,
+        *,
+        parse: Parse,
+        serialize: Serialize,
+        at_once: AtOnce | None = None,
+        demand: Demand | None = None,
+        batch: bool = False,
+        streams_requests: bool = False,
+        streams_responses: bool = False,
     ) -> None:
+        """`name` stands in metrics and in the audit. `behavior` answers in a thread, `at_once` without one.
+
+        `parse` may raise DecodeError for what is no message, and MalformedQuestionError. `batch`: requests have
+        `questions`, each of which counts; otherwise a call counts as many as its class says.
+        """
         self.name = name
+        self.behavior = behavior
+        self.calls = calls
+        self.parse_message = parse
+        self.serialize = serialize
+        self.at_once = at_once
         self.demand = demand
-        self.batch = name in _BATCHES
+        self.batch = batch
+        self.streams_requests = streams_requests
+        self.streams_responses = streams_responses
         self.weight = calls.weight
         # Streams have places of their own.
-        self.counts = bool(calls.weight) and not handler.response_streaming
-        self.handler = handler
-        self.calls = calls
-        self.at_once = at_once
-        behavior = (
-            handler.stream_stream
-            if handler.request_streaming
-            else handler.unary_stream
-            if handler.response_streaming
-            else handler.unary_unary
-        )
-        self.behavior = cast("Behavior", behavior)
-        self._deserialize = cast("Parse", handler.request_deserializer)
+        self.counts = bool(calls.weight) and not streams_responses
 
-    def parse(self, message: bytes) -> Any:
-        """Raises MalformedMessageError."""
+    def spoken(self, parse: Parse, serialize: Serialize) -> "CallMethod":
+        """The same method for messages in another encoding."""
+        other = copy(self)
+        other.parse_message, other.serialize = parse, serialize
+        return other
+
+    def in_thread(self) -> "CallMethod":
+        """The same method for messages that take long to parse."""
+        other = copy(self)
+        other.at_once = None
+        return other
+
+    def parse(self, message: Any) -> Any:
+        """Raises MalformedMessageError, and MalformedQuestionError."""
         try:
-            return self._deserialize(message)
+            return self.parse_message(message)
         except DecodeError:
             raise MalformedMessageError("what was sent is no message of this method, or not whole") from None
 
-    def handled_by(self, bounded: Behavior) -> Handler:
-        if self.handler.request_streaming:
-            return grpc.stream_stream_rpc_method_handler(bounded, None, self.handler.response_serializer)
-        if self.handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(bounded, None, self.handler.response_serializer)
-        return grpc.unary_unary_rpc_method_handler(bounded, None, self.handler.response_serializer)
+
+class BoundMethod(NamedTuple):
+    """A method inside the boundary."""
+
+    arrive: Callable[[Any, ArrivedCall], None]
+    """Takes a call and its message, and sees to it that the call ends. Must be called in a thread that may not wait."""
+    behavior: Behavior
+    """What `ArrivedCall.answer_in_thread` calls, with the request that it gets and the context of the call."""
 
 
 class CallBoundary:
@@ -130,7 +159,7 @@ class CallBoundary:
         identities: CallerIdentities,
         prompt: bool,
     ) -> None:
-        """`prompt`: calls arrive as `InlineCall`s; otherwise every call comes in its own thread."""
+        """`prompt`: calls over gRPC arrive as `InlineCall`s; otherwise each comes in its own thread."""
         self._metrics = metrics
         self._commit_then = commit_then
         self._refusals = refusals
@@ -144,6 +173,9 @@ class CallBoundary:
         self._attempts = UsageMeter(monotonic)
         self._prompt = prompt
         self._refusing = False
+
+        self.methods: dict[str, CallMethod] = {}
+        """The methods of the services, as `remit.v1.AccessService/Check`."""
 
     def refuse(self) -> None:
         """Answers new calls with UNAVAILABLE from now on; calls in flight continue."""
@@ -171,38 +203,59 @@ class CallBoundary:
                 of = streams if handler.response_streaming else at_once if name in prompt else None
                 shown = name if service.startswith("remit.") else f"{service.rpartition('.')[2]}/{name}"
                 demand = DEMANDS[f"{service.rpartition('.')[2]}/{name}"]
-                bounded[name] = self._around(_Method(shown, handler, of or calls, prompt.get(name), demand))
+                method = _method(shown, handler, of or calls, prompt.get(name), demand)
+                self.methods[f"{service}/{name}"] = method
+                bounded[name] = self._handler(method)
             server.add_registered_method_handlers(service, bounded)
 
-    def _around(self, method: _Method) -> Handler:
-        bounded: Any = self._streamed(method) if method.handler.response_streaming else self._answered(method)
-        if self._prompt:
-            setattr(bounded, ARRIVAL, partial(self._arrived, method))
-            setattr(bounded, STREAMS_REQUESTS, method.handler.request_streaming)
-        elif method.handler.response_streaming:
-            bounded.experimental_thread_pool = method.calls.threads.pool
-        return method.handled_by(bounded)
+    def bind(self, method: CallMethod) -> BoundMethod:
+        """Puts the boundary around a method whose calls come as `ArrivedCall`s."""
+        bounded = self._streamed(method) if method.streams_responses else self._answered(method)
+        return BoundMethod(partial(self._arrived, method), bounded)
 
-    def _answered(self, method: _Method) -> Behavior:
-        def answer(message: Any, context: grpc.ServicerContext) -> Any:
-            with self._call(method, context) as hold:
+    def _handler(self, method: CallMethod) -> Handler:
+        bound = self.bind(method)
+        if self._prompt:
+            bounded: Any = bound.behavior
+            setattr(bounded, ARRIVAL, bound.arrive)
+            setattr(bounded, STREAMS_REQUESTS, method.streams_requests)
+        else:
+            bounded = (
+                self._streamed(method, placed=False)
+                if method.streams_responses
+                else self._answered(method, placed=False)
+            )
+            if method.streams_responses:
+                bounded.experimental_thread_pool = method.calls.threads.pool
+        if method.streams_requests:
+            return grpc.stream_stream_rpc_method_handler(bounded, None, method.serialize)
+        if method.streams_responses:
+            return grpc.unary_stream_rpc_method_handler(bounded, None, method.serialize)
+        return grpc.unary_unary_rpc_method_handler(bounded, None, method.serialize)
+
+    def _answered(self, method: CallMethod, *, placed: bool = True) -> Behavior:
+        """`placed`: the call has its place already."""
+
+        def answer(message: Any, context: CallContext) -> Any:
+            with self._call(method, context, placed=placed) as hold:
                 # A request that the receiving thread could not answer is permitted already.
-                request = self._permitted(method, message, hold) if isinstance(message, bytes) else message
+                permitted = isinstance(message, PermittedRequest)
+                request = message.request if permitted else self._permitted(method, message, hold)
                 return method.behavior(request, context)
 
         return answer
 
-    def _streamed(self, method: _Method) -> Behavior:
-        def stream(message: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._call(method, context) as hold:
+    def _streamed(self, method: CallMethod, *, placed: bool = True) -> Behavior:
+        def stream(message: Any, context: CallContext) -> Iterator[Any]:
+            with self._call(method, context, placed=placed) as hold:
                 parse = partial(self._permitted, method, hold=hold)
-                request = map(parse, message) if method.handler.request_streaming else parse(message)
+                request = map(parse, message) if method.streams_requests else parse(message)
                 yield from method.behavior(request, context)
 
         return stream
 
     @contextmanager
-    def _call(self, method: _Method, context: grpc.ServicerContext) -> Iterator[HasPlaces]:
+    def _call(self, method: CallMethod, context: CallContext, *, placed: bool) -> Iterator[HasPlaces]:
         """Runs a call in a thread: sets its caller, takes a place, and reports its status and metric."""
         began = perf_counter()
         code = "OK"
@@ -212,7 +265,7 @@ class CallBoundary:
             caller.set(asking)
             still_called.set(partial(self._require_same, credential, asking))
             self._refuse_when_stopping(method)
-            with self._place(method) as hold, method.calls.turn_in_thread(hold.caller):
+            with self._place(method, placed=placed) as hold, method.calls.turn_in_thread(hold.caller):
                 yield hold
         except (GeneratorExit, grpc.RpcError):
             # The stream is over: its reader left, or grpcio reports that no request follows.
@@ -225,7 +278,7 @@ class CallBoundary:
         finally:
             self._metrics.called(method.name, code, perf_counter() - began)
 
-    def _arrived(self, method: _Method, message: bytes, call: InlineCall) -> None:
+    def _arrived(self, method: CallMethod, message: Any, call: ArrivedCall) -> None:
         """Runs in the thread that receives every call: must not take long."""
         try:
             credential = self._identities.credential_of(call.context)
@@ -239,7 +292,7 @@ class CallBoundary:
             return
         self._admit(method, message, call, asking, at_once=method.at_once)
 
-    def _verify(self, method: _Method, message: bytes, call: InlineCall, credential: Credential) -> None:
+    def _verify(self, method: CallMethod, message: Any, call: ArrivedCall, credential: Credential) -> None:
         """Goes on in a thread: a signature takes as long as many decisions. Raises CrowdedError."""
         peer = call.context.peer()
         wait_s = self._attempts.charge(peer, _ATTEMPTS, 1)
@@ -274,7 +327,7 @@ class CallBoundary:
         """Only tokens that are refused count as attempts."""
         self._attempts.charge(peer, _ATTEMPTS, -1)
 
-    def _refuse(self, method: _Method, call: InlineCall, error: Exception) -> None:
+    def _refuse(self, method: CallMethod, call: ArrivedCall, error: Exception) -> None:
         """Ends a call that has no place yet."""
         status = self._status(method, call.context, error)
         with suppress(Exception):
@@ -283,7 +336,7 @@ class CallBoundary:
         self._metrics.called(method.name, status.name, 0.0)
 
     def _admit(
-        self, method: _Method, message: bytes, call: InlineCall, asking: Caller, *, at_once: AtOnce | None
+        self, method: CallMethod, message: Any, call: ArrivedCall, asking: Caller, *, at_once: AtOnce | None
     ) -> None:
         """Gives the call a place, and answers it by `at_once` or gives it a thread."""
         calls = method.calls
@@ -304,10 +357,10 @@ class CallBoundary:
         if left is not None:
             threads.run(who, partial(call.answer_in_thread, left))
 
-    def _answer_at_once(self, method: _Method, at_once: AtOnce, message: bytes, call: InlineCall) -> Any:
-        """None; or the request, permitted, if the call needs a thread."""
+    def _answer_at_once(self, method: CallMethod, at_once: AtOnce, message: Any, call: ArrivedCall) -> Any:
+        """None; or the `PermittedRequest` request if the call needs a thread."""
         began = perf_counter()
-        response = b""
+        response: Any = b""
 
         def finish(error: Exception | None) -> None:
             code = "OK"
@@ -331,7 +384,7 @@ class CallBoundary:
             request = self._permitted(method, message, call)
             held = at_once(request, call.context)
             if held is None:
-                return request
+                return PermittedRequest(request)
             response = call.serialized(held.answer)
         except Exception as error:  # noqa: BLE001 (the last row of the table of statuses)
             finish(error)
@@ -340,19 +393,19 @@ class CallBoundary:
         call.expire_after(held.timeout_s, lambda: end(late))
         try:
             # If there is no room for its records, a thread has to wait for some.
-            return None if self._commit_then(held, end) or not call.claim() else request
+            return None if self._commit_then(held, end) or not call.claim() else PermittedRequest(request)
         except JournalUnavailable as error:
             end(error)
             return None
 
-    def _turn(self, method: _Method, message: bytes, call: InlineCall) -> bool:
+    def _turn(self, method: CallMethod, message: Any, call: ArrivedCall) -> bool:
         """Whether the receiving thread may answer the call."""
         turns = method.calls.turns
         if turns is None:
             return True
         return takes_turn(turns, len(message) // _QUESTION_BYTES + 1 if method.batch else 1, call)
 
-    def _permitted(self, method: _Method, message: bytes, hold: HasPlaces) -> Any:
+    def _permitted(self, method: CallMethod, message: Any, hold: HasPlaces) -> Any:
         """The request, if the caller may make it and the limits allow it. Raises MalformedMessageError, LimitError, and
         what `Demand.require` raises."""
         request = method.parse(message)
@@ -370,7 +423,7 @@ class CallBoundary:
             raise
         return request
 
-    def _status(self, method: _Method, context: grpc.ServicerContext, error: Exception) -> grpc.StatusCode:
+    def _status(self, method: CallMethod, context: CallContext, error: Exception) -> grpc.StatusCode:
         if isinstance(error, ForbiddenError):
             self._forbidden.add(method.name, error)
         self._log_cause(error)
@@ -385,23 +438,23 @@ class CallBoundary:
         if isinstance(error, CredentialRefusedError):
             self._credentials.add(error.cause)
 
-    def _refuse_when_stopping(self, method: _Method) -> None:
+    def _refuse_when_stopping(self, method: CallMethod) -> None:
         if self._refusing and not method.calls.while_stopping:
             raise StoppingError("the server is stopping")
 
     @contextmanager
-    def _place(self, method: _Method) -> Iterator[HasPlaces]:
-        """Takes a place, unless the call came as an `InlineCall` and already has one."""
+    def _place(self, method: CallMethod, *, placed: bool) -> Iterator[HasPlaces]:
+        """Takes a place, unless the call has one already."""
         hold = CallPlaces(caller.get().principal)
         try:
-            if not self._prompt:
+            if not placed:
                 self._enter(method, hold.caller, hold)
             yield hold
         finally:
             if hold.place is not None:
                 hold.place.leave(hold.caller)
 
-    def _enter(self, method: _Method, who: str, hold: HasPlaces) -> None:
+    def _enter(self, method: CallMethod, who: str, hold: HasPlaces) -> None:
         """Takes a place. Raises CrowdedError, and counts it, if there is none or a limit of the caller is reached."""
         places = method.calls.places
         try:
@@ -412,3 +465,25 @@ class CallBoundary:
         except CrowdedError as error:
             self._refusals.add(places.calls, error.reason, who)
             raise
+
+
+def _method(name: str, handler: Handler, calls: CallClass, at_once: AtOnce | None, demand: Demand | None) -> CallMethod:
+    behavior = (
+        handler.stream_stream
+        if handler.request_streaming
+        else handler.unary_stream
+        if handler.response_streaming
+        else handler.unary_unary
+    )
+    return CallMethod(
+        name,
+        cast("Behavior", behavior),
+        calls,
+        parse=cast("Parse", handler.request_deserializer),
+        serialize=cast("Serialize", handler.response_serializer),
+        at_once=at_once,
+        demand=demand,
+        batch=name in _BATCHES,
+        streams_requests=handler.request_streaming,
+        streams_responses=handler.response_streaming,
+    )

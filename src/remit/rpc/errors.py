@@ -17,6 +17,7 @@ from remit.engine.inquiry import TooLargeError
 from remit.policy.live import RevisionNotCurrentError, TenantUnavailableError
 from remit.policy.revisions.archive import RevisionNotStoredError
 from remit.process.errors import ChildEndedError
+from remit.rpc.call_context import CallContext
 from remit.service.errors import ForbiddenError, LoadingError, PinError
 from remit.service.identities.errors import CredentialRefusedError, KeysAwayError, UnverifiedTokenError
 
@@ -116,7 +117,7 @@ def status_of(error: type[Exception]) -> grpc.StatusCode:
     return next((_STATUS_OF[each] for each in error.__mro__ if each in _STATUS_OF), grpc.StatusCode.INTERNAL)
 
 
-def status_in(context: grpc.ServicerContext, error: Exception) -> grpc.StatusCode:
+def status_in(context: CallContext, error: Exception) -> grpc.StatusCode:
     """The status of an error in this call."""
     status = status_of(type(error))
     # If our timeout and the caller's deadline coincide, report DEADLINE_EXCEEDED.
@@ -125,7 +126,7 @@ def status_in(context: grpc.ServicerContext, error: Exception) -> grpc.StatusCod
     return status
 
 
-def abort(context: grpc.ServicerContext, status: grpc.StatusCode, error: Exception) -> NoReturn:
+def abort(context: CallContext, status: grpc.StatusCode, error: Exception) -> NoReturn:
     """Ends the call with the status and the public text of the error."""
     detailed = _with_details(status, error)
     if detailed is not None:

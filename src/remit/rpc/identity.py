@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from threading import Lock
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol
 
-import grpc
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -19,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from remit.core.errors import InvalidNameError
 from remit.core.names import quote
+from remit.rpc.call_context import CallContext
 from remit.service.callers import ANONYMOUS, Caller
 from remit.service.identities.certificate_names import CertificateName, NameType
 from remit.service.identities.errors import CredentialRefusedError, TokenRefusedError, UnverifiedTokenError
@@ -124,16 +124,14 @@ class CallerIdentities:
         self._mapped: dict[int, _Mapped] = {}
         """By the identity of the verified token: the verifier gives the same object for the same token."""
 
-    def credential_of(self, context: grpc.ServicerContext) -> Credential:
+    def credential_of(self, context: CallContext) -> Credential:
         """Raises CredentialRefusedError if the call shows no credential, or one in a wrong way."""
-        token = _token_in(cast("Any", context.invocation_metadata()))
+        token = _token_in(context.invocation_metadata())
         if not self._authenticated:
             if token:
                 raise CredentialRefusedError("a token without TLS")
             return _NOTHING
-        # grpcio's stubs say `bytes`, but it gives a list of them.
-        properties: Mapping[str, Iterable[bytes]] = cast("Any", context.auth_context())
-        for pem in properties.get("x509_pem_cert", ()):
+        for pem in context.auth_context().get("x509_pem_cert", ()):
             return Credential(pem, token)
         if not token:
             raise CredentialRefusedError("neither a certificate nor a token")

@@ -8,14 +8,12 @@ grpcio (`grpc._server`). If one is missing, `supported` is False and every call 
 """
 
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from math import ceil
-from threading import Event, Thread
 from typing import Any, Final
 
 import grpc
@@ -24,6 +22,7 @@ from grpc import _server as _grpcio
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from remit.rpc.call_limits import Place
+from remit.rpc.expiry import EXPIRY_EVERY_S, Expiry, survive
 
 _PARTS: Final = (
     *(
@@ -38,7 +37,6 @@ _PARTS: Final = (
     ),
     *("_unary_response_in_pool", "_stream_response_in_pool"),
 )
-_EXPIRY_EVERY_S: Final = 0.05
 _DETAILS: Final = "grpc-status-details-bin"
 
 ARRIVAL: Final = "arrival"
@@ -58,7 +56,13 @@ class CallThreads(ThreadPoolExecutor):
     """Replaces grpcio's thread pool: receives the message of a call, and gives the call no thread on its own."""
 
     def __init__(
-        self, threads: int, *, message_timeout_s: float, silent_calls: int, refused: Callable[[str], None]
+        self,
+        threads: int,
+        expiry: Expiry,
+        *,
+        message_timeout_s: float,
+        silent_calls: int,
+        refused: Callable[[str], None],
     ) -> None:
         """At most `silent_calls` calls wait for their message at a time, up to `message_timeout_s` seconds. Calls
         `refused` with the reason when it ends such a call."""
@@ -70,13 +74,11 @@ class CallThreads(ThreadPoolExecutor):
         # Count rounds of the expiry thread, not time: after the process stood still, messages may have come but not
         # been received.
         self._looks = 0
-        self._message_looks = ceil(message_timeout_s / _EXPIRY_EVERY_S) + 1
-        # Threads share these two, and change them in single steps of the interpreter.
+        self._message_looks = ceil(message_timeout_s / EXPIRY_EVERY_S) + 1
+        # Threads share it, and change it in single steps of the interpreter.
         self._silent: OrderedDict[InlineCall, int] = OrderedDict()
-        self._expiring: dict[InlineCall, tuple[float, Callable[[], None]]] = {}
-        self._stopping = Event()
-        self._expiry = Thread(target=self._expire, name="remit-expiry", daemon=True)
-        self._expiry.start()
+        self.expiry = expiry
+        expiry.at_each_look(self._look)
 
     @property
     def silent(self) -> int:
@@ -104,26 +106,10 @@ class CallThreads(ThreadPoolExecutor):
         """False if the message comes too late: the call has been ended."""
         return self._silent.pop(call, None) is not None
 
-    def expire_after(self, call: "InlineCall", timeout_s: float, expired: Callable[[], None]) -> None:
-        """Calls `expired` soon after the timeout, unless somebody claims the call before."""
-        self._expiring[call] = (time.monotonic() + timeout_s, expired)
-
-    def claim(self, call: "InlineCall") -> bool:
-        """True for the first thread that claims the call: only that thread may answer it."""
-        return self._expiring.pop(call, None) is not None
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._stopping.set()
-        super().shutdown(wait, cancel_futures=cancel_futures)
-
     def end_silent(self, call: "InlineCall") -> None:
         """Ends a call whose message did not come in time."""
         self._refused("no message")
         call.end(grpc.StatusCode.DEADLINE_EXCEEDED, f"no message within {self.message_timeout_s:g} s")
-
-    def _expire(self) -> None:
-        while not self._stopping.wait(_EXPIRY_EVERY_S):
-            _survive(self._look)
 
     def _look(self) -> None:
         self._looks += 1
@@ -131,19 +117,7 @@ class CallThreads(ThreadPoolExecutor):
             if last_look > self._looks:
                 break  # the others are younger
             if self.has_message(call):
-                _survive(partial(self.end_silent, call))
-        now = time.monotonic()
-        for until, expired in list(self._expiring.values()):
-            if until <= now:
-                _survive(expired)
-
-
-def _survive(expired: Callable[[], None]) -> None:
-    """Calls `expired`. An exception must not end the thread: no call would expire any more."""
-    try:
-        expired()
-    except Exception:  # noqa: BLE001 (the lines above)
-        _log.exception("a call could not be ended")
+                survive(partial(self.end_silent, call))
 
 
 class InlineCall:
@@ -210,10 +184,10 @@ class InlineCall:
             self.refuse()
 
     def expire_after(self, timeout_s: float, expired: Callable[[], None]) -> None:
-        self._threads.expire_after(self, timeout_s, expired)
+        self._threads.expiry.expire_after(self, timeout_s, expired)
 
     def claim(self) -> bool:
-        return self._threads.claim(self)
+        return self._threads.expiry.claim(self)
 
     def serialized(self, response: Message) -> bytes:
         return bytes(self._serialize(response))

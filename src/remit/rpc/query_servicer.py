@@ -59,7 +59,7 @@ class Request(Protocol):
 
 class SlowTenants:
     """Tenants whose questions take longer than MOMENT_NS: threads answer them for a second, then one is tried again.
-    For one thread.
+    The receiving threads of gRPC and HTTP share it, and change it in single steps of the interpreter.
 
     A thread that had to wait for the system or another thread looks slow too. So the next answer for a suspect tenant
     is measured by processor time, whose clock costs more than a decision.
@@ -75,7 +75,7 @@ class SlowTenants:
             return False
         if monotonic() < until_s:
             return True
-        del self._until_s[tenant]
+        self._until_s.pop(tenant, None)
         # Still suspect until a measurement shows otherwise.
         self._suspects.add(tenant)
         return False

@@ -22,6 +22,7 @@ from remit.rpc.admission import SILENT_CALLS, CallClasses, Refusals
 from remit.rpc.audit import AuditServicer
 from remit.rpc.boundary import CallBoundary
 from remit.rpc.call_limits import LimitedCalls
+from remit.rpc.expiry import Expiry
 from remit.rpc.identity import CallerIdentities, Credential
 from remit.rpc.inline_calls import CallThreads
 from remit.rpc.policy import PolicyServicer
@@ -121,10 +122,14 @@ class Server:
         self._told: set[Tenant] = set()
         self._health = health.Health(node.rights)
         authenticated = settings.tls is not None
-        classes = CallClasses(max_calls=settings.max_calls, threads=settings.threads, callers_have_names=authenticated)
+        self.classes = classes = CallClasses(
+            max_calls=settings.max_calls, threads=settings.threads, callers_have_names=authenticated
+        )
         refusals = Refusals(node.metrics)
+        self.expiry = Expiry()
         threads = CallThreads(
             settings.threads,
+            self.expiry,
             message_timeout_s=settings.message_timeout_s,
             silent_calls=SILENT_CALLS,
             refused=lambda reason: refusals.add(WITHOUT_MESSAGE, reason, ""),
@@ -136,7 +141,7 @@ class Server:
             lambda: {**{each.calls: each.count for each in classes.limiters}, WITHOUT_MESSAGE: threads.silent},
         )
         self._identities = CallerIdentities(node.identities, lambda: node.tokens.verifier, authenticated=authenticated)
-        self._calls = CallBoundary(
+        self.boundary = CallBoundary(
             node.metrics,
             node.point.commit_then,
             refusals=refusals,
@@ -166,11 +171,11 @@ class Server:
                 max_message_bytes=settings.max_message_bytes,
                 call_timeout_s=settings.call_timeout_s,
             )
-            self._calls.add(self._server, add, asking, classes.queries, at_once=classes.decisions)
+            self.boundary.add(self._server, add, asking, classes.queries, at_once=classes.decisions)
         self._policy = PolicyServicer(node, call_timeout_s=settings.call_timeout_s)
         self._audit = AuditServicer(node, call_timeout_s=settings.call_timeout_s)
         operations, reflecting = classes.operations, classes.reflection
-        add_to_server = partial(self._calls.add, self._server)
+        add_to_server = partial(self.boundary.add, self._server)
         add_to_server(
             status_service_pb2_grpc.add_StatusServiceServicer_to_server,
             StatusServicer(node, call_timeout_s=settings.call_timeout_s),
@@ -224,16 +229,22 @@ class Server:
             return Readiness.STARTING
         return Readiness.READY if self._node.journal.healthy else Readiness.UNHEALTHY
 
-    def stop(self) -> Drained:
+    def stop(self, beside: Callable[[], None] = lambda: None) -> Drained:
         """Stops the server: health turns NOT_SERVING, new calls are refused, calls in flight finish within the grace
-        period, and the journal drains."""
+        period, and the journal drains.
+
+        `beside` stops what else takes calls, and returns when they have ended.
+        """
         self._stopping.set()
         self._health.close()
-        self._calls.refuse()
+        self.boundary.refuse()
         self._policy.close()
         self._audit.close()
         time.sleep(_REFUSING_S)
-        self._server.stop(self._node.settings.grace_s).wait()
+        ended = self._server.stop(self._node.settings.grace_s)
+        beside()
+        ended.wait()
+        self.expiry.stop()
         return self._node.stop()
 
     def _bind(self, settings: Settings) -> int:

@@ -4,16 +4,18 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Final
 
 import structlog
 
 from remit.core.addresses import split_address
-from remit.rpc.server import Server
+from remit.server.ways_in import WaysIn
 from remit.service.descriptors import raise_descriptor_limit
 from remit.service.errors import StartupError
 from remit.service.node import ServerNode
-from remit.service.workers.port import PortReservation, taken
+from remit.service.settings import Settings
+from remit.service.workers.port import PortReservation, http_taken, taken
 from remit.service.workers.process_settings import ProcessSettings
 
 _AWAKE_EVERY_S: Final = 0.5
@@ -34,7 +36,7 @@ def stop_at(*signals: signal.Signals) -> threading.Event:
     return stop
 
 
-def started(process: ProcessSettings) -> tuple[ServerNode, Server]:
+def started(process: ProcessSettings) -> tuple[ServerNode, WaysIn]:
     """Makes a node and a server that does not answer yet. Raises StartupError, and then nothing is left running."""
     raise_descriptor_limit()
     settings = process.own
@@ -42,12 +44,36 @@ def started(process: ProcessSettings) -> tuple[ServerNode, Server]:
         # Check before the node records its start: this node may be running already.
         _refuse_taken("listen", settings.listen, "listen")
         _refuse_taken("metrics", settings.metrics, "serve metrics")
+        _refuse_taken_http(settings)
     node = ServerNode.start(process)
     try:
-        return node, Server(node)
+        return node, WaysIn(node)
     except StartupError:
         node.stop()
         raise
+
+
+def installed(settings: Settings) -> Settings:
+    """The settings without `http`, which is on by default, if what it needs is not installed.
+
+    Raises StartupError if somebody has asked for it.
+    """
+    if not settings.http or all(map(find_spec, ("connectrpc", "httptools", "uvicorn", "uvloop"))):
+        return settings
+    if "http" in settings.model_fields_set:
+        raise StartupError(f"`http` is `{settings.http}`, and the API over HTTP needs `pip install remit[http]`")
+    _log.info("no API over HTTP: it needs `pip install remit[http]`")
+    return settings.model_copy(update={"http": ""})
+
+
+def _refuse_taken_http(settings: Settings) -> None:
+    if not settings.http:
+        return
+    try:
+        PortReservation(*split_address("http", settings.http)).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StartupError(http_taken(settings.http, error)) from error
 
 
 def _refuse_taken(name: str, address: str, what: str) -> None:
@@ -61,7 +87,7 @@ def _refuse_taken(name: str, address: str, what: str) -> None:
             raise StartupError(f"cannot {what} on {taken(address, error)}") from error
 
 
-def serve_until(stop: threading.Event, server: Server, begun: Callable[[], None]) -> bool:
+def serve_until(stop: threading.Event, server: WaysIn, begun: Callable[[], None]) -> bool:
     """Serves until `stop` is set, and calls `begun` once it serves. True if the journal drained after the stop."""
     # Compiled policies live as long as the process: the garbage collector must not walk them.
     gc.collect()

@@ -12,8 +12,8 @@ import structlog
 from remit.audit.errors import AuditStoreError
 from remit.process.channel import Channel, leave_signals_to_parent
 from remit.process.errors import ChannelError
-from remit.rpc.server import Server
 from remit.server.run import serve_until, started, stop_at
+from remit.server.ways_in import WaysIn
 from remit.service.errors import StartupError
 from remit.service.log_config import configure_logs
 from remit.service.metrics import Metrics
@@ -44,7 +44,7 @@ def serve(descriptor: int) -> None:
         )
 
         def begun() -> None:
-            _log.info("worker serving", port=server.port)
+            _log.info("worker serving", **server.ports)
             obeying.start()
 
         if not _told_to_begin(channel, stop):
@@ -69,7 +69,7 @@ def _told_to_begin(channel: Channel, stop: threading.Event) -> bool:
     return False
 
 
-def _obey(channel: Channel, node: ServerNode, server: Server, stop: threading.Event) -> None:
+def _obey(channel: Channel, node: ServerNode, server: WaysIn, stop: threading.Event) -> None:
     try:
         channel.send(Serving())
         while True:
@@ -80,7 +80,7 @@ def _obey(channel: Channel, node: ServerNode, server: Server, stop: threading.Ev
                 case Scrape():
                     channel.send(_scraped(node.metrics))
                 case MayScrape(certificate):
-                    channel.send(server.may_scrape(certificate))
+                    channel.send(server.grpc.may_scrape(certificate))
     except ChannelError:
         if not stop.is_set():
             _log.error("the supervisor is gone")

@@ -81,6 +81,16 @@ class Settings(BaseSettings):
         description="Address of the gRPC service, `HOST:PORT`; port 0 takes a free port. Any address but loopback "
         "needs the three `tls_*` settings, or `tls_cert`, `tls_key` and `identities`.",
     )
+    http: str = Field(
+        "127.0.0.1:9080",
+        description="Address of the same API over HTTP (Connect in JSON and protobuf, gRPC-Web), `HOST:PORT`; port 0 "
+        "takes a free port, empty for none. Any address but loopback needs the same files as `listen`.",
+    )
+    http_origins: str = Field(
+        "",
+        description="Origins of web pages that may call `http` from a browser, for example `https://app.example.com`, "
+        "separated by commas. Pages of other origins are refused.",
+    )
     metrics: str = Field(
         "127.0.0.1:9464",
         description="Address of the Prometheus endpoint and the probes, `HOST:PORT`; empty for none. Any address but loopback needs "
@@ -293,6 +303,7 @@ class Settings(BaseSettings):
             )
         if self.audit_otlp:
             _refuse_endpoint(self.audit_otlp)
+        _ = self.origins
         parse_operators(self.operators)
         parse_auditors(self.auditors)
         self._refuse_names_without_tls()
@@ -323,8 +334,8 @@ class Settings(BaseSettings):
                 )
 
     def _refuse_addresses_without_tls(self) -> None:
-        for name, address in {"listen": self.listen, "metrics": self.metrics}.items():
-            served = self.tls if name == "listen" else self.mutual_tls
+        for name, address in {"listen": self.listen, "http": self.http, "metrics": self.metrics}.items():
+            served = self.mutual_tls if name == "metrics" else self.tls
             if (address or name == "listen") and not is_loopback(split_address(name, address)[0]) and served is None:
                 raise ValueError(
                     f"`{name}` is `{address}`, which is not a loopback address, so it needs mutual TLS: "
@@ -384,6 +395,11 @@ class Settings(BaseSettings):
         )
 
     @property
+    def origins(self) -> list[str]:
+        """The origins that `http_origins` names. Raises ValueError."""
+        return [_origin(each) for each in map(str.strip, self.http_origins.split(",")) if each]
+
+    @property
     def tls(self) -> tuple[Path, Path] | None:
         """The server's certificate and key. With them, every caller has a name."""
         return None if self.tls_cert is None or self.tls_key is None else (self.tls_cert, self.tls_key)
@@ -433,6 +449,26 @@ def default_told(field: FieldInfo) -> str:
             return f"`{str(value).lower()}`"
         case value:
             return f"`{value}`"
+
+
+def _origin(text: str) -> str:
+    """Raises ValueError if the text is no origin as browsers send it."""
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        host = None
+    if (
+        not host
+        or text != f"{url.scheme}://{url.netloc}"
+        or url.scheme not in {"http", "https"}
+        or text != text.lower()
+    ):
+        raise ValueError(
+            f"`http_origins` names `{masked(text)}`: expected an origin as browsers send it, such as "
+            "`https://app.example.com` or `http://127.0.0.1:3000`"
+        )
+    return text
 
 
 def _listed(names: list[str]) -> str:

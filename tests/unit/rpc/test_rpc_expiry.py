@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from remit.rpc.expiry import Expiry
 from remit.rpc.inline_calls import CallThreads
 
 SOON_S = 0.01
@@ -16,8 +17,10 @@ class Call:
 
 @pytest.fixture
 def threads() -> Iterator[CallThreads]:
-    made = CallThreads(1, message_timeout_s=SOON_S, silent_calls=10, refused=lambda _: None)
+    expiry = Expiry()
+    made = CallThreads(1, expiry, message_timeout_s=SOON_S, silent_calls=10, refused=lambda _: None)
     yield made
+    expiry.stop()
     made.shutdown()
 
 
@@ -26,13 +29,13 @@ def test_call_that_cannot_be_ended_does_not_stop_other_calls_from_ending(threads
     ended = Event()
 
     def fail() -> None:
-        threads.claim(bad)
+        threads.expiry.claim(bad)
         raise RuntimeError("the call is dead")
 
     bad: Any = Call()
     good: Any = Call()
-    threads.expire_after(bad, 0.0, fail)
-    threads.expire_after(good, SOON_S, ended.set)
+    threads.expiry.expire_after(bad, 0.0, fail)
+    threads.expiry.expire_after(good, SOON_S, ended.set)
     assert ended.wait(DEADLINE_S)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from remit.cli.common.output import Exit, fail
 from remit.server import worker
-from remit.server.run import serve_until, started, stop_at
+from remit.server.run import installed, serve_until, started, stop_at
 from remit.service.errors import StartupError
 from remit.service.log_config import configure_logs
 from remit.service.settings import ENV_PREFIX, Settings, default_told
@@ -20,7 +20,7 @@ _STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def _serve(**flags: Any) -> None:
-    """Answer questions over gRPC from the policy files, and record every decision.
+    """Answer questions over gRPC and HTTP from the policy files, and record every decision.
 
     Each option is a setting (docs/reference/settings.md). A flag takes precedence over the environment
     (`REMIT_LISTEN`), the environment over the TOML file that `REMIT_CONFIG` names, and the file over the default.
@@ -31,6 +31,7 @@ def _serve(**flags: Any) -> None:
     try:
         settings = read_settings({name: value for name, value in flags.items() if value is not None})
         configure_logs(settings.log_level, settings.log_format)
+        settings = installed(settings)
         drained = _by_workers(settings) if settings.workers > 1 else _alone(settings)
     except StartupError as error:
         fail(Exit.UNAVAILABLE, f"remit does not start: {error}")
@@ -41,8 +42,7 @@ def _alone(settings: Settings) -> bool:
     _, server = started(ProcessSettings.single(settings))
 
     def begun() -> None:
-        ports = {"port": server.port, "metrics_port": server.metrics_port}
-        structlog.get_logger("remit").info("serving", listen=settings.listen, **ports, node=settings.node)
+        structlog.get_logger("remit").info("serving", listen=settings.listen, **server.ports, node=settings.node)
 
     return serve_until(stop_at(*_STOPPING), server, begun)
 

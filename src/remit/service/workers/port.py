@@ -50,6 +50,11 @@ def taken(text: str, error: OSError) -> str:
     return f"`{text}`: {error.strerror}" + (f" (`{error.filename}`)" if error.filename not in {None, text} else "")
 
 
+def http_taken(text: str, error: OSError) -> str:
+    """Why the API over HTTP cannot be served at `text`. It has a default, which many do not know of."""
+    return f"cannot serve HTTP on {taken(text, error)}: set `http` to another address, or to nothing for no HTTP"
+
+
 class PortReservation:
     """Holds a port without listening on it, so that workers can share it by SO_REUSEPORT, or to test that it is free.
 

@@ -24,8 +24,8 @@ class ProcessSettings:
         return cls(settings, settings)
 
     @classmethod
-    def worker(cls, settings: Settings, number: int, port: int) -> Self:
-        """Worker `number` of a node. All workers share `port`; the supervisor serves the metrics.
+    def worker(cls, settings: Settings, number: int, port: int, http_port: int) -> Self:
+        """Worker `number` of a node. All workers share `port` and `http_port`; the supervisor serves the metrics.
 
         Raises StartupError if `audit` cannot be used for workers.
         """
@@ -40,6 +40,8 @@ class ProcessSettings:
         if settings.audit_spool is not None:
             own["audit_spool"] = worker_file(settings.audit_spool, number)
         own |= {"listen": f"{host}:{port}", "metrics": ""}
+        if settings.http:
+            own["http"] = f"{settings.http.rpartition(':')[0]}:{http_port}"
         return cls(settings.model_copy(update=own), settings, number)
 
     @property

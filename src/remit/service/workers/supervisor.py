@@ -18,7 +18,7 @@ from remit.service.metrics import WorkersMetrics
 from remit.service.metrics_endpoint import Readiness, serve_metrics
 from remit.service.settings import Settings
 from remit.service.workers.messages import Begin, MayScrape, Order, Refused, Scrape, WorkerReport, WorkerReports
-from remit.service.workers.port import PortReservation, taken
+from remit.service.workers.port import PortReservation, http_taken, taken
 from remit.service.workers.process_settings import ProcessSettings
 
 _POLL_EVERY_S: Final = 0.5
@@ -79,10 +79,14 @@ class Supervisor:
             self._reservation = PortReservation(*split_address("listen", settings.listen))
         except OSError as error:
             raise StartupError(f"cannot listen on {taken(settings.listen, error)}") from error
+        self._http = _http_reservation(settings)
+        http_port = 0 if self._http is None else self._http.port
         self._settings = settings
         self._entry = module, function
         places = range(1, settings.workers + 1)
-        self._workers = [_Worker(ProcessSettings.worker(settings, place, self._reservation.port)) for place in places]
+        self._workers = [
+            _Worker(ProcessSettings.worker(settings, place, self._reservation.port, http_port)) for place in places
+        ]
         self._threads = [Thread(target=self._supervise, args=(worker,), daemon=True) for worker in self._workers]
         self._changed = Condition()
         self._begun = False
@@ -120,7 +124,8 @@ class Supervisor:
             self._begun = not self._refusal
         if self._begun and not stop.is_set():
             settings = self._settings
-            ports = {"port": self._reservation.port, "metrics_port": self._metrics_port}
+            http_port = 0 if self._http is None else self._http.port
+            ports = {"port": self._reservation.port, "http_port": http_port, "metrics_port": self._metrics_port}
             _log.info("serving", listen=settings.listen, **ports, node=settings.node, workers=settings.workers)
         while self._begun and not stop.wait(_POLL_EVERY_S):
             pass
@@ -145,6 +150,8 @@ class Supervisor:
                 worker.child.kill()
                 thread.join()
         self._reservation.close()
+        if self._http is not None:
+            self._http.close()
         return all(worker.drained for worker in self._workers)
 
     def _supervise(self, worker: _Worker) -> None:
@@ -256,3 +263,13 @@ class Supervisor:
             except (ChannelError, TimeoutError):
                 continue
         return False
+
+
+def _http_reservation(settings: Settings) -> PortReservation | None:
+    """None without an API over HTTP. Raises StartupError."""
+    if not settings.http:
+        return None
+    try:
+        return PortReservation(*split_address("http", settings.http))
+    except OSError as error:
+        raise StartupError(http_taken(settings.http, error)) from error

@@ -1,0 +1,143 @@
+"""The services of the protos as an ASGI application: a thin translator between `connectrpc` and the boundary."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextvars import ContextVar
+from itertools import groupby
+from time import monotonic
+from typing import Any, Final
+
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError, ErrorDetail
+from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
+from connectrpc.request import RequestContext
+from connectrpc.server import ConnectASGIApplication, Endpoint
+from google.protobuf import descriptor_pool, message_factory
+from protobuf.wkt import Any as AnyMessage
+
+from remit.connect.encodings import JSON, MOST_QUICK_BYTES, PROTO, Codec, Sent, json_parser, to_json
+from remit.rpc.boundary import CallMethod
+from remit.web.asgi import Application, Receive, Scope, Send, respond
+from remit.web.calls import HttpCalls, HttpMethod
+from remit.web.refusal import RefusedCall
+
+_NO_GRPC: Final = (
+    b"gRPC needs HTTP/2: it is served at the address of the setting `listen`. Here are Connect and gRPC-Web.\n"
+)
+_NO_TEXT: Final = b"a header is not UTF-8\n"
+_PLAIN: Final = (b"content-type", b"text/plain; charset=utf-8")
+
+_scope: ContextVar[Scope] = ContextVar("scope")
+"""Of the request that is being answered: `connectrpc` does not hand it on."""
+
+
+def connect_applications(calls: HttpCalls, max_message_bytes: int) -> dict[str, Application]:
+    """The application of each service, by the first part of its paths."""
+    endpoints: dict[str, Any] = {}
+    services: list[str] = []
+    for service, names in groupby(calls.methods, lambda name: name.partition("/")[0]):
+        endpoints |= {f"/{name}": each for name in names for each in _endpoints(calls, name)}
+        services.append(service)
+    library = _Library(endpoints, max_message_bytes)
+    return dict.fromkeys(services, library.serve)
+
+
+class _Library(ConnectASGIApplication[None]):
+    """The protocols, as `connectrpc` speaks them."""
+
+    def __init__(self, endpoints: Mapping[str, Any], max_message_bytes: int) -> None:
+        super().__init__(
+            service=None,
+            endpoints=lambda _: endpoints,
+            read_max_bytes=max_message_bytes,
+            # The event loop serves every caller: it must not inflate and deflate megabytes.
+            compressions=(),
+            codecs=[Codec(PROTO), Codec(JSON)],
+        )
+
+    @property
+    def path(self) -> str:
+        return ""
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for name, value in scope["headers"]:
+            if name == b"content-type" and value.startswith(b"application/grpc") and value[16:20] != b"-web":
+                await respond(send, 415, _NO_GRPC, [_PLAIN])
+                return
+            if not value.isascii():
+                try:
+                    value.decode()
+                except UnicodeDecodeError:
+                    await respond(send, 400, _NO_TEXT, [_PLAIN])
+                    return
+        _scope.set(scope)
+        await self(scope, receive, send)  # type: ignore[arg-type]
+
+
+def _endpoints(calls: HttpCalls, name: str) -> Iterator[Any]:
+    """The endpoint of a method; none for a method with a stream of requests, which needs HTTP/2."""
+    service, _, method_name = name.partition("/")
+    method = calls.methods[name]
+    if method.streams_requests:
+        return
+    info: MethodInfo[Any, Any] = MethodInfo(
+        name=method_name,
+        service_name=service,
+        input=Sent,
+        output=bytes,
+        idempotency_level=IdempotencyLevel.UNKNOWN,
+        stream_type=StreamType.SERVER_STREAM if method.streams_responses else StreamType.UNARY,
+    )
+    spoken = _Spoken(calls, method, service, method_name)
+    if method.streams_responses:
+        yield Endpoint.server_stream(info, spoken.stream)
+    else:
+        yield Endpoint.unary(info, spoken.answer)
+
+
+class _Spoken:
+    """A method in all encodings."""
+
+    def __init__(self, calls: HttpCalls, method: CallMethod, service: str, name: str) -> None:
+        descriptor = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name]
+        parse_json = json_parser(message_factory.GetMessageClass(descriptor.input_type))
+        encoded = {PROTO: method, JSON: method.spoken(parse_json, to_json)}
+        self._calls = calls
+        self._quick = {encoding: calls.bind(each) for encoding, each in encoded.items()}
+        self._in_thread = {encoding: calls.bind(each.in_thread()) for encoding, each in encoded.items()}
+
+    async def answer(self, sent: Sent, context: RequestContext[Any, Any]) -> bytes:
+        try:
+            answer: bytes = await self._calls.answer(
+                self._method(sent), sent.message, _scope.get(), until_s=_until_s(context)
+            )
+        except RefusedCall as refused:
+            raise _error(refused, context) from None
+        return answer
+
+    async def stream(self, sent: Sent, context: RequestContext[Any, Any]) -> AsyncIterator[bytes]:
+        responses = self._calls.stream(self._method(sent), sent.message, _scope.get(), until_s=_until_s(context))
+        try:
+            async for each in responses:
+                yield each
+        except RefusedCall as refused:
+            raise _error(refused, context) from None
+        finally:
+            await responses.aclose()
+
+    def _method(self, sent: Sent) -> HttpMethod:
+        quick = len(sent.message) <= MOST_QUICK_BYTES[sent.encoding]
+        return (self._quick if quick else self._in_thread)[sent.encoding]
+
+
+def _until_s(context: RequestContext[Any, Any]) -> float:
+    left_ms = context.timeout_ms
+    return float("inf") if left_ms is None else monotonic() + left_ms / 1000
+
+
+def _error(refused: RefusedCall, context: RequestContext[Any, Any]) -> ConnectError:
+    for name, value in refused.headers:
+        context.response_headers.add(name, value)
+    details = [ErrorDetail(AnyMessage(type_url=each.type_url, value=each.value)) for each in refused.status.details]
+    # Connect spells one status in its own way.
+    name = refused.code.name.lower().replace("cancelled", "canceled")
+    return ConnectError(Code(name), refused.text, details)

@@ -1,0 +1,84 @@
+"""A connection of the HTTP server: the parser and the protocol are uvicorn's."""
+
+import ssl
+from random import uniform
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+MOST_HEAD_BYTES: Final = 65_536
+"""Bytes of a request's line and headers. A token has at most 8 KiB."""
+_AGE_SPREAD: Final = 0.1
+
+
+class HttpConnection(HttpToolsProtocol):
+    """Puts the certificate of the other end into the scope, and bounds the head of a request and the wait for it."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.began_s = self.loop.time()
+        self.spread = uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)
+        self.awaits_request = True
+        """A request is under way, or the first one has not begun. Between two requests uvicorn has a timeout."""
+        self.looks = 0
+        """How often the server looked since then."""
+        self._head_bytes = 0
+        self._in_head = True
+        self._extensions: dict[str, Any] = {}
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            der = tls.getpeercert(binary_form=True)
+            chain = [] if der is None else [ssl.DER_cert_to_PEM_cert(der)]
+            self._extensions = {"tls": {"client_cert_chain": chain}}
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # The parser tells of a header when it is whole.
+        if self._in_head and self.parser is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
+                self._close(431)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = self._extensions
+        self.awaits_request, self.looks = True, 0
+        self._head_bytes, self._in_head = 0, True
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if self._head_bytes > MOST_HEAD_BYTES:
+            raise ValueError("the head is too large")  # the parser then stops
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self.awaits_request = False
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._in_head and self._head_bytes > MOST_HEAD_BYTES:
+            self._close(431)
+        else:
+            super().send_400_response(msg)
+
+    def end_silent(self) -> None:
+        """Ends a connection whose request does not come."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or not cycle.response_started or cycle.response_complete:
+            self._close(408)
+        else:
+            self.transport.close()
+
+    def end_old(self, age_s: float, grace_s: float) -> None:
+        """Ends the connection if it is older than `age_s`: at once if it is idle, else after its response, and after
+        `grace_s` more in any case."""
+        over_s = self.loop.time() - self.began_s - age_s * self.spread
+        if over_s > grace_s:
+            self.transport.abort()
+        elif over_s > 0:
+            self.shutdown()
+
+    def _close(self, status: int) -> None:
+        self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        self.transport.close()

@@ -1,0 +1,27 @@
+"""A node with its servers in this process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from remit.rpc.server import Server
+from remit.server.web import web_server
+from remit.service.node import ServerNode
+from remit.service.settings_reader import read_settings
+from remit.service.workers.process_settings import ProcessSettings
+from remit.web.server import WebServer
+
+
+@contextmanager
+def both_ways(folder: Path, policies: Path, **flags: Any) -> Iterator[tuple[ServerNode, Server, WebServer]]:
+    """A node, its gRPC server and its HTTP server, which serve until the end."""
+    given = {"policies": policies, "audit": f"sqlite:///{folder / 'audit.db'}", "listen": "127.0.0.1:0"}
+    given |= {"http": "127.0.0.1:0", "metrics": "", "revisions": "", "watch": False}
+    node = ServerNode.start(ProcessSettings.single(read_settings({**given, **flags})))
+    server = Server(node)
+    web = web_server(node, server)
+    server.start()
+    web.start()
+    yield node, server, web
+    server.stop(lambda: web.stop(1.0))
