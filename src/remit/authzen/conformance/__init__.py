@@ -1,0 +1,1 @@
+"""Tries an AuthZEN server over real HTTP: the modules of the OpenID certification suite, and its metadata."""

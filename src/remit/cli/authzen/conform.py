@@ -1,0 +1,193 @@
+import ssl
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.box import SIMPLE
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.table import Table
+
+from remit.authzen.conformance.http import (
+    CallerCredential,
+    HttpCaller,
+    NoAnswerError,
+    WrongUrlError,
+    check_url,
+)
+from remit.authzen.conformance.modules import PLANS, Level, Support, modules_of
+from remit.authzen.conformance.runner import ConformanceRun, ModuleResult, Outcome
+from remit.cli.common.junit import JUnitCase, junit_xml
+from remit.cli.common.output import Exit, fail, out, print_json, styled
+from remit.cli.common.progress import progress
+from remit.core.errors import InvalidNameError
+from remit.core.names import parse_tenant
+
+_COLOURS: Final = {
+    Outcome.PASSED: "green",
+    Outcome.WARNED: "yellow",
+    Outcome.EXCEPTED: "yellow",
+    Outcome.SKIPPED: "dim",
+    Outcome.FAILED: "red",
+}
+_DEFAULT_LEVELS: Final = [Level.BASIC, Level.BATCH, Level.SEARCH]
+_COLUMNS: Final = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+
+
+def conform(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The server: the identifier of its policy decision point.")],
+    tenant: Annotated[
+        str,
+        typer.Option(help="A tenant of a remit server: its identifier is `URL/tenants/TENANT`.", show_default=False),
+    ] = "",
+    levels: Annotated[
+        list[Level] | None,
+        typer.Option(
+            "--level",
+            help="What to try; may be repeated.",
+            show_default="basic, batch, search; with --discover also discovery",
+        ),
+    ] = None,
+    support: Annotated[
+        Support, typer.Option(help="`properties` adds decisions by properties of the request.")
+    ] = Support.CORE,
+    discover: Annotated[
+        bool, typer.Option("--discover", help="Take the endpoints from the server's metadata, not `/access/v1/...`.")
+    ] = False,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File with a bearer token or an API key; both go out as `Bearer`.", show_default=False),
+    ] = None,
+    basic_file: Annotated[
+        Path | None, typer.Option(help="File with `USER:PASSWORD` for HTTP Basic.", show_default=False)
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM: the certificate to show, for mutual TLS.", show_default=False)
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM: its private key.", show_default=False)] = None,
+    tls_server_ca: Annotated[
+        Path | None,
+        typer.Option(help="PEM: who signed the server's certificate.", show_default="the authorities of the system"),
+    ] = None,
+    show_all: Annotated[bool, typer.Option("--all", help="List the modules that passed or were skipped too.")] = False,
+    junit_file: Annotated[
+        Path | None,
+        typer.Option("--junit", metavar="FILE", help="Write the results as JUnit XML too.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: the results of all modules.")] = False,
+    timeout: Annotated[float, typer.Option(help="Deadline of each request, in seconds.", min=0.001)] = 10.0,
+) -> None:
+    """Try an AuthZEN server: send it the requests of the OpenID certification suite, and judge its answers.
+
+    The server must hold the fixture of the suite, which docs/how-to/authzen-conform.md describes. Exits 1 if a module
+    fails. A module is skipped if it needs properties, a credential, or an API that the metadata does not name.
+    """
+    credential = _credential(token_file, basic_file, tls_cert, tls_key)
+    chosen = _chosen(levels, discover=discover)
+    modules = sum(len(modules_of(level)) for level in chosen)
+    results: list[ModuleResult] = []
+    try:
+        identifier = f"{url.removesuffix('/')}/tenants/{parse_tenant(tenant)}" if tenant else url
+        check_url(identifier)
+        with HttpCaller(credential, tls_server_ca, timeout) as caller, progress(*_COLUMNS) as shown:
+            run = ConformanceRun(caller, identifier, chosen, support, discover)
+            results += shown.track(run.results(), total=modules, description="modules")
+    except (WrongUrlError, InvalidNameError) as error:
+        fail(Exit.USAGE, str(error))
+    except NoAnswerError as error:
+        fail(Exit.UNAVAILABLE, f"no answer: {error}")
+    if junit_file is not None:
+        try:
+            junit_file.write_bytes(_junit(results))
+        except OSError as error:
+            fail(Exit.UNAVAILABLE, f"`{junit_file}` cannot be written: {error.strerror or error}")
+    if as_json:
+        print_json({"modules": [_json(each) for each in results]})
+    else:
+        _print(results, chosen, show_all=show_all)
+    raise typer.Exit(Exit.NO if any(each.outcome is Outcome.FAILED for each in results) else Exit.OK)
+
+
+def _chosen(levels: list[Level] | None, *, discover: bool) -> list[Level]:
+    """Each level once, in the order of their definition."""
+    asked = levels or _DEFAULT_LEVELS
+    return [level for level in Level if level in asked or (level is Level.DISCOVERY and discover and not levels)]
+
+
+def _credential(token: Path | None, basic: Path | None, cert: Path | None, key: Path | None) -> CallerCredential:
+    if (cert is None) != (key is None):
+        fail(Exit.USAGE, "mutual TLS needs both --tls-cert and --tls-key")
+    if sum(each is not None for each in (token, basic, cert)) > 1:
+        fail(Exit.USAGE, "expected one of --token-file, --basic-file, and --tls-cert with --tls-key")
+    if cert is not None and key is not None:
+        try:
+            ssl.create_default_context().load_cert_chain(cert, key, password="")
+        except OSError as error:
+            fail(Exit.USAGE, f"`{cert}` and `{key}` cannot be used: {error.strerror or error}")
+    password = _secret("--basic-file", basic)
+    if basic is not None and ":" not in password:
+        fail(Exit.USAGE, f"`{basic}`: expected `USER:PASSWORD`")
+    return CallerCredential(_secret("--token-file", token), password, cert, key)
+
+
+def _secret(option: str, file: Path | None) -> str:
+    if file is None:
+        return ""
+    try:
+        text = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(Exit.USAGE, f"{option}: `{file}` cannot be read: {getattr(error, 'strerror', None) or error}")
+    if not text or not text.isprintable():
+        fail(Exit.USAGE, f"{option}: `{file}`: expected one line")
+    return text
+
+
+def _print(results: Sequence[ModuleResult], levels: Sequence[Level], *, show_all: bool) -> None:
+    listed = [each for each in results if show_all or each.outcome not in {Outcome.PASSED, Outcome.SKIPPED}]
+    if listed:
+        table = Table("module", "result", "", box=SIMPLE)
+        for each in listed:
+            name = f"{each.module.plan}-{each.module.name}"
+            table.add_row(styled(name), styled((each.outcome, _COLOURS[each.outcome])), styled(each.detail))
+        out.print(table)
+    counts: defaultdict[str, Counter[Outcome]] = defaultdict(Counter)
+    for each in results:
+        counts[each.module.plan][each.outcome] += 1
+    summary = Table("plan", *Outcome, box=SIMPLE)
+    for plan in (plan for level in levels for plan in PLANS[level]):
+        summary.add_row(plan, *(str(counts[plan][outcome]) for outcome in Outcome))
+    out.print(summary)
+    total = sum(counts.values(), Counter[Outcome]())
+    out.print(", ".join(f"{total[outcome]} {outcome}" for outcome in Outcome))
+
+
+def _json(result: ModuleResult) -> dict[str, Any]:
+    module = result.module
+    return {
+        "plan": module.plan,
+        "name": module.name,
+        "support": module.support.value,
+        "outcome": result.outcome.value,
+        "detail": result.detail,
+    }
+
+
+def _junit(results: Sequence[ModuleResult]) -> bytes:
+    problems = {Outcome.FAILED: "failure", Outcome.SKIPPED: "skipped"}
+    suites: defaultdict[str, list[JUnitCase]] = defaultdict(list)
+    for each in results:
+        suites[each.module.plan].append(
+            JUnitCase(
+                f"authzen.{each.module.plan}",
+                each.module.name,
+                problem=problems.get(each.outcome, ""),
+                message=each.detail if each.outcome in problems else "",
+                text=each.detail,
+                seconds=each.seconds,
+            )
+        )
+    return junit_xml(
+        "remit authzen conform",
+        ((plan, cases, sum(case.seconds or 0.0 for case in cases)) for plan, cases in suites.items()),
+    )
