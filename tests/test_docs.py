@@ -316,6 +316,7 @@ def test_the_page_on_pipelines_names_real_commands() -> None:
 RUNNING = [
     "explanation/audit.md",
     "explanation/reload.md",
+    "how-to/authzen-conform.md",
     "how-to/back-up.md",
     "how-to/deploy.md",
     "how-to/read-the-audit.md",

@@ -7,7 +7,6 @@ import asyncio
 import base64
 import json
 import socket
-import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ OK = 200
 BAD = 400
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     def __init__(self, status: int, text: str, **headers: str) -> None:
         super().__init__(text)
         self.status = status
@@ -55,7 +54,7 @@ class FixturePdp:
             else:
                 self.authenticate(headers)
                 status, answer = OK, self.route(scope["method"], scope["path"], headers, body)
-        except Refusal as error:
+        except RefusedError as error:
             status, answer, extra = error.status, {"error": str(error)}, {**extra, **error.headers}
         content = json.dumps(answer).encode()
         sent = [(b"content-type", self.content_type().encode()), *((k.encode(), v.encode()) for k, v in extra.items())]
@@ -73,14 +72,14 @@ class FixturePdp:
         if self.password:
             wanted = f"Basic {base64.b64encode(self.password.encode()).decode()}"
         if wanted and headers.get("authorization") != wanted:
-            raise Refusal(401, "who asks?", **self.challenge())
+            raise RefusedError(401, "who asks?", **self.challenge())
 
     def challenge(self) -> dict[str, str]:
         return {"www_authenticate": 'Bearer realm="fixture"'}
 
     def metadata(self, path: str) -> Any:
         if path != "/.well-known/authzen-configuration":
-            raise Refusal(404, "no such identifier")
+            raise RefusedError(404, "no such identifier")
         base = self.identifier
         return {
             "policy_decision_point": base,
@@ -101,9 +100,9 @@ class FixturePdp:
         try:
             request = json.loads(body)
         except ValueError:
-            raise Refusal(BAD, "no JSON") from None
+            raise RefusedError(BAD, "no JSON") from None
         if not isinstance(request, dict):
-            raise Refusal(BAD, "no object")
+            raise RefusedError(BAD, "no object")
         return request
 
     def route(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Any:
@@ -115,17 +114,17 @@ class FixturePdp:
             "/access/v1/search/action": self.actions,
         }
         if path not in apis:
-            raise Refusal(404, "no such path")
+            raise RefusedError(404, "no such path")
         if not self.method_allowed(method):
-            raise Refusal(405, "POST only", allow="POST")
+            raise RefusedError(405, "POST only", allow="POST")
         if not self.media_type_allowed(headers.get("content-type", "")):
-            raise Refusal(BAD, "no JSON")
+            raise RefusedError(BAD, "no JSON")
         return apis[path](self.parse(body))
 
     def entity(self, request: Any, name: str, *members: str) -> Any:
         entity = request.get(name)
         if not isinstance(entity, dict) or any(not isinstance(entity.get(each), str) for each in members):
-            raise Refusal(BAD, f"{name} lacks {' or '.join(members)}")
+            raise RefusedError(BAD, f"{name} lacks {' or '.join(members)}")
         return entity
 
     def allowed(self, subject: Any, action: Any, resource: Any) -> bool:
@@ -155,12 +154,12 @@ class FixturePdp:
             return self.evaluation(request)
         semantic = request.get("options", {}).get("evaluations_semantic", "execute_all")
         if semantic not in {"execute_all", "deny_on_first_deny", "permit_on_first_permit"}:
-            raise Refusal(BAD, "no such semantic")
+            raise RefusedError(BAD, "no such semantic")
         answers: list[Any] = []
         for item in request["evaluations"]:
             try:
                 answers.append(self.evaluation(self.item(request, item)))
-            except Refusal as error:
+            except RefusedError as error:
                 answers.append({"decision": False, "context": {"error": {"status": error.status}}})
             if self.stops(semantic, answers[-1]["decision"]):
                 break
@@ -195,11 +194,14 @@ class FixturePdp:
 
 
 @contextmanager
-def running(app: Any, **tls: Any) -> Iterator[int]:
+def running(app: Any, **options: Any) -> Iterator[int]:
     """Serves an ASGI application on a free port of this machine, in a thread. Yields the port."""
-    config = uvicorn.Config(app, log_config=None, lifespan="off", loop="asyncio", ssl_ca_certs=None, **tls)
+    config = uvicorn.Config(app, log_config=None, lifespan="off", loop="asyncio", **options)
     server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    # Only for a socket that names its protocol does asyncio switch off the delay of small packets.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()
         try:
@@ -207,6 +209,3 @@ def running(app: Any, **tls: Any) -> Iterator[int]:
         finally:
             server.should_exit = True
             thread.join()
-
-
-CERT_OPTIONAL = ssl.CERT_OPTIONAL

@@ -36,7 +36,7 @@ _MEMBERS: Final = {
 }
 
 
-class Outcome(StrEnum):
+class ModuleOutcome(StrEnum):
     PASSED = "passed"
     WARNED = "warned"
     """Passed, with an answer that the specification advises against."""
@@ -49,7 +49,7 @@ class Outcome(StrEnum):
 @dataclass(frozen=True, slots=True)
 class ModuleResult:
     module: ConformanceModule
-    outcome: Outcome
+    outcome: ModuleOutcome
     detail: str = ""
     seconds: float = 0.0
 
@@ -80,10 +80,10 @@ class ConformanceRun:
 
     def _tried(
         self, module: ConformanceModule, metadata: HttpAnswer | None, endpoints: Mapping[str, str]
-    ) -> tuple[Outcome, str]:
+    ) -> tuple[ModuleOutcome, str]:
         skipped = self._skipped(module, endpoints)
         if skipped:
-            return Outcome.SKIPPED, skipped
+            return ModuleOutcome.SKIPPED, skipped
         try:
             if module.plan == "discovery":
                 assert metadata is not None
@@ -94,10 +94,10 @@ class ConformanceRun:
                 if module.exception is not None:
                     as_suite = as_suite_expects(module, answers[0])
                     followed = "the suite, against the specification" if as_suite else "the specification"
-                    return Outcome.EXCEPTED, f"as {followed}: {module.exception.issue}"
+                    return ModuleOutcome.EXCEPTED, f"as {followed}: {module.exception.issue}"
         except (WrongAnswerError, NoAnswerError) as error:
-            return Outcome.FAILED, str(error)
-        return (Outcome.WARNED, "; ".join(warnings)) if warnings else (Outcome.PASSED, "")
+            return ModuleOutcome.FAILED, str(error)
+        return (ModuleOutcome.WARNED, "; ".join(warnings)) if warnings else (ModuleOutcome.PASSED, "")
 
     def _skipped(self, module: ConformanceModule, endpoints: Mapping[str, str]) -> str:
         if module.support is Support.PROPERTIES and self.support is Support.CORE:

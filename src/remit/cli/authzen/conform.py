@@ -17,7 +17,7 @@ from remit.authzen.conformance.http import (
     check_url,
 )
 from remit.authzen.conformance.modules import PLANS, Level, Support, modules_of
-from remit.authzen.conformance.runner import ConformanceRun, ModuleResult, Outcome
+from remit.authzen.conformance.runner import ConformanceRun, ModuleOutcome, ModuleResult
 from remit.cli.common.junit import JUnitCase, junit_xml
 from remit.cli.common.output import Exit, fail, out, print_json, styled
 from remit.cli.common.progress import progress
@@ -25,11 +25,11 @@ from remit.core.errors import InvalidNameError
 from remit.core.names import parse_tenant
 
 _COLOURS: Final = {
-    Outcome.PASSED: "green",
-    Outcome.WARNED: "yellow",
-    Outcome.EXCEPTED: "yellow",
-    Outcome.SKIPPED: "dim",
-    Outcome.FAILED: "red",
+    ModuleOutcome.PASSED: "green",
+    ModuleOutcome.WARNED: "yellow",
+    ModuleOutcome.EXCEPTED: "yellow",
+    ModuleOutcome.SKIPPED: "dim",
+    ModuleOutcome.FAILED: "red",
 }
 _DEFAULT_LEVELS: Final = [Level.BASIC, Level.BATCH, Level.SEARCH]
 _COLUMNS: Final = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -106,7 +106,7 @@ def conform(
         print_json({"modules": [_json(each) for each in results]})
     else:
         _print(results, chosen, show_all=show_all)
-    raise typer.Exit(Exit.NO if any(each.outcome is Outcome.FAILED for each in results) else Exit.OK)
+    raise typer.Exit(Exit.NO if any(each.outcome is ModuleOutcome.FAILED for each in results) else Exit.OK)
 
 
 def _chosen(levels: list[Level] | None, *, discover: bool) -> list[Level]:
@@ -144,22 +144,22 @@ def _secret(option: str, file: Path | None) -> str:
 
 
 def _print(results: Sequence[ModuleResult], levels: Sequence[Level], *, show_all: bool) -> None:
-    listed = [each for each in results if show_all or each.outcome not in {Outcome.PASSED, Outcome.SKIPPED}]
+    listed = [each for each in results if show_all or each.outcome not in {ModuleOutcome.PASSED, ModuleOutcome.SKIPPED}]
     if listed:
         table = Table("module", "result", "", box=SIMPLE)
         for each in listed:
             name = f"{each.module.plan}-{each.module.name}"
             table.add_row(styled(name), styled((each.outcome, _COLOURS[each.outcome])), styled(each.detail))
         out.print(table)
-    counts: defaultdict[str, Counter[Outcome]] = defaultdict(Counter)
+    counts: defaultdict[str, Counter[ModuleOutcome]] = defaultdict(Counter)
     for each in results:
         counts[each.module.plan][each.outcome] += 1
-    summary = Table("plan", *Outcome, box=SIMPLE)
+    summary = Table("plan", *ModuleOutcome, box=SIMPLE)
     for plan in (plan for level in levels for plan in PLANS[level]):
-        summary.add_row(plan, *(str(counts[plan][outcome]) for outcome in Outcome))
+        summary.add_row(plan, *(str(counts[plan][outcome]) for outcome in ModuleOutcome))
     out.print(summary)
-    total = sum(counts.values(), Counter[Outcome]())
-    out.print(", ".join(f"{total[outcome]} {outcome}" for outcome in Outcome))
+    total = sum(counts.values(), Counter[ModuleOutcome]())
+    out.print(", ".join(f"{total[outcome]} {outcome}" for outcome in ModuleOutcome))
 
 
 def _json(result: ModuleResult) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def _json(result: ModuleResult) -> dict[str, Any]:
 
 
 def _junit(results: Sequence[ModuleResult]) -> bytes:
-    problems = {Outcome.FAILED: "failure", Outcome.SKIPPED: "skipped"}
+    problems = {ModuleOutcome.FAILED: "failure", ModuleOutcome.SKIPPED: "skipped"}
     suites: defaultdict[str, list[JUnitCase]] = defaultdict(list)
     for each in results:
         suites[each.module.plan].append(
