@@ -65,6 +65,18 @@ def test_restore_over_a_store_needs_force_and_renames_the_old_store(
         assert 2 == len(store.decisions())
 
 
+def test_backup_into_a_missing_folder_names_the_folder(tmp_path: Path) -> None:
+    """It names no temporary file."""
+    store = AuditStore(f"sqlite:///{tmp_path / 'audit.db'}")
+    store.migrate()
+    store.close()
+    done = remit("audit", "backup", "--audit", store.url, "--to", str(tmp_path / "nowhere" / "x.db"))
+    assert 3 == done.returncode
+    told = " ".join(done.stderr.split())
+    assert f"cannot write to the folder `{tmp_path / 'nowhere'}`: No such file or directory" in told
+    assert "partial" not in told
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [

@@ -52,6 +52,22 @@ def test_a_policy_directory_that_is_not_there(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("url", ["mysql://db/audit", "sqlite://", "nonsense"])
+def test_audit_url_is_judged_before_the_policies_load(tmp_path: Path, untested: Path, url: str) -> None:
+    told = serve(tmp_path, untested, "--audit", url)
+    assert "expected `sqlite:///PATH`" in told
+    assert "tenant loaded" not in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_audit_store_that_cannot_be_reached_is_named(tmp_path: Path, untested: Path) -> None:
+    (tmp_path / "file").touch()
+    url = f"sqlite:///{tmp_path / 'file' / 'audit.db'}"
+    told = serve(tmp_path, untested, "--audit", url)
+    assert f"remit does not start: cannot migrate the audit database `{url}`: `{tmp_path}/file`: " in told
+    assert "Errno" not in told
+
+
 def test_an_unknown_setting_in_the_environment(tmp_path: Path, untested: Path) -> None:
     told = serve(tmp_path, untested, REMIT_LISTENN="127.0.0.1:1", REMIT_XYZZY="1")
     listed = "in the environment: docs/reference/settings.md lists all"

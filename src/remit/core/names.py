@@ -71,13 +71,13 @@ def parse_namespace(text: str) -> Namespace:
 
 def parse_principal(text: str) -> Principal:
     if not is_principal(text):
-        raise _invalid("principal", text, PRINCIPAL_GRAMMAR)
+        raise _invalid("principal", text, PRINCIPAL_GRAMMAR, "user")
     return Principal(text)
 
 
 def parse_subject(text: str) -> Subject:
     if not _SUBJECT(text):
-        raise _invalid("subject", text, SUBJECT_GRAMMAR)
+        raise _invalid("subject", text, SUBJECT_GRAMMAR, "user", "role")
     return Subject(text)
 
 
@@ -112,11 +112,15 @@ def parse_resource(text: str) -> str:
     return text
 
 
-def _invalid(what: str, text: str, grammar: str) -> InvalidNameError:
+def _invalid(what: str, text: str, grammar: str, *prefixes: str) -> InvalidNameError:
+    """The error for a text outside the grammar. `prefixes` are those that may be missing."""
     if not text:
         return InvalidNameError(f"{what} is missing: expected {grammar}")
     article = "an" if what[0] in "aeiou" else "a"
-    return InvalidNameError(f"`{quote(text)}` is not {article} {what}: expected {grammar}")
+    unprefixed = ":" not in text and is_principal(f"user:{text}")
+    likely = " or ".join(f"`{prefix}:{quote(text)}`" for prefix in prefixes) if unprefixed else ""
+    hint = f"; did you mean {likely}?" if likely else ""
+    return InvalidNameError(f"`{quote(text)}` is not {article} {what}: expected {grammar}{hint}")
 
 
 def quote(text: str, limit: int = 80) -> str:

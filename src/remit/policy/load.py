@@ -216,9 +216,10 @@ class _Reading:
         self._deadline = time.process_time() + limits.seconds
         self._rows = 0
         self._lines: dict[str, list[str]] = {}
-        self._all_read = True
-        """True if each file of rows is clean text, or absent."""
         self.report = folder.report
+        tests = f"{self._path(policy_tree.TESTS)}/"
+        self._all_read = all(each.file.startswith(tests) for each in self.report.diagnostics)
+        """True if each file of rows is clean text, or absent, and no unknown file may be one."""
 
     def policy(self, tenant: Tenant, root: Root, revision: str) -> Policy:
         manifest = Manifest(None, {})

@@ -116,6 +116,7 @@ class ServerNode:
         settings = process.own
         _refuse_open_to_others(settings)
         key = _audit_key(settings)
+        store = _audit_store(settings)
         record_policy = RecordPolicy(settings.redaction, settings.audit_sample_allows)
         identities = LiveIdentities(settings.identities, settle_s=settings.settle_s)
         identities.load()
@@ -130,7 +131,7 @@ class ServerNode:
             stop.callback(tokens.close)
             outcomes = reloader.load()
             _refuse_without_rights(settings, live)
-            audit = _Audit.open(process, metrics, otlp, stop)
+            audit = _Audit.open(store, process, metrics, otlp, stop)
             node = cls(process, live, metrics, audit, record_policy)
             node.reloader = reloader
             node.identities, node.tokens = identities, tokens
@@ -282,10 +283,12 @@ class _Audit(NamedTuple):
     journal: Journal
 
     @classmethod
-    def open(cls, process: ProcessSettings, metrics: Metrics, otlp: Otlp | None, stop: ExitStack) -> Self:
+    def open(
+        cls, store: AuditStore, process: ProcessSettings, metrics: Metrics, otlp: Otlp | None, stop: ExitStack
+    ) -> Self:
         """Opens store, spool and journal. `stop` ends `otlp` first, then closes the reader and the store."""
         settings = process.own
-        store, spool = _open_store(process)
+        spool = _open_store(store, process)
         stop.callback(store.close)
         records: AuditReader = store
         if store.file is not None:
@@ -348,7 +351,17 @@ def _audit_key(settings: Settings) -> SigningKey | None:
         raise StartupError(f"setting `audit_key`: {error}") from error
 
 
-def _open_store(process: ProcessSettings) -> tuple[AuditStore, StoreAndForward | None]:
+def _audit_store(settings: Settings) -> AuditStore:
+    """The store, not opened. Raises StartupError if the URL is none."""
+    try:
+        return AuditStore(
+            settings.audit, max_bytes=settings.audit_max_bytes or None, busy_timeout_s=settings.audit_timeout_s
+        )
+    except AuditStoreError as error:
+        raise StartupError(str(error)) from error
+
+
+def _open_store(store: AuditStore, process: ProcessSettings) -> StoreAndForward | None:
     settings = process.own
 
     def ready() -> None:
@@ -362,15 +375,16 @@ def _open_store(process: ProcessSettings) -> tuple[AuditStore, StoreAndForward |
 
     refuse_left_spools(process)
     try:
-        store = AuditStore(
-            settings.audit, max_bytes=settings.audit_max_bytes or None, busy_timeout_s=settings.audit_timeout_s
-        )
         if settings.audit_spool is None:
             ready()
-            return store, None
-        return store, _open_spool(settings.audit_spool, settings, store, ready)
-    except (AuditStoreError, OSError) as error:
+            return None
+        return _open_spool(settings.audit_spool, settings, store, ready)
+    except AuditStoreError as error:
         raise StartupError(str(error)) from error
+    except OSError as error:
+        raise StartupError(
+            f"cannot open the audit database `{store.url}`: `{error.filename}`: {error.strerror}"
+        ) from error
 
 
 def _open_spool(path: Path, settings: Settings, store: AuditStore, ready: Callable[[], None]) -> StoreAndForward:

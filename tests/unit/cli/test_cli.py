@@ -45,7 +45,7 @@ def test_version_is_that_of_the_package() -> None:
         (("acme", "user:carol", "UPDATE", "FLOW", "acme.finance"), 1, "deny OUT_OF_SCOPE"),
         (("nowhere", "user:carol", "VIEW", "FLOW", "acme.finance"), 1, "deny UNKNOWN_TENANT"),
         (("acme", "user:carol", "VIEW", "FLOW"), 2, "namespace: is missing"),
-        (("acme", "carol", "VIEW", "FLOW", "acme..finance"), 2, "principal: `carol` is not a principal"),
+        (("acme", "carol", "VIEW", "FLOW", "acme..finance"), 2, "; did you mean `user:carol`?"),
         (("Acme", "user:carol", "VIEW", "FLOW", "acme"), 2, "tenant: `Acme` is not a tenant"),
     ],
     ids=range(6),

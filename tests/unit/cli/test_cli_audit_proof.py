@@ -95,7 +95,10 @@ def test_key_is_created_once_and_shown(tmp_path: Path) -> None:
     told = f"key id      {key.id}\npublic key  {key.raw.hex()}\n"
     assert (f"{told}written     {file}, {file}.pub\n", told) == (made.stdout, shown.stdout)
     assert f"`{file}.pub` exists, and remit never overwrites a key" in again.stderr
-    assert "holds no private key in PEM: make one" in run("key", "show", public_file(file)).stderr
+    assert made.output.startswith(run("key", "show", public_file(file)).output)
+    other = tmp_path / "other.pem"
+    other.write_bytes(public_file(file).read_bytes())
+    assert "holds no private key in PEM: make one" in run("key", "show", other).stderr
 
 
 def test_heads_are_json_lines_signed_by_a_given_key(url: str, key: Path) -> None:

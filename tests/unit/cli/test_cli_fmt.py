@@ -56,6 +56,14 @@ def test_fmt_check_and_diff_write_nothing_and_exit_with_1(policies: Path) -> Non
     assert "g,user:bob, role:viewer,acme" == bindings.read_text()
 
 
+@pytest.mark.parametrize("name", ["retial", "roles.csv"])
+def test_fmt_names_a_path_that_does_not_exist(tmp_path: Path, name: str) -> None:
+    done = run(tmp_path / name)
+
+    assert 3 == done.exit_code
+    assert f"`{tmp_path / name}` does not exist: name a policy directory" in " ".join(done.output.split())
+
+
 def test_a_tenants_folder_and_single_files_can_be_named(policies: Path) -> None:
     for tenant in ("acme", "globex"):
         (policies / tenant / "reach.csv").write_text(f"p,{tenant},**,**,*,allow")

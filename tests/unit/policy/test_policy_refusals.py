@@ -35,6 +35,11 @@ def chain(count: int) -> str:
 # file of acme, its content, and for each diagnostic its place and a part of its message
 ACCESS_ROWS = {
     "unknown ptype": ("roles.csv", "p2, role:dev, acme\n", ["1:1: unknown row type `p2`: expected `p` or `g`"]),
+    "a row type in capitals": (
+        "bindings.csv",
+        "G, user:a, role:viewer, acme\n",
+        ["expected `p` or `g`; did you mean `g`?"],
+    ),
     "too few fields": (
         "roles.csv",
         "p, role:dev, acme, **, FLOW, VIEW\n",
@@ -97,7 +102,7 @@ ACCESS_ROWS = {
     "a member and a scope": (
         "bindings.csv",
         "g, bob, role:viewer, acm/a\n",
-        ["1:4: `bob` is not a subject", "1:22: tenant `acm`"],
+        ["1:4: `bob` is not a subject", "; did you mean `user:bob` or `role:bob`?", "1:22: tenant `acm`"],
     ),
     "subject outside the grammar": ("roles.csv", ROW.replace("role:dev", "dev"), ["1:4: `dev` is not a subject"]),
     "subject with a bracket": ("roles.csv", ROW.replace("role:dev", "role:d(v"), ["1:4: `role:d(v` is not a subject"]),

@@ -36,6 +36,7 @@ def told(directory: Path, tenant: Tenant = ACME) -> list[str]:
         ("roles.csv.disabled", "unknown file `roles.csv.disabled`"),
         ("tenants.yaml", "did you mean `tenant.yaml`?"),
         ("tests/finance.yml", "acme/tests/finance.yml: unknown file `finance.yml`: expected one of `*.yaml`"),
+        ("tests/finance.yml", "; did you mean `finance.yaml`?"),
         ("tests/deep/finance.yaml", "acme/tests/deep: unknown file `deep`"),
         ("test/finance.yaml", "acme/test: unknown file `test`"),
         ("tests", "acme/tests: unknown file `tests`"),
@@ -48,6 +49,25 @@ def test_unknown_files_are_refused(tmp_path: Path, name: str, expected: str) -> 
     (diagnostic,) = told(write(tmp_path, files))
     assert expected in diagnostic
     assert not told(tmp_path, GLOBEX)
+
+
+def test_no_role_is_reported_as_missing_if_its_file_cannot_be_read(tmp_path: Path) -> None:
+    write(tmp_path, {**BASE, "acme/bindings.csv": b"g, user:a, role:clerk, acme\n"})
+    roles = tmp_path / "acme" / "roles.csv"
+    roles.unlink()
+    roles.symlink_to(roles)
+    (diagnostic,) = told(tmp_path)
+    assert diagnostic.startswith("acme/roles.csv: ")
+
+    roles.unlink()
+    (roles.parent / "role.csv").write_bytes(b"p, role:clerk, acme, **, FLOW, VIEW, allow\n")
+    (diagnostic,) = told(tmp_path)
+    assert diagnostic.startswith("acme/role.csv: unknown file")
+
+    # A file of tests defines no role.
+    (roles.parent / "role.csv").unlink()
+    write(tmp_path, {"acme/tests/a.yml": b""})
+    assert ["acme/bindings.csv", "acme/tests/a.yml"] == sorted(each.partition(":")[0] for each in told(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["reach.csv", "tenant.yaml"])

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from remit.audit.chain.chain import ChainId, Head, purged_chain
 from remit.files import secret_problem
 
+PUBLIC_SUFFIX: Final = ".pub"
 _CHECKPOINT: Final = "remit checkpoint 1"
 _TOMBSTONE: Final = "remit tombstone 1"
 _ID_DIGITS: Final = 16
@@ -204,7 +205,7 @@ def signed(statement: _Statement, key: SigningKey) -> _Statement:
 
 
 def public_file(path: Path) -> Path:
-    return path.with_name(f"{path.name}.pub")
+    return path.with_name(f"{path.name}{PUBLIC_SUFFIX}")
 
 
 def _content(path: Path, advice: str = "") -> bytes:

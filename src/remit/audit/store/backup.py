@@ -91,7 +91,11 @@ def _parts(file: Path, *, needed: bool = True) -> dict[str, Path]:
 @contextmanager
 def _copied(source: Path, folder: Path, progress: Progress | None) -> Iterator[Path]:
     """A temporary copy in one file, checked and on disk. It is deleted at the end."""
-    descriptor, name = tempfile.mkstemp(".partial", ".remit-", folder)
+    try:
+        descriptor, name = tempfile.mkstemp(".partial", ".remit-", folder)
+    except OSError as error:
+        # The error names the temporary file.
+        raise AuditStoreError(f"cannot write to the folder `{folder}`: {error.strerror}") from error
     copy = Path(name)
     try:
         with closing(sqlite3.connect(reading_uri(source), uri=True, isolation_level=None)) as connection:

@@ -77,6 +77,10 @@ class AuditStore(AuditReader):
         except (ArgumentError, ValueError) as error:
             # The message omits the URL: even a malformed one may contain a password.
             raise AuditStoreError(f"the audit store's URL is malformed: expected {_EXPECTED}") from error
+        except ModuleNotFoundError as error:
+            raise AuditStoreError(
+                f"an audit store in PostgreSQL needs `{error.name}`: install it with `pip install 'remit[postgres]'`"
+            ) from error
         except (SQLAlchemyError, ImportError) as error:
             raise AuditStoreError(f"the audit store's URL cannot be used: {error}") from error
         self._reading = engine
@@ -361,5 +365,9 @@ class AuditStore(AuditReader):
         except DBAPIError as error:
             kind = StoreAwayError if isinstance(error, OperationalError) else AuditStoreError
             raise kind(f"cannot {doing} the audit database `{self._url}`: {error.orig}") from error
-        except (SQLAlchemyError, OSError, self._driver_error) as error:
+        except OSError as error:
+            raise AuditStoreError(
+                f"cannot {doing} the audit database `{self._url}`: `{error.filename}`: {error.strerror}"
+            ) from error
+        except (SQLAlchemyError, self._driver_error) as error:
             raise AuditStoreError(f"cannot {doing} the audit database `{self._url}`: {error}") from error

@@ -3,7 +3,7 @@ from typing import Annotated
 
 import typer
 
-from remit.audit.chain.signing import AuditKeyError, PublicKey, SigningKey, public_file
+from remit.audit.chain.signing import PUBLIC_SUFFIX, AuditKeyError, PublicKey, SigningKey, public_file
 from remit.cli.common.output import Exit, fail, out
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The private key, in PEM.")]
@@ -22,10 +22,12 @@ def new(file: FileArgument) -> None:
     out.print(f"{'written':<12}{file}, {public_file(file)}")
 
 
-def show(file: FileArgument) -> None:
+def show(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The private key or its public half, in PEM.")],
+) -> None:
     """Show the id and the public half of a key."""
     try:
-        _print(SigningKey.read(file).public)
+        _print(PublicKey.read(file) if file.suffix == PUBLIC_SUFFIX else SigningKey.read(file).public)
     except AuditKeyError as error:
         fail(Exit.UNAVAILABLE, str(error))
 

@@ -61,6 +61,11 @@ def fmt(
 def _files(path: Path) -> Iterator[Path]:
     """The file itself, or the files that the loader reads in a policy directory or in a tenant's folder."""
     if not path.is_dir():
+        if not path.exists():
+            fail(
+                Exit.UNAVAILABLE,
+                f"`{path}` does not exist: name a policy directory, a tenant's folder in one, or files",
+            )
         if not path.name.endswith(_ENDINGS):
             fail(Exit.USAGE, f"`{path}` is no policy file: expected one that ends in `.csv` or `.yaml`")
         yield path

@@ -106,7 +106,8 @@ class RowReader:
             case "g":
                 return self._link(row)
             case other:
-                raise _RowRefusedError(0, f"unknown row type `{quote(other)}`: expected `p` or `g`")
+                hint = did_you_mean(other.lower(), ("p", "g"))
+                raise _RowRefusedError(0, f"unknown row type `{quote(other)}`: expected `p` or `g`{hint}")
 
     def _rule(self, row: Row) -> Rule:
         if len(row.fields) != len(_RULE_FIELDS.split(",")) + 1:

@@ -364,8 +364,9 @@ def _policy_entries(entries: Iterable[os.DirEntry[str]]) -> list[os.DirEntry[str
 
 def _unknown(folder: Folder, file: str, name: str, expected: Iterable[str]) -> None:
     names = ", ".join(f"`{each}`" for each in expected)
-    hint = did_you_mean(name, expected)
-    folder.report.add(quote(file, 300), 0, 0, f"unknown file `{quote(name)}`: expected one of {names}{hint}")
+    shown = quote(name)
+    hint = did_you_mean(shown, [each.replace("*", Path(shown).stem) for each in expected])
+    folder.report.add(quote(file, 300), 0, 0, f"unknown file `{shown}`: expected one of {names}{hint}")
 
 
 def _digest(*folders: Mapping[str, bytes]) -> str:
