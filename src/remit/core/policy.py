@@ -2,6 +2,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from remit.core.authzen import NO_MAPPING, AuthzenMapping
 from remit.core.names import INSTANCE, Namespace, Subject, Tenant, Word
 from remit.core.rows import Link, ReachRule, Rule
 from remit.core.vocabulary import Vocabulary
@@ -49,6 +50,8 @@ class Policy:
     """The resources that a namespace names itself, by namespace; the empty namespace is the tenant."""
     opened: Mapping[ResourceType, Mapping[str, frozenset[Tenant]]] = field(default_factory=dict)
     """In `_instance`: the tenants that each resource is open to; empty elsewhere."""
+    authzen: AuthzenMapping = NO_MAPPING
+    """What the names in AuthZEN requests stand for."""
 
     @property
     def rows(self) -> int:

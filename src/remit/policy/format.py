@@ -19,6 +19,7 @@ _HEADERS: Final = (
     ("p", "subject", "tenant", "namespaces", "kind", "actions", "effect"),
     ("p", "tenant", "caller", "owner", "relation", "effect"),
     ("g", "member", "holds", "scope"),
+    ("kind", "id", "namespace"),
 )
 
 

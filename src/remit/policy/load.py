@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from remit.core.authzen import AuthzenMapping
 from remit.core.caller_actions import CALLERS_VOCABULARY
 from remit.core.diagnostics import Diagnostic, PolicyError
 from remit.core.names import CALLERS, INSTANCE, Tenant
@@ -14,6 +15,7 @@ from remit.engine.differential.casbin_oracle import CasbinOracle
 from remit.engine.pacing import Pacing, unpaced
 from remit.engine.snapshot import Snapshot
 from remit.policy.read import tree as policy_tree
+from remit.policy.read.authzen import CatalogueReader, read_mapping
 from remit.policy.read.csv import column, rows
 from remit.policy.read.limits import Limits
 from remit.policy.read.manifests import (
@@ -152,7 +154,7 @@ def load_tenant(
     witness: CasbinOracle | None = None
     try:
         policy = reading.policy(tenant, root, revision)
-        cases = reading.cases(root.vocabulary) if tested else ()
+        cases = reading.cases(policy) if tested else ()
         if not folder.report:
             snapshot = Snapshot(policy)
             reading.check_clock()
@@ -195,7 +197,7 @@ def read_cases(
     cases: tuple[Case, ...] = ()
     try:
         policy = reading.policy(tenant, root, tree.revision(tenant))
-        cases = reading.cases(root.vocabulary)
+        cases = reading.cases(policy)
     except _LimitError as error:
         folder.report.add(folder.name, 0, 0, str(error))
     if policy is None or folder.report:
@@ -226,6 +228,7 @@ class _Reading:
         document = self.document(policy_tree.MANIFEST)
         if document is not None:
             manifest = read_manifest(self.schema(policy_tree.MANIFEST), document, tenant, root.resources)
+        authzen = self.authzen(tenant, root.vocabulary)
         reader = RowReader(tenant, root.vocabulary, self.report)
         rules, links = self.access_rows(reader)
         reach = self.reach_rows(reader)
@@ -244,6 +247,7 @@ class _Reading:
             access=manifest.access,
             dedicated=manifest.dedicated,
             opened=opened(root.resources) if tenant == INSTANCE else {},
+            authzen=authzen,
         )
 
     def access_rows(self, reader: RowReader) -> tuple[tuple[Rule, ...], tuple[Link, ...]]:
@@ -268,7 +272,15 @@ class _Reading:
             found.append(reader.reach(row))
         return tuple(rule for rule in found if rule is not None)
 
-    def cases(self, vocabulary: Vocabulary) -> tuple[Case, ...]:
+    def authzen(self, tenant: Tenant, vocabulary: Vocabulary) -> AuthzenMapping:
+        reader = CatalogueReader(tenant, vocabulary, self.report)
+        for row in rows(self._path(policy_tree.CATALOGUE), self.text(policy_tree.CATALOGUE) or ""):
+            self._count_row()
+            reader.add(row)
+        document = self.document(policy_tree.AUTHZEN)
+        return read_mapping(self.schema(policy_tree.AUTHZEN), document, reader.catalogue(), tenant, vocabulary)
+
+    def cases(self, policy: Policy) -> tuple[Case, ...]:
         found: list[Case] = []
         prefix = f"{self._path(policy_tree.TESTS)}/"
         for path in self._folder.files:
@@ -276,7 +288,7 @@ class _Reading:
                 file = path.removeprefix(f"{self._folder.name}/")
                 document = self.document(file)
                 if document is not None:
-                    found += CaseReader(self.schema(file), vocabulary).read(document)
+                    found += CaseReader(self.schema(file), policy).read(document)
                 if len(found) > self._limits.cases:
                     raise _LimitError(f"has more than {self._limits.cases} test cases, its limit")
                 self.check_clock()

@@ -36,6 +36,8 @@ class RuleId(StrEnum):
     DEDICATED_TOO_HIGH = "dedicated-too-high"
     WANTS_A_NAMESPACE = "wants-a-namespace"
     UNKNOWN_TENANT = "unknown-tenant"
+    HIDDEN_ACTION = "hidden-action"
+    CLAIMED_NAMESPACE = "claimed-namespace"
     SIMILAR_NAMES = "similar-names"
     UNDECIDED = "undecided"
     BAD_SUPPRESSION = "bad-suppression"
@@ -78,6 +80,12 @@ RULES: Final = {
         "Tenants that share this resource depend on one another: namespaces of one tenant may fit better.",
     ),
     RuleId.UNKNOWN_TENANT: LintRule(LintSeverity.WARNING, "This row of `_callers` names a tenant without a folder."),
+    RuleId.HIDDEN_ACTION: LintRule(
+        LintSeverity.WARNING, "This name in authzen.yaml takes the place of an action with the same name."
+    ),
+    RuleId.CLAIMED_NAMESPACE: LintRule(
+        LintSeverity.NOTE, "A request may say that this resource is elsewhere than the catalogue has it."
+    ),
     RuleId.SIMILAR_NAMES: LintRule(LintSeverity.NOTE, "This name differs from another only in case or by one letter."),
     RuleId.UNDECIDED: LintRule(
         LintSeverity.WARNING, "The chains from here have too many scopes to judge who holds what."

@@ -6,6 +6,7 @@ from remit.core.diagnostics import Diagnostic, PolicyError
 from remit.core.names import CALLERS, INSTANCE, Tenant
 from remit.core.policy import Policy
 from remit.engine.role_graph import STATES_LIMIT
+from remit.policy.lint.authzen import claimed_namespaces, hidden_actions
 from remit.policy.lint.context import LintedTenant
 from remit.policy.lint.escalation import inherited_secrets, privilege_escalation
 from remit.policy.lint.finding import LintFinding, RuleId
@@ -104,6 +105,8 @@ def _tenant_findings(tenant: LintedTenant) -> Iterator[LintFinding]:
     yield from privilege_escalation(tenant)
     yield from inherited_secrets(tenant)
     yield from dedicated_too_high(tenant)
+    yield from hidden_actions(tenant)
+    yield from claimed_namespaces(tenant)
     yield from similar_names(tenant)
     yield from _undecided(tenant)
 

@@ -24,6 +24,8 @@ ROLES: Final = "roles.csv"
 BINDINGS: Final = "bindings.csv"
 REACH: Final = "reach.csv"
 RESOURCES: Final = "resources.yaml"
+AUTHZEN: Final = "authzen.yaml"
+CATALOGUE: Final = "catalogue.csv"
 MANIFEST: Final = "tenant.yaml"
 TESTS: Final = "tests"
 GIT: Final = ".git"
@@ -42,7 +44,7 @@ _LACKING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """The system lacks resources to read: nothing is wrong with the files."""
 
 _ROOT_FILES: Final = (VOCABULARY, ROLES, RESOURCES)
-_TENANT_FILES: Final = (ROLES, BINDINGS, REACH, MANIFEST)
+_TENANT_FILES: Final = (ROLES, BINDINGS, REACH, MANIFEST, AUTHZEN, CATALOGUE)
 _CALLERS_FILES: Final = (ROLES, BINDINGS)
 
 _IGNORED = re.compile(r"\..*|README(\..*)?|.*~|#.*#|.*\.(swp|swo|bak)", re.DOTALL).fullmatch
@@ -342,7 +344,7 @@ class _Reader:
 
 
 def _files_of(folder: str) -> tuple[str, ...]:
-    """The files of a tenant's folder. `_callers` has neither reach nor resources, and no access list."""
+    """The files of a tenant's folder. `_callers` has rows of the access plane only."""
     return _CALLERS_FILES if folder == CALLERS else _TENANT_FILES
 
 

@@ -1,6 +1,7 @@
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from remit.core.authzen import Entities, UnknownResourceError, question_of
 from remit.core.decision import Reason
 from remit.core.dependency_graph import DependencyGraph, Edge, parse_graph
 from remit.core.errors import MalformedQuestionError
@@ -15,18 +16,18 @@ from remit.core.names import (
     parse_resource,
     quote,
 )
-from remit.core.policy import ResourceType
+from remit.core.policy import Policy, ResourceType
 from remit.core.question import Question, ReachQuestion
 from remit.core.rows import Effect
-from remit.core.vocabulary import Vocabulary
 from remit.policy.read.manifests import declared_service
 from remit.policy.read.report import did_you_mean
 from remit.policy.read.schema import Schema
-from remit.policy.read.yaml import Node, Sequence
+from remit.policy.read.yaml import Node, Sequence, plain
 from remit.policy.testing.cases import (
     ACCESS_REASONS,
     REACH_REASONS,
     AccessCase,
+    AuthzenCase,
     Case,
     DedicatedCase,
     ReachCase,
@@ -39,13 +40,14 @@ _EDGE: Final = "an edge as [SOURCE, TARGET, RELATION, EFFECT], without EFFECT wh
 class CaseReader:
     """Reads the cases of one test file. Errors go to the schema's report."""
 
-    def __init__(self, schema: Schema, vocabulary: Vocabulary) -> None:
+    def __init__(self, schema: Schema, policy: Policy) -> None:
         self._schema = schema
-        self._vocabulary = vocabulary
+        self._vocabulary = policy.vocabulary
+        self._mapping = policy.authzen
         self._test = ""
 
     def read(self, document: Node) -> list[Case]:
-        optional = ("access", "grids", "reach", "dedicated", "visible")
+        optional = ("access", "grids", "reach", "dedicated", "visible", "authzen")
         fields = self._schema.fields(document, "a test file", required=("name",), optional=optional)
         self._test = (self._schema.text(fields["name"], "`name`") if "name" in fields else None) or ""
         cases: list[Case | None] = [
@@ -58,6 +60,7 @@ class CaseReader:
                 for graph in self._schema.items(fields.get("visible"), "`visible`")
                 for case in self._visible(graph)
             ),
+            *map(self._authzen, self._schema.items(fields.get("authzen"), "`authzen`")),
         ]
         return [case for case in cases if case is not None]
 
@@ -159,6 +162,44 @@ class CaseReader:
             if who is not None and None not in uids:
                 place = (self._test, self._schema.file, principal.line, principal.column)
                 yield VisibleCase(*place, who, action, graph, frozenset(filter(None, uids)))
+
+    def _authzen(self, node: Node) -> AuthzenCase | None:
+        required = ("subject", "action", "resource", "expect")
+        fields = self._schema.fields(node, "an AuthZEN case", required, optional=("context", "reason"))
+        if any(key not in fields for key in required):
+            return None
+        reason = self._reason(fields.get("reason"), ACCESS_REASONS)
+        expect = self._expect(fields["expect"], reason)
+        subject = self._entity(fields["subject"], "subject", "type", "id")
+        action = self._entity(fields["action"], "action", "name")
+        resource = self._entity(fields["resource"], "resource", "type", "id")
+        if subject is None or action is None or resource is None or expect is None:
+            return None
+        (subject_type, subject_id), _ = subject
+        (name,), action_properties = action
+        (resource_type, resource_id), properties = resource
+        entities = Entities(subject_type, subject_id, name, action_properties, resource_type, resource_id, properties)
+        try:
+            question = question_of(entities, self._mapping, self._vocabulary)
+        except (MalformedQuestionError, UnknownResourceError) as error:
+            self._schema.refuse(node, f"the request is malformed, and nothing is decided: {error}")
+            return None
+        named = {"kind": fields["resource"], "action": fields["action"]}
+        if not self._declared(named, question, reason):
+            return None
+        place = (self._test, self._schema.file, node.line, node.column)
+        shown = f"{subject_type} {subject_id} {name} {resource_type} {resource_id}"
+        return AuthzenCase(*place, question, expect, reason, shown)
+
+    def _entity(self, node: Node, what: str, *members: str) -> tuple[list[str], Mapping[str, object]] | None:
+        """The texts of an entity's members, and its properties."""
+        fields = self._schema.fields(node, f"`{what}`", members, optional=("properties",))
+        texts = [self._schema.text(fields[each], f"`{each}`") for each in members if each in fields]
+        given = [each for each in texts if each is not None]
+        if len(given) < len(members):
+            return None
+        entries = self._schema.entries(fields.get("properties"), "`properties`")
+        return given, {key.text: plain(value) for key, value in entries}
 
     def _graph(self, node: Node, fields: dict[str, Node], action: Word) -> DependencyGraph | None:
         drawn = list(self._schema.entries(fields["nodes"], "`nodes`"))

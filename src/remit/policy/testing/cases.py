@@ -82,6 +82,19 @@ class AccessCase(DecisionCase):
 
 
 @dataclass(frozen=True, slots=True)
+class AuthzenCase(AccessCase):
+    """An AuthZEN request, with the question that it is."""
+
+    request: str = ""
+
+    @property
+    def asked(self) -> str:
+        principal, action, kind, namespace = self.question
+        place = f" in {namespace}" if namespace else ""
+        return f"{self.request}, which is {principal} {action} {kind}{place}"
+
+
+@dataclass(frozen=True, slots=True)
 class ReachCase(DecisionCase):
     question: ReachQuestion
 
