@@ -136,7 +136,7 @@ def api() -> str:
     """A section for each service, with its calls; then one for each message."""
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "image"
-        files = sorted(str(path.relative_to(ROOT / "protos")) for path in (ROOT / "protos").rglob("*.proto"))
+        files = sorted(str(path.relative_to(ROOT / "protos")) for path in (ROOT / "protos/remit/v1").glob("*.proto"))
         well_known = Path(protoc.__file__).parent / "_proto"
         folders = [f"-I{ROOT / 'protos'}", f"-I{well_known}"]
         if protoc.main(["protoc", *folders, "--include_source_info", f"--descriptor_set_out={image}", *files]) != 0:

@@ -30,10 +30,10 @@ WALLS = {
     "joserfc": ("remit.service.identities.jwt", "remit.service.identities.key_set"),
     "urllib3": ("remit.service.identities.fetch", "remit.authzen.conformance.http"),
     "pyarrow": ("remit.audit.export.parquet",),
-    "grpc": ("remit.rpc", "remit.web", "remit.faults", "remit.client", "remit.v1"),
+    "grpc": ("remit.rpc", "remit.web", "remit.envoy", "remit.faults", "remit.client", "remit.v1"),
     "grpc_status": ("remit.rpc", "remit.client"),
     "grpc_health": ("remit.rpc",),
-    "google": ("remit.rpc", "remit.web", "remit.connect", "remit.cli", "remit.client", "remit.v1"),
+    "google": ("remit.rpc", "remit.web", "remit.connect", "remit.envoy", "remit.cli", "remit.client", "remit.v1"),
     "opentelemetry": ("remit.service.otlp.sender_process",),
     "prometheus_client": ("remit.service.metrics", "remit.service.metrics_at_scrape"),
     "pydantic": ("remit.service.settings", "remit.service.settings_reader"),
@@ -132,7 +132,7 @@ def test_no_class_name_occurs_twice() -> None:
 
 def test_generated_code_is_fresh(tmp_path: Path) -> None:
     subprocess.run(["make", "--silent", "proto", f"PROTO_OUT={tmp_path}"], cwd=ROOT, check=True, timeout=120)
-    fresh = {path.name: path.read_text() for path in (tmp_path / "remit" / "v1").glob("*.py*")}
+    fresh = {path.name: path.read_text() for path in tmp_path.rglob("*.py*")}
     committed = {path.name: path.read_text() for path in _generated()}
 
     assert fresh == committed
@@ -184,6 +184,6 @@ def test_the_lock_file_names_no_registry() -> None:
 def _generated() -> Iterator[Path]:
     return (
         path
-        for path in (ROOT / "src/remit/v1").glob("*.py*")
+        for path in (ROOT / "src/remit").glob("**/v1/*.py*")
         if path.name.split(".")[0].endswith(("_pb2", "_pb2_grpc"))
     )

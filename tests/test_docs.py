@@ -7,12 +7,13 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import generate
 import pytest
 import typer
 import yaml
+from support.server import free_port, until
 from support.trees import write
 
 from remit.audit.chain.signing import SigningKey
@@ -144,6 +146,54 @@ def test_the_demo_answers_and_refuses_a_caller(example: Path) -> None:
 def test_console_examples_print_what_they_show(page: str, commands: int, example: Path, target: str) -> None:
     """Each page from its top to its end, over a copy of the example company and a server beside it."""
     assert run_console(ROOT / page, example, target) >= commands
+
+
+def test_envoy_answers_as_its_page_shows(example: Path) -> None:
+    """docs/how-to/envoy.md from an empty folder: its files, its commands, and the three programs that it starts."""
+    pytest.importorskip("envoy", reason="there is no Envoy for this platform")
+    ports = {port: str(free_port()) for port in ("9090", "8000", "8080", "9901", "9464")}
+
+    def moved(text: str) -> str:
+        return re.sub(r"\b(?:9090|8000|8080|9901|9464)\b", lambda found: ports[found[0]], text)
+
+    (example / "deploy").mkdir()
+    (example / "deploy" / "envoy.yaml").write_text(moved((ROOT / "deploy" / "envoy.yaml").read_text()))
+    source = ROOT / "docs" / "how-to" / "envoy.md"
+    for name, text in blocks(source, "yaml"):
+        (example / name).write_text(text)
+    before, after = source.read_text().split("**5. Start**")
+    (example / "before.md").write_text(before)
+    (example / "after.md").write_text(moved(after))
+    assert run_console(example / "before.md", example) == 5
+    (_, _), (_, started) = blocks(source, "sh")
+    listening = {
+        "REMIT_LISTEN": f"127.0.0.1:{ports['9090']}",
+        "REMIT_METRICS": "",
+        "REMIT_HTTP": "",
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+    }
+    with ExitStack() as stack:
+        for command in started.splitlines():
+            process = subprocess.Popen(
+                shlex.split(moved(command)),
+                cwd=example,
+                env={**os.environ, **listening},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        for port in ("9090", "8000", "8080"):
+            until(lambda port=ports[port]: answers(int(port)), f"a program at the port of {port}")
+        assert run_console(example / "after.md", example) == 4
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_imports_and_exports_are_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

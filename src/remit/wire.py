@@ -5,8 +5,9 @@ from typing import Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.dependency_graph import DependencyGraph, VisibleGraph, parse_graph
-from remit.core.errors import FieldViolation, violation
+from remit.core.errors import FieldViolation, named
 from remit.core.explanation import Clause, Explanation, NearMiss, ReachExplanation
+from remit.core.names import parse_resource_id
 from remit.core.namespace_set import NamespaceSet
 from remit.core.patterns import NamespacePattern
 from remit.core.policy import ResourceType
@@ -26,8 +27,6 @@ RESOURCE_TYPES: Final = {each: resources.ResourceType.Value(f"RESOURCE_TYPE_{eac
 EFFECT_OF: Final = {number: Effect(text) for text, number in EFFECTS.items()}
 REASON_OF: Final = {number: Reason(text) for text, number in REASONS.items()}
 RESOURCE_TYPE_OF: Final = {number: each for each, number in RESOURCE_TYPES.items()}
-
-RESOURCE_ID_LIMIT: Final = 512
 
 # Names repeat often, so cache parsed questions. Never cache answers, or long texts, which are not valid questions.
 _REMEMBERED: Final = 32_768
@@ -61,10 +60,7 @@ def reach_question_from(message: reach.ReachQuestion, caller: str = "") -> tuple
 
 def resource_id_from(text: str) -> str:
     """Raises MalformedQuestionError if the text is too long or not printable."""
-    if text and (len(text) > RESOURCE_ID_LIMIT or not text.isprintable()):
-        expected = f"expected at most {RESOURCE_ID_LIMIT} printable characters"
-        raise violation("resource_id", expected)
-    return text
+    return named("resource_id", parse_resource_id, text) if text else text
 
 
 def fill_decision(message: decision_pb2.Decision, decision: Decision, decision_id: str) -> None:

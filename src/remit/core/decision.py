@@ -8,6 +8,7 @@ class Reason(StrEnum):
     """The reason of a decision, in order of precedence (policy-language section 5)."""
 
     UNKNOWN_TENANT = "UNKNOWN_TENANT"
+    NO_ROUTE = "NO_ROUTE"
     UNKNOWN_KIND = "UNKNOWN_KIND"
     UNKNOWN_ACTION = "UNKNOWN_ACTION"
     UNKNOWN_RELATION = "UNKNOWN_RELATION"
@@ -29,6 +30,7 @@ class Reason(StrEnum):
 
 _MEANINGS = {
     Reason.UNKNOWN_TENANT: "no tenant of this name is configured",
+    Reason.NO_ROUTE: "no route of the gateway matches the request",
     Reason.UNKNOWN_KIND: "the vocabulary declares no such kind",
     Reason.UNKNOWN_ACTION: "the kind has no such action",
     Reason.UNKNOWN_RELATION: "the vocabulary declares no such relation",

@@ -24,6 +24,7 @@ WHOLE_TENANT: Final = Namespace("")
 NAMESPACE_LIMIT: Final = 150
 WORD_LIMIT: Final = 64
 RESOURCE_LIMIT: Final = 63
+RESOURCE_ID_LIMIT: Final = 512
 
 _RESERVED: Final = frozenset({INSTANCE, CALLERS})
 
@@ -109,6 +110,13 @@ def parse_resource(text: str) -> str:
     """The name of a dedicated resource."""
     if not _RESOURCE(text):
         raise _invalid("resource's name", text, RESOURCE_GRAMMAR)
+    return text
+
+
+def parse_resource_id(text: str) -> str:
+    """The id of the resource of a question; '' if it has none."""
+    if len(text) > RESOURCE_ID_LIMIT or not text.isprintable():
+        raise InvalidNameError(f"expected at most {RESOURCE_ID_LIMIT} printable characters")
     return text
 
 

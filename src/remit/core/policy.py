@@ -3,6 +3,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from remit.core.authzen import NO_MAPPING, AuthzenMapping
+from remit.core.gateway import Route
 from remit.core.names import INSTANCE, Namespace, Subject, Tenant, Word
 from remit.core.rows import Link, ReachRule, Rule
 from remit.core.vocabulary import Vocabulary
@@ -52,6 +53,8 @@ class Policy:
     """In `_instance`: the tenants that each resource is open to; empty elsewhere."""
     authzen: AuthzenMapping = NO_MAPPING
     """What the names in AuthZEN requests stand for."""
+    routes: tuple[Route, ...] = ()
+    """The routes of the tenant's gateway, in file order. Their order never matters."""
 
     @property
     def rows(self) -> int:

@@ -3,6 +3,7 @@ from typing import Final
 
 from remit.core.decision import Decision, Reason
 from remit.core.errors import violation
+from remit.core.gateway import RouteTable
 from remit.core.names import Namespace, Principal, Word
 from remit.core.patterns import EVERYWHERE
 from remit.core.policy import Policy
@@ -38,6 +39,7 @@ class Snapshot:
         self.revision = policy.revision
         self.graph = graph = RoleGraph(pacing(policy.rules), pacing(policy.links))
         self.reach = Reach(policy, pacing)
+        self.routes = RouteTable(policy.routes)
         self.admitted = _admitted(policy, pacing)
         self.permissions = permissions = Permissions(policy.vocabulary, policy.tenant)
         self._answers = CompiledAnswers(graph, permissions)

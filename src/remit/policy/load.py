@@ -7,6 +7,7 @@ from typing import Final
 from remit.core.authzen import AuthzenMapping
 from remit.core.caller_actions import CALLERS_VOCABULARY
 from remit.core.diagnostics import Diagnostic, PolicyError
+from remit.core.gateway import Route, RouteTable
 from remit.core.names import CALLERS, INSTANCE, Tenant
 from remit.core.policy import Policy
 from remit.core.rows import Link, ReachRule, Rule
@@ -17,6 +18,7 @@ from remit.engine.snapshot import Snapshot
 from remit.policy.read import tree as policy_tree
 from remit.policy.read.authzen import CatalogueReader, read_mapping
 from remit.policy.read.csv import column, rows
+from remit.policy.read.gateway import read_gateway
 from remit.policy.read.limits import Limits
 from remit.policy.read.manifests import (
     Manifest,
@@ -229,6 +231,7 @@ class _Reading:
         if document is not None:
             manifest = read_manifest(self.schema(policy_tree.MANIFEST), document, tenant, root.resources)
         authzen = self.authzen(tenant, root.vocabulary)
+        routes = self.routes(tenant, root.vocabulary)
         reader = RowReader(tenant, root.vocabulary, self.report)
         rules, links = self.access_rows(reader)
         reach = self.reach_rows(reader)
@@ -248,6 +251,7 @@ class _Reading:
             dedicated=manifest.dedicated,
             opened=opened(root.resources) if tenant == INSTANCE else {},
             authzen=authzen,
+            routes=routes,
         )
 
     def access_rows(self, reader: RowReader) -> tuple[tuple[Rule, ...], tuple[Link, ...]]:
@@ -280,15 +284,24 @@ class _Reading:
         document = self.document(policy_tree.AUTHZEN)
         return read_mapping(self.schema(policy_tree.AUTHZEN), document, reader.catalogue(), tenant, vocabulary)
 
+    def routes(self, tenant: Tenant, vocabulary: Vocabulary) -> tuple[Route, ...]:
+        document = self.document(policy_tree.GATEWAY)
+        if document is None:
+            return ()
+        return read_gateway(self.schema(policy_tree.GATEWAY), document, tenant, vocabulary)
+
     def cases(self, policy: Policy) -> tuple[Case, ...]:
         found: list[Case] = []
+        # Cases about routes are read by the routes: if their file is wrong, every such case would be.
+        broken = any(each.file == self._path(policy_tree.GATEWAY) for each in self.report.diagnostics)
+        routes = None if broken else RouteTable(policy.routes)
         prefix = f"{self._path(policy_tree.TESTS)}/"
         for path in self._folder.files:
             if path.startswith(prefix):
                 file = path.removeprefix(f"{self._folder.name}/")
                 document = self.document(file)
                 if document is not None:
-                    found += CaseReader(self.schema(file), policy).read(document)
+                    found += CaseReader(self.schema(file), policy, routes).read(document)
                 if len(found) > self._limits.cases:
                     raise _LimitError(f"has more than {self._limits.cases} test cases, its limit")
                 self.check_clock()

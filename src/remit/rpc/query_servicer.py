@@ -36,7 +36,7 @@ _SUSPECTS: Final = 1_000
 NAMES_LIMIT: Final = 10_000
 """Names in a list that is asked about."""
 
-_TRACE_ID = re.compile(r"[!-~]{1,64}").fullmatch
+is_trace_id: Final = re.compile(r"[!-~]{1,64}").fullmatch
 
 _Message = TypeVar("_Message")
 _Name = TypeVar("_Name")
@@ -146,7 +146,7 @@ class QueryServicer:
         origin = request.origin
         if origin.on_behalf_of:
             named("origin.on_behalf_of", parse_principal, origin.on_behalf_of)
-        if origin.trace_id and not _TRACE_ID(origin.trace_id):
+        if origin.trace_id and not is_trace_id(origin.trace_id):
             raise violation("origin.trace_id", "expected at most 64 printable ASCII characters without blanks")
         if request.revision and not is_revision(request.revision):
             raise violation("revision", "expected 64 lower-case hexadecimal digits")

@@ -5,10 +5,11 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from remit.core.caller_actions import CallerAction
-from remit.core.errors import named
+from remit.core.errors import MalformedQuestionError, named
 from remit.core.names import parse_tenant
 from remit.service.caller_rights import CallerRights
 from remit.service.callers import EVERY_TENANT, Caller
+from remit.service.errors import ForbiddenError
 
 
 class Demand(NamedTuple):
@@ -32,6 +33,18 @@ class Demand(NamedTuple):
         return tenant
 
 
+class GatewayDemand(Demand):
+    """The demand of a call whose request has a field `refusal` for the error. A client of the gateway may choose the
+    host, and so the tenant: the servicer answers with a deny, because some gateways let requests pass on an error."""
+
+    def require(self, rights: CallerRights, caller: Caller, request: Any) -> str:
+        try:
+            return super().require(rights, caller, request)
+        except (ForbiddenError, MalformedQuestionError) as error:
+            request.refusal = error
+            return EVERY_TENANT
+
+
 def _demands(action: CallerAction, *methods: str) -> dict[str, Demand | None]:
     return dict.fromkeys(methods, Demand((action,)))
 
@@ -52,6 +65,7 @@ DEMANDS: Final[Mapping[str, Demand | None]] = {
     **_demands(CallerAction.EXPLAIN, "AccessService/Explain", "ReachService/ExplainReach"),
     **_demands(CallerAction.STATUS, "PolicyService/ListRevisions"),
     **_demands(CallerAction.PIN, "PolicyService/PinRevision", "PolicyService/UnpinRevision"),
+    "Authorization/Check": GatewayDemand((CallerAction.CHECK,)),
     "StatusService/GetStatus": Demand((CallerAction.STATUS,), across=True),
     "StatusService/GetShadow": Demand((CallerAction.AUDIT,), across=True),
     "PolicyService/WatchRevision": Demand((CallerAction.WATCH,), across=True),

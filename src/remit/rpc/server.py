@@ -141,6 +141,7 @@ class Server:
             lambda: {**{each.calls: each.count for each in classes.limiters}, WITHOUT_MESSAGE: threads.silent},
         )
         self._identities = CallerIdentities(node.identities, lambda: node.tokens.verifier, authenticated=authenticated)
+        self._deciding = set(ASKING_SERVICES)
         self.boundary = CallBoundary(
             node.metrics,
             node.point.commit_then,
@@ -203,6 +204,11 @@ class Server:
         )
         self.port = self._bind(settings)
         self.metrics_port = serve_metrics(settings, node.metrics.registry, self.may_scrape, self.readiness)
+
+    def decide_by(self, service: str, add: Callable[[Any, Any], None], servicer: object) -> None:
+        """Adds a service that answers as the access service does. Call it before `start`."""
+        self.boundary.add(self._server, add, servicer, self.classes.queries, at_once=self.classes.decisions)
+        self._deciding.add(service)
 
     def start(self) -> Self:
         self._server.start()
@@ -276,7 +282,7 @@ class Server:
 
     def _set_health(self) -> None:
         serving = self._node.journal.healthy
-        for name in ("", *ASKING_SERVICES):
+        for name in ("", *self._deciding):
             self._health.tell(name, serving=serving)
         for name in (STATUS_SERVICE, POLICY_SERVICE, AUDIT_SERVICE):
             self._health.tell(name, serving=True)

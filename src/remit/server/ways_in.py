@@ -1,8 +1,9 @@
-"""The ways into a node: gRPC, and the API over HTTP beside it."""
+"""The ways into a node: gRPC, with the service for Envoy if it has one, and the API over HTTP beside it."""
 
 from typing import TYPE_CHECKING, Self
 
 from remit.audit.journal.stats import Drained
+from remit.envoy.authorization import serve_envoy
 from remit.rpc.server import Server
 from remit.service.node import ServerNode
 
@@ -23,6 +24,9 @@ class WaysIn:
             from remit.server.web import web_server  # noqa: PLC0415
 
             self._web = web_server(node, self.grpc)
+        if node.settings.envoy:
+            # After the API over HTTP, which offers the methods that the server has until then.
+            serve_envoy(node, self.grpc)
 
     @property
     def ports(self) -> dict[str, int]:

@@ -11,10 +11,11 @@ from remit.audit.batch import EMPTY_BATCH, CallFields, ItemFields, RecordBatch
 from remit.audit.errors import JournalUnavailable
 from remit.audit.ids import DecisionIds
 from remit.audit.journal.pending import Callback
-from remit.audit.record import ASKED_TENANT, VIA, DecisionRecord
+from remit.audit.record import ASKED_TENANT, ROUTE, VIA, DecisionRecord
 from remit.core.decision import Decision, Reason
-from remit.core.errors import MalformedQuestionError
-from remit.core.names import Tenant
+from remit.core.errors import MalformedQuestionError, named
+from remit.core.gateway import NO_ROUTES, HttpRequest, RouteTable, route_of
+from remit.core.names import RESOURCE_ID_LIMIT, Principal, Tenant, parse_resource_id
 from remit.core.question import Question, QuestionType, ReachQuestion
 from remit.core.rows import Effect
 from remit.engine.inquiry import Inquiry
@@ -27,6 +28,7 @@ from remit.service.sampling import RECORD_EVERYTHING, RecordPolicy
 from remit.service.shadow.shadow import Shadow
 
 _UNKNOWN_TENANT: Final = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
+_NO_ROUTE: Final = Decision(Effect.DENY, Reason.NO_ROUTE)
 _SINGLE: Final = -1
 _VIAS: Final = 1_024
 _NOTHING: Final[Mapping[str, object]] = {}
@@ -141,12 +143,34 @@ class DecisionPoint:
         began = perf_counter_ns()
         decision = _UNKNOWN_TENANT if snapshot is None else snapshot.answer(question)
         took_ns = perf_counter_ns() - began
-        call, (decision_id,) = self._call(tenant, snapshot, terms, question.question_type)
-        item = (decision_id, *question.columns, resource_id, *decision.recorded, took_ns, _SINGLE)
-        effect, reason, _ = decision.recorded
-        counted = {(call.tenant, effect, reason): 1}
-        answer = CheckAnswer(decision, decision_id, call.revision)
-        return PendingAnswer(answer, RecordBatch((call, (item,))), counted, terms.timeout_s, took_ns)
+        called = self._call(tenant, snapshot, terms, question.question_type)
+        return _checked(called, (question.columns, resource_id), decision, took_ns, terms.timeout_s)
+
+    def check_request(
+        self, tenant: Tenant, principal: Principal, request: HttpRequest, routes: RouteTable | None, terms: CallTerms
+    ) -> PendingAnswer[CheckAnswer]:
+        """Decides a request of a gateway by the question of its route: one of `routes`, or without them one of the
+        tenant's own, from the snapshot whose rows decide.
+
+        Raises RefusedPathError too.
+        """
+        snapshot = self._snapshot(tenant, terms)
+        began = perf_counter_ns()
+        table = routes if routes is not None else NO_ROUTES if snapshot is None else snapshot.routes
+        route, segments = route_of(table, request)
+        decision = _UNKNOWN_TENANT if snapshot is None else _NO_ROUTE
+        # The path is where audits look for the id of a resource, and where they may hash it.
+        asked = (principal, request.method, "", ""), "/".join(("", *segments))[:RESOURCE_ID_LIMIT]
+        detail = _NOTHING
+        if route is not None:
+            question, resource_id = route.question(principal, segments)
+            named("resource_id", parse_resource_id, resource_id)
+            if snapshot is not None:
+                decision = snapshot.decide(question)
+            asked, detail = (question, resource_id), {ROUTE: route.text}
+        took_ns = perf_counter_ns() - began
+        called = self._call(tenant, snapshot, terms, QuestionType.CHECK, detail=detail)
+        return _checked(called, asked, decision, took_ns, terms.timeout_s)
 
     def batch(
         self,
@@ -320,6 +344,22 @@ class DecisionPoint:
             time_us, self.node, caller, on_behalf_of, recorded_tenant, revision, ids.pop(), trace_id, asked, detail_json
         )
         return call, ids
+
+
+def _checked(
+    called: tuple[CallFields, Sequence[bytes]],
+    asked: tuple[tuple[str, str, str, str], str],
+    decision: Decision,
+    took_ns: int,
+    timeout_s: float,
+) -> PendingAnswer[CheckAnswer]:
+    call, (decision_id,) = called
+    columns, resource_id = asked
+    item = (decision_id, *columns, resource_id, *decision.recorded, took_ns, _SINGLE)
+    effect, reason, _ = decision.recorded
+    counted = {(call.tenant, effect, reason): 1}
+    answer = CheckAnswer(decision, decision_id, call.revision)
+    return PendingAnswer(answer, RecordBatch((call, (item,))), counted, timeout_s, took_ns)
 
 
 def _json(detail: Mapping[str, object]) -> str:

@@ -22,6 +22,7 @@ from remit.core.urls import masked
 from remit.policy.read.limits import Limits
 from remit.service.callers import parse_auditors, parse_operators
 from remit.service.errors import StartupError
+from remit.service.gateways import parse_hosts, parse_principal_sources
 
 ENV_PREFIX: Final = "REMIT_"
 CONFIG_VARIABLE: Final = "REMIT_CONFIG"
@@ -128,6 +129,22 @@ class Settings(BaseSettings):
         description="Callers that may read the audit: principals, or the names in their certificates, separated by "
         "commas; `NAME=TENANT` may read that tenant only. Needs TLS. On loopback without TLS every caller "
         "may read all.",
+    )
+    envoy: bool = Field(
+        False,
+        description="Answer the external authorization of Envoy too, on `listen`. Needs `envoy_principal`.",
+    )
+    envoy_principal: str = Field(
+        "",
+        description="What names the principal of a request in Envoy: the first that the request has, separated by "
+        "commas. `KEY/CLAIM=user` or `=service`: a claim that `jwt_authn` verified and keeps under KEY; `certificate`: "
+        "the client's certificate; `forwarded-certificate`: the header `x-forwarded-client-cert`, for an Envoy that "
+        "sets it itself.",
+    )
+    envoy_hosts: str = Field(
+        "",
+        description="Tenants by the host of a request in Envoy, for example `api.acme.example=acme, *=globex`, for "
+        "requests whose route does not say `remit.tenant`.",
     )
     threads: int = Field(
         64,
@@ -306,6 +323,9 @@ class Settings(BaseSettings):
         _ = self.origins
         parse_operators(self.operators)
         parse_auditors(self.auditors)
+        parse_hosts(self.envoy_hosts)
+        if self.envoy and not parse_principal_sources(self.envoy_principal):
+            raise ValueError("`envoy` needs to know who sends a request: set `envoy_principal`")
         self._refuse_names_without_tls()
         self._refuse_node()
         self._refuse_addresses_without_tls()

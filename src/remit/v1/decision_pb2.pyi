@@ -77,6 +77,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Reach: no row matches, the relation is inherited and the owner is an ancestor of the caller."""
     REASON_NO_MATCHING_RULE: _Reason.ValueType  # 14
     """Reach: no row matches and nothing is inherited."""
+    REASON_NO_ROUTE: _Reason.ValueType  # 15
+    """A request of a gateway: no route matches it. Comes after UNKNOWN_TENANT, and before every other reason."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reason for a decision: a closed set, in every answer and every audit record. If several reasons apply, the answer
@@ -115,6 +117,8 @@ REASON_INHERITED: Reason.ValueType  # 13
 """Reach: no row matches, the relation is inherited and the owner is an ancestor of the caller."""
 REASON_NO_MATCHING_RULE: Reason.ValueType  # 14
 """Reach: no row matches and nothing is inherited."""
+REASON_NO_ROUTE: Reason.ValueType  # 15
+"""A request of a gateway: no route matches it. Comes after UNKNOWN_TENANT, and before every other reason."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final

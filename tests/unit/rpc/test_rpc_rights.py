@@ -9,6 +9,7 @@ from remit.rpc.rights import DEMANDS
 from remit.service.caller_usage import ACTIONS_OF_CALL, ACTIONS_OF_EVENT
 
 QUESTION_OF_METHOD = {
+    "Authorization/Check": QuestionType.CHECK,
     "AccessService/Check": QuestionType.CHECK,
     "AccessService/BatchCheck": QuestionType.CHECK,
     "AccessService/CheckOperation": QuestionType.OPERATION,

@@ -10,6 +10,7 @@ import pytest
 from remit.audit.errors import AuditStoreError, JournalUnavailable, NotCountedError, StoreAwayError
 from remit.core.diagnostics import PolicyError
 from remit.core.errors import InvalidNameError, RemitError
+from remit.core.gateway import RefusedPathError, SameRequestsError
 from remit.engine.differential.casbin_oracle import RegistrationError
 from remit.engine.role_graph import TooManyPathsError
 from remit.policy.build.build_process import SlowLoadError
@@ -23,6 +24,8 @@ from remit.service.identities.file import IdentitiesError
 BEHIND = "remit.rpc.server"
 ELSEWHERE = {
     InvalidNameError: "made a violation of its field by `named`",
+    RefusedPathError: "the answer to a gateway tells it",
+    SameRequestsError: "files are loaded by the reloader, in a process of its own",
     NotCountedError: "made a violation of `group_by`",
     TooManyPathsError: "a search tells it as part of its answer",
     PolicyError: "files are loaded by the reloader, in a process of its own",

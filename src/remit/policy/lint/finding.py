@@ -38,6 +38,8 @@ class RuleId(StrEnum):
     UNKNOWN_TENANT = "unknown-tenant"
     HIDDEN_ACTION = "hidden-action"
     CLAIMED_NAMESPACE = "claimed-namespace"
+    OVERLAPPING_ROUTES = "overlapping-routes"
+    ROUTE_NOBODY_MAY_USE = "route-nobody-may-use"
     SIMILAR_NAMES = "similar-names"
     UNDECIDED = "undecided"
     BAD_SUPPRESSION = "bad-suppression"
@@ -85,6 +87,12 @@ RULES: Final = {
     ),
     RuleId.CLAIMED_NAMESPACE: LintRule(
         LintSeverity.NOTE, "A request may say that this resource is elsewhere than the catalogue has it."
+    ),
+    RuleId.OVERLAPPING_ROUTES: LintRule(
+        LintSeverity.NOTE, "This route and another match some of the same requests, and each matches others too."
+    ),
+    RuleId.ROUTE_NOBODY_MAY_USE: LintRule(
+        LintSeverity.WARNING, "No row allows anybody what this route asks, so each request is denied."
     ),
     RuleId.SIMILAR_NAMES: LintRule(LintSeverity.NOTE, "This name differs from another only in case or by one letter."),
     RuleId.UNDECIDED: LintRule(

@@ -27,6 +27,7 @@ RESOURCES: Final = "resources.yaml"
 AUTHZEN: Final = "authzen.yaml"
 CATALOGUE: Final = "catalogue.csv"
 MANIFEST: Final = "tenant.yaml"
+GATEWAY: Final = "gateway.yaml"
 TESTS: Final = "tests"
 GIT: Final = ".git"
 
@@ -44,7 +45,7 @@ _LACKING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """The system lacks resources to read: nothing is wrong with the files."""
 
 _ROOT_FILES: Final = (VOCABULARY, ROLES, RESOURCES)
-_TENANT_FILES: Final = (ROLES, BINDINGS, REACH, MANIFEST, AUTHZEN, CATALOGUE)
+_TENANT_FILES: Final = (ROLES, BINDINGS, REACH, MANIFEST, AUTHZEN, CATALOGUE, GATEWAY)
 _CALLERS_FILES: Final = (ROLES, BINDINGS)
 
 _IGNORED = re.compile(r"\..*|README(\..*)?|.*~|#.*#|.*\.(swp|swo|bak)", re.DOTALL).fullmatch

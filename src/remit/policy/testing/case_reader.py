@@ -4,7 +4,8 @@ from typing import Final
 from remit.core.authzen import Entities, UnknownResourceError, question_of
 from remit.core.decision import Reason
 from remit.core.dependency_graph import DependencyGraph, Edge, parse_graph
-from remit.core.errors import MalformedQuestionError
+from remit.core.errors import InvalidNameError, MalformedQuestionError
+from remit.core.gateway import HttpRequest, RefusedPathError, RouteTable, is_method, route_of
 from remit.core.names import (
     Namespace,
     Word,
@@ -25,11 +26,13 @@ from remit.policy.read.schema import Schema
 from remit.policy.read.yaml import Node, Sequence, plain
 from remit.policy.testing.cases import (
     ACCESS_REASONS,
+    GATEWAY_REASONS,
     REACH_REASONS,
     AccessCase,
     AuthzenCase,
     Case,
     DedicatedCase,
+    GatewayCase,
     ReachCase,
     VisibleCase,
 )
@@ -40,14 +43,16 @@ _EDGE: Final = "an edge as [SOURCE, TARGET, RELATION, EFFECT], without EFFECT wh
 class CaseReader:
     """Reads the cases of one test file. Errors go to the schema's report."""
 
-    def __init__(self, schema: Schema, policy: Policy) -> None:
+    def __init__(self, schema: Schema, policy: Policy, routes: RouteTable | None) -> None:
+        """`routes` are None if their file is wrong: cases about them are not read then."""
         self._schema = schema
         self._vocabulary = policy.vocabulary
         self._mapping = policy.authzen
+        self._routes = routes
         self._test = ""
 
     def read(self, document: Node) -> list[Case]:
-        optional = ("access", "grids", "reach", "dedicated", "visible", "authzen")
+        optional = ("access", "grids", "reach", "dedicated", "visible", "authzen", "gateway")
         fields = self._schema.fields(document, "a test file", required=("name",), optional=optional)
         self._test = (self._schema.text(fields["name"], "`name`") if "name" in fields else None) or ""
         cases: list[Case | None] = [
@@ -61,6 +66,7 @@ class CaseReader:
                 for case in self._visible(graph)
             ),
             *map(self._authzen, self._schema.items(fields.get("authzen"), "`authzen`")),
+            *map(self._gateway, self._schema.items(fields.get("gateway"), "`gateway`")),
         ]
         return [case for case in cases if case is not None]
 
@@ -201,6 +207,31 @@ class CaseReader:
         entries = self._schema.entries(fields.get("properties"), "`properties`")
         return given, {key.text: plain(value) for key, value in entries}
 
+    def _gateway(self, node: Node) -> GatewayCase | None:
+        required = ("request", "principal", "expect")
+        fields = self._schema.fields(node, "a gateway case", required, optional=("reason",))
+        if self._routes is None or any(key not in fields for key in required):
+            return None
+        reason = self._reason(fields.get("reason"), GATEWAY_REASONS)
+        expect = self._expect(fields["expect"], reason)
+        request = self._schema.name(fields["request"], "`request`", _request)
+        principal = self._schema.name(fields["principal"], "`principal`", parse_principal)
+        if request is None or principal is None or expect is None:
+            return None
+        try:
+            route, segments = route_of(self._routes, request)
+            question = route.question(principal, segments)[0] if route is not None else None
+        except (RefusedPathError, MalformedQuestionError) as error:
+            self._schema.refuse(fields["request"], f"the gateway refuses the request, and decides nothing: {error}")
+            return None
+        text = f"{request.method} {request.path.decode()}"
+        if question is None and reason is not Reason.NO_ROUTE:
+            said = f"if that is what is tested, say `reason: {Reason.NO_ROUTE}`"
+            self._schema.refuse(fields["request"], f"no route matches `{quote(text)}`: {said}")
+            return None
+        place = (self._test, self._schema.file, node.line, node.column)
+        return GatewayCase(*place, text, principal, question, expect, reason)
+
     def _graph(self, node: Node, fields: dict[str, Node], action: Word) -> DependencyGraph | None:
         drawn = list(self._schema.entries(fields["nodes"], "`nodes`"))
         nodes = [(uid.text, *pair, "") for uid, node in drawn if (pair := self._drawable(node, action)) is not None]
@@ -307,3 +338,11 @@ class CaseReader:
         self._schema.refuse(
             node, f"unknown {what} `{quote(name)}`: if that is what is tested, say `reason: {reason}`{hint}"
         )
+
+
+def _request(text: str) -> HttpRequest:
+    """A request, as `GET /api/flows/acme.data/load`. Raises InvalidNameError."""
+    method, _, path = text.partition(" ")
+    if not is_method(method) or not path.startswith("/") or not path.isascii():
+        raise InvalidNameError(f"`{quote(text)}` is no request: expected a method and a path, as `GET /api/flows`")
+    return HttpRequest(method, path.encode())

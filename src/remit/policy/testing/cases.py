@@ -1,6 +1,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from remit.core.decision import Decision, Reason
@@ -27,7 +27,9 @@ ACCESS_REASONS: Final = frozenset(Reason) - {
     Reason.INHERITED,
     Reason.NO_MATCHING_RULE,
     Reason.UNKNOWN_TENANT,
+    Reason.NO_ROUTE,
 }
+GATEWAY_REASONS: Final = ACCESS_REASONS | {Reason.NO_ROUTE}
 REACH_REASONS: Final = frozenset(
     {
         Reason.UNKNOWN_RELATION,
@@ -95,6 +97,30 @@ class AuthzenCase(AccessCase):
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayCase(Case):
+    """A request of a gateway, with the question of its route."""
+
+    request: str
+    """Its method and path."""
+    principal: Principal
+    question: Question | None
+    """None if no route matches the request: then `reason` is NO_ROUTE."""
+    expect: Effect
+    reason: Reason | None = None
+
+    @property
+    def asked(self) -> str:
+        return f"{self.request} by {self.principal}"
+
+    @property
+    def decision(self) -> AccessCase | None:
+        """The case as an expectation of Check; None if no route leads to a question, or none should."""
+        if self.question is None or self.reason is Reason.NO_ROUTE:
+            return None
+        return AccessCase(self.test, self.file, self.line, self.column, self.question, self.expect, self.reason)
+
+
+@dataclass(frozen=True, slots=True)
 class ReachCase(DecisionCase):
     question: ReachQuestion
 
@@ -151,6 +177,8 @@ def decisions_of(cases: Iterable[Case]) -> Iterator[DecisionCase]:
             yield case
         elif isinstance(case, VisibleCase):
             yield from case.decisions
+        elif isinstance(case, GatewayCase) and case.decision is not None:
+            yield case.decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +212,8 @@ def run_case(case: Case, snapshot: Snapshot, witness: CasbinOracle | None) -> It
             yield from _run_dedicated(case, snapshot)
         case VisibleCase():
             yield from _run_visible(case, snapshot, witness)
+        case GatewayCase():
+            yield from _run_gateway(case, snapshot, witness)
 
 
 def _run_access(case: AccessCase, snapshot: Snapshot, witness: CasbinOracle | None) -> Iterator[Failure]:
@@ -194,6 +224,17 @@ def _run_access(case: AccessCase, snapshot: Snapshot, witness: CasbinOracle | No
         yield Failure(case, _answer_text(case.expect, case.reason), _answer_text(decision.effect, decision.reason), why)
     if witness is not None and decision.reason in BY_ROWS and witness.allows(question) != decision.allowed:
         yield _disagreement(case, decision)
+
+
+def _run_gateway(case: GatewayCase, snapshot: Snapshot, witness: CasbinOracle | None) -> Iterator[Failure]:
+    if case.decision is not None:
+        for failure in _run_access(case.decision, snapshot, witness):
+            yield replace(failure, case=case)
+    elif case.question is not None:
+        expected = _answer_text(case.expect, case.reason)
+        _, action, kind, namespace = case.question
+        asked = f"{action} {kind}{f' in {namespace}' if namespace else ''}"
+        yield Failure(case, expected, f"a route that asks for {asked}", "A route matches the request.")
 
 
 def _run_reach(case: ReachCase, snapshot: Snapshot, witness: CasbinOracle | None) -> Iterator[Failure]:

@@ -1,0 +1,1 @@
+"""Envoy's external authorization: decides the requests that pass an Envoy."""
