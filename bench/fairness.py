@@ -58,7 +58,7 @@ class Limited(Server):
         command = [str(REMIT), "serve", "--policies", str(BENCH / "example"), "--listen", f"127.0.0.1:{port}"]
         command += ["--audit", f"sqlite:///{scratch / 'audit.db'}", "--revisions", str(scratch / "revisions")]
         command += ["--tls-cert", str(files.cert), "--tls-key", str(files.key), "--tls-client-ca", str(files.ca)]
-        command += ["--metrics", "", *flags]
+        command += ["--metrics", "", "--http", "", *flags]
         super().__init__("remit", command, port=port, core=core, scratch=scratch)
 
 

@@ -31,7 +31,16 @@ class Remit(Server):
         port = free_port()
         command = [str(REMIT), "serve", "--policies", str(BENCH / "example"), "--listen", f"127.0.0.1:{port}"]
         command += ["--audit", f"sqlite:///{scratch / 'audit.db'}", "--audit-delivery", "after_answer"]
-        command += ["--revisions", str(scratch / "revisions"), "--metrics", "", "--batch-limit", str(_BATCH)]
+        command += [
+            "--revisions",
+            str(scratch / "revisions"),
+            "--metrics",
+            "",
+            "--http",
+            "",
+            "--batch-limit",
+            str(_BATCH),
+        ]
         command += ["--audit-wait-s", "50", "--call-timeout-s", "60"]
         super().__init__("remit", command, port=port, core=core, scratch=scratch)
 

@@ -59,7 +59,7 @@ class Remit(Server):
         port = servers.free_port()
         name = policies.directory.name
         command = [str(servers.REMIT), "serve", "--policies", str(policies.directory)]
-        command += ["--listen", f"127.0.0.1:{port}", "--metrics", ""]
+        command += ["--listen", f"127.0.0.1:{port}", "--metrics", "", "--http", ""]
         command += ["--audit", f"sqlite:///{scratch / name}.db", "--revisions", str(scratch / f"{name}-revisions")]
         super().__init__(f"remit {name}", command, port=port, core=core, scratch=scratch)
         self._log = scratch / f"remit-{name}.log"

@@ -50,7 +50,18 @@ class Secured(Server):
     def __init__(self, name: str, policies: Path, files: Files, core: int, folder: Path, *flags: str) -> None:
         port = free_port()
         store = folder / f"{name.replace(' ', '-')}.db"
-        command = [str(REMIT), "serve", "--policies", str(policies), "--listen", f"127.0.0.1:{port}", "--metrics", ""]
+        command = [
+            str(REMIT),
+            "serve",
+            "--policies",
+            str(policies),
+            "--listen",
+            f"127.0.0.1:{port}",
+            "--metrics",
+            "",
+            "--http",
+            "",
+        ]
         command += ["--audit", f"sqlite:///{store}", "--revisions", ""]
         command += ["--tls-cert", str(files.cert), "--tls-key", str(files.key), "--tls-client-ca", str(files.ca)]
         super().__init__(name, [*command, *flags], port=port, core=core, scratch=folder)

@@ -98,7 +98,7 @@ class Remit(Server):
         subprocess.run([str(remit), "audit", "key", "new", str(key)], check=True, capture_output=True)
         command += ["--audit-key", str(key), "--audit-checkpoint-s", "1"]
         command += ["--revisions", str(files.with_suffix(".revisions"))]
-        command += ["--metrics", f"127.0.0.1:{free_port()}"]
+        command += ["--metrics", f"127.0.0.1:{free_port()}", "--http", ""]
         super().__init__(name, command, port=port, core=core, scratch=scratch)
 
     def records(self) -> int:

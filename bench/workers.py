@@ -32,7 +32,7 @@ class Workers(Server):
         port = free_port()
         command = [str(REMIT), "serve", "--policies", str(BENCH / "example"), "--listen", f"127.0.0.1:{port}"]
         command += ["--audit", self.audit, "--revisions", str(folder / "revisions")]
-        command += ["--metrics", "", "--workers", str(count)]
+        command += ["--metrics", "", "--http", "", "--workers", str(count)]
         name = f"{count} worker{'s' if count > 1 else ''}"
         super().__init__(name, command, port=port, core=",".join(map(str, cores)), scratch=scratch)
 

@@ -13,7 +13,7 @@ trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true' EXIT
 start() {
   # Emptied here, not by the server's shell, which may begin after the log is first read.
   : >"$log"
-  remit serve --listen 127.0.0.1:0 --metrics "" --audit "$audit" "$@" 2>>"$log" &
+  remit serve --listen 127.0.0.1:0 --metrics "" --http "" --audit "$audit" "$@" 2>>"$log" &
   server=$!
   port=
   until [ -n "$port" ]; do

@@ -55,7 +55,7 @@ def copied(folder: Path) -> Path:
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
     """A server as `make serve` starts it, on a free port."""
-    command = [BIN / "remit", "serve", "--listen", "127.0.0.1:0", "--metrics", ""]
+    command = [BIN / "remit", "serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--metrics", ""]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         port = next(found[1] for line in server.stderr if (found := re.search(r'"port": (\d+)', line)))

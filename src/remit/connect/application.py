@@ -1,8 +1,7 @@
 """The services of the protos as an ASGI application: a thin translator between `connectrpc` and the boundary."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
-from itertools import groupby
 from time import monotonic
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from google.protobuf import descriptor_pool, message_factory
 from protobuf.wkt import Any as AnyMessage
 
 from remit.connect.encodings import JSON, MOST_QUICK_BYTES, PROTO, Codec, Sent, json_parser, to_json
-from remit.rpc.boundary import CallMethod
+from remit.connect.unary import UnaryCalls, code_name
 from remit.web.asgi import Application, Receive, Scope, Send, respond
 from remit.web.calls import HttpCalls, HttpMethod
 from remit.web.refusal import RefusedCall
@@ -32,13 +31,11 @@ _scope: ContextVar[Scope] = ContextVar("scope")
 
 def connect_applications(calls: HttpCalls, max_message_bytes: int) -> dict[str, Application]:
     """The application of each service, by the first part of its paths."""
-    endpoints: dict[str, Any] = {}
-    services: list[str] = []
-    for service, names in groupby(calls.methods, lambda name: name.partition("/")[0]):
-        endpoints |= {f"/{name}": each for name in names for each in _endpoints(calls, name)}
-        services.append(service)
-    library = _Library(endpoints, max_message_bytes)
-    return dict.fromkeys(services, library.serve)
+    spoken = {f"/{name}": _Spoken(calls, name) for name in calls.methods if not calls.methods[name].streams_requests}
+    library = _Library({path: each.endpoint for path, each in spoken.items()}, max_message_bytes)
+    unary = {path: each for path, each in spoken.items() if not each.streams}
+    application = UnaryCalls(unary, library.serve, max_message_bytes)
+    return dict.fromkeys((name.partition("/")[0] for name in calls.methods), application)
 
 
 class _Library(ConnectASGIApplication[None]):
@@ -73,46 +70,41 @@ class _Library(ConnectASGIApplication[None]):
         await self(scope, receive, send)  # type: ignore[arg-type]
 
 
-def _endpoints(calls: HttpCalls, name: str) -> Iterator[Any]:
-    """The endpoint of a method; none for a method with a stream of requests, which needs HTTP/2."""
-    service, _, method_name = name.partition("/")
-    method = calls.methods[name]
-    if method.streams_requests:
-        return
-    info: MethodInfo[Any, Any] = MethodInfo(
-        name=method_name,
-        service_name=service,
-        input=Sent,
-        output=bytes,
-        idempotency_level=IdempotencyLevel.UNKNOWN,
-        stream_type=StreamType.SERVER_STREAM if method.streams_responses else StreamType.UNARY,
-    )
-    spoken = _Spoken(calls, method, service, method_name)
-    if method.streams_responses:
-        yield Endpoint.server_stream(info, spoken.stream)
-    else:
-        yield Endpoint.unary(info, spoken.answer)
-
-
 class _Spoken:
-    """A method in all encodings."""
+    """A method in all encodings. Methods with a stream of requests need HTTP/2, and are not here."""
 
-    def __init__(self, calls: HttpCalls, method: CallMethod, service: str, name: str) -> None:
-        descriptor = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name]
+    def __init__(self, calls: HttpCalls, name: str) -> None:
+        service, _, method_name = name.partition("/")
+        descriptor = descriptor_pool.Default().FindServiceByName(service).methods_by_name[method_name]
         parse_json = json_parser(message_factory.GetMessageClass(descriptor.input_type))
+        method = calls.methods[name]
         encoded = {PROTO: method, JSON: method.spoken(parse_json, to_json)}
         self._calls = calls
         self._quick = {encoding: calls.bind(each) for encoding, each in encoded.items()}
         self._in_thread = {encoding: calls.bind(each.in_thread()) for encoding, each in encoded.items()}
+        self.streams = method.streams_responses
+        info: MethodInfo[Any, Any] = MethodInfo(
+            name=method_name,
+            service_name=service,
+            input=Sent,
+            output=bytes,
+            idempotency_level=IdempotencyLevel.UNKNOWN,
+            stream_type=StreamType.SERVER_STREAM if self.streams else StreamType.UNARY,
+        )
+        self.endpoint: Any = (
+            Endpoint.server_stream(info, self.stream) if self.streams else Endpoint.unary(info, self.answer)
+        )
+
+    async def answered(self, sent: Sent, scope: Scope, until_s: float) -> bytes:
+        """Raises RefusedCall."""
+        answer: bytes = await self._calls.answer(self._method(sent), sent.message, scope, until_s=until_s)
+        return answer
 
     async def answer(self, sent: Sent, context: RequestContext[Any, Any]) -> bytes:
         try:
-            answer: bytes = await self._calls.answer(
-                self._method(sent), sent.message, _scope.get(), until_s=_until_s(context)
-            )
+            return await self.answered(sent, _scope.get(), _until_s(context))
         except RefusedCall as refused:
             raise _error(refused, context) from None
-        return answer
 
     async def stream(self, sent: Sent, context: RequestContext[Any, Any]) -> AsyncIterator[bytes]:
         responses = self._calls.stream(self._method(sent), sent.message, _scope.get(), until_s=_until_s(context))
@@ -138,6 +130,4 @@ def _error(refused: RefusedCall, context: RequestContext[Any, Any]) -> ConnectEr
     for name, value in refused.headers:
         context.response_headers.add(name, value)
     details = [ErrorDetail(AnyMessage(type_url=each.type_url, value=each.value)) for each in refused.status.details]
-    # Connect spells one status in its own way.
-    name = refused.code.name.lower().replace("cancelled", "canceled")
-    return ConnectError(Code(name), refused.text, details)
+    return ConnectError(Code(code_name(refused.code)), refused.text, details)

@@ -47,14 +47,17 @@ class HttpContext:
         self._scope = scope
         self._until_s = until_s
         self._callbacks: list[Callable[[], None]] = []
+        self._metadata: list[tuple[str, str]] | None = None
         self._ended = False
         self._mutex = Lock()
         self.refused: RefusedCall | None = None
         """What `abort` set."""
 
     def invocation_metadata(self) -> list[tuple[str, str]]:
-        # Text that is not UTF-8 is Latin-1, as in gRPC.
-        return [(name.decode(), _text(value)) for name, value in self._scope["headers"] if name in _READ]
+        if self._metadata is None:
+            # Text that is not UTF-8 is Latin-1, as in gRPC.
+            self._metadata = [(name.decode(), _text(value)) for name, value in self._scope["headers"] if name in _READ]
+        return self._metadata
 
     def auth_context(self) -> Mapping[str, list[bytes]]:
         return {"x509_pem_cert": [each.encode() for each in certificates_of(self._scope)[:1]]}
@@ -314,6 +317,8 @@ async def read_body(receive: Receive, most_bytes: int) -> bytes:
         if message["type"] == "http.disconnect":
             raise RefusedCall(grpc.StatusCode.CANCELLED, "the caller left before its request was here")
         part: bytes = message.get("body", b"")
+        if not parts and not message.get("more_body", False) and len(part) <= most_bytes:
+            return part
         length += len(part)
         if length > most_bytes:
             text = f"the request has more than {most_bytes} bytes"

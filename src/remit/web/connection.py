@@ -22,7 +22,10 @@ class HttpConnection(HttpToolsProtocol):
         """A request is under way, or the first one has not begun. Between two requests uvicorn has a timeout."""
         self.looks = 0
         """How often the server looked since then."""
+        self._received = 0
+        """Bytes that are being parsed."""
         self._head_bytes = 0
+        """Bytes of the head, before those."""
         self._in_head = True
         self._extensions: dict[str, Any] = {}
         tls = transport.get_extra_info("ssl_object")
@@ -32,6 +35,7 @@ class HttpConnection(HttpToolsProtocol):
             self._extensions = {"tls": {"client_cert_chain": chain}}
 
     def data_received(self, data: bytes) -> None:
+        self._received = len(data)
         super().data_received(data)
         # The parser tells of a header when it is whole.
         if self._in_head and self.parser is not None:
@@ -46,7 +50,9 @@ class HttpConnection(HttpToolsProtocol):
         self._head_bytes, self._in_head = 0, True
 
     def on_headers_complete(self) -> None:
-        self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if self._head_bytes + self._received > MOST_HEAD_BYTES:
+            # Some of it may be the body.
+            self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if self._head_bytes > MOST_HEAD_BYTES:
             raise ValueError("the head is too large")  # the parser then stops
         self._in_head = False

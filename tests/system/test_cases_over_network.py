@@ -1,12 +1,16 @@
-"""The stories of tests/cases once more, each question asked over gRPC: by a client, and by the command line.
+"""The stories of tests/cases once more, each question asked over gRPC, by a client and by the command line, and over
+HTTP, in protobuf and in JSON.
 
 Policies change here as a reload changes them, by an install into the live cell."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.http_api import JSON, HttpApi
+from support.in_process import both_ways
 from test_cases import EngineFace, Face, edges_of, nodes_of, opens, seen, seen_both_ways, test_case
 from unit.cli.test_cases_over_cli import CliFace
 
@@ -17,10 +21,7 @@ from remit.core.names import Tenant
 from remit.core.namespace_set import NamespaceSet
 from remit.core.policy import ResourceType
 from remit.policy.live import TenantPolicy, TenantState
-from remit.rpc.server import Server
 from remit.service.node import ServerNode
-from remit.service.settings_reader import read_settings
-from remit.service.workers.process_settings import ProcessSettings
 from remit.v1 import access_service_pb2 as access
 from remit.v1 import decision_pb2
 from remit.v1 import reach_service_pb2 as reach
@@ -33,8 +34,8 @@ _LEVELS = {resources.RESOURCE_LEVEL_TENANT: "tenant", resources.RESOURCE_LEVEL_N
 __all__ = ["test_case"]
 
 
-class GrpcFace(EngineFace):
-    def __init__(self, node: ServerNode, client: Client) -> None:
+class RemoteFace(EngineFace):
+    def __init__(self, node: ServerNode, client: Client | HttpApi) -> None:
         super().__init__()
         self._live = node.live
         self._client = client
@@ -196,7 +197,7 @@ class GrpcFace(EngineFace):
 class RemoteCliFace(CliFace):
     """Commands that ask the server."""
 
-    def __init__(self, copies: Path, server: GrpcFace, target: str) -> None:
+    def __init__(self, copies: Path, server: RemoteFace, target: str) -> None:
         super().__init__(copies)
         self._server = server
         self._target = target
@@ -216,14 +217,15 @@ def _anywhere(told: str) -> bool:
     return told != str(NamespaceSet())
 
 
-@pytest.fixture(params=["client", "command line"])
+@pytest.fixture(params=["client", "command line", "HTTP in protobuf", "HTTP in JSON"])
 def face(request: pytest.FixtureRequest, untested: Path, tmp_path: Path) -> Iterator[Face]:
-    audit = f"sqlite:///{tmp_path / 'audit.db'}"
-    flags = {"policies": untested, "audit": audit, "listen": "127.0.0.1:0", "metrics": "", "revisions": ""}
-    node = ServerNode.start(ProcessSettings.single(read_settings({**flags, "watch": False})))
-    server = Server(node).start()
-    with Client(f"127.0.0.1:{server.port}", timeout_s=2.0) as client:
-        served = GrpcFace(node, client)
+    with both_ways(tmp_path, untested) as (node, server, web), ExitStack() as stack:
         target = f"127.0.0.1:{server.port}"
-        yield served if request.param == "client" else RemoteCliFace(tmp_path, served, target)
-    server.stop()
+        match request.param:
+            case "HTTP in protobuf":
+                yield RemoteFace(node, stack.enter_context(HttpApi(web.port)))
+            case "HTTP in JSON":
+                yield RemoteFace(node, stack.enter_context(HttpApi(web.port, JSON)))
+            case way:
+                served = RemoteFace(node, stack.enter_context(Client(target, timeout_s=2.0)))
+                yield served if way == "client" else RemoteCliFace(tmp_path, served, target)
