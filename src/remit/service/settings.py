@@ -485,7 +485,7 @@ def _origin(text: str) -> str:
         or text != text.lower()
     ):
         raise ValueError(
-            f"`http_origins` names `{masked(text)}`: expected an origin as browsers send it, such as "
+            f"`http_origins` names `{text}`: expected an origin as browsers send it, such as "
             "`https://app.example.com` or `http://127.0.0.1:3000`"
         )
     return text
