@@ -2,6 +2,7 @@
 
 import doctest
 import itertools
+import json
 import os
 import re
 import shlex
@@ -12,10 +13,10 @@ import subprocess
 import sys
 import textwrap
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import generate
 import pytest
@@ -36,6 +37,7 @@ from remit.service.settings_reader import read_settings
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 DEFAULT_TARGET = "127.0.0.1:9090"
+DEFAULT_HTTP = "127.0.0.1:9080"
 
 _BLOCK = re.compile(r"^```(\S+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _same = doctest.OutputChecker().check_output
@@ -52,14 +54,31 @@ def copied(folder: Path) -> Path:
     return folder
 
 
+class Addresses(NamedTuple):
+    """Where a server is, by the addresses that the documents name."""
+
+    real: Mapping[str, str]
+
+    def put(self, text: str) -> str:
+        for default, real in self.real.items():
+            text = text.replace(default, real)
+        return text
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """A server as `make serve` starts it, on a free port."""
+def serving(folder: Path) -> Iterator[Addresses]:
+    """A server as `make serve` starts it, on free ports."""
     command = [BIN / "remit", "serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--metrics", ""]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
-        port = next(found[1] for line in server.stderr if (found := re.search(r'"port": (\d+)', line)))
-        yield f"127.0.0.1:{port}"
+        line = next(line for line in server.stderr if '"event": "serving"' in line)
+        ports = json.loads(line)
+        yield Addresses(
+            {
+                DEFAULT_TARGET: f"127.0.0.1:{ports['port']}",
+                DEFAULT_HTTP: f"127.0.0.1:{ports['http_port']}",
+            }
+        )
         server.send_signal(signal.SIGTERM)
         server.stderr.read()
     assert server.returncode == 0
@@ -71,19 +90,19 @@ def example(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def target(example: Path) -> Iterator[str]:
+def target(example: Path) -> Iterator[Addresses]:
     with serving(example) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
-def shared_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def shared_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
     """For those who only ask."""
     with serving(copied(tmp_path_factory.mktemp("shared"))) as address:
         yield address
 
 
-def run_console(page: Path, folder: Path, target: str = DEFAULT_TARGET) -> int:
+def run_console(page: Path, folder: Path, target: Addresses | None = None) -> int:
     """Runs each command of a page and holds its output against what the page shows. Returns how many there were."""
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "REMIT_AUDIT": "sqlite:///var/audit.db"}
     ran = 0
@@ -96,7 +115,7 @@ def run_console(page: Path, folder: Path, target: str = DEFAULT_TARGET) -> int:
             expected = "".join(lines[len(more) :])
             redirected = f"{command} 2>&1" if not more else f"exec 2>&1\n{command}"
             done = subprocess.run(
-                ["sh", "-c", redirected.replace(DEFAULT_TARGET, target)],
+                ["sh", "-c", redirected if target is None else target.put(redirected)],
                 cwd=folder,
                 env=environment,
                 capture_output=True,
@@ -129,7 +148,7 @@ def test_the_demo_answers_and_refuses_a_caller(example: Path) -> None:
 @pytest.mark.parametrize(
     ("page", "commands"),
     {
-        "README.md": 4,
+        "README.md": 5,
         "docs/tutorials/policy-author.md": 22,
         "docs/tutorials/service-engineer.md": 4,
         "docs/tutorials/auditor.md": 12,
@@ -141,9 +160,10 @@ def test_the_demo_answers_and_refuses_a_caller(example: Path) -> None:
         "docs/how-to/dependency-graphs.md": 3,
         "docs/how-to/test-policies.md": 5,
         "docs/how-to/who-may-ask.md": 5,
+        "docs/how-to/http-api.md": 4,
     }.items(),
 )
-def test_console_examples_print_what_they_show(page: str, commands: int, example: Path, target: str) -> None:
+def test_console_examples_print_what_they_show(page: str, commands: int, example: Path, target: Addresses) -> None:
     """Each page from its top to its end, over a copy of the example company and a server beside it."""
     assert run_console(ROOT / page, example, target) >= commands
 
@@ -233,10 +253,10 @@ def test_pages_for_users_of_other_products_translate_a_policy(page: str, command
         "docs/how-to/resources.md",
     ],
 )
-def test_python_examples_run(page: str, shared_target: str) -> None:
+def test_python_examples_run(page: str, shared_target: Addresses) -> None:
     found = blocks(ROOT / page, "python")
     for _, text in found:
-        exec(compile(text.replace(DEFAULT_TARGET, shared_target), page, "exec"), {})
+        exec(compile(shared_target.put(text), page, "exec"), {})
     assert found
 
 

@@ -54,4 +54,5 @@ def json_parser(message_class: type[Message]) -> Callable[[bytes], Message]:
 
 
 def to_json(message: Any) -> bytes:
-    return MessageToJson(message, indent=None, ensure_ascii=False).encode()
+    """One line, for terminals."""
+    return f"{MessageToJson(message, indent=None, ensure_ascii=False)}\n".encode()

@@ -97,7 +97,7 @@ def _refused(refused: RefusedCall) -> tuple[int, list[tuple[bytes, bytes]], byte
             for each in refused.status.details
         ]
     headers = [(name.encode(), value.encode()) for name, value in refused.headers]
-    return HTTP_STATUS_OF.get(refused.code, 500), [_TYPES[JSON], *headers], json.dumps(error).encode()
+    return HTTP_STATUS_OF.get(refused.code, 500), [_TYPES[JSON], *headers], f"{json.dumps(error)}\n".encode()
 
 
 def code_name(code: grpc.StatusCode) -> str:
