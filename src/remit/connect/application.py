@@ -19,6 +19,7 @@ from remit.web.asgi import Application, Receive, Scope, Send, respond
 from remit.web.calls import HttpCalls, HttpMethod
 from remit.web.refusal import RefusedCall
 
+_PACKAGES: Final = ("remit.v1.", "grpc.health.v1.")
 _NO_GRPC: Final = (
     b"gRPC needs HTTP/2: it is served at the address of the setting `listen`. Here are Connect and gRPC-Web.\n"
 )
@@ -31,11 +32,14 @@ _scope: ContextVar[Scope] = ContextVar("scope")
 
 def connect_applications(calls: HttpCalls, max_message_bytes: int) -> dict[str, Application]:
     """The application of each service, by the first part of its paths."""
-    spoken = {f"/{name}": _Spoken(calls, name) for name in calls.methods if not calls.methods[name].streams_requests}
+    names = [
+        name for name, method in calls.methods.items() if name.startswith(_PACKAGES) and not method.streams_requests
+    ]
+    spoken = {f"/{name}": _Spoken(calls, name) for name in names}
     library = _Library({path: each.endpoint for path, each in spoken.items()}, max_message_bytes)
     unary = {path: each for path, each in spoken.items() if not each.streams}
     application = UnaryCalls(unary, library.serve, max_message_bytes)
-    return dict.fromkeys((name.partition("/")[0] for name in calls.methods), application)
+    return dict.fromkeys((name.partition("/")[0] for name in names), application)
 
 
 class _Library(ConnectASGIApplication[None]):
