@@ -221,6 +221,7 @@ _KINDS: Final = {
     "Histogram": ("histogram", ""),
     "GaugeMetricFamily": ("gauge", ""),
     "_gauge": ("gauge", ""),
+    "Info": ("gauge", "_info"),
 }
 
 

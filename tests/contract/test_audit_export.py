@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pyarrow.parquet as pq
 import pytest
@@ -71,6 +72,8 @@ def test_an_export_holds_a_tenant_s_records_and_proves_itself(world: World, fold
             rows = pq.read_table(path).to_pylist()
             for row in rows:
                 row["time_us"] = round(row["time_us"].timestamp() * 1_000_000)
+                row.update({name: value.bytes for name, value in row.items() if isinstance(value, UUID)})
+                row["hash"] = bytes.fromhex(row["hash"])
             assert expected[table] == rows
 
 
@@ -169,6 +172,19 @@ def test_an_altered_value_in_parquet_is_found(world: World, folder: Path) -> Non
     (found,) = verify_export(find_export(out), keys=[world.key.public]).findings
 
     assert (FindingKind.ALTERED, table.column("seq")[-1].as_py()) == found[1:3]
+
+
+def test_parquet_shows_ids_as_logs_do(world: World, folder: Path) -> None:
+    """A reader searches for the id that a service logged, and for a hash as `audit verify` prints it."""
+    out, lines = folder / "ids.parquet", folder / "ids.jsonl"
+    exported(world, out, format_=PARQUET)
+    exported(world, lines)
+    table = pq.read_table(out)
+    shown = [json.loads(line) for line in lines.read_text().splitlines()]
+
+    assert [each["id"] for each in shown] == [str(each) for each in table.column("id").to_pylist()]
+    assert [each["hash"] for each in shown] == table.column("hash").to_pylist()
+    assert "(UUID)" in str(pq.ParquetFile(out).schema)
 
 
 @pytest.mark.parametrize("content", [b"", b"no parquet", None])

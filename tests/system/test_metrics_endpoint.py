@@ -22,6 +22,7 @@ from support.server import DEADLINE_S, Server, access_of, until
 
 from remit.service.metrics_endpoint import Readiness, serve_metrics
 from remit.service.settings import Settings
+from remit.service.version import VERSION
 
 MORE_THAN_THERE_IS_ROOM_FOR = 200
 
@@ -102,6 +103,13 @@ def test_only_the_metrics_path_has_metrics(endpoint: tuple[Server, Callable[[str
         fetch(path)
     with refused.value:
         assert 404 == refused.value.code
+
+
+def test_metrics_name_the_version_and_the_process(server: Server) -> None:
+    assert 1.0 == server.metric("remit_build_info", version=VERSION)
+    status = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+    (resident,) = (int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS:"))
+    assert resident == pytest.approx(server.metric("process_resident_memory_bytes"), rel=0.5)
 
 
 def test_metrics_can_be_requested_by_name(endpoint: tuple[Server, Callable[[str], str]]) -> None:

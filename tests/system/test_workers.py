@@ -26,6 +26,7 @@ from remit.audit.store.shards import ShardedStore
 from remit.faults.disk import decision_ids
 from remit.server import worker
 from remit.service.settings import Settings
+from remit.service.version import VERSION
 from remit.service.workers import supervisor
 from remit.v1 import status_service_pb2_grpc
 from remit.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse, TenantStatus, WorkerStatus
@@ -199,6 +200,7 @@ def test_one_endpoint_has_the_metrics_of_all_workers(busy: tuple[Server, set[byt
     assert by_node == {node: server.metric("remit_decisions_total", worker=node) for node in NODES}
     assert 3.0 == server.metric("remit_worker_serving")
     assert 0.0 == server.metric("remit_worker_restarts_total")
+    assert 3.0 == server.metric("remit_build_info", version=VERSION)
     assert 1.0 == server.metric("remit_tenant_state", tenant="acme", state="SERVING", worker="node-1.w2")
 
 

@@ -45,9 +45,11 @@ class UnmigratedError(AuditStoreError):
         self.found = found
         self.needed = needed
         state = "has no audit tables" if found is None else f"has audit schema `{found}`"
+        # There is nothing to back up before the first tables.
+        first = "" if found is None else "back it up and "
         super().__init__(
             f"the audit database `{url}` {state} and this program needs schema `{needed}`: "
-            "back it up and start `remit serve` once with `--audit-migrate`"
+            f"{first}start `remit serve` once with `--audit-migrate`"
         )
 
 

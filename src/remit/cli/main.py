@@ -3,18 +3,30 @@
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from remit.cli import audit, authzen, callers
 from remit.cli.common import lazy
-from remit.cli.common.output import EXIT_CODES, Exit, err, out
+from remit.cli.common.output import EXIT_CODES, Exit, end_without_reader, err, out
 from remit.core.names import quote
 from remit.service.version import VERSION
 
+
+class _Program(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Typer would exit with 1, which means no.
+            end_without_reader()
+
+
 app = typer.Typer(
     name="remit",
+    cls=_Program,
     help="May this principal, in this tenant, do this action on this kind of resource in this namespace, "
     "and which rule says so?\n\n"
     "Policies are files, reviewed and tested like code. `serve` answers from them over gRPC and records every decision; the "

@@ -33,12 +33,17 @@ class MalformedQuestionError(RemitError, ValueError):
         return type(self), self.violations
 
 
+def malformed(field: str, error: InvalidNameError) -> FieldViolation:
+    """The violation of a field by a text outside its grammar. It names the field once: `tenant: is missing`."""
+    return FieldViolation(field, str(error).removeprefix(f"{field} "))
+
+
 def named(field: str, parse: Callable[[str], _Name], text: str) -> _Name:
     """The name in a field of a question; raises MalformedQuestionError if the text is outside its grammar."""
     try:
         return parse(text)
     except InvalidNameError as error:
-        raise violation(field, str(error)) from None
+        raise MalformedQuestionError(malformed(field, error)) from None
 
 
 def each_named(field: str, parse: Callable[[str], _Name], texts: Sequence[str]) -> tuple[_Name, ...]:

@@ -2,7 +2,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
-from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError
+from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, malformed
 from remit.core.names import (
     WHOLE_TENANT,
     Namespace,
@@ -108,5 +108,5 @@ def _malformed(*fields: tuple[str, Callable[[str], object], str]) -> MalformedQu
         try:
             parse(text)
         except InvalidNameError as error:
-            violations.append(FieldViolation(field, str(error)))
+            violations.append(malformed(field, error))
     return MalformedQuestionError(*violations)

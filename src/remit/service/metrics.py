@@ -1,8 +1,10 @@
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from remit.service.version import VERSION
 
 _CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -12,6 +14,10 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        Info("remit_build", "The version of remit, as the label `version`.", registry=self.registry).info(
+            {"version": VERSION}
+        )
         self._decisions = Counter(
             "remit_decisions",
             "Decisions answered. `tenant` is empty for tenants that are not configured.",

@@ -13,6 +13,7 @@ from remit.cli.ask.graph_svg import EDGES_LIMIT, NODES_LIMIT, write_svg
 from remit.cli.ask.graph_tree import DEPTH_LIMIT
 from remit.cli.main import app
 from remit.v1 import visibility_service_pb2 as messages
+from remit.v1.decision_pb2 import Effect, Reason
 
 ROOT = Path(__file__).parents[3]
 GRAPHS = ROOT / "docs" / "graphs"
@@ -179,6 +180,28 @@ def test_a_picture_that_would_take_too_long_is_refused(tmp_path: Path, nodes: in
     assert (code, code == 2) == (done.exit_code, "at most 500 and 1000 are drawn" in done.stderr)
 
 
+def test_forbidden_edge_has_an_arrow_of_its_colour() -> None:
+    answer = messages.VisibleGraphResponse()
+    for uid in ("a", "b", "c"):
+        answer.nodes.add(uid=uid, kind="FLOW", namespace="a", id=uid)
+    for target, reach, reason in (
+        ("b", Effect.EFFECT_ALLOW, Reason.REASON_ALLOWED_BY_RULE),
+        ("c", Effect.EFFECT_DENY, Reason.REASON_NO_MATCHING_RULE),
+    ):
+        edge = messages.GraphEdge(source="a", target=target, relation="KV")
+        answer.edges.add(edge=edge, reach=reach, reason=reason)
+    picture = ET.fromstring(write_svg(answer))
+    svg = "{http://www.w3.org/2000/svg}"
+    markers = {marker.attrib["id"]: marker[0].attrib["style"] for marker in picture.iter(f"{svg}marker")}
+    ends = {
+        group.attrib["class"]: path.attrib["marker-end"] for group in picture for path in group.findall(f"{svg}path")
+    }
+    assert {"edge": "url(#arrow)", "edge forbidden": "url(#forbidden)"} == ends
+    assert ("#333", "#c00") == tuple(
+        markers[each].partition(";")[0].removeprefix("fill:") for each in ("arrow", "forbidden")
+    )
+
+
 def test_picture_shows_every_node_and_edge_without_overlap() -> None:
     """Random graphs with loops, cycles and lonely nodes: no two boxes overlap, and all is inside the picture."""
     dice = random.Random(7)
@@ -192,9 +215,11 @@ def test_picture_shows_every_node_and_edge_without_overlap() -> None:
         picture = ET.fromstring(write_svg(answer))
         svg = "{http://www.w3.org/2000/svg}"
         _, _, width, height = (float(each) for each in picture.attrib["viewBox"].split())
-        boxes = [
-            tuple(float(box.attrib[key]) for key in ("x", "y", "width", "height")) for box in picture.iter(f"{svg}rect")
-        ]
+        assert picture.findtext(f"{svg}title") == f"Dependency graph: {size} nodes, {2 * size} edges"
+        assert (f"{width:.0f}", f"{height:.0f}") == (picture.attrib["width"], picture.attrib["height"])
+        background, *rects = picture.iter(f"{svg}rect")
+        assert ("100%", "100%") == (background.attrib["width"], background.attrib["height"])
+        boxes = [tuple(float(box.attrib[key]) for key in ("x", "y", "width", "height")) for box in rects]
         assert size == len(boxes)
         for place, (x, y, w, h) in enumerate(boxes):
             assert 0 <= x <= x + w <= width

@@ -33,6 +33,27 @@ def test_module_is_the_program() -> None:
     assert (0, f"{VERSION}\n") == (done.returncode, done.stdout)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("who", "acme", "VIEW", "FLOW", "acme.finance"),
+        ("who", "acme", "VIEW", "FLOW", "acme.finance", "--json"),
+    ],
+    ids=["table", "json"],
+)
+def test_output_that_nobody_reads_is_no_answer(words: tuple[str, ...]) -> None:
+    """`remit who ... | head -1` under `pipefail`: 1 would mean no."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        environment = {**os.environ, "REMIT_POLICIES": str(Path(__file__).parents[3] / "policies")}
+        done = subprocess.run(
+            [REMIT, *words], stdout=nobody, stderr=subprocess.PIPE, env=environment, check=False, timeout=60
+        )
+
+    assert (141, b"") == (done.returncode, done.stderr)
+
+
 WORDS = {
     "remit re": {"reach", "reach-all", "resolve", "replay"},
     "remit audit ver": {"verify"},

@@ -156,7 +156,7 @@ def test_all_wrong_fields_of_a_question_are_named_at_once() -> None:
     expected = ["principal", "action", "kind", "namespace"]
     assert expected == [violation.field for violation in caught.value.violations]
     assert "`A..b` is not a namespace" in str(caught.value)
-    assert "kind is missing" in str(caught.value)
+    assert "; kind: is missing: expected a letter" in str(caught.value)
 
 
 def test_offending_text_is_quoted_printable_and_short() -> None:

@@ -73,13 +73,14 @@ def _parser(table: Table) -> Callable[[bytes], Row]:
             value if type(value) is type_ else None for (_, value), type_ in zip(pairs, types, strict=True)
         ]
         for at in bytes_:
-            values[at] = _unhex(values[at])
+            values[at] = unhex(values[at])
         return tuple(values)
 
     return parse
 
 
-def _unhex(text: Any) -> bytes | None:
+def unhex(text: Any) -> bytes | None:
+    """The bytes of hex digits, with or without hyphens; None if the text is none."""
     try:
         return bytes.fromhex(text.replace("-", ""))
     except (AttributeError, ValueError):

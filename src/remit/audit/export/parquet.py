@@ -8,14 +8,18 @@ from sqlalchemy import BigInteger, LargeBinary, Table
 
 from remit.audit.chain.chain import Row
 from remit.audit.export.errors import ExportError
+from remit.audit.export.jsonl import unhex
 
 _ROWS_A_GROUP: Final = 20_000
 _BATCH: Final = 1_000
 _MOMENT: Final = pa.timestamp("us", tz="UTC")
+_ID: Final = pa.uuid()
+_HASH: Final = "hash"
 
 
 class Parquet:
-    """Writes one record per row, with the table's column names. `time_us` is a timestamp, ids and hashes are bytes."""
+    """Writes one record per row, with the table's column names. `time_us` is a timestamp, ids are UUIDs, hashes are hex
+    digits: a reader can search for what a log shows."""
 
     def __init__(self, table: Table, file: IO[bytes]) -> None:
         self._schema = _schema(table)
@@ -36,7 +40,7 @@ class Parquet:
 
     def _write_group(self) -> None:
         columns = zip(*self._rows, strict=True)
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
+        arrays = [_array(values, field) for values, field in zip(columns, self._schema, strict=True)]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
         self._rows = []
 
@@ -49,13 +53,27 @@ def read_parquet(table: Table, path: Path) -> Iterator[list[Row]]:
             if not file.schema_arrow.equals(schema):
                 raise ExportError(f"`{path}` holds other columns than an export of {table.name}")
             for batch in file.iter_batches(_BATCH):
-                columns: list[Any] = [
-                    (column.cast(pa.int64()) if field.type == _MOMENT else column).to_pylist()
-                    for column, field in zip(batch.columns, schema, strict=True)
-                ]
+                columns = [_values(column, field) for column, field in zip(batch.columns, schema, strict=True)]
                 yield list(zip(*columns, strict=True))
     except pa.ArrowException as error:
         raise ExportError(f"`{path}` is no Parquet file: {error}") from error
+
+
+def _array(values: Sequence[Any], field: Any) -> Any:
+    if field.type == _ID:
+        return pa.ExtensionArray.from_storage(_ID, pa.array(values, _ID.storage_type))
+    if field.name == _HASH:
+        values = [value.hex() for value in values]
+    return pa.array(values, field.type)
+
+
+def _values(column: Any, field: Any) -> list[Any]:
+    """The values as the table holds them. A hash that is no hex digits becomes None."""
+    if field.type == _ID:
+        return list(column.storage.to_pylist())
+    if field.name == _HASH:
+        return [unhex(text) for text in column.to_pylist()]
+    return list((column.cast(pa.int64()) if field.type == _MOMENT else column).to_pylist())
 
 
 def _schema(table: Table) -> Any:
@@ -67,7 +85,6 @@ def _type(column: Any) -> Any:
         return _MOMENT
     if isinstance(column.type, BigInteger):
         return pa.int64()
-    if isinstance(column.type, LargeBinary):
-        # A record from before there were chains has an empty hash.
-        return pa.binary() if column.name == "hash" else pa.binary(16)
+    if isinstance(column.type, LargeBinary) and column.name != _HASH:
+        return _ID
     return pa.string()

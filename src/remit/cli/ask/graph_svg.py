@@ -15,9 +15,11 @@ from remit.v1 import visibility_service_pb2 as messages
 NODES_LIMIT: Final = 500
 EDGES_LIMIT: Final = 1_000
 """The layout's time grows with the square of nodes and edges; above these limits it takes too long."""
-_CHARACTER, _LINE, _GAP = 7.0, 16.0, 40.0
+_CHARACTER, _LINE, _GAP = 7.3, 16.0, 40.0
+_FORBIDDEN: Final = "forbidden"
 _STYLE: Final = (
-    "text{font:12px monospace}rect{fill:#fff;stroke:#333}path{fill:none;stroke:#333}"
+    "text{font:12px monospace;fill:#333}rect{fill:#fff;stroke:#333}path{fill:none;stroke:#333}"
+    ".edge text{stroke:#fff;stroke-width:3;paint-order:stroke}"
     ".stub rect{stroke:#999;stroke-dasharray:4}.stub text{fill:#999}"
     ".forbidden path{stroke:#c00;stroke-dasharray:6 3}.forbidden text{fill:#c00}"
 )
@@ -50,21 +52,35 @@ def write_svg(answer: messages.VisibleGraphResponse) -> str:
         between[each.edge.source, each.edge.target].append(each)
     width, height, paths = _lay_out(boxes, list(between))
     picture = ET.Element(
-        "svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width:.0f} {height:.0f}", width=f"{width:.0f}"
+        "svg",
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {width:.0f} {height:.0f}",
+        width=f"{width:.0f}",
+        height=f"{height:.0f}",
+        role="img",
     )
+    ET.SubElement(picture, "title").text = f"Dependency graph: {len(answer.nodes)} nodes, {len(answer.edges)} edges"
     ET.SubElement(picture, "style").text = _STYLE
-    marker = ET.SubElement(
-        ET.SubElement(picture, "defs"),
-        "marker",
-        {"id": "arrow", "refX": "8", "refY": "4", "markerWidth": "8", "markerHeight": "8", "orient": "auto"},
-    )
-    ET.SubElement(marker, "path", d="M0,0 L8,4 L0,8 z", style="fill:#333;stroke:none")
+    definitions = ET.SubElement(picture, "defs")
+    _add_arrow(definitions, "arrow", "#333")
+    _add_arrow(definitions, _FORBIDDEN, "#c00")
+    # Without a background, text and lines are black on a dark page.
+    ET.SubElement(picture, "rect", width="100%", height="100%", style="stroke:none")
     for ends, edges in between.items():
         _draw_edge(picture, paths[ends], edges)
     for node in answer.nodes:
         _draw_node(picture, boxes[node.uid], stub=not node.kind)
     ET.indent(picture)
     return ET.tostring(picture, encoding="unicode") + "\n"
+
+
+def _add_arrow(definitions: ET.Element, name: str, colour: str) -> None:
+    marker = ET.SubElement(
+        definitions,
+        "marker",
+        {"id": name, "refX": "8", "refY": "4", "markerWidth": "8", "markerHeight": "8", "orient": "auto"},
+    )
+    ET.SubElement(marker, "path", d="M0,0 L8,4 L0,8 z", style=f"fill:{colour};stroke:none")
 
 
 def _lines(node: messages.GraphNode) -> list[str]:
@@ -113,9 +129,10 @@ def _loop(box: _Box) -> list[tuple[float, float]]:
 
 
 def _draw_edge(picture: ET.Element, way: list[tuple[float, float]], edges: list[messages.VisibleEdge]) -> None:
-    group = ET.SubElement(picture, "g", {"class": "forbidden"} if any(map(forbidden, edges)) else {})
+    refused = any(map(forbidden, edges))
+    group = ET.SubElement(picture, "g", {"class": f"edge {_FORBIDDEN}" if refused else "edge"})
     steps = " L".join(f"{x:.1f},{y:.1f}" for x, y in way)
-    ET.SubElement(group, "path", {"d": f"M{steps}", "marker-end": "url(#arrow)"})
+    ET.SubElement(group, "path", {"d": f"M{steps}", "marker-end": f"url(#{_FORBIDDEN if refused else 'arrow'})"})
     (x1, y1), (x2, y2) = way[(len(way) - 1) // 2], way[(len(way) - 1) // 2 + 1]
     label = ", ".join(
         f"{each.edge.relation} ({reason_of(each)})" if forbidden(each) else each.edge.relation for each in edges

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import sys
 from enum import IntEnum
 from typing import Any, NoReturn
@@ -10,6 +12,9 @@ from rich.text import Text
 
 class _Terminal(Console):
     """Prints text without markup, and escapes characters that could control the terminal."""
+
+    def on_broken_pipe(self) -> None:
+        end_without_reader()
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
@@ -31,6 +36,13 @@ def styled(*parts: str | tuple[str, str]) -> Text:
     """Joins texts, each plain or with a style. Rich reads no markup in them."""
     pairs = ((each, "") if isinstance(each, str) else each for each in parts)
     return Text.assemble(*((printable(text), style) for text, style in pairs))
+
+
+def end_without_reader() -> NoReturn:
+    """Ends the command when nobody reads its output any more (`| head`), as SIGPIPE ends other programs."""
+    # Python flushes what is left when it exits.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(128 + signal.SIGPIPE)
 
 
 class Exit(IntEnum):

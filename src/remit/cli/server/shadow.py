@@ -45,7 +45,7 @@ def shadow(
         since = utc_text(answer.since_us, separator=" ")
         loaded = f"{answer.tree_revision[:12]} since {since}" if answer.tree_revision else "has not loaded"
         out.print(
-            f"candidate {answer.directory} {loaded}: {answer.decided} decisions decided again, {answer.differing} would "
+            f"candidate in `{answer.directory}` {loaded}: {answer.decided} decisions decided again, {answer.differing} would "
             f"change; {answer.skipped} left out, {answer.dropped} past its budget",
             markup=False,
         )
