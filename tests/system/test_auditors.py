@@ -145,12 +145,12 @@ def test_a_page_s_token_and_a_cursor_give_no_more_rights(connect: Connect, decid
     request = messages.ListRecordsRequest(page_size=1)
     with connect(ALL) as client:
         token = client.ask(request).next_page_token
-        stub = audit_service_pb2_grpc.AuditServiceStub(client._links._current.channel)
+        stub = audit_service_pb2_grpc.AuditServiceStub(client._links.enter().channel)
         cursor = next(stub.FollowRecords(messages.FollowRecordsRequest(), timeout=DEADLINE_S)).cursor
     with connect(ACME) as client:
         with pytest.raises(DecisionUnavailable, match="another request"):
             client.ask(messages.ListRecordsRequest(page_token=token))
-        stub = audit_service_pb2_grpc.AuditServiceStub(client._links._current.channel)
+        stub = audit_service_pb2_grpc.AuditServiceStub(client._links.enter().channel)
         with pytest.raises(grpc.RpcError, match="another request"):
             next(stub.FollowRecords(messages.FollowRecordsRequest(cursor=cursor), timeout=DEADLINE_S))
 
@@ -232,7 +232,7 @@ def test_read_by_a_forged_token_is_recorded(connect: Connect, decided: dict[str,
     forged = type(request).FromString(request.SerializeToString())
     setattr(forged, field, token_of(request, last))
     with connect(ACME) as client:
-        answer = getattr(audit_service_pb2_grpc.AuditServiceStub(client._links._current.channel), call)(
+        answer = getattr(audit_service_pb2_grpc.AuditServiceStub(client._links.enter().channel), call)(
             forged, timeout=DEADLINE_S
         )
         if call == "FollowRecords":

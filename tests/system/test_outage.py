@@ -224,7 +224,7 @@ def test_reads_of_the_audit_are_unavailable_while_the_database_is_away(
     server = serve(*flags, audit=database.url, policies=untested)
     with Client(server.target, timeout_s=DEADLINE_S, tls=tls) as client:
         client.check("acme", *ASKED)
-        stub = audit_service_pb2_grpc.AuditServiceStub(client._links._current.channel)
+        stub = audit_service_pb2_grpc.AuditServiceStub(client._links.enter().channel)
         followed = stub.FollowRecords(audit_service_pb2.FollowRecordsRequest(), timeout=DEADLINE_S)
         assert next(followed).cursor
         database.take_away()

@@ -31,8 +31,8 @@ from remit.v1.audit_service_pb2 import Record, RecordFilter
 
 
 class AsyncClient(AsyncTransport):
-    """Like Client, for one event loop: make it, use it and close it in coroutines of that loop. Await its methods; use
-    `async for` where Client is used with `for`."""
+    """Like Client, for one event loop: use it and close it in coroutines of that loop. It can be made before the loop.
+    Await its methods; use `async for` where Client is used with `for`."""
 
     def tenant(self, tenant: str) -> AsyncTenantClient:
         """This client for one tenant: the same methods without their first parameter."""

@@ -19,7 +19,7 @@ from remit.client.decision_cache import DecisionCache
 from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.client.links import ChannelLinks, Token
 from remit.client.retry import RetryPolicy, ended, only_open_channels, only_questions, unavailable
-from remit.client.revision_watch import watch
+from remit.client.revision_watch import AsyncRevisionWatch
 from remit.client.tls import MutualTls
 from remit.v1.audit_service_pb2 import Record
 
@@ -98,12 +98,11 @@ class AsyncTransport:
         self._closing: set[asyncio.Task[None]] = set()
         self._links = ChannelLinks(target, grpc.aio, self._close_later, tls=tls, server_ca=server_ca, token=token)
         self._cache = DecisionCache(cache) if cache else None
-        self._watch = asyncio.create_task(watch(self._links, self._cache)) if self._cache is not None else None
+        self._watch = AsyncRevisionWatch(self._links, self._cache) if self._cache is not None else None
 
     async def close(self) -> None:
         if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.wait([self._watch])
+            await self._watch.stop()
         for channel in self._links.shut():
             await channel.close()
         await asyncio.gather(*self._closing)
@@ -121,6 +120,8 @@ class AsyncTransport:
         with only_questions():
             request = call.request()
         cache = self._cache if call.cacheable else None
+        if cache is not None and self._watch is not None:
+            self._watch.start()
         response = cache.get(request) if cache is not None else None
         if response is None:
             response = await self._send(request, retry or RetryPolicy(self._timeout_s))
@@ -140,11 +141,12 @@ class AsyncTransport:
 
     async def _send(self, request: Message, retry: RetryPolicy) -> Any:
         while True:
+            metadata = self._links.metadata()
             link = self._links.enter()
             try:
                 rpc = link.rpcs[request.DESCRIPTOR.full_name]
                 with only_open_channels():
-                    response = await rpc(request, timeout=retry.left_s, metadata=self._links.metadata())
+                    response = await rpc(request, timeout=retry.left_s, metadata=metadata)
                 break
             except grpc.RpcError as error:
                 pause_s = await self._pause_s(retry, error)
@@ -175,13 +177,14 @@ class AsyncTransport:
         cursor = ""
         retry = RetryPolicy(self._timeout_s)
         while True:
+            with only_questions():
+                request = stream(cursor)
+            metadata = self._links.metadata()
             link = self._links.enter()
             call, begun = None, False
             try:
-                with only_questions():
-                    request = stream(cursor)
                 with only_open_channels():
-                    call = link.following(request, metadata=self._links.metadata())
+                    call = self._links.open(link.following, request, metadata=metadata)
                 async for response in call:
                     begun, cursor = True, response.cursor
                     for record in response.records:
@@ -200,7 +203,7 @@ class AsyncTransport:
             finally:
                 if call is not None:
                     call.cancel()
-                self._links.leave(link)
+                self._links.leave(link, call)
             await asyncio.sleep(pause_s)
 
     async def _pause_s(self, retry: RetryPolicy, error: grpc.RpcError) -> float:

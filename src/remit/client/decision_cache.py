@@ -2,10 +2,11 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Any
 
+from remit.client.forks import FORKS, Forkable
 from remit.v1.policy_service_pb2 import WatchRevisionResponse
 
 
-class DecisionCache:
+class DecisionCache(Forkable):
     """A cache of responses to single questions. It serves a response only while a watch says that the response's
     revision serves the tenant.
 
@@ -20,6 +21,13 @@ class DecisionCache:
         """By tenant: the revision that serves now, as the watch last reported."""
         self._responses: OrderedDict[tuple[str, str, bytes], Any] = OrderedDict()
         """By tenant, revision and request."""
+        FORKS.add(self)
+
+    def after_fork_in_child(self) -> None:
+        """The child serves no answer that its parent's watch vouched for."""
+        self._mutex = Lock()
+        self._current.clear()
+        self._responses.clear()
 
     def get(self, request: Any) -> Any:
         """The response by the tenant's current revision; None if the server must be asked."""

@@ -1,17 +1,22 @@
-"""The channel of a client, which is replaced when its PEM files change: grpcio reads them once."""
+"""The channel of a client. It is made by the first call in a process, and replaced when its PEM files change: grpcio
+reads them once."""
 
+import gc
 import os
 import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from threading import Lock
+from threading import Condition
 from typing import Any, Final
+from weakref import WeakSet
 
 import grpc
+from google.protobuf.message import Message
 
 from remit.client.connection_probe import ConnectionProbe, is_connection_failure
 from remit.client.errors import DecisionUnavailable
+from remit.client.forks import FORKS, Forkable
 from remit.client.stubs import following_over, rpcs_over, watching_over
 from remit.client.target import DNS_SCHEME, channel_options
 from remit.client.tls import MutualTls, ServerTls
@@ -26,6 +31,10 @@ Metadata = tuple[tuple[str, str], ...] | None
 Token = str | Callable[[], str]
 
 
+_OF_PARENTS: Final[list[Any]] = []
+"""Links of the process that this one was forked from. They are never closed here: to close one of grpc.aio may hang."""
+
+
 class ChannelLink:
     """A channel, and what calls each method over it."""
 
@@ -38,8 +47,11 @@ class ChannelLink:
         """Calls and streams that use it now."""
 
 
-class ChannelLinks:
-    """The link of a client, and links that were replaced, until their last call ends. Safe to share between threads."""
+class ChannelLinks(Forkable):
+    """The link of a client, and links that were replaced, until their last call ends. Safe to share between threads.
+
+    A process has its own link: nothing of gRPC exists before the first call, and a child forgets its parent's link.
+    """
 
     def __init__(
         self,
@@ -67,25 +79,61 @@ class ChannelLinks:
         self._token = token
         self._probe = ConnectionProbe.of(target.removeprefix(DNS_SCHEME), self._tls)
         self._close = close
-        self._mutex = Lock()
         self._closed = False
-        self._replaced: list[ChannelLink] = []
-        """Links that calls still use."""
         self._look_at = time.monotonic() + _LOOK_EVERY_S
         self._stamps = _stamps(self._tls.files) if self._tls is not None else ()
-        self._current = self._connected(self._tls.credentials() if self._tls is not None else None)
+        self._pem = self._tls.read() if self._tls is not None else None
+        self._all: WeakSet[ChannelLink] = WeakSet()
+        self._forget()
+        FORKS.add(self)
+
+    def _forget(self) -> None:
+        """The state of a process that has not called yet."""
+        self._mutex = Condition()
+        self._forking = False
+        self._current: ChannelLink | None = None
+        self._replaced: list[ChannelLink] = []
+        """Links that calls still use."""
+        self._all.clear()
+        self._calls = 0
+        """Calls that have entered a link. A stream counts until it is open."""
+        self._streams: set[Any] = set()
+        """Open streams."""
 
     def enter(self) -> ChannelLink:
-        """The newest link. The call has to `leave` it."""
+        """The newest link. The call has to `leave` it. Raises DecisionUnavailable after the end of the client."""
         if self._tls is not None and time.monotonic() >= self._look_at:
             self._look(self._tls)
         with self._mutex:
-            link = self._current
-            link.calls += 1
-            return link
+            self._mutex.wait_for(lambda: not self._forking)
+            if self._closed:
+                raise DecisionUnavailable("CANCELLED", "the client is closed")
+            if self._current is None:
+                FORKS.begin_grpc()
+                self._current = self._connected()
+            self._current.calls += 1
+            self._calls += 1
+            return self._current
 
-    def leave(self, link: ChannelLink) -> None:
+    def open(self, method: Callable[..., Any], request: Message, **options: Any) -> Any:
+        """Starts a stream of a link that was entered. A fork of the process ends it."""
         with self._mutex:
+            stream = method(request, **options)
+            self._calls -= 1
+            if self._channels is grpc.aio:
+                return stream
+            self._streams.add(stream)
+        if not stream.add_callback(lambda: self._ended(stream)):
+            # It has ended before the callback was there.
+            self._ended(stream)
+        return stream
+
+    def leave(self, link: ChannelLink, stream: Any = None) -> None:
+        """`stream` is the stream that was opened, None if there was none."""
+        with self._mutex:
+            if stream is None:
+                self._calls -= 1
+                self._mutex.notify_all()
             link.calls -= 1
             left = link in self._replaced and not link.calls
             if left:
@@ -114,16 +162,47 @@ class ChannelLinks:
         return self._probe.cause(error) if self._probe is not None and is_connection_failure(error) else ""
 
     def shut(self) -> list[Channel]:
-        """No link is replaced from now on. Returns the open channels, for the caller to close."""
+        """No call enters from now on. Returns the open channels, for the caller to close."""
         with self._mutex:
             self._closed = True
-            links, self._replaced = [self._current, *self._replaced], []
+            links = [*self._replaced, *([self._current] if self._current is not None else [])]
+            self._replaced, self._current = [], None
             return [link.channel for link in links]
 
-    def _connected(self, credentials: grpc.ChannelCredentials | None) -> ChannelLink:
-        if credentials is None:
-            return ChannelLink(self._channels.insecure_channel(self._target, self._options))
-        return ChannelLink(self._channels.secure_channel(self._target, credentials, self._options))
+    def before_fork(self, deadline: float) -> bool:
+        """Ends the streams, which start anew after the fork, and waits for calls of other threads."""
+        self._mutex.acquire()
+        if self._channels is grpc.aio:
+            if self._all and self._closed:
+                gc.collect()
+            return not self._all
+        self._forking = True
+        for stream in self._streams:
+            stream.cancel()
+        return self._mutex.wait_for(lambda: not self._calls and not self._streams, deadline - time.monotonic())
+
+    def after_fork_in_parent(self) -> None:
+        self._forking = False
+        self._mutex.notify_all()
+        self._mutex.release()
+
+    def after_fork_in_child(self) -> None:
+        _OF_PARENTS.append((self._current, self._replaced))
+        self._forget()
+
+    def _connected(self) -> ChannelLink:
+        if self._tls is None or self._pem is None:
+            link = ChannelLink(self._channels.insecure_channel(self._target, self._options))
+        else:
+            credentials = self._tls.credentials(self._pem)
+            link = ChannelLink(self._channels.secure_channel(self._target, credentials, self._options))
+        self._all.add(link)
+        return link
+
+    def _ended(self, stream: Any) -> None:
+        with self._mutex:
+            self._streams.discard(stream)
+            self._mutex.notify_all()
 
     def _look(self, tls: MutualTls | ServerTls) -> None:
         """Replaces the link if a file changed. Files that do not fit leave the link, and are looked at again."""
@@ -135,12 +214,14 @@ class ChannelLinks:
             if stamps == self._stamps:
                 return
             try:
-                credentials = tls.credentials()
+                pem = tls.read()
             except OSError:
                 return
             if _stamps(tls.files) != stamps:
                 return
-            replaced, self._current, self._stamps = self._current, self._connected(credentials), stamps
+            replaced, self._current, self._stamps, self._pem = self._current, None, stamps, pem
+            if replaced is None:
+                return
             if replaced.calls:
                 self._replaced.append(replaced)
                 return

@@ -75,6 +75,8 @@ class SyncTransport:
         with only_questions():
             request = call.request()
         cache = self._cache if call.cacheable else None
+        if cache is not None and self._watch is not None:
+            self._watch.start()
         response = cache.get(request) if cache is not None else None
         if response is None:
             response = self._send(request, retry or RetryPolicy(self._timeout_s))
@@ -94,11 +96,12 @@ class SyncTransport:
 
     def _send(self, request: Message, retry: RetryPolicy) -> Any:
         while True:
+            metadata = self._links.metadata()
             link = self._links.enter()
             try:
                 rpc = link.rpcs[request.DESCRIPTOR.full_name]
                 with only_open_channels():
-                    return rpc(request, timeout=retry.left_s, metadata=self._links.metadata())
+                    return rpc(request, timeout=retry.left_s, metadata=metadata)
             except grpc.RpcError as error:
                 pause_s = self._pause_s(retry, error)
             finally:
@@ -118,13 +121,14 @@ class SyncTransport:
         cursor = ""
         retry = RetryPolicy(self._timeout_s)
         while True:
+            with only_questions():
+                request = stream(cursor)
+            metadata = self._links.metadata()
             link = self._links.enter()
             call, begun = None, False
             try:
-                with only_questions():
-                    request = stream(cursor)
                 with only_open_channels():
-                    call = link.following(request, metadata=self._links.metadata())
+                    call = self._links.open(link.following, request, metadata=metadata)
                 for response in call:
                     begun, cursor = True, response.cursor
                     yield from response.records
@@ -136,7 +140,7 @@ class SyncTransport:
             finally:
                 if call is not None:
                     call.cancel()
-                self._links.leave(link)
+                self._links.leave(link, call)
             time.sleep(pause_s)
 
     def _pause_s(self, retry: RetryPolicy, error: grpc.RpcError) -> float:

@@ -6,6 +6,9 @@ import grpc
 
 from remit.core.pem import no_authority, not_a_pair
 
+Pem = tuple[bytes, ...]
+"""The contents of the files, in their order."""
+
 
 @dataclass(frozen=True, slots=True)
 class MutualTls:
@@ -22,10 +25,13 @@ class MutualTls:
     def files(self) -> tuple[Path | str, ...]:
         return self.server_ca, self.cert, self.key
 
-    def credentials(self) -> grpc.ChannelCredentials:
+    def read(self) -> Pem:
         """Raises OSError if a file cannot be read, or if the files do not fit."""
         self.context()
-        server_ca, key, cert = (Path(file).read_bytes() for file in (self.server_ca, self.key, self.cert))
+        return tuple(Path(file).read_bytes() for file in self.files)
+
+    def credentials(self, pem: Pem) -> grpc.ChannelCredentials:
+        server_ca, cert, key = pem
         return grpc.ssl_channel_credentials(server_ca, key, cert)
 
     def context(self) -> ssl.SSLContext:
@@ -49,10 +55,13 @@ class ServerTls:
     def files(self) -> tuple[Path | str, ...]:
         return (self.server_ca,)
 
-    def credentials(self) -> grpc.ChannelCredentials:
+    def read(self) -> Pem:
         """Raises OSError if the file cannot be read, or holds no certificate."""
         self.context()
-        return grpc.ssl_channel_credentials(Path(self.server_ca).read_bytes())
+        return (Path(self.server_ca).read_bytes(),)
+
+    def credentials(self, pem: Pem) -> grpc.ChannelCredentials:
+        return grpc.ssl_channel_credentials(*pem)
 
     def context(self) -> ssl.SSLContext:
         """The same for Python's TLS. Raises OSError if the file cannot be read, or holds no certificate."""
