@@ -39,7 +39,8 @@ class _Forks:
         self._was_quiet = True
         self._used = False
         self._refusal = ""
-        os.register_at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
+        if hasattr(os, "register_at_fork"):  # not on Windows
+            os.register_at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
     def add(self, part: Forkable) -> None:
         with self._mutex:

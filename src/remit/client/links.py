@@ -105,7 +105,8 @@ class ChannelLinks(Forkable):
         if self._tls is not None and time.monotonic() >= self._look_at:
             self._look(self._tls)
         with self._mutex:
-            self._mutex.wait_for(lambda: not self._forking)
+            while self._forking:
+                self._mutex.wait()
             if self._closed:
                 raise DecisionUnavailable("CANCELLED", "the client is closed")
             if self._current is None:
@@ -133,7 +134,8 @@ class ChannelLinks(Forkable):
         with self._mutex:
             if stream is None:
                 self._calls -= 1
-                self._mutex.notify_all()
+                if self._forking:
+                    self._mutex.notify_all()
             link.calls -= 1
             left = link in self._replaced and not link.calls
             if left:
