@@ -100,6 +100,7 @@ bench: setup ## Measure the service and the engine beside their floors and peers
 	$(BIN)/python -m bench.rights
 	$(BIN)/python -m bench.fairness
 	$(BIN)/python -m bench.names
+	$(BIN)/python -m bench.envoy
 
 queries: setup ## Measure the queries of an auditor over ten million records (half an hour and 6 GB the first time)
 	$(BIN)/python -m bench.audit_queries

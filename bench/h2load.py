@@ -5,6 +5,7 @@ import shutil
 import statistics
 import struct
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,11 +64,23 @@ def run(*, core: int, url: str, body: Path, load: Load, calls: int, answer_bytes
 
     Raises VoidFigureError where they are not, or where h2load counts a call that did not succeed.
     """
+    asked = ["-H", "content-type: application/grpc", "-H", "te: trailers", "-d", str(body), url]
+    return _run(core, asked, load=load, calls=calls, answer_bytes=5 + answer_bytes, scratch=scratch)
+
+
+def get(
+    *, core: int, url: str, headers: Sequence[str], load: Load, calls: int, answer_bytes: int, scratch: Path
+) -> Run:
+    """Gets `url` exactly `calls` times. Raises VoidFigureError as `run` does."""
+    asked = [*(word for each in headers for word in ("-H", each)), url]
+    return _run(core, asked, load=load, calls=calls, answer_bytes=answer_bytes, scratch=scratch)
+
+
+def _run(core: int, asked: Sequence[str], *, load: Load, calls: int, answer_bytes: int, scratch: Path) -> Run:
     log = scratch / "h2load.log"
     log.unlink(missing_ok=True)
     command = ["taskset", "-c", str(core), "h2load", "-t", "1", "-n", str(calls)]
-    command += ["-c", str(load.connections), "-m", str(load.streams), "--log-file", str(log)]
-    command += ["-H", "content-type: application/grpc", "-H", "te: trailers", "-d", str(body), url]
+    command += ["-c", str(load.connections), "-m", str(load.streams), "--log-file", str(log), *asked]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != 0:
         raise VoidFigureError(f"h2load exited with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
@@ -80,7 +93,8 @@ def run(*, core: int, url: str, body: Path, load: Load, calls: int, answer_bytes
 
 
 def check_output(output: str, calls: int, answer_bytes: int) -> float:
-    """Seconds that the run took, read from h2load's report; raises VoidFigureError where a call failed."""
+    """Seconds that the run took, read from h2load's report. Raises VoidFigureError where a call failed, or had an answer
+    of another length."""
     counts, status, data, finished = (pattern.search(output) for pattern in (_COUNTS, _STATUS, _DATA, _FINISHED))
     if not (counts and status and data and finished):
         raise VoidFigureError(f"h2load's report was not understood:\n{output}")
@@ -88,7 +102,7 @@ def check_output(output: str, calls: int, answer_bytes: int) -> float:
         raise VoidFigureError(f"expected {calls} calls to succeed, h2load says {counts.group()}")
     if tuple(map(int, status.groups())) != (calls, 0, 0, 0):
         raise VoidFigureError(f"expected {calls} times 2xx, h2load says {status.group()}")
-    expected, got = calls * (5 + answer_bytes), int(data.group(3))
+    expected, got = calls * answer_bytes, int(data.group(3))
     if got != expected:
         raise VoidFigureError(
             f"{calls} answers of {answer_bytes} bytes are {expected} bytes in frames, h2load received {got}: "

@@ -86,13 +86,22 @@ class Server:
 
 
 class Remit(Server):
-    def __init__(self, delivery: str, core: int, scratch: Path, *, name: str = "", remit: Path = REMIT) -> None:
+    def __init__(
+        self,
+        delivery: str,
+        core: int,
+        scratch: Path,
+        *flags: str,
+        name: str = "",
+        remit: Path = REMIT,
+        policies: Path = BENCH / "example",
+    ) -> None:
         """`remit` is the program, of another checkout perhaps; `name` then tells the two apart."""
         name = name or f"remit {delivery}"
         files = scratch / name.replace(" ", "-")
         self._store = files.with_suffix(".db")
         port = free_port()
-        command = [str(remit), "serve", "--policies", str(BENCH / "example"), "--listen", f"127.0.0.1:{port}"]
+        command = [str(remit), "serve", "--policies", str(policies), "--listen", f"127.0.0.1:{port}", *flags]
         command += ["--audit", f"sqlite:///{self._store}", "--audit-delivery", delivery]
         key = files.with_suffix(".pem")
         subprocess.run([str(remit), "audit", "key", "new", str(key)], check=True, capture_output=True)
