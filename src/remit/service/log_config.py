@@ -1,8 +1,12 @@
 import logging
 import sys
-from typing import Any
+from typing import Any, Final
 
 import structlog
+
+from remit.core.names import is_revision
+
+_SHOWN_DIGITS: Final = 12
 
 
 def configure_logs(level: str, form: str, **fields: str) -> None:
@@ -14,7 +18,7 @@ def configure_logs(level: str, form: str, **fields: str) -> None:
         structlog.processors.format_exc_info,
     ]
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        _for_people(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
         if form == "console"
         else structlog.processors.JSONRenderer()
     )
@@ -38,6 +42,20 @@ def configure_logs(level: str, form: str, **fields: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _for_people(renderer: Any) -> Any:
+    """Shortens revisions as the command line does, and gives each diagnostic lines of its own."""
+
+    def render(logger: Any, method: str, event: dict[str, Any]) -> str:
+        shown = {
+            key: value[:_SHOWN_DIGITS] if isinstance(value, str) and is_revision(value) else value
+            for key, value in event.items()
+        }
+        lines = [line for text in shown.pop("diagnostics", ()) for line in str(text).splitlines()]
+        return "\n    ".join([renderer(logger, method, shown), *lines])
+
+    return render
 
 
 def _is_of_the_server(record: logging.LogRecord) -> bool:

@@ -10,6 +10,7 @@ from support.trees import tree_of, write
 
 from remit.core.diagnostics import PolicyError
 from remit.core.names import CALLERS, Tenant
+from remit.core.question import parse_question
 from remit.policy.load import load_tree
 from remit.policy.read import tree as policy_tree
 from remit.policy.read.limits import Limits
@@ -85,6 +86,24 @@ def test_callers_have_neither_reach_nor_a_manifest(tmp_path: Path, name: str) ->
 def test_unknown_files_and_ill_named_folders_of_the_root_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(PolicyError, match=name.partition("/")[0]):
         load_tree(write(tmp_path, {**BASE, name: b""}))
+
+
+def test_copied_folder_names_each_row_of_the_old_tenant(tmp_path: Path) -> None:
+    roles = b"p, role:a, acme, **, FLOW, VIEW, allow\np, role:b, acme, **, FLOW, VIEW, allow\n"
+    bindings = b"g, user:a, role:a, acme/acme.x\ng, user:b, role:b, acme\n"
+    write(tmp_path, {**BASE, "corp/roles.csv": roles, "corp/bindings.csv": bindings})
+    places = sorted(each.partition(": ")[0] for each in told(tmp_path, Tenant("corp")))
+    assert ["corp/bindings.csv:1:20", "corp/bindings.csv:2:20", "corp/roles.csv:1:12", "corp/roles.csv:2:12"] == places
+
+
+def test_empty_folder_is_a_tenant_without_rows(tmp_path: Path) -> None:
+    write(tmp_path, BASE)
+    (tmp_path / "docs").mkdir()
+    loaded = load_tree(tmp_path).tenants[Tenant("docs")]
+    assert (0, ()) == (loaded.rows, loaded.diagnostics)
+    assert loaded.snapshot is not None
+    question = parse_question("user:a", "VIEW", "FLOW", "a")
+    assert "deny" == loaded.snapshot.decide(question).effect
 
 
 def test_backups_and_readmes_are_ignored(tmp_path: Path) -> None:

@@ -80,7 +80,11 @@ class ImportedVocabulary:
                 findings.add(FindingId.NAME_UNUSABLE, self._model, f"`--person {quote(person)}`: nobody holds it")
         if held - set(persons):
             names = ", ".join(f"`{quote(name)}`" for name in sorted(held - set(persons))[:_SHOWN])
-            findings.add(FindingId.ROLE_AS_SUBJECT, self._model, f"{names}: say `--person NAME` for one that asks")
+            findings.add(
+                FindingId.ROLE_AS_SUBJECT,
+                self._model,
+                f"{names}: if one of them is a person who asks, add `--person NAME`",
+            )
         for row in self._rows.permits:
             if self._shape.roles and row.subject not in held and row.subject not in members:
                 findings.add(FindingId.SUBJECT_AMBIGUOUS, row.place, f"`{quote(row.subject)}`")
