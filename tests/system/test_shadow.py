@@ -72,7 +72,9 @@ def test_shadow_reports_changed_decisions_and_never_answers_them(
         client.check(*BOB_VIEWS)
         until(lambda: report().decided >= 1, "a decision was put to it")
         assert 0 == report().differing
-        assert 0 == remit("shadow", "--target", server.target).returncode
+        unchanged = remit("shadow", "--target", server.target)
+        assert 0 == unchanged.returncode
+        assert f"candidate in `{policies}` " in unchanged.stdout
 
         # One that does not load is said, and what loaded last goes on deciding.
         append(bindings, "nonsense")
