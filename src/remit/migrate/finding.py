@@ -175,6 +175,11 @@ class FindingId(StrEnum):
         FindingSeverity.WARNING,
         "names that differ in case only: to Casbin and to remit they are two",
     )
+    NOT_IN_CASBIN = (
+        "not-in-casbin",
+        FindingSeverity.NOTE,
+        "what `remit export` leaves out: copy `resources.yaml`, and each `tenant.yaml`, from the original",
+    )
     ROLE_AS_SUBJECT = (
         "role-as-subject",
         FindingSeverity.WARNING,

@@ -131,6 +131,7 @@ def test_export_and_import_again(casbin: Path) -> None:
     one, two = tree(casbin / "one"), tree(casbin / "two")
     assert {**one, "README.md": ""} == {**two, "README.md": ""}
     assert "globex/reach.csv" in one
+    assert "note not-in-casbin: access lists and dedicated resources" in " ".join(from_files.output.split())
     assert run("test", "one").exit_code == 0
 
 

@@ -65,6 +65,7 @@ def import_export(
         files |= tests
     if not findings.refused():
         report_differences(files, findings)
+        findings.add(FindingId.NOT_IN_CASBIN, "the policy", "access lists and dedicated resources are not in an export")
     return Imported({} if findings.refused() else files, findings.found, len(read) + len(read_reach), count)
 
 
