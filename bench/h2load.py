@@ -68,6 +68,16 @@ def run(*, core: int, url: str, body: Path, load: Load, calls: int, answer_bytes
     return _run(core, asked, load=load, calls=calls, answer_bytes=5 + answer_bytes, scratch=scratch)
 
 
+def post(
+    *, core: int, url: str, body: Path, content_type: str, load: Load, calls: int, answer_bytes: int, scratch: Path
+) -> Run:
+    """Posts `body` by HTTP/1.1, one call at a time on each of as many connections as the load has calls in flight.
+    Raises VoidFigureError as `run` does."""
+    asked = ["--h1", "-H", f"content-type: {content_type}", "-d", str(body), url]
+    alone = Load(load.connections * load.streams, 1)
+    return _run(core, asked, load=alone, calls=calls, answer_bytes=answer_bytes, scratch=scratch)
+
+
 def get(
     *, core: int, url: str, headers: Sequence[str], load: Load, calls: int, answer_bytes: int, scratch: Path
 ) -> Run:

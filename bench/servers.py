@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -84,6 +85,12 @@ class Server:
         """Decisions in the server's audit store; None where it keeps none."""
         return None
 
+    def cpu_s(self) -> float:
+        """The processor time that it took so far, in seconds."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 class Remit(Server):
     def __init__(
@@ -95,8 +102,10 @@ class Remit(Server):
         name: str = "",
         remit: Path = REMIT,
         policies: Path = BENCH / "example",
+        http: bool = False,
     ) -> None:
-        """`remit` is the program, of another checkout perhaps; `name` then tells the two apart."""
+        """`remit` is the program, of another checkout perhaps; `name` then tells the two apart. `http`: it serves the
+        API over HTTP too."""
         name = name or f"remit {delivery}"
         files = scratch / name.replace(" ", "-")
         self._store = files.with_suffix(".db")
@@ -107,12 +116,29 @@ class Remit(Server):
         subprocess.run([str(remit), "audit", "key", "new", str(key)], check=True, capture_output=True)
         command += ["--audit-key", str(key), "--audit-checkpoint-s", "1"]
         command += ["--revisions", str(files.with_suffix(".revisions"))]
-        command += ["--metrics", f"127.0.0.1:{free_port()}", "--http", ""]
+        self.http = f"127.0.0.1:{free_port()}" if http else ""
+        command += ["--metrics", f"127.0.0.1:{free_port()}", "--http", self.http]
         super().__init__(name, command, port=port, core=core, scratch=scratch)
 
     def records(self) -> int:
         with closing(sqlite3.connect(f"file:{self._store}?mode=ro", uri=True)) as store:
             return int(store.execute("SELECT count(*) FROM decisions").fetchone()[0])
+
+
+def posted(target: str, path: str, body: bytes, content_type: str) -> int:
+    """Posts once over HTTP, as soon as the port accepts. The bytes of the answer."""
+    deadline = time.monotonic() + _START_S
+    while True:
+        connection = HTTPConnection(target, timeout=_STOP_S)
+        try:
+            connection.request("POST", path, body, {"content-type": content_type})
+            return len(connection.getresponse().read())
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        finally:
+            connection.close()
 
 
 def echo(threads: int, core: int, scratch: Path) -> Server:

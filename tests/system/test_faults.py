@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -33,9 +34,10 @@ def test_no_fault_loses_an_acknowledged_decision() -> None:
     assert f"{len(FAULTS)} of {len(FAULTS)} faults did no harm" in done.stdout
 
 
-def test_kill_9_at_any_moment_loses_no_acknowledged_decision(untested: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("http", [False, True], ids=["gRPC", "HTTP"])
+def test_kill_9_at_any_moment_loses_no_acknowledged_decision(untested: Path, tmp_path: Path, http: bool) -> None:
     """Twenty times over one store; each server recovers after the one before."""
-    there = scene(tmp_path / "kill", untested, ROUNDS)
+    there = replace(scene(tmp_path / "kill", untested, ROUNDS), http=http)
     kill(there)
     assert len(there.acknowledged) > ROUNDS
 
@@ -48,8 +50,9 @@ class Hasty(Scene):
         return super().server(*flags, *hasty, launcher=(*LAUNCHER, "slow:200"), **options)
 
 
-def test_faults_notice_answers_that_leave_before_their_records(untested: Path, tmp_path: Path) -> None:
-    there = Hasty(tmp_path / "kill", untested, draw, ROUNDS, Random(), lambda: None, "")
+@pytest.mark.parametrize("http", [False, True], ids=["gRPC", "HTTP"])
+def test_faults_notice_answers_that_leave_before_their_records(untested: Path, tmp_path: Path, http: bool) -> None:
+    there = Hasty(tmp_path / "kill", untested, draw, ROUNDS, Random(), lambda: None, "", http)
     with pytest.raises(BrokenPromiseError, match="acknowledged decisions are lost"):
         kill(there)
 

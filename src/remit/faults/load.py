@@ -10,8 +10,8 @@ from remit.core.policy import Policy
 from remit.engine.differential.random_questions import random_questions
 from remit.faults.promise import DEADLINE_S, BrokenPromiseError, until
 from remit.faults.server import ServerProcess
+from remit.faults.ways import Asks, CallFailedError, OverGrpc, OverHttp
 from remit.v1 import access_service_pb2 as messages
-from remit.v1 import access_service_pb2_grpc
 
 _BATCH: Final = 10
 
@@ -50,7 +50,10 @@ class Load:
     They remember every acknowledged decision.
     """
 
-    def __init__(self, server: ServerProcess, questions: Questions, threads: int = 8, *, seed: int = 0) -> None:
+    def __init__(
+        self, server: ServerProcess, questions: Questions, threads: int = 8, *, seed: int = 0, http: bool = False
+    ) -> None:
+        """`http`: asks over HTTP instead of gRPC."""
         self.acknowledged: set[bytes] = set()
         self.failures: list[grpc.StatusCode] = []
         self.wrong: list[str] = []
@@ -58,8 +61,7 @@ class Load:
         self._questions = questions
         self._mutex = Lock()
         self._stopping = False
-        self._channel = server.channel()
-        self._access = access_service_pb2_grpc.AccessServiceStub(self._channel)
+        self._way: Asks = OverHttp(server) if http else OverGrpc(server)
         self._threads = [
             Thread(target=self._ask, args=(self._batch if number % 3 == 2 else self._one, Random(seed + number)))  # noqa: PLR2004
             for number in range(threads)
@@ -89,7 +91,7 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         self._stopping = True
-        self._channel.close()
+        self._way.close()
         for thread in self._threads:
             thread.join(DEADLINE_S)
 
@@ -97,11 +99,11 @@ class Load:
         while not self._stopping:
             try:
                 decision_ids = [parse_id(each) for each in ask(rng)]
-            except grpc.RpcError as error:
+            except CallFailedError as error:
                 with self._mutex:
-                    self.failures.append(error.code())
-                    if error.code() is not grpc.StatusCode.UNAVAILABLE and not self._stopping:
-                        self.wrong.append(f"{error.code()}: {error.details()}")
+                    self.failures.append(error.code)
+                    if error.code is not grpc.StatusCode.UNAVAILABLE and not self._stopping:
+                        self.wrong.append(str(error))
                 return
             except ValueError as error:
                 with self._mutex:
@@ -116,10 +118,10 @@ class Load:
     def _one(self, rng: Random) -> list[str]:
         tenant, (question,) = self._questions(rng, 1)
         request = messages.CheckRequest(tenant=tenant, question=question)
-        return [self._access.Check(request, timeout=DEADLINE_S).decision.decision_id]
+        return [self._way.ask(request).decision.decision_id]
 
     def _batch(self, rng: Random) -> list[str]:
         tenant, questions = self._questions(rng, _BATCH)
         request = messages.BatchCheckRequest(tenant=tenant, questions=questions)
-        results = self._access.BatchCheck(request, timeout=DEADLINE_S).results
+        results = self._way.ask(request).results
         return [each.decision.decision_id for each in results]

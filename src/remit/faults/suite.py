@@ -36,13 +36,16 @@ class Scene:
     """Called after each round."""
     postgresql: str
     """The URL of a PostgreSQL server. Empty: the fault starts one."""
+    http: bool = False
+    """Whether the load asks over HTTP instead of gRPC."""
     acknowledged: set[bytes] = field(default_factory=set)
 
     def server(self, *flags: str, folder: str = "audit", **options: Any) -> ServerProcess:
-        return ServerProcess(self.folder / folder, *flags, policies=self.policies, **options)
+        http = "127.0.0.1:0" if self.http else ""
+        return ServerProcess(self.folder / folder, *flags, policies=self.policies, http=http, **options)
 
     def load(self, server: ServerProcess) -> Load:
-        return Load(server, self.questions, seed=self.rng.randrange(1 << 32))
+        return Load(server, self.questions, seed=self.rng.randrange(1 << 32), http=self.http)
 
     def some(self) -> int:
         """Draws the number of decisions before the fault."""

@@ -58,6 +58,7 @@ def faults(
             show_default=False,
         ),
     ] = "",
+    http: Annotated[bool, typer.Option("--http", help="Ask over HTTP instead of gRPC.")] = False,
     seed: Annotated[
         int | None, typer.Option(help="The seed of the random numbers, to repeat a run.", show_default=False)
     ] = None,
@@ -81,7 +82,9 @@ def faults(
         policies = _policies(directory, folder / "policies")
         out.print(f"seed {seed}")
         for name in chosen:
-            tries = _run(name, folder, policies, rounds=rounds, short=short, postgresql=postgresql, seed=seed)
+            tries = _run(
+                name, folder, policies, rounds=rounds, short=short, postgresql=postgresql, http=http, seed=seed
+            )
             broken += tries.result is Exit.NO
             tried += tries.result is not Exit.UNAVAILABLE
             numbers = (str(tries.rounds), str(tries.acknowledged), f"{tries.seconds:.1f}")
@@ -119,6 +122,7 @@ def _run(
     rounds: int | None,
     short: bool,
     postgresql: str,
+    http: bool,
     seed: int,
 ) -> _Tried:
     fault, usual, few = FAULTS[name]
@@ -137,6 +141,7 @@ def _run(
             rng=Random(f"{seed} {name}"),
             advance=lambda: shown.advance(task),
             postgresql=postgresql,
+            http=http,
         )
         try:
             fault(scene)
