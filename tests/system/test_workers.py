@@ -414,7 +414,7 @@ def test_a_worker_that_does_not_answer_its_supervisor_is_replaced(
     """It is stopped in its tracks, and would keep its share of the connections for good."""
     monkeypatch.setattr(supervisor, "_ANSWERS_WITHIN_S", 2.0)
     chosen = {"policies": untested, "audit": f"sqlite:///{tmp_path / 'audit.db'}", "revisions": str(tmp_path / "kept")}
-    settings = Settings(workers=2, node="node-1", listen="127.0.0.1:0", metrics="", **chosen)
+    settings = Settings(workers=2, node="node-1", listen="127.0.0.1:0", http="", metrics="", **chosen)
     supervising = supervisor.Supervisor(settings, worker.__name__, worker.serve.__name__)
     stop = Event()
     with ThreadPoolExecutor(1) as pool:
