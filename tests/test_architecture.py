@@ -30,7 +30,7 @@ WALLS = {
     "joserfc": ("remit.service.identities.jwt", "remit.service.identities.key_set"),
     "urllib3": ("remit.service.identities.fetch", "remit.authzen.conformance.http"),
     "pyarrow": ("remit.audit.export.parquet",),
-    "grpc": ("remit.rpc", "remit.web", "remit.envoy", "remit.faults", "remit.client", "remit.v1"),
+    "grpc": ("remit.rpc", "remit.web", "remit.connect", "remit.envoy", "remit.faults", "remit.client", "remit.v1"),
     "grpc_status": ("remit.rpc", "remit.client"),
     "grpc_health": ("remit.rpc",),
     "google": (
