@@ -52,7 +52,7 @@ WALLS = {
     "connectrpc": ("remit.connect.application",),
     "protobuf": ("remit.connect.application",),
     "typer": ("remit.cli",),
-    "pytest": ("remit.pytest_plugin.plugin", "remit.pytest_plugin.cases"),
+    "pytest": ("remit.pytest_plugin.plugin", "remit.pytest_plugin.cases", "remit.pytest_plugin.server"),
     "rich": ("remit.cli",),
     "pydot": ("remit.cli.ask.graph_dot",),
     "grandalf": ("remit.cli.ask.graph_svg",),
@@ -96,11 +96,18 @@ def test_the_client_needs_no_server_library(graph: grimp.ImportGraph) -> None:
     assert found - allowed == set()
 
 
-def test_the_pytest_plugin_needs_no_more_than_its_extra(graph: grimp.ImportGraph) -> None:
-    modules = graph.find_upstream_modules("remit.pytest_plugin.plugin")
+@pytest.mark.parametrize(
+    ("module", "needed"),
+    [("cases", {"pytest", "yaml", "casbin"}), ("assertions", {"grpc", "grpc_status", "google"})],
+)
+def test_the_pytest_plugin_needs_no_more_than_its_extra(
+    graph: grimp.ImportGraph, module: str, needed: set[str]
+) -> None:
+    """And assertions about a server no more than the client."""
+    modules = graph.find_upstream_modules(f"remit.pytest_plugin.{module}")
     outside = {name.partition(".")[0] for name in modules} - {"remit", *sys.stdlib_module_names}
 
-    assert {"pytest", "yaml", "casbin"} == outside
+    assert needed == outside
 
 
 MODULES = [

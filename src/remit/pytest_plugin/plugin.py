@@ -1,10 +1,13 @@
-"""A pytest plugin: `pytest policies/` runs the tests of a policy directory, one item per case.
+"""A pytest plugin: `pytest policies/` runs the tests of a policy directory, one item per case, and fixtures start a real
+server for the tests of a service.
 
-Every run of pytest loads it if remit is installed: it imports nothing before it finds a test file of a tenant.
+Every run of pytest loads it if remit is installed: it imports nothing before it finds a test file of a tenant, or a test
+that uses a fixture.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -23,3 +26,39 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
         needed = f"`{error.name}`: install it with `pip install 'remit[pytest]'`"
         raise parent.CollectError(f"the tests of a policy directory need {needed}") from error
     return CaseFile.from_parent(parent, path=file_path)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini("remit_policies", "policy directory of the server that the fixture remit_server starts", type="paths")
+
+
+@pytest.fixture(scope="session")
+def remit_policies(pytestconfig: pytest.Config) -> Path:
+    """The policy directory for `remit_server`: the setting `remit_policies`. Define your own fixture to replace it."""
+    match pytestconfig.getini("remit_policies"):
+        case [Path() as folder]:
+            return folder
+    pytest.fail(
+        "`remit_policies` names no policy directory: set it in pytest's configuration, relative to that file, or define"
+        " a fixture `remit_policies` of scope `session`",
+        pytrace=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def remit_server(remit_policies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real `remit serve` over `remit_policies`, for the whole run. Its `target` is the address for clients."""
+    try:
+        from remit.pytest_plugin.server import serving  # noqa: PLC0415 (its dependencies may not be installed)
+    except ModuleNotFoundError as error:
+        needed = f"`{error.name}`: install it with `pip install 'remit[server]'`"
+        raise pytest.fail.Exception(f"the fixture `remit_server` needs {needed}", pytrace=False) from None
+    with serving(Path(remit_policies), tmp_path_factory.mktemp("remit")) as server:
+        yield server
+
+
+@pytest.fixture
+def remit_client(remit_server: Any) -> Iterator[Any]:
+    """A `remit.client.Client` of `remit_server`."""
+    with remit_server.client() as client:
+        yield client
