@@ -23,9 +23,16 @@ from google.protobuf.descriptor_pb2 import (
 )
 from grpc_tools import protoc
 
-from remit.cli.common.lazy import LazyCommand
-from remit.cli.main import app
-from remit.service.settings import Settings, settings_table
+INDEX = Path(__file__).parent.parent / "src" / "remit" / "cli" / "commands.json"
+if __name__ == "__main__":
+    # The program reads it when it is imported, in whatever state a merge left it.
+    INDEX.write_text("{}")
+
+from remit.cli.common import lazy  # noqa: E402
+from remit.cli.common.help import Description, Parameter, described, usage  # noqa: E402
+from remit.cli.common.lazy import LazyCommand  # noqa: E402
+from remit.cli.main import app  # noqa: E402
+from remit.service.settings import Settings, settings_table  # noqa: E402
 
 ROOT: Final = Path(__file__).parent.parent
 REFERENCE: Final = ROOT / "docs" / "reference"
@@ -85,7 +92,8 @@ def settings() -> str:
 
 def cli() -> str:
     """A section for each command of the program."""
-    return "\n\n".join(_command(name, command) for name, command in _commands("remit", typer.main.get_command(app)))
+    commands = _commands("remit", typer.main.get_command(app))
+    return "\n\n".join(_command(name, described(command)) for name, command in commands)
 
 
 def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
@@ -96,40 +104,28 @@ def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield from _commands(f"{name} {each}", inner)
 
 
-def _command(name: str, command: Any) -> str:
-    arguments = [each for each in command.params if each.param_type_name == "argument"]
-    options = [each for each in command.params if each.param_type_name == "option" and not each.hidden]
-    usage = " ".join([name, *(["[OPTIONS]"] if options else []), *map(_argument, arguments)])
-    parts = [f"## {name}", fill(command.help), f"```text\n{usage}\n```"]
+def _command(name: str, command: Description) -> str:
+    parts = [f"## {name}", fill(command.help), f"```text\n{usage(name, command)}\n```"]
+    arguments = [(f"`{each.metavar}`", cell(each.help)) for each in command.parameters if not each.flags]
     if arguments:
-        rows = [(f"`{_name(each)}`", cell(each.help or "")) for each in arguments]
-        parts.append(table(("argument", "meaning"), rows))
+        parts.append(table(("argument", "meaning"), arguments))
     # Each setting is a flag of `serve`, and has its own page.
-    options = [each for each in options if name != "remit serve" or each.name not in Settings.model_fields]
+    options = [
+        each
+        for each in command.parameters
+        if each.flags and (name != "remit serve" or each.name not in Settings.model_fields)
+    ]
     if options:
         parts.append(table(("option", "default", "meaning"), [_option(each) for each in options]))
     return "\n\n".join(parts)
 
 
-def _name(argument: Any) -> str:
-    return str(argument.metavar or argument.name.upper())
-
-
-def _argument(argument: Any) -> str:
-    name = _name(argument) + ("..." if argument.nargs == -1 else "")
-    return name if argument.required or name.startswith("[") else f"[{name}]"
-
-
-def _option(option: Any) -> tuple[str, str, str]:
-    flag = ", ".join(f"`{each}`" for each in (*option.opts, *option.secondary_opts))
-    if option.metavar:
-        flag += f" {cell(option.metavar)}"
-    default = option.default
-    shown = (
-        "" if default in (None, False, (), [], "") or callable(default) else f"`{getattr(default, 'value', default)}`"
-    )
-    variable = f" Environment: `{option.envvar}`." if option.envvar else ""
-    return flag, shown, cell(option.help or "") + (" Required." if option.required else "") + variable
+def _option(option: Parameter) -> tuple[str, str, str]:
+    flag = ", ".join(f"`{each}`" for each in (*option.flags, *option.off))
+    default = f"`{option.default}`" if option.default else ""
+    required = " Required." if option.required else ""
+    variable = f" Environment: `{option.variable}`." if option.variable else ""
+    return f"{flag} {cell(option.metavar)}".rstrip(), default, cell(option.help) + required + variable
 
 
 def api() -> str:
@@ -257,6 +253,12 @@ def fresh(page: str) -> str:
     return _GENERATED.sub(lambda _: f"\n{PAGES[page]()}\n\n", text)
 
 
+def index() -> str:
+    """What help and completion read, so that they import no command."""
+    return lazy.index_text(typer.main.get_command(app))
+
+
 if __name__ == "__main__":
+    INDEX.write_text(index(), encoding="utf-8")
     for name in sys.argv[1:] or PAGES:
         (REFERENCE / name).write_text(fresh(name))

@@ -7,6 +7,11 @@ import sys
 
 def main() -> None:
     """The program `remit`. Installed without the extra `server` it says so."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        from remit.service.version import VERSION  # noqa: PLC0415 (its own import takes longer than to answer)
+
+        print(VERSION)  # noqa: T201 (all that others print with is not imported yet)
+        return
     # gRPC's core writes plain lines to standard error, one for each failed handshake: logs are JSON lines, and what fails is
     # told by remit. It reads this when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")

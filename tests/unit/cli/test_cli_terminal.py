@@ -38,7 +38,7 @@ SHOWN = {name: output.printable(name) for name in NASTY}
 
 def printed(show: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> str:
     """What `show` prints, on a terminal of its own."""
-    terminal = output._Terminal(file=StringIO(), force_terminal=True, color_system="truecolor", width=2_000)
+    terminal = output.console(file=StringIO(), force_terminal=True, color_system="truecolor", width=2_000)
     for module in (output, operation, reach, resolve, status):
         monkeypatch.setattr(module, "out", terminal, raising=False)
     found = show()

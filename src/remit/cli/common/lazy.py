@@ -1,19 +1,28 @@
 """Commands that are imported when they run: a short command starts without the libraries of the others."""
 
 import gc
+import json
 import sys
-from collections.abc import Callable, Mapping
-from pkgutil import resolve_name
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pkgutil import get_data, resolve_name
+from typing import Any, Final
 
 import typer
-from typer.core import TyperCommand
+from typer import _completion_classes
 
 from remit.cli import missing
+from remit.cli.common.help import Description, PlainCommand, as_params, described, write_help
+
+INDEX: Final = "commands.json"
+"""Describes each command, by its place. `docs/generate.py` writes it."""
+
+# Typer takes help for Rich's markup, whose import takes longer than all else that completes a line. Ours is plain text.
+_completion_classes._sanitize_help_text = str  # noqa: SLF001
 
 
-class LazyCommand(TyperCommand):
-    """Stands for a command in the help of its group. The command is imported when it runs or shows its own help."""
+class LazyCommand(PlainCommand):
+    """A command that is imported when it runs. Its help, and what completes it, come from the index."""
 
     def loaded(self) -> Any:
         """The command itself."""
@@ -22,22 +31,60 @@ class LazyCommand(TyperCommand):
             function = self.callback()
         except ModuleNotFoundError as error:
             sys.exit(missing(error))
-        alone = typer.Typer(add_completion=False, rich_markup_mode=self.rich_markup_mode)
-        alone.command(self.name)(function)
-        return typer.main.get_command(alone)
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(self.name, cls=PlainCommand)(function)
+        command: Any = typer.main.get_command(alone)
+        for each in command.params:
+            if each.param_type_name == "argument" and each.metavar is None:
+                each.metavar = each.name.upper()
+        return command
 
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
+    def make_context(self, info_name: Any, args: list[str], parent: Any = None, **options: Any) -> Any:
+        if options.get("resilient_parsing") or {"-h", "--help"}.intersection(args):
+            self.params = as_params(self.described().parameters)
+            context = super().make_context(info_name, [*args], parent, **options)
+            if options.get("resilient_parsing"):
+                return context
         command = self.loaded()
         if not gc.isenabled():
             # `remit.cli.main` switched the garbage collector off. All is imported now.
             gc.freeze()
             gc.enable()
-        return command.make_context(*arguments, **options)
+        return command.make_context(info_name, args, parent, **options)
+
+    def described(self) -> Description:
+        place = getattr(self.callback, "place", "")
+        return index().get(place) or described(self.loaded())
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        write_help(formatter, ctx.command_path, self.described())
 
 
-def add(group: typer.Typer, commands: Mapping[str, tuple[str, str]], panel: str | None = None) -> None:
-    """Adds commands to a group. `commands` gives each name its `module:function` and the first paragraph of its help."""
-    for name, (place, summary) in commands.items():
+@cache
+def index() -> Mapping[str, Description]:
+    """The description of each command, by its place."""
+    documents = json.loads(get_data("remit.cli", INDEX) or b"{}")
+    return {place: Description.from_json(document) for place, document in documents.items()}
+
+
+def index_text(group: Any) -> str:
+    """The index of a program's commands, made anew from the commands themselves."""
+    places = {command.callback.place: described(command.loaded()).to_json() for command in _commands(group)}
+    return json.dumps(places, indent=1, ensure_ascii=False) + "\n"
+
+
+def _commands(group: Any) -> Iterator[LazyCommand]:
+    for each in group.commands.values():
+        if isinstance(each, LazyCommand):
+            yield each
+        elif hasattr(each, "commands"):
+            yield from _commands(each)
+
+
+def add(group: typer.Typer, commands: Mapping[str, str], panel: str | None = None) -> None:
+    """Adds commands to a group, each by its name and its place, `module:function`."""
+    for name, place in commands.items():
+        summary = index()[place].summary if place in index() else ""
         group.command(name, cls=LazyCommand, help=summary, rich_help_panel=panel)(_import_of(place))
 
 
@@ -45,4 +92,5 @@ def _import_of(place: str) -> Callable[[], Any]:
     def imported() -> Any:
         return resolve_name(place)
 
+    imported.place = place  # type: ignore[attr-defined]
     return imported

@@ -3,26 +3,63 @@ import os
 import signal
 import sys
 from enum import IntEnum
-from typing import Any, NoReturn
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 
-class _Terminal(Console):
-    """Prints text without markup, and escapes characters that could control the terminal."""
+class _Output:
+    """Standard output or standard error. Prints text itself: a short answer does not wait for the import of Rich."""
 
-    def on_broken_pipe(self) -> None:
-        end_without_reader()
+    def __init__(self, *, stderr: bool = False) -> None:
+        self._stderr = stderr
 
-    def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
+    def print(self, value: Any = "", *, style: str = "", end: str = "\n", **options: Any) -> None:
+        """Prints text without markup, its control characters escaped, or what else Rich can show."""
+        if not isinstance(value, str) or "FORCE_COLOR" in os.environ:
+            self.rich.print(value, style=style or None, end=end, **options)
+            return
+        text = printable(value)
+        if style and self.is_terminal and _has_colours():
+            text = typer.style(text, fg=style)
+        typer.echo(f"{text}{end}", nl=False, err=self._stderr)
+
+    @property
+    def is_terminal(self) -> bool:
+        return (sys.stderr if self._stderr else sys.stdout).isatty()
+
+    @cached_property
+    def rich(self) -> "Console":
+        # A pipe has no width: there a table is as wide as its content.
+        width = None if self._stderr or self.is_terminal else 400
+        return console(stderr=self._stderr, soft_wrap=True, highlight=False, width=width)
 
 
-# A pipe has no width: there a table is as wide as its content.
-out = _Terminal(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 400)
-err = _Terminal(stderr=True, soft_wrap=True, highlight=False)
+def _has_colours() -> bool:
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {"dumb", "unknown"}
+
+
+out = _Output()
+err = _Output(stderr=True)
+
+
+def console(**options: Any) -> "Console":
+    """A console of Rich that prints text as `out` does: without markup, its control characters escaped."""
+    from rich.console import Console  # noqa: PLC0415 (the import takes longer than a short answer)
+
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            end_without_reader()
+
+        def render_str(self, text: str, **options: Any) -> "Text":
+            return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
+
+    return Terminal(**options)
 
 
 def printable(text: str) -> str:
@@ -32,8 +69,10 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else f"\\u{ord(char):04x}" for char in text)
 
 
-def styled(*parts: str | tuple[str, str]) -> Text:
+def styled(*parts: str | tuple[str, str]) -> "Text":
     """Joins texts, each plain or with a style. Rich reads no markup in them."""
+    from rich.text import Text  # noqa: PLC0415 (as above)
+
     pairs = ((each, "") if isinstance(each, str) else each for each in parts)
     return Text.assemble(*((printable(text), style) for text, style in pairs))
 
