@@ -105,7 +105,7 @@ def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _command(name: str, command: Description) -> str:
-    parts = [f"## {name}", fill(command.help), f"```text\n{usage(name, command)}\n```"]
+    parts = [f"## {name}", fill(command.help), f"```text\n{' '.join([name, *usage(command)])}\n```"]
     arguments = [(f"`{each.metavar}`", cell(each.help)) for each in command.parameters if not each.flags]
     if arguments:
         parts.append(table(("argument", "meaning"), arguments))

@@ -21,7 +21,8 @@ from support.server import REMIT, Server
 
 from remit.policy.live import TenantState
 from remit.service.metrics_endpoint import LIVE_PATH, PATH, READY_PATH
-from remit.service.settings import ENV_PREFIX, Settings
+from remit.service.settings import Settings
+from remit.service.settings_file import ENV_PREFIX
 from remit.service.settings_reader import read_settings
 
 ROOT = Path(__file__).parent.parent

@@ -76,9 +76,7 @@ def test_unreadable_path_exits_with_no_answer(words: tuple[str, ...], closed: Pa
 def test_unreadable_configuration_refuses_the_start(closed: Path) -> None:
     done = run("serve", REMIT_CONFIG=str(closed))
     assert 3 == done.returncode
-    assert (
-        f"remit does not start: `REMIT_CONFIG` names `{closed}`, which cannot be read: Permission denied" in done.stderr
-    )
+    assert f"remit does not start: the settings file `{closed}` cannot be read: Permission denied" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -13,7 +13,7 @@ import grpc
 from remit.audit.store.shards import ShardedStore
 from remit.client import Client
 from remit.faults.promise import DEADLINE_S, BrokenPromiseError
-from remit.service.settings import ENV_PREFIX
+from remit.service.settings_file import ENV_PREFIX
 
 REMIT: Final = (sys.executable, "-c", "from remit.cli import main; main()")
 

@@ -57,7 +57,7 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
         self, request: messages.GetShadowRequest, context: grpc.ServicerContext
     ) -> messages.GetShadowResponse:
         tenant = self._readers.tenant("tenant", request.tenant)
-        shadow = self._node.point.shadow
+        shadow = self._node.shadow
         if shadow is None:
             raise NoShadowError("this server has no candidate: setting `shadow` names one")
         self._readers.remember("GetShadow", request, tenant, self._readers.time_for(context))

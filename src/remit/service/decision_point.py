@@ -23,9 +23,7 @@ from remit.engine.queries.operations import Compound
 from remit.engine.snapshot import Snapshot
 from remit.policy.live import LivePolicies
 from remit.service.compute_turns import waiting
-from remit.service.metrics import Metrics
 from remit.service.sampling import RECORD_EVERYTHING, RecordPolicy
-from remit.service.shadow.shadow import Shadow
 
 _UNKNOWN_TENANT: Final = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
 _NO_ROUTE: Final = Decision(Effect.DENY, Reason.NO_ROUTE)
@@ -119,6 +117,20 @@ class RecordQueue(Protocol):
         """As `offer`, without a wait: calls `callback`. False, and nothing is offered, if there is no room."""
 
 
+class DecisionMetrics(Protocol):
+    """Counts decisions."""
+
+    def decided(self, tenant: str, effect: str, reason: str, count: int = 1) -> None: ...
+
+    def unrecorded(self, decisions: int) -> None: ...
+
+
+class DecisionReader(Protocol):
+    """Reads every decision after it is recorded, and is not waited for."""
+
+    def offer(self, records: Sequence[DecisionRecord], /) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class DecisionPoint:
     """Answers questions. One snapshot gives each answer, and the record is committed first (delivery `before_answer`).
@@ -131,10 +143,10 @@ class DecisionPoint:
     live: LivePolicies
     journal: RecordQueue
     ids: DecisionIds
-    metrics: Metrics
+    metrics: DecisionMetrics
     revision_wait_s: float
     record_policy: RecordPolicy = RECORD_EVERYTHING
-    shadow: Shadow | None = None
+    shadow: DecisionReader | None = None
     """The shadow, which receives every decision after it is recorded; None without the setting `shadow`."""
 
     def check(self, tenant: Tenant, asked: AskedQuestion, terms: CallTerms) -> PendingAnswer[CheckAnswer]:

@@ -3,7 +3,6 @@
 The module is long because it describes and bounds each setting at its definition.
 """
 
-import os
 import socket
 from pathlib import Path
 from typing import Final, Literal
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from remit.audit.chain.chain import READS
 from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
@@ -23,9 +22,8 @@ from remit.policy.read.limits import Limits
 from remit.service.callers import parse_auditors, parse_operators
 from remit.service.errors import StartupError
 from remit.service.gateways import parse_hosts, parse_principal_sources
+from remit.service.settings_file import ENV_PREFIX
 
-ENV_PREFIX: Final = "REMIT_"
-CONFIG_VARIABLE: Final = "REMIT_CONFIG"
 _DEFAULT_LIMITS: Final = Limits()
 _NODE_LENGTH: Final = 64
 
@@ -300,10 +298,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        del dotenv_settings, file_secret_settings
-        file = os.environ.get(CONFIG_VARIABLE)
-        sources = (init_settings, env_settings)
-        return (*sources, TomlConfigSettingsSource(settings_cls, Path(file))) if file else sources
+        del settings_cls, dotenv_settings, file_secret_settings
+        return init_settings, env_settings
 
     @model_validator(mode="after")
     def _refuse_when_unsure(self) -> "Settings":

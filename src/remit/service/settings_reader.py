@@ -8,10 +8,16 @@ from pydantic import ValidationError
 
 from remit.policy.read.report import did_you_mean
 from remit.service.errors import StartupError
-from remit.service.settings import CONFIG_VARIABLE, ENV_PREFIX, Settings
+from remit.service.settings import Settings
+from remit.service.settings_file import (
+    CLIENT_SETTINGS,
+    CONFIG_VARIABLE,
+    ENV_PREFIX,
+    SettingsFileError,
+    read_settings_file,
+)
 
-# Variables of the commands that ask. They may stand in the environment of a server.
-CLIENT_VARIABLES: Final = frozenset({"REMIT_TARGET", "REMIT_TLS_SERVER_CA", "REMIT_TOKEN_FILE"})
+CLIENT_VARIABLES: Final = frozenset(f"{ENV_PREFIX}{name}".upper() for name in CLIENT_SETTINGS)
 
 _SERVICE_HOST: Final = "_SERVICE_HOST"
 # The part of `VARIABLE=VALUE` after the Service's name. The value of `PORT` is a URL, never a number.
@@ -21,8 +27,8 @@ _SERVICE_LINK: Final = (
 )
 
 
-def read_settings(flags: Mapping[str, Any]) -> Settings:
-    """Reads the settings from flags, from the environment and from the file that REMIT_CONFIG names.
+def read_settings(flags: Mapping[str, Any], file: Path | None = None) -> Settings:
+    """Reads the settings from flags, from the environment and from the file. Without `file`, REMIT_CONFIG names it.
 
     Raises StartupError, which names each unknown or wrong setting and what was expected.
     """
@@ -31,17 +37,22 @@ def read_settings(flags: Mapping[str, Any]) -> Settings:
     ours = {name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known}
     if unknown := sorted(ours - _service_links(os.environ)):
         raise StartupError("\n".join(_unknown(name, known, " in the environment") for name in unknown))
-    file = os.environ.get(CONFIG_VARIABLE)
+    if file is None and (named := os.environ.get(CONFIG_VARIABLE)):
+        file = Path(named)
+    # The environment takes precedence over the file, and flags over both: what is given here counts as a flag.
+    given = {name.upper() for name in os.environ}
     try:
-        if file is not None and not Path(file).is_file():
-            raise StartupError(f"`{CONFIG_VARIABLE}` names `{file}`, which is not a file")
-        return Settings(**flags)
-    except OSError as error:
-        raise StartupError(f"`{CONFIG_VARIABLE}` names `{file}`, which cannot be read: {error.strerror}") from error
+        of_file = {} if file is None else read_settings_file(file)
+        left = {
+            name: value
+            for name, value in of_file.items()
+            if name not in CLIENT_SETTINGS and f"{ENV_PREFIX}{name}".upper() not in given
+        }
+        return Settings(**{**left, **flags})
+    except SettingsFileError as error:
+        raise StartupError(str(error)) from None
     except ValidationError as error:
         raise StartupError("\n".join(map(_problem, error.errors()))) from None
-    except ValueError as error:
-        raise StartupError(f"`{file}` is not TOML: {error}") from None
 
 
 def _service_links(environment: Mapping[str, str]) -> set[str]:

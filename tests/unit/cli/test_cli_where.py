@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from remit.cli.common.lazy import LazyCommand
 from remit.cli.main import app
-from remit.service.settings import ENV_PREFIX, Settings
+from remit.service.settings import Settings
+from remit.service.settings_file import CONFIG_VARIABLE, ENV_PREFIX
 from remit.service.settings_reader import CLIENT_VARIABLES, read_settings
 
 EXAMPLE = str(Path(__file__).parents[3] / "policies")
@@ -90,7 +91,8 @@ def test_missing_policy_directory_names_the_ways_out(tmp_path: Path, monkeypatch
 def test_server_knows_the_variables_of_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(EXAMPLE, tmp_path / "policies")
     monkeypatch.chdir(tmp_path)
-    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields} | CLIENT_VARIABLES
+    known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields}
+    known |= {*CLIENT_VARIABLES, CONFIG_VARIABLE}
 
     assert known >= {*_variables(typer.main.get_command(app))} >= CLIENT_VARIABLES
     for name in CLIENT_VARIABLES:

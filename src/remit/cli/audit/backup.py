@@ -23,6 +23,8 @@ def backup(
 
     The copy holds what was committed when it began. It gets its name after it is synced and checked. For PostgreSQL,
     use `pg_dump`.
+
+    Example: `remit audit backup --to backup.db`
     """
     source = _file_of(audit, "pg_dump --format=custom --file=audit.dump DATABASE")
     try:
@@ -40,7 +42,10 @@ def restore(
     force: Annotated[bool, typer.Option("--force", help="If a store exists there, rename it first.")] = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
-    """Make a SQLite audit store from a backup, completely or not at all. Stop the servers that use it first."""
+    """Make a SQLite audit store from a backup, completely or not at all. Stop the servers that use it first.
+
+    Example: `remit audit restore backup.db --audit sqlite:///var/restored.db`
+    """
     target = _file_of(audit, "pg_restore --dbname=DATABASE audit.dump")
     try:
         with progress(*_COLUMNS) as shown:

@@ -25,6 +25,8 @@ def drain(
     """Forward the records of a spool to the audit store, in their order, each once.
 
     A server does so by itself. Use this for the spool of a server that will not start again.
+
+    Example: `remit audit drain var/spool.db`
     """
     if not spool.is_file():
         fail(Exit.UNAVAILABLE, f"there is no spool `{spool}`")

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from remit.audit.errors import AuditStoreError
 from remit.cli.common.output import Exit, err, fail, out, styled
-from remit.cli.common.policy_files import DirectoryArgument, loading, read_files
+from remit.cli.common.policies_option import with_policies
+from remit.cli.common.policy_files import loading, read_files
 from remit.cli.common.progress import progress
 from remit.client import DecisionUnavailable
 from remit.core.policy import Policy
@@ -40,8 +41,9 @@ class _Tried(NamedTuple):
     seconds: float
 
 
+@with_policies
 def faults(
-    directory: DirectoryArgument = Path("policies"),
+    directory: Path,
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of `kill`.", show_default="100")] = None,
     short: Annotated[bool, typer.Option("--short", help="A few rounds of each: under a minute.")] = False,
     only: Annotated[
@@ -68,6 +70,8 @@ def faults(
     The faults, under load and with these policies: kill -9 during writes, a full disk, a slow disk, a half-written
     page, a clock that steps back, and a PostgreSQL that goes away, with and without a spool. After each fault, the
     audit must hold every acknowledged decision exactly once, and its chains must verify.
+
+    Example: `remit audit faults --short --only kill`
     """
     unknown = [name for name in only or () if name not in FAULTS]
     if unknown:

@@ -13,6 +13,8 @@ def new(file: FileArgument) -> None:
     """Make a key: FILE holds the private half, for its owner only, and FILE.pub the public half, for verifiers.
 
     The command never overwrites a file. The server reads the key from its setting `audit_key`.
+
+    Example: `remit audit key new audit.pem`
     """
     try:
         key = SigningKey.new(file)
@@ -25,7 +27,10 @@ def new(file: FileArgument) -> None:
 def show(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The private key or its public half, in PEM.")],
 ) -> None:
-    """Show the id and the public half of a key."""
+    """Show the id and the public half of a key.
+
+    Example: `remit audit key show audit.pem`
+    """
     try:
         _print(PublicKey.read(file) if file.suffix == PUBLIC_SUFFIX else SigningKey.read(file).public)
     except AuditKeyError as error:

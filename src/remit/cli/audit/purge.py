@@ -53,6 +53,8 @@ def purge(
     It deletes a prefix of each chain, and a tombstone records how far: the remaining records still verify. It records
     the purge itself; other lifecycle records stay. It uses small transactions, so a server may write to the store
     meanwhile. If the store is signed, --key signs the tombstones.
+
+    Example: `remit audit purge --before 400d --tenant acme --key audit.pem --yes`
     """
     whose = f"of tenant {tenant}" if tenant else "of all tenants"
     which = f"{whose} made before {time_text(before)}"

@@ -32,7 +32,10 @@ def retain(
     yes: YesOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
-    """Delete the decisions that are older than their tenant's retention, as a server with `audit_retention` does."""
+    """Delete the decisions that are older than their tenant's retention, as a server with `audit_retention` does.
+
+    Example: `remit audit retain --retention "90d, globex=400d" --key audit.pem --yes`
+    """
     cutoffs = retention.cutoffs(now_us())
     parts = []
     for rule in cutoffs.rules:

@@ -82,6 +82,8 @@ def conform(
 
     The server must hold the fixture of the suite, which docs/how-to/authzen-conform.md describes. Exits 1 if a module
     fails. A module is skipped if it needs properties, a credential, or an API that the metadata does not name.
+
+    Example: `remit authzen conform https://pdp.example.com --token-file token.txt`
     """
     credential = _credential(token_file, basic_file, tls_cert, tls_key)
     chosen = _chosen(levels, discover=discover)

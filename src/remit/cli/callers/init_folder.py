@@ -3,17 +3,21 @@
 from pathlib import Path
 
 from remit.cli.common.output import Exit, err, fail, out
-from remit.cli.common.policy_files import DirectoryArgument, not_a_tenants
+from remit.cli.common.policies_option import with_policies
+from remit.cli.common.policy_files import not_a_tenants
 from remit.core.names import CALLERS
 from remit.policy.read.tree import VOCABULARY
 from remit.service.callers_starter import STARTER, write_starter
 
 
-def init(directory: DirectoryArgument = Path("policies")) -> None:
+@with_policies
+def init(directory: Path) -> None:
     """Write the folder `_callers` with the roles enforcer, reader, auditor and operator, and with nobody bound.
 
     With that folder a server with TLS refuses every caller whom its rows do not name: bind callers before the server
     sees it. docs/how-to/who-may-ask.md says how.
+
+    Example: `remit callers init policies`
     """
     not_a_tenants(directory)
     if not (directory / VOCABULARY).is_file():

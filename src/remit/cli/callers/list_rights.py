@@ -13,7 +13,8 @@ from rich.table import Column, Table
 from remit.cli.common.backend import Backend, RemoteBackend, end_where_refused, no_answer
 from remit.cli.common.local_backend import LocalBackend
 from remit.cli.common.output import Exit, err, fail, out
-from remit.cli.common.policy_files import DirectoryArgument, loading
+from remit.cli.common.policies_option import with_policies
+from remit.cli.common.policy_files import loading
 from remit.cli.common.server_options import Connection, TargetOption, server_asked, with_connection
 from remit.client import DecisionUnavailable
 from remit.core.caller_actions import CallerAction, asked_about
@@ -34,9 +35,10 @@ class _Held(NamedTuple):
 
 
 @with_connection(10.0)
+@with_policies
 def list_rights(
     context: typer.Context,
-    directory: DirectoryArgument = Path("policies"),
+    directory: Path,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each caller and tenant.")] = False,
     target: TargetOption = None,
     *,
@@ -50,7 +52,7 @@ def list_rights(
     Example: `remit callers list policies`
     """
     try:
-        if target is None or not server_asked(context, "directory"):
+        if target is None or not server_asked(context, "directory", "policies"):
             with loading(directory, Exit.UNAVAILABLE):
                 tenants = [*read_tree(directory, DEFAULT_LIMITS).tenants]
             if CALLERS not in tenants:

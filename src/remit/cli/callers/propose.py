@@ -5,15 +5,16 @@ from pathlib import Path
 from remit.cli.audit.options import STORE_DEFAULT, SinceOption, StoreOption
 from remit.cli.callers.usage import callers_policy, tell_left_out, tenants_in, usage_in
 from remit.cli.common.output import err, out
-from remit.cli.common.policy_files import DirectoryArgument
+from remit.cli.common.policies_option import with_policies
 from remit.service.caller_proposals import Proposal
 from remit.service.caller_proposals import propose as proposals_for
 from remit.service.caller_usage import AskedRight, CallerUsage
 from remit.service.callers_starter import starter_policy
 
 
+@with_policies
 def propose(
-    directory: DirectoryArgument = Path("policies"),
+    directory: Path,
     since: SinceOption = None,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:

@@ -11,13 +11,14 @@ from rich.table import Column, Table
 from remit.cli.audit.options import STORE_DEFAULT, SinceOption, StoreOption, time_text
 from remit.cli.callers.usage import callers_policy, tell_left_out, tenants_in, usage_in
 from remit.cli.common.output import Exit, err, fail, out
-from remit.cli.common.policy_files import DirectoryArgument
+from remit.cli.common.policies_option import with_policies
 from remit.core.names import CALLERS
 from remit.service.caller_usage import Rights, refused
 
 
+@with_policies
 def replay(
-    directory: DirectoryArgument = Path("policies"),
+    directory: Path,
     since: SinceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
     audit: StoreOption = STORE_DEFAULT,

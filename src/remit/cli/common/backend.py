@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import typer
 from google.protobuf.message import Message
@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from remit import wire
 from remit.cli.common.option_group import Command, option, option_group
 from remit.cli.common.output import Exit, err, fail
+from remit.cli.common.policies_option import POLICIES_DEFAULT, PoliciesOption
 from remit.cli.common.server_options import Connection, TargetOption, connection_options, server_asked
 from remit.client import Client, DecisionUnavailable, MalformedQuestion
 from remit.client.decode import known, recorded
@@ -20,13 +21,6 @@ from remit.core.decision import Reason
 from remit.core.errors import InvalidNameError, MalformedQuestionError, RemitError
 from remit.v1.access_service_pb2 import CheckOperationRequest
 from remit.v1.decision_pb2 import Decision, Receipt
-
-PoliciesOption = Annotated[
-    Path,
-    typer.Option(
-        "--policies", envvar="REMIT_POLICIES", metavar="DIR", help="Without --target: answer from these files."
-    ),
-]
 
 NO_WORDS: Final[Mapping[str, str]] = {}
 
@@ -76,6 +70,7 @@ def _backend(context: typer.Context, policies: Path, target: str | None, **conne
             # A command that asks a server needs neither policy files nor servicers.
             from remit.cli.common.local_backend import LocalBackend  # noqa: PLC0415
 
+            err.note(f"asking the files in `{policies}`")
             yield LocalBackend(policies)
         else:
             with Connection(**connection).client(target) as client:
@@ -92,7 +87,7 @@ _with_options: Final = option_group(
     _backend,
     (
         option("context", typer.Context),
-        option("policies", PoliciesOption, Path("policies")),
+        option("policies", PoliciesOption, POLICIES_DEFAULT),
         option("target", TargetOption),
         *connection_options(5.0),
     ),

@@ -107,18 +107,17 @@ def _metavar(param: Any, words: list[str]) -> str:
     if words:
         return "|".join(words)
     item = str(param.type_descriptor.annotation)
-    return "N" if "int" in item or "float" in item else "FILE" if "Path" in item else "TEXT"
+    return "N" if "int" in item or "float" in item else "FILE" if "Path" in item else param.name.upper()
 
 
-def usage(path: str, described: Description) -> str:
-    """The command line, as a pattern."""
+def usage(described: Description) -> list[str]:
+    """The command line behind the command's name, as a pattern."""
     options = ["[OPTIONS]"] if any(each.flags for each in described.parameters) else []
-    return " ".join([path, *options, *(usage_of(each) for each in described.parameters if not each.flags)])
+    return [*options, *(usage_of(each) for each in described.parameters if not each.flags)]
 
 
 def write_help(formatter: Any, path: str, described: Description) -> None:
-    pattern = usage(path, described).removeprefix(path).strip()
-    formatter.write_usage(path, pattern)
+    formatter.write_usage(path, " ".join(usage(described)))
     write_text(formatter, _EXAMPLE.sub("\n", described.help))
     sections: dict[str, list[tuple[str, str]]] = {}
     for each in described.parameters:
@@ -173,6 +172,10 @@ class _Plain:
 
 
 class PlainCommand(_Plain, TyperCommand):
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        del ctx
+        return usage(described(self))
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         write_help(formatter, ctx.command_path, described(self))
 
@@ -189,7 +192,8 @@ class PlainGroup(_Plain, TyperGroup):
         write_text(formatter, inspect.cleandoc(self.help or ""))
         panels: dict[str, list[tuple[str, str]]] = {}
         for name, command in self.commands.items():
-            panels.setdefault(command.rich_help_panel or "Commands", []).append((name, _summary(command.help or "")))
+            panel = getattr(command, "rich_help_panel", None) or "Commands"
+            panels.setdefault(panel, []).append((name, _summary(command.help or "")))
         for title, rows in panels.items():
             write_section(formatter, title, rows)
         rows = [(names_of(each), meaning_of(each)) for each in described(self).parameters]
@@ -209,7 +213,7 @@ def as_params(parameters: Iterable[Parameter]) -> list[Any]:
     nothing.__signature__ = inspect.Signature([*map(_signature, parameters)])  # type: ignore[attr-defined]
     alone = typer.Typer(add_completion=False)
     alone.command()(nothing)
-    return list(typer.main.get_command(alone).params)  # type: ignore[attr-defined]
+    return list(typer.main.get_command(alone).params)
 
 
 def _signature(parameter: Parameter) -> inspect.Parameter:

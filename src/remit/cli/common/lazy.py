@@ -12,13 +12,16 @@ import typer
 from typer import _completion_classes
 
 from remit.cli import missing
+from remit.cli.common.config import config_option, takes_settings
 from remit.cli.common.help import Description, PlainCommand, as_params, described, write_help
+from remit.service.settings_file import CLIENT_SETTINGS
 
+_SERVE: Final = "remit.cli.server.serve:serve"
 INDEX: Final = "commands.json"
 """Describes each command, by its place. `docs/generate.py` writes it."""
 
 # Typer takes help for Rich's markup, whose import takes longer than all else that completes a line. Ours is plain text.
-_completion_classes._sanitize_help_text = str  # noqa: SLF001
+_completion_classes._sanitize_help_text = lambda text: text  # noqa: SLF001
 
 
 class LazyCommand(PlainCommand):
@@ -37,6 +40,8 @@ class LazyCommand(PlainCommand):
         for each in command.params:
             if each.param_type_name == "argument" and each.metavar is None:
                 each.metavar = each.name.upper()
+        if takes_settings(command.params):
+            command.params.append(config_option(_known_settings()))
         return command
 
     def make_context(self, info_name: Any, args: list[str], parent: Any = None, **options: Any) -> Any:
@@ -53,8 +58,7 @@ class LazyCommand(PlainCommand):
         return command.make_context(info_name, args, parent, **options)
 
     def described(self) -> Description:
-        place = getattr(self.callback, "place", "")
-        return index().get(place) or described(self.loaded())
+        return index().get(_place(self)) or described(self.loaded())
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         write_help(formatter, ctx.command_path, self.described())
@@ -67,10 +71,21 @@ def index() -> Mapping[str, Description]:
     return {place: Description.from_json(document) for place, document in documents.items()}
 
 
+@cache
+def _known_settings() -> frozenset[str]:
+    """The settings of the server, and those of the commands that ask it."""
+    serve = index().get(_SERVE)
+    return CLIENT_SETTINGS | {each.name for each in (serve.parameters if serve is not None else ())}
+
+
 def index_text(group: Any) -> str:
     """The index of a program's commands, made anew from the commands themselves."""
-    places = {command.callback.place: described(command.loaded()).to_json() for command in _commands(group)}
+    places = {_place(command): described(command.loaded()).to_json() for command in _commands(group)}
     return json.dumps(places, indent=1, ensure_ascii=False) + "\n"
+
+
+def _place(command: LazyCommand) -> str:
+    return str(getattr(command.callback, "place", ""))
 
 
 def _commands(group: Any) -> Iterator[LazyCommand]:

@@ -15,17 +15,20 @@ def option(name: str, annotation: Any, default: Any = None) -> inspect.Parameter
 def option_group(
     name: str, make: Callable[..., Any], options: Sequence[inspect.Parameter]
 ) -> Callable[[Command], Command]:
-    """Adds options to a command, from which its parameter `name` is made."""
+    """Adds options to a command, from which its parameter `name` is made. An option that the command has already, it
+    keeps."""
 
     def give(command: Command) -> Command:
+        signature = inspect.signature(command)
+        own = {parameter.name: parameter for parameter in signature.parameters.values() if parameter.name != name}
+
         @wraps(command)
         def run(**words: Any) -> None:
-            made = make(**{each.name: words.pop(each.name) for each in options})
-            command(**words, **{name: made})
+            made = make(**{each.name: words[each.name] for each in options})
+            command(**{each: words[each] for each in words if each in own}, **{name: made})
 
-        signature = inspect.signature(command)
-        own = [parameter for parameter in signature.parameters.values() if parameter.name != name]
-        run.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        added = [each for each in options if each.name not in own]
+        run.__signature__ = signature.replace(parameters=[*own.values(), *added])  # type: ignore[attr-defined]
         return run
 
     return give

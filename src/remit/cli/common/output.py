@@ -19,7 +19,7 @@ class _Output:
     def __init__(self, *, stderr: bool = False) -> None:
         self._stderr = stderr
 
-    def print(self, value: Any = "", *, style: str = "", end: str = "\n", **options: Any) -> None:
+    def print(self, value: Any = "", *, style: str | None = None, end: str = "\n", **options: Any) -> None:
         """Prints text without markup, its control characters escaped, or what else Rich can show."""
         if not isinstance(value, str) or "FORCE_COLOR" in os.environ:
             self.rich.print(value, style=style or None, end=end, **options)
@@ -28,6 +28,11 @@ class _Output:
         if style and self.is_terminal and _has_colours():
             text = typer.style(text, fg=style)
         typer.echo(f"{text}{end}", nl=False, err=self._stderr)
+
+    def note(self, text: str) -> None:
+        """Prints what only somebody at a terminal wants to know."""
+        if self.is_terminal:
+            self.print(text, style="bright_black")
 
     @property
     def is_terminal(self) -> bool:

@@ -2,7 +2,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from os.path import relpath
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -16,8 +15,6 @@ from remit.policy.read.tree import VOCABULARY, read_tree
 
 NamesFile = typer.FileText
 """A file of names, one per line; `-` is standard input."""
-
-DirectoryArgument = Annotated[Path, typer.Argument(envvar="REMIT_POLICIES", metavar="DIR", help="Policy directory.")]
 
 
 def names_in(file: NamesFile) -> list[str]:
@@ -34,18 +31,18 @@ def read_files(directory: Path, *, tested: bool = True) -> LoadedTree:
         return load_tree(directory, tested=tested)
 
 
-def read_tenant(directory: Path, tenant: Tenant) -> LoadedTenant | None:
+def read_tenant(directory: Path, tenant: Tenant, *, tested: bool = True) -> LoadedTenant | None:
     """Loads one tenant, or returns None if it has no folder. Ends the command if the directory or its root files do not
     load: that is no answer, not a deny."""
     with loading(directory, Exit.UNAVAILABLE):
         tree = read_tree(directory, DEFAULT_LIMITS)
         root = load_root(tree)
-        return load_tenant(tree, tenant, root) if tenant in tree.tenants else None
+        return load_tenant(tree, tenant, root, tested=tested) if tenant in tree.tenants else None
 
 
-def read_snapshot(directory: Path, tenant: Tenant) -> Snapshot | None:
+def read_snapshot(directory: Path, tenant: Tenant, *, tested: bool = True) -> Snapshot | None:
     """One tenant's policy, or None if it has no folder. Ends the command if it does not load."""
-    loaded = read_tenant(directory, tenant)
+    loaded = read_tenant(directory, tenant, tested=tested)
     if loaded is None:
         return None
     if loaded.snapshot is None:
@@ -55,8 +52,10 @@ def read_snapshot(directory: Path, tenant: Tenant) -> Snapshot | None:
 
 
 class FilePolicies(LivePolicies):
-    """The live policies of a directory. Loads a tenant at its first question, and ends the command if it does not
-    load."""
+    """The live policies of a directory. Loads a tenant at its first question, and ends the command if it does not load.
+
+    Leaves the tests out: they take longer than the answer, and `explain` helps where one fails.
+    """
 
     def __init__(self, directory: Path) -> None:
         super().__init__()
@@ -76,7 +75,7 @@ class FilePolicies(LivePolicies):
                 "or ask a server with --target HOST:PORT (REMIT_TARGET)",
             )
         if tenant not in self._snapshots:
-            self._snapshots[tenant] = read_snapshot(self._directory, tenant)
+            self._snapshots[tenant] = read_snapshot(self._directory, tenant, tested=False)
         return self._snapshots[tenant]
 
 
@@ -99,4 +98,5 @@ def loading(directory: Path, refused: Exit = Exit.NO) -> Iterator[None]:
             err.print(str(each))
         fail(refused, f"the root files of `{directory}` do not load, so no tenant does")
     except OSError as error:
-        fail(Exit.UNAVAILABLE, f"policy directory `{directory}` cannot be read: {error.strerror or error}")
+        hint = "; name one with --policies DIR (REMIT_POLICIES)" if isinstance(error, FileNotFoundError) else ""
+        fail(Exit.UNAVAILABLE, f"policy directory `{directory}` cannot be read: {error.strerror or error}{hint}")

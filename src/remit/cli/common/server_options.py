@@ -5,8 +5,9 @@ from typing import Annotated, Final, NamedTuple
 
 import typer
 
+from remit.cli.common.help import WHERE
 from remit.cli.common.option_group import Command, option, option_group
-from remit.cli.common.output import Exit, fail
+from remit.cli.common.output import Exit, err, fail
 from remit.client import Client, MutualTls
 from remit.core.addresses import split_address
 
@@ -14,10 +15,18 @@ from remit.core.addresses import split_address
 TargetOption = Annotated[
     str | None,
     typer.Option(
-        "--target", envvar="REMIT_TARGET", metavar="HOST:PORT", help="Ask this running server.", show_default=False
+        "--target",
+        envvar="REMIT_TARGET",
+        metavar="HOST:PORT",
+        help="Ask this running server.",
+        show_default=False,
+        rich_help_panel=WHERE,
     ),
 ]
-ServerOption = Annotated[str, typer.Option("--target", envvar="REMIT_TARGET", metavar="HOST:PORT", help="The server.")]
+ServerOption = Annotated[
+    str,
+    typer.Option("--target", envvar="REMIT_TARGET", metavar="HOST:PORT", help="The server.", rich_help_panel=WHERE),
+]
 """For a command that only a server can answer."""
 DEFAULT_SERVER: Final = "127.0.0.1:9090"
 CaOption = Annotated[
@@ -25,36 +34,69 @@ CaOption = Annotated[
     typer.Option(
         "--tls-server-ca",
         envvar="REMIT_TLS_SERVER_CA",
+        metavar="FILE",
         help="PEM: who signed the server's certificate.",
         show_default=False,
+        rich_help_panel=WHERE,
     ),
 ]
 CertOption = Annotated[
     Path | None,
-    typer.Option("--tls-cert", envvar="REMIT_TLS_CERT", help="PEM: this client's certificate.", show_default=False),
+    typer.Option(
+        "--tls-cert",
+        envvar="REMIT_TLS_CERT",
+        metavar="FILE",
+        help="PEM: this client's certificate.",
+        show_default=False,
+        rich_help_panel=WHERE,
+    ),
 ]
 KeyOption = Annotated[
-    Path | None, typer.Option("--tls-key", envvar="REMIT_TLS_KEY", help="PEM: its private key.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--tls-key",
+        envvar="REMIT_TLS_KEY",
+        metavar="FILE",
+        help="PEM: its private key.",
+        show_default=False,
+        rich_help_panel=WHERE,
+    ),
 ]
 TokenOption = Annotated[
     Path | None,
     typer.Option(
         "--token-file",
         envvar="REMIT_TOKEN_FILE",
+        metavar="FILE",
         help="A token that says who asks; needs TLS.",
         show_default=False,
+        rich_help_panel=WHERE,
     ),
 ]
-TimeoutOption = Annotated[float, typer.Option("--timeout", help="Deadline of the call, in seconds.", min=0.001)]
+TimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--timeout", metavar="SECONDS", help="Deadline of a call to the server.", min=0.001, rich_help_panel=WHERE
+    ),
+]
 
 
-def server_asked(context: typer.Context, instead: str) -> bool:
-    """Whether the command asks the server of `--target`, and not the place that the parameter `instead` names.
+_SOURCES: Final = ("DEFAULT", "DEFAULT_MAP", "ENVIRONMENT", "COMMANDLINE")
+"""The sources of a value, each before those on its left. DEFAULT_MAP is the settings file."""
 
-    What stands in the command counts before the environment: with REMIT_TARGET, `--policies DIR` still asks files.
+
+def server_asked(context: typer.Context, *instead: str) -> bool:
+    """Whether the command asks the server of `--target`, and not the place that the parameters `instead` name.
+
+    The command line counts before the environment, and the environment before the settings file: with REMIT_TARGET,
+    `--policies DIR` still asks files. Of two from the same source, the server is asked.
     """
-    given, otherwise = (getattr(context.get_parameter_source(name), "name", "") for name in ("target", instead))
-    return context.params.get("target") is not None and (given == "COMMANDLINE" or otherwise != "COMMANDLINE")
+    target, *others = (_SOURCES.index(_source_of(context, name)) for name in ("target", *instead))
+    return context.params.get("target") is not None and target >= max(others)
+
+
+def _source_of(context: typer.Context, name: str) -> str:
+    return getattr(context.get_parameter_source(name), "name", "DEFAULT")
 
 
 class Connection(NamedTuple):
@@ -74,6 +116,7 @@ class Connection(NamedTuple):
             split_address("--target", target, least_port=1)
         except ValueError as error:
             fail(Exit.USAGE, str(error))
+        err.note(f"asking {target}")
         timeout_s, ca, cert, key, token_file = self
         if ca is None and cert is None and key is None and token_file is None:
             return Client(target, timeout_s=timeout_s)
@@ -81,7 +124,7 @@ class Connection(NamedTuple):
             fail(
                 Exit.USAGE,
                 "mutual TLS needs all of --tls-server-ca, --tls-cert and --tls-key; a token needs --tls-server-ca and "
-                "--token-file. Variables such as REMIT_TLS_CERT count as their options",
+                "--token-file. Variables such as REMIT_TLS_CERT and the settings file count as their options",
             )
         try:
             tls = MutualTls(ca, cert, key) if cert is not None and key is not None else None

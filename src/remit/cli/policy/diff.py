@@ -1,12 +1,12 @@
 import json
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 
 from remit.cli.common.output import Exit, err, fail, out
+from remit.cli.common.policies_option import POLICIES_DEFAULT, PoliciesOption
 from remit.cli.policy import diff_text
 from remit.cli.policy.diff_sources import Version, read_versions
 from remit.core.errors import InvalidNameError
@@ -39,10 +39,7 @@ def diff(
     old: Annotated[str, typer.Argument(metavar="OLD", help="A policy directory, or a git revision of one.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Another.")],
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.", show_default=False)] = None,
-    policies: Annotated[
-        Path,
-        typer.Option(metavar="DIR", help="The directory of the revisions, if neither argument is a directory."),
-    ] = Path("policies"),
+    policies: PoliciesOption = POLICIES_DEFAULT,
     form: Annotated[DiffFormat, typer.Option("--format", help="Markdown is for a pull request.")] = DiffFormat.TEXT,
     fail_on: Annotated[
         FailOn | None,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from remit.cli.common.output import Exit, err, fail, out
+from remit.cli.common.policies_option import POLICIES_DEFAULT, PoliciesOption, directory_of
 from remit.policy.format import format_file
 from remit.policy.load import DEFAULT_LIMITS
 from remit.policy.read.report import Diagnostics
@@ -18,23 +19,28 @@ _ENDINGS = (".csv", ".yaml")
 
 
 def fmt(
+    context: typer.Context,
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
             metavar="DIR|FILE",
-            help="Policy directories, tenants' folders in one, single files. [default: policies]",
+            help="Policy directories, tenants' folders in one, single files; in place of --policies.",
             show_default=False,
         ),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; list the files that would change.")] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Write nothing; print what would change.")] = False,
+    policies: PoliciesOption = POLICIES_DEFAULT,
 ) -> None:
     """Write policy files in canonical form: columns aligned, comments kept, the meaning unchanged.
 
     With `--check` or `--diff`, exits 1 if a file would change.
+
+    Example: `remit fmt policies --check`
     """
     changed = refused = 0
-    for path in (file for each in paths or [Path("policies")] for file in _files(each)):
+    folders = [directory_of(context, each, policies) for each in paths or (None,)]
+    for path in (file for each in folders for file in _files(each)):
         report = Diagnostics()
         content = _read(path)
         formatted = format_file(str(path), content, report)
@@ -60,6 +66,8 @@ def fmt(
 
 def _files(path: Path) -> Iterator[Path]:
     """The file itself, or the files that the loader reads in a policy directory or in a tenant's folder."""
+    if not path.exists() and not path.name.endswith(_ENDINGS):
+        fail(Exit.USAGE, f"`{path}` does not exist: name a policy directory, a tenant's folder in one, or a file")
     if not path.is_dir():
         if not path.exists():
             fail(

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from remit.cli.common.output import Exit, err, fail, out
-from remit.cli.common.policy_files import DirectoryArgument, not_a_tenants
+from remit.cli.common.policies_option import with_policies
+from remit.cli.common.policy_files import not_a_tenants
 from remit.cli.policy.sarif import PAGE, sarif
 from remit.policy.lint.finding import LintFinding, LintSeverity, RuleId
 from remit.policy.lint.linter import EVERY_RULE, lint_directory
@@ -21,8 +22,9 @@ class LintFormat(StrEnum):
     SARIF = "sarif"
 
 
+@with_policies
 def lint(
-    directory: DirectoryArgument = Path("policies"),
+    directory: Path,
     form: Annotated[LintFormat, typer.Option("--format", help="How to print the findings.")] = LintFormat.HUMAN,
     select: Annotated[
         list[str] | None,
@@ -42,6 +44,8 @@ def lint(
 
     Prints file:line:column, severity, the rule's id and the finding. docs/reference/lint.md says what to do about each.
     Exits 1 if there is a finding of the severity of --fail-on, or if files do not load.
+
+    Example: `remit lint policies --fail-on error`
     """
     rules = (_rules(select) if select else EVERY_RULE) - _rules(ignore or [])
     if not rules:

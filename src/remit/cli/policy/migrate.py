@@ -7,7 +7,8 @@ from rich.progress import TextColumn
 
 from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.parsers import tenant_from
-from remit.cli.common.policy_files import DirectoryArgument, read_snapshot
+from remit.cli.common.policies_option import with_policies
+from remit.cli.common.policy_files import read_snapshot
 from remit.cli.common.progress import progress
 from remit.core.names import Tenant, is_word
 from remit.core.urls import masked
@@ -222,10 +223,11 @@ def kestra(
     _finish(f"Kestra {edition}: {roles.name} with {bindings.name}", imported, out_folder, force=force)
 
 
+@with_policies
 def export(
     tenant: Annotated[Tenant, typer.Option(parser=tenant_from, metavar="NAME", help="The tenant to export.")],
     out_folder: OutOption,
-    directory: DirectoryArgument = Path("policies"),
+    directory: Path,
     sql: Annotated[
         str | None,
         typer.Option(

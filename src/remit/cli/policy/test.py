@@ -8,7 +8,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from remit.cli.common.output import Exit, err, fail, out
-from remit.cli.common.policy_files import DirectoryArgument, loading
+from remit.cli.common.policies_option import with_policies
+from remit.cli.common.policy_files import loading
 from remit.cli.common.progress import progress
 from remit.cli.policy.junit import junit
 from remit.core.names import CALLERS, INSTANCE
@@ -25,8 +26,9 @@ _Item = TypeVar("_Item")
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
+@with_policies
 def test(
-    directory: DirectoryArgument = Path("policies"),
+    directory: Path,
     tenant: Annotated[
         str | None,
         typer.Option(help="Only this tenant; the rows of managed roles are left out of reports.", show_default=False),
@@ -55,6 +57,8 @@ def test(
 
     Prints each failure with the expected answer and the reason for the actual one. docs/how-to/test-policies.md
     describes the reports.
+
+    Example: `remit test policies --tenant acme --coverage`
     """
     with loading(directory):
         tree = read_tree(directory, DEFAULT_LIMITS)

@@ -9,7 +9,8 @@ import typer
 from rich.progress import TextColumn
 
 from remit.cli.common.output import Exit, err, fail, out
-from remit.cli.common.policy_files import DirectoryArgument, read_files
+from remit.cli.common.policies_option import with_policies
+from remit.cli.common.policy_files import read_files
 from remit.cli.common.progress import progress
 from remit.cli.policy.question_sources import questions_in, questions_of
 from remit.core.diagnostics import Diagnostic
@@ -18,8 +19,9 @@ from remit.engine.differential.compare import verify as compare
 from remit.engine.differential.random_questions import random_questions, random_reach_questions
 
 
+@with_policies
 def validate(
-    directory: DirectoryArgument = Path("policies"),
+    directory: Path,
     identities: Annotated[
         Path | None,
         typer.Option(
@@ -30,6 +32,8 @@ def validate(
     """Check that every file loads: names, rows, roles, chains, manifests, and the form of tests.
 
     Prints each error as file:line:column with what was expected. To run the tests, use `remit test`.
+
+    Example: `remit validate policies`
     """
     tree = read_files(directory)
     found = [each for loaded in tree.tenants.values() for each in loaded.mistakes]
@@ -65,8 +69,9 @@ def _mistakes_in(file: Path) -> list[Diagnostic]:
     return []
 
 
+@with_policies
 def verify(
-    directory: DirectoryArgument = Path("policies"),
+    directory: Path,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.", show_default=False)] = None,
     random: Annotated[int, typer.Option(min=0, help="Random questions of each plane, for each tenant.")] = 5_000,
     seed: Annotated[int | None, typer.Option(help="Ask the same random questions again.", show_default=False)] = None,
@@ -89,6 +94,8 @@ def verify(
 
     Prints the difference as a minimal case: only the rows that it needs. Casbin's time is quadratic in the users of a
     namespace: use this for tenants of up to some thousand rows.
+
+    Example: `remit verify policies --tenant acme --random 500`
     """
     if questions is not None and audit is not None:
         fail(Exit.USAGE, "--questions and --audit are two sources: name one")

@@ -2,7 +2,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from remit.audit.record import DecisionRecord
 from remit.cli.audit.options import STORE_DEFAULT, SinceOption, StoreOption, UntilOption
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, err, fail, out, styled
+from remit.cli.common.policies_option import POLICIES_DEFAULT, PoliciesOption
 from remit.cli.common.policy_files import read_files
 from remit.cli.common.progress import progress
 from remit.clock import now_us
@@ -25,7 +25,7 @@ _SHOWN = 50
 
 
 def replay(
-    policies: Annotated[Path, typer.Option("--policies", metavar="DIR", help="The candidate.")] = Path("policies"),
+    policies: PoliciesOption = POLICIES_DEFAULT,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's records.", show_default=False)] = None,
     since: SinceOption = None,
     until: UntilOption = None,

@@ -30,6 +30,8 @@ def rollback(
     Without REV, lists the kept revisions; the server shows commit and directory to callers with READ. It records
     the act with the caller's name, and the pin outlasts a restart. Meanwhile edits are checked, reported by `status`,
     and wait.
+
+    Example: `remit rollback acme`
     """
     if revision and unpin:
         fail(Exit.USAGE, "REV pins and --unpin unpins: name one")

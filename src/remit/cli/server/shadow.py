@@ -25,6 +25,8 @@ def shadow(
 
     With mutual TLS it is only for callers who may read the audit, and the server records each call. Exits 0 if no
     decision would change, 1 if one would, and 3 if there is no candidate or it does not load.
+
+    Example: `remit shadow --tenant acme`
     """
     try:
         with connection.client(target) as client:

@@ -32,6 +32,8 @@ def status(
     If there are several workers, one answers and reports the state of all. Exits 1 if a tenant does not serve its
     newest files, the newest identities do not load, the audit store takes no records, records wait in the spool, a
     worker does not serve, or workers serve different policies.
+
+    Example: `remit status --target 127.0.0.1:9090`
     """
     try:
         with connection.client(target) as client:

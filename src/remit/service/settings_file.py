@@ -1,0 +1,48 @@
+"""The TOML file of settings, which the server and the other commands read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from remit.core.errors import RemitError
+
+CONFIG_VARIABLE: Final = "REMIT_CONFIG"
+ENV_PREFIX: Final = "REMIT_"
+CLIENT_SETTINGS: Final = frozenset({"target", "tls_server_ca", "token_file"})
+"""Settings of the commands that ask a server. They may stand in the file and in the environment of a server."""
+PATH_SETTINGS: Final = frozenset(
+    {
+        *("policies", "revisions", "shadow", "identities", "tls_cert", "tls_key", "tls_client_ca", "tls_server_ca"),
+        *("token_file", "audit_spool", "audit_key", "audit_redact_key"),
+    }
+)
+_SQLITE: Final = "sqlite:///"
+
+
+class SettingsFileError(RemitError):
+    """The file cannot be read, or is not TOML. The message names it."""
+
+
+def read_settings_file(file: Path) -> Mapping[str, Any]:
+    """The settings in the file, not yet checked. A relative path in it, or in a URL of SQLite, is relative to the file's
+    folder. Raises SettingsFileError."""
+    import tomllib  # noqa: PLC0415 (most commands have no such file)
+
+    try:
+        with file.open("rb") as stream:
+            settings = tomllib.load(stream)
+    except OSError as error:
+        raise SettingsFileError(f"the settings file `{file}` cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsFileError(f"the settings file `{file}` is not TOML: {error}") from None
+    return {name: _placed(name, value, file.parent) for name, value in settings.items()}
+
+
+def _placed(name: str, value: Any, folder: Path) -> Any:
+    if not isinstance(value, str) or not value:
+        return value
+    if name in PATH_SETTINGS:
+        return str(folder / value)
+    if name == "audit" and value.startswith(_SQLITE):
+        return f"{_SQLITE}{folder / value.removeprefix(_SQLITE)}"
+    return value
