@@ -55,6 +55,21 @@ def test_cutoffs_are_as_long_ago_as_the_ages() -> None:
     assert Cutoffs() == parse_retention("forever").cutoffs(now_us)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90m", 5_400), ("7d", 7 * DAY), ("90", None), ("m", None), ("", None)])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90m", 5_400),
+        ("7d", 7 * DAY),
+        ("1w", 7 * DAY),
+        ("1d12h", 36 * 3_600),
+        ("1w2d3h4m5s", 9 * DAY + 3 * 3_600 + 4 * 60 + 5),
+        ("12h1d", None),
+        ("1d1d", None),
+        ("1d 12h", None),
+        ("90", None),
+        ("m", None),
+        ("", None),
+    ],
+)
 def test_an_age_in_seconds(text: str, seconds: int | None) -> None:
     assert seconds == parse_age(text)

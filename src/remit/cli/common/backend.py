@@ -53,13 +53,17 @@ class RemoteBackend(Backend):
         return known(response) if isinstance(request, CheckOperationRequest) else recorded(response)
 
 
-def no_answer(error: DecisionUnavailable | RemitError) -> NoReturn:
-    """Ends the command where there is no answer: the question is malformed, or nobody can answer it."""
+def no_answer(error: DecisionUnavailable | RemitError, otherwise: str = "") -> NoReturn:
+    """Ends the command where there is no answer: the question is malformed, or nobody can answer it.
+
+    `otherwise` says whom else to ask if a server cannot be reached.
+    """
     malformed = (
         isinstance(error, (MalformedQuestionError, InvalidNameError))
         or getattr(error, "code", "") == "INVALID_ARGUMENT"
     )
-    fail(Exit.USAGE if malformed else Exit.UNAVAILABLE, str(error))
+    hint = otherwise if getattr(error, "code", "") == "UNAVAILABLE" else ""
+    fail(Exit.USAGE if malformed else Exit.UNAVAILABLE, f"{error}{hint}")
 
 
 @contextmanager
@@ -76,7 +80,7 @@ def _backend(context: typer.Context, policies: Path, target: str | None, **conne
             with Connection(**connection).client(target) as client:
                 yield RemoteBackend(client)
     except (DecisionUnavailable, RemitError) as error:
-        no_answer(error)
+        no_answer(error, "\n--policies DIR asks policy files instead")
     except UnicodeEncodeError as error:
         # An argument that is not UTF-8 cannot be sent.
         no_answer(MalformedQuestion(str(error)))
