@@ -204,9 +204,11 @@ def test_a_port_that_is_taken(tmp_path: Path, untested: Path) -> None:
     """By a first server: two on one port would share its calls. The first is not disturbed."""
     with Server(tmp_path / "first", policies=untested) as first, first.client() as client:
         told = serve(tmp_path, untested, "--listen", first.target)
-        assert f"cannot listen on `{first.target}`: Address already in use\n" in told
+        assert f"cannot listen on `{first.target}`: Address already in use: set `listen` to another address" in told
         told = serve(tmp_path, untested, "--metrics", f"127.0.0.1:{first.metrics_port}")
-        assert f"cannot serve metrics on `127.0.0.1:{first.metrics_port}`: Address already in use\n" in told
+        assert (
+            f"cannot serve metrics on `127.0.0.1:{first.metrics_port}`: Address already in use: set `metrics`" in told
+        )
         # It may have been the same server, started twice: then its node would be said to have stopped.
         assert not (tmp_path / "audit.db").exists()
         assert client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed

@@ -15,7 +15,7 @@ from remit.service.descriptors import raise_descriptor_limit
 from remit.service.errors import StartupError
 from remit.service.node import ServerNode
 from remit.service.settings import Settings
-from remit.service.workers.port import PortReservation, http_taken, taken
+from remit.service.workers.port import PortReservation, cannot_listen, cannot_serve_metrics, http_taken
 from remit.service.workers.process_settings import ProcessSettings
 
 _AWAKE_EVERY_S: Final = 0.5
@@ -42,9 +42,9 @@ def started(process: ProcessSettings) -> tuple[ServerNode, WaysIn]:
     settings = process.own
     if settings.workers == 1:
         # Check before the node records its start: this node may be running already.
-        _refuse_taken("listen", settings.listen, "listen")
-        _refuse_taken("metrics", settings.metrics, "serve metrics")
-        _refuse_taken_http(settings)
+        _refuse_taken("listen", settings.listen, cannot_listen)
+        _refuse_taken("metrics", settings.metrics, cannot_serve_metrics)
+        _refuse_taken("http", settings.http, http_taken)
     node = ServerNode.start(process)
     try:
         return node, WaysIn(node)
@@ -66,17 +66,7 @@ def installed(settings: Settings) -> Settings:
     return settings.model_copy(update={"http": ""})
 
 
-def _refuse_taken_http(settings: Settings) -> None:
-    if not settings.http:
-        return
-    try:
-        PortReservation(*split_address("http", settings.http)).close()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise StartupError(http_taken(settings.http, error)) from error
-
-
-def _refuse_taken(name: str, address: str, what: str) -> None:
+def _refuse_taken(name: str, address: str, why: Callable[[str, OSError], str]) -> None:
     if not address:
         return
     try:
@@ -84,7 +74,7 @@ def _refuse_taken(name: str, address: str, what: str) -> None:
     except OSError as error:
         # The bind reports any other error of the address.
         if error.errno == errno.EADDRINUSE:
-            raise StartupError(f"cannot {what} on {taken(address, error)}") from error
+            raise StartupError(why(address, error)) from error
 
 
 def serve_until(stop: threading.Event, server: WaysIn, begun: Callable[[], None]) -> bool:

@@ -18,7 +18,7 @@ from remit.core.addresses import split_address
 from remit.service.certificates import ServerCertificates
 from remit.service.errors import StartupError
 from remit.service.settings import Settings
-from remit.service.workers.port import Address, addresses_of, both_families, shown, taken
+from remit.service.workers.port import Address, addresses_of, both_families, cannot_serve_metrics, shown
 
 PATH: Final = "/metrics"
 LIVE_PATH: Final = "/livez"
@@ -74,7 +74,7 @@ def serve_metrics(
     except OSError as error:
         for each in servers:
             each.server_close()
-        raise StartupError(f"cannot serve metrics on {taken(settings.metrics, error)}") from error
+        raise StartupError(cannot_serve_metrics(settings.metrics, error)) from error
     for each in servers:
         Thread(target=each.serve_forever, name="remit-metrics", daemon=True).start()
     return port

@@ -50,6 +50,15 @@ def taken(text: str, error: OSError) -> str:
     return f"`{text}`: {error.strerror}" + (f" (`{error.filename}`)" if error.filename not in {None, text} else "")
 
 
+def cannot_listen(text: str, error: OSError) -> str:
+    """Why the service cannot listen at `text`. Its default is also the default of other programs."""
+    return f"cannot listen on {taken(text, error)}: set `listen` to another address (--listen HOST:PORT)"
+
+
+def cannot_serve_metrics(text: str, error: OSError) -> str:
+    return f"cannot serve metrics on {taken(text, error)}: set `metrics` to another address, or to nothing for none"
+
+
 def http_taken(text: str, error: OSError) -> str:
     """Why the API over HTTP cannot be served at `text`. It has a default, which many do not know of."""
     return f"cannot serve HTTP on {taken(text, error)}: set `http` to another address, or to nothing for no HTTP"

@@ -18,7 +18,7 @@ from remit.service.metrics import WorkersMetrics
 from remit.service.metrics_endpoint import Readiness, serve_metrics
 from remit.service.settings import Settings
 from remit.service.workers.messages import Begin, MayScrape, Order, Refused, Scrape, WorkerReport, WorkerReports
-from remit.service.workers.port import PortReservation, http_taken, taken
+from remit.service.workers.port import PortReservation, cannot_listen, http_taken
 from remit.service.workers.process_settings import ProcessSettings
 
 _POLL_EVERY_S: Final = 0.5
@@ -78,7 +78,7 @@ class Supervisor:
         try:
             self._reservation = PortReservation(*split_address("listen", settings.listen))
         except OSError as error:
-            raise StartupError(f"cannot listen on {taken(settings.listen, error)}") from error
+            raise StartupError(cannot_listen(settings.listen, error)) from error
         self._http = _http_reservation(settings)
         http_port = 0 if self._http is None else self._http.port
         self._settings = settings
