@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 import typer
+from support.fixture_pdp import FixturePdp, running
 from support.server import ROOT, Server, environment, until
 
 from remit.audit.chain.signing import SigningKey
@@ -22,7 +23,7 @@ from remit.cli.main import app
 
 BIN: Final = Path(sys.executable).parent
 ASKS_THE_SERVER: Final = {"status", "rollback", "shadow", "audit follow"}
-CODES: Final = {"explain": 1, "audit explain": 1, "reach-all": 1}
+CODES: Final = {"explain": 1, "audit explain": 1, "operation": 1, "resolve": 1}
 """What an example exits with, if not with 0."""
 ENDLESS: Final = {"serve": "serving", "audit follow": "user:nobody"}
 """Commands that go on until a signal, and what they print first."""
@@ -78,6 +79,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         shutil.copy(each, folder)
     (folder / "namespaces.txt").write_text("acme.finance\nacme.data\n")
     (folder / "redact.key").write_bytes(bytes(range(32)))
+    (folder / "redact.key").chmod(0o600)
+    (folder / "token.txt").write_text("secret")
     (folder / "model.conf").write_text(CASBIN_MODEL)
     (folder / "policy.csv").write_text("p, admin, data1, read\ng, alice, admin\n")
     key = SigningKey.new(folder / "audit.pem")
@@ -91,7 +94,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for line in (
             "remit check acme user:carol VIEW FLOW acme.finance",
             "remit audit checkpoint > heads.jsonl",
-            "remit audit backup --to backup.db && git init -q && git add policies",
+            "remit audit backup --to made.db && git init -q && git add policies",
             "git -c user.name=a -c user.email=a@b commit -qm one && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m two",
         ):
             done = made.run(line, asks_server=line.startswith("remit check"))
@@ -125,7 +128,9 @@ def here_and_now(line: str, world: World) -> str:
     if "audit show" in line:
         listed = world.run("remit audit list --json --limit 1").stdout
         line = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", re.findall(r'"id": "([^"]+)"', listed)[0], line)
-    line = re.sub(r"--at \S+", "--at 0s", line).replace("/mnt/elsewhere/", "")
+    if "audit restore" in line:
+        line = line.replace("backup.db", "made.db")
+    line = re.sub(r"--at \S+", "--at 0s", line).replace("/mnt/elsewhere/", "").replace("127.0.0.1:9090", world.target)
     return line.replace("--since 2026-11-01 --until 2026-12-01", "--since 1d")
 
 
@@ -157,9 +162,9 @@ def test_example_of_a_command_without_an_end_runs_until_it_is_stopped(name: str,
         env=asked,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-    ) as running:
-        assert running.stdout is not None
-        os.set_blocking(running.stdout.fileno(), False)
+    ) as process:
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
         text = b""
 
         def shown() -> bool:
@@ -167,9 +172,21 @@ def test_example_of_a_command_without_an_end_runs_until_it_is_stopped(name: str,
             if name == "audit follow":
                 # It prints what is decided from now on.
                 world.run("remit check acme user:nobody VIEW FLOW acme.finance", asks_server=True)
-            text += running.stdout.read() or b"" if running.stdout is not None else b""
+            text += process.stdout.read() or b"" if process.stdout is not None else b""
             return ENDLESS[name].encode() in text
 
         until(shown, "its first line")
-        running.send_signal(signal.SIGINT)
-        assert 0 == running.wait(60), text.decode()
+        process.send_signal(signal.SIGINT)
+        assert 0 == process.wait(60), text.decode()
+
+
+def test_example_of_a_conformance_run_tries_a_server(world: World) -> None:
+    class Right(FixturePdp):
+        token = "secret"
+
+    pdp = Right()
+    with running(pdp) as port:
+        pdp.identifier = f"http://127.0.0.1:{port}"
+        done = world.run(EXAMPLES["authzen conform"].replace("https://pdp.example.com", pdp.identifier))
+
+    assert 0 == done.returncode, done.stdout + done.stderr
