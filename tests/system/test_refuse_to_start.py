@@ -227,7 +227,7 @@ def test_start_refuses_a_host_name_with_one_taken_address(
         port = other.getsockname()[1]
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         told = serve(tmp_path, untested, setting, f"localhost:{port}", *workers)
-    assert f" on `localhost:{port}`: Address already in use (`{shown}`)\n" in told
+    assert f" on `localhost:{port}`: Address already in use (`{shown}`): set `" in told
     assert not (tmp_path / "audit.db").exists()
 
 

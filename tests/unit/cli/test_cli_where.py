@@ -168,7 +168,16 @@ def _required(param: Any) -> Iterator[str]:
         yield from ([value] if param.param_type_name == "argument" else [param.opts[0], value])
 
 
-REQUIRED = {"before": "1d", "retention": "1d", "at": "1d", "tenant": "acme", "edition": "1"}
+REQUIRED = {
+    "before": "1d",
+    "retention": "1d",
+    "at": "1d",
+    "tenant": "acme",
+    "edition": "1",
+    "owners": __file__,
+    "decision_id": "01a20ab6-2458-7f26-90da-4fb3fbb0d492",
+}
+"""A value for parameters that take not any word."""
 
 
 def _text(value: Any) -> str:
