@@ -66,8 +66,6 @@ def fmt(
 
 def _files(path: Path) -> Iterator[Path]:
     """The file itself, or the files that the loader reads in a policy directory or in a tenant's folder."""
-    if not path.exists() and not path.name.endswith(_ENDINGS):
-        fail(Exit.USAGE, f"`{path}` does not exist: name a policy directory, a tenant's folder in one, or a file")
     if not path.is_dir():
         if not path.exists():
             fail(

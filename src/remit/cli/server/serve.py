@@ -129,7 +129,7 @@ def _metavar(name: str, annotation: Any) -> str:
         return "SECONDS"
     if name.endswith("_bytes"):
         return "BYTES"
-    return "FILE" if Path in {annotation, *get_args(annotation)} else "N" if annotation in {int, float} else "TEXT"
+    return "FILE" if Path in {annotation, *get_args(annotation)} else "N" if annotation in {int, float} else "VALUE"
 
 
 serve = _with_settings(_serve)
