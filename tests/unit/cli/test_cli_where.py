@@ -145,8 +145,8 @@ def test_command_line_counts_before_environment_before_settings_file_before_defa
     required = [word for each in command.params for word in _required(each) if each is not param]
 
     def found(*words: str) -> Any:
-        context = command.make_context(name, [*required, *words])
-        return context.params[param.name]
+        with command.make_context(name, [*required, *words]) as context:
+            return context.params[param.name]
 
     default = None if param.required else found()
     in_file = found("--config", str(config))
