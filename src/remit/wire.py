@@ -40,10 +40,14 @@ def question_from(message: access.Question, principal: str = "") -> tuple[Questi
     Raises MalformedQuestionError with every field that is wrong.
     """
     names = (message.principal or principal, message.action, message.kind, message.namespace)
-    return _remembered.get(names) or _parsed(names), resource_id_from(message.resource_id)
+    return _remembered.get(names) or parsed(names), resource_id_from(message.resource_id)
 
 
-def _parsed(names: tuple[str, str, str, str]) -> Question:
+def parsed(names: tuple[str, str, str, str]) -> Question:
+    """The question of these names. Raises MalformedQuestionError as `question_from` does."""
+    remembered = _remembered.get(names)
+    if remembered is not None:
+        return remembered
     question = parse_question(*names)
     if sum(map(len, names)) <= _REMEMBERED_LENGTH:
         if len(_remembered) >= _REMEMBERED:

@@ -29,7 +29,13 @@ _ODD_START: Final = "0__"
 _PARTS = re.compile(r"\{[^{}]*\}|[^{}.]+|[.{}]").findall
 _LITERAL = re.compile(SEGMENT).fullmatch
 _PROPERTY: Final = "resource.properties."
-_FIELDS: Final = {"principal": "subject", "action": "action.name", "kind": "resource.type", "namespace": "resource"}
+_FIELDS: Final = {
+    "principal": "subject",
+    "action": "action.name",
+    "kind": "resource.type",
+    "namespace": "resource",
+    "resource_id": "resource.id",
+}
 
 
 class UnknownResourceError(RemitError):

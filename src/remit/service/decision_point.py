@@ -1,6 +1,6 @@
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +37,7 @@ NO_HURRY_NS: Final = 1 << 62
 
 _Answer = TypeVar("_Answer")
 _Other = TypeVar("_Other")
+_Asked = TypeVar("_Asked")
 _Answer_co = TypeVar("_Answer_co", covariant=True)
 
 
@@ -60,6 +61,8 @@ class CallTerms(NamedTuple):
 
 AskedQuestion = tuple[Question | ReachQuestion, str]
 """A question and the id of its resource. The id is recorded and never changes a decision."""
+Ask = Callable[[Snapshot | None], _Asked]
+"""From the snapshot that answers, None for an unknown tenant, to what is asked."""
 
 Decided = tuple[Decision, bytes]
 """The decision of one batch item, and the id of that decision."""
@@ -150,8 +153,12 @@ class DecisionPoint:
     """The shadow, which receives every decision after it is recorded; None without the setting `shadow`."""
 
     def check(self, tenant: Tenant, asked: AskedQuestion, terms: CallTerms) -> PendingAnswer[CheckAnswer]:
+        return self.check_as(tenant, lambda _: asked, terms)
+
+    def check_as(self, tenant: Tenant, ask: Ask[AskedQuestion], terms: CallTerms) -> PendingAnswer[CheckAnswer]:
+        """The same for a question that the policy itself spells: one snapshot gives the question and the answer."""
         snapshot = self._snapshot(tenant, terms)
-        question, resource_id = asked
+        question, resource_id = ask(snapshot)
         began = perf_counter_ns()
         decision = _UNKNOWN_TENANT if snapshot is None else snapshot.answer(question)
         took_ns = perf_counter_ns() - began
@@ -198,9 +205,27 @@ class DecisionPoint:
         The result of a malformed item is its error, and it is not recorded. Raises OverBudgetError, with nothing
         recorded, if the first items took longer than `within_ns`.
         """
+        return self.batch_as(tenant, lambda _: items, terms, question_type, within_ns=within_ns)
+
+    def batch_as(
+        self,
+        tenant: Tenant,
+        ask: Ask[Sequence[AskedQuestion | MalformedQuestionError]],
+        terms: CallTerms,
+        question_type: QuestionType = QuestionType.CHECK,
+        *,
+        within_ns: int = NO_HURRY_NS,
+        stop_at: Effect | None = None,
+    ) -> PendingAnswer[tuple[str, list[Decided | MalformedQuestionError]]]:
+        """The same for questions that the policy itself spells.
+
+        With `stop_at`, the first decision with this effect is the last, and later items are neither decided nor recorded.
+        A malformed item counts as a deny.
+        """
         snapshot = self._snapshot(tenant, terms)
+        items = ask(snapshot)
         call, ids = self._call(tenant, snapshot, terms, question_type, records=len(items))
-        return self._batch(call, snapshot, items, ids, terms.timeout_s, within_ns=within_ns)
+        return self._batch(call, snapshot, items, ids, terms.timeout_s, within_ns=within_ns, stop_at=stop_at)
 
     def commit(self, held: PendingAnswer[_Answer]) -> _Answer:
         """Waits until the records are committed or accepted, as the delivery asks, and returns the answer."""
@@ -257,7 +282,14 @@ class DecisionPoint:
         resource_id: str = "",
     ) -> InquiryAnswer[_Answer]:
         """Answers a question that needs more than one decision, and writes one record. Raises TooLargeError too."""
+        return self.survey_as(tenant, lambda _: (inquiry, resource_id), terms)
+
+    def survey_as(
+        self, tenant: Tenant, ask: Ask[tuple[Inquiry[_Answer], str]], terms: CallTerms
+    ) -> InquiryAnswer[_Answer]:
+        """The same for a question that the policy itself spells."""
         snapshot = self._snapshot(tenant, terms)
+        inquiry, resource_id = ask(snapshot)
         began = perf_counter_ns()
         reason = Reason.UNKNOWN_TENANT if snapshot is None else inquiry.refusal(snapshot)
         answer: _Answer | None = None
@@ -283,6 +315,7 @@ class DecisionPoint:
         timeout_s: float,
         *,
         within_ns: int = NO_HURRY_NS,
+        stop_at: Effect | None = None,
     ) -> PendingAnswer[tuple[str, list[Decided | MalformedQuestionError]]]:
         started = perf_counter_ns()
         until = started + within_ns
@@ -294,6 +327,8 @@ class DecisionPoint:
         for position, (item, decision_id) in enumerate(zip(items, ids, strict=True)):
             if isinstance(item, MalformedQuestionError):
                 results.append(item)
+                if stop_at is Effect.DENY:
+                    break
                 continue
             question, resource_id = item
             began = perf_counter_ns()
@@ -303,12 +338,16 @@ class DecisionPoint:
                 decision = _UNKNOWN_TENANT if answer is None else answer(question)
             except MalformedQuestionError as error:
                 results.append(error)
+                if stop_at is Effect.DENY:
+                    break
                 continue
             took_ns = perf_counter_ns() - began
             recorded = decision.recorded
             counts[recorded] = counts.get(recorded, 0) + 1
             results.append((decision, decision_id))
             made.append((decision_id, *question.columns, resource_id, *recorded, took_ns, position))
+            if decision.effect is stop_at:
+                break
         counted: Counter[tuple[str, str, str]] = Counter()
         for recorded, count in counts.items():
             counted[call.tenant, recorded[0], recorded[1]] += count

@@ -3,12 +3,13 @@
 The module is long because it describes and bounds each setting at its definition.
 """
 
+import secrets
 import socket
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -17,6 +18,7 @@ from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, ha
 from remit.audit.retention.ages import Retention, parse_retention
 from remit.audit.schema.engines import MOST_JOINED
 from remit.core.addresses import is_loopback, split_address
+from remit.core.names import TENANT_GRAMMAR, is_tenant
 from remit.core.urls import masked
 from remit.policy.read.limits import Limits
 from remit.service.callers import parse_auditors, parse_operators
@@ -26,6 +28,7 @@ from remit.service.settings_file import ENV_PREFIX
 
 _DEFAULT_LIMITS: Final = Limits()
 _NODE_LENGTH: Final = 64
+_PAGE_SECRET: Final = 32
 
 
 class Settings(BaseSettings):
@@ -35,6 +38,8 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
+
+    _page_secret: bytes = PrivateAttr(default_factory=lambda: secrets.token_bytes(_PAGE_SECRET))
 
     policies: Path = Field(Path("policies"), description="Policy directory.")
     strict: bool = Field(
@@ -89,6 +94,21 @@ class Settings(BaseSettings):
         "",
         description="Origins of web pages that may call `http` from a browser, for example `https://app.example.com`, "
         "separated by commas. Pages of other origins are refused.",
+    )
+    authzen: bool = Field(False, description="Serve OpenID AuthZEN 1.0 at the address of `http`.")
+    authzen_tenant: str = Field(
+        "",
+        description="Tenant that is asked at `/access/v1/...`, beside `/tenants/TENANT/access/v1/...`; empty for none.",
+    )
+    authzen_base_url: str = Field(
+        "",
+        description="The https URL under which callers reach `http`, for example `https://pdp.example.com`. With it, the "
+        "server describes itself at `/.well-known/authzen-configuration`.",
+    )
+    authzen_page_key: Path | None = Field(
+        None,
+        description="File with a secret of at least 32 bytes, for the tokens of pages of AuthZEN searches. Nodes behind one "
+        "address need the same one. Without it, each start makes one, and all workers have it.",
     )
     metrics: str = Field(
         "127.0.0.1:9464",
@@ -317,6 +337,7 @@ class Settings(BaseSettings):
         if self.audit_otlp:
             _refuse_endpoint(self.audit_otlp)
         _ = self.origins
+        self._refuse_authzen()
         parse_operators(self.operators)
         parse_auditors(self.auditors)
         parse_hosts(self.envoy_hosts)
@@ -328,6 +349,19 @@ class Settings(BaseSettings):
         if self.workers > 1:
             self._refuse_for_workers()
         return self
+
+    def _refuse_authzen(self) -> None:
+        if self.authzen and not self.http:
+            raise ValueError("`authzen` is served at `http`, which is empty: set an address, or leave `authzen` out")
+        if self.authzen_tenant and not is_tenant(self.authzen_tenant):
+            raise ValueError(f"`authzen_tenant` is `{self.authzen_tenant}`: expected {TENANT_GRAMMAR}")
+        if self.authzen_base_url:
+            url = urlsplit(self.authzen_base_url)
+            if url.scheme != "https" or not url.hostname or url.query or url.fragment or url.username is not None:
+                raise ValueError(
+                    f"`authzen_base_url` is `{masked(self.authzen_base_url)}`: expected an https URL without credentials, `?` "
+                    "and `#`"
+                )
 
     def _refuse_half_of_tls(self) -> None:
         needed = {"tls_cert": self.tls_cert, "tls_key": self.tls_key}
@@ -409,6 +443,22 @@ class Settings(BaseSettings):
             seconds=self.policy_max_seconds,
             witness_rows=self.policy_witness_rows,
         )
+
+    @property
+    def page_secret(self) -> bytes:
+        """The secret of `authzen_page_key`, or one of this start. Raises StartupError."""
+        if self.authzen_page_key is None:
+            return self._page_secret
+        try:
+            secret = self.authzen_page_key.read_bytes()
+        except OSError as error:
+            raise StartupError(f"setting `authzen_page_key`: `{self.authzen_page_key}`: {error.strerror}") from None
+        if len(secret) < _PAGE_SECRET:
+            raise StartupError(
+                f"setting `authzen_page_key`: `{self.authzen_page_key}` has {len(secret)} bytes: expected at least "
+                f"{_PAGE_SECRET}"
+            )
+        return secret
 
     @property
     def origins(self) -> list[str]:

@@ -13,7 +13,7 @@ from joserfc.jws import JWSRegistry
 from remit.service.identities.errors import TokenRefusedError
 from remit.service.identities.issuer import Issuer
 from remit.service.identities.key_set import ALGORITHMS, TokenKey
-from remit.service.identities.strict_json import parse_object
+from remit.strict_json import parse_object
 
 MAX_TOKEN_BYTES: Final = 8 * 1024
 _THREE_PARTS: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")

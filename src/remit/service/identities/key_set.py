@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
 
-from remit.service.identities.strict_json import parse_object
+from remit.strict_json import parse_object
 
 _RSA: Final = frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"))
 _CURVES: Final = {

@@ -7,11 +7,11 @@ from typing import Any, Final, NoReturn
 _MAX_DEPTH: Final = 8
 
 
-def parse_object(raw: bytes) -> dict[str, Any]:
+def parse_object(raw: bytes, max_depth: int = _MAX_DEPTH) -> dict[str, Any]:
     """Parses a JSON object in UTF-8.
 
     Raises ValueError also for what parsers read differently: a member that occurs twice, NaN and infinite numbers, half a
-    surrogate pair, more than 8 levels.
+    surrogate pair, more than `max_depth` levels.
     """
     text = raw.decode()
     try:
@@ -20,7 +20,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         raise ValueError("it has too many levels") from None
     if not isinstance(value, dict):
         raise ValueError("it is not an object")  # noqa: TRY004 (the text is wrong, not a type of ours)
-    _check_depth(value)
+    _check_depth(value, max_depth)
     if "\\" in text:
         # Half a surrogate pair can only come from an escape. Encoding it raises UnicodeEncodeError, a ValueError.
         json.dumps(value, ensure_ascii=False).encode()
@@ -45,9 +45,9 @@ def _no_number(_: str) -> NoReturn:
     raise ValueError("a number is not finite")
 
 
-def _check_depth(value: dict[str, Any]) -> None:
+def _check_depth(value: dict[str, Any], max_depth: int) -> None:
     level: list[Any] = [value]
-    for _ in range(_MAX_DEPTH):
+    for _ in range(max_depth):
         level = [
             child
             for parent in level

@@ -1,0 +1,324 @@
+"""Requests of the AuthZEN API: from the bytes of a body to values."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from remit.core.authzen import Entities
+from remit.core.errors import MalformedQuestionError, named, violation
+from remit.core.names import parse_principal
+from remit.core.rows import Effect
+from remit.rpc.errors import MalformedMessageError
+from remit.strict_json import parse_object
+
+MOST_LEVELS: Final = 32
+PAGE_LIMIT: Final = 1_000
+"""Results in a page; also of an answer to a request without a page."""
+
+_Body = TypeVar("_Body", bound=msgspec.Struct)
+
+
+class Subject(msgspec.Struct):
+    type: str
+    id: str
+    properties: dict[str, Any] | None = None
+
+
+class Action(msgspec.Struct):
+    name: str
+    properties: dict[str, Any] | None = None
+
+
+class Resource(msgspec.Struct):
+    type: str
+    id: str
+    properties: dict[str, Any] | None = None
+
+
+class EntityType(msgspec.Struct):
+    """What a search looks for."""
+
+    type: str
+    properties: dict[str, Any] | None = None
+
+
+class Page(msgspec.Struct):
+    token: str | None = None
+    limit: int | None = None
+    properties: dict[str, Any] | None = None
+
+
+class Evaluation(msgspec.Struct):
+    subject: Subject
+    action: Action
+    resource: Resource
+    context: dict[str, Any] | None = None
+
+
+class EvaluationsOptions(msgspec.Struct):
+    evaluations_semantic: str | None = None
+
+
+class Evaluations(msgspec.Struct):
+    """The members of an item default to the members beside `evaluations`, each as a whole."""
+
+    evaluations: list[Any] | None = None
+    options: EvaluationsOptions | None = None
+    subject: Any = None
+    action: Any = None
+    resource: Any = None
+    context: Any = None
+
+
+class SubjectSearch(msgspec.Struct):
+    subject: EntityType
+    action: Action
+    resource: Resource
+    context: dict[str, Any] | None = None
+    page: Page | None = None
+
+
+class ResourceSearch(msgspec.Struct):
+    subject: Subject
+    action: Action
+    resource: EntityType
+    context: dict[str, Any] | None = None
+    page: Page | None = None
+
+
+class ActionSearch(msgspec.Struct):
+    subject: Subject
+    resource: Resource
+    context: dict[str, Any] | None = None
+    page: Page | None = None
+
+
+SearchBody = SubjectSearch | ResourceSearch | ActionSearch
+
+
+class Semantic(StrEnum):
+    EXECUTE_ALL = "execute_all"
+    DENY_ON_FIRST_DENY = "deny_on_first_deny"
+    PERMIT_ON_FIRST_PERMIT = "permit_on_first_permit"
+
+    @property
+    def stop_at(self) -> Effect | None:
+        return _STOPS.get(self)
+
+
+_STOPS: Final = {Semantic.DENY_ON_FIRST_DENY: Effect.DENY, Semantic.PERMIT_ON_FIRST_PERMIT: Effect.ALLOW}
+
+
+class RequestOrigin(NamedTuple):
+    """As the origin of a call over gRPC."""
+
+    on_behalf_of: str = ""
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SentRequest:
+    """A request as it came, before the caller is known."""
+
+    tenant: str
+    body: bytes
+    revision: str = ""
+    trace_id: str = ""
+
+    def __len__(self) -> int:
+        return len(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRequest:
+    """What every parsed request has."""
+
+    tenant: str
+    revision: str
+    origin: RequestOrigin
+
+
+@dataclass(frozen=True, slots=True)
+class AskedEvaluation(AskedRequest):
+    entities: Entities
+
+    @property
+    def questions(self) -> tuple[Entities]:
+        """It counts as one."""
+        return (self.entities,)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedEvaluations(AskedRequest):
+    questions: Sequence[Entities | MalformedQuestionError]
+    semantic: Semantic
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    asked: bool
+    """The request has a page, so the answer has one too."""
+    token: str
+    limit: int | None
+    """As sent; None if it was left out."""
+    request: bytes
+    """Hash of the request without its page: the same for all pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedSearch(AskedRequest, Generic[_Body]):
+    entities: Entities
+    page: PageRequest
+
+
+def evaluation(sent: SentRequest) -> AskedEvaluation:
+    """Raises MalformedMessageError, and MalformedQuestionError."""
+    body = _typed(_object(sent), Evaluation)
+    return AskedEvaluation(sent.tenant, sent.revision, _origin(sent, body.context), _entities(body))
+
+
+def evaluations(batch_limit: int) -> Callable[[SentRequest], AskedEvaluation | AskedEvaluations]:
+    """A function as `evaluation`. A request without items is a single evaluation."""
+
+    def parse(sent: SentRequest) -> AskedEvaluation | AskedEvaluations:
+        members = _object(sent)
+        body = _typed(members, Evaluations)
+        semantic = _semantic(body.options)
+        if not body.evaluations:
+            return evaluation(sent)
+        if len(body.evaluations) > batch_limit:
+            count = len(body.evaluations)
+            raise violation("evaluations", f"holds {count} items: expected at most {batch_limit}")
+        defaults = {name: members.get(name) for name in ("subject", "action", "resource", "context")}
+        context = defaults["context"]
+        if context is not None and not isinstance(context, dict):
+            raise MalformedMessageError("`context`: expected an object")
+        items = _Items(defaults)
+        questions = [items.entities(item) for item in body.evaluations]
+        return AskedEvaluations(sent.tenant, sent.revision, _origin(sent, context), questions, semantic)
+
+    return parse
+
+
+class _Items:
+    """Reads the items of a request. A default that is left as it is becomes typed once."""
+
+    def __init__(self, defaults: Mapping[str, Any]) -> None:
+        self._defaults = defaults
+        self._typed: dict[str, Any] = {}
+
+    def entities(self, item: Any) -> Entities | MalformedQuestionError:
+        """The entities, or why the item has no decision."""
+        try:
+            if not isinstance(item, dict):
+                raise violation("evaluations", "expected an object")
+            subject: Subject = self._entity(item, "subject", Subject)
+            action: Action = self._entity(item, "action", Action)
+            resource: Resource = self._entity(item, "resource", Resource)
+            if not isinstance(item.get("context"), dict | None):
+                raise violation("context", "expected an object")
+        except MalformedQuestionError as error:
+            return error
+        return _of(subject, action, resource)
+
+    def _entity(self, item: Mapping[str, Any], name: str, shape: Any) -> Any:
+        given = item.get(name)
+        if given is not None:
+            return _member(given, name, shape)
+        typed = self._typed.get(name)
+        if typed is None:
+            default = self._defaults[name]
+            if default is None:
+                raise violation(name, "is missing")
+            typed = self._typed[name] = _member(default, name, shape)
+        return typed
+
+
+def search(body_type: type[SearchBody]) -> Callable[[SentRequest], AskedSearch[Any]]:
+    """A function that parses the requests of one search, as `evaluation` does."""
+
+    def parse(sent: SentRequest) -> AskedSearch[Any]:
+        members = _object(sent)
+        body = _typed(members, body_type)
+        if isinstance(body, SubjectSearch):
+            entities = _of(Subject(body.subject.type, ""), body.action, body.resource)
+        elif isinstance(body, ResourceSearch):
+            resource = Resource(body.resource.type, "", body.resource.properties)
+            entities = _of(body.subject, body.action, resource)
+        else:
+            entities = _of(body.subject, Action(""), body.resource)
+        page = _page(body.page, members)
+        return AskedSearch(sent.tenant, sent.revision, _origin(sent, body.context), entities, page)
+
+    return parse
+
+
+def _page(page: Page | None, members: dict[str, Any]) -> PageRequest:
+    limit = None if page is None else page.limit
+    if limit is not None and limit < 0:
+        raise violation("page.limit", f"is {limit}: expected a count")
+    rest = {name: value for name, value in members.items() if name != "page"}
+    request = sha256(msgspec.json.encode(rest, order="deterministic")).digest()
+    return PageRequest(page is not None, (page.token or "") if page is not None else "", limit, request)
+
+
+def _semantic(options: EvaluationsOptions | None) -> Semantic:
+    text = None if options is None else options.evaluations_semantic
+    try:
+        return Semantic(text or Semantic.EXECUTE_ALL)
+    except ValueError:
+        expected = "`, `".join(Semantic)
+        raise violation("options.evaluations_semantic", f"expected one of `{expected}`") from None
+
+
+def _origin(sent: SentRequest, context: Mapping[str, Any] | None) -> RequestOrigin:
+    """`context.remit.on_behalf_of` is recorded, and changes no decision."""
+    own = (context or {}).get("remit")
+    on_behalf_of = own.get("on_behalf_of") if isinstance(own, dict) else None
+    if on_behalf_of is None:
+        return RequestOrigin(trace_id=sent.trace_id)
+    if not isinstance(on_behalf_of, str):
+        raise violation("context.remit.on_behalf_of", "expected a text")
+    return RequestOrigin(named("context.remit.on_behalf_of", parse_principal, on_behalf_of), sent.trace_id)
+
+
+def _object(sent: SentRequest) -> dict[str, Any]:
+    try:
+        return parse_object(sent.body, MOST_LEVELS)
+    except ValueError as error:
+        raise MalformedMessageError(f"the body is no JSON object: {error}") from None
+
+
+def _typed(members: Any, shape: type[_Body]) -> _Body:
+    try:
+        return msgspec.convert(members, shape)
+    except msgspec.ValidationError as error:
+        raise MalformedMessageError(str(error)) from None
+
+
+def _member(value: Any, name: str, shape: type[_Body]) -> _Body:
+    """An entity of an item. Raises MalformedQuestionError."""
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise violation(name, str(error)) from None
+
+
+def _entities(body: Evaluation) -> Entities:
+    return _of(body.subject, body.action, body.resource)
+
+
+def _of(subject: Subject, action: Action, resource: Resource) -> Entities:
+    return Entities(
+        subject.type,
+        subject.id,
+        action.name,
+        action.properties or {},
+        resource.type,
+        resource.id,
+        resource.properties or {},
+    )
