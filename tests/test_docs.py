@@ -66,21 +66,23 @@ class Addresses(NamedTuple):
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Addresses]:
+def serving(folder: Path, *flags: str) -> Iterator[Addresses]:
     """A server as `make serve` starts it, on free ports."""
-    command = [BIN / "remit", "serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--metrics", ""]
+    command = [BIN / "remit", "serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--metrics", "", *flags]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         line = next(line for line in server.stderr if '"event": "serving"' in line)
         ports = json.loads(line)
-        yield Addresses(
-            {
-                DEFAULT_TARGET: f"127.0.0.1:{ports['port']}",
-                DEFAULT_HTTP: f"127.0.0.1:{ports['http_port']}",
-            }
-        )
-        server.send_signal(signal.SIGTERM)
-        server.stderr.read()
+        try:
+            yield Addresses(
+                {
+                    DEFAULT_TARGET: f"127.0.0.1:{ports['port']}",
+                    DEFAULT_HTTP: f"127.0.0.1:{ports['http_port']}",
+                }
+            )
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.stderr.read()
     assert server.returncode == 0
 
 
@@ -214,6 +216,15 @@ def answers(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def test_authzen_answers_as_its_page_shows(example: Path) -> None:
+    """With the mapping and the catalogue of the page."""
+    page = ROOT / "docs" / "how-to" / "authzen.md"
+    for name, text in [*blocks(page, "yaml"), *blocks(page, "csv")]:
+        (example / "policies" / "acme" / name).write_text(text)
+    with serving(example, "--authzen", "--authzen-tenant", "acme") as addresses:
+        assert 6 == run_console(page, example, addresses)
 
 
 def test_imports_and_exports_are_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,6 +398,7 @@ RUNNING = [
     "explanation/audit.md",
     "explanation/reload.md",
     "how-to/authzen-conform.md",
+    "how-to/authzen.md",
     "how-to/back-up.md",
     "how-to/deploy.md",
     "how-to/read-the-audit.md",
