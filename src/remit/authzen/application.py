@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
-import grpc
 import msgspec
 
 from remit.authzen.answers import AuthzenAnswer, Problem
@@ -31,7 +30,7 @@ _CALL: Final = re.compile(rf"(?:/tenants/([^/]+))?/{API}/([a-z/]+)").fullmatch
 _MEDIA_TYPE: Final = re.compile(rb"application/json[ \t]*(?:;.*)?", re.IGNORECASE).fullmatch
 _CHARSET: Final = re.compile(rb'charset[ \t]*=[ \t]*"?([^";, ]*)', re.IGNORECASE).search
 # A policy that does not serve is no mistake of the request.
-_STATUSES: Final = {grpc.StatusCode.FAILED_PRECONDITION: HTTPStatus.PRECONDITION_FAILED}
+_STATUSES: Final = {"FAILED_PRECONDITION": HTTPStatus.PRECONDITION_FAILED}
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -82,7 +81,7 @@ class AuthzenApplication:
         except _ProblemError as problem:
             status, headers, body = problem.status, problem.headers, _problem(problem.status, str(problem))
         except RefusedCall as refused:
-            status = _STATUSES.get(refused.code, refused.http_status)
+            status = _STATUSES.get(refused.code.name, refused.http_status)
             headers = [(name.encode(), value.encode()) for name, value in refused.headers]
             body = _problem(status, refused.text)
         await respond(send, status, body, [_JSON, *headers, *echoed])

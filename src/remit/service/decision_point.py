@@ -1,3 +1,8 @@
+"""Answers questions: one snapshot decides, and the record is committed before the answer leaves.
+
+The module is long because every way to ask ends in the same steps, which are read in one place.
+"""
+
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
