@@ -1,15 +1,18 @@
 """The API over HTTP by a real server on loopback: encodings, errors, deadlines, streams and bounds."""
 
 import json
+import re
 import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
+from google.protobuf.json_format import MessageToDict
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from support.http_api import JSON, PROTO, HttpApi, details, unavailable
@@ -27,6 +30,14 @@ from remit.v1 import status_service_pb2 as status
 CHECK = "/remit.v1.AccessService/Check"
 ANYWHERE = "127.0.0.1:0"
 KIB = 1024
+BODY = json.dumps(MessageToDict(check())).encode()
+REQUEST_LINE = b"POST " + CHECK.encode()
+CHUNKED = REQUEST_LINE + (
+    b" HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+WITH_BODY = (
+    b" HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: %d\r\n" % len(BODY)
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +50,22 @@ def server(tmp_path_factory: pytest.TempPathFactory, untested: Path) -> Iterator
 def api(request: pytest.FixtureRequest, server: Server) -> Iterator[HttpApi]:
     with HttpApi(server.http_port, request.param) as asking:
         yield asking
+
+
+def exchange(server: Server, *parts: bytes) -> bytes:
+    """What comes back until the server ends the connection. The parts arrive apart from each other."""
+    with socket.create_connection(("127.0.0.1", server.http_port), DEADLINE_S) as connection:
+        connection.settimeout(DEADLINE_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for part in parts:
+            with suppress(ConnectionError):
+                connection.sendall(part)
+            time.sleep(0.05)
+        return b"".join(iter(lambda: connection.recv(KIB), b""))
+
+
+def statuses(received: bytes) -> list[bytes]:
+    return re.findall(rb"HTTP/1\.1 (\d+)", received)
 
 
 def test_answer_has_its_record(server: Server, api: HttpApi) -> None:
@@ -136,6 +163,72 @@ def test_path_without_a_method_is_not_found(server: Server, path: str) -> None:
         response = api.http.post(path, content=b"{}", headers={"content-type": "application/json"})
 
     assert 404 == response.status_code
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"POST /remit%2ev1.AccessService/Check",
+        b"POST /remit.v1.AccessService%2fCheck",
+        b"POST /remit.v1.AccessService/%43heck",
+        b"POST //remit.v1.AccessService/Check",
+        b"POST /a/../remit.v1.AccessService/Check",
+        b"OPTIONS *",
+    ],
+)
+def test_method_has_one_path(server: Server, line: bytes) -> None:
+    """A proxy may have a rule about it."""
+    answers = exchange(server, line + WITH_BODY + b"\r\n" + BODY)
+
+    assert [b"404"] == statuses(answers)
+    assert "Exception in ASGI" not in server.log_text()
+
+
+def test_body_of_a_request_to_upgrade_is_no_request_of_its_own(server: Server) -> None:
+    """Else a proxy that hands on `Upgrade` would give the second answer to the next one who asks."""
+    hidden = REQUEST_LINE + WITH_BODY + b"\r\n" + BODY
+    upgrade = b"host: a\r\nconnection: upgrade\r\nupgrade: h2c\r\ncontent-length: %d\r\n\r\n" % len(hidden)
+    answers = exchange(server, REQUEST_LINE + b" HTTP/1.1\r\n" + upgrade, hidden)
+
+    assert [b"400"] == statuses(answers)
+    assert b"upgrade" in answers
+
+
+def test_request_without_a_body_may_ask_for_an_upgrade(server: Server) -> None:
+    head = b" HTTP/1.1\r\nhost: a\r\nconnection: close, upgrade\r\nupgrade: h2c\r\n\r\n"
+
+    assert [b"405"] == statuses(exchange(server, b"GET " + CHECK.encode() + head))
+
+
+def test_what_follows_a_body_are_no_headers(server: Server) -> None:
+    """A token there would be refused without TLS."""
+    chunked = CHUNKED + b"%x\r\n%s\r\n0\r\n" % (len(BODY), BODY)
+
+    assert [b"200"] == statuses(exchange(server, chunked + b"authorization: Bearer x\r\n\r\n"))
+
+
+@pytest.mark.parametrize("line", [b"x: " + b"x" * KIB + b"\r\n", b"x" * KIB], ids=["many", "one"])
+def test_much_that_follows_a_body_is_refused(server: Server, line: bytes) -> None:
+    received = b""
+    with socket.create_connection(("127.0.0.1", server.http_port), DEADLINE_S) as endless:
+        endless.settimeout(DEADLINE_S)
+        with suppress(ConnectionError):
+            endless.sendall(CHUNKED + b"1\r\n{\r\n0\r\n")
+            for _ in range(8 * KIB):
+                endless.sendall(line)
+            pytest.fail("the server takes everything")
+        with suppress(ConnectionError):
+            received = endless.recv(KIB)
+
+    assert not received or [b"431"] == statuses(received)
+
+
+def test_body_in_small_chunks_is_read(server: Server) -> None:
+    """What frames them is longer than a head may be."""
+    body = BODY + b" " * 20 * KIB
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+
+    assert [b"200"] == statuses(exchange(server, CHUNKED, chunks[: 60 * KIB], chunks[60 * KIB :], b"0\r\n\r\n"))
 
 
 def test_trace_of_the_request_is_recorded(server: Server, api: HttpApi) -> None:

@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 MOST_HEAD_BYTES: Final = 65_536
 """Bytes of a request's line and headers. A token has at most 8 KiB."""
 _AGE_SPREAD: Final = 0.1
+_BODY_HEADERS: Final = {b"content-length", b"transfer-encoding"}
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -25,8 +26,10 @@ class HttpConnection(HttpToolsProtocol):
         self._received = 0
         """Bytes that are being parsed."""
         self._head_bytes = 0
-        """Bytes of the head, before those."""
+        """Bytes of the head, or since the last part of the body, before those."""
         self._in_head = True
+        self._refusal = ""
+        """Why the request is refused, if the parser does not know."""
         self._extensions: dict[str, Any] = {}
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
@@ -37,8 +40,8 @@ class HttpConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._received = len(data)
         super().data_received(data)
-        # The parser tells of a header when it is whole.
-        if self._in_head and self.parser is not None:
+        # The parser tells of a header when it is whole. Behind a body may come more of them, as long.
+        if self.awaits_request and self.parser is not None:
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
                 self._close(431)
@@ -49,7 +52,16 @@ class HttpConnection(HttpToolsProtocol):
         self.awaits_request, self.looks = True, 0
         self._head_bytes, self._in_head = 0, True
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # What follows the body are no headers: a proxy that removes or checks those may let them pass.
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and any(name in _BODY_HEADERS for name, _ in self.headers):
+            # The parser would take the body for what follows an upgrade, and then for a request of its own.
+            self._refusal = "a request that has a body cannot ask for an upgrade"
+            raise ValueError(self._refusal)
         if self._head_bytes + self._received > MOST_HEAD_BYTES:
             # Some of it may be the body.
             self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -57,6 +69,10 @@ class HttpConnection(HttpToolsProtocol):
             raise ValueError("the head is too large")  # the parser then stops
         self._in_head = False
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = -self._received
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self.awaits_request = False
@@ -66,7 +82,7 @@ class HttpConnection(HttpToolsProtocol):
         if self._in_head and self._head_bytes > MOST_HEAD_BYTES:
             self._close(431)
         else:
-            super().send_400_response(msg)
+            super().send_400_response(self._refusal or msg)
 
     def end_silent(self) -> None:
         """Ends a connection whose request does not come."""

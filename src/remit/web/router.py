@@ -50,7 +50,9 @@ class Router:
             if scope["method"] == "OPTIONS":
                 await respond(send, 204, b"", _preflight())
                 return
-        found = self._mounted.get(scope["path"].split("/", 2)[1])
+        # An encoded path would be another name of the same thing: proxies may have rules about the first one.
+        plain = scope["raw_path"].startswith(b"/") and b"%" not in scope["raw_path"]
+        found = self._mounted.get(scope["path"].split("/", 2)[1]) if plain else None
         if found is None:
             await respond(send, 404, _NOT_FOUND, [_JSON])
             return
