@@ -201,7 +201,7 @@ def test_code_span_of_markdown_holds_the_name_and_nothing_else(name: str) -> Non
 @pytest.mark.parametrize("name", [*NASTY, '<script>alert("x")</script>', 'a" onload="x', "]]>&amp;", 'a";b->c;"'])
 def test_drawings_hold_names_as_text(name: str) -> None:
     picture = ET.fromstring(write_svg(graph_of(name)))
-    assert {"svg", "style", "defs", "marker", "path", "g", "rect", "text"} == {
+    assert {"svg", "style", "defs", "marker", "path", "g", "rect", "text", "title"} == {
         each.tag.rpartition("}")[2] for each in picture.iter()
     }
     texts = [each.text or "" for each in picture.iter() if each.tag.endswith("}text")]
