@@ -38,6 +38,8 @@ class Server:
     ) -> None:
         self.name = name
         self.target = f"127.0.0.1:{port}"
+        self.http = ""
+        """Where it answers over HTTP; '' for nowhere."""
         self._command = ["taskset", "-c", str(core), *command]
         self._port = port
         self._log = scratch / f"{name.replace(' ', '-')}.log"
@@ -116,23 +118,24 @@ class Remit(Server):
         subprocess.run([str(remit), "audit", "key", "new", str(key)], check=True, capture_output=True)
         command += ["--audit-key", str(key), "--audit-checkpoint-s", "1"]
         command += ["--revisions", str(files.with_suffix(".revisions"))]
-        self.http = f"127.0.0.1:{free_port()}" if http else ""
-        command += ["--metrics", f"127.0.0.1:{free_port()}", "--http", self.http]
+        address = f"127.0.0.1:{free_port()}" if http else ""
+        command += ["--metrics", f"127.0.0.1:{free_port()}", "--http", address]
         super().__init__(name, command, port=port, core=core, scratch=scratch)
+        self.http = address
 
     def records(self) -> int:
         with closing(sqlite3.connect(f"file:{self._store}?mode=ro", uri=True)) as store:
             return int(store.execute("SELECT count(*) FROM decisions").fetchone()[0])
 
 
-def posted(target: str, path: str, body: bytes, content_type: str) -> int:
-    """Posts once over HTTP, as soon as the port accepts. The bytes of the answer."""
+def posted(target: str, path: str, body: bytes, content_type: str) -> bytes:
+    """Posts once over HTTP, as soon as the port accepts. Returns the answer's body."""
     deadline = time.monotonic() + _START_S
     while True:
         connection = HTTPConnection(target, timeout=_STOP_S)
         try:
             connection.request("POST", path, body, {"content-type": content_type})
-            return len(connection.getresponse().read())
+            return connection.getresponse().read()
         except ConnectionRefusedError:
             if time.monotonic() > deadline:
                 raise
@@ -148,16 +151,18 @@ def echo(threads: int, core: int, scratch: Path) -> Server:
 
 
 def cerbos(core: int, scratch: Path, policies: Path = BENCH / "cerbos" / "policies") -> Server:
-    port = free_port()
+    port, http_port = free_port(), free_port()
     command = [str(CERBOS), "server", "--log-level=warn", f"--config={BENCH / 'cerbos' / 'config.yaml'}"]
     environment = {
         "GOMAXPROCS": "1",
         "CERBOS_GRPC_PORT": str(port),
-        "CERBOS_HTTP_PORT": str(free_port()),
+        "CERBOS_HTTP_PORT": str(http_port),
         "CERBOS_POLICIES": str(policies),
         "CERBOS_NO_TELEMETRY": "1",
     }
-    return Server("cerbos", command, port=port, core=core, scratch=scratch, environment=environment)
+    server = Server("cerbos", command, port=port, core=core, scratch=scratch, environment=environment)
+    server.http = f"127.0.0.1:{http_port}"
+    return server
 
 
 @contextmanager

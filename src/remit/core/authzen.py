@@ -228,13 +228,20 @@ class AuthzenMapping:
 
     def namespace(self, entities: Entities, vocabulary: Vocabulary) -> str:
         """Raises UnknownResourceError, and MalformedQuestionError if a property is none of a namespace."""
-        mapped = self.type_of(entities.resource_type)
-        kind = vocabulary.kinds.get(Word(mapped.kind))
+        mapped = self.types.get(entities.resource_type)
+        kind_name = entities.resource_type if mapped is None else mapped.kind
+        if mapped is None and kind_name != NAMESPACE_KIND:
+            # The usual case, without the steps of a template.
+            said = entities.resource_properties.get("namespace")
+            if isinstance(said, str) and is_namespace(said):
+                return said
         missing = ""
-        if not mapped.from_catalogue:
-            text, missing = (mapped.namespace or _default(mapped.kind)).fill(entities)
+        if mapped is None or not mapped.from_catalogue:
+            template = mapped.namespace if mapped is not None else None
+            text, missing = (template or _default(kind_name)).fill(entities)
             if not missing:
                 return text
+        kind = vocabulary.kinds.get(Word(kind_name))
         if kind is None or not kind.namespaced:
             return ""
         catalogue = self.catalogue.get(kind.name)
@@ -247,7 +254,8 @@ class AuthzenMapping:
         return found
 
     def _alias(self, resource_type: str, name: str) -> str | ActionByProperty:
-        own = self.type_of(resource_type).actions.get(name)
+        mapped = self.types.get(resource_type)
+        own = None if mapped is None else mapped.actions.get(name)
         return own or self.actions.get(name) or name
 
     def _words(self, resource_type: str, name: str) -> set[str]:
@@ -281,10 +289,11 @@ def names_of(entities: Entities, mapping: AuthzenMapping, vocabulary: Vocabulary
 
     Raises MalformedQuestionError and UnknownResourceError.
     """
+    mapped = mapping.types.get(entities.resource_type)
     return (
         mapping.principal(entities),
         mapping.action(entities),
-        mapping.type_of(entities.resource_type).kind,
+        entities.resource_type if mapped is None else mapped.kind,
         mapping.namespace(entities, vocabulary),
     )
 

@@ -1,0 +1,145 @@
+"""AuthZEN beside gRPC and beside Cerbos' AuthZEN, 64 in flight, one core each for server and load, in interleaved rounds.
+
+remit writes a record of each decision before the answer; Cerbos' audit is off. Both answer the example's question.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from bench import example, h2load, machine, servers, table
+from bench.h2load import Load, Run, VoidFigureError
+from bench.http import Way
+
+_LOAD: Final = Load(8, 8)
+_JSON: Final = "application/json"
+_GRPC, _REMIT, _CERBOS = "remit, gRPC", "remit, AuthZEN", "Cerbos, AuthZEN"
+_AIMS: Final = {1: {_GRPC: 1.5, _CERBOS: 3.0}, example.BATCH: {_GRPC: 1.0, _CERBOS: 4.0}}
+"""By decisions in a call: how many times as many calls as the other way."""
+
+
+def body(decisions: int, *, roles: bool) -> bytes:
+    """The example's question as AuthZEN. `roles`: Cerbos keeps no memberships, so the request brings them."""
+    subject: dict[str, Any] = {"type": "user", "id": "bob"}
+    if roles:
+        subject["properties"] = {"cerbos.roles": ["finance-devs", "staff"]}
+
+    def resource(number: int) -> dict[str, Any]:
+        namespace = "acme.finance.payroll" if decisions == 1 else f"acme.finance.team-{number}"
+        return {"type": "FLOW", "id": f"flow-{number}", "properties": {"namespace": namespace}}
+
+    asked = {"subject": subject, "action": {"name": "VIEW"}}
+    if decisions == 1:
+        return json.dumps({**asked, "resource": resource(0)}).encode()
+    return json.dumps({**asked, "evaluations": [{"resource": resource(each)} for each in range(decisions)]}).encode()
+
+
+def authzen(  # noqa: PLR0917 (a row of the table below)
+    name: str, server: servers.Server, prefix: str, decisions: int, core: int, scratch: Path
+) -> Way:
+    path = f"{prefix}/access/v1/evaluation{'' if decisions == 1 else 's'}"
+    sent = body(decisions, roles=name == _CERBOS)
+    answer = servers.posted(server.http, path, sent, _JSON)
+    allows = answer.replace(b" ", b"").count(b'"decision":true')
+    if allows != decisions:
+        raise VoidFigureError(f"{name}{path}: expected {decisions} allows, got {allows}: {answer[:200]!r}")
+    file = scratch / f"{name.replace(' ', '-')}-{decisions}.json"
+    file.write_bytes(sent)
+
+    def run(calls: int) -> Run:
+        url = f"http://{server.http}{path}"
+        shape: dict[str, Any] = {"core": core, "url": url, "body": file, "load": _LOAD, "calls": calls}
+        return h2load.post(content_type=_JSON, answer_bytes=len(answer), scratch=scratch, **shape)
+
+    return Way(name, server, run)
+
+
+def grpc(server: servers.Server, decisions: int, core: int, scratch: Path) -> Way:
+    call = example.remit_check() if decisions == 1 else example.remit_batch()
+    file = scratch / f"grpc-{decisions}.bin"
+    file.write_bytes(h2load.frame(call.message))
+    answer_bytes = call.ask(server.target)
+
+    def run(calls: int) -> Run:
+        url = f"http://{server.target}{call.method}"
+        shape: dict[str, Any] = {"core": core, "url": url, "body": file, "load": _LOAD, "calls": calls}
+        return h2load.run(answer_bytes=answer_bytes, scratch=scratch, **shape)
+
+    return Way(_GRPC, server, run)
+
+
+def show(measured: list[Way], decisions: int) -> None:
+    mine = next(way for way in measured if way.name == _REMIT)
+    what = "one decision a call" if decisions == 1 else f"{decisions} decisions a call"
+    rows = [
+        [
+            way.name,
+            f"{statistics.median(run.rate for run in way.runs):,.0f}",
+            f"{statistics.median(run.rate for run in way.runs) * decisions:,.0f}",
+            f"{statistics.median(way.cpu_us):,.0f}",
+            f"{statistics.median(run.median_us for run in way.runs):,.0f}",
+            f"{statistics.median(run.p99_us for run in way.runs):,.0f}",
+        ]
+        for way in measured
+    ]
+    table.show([what, "calls/s", "decisions/s", "CPU us a call", "p50 us", "p99 us"], rows)
+    aims = []
+    for way in measured:
+        aim = _AIMS[decisions].get(way.name)
+        if aim is not None:
+            ratios = sorted(one.rate / other.rate for one, other in zip(mine.runs, way.runs, strict=True))
+            ratio = statistics.median(ratios)
+            shown = f"{ratio:.2f} ({ratios[0]:.2f} - {ratios[-1]:.2f})"
+            aims.append([f"{_REMIT}, of {way.name}", f"{aim:.2f}", shown, table.target(ratio >= aim)])
+    table.show(["target", "at least", "measured", ""], aims)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--calls",
+        type=int,
+        default=10_000,
+        help="in a round of each way; a twentieth, but at least 320, with 50 decisions",
+    )
+    arguments = parser.parse_args()
+    if not h2load.installed():
+        print("skipped: no h2load (Debian: nghttp2-client); run bench/install")
+        return 0
+    print(f"machine: {machine.describe()}\n{machine.quietness()}\n")
+    server_core, load_core = machine.cores()
+    try:
+        with servers.scratch("authzen") as folder, ExitStack() as stack:
+            remit = stack.enter_context(servers.Remit("before_answer", server_core, folder, "--authzen", http=True))
+            peers: list[servers.Server] = []
+            if servers.CERBOS.exists():
+                peers.append(stack.enter_context(servers.cerbos(server_core, folder)))
+            else:
+                print("no Cerbos: run bench/install\n")
+            for decisions, calls in ((1, arguments.calls), (example.BATCH, max(arguments.calls // 20, 320))):
+                measured = [
+                    grpc(remit, decisions, load_core, folder),
+                    authzen(_REMIT, remit, "/tenants/acme", decisions, load_core, folder),
+                    *(authzen(_CERBOS, peer, "", decisions, load_core, folder) for peer in peers),
+                ]
+                for each in measured:
+                    each.run(max(calls // 5, 64))
+                for number in range(arguments.rounds):
+                    for each in measured[::-1] if number % 2 else measured:
+                        time.sleep(0.2)
+                        each.measure(calls, decisions)
+                show(measured, decisions)
+    except VoidFigureError as error:
+        print(f"void: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
