@@ -1,5 +1,6 @@
 """The TOML file of settings, which the server and the other commands read."""
 
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -26,8 +27,6 @@ class SettingsFileError(RemitError):
 def read_settings_file(file: Path) -> Mapping[str, Any]:
     """The settings in the file, not yet checked. A relative path in it, or in a URL of SQLite, is relative to the file's
     folder. Raises SettingsFileError."""
-    import tomllib  # noqa: PLC0415 (most commands have no such file)
-
     try:
         with file.open("rb") as stream:
             settings = tomllib.load(stream)
