@@ -426,6 +426,29 @@ def test_watchers_who_leave_give_back_their_places(server: Server, api: HttpApi)
     until(left, "their places are free")
 
 
+def test_watchers_who_leave_with_a_request_behind_give_back_their_places(
+    serve: Callable[..., Server], untested: Path
+) -> None:
+    """A server that reads no further does not see that they left."""
+    server = serve("--message-timeout-s", "0.5", policies=untested, http=ANYWHERE)
+    framed = b"\x00\x00\x00\x00\x02{}"
+    watch = (
+        b"POST /remit.v1.PolicyService/WatchRevision HTTP/1.1\r\nhost: a\r\ncontent-type: application/connect+json\r\n"
+        + b"content-length: %d\r\n\r\n" % len(framed)
+        + framed
+    )
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", server.http_port), DEADLINE_S) as watching:
+            watching.settimeout(DEADLINE_S)
+            watching.sendall(watch)
+            assert b" 200 " in watching.recv(KIB)
+            watching.sendall(REQUEST_LINE + WITH_BODY + b"\r\n" + BODY)
+            time.sleep(0.05)
+
+    until(lambda: server.metric("remit_calls_in_flight", calls="revision watchers") == 0, "their places are free")
+    assert "Exception in ASGI" not in server.log_text()
+
+
 def test_health_is_told(api: HttpApi) -> None:
     response = api.post("/grpc.health.v1.Health/Check", health_pb2.HealthCheckRequest())
     unknown = api.post("/grpc.health.v1.Health/Check", health_pb2.HealthCheckRequest(service="nobody"))

@@ -30,6 +30,8 @@ class HttpConnection(HttpToolsProtocol):
         self._in_head = True
         self._refusal = ""
         """Why the request is refused, if the parser does not know."""
+        self._running: RequestResponseCycle | None = None
+        """The request that is being answered. Those that wait behind it are in `pipeline`."""
         self._extensions: dict[str, Any] = {}
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
@@ -45,6 +47,14 @@ class HttpConnection(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
                 self._close(431)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        # That tells the newest request alone.
+        running = self._running
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -84,10 +94,17 @@ class HttpConnection(HttpToolsProtocol):
         else:
             super().send_400_response(self._refusal or msg)
 
+    @property
+    def is_waited_for(self) -> bool:
+        """A request is under way, or waits for its turn. While one waits, uvicorn does not see that its sender leaves."""
+        return self.awaits_request or bool(self.pipeline)
+
     def end_silent(self) -> None:
-        """Ends a connection whose request does not come."""
+        """Ends a connection whose request does not come, or does not get its turn."""
         cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or not cycle.response_started or cycle.response_complete:
+        if self.pipeline:
+            self.transport.abort()
+        elif cycle is None or not cycle.response_started or cycle.response_complete:
             self._close(408)
         else:
             self.transport.close()
@@ -104,3 +121,7 @@ class HttpConnection(HttpToolsProtocol):
     def _close(self, status: int) -> None:
         self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running, self.looks = cycle, 0
+        super()._start_asgi_task(cycle, app)

@@ -88,7 +88,7 @@ class _Uvicorn(uvicorn.Server):
 
     def _look(self, connection: HttpConnection) -> None:
         connection.end_old(self._settings.connection_max_age_s, self._settings.grace_s)
-        if connection.awaits_request:
+        if connection.is_waited_for:
             connection.looks += 1
             if connection.looks > self._most_looks:
                 connection.end_silent()
