@@ -406,8 +406,9 @@ def test_a_forwarded_certificate_counts_if_the_setting_says_so(
     server: Server,
 ) -> None:
     """With it, the header that this Envoy sets; without it, no header."""
+    hidden = x509.DNSName(f"a.example;URI={SPIFFE}")
 
-    def behind(name: str, server: Server) -> Reply:
+    def behind(name: str, server: Server) -> list[Reply]:
         configuration = configured(files, app.port, server.port)
         with_client_certificates(configuration, authority)
         manager_of(configuration)["forward_client_cert_details"] = "SANITIZE_SET"
@@ -415,16 +416,20 @@ def test_a_forwarded_certificate_counts_if_the_setting_says_so(
         headers = filter_of(configuration, "ext_authz")["allowed_headers"]["patterns"]
         headers.append({"exact": "x-forwarded-client-cert"})
         with Envoy(tmp_path / name, configuration) as envoy:
-            client = connect_as(authority, "web", WEB)
-            return envoy.ask(BOBS, connect=client, headers={"x-forwarded-client-cert": "URI=spiffe://acme.example/x"})
+            clients = [connect_as(authority, f"{name}{each.value[:3]}", each) for each in (WEB, SHOP, hidden)]
+            forged = {"x-forwarded-client-cert": "URI=spiffe://acme.example/x"}
+            return [envoy.ask(BOBS, connect=each, headers=forged) for each in clients]
 
     only_forwarded, only_claims = (
         ("--envoy", "--envoy-principal", sources) for sources in ("forwarded-certificate", "company/email=user")
     )
     with Server(tmp_path / "forwarded", *only_forwarded, policies=gateway_policies) as trusting:
-        assert f"service:{SPIFFE}" == behind("trusting", trusting).told["x-remit-principal"]
+        by_uri, by_dns, by_both = behind("trusting", trusting)
+        assert f"service:{SPIFFE}" == by_uri.told["x-remit-principal"]
+        assert "service:dns/shop.acme.example" == decision_of(trusting, by_dns.told["decision_id"]).principal
+        assert 401 == by_both.status
     with Server(tmp_path / "claims", *only_claims, policies=gateway_policies) as wary:
-        assert 401 == behind("wary", wary).status
+        assert [401, 401, 401] == [each.status for each in behind("wary", wary)]
 
 
 def test_a_host_cannot_lead_to_a_tenant_that_the_gateway_may_not_ask_about(
@@ -438,13 +443,13 @@ def test_a_host_cannot_lead_to_a_tenant_that_the_gateway_may_not_ask_about(
     (policies / "_callers" / "bindings.csv").write_text(
         "p, service:dns/gateway.acme.example, _callers, acme, REMIT, CHECK, allow\n"
     )
-    hosts = ("--envoy-hosts", "api.acme.example=acme, api.globex.example=globex")
+    setting = ("--envoy-hosts", "api.acme.example=acme, api.globex.example=globex")
     tls = authority.server_flags(*authority.signed("remit", "remit.acme.example"))
     (files / "tls").mkdir()
     certificate, private = authority.signed("gateway", "gateway.acme.example")
     for name, path in {"tls.crt": certificate, "tls.key": private, "ca.crt": authority.certificate}.items():
         shutil.copy(path, files / "tls" / name)
-    with Server(tmp_path / "remit", *FLAGS, *hosts, *tls, policies=policies) as server:
+    with Server(tmp_path / "remit", *FLAGS, *setting, *tls, policies=policies) as server:
         configuration = configured(files, app.port, server.port, tls=True)
         filter_of(configuration, "ext_authz")["failure_mode_allow"] = True
         (host,) = manager_of(configuration)["route_config"]["virtual_hosts"]
@@ -452,11 +457,13 @@ def test_a_host_cannot_lead_to_a_tenant_that_the_gateway_may_not_ask_about(
         del host["typed_per_filter_config"]
         with Envoy(tmp_path / "envoy", configuration) as envoy:
             allowed = envoy.ask(BOBS, token(), host="API.acme.example:8080")
-            other, unknown = (envoy.ask(BOBS, token(), host=host) for host in ("api.globex.example", "x.example"))
+            hosts = ("api.globex.example", "api.globex.example:", "x.example")
+            other, spelt, unknown = (envoy.ask(BOBS, token(), host=host) for host in hosts)
         record = decision_of(server, allowed.told["x-remit-decision-id"])
 
     assert "service:dns/gateway.acme.example" == record.caller
     assert (403, {"error": "the gateway may not ask about this tenant"}) == (other.status, other.told)
+    assert (other.status, other.told) == (spelt.status, spelt.told)
     assert (400, {"error": "neither the route nor the host names a tenant"}) == (unknown.status, unknown.told)
 
 

@@ -26,7 +26,7 @@ def principal_of(attributes: messages.AttributeContext, sources: Sequence[Princi
     for source in sources:
         if isinstance(source, ClaimSource):
             claim = _claim(attributes, source)
-            if claim:
+            if claim is not None:
                 text = f"{source.type}:{claim}"
                 return Principal(text) if is_principal(text) else None
         else:
@@ -36,14 +36,14 @@ def principal_of(attributes: messages.AttributeContext, sources: Sequence[Princi
     return None
 
 
-def _claim(attributes: messages.AttributeContext, source: ClaimSource) -> str:
-    """'' if no token with this claim was verified."""
+def _claim(attributes: messages.AttributeContext, source: ClaimSource) -> str | None:
+    """None if no token with this claim was verified; '' for a claim that is no text."""
     filters = attributes.metadata_context.filter_metadata
     # A look-up of an absent key would add it.
     if JWT_AUTHN not in filters or source.key not in filters[JWT_AUTHN].fields:
-        return ""
+        return None
     claims = filters[JWT_AUTHN].fields[source.key].struct_value.fields
-    return claims[source.claim].string_value if source.claim in claims else ""
+    return claims[source.claim].string_value if source.claim in claims else None
 
 
 def _verified_name(attributes: messages.AttributeContext) -> tuple[NameType, str] | None:
@@ -62,9 +62,14 @@ def _forwarded_name(attributes: messages.AttributeContext) -> tuple[NameType, st
         return None
     # An Envoy that sets the header itself sends one element.
     pairs = [(key.lower(), value.strip('"')) for key, value in _PAIRS(text)] if _ELEMENT(text) else []
-    uris, names = ([value for key, value in pairs if key == wanted] for wanted in ("uri", "dns"))
-    if uris:
-        return NameType.URI, uris[0] if len(uris) == 1 else ""
+    named = [(key, value) for key, value in pairs if key in {"uri", "dns"}]
+    uris, names = ([value for key, value in named if key == wanted] for wanted in ("uri", "dns"))
+    # Envoy writes names as the certificate has them, DNS names last: what looks like a URI behind one is a part of it.
+    if len(uris) > 1 or (uris and named[0][0] == "dns"):
+        return NameType.URI, ""
+    # Without a URI in the certificate, Envoy writes an empty one.
+    if any(uris):
+        return NameType.URI, uris[0]
     return NameType.DNS, names[0] if names else ""
 
 

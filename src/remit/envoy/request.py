@@ -1,5 +1,6 @@
 """A request as Envoy describes it."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,6 +13,7 @@ from remit.service.gateways import ANY_HOST, plain_host
 PREFIX: Final = "remit."
 """Of the context extensions of a route in Envoy that are for remit."""
 TENANT: Final = "remit.tenant"
+_PLAIN_HOST: Final = re.compile(r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])?").fullmatch
 
 
 class EnvoyRequest:
@@ -32,8 +34,8 @@ class EnvoyRequest:
 
 def _tenant_of(attributes: messages.AttributeContext, hosts: Mapping[str, Tenant]) -> str:
     host = plain_host(attributes.request.http.host.decode("ascii", "replace"))
-    # No host is called `*`, also if a client says so.
-    return hosts.get(host if host != ANY_HOST else "", hosts.get(ANY_HOST, ""))
+    # The service behind may read another host than this one in a text that is none.
+    return hosts.get(host, hosts.get(ANY_HOST, "")) if _PLAIN_HOST(host) else ""
 
 
 def header(http: messages.HttpRequest, name: str) -> bytes:

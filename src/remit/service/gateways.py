@@ -55,7 +55,8 @@ def parse_hosts(text: str) -> Mapping[str, Tenant]:
 def plain_host(text: str) -> str:
     """A host in lower case, without its port and without a final dot."""
     host, colon, port = text.rpartition(":")
-    name = host if colon and port.isdigit() else text
+    # Without a number it means the usual port.
+    name = host if colon and (port.isdigit() or not port) else text
     return name.lower().removesuffix(".")
 
 

@@ -117,7 +117,26 @@ def test_a_star_stands_for_all_other_hosts() -> None:
         EnvoyRequest(messages.AttributeContext(request={"http": {"host": host}}), hosts).tenant
         for host in (b"a.example", b"b.example", b"*", b"")
     ]
-    assert ["acme", "globex", "globex", "globex"] == found
+    assert ["acme", "globex", "", "globex"] == found
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(b"a.example..", b"a.example:80:80", b"u@a.example", b"a.example,b.example", b"a.example ", b"\xffa.example"),
+        *(b"a.example/x", b"a%2eexample", b"a.example:+80", b".a.example", b"[::1"),
+    ],
+)
+def test_a_star_does_not_stand_for_what_is_no_host(host: bytes) -> None:
+    """The service behind may read `a.example` in it."""
+    hosts = parse_hosts("a.example=acme, *=globex")
+    assert "" == EnvoyRequest(messages.AttributeContext(request={"http": {"host": host}}), hosts).tenant
+
+
+@pytest.mark.parametrize("host", [b"A.example", b"a.example:80", b"a.example:", b"a.example.", b"a.example.:80"])
+def test_one_host_has_many_spellings(host: bytes) -> None:
+    hosts = parse_hosts("a.example=acme, *=globex")
+    assert "acme" == EnvoyRequest(messages.AttributeContext(request={"http": {"host": host}}), hosts).tenant
 
 
 def attributes_of(
@@ -142,6 +161,11 @@ def attributes_of(
         ("company/sub=user", {"claims": {"sub": 7}}, None),
         ("company/sub=user", {"claims": {"sub": "a b"}}, None),
         ("company/sub=user, certificate", {"claims": {"sub": "a b"}, "peer": b"spiffe://a/b"}, None),
+        *(
+            ("company/sub=user, certificate", {"claims": {"sub": claim}, "peer": b"spiffe://a/b"}, None)
+            for claim in (7, True, None, "", ["alice"], {"name": "alice"})
+        ),
+        ("company/sub=user, certificate", {"claims": {}, "peer": b"spiffe://a/b"}, "service:spiffe://a/b"),
         ("company/sub=user, certificate", {"peer": b"spiffe://a/b"}, "service:spiffe://a/b"),
         ("certificate, company/sub=user", {"claims": {"sub": "bob"}, "peer": b"a.example"}, "service:dns/a.example"),
         ("company/sub=user", {"peer": b"spiffe://a/b"}, None),
@@ -157,6 +181,9 @@ def attributes_of(
         ("forwarded-certificate", {"forwarded": b"URI=spiffe://a/b,URI=spiffe://c/d"}, None),
         ("forwarded-certificate", {"forwarded": b"URI=spiffe://a/b;URI=spiffe://c/d"}, None),
         ("forwarded-certificate", {"forwarded": b"URI="}, None),
+        ("forwarded-certificate", {"forwarded": b"URI=;DNS=a.example"}, "service:dns/a.example"),
+        ("forwarded-certificate", {"forwarded": b"DNS=a.example;URI=spiffe://a/b"}, None),
+        ("forwarded-certificate", {"forwarded": b"URI=;DNS=a.example;URI=spiffe://a/b"}, None),
         ("forwarded-certificate", {"forwarded": b'Subject="URI=spiffe://a/b'}, None),
         ("forwarded-certificate", {"forwarded": b'Subject="x;URI=spiffe://a/b"'}, None),
         ("forwarded-certificate", {"peer": b"spiffe://a/b"}, None),
