@@ -2,9 +2,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PROTO_OUT ?= src
+RELEASE ?= var/release
+# The extras that a server may run with.
+RUNTIME := server http postgres parquet otlp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup anew demo serve test quick test-pythons lint docs proto client lock bench queries million corruptions reloads hostile
+.PHONY: help setup anew demo serve test quick test-pythons lint docs proto client lock release bench queries million corruptions reloads hostile
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,7 +50,8 @@ quick: setup ## The inner loop: lint, the laws with few examples, the units that
 	LAWS=quick $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal tests/laws tests/unit/core tests/unit/engine \
 	  tests/unit/client tests/unit/rpc tests/unit/service tests/unit/audit
 
-test-pythons: setup ## The units, laws and client tests on each other Python from 3.11 on that is installed
+test-pythons: setup ## The wheel at its lowest and newest versions; units, laws and client tests on each other Python
+	$(BIN)/python tests/installs.py
 	$(BIN)/python tests/pythons.py
 
 lint: setup
@@ -60,18 +64,36 @@ docs: setup ## The site, in var/site: searchable, and nothing in it is loaded fr
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+# The oldest that pyproject.toml allows and `make test-pythons` tries. The plugin would ask for its own version or newer.
+GRPC_OLDEST := 1.66.0
+
 proto: setup ## Generate src/remit/v1 and src/remit/envoy/v1 from protos/
-	$(BIN)/python -m grpc_tools.protoc -I protos --plugin=$(BIN)/protoc-gen-mypy \
+	$(BIN)/protoc -I protos --plugin=$(BIN)/protoc-gen-mypy \
 	  --python_out=$(PROTO_OUT) --mypy_out=quiet:$(PROTO_OUT) protos/remit/v1/*.proto protos/remit/envoy/v1/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I protos --plugin=$(BIN)/protoc-gen-mypy_grpc \
 	  --grpc_python_out=$(PROTO_OUT) --mypy_grpc_out=quiet:$(PROTO_OUT) protos/remit/v1/*_service.proto
+	sed -i.old "s/^GRPC_GENERATED_VERSION = .*/GRPC_GENERATED_VERSION = '$(GRPC_OLDEST)'/" $(PROTO_OUT)/remit/v1/*_pb2_grpc.py
+	rm $(PROTO_OUT)/remit/v1/*.old
 
 client: setup ## Generate the client for threads from the client for asyncio
 	$(BIN)/python tests/sync_client.py
 
-lock: setup ## Write requirements.lock anew from pyproject.toml
+lock: setup ## Write requirements.lock and runtime.lock anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --group docs --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml $(addprefix --extra ,$(RUNTIME)) --universal --python-version 3.11 \
+	  --constraint requirements.lock --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o runtime.lock
+
+# From the newest commit, whatever the work tree holds: the same commit makes the same bytes.
+release: setup ## The wheel, the source archive, the bill of materials and their hashes, in var/release
+	rm -rf $(RELEASE) && mkdir -p $(RELEASE)/source
+	git archive HEAD | tar -x -C $(RELEASE)/source
+	cd $(RELEASE)/source && SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct) $(abspath $(BIN))/python -m hatchling build -d ..
+	cd $(RELEASE)/source && $(abspath $(BIN))/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application \
+	  --output-reproducible --of JSON -o ../$$(basename ../*.whl -py3-none-any.whl).cdx.json runtime.lock 2>&1
+	cp $(RELEASE)/source/runtime.lock $(RELEASE)
+	rm -rf $(RELEASE)/source
+	cd $(RELEASE) && sha256sum remit-* runtime.lock > SHA256SUMS
 
 million: setup ## A million random questions to three engines, with progress (some minutes)
 	$(BIN)/python tests/million.py --questions 1000000

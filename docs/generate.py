@@ -1,4 +1,4 @@
-"""Writes the generated parts of the reference pages: settings, command line, API and metrics.
+"""Writes the generated parts of the reference pages: settings, command line, API and metrics; and the man pages.
 
 A page keeps its own text. What stands between `<!-- generated -->` and `<!-- end -->` is replaced.
 """
@@ -28,6 +28,8 @@ if __name__ == "__main__":
     # The program reads it when it is imported, in whatever state a merge left it.
     INDEX.write_text("{}")
 
+from man_pages import command_page, program_page  # noqa: E402
+
 from remit.cli.common import lazy  # noqa: E402
 from remit.cli.common.help import Description, Parameter, described, usage  # noqa: E402
 from remit.cli.common.lazy import LazyCommand  # noqa: E402
@@ -36,6 +38,7 @@ from remit.service.settings import Settings, settings_table  # noqa: E402
 
 ROOT: Final = Path(__file__).parent.parent
 REFERENCE: Final = ROOT / "docs" / "reference"
+MANUAL: Final = ROOT / "docs" / "man"
 WIDTH: Final = 100
 _GENERATED: Final = re.compile(r"(?<=<!-- generated -->\n).*(?=<!-- end -->\n)", re.DOTALL)
 
@@ -258,7 +261,21 @@ def index() -> str:
     return lazy.index_text(typer.main.get_command(app))
 
 
+def manual() -> dict[str, str]:
+    """The man page of each command, by its file name."""
+    program = typer.main.get_command(app)
+    commands = {name: described(command) for name, command in _commands("remit", program)}
+    pages = {name.replace(" ", "-"): command_page(name, command) for name, command in commands.items()}
+    pages["remit"] = program_page(program.help or "", {name: each.summary for name, each in commands.items()})
+    return {f"{name}.1": text for name, text in pages.items()}
+
+
 if __name__ == "__main__":
     INDEX.write_text(index(), encoding="utf-8")
+    for path in MANUAL.glob("*.1"):
+        path.unlink()
+    MANUAL.mkdir(exist_ok=True)
+    for name, text in manual().items():
+        (MANUAL / name).write_text(text, encoding="utf-8")
     for name in sys.argv[1:] or PAGES:
         (REFERENCE / name).write_text(fresh(name))

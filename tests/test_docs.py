@@ -516,6 +516,38 @@ def test_generated_pages_are_fresh(page: str) -> None:
     assert generate.fresh(page) == (generate.REFERENCE / page).read_text()
 
 
+def test_man_pages_are_fresh() -> None:
+    """`make docs` writes them."""
+    assert generate.manual() == {path.name: path.read_text() for path in generate.MANUAL.iterdir()}
+
+
+def test_man_pages_describe_each_command_and_option() -> None:
+    pages = generate.manual()
+    audit_list = pages["remit-audit-list.1"]
+
+    assert {"remit.1", "remit-serve.1", "remit-import-casbin.1"} <= {*pages}
+    assert r"\fBremit\-audit\-list(1)\fR" in pages["remit.1"]
+    assert r"\fB\-\-tenant TENANT\fR" in audit_list
+    assert [] == [name for name, text in pages.items() if ".SH SYNOPSIS\n\\fBremit" not in text]
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
+def test_man_pages_are_set_without_a_warning() -> None:
+    pages = sorted(generate.MANUAL.glob("*.1"))
+    done = subprocess.run(
+        ["groff", "-ww", "-mandoc", "-Tutf8", "-z", *pages], capture_output=True, text=True, check=False, timeout=120
+    )
+
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+    shown = subprocess.run(
+        ["groff", "-mandoc", "-Tascii", "-P-cbou", generate.MANUAL / "remit-lint.1"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "remit-lint - Find rows, roles, groups" in " ".join(shown.stdout.split())
+
+
 # The words of the field that a reader searches for: each has its line in the glossary.
 TERMS = """
 action, anchor, batch, binding, build, chain head, change feed, checkpoint, commit delay, decision diagram, decision point (PDP),
@@ -534,6 +566,36 @@ def test_the_glossary_defines_the_terms_of_the_field() -> None:
     assert set() == {*re.split(r",\s+", TERMS.strip())} - {*terms}
     assert sorted(terms) == terms
     assert [] == [package for _, package in rows if not (ROOT / "src/remit" / package / "__init__.py").exists()]
+
+
+TEXTS = [
+    *PAGES,
+    *(path for path in sorted((ROOT / "src").rglob("*")) if path.suffix in {".py", ".md", ".yaml"}),
+    *sorted((ROOT / "deploy").rglob("*")),
+]
+
+
+def test_no_text_installs_remit_from_an_index() -> None:
+    """The name is free to take there. A file and a URL are no names."""
+    name = re.compile(r"""pip3? install (?:-\S+ )*["']?remit(?:\[[\w,]+\])?(?![\w\[./-])(?!["']? ?@)""")
+
+    assert name.search("`pip install 'remit[server]'`")
+    assert name.search("run pip install remit and")
+    assert name.search("needs `pip install remit[http]`")
+    assert not name.search('pip install "remit[server] @ https://files.example/remit.whl"')
+    assert [] == [path for path in TEXTS if path.is_file() and name.search(path.read_text())]
+
+
+def test_texts_of_the_program_name_pages_and_extras_that_exist() -> None:
+    source = "".join(path.read_text() for path in sorted((ROOT / "src").rglob("*.py")))
+    pages = {*re.findall(r"docs/[\w/-]+\.md", source)}
+    extras = {*re.findall(r"the extra `(\w+)`", source + (ROOT / "docs/how-to/install.md").read_text())}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert "docs/how-to/install.md" in pages
+    assert [] == [page for page in pages if not (ROOT / page).is_file()]
+    assert {"server", "otlp", "parquet", "postgres", "pytest", "sqlalchemy"} <= extras
+    assert extras <= {*project["optional-dependencies"]}
 
 
 def test_every_page_is_reached_from_the_index() -> None:

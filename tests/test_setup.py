@@ -1,14 +1,19 @@
 """`make setup` in a checkout: with a Python that is too old, and over what an earlier try left."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import installs
 import pytest
 import pythons
+
+from remit import cli
+from remit.pytest_plugin import plugin
 
 ROOT = Path(__file__).parent.parent
 VERSION = "{}.{}".format(*sys.version_info)
@@ -134,9 +139,32 @@ def test_one_python_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_page_names_the_same_oldest_python() -> None:
-    oldest = "{}.{}".format(*pythons.OLDEST)
+    oldest, of_client = ("{}.{}".format(*each) for each in (pythons.OLDEST, installs.OLDEST_CLIENT))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert f">={oldest}" == project["requires-python"]
-    assert f"Programming Language :: Python :: {oldest}" == min(project["classifiers"])
+    named = re.findall(r"Python :: (3\.\d+)", "".join(project["classifiers"]))
+    assert f">={of_client}" == project["requires-python"]
+    assert [of_client, oldest] == named[:2]
+    assert pythons.OLDEST == cli.OLDEST_PYTHON == plugin.OLDEST_PYTHON
+    assert oldest in cli.too_old(of_client)
     assert f"v >= {pythons.OLDEST}" in (ROOT / "Makefile").read_text()
     assert f"Python {oldest} or newer" in (ROOT / "README.md").read_text()
+
+
+def test_generated_grpc_code_runs_with_the_oldest_grpcio() -> None:
+    (oldest,) = re.findall(r'"grpcio>=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    generated = "".join(path.read_text() for path in (ROOT / "src/remit/v1").glob("*_pb2_grpc.py"))
+    assert {oldest} == {*re.findall(r"^GRPC_GENERATED_VERSION = '(.*)'$", generated, re.MULTILINE)}
+
+
+def test_program_on_a_python_that_is_too_old_says_so() -> None:
+    code = "import sys; sys.version_info = (3, 10, 13); from remit.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "need Python 3.11 or newer, and this is Python 3.10: " in done.stderr
+    assert done.stderr.endswith("(docs/how-to/install.md)\n")
+
+
+def test_client_is_not_tried_without_its_oldest_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pythons, "interpreters", lambda: {sys.version_info[:2]: Path(sys.executable)})
+    with pytest.raises(SystemExit, match=r"found no Python 3\.10: "):
+        installs.main()

@@ -3,15 +3,24 @@
 import gc
 import os
 import sys
+from typing import Final
+
+INSTALL: Final = "docs/how-to/install.md"
+"""The page that says how."""
+
+
+OLDEST_PYTHON: Final = (3, 11)
 
 
 def main() -> None:
-    """The program `remit`. Installed without the extra `server` it says so."""
+    """The program `remit`. On a Python that is too old, and without the extra `server`, it says so."""
     if sys.argv[1:] in (["--version"], ["-V"]):
         from remit.service.version import VERSION  # noqa: PLC0415 (its own import takes longer than to answer)
 
         print(VERSION)  # noqa: T201 (all that others print with is not imported yet)
         return
+    if sys.version_info < OLDEST_PYTHON:
+        sys.exit(too_old("{}.{}".format(*sys.version_info)))
     # gRPC's core writes plain lines to standard error, one for each failed handshake: logs are JSON lines, and what fails is
     # told by remit. It reads this when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -26,4 +35,11 @@ def main() -> None:
 
 
 def missing(error: ModuleNotFoundError) -> str:
-    return f"remit's command line needs `{error.name}`: install it with `pip install 'remit[server]'`"
+    return f"remit's command line needs `{error.name}`: install remit with the extra `server` ({INSTALL})"
+
+
+def too_old(version: str) -> str:
+    return (
+        "remit's command line, its server and its pytest plugin need Python 3.11 or newer, "
+        f"and this is Python {version}: on it remit is the client alone ({INSTALL})"
+    )

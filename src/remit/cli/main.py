@@ -111,7 +111,10 @@ def options(
     del show_version
 
 
-@app.command(cls=PlainCommand, rich_help_panel="Remember")
+lazy.add(app, {"docs": "remit.cli.docs:docs"}, "Read")
+
+
+@app.command(cls=PlainCommand, rich_help_panel="Read")
 def version() -> None:
     """Print remit's version."""
     from remit.service.version import VERSION  # noqa: PLC0415 (what finds it out takes longer than to show help)

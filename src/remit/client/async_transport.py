@@ -6,10 +6,11 @@ from functools import wraps
 from inspect import currentframe
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import grpc
 from google.protobuf.message import Message
+from typing_extensions import Self
 
 from remit.client.answers import Answer
 from remit.client.batch_parts import BatchParts

@@ -4,10 +4,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import grpc
 from google.protobuf.message import Message
+from typing_extensions import Self
 
 from remit.client.answers import Answer
 from remit.client.batch_parts import BatchParts

@@ -1,11 +1,11 @@
 """What a caller may ask of a tenant: the actions of the built-in kinds of the folder `_callers`."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Final
 
 from remit.core.names import CALLERS, INSTANCE, WHOLE_TENANT, Namespace, Tenant, Word
 from remit.core.question import QuestionType
+from remit.core.str_enum import StrEnum
 from remit.core.vocabulary import Kind, KindClass, Vocabulary
 
 

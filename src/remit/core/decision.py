@@ -1,7 +1,7 @@
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from remit.core.rows import Effect, ReachRule, Rule
+from remit.core.str_enum import StrEnum
 
 
 class Reason(StrEnum):

@@ -1,6 +1,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import TypeVar
 
 _Name = TypeVar("_Name")
 
@@ -28,7 +28,7 @@ class MalformedQuestionError(RemitError, ValueError):
         super().__init__("; ".join(f"{each.field}: {each.description}" for each in violations))
         self.violations = violations
 
-    def __reduce__(self) -> tuple[type[Self], tuple[FieldViolation, ...]]:
+    def __reduce__(self) -> tuple[type["MalformedQuestionError"], tuple[FieldViolation, ...]]:
         """Keeps the error equal when it is pickled to another process."""
         return type(self), self.violations
 

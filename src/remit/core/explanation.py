@@ -1,10 +1,10 @@
 from dataclasses import dataclass
-from enum import StrEnum
 
 from remit.core.decision import Decision
 from remit.core.names import Tenant
 from remit.core.question import Question, ReachQuestion
 from remit.core.rows import Link, ReachRule, Rule
+from remit.core.str_enum import StrEnum
 
 
 class Clause(StrEnum):

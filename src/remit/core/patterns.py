@@ -1,6 +1,6 @@
 import re
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final
 
 from remit.core.errors import InvalidNameError
 from remit.core.names import NAMESPACE_LIMIT, SEGMENT, Namespace, quote
@@ -26,7 +26,7 @@ class NamespacePattern:
     subtree: bool = field(repr=False)
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str) -> "NamespacePattern":
         """Raises InvalidNameError if `text` is not a pattern."""
         if text == "**":
             return cls(text, (), subtree=True)

@@ -1,11 +1,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from remit.core.authzen import NO_MAPPING, AuthzenMapping
 from remit.core.gateway import Route
 from remit.core.names import INSTANCE, Namespace, Subject, Tenant, Word
 from remit.core.rows import Link, ReachRule, Rule
+from remit.core.str_enum import StrEnum
 from remit.core.vocabulary import Vocabulary
 
 

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from enum import StrEnum
 from typing import NamedTuple
 
 from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, malformed
@@ -18,6 +17,7 @@ from remit.core.names import (
     parse_principal,
     parse_relation,
 )
+from remit.core.str_enum import StrEnum
 
 
 class QuestionType(StrEnum):

@@ -1,11 +1,11 @@
 """The rows of a policy, as policy-language section 4 describes them. Each row knows its file and line."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from remit.core.names import Subject, Tenant, Word
 from remit.core.patterns import EVERYWHERE, NamespacePattern
+from remit.core.str_enum import StrEnum
 
 ANY: Final = (Word("*"),)
 """The value of `kinds`, `actions` and `relations` for `*`."""

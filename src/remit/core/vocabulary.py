@@ -1,9 +1,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
 from remit.core.names import INSTANCE, Tenant, Word
+from remit.core.str_enum import StrEnum
 
 
 class KindClass(StrEnum):

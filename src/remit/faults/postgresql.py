@@ -146,7 +146,9 @@ class OnServer(Database):
         try:
             import psycopg  # noqa: PLC0415 (comes with an extra)
         except ImportError as error:
-            raise NoDatabaseError("`psycopg` is not installed: `pip install 'remit[postgres]'`") from error
+            raise NoDatabaseError(
+                "`psycopg` is not installed: install remit with the extra `postgres` (docs/how-to/install.md)"
+            ) from error
         parts = urlsplit(url)._replace(scheme=DRIVER)
         self._name = f"remit_faults_{uuid.uuid4().hex}"
         try:

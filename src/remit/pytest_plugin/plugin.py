@@ -5,6 +5,7 @@ Every run of pytest loads it if remit is installed: it imports nothing before it
 that uses a fixture.
 """
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ import pytest
 
 _VOCABULARY: Final = "vocabulary.yaml"
 _TESTS: Final = "tests"
+OLDEST_PYTHON: Final = (3, 11)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -20,10 +22,12 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     folder = file_path.parent
     if file_path.suffix != ".yaml" or folder.name != _TESTS or not (folder.parents[1] / _VOCABULARY).is_file():
         return None
+    if sys.version_info < OLDEST_PYTHON:
+        raise parent.CollectError("the tests of a policy directory need Python {}.{} or newer".format(*OLDEST_PYTHON))
     try:
         from remit.pytest_plugin.cases import CaseFile  # noqa: PLC0415 (its dependencies may not be installed)
     except ModuleNotFoundError as error:
-        needed = f"`{error.name}`: install it with `pip install 'remit[pytest]'`"
+        needed = f"`{error.name}`: install remit with the extra `pytest` (docs/how-to/install.md)"
         raise parent.CollectError(f"the tests of a policy directory need {needed}") from error
     return CaseFile.from_parent(parent, path=file_path)
 
@@ -48,10 +52,12 @@ def remit_policies(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def remit_server(remit_policies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real `remit serve` over `remit_policies`, for the whole run. Its `target` is the address for clients."""
+    if sys.version_info < OLDEST_PYTHON:
+        pytest.fail("the fixture `remit_server` needs Python {}.{} or newer".format(*OLDEST_PYTHON), pytrace=False)
     try:
         from remit.pytest_plugin.server import serving  # noqa: PLC0415 (its dependencies may not be installed)
     except ModuleNotFoundError as error:
-        needed = f"`{error.name}`: install it with `pip install 'remit[server]'`"
+        needed = f"`{error.name}`: install remit with the extra `server` (docs/how-to/install.md)"
         raise pytest.fail.Exception(f"the fixture `remit_server` needs {needed}", pytrace=False) from None
     with serving(Path(remit_policies), tmp_path_factory.mktemp("remit")) as server:
         yield server

@@ -61,8 +61,10 @@ def installed(settings: Settings) -> Settings:
     if not settings.http or all(map(find_spec, ("connectrpc", "httptools", "uvicorn", "uvloop"))):
         return settings
     if "http" in settings.model_fields_set:
-        raise StartupError(f"`http` is `{settings.http}`, and the API over HTTP needs `pip install remit[http]`")
-    _log.info("no API over HTTP: it needs `pip install remit[http]`")
+        raise StartupError(
+            f"`http` is `{settings.http}`, and the API over HTTP needs the extra `http` (docs/how-to/install.md)"
+        )
+    _log.info("no API over HTTP: it needs the extra `http` (docs/how-to/install.md)")
     return settings.model_copy(update={"http": ""})
 
 

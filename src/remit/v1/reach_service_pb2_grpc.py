@@ -5,7 +5,7 @@ import warnings
 
 from remit.v1 import reach_service_pb2 as remit_dot_v1_dot_reach__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.66.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 

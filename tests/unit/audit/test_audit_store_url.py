@@ -12,7 +12,7 @@ def test_store_in_postgresql_says_what_to_install(monkeypatch: pytest.MonkeyPatc
     # None in place of a module raises ModuleNotFoundError, as a module that is not installed does.
     monkeypatch.setitem(sys.modules, "psycopg", None)
     monkeypatch.delitem(sys.modules, "remit.audit.schema.postgres_timeout", raising=False)
-    with pytest.raises(AuditStoreError, match=r"needs `psycopg`: install it with `pip install 'remit\[postgres\]'`"):
+    with pytest.raises(AuditStoreError, match=r"needs `psycopg`: install remit with the extra `postgres`"):
         AuditStore("postgresql+psycopg://me:S3CRET@db/audit")
 
 

@@ -410,4 +410,4 @@ def test_program_without_the_server_extra_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
 
     assert done.returncode == 1
-    assert "pip install 'remit[server]'" in done.stderr
+    assert "install remit with the extra `server` (docs/how-to/install.md)" in done.stderr

@@ -38,7 +38,7 @@ def test_without_the_library_of_a_command_the_program_says_what_to_install() -> 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
 
     assert (1, "") == (done.returncode, done.stdout)
-    assert "`yaml`: install it with `pip install 'remit[server]'`" in done.stderr
+    assert "`yaml`: install remit with the extra `server`" in done.stderr
 
 
 LIBRARIES = {

@@ -150,7 +150,18 @@ def test_missing_extra_is_reported_with_what_to_install(tmp_path: Path) -> None:
     done = run(tmp_path)
 
     assert 2 == done.returncode
-    assert "the tests of a policy directory need `yaml`: install it with `pip install 'remit[pytest]'`" in done.stdout
+    assert "the tests of a policy directory need `yaml`: install remit with the extra `pytest`" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_python_that_is_too_old_is_reported(tmp_path: Path) -> None:
+    newer = b"from remit.pytest_plugin import plugin\n\nplugin.OLDEST_PYTHON = (3, 99)\n"
+    write(tmp_path, {**FILES, "conftest.py": newer})
+
+    done = run(tmp_path)
+
+    assert 2 == done.returncode
+    assert "the tests of a policy directory need Python 3.99 or newer" in done.stdout
     assert "Traceback" not in done.stdout
 
 

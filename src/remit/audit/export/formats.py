@@ -42,5 +42,7 @@ def _parquet(format_: str) -> Any:
     try:
         from remit.audit.export import parquet  # noqa: PLC0415 (an extra)
     except ImportError as error:
-        raise ExportError(f"Parquet needs `{error.name}`: install it with `pip install 'remit[parquet]'`") from error
+        raise ExportError(
+            f"Parquet needs `{error.name}`: install remit with the extra `parquet` (docs/how-to/install.md)"
+        ) from error
     return parquet

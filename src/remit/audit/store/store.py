@@ -79,7 +79,7 @@ class AuditStore(AuditReader):
             raise AuditStoreError(f"the audit store's URL is malformed: expected {_EXPECTED}") from error
         except ModuleNotFoundError as error:
             raise AuditStoreError(
-                f"an audit store in PostgreSQL needs `{error.name}`: install it with `pip install 'remit[postgres]'`"
+                f"an audit store in PostgreSQL needs `{error.name}`: install remit with the extra `postgres` (docs/how-to/install.md)"
             ) from error
         except (SQLAlchemyError, ImportError) as error:
             raise AuditStoreError(f"the audit store's URL cannot be used: {error}") from error

@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from remit.cli.common.output import Exit, err, fail, out
+from remit.cli.common.pages import LINT_RULES, pages, section
 from remit.cli.common.policies_option import with_policies
 from remit.cli.common.policy_files import not_a_tenants
+from remit.cli.docs import print_markdown
 from remit.cli.policy.sarif import PAGE, sarif
 from remit.policy.lint.finding import LintFinding, LintSeverity, RuleId
 from remit.policy.lint.linter import EVERY_RULE, lint_directory
@@ -36,17 +38,24 @@ def lint(
     fail_on: Annotated[
         LintSeverity, typer.Option("--fail-on", help="Exit 1 for findings of at least this severity.")
     ] = LintSeverity.WARNING,
+    explain: Annotated[
+        RuleId | None,
+        typer.Option("--explain", metavar="RULE", help="Print what a rule finds and what to do, and lint nothing."),
+    ] = None,
     page: Annotated[
         str, typer.Option("--page", metavar="URL", help="Where docs/reference/lint.md is published, for SARIF's links.")
     ] = PAGE,
 ) -> None:
     """Find rows, roles, groups and resources that do not do what they seem to do, or give more than they seem to give.
 
-    Prints file:line:column, severity, the rule's id and the finding. docs/reference/lint.md says what to do about each.
+    Prints file:line:column, severity, the rule's id and the finding. --explain RULE says what to do about it.
     Exits 1 if there is a finding of the severity of --fail-on, or if files do not load.
 
     Example: `remit lint policies --fail-on error`
     """
+    if explain is not None:
+        print_markdown(section(pages()[LINT_RULES].read_text(encoding="utf-8"), explain) or "")
+        return
     rules = (_rules(select) if select else EVERY_RULE) - _rules(ignore or [])
     if not rules:
         fail(Exit.USAGE, "--select and --ignore leave no rule")

@@ -35,7 +35,9 @@ class Otlp:
     def __init__(self, endpoint: str, node: str, metrics: Metrics) -> None:
         """`endpoint` is the URL of the collector's logs. Raises StartupError if the exporter is not installed."""
         if not _installed():
-            raise StartupError("setting `audit_otlp` needs the exporter: `pip install 'remit[otlp]'`")
+            raise StartupError(
+                "setting `audit_otlp` needs the exporter: install remit with the extra `otlp` (docs/how-to/install.md)"
+            )
         self._child = ChildProcess("the process that sends records", _SENDER, "serve", (endpoint, node))
         self._metrics = metrics
         self._waiting: deque[DecisionRecord | LifecycleRecord] = deque()

@@ -1,0 +1,45 @@
+from typing import Annotated
+
+import typer
+from rich.markdown import Markdown
+
+from remit.cli.common.output import Exit, fail, out, styled
+from remit.cli.common.pages import named, pages, title
+from remit.core.hints import did_you_mean
+from remit.core.names import quote
+
+
+def docs(
+    page: Annotated[
+        str,
+        typer.Argument(metavar="[PAGE]", help="`docs/how-to/install.md`, or its end: `install`.", show_default=False),
+    ] = "",
+) -> None:
+    """Print a page of the documentation, or list all pages.
+
+    The pages are those of the installed version. A terminal shows them formatted, a pipe gets the Markdown.
+
+    Example: `remit docs install`
+    """
+    known = pages()
+    if not page:
+        width = max(map(len, known))
+        for path, file in known.items():
+            out.print(styled((path.ljust(width), "cyan"), f"  {title(file.read_text(encoding='utf-8'))}"))
+        return
+    found = named(known, page)
+    if len(found) > 1:
+        fail(Exit.USAGE, f"`{quote(page)}` is the end of several pages: {', '.join(found)}")
+    if not found:
+        names = [path.removesuffix(".md").rpartition("/")[2] for path in known]
+        fail(
+            Exit.USAGE, f"there is no page `{quote(page)}`{did_you_mean(page, {*known, *names})} `remit docs` lists all"
+        )
+    print_markdown(known[found[0]].read_text(encoding="utf-8"))
+
+
+def print_markdown(text: str) -> None:
+    if out.is_terminal:
+        out.print(Markdown(text, hyperlinks=False), soft_wrap=False)
+    else:
+        typer.echo(text, nl=False)
