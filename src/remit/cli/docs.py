@@ -1,7 +1,6 @@
 from typing import Annotated
 
 import typer
-from rich.markdown import Markdown
 
 from remit.cli.common.output import Exit, fail, out, styled
 from remit.cli.common.pages import named, pages, title
@@ -40,6 +39,8 @@ def docs(
 
 def print_markdown(text: str) -> None:
     if out.is_terminal:
+        from rich.markdown import Markdown  # noqa: PLC0415 (`lint` seldom needs it, and a pipe never)
+
         out.print(Markdown(text, hyperlinks=False), soft_wrap=False)
     else:
         typer.echo(text, nl=False)

@@ -112,7 +112,7 @@ def test_setting_names_the_policies_relative_to_its_file(tmp_path: Path) -> None
         ),
         (
             {**POLICIES, "conftest.py": CONFTEST + b"\n\nimport sys\n\nsys.modules['sqlalchemy'] = None\n"},
-            "the fixture `remit_server` needs `sqlalchemy`: install it with `pip install 'remit[server]'`",
+            "the fixture `remit_server` needs `sqlalchemy`: install remit with the extra `server`",
         ),
     ],
     ids=["no setting", "two directories", "no directory", "does not load", "no extra"],
