@@ -13,8 +13,8 @@ from remit.authzen.answers import (
     Problem,
     SubjectOrResourceSearchAnswer,
 )
+from remit.authzen.bodies import ActionSearch, Evaluation, Evaluations, ResourceSearch, SubjectSearch
 from remit.authzen.metadata import API, WELL_KNOWN, Metadata
-from remit.authzen.requests import ActionSearch, Evaluation, Evaluations, ResourceSearch, SubjectSearch
 from remit.service.version import VERSION
 
 OPENAPI_PATH: Final = f"/{API}/openapi.json"

@@ -14,6 +14,7 @@ from remit.authzen.answers import (
     headers_of,
     search_body,
 )
+from remit.authzen.bodies import ActionSearch, ResourceSearch, SubjectSearch
 from remit.authzen.page_token import PlaceInSearch, SearchPages
 from remit.authzen.questions import (
     NOTHING,
@@ -25,17 +26,7 @@ from remit.authzen.questions import (
     resource_search,
     subject_search,
 )
-from remit.authzen.requests import (
-    ActionSearch,
-    AskedEvaluation,
-    AskedEvaluations,
-    AskedSearch,
-    ResourceSearch,
-    SubjectSearch,
-    evaluation,
-    evaluations,
-    search,
-)
+from remit.authzen.requests import AskedEvaluation, AskedEvaluations, AskedSearch, evaluation, evaluations, search
 from remit.core.caller_actions import CallerAction
 from remit.core.errors import MalformedQuestionError, violation
 from remit.rpc.admission import CallClasses
