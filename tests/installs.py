@@ -7,14 +7,16 @@ A server with the lowest versions answers them. Exits 1 where one fails, and whe
 that `make setup` needs.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
 from typing import Final
 
 import pythons
-from support.server import POLICIES, REMIT, ROOT, Server
+from support.server import DEADLINE_S, POLICIES, REMIT, ROOT, Server
 
 OLDEST_CLIENT: Final = (3, 10)
 EXTRAS: Final = ("server", "http", "otlp", "parquet", "postgres")
@@ -85,9 +87,11 @@ def server_works(folder: Path, wheel: Path, python: Path) -> None:
         ["test", POLICIES],
     ):
         run(0, remit, *words)
+    assert (folder / "venv/share/man/man1/remit-audit-list.1").is_file()
     run(2, remit, "audit", "export", "--out", folder / "nothing")
-    with Server(folder / "server", launcher=(remit,)) as server:
+    with Server(folder / "server", launcher=(remit,), http="127.0.0.1:0") as server:
         ask(binaries, server, python)
+        ask_over_http(server)
         server.terminate()
     store = ["--audit", server.audit]
     run(0, remit, "audit", "verify", *store)
@@ -95,6 +99,18 @@ def server_works(folder: Path, wheel: Path, python: Path) -> None:
     run(
         0, remit, "audit", "export", *store, "--tenant", "acme", "--format", "parquet", "--out", folder / "acme.parquet"
     )
+
+
+def ask_over_http(server: Server) -> None:
+    question = {"principal": "user:carol", "action": "VIEW", "kind": "FLOW", "namespace": "acme.finance"}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.http_port}/remit.v1.AccessService/Check",
+        json.dumps({"tenant": "acme", "question": question}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=DEADLINE_S) as response:
+        answer = json.load(response)
+    assert answer["decision"]["effect"] == "EFFECT_ALLOW", answer
 
 
 def run(code: int, *command: str | Path) -> str:
