@@ -4,6 +4,7 @@ A page keeps its own text. What stands between `<!-- generated -->` and `<!-- en
 """
 
 import ast
+import json
 import re
 import sys
 import tempfile
@@ -240,11 +241,44 @@ def metrics() -> str:
     return table(("metric", "type", "labels", "meaning"), sorted(rows))
 
 
+JSON_FILES: Final = ROOT / "tests" / "golden" / "json"
+_SHOWN_ITEMS: Final = 2
+
+
+def json_of_commands() -> str:
+    """A section for each command, with what it printed in the tests. Of a list, the first items."""
+    parts = []
+    for name, _ in _commands("remit", typer.main.get_command(app)):
+        stem = name.removeprefix("remit ").replace(" ", "-")
+        files = [*JSON_FILES.glob(f"{stem}.json"), *sorted(JSON_FILES.glob(f"{stem}.*.json"))]
+        if files:
+            parts += [f"## {name}", *map(_json_example, files)]
+    return "\n\n".join(parts)
+
+
+def _json_example(file: Path) -> str:
+    golden = json.loads(file.read_text())
+    prints = golden["prints"]
+    if isinstance(prints, dict):
+        shown = json.dumps(_first_items(prints), indent=2)
+    else:
+        # The command prints an object a line.
+        shown = "\n".join(map(json.dumps, prints))
+    return f"```sh\n{golden['command']}\n```\n\n```json\n{shown}\n```"
+
+
+def _first_items(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _first_items(each) for name, each in value.items()}
+    return [_first_items(each) for each in value[:_SHOWN_ITEMS]] if isinstance(value, list) else value
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "settings.md": settings,
     "cli.md": cli,
     "api.md": api,
     "metrics.md": metrics,
+    "json.md": json_of_commands,
 }
 
 

@@ -11,10 +11,11 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,6 +105,28 @@ def shared_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresse
         yield address
 
 
+def on_a_terminal(command: list[str], folder: Path, environment: dict[str, str]) -> str:
+    """What a command prints on a terminal without colours, which is as wide as the pages are."""
+    reading, terminal = os.openpty()
+    attributes = termios.tcgetattr(terminal)
+    attributes[1] &= ~termios.OPOST  # a line ends as the command ends it
+    termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+    environment = {**environment, "TERM": "dumb", "COLUMNS": str(generate.WIDTH), "GIT_PAGER": "cat"}
+    shown = b""
+    with (
+        os.fdopen(reading, "rb", buffering=0) as output,
+        subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=terminal) as running,
+    ):
+        os.close(terminal)
+        # Where nobody writes any more, Linux reports an error and others the end.
+        with suppress(OSError):
+            while part := output.read(1 << 16):
+                shown += part
+        running.wait(timeout=60)
+    # A table ends where its border does.
+    return "".join(f"{line.rstrip()}\n" for line in shown.decode().splitlines())
+
+
 def run_console(page: Path, folder: Path, target: Addresses | None = None) -> int:
     """Runs each command of a page and holds its output against what the page shows. Returns how many there were."""
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "REMIT_AUDIT": "sqlite:///var/audit.db"}
@@ -116,16 +139,10 @@ def run_console(page: Path, folder: Path, target: Addresses | None = None) -> in
             command = first.rstrip("\n") + "".join(f"\n{line[2:-1]}" for line in more)
             expected = "".join(lines[len(more) :])
             redirected = f"{command} 2>&1" if not more else f"exec 2>&1\n{command}"
-            done = subprocess.run(
-                ["sh", "-c", redirected if target is None else target.put(redirected)],
-                cwd=folder,
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=60,
+            shown = on_a_terminal(
+                ["sh", "-c", redirected if target is None else target.put(redirected)], folder, environment
             )
-            assert _same(expected, done.stdout, doctest.ELLIPSIS), f"$ {command}\n{done.stdout}\nexpected:\n{expected}"
+            assert _same(expected, shown, doctest.ELLIPSIS), f"$ {command}\n{shown}\nexpected:\n{expected}"
             if command.startswith("cd "):
                 folder /= command.removeprefix("cd ")
             ran += 1

@@ -56,7 +56,7 @@ def test_list_of_a_server_is_that_of_its_files(server: Server, policies: Path, a
 
     assert 0 == by_server.returncode, by_server.stderr
     assert by_files.stdout == by_server.stdout
-    callers = {json.loads(line)["caller"] for line in by_server.stdout.splitlines()}
+    callers = {each["caller"] for each in json.loads(by_server.stdout)["callers"]}
     assert {"service:dns/admin.example", "service:dns/audit.example", "service:dns/shop.example"} == callers
 
 
@@ -89,7 +89,7 @@ def test_what_the_server_recorded_is_replayed_and_proposed(
     assert (0, "") == (allowed.returncode, allowed.stdout), allowed.stderr
     found = {
         (each["caller"], each["tenant"], each["action"]): each["count"]
-        for each in map(json.loads, refused.stdout.splitlines())
+        for each in json.loads(refused.stdout)["refused"]
     }
     assert 1 == refused.returncode
     assert 3 == found["service:dns/shop.example", "acme", "CHECK"]

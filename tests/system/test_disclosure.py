@@ -102,7 +102,7 @@ def test_shadow_is_shown_to_auditors_of_the_tenant_and_recorded(
     done = remit("shadow", "--target", server.target, *_files(authority, BOTH))
     assert (2, "") == (done.returncode, done.stdout)
     done = remit("shadow", "--tenant", "globex", "--json", "--target", server.target, *_files(authority, BOTH))
-    assert ["globex"] == [json.loads(line)["tenant"] for line in done.stdout.splitlines()]
+    assert ["globex"] == [each["tenant"] for each in json.loads(done.stdout)["changes"]]
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_a_read_only_copy_is_read_and_verified(
 
     assert [(0, "")] * 5 == [(code, err) for code, _, err in done]
     assert f"{4 * len(nodes)} records in {2 * len(nodes)} chains: whole" in done[0][1]
-    assert {*nodes} == {json.loads(line)["node"] for line in done[1][1].splitlines()}
+    assert {*nodes} == {each["node"] for each in json.loads(done[1][1])["records"]}
     assert (files, before) == (sorted(sealed.iterdir()), [file.read_bytes() for file in files])
 
 

@@ -50,7 +50,7 @@ def test_each_effect_that_would_change_is_listed(recorded: str, policies: Path) 
 
     done = remit("replay", "--policies", str(policies), "--audit", recorded, "--tenant", "acme", "--json")
 
-    changes = [json.loads(line) for line in done.stdout.splitlines()]
+    changes = json.loads(done.stdout)["changes"]
     told = [(each["principal"], each["action"], each["was"]["effect"], each["now"]["effect"]) for each in changes]
     assert done.returncode == 1
     assert ("user:carol", "UPDATE", "deny", "allow") == told[0]

@@ -62,7 +62,7 @@ def test_shadow_reports_changed_decisions_and_never_answers_them(
         shown = remit("shadow", "--target", server.target, "--json")
         assert (1, ["user:carol", "user:bob"]) == (
             shown.returncode,
-            [json.loads(line)["principal"] for line in shown.stdout.splitlines()],
+            [each["principal"] for each in json.loads(shown.stdout)["changes"]],
         )
 
         # An edit of the candidate begins its counts anew.

@@ -294,4 +294,4 @@ def test_invented_tenants_share_one_chain(serve: Callable[..., Server], untested
     verified = remit("audit", "verify", "--counts", "--audit", server.audit)
     assert 0 == verified.returncode, verified.stdout
     listed = remit("audit", "list", "--reason", "UNKNOWN_TENANT", "--json", "--limit", "1000", "--audit", server.audit)
-    assert {*names} == {json.loads(json.loads(line)["detail"])["tenant"] for line in listed.stdout.splitlines()}
+    assert {*names} == {each["detail"]["tenant"] for each in json.loads(listed.stdout)["records"]}

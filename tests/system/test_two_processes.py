@@ -16,7 +16,7 @@ def test_audit_commands_run_beside_a_server_under_load(serve: Callable[..., Serv
         load.until_acknowledged(2_000)
         listed = remit_process("audit", "list", "--tenant", "acme", "--limit", "1", "--json", "--audit", server.audit)
         assert 0 == listed.returncode, listed.stderr
-        newest = json.loads(listed.stdout)
+        (newest,) = json.loads(listed.stdout)["records"]
         purged = remit_process("audit", "purge", "--yes", "--before", newest["time"], "--audit", server.audit)
         assert 0 == purged.returncode, purged.stderr
         load.until_acknowledged(len(load.acknowledged) + 500)

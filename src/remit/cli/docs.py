@@ -1,7 +1,8 @@
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.output import Exit, fail, out, styled
 from remit.cli.common.pages import named, pages, title
 from remit.core.hints import did_you_mean
@@ -13,6 +14,7 @@ def docs(
         str,
         typer.Argument(metavar="[PAGE]", help="`docs/how-to/install.md`, or its end: `install`.", show_default=False),
     ] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Print a page of the documentation, or list all pages.
 
@@ -21,10 +23,13 @@ def docs(
     Example: `remit docs install`
     """
     known = pages()
+    if not page and as_json:
+        print_json({"pages": [{"page": path, "title": title(_text(file))} for path, file in known.items()]})
+        return
     if not page:
         width = max(map(len, known))
         for path, file in known.items():
-            out.print(styled((path.ljust(width), "cyan"), f"  {title(file.read_text(encoding='utf-8'))}"))
+            out.print(styled((path.ljust(width), "cyan"), f"  {title(_text(file))}"))
         return
     found = named(known, page)
     if len(found) > 1:
@@ -34,7 +39,15 @@ def docs(
         fail(
             Exit.USAGE, f"there is no page `{quote(page)}`{did_you_mean(page, {*known, *names})} `remit docs` lists all"
         )
-    print_markdown(known[found[0]].read_text(encoding="utf-8"))
+    text = _text(known[found[0]])
+    if as_json:
+        print_json({"page": found[0], "title": title(text), "markdown": text})
+    else:
+        print_markdown(text)
+
+
+def _text(file: Any) -> str:
+    return str(file.read_text(encoding="utf-8"))
 
 
 def print_markdown(text: str) -> None:

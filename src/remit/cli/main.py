@@ -8,6 +8,7 @@ import typer
 
 from remit.cli import audit, authzen, callers
 from remit.cli.common import lazy
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.help import PlainCommand, PlainGroup
 from remit.cli.common.output import EXIT_CODES, Exit, end_without_reader, err, out
 from remit.core.names import quote
@@ -115,11 +116,14 @@ lazy.add(app, {"docs": "remit.cli.docs:docs"}, "Read")
 
 
 @app.command(cls=PlainCommand, rich_help_panel="Read")
-def version() -> None:
+def version(as_json: JsonOption = False) -> None:
     """Print remit's version."""
     from remit.service.version import VERSION  # noqa: PLC0415 (what finds it out takes longer than to show help)
 
-    out.print(VERSION)
+    if as_json:
+        print_json({"version": VERSION})
+    else:
+        out.print(VERSION)
 
 
 def main() -> None:

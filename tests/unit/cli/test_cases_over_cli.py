@@ -45,59 +45,53 @@ class CliFace:
         file.write_text("".join(f"{owner}\n" for owner in owners))
 
         def told(answer: Any) -> Sequence[str]:
-            return [*_decision(answer)[:2], *(each["owner"] for each in answer.get("refused", []))]
+            return [*_decision(answer)[:2], *(each["owner"] for each in answer["refused"])]
 
         return self._told(told, "reach-all", tenant, caller, relation, str(file))
 
     def reachable(self, namespace: str, relation: str, tenant: str) -> Sequence[str]:
         def told(answer: Any) -> Sequence[str]:
-            found = [each for each in answer.get("relations", []) if each["relation"] == relation]
-            return [
-                told for each in found for told in opens(_sets(each.get("uses", [])), _sets(each.get("used_by", [])))
-            ]
+            found = [each for each in answer["relations"] if each["relation"] == relation]
+            return [told for each in found for told in opens(_sets(each["uses"]), _sets(each["used_by"]))]
 
         return self._told(told, "reach", tenant, namespace)
 
     def operations(self, principal: str, operation: str, namespace: str, tenant: str) -> Sequence[str]:
         def told(answer: Any) -> Sequence[str]:
-            reasons = [part["decision"]["reason"].removeprefix("REASON_") for part in answer["parts"]]
-            return [_effect(answer), *reasons]
+            return [answer["effect"], *(part["reason"] for part in answer["parts"])]
 
         return self._told(told, "operation", tenant, principal, operation, namespace)
 
     def dedicated(self, namespace: str, resource_type: str, service: str, tenant: str) -> Sequence[str]:
         def told(answer: Any) -> Sequence[str]:
-            if "reason" in answer["receipt"]:
-                return [answer["receipt"]["reason"].removeprefix("REASON_")]
+            if answer["reason"]:
+                return [answer["reason"]]
             (found,) = answer["resources"]
-            level = found["level"].removeprefix("RESOURCE_LEVEL_").lower()
-            return [found.get("name", ""), found.get("level_namespace", level), _effect(found, "service")]
+            return [found["name"], found["level_namespace"] or found["level"], found["service"]]
 
         options = ("--resource", resource_type, "--service", service)
         return self._told(told, "resolve", tenant, namespace, *options)
 
     def served(self, resource_type: str, name: str, tenant: str) -> Sequence[str]:
         def told(answer: Any) -> Sequence[str]:
-            whole = ["tenant"] if answer.get("serves_tenant") else []
-            opened = (f"open to {each}" for each in answer.get("tenants", []))
-            return [*_sets(answer.get("namespaces", [])), *whole, *opened]
+            whole = ["tenant"] if answer["serves_tenant"] else []
+            opened = (f"open to {each}" for each in answer["tenants"])
+            return [*_sets(answer["namespaces"]), *whole, *opened]
 
         return self._told(told, "served", tenant, f"{resource_type}/{name}")
 
     def who(self, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]:
         def told(answer: Any) -> Sequence[str]:
-            return [each["principal"] for each in answer.get("principals", [])]
+            return [each["principal"] for each in answer["principals"]]
 
         return self._told(told, "who", tenant, action, kind, namespace)
 
     def where(self, principal: str, action: str, kind: str, tenant: str) -> Sequence[str]:
-        return self._told(
-            lambda answer: _sets(answer.get("sets", [])), "where", tenant, principal, action or "*", kind or "*"
-        )
+        return self._told(lambda answer: _sets(answer["sets"]), "where", tenant, principal, action or "*", kind or "*")
 
     def what(self, principal: str, namespace: str, tenant: str) -> Sequence[str]:
         def told(answer: Any) -> Sequence[str]:
-            return [f"{one['kind']} {each}" for one in answer.get("kinds", []) for each in one["actions"]]
+            return [f"{one['kind']} {each}" for one in answer["kinds"] for each in one["actions"]]
 
         return self._told(told, "what", tenant, principal, namespace)
 
@@ -112,13 +106,10 @@ class CliFace:
         file.write_text(json.dumps(graph))
 
         def told(answer: Any) -> Sequence[str]:
-            if "reason" in answer["receipt"]:
-                return [answer["receipt"]["reason"].removeprefix("REASON_")]
-            drawn = (
-                (*(each["edge"][end] for end in ("source", "target", "relation")), _effect(each, "reach"))
-                for each in answer.get("edges", [])
-            )
-            return seen((node["uid"] for node in answer.get("nodes", [])), drawn)
+            if answer["reason"]:
+                return [answer["reason"]]
+            drawn = ((each["source"], each["target"], each["relation"], each["reach"]) for each in answer["edges"])
+            return seen((node["uid"] for node in answer["nodes"]), drawn)
 
         command = ("graph", tenant, principal, str(file), "--action", action)
         return seen_both_ways(lambda omit: self._told(told, *command, *(["--omit"] if omit else [])))
@@ -129,13 +120,12 @@ class CliFace:
             return ["malformed", error.removeprefix("INVALID_ARGUMENT: ").removeprefix("question.").partition(":")[0]]
         if code == 3:
             return ["too large" if "beyond the limit of a list" in error else "unavailable"]
-        if "decision" in answer:
-            assert (code == 0) == (answer["decision"]["effect"] == "EFFECT_ALLOW")
+        if "effect" in answer:
+            assert (code == 0) == (answer["effect"] == "allow")
         return told(answer)
 
     def _run(self, *command: str) -> tuple[int, Any, str]:
-        as_json = ("--format", "json") if command[0] == "graph" else ("--json",)
-        done = CliRunner().invoke(app, [*command, *self._place(command[1]), *as_json])
+        done = CliRunner().invoke(app, [*command, *self._place(command[1]), "--json"])
         return done.exit_code, json.loads(done.stdout) if done.stdout else None, done.stderr
 
     def _place(self, tenant: str) -> Sequence[str]:
@@ -144,21 +134,12 @@ class CliFace:
 
 
 def _decision(answer: Any) -> Sequence[str]:
-    decision = answer["decision"]
-    row = answer.get("rule", {}).get("row")
-    return [
-        _effect(decision),
-        decision["reason"].removeprefix("REASON_"),
-        f"{row['file']}:{row['line']}" if row else "",
-    ]
-
-
-def _effect(answer: Any, field: str = "effect") -> str:
-    return str(answer.get(field, "")).removeprefix("EFFECT_").lower()
+    row = answer.get("rule")
+    return [answer["effect"], answer["reason"], f"{row['file']}:{row['line']}" if row else ""]
 
 
 def _sets(sets: Sequence[Any]) -> Sequence[str]:
-    messages = (decision_pb2.NamespaceSet(only=each["only"], excluded=each.get("excluded", [])) for each in sets)
+    messages = (decision_pb2.NamespaceSet(only=each["only"], excluded=each["excluded"]) for each in sets)
     return [str(wire.set_from(each)) for each in messages]
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -69,7 +70,7 @@ def test_explain_names_the_rule_the_chain_and_the_remedy() -> None:
 
     told = json.loads(done.stdout)
     assert done.exit_code == 1
-    assert told["near_misses"][0]["failed"] == "CLAUSE_SCOPE"
+    assert told["near_misses"][0]["failed"] == "scope"
     assert told["remedy"]["rule"] == "p, user:bob, acme, acme.data, FLOW, UPDATE, allow"
 
 
@@ -99,7 +100,7 @@ def test_operation_prints_each_part_with_its_reason(words: tuple[str, ...], code
     assert [part for part in told if part not in " ".join(done.output.split())] == []
 
 
-def test_operation_prints_json_in_the_shape_of_the_api() -> None:
+def test_operation_prints_json_with_its_parts() -> None:
     done = run("operation", "acme", "user:bob", "promote_flow", "acme.finance", "--policies", str(EXAMPLE), "--json")
 
     told = json.loads(done.stdout)
@@ -140,7 +141,7 @@ def test_resolve_prints_json_with_the_settings() -> None:
     done = run("resolve", "acme", "acme.data", "--resource", "storage", "--policies", str(EXAMPLE), "--json")
 
     (told,) = json.loads(done.stdout)["resources"]
-    assert ("acme-default", "RESOURCE_LEVEL_TENANT") == (told["name"], told["level"])
+    assert ("acme-default", "tenant") == (told["name"], told["level"])
     assert told["config"] == {"bucket": "acme-default", "region": "eu-central-1"}
 
 
@@ -314,6 +315,11 @@ def record(store: AuditStore, ids: DecisionIds, **changed: str) -> bytes:
     return decision_id
 
 
+def records(done: Result) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(done.stdout)["records"]
+    return found
+
+
 def test_audit_list_filters_by_type_of_question(store: AuditStore) -> None:
     ids = DecisionIds()
     record(store, ids)
@@ -322,7 +328,7 @@ def test_audit_list_filters_by_type_of_question(store: AuditStore) -> None:
     only = run("audit", "list", "--question", "NAMESPACES", "--json", "--audit", store.url)
     shown = run("audit", "list", "--audit", store.url)
 
-    assert [format_id(listed)] == [json.loads(line)["id"] for line in only.stdout.splitlines()]
+    assert [format_id(listed)] == [each["id"] for each in records(only)]
     assert "NAMESPACES" in shown.stdout
     assert "VIEW FLOW" in shown.stdout
 
@@ -335,9 +341,11 @@ def test_audit_list_filters_and_pages(store: AuditStore) -> None:
     after = format_id(made[3])
     rest = run("audit", "list", "--principal", "user:1", "--after", after, "--json", "--audit", store.url)
 
-    assert [format_id(made[5]), after] == [json.loads(line)["id"] for line in page.stdout.splitlines()]
-    assert f"next page: --after {after}" in page.stderr
-    assert [format_id(made[1])] == [json.loads(line)["id"] for line in rest.stdout.splitlines()]
+    assert [format_id(made[5]), after] == [each["id"] for each in records(page)]
+    assert (after, "") == (json.loads(page.stdout)["next_page"], json.loads(rest.stdout)["next_page"])
+    assert [format_id(made[1])] == [each["id"] for each in records(rest)]
+    as_text = run("audit", "list", "--principal", "user:1", "--limit", "2", "--audit", store.url)
+    assert f"next page: --after {after}\n" == as_text.stderr
 
 
 def test_audit_list_filters_by_a_namespace_and_its_descendants(store: AuditStore) -> None:
@@ -347,7 +355,7 @@ def test_audit_list_filters_by_a_namespace_and_its_descendants(store: AuditStore
 
     done = run("audit", "list", "--namespace", "prod", "--json", "--oldest-first", REMIT_AUDIT=store.url)
 
-    assert ["prod", "prod.a"] == [json.loads(line)["namespace"] for line in done.stdout.splitlines()]
+    assert ["prod", "prod.a"] == [each["namespace"] for each in records(done)]
 
 
 def test_audit_show_prints_every_field(store: AuditStore) -> None:
@@ -370,7 +378,7 @@ def test_audit_purge_deletes_only_older_records_and_records_itself(store: AuditS
 
     assert "1 decisions of all tenants" in done.stdout
     assert [kept] == [each.id for each in store.decisions()]
-    assert ["PURGED", "PURGE_STARTED"] == [json.loads(line)["type"] for line in told.stdout.splitlines()]
+    assert ["PURGED", "PURGE_STARTED"] == [each["type"] for each in records(told)]
 
 
 def test_audit_purge_asks_first(store: AuditStore) -> None:

@@ -35,6 +35,13 @@ def lines(done: Result) -> list[dict[str, object]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def items(done: Result) -> list[dict[str, object]]:
+    """The list of the object that a command prints."""
+    assert done.exit_code == 0, done.output
+    (found,) = [value for value in json.loads(done.stdout).values() if isinstance(value, list)]
+    return found
+
+
 class Log:
     """A store that is written at made-up times."""
 
@@ -82,14 +89,14 @@ def at(hours: int) -> str:
 def test_list_knows_callers_nodes_revisions_and_ids(log: Log) -> None:
     made = [log.decide(n, caller=f"c{n % 2}", node=f"n{n % 2}", revision=f"{n % 2}" * 64) for n in range(4)]
     for words in (("--caller", "c1"), ("--node", "n1"), ("--revision", "1" * 64), ("--id", made[3], "--id", made[1])):
-        assert [made[3], made[1]] == [each["id"] for each in lines(run("list", *words, "--json", "--audit", log.url))]
+        assert [made[3], made[1]] == [each["id"] for each in items(run("list", *words, "--json", "--audit", log.url))]
 
 
 def test_lifecycle_is_listed_by_type_and_node(log: Log, policies: Path) -> None:
     log.load(policies)
     log.load(policies, 1, "m")
     told = run("list", "--lifecycle", "--type", "POLICY_LOADED", "--node", "m", "--json", "--audit", log.url)
-    assert ["m"] == [each["node"] for each in lines(told)]
+    assert ["m"] == [each["node"] for each in items(told)]
     assert 2 == run("list", "--type", "POLICY_LOADED", "--audit", log.url).exit_code
     told = run("list", "--lifecycle", "--caller", "x", "--id", format_id(DecisionIds().next()), "--audit", log.url)
     assert (2, True) == (told.exit_code, "--caller, --id is for decisions" in told.stderr)
@@ -119,7 +126,7 @@ def test_a_filter_that_can_match_nothing_is_refused(log: Log, command: str, word
 @pytest.mark.parametrize("principal", ["user:jim", "service:x", "namespace:acme.data", f"hmac:{'0' * 32}"])
 def test_every_principal_that_a_record_can_hold_is_a_filter(log: Log, principal: str) -> None:
     made = log.decide(principal=principal)
-    assert [made] == [each["id"] for each in lines(run("list", "--principal", principal, "--json", "--audit", log.url))]
+    assert [made] == [each["id"] for each in items(run("list", "--principal", principal, "--json", "--audit", log.url))]
 
 
 def test_name_that_occurs_nowhere_in_the_audit_is_reported(log: Log) -> None:
@@ -170,16 +177,18 @@ def test_follow_begins_with_the_requested_records(log: Log) -> None:
 def test_count_prints_the_groups_it_is_asked_for(log: Log) -> None:
     for hours, effect, principal in ((0, "allow", "a"), (0, "deny", "a"), (1, "allow", "a"), (25, "allow", "b")):
         log.decide(hours, effect=effect, principal=f"user:{principal}")
-    told = lines(run("count", "--by", "principal", "--by", "effect", "--json", "--audit", log.url))
+    told = items(run("count", "--by", "principal", "--by", "effect", "--json", "--audit", log.url))
     assert [("user:a", "allow", 2), ("user:a", "deny", 1), ("user:b", "allow", 1)] == [
         (each["principal"], each["effect"], each["recorded"]) for each in told
     ]
-    told = lines(run("count", "--by", "day", "--effect", "allow", "--json", "--audit", log.url))
-    assert [("2026-09-21", 2), ("2026-09-22", 1)] == [(each["day"], each["recorded"]) for each in told]
-    told = lines(run("count", "--by", "hour", "--until", at(0), "--json", "--audit", log.url))
+    told = items(run("count", "--by", "day", "--effect", "allow", "--json", "--audit", log.url))
+    assert [("2026-09-21T00:00:00.000Z", 2), ("2026-09-22T00:00:00.000Z", 1)] == [
+        (each["day"], each["recorded"]) for each in told
+    ]
+    told = items(run("count", "--by", "hour", "--until", at(0), "--json", "--audit", log.url))
     assert [] == told
     assert "no decision was counted" in run("count", "--by", "hour", "--until", at(0), "--audit", log.url).stderr
-    told = lines(run("count", "--by", "principal", "--top", "1", "--json", "--audit", log.url))
+    told = items(run("count", "--by", "principal", "--top", "1", "--json", "--audit", log.url))
     assert [("user:a", 3)] == [(each["principal"], each["recorded"]) for each in told]
     shown = run("count", "--by", "tenant", "--audit", log.url)
     assert ["acme", "4", "0"] == shown.stdout.split()[-3:]

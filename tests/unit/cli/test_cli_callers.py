@@ -107,7 +107,7 @@ def test_list_shows_callers_by_tenant_bound_directly_and_by_groups(policies: Pat
     done = run("callers", "list", str(policies), "--json")
     table = run("callers", "list", str(policies))
 
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    found = json.loads(done.stdout)["callers"]
     operator = {"actions": ["STATUS", "PIN"], "by": ["group:platform > role:operator"]}
     assert [
         {
@@ -250,7 +250,7 @@ def test_replay_lists_what_the_rows_refuse(policies: Path, recorded: AuditStore,
     done = run("callers", "replay", str(policies), "--audit", recorded.url, "--json")
     table = run("callers", "replay", str(policies), "--audit", recorded.url)
 
-    refused = [json.loads(line) for line in done.stdout.splitlines()]
+    refused = json.loads(done.stdout)["refused"]
     assert [
         ("service:board", "globex", "EXPLAIN", 1),
         ("user:ada", "globex", "PIN", 2),
@@ -272,7 +272,7 @@ def test_replay_counts_over_hours_and_from_a_time_on(
     store.append([decision_at(begin + hour * HOUR_US, caller="service:shop") for hour in (0, 0, 1, 5, 400)])
 
     whole, later = (
-        json.loads(run("callers", "replay", str(policies), "--audit", store.url, "--json", *since).stdout)
+        json.loads(run("callers", "replay", str(policies), "--audit", store.url, "--json", *since).stdout)["refused"][0]
         for since in ((), ("--since", "2023-11-14T23:00:00"))
     )
 

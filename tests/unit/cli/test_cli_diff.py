@@ -140,14 +140,14 @@ def test_json_of_a_diff_holds_every_change(old: Path, new: Path) -> None:
         "principals": ["service:ci", "user:ann", "user:bea", "user:cid"],
         "through": "group:devs",
         "permissions": [{"kind": "FLOW", "action": "EXECUTE"}],
-        "namespaces": [{"only": "finance.**", "except": ["finance.payroll.**"]}],
+        "namespaces": [{"only": ["finance.**"], "excluded": ["finance.payroll.**"]}],
         "tenant_itself": False,
     } == acme["access"][0]
     assert {
         "direction": "loss",
         "relations": ["KV"],
-        "callers": [{"only": "**", "except": []}],
-        "owners": [{"only": "data.**", "except": []}],
+        "callers": [{"only": ["**"], "excluded": []}],
+        "owners": [{"only": ["data.**"], "excluded": []}],
         "pairs": "above",
     } in acme["reach"]
     assert ["disk", "disk"] == [each["before"] for each in acme["dedicated"]]

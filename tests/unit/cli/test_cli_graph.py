@@ -67,7 +67,7 @@ def test_graph_json_returns_the_nodes_of_the_request(tmp_path: Path) -> None:
     told = json.loads(done.stdout)
 
     assert json.loads((GRAPHS / "close.json").read_text())["nodes"] == told["nodes"]
-    assert {"revision"} == set(told["receipt"])
+    assert ("", "") == (told["decision_id"], told["reason"])
 
 
 @pytest.mark.parametrize(

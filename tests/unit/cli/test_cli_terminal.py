@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -11,6 +10,7 @@ import pydot
 import pytest
 from markdown_it import MarkdownIt
 from rich.console import RenderableType
+from support.terminals import FakeTerminal
 from typer.testing import CliRunner, Result
 
 import remit.cli
@@ -26,11 +26,17 @@ from remit.cli.common import output
 from remit.cli.main import app
 from remit.cli.policy import diff_text
 from remit.cli.server import status
-from remit.cli.server.replay import changes_table
+from remit.cli.server.replay import print_changes
 from remit.core.decision import Reason
 from remit.core.rows import Effect
 from remit.service.shadow.replay import ReplayedChange
-from remit.v1 import access_service_pb2, resource_service_pb2, status_service_pb2, visibility_service_pb2
+from remit.v1 import (
+    access_service_pb2,
+    reach_service_pb2,
+    resource_service_pb2,
+    status_service_pb2,
+    visibility_service_pb2,
+)
 
 NASTY = ("[/x]", "[link=http://evil.example]x[/link]", "[red]x", "\\[x]", ":bomb:", "a\x1b]8;;http://evil.example\x07b")
 SHOWN = {name: output.printable(name) for name in NASTY}
@@ -38,14 +44,13 @@ SHOWN = {name: output.printable(name) for name in NASTY}
 
 def printed(show: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> str:
     """What `show` prints, on a terminal of its own."""
-    terminal = output.console(file=StringIO(), force_terminal=True, color_system="truecolor", width=2_000)
+    terminal = FakeTerminal(2_000, "truecolor")
     for module in (output, operation, reach, resolve, status):
         monkeypatch.setattr(module, "out", terminal, raising=False)
     found = show()
     if found is not None:
         terminal.print(found)
-    assert isinstance(terminal.file, StringIO)
-    return terminal.file.getvalue()
+    return terminal.shown.getvalue()
 
 
 def status_of(name: str) -> None:
@@ -68,31 +73,36 @@ def status_of(name: str) -> None:
     )
 
 
-def changes_of(name: str) -> RenderableType:
+def changes_of(name: str) -> None:
     change = ReplayedChange(name, name, name, name, name, (name, name), (name, name), name, 1, bytes(16))
-    return changes_table([change])
+    print_changes([change])
 
 
-def resolved(name: str) -> RenderableType:
+def resolved(name: str) -> None:
     found = resource_service_pb2.ResolveDedicatedResponse()
     found.resources.add(
         name=name, type=name, fallback=name, level_namespace=name, denied_services=[name], service=wire.EFFECTS["deny"]
     )
-    return resolve._resolved_table(found)
+    resolve._print_resolved(found)
 
 
 def served(name: str) -> None:
     resolve._print_served(resource_service_pb2.ListServedResponse(tenants=[name]))
 
 
-def operated(name: str) -> RenderableType:
+def operated(name: str) -> None:
     found = access_service_pb2.CheckOperationResponse()
     found.parts.add(action=name, kind=name, namespace=name).decision.effect = wire.EFFECTS["allow"]
-    return operation._table(found)
+    operation._print_parts(found)
 
 
 def columns(name: str) -> None:
-    reach._print_columns([(name, name)])
+    answer = reach_service_pb2.ListReachableResponse()
+    answer.relations.add(relation=name, uses_among=[name])
+    reach._print_relations(answer)
+    refused = reach_service_pb2.CheckReachAllResponse()
+    refused.refused.add(owner=name, reason=wire.REASONS[Reason.DENIED_BY_RULE])
+    reach._print_refused(refused)
 
 
 def graph_of(name: str) -> visibility_service_pb2.VisibleGraphResponse:

@@ -1,11 +1,11 @@
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToDict
 
 from remit import wire
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.backend import Backend, print_hint, with_backend
-from remit.cli.common.output import Exit, out, print_json
+from remit.cli.common.output import Exit, out
 from remit.client.decode import answer_of
 from remit.core.decision import Reason
 from remit.core.rows import Effect
@@ -21,7 +21,6 @@ NamespaceArgument = Annotated[
         help="For example `acme.finance`; leave it out for kinds that live in no namespace.", show_default=False
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @with_backend
@@ -46,8 +45,7 @@ def check(
     response: messages.CheckResponse = backend.ask(request)
     answer = answer_of(response.decision, response.revision)
     if as_json:
-        fields = {"effect": answer.effect.value, "reason": answer.reason.value, "revision": answer.revision}
-        print_json(fields | ({"decision_id": answer.decision_id} if answer.decision_id else {}))
+        print_json(response)
     else:
         out.print(f"{answer.effect} {answer.reason}", style="green" if answer.allowed else "red")
         print_hint(response.decision, request, backend)
@@ -67,7 +65,7 @@ def explain(
 ) -> None:
     """Ask one question and see why: the rule, the chain of rows to it, near misses, and what would allow.
 
-    Exits 0 on an allow, 1 on a deny. With --json, prints the API's ExplainResponse.
+    Exits 0 on an allow, 1 on a deny.
 
     Example: `remit explain acme user:dave UPDATE FLOW acme.finance`
     """
@@ -75,7 +73,7 @@ def explain(
     request = messages.ExplainRequest(tenant=tenant, question=question)
     response: messages.ExplainResponse = backend.ask(request)
     if as_json:
-        print_json(MessageToDict(response, preserving_proto_field_name=True))
+        print_json(response)
     else:
         out.print(response.summary)
         if response.decision.reason == wire.REASONS[Reason.UNKNOWN_TENANT]:

@@ -4,15 +4,17 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.json_format import ParseDict, ParseError
 
 from remit.cli.ask.check import PrincipalArgument, TenantArgument
 from remit.cli.ask.graph_dot import read_dot, write_dot
 from remit.cli.ask.graph_edges import forbidden
 from remit.cli.ask.graph_svg import EDGES_LIMIT, NODES_LIMIT, write_svg
 from remit.cli.ask.graph_tree import trees
+from remit.cli.common.as_json import JsonOption, form_of, print_json
 from remit.cli.common.backend import Backend, end_where_refused, with_backend
-from remit.cli.common.output import Exit, fail, out, print_json
+from remit.cli.common.output import Exit, fail, out
+from remit.cli.common.table import Whole
 from remit.v1 import visibility_service_pb2 as messages
 
 
@@ -31,6 +33,7 @@ def graph(
     action: Annotated[str, typer.Option(help="A node is visible if the principal may do this.")] = "VIEW",
     omit: Annotated[bool, typer.Option("--omit", help="Leave hidden nodes out, instead of nameless stubs.")] = False,
     as_format: Annotated[GraphFormat, typer.Option("--format", help="What to print.")] = GraphFormat.TREE,
+    as_json: JsonOption = False,
     *,
     backend: Backend,
 ) -> None:
@@ -42,12 +45,13 @@ def graph(
 
     Example: `remit graph acme user:carol docs/graphs/close.json`
     """
+    as_format = form_of(as_format, as_json, text=GraphFormat.TREE, json_=GraphFormat.JSON)
     request = _read(file)
     request.tenant, request.principal, request.action = tenant, principal, action
     request.hidden = messages.HIDDEN_NODES_OMIT if omit else messages.HIDDEN_NODES_STUB
     answer: messages.VisibleGraphResponse = backend.ask(request)
     if as_format is GraphFormat.JSON:
-        print_json(MessageToDict(answer, preserving_proto_field_name=True))
+        print_json(answer)
     end_where_refused(answer.receipt, request, backend)
     match as_format:
         case GraphFormat.TREE:
@@ -85,7 +89,7 @@ _READERS: Final = {".json": _read_json, ".dot": read_dot, ".gv": read_dot}
 
 def _print_trees(answer: messages.VisibleGraphResponse) -> None:
     for tree in trees(answer):
-        out.print(tree)
+        out.print(Whole(tree))
     hidden = sum(not node.kind for node in answer.nodes)
     summary = (
         f"{len(answer.nodes) - hidden} nodes visible, {len(answer.edges)} edges, "

@@ -1,14 +1,13 @@
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToDict
-from rich.box import SIMPLE
-from rich.table import Table
 
 from remit import wire
-from remit.cli.ask.check import JsonOption, PrincipalArgument, TenantArgument
+from remit.cli.ask.check import PrincipalArgument, TenantArgument
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.backend import Backend, print_hint, with_backend
-from remit.cli.common.output import Exit, out, print_json, styled
+from remit.cli.common.output import Exit, out, styled
+from remit.cli.common.table import print_table
 from remit.core.rows import Effect
 from remit.v1.access_service_pb2 import CheckOperationRequest, CheckOperationResponse
 
@@ -35,8 +34,7 @@ def operation(
 ) -> None:
     """Ask about a compound operation: several checks under one name, of which all must allow.
 
-    Prints each part with its reason. Exits 0 if all allow, 1 if one denies. With --json, prints the API's
-    CheckOperationResponse.
+    Prints each part with its reason. Exits 0 if all allow, 1 if one denies.
 
     Example: `remit operation acme user:carol create_flow_in_new_namespace acme.finance.audit`
     """
@@ -44,19 +42,19 @@ def operation(
     response: CheckOperationResponse = backend.ask(request)
     allowed = response.effect == wire.EFFECTS[Effect.ALLOW.value]
     if as_json:
-        print_json(MessageToDict(response, preserving_proto_field_name=True))
+        print_json(response)
     else:
         out.print(Effect.ALLOW if allowed else Effect.DENY, style="green" if allowed else "red")
-        out.print(_table(response))
+        _print_parts(response)
         print_hint(response.parts[0].decision, request, backend)
     raise typer.Exit(Exit.OK if allowed else Exit.NO)
 
 
-def _table(response: CheckOperationResponse) -> Table:
-    table = Table("action", "kind", "namespace", "effect", "reason", box=SIMPLE)
+def _print_parts(response: CheckOperationResponse) -> None:
+    rows = []
     for part in response.parts:
         effect = wire.EFFECT_OF.get(part.decision.effect, Effect.DENY)
         reason = wire.REASON_OF.get(part.decision.reason, "")
         colour = "green" if effect is Effect.ALLOW else "red"
-        table.add_row(part.action, part.kind, part.namespace, styled((effect, colour)), reason)
-    return table
+        rows.append((part.action, part.kind, part.namespace, styled((effect, colour)), reason))
+    print_table(("action", "kind", "namespace", "effect", "reason"), rows)

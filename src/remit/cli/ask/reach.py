@@ -2,15 +2,14 @@ from collections.abc import Iterable
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToDict
-from rich.box import SIMPLE
-from rich.table import Column, Table
 
 from remit import wire
-from remit.cli.ask.check import JsonOption, TenantArgument
+from remit.cli.ask.check import TenantArgument
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.backend import Backend, end_where_refused, print_hint, with_backend
-from remit.cli.common.output import Exit, fail, out, print_json
+from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.policy_files import NamesFile, names_in
+from remit.cli.common.table import print_table
 from remit.core.decision import Reason
 from remit.core.rows import Effect
 from remit.v1 import decision_pb2
@@ -53,8 +52,7 @@ def reach(
 ) -> None:
     """May work in CALLER use what OWNER owns, by RELATION, and which row says so? Exits 0 on an allow, 1 on a deny.
 
-    Without RELATION, answers for every relation, and exits 0 if any allows. With --json, prints the API's
-    ExplainReachResponse, or ListReachableResponse if OWNER or RELATION is left out.
+    Without RELATION, answers for every relation, and exits 0 if any allows.
 
     Example: `remit reach acme acme.data acme.finance SUBFLOW`
     """
@@ -65,7 +63,7 @@ def reach(
         explained = messages.ExplainReachRequest(tenant=tenant, question=question)
         response: messages.ExplainReachResponse = backend.ask(explained)
         if as_json:
-            print_json(MessageToDict(response, preserving_proto_field_name=True))
+            print_json(response)
         else:
             out.print(response.summary)
             if response.decision.reason == wire.REASONS[Reason.UNKNOWN_TENANT]:
@@ -80,7 +78,7 @@ def reach(
     )
     listed: messages.ListReachableResponse = backend.ask(request, {"namespace": "caller", "among[0]": "owner"})
     if as_json:
-        print_json(MessageToDict(listed, preserving_proto_field_name=True))
+        print_json(listed)
     end_where_refused(listed.receipt, request, backend)
     if not as_json:
         if owner is None:
@@ -106,8 +104,7 @@ def reach_all(
 ) -> None:
     """May work in CALLER use by RELATION what every one of these namespaces owns, and which refuse?
 
-    For work that names no namespace, such as a purge of all namespaces. Exits 0 if all allow, 1 if one refuses. With
-    --json, prints the API's CheckReachAllResponse.
+    For work that names no namespace, such as a purge of all namespaces. Exits 0 if all allow, 1 if one refuses.
 
     Example: `remit reach-all acme system PURGE namespaces.txt`
     """
@@ -116,35 +113,29 @@ def reach_all(
     response: messages.CheckReachAllResponse = backend.ask(request)
     allowed = response.decision.effect == wire.EFFECTS[Effect.ALLOW.value]
     if as_json:
-        print_json(MessageToDict(response, preserving_proto_field_name=True))
+        print_json(response)
     else:
         decision = f"{wire.EFFECT_OF[response.decision.effect]} {wire.REASON_OF[response.decision.reason]}"
         out.print(decision, style="green" if allowed else "red")
         print_hint(response.decision, request, backend)
-        _print_columns((each.owner, wire.REASON_OF[each.reason]) for each in response.refused)
+        _print_refused(response)
     raise typer.Exit(Exit.OK if allowed else Exit.NO)
 
 
 def _print_everywhere(listed: messages.ListReachableResponse, caller: str) -> None:
-    headings = ("relation", f"{caller} can use", f"can use {caller}")
-    table = Table(*(Column(name, overflow="fold") for name in headings), box=SIMPLE)
-    for each in listed.relations:
-        table.add_row(each.relation, _sets_text(each.uses), _sets_text(each.used_by), end_section=True)
-    out.print(table)
+    names = ("relation", f"{caller} can use", f"can use {caller}")
+    print_table(names, ((each.relation, _sets(each.uses), _sets(each.used_by)) for each in listed.relations))
 
 
 def _print_relations(listed: messages.ListReachableResponse) -> None:
     effects = ((each.relation, Effect.ALLOW if each.uses_among else Effect.DENY) for each in listed.relations)
-    _print_columns(effects)
+    print_table(("relation", "effect"), effects)
 
 
-def _print_columns(lines: Iterable[tuple[str, str]]) -> None:
-    table = Table.grid("", "", padding=(0, 2, 0, 0))
-    for line in lines:
-        table.add_row(*line)
-    if table.rows:
-        out.print(table)
+def _print_refused(response: messages.CheckReachAllResponse) -> None:
+    if response.refused:
+        print_table(("owner", "reason"), ((each.owner, wire.REASON_OF[each.reason]) for each in response.refused))
 
 
-def _sets_text(sets: Iterable[decision_pb2.NamespaceSet]) -> str:
-    return "\n".join(str(wire.set_from(each)) for each in sets) or "nothing"
+def _sets(sets: Iterable[decision_pb2.NamespaceSet]) -> list[str]:
+    return [str(wire.set_from(each)) for each in sets] or ["nothing"]

@@ -1,14 +1,14 @@
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToDict
-from rich.box import SIMPLE
-from rich.table import Table
 
 from remit import wire
-from remit.cli.ask.check import JsonOption, TenantArgument
+from remit.cli.ask.check import TenantArgument
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.backend import Backend, end_where_refused, with_backend
-from remit.cli.common.output import Exit, out, print_json, styled
+from remit.cli.common.output import Exit, out, styled
+from remit.cli.common.table import Cell, print_table
 from remit.core.errors import named, violation
 from remit.core.names import parse_resource
 from remit.core.policy import ResourceType
@@ -45,8 +45,8 @@ def resolve(
 ) -> None:
     """Show the storage, secrets backend and worker group that serve a namespace, and the level that assigns each.
 
-    Exits 1 if --service names a service that may not use one of them. With --json, which also has the settings, prints
-    the API's ResolveDedicatedResponse.
+    Exits 1 if --service names a service that may not use one of them. --json also has the
+    settings.
 
     Example: `remit resolve acme acme.finance.payroll --service WEBSERVER`
     """
@@ -58,10 +58,10 @@ def resolve(
     )
     response: messages.ResolveDedicatedResponse = backend.ask(request)
     if as_json:
-        print_json(MessageToDict(response, preserving_proto_field_name=True))
+        print_json(response)
     end_where_refused(response.receipt, request, backend)
     if not as_json:
-        out.print(_resolved_table(response))
+        _print_resolved(response)
     denied = any(each.service == wire.EFFECTS[Effect.DENY.value] for each in response.resources)
     raise typer.Exit(Exit.NO if denied else Exit.OK)
 
@@ -76,8 +76,7 @@ def served(
 ) -> None:
     """Show what a dedicated resource serves: namespaces of a tenant, or in `_instance` the tenants that may name it.
 
-    Exits 1 if it serves nothing there, also if it is not open to the tenant. With --json, prints the API's
-    ListServedResponse.
+    Exits 1 if it serves nothing there, also if it is not open to the tenant.
 
     Example: `remit served acme storage/acme-default`
     """
@@ -85,7 +84,7 @@ def served(
     request = messages.ListServedRequest(tenant=tenant, resource=wire.RESOURCE_TYPES[resource_type], name=name)
     response: messages.ListServedResponse = backend.ask(request)
     if as_json:
-        print_json(MessageToDict(response, preserving_proto_field_name=True))
+        print_json(response)
     end_where_refused(response.receipt, request, backend)
     if not as_json:
         _print_served(response)
@@ -101,25 +100,19 @@ def _resource(text: str) -> tuple[ResourceType, str]:
     return ResourceType(section), named("name", parse_resource, name)
 
 
-def _resolved_table(response: messages.ResolveDedicatedResponse) -> Table:
+def _print_resolved(response: messages.ResolveDedicatedResponse) -> None:
     asked = any(each.service for each in response.resources)
-    columns = ("resource", "name", "from", "type", "read only", "fallback", "denied to")
-    table = Table(*columns, *(["service"] if asked else []), box=SIMPLE)
+    names = ("resource", "name", "from", "type", "read only", "fallback", "denied to")
+    rows: list[Sequence[Cell]] = []
     for each in response.resources:
         effect = wire.EFFECT_OF.get(each.service)
         colour = "red" if effect is Effect.DENY else "green"
         cells = [styled((effect, colour)) if effect is not None else ""] if asked else []
-        table.add_row(
-            wire.RESOURCE_TYPE_OF.get(each.resource, ""),
-            each.name,
-            each.level_namespace or ("tenant" if each.level == messages.RESOURCE_LEVEL_TENANT else "none"),
-            each.type,
-            "yes" if each.read_only else "",
-            each.fallback,
-            ", ".join(each.denied_services),
-            *cells,
-        )
-    return table
+        level = each.level_namespace or ("tenant" if each.level == messages.RESOURCE_LEVEL_TENANT else "none")
+        read_only = "yes" if each.read_only else ""
+        fields = (wire.RESOURCE_TYPE_OF.get(each.resource, ""), each.name, level, each.type, read_only, each.fallback)
+        rows.append((*fields, ", ".join(each.denied_services), *cells))
+    print_table((*names, *(["service"] if asked else [])), rows)
 
 
 def _print_served(response: messages.ListServedResponse) -> None:

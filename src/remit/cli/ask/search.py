@@ -1,22 +1,21 @@
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToDict
-from rich.box import SIMPLE
-from rich.table import Column, Table
 
 from remit import wire
 from remit.cli.ask.check import (
     ActionArgument,
-    JsonOption,
     KindArgument,
     NamespaceArgument,
     PrincipalArgument,
     TenantArgument,
 )
+from remit.cli.common.as_json import JsonOption, plain, print_json
 from remit.cli.common.backend import Backend, end_where_refused, with_backend
-from remit.cli.common.output import err, out, print_json
+from remit.cli.common.output import err, out
 from remit.cli.common.policy_files import NamesFile, names_in
+from remit.cli.common.table import print_table
+from remit.v1 import decision_pb2
 from remit.v1 import search_service_pb2 as messages
 
 AnyActionArgument = Annotated[str, typer.Argument(help="For example `VIEW`; `*` for any.")]
@@ -53,18 +52,17 @@ def who(
     )
     response = _all_pages(request, backend)
     if as_json:
-        print_json(MessageToDict(response, preserving_proto_field_name=True))
+        document = plain(response)
+        # All pages are in it.
+        del document["next_page_token"]
+        print_json(document)
     end_where_refused(response.receipt, request, backend)
     if as_json:
         return
-    table = Table(*(Column(name, overflow="fold") for name in ("principal", "rule", "held by")), box=SIMPLE)
-    for each in response.principals:
-        rows = (f"{row.file}:{row.line}  {row.text}" for row in each.chain)
-        row = each.rule.row
-        table.add_row(each.principal, f"{row.file}:{row.line}  {row.text}", "\n".join(rows))
+    rows = ((each.principal, _row(each.rule.row), [*map(_row, each.chain)]) for each in response.principals)
     if response.principals:
-        out.print(table)
-    out.print(f"{response.total} may {action} {kind} in {namespace or 'the tenant itself'}")
+        print_table(("principal", "rule", "held by"), rows)
+    err.print(f"{response.total} may {action} {kind} in {namespace or 'the tenant itself'}")
 
 
 @with_backend
@@ -89,7 +87,7 @@ def where(
     )
     response: messages.ListNamespacesResponse = backend.ask(request)
     if as_json:
-        print_json(MessageToDict(response, preserving_proto_field_name=True))
+        print_json(response)
     end_where_refused(response.receipt, request, backend)
     if as_json:
         return
@@ -121,14 +119,18 @@ def what(
     request = messages.ListActionsRequest(tenant=tenant, principal=principal, namespace=namespace, kinds=kinds)
     response: messages.ListActionsResponse = backend.ask(request)
     if as_json:
-        print_json(MessageToDict(response, preserving_proto_field_name=True))
+        print_json(response)
     end_where_refused(response.receipt, request, backend)
     if as_json:
         return
-    table = Table(Column("kind"), Column("actions", overflow="fold"), box=SIMPLE)
-    for each in response.kinds:
-        table.add_row(each.kind, " ".join(each.actions))
-    out.print(table if response.kinds else "nothing")
+    if response.kinds:
+        print_table(("kind", "actions"), ((each.kind, " ".join(each.actions)) for each in response.kinds))
+    else:
+        err.print("nothing")
+
+
+def _row(row: decision_pb2.PolicyRow) -> str:
+    return f"{row.file}:{row.line}  {row.text}"
 
 
 def _all_pages(request: messages.ListPrincipalsRequest, backend: Backend) -> messages.ListPrincipalsResponse:

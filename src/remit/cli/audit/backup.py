@@ -8,6 +8,7 @@ from remit.audit.errors import AuditStoreError
 from remit.audit.store import backup as files
 from remit.audit.store.store import AuditStore
 from remit.cli.audit.options import STORE_DEFAULT, StoreOption
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.progress import progress
 from remit.core.urls import masked
@@ -17,6 +18,7 @@ _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
 
 def backup(
     to: Annotated[Path, typer.Option("--to", metavar="FILE", help="A file that does not exist yet.")],
+    as_json: JsonOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """Copy a SQLite audit store into a file while servers write to it; with several workers, into one file each.
@@ -33,13 +35,16 @@ def backup(
             written = files.back_up(source, to, lambda done, of: shown.update(task, completed=done, total=of))
     except AuditStoreError as error:
         fail(Exit.UNAVAILABLE, str(error))
-    for each in written:
+    if as_json:
+        print_json({"files": [{"file": each, "bytes": each.stat().st_size} for each in written]})
+    for each in () if as_json else written:
         out.print(f"`{each}` is whole, {each.stat().st_size} bytes")
 
 
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `remit audit backup` wrote.")],
     force: Annotated[bool, typer.Option("--force", help="If a store exists there, rename it first.")] = False,
+    as_json: JsonOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """Make a SQLite audit store from a backup, completely or not at all. Stop the servers that use it first.
@@ -55,6 +60,9 @@ def restore(
             )
     except AuditStoreError as error:
         fail(Exit.UNAVAILABLE, str(error))
+    if as_json:
+        print_json({"store": target, "backup": file, "previous": aside})
+        return
     for each in aside:
         out.print(f"the previous file is now `{each}`")
     out.print(f"`{target}` is `{file}` again")

@@ -7,6 +7,7 @@ from remit.audit.chain.anchors import to_json
 from remit.audit.chain.signing import Checkpoint, SigningKey, signed
 from remit.audit.store import checkpoints
 from remit.cli.audit.options import STORE_DEFAULT, StoreOption, chains_of, signing_key
+from remit.cli.common.as_json import JsonLinesOption
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, err, fail
 from remit.clock import now_us
@@ -32,6 +33,7 @@ def checkpoint(
             "purge left them: they look the same if somebody deleted records.",
         ),
     ] = False,
+    as_json: JsonLinesOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """Print the head of each chain as a JSON line. Keep the lines where nobody who writes to the store can write.
@@ -41,6 +43,7 @@ def checkpoint(
 
     Example: `remit audit checkpoint >> /mnt/elsewhere/heads.jsonl`
     """
+    del as_json  # The lines are of JSON either way, and files of them are read by `verify --against`.
     if record and key is None:
         fail(Exit.USAGE, "--record needs a --key: the store keeps signed heads")
     if tombstones and key is None:

@@ -1,10 +1,8 @@
-import json
+from collections.abc import Sequence
 from itertools import islice
 from typing import Annotated, Any, Final
 
 import typer
-from rich.box import SIMPLE
-from rich.table import Column, Table
 
 from remit.audit.query.aggregate import TIMES, Grouping
 from remit.audit.query.filter import DecisionFilter
@@ -12,7 +10,9 @@ from remit.audit.query.reader import AuditReader
 from remit.cli.audit.filter_options import filter_to, selects, warn_unknown
 from remit.cli.audit.options import time_text
 from remit.cli.audit.source import Source, reads
-from remit.cli.common.output import err, out
+from remit.cli.common.as_json import JsonOption, print_json
+from remit.cli.common.output import err
+from remit.cli.common.table import print_table
 from remit.client import Client
 from remit.rpc.encode_records import count_to
 from remit.v1.audit_service_pb2 import RecordCount
@@ -34,7 +34,7 @@ def count(
         typer.Option(min=1, max=_PAGE, metavar="N", help="The N groups with the most decisions.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="The most groups to print.")] = 1_000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+    as_json: JsonOption = False,
     *,
     where: DecisionFilter,
     source: Source,
@@ -58,20 +58,28 @@ def count(
 
     counts = source.answer(here, there)
     if as_json:
-        for each in counts:
-            sums = {"recorded": each.recorded, "unrecorded": each.unrecorded}
-            typer.echo(json.dumps({**{group.value: _group_text(each, group) for group in groups}, **sums}))
+        print_json({"counts": [_plain(each, groups) for each in counts]})
     elif counts:
-        table = Table(*groups, *(Column(name, justify="right") for name in ("recorded", "unrecorded")), box=SIMPLE)
-        for each in counts:
-            table.add_row(*(_group_text(each, group) for group in groups), str(each.recorded), str(each.unrecorded))
-        out.print(table)
+        rows = [
+            (*(_group_text(each, group) for group in groups), str(each.recorded), str(each.unrecorded))
+            for each in counts
+        ]
+        sums = ("recorded", "unrecorded")
+        print_table((*groups, *sums), rows, numbers=sums)
     else:
         err.print("no decision was counted")
     if not any(each.recorded + each.unrecorded for each in counts):
         warn_unknown(where, source)
     if top is None and len(counts) == limit:
         err.print(f"there may be more than {limit} groups: --limit shows more")
+
+
+def _plain(count: RecordCount, groups: Sequence[Grouping]) -> dict[str, Any]:
+    def value(group: Grouping) -> Any:
+        return time_text(count.from_us) if group in TIMES else getattr(count, group.value)
+
+    named = {group.value: value(group) for group in groups}
+    return {**named, "recorded": count.recorded, "unrecorded": count.unrecorded}
 
 
 def _group_text(count: RecordCount, group: Grouping) -> str:

@@ -10,6 +10,7 @@ from remit.audit.spool.spool import Spool
 from remit.audit.spool.store_and_forward import StoreAndForward
 from remit.audit.store.store import AuditStore
 from remit.cli.audit.options import STORE_DEFAULT, StoreOption
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.progress import progress
 
@@ -20,6 +21,7 @@ _NO_CAP: Final = 1 << 50
 
 def drain(
     spool: Annotated[Path, typer.Argument(metavar="FILE", help="The spool of a server that does not run any more.")],
+    as_json: JsonOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """Forward the records of a spool to the audit store, in their order, each once.
@@ -43,6 +45,9 @@ def drain(
             left = waiting.close()
     except AuditStoreError as error:
         fail(Exit.UNAVAILABLE, str(error))
+    if as_json:
+        print_json({"spool": spool, "forwarded": found - left, "waiting": left})
     if left:
         fail(Exit.UNAVAILABLE, f"{found - left} records forwarded, {left} still wait in `{spool}`: {why}")
-    out.print(f"{found} records forwarded, `{spool}` is empty")
+    if not as_json:
+        out.print(f"{found} records forwarded, `{spool}` is empty")

@@ -1,13 +1,11 @@
 from typing import Annotated, NamedTuple
 
 import typer
-from google.protobuf.json_format import MessageToDict
 
 from remit import wire
 from remit.audit.query.reader import AuditReader
 from remit.cli.ask.check import (
     ActionArgument,
-    JsonOption,
     KindArgument,
     NamespaceArgument,
     PrincipalArgument,
@@ -15,7 +13,8 @@ from remit.cli.ask.check import (
 )
 from remit.cli.audit.options import moment, time_text
 from remit.cli.audit.source import Source, reads
-from remit.cli.common.output import Exit, fail, out, print_json
+from remit.cli.common.as_json import JsonOption, plain, print_json
+from remit.cli.common.output import Exit, fail, out
 from remit.core.errors import named
 from remit.core.names import is_revision, parse_tenant
 from remit.core.question import Question, ReachQuestion, parse_question, parse_reach_question
@@ -115,7 +114,8 @@ def _answered(
 def _print(response: messages.ExplainPastResponse, *, as_json: bool) -> None:
     answers = [getattr(each, each.WhichOneof("grounds") or "access") for each in response.answers]
     if as_json:
-        print_json(MessageToDict(response, preserving_proto_field_name=True))
+        of_nodes = [plain(each.nodes) for each in response.answers]
+        print_json({"answers": [{**plain(answer), "nodes": of} for answer, of in zip(answers, of_nodes, strict=True)]})
     else:
         for each, answer in zip(response.answers, answers, strict=True):
             nodes = ", ".join(f"{node.node} since {time_text(node.since_us)}" for node in each.nodes)

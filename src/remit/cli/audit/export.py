@@ -10,7 +10,8 @@ from remit.audit.export.export import Export
 from remit.audit.export.plan import Span
 from remit.audit.export.proof import lifecycle_of, proof_of
 from remit.cli.audit.options import STORE_DEFAULT, SinceOption, StoreOption, UntilOption
-from remit.cli.audit.report_text import counting, finding_told
+from remit.cli.audit.report_text import counting, finding_json, finding_told
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.parsers import tenant_from
@@ -34,6 +35,7 @@ def export(
     form: Annotated[ExportFormat, typer.Option("--format", help="JSON lines, or Parquet.")] = ExportFormat.JSONL,
     since: SinceOption = None,
     until: UntilOption = None,
+    as_json: JsonOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """Write a tenant's records to files, with a proof. `remit audit verify --export FILE` verifies them without the
@@ -55,11 +57,16 @@ def export(
             ).run()
     except ExportError as error:
         fail(Exit.UNAVAILABLE, str(error))
-    for finding in report.findings:
-        out.print(finding_told(finding))
-    unchained = sum(each.unchained for each in report.chains)
-    out.print(f"{report.records + unchained:,} records of tenant {tenant}")
-    for path in (out_file, lifecycle_of(out_file), proof_of(out_file)):
-        out.print(f"  {path}")
+    records = report.records + sum(each.unchained for each in report.chains)
+    files = (out_file, lifecycle_of(out_file), proof_of(out_file))
+    if as_json:
+        findings = map(finding_json, report.findings)
+        print_json({"tenant": tenant, "records": records, "files": files, "findings": findings})
+    else:
+        for finding in report.findings:
+            out.print(finding_told(finding))
+        out.print(f"{records:,} records of tenant {tenant}")
+        for path in files:
+            out.print(f"  {path}")
     if report.findings:
         raise typer.Exit(Exit.NO)

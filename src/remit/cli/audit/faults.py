@@ -2,21 +2,22 @@ import secrets
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from subprocess import SubprocessError
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
-from rich.box import SIMPLE
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from remit.audit.errors import AuditStoreError
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.output import Exit, err, fail, out, styled
 from remit.cli.common.policies_option import with_policies
 from remit.cli.common.policy_files import loading, read_files
 from remit.cli.common.progress import progress
+from remit.cli.common.table import print_table
 from remit.client import DecisionUnavailable
 from remit.core.policy import Policy
 from remit.faults.load import questions_about
@@ -64,6 +65,7 @@ def faults(
     seed: Annotated[
         int | None, typer.Option(help="The seed of the random numbers, to repeat a run.", show_default=False)
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Break real servers, in a scratch folder, and prove that no acknowledged decision is lost.
 
@@ -79,32 +81,45 @@ def faults(
     seed = secrets.randbits(32) if seed is None else seed
     chosen = [name for name in FAULTS if not only or name in only]
     folder = Path(tempfile.mkdtemp(prefix="remit-faults-"))
-    table = Table("fault", "rounds", "acknowledged", "seconds", "result", box=SIMPLE)
-    broken = tried = 0
-    causes: list[str] = []
+    tries: dict[str, _Tried] = {}
     try:
         policies = _policies(directory, folder / "policies")
-        out.print(f"seed {seed}")
+        if not as_json:
+            out.print(f"seed {seed}")
         for name in chosen:
-            tries = _run(
+            tries[name] = _run(
                 name, folder, policies, rounds=rounds, short=short, postgresql=postgresql, http=http, seed=seed
             )
-            broken += tries.result is Exit.NO
-            tried += tries.result is not Exit.UNAVAILABLE
-            numbers = (str(tries.rounds), str(tries.acknowledged), f"{tries.seconds:.1f}")
-            table.add_row(name, *numbers, _RESULTS[tries.result])
-            causes += [f"{name}: {tries.cause}"] if tries.cause else []
     finally:
+        broken = sum(each.result is Exit.NO for each in tries.values())
         if broken:
             err.print(f"its files are in {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    out.print(table)
-    for cause in causes:
-        out.print(cause)
-    left = f", {len(chosen) - tried} not run" if tried < len(chosen) else ""
-    out.print(f"{tried - broken} of {tried} faults did no harm{left}")
+    tried = sum(each.result is not Exit.UNAVAILABLE for each in tries.values())
+    if as_json:
+        print_json({"seed": seed, "faults": [_plain(name, each) for name, each in tries.items()]})
+    else:
+        _print(tries)
+        left = f", {len(chosen) - tried} not run" if tried < len(chosen) else ""
+        out.print(f"{tried - broken} of {tried} faults did no harm{left}")
     raise typer.Exit(Exit.NO if broken else Exit.OK if tried else Exit.UNAVAILABLE)
+
+
+def _plain(name: str, tried: _Tried) -> dict[str, Any]:
+    numbers = {"rounds": tried.rounds, "acknowledged": tried.acknowledged, "seconds": round(tried.seconds, 3)}
+    return {"fault": name, "result": str(_RESULTS[tried.result]), "cause": tried.cause, **numbers}
+
+
+def _print(tries: Mapping[str, _Tried]) -> None:
+    rows = [
+        (name, str(each.rounds), str(each.acknowledged), f"{each.seconds:.1f}", _RESULTS[each.result])
+        for name, each in tries.items()
+    ]
+    print_table(("fault", "rounds", "acknowledged", "seconds", "result"), rows)
+    for name, each in tries.items():
+        if each.cause:
+            out.print(f"{name}: {each.cause}")
 
 
 def _policies(directory: Path, target: Path) -> list[Policy]:

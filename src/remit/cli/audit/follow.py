@@ -1,4 +1,3 @@
-import json
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -16,6 +15,7 @@ from remit.cli.audit.filter_options import filter_to, selects
 from remit.cli.audit.format_records import decision_line, record_json
 from remit.cli.audit.options import decision_id_from
 from remit.cli.audit.source import Source, reads
+from remit.cli.common.as_json import JsonLinesOption, print_json_line
 from remit.cli.common.output import out
 from remit.client import Client
 from remit.rpc.encode_records import record_from
@@ -32,7 +32,7 @@ def follow(
         typer.Option(parser=decision_id_from, metavar="ID", help="Start after this record.", show_default=False),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many records.", show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+    as_json: JsonLinesOption = False,
     *,
     where: DecisionFilter,
     source: Source,
@@ -46,7 +46,7 @@ def follow(
     def print_all(records: Iterable[DecisionRecord]) -> None:
         for record in islice(records, limit):
             if as_json:
-                typer.echo(json.dumps(record_json(record)))
+                print_json_line(record_json(record))
             else:
                 out.print(decision_line(record))
 

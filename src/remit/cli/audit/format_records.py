@@ -2,13 +2,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from rich.box import SIMPLE
-from rich.table import Column, Table
-
 from remit.audit.ids import format_id
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.cli.audit.options import time_text
 from remit.cli.common.output import styled
+from remit.cli.common.table import Cell, print_table
 from remit.core.question import QuestionType
 from remit.core.rows import Effect
 
@@ -19,19 +17,26 @@ def record_json(record: DecisionRecord | LifecycleRecord) -> dict[str, Any]:
     fields["time"] = time_text(fields.pop("time_us"))
     if isinstance(record, DecisionRecord):
         fields["call_id"] = format_id(record.call_id)
-    else:
-        fields["detail"] = json.loads(record.detail) if record.detail else {}
+    fields["detail"] = _detail(record.detail)
     return {"id": fields.pop("id"), "time": fields.pop("time"), **fields}
 
 
-def decision_table(page: Sequence[DecisionRecord]) -> Table:
-    names = ("time", "tenant", "namespace", "principal", "question", "effect", "reason", "rule", "id")
-    table = Table(*(Column(name, overflow="fold") for name in names), box=SIMPLE)
+def _detail(text: str) -> Any:
+    """An object, also of a record that somebody altered."""
+    try:
+        return json.loads(text) if text else {}
+    except ValueError:
+        return {"unreadable": text}
+
+
+def print_decisions(page: Sequence[DecisionRecord]) -> None:
+    rows: list[Sequence[Cell]] = []
     for each in page:
         colour = "green" if each.effect == Effect.ALLOW else "red"
         cells = (time_text(each.time_us), each.asked_tenant, each.namespace, each.principal, question_told(each))
-        table.add_row(*cells, styled((each.effect, colour)), each.reason, each.rule, format_id(each.id))
-    return table
+        rows.append((*cells, styled((each.effect, colour)), each.reason, each.rule, format_id(each.id)))
+    names = ("time", "tenant", "namespace", "principal", "question", "effect", "reason", "rule", "id")
+    print_table(names, rows)
 
 
 def decision_line(record: DecisionRecord) -> str:
@@ -41,12 +46,11 @@ def decision_line(record: DecisionRecord) -> str:
     return " ".join(filter(None, (*words, format_id(record.id))))
 
 
-def lifecycle_table(page: Sequence[LifecycleRecord]) -> Table:
-    names = ("time", "node", "type", "tenant", "revision", "detail")
-    table = Table(*(Column(name, overflow="fold") for name in names), box=SIMPLE)
-    for each in page:
-        table.add_row(time_text(each.time_us), each.node, each.type, each.tenant, each.revision[:12], each.detail)
-    return table
+def print_lifecycle(page: Sequence[LifecycleRecord]) -> None:
+    rows = (
+        (time_text(each.time_us), each.node, each.type, each.tenant, each.revision[:12], each.detail) for each in page
+    )
+    print_table(("time", "node", "type", "tenant", "revision", "detail"), rows)
 
 
 def question_told(record: DecisionRecord) -> str:

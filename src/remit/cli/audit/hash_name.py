@@ -4,6 +4,7 @@ from typing import Annotated
 import typer
 
 from remit.audit.redaction import RedactionKey, RedactionKeyError
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.parsers import from_text
 
 
@@ -22,9 +23,14 @@ def hash_(
             show_default=False,
         ),
     ],
+    as_json: JsonOption = False,
 ) -> None:
     """Print the hash that a redacted field holds in place of a value, to search for it with `remit audit list`.
 
     Example: `remit audit list --principal "$(remit audit hash user:ada --key redact.key)"`
     """
-    typer.echo(key.hashed(value))
+    hashed = key.hashed(value)
+    if as_json:
+        print_json({"hash": hashed})
+    else:
+        typer.echo(hashed)

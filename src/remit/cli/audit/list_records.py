@@ -1,6 +1,6 @@
-import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Annotated, Final, NamedTuple
 
@@ -12,10 +12,11 @@ from remit.audit.query.reader import AuditReader
 from remit.audit.query.recorded_names import parse_lifecycle_type
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.cli.audit.filter_options import filter_to, selects, warn_unknown
-from remit.cli.audit.format_records import decision_table, lifecycle_table, record_json
+from remit.cli.audit.format_records import print_decisions, print_lifecycle, record_json
 from remit.cli.audit.options import decision_id_from
 from remit.cli.audit.source import Source, reads
-from remit.cli.common.output import Exit, err, fail, out
+from remit.cli.common.as_json import JsonOption, print_json
+from remit.cli.common.output import Exit, err, fail
 from remit.cli.common.parsers import from_text
 from remit.client import Client
 from remit.core.errors import InvalidNameError
@@ -57,7 +58,7 @@ def list_records(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+    as_json: JsonOption = False,
     *,
     where: DecisionFilter,
     source: Source,
@@ -76,23 +77,23 @@ def list_records(
     page: Sequence[DecisionRecord | LifecycleRecord]
     if lifecycle:
         page = events = source.answer(asked.events_here, asked.events_there)
-        table = lifecycle_table(events)
+        print_page = partial(print_lifecycle, events)
     else:
         page = records = source.answer(asked.records_here, asked.records_there)
-        table = decision_table(records)
+        print_page = partial(print_decisions, records)
+    next_page = format_id(page[-1].id) if len(page) == limit else ""
     if as_json:
-        for record in page:
-            typer.echo(json.dumps(record_json(record)))
+        print_json({"records": map(record_json, page), "next_page": next_page})
     elif page:
-        out.print(table)
+        print_page()
     else:
         err.print("no record matches")
         if lifecycle:
             asked.warn_unknown_node(source)
         else:
             warn_unknown(where, source)
-    if len(page) == limit:
-        err.print(f"next page: --after {format_id(page[-1].id)}")
+    if next_page and not as_json:
+        err.print(f"next page: --after {next_page}")
 
 
 class _ListRequest(NamedTuple):

@@ -1,4 +1,4 @@
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -7,6 +7,7 @@ from remit.audit.chain.signing import SigningKey
 from remit.audit.retention.cutoffs import Cutoffs
 from remit.audit.retention.purge import Purged
 from remit.cli.audit.options import STORE_DEFAULT, StoreOption, moment, signing_key, time_text
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.parsers import tenant_from
@@ -45,6 +46,7 @@ def purge(
     key: TombstoneKeyOption = None,
     unsigned: UnsignedOption = False,
     yes: YesOption = False,
+    as_json: JsonOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """Delete the decisions made before a time, the records of who read the audit, and policies and names in counts that
@@ -60,6 +62,9 @@ def purge(
     which = f"{whose} made before {time_text(before)}"
     cutoffs = Cutoffs(others=before) if tenant is None else Cutoffs(of_tenant={tenant: before})
     purged = purge_with_progress(audit, cutoffs, key, which, unsigned=unsigned, yes=yes)
+    if as_json:
+        print_json(purged_json(purged, cutoffs))
+        return
     out.print(f"{purged.deleted} decisions {which} deleted")
     print_what_stays(purged)
 
@@ -81,10 +86,15 @@ def purge_with_progress(
                 "remaining records: add --key FILE, or --unsigned to purge all the same",
             )
         if not yes:
-            typer.confirm(f"Delete {store.older(cutoffs):,} decisions: those {which}?", abort=True)
+            typer.confirm(f"Delete {store.older(cutoffs):,} decisions: those {which}?", abort=True, err=True)
         with progress(*columns) as shown:
             task = shown.add_task("deleted", total=None)
             return store.purge(cutoffs, key=key, progress=lambda count: shown.update(task, completed=count))
+
+
+def purged_json(purged: Purged, cutoffs: Cutoffs) -> dict[str, Any]:
+    rules = [{"tenant": rule, "before_us": max(cutoffs.of(rule) or 0, 0)} for rule in cutoffs.rules]
+    return {"cutoffs": rules, **purged._asdict()}
 
 
 def print_what_stays(purged: Purged) -> None:

@@ -109,22 +109,24 @@ def _id_told(id_: Any) -> str:
     return format_id(id_) if isinstance(id_, bytes) and len(id_) == _ID_BYTES else repr(id_)
 
 
+def finding_json(finding: AuditFinding) -> dict[str, Any]:
+    id_ = "" if finding.id is None else _id_told(finding.id)
+    return {
+        **finding.chain._asdict(),
+        "kind": finding.kind.value,
+        "seq": finding.seq,
+        "id": id_,
+        "message": finding.text,
+    }
+
+
 def report_json(report: VerificationReport, verified: Verified) -> dict[str, Any]:
     return {
-        "verified": verified._asdict(),
+        "verified": {**verified._asdict(), "tenant": verified.tenant or ""},
         "whole": report.is_whole,
         "never_signed": report.never_signed,
         "records": report.records,
-        "findings": [
-            {
-                **each.chain._asdict(),
-                "kind": each.kind.value,
-                "seq": each.seq,
-                "id": None if each.id is None else _id_told(each.id),
-                "told": each.text,
-            }
-            for each in report.findings
-        ],
+        "findings": [finding_json(each) for each in report.findings],
         "chains": [
             {
                 **each.chain._asdict(),
@@ -138,7 +140,7 @@ def report_json(report: VerificationReport, verified: Verified) -> dict[str, Any
         ],
         "checkpoints": report.checkpoints,
         "tombstones": report.tombstones,
-        "unchecked": report.unchecked,
+        "unchecked": sorted(report.unchecked),
         "against": report.against,
         "beyond_reach": report.beyond_reach,
     }

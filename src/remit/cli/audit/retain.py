@@ -3,6 +3,7 @@ from typing import Annotated
 import typer
 
 from remit.audit.retention.ages import Retention, parse_retention
+from remit.audit.retention.purge import Purged
 from remit.cli.audit.options import STORE_DEFAULT, StoreOption, time_text
 from remit.cli.audit.purge import (
     TombstoneKeyOption,
@@ -10,7 +11,9 @@ from remit.cli.audit.purge import (
     YesOption,
     print_what_stays,
     purge_with_progress,
+    purged_json,
 )
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.output import out
 from remit.cli.common.parsers import from_text
 from remit.clock import now_us
@@ -30,6 +33,7 @@ def retain(
     key: TombstoneKeyOption = None,
     unsigned: UnsignedOption = False,
     yes: YesOption = False,
+    as_json: JsonOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """Delete the decisions that are older than their tenant's retention, as a server with `audit_retention` does.
@@ -42,8 +46,14 @@ def retain(
         whose = f"of tenant {rule}" if rule else "of all other tenants" if cutoffs.of_tenant else "of all tenants"
         parts.append(f"{whose} made before {time_text(max(cutoffs.of(rule) or 0, 0))}")
     if not parts:
-        out.print("decisions are kept forever")
+        if as_json:
+            print_json(purged_json(Purged(), cutoffs))
+        else:
+            out.print("decisions are kept forever")
         return
     purged = purge_with_progress(audit, cutoffs, key, ", ".join(parts), unsigned=unsigned, yes=yes)
+    if as_json:
+        print_json(purged_json(purged, cutoffs))
+        return
     out.print(f"{purged.deleted} decisions deleted: those {', '.join(parts)}")
     print_what_stays(purged)

@@ -1,15 +1,14 @@
 from typing import Annotated, Any
 
 import typer
-from google.protobuf.json_format import MessageToDict
 
 from remit.audit.ids import format_id
 from remit.audit.query.reader import AuditReader
-from remit.cli.ask.check import JsonOption
 from remit.cli.audit.format_records import record_json
 from remit.cli.audit.options import decision_id_from
 from remit.cli.audit.source import Source, reads
-from remit.cli.common.output import Exit, err, fail, out, print_json
+from remit.cli.common.as_json import JsonOption, print_json
+from remit.cli.common.output import Exit, err, fail, out
 from remit.policy.read.limits import Limits
 from remit.rpc.encode_records import record_from, shown_to
 from remit.service.history import explaining_here
@@ -34,11 +33,9 @@ def show(
     fields = record_json(record_from(shown.record))
     grounds = shown.explanation.WhichOneof("grounds")
     if as_json:
-        told_of = MessageToDict(shown, preserving_proto_field_name=True)
-        place = {"seq": shown.place.seq, "hash": shown.place.hash.hex(), "head": shown.place.head}
-        explanation = told_of["explanation"][grounds] if grounds else None
+        explanation = getattr(shown.explanation, grounds) if grounds else None
         verdict = {"agrees": shown.agrees, "unexplained": shown.unexplained}
-        print_json({**fields, "place": place, "explanation": explanation, **verdict})
+        print_json({**fields, "place": shown.place, "explanation": explanation, **verdict})
         return
     for name, value in fields.items():
         out.print(f"{name:<14}{value}")

@@ -11,8 +11,9 @@ from remit.audit.store.shards import ShardedStore
 from remit.audit.verify.store import verify_store
 from remit.cli.audit.options import STORE_DEFAULT, StoreOption, chains_of, moment, public_key, span
 from remit.cli.audit.report_text import Verified, counting, print_report, report_json
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.open_store import opened
-from remit.cli.common.output import Exit, fail, print_json
+from remit.cli.common.output import Exit, fail
 from remit.clock import now_us
 
 
@@ -59,7 +60,7 @@ def verify(
         ),
     ] = None,
     counts: Annotated[bool, typer.Option("--counts", help="Also compare the hourly counts with the records.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """Verify every chain, and name the first record of each that was altered, removed, inserted or reordered.

@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.box import SIMPLE
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.table import Table
 
 from remit.authzen.conformance.http import (
     CallerCredential,
@@ -18,9 +16,11 @@ from remit.authzen.conformance.http import (
 )
 from remit.authzen.conformance.modules import PLANS, Level, Support, modules_of
 from remit.authzen.conformance.runner import ConformanceRun, ModuleOutcome, ModuleResult
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.junit import JUnitCase, junit_xml
-from remit.cli.common.output import Exit, fail, out, print_json, styled
+from remit.cli.common.output import Exit, fail, out, styled
 from remit.cli.common.progress import progress
+from remit.cli.common.table import print_table
 from remit.core.errors import InvalidNameError
 from remit.core.names import parse_tenant
 
@@ -75,7 +75,7 @@ def conform(
         Path | None,
         typer.Option("--junit", metavar="FILE", help="Write the results as JUnit XML too.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: the results of all modules.")] = False,
+    as_json: JsonOption = False,
     timeout: Annotated[float, typer.Option(help="Deadline of each request, in seconds.", min=0.001)] = 10.0,
 ) -> None:
     """Try an AuthZEN server: send it the requests of the OpenID certification suite, and judge its answers.
@@ -148,18 +148,18 @@ def _secret(option: str, file: Path | None) -> str:
 def _print(results: Sequence[ModuleResult], levels: Sequence[Level], *, show_all: bool) -> None:
     listed = [each for each in results if show_all or each.outcome not in {ModuleOutcome.PASSED, ModuleOutcome.SKIPPED}]
     if listed:
-        table = Table("module", "result", "", box=SIMPLE)
-        for each in listed:
-            name = f"{each.module.plan}-{each.module.name}"
-            table.add_row(styled(name), styled((each.outcome, _COLOURS[each.outcome])), styled(each.detail))
-        out.print(table)
+        rows = [
+            (f"{each.module.plan}-{each.module.name}", styled((each.outcome, _COLOURS[each.outcome])), each.detail)
+            for each in listed
+        ]
+        print_table(("module", "result", "detail"), rows)
     counts: defaultdict[str, Counter[ModuleOutcome]] = defaultdict(Counter)
     for each in results:
         counts[each.module.plan][each.outcome] += 1
-    summary = Table("plan", *ModuleOutcome, box=SIMPLE)
-    for plan in (plan for level in levels for plan in PLANS[level]):
-        summary.add_row(plan, *(str(counts[plan][outcome]) for outcome in ModuleOutcome))
-    out.print(summary)
+    plans = [plan for level in levels for plan in PLANS[level]]
+    print_table(
+        ("plan", *ModuleOutcome), [(plan, *(str(counts[plan][outcome]) for outcome in ModuleOutcome)) for plan in plans]
+    )
     total = sum(counts.values(), Counter[ModuleOutcome]())
     out.print(", ".join(f"{total[outcome]} {outcome}" for outcome in ModuleOutcome))
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.policies_option import with_policies
 from remit.cli.common.policy_files import not_a_tenants
@@ -11,7 +12,7 @@ from remit.service.callers_starter import STARTER, write_starter
 
 
 @with_policies
-def init(directory: Path) -> None:
+def init(directory: Path, as_json: JsonOption = False) -> None:
     """Write the folder `_callers` with the roles enforcer, reader, auditor and operator, and with nobody bound.
 
     With that folder a server with TLS refuses every caller whom its rows do not name: bind callers before the server
@@ -28,6 +29,10 @@ def init(directory: Path) -> None:
         fail(Exit.NO, f"`{directory / CALLERS}` exists already, and stays as it is")
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"`{directory / CALLERS}` cannot be written: {error.strerror or error}")
-    for path in STARTER:
-        out.print(str(directory / path))
+    written = [str(directory / path) for path in STARTER]
+    if as_json:
+        print_json({"written": written})
+    else:
+        for path in written:
+            out.print(path)
     err.print("nobody may ask anything yet: bind callers in bindings.csv, or see `remit callers propose`")

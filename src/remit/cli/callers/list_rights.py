@@ -1,21 +1,20 @@
 """`remit callers list`: who may ask what about which tenant."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import typer
-from rich.box import SIMPLE
-from rich.table import Column, Table
 
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.backend import Backend, RemoteBackend, end_where_refused, no_answer
 from remit.cli.common.local_backend import LocalBackend
-from remit.cli.common.output import Exit, err, fail, out
+from remit.cli.common.output import Exit, err, fail
 from remit.cli.common.policies_option import with_policies
 from remit.cli.common.policy_files import loading
 from remit.cli.common.server_options import Connection, TargetOption, server_asked, with_connection
+from remit.cli.common.table import print_table
 from remit.client import DecisionUnavailable
 from remit.core.caller_actions import CallerAction, asked_about
 from remit.core.errors import RemitError
@@ -39,7 +38,7 @@ class _Held(NamedTuple):
 def list_rights(
     context: typer.Context,
     directory: Path,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each caller and tenant.")] = False,
+    as_json: JsonOption = False,
     target: TargetOption = None,
     *,
     connection: Connection,
@@ -65,16 +64,16 @@ def list_rights(
     except (DecisionUnavailable, RemitError) as error:
         no_answer(error)
     if as_json:
-        for each in held:
-            plain = {"caller": each.caller, "tenant": each.tenant, "actions": [*each.actions], "by": _ways(each)}
-            typer.echo(json.dumps(plain))
+        print_json({"callers": map(_plain, held)})
     elif held:
-        table = Table(*(Column(name, overflow="fold") for name in ("caller", "tenant", "may", "by")), box=SIMPLE)
-        for each in held:
-            table.add_row(each.caller, each.tenant, " ".join(each.actions), "\n".join(_ways(each)))
-        out.print(table)
+        rows = ((each.caller, each.tenant, " ".join(each.actions), _ways(each)) for each in held)
+        print_table(("caller", "tenant", "may", "by"), rows)
     else:
         err.print("nobody may ask anything")
+
+
+def _plain(held: _Held) -> dict[str, object]:
+    return {"caller": held.caller, "tenant": held.tenant, "actions": list(held.actions), "by": _ways(held)}
 
 
 def _held(place: Backend, tenants: Iterable[Tenant]) -> Iterator[_Held]:

@@ -1,11 +1,15 @@
 """`remit callers propose`: rows of `_callers` for what callers asked."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from remit.cli.audit.options import STORE_DEFAULT, SinceOption, StoreOption
-from remit.cli.callers.usage import callers_policy, tell_left_out, tenants_in, usage_in
+from remit.cli.callers.usage import callers_policy, left_out, tell_left_out, tenants_in, usage_in
+from remit.cli.common.as_json import JsonOption, plain, print_json
 from remit.cli.common.output import err, out
 from remit.cli.common.policies_option import with_policies
+from remit.core.caller_actions import CallerAction
 from remit.service.caller_proposals import Proposal
 from remit.service.caller_proposals import propose as proposals_for
 from remit.service.caller_usage import AskedRight, CallerUsage
@@ -16,6 +20,7 @@ from remit.service.callers_starter import starter_policy
 def propose(
     directory: Path,
     since: SinceOption = None,
+    as_json: JsonOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """Print rows for `_callers/bindings.csv` that allow what callers asked, by the records of the audit.
@@ -30,7 +35,16 @@ def propose(
     policy = callers_policy(directory) or starter_policy()
     usage = usage_in(audit, tenants, since)
     proposals = proposals_for(policy, usage, tenants)
-    for each in proposals.found:
+    if as_json:
+        print_json(
+            {
+                "proposals": [_plain(each, usage) for each in proposals.found],
+                "denied": [{**plain(asked), "row": rule, "place": place} for asked, rule, place in proposals.denied],
+                "granted": proposals.granted,
+                **left_out(usage),
+            }
+        )
+    for each in () if as_json else proposals.found:
         out.print(f"# {_comment(each, usage)}")
         for row in each.rows:
             out.print(row)
@@ -42,10 +56,18 @@ def propose(
     err.print(f"{rows} row{'s' if rows != 1 else ''} proposed, {proposals.granted} rights are given already")
 
 
+def _counts(proposal: Proposal, usage: CallerUsage) -> Iterator[tuple[CallerAction, int]]:
+    for action in proposal.used:
+        yield action, usage.asked[AskedRight(proposal.caller, proposal.tenant, action)].count
+
+
+def _plain(proposal: Proposal, usage: CallerUsage) -> dict[str, Any]:
+    asked = [{"action": action, "count": count} for action, count in _counts(proposal, usage)]
+    about = {"caller": proposal.caller, "tenant": proposal.tenant}
+    return {**about, "rows": proposal.rows, "asked": asked, "also_given": proposal.more}
+
+
 def _comment(proposal: Proposal, usage: CallerUsage) -> str:
-    counts = (
-        (action, usage.asked[AskedRight(proposal.caller, proposal.tenant, action)].count) for action in proposal.used
-    )
-    asked = ", ".join(f"{action} {count}" for action, count in counts)
+    asked = ", ".join(f"{action} {count}" for action, count in _counts(proposal, usage))
     more = f"; this also gives {', '.join(proposal.more)}" if proposal.more else ""
     return f"asked about {proposal.tenant or 'all tenants at once'}: {asked}{more}"

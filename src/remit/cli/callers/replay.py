@@ -1,26 +1,24 @@
 """`remit callers replay`: recorded calls that the rows of `_callers` would refuse."""
 
-import json
 from pathlib import Path
-from typing import Annotated
 
 import typer
-from rich.box import SIMPLE
-from rich.table import Column, Table
 
 from remit.cli.audit.options import STORE_DEFAULT, SinceOption, StoreOption, time_text
-from remit.cli.callers.usage import callers_policy, tell_left_out, tenants_in, usage_in
-from remit.cli.common.output import Exit, err, fail, out
+from remit.cli.callers.usage import callers_policy, left_out, tell_left_out, tenants_in, usage_in
+from remit.cli.common.as_json import JsonOption, plain, print_json
+from remit.cli.common.output import Exit, err, fail
 from remit.cli.common.policies_option import with_policies
+from remit.cli.common.table import print_table
 from remit.core.names import CALLERS
-from remit.service.caller_usage import Rights, refused
+from remit.service.caller_usage import AskedRight, Rights, Tally, refused
 
 
 @with_policies
 def replay(
     directory: Path,
     since: SinceOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+    as_json: JsonOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """List recorded calls that the rows of `_callers` would refuse.
@@ -35,25 +33,22 @@ def replay(
         fail(Exit.USAGE, f"`{directory}` has no folder `{CALLERS}`: `remit callers init` writes one")
     usage = usage_in(audit, tenants, since)
     found = refused(usage, Rights(policy, tenants))
-    table = Table(
-        *(Column(name, overflow="fold") for name in ("caller", "tenant", "may not")),
-        Column("times", justify="right"),
-        *("first", "last"),
-        box=SIMPLE,
-    )
-    for asked in found:
-        tally = usage.asked[asked]
-        first, last = time_text(tally.first_us), time_text(tally.last_us)
-        if as_json:
-            plain = {"caller": asked.caller, "tenant": asked.tenant, "action": asked.action.value}
-            typer.echo(json.dumps({**plain, "count": tally.count, "first": first, "last": last}))
-        else:
-            about = asked.tenant or "all at once"
-            table.add_row(asked.caller, about, asked.action, str(tally.count), first, last)
-    if found and not as_json:
-        out.print(table)
-    tell_left_out(usage)
     judged = sum(tally.count for tally in usage.asked.values())
     wrong = sum(usage.asked[asked].count for asked in found)
+    if as_json:
+        calls = [{**asked._asdict(), **plain(usage.asked[asked])} for asked in found]
+        print_json({"refused": calls, "questions": judged, "would_be_refused": wrong, **left_out(usage)})
+    elif found:
+        rows = [(*_names(asked), *_numbers(usage.asked[asked])) for asked in found]
+        print_table(("caller", "tenant", "may not", "times", "first", "last"), rows, numbers={"times"})
+    tell_left_out(usage)
     err.print(f"{judged} questions judged: {wrong} would be refused")
     raise typer.Exit(Exit.NO if found else Exit.OK)
+
+
+def _names(asked: AskedRight) -> tuple[str, str, str]:
+    return asked.caller, asked.tenant or "all at once", asked.action
+
+
+def _numbers(tally: Tally) -> tuple[str, str, str]:
+    return str(tally.count), time_text(tally.first_us), time_text(tally.last_us)

@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from remit.cli.audit.options import time_text
+from remit.cli.common.as_json import plain
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, err, fail
 from remit.cli.common.policy_files import loading, read_snapshot
@@ -38,6 +40,19 @@ def usage_in(audit: str, tenants: Collection[str], since: int | None) -> CallerU
     if not (usage.asked or usage.no_principals or usage.unknown_tenants):
         fail(Exit.UNAVAILABLE, "the audit holds no record of that time")
     return usage
+
+
+def left_out(usage: CallerUsage) -> dict[str, Any]:
+    """As JSON: the records that tell of nobody or of nothing that a row could name."""
+
+    def tallies(of_callers: Mapping[str, Tally]) -> list[dict[str, Any]]:
+        return [{"caller": caller, **plain(tally)} for caller, tally in sorted(of_callers.items())]
+
+    return {
+        "no_principals": tallies(usage.no_principals),
+        "unknown_tenants": tallies(usage.unknown_tenants),
+        "unrecorded": usage.unrecorded,
+    }
 
 
 def tell_left_out(usage: CallerUsage) -> None:

@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import sys
@@ -40,9 +39,7 @@ class _Output:
 
     @cached_property
     def rich(self) -> "Console":
-        # A pipe has no width: there a table is as wide as its content.
-        width = None if self._stderr or self.is_terminal else 400
-        return console(stderr=self._stderr, soft_wrap=True, highlight=False, width=width)
+        return console(stderr=self._stderr, soft_wrap=True, highlight=False)
 
 
 def _has_colours() -> bool:
@@ -108,7 +105,3 @@ EXIT_CODES = "Exit codes: 0 yes (allowed, fine, passed), 1 no (denied, refused, 
 def fail(code: Exit, message: str) -> NoReturn:
     err.print(message, style="red")
     raise typer.Exit(code)
-
-
-def print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, indent=2))

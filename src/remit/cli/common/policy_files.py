@@ -87,13 +87,15 @@ def not_a_tenants(directory: Path) -> None:
 
 
 @contextmanager
-def loading(directory: Path, refused: Exit = Exit.NO) -> Iterator[None]:
+def loading(directory: Path, refused: Exit = Exit.NO, *, told: bool = True) -> Iterator[None]:
     """Ends the command if the block finds that the directory cannot be read, or, with the code `refused`, that its root
-    files do not load."""
+    files do not load. Unless `told`, the latter raises PolicyError."""
     not_a_tenants(directory)
     try:
         yield
     except PolicyError as error:
+        if not told:
+            raise
         for each in error.diagnostics:
             err.print(str(each))
         fail(refused, f"the root files of `{directory}` do not load, so no tenant does")

@@ -5,4 +5,4 @@ from remit.cli.common.output import err
 
 def progress(*columns: ProgressColumn) -> Progress:
     """Shows progress on a terminal only: elsewhere it would print an empty line."""
-    return Progress(*columns, console=err.rich, transient=True, disable=not err.is_terminal)
+    return Progress(*columns, console=err.rich, transient=True, disable=not err.rich.is_interactive)

@@ -1,10 +1,10 @@
-import json
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated, NamedTuple
 
 import typer
 
+from remit.cli.common.as_json import JsonOption, form_of, print_json
 from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.policies_option import POLICIES_DEFAULT, PoliciesOption
 from remit.cli.policy import diff_text
@@ -41,6 +41,7 @@ def diff(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.", show_default=False)] = None,
     policies: PoliciesOption = POLICIES_DEFAULT,
     form: Annotated[DiffFormat, typer.Option("--format", help="Markdown is for a pull request.")] = DiffFormat.TEXT,
+    as_json: JsonOption = False,
     fail_on: Annotated[
         FailOn | None,
         typer.Option(help="Exit 1 if a principal or a reach gains, loses, or either.", show_default=False),
@@ -53,6 +54,7 @@ def diff(
 
     Example: `remit diff HEAD~1 policies/`
     """
+    form = form_of(form, as_json, text=DiffFormat.TEXT, json_=DiffFormat.JSON)
     only = _tenant(tenant)
     before, after = read_versions(old, new, policies)
     tenants = sorted({*before.tree.tenants, *after.tree.tenants})
@@ -78,7 +80,7 @@ def diff(
             typer.echo("\n".join(_markdown(old, new, compared, refused)))
         case DiffFormat.JSON:
             documents = [diff_text.as_json(one.found) for one in compared]
-            typer.echo(json.dumps({"old": old, "new": new, "tenants": documents, "not_compared": refused}, indent=2))
+            print_json({"old": old, "new": new, "tenants": documents, "not_compared": refused})
     if refused:
         fail(Exit.UNAVAILABLE, f"not compared: {', '.join(refused)}")
     directions = {direction for one in compared for direction in one.found.directions}

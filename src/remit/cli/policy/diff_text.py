@@ -153,7 +153,7 @@ def _where_json(where: ChangedNamespaces) -> dict[str, object]:
 
 
 def _piece_json(piece: Piece) -> dict[str, object]:
-    return {"only": piece.only.text, "except": [pattern.text for pattern in piece.excepted]}
+    return {"only": [piece.only.text], "excluded": [pattern.text for pattern in piece.excepted]}
 
 
 def _name(resource: DedicatedResource | None) -> str | None:

@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.policies_option import POLICIES_DEFAULT, PoliciesOption, directory_of
+from remit.core.diagnostics import Diagnostic
 from remit.policy.format import format_file
 from remit.policy.load import DEFAULT_LIMITS
 from remit.policy.read.report import Diagnostics
@@ -30,6 +32,7 @@ def fmt(
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; list the files that would change.")] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Write nothing; print what would change.")] = False,
+    as_json: JsonOption = False,
     policies: PoliciesOption = POLICIES_DEFAULT,
 ) -> None:
     """Write policy files in canonical form: columns aligned, comments kept, the meaning unchanged.
@@ -38,29 +41,32 @@ def fmt(
 
     Example: `remit fmt policies --check`
     """
-    changed = refused = 0
+    changed: list[dict[str, str]] = []
+    refused: list[Path] = []
+    mistakes: list[Diagnostic] = []
     folders = [directory_of(context, each, policies) for each in paths or (None,)]
     for path in (file for each in folders for file in _files(each)):
         report = Diagnostics()
         content = _read(path)
         formatted = format_file(str(path), content, report)
+        mistakes += report.diagnostics
         for each in report.diagnostics:
             err.print(str(each))
         if formatted is None:
-            refused += 1
+            refused.append(path)
         elif formatted != content:
-            changed += 1
-            if diff:
-                out.print("".join(_difference(path, content, formatted)), end="")
-            else:
-                out.print(str(path))
+            difference = "".join(_difference(path, content, formatted)) if diff else ""
+            changed.append({"file": str(path), "diff": difference})
+            if not as_json:
+                out.print(difference or str(path), end="" if diff else "\n")
             if not (check or diff):
                 _write(path, formatted)
+    if as_json:
+        print_json({"written": not (check or diff), "changed": changed, "refused": refused, "mistakes": mistakes})
     if refused:
-        fail(
-            Exit.NO,
-            f"{refused} file{'s are' if refused > 1 else ' is'} left as {'they are' if refused > 1 else 'it is'}",
-        )
+        several = len(refused) > 1
+        left = f"file{'s are' if several else ' is'} left as {'they are' if several else 'it is'}"
+        fail(Exit.NO, f"{len(refused)} {left}")
     raise typer.Exit(Exit.NO if changed and (check or diff) else Exit.OK)
 
 

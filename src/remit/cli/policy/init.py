@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.output import Exit, err, fail, out
 from remit.files import write_new
 from remit.policy.read.tree import VOCABULARY
@@ -35,6 +36,7 @@ def init(
             "another. `saas`: a tenant for each customer, with the same roles in all."
         ),
     ] = PolicyTemplate.MINIMAL,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the first policies of a project, with tests, and the files for git, pre-commit and CI.
 
@@ -53,12 +55,16 @@ def init(
         write_new(directory, {path: content for path, content in shipped.items() if path not in present})
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"nothing is written: `{error.filename or directory}`: {error.strerror or error}")
+    to_folder = [] if directory.resolve() == Path.cwd() else [f"cd {shlex.quote(str(directory))}"]
+    commands = [*to_folder, *_next_commands(shipped["README.md"].decode())]
+    if as_json:
+        written, kept = ([directory / path for path in shipped if (path in present) is old] for old in (False, True))
+        print_json({"written": written, "kept": kept, "next": commands})
+        return
     for path in present:
         err.print(f"`{directory / path}` exists and stays as it is{_MISSING.get(path, '')}")
     out.print(f"{len(shipped) - len(present)} files written to {directory}. Next:\n")
-    if directory.resolve() != Path.cwd():
-        out.print(f"  cd {shlex.quote(str(directory))}")
-    for command in _next_commands(shipped["README.md"].decode()):
+    for command in commands:
         out.print(f"  {command}")
 
 

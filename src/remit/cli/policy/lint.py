@@ -1,10 +1,10 @@
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from remit.cli.common.as_json import JsonOption, form_of, print_json
 from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.pages import LINT_RULES, pages, section
 from remit.cli.common.policies_option import with_policies
@@ -28,6 +28,7 @@ class LintFormat(StrEnum):
 def lint(
     directory: Path,
     form: Annotated[LintFormat, typer.Option("--format", help="How to print the findings.")] = LintFormat.HUMAN,
+    as_json: JsonOption = False,
     select: Annotated[
         list[str] | None,
         typer.Option(metavar="RULES", help="Only these rules: ids, separated by commas.", show_default=False),
@@ -53,8 +54,13 @@ def lint(
 
     Example: `remit lint policies --fail-on error`
     """
+    form = form_of(form, as_json, text=LintFormat.HUMAN, json_=LintFormat.JSON)
     if explain is not None:
-        print_markdown(section(pages()[LINT_RULES].read_text(encoding="utf-8"), explain) or "")
+        text = section(pages()[LINT_RULES].read_text(encoding="utf-8"), explain) or ""
+        if form is LintFormat.JSON:
+            print_json({"rule": explain, "markdown": text})
+        else:
+            print_markdown(text)
         return
     rules = (_rules(select) if select else EVERY_RULE) - _rules(ignore or [])
     if not rules:
@@ -65,9 +71,9 @@ def lint(
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"policy directory `{directory}` cannot be read: {error.strerror or error}")
     if form is LintFormat.JSON:
-        out.print(json.dumps({"findings": [_plain(each) for each in result.findings]}, indent=2))
+        print_json({"loads": result.loads, "findings": [_plain(each) for each in result.findings]})
     elif form is LintFormat.SARIF:
-        out.print(json.dumps(sarif(result.findings, directory, page), indent=2))
+        print_json(sarif(result.findings, directory, page))
     else:
         for each in result.findings:
             out.print(each.place, end=": ")

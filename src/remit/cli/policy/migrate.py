@@ -5,6 +5,7 @@ from typing import Annotated, TypeVar
 import typer
 from rich.progress import TextColumn
 
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.parsers import tenant_from
 from remit.cli.common.policies_option import with_policies
@@ -128,6 +129,7 @@ def casbin(
     table: Annotated[str, typer.Option(metavar="NAME", help="The table of rows in a database.")] = TABLE,
     cases: CasesOption = 5_000,
     force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write policy files from a Casbin model and its rows, with Casbin's present answers as their tests.
 
@@ -172,7 +174,7 @@ def casbin(
                 return shown.track(questions, description="asking Casbin")
 
             imported = import_casbin(enforcer, str(model), _rows(policy, table), options, track)
-    _finish(f"Casbin: {model.name} with {_named(policy)}", imported, out_folder, force=force)
+    _finish(f"Casbin: {model.name} with {_named(policy)}", imported, out_folder, force=force, as_json=as_json)
 
 
 def kestra(
@@ -204,6 +206,7 @@ def kestra(
     ] = False,
     cases: CasesOption = 5_000,
     force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write policy files from Kestra's roles and bindings, with what they grant as tests.
 
@@ -220,7 +223,7 @@ def kestra(
         (str(access), _read(access)) if access else None,
     )
     imported = import_kestra(documents, KestraOptions(tenant, edition, keep_tenant_wide, cases))
-    _finish(f"Kestra {edition}: {roles.name} with {bindings.name}", imported, out_folder, force=force)
+    _finish(f"Kestra {edition}: {roles.name} with {bindings.name}", imported, out_folder, force=force, as_json=as_json)
 
 
 @with_policies
@@ -237,6 +240,7 @@ def export(
         ),
     ] = None,
     force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write one tenant's policy as plain Casbin: models, rows, and a README with what Casbin cannot know.
 
@@ -257,23 +261,36 @@ def export(
             write_rows(sql, exported.tables, force=force, then=lambda: _write(out_folder, exported.files, force=force))
         except RuleTableError as error:
             fail(Exit.NO, str(error))
+    access, reach = (len(rows) for rows in exported.tables.values())
+    if as_json:
+        counts = {"access_rows": access, "reach_rows": reach}
+        database = "" if sql is None else masked(sql)
+        print_json({"tenant": tenant, **counts, "folder": out_folder, "files": sorted(exported.files), "sql": database})
+        return
     where = f"{out_folder}" if sql is None else f"{out_folder} and {_named(sql)}"
-    counts = [len(rows) for rows in exported.tables.values()]
-    out.print(f"{tenant}: {counts[0]} rows of access and {counts[1]} of reach written to {where}")
+    out.print(f"{tenant}: {access} rows of access and {reach} of reach written to {where}")
 
 
-def _finish(origin: str, imported: Imported, folder: Path, *, force: bool) -> None:
-    for each in imported.findings:
-        out.print(str(each), style=_COLOURS[each.severity])
+def _finish(origin: str, imported: Imported, folder: Path, *, force: bool, as_json: bool) -> None:
+    files: Mapping[str, bytes] = {}
+    if not imported.refused:
+        files = {**imported.files, "README.md": protocol(origin, imported)}
+        _write(folder, files, force=force)
+    if as_json:
+        counts = {"rows": imported.rows, "cases": imported.cases}
+        print_json({**counts, "folder": folder, "files": sorted(files), "findings": imported.findings})
+    else:
+        for each in imported.findings:
+            out.print(str(each), style=_COLOURS[each.severity])
     counted = {severity: sum(each.severity is severity for each in imported.findings) for severity in FindingSeverity}
     if imported.refused:
         fail(Exit.NO, f"{counted[FindingSeverity.REFUSED]} refused: nothing was written")
-    _write(folder, {**imported.files, "README.md": protocol(origin, imported)}, force=force)
-    out.print(
-        f"{imported.rows} rows or records read, {counted[FindingSeverity.WARNING]} warnings, {counted[FindingSeverity.NOTE]} notes; "
-        f"{imported.cases} answers kept as tests in {folder}",
-        markup=False,
-    )
+    if not as_json:
+        out.print(
+            f"{imported.rows} rows or records read, {counted[FindingSeverity.WARNING]} warnings, "
+            f"{counted[FindingSeverity.NOTE]} notes; {imported.cases} answers kept as tests in {folder}",
+            markup=False,
+        )
 
 
 def _check_out(folder: Path, *, force: bool) -> None:

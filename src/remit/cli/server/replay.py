@@ -1,23 +1,22 @@
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Column, Table
 
 from remit.audit.ids import format_id
 from remit.audit.query.filter import DecisionFilter
 from remit.audit.record import DecisionRecord
 from remit.cli.audit.options import STORE_DEFAULT, SinceOption, StoreOption, UntilOption
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.open_store import opened
-from remit.cli.common.output import Exit, err, fail, out, styled
+from remit.cli.common.output import Exit, err, fail, styled
 from remit.cli.common.policies_option import POLICIES_DEFAULT, PoliciesOption
 from remit.cli.common.policy_files import read_files
 from remit.cli.common.progress import progress
+from remit.cli.common.table import Cell, print_table
 from remit.clock import now_us
 from remit.service.shadow.replay import Replay, ReplayedChange
 
@@ -29,7 +28,7 @@ def replay(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's records.", show_default=False)] = None,
     since: SinceOption = None,
     until: UntilOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every change as a JSON line.")] = False,
+    as_json: JsonOption = False,
     audit: StoreOption = STORE_DEFAULT,
 ) -> None:
     """Decide recorded decisions again by these policies, and list what would change.
@@ -61,12 +60,12 @@ def replay(
         fail(Exit.USAGE, f"no tenant `{tenant}` in `{policies}`, and no record of one")
     changes = candidate.changes
     if as_json:
-        for each in changes:
-            typer.echo(json.dumps(change_json(each)))
+        counts = {"decided": total.decided, "differing": total.differing, "skipped": total.skipped}
+        print_json({"changes": map(change_json, changes), **counts, "redacted": candidate.redacted})
     elif changes:
-        out.print(changes_table(changes[:_SHOWN]))
+        print_changes(changes[:_SHOWN])
         if len(changes) > _SHOWN:
-            out.print(f"... and {len(changes) - _SHOWN} more: --json lists all")
+            err.print(f"... and {len(changes) - _SHOWN} more: --json lists all")
     skipped = f", {total.skipped} lists left out" if total.skipped else ""
     if candidate.redacted:
         skipped += f", {candidate.redacted} left out whose principal is redacted"
@@ -86,17 +85,17 @@ def change_json(change: ReplayedChange) -> dict[str, object]:
         "was": {"effect": change.was[0], "reason": change.was[1]},
         "now": {"effect": change.now[0], "reason": change.now[1], "rule": change.rule},
         "records": change.records,
-        "last_id": format_id(change.last),
+        "last_decision_id": format_id(change.last),
     }
 
 
-def changes_table(changes: Sequence[ReplayedChange]) -> Table:
-    names = ("tenant", "namespace", "principal", "question", "was", "would be", "rule", "records")
-    table = Table(*(Column(name, overflow="fold") for name in names), box=SIMPLE)
+def print_changes(changes: Sequence[ReplayedChange]) -> None:
+    rows: list[Sequence[Cell]] = []
     for each in changes:
         colour = "green" if each.gains else "red"
         question = f"{each.action} {each.kind}".rstrip()
         now = styled((each.now[0], colour), " ", each.now[1])
         cells = (each.tenant, each.namespace, each.principal, question, " ".join(each.was), now, each.rule)
-        table.add_row(*cells, str(each.records))
-    return table
+        rows.append((*cells, str(each.records)))
+    names = ("tenant", "namespace", "principal", "question", "was", "would be", "rule", "records")
+    print_table(names, rows, numbers={"records"})

@@ -1,11 +1,11 @@
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE
-from rich.table import Table
 
+from remit.cli.common.as_json import JsonOption, plain, print_json
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.server_options import DEFAULT_SERVER, Connection, ServerOption, with_connection
+from remit.cli.common.table import print_table
 from remit.client import Client, DecisionUnavailable
 from remit.clock import utc_text
 from remit.v1 import policy_service_pb2 as messages
@@ -21,6 +21,7 @@ def rollback(
         str, typer.Argument(metavar="REV", help="A kept revision: its first digits, at least 8.", show_default=False)
     ] = "",
     unpin: Annotated[bool, typer.Option("--unpin", help="Serve the files again.")] = False,
+    as_json: JsonOption = False,
     target: ServerOption = DEFAULT_SERVER,
     *,
     connection: Connection,
@@ -38,31 +39,40 @@ def rollback(
     try:
         with connection.client(target) as client:
             if unpin:
-                _unpin(client, tenant)
+                _unpin(client, tenant, as_json=as_json)
             elif revision:
                 pinned = client.ask(messages.PinRevisionRequest(tenant=tenant, revision=revision))
-                out.print(f"{tenant}: pinned to {pinned.revision}, before {pinned.replaced or 'none'}")
+                if as_json:
+                    print_json({"tenant": tenant, **plain(pinned)})
+                else:
+                    out.print(f"{tenant}: pinned to {pinned.revision}, before {pinned.replaced or 'none'}")
             else:
-                _list(client, tenant)
+                _list(client, tenant, as_json=as_json)
     except DecisionUnavailable as error:
         fail(_EXITS.get(error.code, Exit.UNAVAILABLE), str(error))
 
 
-def _unpin(client: Client, tenant: str) -> None:
+def _unpin(client: Client, tenant: str, *, as_json: bool) -> None:
     response = client.ask(messages.UnpinRevisionRequest(tenant=tenant))
+    if as_json:
+        print_json({"tenant": tenant, **plain(response)})
+        return
     state = status_service_pb2.TenantState.Name(response.state).removeprefix("TENANT_STATE_")
     out.print(f"{tenant}: unpinned, {state} {response.revision or 'no revision'}")
 
 
-def _list(client: Client, tenant: str) -> None:
+def _list(client: Client, tenant: str, *, as_json: bool) -> None:
     (serving, *_) = [each.revision for each in client.status(tenant).tenants] or [""]
     found = client.ask(messages.ListRevisionsRequest(tenant=tenant)).revisions
     if not found:
         fail(Exit.NO, f"no revision of tenant `{tenant}` is kept")
-    table = Table("revision", "loaded", "", "commit", "read from", box=SIMPLE)
+    if as_json:
+        print_json({"revisions": [{**plain(each), "serving": each.revision == serving} for each in found]})
+        return
+    rows = []
     for each in found:
         loaded = utc_text(each.kept_us, separator=" ")
         mark = "serving" if each.revision == serving else ""
         commit, dash, dirty = each.commit.partition("-")
-        table.add_row(each.revision[:12], loaded, mark, f"{commit[:12]}{dash}{dirty}", each.source)
-    out.print(table)
+        rows.append((each.revision[:12], loaded, mark, f"{commit[:12]}{dash}{dirty}", each.source))
+    print_table(("revision", "loaded", "state", "commit", "read from"), rows)

@@ -1,12 +1,12 @@
-import json
 from typing import Annotated
 
 import typer
 
 from remit.audit.ids import parse_id
+from remit.cli.common.as_json import JsonOption, plain, print_json
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.server_options import DEFAULT_SERVER, Connection, ServerOption, with_connection
-from remit.cli.server.replay import change_json, changes_table
+from remit.cli.server.replay import change_json, print_changes
 from remit.client import DecisionUnavailable
 from remit.clock import utc_text
 from remit.service.shadow.replay import ReplayedChange
@@ -17,7 +17,7 @@ from remit.v1 import status_service_pb2 as messages
 def shadow(
     tenant: Annotated[str, typer.Option(help="Only this tenant.", show_default=False)] = "",
     target: ServerOption = DEFAULT_SERVER,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every change as a JSON line.")] = False,
+    as_json: JsonOption = False,
     *,
     connection: Connection,
 ) -> None:
@@ -37,13 +37,12 @@ def shadow(
         fail(Exit.UNAVAILABLE, error.message if error.code == "FAILED_PRECONDITION" else str(error))
     changes = [_change(each) for each in answer.changes]
     if as_json:
-        for change in changes:
-            typer.echo(json.dumps(change_json(change)))
+        print_json({**plain(answer), "changes": map(change_json, changes)})
     else:
         for line in answer.errors:
             out.print(line)
         if changes:
-            out.print(changes_table(changes))
+            print_changes(changes)
         since = utc_text(answer.since_us, separator=" ")
         loaded = f"{answer.tree_revision[:12]} since {since}" if answer.tree_revision else "has not loaded"
         out.print(

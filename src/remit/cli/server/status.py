@@ -1,13 +1,11 @@
-import json
-from typing import Annotated
+from collections.abc import Sequence
 
 import typer
-from google.protobuf.json_format import MessageToDict
-from rich.box import SIMPLE
-from rich.table import Table
 
+from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.output import Exit, fail, out, styled
 from remit.cli.common.server_options import DEFAULT_SERVER, Connection, ServerOption, with_connection
+from remit.cli.common.table import Cell, print_table
 from remit.client import DecisionUnavailable
 from remit.clock import utc_text
 from remit.v1 import status_service_pb2 as messages
@@ -23,7 +21,7 @@ _STATES = {
 @with_connection(5.0)
 def status(
     target: ServerOption = DEFAULT_SERVER,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, in the shape of the API's answer.")] = False,
+    as_json: JsonOption = False,
     *,
     connection: Connection,
 ) -> None:
@@ -41,7 +39,7 @@ def status(
     except DecisionUnavailable as error:
         fail(Exit.UNAVAILABLE, str(error))
     if as_json:
-        typer.echo(json.dumps(MessageToDict(response, preserving_proto_field_name=True), indent=2))
+        print_json(response)
     else:
         _print(response)
     well = not response.HasField("audit") or (response.audit.healthy and not response.audit.spool.spooling)
@@ -54,13 +52,13 @@ def status(
 
 def _print(response: messages.GetStatusResponse) -> None:
     out.print(f"node {response.node}, remit {response.version}, up since {_time(response.started_us)}")
-    table = Table("tenant", "state", "since", "rows", "revision", box=SIMPLE)
+    tenants: list[Sequence[Cell]] = []
     for each in response.tenants:
         state = messages.TenantState.Name(each.state).removeprefix("TENANT_STATE_")
         colour = _STATES.get(each.state, "red")
         rows = str(each.rows) if each.revision else ""
-        table.add_row(each.tenant, styled((state, colour)), _time(each.since_us), rows, each.revision[:12])
-    out.print(table)
+        tenants.append((each.tenant, styled((state, colour)), _time(each.since_us), rows, each.revision[:12]))
+    print_table(("tenant", "state", "since", "rows", "revision"), tenants)
     for each in response.tenants:
         if each.pinned_by:
             newest = each.files_revision[:12] or "none"
@@ -103,18 +101,18 @@ def _print_node(response: messages.GetStatusResponse) -> None:
         state = f"SPOOLING{cause}" if spool.spooling else "idle"
         out.print(f"audit spool {state}; {spool.records} records wait, {_size(spool.bytes)}")
     if response.workers:
-        out.print(_workers_table(response))
+        _print_workers(response)
 
 
-def _workers_table(response: messages.GetStatusResponse) -> Table:
-    table = Table("worker", "state", "since", "restarts", "policies", "records", "", box=SIMPLE)
+def _print_workers(response: messages.GetStatusResponse) -> None:
+    rows: list[Sequence[Cell]] = []
     for each in response.workers:
         state = styled(("SERVING", "green") if each.serving else ("NOT SERVING", "red"))
         since = _time(each.started_us) if each.serving else ""
         mark = "answered this" if each.node == response.node else ""
         cells = (each.node, state, since, str(each.restarts), each.policies[:12], str(each.committed))
-        table.add_row(*cells, each.error or mark)
-    return table
+        rows.append((*cells, each.error or mark))
+    print_table(("worker", "state", "since", "restarts", "policies", "records", "note"), rows)
 
 
 def _place_and_message(found: messages.Diagnostic) -> tuple[str, str]:
