@@ -123,8 +123,8 @@ def on_a_terminal(command: list[str], folder: Path, environment: dict[str, str])
             while part := output.read(1 << 16):
                 shown += part
         running.wait(timeout=60)
-    # A table ends where its border does.
-    return "".join(f"{line.rstrip()}\n" for line in shown.decode().splitlines())
+    # A table ends where its border does. The pages do not repeat before each answer where it comes from.
+    return "".join(f"{line.rstrip()}\n" for line in shown.decode().splitlines() if not line.startswith("asking "))
 
 
 def run_console(page: Path, folder: Path, target: Addresses | None = None) -> int:

@@ -91,7 +91,7 @@ finally:
         (("test", POLICIES), {"casbin", "rich", *FILES}),
         (("verify", POLICIES, "--random", "3"), {"casbin", "rich", *FILES}),
         (("check", *QUESTION, "--policies", POLICIES), SERVICERS),
-        (("who", "acme", "VIEW", "FLOW", "acme.finance", "--policies", POLICIES), SERVICERS | {"structlog"}),
+        (("who", "acme", "VIEW", "FLOW", "acme.finance", "--policies", POLICIES), SERVICERS | {"rich", "structlog"}),
         (("check", *QUESTION, "--target", "127.0.0.1:1", "--timeout", "0.1"), CLIENT),
         (("status", "--target", "127.0.0.1:1", "--timeout", "0.1"), CLIENT),
         (("audit", "list", "--audit", "STORE"), STORE),
