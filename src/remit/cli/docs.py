@@ -1,4 +1,5 @@
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -46,8 +47,8 @@ def docs(
         print_markdown(text)
 
 
-def _text(file: Any) -> str:
-    return str(file.read_text(encoding="utf-8"))
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
 
 
 def print_markdown(text: str) -> None:

@@ -82,7 +82,7 @@ def _message(message: Any) -> dict[str, Any]:
     if message.DESCRIPTOR.full_name == "google.protobuf.Struct":
         from google.protobuf.json_format import MessageToDict  # noqa: PLC0415 (commands without messages need no protobuf)
 
-        return MessageToDict(message)
+        return dict(sorted(MessageToDict(message).items()))
     found: dict[str, Any] = {}
     for field in message.DESCRIPTOR.fields:
         value = getattr(message, field.name)
