@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -87,9 +88,17 @@ class Authority:
     def caller(self, files: tuple[Path, Path]) -> MutualTls:
         return MutualTls(self.certificate, *files)
 
+    def credentials(self, files: tuple[Path, Path]) -> grpc.ChannelCredentials:
+        """Those of a channel that shows this certificate."""
+        return credentials_of(self.caller(files))
+
     def _written(self, name: str, certificate: bytes, key: trustme.Blob) -> tuple[Path, Path]:
         paths = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         paths[0].write_bytes(certificate)
         key.write_to_path(paths[1])
         paths[1].chmod(0o600)
         return paths
+
+
+def credentials_of(tls: MutualTls) -> grpc.ChannelCredentials:
+    return tls.credentials(tls.read())

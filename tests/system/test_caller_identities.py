@@ -19,6 +19,7 @@ from support.server import DEADLINE_S, Health, Server, access_of, remit, until
 
 from remit.audit.ids import parse_id
 from remit.client import AsyncClient, Client, DecisionUnavailable, MutualTls
+from remit.rpc.identity import LONGEST_TOKEN
 from remit.v1 import audit_service_pb2_grpc, policy_service_pb2, policy_service_pb2_grpc
 from remit.v1.audit_service_pb2 import FollowRecordsRequest, RecordFilter
 
@@ -183,7 +184,7 @@ def test_certificate_that_expires_ends_at_the_next_call(server: Server, connect:
 def test_streams_end_with_their_credential(server: Server, authority: Authority, identities: IdentitiesFile) -> None:
     files = authority.issued("auditor", [x509.UniformResourceIdentifier("spiffe://acme.example/auditor")])
     row = {"as": "service:auditor", "uri": "spiffe://acme.example/auditor"}
-    credentials = authority.caller(files).credentials()
+    credentials = authority.credentials(files)
     with grpc.secure_channel(server.target, credentials) as channel:
         with identities.holding(*ROWS, row):
             audits = audit_service_pb2_grpc.AuditServiceStub(channel)
@@ -287,21 +288,28 @@ def asked(server: Server, credentials: grpc.ChannelCredentials, metadata: Any) -
 @pytest.mark.parametrize("case", REFUSED_HEADERS)
 def test_token_that_does_not_count_is_refused(server: Server, authority: Authority, case: str) -> None:
     """The certificate of the connection does not stand in for it, and the text is one for all."""
-    credentials = authority.caller(authority.issued("bearer", [web()])).credentials()
+    credentials = authority.credentials(authority.issued("bearer", [web()]))
     assert " ".join(REFUSED) == asked(server, credentials, metadata_of(*REFUSED_HEADERS[case]))
+
+
+def test_longest_token_is_read_at_every_call(server: Server, authority: Authority) -> None:
+    """gRPC refuses a part of the calls whose headers are larger than its own limit, which is as large as this token."""
+    credentials = authority.credentials(authority.issued("bearer", [web()]))
+    longest = metadata_of(f"Bearer {'t' * (LONGEST_TOKEN - len('Bearer '))}")
+    assert {" ".join(REFUSED)} == {asked(server, credentials, longest) for _ in range(40)}
 
 
 @pytest.mark.parametrize(
     "header", ["x-forwarded-client-cert", "x-forwarded-for", "x-remote-user", "x-tenant-id", "x-remit-caller"]
 )
 def test_other_headers_name_nobody(server: Server, authority: Authority, header: str) -> None:
-    credentials = authority.caller(authority.issued("bearer", [web()])).credentials()
+    credentials = authority.credentials(authority.issued("bearer", [web()]))
     metadata = [(header, "URI=spiffe://acme.example/oncall"), ("authorization-bin", f"Bearer {TOKEN}".encode())]
     assert "service:web" == asked(server, credentials, metadata)
 
 
 def test_scheme_may_be_written_in_any_case(server: Server, authority: Authority) -> None:
-    credentials = authority.caller(authority.issued("bearer", [web()])).credentials()
+    credentials = authority.credentials(authority.issued("bearer", [web()]))
     assert "service:batch" == asked(server, credentials, metadata_of(f"bearer {TOKEN}"))
 
 
@@ -329,7 +337,7 @@ def test_server_without_certificates_of_callers_wants_a_token(server_only: Serve
     assert REFUSED == codes[2]
     assert "two words" not in str(codes)
     # A certificate proves nothing where nobody asked for it.
-    credentials = authority.caller(authority.issued("bearer", [web()])).credentials()
+    credentials = authority.credentials(authority.issued("bearer", [web()]))
     assert " ".join(REFUSED) == asked(server_only, credentials, ())
 
 

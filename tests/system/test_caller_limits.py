@@ -12,7 +12,7 @@ import pytest
 import trustme
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from support.certificates import Authority
+from support.certificates import Authority, credentials_of
 from support.clients import CONNECTS, Connect, patiently
 from support.locks import locked
 from support.questions import ALLOWED, check
@@ -47,7 +47,7 @@ class Caller:
     def __init__(self, tls: MutualTls, name: str, target: str) -> None:
         self.tls = tls
         self.name = f"service:dns/{name}"
-        self.channel = grpc.secure_channel(target, tls.credentials(), [("grpc.enable_retries", 0)])
+        self.channel = grpc.secure_channel(target, credentials_of(tls), [("grpc.enable_retries", 0)])
         self.access = access_of(self.channel)
 
     def check(self, tenant: str = "acme") -> Any:

@@ -14,7 +14,7 @@ import grpc
 import pytest
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support.certificates import Authority
+from support.certificates import Authority, credentials_of
 from support.server import DEADLINE_S, Server, remit_process, until
 
 from remit.client import Asked, Client, DecisionUnavailable
@@ -42,7 +42,7 @@ class House:
         return Client(self.server.target, timeout_s=DEADLINE_S, tls=self._tls(name))
 
     def channel(self, name: str) -> grpc.Channel:
-        return grpc.secure_channel(self.server.target, self._tls(name).credentials())
+        return grpc.secure_channel(self.server.target, credentials_of(self._tls(name)))
 
     def context(self, name: str) -> ssl.SSLContext:
         """For HTTPS, with a certificate of that name."""

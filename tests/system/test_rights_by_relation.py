@@ -111,7 +111,7 @@ class Door:
     def __init__(self, server: Server, authority: Authority, name: str, decisions: Mapping[str, str]) -> None:
         self.name = name
         self._channel = grpc.secure_channel(
-            server.target, authority.caller(authority.signed(f"table-{name}", name)).credentials()
+            server.target, authority.credentials(authority.signed(f"table-{name}", name))
         )
         self._decisions = decisions
 

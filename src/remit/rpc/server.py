@@ -102,6 +102,10 @@ _OPTIONS: Final = (
     # Detect peers that vanished: their streams would keep their places.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    # All headers of a call together. Above the first number gRPC refuses some calls, by chance, and all above the second:
+    # its own first number, 8 KiB, is that of a token alone.
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.absolute_max_metadata_size", 24 * 1024),
 )
 # When grpcio stops, it answers CANCELLED to calls that it received but did not pass on. So refuse calls for a short
 # time first: callers get UNAVAILABLE, and may try another node.

@@ -72,7 +72,7 @@ def test_the_page_on_rights_names_the_action_of_each_method() -> None:
         (method, action)
         for action, calls in rows
         if action != "READ"  # it gives parts of the answers to STATUS, and no method needs it
-        for method in re.findall(r"[A-Z]\w+", re.sub("`[^`]*`", "", calls))
+        for method in re.findall(r"[A-Z]\w+", re.sub(r"`[^`]*`|\[[^]]*\]\([^)]*\)", "", calls))
     }
     demanded = {
         (method.partition("/")[2], action.value)

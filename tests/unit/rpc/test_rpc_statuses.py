@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from remit.audit.errors import AuditStoreError, JournalUnavailable, NotCountedError, StoreAwayError
+from remit.core.authzen import UnknownResourceError
 from remit.core.diagnostics import PolicyError
 from remit.core.errors import InvalidNameError, RemitError
 from remit.core.gateway import RefusedPathError, SameRequestsError
@@ -20,10 +21,12 @@ from remit.process.errors import ChannelError
 from remit.rpc.errors import status_of
 from remit.service.errors import StartupError
 from remit.service.identities.file import IdentitiesError
+from remit.service.settings_file import SettingsFileError
 
 BEHIND = "remit.rpc.server"
 ELSEWHERE = {
     InvalidNameError: "made a violation of its field by `named`",
+    UnknownResourceError: "the room of AuthZEN answers it, and a test of policies tells it",
     RefusedPathError: "the answer to a gateway tells it",
     SameRequestsError: "files are loaded by the reloader, in a process of its own",
     NotCountedError: "made a violation of `group_by`",
@@ -33,6 +36,7 @@ ELSEWHERE = {
     RegistrationError: "likewise",
     ChannelError: "the parent of a child process makes a ChildEndedError of it",
     StartupError: "there is no server yet",
+    SettingsFileError: "likewise",
     SlowLoadError: "the reloader loads that tenant again, by itself",
     IdentitiesError: "the file is read at the start, and by a thread of its own",
     GitError: "a revision is kept without its commit",
