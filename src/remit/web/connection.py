@@ -8,6 +8,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 MOST_HEAD_BYTES: Final = 65_536
 """Bytes of a request's line and headers. A token has at most 8 KiB."""
+MOST_BODIES_BYTES: Final = 134_217_728
+"""Bytes of all the bodies that are on their way: nobody knows yet who sends them. Short ones are taken in any case."""
 _AGE_SPREAD: Final = 0.1
 _BODY_HEADERS: Final = {b"content-length", b"transfer-encoding"}
 
@@ -28,6 +30,8 @@ class HttpConnection(HttpToolsProtocol):
         self._head_bytes = 0
         """Bytes of the head, or since the last part of the body, before those."""
         self._in_head = True
+        self.body_bytes = 0
+        """Bytes of a body that is on its way."""
         self._refusal = ""
         """Why the request is refused, if the parser does not know."""
         self._running: RequestResponseCycle | None = None
@@ -82,10 +86,15 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = -self._received
+        if not self.cycle.response_complete:
+            self.body_bytes += len(body)
+            if self.body_bytes > MOST_HEAD_BYTES and not self.transport.is_closing() and self._is_crowded():
+                self._close(503)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         self.awaits_request = False
+        self.body_bytes = 0
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -121,6 +130,10 @@ class HttpConnection(HttpToolsProtocol):
     def _close(self, status: int) -> None:
         self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()
+
+    def _is_crowded(self) -> bool:
+        others: int = sum(each.body_bytes for each in self.connections if each is not self)  # type: ignore[union-attr]
+        return others > MOST_BODIES_BYTES
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running, self.looks = cycle, 0
