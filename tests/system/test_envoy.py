@@ -181,6 +181,11 @@ SPOOFED = {
     "X-Remit-Tenant": "globex",
     "x-remit-decision-id": "none",
     "x-forwarded-client-cert": f"URI={SPIFFE}",
+    "X-HTTP-Method-Override": "DELETE",
+    "x-http-method": "DELETE",
+    "x-method-override": "DELETE",
+    "x-original-url": "/other",
+    "x-rewrite-url": "/other",
     "x-envoy-auth-partial-body": "false",
     "x-envoy-auth-headers-to-remove": "x-remit-principal",
 }
@@ -199,6 +204,7 @@ def test_what_a_client_says_in_the_name_of_remit_or_envoy_does_not_count(
     assert "none" != asked.told["x-remit-decision-id"]
     assert 401 == unauthenticated.status
     assert [] == [name for name in unguarded.told if name.startswith(("x-remit", "x-forwarded-client"))]
+    assert not {"DELETE", "/other"} & {*asked.told.values(), *unguarded.told.values()}
 
 
 def test_headers_are_overwritten_also_without_the_filter_that_removes_them(

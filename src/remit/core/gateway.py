@@ -25,6 +25,7 @@ _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()+,;=:@-]+").fullmatch
 # Printable ASCII without `#` and `\`: programs disagree about what these mean in a path.
 _PLAIN = re.compile(rb"/[!\"$-\[\]-~]*").fullmatch
 _ENCODED = re.compile(rb"%(?:[0-9A-Fa-f]{2})?")
+_STILL_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}").search
 # Encoded, these are `/`, `\`, and characters that end a text or a line in some programs.
 _UNSAFE: Final = frozenset({0x2F, 0x5C, 0x7F, *range(0x20)})
 
@@ -66,6 +67,8 @@ def _decoded(segment: bytes) -> str:
         text = unquote_to_bytes(segment).decode()
     except UnicodeDecodeError:
         raise RefusedPathError("the path is not UTF-8") from None
+    if _STILL_ENCODED(text):
+        raise RefusedPathError("the path is encoded twice")
     if text in {".", ".."}:
         raise RefusedPathError("the path holds a segment of dots")
     if not text.isprintable():
