@@ -195,7 +195,9 @@ class RouteTable:
                     raise SameRequestsError(route, other)
 
     def find(self, method: str, segments: Sequence[str]) -> Route | None:
-        return _found(self._top, method, segments, 0)
+        # Programs disagree about what follows a `;`: only a template that has it takes it.
+        plain = next((at + 1 for at in reversed(range(len(segments))) if ";" in segments[at]), 0)
+        return _found(self._top, method, segments, 0, plain)
 
 
 def _below(node: _RouteNode, segment: str) -> _RouteNode:
@@ -206,7 +208,8 @@ def _below(node: _RouteNode, segment: str) -> _RouteNode:
     return node.capture
 
 
-def _found(node: _RouteNode, method: str, segments: Sequence[str], position: int) -> Route | None:
+def _found(node: _RouteNode, method: str, segments: Sequence[str], position: int, plain: int) -> Route | None:
+    """The route of the segments from `position`. No segment from `plain` holds a `;`."""
     route: Route | None = None
     if position == len(segments):
         route = _of_method(node.ending, method)
@@ -214,11 +217,10 @@ def _found(node: _RouteNode, method: str, segments: Sequence[str], position: int
         segment = segments[position]
         within = node.literals.get(segment)
         if within is not None:
-            route = _found(within, method, segments, position + 1)
-        # Programs disagree about what follows a `;`: only a template that has it takes it.
+            route = _found(within, method, segments, position + 1, plain)
         if route is None and node.capture is not None and segment and ";" not in segment:
-            route = _found(node.capture, method, segments, position + 1)
-    if route is None and node.below and not any(";" in each for each in segments[position:]):
+            route = _found(node.capture, method, segments, position + 1, plain)
+    if route is None and node.below and position >= plain:
         route = _of_method(node.below, method)
     return route
 
