@@ -1,4 +1,5 @@
-"""Writes the generated parts of the reference pages: settings, command line, API and metrics; and the man pages.
+"""Writes the generated parts of the reference pages: settings, command line, API and metrics; and the man pages and
+JSON schemas.
 
 A page keeps its own text. What stands between `<!-- generated -->` and `<!-- end -->` is replaced.
 """
@@ -29,6 +30,7 @@ if __name__ == "__main__":
     # The program reads it when it is imported, in whatever state a merge left it.
     INDEX.write_text("{}")
 
+from json_schemas import schemas  # noqa: E402
 from man_pages import command_page, program_page  # noqa: E402
 
 from remit.cli.common import lazy  # noqa: E402
@@ -40,6 +42,7 @@ from remit.service.settings import Settings, settings_table  # noqa: E402
 ROOT: Final = Path(__file__).parent.parent
 REFERENCE: Final = ROOT / "docs" / "reference"
 MANUAL: Final = ROOT / "docs" / "man"
+JSON_SCHEMAS: Final = ROOT / "src" / "remit" / "schemas"
 WIDTH: Final = 100
 _GENERATED: Final = re.compile(r"(?<=<!-- generated -->\n).*(?=<!-- end -->\n)", re.DOTALL)
 
@@ -311,5 +314,8 @@ if __name__ == "__main__":
     MANUAL.mkdir(exist_ok=True)
     for name, text in manual().items():
         (MANUAL / name).write_text(text, encoding="utf-8")
+    JSON_SCHEMAS.mkdir(exist_ok=True)
+    for name, text in schemas().items():
+        (JSON_SCHEMAS / name).write_text(text, encoding="utf-8")
     for name in sys.argv[1:] or PAGES:
         (REFERENCE / name).write_text(fresh(name))

@@ -112,7 +112,7 @@ def options(
     del show_version
 
 
-lazy.add(app, {"docs": "remit.cli.docs:docs"}, "Read")
+lazy.add(app, {"docs": "remit.cli.docs:docs", "schema": "remit.cli.schema:schema"}, "Read")
 
 
 @app.command(cls=PlainCommand, rich_help_panel="Read")
