@@ -1,5 +1,5 @@
-"""The channel of a client. It is made by the first call in a process, and replaced when its PEM files change: grpcio
-reads them once."""
+"""The channel of a client. It is made by the first call in a process, and replaced when its PEM files change: they are
+read once."""
 
 import gc
 import os
@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from remit.client.connection_probe import ConnectionProbe, is_connection_failure
 from remit.client.errors import DecisionUnavailable
 from remit.client.forks import FORKS, Forkable
+from remit.client.http.target import HttpTarget
 from remit.client.stubs import following_over, rpcs_over, watching_over
 from remit.client.target import DNS_SCHEME, channel_options
 from remit.client.tls import MutualTls, ServerTls
@@ -26,7 +27,7 @@ _LONGEST_TOKEN: Final = 8192 - len("Bearer ")
 _TOKEN: Final = re.compile(rf"[!-~]{{1,{_LONGEST_TOKEN}}}").fullmatch
 
 Channel = Any
-"""A channel of grpc, or of grpc.aio."""
+"""A channel of grpc or of grpc.aio, or one over HTTP in place of either."""
 Metadata = tuple[tuple[str, str], ...] | None
 Token = str | Callable[[], str]
 
@@ -50,7 +51,7 @@ class ChannelLink:
 class ChannelLinks(Forkable):
     """The link of a client, and links that were replaced, until their last call ends. Safe to share between threads.
 
-    A process has its own link: nothing of gRPC exists before the first call, and a child forgets its parent's link.
+    A process has its own link: no channel exists before the first call, and a child forgets its parent's link.
     """
 
     def __init__(
@@ -65,24 +66,30 @@ class ChannelLinks(Forkable):
     ) -> None:
         """`channels` is the module that makes channels, `grpc` or `grpc.aio`; `close` closes one that no call uses.
 
-        Raises ValueError if the target is none or the credentials contradict each other, and OSError if a file cannot be
-        read or if the files do not fit.
+        Raises ValueError if the target is none or the credentials contradict each other, OSError if a file cannot be
+        read or if the files do not fit, and ImportError if the target needs a package that is not installed.
         """
         self._target = target
-        self._options = channel_options(target)
+        self._http = HttpTarget.of(target)
+        self._options = channel_options(target) if self._http is None else ()
         self._channels = channels
         if tls is not None and server_ca is not None:
             raise ValueError("`tls` names the server's authority already: leave `server_ca` out")
         if token is not None and tls is None and server_ca is None:
             raise ValueError("a token goes over TLS only: name `tls` or `server_ca`")
         self._tls = ServerTls(server_ca) if server_ca is not None else tls
+        if self._http is not None:
+            self._http.check(has_tls=self._tls is not None)
+            self._over_http = _channel_over_http(target, asynchronous=channels is grpc.aio)
         self._token = token
-        self._probe = ConnectionProbe.of(target.removeprefix(DNS_SCHEME), self._tls)
+        self._probe = (
+            ConnectionProbe.of(target.removeprefix(DNS_SCHEME), self._tls) if self._http is None else None
+        )
         self._close = close
         self._closed = False
         self._look_at = time.monotonic() + _LOOK_EVERY_S
         self._stamps = _stamps(self._tls.files) if self._tls is not None else ()
-        self._pem = self._tls.read() if self._tls is not None else None
+        self._credentials = self._read(self._tls) if self._tls is not None else None
         self._all: WeakSet[ChannelLink] = WeakSet()
         self._forget()
         FORKS.add(self)
@@ -110,7 +117,8 @@ class ChannelLinks(Forkable):
             if self._closed:
                 raise DecisionUnavailable("CANCELLED", "the client is closed")
             if self._current is None:
-                FORKS.begin_grpc()
+                if self._http is None:
+                    FORKS.begin_grpc()
                 self._current = self._connected()
             self._current.calls += 1
             self._calls += 1
@@ -174,6 +182,11 @@ class ChannelLinks(Forkable):
     def before_fork(self, deadline: float) -> bool:
         """Ends the streams, which start anew after the fork, and waits for calls of other threads."""
         self._mutex.acquire()
+        if self._http is not None:
+            # Else the child and its parent would read from one connection.
+            for stream in [*self._streams]:
+                stream.cancel()
+            return True
         if self._channels is grpc.aio:
             if self._all and self._closed:
                 gc.collect()
@@ -193,13 +206,18 @@ class ChannelLinks(Forkable):
         self._forget()
 
     def _connected(self) -> ChannelLink:
-        if self._tls is None or self._pem is None:
+        if self._http is not None:
+            link = ChannelLink(self._over_http(self._http, self._credentials))
+        elif self._credentials is None:
             link = ChannelLink(self._channels.insecure_channel(self._target, self._options))
         else:
-            credentials = self._tls.credentials(self._pem)
-            link = ChannelLink(self._channels.secure_channel(self._target, credentials, self._options))
+            link = ChannelLink(self._channels.secure_channel(self._target, self._credentials, self._options))
         self._all.add(link)
         return link
+
+    def _read(self, tls: MutualTls | ServerTls) -> Any:
+        """The credentials of a channel. Raises OSError if a file cannot be read, or if the files do not fit."""
+        return tls.credentials(tls.read()) if self._http is None else tls.context()
 
     def _ended(self, stream: Any) -> None:
         with self._mutex:
@@ -216,18 +234,35 @@ class ChannelLinks(Forkable):
             if stamps == self._stamps:
                 return
             try:
-                pem = tls.read()
+                credentials = self._read(tls)
             except OSError:
                 return
             if _stamps(tls.files) != stamps:
                 return
-            replaced, self._current, self._stamps, self._pem = self._current, None, stamps, pem
+            replaced, self._current, self._stamps = self._current, None, stamps
+            self._credentials = credentials
             if replaced is None:
                 return
             if replaced.calls:
                 self._replaced.append(replaced)
                 return
         self._close(replaced.channel)
+
+
+def _channel_over_http(target: str, *, asynchronous: bool) -> Callable[..., Channel]:
+    """The class of a channel. A client of gRPC does not load the libraries of HTTP."""
+    try:
+        if asynchronous:
+            from remit.client.http.async_channel import AsyncHttpChannel  # noqa: PLC0415
+
+            return AsyncHttpChannel
+        from remit.client.http.channel import HttpChannel  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError(
+            f"the target {target!r} needs `{error.name}`: install it with `pip install 'remit[http-client]'`",
+            name=error.name,
+        ) from error
+    return HttpChannel
 
 
 def _stamps(files: Iterable[Path | str]) -> tuple[tuple[int, ...], ...]:
