@@ -82,9 +82,7 @@ class ChannelLinks(Forkable):
             self._http.check(has_tls=self._tls is not None)
             self._over_http = _channel_over_http(target, asynchronous=channels is grpc.aio)
         self._token = token
-        self._probe = (
-            ConnectionProbe.of(target.removeprefix(DNS_SCHEME), self._tls) if self._http is None else None
-        )
+        self._probe = ConnectionProbe.of(target.removeprefix(DNS_SCHEME), self._tls) if self._http is None else None
         self._close = close
         self._closed = False
         self._look_at = time.monotonic() + _LOOK_EVERY_S

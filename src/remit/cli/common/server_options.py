@@ -113,23 +113,26 @@ class Connection(NamedTuple):
         """A client of the server at `target`, with a certificate or a token if their files are named."""
         # gRPC would use 443 if there is no port, and the remainder of a port that is too large.
         try:
-            split_address("--target", target, least_port=1)
+            if not target.startswith(("http://", "https://")):
+                split_address("--target", target, least_port=1)
         except ValueError as error:
             fail(Exit.USAGE, str(error))
         err.note(f"asking {target}")
         timeout_s, ca, cert, key, token_file = self
-        if ca is None and cert is None and key is None and token_file is None:
-            return Client(target, timeout_s=timeout_s)
-        if ca is None or (cert is None) != (key is None) or (cert is None and token_file is None):
+        if (ca is not None or cert is not None or key is not None or token_file is not None) and (
+            ca is None or (cert is None) != (key is None) or (cert is None and token_file is None)
+        ):
             fail(
                 Exit.USAGE,
                 "mutual TLS needs all of --tls-server-ca, --tls-cert and --tls-key; a token needs --tls-server-ca and "
                 "--token-file. Variables such as REMIT_TLS_CERT and the settings file count as their options",
             )
         try:
-            tls = MutualTls(ca, cert, key) if cert is not None and key is not None else None
+            tls = MutualTls(ca, cert, key) if ca is not None and cert is not None and key is not None else None
             token = token_file.read_text().strip() if token_file is not None else None
             return Client(target, timeout_s=timeout_s, tls=tls, server_ca=ca if tls is None else None, token=token)
+        except (ImportError, ValueError) as error:
+            fail(Exit.USAGE, str(error))
         except OSError as error:
             named = error.filename is not None
             fail(Exit.USAGE, f"`{error.filename}` cannot be read: {error.strerror}" if named else str(error))

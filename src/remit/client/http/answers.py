@@ -112,7 +112,9 @@ def _content_type(status: int, headers: Headers, expected: str) -> str:
     """The content type of a complete answer. Raises HttpCallError if the answer cannot be one of the server."""
     fields = [(name.lower(), value) for name, value in headers]
     names = {name for name, _ in fields}
-    types = [value.decode("latin-1").partition(";")[0].strip().lower() for name, value in fields if name == b"content-type"]
+    types = [
+        value.decode("latin-1").partition(";")[0].strip().lower() for name, value in fields if name == b"content-type"
+    ]
     if status != _OK:
         expected = _ERROR
         if types != [expected]:

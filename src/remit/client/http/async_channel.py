@@ -10,7 +10,7 @@ import httpcore
 
 from remit.client.http.answers import Deserializer, StreamAnswer, UnaryAnswer
 from remit.client.http.channel import Metadata, Serializer
-from remit.client.http.errors import broken, cancelled, late
+from remit.client.http.errors import HttpCallError, broken, cancelled, late
 from remit.client.http.requests import FAULTS, IDLE_S, proxy, request
 from remit.client.http.target import HttpTarget
 
@@ -20,9 +20,7 @@ class AsyncHttpChannel:
 
     def __init__(self, target: HttpTarget, tls: ssl.SSLContext | None) -> None:
         self._target = target
-        self._pool = httpcore.AsyncConnectionPool(
-            tls, proxy(target), max_connections=None, keepalive_expiry=IDLE_S
-        )
+        self._pool = httpcore.AsyncConnectionPool(tls, proxy(target), max_connections=None, keepalive_expiry=IDLE_S)
         self._running: set[asyncio.Timeout] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -90,9 +88,7 @@ class AsyncHttpChannel:
 class AsyncHttpStream:
     """The messages of a stream. It connects at the first."""
 
-    def __init__(
-        self, channel: AsyncHttpChannel, messages: AsyncGenerator[Any, None], timeout_s: float | None
-    ) -> None:
+    def __init__(self, channel: AsyncHttpChannel, messages: AsyncGenerator[Any, None], timeout_s: float | None) -> None:
         self._channel = channel
         self._messages = messages
         self._until = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
@@ -104,18 +100,19 @@ class AsyncHttpStream:
 
     async def __anext__(self) -> Any:
         """Raises HttpCallError at the end of a stream that failed, or that was cancelled."""
-        if self._cancelled:
-            raise cancelled()
+        self._check()
         self._begun = True
         self._running = asyncio.timeout_at(self._until)
         try:
             async with self._channel.running(self._running):
                 message = await anext(self._messages, None)
+        except HttpCallError:
+            self._ended = True
+            self._check()
+            raise
         except BaseException:
             # The generator has ended, by this error.
             self._ended = True
-            if self._cancelled and self._running.expired():
-                raise cancelled() from None
             raise
         finally:
             self._running = None
@@ -123,6 +120,10 @@ class AsyncHttpStream:
             self._ended = True
             raise StopAsyncIteration
         return message
+
+    def _check(self) -> None:
+        if self._cancelled:
+            raise cancelled()
 
     def cancel(self) -> None:
         if self._ended or self._cancelled:

@@ -5,7 +5,7 @@ The timeouts of httpcore are for each read and write: a server that sends a byte
 
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from threading import local
 from typing import Any, Final

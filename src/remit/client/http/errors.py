@@ -1,6 +1,6 @@
 """The errors of calls over HTTP, as gRPC raises those of its own."""
 
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from google.rpc import status_pb2
@@ -24,7 +24,7 @@ class HttpCallError(grpc.RpcError):
     def details(self) -> str:
         return self._details
 
-    def trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:
+    def trailing_metadata(self) -> Any:
         return self._metadata
 
 
@@ -38,4 +38,4 @@ def cancelled() -> HttpCallError:
 
 def broken(url: str, error: Exception) -> HttpCallError:
     """The connection failed, or what came over it is not HTTP."""
-    return HttpCallError(grpc.StatusCode.UNAVAILABLE, f"no answer of `{url}`: {error or type(error).__name__}")
+    return HttpCallError(grpc.StatusCode.UNAVAILABLE, f"no answer of `{url}`: {str(error) or type(error).__name__}")
