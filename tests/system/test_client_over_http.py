@@ -153,7 +153,7 @@ def test_call_that_could_not_be_recorded_is_tried_again(connect: Connect, serve:
     with connect(f"127.0.0.1:{server.http_port}") as client, ThreadPoolExecutor(1) as pool:
         with locked(server.database):
             asked = pool.submit(client.check, *BOB_VIEWS)
-            until(lambda: server.metric("remit_requests_total", status="UNAVAILABLE") > 0, "a call without an answer")
+            until(lambda: server.metric("remit_call_seconds_count", code="UNAVAILABLE") > 0, "a call without an answer")
         assert asked.result(DEADLINE_S).allowed
 
 

@@ -35,8 +35,9 @@ class SyncTransport:
         token: Token | None = None,
         cache: int = 0,
     ) -> None:
-        """`target` is `HOST:PORT`, or a name of gRPC's such as `dns:///HOST:PORT`. A call to a loopback address goes
-        through no proxy. `timeout_s` is the deadline of each call; until then the call is retried while the server is
+        """`target` is `HOST:PORT`, or a name of gRPC's such as `dns:///HOST:PORT`; or `http://HOST:PORT` or
+        `https://HOST:PORT` to ask over HTTP, by `remit[http-client]`. A call to a loopback address goes through no
+        proxy. `timeout_s` is the deadline of each call; until then the call is retried while the server is
         unavailable.
 
         `server_ca` is a PEM file: the CA that signed the server's certificate, for a client with a `token` and without a
@@ -47,8 +48,8 @@ class SyncTransport:
         server says that the tenant's policy is unchanged. AN ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; the default
         keeps none.
 
-        Raises ValueError if the target is neither, or if the arguments contradict each other, and OSError if a file cannot
-        be read or if the files do not fit.
+        Raises ValueError if the target is none of them, or if the arguments contradict each other, OSError if a file
+        cannot be read or if the files do not fit, and ImportError if the target needs a package that is not installed.
         """
         self._timeout_s = timeout_s
         self._links = ChannelLinks(
