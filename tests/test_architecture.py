@@ -104,7 +104,10 @@ def test_the_client_needs_no_server_library(graph: grimp.ImportGraph) -> None:
 
 @pytest.mark.parametrize(
     ("module", "needed"),
-    [("cases", {"pytest", "yaml", "casbin"}), ("assertions", {"grpc", "grpc_status", "google", "typing_extensions", "httpcore"})],
+    [
+        ("cases", {"pytest", "yaml", "casbin"}),
+        ("assertions", {"grpc", "grpc_status", "google", "typing_extensions", "httpcore"}),
+    ],
 )
 def test_the_pytest_plugin_needs_no_more_than_its_extra(
     graph: grimp.ImportGraph, module: str, needed: set[str]

@@ -1,6 +1,7 @@
 """Servers and proxies that answer wrong over HTTP: never an allow, never late, and nothing but DecisionUnavailable."""
 
 import json
+import re
 import socket
 import time
 from base64 import b64encode
@@ -81,9 +82,13 @@ class HostileServer:
     def _answer(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
             connection.settimeout(DEADLINE_S)
-            request = connection.recv(65_536)
-            if not request:
-                return
+            request = b""
+            # The whole: to close a connection with unread bytes would reset it.
+            while not _is_whole(request):
+                part = connection.recv(65_536)
+                if not part:
+                    return
+                request += part
             self.requests.append(request)
             for piece in self._pieces:
                 connection.sendall(piece)
@@ -101,6 +106,12 @@ class HostileServer:
         self._socket.close()
         for thread in self._threads:
             thread.join(DEADLINE_S)
+
+
+def _is_whole(request: bytes) -> bool:
+    head, end, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    return bool(end) and len(body) >= int(length[1] if length else 0)
 
 
 @pytest.fixture(params=CONNECTS)

@@ -28,7 +28,7 @@ class AsyncHttpChannel:
     def unary_unary(
         self, path: str, request_serializer: Serializer, response_deserializer: Deserializer
     ) -> Callable[..., Coroutine[Any, Any, Any]]:
-        async def call(message: Any, *, timeout: float | None = None, metadata: Metadata = None) -> Any:  # noqa: ASYNC109 (as gRPC)
+        async def call(message: Any, *, timeout: float | None = None, metadata: Metadata = None) -> Any:
             sent = request(self._target, path, request_serializer(message), timeout, metadata, streams=False)
             async with self.running(asyncio.timeout(timeout)), self._pool.stream(**sent) as response:
                 answer = UnaryAnswer(response.status, response.headers)
