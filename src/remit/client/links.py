@@ -4,6 +4,7 @@ read once."""
 import gc
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -249,6 +250,9 @@ class ChannelLinks(Forkable):
 
 def _channel_over_http(target: str, *, asynchronous: bool) -> Callable[..., Channel]:
     """The class of a channel. A client of gRPC does not load the libraries of HTTP."""
+    if sys.version_info < (3, 11):
+        # `asyncio.timeout` is newer than 3.10.
+        raise ImportError(f"the target {target!r} needs Python 3.11 or newer: gRPC's HOST:PORT does not")
     try:
         if asynchronous:
             from remit.client.http.async_channel import AsyncHttpChannel  # noqa: PLC0415

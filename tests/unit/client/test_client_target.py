@@ -91,6 +91,16 @@ def test_client_names_the_extra_that_http_needs(
     client("127.0.0.1:9090")
 
 
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_http_needs_a_newer_python_than_grpc(
+    client: type[Client | AsyncClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(sys, "version_info", (3, 10, 14, "final", 0))
+        with pytest.raises(ImportError, match=r"needs Python 3\.11 or newer"):
+            client("http://127.0.0.1:9080")
+
+
 def test_client_of_grpc_loads_no_library_of_http() -> None:
     script = "import sys; from remit.client import Client; Client('127.0.0.1:9090'); print('httpcore' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
