@@ -326,7 +326,7 @@ def test_the_command_line_reads_by_a_certificate(server: Server, authority: Auth
         return done.returncode, done.stdout, done.stderr
 
     code, out, _ = run(ACME, "list", "--json")
-    assert (0, {"acme"}) == (code, {json.loads(line)["tenant"] for line in out.splitlines()})
+    assert (0, {"acme"}) == (code, {each["tenant"] for each in json.loads(out)["records"]})
     assert 0 == run(ACME, "show", decided["acme"])[0]
     assert 1 == run(ACME, "show", decided["globex"])[0]
     code, _, told = run(NOBODY, "list")

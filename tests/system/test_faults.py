@@ -30,7 +30,7 @@ def test_no_fault_loses_an_acknowledged_decision() -> None:
     done = remit_process("audit", "faults", str(POLICIES), "--short", timeout_s=280)
     print(done.stdout, done.stderr)
     assert 0 == done.returncode
-    assert [*FAULTS] == re.findall(r"^ *([a-z-]+) .*nothing lost", done.stdout, re.MULTILINE)
+    assert [*FAULTS] == re.findall(r"^\s*([a-z-]+)\s.*nothing lost", done.stdout, re.MULTILINE)
     assert f"{len(FAULTS)} of {len(FAULTS)} faults did no harm" in done.stdout
 
 
@@ -103,7 +103,7 @@ def test_failed_fault_is_reported_and_its_scratch_folder_remains(
     monkeypatch.setattr(faults, "FAULTS", {"flood": (flood, 1, 1), "drought": (drought, 1, 1)})
     done = CliRunner().invoke(app, ["audit", "faults", str(untested)])
     assert 1 == done.exit_code
-    assert ["flood", "drought"] == re.findall(r"^ *([a-z]+) .*BROKEN", done.stdout, re.MULTILINE)
+    assert ["flood", "drought"] == re.findall(r"^\s*([a-z]+)\s.*BROKEN", done.stdout, re.MULTILINE)
     assert "flood: the audit database " in done.stdout
     assert "drought: 1 of 1 acknowledged decisions are lost: 00000000-0000-" in done.stdout
     assert "0 of 2 faults did no harm" in done.stdout

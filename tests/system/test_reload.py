@@ -253,7 +253,7 @@ def test_a_git_checkout_of_many_files_is_one_change(serve: Callable[..., Server]
     until_status(server, lambda acme: acme.revision != now)
     shown = remit("rollback", "acme", "--target", server.target).stdout
     other, main = (git(edited, "rev-parse", name)[:12] for name in ("other", "main"))
-    assert [f"{other}-dirty", other, main] == re.findall(r"[0-9a-f]{12}(?:-dirty)?(?= +/)", shown)
+    assert [f"{other}-dirty", other, main] == re.findall(r"[0-9a-f]{12}(?:-dirty)?(?=\s+/)", shown)
 
 
 def test_a_kubernetes_volume_is_switched_whole(serve: Callable[..., Server], untested: Path, tmp_path: Path) -> None:

@@ -67,12 +67,12 @@ class Loads:
 
         def enough() -> bool:
             load = Load(server, threads=3, seed=100 * len(self._loads))
-            node = status_over(load._channel).node
+            node = status_over(load._way._channel).node
             if wanted[node]:
                 wanted[node] -= 1
                 self._loads.append(load)
             else:
-                load._channel.close()
+                load._way.close()
             return not wanted.total()
 
         until(enough, f"connections to {wanted}")

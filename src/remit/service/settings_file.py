@@ -14,7 +14,7 @@ CLIENT_SETTINGS: Final = frozenset({"target", "tls_server_ca", "token_file"})
 PATH_SETTINGS: Final = frozenset(
     {
         *("policies", "revisions", "shadow", "identities", "tls_cert", "tls_key", "tls_client_ca", "tls_server_ca"),
-        *("token_file", "audit_spool", "audit_key", "audit_redact_key"),
+        *("token_file", "audit_spool", "audit_key", "audit_redact_key", "authzen_page_key"),
     }
 )
 _SQLITE: Final = "sqlite:///"
