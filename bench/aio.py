@@ -7,8 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from bench import h2load, machine, servers, service, table
-from bench.h2load import VoidFigureError
+from bench import h2load, servers, service, table
 
 AIO: Final = "grpc.aio"
 
@@ -29,12 +28,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="length of a round, 1 for about 2 s")
     arguments = parser.parse_args()
-    if not h2load.installed():
-        print("skipped: no h2load (Debian: nghttp2-client); run bench/install")
-        return 0
-    print(f"machine: {machine.describe()}\n{machine.quietness()}\n")
-    server_core, load_core = machine.cores()
-    try:
+
+    def measure(server_core: int, load_core: int) -> None:
         with servers.scratch("aio") as folder, ExitStack() as stack:
             ours = stack.enter_context(servers.Remit("before_answer", server_core, folder))
             theirs = stack.enter_context(Aio(server_core, folder))
@@ -51,10 +46,8 @@ def main() -> int:
                     [figure.title, *medians, f"{statistics.median(ratios):.2f}", f"{ratios[0]:.2f} - {ratios[-1]:.2f}"]
                 )
             table.show(["decisions a second, one core", "remit", AIO, "aio by remit", "min - max"], rows)
-    except VoidFigureError as error:
-        print(f"void: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return h2load.run_bench(measure)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,13 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from bench import example, h2load, machine, servers, table
-from bench.h2load import Load, Run, VoidFigureError
-from bench.http import Way
+from bench import example, h2load, servers, table
+from bench.h2load import Load, VoidFigureError
+from bench.ways import Way, measure, over_grpc, over_http
 
 _LOAD: Final = Load(8, 8)
 _JSON: Final = "application/json"
@@ -48,29 +47,7 @@ def authzen(  # noqa: PLR0917 (a row of the table below)
     allows = answer.replace(b" ", b"").count(b'"decision":true')
     if allows != decisions:
         raise VoidFigureError(f"{name}{path}: expected {decisions} allows, got {allows}: {answer[:200]!r}")
-    file = scratch / f"{name.replace(' ', '-')}-{decisions}.json"
-    file.write_bytes(sent)
-
-    def run(calls: int) -> Run:
-        url = f"http://{server.http}{path}"
-        shape: dict[str, Any] = {"core": core, "url": url, "body": file, "load": _LOAD, "calls": calls}
-        return h2load.post(content_type=_JSON, answer_bytes=len(answer), scratch=scratch, **shape)
-
-    return Way(name, server, run)
-
-
-def grpc(server: servers.Server, decisions: int, core: int, scratch: Path) -> Way:
-    call = example.remit_check() if decisions == 1 else example.remit_batch()
-    file = scratch / f"grpc-{decisions}.bin"
-    file.write_bytes(h2load.frame(call.message))
-    answer_bytes = call.ask(server.target)
-
-    def run(calls: int) -> Run:
-        url = f"http://{server.target}{call.method}"
-        shape: dict[str, Any] = {"core": core, "url": url, "body": file, "load": _LOAD, "calls": calls}
-        return h2load.run(answer_bytes=answer_bytes, scratch=scratch, **shape)
-
-    return Way(_GRPC, server, run)
+    return over_http(name, server, path, sent, _JSON, len(answer), _LOAD, core, scratch)
 
 
 def show(measured: list[Way], decisions: int) -> None:
@@ -109,12 +86,8 @@ def main() -> int:
         help="in a round of each way; a twentieth, but at least 320, with 50 decisions",
     )
     arguments = parser.parse_args()
-    if not h2load.installed():
-        print("skipped: no h2load (Debian: nghttp2-client); run bench/install")
-        return 0
-    print(f"machine: {machine.describe()}\n{machine.quietness()}\n")
-    server_core, load_core = machine.cores()
-    try:
+
+    def measured(server_core: int, load_core: int) -> None:
         with servers.scratch("authzen") as folder, ExitStack() as stack:
             remit = stack.enter_context(servers.Remit("before_answer", server_core, folder, "--authzen", http=True))
             peers: list[servers.Server] = []
@@ -123,22 +96,18 @@ def main() -> int:
             else:
                 print("no Cerbos: run bench/install\n")
             for decisions, calls in ((1, arguments.calls), (example.BATCH, max(arguments.calls // 20, 320))):
-                measured = [
-                    grpc(remit, decisions, load_core, folder),
+                call = example.remit_check() if decisions == 1 else example.remit_batch()
+                compared = [
+                    over_grpc(_GRPC, remit, call, _LOAD, load_core, folder),
                     authzen(_REMIT, remit, "/tenants/acme", decisions, load_core, folder),
                     *(authzen(_CERBOS, peer, "", decisions, load_core, folder) for peer in peers),
                 ]
-                for each in measured:
+                for each in compared:
                     each.run(max(calls // 5, 64))
-                for number in range(arguments.rounds):
-                    for each in measured[::-1] if number % 2 else measured:
-                        time.sleep(0.2)
-                        each.measure(calls, decisions)
-                show(measured, decisions)
-    except VoidFigureError as error:
-        print(f"void: {error}", file=sys.stderr)
-        return 1
-    return 0
+                measure(compared, arguments.rounds, calls, decisions)
+                show(compared, decisions)
+
+    return h2load.run_bench(measured)
 
 
 if __name__ == "__main__":

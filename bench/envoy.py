@@ -7,15 +7,15 @@ import os
 import shutil
 import statistics
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from bench import example, h2load, machine, table
-from bench.h2load import Load, Run, VoidFigureError
+from bench import example, h2load, table
+from bench.h2load import Load, Run
 from bench.servers import BENCH, Remit, Server, free_port, scratch
-from bench.service import in_turn
+from bench.ways import Way, measure, over_grpc
 
 AIM: Final = 1.2
 IDLE_AIM: Final = 1.03
@@ -25,7 +25,7 @@ _CLIENT: Final = "spiffe://acme.example/web"
 _BODY: Final = "ok"
 _OPEN, _GUARDED = "/open/flows/acme.finance.payroll/close", "/api/flows/acme.finance.payroll/close"
 _ROUTE: Final = 'routes: [{method: GET, path: "/api/flows/{ns}/{id}", kind: FLOW, action: VIEW, namespace: "{ns}", resource_id: "{id}"}]\n'
-_FLAGS: Final = ("--http", "", "--envoy", "--envoy-principal", "forwarded-certificate")
+_FLAGS: Final = ("--envoy", "--envoy-principal", "forwarded-certificate")
 _API: Final = "type.googleapis.com/envoy.extensions"
 _AUTHORIZATION: Final = f"{_API}.filters.http.ext_authz.v3"
 
@@ -120,15 +120,6 @@ def envoy(remit: Server, core: int, folder: Path) -> Server:
     return Server("envoy", command, port=port, core=core, scratch=folder)
 
 
-def check(server: Server, core: int, folder: Path, calls: int) -> Run:
-    call = example.remit_check()
-    body = folder / "body.bin"
-    body.write_bytes(h2load.frame(call.message))
-    answer_bytes = call.ask(server.target)
-    url = f"http://{server.target}{call.method}"
-    return h2load.run(core=core, url=url, body=body, load=_ONE, calls=calls, answer_bytes=answer_bytes, scratch=folder)
-
-
 def get(server: Server, path: str, core: int, folder: Path, calls: int) -> Run:
     return h2load.get(
         core=core,
@@ -141,39 +132,21 @@ def get(server: Server, path: str, core: int, folder: Path, calls: int) -> Run:
     )
 
 
-def recorded(remit: Remit, run: Callable[[int], Run], calls: int, beside: int) -> Run:
-    """The run, void unless each call has its record, and `beside` more."""
-    before = remit.records()
-    done = run(calls)
-    if remit.records() != before + calls + beside:
-        raise VoidFigureError(f"{remit.records() - before} records of {calls} calls")
-    return done
-
-
-def measure(sides: Mapping[str, Callable[[int], Run]], rounds: int, calls: int) -> dict[str, list[Run]]:
-    runs: dict[str, list[Run]] = {name: [] for name in sides}
-    for run in sides.values():
-        run(calls // 2)  # warms
-    for names in in_turn(list(sides), rounds):
-        for name in names:
-            runs[name].append(sides[name](calls))
-    return runs
-
-
 def median(ratios: list[float]) -> list[str]:
     return [f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f} - {max(ratios):.2f}"]
 
 
-def show(runs: Mapping[str, list[Run]]) -> None:
-    alone, asking, checks, off = (runs[name] for name in (ALONE, ASKING, CHECK, CHECK_OFF))
+def show(alone_way: Way, asking_way: Way, check_way: Way, off_way: Way) -> None:
+    compared = (alone_way, asking_way, check_way, off_way)
+    alone, asking, checks, off = (each.runs for each in compared)
     added = [one.median_us - other.median_us for one, other in zip(asking, alone, strict=True)]
     rows = [
         [
-            name,
-            f"{statistics.median(run.median_us for run in some):,.0f}",
-            f"{statistics.median(run.p99_us for run in some):,.0f}",
+            each.name,
+            f"{statistics.median(run.median_us for run in each.runs):,.0f}",
+            f"{statistics.median(run.p99_us for run in each.runs):,.0f}",
         ]
-        for name, some in runs.items()
+        for each in compared
     ]
     rows.append(["added by asking", f"{statistics.median(added):,.0f}", ""])
     table.show(["1 x 1, us", "median", "p99"], rows)
@@ -197,27 +170,27 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--calls", type=int, default=1_000, help="calls of a round of one side")
     arguments = parser.parse_args()
-    if not h2load.installed():
-        print("skipped: there is no h2load; bench/install installs it")
-        return 0
-    print(f"machine: {machine.describe()}\n{machine.quietness()}\n")
-    core, load_core = machine.cores()
-    with scratch("envoy") as folder, ExitStack() as stack:
-        policies = with_routes(folder)
-        on = stack.enter_context(Remit("before_answer", core, folder, *_FLAGS, name="on", policies=policies))
-        off = stack.enter_context(Remit("before_answer", core, folder, "--http", "", name="off", policies=policies))
-        gateway = stack.enter_context(envoy(on, load_core, folder))
-        os.sched_setaffinity(0, {load_core})
-        sides: dict[str, Callable[[int], Run]] = {
-            ALONE: lambda calls: get(gateway, _OPEN, load_core, folder, calls),
-            ASKING: lambda calls: recorded(
-                on, lambda calls: get(gateway, _GUARDED, load_core, folder, calls), calls, beside=0
-            ),
-            CHECK: lambda calls: recorded(on, lambda calls: check(on, load_core, folder, calls), calls, beside=1),
-            CHECK_OFF: lambda calls: recorded(off, lambda calls: check(off, load_core, folder, calls), calls, beside=1),
-        }
-        show(measure(sides, arguments.rounds, arguments.calls))
-    return 0
+
+    def measured(core: int, load_core: int) -> None:
+        with scratch("envoy") as folder, ExitStack() as stack:
+            policies = with_routes(folder)
+            on = stack.enter_context(Remit("before_answer", core, folder, *_FLAGS, name="on", policies=policies))
+            off = stack.enter_context(Remit("before_answer", core, folder, name="off", policies=policies))
+            gateway = stack.enter_context(envoy(on, load_core, folder))
+            os.sched_setaffinity(0, {load_core})
+            call = example.remit_check()
+            compared = [
+                Way(ALONE, gateway, lambda calls: get(gateway, _OPEN, load_core, folder, calls)),
+                Way(ASKING, on, lambda calls: get(gateway, _GUARDED, load_core, folder, calls)),
+                over_grpc(CHECK, on, call, _ONE, load_core, folder),
+                over_grpc(CHECK_OFF, off, call, _ONE, load_core, folder),
+            ]
+            for each in compared:
+                each.run(arguments.calls // 2)
+            measure(compared, arguments.rounds, arguments.calls)
+            show(*compared)
+
+    return h2load.run_bench(measured)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,12 @@ import shutil
 import statistics
 import struct
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench import machine
 
 
 class VoidFigureError(Exception):
@@ -49,6 +52,21 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 def installed() -> bool:
     return shutil.which("h2load") is not None
+
+
+def run_bench(measure: Callable[[int, int], None]) -> int:
+    """Says which machine this is, and calls `measure` with the core of the server and the core of the load. Returns the
+    exit code of the program: 1 if a figure is void."""
+    if not installed():
+        print("skipped: no h2load (Debian: nghttp2-client); run bench/install")
+        return 0
+    print(f"machine: {machine.describe()}\n{machine.quietness()}\n")
+    try:
+        measure(*machine.cores())
+    except VoidFigureError as error:
+        print(f"void: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def frame(message: bytes) -> bytes:

@@ -160,14 +160,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0, help="length of each round")
     arguments = parser.parse_args()
-    if not h2load.installed():
-        print("skipped: no h2load (Debian: nghttp2-client); run bench/install")
-        return 0
-    server_core, load_core = machine.cores()
-    try:
+
+    def measure(server_core: int, load_core: int) -> None:
         with servers.scratch("reload") as scratch:
-            print(f"machine: {machine.describe()}")
-            print(f"{machine.quietness()}\n")
             policies = Policies(scratch / "some", ROWS)
             found = {}
             with Remit(policies, server_core, scratch) as server:
@@ -196,10 +191,8 @@ def main() -> int:
             told = {"machine": machine.describe(), "p99_us": raw, "reload_s": {ROWS: some_s, MANY_ROWS: many_s}}
             path.write_text(json.dumps(told, indent=1))
             print(f"each round: {path.relative_to(servers.BENCH.parent)}")
-    except VoidFigureError as error:
-        print(f"void: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return h2load.run_bench(measure)
 
 
 if __name__ == "__main__":

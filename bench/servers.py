@@ -119,7 +119,14 @@ class Remit(Server):
         command += ["--audit-key", str(key), "--audit-checkpoint-s", "1"]
         command += ["--revisions", str(files.with_suffix(".revisions"))]
         address = f"127.0.0.1:{free_port()}" if http else ""
-        command += ["--metrics", f"127.0.0.1:{free_port()}", "--http", address]
+        command += ["--metrics", f"127.0.0.1:{free_port()}"]
+        # `bench.compare` also starts commits that know no HTTP.
+        if (
+            remit == REMIT
+            or "--http"
+            in subprocess.run([str(remit), "serve", "--help"], capture_output=True, text=True, check=True).stdout
+        ):
+            command += ["--http", address]
         super().__init__(name, command, port=port, core=core, scratch=scratch)
         self.http = address
 
