@@ -88,6 +88,9 @@ lock: setup ## Write requirements.lock and runtime.lock anew from pyproject.toml
 release: setup ## The wheel, the source archive, the bill of materials and their hashes, in var/release
 	rm -rf $(RELEASE) && mkdir -p $(RELEASE)/source
 	git archive HEAD | tar -x -C $(RELEASE)/source
+	mkdir -p $(RELEASE)/source/protos/google/rpc
+	cd $$($(BIN)/python -c 'from google.rpc import status_pb2; print(status_pb2.__file__.rpartition("/")[0])') && \
+	  cp code.proto error_details.proto status.proto $(abspath $(RELEASE))/source/protos/google/rpc
 	cd $(RELEASE)/source && SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct) $(abspath $(BIN))/python -m hatchling build -d ..
 	cd $(RELEASE)/source && $(abspath $(BIN))/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application \
 	  --output-reproducible --of JSON -o ../$$(basename ../*.whl -py3-none-any.whl).cdx.json runtime.lock 2>&1
