@@ -93,7 +93,7 @@ release: setup ## The wheel, the source archive, the bill of materials and their
 	  cp code.proto error_details.proto status.proto $(abspath $(RELEASE))/source/protos/google/rpc
 	cd $(RELEASE)/source && SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct) $(abspath $(BIN))/python -m hatchling build -d ..
 	cd $(RELEASE)/source && $(abspath $(BIN))/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application \
-	  --output-reproducible --of JSON -o ../$$(basename ../*.whl -py3-none-any.whl).cdx.json runtime.lock 2>&1
+	  --output-reproducible --of JSON -o ../$$(basename ../*.whl -py3-none-any.whl).cdx.json runtime.lock
 	cp $(RELEASE)/source/runtime.lock $(RELEASE)
 	rm -rf $(RELEASE)/source
 	cd $(RELEASE) && sha256sum remit-* runtime.lock > SHA256SUMS
@@ -110,7 +110,7 @@ corruptions: setup ## Ten thousand random corruptions of policy files, with prog
 reloads: setup ## Ten minutes of a reload every second under load, each answer checked, with progress
 	$(BIN)/python tests/reloads.py --seconds 600
 
-bench: setup ## Measure the service and the engine beside their floors and peers (some twenty-five minutes)
+bench: setup ## Measure the service and the engine beside their floors and peers (some half an hour)
 	-bench/install
 	$(BIN)/python -m bench.engine
 	$(BIN)/python -m bench.search
@@ -125,7 +125,10 @@ bench: setup ## Measure the service and the engine beside their floors and peers
 	$(BIN)/python -m bench.rights
 	$(BIN)/python -m bench.fairness
 	$(BIN)/python -m bench.names
+	$(BIN)/python -m bench.http
+	$(BIN)/python -m bench.authzen
 	$(BIN)/python -m bench.envoy
+	$(BIN)/python -m bench.start
 
 queries: setup ## Measure the queries of an auditor over ten million records (half an hour and 6 GB the first time)
 	$(BIN)/python -m bench.audit_queries
