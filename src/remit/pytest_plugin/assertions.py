@@ -15,7 +15,7 @@ def assert_allowed(client: Client | TenantClient, *question: str, **options: Any
     __tracebackhide__ = True
     answer = client.check(*question, **options)
     if not answer.allowed:
-        raise AssertionError(_failure("an allow", client, question, answer))
+        raise AssertionError(_failure("an allow", client, answer, *question, **options))
     return answer
 
 
@@ -30,13 +30,13 @@ def assert_denied(client: Client | TenantClient, *question: str, reason: str = "
         raise ValueError(f"there is no reason `{reason}`{instead_of(reason, list(Reason))}")
     answer = client.check(*question, **options)
     if answer.allowed or (reason and answer.reason != reason):
-        raise AssertionError(_failure(f"a deny {reason}".rstrip(), client, question, answer))
+        raise AssertionError(_failure(f"a deny {reason}".rstrip(), client, answer, *question, **options))
     return answer
 
 
-def _failure(expected: str, client: Client | TenantClient, question: tuple[str, ...], answer: Answer) -> str:
+def _failure(expected: str, client: Client | TenantClient, answer: Answer, *question: str, **options: Any) -> str:
     try:
-        why = client.explain(*question).summary
+        why = client.explain(*question, **options).summary
     except DecisionUnavailable as unavailable:
         why = f"there is no explanation: {unavailable}"
     got = f"the answer is {answer.effect} {answer.reason} (decision {answer.decision_id}, revision {answer.revision})"

@@ -44,6 +44,11 @@ def test_another_reason(remit_client):
     assert_denied(remit_client, "acme", *UPDATES, reason="OUT_OF_SCOPE")
 
 
+def test_by_name(remit_client):
+    names = {"principal": "user:a", "action": "UPDATE", "kind": "FLOW", "namespace": "a"}
+    assert_allowed(remit_client.tenant("acme"), **names)
+
+
 def test_no_reason(remit_client):
     with pytest.raises(ValueError, match="no reason `OUT_OF_SCOP`; did you mean `OUT_OF_SCOPE`"):
         assert_denied(remit_client, "acme", *UPDATES, reason="OUT_OF_SCOP")
@@ -78,18 +83,18 @@ def test_assertions_hold_or_explain_the_answer(tmp_path: Path) -> None:
 
     done = run(tmp_path)
 
-    assert "3 failed, 3 passed" in done.stdout, done.stdout
+    assert "4 failed, 3 passed" in done.stdout, done.stdout
     deny = "the answer is deny NOT_GRANTED"
-    for text in (
-        f"expected an allow, but {deny}",
-        "expected a deny, but the answer is allow ALLOWED_BY_RULE",
-        f"expected a deny OUT_OF_SCOPE, but {deny}",
+    for times, text in (
+        (2, f"expected an allow, but {deny}"),
+        (1, "expected a deny, but the answer is allow ALLOWED_BY_RULE"),
+        (1, f"expected a deny OUT_OF_SCOPE, but {deny}"),
     ):
-        assert 1 == len(
+        assert times == len(
             re.findall(rf"^E +AssertionError: {text} \(decision \S+, revision \w+\)$", done.stdout, re.MULTILINE)
         )
-    assert 2 == done.stdout.count("would allow  p, user:a, acme, a, FLOW, UPDATE, allow\n")
-    assert 2 == done.stdout.count("the rule names VIEW, not UPDATE")
+    assert 3 == done.stdout.count("would allow  p, user:a, acme, a, FLOW, UPDATE, allow\n")
+    assert 3 == done.stdout.count("the rule names VIEW, not UPDATE")
     assert 1 == done.stdout.count("rule       acme/bindings.csv:1  p, user:a, acme, a, FLOW, VIEW, allow")
     assert "assertions.py" not in done.stdout
 
