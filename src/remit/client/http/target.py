@@ -20,6 +20,16 @@ class HttpProxy:
     auth: tuple[str, str] | None = field(repr=False)
     """User and password."""
 
+    @classmethod
+    def of(cls, url: str) -> "HttpProxy":
+        """Raises ValueError if the URL is not one that httpcore takes."""
+        parts = urlsplit(url)
+        auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username is not None else None
+        is_ascii = all(text.isascii() for text in auth or ())
+        if parts.scheme not in _PROXY_SCHEMES or not _HOST(parts.hostname or "") or parts.port == 0 or not is_ascii:
+            raise ValueError("no proxy")
+        return cls(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", auth)
+
 
 @dataclass(frozen=True, slots=True)
 class HttpTarget:
@@ -62,12 +72,13 @@ class HttpTarget:
 def _proxy(scheme: str, host: str, port: int) -> HttpProxy | None:
     """The proxy of `http_proxy` or `https_proxy`. For a proxy, loopback is another machine."""
     found: Mapping[str, str] = getproxies_environment()
-    url = found.get(scheme) or found.get("all")
+    variable = scheme if found.get(scheme) else "all"
+    url = found.get(variable)
     if not url or is_loopback(host.lower()) or proxy_bypass_environment(f"{host}:{port}"):
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in _PROXY_SCHEMES or not parts.hostname:
-        raise ValueError(f"the proxy of the variable `{scheme}_proxy` is none: expected http://HOST:PORT")
-    authority = parts.netloc.rpartition("@")[2]
-    auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username is not None else None
-    return HttpProxy(f"{parts.scheme}://{authority}", auth)
+    try:
+        return HttpProxy.of(url)
+    except ValueError:
+        raise ValueError(
+            f"the proxy of the variable `{variable}_proxy` is none: expected http://HOST:PORT, in ASCII"
+        ) from None
