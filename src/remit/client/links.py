@@ -261,7 +261,8 @@ def _channel_over_http(target: str, *, asynchronous: bool) -> Callable[..., Chan
         from remit.client.http.channel import HttpChannel  # noqa: PLC0415
     except ImportError as error:
         raise ImportError(
-            f"the target {target!r} needs `{error.name}`: install it with `pip install 'remit[http-client]'`",
+            f"the target {target!r} needs `{error.name}`: install remit with the extra `http-client` "
+            "(docs/how-to/install.md)",
             name=error.name,
         ) from error
     return HttpChannel

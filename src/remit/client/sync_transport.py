@@ -36,7 +36,7 @@ class SyncTransport:
         cache: int = 0,
     ) -> None:
         """`target` is `HOST:PORT`, or a name of gRPC's such as `dns:///HOST:PORT`; or `http://HOST:PORT` or
-        `https://HOST:PORT` to ask over HTTP, by `remit[http-client]`. A call to a loopback address goes through no
+        `https://HOST:PORT` to ask over HTTP, with the extra `http-client`. A call to a loopback address goes through no
         proxy. `timeout_s` is the deadline of each call; until then the call is retried while the server is
         unavailable.
 

@@ -20,6 +20,11 @@ WRONG_URLS = (
         "http://r\u00e9mit:9080",
     ),
 )
+WRONG_PROXIES = (
+    *("socks5://127.0.0.1:1", "http://", "http://[::1:80", "http://proxy:99999", "http://proxy:port"),
+    "http://proxy:0",
+    *("http://pr\u00f6xy:80", "http://pr\u00f6xy@proxy:80", "http://me:%C3%B6@proxy:80"),
+)
 DIRECT = ("grpc.enable_http_proxy", 0)
 WRONG = (
     *("127.0.0.1", "remit.example", "", "ftp://127.0.0.1:9090", "HTTP://127.0.0.1:9090", "::1:9090", "[::1]"),
@@ -64,11 +69,15 @@ def test_credentials_go_over_https_only(client: type[Client | AsyncClient], tmp_
 def test_proxy_of_the_environment_must_be_one_of_http(
     client: type[Client | AsyncClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "internal.example")
-
-    with pytest.raises(ValueError, match="the proxy of the variable `http_proxy` is none: expected http://HOST:PORT"):
-        client("http://remit.example:9080")
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("all_proxy", "http_proxy"):
+        for url in WRONG_PROXIES:
+            monkeypatch.setenv(name, url)
+            expected = f"the proxy of the variable `{name}` is none: expected http://HOST:PORT"
+            with pytest.raises(ValueError, match=expected):
+                client("http://remit.example:9080")
     for target in (
         "http://127.0.0.1:9080",
         "http://[::1]:9080",
@@ -86,7 +95,7 @@ def test_client_names_the_extra_that_http_needs(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "httpcore", None)
 
-    with pytest.raises(ImportError, match=r"needs `httpcore`: install it with `pip install 'remit\[http-client\]'`"):
+    with pytest.raises(ImportError, match="needs `httpcore`: install remit with the extra `http-client`"):
         client("http://127.0.0.1:9080")
     client("127.0.0.1:9090")
 
