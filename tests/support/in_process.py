@@ -17,11 +17,11 @@ from remit.web.server import WebServer
 def both_ways(folder: Path, policies: Path, **flags: Any) -> Iterator[tuple[ServerNode, Server, WebServer]]:
     """A node, its gRPC server and its HTTP server, which serve until the end."""
     given = {"policies": policies, "audit": f"sqlite:///{folder / 'audit.db'}", "listen": "127.0.0.1:0"}
-    given |= {"http": "127.0.0.1:0", "metrics": "", "revisions": "", "watch": False}
+    given |= {"http": "127.0.0.1:0", "metrics": "", "revisions": "", "watch": False, "grace_s": 1.0}
     node = ServerNode.start(ProcessSettings.single(read_settings({**given, **flags})))
     server = Server(node)
     web = web_server(node, server)
     server.start()
     web.start()
     yield node, server, web
-    server.stop(lambda: web.stop(1.0))
+    server.stop(web.stop)

@@ -86,7 +86,8 @@ class Served(NamedTuple):
 @pytest.fixture
 def served(untested: Path, tmp_path: Path) -> Iterator[Served]:
     flags = {"policies": untested, "audit": f"sqlite:///{tmp_path / 'audit.db'}", "listen": "127.0.0.1:0"}
-    flags |= {"http": "127.0.0.1:0", "metrics": "", "revisions": "", "watch": False, "max_calls": MOST_CALLS}
+    flags |= {"http": "127.0.0.1:0", "metrics": "", "revisions": "", "watch": False}
+    flags |= {"max_calls": MOST_CALLS, "grace_s": 1.0}
     node = ServerNode.start(ProcessSettings.single(read_settings(flags)))
     grpc_server = Server(node)
     calls = HttpCalls(grpc_server.boundary, grpc_server.expiry)
@@ -96,7 +97,7 @@ def served(untested: Path, tmp_path: Path) -> Iterator[Served]:
     web = WebServer(node.settings, router).start()
     with httpx.Client(base_url=f"http://127.0.0.1:{web.port}", timeout=DEADLINE_S) as http:
         yield Served(node, grpc_server, http)
-    web.stop(1.0)
+    web.stop()
     grpc_server.start().stop()
 
 

@@ -41,7 +41,7 @@ from remit.service.metrics_at_scrape import watch_calls
 from remit.service.metrics_endpoint import Readiness, serve_metrics
 from remit.service.node import ServerNode
 from remit.service.settings import Settings
-from remit.service.workers.port import PortReservation, addresses_of, shown
+from remit.service.workers.port import addresses_to_bind, shown
 from remit.v1 import (
     access_service_pb2,
     access_service_pb2_grpc,
@@ -269,13 +269,8 @@ class Server:
 
         try:
             # gRPC would accept binding only one of a name's addresses.
-            addresses = addresses_of(host)
-            if port == 0 and len(addresses) > 1:
-                free = PortReservation(host, 0)
-                port = free.port
-                free.close()
-            for _, (numeric, _, *more) in addresses:
-                port = add(shown((numeric, port, *more)))
+            for _, address in addresses_to_bind(host, port):
+                port = add(shown(address))
         except (OSError, RuntimeError) as error:
             raise StartupError(f"cannot listen on `{settings.listen}`: {error}") from error
         return port

@@ -16,7 +16,6 @@ class WaysIn:
 
     def __init__(self, node: ServerNode) -> None:
         """Binds the addresses, without serving yet. Raises StartupError if it cannot."""
-        self._grace_s = node.settings.grace_s
         self._web: WebServer | None = None
         self.grpc = Server(node)
         if node.settings.http:
@@ -25,7 +24,6 @@ class WaysIn:
 
             self._web = web_server(node, self.grpc)
         if node.settings.envoy:
-            # After the API over HTTP, which offers the methods that the server has until then.
             serve_envoy(node, self.grpc)
 
     @property
@@ -42,8 +40,4 @@ class WaysIn:
 
     def stop(self) -> Drained:
         """Refuses new calls, ends those in flight within the grace period, and drains the journal."""
-        return self.grpc.stop(self._stop_web)
-
-    def _stop_web(self) -> None:
-        if self._web is not None:
-            self._web.stop(self._grace_s)
+        return self.grpc.stop() if self._web is None else self.grpc.stop(self._web.stop)

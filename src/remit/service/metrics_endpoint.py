@@ -18,7 +18,7 @@ from remit.core.addresses import split_address
 from remit.service.certificates import ServerCertificates
 from remit.service.errors import StartupError
 from remit.service.settings import Settings
-from remit.service.workers.port import Address, addresses_of, both_families, cannot_serve_metrics, shown
+from remit.service.workers.port import Address, addresses_to_bind, both_families, cannot_serve_metrics, naming
 
 PATH: Final = "/metrics"
 LIVE_PATH: Final = "/livez"
@@ -59,7 +59,7 @@ def serve_metrics(
     servers: list[_Server] = []
     try:
         tls = None if settings.mutual_tls is None else ServerCertificates.of(settings)
-        for family, address in addresses_of(host):
+        for family, address in addresses_to_bind(host, port):
             handler = type(
                 "_Handler",
                 (_Handler,),
@@ -69,12 +69,12 @@ def serve_metrics(
                     "readiness": staticmethod(readiness),
                 },
             )
-            servers.append(_Server(family, (address[0], port, *address[2:]), handler, tls))
-            port = servers[0].server_address[1]
+            servers.append(_Server(family, address, handler, tls))
     except OSError as error:
         for each in servers:
             each.server_close()
         raise StartupError(cannot_serve_metrics(settings.metrics, error)) from error
+    port = servers[0].server_address[1]
     for each in servers:
         Thread(target=each.serve_forever, name="remit-metrics", daemon=True).start()
     return port
@@ -102,10 +102,8 @@ class _Server(ThreadingMixIn, TCPServer):
         self._tls = tls
         # The accepting thread and the connections' threads change it. Each change is one step of the interpreter.
         self._open: OrderedDict[socket, None] = OrderedDict()
-        try:
+        with naming(address):
             super().__init__(address, handler)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, shown(address)) from None
 
     def server_bind(self) -> None:
         both_families(self.socket, self.server_address)

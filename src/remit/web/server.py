@@ -12,7 +12,7 @@ from remit.core.addresses import split_address
 from remit.service.certificates import ServerCertificates
 from remit.service.errors import StartupError
 from remit.service.settings import Settings
-from remit.service.workers.port import PortReservation, addresses_of, both_families, http_taken, shown
+from remit.service.workers.port import addresses_to_bind, both_families, http_taken, naming
 from remit.web.asgi import Application
 from remit.web.connection import HttpConnection
 
@@ -28,7 +28,6 @@ class WebServer:
 
     def __init__(self, settings: Settings, application: Application) -> None:
         """Binds the addresses, without serving yet. Raises StartupError if it cannot."""
-        self._grace_s = settings.grace_s
         certificates = ServerCertificates.of(settings)
         config = uvicorn.Config(
             application,
@@ -44,6 +43,7 @@ class WebServer:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=_IDLE_S,
+            timeout_graceful_shutdown=settings.grace_s,  # type: ignore[arg-type]
             workers=1,
             ssl_context_factory=None if certificates is None else lambda *_: reloading_context(certificates),
         )
@@ -58,14 +58,8 @@ class WebServer:
             time.sleep(0.005)
         return self
 
-    def close(self) -> None:
-        """Gives up the addresses of a server that was not started."""
-        for each in self._sockets:
-            each.close()
-
-    def stop(self, grace_s: float) -> None:
-        """Takes no more connections, and returns when the calls in flight have ended, `grace_s` from now at the latest."""
-        self._server.config.timeout_graceful_shutdown = grace_s  # type: ignore[assignment]
+    def stop(self) -> None:
+        """Takes no more connections, and returns when the calls in flight have ended, `grace_s` later at the latest."""
         self._server.should_exit = True
         self._thread.join()
 
@@ -123,22 +117,14 @@ def _listening(settings: Settings) -> list[socket]:
     host, port = split_address("http", settings.http)
     made: list[socket] = []
     try:
-        addresses = addresses_of(host)
-        if port == 0 and len(addresses) > 1:
-            free = PortReservation(host, 0)
-            port = free.port
-            free.close()
-        for family, (numeric, _, *more) in addresses:
+        for family, address in addresses_to_bind(host, port):
             each = socket(family, SOCK_STREAM)
             made.append(each)
-            address = (numeric, port, *more)
             both_families(each, address)
             # Two servers on one port would share its calls, with different policies. Workers should share it.
             each.setsockopt(SOL_SOCKET, SO_REUSEPORT if settings.workers > 1 else SO_REUSEADDR, 1)
-            try:
+            with naming(address):
                 each.bind(address)
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, shown(address)) from None
     except OSError as error:
         for each in made:
             each.close()

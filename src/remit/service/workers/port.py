@@ -1,6 +1,7 @@
 import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 _NOT_HERE: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
@@ -12,7 +13,7 @@ Address = tuple[Any, ...]
 """As in Python's sockets: host, port, and two more for IPv6."""
 
 
-def addresses_of(host: str, port: int = 0) -> list[tuple[socket.AddressFamily, Address]]:
+def addresses_of(host: str, port: int) -> list[tuple[socket.AddressFamily, Address]]:
     """All addresses that a server on `host` needs, each once. Raises OSError if this machine has none of them.
 
     `localhost` means the loopback of both families, whatever the system's files say, because clients resolve it in
@@ -37,6 +38,25 @@ def addresses_of(host: str, port: int = 0) -> list[tuple[socket.AddressFamily, A
     if missing is not None and not found:
         raise missing
     return [(family, address) for address, family in found.items()]
+
+
+def addresses_to_bind(host: str, port: int) -> list[tuple[socket.AddressFamily, Address]]:
+    """As `addresses_of`. If there are several, port 0 becomes one port that is free on all of them."""
+    addresses = addresses_of(host, port)
+    if port or len(addresses) == 1:
+        return addresses
+    free = PortReservation(host, 0)
+    free.close()
+    return addresses_of(host, free.port)
+
+
+@contextmanager
+def naming(address: Address) -> Iterator[None]:
+    """Makes the address the `filename` of an OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, shown(address)) from None
 
 
 def shown(address: Address) -> str:
@@ -99,10 +119,8 @@ class PortReservation:
             held = socket.socket(family, socket.SOCK_STREAM)
             self._held.append(held)
             address = (host, port or (self._held[0].getsockname()[1] if len(self._held) > 1 else 0), *more)
-            try:
+            with naming(address):
                 _hold(held, address)
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, shown(address)) from None
         self.port = self._held[0].getsockname()[1]
 
 

@@ -1,5 +1,6 @@
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from threading import Condition, Event, Lock, Thread
 from typing import Any, Final
@@ -75,17 +76,15 @@ class Supervisor:
             raise StartupError(
                 "`workers` share a port as Linux deals out its connections: leave it out on other systems"
             )
-        try:
-            self._reservation = PortReservation(*split_address("listen", settings.listen))
-        except OSError as error:
-            raise StartupError(cannot_listen(settings.listen, error)) from error
-        self._http = _http_reservation(settings)
-        http_port = 0 if self._http is None else self._http.port
+        self._reservation = _reserved("listen", settings.listen, cannot_listen)
+        self._http = _reserved("http", settings.http, http_taken) if settings.http else None
+        self._http_port = 0 if self._http is None else self._http.port
         self._settings = settings
         self._entry = module, function
         places = range(1, settings.workers + 1)
         self._workers = [
-            _Worker(ProcessSettings.worker(settings, place, self._reservation.port, http_port)) for place in places
+            _Worker(ProcessSettings.worker(settings, place, self._reservation.port, self._http_port))
+            for place in places
         ]
         self._threads = [Thread(target=self._supervise, args=(worker,), daemon=True) for worker in self._workers]
         self._changed = Condition()
@@ -124,8 +123,7 @@ class Supervisor:
             self._begun = not self._refusal
         if self._begun and not stop.is_set():
             settings = self._settings
-            http_port = 0 if self._http is None else self._http.port
-            ports = {"port": self._reservation.port, "http_port": http_port, "metrics_port": self._metrics_port}
+            ports = {"port": self._reservation.port, "http_port": self._http_port, "metrics_port": self._metrics_port}
             _log.info("serving", listen=settings.listen, **ports, node=settings.node, workers=settings.workers)
         while self._begun and not stop.wait(_POLL_EVERY_S):
             pass
@@ -265,11 +263,9 @@ class Supervisor:
         return False
 
 
-def _http_reservation(settings: Settings) -> PortReservation | None:
-    """None without an API over HTTP. Raises StartupError."""
-    if not settings.http:
-        return None
+def _reserved(name: str, address: str, why: Callable[[str, OSError], str]) -> PortReservation:
+    """Raises StartupError with the text of `why`."""
     try:
-        return PortReservation(*split_address("http", settings.http))
+        return PortReservation(*split_address(name, address))
     except OSError as error:
-        raise StartupError(http_taken(settings.http, error)) from error
+        raise StartupError(why(address, error)) from error
