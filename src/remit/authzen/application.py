@@ -13,6 +13,7 @@ from remit.authzen.openapi import OPENAPI_PATH, openapi_document
 from remit.authzen.requests import SentRequest
 from remit.core.names import is_revision, is_tenant
 from remit.rpc.boundary import CallMethod
+from remit.rpc.query_servicer import is_trace_id
 from remit.rpc.traceparent import TRACEPARENT
 from remit.web.asgi import Receive, Scope, Send, respond
 from remit.web.calls import HttpCalls, HttpMethod, read_body
@@ -25,7 +26,6 @@ _QUICK_BYTES: Final = 8_192
 _JSON: Final = (b"content-type", b"application/json")
 _ECHOED: Final = b"x-request-id"
 _CACHED: Final = (b"cache-control", b"max-age=300")
-_TRACE_ID: Final = re.compile(r"[!-~]{1,64}").fullmatch
 _CALL: Final = re.compile(rf"(?:/tenants/([^/]+))?/{API}/([a-z/]+)").fullmatch
 _MEDIA_TYPE: Final = re.compile(rb"application/json[ \t]*(?:;.*)?", re.IGNORECASE).fullmatch
 _CHARSET: Final = re.compile(rb'charset[ \t]*=[ \t]*"?([^";, ]*)', re.IGNORECASE).search
@@ -125,7 +125,7 @@ class AuthzenApplication:
             raise _ProblemError(HTTPStatus.BAD_REQUEST, "Remit-Revision: expected 64 lower-case hexadecimal digits")
         body = await read_body(receive, self._max_message_bytes)
         trace = trace_id.decode("latin-1")
-        sent = SentRequest(tenant, body, pinned, "" if traced or not _TRACE_ID(trace) else trace)
+        sent = SentRequest(tenant, body, pinned, "" if traced or not is_trace_id(trace) else trace)
         method = ends.quick if len(body) <= _QUICK_BYTES else ends.in_thread
         answer: AuthzenAnswer = await self._calls.answer(method, sent, scope)
         return answer

@@ -100,7 +100,7 @@ class AuthzenServicer(QueryServicer):
         self, request: AskedEvaluation, context: CallContext, within_ns: int = NO_HURRY_NS
     ) -> PendingAnswer[AuthzenAnswer]:
         del within_ns
-        tenant, terms = self._terms(request, context)  # type: ignore[arg-type]
+        tenant, terms = self._terms(request, context)
         held = self._point.check_as(tenant, partial(evaluated, request.entities), terms)
         decision, decision_id, revision = held.answer
         effect, reason, _ = decision.recorded
@@ -112,7 +112,7 @@ class AuthzenServicer(QueryServicer):
     ) -> PendingAnswer[AuthzenAnswer]:
         if isinstance(request, AskedEvaluation):
             return self._evaluation(request, context)
-        tenant, terms = self._terms(request, context)  # type: ignore[arg-type]
+        tenant, terms = self._terms(request, context)
         held = self._point.batch_as(
             tenant, partial(each_evaluated, request), terms, within_ns=within_ns, stop_at=request.semantic.stop_at
         )
@@ -121,7 +121,7 @@ class AuthzenServicer(QueryServicer):
         return held.with_answer(AuthzenAnswer(headers_of(revision, ids), evaluations_body(results)))
 
     def _search(self, name: str, ask: Any, request: AskedSearch[Any], context: CallContext) -> AuthzenAnswer:
-        tenant, terms = self._terms(request, context)  # type: ignore[arg-type]
+        tenant, terms = self._terms(request, context)
         belongs = (name.encode(), request.tenant.encode(), request.page.request)
         place = self._place(request, belongs)
         entities = request.entities

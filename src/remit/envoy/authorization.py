@@ -16,11 +16,11 @@ from remit.envoy.context_extensions import routes_in
 from remit.envoy.principals import principal_of
 from remit.envoy.request import EnvoyRequest, header
 from remit.envoy.v1 import ext_authz_pb2 as messages
-from remit.rpc.call_context import AtOnce, caller
-from remit.rpc.query_servicer import SlowTenants, is_trace_id
+from remit.rpc.call_context import AtOnce
+from remit.rpc.query_servicer import SlowTenants, call_terms, is_trace_id
 from remit.rpc.server import Server
 from remit.rpc.traceparent import TRACEPARENT, trace_id_in
-from remit.service.decision_point import CallOrigin, CallTerms, DecisionPoint, PendingAnswer
+from remit.service.decision_point import DecisionPoint, PendingAnswer
 from remit.service.errors import ForbiddenError
 from remit.service.gateways import PrincipalSource, parse_hosts, parse_principal_sources
 from remit.service.node import ServerNode
@@ -112,9 +112,7 @@ class AuthorizationServicer:
         principal = principal_of(attributes, self._sources)
         if principal is None:
             raise _NobodyError
-        asking = caller.get()
-        origin = CallOrigin(asking.principal, "", _trace_id(http, context), asking.via)
-        terms = CallTerms(origin, timeout_s=min(context.time_remaining(), self._call_timeout_s))
+        terms = call_terms(context, self._call_timeout_s, trace_id=_trace_id(http))
         tenant = Tenant(request.tenant)
         held = self._point.check_request(tenant, principal, HttpRequest(method, http.path), routes, terms)
         return held.with_answer(answers.decided(tenant, principal, held.answer))
@@ -128,8 +126,8 @@ class _NobodyError(Exception):
     """Nothing that Envoy has verified names the principal."""
 
 
-def _trace_id(http: messages.HttpRequest, context: grpc.ServicerContext) -> str:
-    """That of the request, if Envoy passes it on; else that of the call."""
+def _trace_id(http: messages.HttpRequest) -> str:
+    """That of the request, if Envoy passes it on; else ''."""
     traced = trace_id_in([(TRACEPARENT, header(http, TRACEPARENT).decode("ascii", "replace"))])
     request_id = header(http, _REQUEST_ID).decode("ascii", "replace")
-    return traced or (request_id if is_trace_id(request_id) else trace_id_in(context.invocation_metadata()))
+    return traced or (request_id if is_trace_id(request_id) else "")

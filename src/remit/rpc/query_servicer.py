@@ -14,7 +14,7 @@ from remit.core.decision import Decision, Reason
 from remit.core.errors import FieldViolation, MalformedQuestionError, each_named, named, violation
 from remit.core.names import Tenant, is_revision, parse_principal, parse_tenant
 from remit.core.rows import Effect
-from remit.rpc.call_context import AtOnce, caller
+from remit.rpc.call_context import AtOnce, CallContext, caller
 from remit.rpc.traceparent import trace_id_in
 from remit.service.decision_point import (
     AskedQuestion,
@@ -44,6 +44,16 @@ _Answer = TypeVar("_Answer")
 _Response = TypeVar("_Response", access_service_pb2.BatchCheckResponse, reach_service_pb2.BatchCheckReachResponse)
 
 
+class Origin(Protocol):
+    """The origin that a request names."""
+
+    @property
+    def on_behalf_of(self) -> str: ...
+
+    @property
+    def trace_id(self) -> str: ...
+
+
 class Request(Protocol):
     """The fields that every request has."""
 
@@ -51,7 +61,7 @@ class Request(Protocol):
     def tenant(self) -> str: ...
 
     @property
-    def origin(self) -> decision_pb2.Origin: ...
+    def origin(self) -> Origin: ...
 
     @property
     def revision(self) -> str: ...
@@ -141,7 +151,7 @@ class QueryServicer:
         """The methods that decide quickly."""
         return {}
 
-    def _terms(self, request: Request, context: grpc.ServicerContext) -> tuple[Tenant, CallTerms]:
+    def _terms(self, request: Request, context: grpc.ServicerContext | CallContext) -> tuple[Tenant, CallTerms]:
         tenant = named("tenant", parse_tenant, request.tenant)
         origin = request.origin
         if origin.on_behalf_of:
@@ -150,12 +160,13 @@ class QueryServicer:
             raise violation("origin.trace_id", "expected at most 64 printable ASCII characters without blanks")
         if request.revision and not is_revision(request.revision):
             raise violation("revision", "expected 64 lower-case hexadecimal digits")
-        # Infinite if the caller set no deadline.
-        timeout_s = min(context.time_remaining(), self._call_timeout_s)
-        trace_id = origin.trace_id or trace_id_in(context.invocation_metadata())
-        asking = caller.get()
-        call_origin = CallOrigin(asking.principal, origin.on_behalf_of, trace_id, asking.via)
-        return tenant, CallTerms(call_origin, request.revision, timeout_s)
+        return tenant, call_terms(
+            context,
+            self._call_timeout_s,
+            on_behalf_of=origin.on_behalf_of,
+            trace_id=origin.trace_id,
+            revision=request.revision,
+        )
 
     def _names(self, field: str, parse: Callable[[str], _Name], texts: Sequence[str]) -> tuple[_Name, ...]:
         """The names of a repeated field. Raises MalformedQuestionError for more than the limit."""
@@ -177,6 +188,23 @@ class QueryServicer:
             except MalformedQuestionError as error:
                 items.append(error)
         return items
+
+
+def call_terms(
+    context: grpc.ServicerContext | CallContext,
+    call_timeout_s: float,
+    *,
+    on_behalf_of: str = "",
+    trace_id: str = "",
+    revision: str = "",
+) -> CallTerms:
+    """The terms of the call that is being answered. Without `trace_id`, that of its metadata."""
+    asking = caller.get()
+    origin = CallOrigin(
+        asking.principal, on_behalf_of, trace_id or trace_id_in(context.invocation_metadata()), asking.via
+    )
+    # Infinite if the caller set no deadline.
+    return CallTerms(origin, revision, min(context.time_remaining(), call_timeout_s))
 
 
 def results_in(
