@@ -40,11 +40,12 @@ def question_from(message: access.Question, principal: str = "") -> tuple[Questi
     Raises MalformedQuestionError with every field that is wrong.
     """
     names = (message.principal or principal, message.action, message.kind, message.namespace)
-    return _remembered.get(names) or parsed(names), resource_id_from(message.resource_id)
+    return _remembered.get(names) or parsed(*names), resource_id_from(message.resource_id)
 
 
-def parsed(names: tuple[str, str, str, str]) -> Question:
+def parsed(principal: str, action: str, kind: str, namespace: str) -> Question:
     """The question of these names. Raises MalformedQuestionError as `question_from` does."""
+    names = (principal, action, kind, namespace)
     remembered = _remembered.get(names)
     if remembered is not None:
         return remembered

@@ -13,8 +13,7 @@ from remit.core.authzen import (
     AuthzenMapping,
     Entities,
     UnknownResourceError,
-    in_request,
-    names_of,
+    question_of,
 )
 from remit.core.decision import Decision, Reason
 from remit.core.errors import MalformedQuestionError, named, violation
@@ -41,20 +40,9 @@ def _language(snapshot: Snapshot | None) -> _Language:
 def evaluated(entities: Entities, snapshot: Snapshot | None) -> AskedQuestion:
     """The question of one evaluation. Raises MalformedQuestionError, with the members of the request."""
     try:
-        names = names_of(entities, *_language(snapshot))
-        return wire.parsed(names), recorded_id(entities)
+        return question_of(entities, *_language(snapshot), wire.parsed), entities.resource_id
     except UnknownResourceError as error:
         raise violation("resource.id", str(error)) from None
-    except MalformedQuestionError as error:
-        raise in_request(error) from None
-
-
-def recorded_id(entities: Entities) -> str:
-    """The id of the resource, for the record. Raises MalformedQuestionError."""
-    try:
-        return wire.resource_id_from(entities.resource_id)
-    except MalformedQuestionError as error:
-        raise in_request(error) from None
 
 
 def each_evaluated(
@@ -199,7 +187,7 @@ class ResourcesAllowed(_Search):
         try:
             namespace = mapping.namespace(self.entities._replace(resource_id=resource_id), vocabulary)
             if namespace not in decided:
-                question = wire.parsed((self.principal, self.action, self.kind, namespace))
+                question = wire.parsed(self.principal, self.action, self.kind, namespace)
                 decided[namespace] = snapshot.decide(question).allowed
         except (MalformedQuestionError, UnknownResourceError):
             # An evaluation of this resource would be an error, so it allows nothing.

@@ -22,11 +22,11 @@ from remit.authzen.questions import (
     action_search,
     each_evaluated,
     evaluated,
-    recorded_id,
     resource_search,
     subject_search,
 )
 from remit.authzen.requests import AskedEvaluation, AskedEvaluations, AskedSearch, evaluation, evaluations, search
+from remit.core.authzen import resource_id_of
 from remit.core.caller_actions import CallerAction
 from remit.core.errors import MalformedQuestionError, violation
 from remit.rpc.admission import CallClasses
@@ -125,7 +125,7 @@ class AuthzenServicer(QueryServicer):
         belongs = (name.encode(), request.tenant.encode(), request.page.request)
         place = self._place(request, belongs)
         entities = request.entities
-        resource_id = recorded_id(entities)
+        resource_id = resource_id_of(entities)
         surveyed = self._point.survey_as(tenant, lambda snapshot: (ask(entities, place, snapshot), resource_id), terms)
         found: FoundPage = surveyed.answer or NOTHING
         token: str | None = None

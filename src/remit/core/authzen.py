@@ -2,12 +2,19 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from remit.core.errors import InvalidNameError, MalformedQuestionError, RemitError, violation
-from remit.core.names import SEGMENT, Namespace, Word, is_namespace, quote
+from remit.core.errors import (
+    FieldViolation,
+    InvalidNameError,
+    MalformedQuestionError,
+    RemitError,
+    named,
+    violation,
+)
+from remit.core.names import SEGMENT, Namespace, Word, is_namespace, parse_resource_id, quote
 from remit.core.question import Question, parse_question
 from remit.core.vocabulary import Vocabulary
 
@@ -34,7 +41,6 @@ _FIELDS: Final = {
     "action": "action.name",
     "kind": "resource.type",
     "namespace": "resource",
-    "resource_id": "resource.id",
 }
 
 
@@ -284,31 +290,31 @@ def property_text(path: str, value: Any) -> str | None:
     raise violation(path, "expected a text, a whole number or a boolean")
 
 
-def names_of(entities: Entities, mapping: AuthzenMapping, vocabulary: Vocabulary) -> tuple[str, str, str, str]:
-    """Principal, action, kind and namespace of an evaluation, not parsed yet.
+def question_of(
+    entities: Entities,
+    mapping: AuthzenMapping,
+    vocabulary: Vocabulary,
+    parse: Callable[[str, str, str, str], Question] = parse_question,
+) -> Question:
+    """The question of an evaluation, whose names `parse` takes.
 
-    Raises MalformedQuestionError and UnknownResourceError.
+    Raises MalformedQuestionError, with the members of the request, and UnknownResourceError.
     """
     mapped = mapping.types.get(entities.resource_type)
-    return (
-        mapping.principal(entities),
-        mapping.action(entities),
-        entities.resource_type if mapped is None else mapped.kind,
-        mapping.namespace(entities, vocabulary),
-    )
-
-
-def question_of(entities: Entities, mapping: AuthzenMapping, vocabulary: Vocabulary) -> Question:
-    """Raises MalformedQuestionError, with the fields of the request, and UnknownResourceError."""
-    names = names_of(entities, mapping, vocabulary)
+    principal = mapping.principal(entities)
+    action = mapping.action(entities)
+    kind = entities.resource_type if mapped is None else mapped.kind
+    namespace = mapping.namespace(entities, vocabulary)
     try:
-        return parse_question(*names)
+        question = parse(principal, action, kind, namespace)
     except MalformedQuestionError as error:
-        raise in_request(error) from None
+        raise MalformedQuestionError(
+            *(FieldViolation(_FIELDS[each.field], each.description) for each in error.violations)
+        ) from None
+    resource_id_of(entities)
+    return question
 
 
-def in_request(error: MalformedQuestionError) -> MalformedQuestionError:
-    """The error with the fields of an AuthZEN request in place of a question's."""
-    return MalformedQuestionError(
-        *(type(each)(_FIELDS.get(each.field, each.field), each.description) for each in error.violations)
-    )
+def resource_id_of(entities: Entities) -> str:
+    """The id of the resource, for the record. Raises MalformedQuestionError."""
+    return named("resource.id", parse_resource_id, entities.resource_id)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from remit.core.errors import InvalidNameError, RemitError
-from remit.core.names import Word, quote
+from remit.core.errors import InvalidNameError, RemitError, named
+from remit.core.names import Word, parse_resource_id, quote
 from remit.core.question import Question, parse_question
 
 ANY_METHOD: Final = "*"
@@ -147,7 +147,8 @@ class Route:
     def question(self, principal: str, segments: Sequence[str]) -> tuple[Question, str]:
         """The question of a request with this path, and the id of its resource. Raises MalformedQuestionError."""
         namespace = self._filled(self.namespace, segments)
-        return parse_question(principal, self.action, self.kind, namespace), self._filled(self.resource_id, segments)
+        question = parse_question(principal, self.action, self.kind, namespace)
+        return question, named("resource_id", parse_resource_id, self._filled(self.resource_id, segments))
 
     def _filled(self, text: str, segments: Sequence[str]) -> str:
         return segments[self.path.segments.index(text)] if text.startswith("{") else text

@@ -18,9 +18,9 @@ from remit.audit.ids import DecisionIds
 from remit.audit.journal.pending import Callback
 from remit.audit.record import ASKED_TENANT, ROUTE, VIA, DecisionRecord
 from remit.core.decision import Decision, Reason
-from remit.core.errors import MalformedQuestionError, named
+from remit.core.errors import MalformedQuestionError
 from remit.core.gateway import NO_ROUTES, HttpRequest, RouteTable, route_of
-from remit.core.names import RESOURCE_ID_LIMIT, Principal, Tenant, parse_resource_id
+from remit.core.names import RESOURCE_ID_LIMIT, Principal, Tenant
 from remit.core.question import Question, QuestionType, ReachQuestion
 from remit.core.rows import Effect
 from remit.engine.inquiry import Inquiry
@@ -188,7 +188,6 @@ class DecisionPoint:
         detail = _NOTHING
         if route is not None:
             question, resource_id = route.question(principal, segments)
-            named("resource_id", parse_resource_id, resource_id)
             if snapshot is not None:
                 decision = snapshot.decide(question)
             asked, detail = (question, resource_id), {ROUTE: route.text}

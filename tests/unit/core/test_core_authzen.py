@@ -191,6 +191,7 @@ def test_no_property_of_a_subject_is_part_of_a_question() -> None:
         ({"resource_type": "RECORD", "resource_properties": {"namespace": "A"}}, "resource.properties.namespace"),
         ({"resource_type": "NAMESPACE", "resource_id": "A"}, "resource.id"),
         ({"resource_properties": {"status": "x" * 200}}, "resource"),
+        ({"resource_id": "r" * 513}, "resource.id"),
     ],
 )
 def test_a_request_that_is_no_question_names_the_wrong_member(change: dict[str, object], field: str) -> None:

@@ -87,6 +87,11 @@ def test_a_wrong_catalogue_is_refused_at_its_place(text: str, expected: str) -> 
             "3:5: user alice read record r, which is user:alice VIEW RECORD in a.x: expected deny, got allow",
         ),
         ("{type: record, id: r}", "deny", "3:5: the request is malformed, and nothing is decided: resource.properties"),
+        (
+            f"{{type: record, id: {'r' * 513}, properties: {{team: a}}}}",
+            "allow",
+            "3:5: the request is malformed, and nothing is decided: resource.id: expected at most 512 printable",
+        ),
         ("{type: recrd, id: r}", "deny", "3:72: unknown kind `recrd`: if that is what is tested, say `reason:"),
         ("{type: record}", "deny", "3:72: `resource` lacks `id`"),
     ],

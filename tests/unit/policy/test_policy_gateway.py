@@ -136,6 +136,8 @@ def test_cases_about_requests_hold_fail_and_count_as_coverage(tmp_path: Path) ->
         "nothing: namespace: `A` is not a namespace",
         "{request: GET //flows, principal: user:bob, expect: deny}": "the gateway refuses the request, and decides "
         "nothing: the path holds `//`",
+        f"{{request: GET /flows/acme.data/{'x' * 513}, principal: user:bob, expect: allow}}": "the gateway refuses the "
+        "request, and decides nothing: resource_id: expected at most 512 printable characters",
         "{request: flows, principal: user:bob, expect: deny}": "`flows` is no request: expected a method and a path, as",
         "{request: GET /nothing, principal: user:bob, expect: allow, reason: NO_ROUTE}": "`allow` never has the reason",
     }.items(),

@@ -55,8 +55,9 @@ def _somebody_may(tenant: LintedTenant, route: Route) -> bool:
 
 
 def _methods_overlap(one: Route, other: Route) -> bool:
-    methods = {*one.methods}
-    return ANY_METHOD in (*one.methods, *other.methods) or not methods.isdisjoint(other.methods)
+    return (
+        ANY_METHOD in one.methods or ANY_METHOD in other.methods or any(each in other.methods for each in one.methods)
+    )
 
 
 def _cross(one: PathTemplate, other: PathTemplate) -> bool:
@@ -66,13 +67,15 @@ def _cross(one: PathTemplate, other: PathTemplate) -> bool:
 
 def _takes(segment: str, other: str) -> bool:
     """True if a segment of a template matches what `other` matches, which may be a capture."""
-    if not is_capture(segment):
-        return segment == other
-    return is_capture(other) or (other != "" and ";" not in other)
+    return segment == other or (is_capture(segment) and (is_capture(other) or (other != "" and ";" not in other)))
+
+
+def _by_length(one: PathTemplate, other: PathTemplate) -> tuple[PathTemplate, PathTemplate]:
+    return (one, other) if len(one.segments) <= len(other.segments) else (other, one)
 
 
 def _overlap(one: PathTemplate, other: PathTemplate) -> bool:
-    short, long = sorted((one, other), key=lambda each: len(each.segments))
+    short, long = _by_length(one, other)
     rest = long.segments[len(short.segments) :]
     if rest and (not short.tail or any(";" in each for each in rest)):
         return False
@@ -89,7 +92,7 @@ def _covers(wide: PathTemplate, narrow: PathTemplate) -> bool:
 
 def _common_path(one: PathTemplate, other: PathTemplate) -> tuple[str, ...]:
     """The shortest path that both match: a capture takes its own name."""
-    short, long = sorted((one, other), key=lambda each: len(each.segments))
+    short, long = _by_length(one, other)
     shared = [its if is_capture(mine) else mine for mine, its in zip(short.segments, long.segments, strict=False)]
     path = (*shared, *long.segments[len(shared) :])
     return tuple(each[1:-1] if is_capture(each) else each for each in path)
