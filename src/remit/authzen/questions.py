@@ -263,5 +263,4 @@ def _refusal(
         door = snapshot.door(kind.name, min(kind.actions), namespace)
         if isinstance(door, Decision):
             return door.reason
-    refused = snapshot.admitted is not None and principal not in snapshot.admitted
-    return Reason.NO_ACCESS if refused else None
+    return None if snapshot.admits(principal) else Reason.NO_ACCESS

@@ -95,9 +95,13 @@ class Snapshot:
         except KeyError:
             return self._closed_door(kind, action, namespace)
 
+    def admits(self, principal: str) -> bool:
+        """True if the principal is on the access list, or there is none."""
+        return self.admitted is None or principal in self.admitted
+
     def permitted(self, principal: Principal, namespace: Namespace) -> list[tuple[Word, Word]]:
         """Every (kind, action) that `decide` allows this principal in the namespace, in the vocabulary's order."""
-        if self.admitted is not None and principal not in self.admitted:
+        if not self.admits(principal):
             return []
         covering = self.covering(namespace)
         held = self._held(principal, covering)

@@ -42,7 +42,7 @@ class _Side:
 
     def admits(self, principal: Principal) -> bool:
         snapshot = self._snapshot
-        return snapshot is not None and (snapshot.admitted is None or principal in snapshot.admitted)
+        return snapshot is not None and snapshot.admits(principal)
 
     def named(self, rule: Rule) -> frozenset[Permission]:
         known = self._named.get((rule.kinds, rule.actions))

@@ -197,11 +197,10 @@ class PrincipalsFor(Inquiry[Permitted]):
         # Start with the lowest row: it is the deciding rule of all members that it reaches.
         for rule in sorted((each for each in rows.values() if each.effect is Effect.ALLOW), key=attrgetter("order")):
             _reach_back(snapshot, rule.subject, covering, allowed, ways)
-        admitted = snapshot.admitted
         principals = sorted(
             Principal(name)
             for name in allowed
-            if name not in denied and name.startswith(("user:", "service:")) and (admitted is None or name in admitted)
+            if name not in denied and name.startswith(("user:", "service:")) and snapshot.admits(name)
         )
         return Permitted(tuple(principals), allowed, rows, ways)
 
@@ -260,5 +259,4 @@ def _set_of(found: Iterable[tuple[Rows, NamespacePattern]]) -> NamespaceSet:
 
 
 def _no_access(snapshot: Snapshot, principal: Principal) -> Reason | None:
-    refused = snapshot.admitted is not None and principal not in snapshot.admitted
-    return Reason.NO_ACCESS if refused else None
+    return None if snapshot.admits(principal) else Reason.NO_ACCESS
