@@ -6,12 +6,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from remit.audit.ids import format_id
 from remit.authzen.questions import FoundPage
 from remit.core.errors import MalformedQuestionError
 from remit.service.decision_point import Decided
 
 _MOST_IDS: Final = 100
 """Decision ids that fit in a header."""
+_NO_RECORD: Final = "-"
 
 
 class AuthzenAnswer(NamedTuple):
@@ -99,9 +101,13 @@ def search_body(found: FoundPage, result_of: Callable[[str], Any], next_token: s
     return b'{"page":' + page + b',"results":' + results + b"}"
 
 
-def headers_of(revision: str, decision_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
-    """The headers of what varies: the revision, and the ids of the records; none for more than fit."""
+def headers_of(revision: str, decision_ids: Sequence[bytes | None]) -> list[tuple[bytes, bytes]]:
+    """The headers of what varies: the revision, and the ids of the records; none for more than fit.
+
+    An id is None for an item that was malformed, and is not recorded.
+    """
     headers = [(b"remit-revision", revision.encode())] if revision else []
     if len(decision_ids) <= _MOST_IDS:
-        headers.append((b"remit-decision-id", ", ".join(decision_ids).encode()))
+        shown = (_NO_RECORD if each is None else format_id(each) for each in decision_ids)
+        headers.append((b"remit-decision-id", ", ".join(shown).encode()))
     return headers

@@ -111,10 +111,7 @@ class AskedSearch(AskedRequest, Generic[_Body]):
 
 def evaluation(sent: SentRequest) -> AskedEvaluation:
     """Raises MalformedMessageError, and MalformedQuestionError."""
-    body = _quickly(sent.body)
-    if body is None:
-        body = _typed(_object(sent), Evaluation)
-    return AskedEvaluation(sent.tenant, sent.revision, _origin(sent, body.context), _entities(body))
+    return _single(sent, _quickly(sent.body) or _typed(_object(sent), Evaluation))
 
 
 def evaluations(batch_limit: int) -> Callable[[SentRequest], AskedEvaluation | AskedEvaluations]:
@@ -129,7 +126,7 @@ def evaluations(batch_limit: int) -> Callable[[SentRequest], AskedEvaluation | A
         body = _typed(members, Evaluations)
         semantic = _semantic(body.options)
         if not body.evaluations:
-            return evaluation(sent)
+            return _single(sent, _typed(members, Evaluation))
         if len(body.evaluations) > batch_limit:
             count = len(body.evaluations)
             raise violation("evaluations", f"holds {count} items: expected at most {batch_limit}")
@@ -349,8 +346,9 @@ def _member(value: Any, name: str, shape: type[_Body]) -> _Body:
         raise violation(name, str(error)) from None
 
 
-def _entities(body: Evaluation) -> Entities:
-    return _of(body.subject, body.action, body.resource)
+def _single(sent: SentRequest, body: Evaluation) -> AskedEvaluation:
+    entities = _of(body.subject, body.action, body.resource)
+    return AskedEvaluation(sent.tenant, sent.revision, _origin(sent, body.context), entities)
 
 
 def _of(subject: Subject, action: Action, resource: Resource) -> Entities:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from remit.audit.ids import format_id
 from remit.authzen.answers import (
     AuthzenAnswer,
     FoundAction,
@@ -36,8 +35,6 @@ from remit.rpc.query_servicer import MOMENT_NS, SHORT_BATCH, QueryServicer
 from remit.rpc.rights import Demand
 from remit.service.decision_point import NO_HURRY_NS, PendingAnswer
 
-_NO_RECORD: Final = "-"
-"""Stands for the id of an item that was malformed, and is not recorded."""
 _SEARCHES: Final[Mapping[str, tuple[Any, Any, CallerAction]]] = {
     "subject": (SubjectSearch, subject_search, CallerAction.WHO),
     "resource": (ResourceSearch, resource_search, CallerAction.LIST),
@@ -104,7 +101,7 @@ class AuthzenServicer(QueryServicer):
         held = self._point.check_as(tenant, partial(evaluated, request.entities), terms)
         decision, decision_id, revision = held.answer
         effect, reason, _ = decision.recorded
-        headers = headers_of(revision, [format_id(decision_id)])
+        headers = headers_of(revision, [decision_id])
         return held.with_answer(AuthzenAnswer(headers, decision_body(effect, reason)))
 
     def _evaluations(
@@ -117,7 +114,7 @@ class AuthzenServicer(QueryServicer):
             tenant, partial(each_evaluated, request), terms, within_ns=within_ns, stop_at=request.semantic.stop_at
         )
         revision, results = held.answer
-        ids = [_NO_RECORD if isinstance(each, MalformedQuestionError) else format_id(each[1]) for each in results]
+        ids = [None if isinstance(each, MalformedQuestionError) else each[1] for each in results]
         return held.with_answer(AuthzenAnswer(headers_of(revision, ids), evaluations_body(results)))
 
     def _search(self, name: str, ask: Any, request: AskedSearch[Any], context: CallContext) -> AuthzenAnswer:
@@ -138,7 +135,7 @@ class AuthzenServicer(QueryServicer):
             result_of: Callable[[str], Any] = FoundAction
         else:
             result_of = partial(FoundEntity, entities.subject_type if name == "subject" else entities.resource_type)
-        headers = headers_of(surveyed.revision, [format_id(surveyed.decision_id)])
+        headers = headers_of(surveyed.revision, [surveyed.decision_id])
         return AuthzenAnswer(headers, search_body(found, result_of, token))
 
     def _place(self, request: AskedSearch[Any], belongs: tuple[bytes, ...]) -> PlaceInSearch:

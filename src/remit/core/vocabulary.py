@@ -66,5 +66,9 @@ class Vocabulary:
     services: tuple[Word, ...] = ()
     """The services to which dedicated resources may be denied."""
 
+    def kinds_of(self, tenant: Tenant) -> dict[Word, Kind]:
+        """The kinds on this tenant's side of the instance wall, by name."""
+        return {name: kind for name, kind in self.kinds.items() if kind.lives_in(tenant)}
+
 
 EMPTY_VOCABULARY: Final = Vocabulary()

@@ -80,8 +80,7 @@ class AuthorizationServicer:
         return {"Check": lambda request, context: self._slow.answer(request, lambda: self._answered(request, context))}
 
     def Check(self, request: EnvoyRequest, context: grpc.ServicerContext) -> messages.CheckResponse:
-        held = self._answered(request, context)
-        return self._point.commit(held) if held.records else held.answer
+        return self._point.commit(self._answered(request, context))
 
     def _answered(self, request: EnvoyRequest, context: grpc.ServicerContext) -> PendingAnswer[messages.CheckResponse]:
         try:

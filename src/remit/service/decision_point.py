@@ -233,6 +233,8 @@ class DecisionPoint:
 
     def commit(self, held: PendingAnswer[_Answer]) -> _Answer:
         """Waits until the records are committed or accepted, as the delivery asks, and returns the answer."""
+        if not held.records:
+            return held.answer
         recorded, unrecorded = self.record_policy.split(held.records)
         # After much work the caller has had its turn: others come first until the record is written.
         light = len(recorded) <= _FEW and held.took_ns <= _QUICK_NS

@@ -147,7 +147,7 @@ def words_instead(snapshot: Snapshot, action: Word, kind: Word, reason: Reason) 
         case Reason.UNKNOWN_KIND if action in kinds:
             return f"; `{action}` is a kind: did you swap action and kind?"
         case Reason.UNKNOWN_KIND:
-            return instead_of(kind, [each.name for each in kinds.values() if each.lives_in(snapshot.tenant)])
+            return instead_of(kind, list(snapshot.policy.vocabulary.kinds_of(snapshot.tenant)))
         case Reason.UNKNOWN_ACTION:
             among = [kinds[kind]] if kind else kinds.values()
             return instead_of(action, {name for each in among for name in each.actions})
@@ -174,7 +174,7 @@ def _narrowest_binding(snapshot: Snapshot, question: Question) -> str:
 
 def _breadth(snapshot: Snapshot, role: Subject, namespace: Namespace) -> int:
     """The (kind, action) pairs that a role allows in a namespace. A pair that two rows allow counts twice."""
-    kinds = [kind for kind in snapshot.policy.vocabulary.kinds.values() if kind.lives_in(snapshot.tenant)]
+    kinds = snapshot.policy.vocabulary.kinds_of(snapshot.tenant).values()
     return sum(
         len(kind.actions if rule.actions == ANY else kind.actions & {*rule.actions})
         for subject in snapshot.held(role, namespace)

@@ -10,7 +10,7 @@ from remit.policy.read.tree import AUTHZEN
 def hidden_actions(tenant: LintedTenant) -> Iterator[LintFinding]:
     """Names that are actions themselves, and stand for others."""
     mapping = tenant.policy.authzen
-    kinds = {name: kind for name, kind in tenant.policy.vocabulary.kinds.items() if kind.lives_in(tenant.name)}
+    kinds = tenant.policy.vocabulary.kinds_of(tenant.name)
     everywhere = {action for kind in kinds.values() for action in kind.actions}
     yield from _hidden(tenant, mapping.actions, everywhere, "actions")
     for name, mapped in mapping.types.items():

@@ -15,7 +15,7 @@ from remit.core.authzen import (
     TypeMapping,
 )
 from remit.core.errors import InvalidNameError
-from remit.core.names import WHOLE_TENANT, Namespace, Tenant, Word, parse_namespace, quote
+from remit.core.names import RESOURCE_ID_LIMIT, WHOLE_TENANT, Namespace, Tenant, Word, parse_namespace, quote
 from remit.core.vocabulary import Kind, Vocabulary
 from remit.policy.read.csv import Row, column
 from remit.policy.read.report import Diagnostics, did_you_mean
@@ -25,7 +25,6 @@ from remit.policy.read.yaml import Node
 
 FROM_CATALOGUE: Final = "catalogue"
 _CATALOGUE_FIELDS: Final = 3
-_RESOURCE_ID_LIMIT: Final = 512
 
 
 def read_mapping(
@@ -40,7 +39,7 @@ def read_mapping(
 class _MappingReader:
     def __init__(self, schema: Schema, tenant: Tenant, vocabulary: Vocabulary) -> None:
         self._schema = schema
-        self._kinds = {name: kind for name, kind in vocabulary.kinds.items() if kind.lives_in(tenant)}
+        self._kinds = vocabulary.kinds_of(tenant)
         self._actions = {action for kind in self._kinds.values() for action in kind.actions}
 
     def read(self, document: Node, catalogue: Mapping[Word, Catalogue]) -> AuthzenMapping:
@@ -129,7 +128,7 @@ class CatalogueReader:
     """Reads the rows of catalogue.csv: kind, id, namespace."""
 
     def __init__(self, tenant: Tenant, vocabulary: Vocabulary, report: Diagnostics) -> None:
-        self._kinds = {name: kind for name, kind in vocabulary.kinds.items() if kind.lives_in(tenant)}
+        self._kinds = vocabulary.kinds_of(tenant)
         self._report = report
         self._found: dict[Word, dict[str, Namespace]] = {}
 
@@ -145,8 +144,8 @@ class CatalogueReader:
             message = f"`{quote(kind_name)}` is no kind of this tenant that the vocabulary declares{hint}"
             self._refuse(row, 0, message)
             return
-        if not 0 < len(resource_id) <= _RESOURCE_ID_LIMIT or not resource_id.isprintable():
-            self._refuse(row, 1, f"expected an id of 1 to {_RESOURCE_ID_LIMIT} printable characters")
+        if not 0 < len(resource_id) <= RESOURCE_ID_LIMIT or not resource_id.isprintable():
+            self._refuse(row, 1, f"expected an id of 1 to {RESOURCE_ID_LIMIT} printable characters")
             return
         parsed = self._namespace(row, kind, namespace)
         resources = self._found.setdefault(kind.name, {})

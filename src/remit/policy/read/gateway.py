@@ -1,6 +1,6 @@
 """Reads gateway.yaml: the routes of a tenant's gateway."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from remit.core.errors import InvalidNameError
@@ -29,7 +29,8 @@ def read_gateway(schema: Schema, document: Node, tenant: Tenant, vocabulary: Voc
     if len(nodes) > ROUTES_LIMIT:
         schema.refuse(document, f"{len(nodes)} routes: expected at most {ROUTES_LIMIT}")
         return ()
-    routes = tuple(route for node in nodes if (route := _route(schema, node, tenant, vocabulary)) is not None)
+    kinds = vocabulary.kinds_of(tenant)
+    routes = tuple(route for node in nodes if (route := _route(schema, node, kinds)) is not None)
     try:
         RouteTable(routes)
     except SameRequestsError as error:
@@ -43,13 +44,12 @@ def read_gateway(schema: Schema, document: Node, tenant: Tenant, vocabulary: Voc
     return routes
 
 
-def _route(schema: Schema, node: Node, tenant: Tenant, vocabulary: Vocabulary) -> Route | None:
+def _route(schema: Schema, node: Node, kinds: Mapping[Word, Kind]) -> Route | None:
     fields = schema.fields(node, "a route", _REQUIRED, optional=("namespace", "resource_id"))
     if any(key not in fields for key in _REQUIRED):
         return None
     methods = schema.name(fields["method"], "`method`", _methods)
     path = schema.name(fields["path"], "`path`", PathTemplate.parse)
-    kinds = {name: kind for name, kind in vocabulary.kinds.items() if kind.lives_in(tenant)}
     kind = _choice(schema, fields["kind"], "a kind of this tenant", kinds)
     if methods is None or path is None or kind is None:
         return None

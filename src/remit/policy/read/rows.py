@@ -39,7 +39,7 @@ class RowReader:
         self._row_tenant = Tenant("*") if tenant is None else tenant
         self._vocabulary = vocabulary
         self._report = report
-        self._kinds = sorted(name for name, kind in vocabulary.kinds.items() if kind.lives_in(self._row_tenant))
+        self._kinds = sorted(vocabulary.kinds_of(self._row_tenant))
         self._subjects: dict[str, Subject] = {}
         self._patterns: dict[str, NamespacePattern] = {"**": EVERYWHERE}
         self._kind_sets: dict[str, tuple[Word, ...]] = {"*": ANY}
