@@ -34,8 +34,7 @@ from json_schemas import schemas  # noqa: E402
 from man_pages import command_page, program_page  # noqa: E402
 
 from remit.cli.common import lazy  # noqa: E402
-from remit.cli.common.help import Description, Parameter, described, usage  # noqa: E402
-from remit.cli.common.lazy import LazyCommand  # noqa: E402
+from remit.cli.common.help import Description, Parameter, commands_of, usage  # noqa: E402
 from remit.cli.main import app  # noqa: E402
 from remit.service.settings import Settings, settings_table  # noqa: E402
 
@@ -99,16 +98,11 @@ def settings() -> str:
 
 def cli() -> str:
     """A section for each command of the program."""
-    commands = _commands("remit", typer.main.get_command(app))
-    return "\n\n".join(_command(name, described(command)) for name, command in commands)
+    return "\n\n".join(_command(f"remit {name}", command) for name, command in _commands().items())
 
 
-def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
-    if not hasattr(command, "commands"):
-        yield name, command.loaded() if isinstance(command, LazyCommand) else command
-        return
-    for each, inner in command.commands.items():
-        yield from _commands(f"{name} {each}", inner)
+def _commands() -> dict[str, Description]:
+    return {name: each.loaded().described() for name, each in commands_of(typer.main.get_command(app))}
 
 
 def _command(name: str, command: Description) -> str:
@@ -251,11 +245,11 @@ _SHOWN_ITEMS: Final = 2
 def json_of_commands() -> str:
     """A section for each command, with what it printed in the tests. Of a list, the first items."""
     parts = []
-    for name, _ in _commands("remit", typer.main.get_command(app)):
-        stem = name.removeprefix("remit ").replace(" ", "-")
+    for name, _ in commands_of(typer.main.get_command(app)):
+        stem = name.replace(" ", "-")
         files = [*JSON_FILES.glob(f"{stem}.json"), *sorted(JSON_FILES.glob(f"{stem}.*.json"))]
         if files:
-            parts += [f"## {name}", *map(_json_example, files)]
+            parts += [f"## remit {name}", *map(_json_example, files)]
     return "\n\n".join(parts)
 
 
@@ -300,10 +294,11 @@ def index() -> str:
 
 def manual() -> dict[str, str]:
     """The man page of each command, by its file name."""
-    program = typer.main.get_command(app)
-    commands = {name: described(command) for name, command in _commands("remit", program)}
+    commands = {f"remit {name}": command for name, command in _commands().items()}
     pages = {name.replace(" ", "-"): command_page(name, command) for name, command in commands.items()}
-    pages["remit"] = program_page(program.help or "", {name: each.summary for name, each in commands.items()})
+    pages["remit"] = program_page(
+        typer.main.get_command(app).help or "", {name: each.summary for name, each in commands.items()}
+    )
     return {f"{name}.1": text for name, text in pages.items()}
 
 

@@ -38,14 +38,12 @@ def program_page(help_text: str, summaries: Mapping[str, str]) -> str:
 
 def command_page(name: str, command: Description) -> str:
     """`name` is the whole command: `remit audit list`."""
-    text, _, _ = command.help.partition("\nExample: ")
-    _, _, rest = text.partition("\n\n")
     lines = [
         *head(name.replace(" ", "-"), command.summary.removesuffix(".")),
         ".SH SYNOPSIS",
         f"{bold(name)} {escaped(' '.join(usage(command)))}".rstrip(),
         ".SH DESCRIPTION",
-        *paragraphs(command.summary + "\n\n" + rest),
+        *paragraphs(command.text),
     ]
     for panel in dict.fromkeys([ARGUMENTS, *(each.panel for each in command.parameters)]):
         parameters = [each for each in command.parameters if each.panel == panel]

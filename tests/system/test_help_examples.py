@@ -18,7 +18,7 @@ from support.server import ROOT, Server, environment, until
 
 from remit.audit.chain.signing import SigningKey
 from remit.audit.spool.spool import Spool
-from remit.cli.common.lazy import LazyCommand
+from remit.cli.common.help import commands_of
 from remit.cli.main import app
 
 BIN: Final = Path(sys.executable).parent
@@ -57,14 +57,7 @@ class World:
         return environment({**more, **({"REMIT_TARGET": self.target} if asks_server else {})})
 
 
-def commands(name: str, command: object) -> Iterator[tuple[str, str]]:
-    if isinstance(command, LazyCommand):
-        yield name, command.described().example
-    for each, inner in getattr(command, "commands", {}).items():
-        yield from commands(f"{name} {each}".lstrip(), inner)
-
-
-EXAMPLES: Final = dict(commands("", typer.main.get_command(app)))
+EXAMPLES: Final = {name: each.described().example for name, each in commands_of(typer.main.get_command(app))}
 
 
 @pytest.fixture(scope="module")

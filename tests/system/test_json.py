@@ -24,7 +24,7 @@ from remit.audit.ids import format_id
 from remit.audit.record import AUDIT_READ
 from remit.audit.spool.spool import Spool
 from remit.audit.store.store import AuditStore
-from remit.cli.common.lazy import LazyCommand
+from remit.cli.common.help import commands_of
 from remit.cli.main import app
 from remit.core.names import Tenant
 from remit.policy.load import DEFAULT_LIMITS
@@ -55,15 +55,7 @@ _SAMPLES: Final = {
 _NUMBERS: Final = {"seconds", "bytes", "store_bytes", "free_bytes", "acknowledged", "time_us", "committed", "restarts"}
 
 
-def leaves(command: Any, *path: str) -> Iterator[tuple[str, Any]]:
-    if hasattr(command, "commands"):
-        for name, inner in command.commands.items():
-            yield from leaves(inner, *path, name)
-    else:
-        yield " ".join(path), command.loaded() if isinstance(command, LazyCommand) else command
-
-
-COMMANDS: Final = dict(leaves(typer.main.get_command(app)))
+COMMANDS: Final = {name: each.loaded() for name, each in commands_of(typer.main.get_command(app))}
 
 
 def command_of(file: Path) -> str:

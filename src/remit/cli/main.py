@@ -117,7 +117,10 @@ lazy.add(app, {"docs": "remit.cli.docs:docs", "schema": "remit.cli.schema:schema
 
 @app.command(cls=PlainCommand, rich_help_panel="Read")
 def version(as_json: JsonOption = False) -> None:
-    """Print remit's version."""
+    """Print remit's version.
+
+    Example: `remit version`
+    """
     from remit.service.version import VERSION  # noqa: PLC0415 (what finds it out takes longer than to show help)
 
     if as_json:

@@ -1,30 +1,19 @@
 """Help: nothing in it is cut, each command has an example, and errors of usage say what is expected."""
 
 import re
-from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from remit.cli.common.help import ARGUMENTS, OPTIONS, described
-from remit.cli.common.lazy import LazyCommand
+from remit.cli.common.help import ARGUMENTS, OPTIONS, commands_of
 from remit.cli.main import app
 from remit.service.settings import Settings
 
 WIDTH = 80
 
 
-def commands(name: str, command: Any) -> dict[str, LazyCommand]:
-    if isinstance(command, LazyCommand):
-        return {name: command}
-    found: dict[str, LazyCommand] = {}
-    for each, inner in getattr(command, "commands", {}).items():
-        found |= commands(f"{name} {each}".lstrip(), inner)
-    return found
-
-
-COMMANDS = commands("", typer.main.get_command(app))
+COMMANDS = dict(commands_of(typer.main.get_command(app)))
 GROUPS = ("", "audit", "audit key", "authzen", "callers", "import")
 
 
@@ -45,7 +34,7 @@ def test_help_fits_the_terminal_and_cuts_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_names_each_option_and_its_variable(name: str) -> None:
     shown = run(*name.split(), "--help").output
-    for each in described(COMMANDS[name].loaded()).parameters:
+    for each in COMMANDS[name].loaded().described().parameters:
         for word in (*each.flags, *each.off, each.variable, each.metavar):
             assert word in shown
         assert not re.search(r"[<>]|TEXT|PATH", each.metavar), each

@@ -4,28 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import generate
 import pytest
-import typer
 from support.server import Server
 
 from remit.audit.store.store import AuditStore
-from remit.cli.common.lazy import LazyCommand
-from remit.cli.main import app
-
-
-def commands(name: str, command: Any) -> Iterator[tuple[str, LazyCommand]]:
-    if isinstance(command, LazyCommand):
-        yield name, command
-    for each, inner in getattr(command, "commands", {}).items():
-        yield from commands(f"{name} {each}".lstrip(), inner)
-
-
-COMMANDS = dict(commands("", typer.main.get_command(app)))
 
 
 def test_index_of_commands_is_fresh() -> None:

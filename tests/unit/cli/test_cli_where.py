@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from support.server import Server
 from test_cli_help import COMMANDS
 from typer.testing import CliRunner, Result
 
-from remit.cli.common.lazy import LazyCommand
+from remit.cli.common.help import PlainCommand
 from remit.cli.main import app
 from remit.service.settings import Settings
 from remit.service.settings_file import CLIENT_SETTINGS, CONFIG_VARIABLE, ENV_PREFIX, PATH_SETTINGS
@@ -99,18 +98,11 @@ def test_server_knows_the_variables_of_the_commands(tmp_path: Path, monkeypatch:
     known = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields}
     known |= {*CLIENT_VARIABLES, CONFIG_VARIABLE}
 
-    assert known >= {*_variables(typer.main.get_command(app))} >= CLIENT_VARIABLES
+    variables = {each.envvar for command in COMMANDS.values() for each in command.loaded().params if each.envvar}
+    assert known >= variables >= CLIENT_VARIABLES
     for name in CLIENT_VARIABLES:
         monkeypatch.setenv(name, "127.0.0.1:1")
     assert read_settings({}).policies == Path("policies")
-
-
-def _variables(command: Any) -> Iterator[str]:
-    if isinstance(command, LazyCommand):
-        command = command.loaded()
-    yield from (each.envvar for each in command.params if each.envvar)
-    for inner in getattr(command, "commands", {}).values():
-        yield from _variables(inner)
 
 
 SOURCES = ("command line", "environment", "settings file", "default")
@@ -123,7 +115,7 @@ VALUES = {
 """What the command line, the environment and the file say. Other variables name files."""
 
 
-def _placed() -> Iterator[tuple[str, LazyCommand, str]]:
+def _placed() -> Iterator[tuple[str, PlainCommand, str]]:
     for name, command in COMMANDS.items():
         if name != "serve":
             yield from ((name, command, each.variable) for each in command.described().parameters if each.variable)
@@ -134,7 +126,7 @@ PLACED = [each for each in _placed() if each[2] not in {CONFIG_VARIABLE, "REMIT_
 
 @pytest.mark.parametrize(("name", "lazy", "variable"), PLACED, ids=[f"{each[0]} {each[2]}" for each in PLACED])
 def test_command_line_counts_before_environment_before_settings_file_before_default(
-    name: str, lazy: LazyCommand, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, lazy: PlainCommand, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The law of docs/reference/settings.md, over every command and everything that tells it where to ask."""
     command = lazy.loaded()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from remit.cli.common.help import WHERE
+from remit.cli.common.help import WHERE, command_from
 from remit.cli.common.output import Exit, fail
 from remit.core.hints import did_you_mean
 from remit.core.names import quote
@@ -53,9 +53,7 @@ def config_option(known: Collection[str]) -> Any:
     def nothing(config: ConfigOption = None) -> None:
         del config
 
-    alone = typer.Typer(add_completion=False)
-    alone.command()(nothing)
-    (option,) = typer.main.get_command(alone).params
+    (option,) = command_from(nothing).params
     option.callback = read
     option.is_eager = True
     option.expose_value = False

@@ -5,7 +5,7 @@ A command is described by plain values: the index of commands holds them too, so
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -56,7 +56,12 @@ class Description(NamedTuple):
 
     @property
     def summary(self) -> str:
-        return " ".join(self.help.partition("\n\n")[0].split())
+        return _first_paragraph(self.help)
+
+    @property
+    def text(self) -> str:
+        """The help without its example."""
+        return _EXAMPLE.sub("\n", self.help)
 
     def to_json(self) -> dict[str, Any]:
         plain = ({name: value for name, value in each._asdict().items() if value} for each in self.parameters)
@@ -120,7 +125,7 @@ def usage(described: Description) -> list[str]:
 
 def write_help(formatter: Any, path: str, described: Description) -> None:
     formatter.write_usage(path, " ".join(usage(described)))
-    write_text(formatter, _EXAMPLE.sub("\n", described.help))
+    write_text(formatter, described.text)
     sections: dict[str, list[tuple[str, str]]] = {}
     for each in described.parameters:
         sections.setdefault(each.panel, []).append((names_of(each), meaning_of(each)))
@@ -174,12 +179,19 @@ class _Plain:
 
 
 class PlainCommand(_Plain, TyperCommand):
+    def loaded(self) -> "PlainCommand":
+        """The command itself, if this one only stands for it."""
+        return self
+
+    def described(self) -> Description:
+        return described(self)
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         del ctx
-        return usage(described(self))
+        return usage(self.described())
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        write_help(formatter, ctx.command_path, described(self))
+        write_help(formatter, ctx.command_path, self.described())
 
 
 class PlainGroup(_Plain, TyperGroup):
@@ -195,14 +207,30 @@ class PlainGroup(_Plain, TyperGroup):
         panels: dict[str, list[tuple[str, str]]] = {}
         for name, command in self.commands.items():
             panel = getattr(command, "rich_help_panel", None) or "Commands"
-            panels.setdefault(panel, []).append((name, _summary(command.help or "")))
+            panels.setdefault(panel, []).append((name, _first_paragraph(command.help or "")))
         for title, rows in panels.items():
             write_section(formatter, title, rows)
         rows = [(names_of(each), meaning_of(each)) for each in described(self).parameters]
         write_section(formatter, OPTIONS, [*rows, _HELP])
 
 
-def _summary(text: str) -> str:
+def commands_of(group: Any, *names: str) -> Iterator[tuple[str, PlainCommand]]:
+    """Each command in a group and in the groups below it, with its name: `audit key new`."""
+    for name, each in group.commands.items():
+        if isinstance(each, PlainCommand):
+            yield " ".join((*names, name)), each
+        else:
+            yield from commands_of(each, *names, name)
+
+
+def command_from(function: Callable[..., None], name: str | None = None) -> Any:
+    """The command that Typer makes from a function."""
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(name, cls=PlainCommand)(function)
+    return typer.main.get_command(alone)
+
+
+def _first_paragraph(text: str) -> str:
     return " ".join(text.partition("\n\n")[0].split())
 
 
@@ -213,9 +241,7 @@ def as_params(parameters: Iterable[Parameter]) -> list[Any]:
         del words
 
     nothing.__signature__ = inspect.Signature([*map(_signature, parameters)])  # type: ignore[attr-defined]
-    alone = typer.Typer(add_completion=False)
-    alone.command()(nothing)
-    return list(typer.main.get_command(alone).params)
+    return list(command_from(nothing).params)
 
 
 def _signature(parameter: Parameter) -> inspect.Parameter:

@@ -3,7 +3,7 @@
 import gc
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pkgutil import get_data, resolve_name
 from typing import Any, Final
@@ -13,7 +13,7 @@ from typer import _completion_classes
 
 from remit.cli import missing
 from remit.cli.common.config import config_option, takes_settings
-from remit.cli.common.help import Description, PlainCommand, as_params, described, write_help
+from remit.cli.common.help import Description, PlainCommand, as_params, command_from, commands_of
 from remit.service.settings_file import CLIENT_SETTINGS
 
 _SERVE: Final = "remit.cli.server.serve:serve"
@@ -27,16 +27,13 @@ _completion_classes._sanitize_help_text = lambda text: text  # noqa: SLF001
 class LazyCommand(PlainCommand):
     """A command that is imported when it runs. Its help, and what completes it, come from the index."""
 
-    def loaded(self) -> Any:
-        """The command itself."""
+    def loaded(self) -> PlainCommand:
         assert self.callback is not None
         try:
             function = self.callback()
         except ModuleNotFoundError as error:
             sys.exit(missing(error))
-        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        alone.command(self.name, cls=PlainCommand)(function)
-        command: Any = typer.main.get_command(alone)
+        command: PlainCommand = command_from(function, self.name)
         for each in command.params:
             if each.param_type_name == "argument" and each.metavar is None:
                 each.metavar = each.name.upper()
@@ -58,10 +55,7 @@ class LazyCommand(PlainCommand):
         return command.make_context(info_name, args, parent, **options)
 
     def described(self) -> Description:
-        return index().get(_place(self)) or described(self.loaded())
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        write_help(formatter, ctx.command_path, self.described())
+        return index().get(_place(self)) or self.loaded().described()
 
 
 @cache
@@ -80,20 +74,13 @@ def _known_settings() -> frozenset[str]:
 
 def index_text(group: Any) -> str:
     """The index of a program's commands, made anew from the commands themselves."""
-    places = {_place(command): described(command.loaded()).to_json() for command in _commands(group)}
+    lazy = (each for _, each in commands_of(group) if isinstance(each, LazyCommand))
+    places = {_place(each): each.loaded().described().to_json() for each in lazy}
     return json.dumps(places, indent=1, ensure_ascii=False) + "\n"
 
 
 def _place(command: LazyCommand) -> str:
     return str(getattr(command.callback, "place", ""))
-
-
-def _commands(group: Any) -> Iterator[LazyCommand]:
-    for each in group.commands.values():
-        if isinstance(each, LazyCommand):
-            yield each
-        elif hasattr(each, "commands"):
-            yield from _commands(each)
 
 
 def add(group: typer.Typer, commands: Mapping[str, str], panel: str | None = None) -> None:
