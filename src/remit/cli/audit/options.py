@@ -10,7 +10,7 @@ import typer
 from remit.audit.chain.signing import AuditKeyError, PublicKey, SigningKey
 from remit.audit.ids import parse_id
 from remit.audit.retention.ages import parse_age
-from remit.cli.common.help import WHERE
+from remit.cli.common.option_group import where_option
 from remit.cli.common.parsers import from_text
 from remit.clock import now_us, utc_text
 from remit.core.errors import InvalidNameError
@@ -20,12 +20,11 @@ _DIGITS = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 
 StoreOption = Annotated[
     str,
-    typer.Option(
+    where_option(
         "--audit",
-        envvar="REMIT_AUDIT",
-        metavar="URL",
-        help="The audit store: `sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`.",
-        rich_help_panel=WHERE,
+        "REMIT_AUDIT",
+        "URL",
+        "The audit store: `sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`.",
     ),
 ]
 STORE_DEFAULT: Final = "sqlite:///var/audit.db"

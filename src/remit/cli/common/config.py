@@ -7,26 +7,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import typer
-
-from remit.cli.common.help import WHERE, command_from
+from remit.cli.common.help import command_from
+from remit.cli.common.option_group import where_option
 from remit.cli.common.output import Exit, fail
 from remit.core.hints import did_you_mean
 from remit.core.names import quote
 from remit.service.settings_file import CONFIG_VARIABLE, ENV_PREFIX, SettingsFileError, read_settings_file
 
 _NAME: Final = "config"
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        envvar=CONFIG_VARIABLE,
-        metavar="FILE",
-        help="A settings file, in TOML.",
-        show_default=False,
-        rich_help_panel=WHERE,
-    ),
-]
+ConfigOption = Annotated[Path | None, where_option("--config", CONFIG_VARIABLE, "FILE", "A settings file, in TOML.")]
 _ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (compared, not bound)
 
 

@@ -5,11 +5,20 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
+import typer
+
+from remit.cli.common.help import WHERE
+
 Command = Callable[..., None]
 
 
 def option(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def where_option(flag: str, variable: str, metavar: str, text: str) -> Any:
+    """An option of the section Where. A variable of the environment can say the same."""
+    return typer.Option(flag, envvar=variable, metavar=metavar, help=text, rich_help_panel=WHERE)
 
 
 def option_group(

@@ -5,16 +5,10 @@ from typing import Annotated, Final
 
 import typer
 
-from remit.cli.common.help import WHERE
-from remit.cli.common.option_group import option, option_group
+from remit.cli.common.option_group import option, option_group, where_option
 from remit.cli.common.output import Exit, fail
 
-PoliciesOption = Annotated[
-    Path,
-    typer.Option(
-        "--policies", envvar="REMIT_POLICIES", metavar="DIR", help="The policy directory.", rich_help_panel=WHERE
-    ),
-]
+PoliciesOption = Annotated[Path, where_option("--policies", "REMIT_POLICIES", "DIR", "The policy directory.")]
 POLICIES_DEFAULT: Final = Path("policies")
 DirectoryArgument = Annotated[
     Path | None, typer.Argument(metavar="DIR", help="The policy directory, in place of --policies.", show_default=False)

@@ -6,72 +6,26 @@ from typing import Annotated, Final, NamedTuple
 import typer
 
 from remit.cli.common.help import WHERE
-from remit.cli.common.option_group import Command, option, option_group
+from remit.cli.common.option_group import Command, option, option_group, where_option
 from remit.cli.common.output import Exit, err, fail
 from remit.client import Client, MutualTls
 from remit.core.addresses import split_address
 
 # `remit serve` refuses unknown variables: `CLIENT_VARIABLES` of its settings names these.
-TargetOption = Annotated[
-    str | None,
-    typer.Option(
-        "--target",
-        envvar="REMIT_TARGET",
-        metavar="HOST:PORT",
-        help="Ask this running server.",
-        show_default=False,
-        rich_help_panel=WHERE,
-    ),
-]
-ServerOption = Annotated[
-    str,
-    typer.Option("--target", envvar="REMIT_TARGET", metavar="HOST:PORT", help="The server.", rich_help_panel=WHERE),
-]
+TargetOption = Annotated[str | None, where_option("--target", "REMIT_TARGET", "HOST:PORT", "Ask this running server.")]
+ServerOption = Annotated[str, where_option("--target", "REMIT_TARGET", "HOST:PORT", "The server.")]
 """For a command that only a server can answer."""
 DEFAULT_SERVER: Final = "127.0.0.1:9090"
 CaOption = Annotated[
     Path | None,
-    typer.Option(
-        "--tls-server-ca",
-        envvar="REMIT_TLS_SERVER_CA",
-        metavar="FILE",
-        help="PEM: who signed the server's certificate.",
-        show_default=False,
-        rich_help_panel=WHERE,
-    ),
+    where_option("--tls-server-ca", "REMIT_TLS_SERVER_CA", "FILE", "PEM: who signed the server's certificate."),
 ]
 CertOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--tls-cert",
-        envvar="REMIT_TLS_CERT",
-        metavar="FILE",
-        help="PEM: this client's certificate.",
-        show_default=False,
-        rich_help_panel=WHERE,
-    ),
+    Path | None, where_option("--tls-cert", "REMIT_TLS_CERT", "FILE", "PEM: this client's certificate.")
 ]
-KeyOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--tls-key",
-        envvar="REMIT_TLS_KEY",
-        metavar="FILE",
-        help="PEM: its private key.",
-        show_default=False,
-        rich_help_panel=WHERE,
-    ),
-]
+KeyOption = Annotated[Path | None, where_option("--tls-key", "REMIT_TLS_KEY", "FILE", "PEM: its private key.")]
 TokenOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--token-file",
-        envvar="REMIT_TOKEN_FILE",
-        metavar="FILE",
-        help="A token that says who asks; needs TLS.",
-        show_default=False,
-        rich_help_panel=WHERE,
-    ),
+    Path | None, where_option("--token-file", "REMIT_TOKEN_FILE", "FILE", "A token that says who asks; needs TLS.")
 ]
 TimeoutOption = Annotated[
     float,
