@@ -13,6 +13,7 @@ from remit.cli.ask.graph_svg import EDGES_LIMIT, NODES_LIMIT, write_svg
 from remit.cli.ask.graph_tree import trees
 from remit.cli.common.as_json import JsonOption, form_of, print_json
 from remit.cli.common.backend import Backend, end_where_refused, with_backend
+from remit.cli.common.help import OUTPUT
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.table import Whole
 from remit.v1 import visibility_service_pb2 as messages
@@ -32,7 +33,9 @@ def graph(
     file: Annotated[Path, typer.Argument(help="`.json`, or `.dot` or `.gv`.", show_default=False)],
     action: Annotated[str, typer.Option(help="A node is visible if the principal may do this.")] = "VIEW",
     omit: Annotated[bool, typer.Option("--omit", help="Leave hidden nodes out, instead of nameless stubs.")] = False,
-    as_format: Annotated[GraphFormat, typer.Option("--format", help="What to print.")] = GraphFormat.TREE,
+    as_format: Annotated[
+        GraphFormat, typer.Option("--format", help="What to print.", rich_help_panel=OUTPUT)
+    ] = GraphFormat.TREE,
     as_json: JsonOption = False,
     *,
     backend: Backend,

@@ -12,6 +12,7 @@ from remit.audit.export.proof import lifecycle_of, proof_of
 from remit.cli.audit.options import STORE_DEFAULT, SinceOption, StoreOption, UntilOption
 from remit.cli.audit.report_text import counting, finding_json, finding_told
 from remit.cli.common.as_json import JsonOption, print_json
+from remit.cli.common.help import OUTPUT
 from remit.cli.common.open_store import opened
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.parsers import tenant_from
@@ -32,7 +33,9 @@ def export(
             "--out", metavar="FILE", help="The decisions; the lifecycle records and the proof get names beside it."
         ),
     ],
-    form: Annotated[ExportFormat, typer.Option("--format", help="JSON lines, or Parquet.")] = ExportFormat.JSONL,
+    form: Annotated[
+        ExportFormat, typer.Option("--format", help="JSON lines, or Parquet.", rich_help_panel=OUTPUT)
+    ] = ExportFormat.JSONL,
     since: SinceOption = None,
     until: UntilOption = None,
     as_json: JsonOption = False,

@@ -17,7 +17,7 @@ from remit.authzen.conformance.http import (
 from remit.authzen.conformance.modules import PLANS, Level, Support, modules_of
 from remit.authzen.conformance.runner import ConformanceRun, ModuleOutcome, ModuleResult
 from remit.cli.common.as_json import JsonOption, print_json
-from remit.cli.common.junit import JUnitCase, junit_xml
+from remit.cli.common.junit import JUnitCase, JunitOption, junit_xml, write_junit
 from remit.cli.common.output import Exit, fail, out, styled
 from remit.cli.common.progress import progress
 from remit.cli.common.table import print_table
@@ -71,10 +71,7 @@ def conform(
         typer.Option(help="PEM: who signed the server's certificate.", show_default="the authorities of the system"),
     ] = None,
     show_all: Annotated[bool, typer.Option("--all", help="List the modules that passed or were skipped too.")] = False,
-    junit_file: Annotated[
-        Path | None,
-        typer.Option("--junit", metavar="FILE", help="Write the results as JUnit XML too.", show_default=False),
-    ] = None,
+    junit_file: JunitOption = None,
     as_json: JsonOption = False,
     timeout: Annotated[float, typer.Option(help="Deadline of each request, in seconds.", min=0.001)] = 10.0,
 ) -> None:
@@ -100,10 +97,7 @@ def conform(
     except NoAnswerError as error:
         fail(Exit.UNAVAILABLE, f"no answer: {error}")
     if junit_file is not None:
-        try:
-            junit_file.write_bytes(_junit(results))
-        except OSError as error:
-            fail(Exit.UNAVAILABLE, f"`{junit_file}` cannot be written: {error.strerror or error}")
+        write_junit(junit_file, _junit(results))
     if as_json:
         print_json({"modules": [_json(each) for each in results]})
     else:

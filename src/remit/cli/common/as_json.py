@@ -10,13 +10,19 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
+from remit.cli.common.help import OUTPUT
 from remit.cli.common.output import Exit, fail
 from remit.clock import utc_text
 
 _Form = TypeVar("_Form")
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object: docs/reference/json.md.")]
-JsonLinesOption = Annotated[bool, typer.Option("--json", help="Print a JSON object a line: docs/reference/json.md.")]
+
+def _json_option(prints: str) -> Any:
+    return typer.Option("--json", help=f"Print {prints}: docs/reference/json.md.", rich_help_panel=OUTPUT)
+
+
+JsonOption = Annotated[bool, _json_option("one JSON object")]
+JsonLinesOption = Annotated[bool, _json_option("a JSON object a line")]
 """For a command that prints without an end."""
 
 _TIME: Final = "_us"
@@ -93,8 +99,8 @@ def _message(message: Any) -> dict[str, Any]:
         elif field.has_presence and not message.HasField(field.name):
             found[field.name] = None
         else:
-            name, told = _field(field.name, _value(field, value))
-            found[name] = told
+            name, shown = _field(field.name, _value(field, value))
+            found[name] = shown
     return found
 
 
@@ -107,5 +113,5 @@ def _words(enum: Any) -> dict[int, str]:
     """The words of an enum: without its name in front, and '' for the value that says nothing."""
     prefix = re.sub(r"(?<!^)(?=[A-Z])", "_", enum.name).upper() + "_"
     words = {number: each.name.removeprefix(prefix) for number, each in enum.values_by_number.items()}
-    said = {number: word if enum.name in _CAPITALS else word.lower() for number, word in words.items()}
-    return {**said, 0: ""}
+    cased = {number: word if enum.name in _CAPITALS else word.lower() for number, word in words.items()}
+    return {**cased, 0: ""}

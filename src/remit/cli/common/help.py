@@ -18,8 +18,6 @@ ARGUMENTS: Final = "Arguments"
 OPTIONS: Final = "Options"
 WHERE: Final = "Where"
 OUTPUT: Final = "Output"
-_OUTPUTS: Final = frozenset({"as_json", "as_format", "form", "junit_file"})
-"""Options of the section Output in every command."""
 _LAST: Final = (OPTIONS, WHERE, OUTPUT)
 """Sections that stand behind all others, in this order."""
 _NAMES: Final = 26
@@ -98,7 +96,7 @@ def _parameter(param: Any) -> Parameter:
     return Parameter(
         name=param.name,
         help=" ".join((param.help or "").split()),
-        panel=param.rich_help_panel or (OUTPUT if param.name in _OUTPUTS else OPTIONS if is_option else ARGUMENTS),
+        panel=param.rich_help_panel or (OPTIONS if is_option else ARGUMENTS),
         metavar=metavar,
         flags=list(param.opts) if is_option else [],
         off=list(param.secondary_opts),

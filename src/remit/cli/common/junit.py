@@ -3,9 +3,19 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Annotated, Final
 from xml.etree import ElementTree as ET
 
+import typer
+
+from remit.cli.common.help import OUTPUT
+from remit.cli.common.output import Exit, fail
+
+JunitOption = Annotated[
+    Path | None,
+    typer.Option("--junit", metavar="FILE", help="Write the results as JUnit XML too.", rich_help_panel=OUTPUT),
+]
 _NO_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -51,6 +61,14 @@ def junit_xml(name: str, suites: Iterable[tuple[str, Sequence[JUnitCase], float]
                 ET.SubElement(element, "system-out").text = _text(case.text)
     text: bytes = ET.tostring(top, encoding="utf-8", xml_declaration=True)
     return text
+
+
+def write_junit(file: Path, xml: bytes) -> None:
+    """Ends the command if the file cannot be written."""
+    try:
+        file.write_bytes(xml)
+    except OSError as error:
+        fail(Exit.UNAVAILABLE, f"`{file}` cannot be written: {error.strerror or error}")
 
 
 def _text(text: str) -> str:

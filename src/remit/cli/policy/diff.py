@@ -5,6 +5,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from remit.cli.common.as_json import JsonOption, form_of, print_json
+from remit.cli.common.help import OUTPUT
 from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.policies_option import POLICIES_DEFAULT, PoliciesOption
 from remit.cli.policy import diff_text
@@ -40,7 +41,9 @@ def diff(
     new: Annotated[str, typer.Argument(metavar="NEW", help="Another.")],
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.", show_default=False)] = None,
     policies: PoliciesOption = POLICIES_DEFAULT,
-    form: Annotated[DiffFormat, typer.Option("--format", help="Markdown is for a pull request.")] = DiffFormat.TEXT,
+    form: Annotated[
+        DiffFormat, typer.Option("--format", help="Markdown is for a pull request.", rich_help_panel=OUTPUT)
+    ] = DiffFormat.TEXT,
     as_json: JsonOption = False,
     fail_on: Annotated[
         FailOn | None,

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from remit.cli.common.as_json import JsonOption, form_of, print_json
+from remit.cli.common.help import OUTPUT
 from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.pages import LINT_RULES, pages, section
 from remit.cli.common.policies_option import with_policies
@@ -27,7 +28,9 @@ class LintFormat(StrEnum):
 @with_policies
 def lint(
     directory: Path,
-    form: Annotated[LintFormat, typer.Option("--format", help="How to print the findings.")] = LintFormat.HUMAN,
+    form: Annotated[
+        LintFormat, typer.Option("--format", help="How to print the findings.", rich_help_panel=OUTPUT)
+    ] = LintFormat.HUMAN,
     as_json: JsonOption = False,
     select: Annotated[
         list[str] | None,

@@ -7,6 +7,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from remit.cli.common.as_json import JsonOption, print_json
+from remit.cli.common.junit import JunitOption, write_junit
 from remit.cli.common.output import Exit, err, fail, out
 from remit.cli.common.policies_option import with_policies
 from remit.cli.common.policy_files import loading
@@ -38,10 +39,7 @@ def test(
         str | None,
         typer.Option(help="Only this tenant; the rows of managed roles are left out of reports.", show_default=False),
     ] = None,
-    junit_file: Annotated[
-        Path | None,
-        typer.Option("--junit", metavar="FILE", help="Write the results as JUnit XML too.", show_default=False),
-    ] = None,
+    junit_file: JunitOption = None,
     coverage: Annotated[bool, typer.Option("--coverage", help="List the rows that no case exercises.")] = False,
     mutate: Annotated[
         bool,
@@ -82,10 +80,7 @@ def test(
     if not as_json:
         _print_results(tested)
     if junit_file is not None:
-        try:
-            junit_file.write_bytes(junit(tested))
-        except OSError as error:
-            fail(Exit.UNAVAILABLE, f"`{junit_file}` cannot be written: {error.strerror or error}")
+        write_junit(junit_file, junit(tested))
     managed = root.managed if tenant is None else ()
     files = verdicts = None
     passed = holds
