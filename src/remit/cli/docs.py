@@ -4,8 +4,9 @@ from typing import Annotated
 import typer
 
 from remit.cli.common.as_json import JsonOption, print_json
-from remit.cli.common.output import Exit, fail, out, styled
+from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.pages import named, pages, title
+from remit.cli.common.table import print_titles
 from remit.core.hints import did_you_mean
 from remit.core.names import quote
 
@@ -24,13 +25,12 @@ def docs(
     Example: `remit docs install`
     """
     known = pages()
-    if not page and as_json:
-        print_json({"pages": [{"page": path, "title": title(_text(file))} for path, file in known.items()]})
-        return
     if not page:
-        width = max(map(len, known))
-        for path, file in known.items():
-            out.print(styled((path.ljust(width), "cyan"), f"  {title(_text(file))}"))
+        titles = {path: title(_text(file)) for path, file in known.items()}
+        if as_json:
+            print_json({"pages": [{"page": path, "title": each} for path, each in titles.items()]})
+        else:
+            print_titles(titles)
         return
     found = named(known, page)
     if len(found) > 1:

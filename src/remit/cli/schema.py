@@ -6,7 +6,8 @@ import typer
 
 import remit
 from remit.cli.common.as_json import JsonOption, print_json
-from remit.cli.common.output import Exit, fail, out, styled
+from remit.cli.common.output import Exit, fail
+from remit.cli.common.table import print_titles
 from remit.core.hints import did_you_mean
 from remit.core.names import quote
 
@@ -25,14 +26,12 @@ def schema(
     Example: `remit schema vocabulary`
     """
     schemas = {path.stem: path for path in sorted(_FOLDER.glob("*.json"))}
-    titles = {each: json.loads(path.read_text(encoding="utf-8"))["title"] for each, path in schemas.items()}
-    if not name and as_json:
-        print_json({"schemas": [{"name": each, "title": title} for each, title in titles.items()]})
-        return
     if not name:
-        width = max(map(len, schemas))
-        for each, title in titles.items():
-            out.print(styled((each.ljust(width), "cyan"), f"  {title}"))
+        titles = {each: json.loads(path.read_text(encoding="utf-8"))["title"] for each, path in schemas.items()}
+        if as_json:
+            print_json({"schemas": [{"name": each, "title": title} for each, title in titles.items()]})
+        else:
+            print_titles(titles)
         return
     if name not in schemas:
         hint = did_you_mean(name, schemas) or ";"

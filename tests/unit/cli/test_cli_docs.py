@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from support.terminals import FakeTerminal
 from typer.testing import CliRunner, Result
 
+from remit.cli import docs
 from remit.cli.common import pages
 from remit.cli.main import app
 from remit.policy.lint.finding import RuleId
@@ -32,10 +34,15 @@ def test_page_is_printed_as_it_is_written(name: str) -> None:
     assert (0, (ROOT / "docs/how-to/install.md").read_text()) == (done.exit_code, done.stdout)
 
 
-def test_terminal_shows_a_page_formatted() -> None:
-    done = run("docs", "install", FORCE_COLOR="1", TTY_COMPATIBLE="1")
+def test_terminal_shows_a_page_formatted(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = FakeTerminal(80)
+    monkeypatch.setattr(docs, "out", terminal)
+    docs.print_markdown("# Install\n\n" + "word " * 20 + "`code`\n")
 
-    assert 0 == done.exit_code
+    shown = terminal.shown.getvalue()
+    assert "#" not in shown
+    assert "`" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_page_of_the_root_is_named_by_its_name() -> None:
@@ -50,12 +57,13 @@ def test_unknown_page_is_refused_with_a_hint() -> None:
     assert "there is no page `instal`; did you mean `install`?" in done.stderr
 
 
-def test_end_of_several_pages_is_refused_with_their_names() -> None:
+def test_end_of_several_pages_is_refused_with_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = ROOT / "README.md"
+    monkeypatch.setattr(docs, "pages", lambda: {"docs/a/audit.md": page, "docs/b/audit.md": page})
     done = run("docs", "audit")
-    several = pages.named({"docs/a/audit.md": ROOT, "docs/b/audit.md": ROOT}, "audit")
 
-    assert 0 == done.exit_code
-    assert ["docs/a/audit.md", "docs/b/audit.md"] == several
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert "`audit` is the end of several pages: docs/a/audit.md, docs/b/audit.md" in done.stderr
 
 
 def test_pages_of_an_installed_wheel_are_read_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

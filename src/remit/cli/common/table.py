@@ -3,7 +3,7 @@
 Rows in a pipe do not wait for the import of Rich.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import typer
@@ -42,6 +42,13 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[Cell]], *, numbers
         output.out.print(table)
     else:
         _print_blocks(names, found)
+
+
+def print_titles(titles: Mapping[str, str]) -> None:
+    """Prints names, each with its title behind it."""
+    width = max(map(len, titles))
+    for name, title in titles.items():
+        output.out.print(output.styled((name.ljust(width), "cyan"), f"  {title}"))
 
 
 def _print_blocks(names: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
