@@ -82,6 +82,19 @@ def test_variables_name_the_files_of_the_credentials(tmp_path: Path) -> None:
     assert (2, True) == (unread.exit_code, f"`{missing}` cannot be read" in unread.output)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"\xff", "cannot be read: 'utf-8' codec"), (b"", "expected one line"), (b"a\nb", "expected one line")],
+)
+def test_wrong_token_file_is_named(content: bytes, told: str, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_bytes(content)
+    done = run("status", "--target", NOBODY, "--tls-server-ca", __file__, "--token-file", str(token))
+
+    assert (2, True) == (done.exit_code, f"--token-file: `{token}`" in done.output), done.output
+    assert told in done.output
+
+
 def test_missing_policy_directory_names_the_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = run(*QUESTION)
@@ -221,6 +234,7 @@ def test_file_with_settings_of_a_client_starts_a_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "code", "told"),
     [
+        ('config = "x"\n', 2, "unknown setting `config` in `FILE`"),
         ('polices = "x"\n', 2, "unknown setting `polices` in `FILE`; did you mean `policies`?"),
         ("policies = 8\n", 2, "setting `policies` in `FILE` is `8`: expected text"),
         ("policies\n", 3, "the settings file `FILE` is not TOML"),

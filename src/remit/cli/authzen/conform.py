@@ -19,6 +19,7 @@ from remit.authzen.conformance.runner import ConformanceRun, ModuleOutcome, Modu
 from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.junit import JUnitCase, JunitOption, junit_xml, write_junit
 from remit.cli.common.output import Exit, fail, out, styled
+from remit.cli.common.parsers import secret_in
 from remit.cli.common.progress import progress
 from remit.cli.common.table import print_table
 from remit.core.errors import InvalidNameError
@@ -121,22 +122,11 @@ def _credential(token: Path | None, basic: Path | None, cert: Path | None, key: 
             ssl.create_default_context().load_cert_chain(cert, key, password="")
         except OSError as error:
             fail(Exit.USAGE, f"`{cert}` and `{key}` cannot be used: {error.strerror or error}")
-    password = _secret("--basic-file", basic)
+    bearer = "" if token is None else secret_in(token, "--token-file")
+    password = "" if basic is None else secret_in(basic, "--basic-file")
     if basic is not None and ":" not in password:
         fail(Exit.USAGE, f"`{basic}`: expected `USER:PASSWORD`")
-    return CallerCredential(_secret("--token-file", token), password, cert, key)
-
-
-def _secret(option: str, file: Path | None) -> str:
-    if file is None:
-        return ""
-    try:
-        text = file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        fail(Exit.USAGE, f"{option}: `{file}` cannot be read: {getattr(error, 'strerror', None) or error}")
-    if not text or not text.isprintable():
-        fail(Exit.USAGE, f"{option}: `{file}`: expected one line")
-    return text
+    return CallerCredential(bearer, password, cert, key)
 
 
 def _print(results: Sequence[ModuleResult], levels: Sequence[Level], *, show_all: bool) -> None:

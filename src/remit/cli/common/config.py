@@ -14,14 +14,14 @@ from remit.core.hints import did_you_mean
 from remit.core.names import quote
 from remit.service.settings_file import CONFIG_VARIABLE, ENV_PREFIX, SettingsFileError, read_settings_file
 
-_NAME: Final = "config"
+CONFIG: Final = "config"
 ConfigOption = Annotated[Path | None, where_option("--config", CONFIG_VARIABLE, "FILE", "A settings file, in TOML.")]
 _ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (compared, not bound)
 
 
 def takes_settings(params: Collection[Any]) -> bool:
     """Whether a settings file can say something to a command, and nothing else reads it."""
-    return any(each.envvar for each in params) and not any(each.name == _NAME for each in params)
+    return any(each.envvar for each in params) and not any(each.name == CONFIG for each in params)
 
 
 def config_option(known: Collection[str]) -> Any:

@@ -12,7 +12,7 @@ import typer
 from typer import _completion_classes
 
 from remit.cli import missing
-from remit.cli.common.config import config_option, takes_settings
+from remit.cli.common.config import CONFIG, config_option, takes_settings
 from remit.cli.common.help import Description, PlainCommand, as_params, command_from, commands_of
 from remit.service.settings_file import CLIENT_SETTINGS
 
@@ -69,7 +69,8 @@ def index() -> Mapping[str, Description]:
 def _known_settings() -> frozenset[str]:
     """The settings of the server, and those of the commands that ask it."""
     serve = index().get(_SERVE)
-    return CLIENT_SETTINGS | {each.name for each in (serve.parameters if serve is not None else ())}
+    names = {each.name for each in (serve.parameters if serve is not None else ())}
+    return CLIENT_SETTINGS | (names - {CONFIG})
 
 
 def index_text(group: Any) -> str:

@@ -8,6 +8,7 @@ import typer
 from remit.cli.common.help import WHERE
 from remit.cli.common.option_group import Command, option, option_group, where_option
 from remit.cli.common.output import Exit, err, fail
+from remit.cli.common.parsers import secret_in
 from remit.client import Client, MutualTls
 from remit.core.addresses import split_address
 
@@ -83,7 +84,7 @@ class Connection(NamedTuple):
             )
         try:
             tls = MutualTls(ca, cert, key) if ca is not None and cert is not None and key is not None else None
-            token = token_file.read_text().strip() if token_file is not None else None
+            token = secret_in(token_file, "--token-file") if token_file is not None else None
             return Client(target, timeout_s=timeout_s, tls=tls, server_ca=ca if tls is None else None, token=token)
         except (ImportError, ValueError) as error:
             fail(Exit.USAGE, str(error))
