@@ -1,7 +1,6 @@
 """The runner against real servers: a right one, and one for each way to be wrong."""
 
 import json
-import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -508,7 +507,7 @@ def test_mutual_tls_shows_the_certificate_and_leaves_it_out(tls: Tls) -> None:
         done = conform(url, "--level", "basic", "--all", *shown)
 
     assert 0 == done.exit_code, done.stdout
-    assert re.search("evaluation-missing-credentials-returns-401 +passed", done.stdout)
+    assert "evaluation-missing-credentials-returns-401\tpassed\t\n" in done.stdout
     assert "a wrong certificate ends in the TLS handshake" in done.stdout
 
 
@@ -563,10 +562,8 @@ def test_failures_are_listed_and_written_as_junit(tmp_path: Path) -> None:
         done = conform(f"http://127.0.0.1:{port}", "--junit", str(file))
 
     assert 1 == done.exit_code
-    assert (
-        'evaluation-reject-put-method        failed   expected status 400 or 404 or 405, got 200 {"decision": true}'
-        in (done.stdout)
-    )
+    failed = 'evaluation-reject-put-method\tfailed\texpected status 400 or 404 or 405, got 200 {"decision": true}'
+    assert failed in done.stdout
     assert done.stdout.endswith("110 passed, 0 warned, 0 excepted, 12 skipped, 5 failed\n")
     suites = {suite.get("name"): suite for suite in ET.parse(file).getroot()}
     assert ("33", "1", "6") == tuple(suites["evaluation"].get(name) for name in ("tests", "failures", "skipped"))
