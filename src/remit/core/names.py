@@ -59,33 +59,33 @@ def is_tenant(text: str) -> bool:
 def parse_tenant(text: str) -> Tenant:
     """A tenant's name, `_instance` or `_callers`."""
     if not is_tenant(text):
-        raise _invalid("tenant", text, TENANT_GRAMMAR)
+        raise invalid_name("tenant", text, TENANT_GRAMMAR)
     return Tenant(text)
 
 
 def parse_namespace(text: str) -> Namespace:
     """A namespace, but not the tenant itself: refuses the empty text."""
     if not is_namespace(text):
-        raise _invalid("namespace", text, NAMESPACE_GRAMMAR)
+        raise invalid_name("namespace", text, NAMESPACE_GRAMMAR)
     return Namespace(text)
 
 
 def parse_principal(text: str) -> Principal:
     if not is_principal(text):
-        raise _invalid("principal", text, PRINCIPAL_GRAMMAR, "user")
+        raise invalid_name("principal", text, PRINCIPAL_GRAMMAR, "user")
     return Principal(text)
 
 
 def parse_subject(text: str) -> Subject:
     if not _SUBJECT(text):
-        raise _invalid("subject", text, SUBJECT_GRAMMAR, "user", "role")
+        raise invalid_name("subject", text, SUBJECT_GRAMMAR, "user", "role")
     return Subject(text)
 
 
 def parse_word(what: str, text: str) -> Word:
     """A word of the vocabulary; `what` names the sort of word in the message."""
     if not is_word(text):
-        raise _invalid(what, text, WORD_GRAMMAR)
+        raise invalid_name(what, text, WORD_GRAMMAR)
     return Word(text)
 
 
@@ -109,7 +109,7 @@ def optional_namespace(text: str) -> Namespace:
 def parse_resource(text: str) -> str:
     """The name of a dedicated resource."""
     if not _RESOURCE(text):
-        raise _invalid("resource's name", text, RESOURCE_GRAMMAR)
+        raise invalid_name("resource's name", text, RESOURCE_GRAMMAR)
     return text
 
 
@@ -120,7 +120,7 @@ def parse_resource_id(text: str) -> str:
     return text
 
 
-def _invalid(what: str, text: str, grammar: str, *prefixes: str) -> InvalidNameError:
+def invalid_name(what: str, text: str, grammar: str, *prefixes: str) -> InvalidNameError:
     """The error for a text outside the grammar. `prefixes` are those that may be missing."""
     if not text:
         return InvalidNameError(f"{what} is missing: expected {grammar}")

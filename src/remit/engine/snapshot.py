@@ -1,5 +1,6 @@
+import copy
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 from remit.core.decision import Decision, Reason
 from remit.core.errors import violation
@@ -7,6 +8,7 @@ from remit.core.gateway import RouteTable
 from remit.core.names import Namespace, Principal, Word
 from remit.core.patterns import EVERYWHERE
 from remit.core.policy import Policy
+from remit.core.position import Position
 from remit.core.question import Question, ReachQuestion
 from remit.core.rows import Effect, Rule
 from remit.engine.compiled import AnswerList, CompiledAnswers, always
@@ -37,6 +39,8 @@ class Snapshot:
         self.policy = policy
         self.tenant = policy.tenant
         self.revision = policy.revision
+        self.position: Position | None = None
+        """The position in the tenant's history that this policy is of; None without a policy store."""
         self.graph = graph = RoleGraph(pacing(policy.rules), pacing(policy.links))
         self.reach = Reach(policy, pacing)
         self.routes = RouteTable(policy.routes)
@@ -47,6 +51,12 @@ class Snapshot:
         self._covering = BoundedMemo(_NAMESPACES, PatternTrie(pacing(patterns | {EVERYWHERE})).of, by_items)
         count = len(permissions)
         self._answer_lists = BoundedMemo(_ANSWER_LISTS // max(1, count), _unfilled(graph, self.admitted, count))
+
+    def at(self, position: Position | None) -> Self:
+        """A copy at another position that shares everything, caches included."""
+        moved = copy.copy(self)
+        moved.position = position
+        return moved
 
     def decide(self, question: Question) -> Decision:
         """The decision of the access plane.

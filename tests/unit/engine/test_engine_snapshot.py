@@ -10,8 +10,9 @@ from support.trees import snapshot_of
 
 from remit.core.decision import Reason
 from remit.core.errors import MalformedQuestionError
-from remit.core.names import Namespace, Principal, Word
+from remit.core.names import Namespace, Principal, Tenant, Word
 from remit.core.patterns import NamespacePattern
+from remit.core.position import Position
 from remit.core.question import Question, ReachQuestion
 from remit.engine.explain.access import explain
 from remit.engine.snapshot import Snapshot
@@ -277,3 +278,12 @@ def test_requested_names_cannot_fill_memory(monkeypatch: pytest.MonkeyPatch) -> 
     finally:
         tracemalloc.stop()
     assert after - before < 200_000
+
+
+def test_a_snapshot_at_another_position_shares_what_is_compiled() -> None:
+    before = compiled(ALL)
+    moved = before.at(Position(Tenant("acme"), 2, "0" * 16))
+    assert ask(moved, "user:a", "VIEW", "FLOW", "a") is Reason.ALLOWED_BY_RULE
+    assert (before.position, str(moved.position)) == (None, "acme:2:0000000000000000")
+    own = {name for name, value in vars(before).items() if vars(moved)[name] is not value}
+    assert own == {"position"}
