@@ -76,7 +76,9 @@ def fill_decision(message: decision_pb2.Decision, decision: Decision, decision_i
     message.decision_id = decision_id
 
 
-def explanation_to(explanation: Explanation, decision_id: str, revision: str, summary: str) -> access.ExplainResponse:
+def explanation_to(
+    explanation: Explanation, decision_id: str, revision: str, summary: str, position: str = ""
+) -> access.ExplainResponse:
     remedy = explanation.remedy
     response = access.ExplainResponse(
         revision=revision,
@@ -85,13 +87,14 @@ def explanation_to(explanation: Explanation, decision_id: str, revision: str, su
         near_misses=map(_near_miss_to, explanation.near_misses),
         remedy=access.Remedy(rule=remedy.rule, binding=remedy.binding, instead=remedy.instead) if remedy else None,
         summary=summary,
+        position=position,
     )
     fill_decision(response.decision, explanation.decision, decision_id)
     return response
 
 
 def reach_explanation_to(
-    explanation: ReachExplanation, decision_id: str, revision: str, summary: str
+    explanation: ReachExplanation, decision_id: str, revision: str, summary: str, position: str = ""
 ) -> reach.ExplainReachResponse:
     remedy = explanation.remedy
     response = reach.ExplainReachResponse(
@@ -103,14 +106,17 @@ def reach_explanation_to(
         ],
         remedy=reach.ReachRemedy(rule=remedy.rule, above=remedy.above, instead=remedy.instead) if remedy else None,
         summary=summary,
+        position=position,
     )
     fill_decision(response.decision, explanation.decision, decision_id)
     return response
 
 
-def operation_to(parts: Iterable[tuple[Question, Decision, str]], revision: str) -> access.CheckOperationResponse:
+def operation_to(
+    parts: Iterable[tuple[Question, Decision, str]], revision: str, position: str
+) -> access.CheckOperationResponse:
     """`parts` are questions, their decisions and the decisions' ids."""
-    response = access.CheckOperationResponse(revision=revision)
+    response = access.CheckOperationResponse(revision=revision, position=position)
     for (_, action, kind, namespace), decision, decision_id in parts:
         part = response.parts.add(kind=kind, action=action, namespace=namespace)
         fill_decision(part.decision, decision, decision_id)

@@ -9,6 +9,8 @@ ASKED_TENANT: Final = "tenant"
 """In `detail`: the requested tenant, if no such tenant is configured. `tenant` is '' then."""
 VIA: Final = "via"
 """In `detail`: the name of the caller's credential, if `caller` does not show it."""
+POSITION: Final = "position"
+"""In `detail`: the position of the policy that decided, if it has one."""
 ROUTE: Final = "route"
 """In `detail`: the route of a gateway's request, for example `GET /api/flows/{namespace}/{id}`."""
 _NAMES: Final = ("user:", "service:", "namespace:")

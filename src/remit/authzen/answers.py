@@ -101,12 +101,15 @@ def search_body(found: FoundPage, result_of: Callable[[str], Any], next_token: s
     return b'{"page":' + page + b',"results":' + results + b"}"
 
 
-def headers_of(revision: str, decision_ids: Sequence[bytes | None]) -> list[tuple[bytes, bytes]]:
-    """The headers of what varies: the revision, and the ids of the records; none for more than fit.
+def headers_of(revision: str, position: str, decision_ids: Sequence[bytes | None]) -> list[tuple[bytes, bytes]]:
+    """The headers of what varies: revision and position, if there are any, and the ids of the records; none for more
+    than fit.
 
     An id is None for an item that was malformed, and is not recorded.
     """
     headers = [(b"remit-revision", revision.encode())] if revision else []
+    if position:
+        headers.append((b"remit-position", position.encode()))
     if len(decision_ids) <= _MOST_IDS:
         shown = (_NO_RECORD if each is None else format_id(each) for each in decision_ids)
         headers.append((b"remit-decision-id", ", ".join(shown).encode()))

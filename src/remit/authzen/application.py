@@ -11,7 +11,9 @@ from remit.authzen.answers import AuthzenAnswer, Problem
 from remit.authzen.metadata import API, metadata_of, well_known_tail
 from remit.authzen.openapi import OPENAPI_PATH, openapi_document
 from remit.authzen.requests import SentRequest
+from remit.core.errors import InvalidNameError
 from remit.core.names import is_revision, is_tenant
+from remit.core.position import parse_position
 from remit.rpc.boundary import CallMethod
 from remit.rpc.query_servicer import is_trace_id
 from remit.rpc.traceparent import TRACEPARENT
@@ -108,13 +110,15 @@ class AuthzenApplication:
         return await self._call(ends, tenant, scope, receive)
 
     async def _call(self, ends: _Ends, tenant: str, scope: Scope, receive: Receive) -> tuple[Headers, bytes]:
-        revision = trace_id = content_type = b""
+        revision = at_least = trace_id = content_type = b""
         traced = False
         for name, value in scope["headers"]:
             if name == b"content-type":
                 content_type = value
             elif name == b"remit-revision":
                 revision = value
+            elif name == b"remit-at-least":
+                at_least = value
             elif name == _ECHOED:
                 trace_id = value
             elif name == TRACEPARENT.encode():
@@ -123,9 +127,13 @@ class AuthzenApplication:
         pinned = revision.decode("latin-1")
         if pinned and not is_revision(pinned):
             raise _ProblemError(HTTPStatus.BAD_REQUEST, "Remit-Revision: expected 64 lower-case hexadecimal digits")
+        position = at_least.decode("latin-1")
+        if position and not _is_position_of(tenant, position):
+            expected = "expected a position of this tenant, as the header Remit-Position of an answer gives it"
+            raise _ProblemError(HTTPStatus.BAD_REQUEST, f"Remit-At-Least: {expected}")
         body = await read_body(receive, self._max_message_bytes)
         trace = trace_id.decode("latin-1")
-        sent = SentRequest(tenant, body, pinned, "" if traced or not is_trace_id(trace) else trace)
+        sent = SentRequest(tenant, body, pinned, position, "" if traced or not is_trace_id(trace) else trace)
         method = ends.quick if len(body) <= _QUICK_BYTES else ends.in_thread
         answer: AuthzenAnswer = await self._calls.answer(method, sent, scope)
         return answer
@@ -140,6 +148,13 @@ class AuthzenApplication:
         if not tail and not self._default_tenant:
             raise _ProblemError(HTTPStatus.NOT_FOUND, "there is no default tenant")
         return metadata_of(self._base_url, tenant)
+
+
+def _is_position_of(tenant: str, text: str) -> bool:
+    try:
+        return parse_position(text).tenant == tenant
+    except InvalidNameError:
+        return False
 
 
 def _require_method(scope: Scope, method: str) -> None:

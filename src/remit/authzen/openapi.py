@@ -40,7 +40,7 @@ _PROBLEMS: Final = {
     "400": "The request is malformed.",
     "401": "The caller shows no credential that counts.",
     "403": "The caller may not ask this about this tenant.",
-    "412": "The revision of `Remit-Revision` does not serve.",
+    "412": "The revision of `Remit-Revision` or the position of `Remit-At-Least` does not serve.",
     "413": "The request is too large.",
     "429": "A limit is reached.",
     "503": "No answer now: the tenant has no policy that loads, or the record cannot be written.",
@@ -54,6 +54,7 @@ def _header(name: str, text: str, *, required: bool = False) -> dict[str, Any]:
 _REQUEST_HEADERS: Final = [
     _header("X-Request-ID", "Comes back in the answer."),
     _header("Remit-Revision", "Only this revision of the policy may answer."),
+    _header("Remit-At-Least", "Only a policy at this position of the tenant's history or later may answer."),
     _header("traceparent", "W3C Trace Context: its trace id is recorded."),
 ]
 _TENANT: Final = {

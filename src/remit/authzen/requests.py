@@ -61,6 +61,7 @@ class SentRequest:
     tenant: str
     body: bytes
     revision: str = ""
+    at_least: str = ""
     trace_id: str = ""
 
     def __len__(self) -> int:
@@ -73,6 +74,7 @@ class AskedRequest:
 
     tenant: str
     revision: str
+    at_least: str
     origin: RequestOrigin
 
 
@@ -121,7 +123,9 @@ def evaluations(batch_limit: int) -> Callable[[SentRequest], AskedEvaluation | A
         quick = _items_quickly(sent.body, batch_limit)
         if quick is not None:
             questions, semantic, context = quick
-            return AskedEvaluations(sent.tenant, sent.revision, _origin(sent, context), questions, semantic)
+            return AskedEvaluations(
+                sent.tenant, sent.revision, sent.at_least, _origin(sent, context), questions, semantic
+            )
         members = _object(sent)
         body = _typed(members, Evaluations)
         semantic = _semantic(body.options)
@@ -136,7 +140,7 @@ def evaluations(batch_limit: int) -> Callable[[SentRequest], AskedEvaluation | A
             raise MalformedMessageError("`context`: expected an object")
         items = _Items(defaults)
         questions = [items.entities(item) for item in body.evaluations]
-        return AskedEvaluations(sent.tenant, sent.revision, _origin(sent, context), questions, semantic)
+        return AskedEvaluations(sent.tenant, sent.revision, sent.at_least, _origin(sent, context), questions, semantic)
 
     return parse
 
@@ -290,7 +294,7 @@ def search(body_type: type[SearchBody]) -> Callable[[SentRequest], AskedSearch[A
         else:
             entities = _of(body.subject, Action(""), body.resource)
         page = _page(body.page, members)
-        return AskedSearch(sent.tenant, sent.revision, _origin(sent, body.context), entities, page)
+        return AskedSearch(sent.tenant, sent.revision, sent.at_least, _origin(sent, body.context), entities, page)
 
     return parse
 
@@ -348,7 +352,7 @@ def _member(value: Any, name: str, shape: type[_Body]) -> _Body:
 
 def _single(sent: SentRequest, body: Evaluation) -> AskedEvaluation:
     entities = _of(body.subject, body.action, body.resource)
-    return AskedEvaluation(sent.tenant, sent.revision, _origin(sent, body.context), entities)
+    return AskedEvaluation(sent.tenant, sent.revision, sent.at_least, _origin(sent, body.context), entities)
 
 
 def _of(subject: Subject, action: Action, resource: Resource) -> Entities:

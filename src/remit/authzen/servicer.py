@@ -86,7 +86,7 @@ class AuthzenServicer(QueryServicer):
         def at_once(request: Any, context: Any) -> PendingAnswer[AuthzenAnswer] | None:
             if len(request.questions) > SHORT_BATCH:
                 return None
-            return self._slow.answer(request, lambda: answer(request, context, MOMENT_NS))
+            return self._slow.answer(request, lambda: answer(request, context, at_once=True))
 
         return at_once
 
@@ -94,28 +94,28 @@ class AuthzenServicer(QueryServicer):
         return lambda request, context: self._point.commit(answer(request, context))
 
     def _evaluation(
-        self, request: AskedEvaluation, context: CallContext, within_ns: int = NO_HURRY_NS
+        self, request: AskedEvaluation, context: CallContext, *, at_once: bool = False
     ) -> PendingAnswer[AuthzenAnswer]:
-        del within_ns
-        tenant, terms = self._terms(request, context)
+        tenant, terms = self._terms(request, context, at_once=at_once)
         held = self._point.check_as(tenant, partial(evaluated, request.entities), terms)
-        decision, decision_id, revision = held.answer
+        decision, decision_id, revision, position = held.answer
         effect, reason, _ = decision.recorded
-        headers = headers_of(revision, [decision_id])
+        headers = headers_of(revision, position, [decision_id])
         return held.with_answer(AuthzenAnswer(headers, decision_body(effect, reason)))
 
     def _evaluations(
-        self, request: AskedEvaluation | AskedEvaluations, context: CallContext, within_ns: int = NO_HURRY_NS
+        self, request: AskedEvaluation | AskedEvaluations, context: CallContext, *, at_once: bool = False
     ) -> PendingAnswer[AuthzenAnswer]:
         if isinstance(request, AskedEvaluation):
-            return self._evaluation(request, context)
-        tenant, terms = self._terms(request, context)
+            return self._evaluation(request, context, at_once=at_once)
+        tenant, terms = self._terms(request, context, at_once=at_once)
+        within_ns = MOMENT_NS if at_once else NO_HURRY_NS
         held = self._point.batch_as(
             tenant, partial(each_evaluated, request), terms, within_ns=within_ns, stop_at=request.semantic.stop_at
         )
-        revision, results = held.answer
+        revision, position, results = held.answer
         ids = [None if isinstance(each, MalformedQuestionError) else each[1] for each in results]
-        return held.with_answer(AuthzenAnswer(headers_of(revision, ids), evaluations_body(results)))
+        return held.with_answer(AuthzenAnswer(headers_of(revision, position, ids), evaluations_body(results)))
 
     def _search(self, name: str, ask: Any, request: AskedSearch[Any], context: CallContext) -> AuthzenAnswer:
         tenant, terms = self._terms(request, context)
@@ -135,7 +135,7 @@ class AuthzenServicer(QueryServicer):
             result_of: Callable[[str], Any] = FoundAction
         else:
             result_of = partial(FoundEntity, entities.subject_type if name == "subject" else entities.resource_type)
-        headers = headers_of(surveyed.revision, [surveyed.decision_id])
+        headers = headers_of(surveyed.revision, surveyed.position, [surveyed.decision_id])
         return AuthzenAnswer(headers, search_body(found, result_of, token))
 
     def _place(self, request: AskedSearch[Any], belongs: tuple[bytes, ...]) -> PlaceInSearch:

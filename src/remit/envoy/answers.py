@@ -25,8 +25,8 @@ _CODES: Final = {
 
 
 def decided(tenant: str, principal: Principal, answer: CheckAnswer) -> messages.CheckResponse:
-    decision, id_, revision = answer
-    decision_id = format_id(id_)
+    decision, revision = answer.decision, answer.revision
+    decision_id = format_id(answer.decision_id)
     _, reason, _ = decision.recorded
     told = {"decision_id": decision_id, "reason": reason, "revision": revision, "tenant": tenant}
     if not decision.allowed:

@@ -21,9 +21,6 @@ class EnvoyRequest:
 
     __slots__ = ("attributes", "refusal", "tenant")
 
-    revision = ""
-    """Envoy requires no revision."""
-
     def __init__(self, attributes: messages.AttributeContext, hosts: Mapping[str, Tenant]) -> None:
         """The tenant is that of the route, else that of the host by `hosts`; '' if neither names one."""
         self.attributes = attributes

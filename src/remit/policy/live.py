@@ -1,12 +1,17 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Condition
+from typing import Final
 
 from remit.core.diagnostics import Diagnostic
 from remit.core.errors import RemitError
 from remit.core.names import Tenant
+from remit.core.position import Position
 from remit.engine.snapshot import Snapshot
+
+_PASSED: Final = 32
+"""Revisions of a tenant that served before the present one and are remembered."""
 
 
 class TenantState(StrEnum):
@@ -25,7 +30,22 @@ class TenantUnavailableError(RemitError):
 
 
 class RevisionNotCurrentError(RemitError):
-    """The required revision did not become current in time."""
+    """The required revision or position did not become current in time, or cannot any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """Which policy of a tenant may answer. If both are given, both must hold."""
+
+    revision: str = ""
+    """Only this revision; '' for any."""
+    at_least: Position | None = None
+    """Only a policy at this position of the tenant's history, or at a later one."""
+
+    def __str__(self) -> str:
+        revision = [f"revision `{self.revision}`"] if self.revision else []
+        position = [f"position `{self.at_least}`"] if self.at_least is not None else []
+        return " and ".join(revision + position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +67,11 @@ class TenantPolicy:
     def revision(self) -> str:
         return self.snapshot.revision if self.snapshot is not None else ""
 
+    @property
+    def position(self) -> str:
+        """The text of the snapshot's position; '' if it has none."""
+        return str(self.snapshot.position) if self.snapshot is not None and self.snapshot.position is not None else ""
+
 
 class LivePolicies:
     """The live policies of all tenants. Readers take one reference; a change is one assignment."""
@@ -55,7 +80,13 @@ class LivePolicies:
         self._tenants: Mapping[Tenant, TenantPolicy] = {}
         self._changed = Condition()
         self._changes = 0
+        self._waiters: set[_Waiter] = set()
+        self._passed: dict[Tenant, tuple[str, ...]] = {}
+        """The last revisions that served each tenant before the present one."""
         self.tree_revision = ""
+        self.wanted: Callable[[], None] | None = None
+        """Asks the policy store for its newest changes, and does not wait for them. A call that must wait for a position
+        calls it. None without a policy store: then no policy has a position."""
 
     @property
     def tenants(self) -> Mapping[Tenant, TenantPolicy]:
@@ -64,12 +95,17 @@ class LivePolicies:
     def put(self, *policies: TenantPolicy) -> None:
         """Adds or replaces the policies of these tenants in one step."""
         with self._changed:
+            for each in policies:
+                self._remember_passed(each)
             self._tenants = {**self._tenants, **{each.tenant: each for each in policies}}
+            for waiter in self._waiters:
+                waiter.look()
             self._notify()
 
     def remove(self, tenant: Tenant) -> None:
         with self._changed:
             self._tenants = {name: policy for name, policy in self._tenants.items() if name != tenant}
+            self._passed.pop(tenant, None)
             self._notify()
 
     def wake(self) -> None:
@@ -104,22 +140,93 @@ class LivePolicies:
             raise TenantUnavailableError(f"tenant `{tenant}` has no policy that loads; `remit status` says why")
         return policy.snapshot
 
-    def snapshot_at(self, tenant: Tenant, revision: str, wait_s: float) -> Snapshot:
-        """The tenant's snapshot as soon as `revision` is current.
+    def snapshot_as(self, tenant: Tenant, required: Requirement) -> Snapshot | None:
+        """The tenant's snapshot if it is as required now; None if a change may make it so.
 
-        Raises RevisionNotCurrentError if `revision` does not become current within `wait_s` seconds.
+        Raises RevisionNotCurrentError if waiting would be in vain.
         """
-
-        def current() -> Snapshot | None:
-            policy = self._tenants.get(tenant)
-            return policy.snapshot if policy is not None and policy.revision == revision else None
-
-        with self._changed:
-            snapshot = self._changed.wait_for(current, wait_s)
-        if snapshot is None:
-            now = self._tenants.get(tenant)
-            serving = f"it is `{now.revision}`" if now is not None and now.revision else "it has none"
+        policy = self._tenants.get(tenant)
+        snapshot = policy.snapshot if policy is not None else None
+        if required.at_least is not None:
+            if self.wanted is None:
+                raise RevisionNotCurrentError(
+                    "this node has no policy store (setting `policy_store`), so its policies have no positions: ask "
+                    "without `at_least`"
+                )
+            if snapshot is None or not _reaches(snapshot.position, required.at_least):
+                return None
+        if not required.revision or (snapshot is not None and snapshot.revision == required.revision):
+            return snapshot
+        # Edits of files that are taken back bring a revision again. Changes in a policy store have positions instead.
+        if self.wanted is not None and required.revision in self._passed.get(tenant, ()):
             raise RevisionNotCurrentError(
-                f"revision `{revision}` of tenant `{tenant}` did not become current within {wait_s:g} s: {serving}"
+                f"revision `{required.revision}` of tenant `{tenant}` has served and was replaced: {self._serving(tenant)}; "
+                "to require a change or any later one, send its position as `at_least`"
             )
-        return snapshot
+        return None
+
+    def snapshot_at(self, tenant: Tenant, required: Requirement, wait_s: float) -> Snapshot:
+        """The tenant's snapshot as soon as it is as required, even if the next one replaces it at once.
+
+        Raises RevisionNotCurrentError if that does not happen within `wait_s` seconds, or cannot happen.
+        """
+        snapshot = self.snapshot_as(tenant, required)
+        if snapshot is not None:
+            return snapshot
+        if self.wanted is not None:
+            self.wanted()
+        waiter = _Waiter(lambda: self.snapshot_as(tenant, required))
+        with self._changed:
+            waiter.look()
+            self._waiters.add(waiter)
+            try:
+                self._changed.wait_for(lambda: waiter.snapshot or waiter.error, wait_s)
+            finally:
+                self._waiters.discard(waiter)
+        if waiter.error is not None:
+            raise waiter.error
+        if waiter.snapshot is None:
+            raise RevisionNotCurrentError(
+                f"{required} of tenant `{tenant}` did not become current within {wait_s:g} s: {self._serving(tenant)}"
+            )
+        return waiter.snapshot
+
+    def _serving(self, tenant: Tenant) -> str:
+        policy = self._tenants.get(tenant)
+        if policy is None or policy.snapshot is None:
+            return "it has none"
+        at = f" at position `{policy.position}`" if policy.position else " without a position" if self.wanted else ""
+        return f"it is `{policy.revision}`{at}"
+
+    def _remember_passed(self, policy: TenantPolicy) -> None:
+        before = self._tenants.get(policy.tenant)
+        if before is not None and before.revision not in {"", policy.revision}:
+            self._passed[policy.tenant] = (*self._passed.get(policy.tenant, ()), before.revision)[-_PASSED:]
+
+
+class _Waiter:
+    """A call that waits for a snapshot. It looks at each change, so it misses none that is replaced at once."""
+
+    def __init__(self, snapshot_now: Callable[[], Snapshot | None]) -> None:
+        self._snapshot_now = snapshot_now
+        self.snapshot: Snapshot | None = None
+        self.error: RevisionNotCurrentError | None = None
+
+    def look(self) -> None:
+        if self.snapshot is None and self.error is None:
+            try:
+                self.snapshot = self._snapshot_now()
+            except RevisionNotCurrentError as error:
+                self.error = error
+
+
+def _reaches(position: Position | None, wanted: Position) -> bool:
+    """Raises RevisionNotCurrentError if the positions belong to two histories."""
+    if position is None or position.seq < wanted.seq:
+        return False
+    if position.seq == wanted.seq and position != wanted:
+        raise RevisionNotCurrentError(
+            f"position `{wanted}` is of another history than the one that serves, which is at `{position}`: the policy "
+            "store was replaced or lost its last changes"
+        )
+    return True

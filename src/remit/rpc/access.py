@@ -24,11 +24,13 @@ class AccessServicer(QueryServicer, access_service_pb2_grpc.AccessServiceService
     @property
     def at_once(self) -> Mapping[str, AtOnce]:
         return {
-            "Check": lambda request, context: self._slow.answer(request, lambda: self._check(request, context)),
+            "Check": lambda request, context: self._slow.answer(
+                request, lambda: self._check(request, context, at_once=True)
+            ),
             "BatchCheck": lambda request, context: (
                 None
                 if len(request.questions) > SHORT_BATCH
-                else self._slow.answer(request, lambda: self._batch(request, context, MOMENT_NS))
+                else self._slow.answer(request, lambda: self._batch(request, context, at_once=True))
             ),
         }
 
@@ -49,7 +51,7 @@ class AccessServicer(QueryServicer, access_service_pb2_grpc.AccessServiceService
             raise below("question", error) from None
         explanation = surveyed.answer or unknown_tenant(tenant, question)
         return wire.explanation_to(
-            explanation, format_id(surveyed.decision_id), surveyed.revision, summary(explanation)
+            explanation, format_id(surveyed.decision_id), surveyed.revision, summary(explanation), surveyed.position
         )
 
     def CheckOperation(
@@ -62,31 +64,33 @@ class AccessServicer(QueryServicer, access_service_pb2_grpc.AccessServiceService
             named("namespace", optional_namespace, request.namespace),
         )
         resource_id = wire.resource_id_from(request.resource_id)
-        revision, parts = self._point.operation(tenant, compound, resource_id, terms)
-        told = ((part, decision, format_id(decision_id)) for part, (decision, decision_id) in parts)
-        return wire.operation_to(told, revision)
+        decided = self._point.operation(tenant, compound, resource_id, terms)
+        told = ((part, decision, format_id(decision_id)) for part, (decision, decision_id) in decided.answers)
+        return wire.operation_to(told, decided.revision, decided.position)
 
     def _check(
-        self, request: messages.CheckRequest, context: grpc.ServicerContext
+        self, request: messages.CheckRequest, context: grpc.ServicerContext, *, at_once: bool = False
     ) -> PendingAnswer[messages.CheckResponse]:
-        tenant, terms = self._terms(request, context)
+        tenant, terms = self._terms(request, context, at_once=at_once)
         try:
             held = self._point.check(tenant, wire.question_from(request.question), terms)
         except MalformedQuestionError as error:
             raise below("question", error) from None
-        decision, decision_id, revision = held.answer
+        decision, decision_id, revision, position = held.answer
         response = messages.CheckResponse(revision=revision)
+        if position:
+            response.position = position
         wire.fill_decision(response.decision, decision, format_id(decision_id))
         return held.with_answer(response)
 
     def _batch(
-        self, request: messages.BatchCheckRequest, context: grpc.ServicerContext, within_ns: int = NO_HURRY_NS
+        self, request: messages.BatchCheckRequest, context: grpc.ServicerContext, *, at_once: bool = False
     ) -> PendingAnswer[messages.BatchCheckResponse]:
-        tenant, terms = self._terms(request, context)
+        tenant, terms = self._terms(request, context, at_once=at_once)
         principal = request.principal
         if principal:
             named("principal", parse_principal, principal)
         items = self._items(request.questions, lambda question: wire.question_from(question, principal))
+        within_ns = MOMENT_NS if at_once else NO_HURRY_NS
         held = self._point.batch(tenant, items, terms, within_ns=within_ns)
-        revision, results = held.answer
-        return held.with_answer(results_in(messages.BatchCheckResponse, revision, results))
+        return held.with_answer(results_in(messages.BatchCheckResponse, held.answer))

@@ -24,7 +24,12 @@ from remit.v1 import visibility_service_pb2 as visibility
 
 def receipt_to(surveyed: InquiryAnswer[Any]) -> decision_pb2.Receipt:
     reason = wire.REASONS[surveyed.reason.value] if surveyed.reason is not None else decision_pb2.REASON_UNSPECIFIED
-    return decision_pb2.Receipt(decision_id=format_id(surveyed.decision_id), revision=surveyed.revision, reason=reason)
+    return decision_pb2.Receipt(
+        decision_id=format_id(surveyed.decision_id),
+        revision=surveyed.revision,
+        reason=reason,
+        position=surveyed.position,
+    )
 
 
 def actions_to(surveyed: InquiryAnswer[Mapping[Word, Sequence[Word]]]) -> search.ListActionsResponse:
@@ -74,7 +79,7 @@ def reachable_to(surveyed: InquiryAnswer[tuple[Reachable, ...]]) -> reach.ListRe
 
 
 def all_reached_to(surveyed: InquiryAnswer[AllReached]) -> reach.CheckReachAllResponse:
-    response = reach.CheckReachAllResponse(revision=surveyed.revision)
+    response = reach.CheckReachAllResponse(revision=surveyed.revision, position=surveyed.position)
     decision = surveyed.decision or Decision(Effect.DENY, surveyed.reason or Reason.UNKNOWN_TENANT)
     wire.fill_decision(response.decision, decision, format_id(surveyed.decision_id))
     for owner, reason in surveyed.answer.refused if surveyed.answer is not None else ():

@@ -32,9 +32,10 @@ class _Told(NamedTuple):
     revision: str
     state: TenantState | None
     since_us: int
+    position: str
 
 
-_NOT_THERE: Final = _Told("", None, 0)
+_NOT_THERE: Final = _Told("", None, 0, "")
 
 
 class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
@@ -133,12 +134,16 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
 
 
 def _told(policy: TenantPolicy) -> _Told:
-    return _Told(policy.revision, policy.state, policy.since_us)
+    return _Told(policy.revision, policy.state, policy.since_us, policy.position)
 
 
 def _change_to(tenant: Tenant, told: _Told) -> messages.WatchRevisionResponse:
     if told.state is None:
         return messages.WatchRevisionResponse(tenant=tenant, removed=True)
     return messages.WatchRevisionResponse(
-        tenant=tenant, revision=told.revision, state=state_to(told.state), since_us=told.since_us
+        tenant=tenant,
+        revision=told.revision,
+        state=state_to(told.state),
+        since_us=told.since_us,
+        position=told.position,
     )

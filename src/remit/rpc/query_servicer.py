@@ -13,7 +13,9 @@ from remit.audit.ids import format_id
 from remit.core.decision import Decision, Reason
 from remit.core.errors import FieldViolation, MalformedQuestionError, each_named, named, violation
 from remit.core.names import Tenant, is_revision, parse_principal, parse_tenant
+from remit.core.position import Position, parse_position
 from remit.core.rows import Effect
+from remit.policy.live import Requirement
 from remit.rpc.call_context import AtOnce, CallContext, caller
 from remit.rpc.traceparent import trace_id_in
 from remit.service.decision_point import (
@@ -22,8 +24,10 @@ from remit.service.decision_point import (
     CallTerms,
     Decided,
     DecisionPoint,
+    MustWaitError,
     OverBudgetError,
     PendingAnswer,
+    SeveralAnswers,
 )
 from remit.v1 import access_service_pb2, decision_pb2, reach_service_pb2
 
@@ -54,17 +58,24 @@ class Origin(Protocol):
     def trace_id(self) -> str: ...
 
 
-class Request(Protocol):
-    """The fields that every request has."""
+class TenantRequest(Protocol):
+    """A request about a tenant."""
 
     @property
     def tenant(self) -> str: ...
+
+
+class Request(TenantRequest, Protocol):
+    """The fields that every question has."""
 
     @property
     def origin(self) -> Origin: ...
 
     @property
     def revision(self) -> str: ...
+
+    @property
+    def at_least(self) -> str: ...
 
 
 class SlowTenants:
@@ -90,10 +101,10 @@ class SlowTenants:
         self._suspects.add(tenant)
         return False
 
-    def answer(self, request: Request, answer: Callable[[], PendingAnswer[_Answer]]) -> PendingAnswer[_Answer] | None:
-        """The answer; None if a thread has to find it."""
-        if request.revision:
-            return None
+    def answer(
+        self, request: TenantRequest, answer: Callable[[], PendingAnswer[_Answer]]
+    ) -> PendingAnswer[_Answer] | None:
+        """The answer; None if a thread has to find it, or to wait for the policy that may answer."""
         if self._until_s or self._suspects:
             tenant = request.tenant
             if tenant in self:
@@ -104,6 +115,8 @@ class SlowTenants:
             held = answer()
             if held.took_ns <= MOMENT_NS:
                 return held
+        except MustWaitError:
+            return None
         except OverBudgetError:
             held = None
         self._suspect(request.tenant)
@@ -119,6 +132,8 @@ class SlowTenants:
         began_ns = thread_time_ns()
         try:
             held = answer()
+        except MustWaitError:
+            return None
         except OverBudgetError:
             held = None
         self._suspects.discard(tenant)
@@ -151,21 +166,27 @@ class QueryServicer:
         """The methods that decide quickly."""
         return {}
 
-    def _terms(self, request: Request, context: grpc.ServicerContext | CallContext) -> tuple[Tenant, CallTerms]:
+    def _terms(
+        self, request: Request, context: grpc.ServicerContext | CallContext, *, at_once: bool = False
+    ) -> tuple[Tenant, CallTerms]:
+        """The tenant and the terms of a call. The thread that receives every call answers `at_once`, and must not wait."""
         tenant = named("tenant", parse_tenant, request.tenant)
         origin = request.origin
         if origin.on_behalf_of:
             named("origin.on_behalf_of", parse_principal, origin.on_behalf_of)
         if origin.trace_id and not is_trace_id(origin.trace_id):
             raise violation("origin.trace_id", "expected at most 64 printable ASCII characters without blanks")
-        if request.revision and not is_revision(request.revision):
-            raise violation("revision", "expected 64 lower-case hexadecimal digits")
+        revision, at_least = request.revision, request.at_least
+        required = None
+        if revision or at_least:
+            required = _requirement(tenant, revision, at_least)
         return tenant, call_terms(
             context,
             self._call_timeout_s,
             on_behalf_of=origin.on_behalf_of,
             trace_id=origin.trace_id,
-            revision=request.revision,
+            required=required,
+            waits=not at_once,
         )
 
     def _names(self, field: str, parse: Callable[[str], _Name], texts: Sequence[str]) -> tuple[_Name, ...]:
@@ -196,7 +217,8 @@ def call_terms(
     *,
     on_behalf_of: str = "",
     trace_id: str = "",
-    revision: str = "",
+    required: Requirement | None = None,
+    waits: bool = True,
 ) -> CallTerms:
     """The terms of the call that is being answered. Without `trace_id`, that of its metadata."""
     asking = caller.get()
@@ -204,18 +226,28 @@ def call_terms(
         asking.principal, on_behalf_of, trace_id or trace_id_in(context.invocation_metadata()), asking.via
     )
     # Infinite if the caller set no deadline.
-    return CallTerms(origin, revision, min(context.time_remaining(), call_timeout_s))
+    return CallTerms(origin, required, min(context.time_remaining(), call_timeout_s), waits)
 
 
-def results_in(
-    response: type[_Response], revision: str, results: Iterable[Decided | MalformedQuestionError]
-) -> _Response:
+def _requirement(tenant: Tenant, revision: str, at_least: str) -> Requirement:
+    """Raises MalformedQuestionError for a text that is none, and for a position in another tenant's history."""
+    if revision and not is_revision(revision):
+        raise violation("revision", "expected 64 lower-case hexadecimal digits")
+    position: Position | None = None
+    if at_least:
+        position = named("at_least", parse_position, at_least)
+        if position.tenant != tenant:
+            raise violation("at_least", f"is a position of tenant `{position.tenant}`: expected one of `{tenant}`")
+    return Requirement(revision, position)
+
+
+def results_in(response: type[_Response], answered: SeveralAnswers[Decided | MalformedQuestionError]) -> _Response:
     """The response to a batch.
 
     Joins encoded results and parses them: filling one message per result would cost as much as deciding it.
     """
     parts: list[bytes] = []
-    for result in results:
+    for result in answered.answers:
         if isinstance(result, MalformedQuestionError):
             error = decision_pb2.ItemError(field_violations=wire.violations_to(result.violations))
             parts.append(response(results=[decision_pb2.BatchResult(error=error)]).SerializeToString())
@@ -224,7 +256,8 @@ def results_in(
             effect, reason, _ = decision.recorded
             parts += _decided(effect, reason), format_id(decision_id).encode()
     message = response.FromString(b"".join(parts))
-    message.revision = revision
+    message.revision = answered.revision
+    message.position = answered.position
     return message
 
 

@@ -32,11 +32,13 @@ class ReachServicer(QueryServicer, reach_service_pb2_grpc.ReachServiceServicer):
     @property
     def at_once(self) -> Mapping[str, AtOnce]:
         return {
-            "CheckReach": lambda request, context: self._slow.answer(request, lambda: self._check(request, context)),
+            "CheckReach": lambda request, context: self._slow.answer(
+                request, lambda: self._check(request, context, at_once=True)
+            ),
             "BatchCheckReach": lambda request, context: (
                 None
                 if len(request.questions) > SHORT_BATCH
-                else self._slow.answer(request, lambda: self._batch(request, context, MOMENT_NS))
+                else self._slow.answer(request, lambda: self._batch(request, context, at_once=True))
             ),
         }
 
@@ -72,7 +74,11 @@ class ReachServicer(QueryServicer, reach_service_pb2_grpc.ReachServiceServicer):
         surveyed = self._point.survey(tenant, ReachExplainer(question), terms, resource_id)
         explanation = surveyed.answer or unknown_tenants_reach(tenant, question)
         return wire.reach_explanation_to(
-            explanation, format_id(surveyed.decision_id), surveyed.revision, reach_summary(explanation)
+            explanation,
+            format_id(surveyed.decision_id),
+            surveyed.revision,
+            reach_summary(explanation),
+            surveyed.position,
         )
 
     def ListReachable(
@@ -87,27 +93,29 @@ class ReachServicer(QueryServicer, reach_service_pb2_grpc.ReachServiceServicer):
         return reachable_to(self._point.survey(tenant, inquiry, terms))
 
     def _check(
-        self, request: messages.CheckReachRequest, context: grpc.ServicerContext
+        self, request: messages.CheckReachRequest, context: grpc.ServicerContext, *, at_once: bool = False
     ) -> PendingAnswer[messages.CheckReachResponse]:
-        tenant, terms = self._terms(request, context)
+        tenant, terms = self._terms(request, context, at_once=at_once)
         try:
             asked = wire.reach_question_from(request.question)
         except MalformedQuestionError as error:
             raise below("question", error) from None
         held = self._point.check(tenant, asked, terms)
-        decision, decision_id, revision = held.answer
+        decision, decision_id, revision, position = held.answer
         response = messages.CheckReachResponse(revision=revision)
+        if position:
+            response.position = position
         wire.fill_decision(response.decision, decision, format_id(decision_id))
         return held.with_answer(response)
 
     def _batch(
-        self, request: messages.BatchCheckReachRequest, context: grpc.ServicerContext, within_ns: int = NO_HURRY_NS
+        self, request: messages.BatchCheckReachRequest, context: grpc.ServicerContext, *, at_once: bool = False
     ) -> PendingAnswer[messages.BatchCheckReachResponse]:
-        tenant, terms = self._terms(request, context)
+        tenant, terms = self._terms(request, context, at_once=at_once)
         caller = request.caller
         if caller:
             named("caller", parse_namespace, caller)
         items = self._items(request.questions, lambda question: wire.reach_question_from(question, caller))
+        within_ns = MOMENT_NS if at_once else NO_HURRY_NS
         held = self._point.batch(tenant, items, terms, QuestionType.REACH, within_ns=within_ns)
-        revision, results = held.answer
-        return held.with_answer(results_in(messages.BatchCheckReachResponse, revision, results))
+        return held.with_answer(results_in(messages.BatchCheckReachResponse, held.answer))

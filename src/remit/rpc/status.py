@@ -143,4 +143,5 @@ def _tenant_to(policy: TenantPolicy, *, inspected: bool) -> messages.TenantStatu
         rows=policy.snapshot.policy.rows if policy.snapshot is not None else 0,
         files_revision=policy.files_revision,
         pinned_by=policy.pinned_by,
+        position=policy.position,
     )

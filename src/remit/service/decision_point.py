@@ -16,7 +16,7 @@ from remit.audit.batch import EMPTY_BATCH, CallFields, ItemFields, RecordBatch
 from remit.audit.errors import JournalUnavailable
 from remit.audit.ids import DecisionIds
 from remit.audit.journal.pending import Callback
-from remit.audit.record import ASKED_TENANT, ROUTE, VIA, DecisionRecord
+from remit.audit.record import ASKED_TENANT, POSITION, ROUTE, VIA, DecisionRecord
 from remit.core.decision import Decision, Reason
 from remit.core.errors import MalformedQuestionError
 from remit.core.gateway import NO_ROUTES, HttpRequest, RouteTable, route_of
@@ -26,14 +26,14 @@ from remit.core.rows import Effect
 from remit.engine.inquiry import Inquiry
 from remit.engine.queries.operations import Compound
 from remit.engine.snapshot import Snapshot
-from remit.policy.live import LivePolicies
+from remit.policy.live import LivePolicies, Requirement
 from remit.service.compute_turns import waiting
 from remit.service.sampling import RECORD_EVERYTHING, RecordPolicy
 
 _UNKNOWN_TENANT: Final = Decision(Effect.DENY, Reason.UNKNOWN_TENANT)
 _NO_ROUTE: Final = Decision(Effect.DENY, Reason.NO_ROUTE)
 _SINGLE: Final = -1
-_VIAS: Final = 1_024
+_DETAILS: Final = 1_024
 _NOTHING: Final[Mapping[str, object]] = {}
 _FEW: Final = 16
 _QUICK_NS: Final = 2_000_000
@@ -59,9 +59,11 @@ class CallOrigin(NamedTuple):
 
 class CallTerms(NamedTuple):
     origin: CallOrigin
-    revision: str = ""
-    """If set, only this revision may answer."""
+    required: Requirement | None = None
+    """Which policy may answer; None for the one that serves."""
     timeout_s: float = 10.0
+    waits: bool = True
+    """False if the call must not wait for the required policy: MustWaitError."""
 
 
 AskedQuestion = tuple[Question | ReachQuestion, str]
@@ -77,10 +79,24 @@ class OverBudgetError(Exception):
     """The decisions of a batch took longer than allowed. Nothing was answered or recorded."""
 
 
+class MustWaitError(Exception):
+    """The required policy does not serve yet, and the call must not wait for it. Nothing was answered or recorded."""
+
+
 class CheckAnswer(NamedTuple):
     decision: Decision
     decision_id: bytes
     revision: str
+    position: str
+    """The position of the policy that decided, as text; '' without a policy store."""
+
+
+class SeveralAnswers(NamedTuple, Generic[_Asked]):
+    """Answers by one policy."""
+
+    revision: str
+    position: str
+    answers: Sequence[_Asked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +108,7 @@ class InquiryAnswer(Generic[_Answer]):
     """The decision, if the answer amounts to a single one."""
     decision_id: bytes
     revision: str
+    position: str
 
 
 class PendingAnswer(NamedTuple, Generic[_Answer_co]):
@@ -109,6 +126,15 @@ class PendingAnswer(NamedTuple, Generic[_Answer_co]):
     def with_answer(self, answer: _Other) -> "PendingAnswer[_Other]":
         """Returns a copy with another answer and the same records."""
         return PendingAnswer(answer, *self[1:])
+
+
+class _Called(NamedTuple):
+    """A call whose snapshot is known."""
+
+    fields: CallFields
+    ids: Sequence[bytes]
+    """Of its records."""
+    position: str
 
 
 class RecordQueue(Protocol):
@@ -143,8 +169,8 @@ class DecisionReader(Protocol):
 class DecisionPoint:
     """Answers questions. One snapshot gives each answer, and the record is committed first (delivery `before_answer`).
 
-    Every method raises MalformedQuestionError, TenantUnavailableError, RevisionNotCurrentError or JournalUnavailable.
-    After such an error nothing was answered.
+    Every method raises MalformedQuestionError, TenantUnavailableError, RevisionNotCurrentError, MustWaitError or
+    JournalUnavailable. After such an error nothing was answered.
     """
 
     node: str
@@ -203,10 +229,10 @@ class DecisionPoint:
         question_type: QuestionType = QuestionType.CHECK,
         *,
         within_ns: int = NO_HURRY_NS,
-    ) -> PendingAnswer[tuple[str, list[Decided | MalformedQuestionError]]]:
-        """Decides every item. Returns the revision and one result per item, in order.
+    ) -> PendingAnswer[SeveralAnswers[Decided | MalformedQuestionError]]:
+        """Decides every item. Returns one answer per item, in order.
 
-        The result of a malformed item is its error, and it is not recorded. Raises OverBudgetError, with nothing
+        The answer to a malformed item is its error, and it is not recorded. Raises OverBudgetError, with nothing
         recorded, if the first items took longer than `within_ns`.
         """
         return self.batch_as(tenant, lambda _: items, terms, question_type, within_ns=within_ns)
@@ -220,7 +246,7 @@ class DecisionPoint:
         *,
         within_ns: int = NO_HURRY_NS,
         stop_at: Effect | None = None,
-    ) -> PendingAnswer[tuple[str, list[Decided | MalformedQuestionError]]]:
+    ) -> PendingAnswer[SeveralAnswers[Decided | MalformedQuestionError]]:
         """The same for questions that the policy itself spells.
 
         With `stop_at`, the first decision with this effect is the last, and later items are neither decided nor recorded.
@@ -228,8 +254,8 @@ class DecisionPoint:
         """
         snapshot = self._snapshot(tenant, terms)
         items = ask(snapshot)
-        call, ids = self._call(tenant, snapshot, terms, question_type, records=len(items))
-        return self._batch(call, snapshot, items, ids, terms.timeout_s, within_ns=within_ns, stop_at=stop_at)
+        called = self._call(tenant, snapshot, terms, question_type, records=len(items))
+        return self._batch(called, snapshot, items, terms.timeout_s, within_ns=within_ns, stop_at=stop_at)
 
     def commit(self, held: PendingAnswer[_Answer]) -> _Answer:
         """Waits until the records are committed or accepted, as the delivery asks, and returns the answer."""
@@ -264,21 +290,21 @@ class DecisionPoint:
         compound: Compound,
         resource_id: str,
         terms: CallTerms,
-    ) -> tuple[str, list[tuple[Question, Decided]]]:
-        """Decides a compound operation. Returns the revision, and each part with its decision."""
+    ) -> SeveralAnswers[tuple[Question, Decided]]:
+        """Decides a compound operation. Returns each part with its decision."""
         snapshot = self._snapshot(tenant, terms)
         # An unknown tenant has no known operations: one part stands for the whole operation.
         parts = [compound.whole] if snapshot is None else compound.parts(snapshot.policy)
         detail = {"operation": compound.operation, "namespace": compound.namespace}
-        call, ids = self._call(tenant, snapshot, terms, QuestionType.OPERATION, detail=detail, records=len(parts))
+        called = self._call(tenant, snapshot, terms, QuestionType.OPERATION, detail=detail, records=len(parts))
         items = [(part, resource_id) for part in parts]
         answered: list[tuple[Question, Decided]] = []
-        _, answers = self.commit(self._batch(call, snapshot, items, ids, terms.timeout_s))
-        for part, answer in zip(parts, answers, strict=True):
+        decided = self.commit(self._batch(called, snapshot, items, terms.timeout_s))
+        for part, answer in zip(parts, decided.answers, strict=True):
             if isinstance(answer, MalformedQuestionError):
                 raise answer
             answered.append((part, answer))
-        return call.revision, answered
+        return SeveralAnswers(decided.revision, decided.position, answered)
 
     def survey(
         self,
@@ -305,32 +331,31 @@ class DecisionPoint:
             decision = inquiry.decision(answer)
         took_ns = perf_counter_ns() - began
         detail = inquiry.detail(answer) if answer is not None else _NOTHING
-        call, (decision_id,) = self._call(tenant, snapshot, terms, inquiry.question_type, detail=detail)
+        call, (decision_id,), position = self._call(tenant, snapshot, terms, inquiry.question_type, detail=detail)
         recorded = decision.recorded if decision is not None else ("", reason.value if reason is not None else "", "")
         item = (decision_id, *inquiry.columns, resource_id, *recorded, took_ns, _SINGLE)
-        surveyed = InquiryAnswer(answer, reason, decision, decision_id, call.revision)
+        surveyed = InquiryAnswer(answer, reason, decision, decision_id, call.revision, position)
         counted = {} if decision is None else {(call.tenant, recorded[0], recorded[1]): 1}
         return self.commit(PendingAnswer(surveyed, RecordBatch((call, (item,))), counted, terms.timeout_s, took_ns))
 
     def _batch(
         self,
-        call: CallFields,
+        called: _Called,
         snapshot: Snapshot | None,
         items: Sequence[AskedQuestion | MalformedQuestionError],
-        ids: Sequence[bytes],
         timeout_s: float,
         *,
         within_ns: int = NO_HURRY_NS,
         stop_at: Effect | None = None,
-    ) -> PendingAnswer[tuple[str, list[Decided | MalformedQuestionError]]]:
+    ) -> PendingAnswer[SeveralAnswers[Decided | MalformedQuestionError]]:
         started = perf_counter_ns()
+        call, ids, position = called
         until = started + within_ns
         results: list[Decided | MalformedQuestionError] = []
         made: list[ItemFields] = []
         counts: dict[tuple[str, str, str], int] = {}
         answer = None if snapshot is None else snapshot.answer
-        revision = call.revision
-        for position, (item, decision_id) in enumerate(zip(items, ids, strict=True)):
+        for index, (item, decision_id) in enumerate(zip(items, ids, strict=True)):
             if isinstance(item, MalformedQuestionError):
                 results.append(item)
                 if stop_at is Effect.DENY:
@@ -351,14 +376,15 @@ class DecisionPoint:
             recorded = decision.recorded
             counts[recorded] = counts.get(recorded, 0) + 1
             results.append((decision, decision_id))
-            made.append((decision_id, *question.columns, resource_id, *recorded, took_ns, position))
+            made.append((decision_id, *question.columns, resource_id, *recorded, took_ns, index))
             if decision.effect is stop_at:
                 break
         counted: Counter[tuple[str, str, str]] = Counter()
         for recorded, count in counts.items():
             counted[call.tenant, recorded[0], recorded[1]] += count
         records = RecordBatch((call, made)) if made else EMPTY_BATCH
-        return PendingAnswer((revision, results), records, counted, timeout_s, perf_counter_ns() - started)
+        answers = SeveralAnswers(call.revision, position, results)
+        return PendingAnswer(answers, records, counted, timeout_s, perf_counter_ns() - started)
 
     def _count(self, held: PendingAnswer[_Answer], unrecorded: int) -> None:
         if unrecorded:
@@ -369,10 +395,16 @@ class DecisionPoint:
             self.shadow.offer(held.records)
 
     def _snapshot(self, tenant: Tenant, terms: CallTerms) -> Snapshot | None:
-        if terms.revision:
-            with waiting():
-                return self.live.snapshot_at(tenant, terms.revision, min(self.revision_wait_s, terms.timeout_s))
-        return self.live.snapshot(tenant)
+        required = terms.required
+        if required is None:
+            return self.live.snapshot(tenant)
+        snapshot = self.live.snapshot_as(tenant, required)
+        if snapshot is not None:
+            return snapshot
+        if not terms.waits:
+            raise MustWaitError
+        with waiting():
+            return self.live.snapshot_at(tenant, required, min(self.revision_wait_s, terms.timeout_s))
 
     def _call(
         self,
@@ -383,39 +415,42 @@ class DecisionPoint:
         *,
         detail: Mapping[str, object] = _NOTHING,
         records: int = 1,
-    ) -> tuple[CallFields, Sequence[bytes]]:
-        """Returns the fields of a call, and the ids of its records."""
+    ) -> _Called:
         time_us, ids = self.ids.stamp(records + 1)
-        revision = "" if snapshot is None else snapshot.revision
+        revision = position = ""
         recorded_tenant: str = tenant
-        if snapshot is None:
+        if snapshot is not None:
+            revision = snapshot.revision
+            if snapshot.position is not None:
+                position = str(snapshot.position)
+        else:
             # Callers can invent any number of tenant names: all their records share one chain, which has no tenant.
             recorded_tenant, detail = "", {**detail, ASKED_TENANT: tenant}
         caller, on_behalf_of, trace_id, via = terms.origin
-        if not via:
-            detail_json = _json(detail) if detail else ""
+        if via or position:
+            detail_json = _json({**detail, **_of_call(via, position)}) if detail else _of_call_json(via, position)
         else:
-            detail_json = _json({**detail, VIA: via}) if detail else _via_json(via)
+            detail_json = _json(detail) if detail else ""
         asked = question_type.value
         call = CallFields(
             time_us, self.node, caller, on_behalf_of, recorded_tenant, revision, ids.pop(), trace_id, asked, detail_json
         )
-        return call, ids
+        return _Called(call, ids, position)
 
 
 def _checked(
-    called: tuple[CallFields, Sequence[bytes]],
+    called: _Called,
     asked: tuple[tuple[str, str, str, str], str],
     decision: Decision,
     took_ns: int,
     timeout_s: float,
 ) -> PendingAnswer[CheckAnswer]:
-    call, (decision_id,) = called
+    call, (decision_id,), position = called
     columns, resource_id = asked
     item = (decision_id, *columns, resource_id, *decision.recorded, took_ns, _SINGLE)
     effect, reason, _ = decision.recorded
     counted = {(call.tenant, effect, reason): 1}
-    answer = CheckAnswer(decision, decision_id, call.revision)
+    answer = CheckAnswer(decision, decision_id, call.revision, position)
     return PendingAnswer(answer, RecordBatch((call, (item,))), counted, timeout_s, took_ns)
 
 
@@ -423,7 +458,11 @@ def _json(detail: Mapping[str, object]) -> str:
     return json.dumps(detail, sort_keys=True, separators=(",", ":"))
 
 
-@lru_cache(_VIAS)
-def _via_json(via: str) -> str:
-    """The detail of a plain check: the same for every call by this credential."""
-    return _json({VIA: via})
+@lru_cache(_DETAILS)
+def _of_call_json(via: str, position: str) -> str:
+    """The detail of a plain check: the same for every call by this credential at this position."""
+    return _json(_of_call(via, position))
+
+
+def _of_call(via: str, position: str) -> dict[str, str]:
+    return {name: text for name, text in ((VIA, via), (POSITION, position)) if text}

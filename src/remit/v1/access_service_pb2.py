@@ -15,39 +15,39 @@ _sym_db = _symbol_database.Default()
 from remit.v1 import decision_pb2 as remit_dot_v1_dot_decision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dremit/v1/access_service.proto\x12\x08remit.v1\x1a\x17remit/v1/decision.proto\"x\n\x0c\x43heckRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x08question\x18\x02 \x01(\x0b\x32\x12.remit.v1.Question\x12 \n\x06origin\x18\x03 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x04 \x01(\t\"G\n\rCheckResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.remit.v1.Decision\x12\x10\n\x08revision\x18\x02 \x01(\t\"\x91\x01\n\x11\x42\x61tchCheckRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12%\n\tquestions\x18\x02 \x03(\x0b\x32\x12.remit.v1.Question\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12 \n\x06origin\x18\x04 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x05 \x01(\t\"N\n\x12\x42\x61tchCheckResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.remit.v1.BatchResult\x12\x10\n\x08revision\x18\x02 \x01(\t\"\xa9\x01\n\x15\x43heckOperationRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x13\n\x0bresource_id\x18\x05 \x01(\t\x12 \n\x06origin\x18\x06 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x07 \x01(\t\"t\n\x16\x43heckOperationResponse\x12 \n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\x0e\x32\x10.remit.v1.Effect\x12&\n\x05parts\x18\x02 \x03(\x0b\x32\x17.remit.v1.OperationPart\x12\x10\n\x08revision\x18\x03 \x01(\t\"f\n\rOperationPart\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12$\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0b\x32\x12.remit.v1.Decision\"z\n\x0e\x45xplainRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x08question\x18\x02 \x01(\x0b\x32\x12.remit.v1.Question\x12 \n\x06origin\x18\x03 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x04 \x01(\t\"\xe7\x01\n\x0f\x45xplainResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.remit.v1.Decision\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x1c\n\x04rule\x18\x03 \x01(\x0b\x32\x0e.remit.v1.Rule\x12\"\n\x05\x63hain\x18\x04 \x03(\x0b\x32\x13.remit.v1.PolicyRow\x12\'\n\x0bnear_misses\x18\x05 \x03(\x0b\x32\x12.remit.v1.NearMiss\x12 \n\x06remedy\x18\x06 \x01(\x0b\x32\x10.remit.v1.Remedy\x12\x0f\n\x07summary\x18\x07 \x01(\t\"c\n\x08Question\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x13\n\x0bresource_id\x18\x05 \x01(\t\"\x83\x01\n\x08NearMiss\x12!\n\x04rule\x18\x01 \x01(\x0b\x32\x13.remit.v1.PolicyRow\x12\"\n\x05\x63hain\x18\x02 \x03(\x0b\x32\x13.remit.v1.PolicyRow\x12 \n\x06\x66\x61iled\x18\x03 \x01(\x0e\x32\x10.remit.v1.Clause\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"8\n\x06Remedy\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0f\n\x07\x62inding\x18\x02 \x01(\t\x12\x0f\n\x07instead\x18\x03 \x01(\t*l\n\x06\x43lause\x12\x16\n\x12\x43LAUSE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43LAUSE_SCOPE\x10\x01\x12\x14\n\x10\x43LAUSE_NAMESPACE\x10\x02\x12\x0f\n\x0b\x43LAUSE_KIND\x10\x03\x12\x11\n\rCLAUSE_ACTION\x10\x04\x32\xa7\x02\n\rAccessService\x12\x38\n\x05\x43heck\x12\x16.remit.v1.CheckRequest\x1a\x17.remit.v1.CheckResponse\x12G\n\nBatchCheck\x12\x1b.remit.v1.BatchCheckRequest\x1a\x1c.remit.v1.BatchCheckResponse\x12>\n\x07\x45xplain\x12\x18.remit.v1.ExplainRequest\x1a\x19.remit.v1.ExplainResponse\x12S\n\x0e\x43heckOperation\x12\x1f.remit.v1.CheckOperationRequest\x1a .remit.v1.CheckOperationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dremit/v1/access_service.proto\x12\x08remit.v1\x1a\x17remit/v1/decision.proto\"\x8a\x01\n\x0c\x43heckRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x08question\x18\x02 \x01(\x0b\x32\x12.remit.v1.Question\x12 \n\x06origin\x18\x03 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x04 \x01(\t\x12\x10\n\x08\x61t_least\x18\x05 \x01(\t\"Y\n\rCheckResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.remit.v1.Decision\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x10\n\x08position\x18\x03 \x01(\t\"\xa3\x01\n\x11\x42\x61tchCheckRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12%\n\tquestions\x18\x02 \x03(\x0b\x32\x12.remit.v1.Question\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12 \n\x06origin\x18\x04 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x05 \x01(\t\x12\x10\n\x08\x61t_least\x18\x06 \x01(\t\"`\n\x12\x42\x61tchCheckResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.remit.v1.BatchResult\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x10\n\x08position\x18\x03 \x01(\t\"\xbb\x01\n\x15\x43heckOperationRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x13\n\x0bresource_id\x18\x05 \x01(\t\x12 \n\x06origin\x18\x06 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x07 \x01(\t\x12\x10\n\x08\x61t_least\x18\x08 \x01(\t\"\x86\x01\n\x16\x43heckOperationResponse\x12 \n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\x0e\x32\x10.remit.v1.Effect\x12&\n\x05parts\x18\x02 \x03(\x0b\x32\x17.remit.v1.OperationPart\x12\x10\n\x08revision\x18\x03 \x01(\t\x12\x10\n\x08position\x18\x04 \x01(\t\"f\n\rOperationPart\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12$\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0b\x32\x12.remit.v1.Decision\"\x8c\x01\n\x0e\x45xplainRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x08question\x18\x02 \x01(\x0b\x32\x12.remit.v1.Question\x12 \n\x06origin\x18\x03 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x04 \x01(\t\x12\x10\n\x08\x61t_least\x18\x05 \x01(\t\"\xf9\x01\n\x0f\x45xplainResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.remit.v1.Decision\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x1c\n\x04rule\x18\x03 \x01(\x0b\x32\x0e.remit.v1.Rule\x12\"\n\x05\x63hain\x18\x04 \x03(\x0b\x32\x13.remit.v1.PolicyRow\x12\'\n\x0bnear_misses\x18\x05 \x03(\x0b\x32\x12.remit.v1.NearMiss\x12 \n\x06remedy\x18\x06 \x01(\x0b\x32\x10.remit.v1.Remedy\x12\x0f\n\x07summary\x18\x07 \x01(\t\x12\x10\n\x08position\x18\x08 \x01(\t\"c\n\x08Question\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x13\n\x0bresource_id\x18\x05 \x01(\t\"\x83\x01\n\x08NearMiss\x12!\n\x04rule\x18\x01 \x01(\x0b\x32\x13.remit.v1.PolicyRow\x12\"\n\x05\x63hain\x18\x02 \x03(\x0b\x32\x13.remit.v1.PolicyRow\x12 \n\x06\x66\x61iled\x18\x03 \x01(\x0e\x32\x10.remit.v1.Clause\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"8\n\x06Remedy\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0f\n\x07\x62inding\x18\x02 \x01(\t\x12\x0f\n\x07instead\x18\x03 \x01(\t*l\n\x06\x43lause\x12\x16\n\x12\x43LAUSE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43LAUSE_SCOPE\x10\x01\x12\x14\n\x10\x43LAUSE_NAMESPACE\x10\x02\x12\x0f\n\x0b\x43LAUSE_KIND\x10\x03\x12\x11\n\rCLAUSE_ACTION\x10\x04\x32\xa7\x02\n\rAccessService\x12\x38\n\x05\x43heck\x12\x16.remit.v1.CheckRequest\x1a\x17.remit.v1.CheckResponse\x12G\n\nBatchCheck\x12\x1b.remit.v1.BatchCheckRequest\x1a\x1c.remit.v1.BatchCheckResponse\x12>\n\x07\x45xplain\x12\x18.remit.v1.ExplainRequest\x1a\x19.remit.v1.ExplainResponse\x12S\n\x0e\x43heckOperation\x12\x1f.remit.v1.CheckOperationRequest\x1a .remit.v1.CheckOperationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'remit.v1.access_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CLAUSE']._serialized_start=1536
-  _globals['_CLAUSE']._serialized_end=1644
-  _globals['_CHECKREQUEST']._serialized_start=68
-  _globals['_CHECKREQUEST']._serialized_end=188
-  _globals['_CHECKRESPONSE']._serialized_start=190
-  _globals['_CHECKRESPONSE']._serialized_end=261
-  _globals['_BATCHCHECKREQUEST']._serialized_start=264
-  _globals['_BATCHCHECKREQUEST']._serialized_end=409
-  _globals['_BATCHCHECKRESPONSE']._serialized_start=411
-  _globals['_BATCHCHECKRESPONSE']._serialized_end=489
-  _globals['_CHECKOPERATIONREQUEST']._serialized_start=492
-  _globals['_CHECKOPERATIONREQUEST']._serialized_end=661
-  _globals['_CHECKOPERATIONRESPONSE']._serialized_start=663
-  _globals['_CHECKOPERATIONRESPONSE']._serialized_end=779
-  _globals['_OPERATIONPART']._serialized_start=781
-  _globals['_OPERATIONPART']._serialized_end=883
-  _globals['_EXPLAINREQUEST']._serialized_start=885
-  _globals['_EXPLAINREQUEST']._serialized_end=1007
-  _globals['_EXPLAINRESPONSE']._serialized_start=1010
-  _globals['_EXPLAINRESPONSE']._serialized_end=1241
-  _globals['_QUESTION']._serialized_start=1243
-  _globals['_QUESTION']._serialized_end=1342
-  _globals['_NEARMISS']._serialized_start=1345
-  _globals['_NEARMISS']._serialized_end=1476
-  _globals['_REMEDY']._serialized_start=1478
-  _globals['_REMEDY']._serialized_end=1534
-  _globals['_ACCESSSERVICE']._serialized_start=1647
-  _globals['_ACCESSSERVICE']._serialized_end=1942
+  _globals['_CLAUSE']._serialized_start=1683
+  _globals['_CLAUSE']._serialized_end=1791
+  _globals['_CHECKREQUEST']._serialized_start=69
+  _globals['_CHECKREQUEST']._serialized_end=207
+  _globals['_CHECKRESPONSE']._serialized_start=209
+  _globals['_CHECKRESPONSE']._serialized_end=298
+  _globals['_BATCHCHECKREQUEST']._serialized_start=301
+  _globals['_BATCHCHECKREQUEST']._serialized_end=464
+  _globals['_BATCHCHECKRESPONSE']._serialized_start=466
+  _globals['_BATCHCHECKRESPONSE']._serialized_end=562
+  _globals['_CHECKOPERATIONREQUEST']._serialized_start=565
+  _globals['_CHECKOPERATIONREQUEST']._serialized_end=752
+  _globals['_CHECKOPERATIONRESPONSE']._serialized_start=755
+  _globals['_CHECKOPERATIONRESPONSE']._serialized_end=889
+  _globals['_OPERATIONPART']._serialized_start=891
+  _globals['_OPERATIONPART']._serialized_end=993
+  _globals['_EXPLAINREQUEST']._serialized_start=996
+  _globals['_EXPLAINREQUEST']._serialized_end=1136
+  _globals['_EXPLAINRESPONSE']._serialized_start=1139
+  _globals['_EXPLAINRESPONSE']._serialized_end=1388
+  _globals['_QUESTION']._serialized_start=1390
+  _globals['_QUESTION']._serialized_end=1489
+  _globals['_NEARMISS']._serialized_start=1492
+  _globals['_NEARMISS']._serialized_end=1623
+  _globals['_REMEDY']._serialized_start=1625
+  _globals['_REMEDY']._serialized_end=1681
+  _globals['_ACCESSSERVICE']._serialized_start=1794
+  _globals['_ACCESSSERVICE']._serialized_end=2089
 # @@protoc_insertion_point(module_scope)

@@ -58,11 +58,18 @@ class CheckRequest(_message.Message):
     QUESTION_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """The tenant: `[a-z0-9][a-z0-9_-]{0,62}`, or `_instance` for kinds of class `instance`."""
     revision: _builtins.str
     """If set, only this revision of the tenant's policy may answer. The server waits a bounded time for it (setting
     `revision_wait_s`), then answers FAILED_PRECONDITION. 64 lower-case hexadecimal digits.
+    """
+    at_least: _builtins.str
+    """If set, only a policy at this position of the tenant's history or at a later one may answer: send the position that
+    a write or another answer returned, and the answer knows of all that it knew of. The server asks the policy store
+    and waits a bounded time (setting `revision_wait_s`), then answers FAILED_PRECONDITION. FAILED_PRECONDITION at once
+    if the node has no policy store, or serves another history at this position. With `revision`, both must hold.
     """
     @_builtins.property
     def question(self) -> Global___Question:
@@ -79,10 +86,11 @@ class CheckRequest(_message.Message):
         question: Global___Question | None = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "question", b"question"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "question", b"question", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "origin", b"origin", "question", b"question", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -94,8 +102,13 @@ class CheckResponse(_message.Message):
 
     DECISION_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """The revision of the tenant's policy that decided; empty if no policy was consulted (UNKNOWN_TENANT)."""
+    position: _builtins.str
+    """The position of that policy in the tenant's history, for `at_least`; its text has no meaning for callers. Empty on a
+    node without a policy store, and for a policy outside the history, such as a pinned one.
+    """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision: ...
     def __init__(
@@ -103,10 +116,11 @@ class CheckResponse(_message.Message):
         *,
         decision: _decision_pb2.Decision | None = ...,
         revision: _builtins.str = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "position", b"position", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -121,12 +135,15 @@ class BatchCheckRequest(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """The tenant of every item."""
     principal: _builtins.str
     """The principal of every question without a principal."""
     revision: _builtins.str
     """As in CheckRequest; one revision answers the whole batch."""
+    at_least: _builtins.str
+    """As in CheckRequest."""
     @_builtins.property
     def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Question]:
         """The questions, at least one, at most the server's `batch_limit`."""
@@ -143,10 +160,11 @@ class BatchCheckRequest(_message.Message):
         principal: _builtins.str = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "principal", b"principal", "questions", b"questions", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "origin", b"origin", "principal", b"principal", "questions", b"questions", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -158,8 +176,11 @@ class BatchCheckResponse(_message.Message):
 
     RESULTS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """The revision that decided all questions."""
+    position: _builtins.str
+    """As in CheckResponse."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.BatchResult]:
         """One result per question, in request order."""
@@ -169,10 +190,11 @@ class BatchCheckResponse(_message.Message):
         *,
         results: _abc.Iterable[_decision_pb2.BatchResult] | None = ...,
         revision: _builtins.str = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "results", b"results", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -189,6 +211,7 @@ class CheckOperationRequest(_message.Message):
     RESOURCE_ID_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     principal: _builtins.str
     """The principal: `user:ID` or `service:ID`."""
@@ -204,6 +227,8 @@ class CheckOperationRequest(_message.Message):
     """It is recorded with each part and never changes a decision."""
     revision: _builtins.str
     """As in CheckRequest."""
+    at_least: _builtins.str
+    """As in CheckRequest."""
     @_builtins.property
     def origin(self) -> _decision_pb2.Origin: ...
     def __init__(
@@ -216,10 +241,11 @@ class CheckOperationRequest(_message.Message):
         resource_id: _builtins.str = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "operation", b"operation", "origin", b"origin", "principal", b"principal", "resource_id", b"resource_id", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "namespace", b"namespace", "operation", b"operation", "origin", b"origin", "principal", b"principal", "resource_id", b"resource_id", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -232,10 +258,13 @@ class CheckOperationResponse(_message.Message):
     EFFECT_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     effect: _decision_pb2.Effect.ValueType
     """ALLOW if every part is allowed."""
     revision: _builtins.str
     """The revision that decided all parts; empty for an unknown tenant."""
+    position: _builtins.str
+    """As in CheckResponse."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperationPart]:
         """The parts, in the vocabulary's order. An unknown tenant has no known operations: then there is one part, without
@@ -248,10 +277,11 @@ class CheckOperationResponse(_message.Message):
         effect: _decision_pb2.Effect.ValueType = ...,
         parts: _abc.Iterable[Global___OperationPart] | None = ...,
         revision: _builtins.str = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "parts", b"parts", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "parts", b"parts", "position", b"position", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -297,8 +327,11 @@ class ExplainRequest(_message.Message):
     QUESTION_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     revision: _builtins.str
+    at_least: _builtins.str
+    """As in CheckRequest."""
     @_builtins.property
     def question(self) -> Global___Question: ...
     @_builtins.property
@@ -310,10 +343,11 @@ class ExplainRequest(_message.Message):
         question: Global___Question | None = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "question", b"question"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "question", b"question", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "origin", b"origin", "question", b"question", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -330,9 +364,12 @@ class ExplainResponse(_message.Message):
     NEAR_MISSES_FIELD_NUMBER: _builtins.int
     REMEDY_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     summary: _builtins.str
     """The whole explanation in a few English sentences, as `remit explain` prints it."""
+    position: _builtins.str
+    """As in CheckResponse."""
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision: ...
     @_builtins.property
@@ -361,10 +398,11 @@ class ExplainResponse(_message.Message):
         near_misses: _abc.Iterable[Global___NearMiss] | None = ...,
         remedy: Global___Remedy | None = ...,
         summary: _builtins.str = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "remedy", b"remedy", "rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "decision", b"decision", "near_misses", b"near_misses", "remedy", b"remedy", "revision", b"revision", "rule", b"rule", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "decision", b"decision", "near_misses", b"near_misses", "position", b"position", "remedy", b"remedy", "revision", b"revision", "rule", b"rule", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

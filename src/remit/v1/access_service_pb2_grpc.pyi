@@ -33,7 +33,7 @@ class AccessServiceStub:
     An error is never a decision:
       INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
       UNAUTHENTICATED      with TLS: the certificate or token names no caller; every service answers so
-      FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
+      FAILED_PRECONDITION  the required `revision` or `at_least` did not become current within the server's bounded wait
       RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
       UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
       DEADLINE_EXCEEDED    the caller's deadline passed first
@@ -67,7 +67,7 @@ class AccessServiceAsyncStub(AccessServiceStub):
     An error is never a decision:
       INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
       UNAUTHENTICATED      with TLS: the certificate or token names no caller; every service answers so
-      FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
+      FAILED_PRECONDITION  the required `revision` or `at_least` did not become current within the server's bounded wait
       RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
       UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
       DEADLINE_EXCEEDED    the caller's deadline passed first
@@ -97,7 +97,7 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
     An error is never a decision:
       INVALID_ARGUMENT     the question is malformed; google.rpc.BadRequest names each wrong field
       UNAUTHENTICATED      with TLS: the certificate or token names no caller; every service answers so
-      FAILED_PRECONDITION  the required `revision` did not become current within the server's bounded wait
+      FAILED_PRECONDITION  the required `revision` or `at_least` did not become current within the server's bounded wait
       RESOURCE_EXHAUSTED   the call exceeds a stated limit (calls in flight, message size)
       UNAVAILABLE          the tenant has no loaded policy, or the decision could not be recorded; retry
       DEADLINE_EXCEEDED    the caller's deadline passed first

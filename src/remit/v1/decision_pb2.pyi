@@ -321,6 +321,7 @@ class Receipt(_message.Message):
     DECISION_ID_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """UUIDv7 of the audit record, in canonical text form. An allow that the server only counts has no record (setting
     `audit_sample_allows`).
@@ -331,16 +332,19 @@ class Receipt(_message.Message):
     """Why there is no answer, if that was decided before any row was read: UNKNOWN_TENANT, UNKNOWN_KIND, UNKNOWN_ACTION,
     UNKNOWN_RELATION, WRONG_CLASS or NO_ACCESS.
     """
+    position: _builtins.str
+    """As in CheckResponse."""
     def __init__(
         self,
         *,
         decision_id: _builtins.str = ...,
         revision: _builtins.str = ...,
         reason: Global___Reason.ValueType = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "position", b"position", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from remit.v1 import status_service_pb2 as remit_dot_v1_dot_status__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dremit/v1/policy_service.proto\x12\x08remit.v1\x1a\x1dremit/v1/status_service.proto\"&\n\x14WatchRevisionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"\x82\x01\n\x15WatchRevisionResponse\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.remit.v1.TenantState\x12\x10\n\x08since_us\x18\x04 \x01(\x03\x12\x0f\n\x07removed\x18\x05 \x01(\x08\"&\n\x14ListRevisionsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"B\n\x15ListRevisionsResponse\x12)\n\trevisions\x18\x01 \x03(\x0b\x32\x16.remit.v1.KeptRevision\"Q\n\x0cKeptRevision\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0f\n\x07kept_us\x18\x02 \x01(\x03\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0e\n\x06\x63ommit\x18\x04 \x01(\t\"6\n\x12PinRevisionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\"9\n\x13PinRevisionResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x10\n\x08replaced\x18\x02 \x01(\t\"&\n\x14UnpinRevisionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"O\n\x15UnpinRevisionResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.remit.v1.TenantState2\xd3\x02\n\rPolicyService\x12R\n\rWatchRevision\x12\x1e.remit.v1.WatchRevisionRequest\x1a\x1f.remit.v1.WatchRevisionResponse0\x01\x12P\n\rListRevisions\x12\x1e.remit.v1.ListRevisionsRequest\x1a\x1f.remit.v1.ListRevisionsResponse\x12J\n\x0bPinRevision\x12\x1c.remit.v1.PinRevisionRequest\x1a\x1d.remit.v1.PinRevisionResponse\x12P\n\rUnpinRevision\x12\x1e.remit.v1.UnpinRevisionRequest\x1a\x1f.remit.v1.UnpinRevisionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dremit/v1/policy_service.proto\x12\x08remit.v1\x1a\x1dremit/v1/status_service.proto\"&\n\x14WatchRevisionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"\x94\x01\n\x15WatchRevisionResponse\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.remit.v1.TenantState\x12\x10\n\x08since_us\x18\x04 \x01(\x03\x12\x0f\n\x07removed\x18\x05 \x01(\x08\x12\x10\n\x08position\x18\x06 \x01(\t\"&\n\x14ListRevisionsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"B\n\x15ListRevisionsResponse\x12)\n\trevisions\x18\x01 \x03(\x0b\x32\x16.remit.v1.KeptRevision\"Q\n\x0cKeptRevision\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0f\n\x07kept_us\x18\x02 \x01(\x03\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0e\n\x06\x63ommit\x18\x04 \x01(\t\"6\n\x12PinRevisionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\"9\n\x13PinRevisionResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x10\n\x08replaced\x18\x02 \x01(\t\"&\n\x14UnpinRevisionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"O\n\x15UnpinRevisionResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.remit.v1.TenantState2\xd3\x02\n\rPolicyService\x12R\n\rWatchRevision\x12\x1e.remit.v1.WatchRevisionRequest\x1a\x1f.remit.v1.WatchRevisionResponse0\x01\x12P\n\rListRevisions\x12\x1e.remit.v1.ListRevisionsRequest\x1a\x1f.remit.v1.ListRevisionsResponse\x12J\n\x0bPinRevision\x12\x1c.remit.v1.PinRevisionRequest\x1a\x1d.remit.v1.PinRevisionResponse\x12P\n\rUnpinRevision\x12\x1e.remit.v1.UnpinRevisionRequest\x1a\x1f.remit.v1.UnpinRevisionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -25,21 +25,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHREVISIONREQUEST']._serialized_start=74
   _globals['_WATCHREVISIONREQUEST']._serialized_end=112
   _globals['_WATCHREVISIONRESPONSE']._serialized_start=115
-  _globals['_WATCHREVISIONRESPONSE']._serialized_end=245
-  _globals['_LISTREVISIONSREQUEST']._serialized_start=247
-  _globals['_LISTREVISIONSREQUEST']._serialized_end=285
-  _globals['_LISTREVISIONSRESPONSE']._serialized_start=287
-  _globals['_LISTREVISIONSRESPONSE']._serialized_end=353
-  _globals['_KEPTREVISION']._serialized_start=355
-  _globals['_KEPTREVISION']._serialized_end=436
-  _globals['_PINREVISIONREQUEST']._serialized_start=438
-  _globals['_PINREVISIONREQUEST']._serialized_end=492
-  _globals['_PINREVISIONRESPONSE']._serialized_start=494
-  _globals['_PINREVISIONRESPONSE']._serialized_end=551
-  _globals['_UNPINREVISIONREQUEST']._serialized_start=553
-  _globals['_UNPINREVISIONREQUEST']._serialized_end=591
-  _globals['_UNPINREVISIONRESPONSE']._serialized_start=593
-  _globals['_UNPINREVISIONRESPONSE']._serialized_end=672
-  _globals['_POLICYSERVICE']._serialized_start=675
-  _globals['_POLICYSERVICE']._serialized_end=1014
+  _globals['_WATCHREVISIONRESPONSE']._serialized_end=263
+  _globals['_LISTREVISIONSREQUEST']._serialized_start=265
+  _globals['_LISTREVISIONSREQUEST']._serialized_end=303
+  _globals['_LISTREVISIONSRESPONSE']._serialized_start=305
+  _globals['_LISTREVISIONSRESPONSE']._serialized_end=371
+  _globals['_KEPTREVISION']._serialized_start=373
+  _globals['_KEPTREVISION']._serialized_end=454
+  _globals['_PINREVISIONREQUEST']._serialized_start=456
+  _globals['_PINREVISIONREQUEST']._serialized_end=510
+  _globals['_PINREVISIONRESPONSE']._serialized_start=512
+  _globals['_PINREVISIONRESPONSE']._serialized_end=569
+  _globals['_UNPINREVISIONREQUEST']._serialized_start=571
+  _globals['_UNPINREVISIONREQUEST']._serialized_end=609
+  _globals['_UNPINREVISIONRESPONSE']._serialized_start=611
+  _globals['_UNPINREVISIONRESPONSE']._serialized_end=690
+  _globals['_POLICYSERVICE']._serialized_start=693
+  _globals['_POLICYSERVICE']._serialized_end=1032
 # @@protoc_insertion_point(module_scope)

@@ -48,6 +48,7 @@ class WatchRevisionResponse(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     SINCE_US_FIELD_NUMBER: _builtins.int
     REMOVED_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     revision: _builtins.str
     """The serving revision, 64 hexadecimal digits; empty if no revision serves."""
@@ -57,6 +58,8 @@ class WatchRevisionResponse(_message.Message):
     """When this state began, microseconds since the Unix epoch; 0 if `removed` is set."""
     removed: _builtins.bool
     """The tenant is not configured, or no longer configured. If the request names a tenant, the first message may say so."""
+    position: _builtins.str
+    """The position of the serving policy in the tenant's history; empty as in CheckResponse."""
     def __init__(
         self,
         *,
@@ -65,10 +68,11 @@ class WatchRevisionResponse(_message.Message):
         state: _status_service_pb2.TenantState.ValueType = ...,
         since_us: _builtins.int = ...,
         removed: _builtins.bool = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["removed", b"removed", "revision", b"revision", "since_us", b"since_us", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "removed", b"removed", "revision", b"revision", "since_us", b"since_us", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

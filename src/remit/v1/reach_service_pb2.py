@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from remit.v1 import decision_pb2 as remit_dot_v1_dot_decision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cremit/v1/reach_service.proto\x12\x08remit.v1\x1a\x17remit/v1/decision.proto\"U\n\rReachQuestion\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\x12\x13\n\x0bresource_id\x18\x04 \x01(\t\"\x82\x01\n\x11\x43heckReachRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12)\n\x08question\x18\x02 \x01(\x0b\x32\x17.remit.v1.ReachQuestion\x12 \n\x06origin\x18\x03 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x04 \x01(\t\"L\n\x12\x43heckReachResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.remit.v1.Decision\x12\x10\n\x08revision\x18\x02 \x01(\t\"\x98\x01\n\x16\x42\x61tchCheckReachRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12*\n\tquestions\x18\x02 \x03(\x0b\x32\x17.remit.v1.ReachQuestion\x12\x0e\n\x06\x63\x61ller\x18\x03 \x01(\t\x12 \n\x06origin\x18\x04 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x05 \x01(\t\"S\n\x17\x42\x61tchCheckReachResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.remit.v1.BatchResult\x12\x10\n\x08revision\x18\x02 \x01(\t\"\x8c\x01\n\x14\x43heckReachAllRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\x12\x0e\n\x06owners\x18\x04 \x03(\t\x12 \n\x06origin\x18\x05 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x06 \x01(\t\"x\n\x15\x43heckReachAllResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.remit.v1.Decision\x12\'\n\x07refused\x18\x02 \x03(\x0b\x32\x16.remit.v1.RefusedOwner\x12\x10\n\x08revision\x18\x03 \x01(\t\"?\n\x0cRefusedOwner\x12\r\n\x05owner\x18\x01 \x01(\t\x12 \n\x06reason\x18\x02 \x01(\x0e\x32\x10.remit.v1.Reason\"\x84\x01\n\x13\x45xplainReachRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12)\n\x08question\x18\x02 \x01(\x0b\x32\x17.remit.v1.ReachQuestion\x12 \n\x06origin\x18\x03 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x04 \x01(\t\"\xf4\x01\n\x14\x45xplainReachResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.remit.v1.Decision\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x1c\n\x04rule\x18\x03 \x01(\x0b\x32\x0e.remit.v1.Rule\x12 \n\x08too_late\x18\x04 \x03(\x0b\x32\x0e.remit.v1.Rule\x12,\n\x0bnear_misses\x18\x05 \x03(\x0b\x32\x17.remit.v1.ReachNearMiss\x12%\n\x06remedy\x18\x06 \x01(\x0b\x32\x15.remit.v1.ReachRemedy\x12\x0f\n\x07summary\x18\x07 \x01(\t\"B\n\rReachNearMiss\x12!\n\x04rule\x18\x01 \x01(\x0b\x32\x13.remit.v1.PolicyRow\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\";\n\x0bReachRemedy\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\r\n\x05\x61\x62ove\x18\x02 \x01(\t\x12\x0f\n\x07instead\x18\x03 \x01(\t\"\x8f\x01\n\x14ListReachableRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x11\n\trelations\x18\x03 \x03(\t\x12\r\n\x05\x61mong\x18\x04 \x03(\t\x12 \n\x06origin\x18\x05 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x06 \x01(\t\"c\n\x15ListReachableResponse\x12&\n\trelations\x18\x01 \x03(\x0b\x32\x13.remit.v1.Reachable\x12\"\n\x07receipt\x18\x02 \x01(\x0b\x32\x11.remit.v1.Receipt\"\x97\x01\n\tReachable\x12\x10\n\x08relation\x18\x01 \x01(\t\x12$\n\x04uses\x18\x02 \x03(\x0b\x32\x16.remit.v1.NamespaceSet\x12\'\n\x07used_by\x18\x03 \x03(\x0b\x32\x16.remit.v1.NamespaceSet\x12\x12\n\nuses_among\x18\x04 \x03(\t\x12\x15\n\rused_by_among\x18\x05 \x03(\t2\xa2\x03\n\x0cReachService\x12G\n\nCheckReach\x12\x1b.remit.v1.CheckReachRequest\x1a\x1c.remit.v1.CheckReachResponse\x12V\n\x0f\x42\x61tchCheckReach\x12 .remit.v1.BatchCheckReachRequest\x1a!.remit.v1.BatchCheckReachResponse\x12P\n\rCheckReachAll\x12\x1e.remit.v1.CheckReachAllRequest\x1a\x1f.remit.v1.CheckReachAllResponse\x12M\n\x0c\x45xplainReach\x12\x1d.remit.v1.ExplainReachRequest\x1a\x1e.remit.v1.ExplainReachResponse\x12P\n\rListReachable\x12\x1e.remit.v1.ListReachableRequest\x1a\x1f.remit.v1.ListReachableResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cremit/v1/reach_service.proto\x12\x08remit.v1\x1a\x17remit/v1/decision.proto\"U\n\rReachQuestion\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\x12\x13\n\x0bresource_id\x18\x04 \x01(\t\"\x94\x01\n\x11\x43heckReachRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12)\n\x08question\x18\x02 \x01(\x0b\x32\x17.remit.v1.ReachQuestion\x12 \n\x06origin\x18\x03 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x04 \x01(\t\x12\x10\n\x08\x61t_least\x18\x05 \x01(\t\"^\n\x12\x43heckReachResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.remit.v1.Decision\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x10\n\x08position\x18\x03 \x01(\t\"\xaa\x01\n\x16\x42\x61tchCheckReachRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12*\n\tquestions\x18\x02 \x03(\x0b\x32\x17.remit.v1.ReachQuestion\x12\x0e\n\x06\x63\x61ller\x18\x03 \x01(\t\x12 \n\x06origin\x18\x04 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x05 \x01(\t\x12\x10\n\x08\x61t_least\x18\x06 \x01(\t\"e\n\x17\x42\x61tchCheckReachResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.remit.v1.BatchResult\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x10\n\x08position\x18\x03 \x01(\t\"\x9e\x01\n\x14\x43heckReachAllRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\x12\x0e\n\x06owners\x18\x04 \x03(\t\x12 \n\x06origin\x18\x05 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x10\n\x08\x61t_least\x18\x07 \x01(\t\"\x8a\x01\n\x15\x43heckReachAllResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.remit.v1.Decision\x12\'\n\x07refused\x18\x02 \x03(\x0b\x32\x16.remit.v1.RefusedOwner\x12\x10\n\x08revision\x18\x03 \x01(\t\x12\x10\n\x08position\x18\x04 \x01(\t\"?\n\x0cRefusedOwner\x12\r\n\x05owner\x18\x01 \x01(\t\x12 \n\x06reason\x18\x02 \x01(\x0e\x32\x10.remit.v1.Reason\"\x96\x01\n\x13\x45xplainReachRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12)\n\x08question\x18\x02 \x01(\x0b\x32\x17.remit.v1.ReachQuestion\x12 \n\x06origin\x18\x03 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x04 \x01(\t\x12\x10\n\x08\x61t_least\x18\x05 \x01(\t\"\x86\x02\n\x14\x45xplainReachResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.remit.v1.Decision\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x1c\n\x04rule\x18\x03 \x01(\x0b\x32\x0e.remit.v1.Rule\x12 \n\x08too_late\x18\x04 \x03(\x0b\x32\x0e.remit.v1.Rule\x12,\n\x0bnear_misses\x18\x05 \x03(\x0b\x32\x17.remit.v1.ReachNearMiss\x12%\n\x06remedy\x18\x06 \x01(\x0b\x32\x15.remit.v1.ReachRemedy\x12\x0f\n\x07summary\x18\x07 \x01(\t\x12\x10\n\x08position\x18\x08 \x01(\t\"B\n\rReachNearMiss\x12!\n\x04rule\x18\x01 \x01(\x0b\x32\x13.remit.v1.PolicyRow\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\";\n\x0bReachRemedy\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\r\n\x05\x61\x62ove\x18\x02 \x01(\t\x12\x0f\n\x07instead\x18\x03 \x01(\t\"\xa1\x01\n\x14ListReachableRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x11\n\trelations\x18\x03 \x03(\t\x12\r\n\x05\x61mong\x18\x04 \x03(\t\x12 \n\x06origin\x18\x05 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x10\n\x08\x61t_least\x18\x07 \x01(\t\"c\n\x15ListReachableResponse\x12&\n\trelations\x18\x01 \x03(\x0b\x32\x13.remit.v1.Reachable\x12\"\n\x07receipt\x18\x02 \x01(\x0b\x32\x11.remit.v1.Receipt\"\x97\x01\n\tReachable\x12\x10\n\x08relation\x18\x01 \x01(\t\x12$\n\x04uses\x18\x02 \x03(\x0b\x32\x16.remit.v1.NamespaceSet\x12\'\n\x07used_by\x18\x03 \x03(\x0b\x32\x16.remit.v1.NamespaceSet\x12\x12\n\nuses_among\x18\x04 \x03(\t\x12\x15\n\rused_by_among\x18\x05 \x03(\t2\xa2\x03\n\x0cReachService\x12G\n\nCheckReach\x12\x1b.remit.v1.CheckReachRequest\x1a\x1c.remit.v1.CheckReachResponse\x12V\n\x0f\x42\x61tchCheckReach\x12 .remit.v1.BatchCheckReachRequest\x1a!.remit.v1.BatchCheckReachResponse\x12P\n\rCheckReachAll\x12\x1e.remit.v1.CheckReachAllRequest\x1a\x1f.remit.v1.CheckReachAllResponse\x12M\n\x0c\x45xplainReach\x12\x1d.remit.v1.ExplainReachRequest\x1a\x1e.remit.v1.ExplainReachResponse\x12P\n\rListReachable\x12\x1e.remit.v1.ListReachableRequest\x1a\x1f.remit.v1.ListReachableResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -25,33 +25,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REACHQUESTION']._serialized_start=67
   _globals['_REACHQUESTION']._serialized_end=152
   _globals['_CHECKREACHREQUEST']._serialized_start=155
-  _globals['_CHECKREACHREQUEST']._serialized_end=285
-  _globals['_CHECKREACHRESPONSE']._serialized_start=287
-  _globals['_CHECKREACHRESPONSE']._serialized_end=363
-  _globals['_BATCHCHECKREACHREQUEST']._serialized_start=366
-  _globals['_BATCHCHECKREACHREQUEST']._serialized_end=518
-  _globals['_BATCHCHECKREACHRESPONSE']._serialized_start=520
-  _globals['_BATCHCHECKREACHRESPONSE']._serialized_end=603
-  _globals['_CHECKREACHALLREQUEST']._serialized_start=606
-  _globals['_CHECKREACHALLREQUEST']._serialized_end=746
-  _globals['_CHECKREACHALLRESPONSE']._serialized_start=748
-  _globals['_CHECKREACHALLRESPONSE']._serialized_end=868
-  _globals['_REFUSEDOWNER']._serialized_start=870
-  _globals['_REFUSEDOWNER']._serialized_end=933
-  _globals['_EXPLAINREACHREQUEST']._serialized_start=936
-  _globals['_EXPLAINREACHREQUEST']._serialized_end=1068
-  _globals['_EXPLAINREACHRESPONSE']._serialized_start=1071
-  _globals['_EXPLAINREACHRESPONSE']._serialized_end=1315
-  _globals['_REACHNEARMISS']._serialized_start=1317
-  _globals['_REACHNEARMISS']._serialized_end=1383
-  _globals['_REACHREMEDY']._serialized_start=1385
-  _globals['_REACHREMEDY']._serialized_end=1444
-  _globals['_LISTREACHABLEREQUEST']._serialized_start=1447
-  _globals['_LISTREACHABLEREQUEST']._serialized_end=1590
-  _globals['_LISTREACHABLERESPONSE']._serialized_start=1592
-  _globals['_LISTREACHABLERESPONSE']._serialized_end=1691
-  _globals['_REACHABLE']._serialized_start=1694
-  _globals['_REACHABLE']._serialized_end=1845
-  _globals['_REACHSERVICE']._serialized_start=1848
-  _globals['_REACHSERVICE']._serialized_end=2266
+  _globals['_CHECKREACHREQUEST']._serialized_end=303
+  _globals['_CHECKREACHRESPONSE']._serialized_start=305
+  _globals['_CHECKREACHRESPONSE']._serialized_end=399
+  _globals['_BATCHCHECKREACHREQUEST']._serialized_start=402
+  _globals['_BATCHCHECKREACHREQUEST']._serialized_end=572
+  _globals['_BATCHCHECKREACHRESPONSE']._serialized_start=574
+  _globals['_BATCHCHECKREACHRESPONSE']._serialized_end=675
+  _globals['_CHECKREACHALLREQUEST']._serialized_start=678
+  _globals['_CHECKREACHALLREQUEST']._serialized_end=836
+  _globals['_CHECKREACHALLRESPONSE']._serialized_start=839
+  _globals['_CHECKREACHALLRESPONSE']._serialized_end=977
+  _globals['_REFUSEDOWNER']._serialized_start=979
+  _globals['_REFUSEDOWNER']._serialized_end=1042
+  _globals['_EXPLAINREACHREQUEST']._serialized_start=1045
+  _globals['_EXPLAINREACHREQUEST']._serialized_end=1195
+  _globals['_EXPLAINREACHRESPONSE']._serialized_start=1198
+  _globals['_EXPLAINREACHRESPONSE']._serialized_end=1460
+  _globals['_REACHNEARMISS']._serialized_start=1462
+  _globals['_REACHNEARMISS']._serialized_end=1528
+  _globals['_REACHREMEDY']._serialized_start=1530
+  _globals['_REACHREMEDY']._serialized_end=1589
+  _globals['_LISTREACHABLEREQUEST']._serialized_start=1592
+  _globals['_LISTREACHABLEREQUEST']._serialized_end=1753
+  _globals['_LISTREACHABLERESPONSE']._serialized_start=1755
+  _globals['_LISTREACHABLERESPONSE']._serialized_end=1854
+  _globals['_REACHABLE']._serialized_start=1857
+  _globals['_REACHABLE']._serialized_end=2008
+  _globals['_REACHSERVICE']._serialized_start=2011
+  _globals['_REACHSERVICE']._serialized_end=2429
 # @@protoc_insertion_point(module_scope)

@@ -63,8 +63,11 @@ class CheckReachRequest(_message.Message):
     QUESTION_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def question(self) -> Global___ReachQuestion: ...
@@ -79,10 +82,11 @@ class CheckReachRequest(_message.Message):
         question: Global___ReachQuestion | None = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "question", b"question"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "question", b"question", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "origin", b"origin", "question", b"question", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -94,8 +98,11 @@ class CheckReachResponse(_message.Message):
 
     DECISION_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """The revision of the tenant's policy that decided; empty for an unknown tenant."""
+    position: _builtins.str
+    """As in CheckResponse."""
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision: ...
     def __init__(
@@ -103,10 +110,11 @@ class CheckReachResponse(_message.Message):
         *,
         decision: _decision_pb2.Decision | None = ...,
         revision: _builtins.str = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "position", b"position", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -121,12 +129,15 @@ class BatchCheckReachRequest(_message.Message):
     CALLER_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """The tenant of every item."""
     caller: _builtins.str
     """The caller of every question without a caller."""
     revision: _builtins.str
     """As in CheckRequest; one revision answers the whole batch."""
+    at_least: _builtins.str
+    """As in CheckRequest."""
     @_builtins.property
     def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReachQuestion]:
         """The questions, at least one, at most the server's `batch_limit`."""
@@ -141,10 +152,11 @@ class BatchCheckReachRequest(_message.Message):
         caller: _builtins.str = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "origin", b"origin", "questions", b"questions", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "caller", b"caller", "origin", b"origin", "questions", b"questions", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -156,8 +168,11 @@ class BatchCheckReachResponse(_message.Message):
 
     RESULTS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """The revision that decided all questions."""
+    position: _builtins.str
+    """As in CheckResponse."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.BatchResult]:
         """One result per question, in request order."""
@@ -167,10 +182,11 @@ class BatchCheckReachResponse(_message.Message):
         *,
         results: _abc.Iterable[_decision_pb2.BatchResult] | None = ...,
         revision: _builtins.str = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "results", b"results", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -186,10 +202,13 @@ class CheckReachAllRequest(_message.Message):
     OWNERS_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     caller: _builtins.str
     relation: _builtins.str
     revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -206,10 +225,11 @@ class CheckReachAllRequest(_message.Message):
         owners: _abc.Iterable[_builtins.str] | None = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "origin", b"origin", "owners", b"owners", "relation", b"relation", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "caller", b"caller", "origin", b"origin", "owners", b"owners", "relation", b"relation", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -222,7 +242,10 @@ class CheckReachAllResponse(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
+    position: _builtins.str
+    """As in CheckResponse."""
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
         """ALLOW if every owner is reachable. The reason belongs to the first owner that refuses, or to the first owner if
@@ -239,10 +262,11 @@ class CheckReachAllResponse(_message.Message):
         decision: _decision_pb2.Decision | None = ...,
         refused: _abc.Iterable[Global___RefusedOwner] | None = ...,
         revision: _builtins.str = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "refused", b"refused", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "position", b"position", "refused", b"refused", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -278,8 +302,11 @@ class ExplainReachRequest(_message.Message):
     QUESTION_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def question(self) -> Global___ReachQuestion: ...
@@ -292,10 +319,11 @@ class ExplainReachRequest(_message.Message):
         question: Global___ReachQuestion | None = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "question", b"question"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "question", b"question", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "origin", b"origin", "question", b"question", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -312,9 +340,12 @@ class ExplainReachResponse(_message.Message):
     NEAR_MISSES_FIELD_NUMBER: _builtins.int
     REMEDY_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     summary: _builtins.str
     """The whole explanation in a few English sentences, as `remit reach` prints it."""
+    position: _builtins.str
+    """As in CheckResponse."""
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision: ...
     @_builtins.property
@@ -343,10 +374,11 @@ class ExplainReachResponse(_message.Message):
         near_misses: _abc.Iterable[Global___ReachNearMiss] | None = ...,
         remedy: Global___ReachRemedy | None = ...,
         summary: _builtins.str = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "remedy", b"remedy", "rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "near_misses", b"near_misses", "remedy", b"remedy", "revision", b"revision", "rule", b"rule", "summary", b"summary", "too_late", b"too_late"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "near_misses", b"near_misses", "position", b"position", "remedy", b"remedy", "revision", b"revision", "rule", b"rule", "summary", b"summary", "too_late", b"too_late"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -418,9 +450,12 @@ class ListReachableRequest(_message.Message):
     AMONG_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     namespace: _builtins.str
     revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def relations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -441,10 +476,11 @@ class ListReachableRequest(_message.Message):
         among: _abc.Iterable[_builtins.str] | None = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["among", b"among", "namespace", b"namespace", "origin", b"origin", "relations", b"relations", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["among", b"among", "at_least", b"at_least", "namespace", b"namespace", "origin", b"origin", "relations", b"relations", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

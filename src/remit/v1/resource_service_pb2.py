@@ -16,27 +16,27 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from remit.v1 import decision_pb2 as remit_dot_v1_dot_decision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fremit/v1/resource_service.proto\x12\x08remit.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17remit/v1/decision.proto\"\xac\x01\n\x17ResolveDedicatedRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12)\n\tresources\x18\x03 \x03(\x0e\x32\x16.remit.v1.ResourceType\x12\x0f\n\x07service\x18\x04 \x01(\t\x12 \n\x06origin\x18\x05 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x06 \x01(\t\"n\n\x18ResolveDedicatedResponse\x12.\n\tresources\x18\x01 \x03(\x0b\x32\x1b.remit.v1.DedicatedResource\x12\"\n\x07receipt\x18\x02 \x01(\x0b\x32\x11.remit.v1.Receipt\"\xa4\x02\n\x11\x44\x65\x64icatedResource\x12(\n\x08resource\x18\x01 \x01(\x0e\x32\x16.remit.v1.ResourceType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x05level\x18\x03 \x01(\x0e\x32\x17.remit.v1.ResourceLevel\x12\x17\n\x0flevel_namespace\x18\x04 \x01(\t\x12\x0c\n\x04type\x18\x05 \x01(\t\x12\x11\n\tread_only\x18\x06 \x01(\x08\x12\x10\n\x08\x66\x61llback\x18\x07 \x01(\t\x12\x17\n\x0f\x64\x65nied_services\x18\x08 \x03(\t\x12!\n\x07service\x18\t \x01(\x0e\x32\x10.remit.v1.Effect\x12\'\n\x06\x63onfig\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\"\x8f\x01\n\x11ListServedRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12(\n\x08resource\x18\x02 \x01(\x0e\x32\x16.remit.v1.ResourceType\x12\x0c\n\x04name\x18\x03 \x01(\t\x12 \n\x06origin\x18\x04 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x05 \x01(\t\"\x8c\x01\n\x12ListServedResponse\x12*\n\nnamespaces\x18\x01 \x03(\x0b\x32\x16.remit.v1.NamespaceSet\x12\x15\n\rserves_tenant\x18\x02 \x01(\x08\x12\x0f\n\x07tenants\x18\x03 \x03(\t\x12\"\n\x07receipt\x18\x04 \x01(\x0b\x32\x11.remit.v1.Receipt*\x83\x01\n\x0cResourceType\x12\x1d\n\x19RESOURCE_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15RESOURCE_TYPE_STORAGE\x10\x01\x12\x19\n\x15RESOURCE_TYPE_SECRETS\x10\x02\x12\x1e\n\x1aRESOURCE_TYPE_WORKER_GROUP\x10\x03*\x81\x01\n\rResourceLevel\x12\x1e\n\x1aRESOURCE_LEVEL_UNSPECIFIED\x10\x00\x12\x17\n\x13RESOURCE_LEVEL_NONE\x10\x01\x12\x19\n\x15RESOURCE_LEVEL_TENANT\x10\x02\x12\x1c\n\x18RESOURCE_LEVEL_NAMESPACE\x10\x03\x32\xb5\x01\n\x0fResourceService\x12Y\n\x10ResolveDedicated\x12!.remit.v1.ResolveDedicatedRequest\x1a\".remit.v1.ResolveDedicatedResponse\x12G\n\nListServed\x12\x1b.remit.v1.ListServedRequest\x1a\x1c.remit.v1.ListServedResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fremit/v1/resource_service.proto\x12\x08remit.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17remit/v1/decision.proto\"\xbe\x01\n\x17ResolveDedicatedRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12)\n\tresources\x18\x03 \x03(\x0e\x32\x16.remit.v1.ResourceType\x12\x0f\n\x07service\x18\x04 \x01(\t\x12 \n\x06origin\x18\x05 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x10\n\x08\x61t_least\x18\x07 \x01(\t\"n\n\x18ResolveDedicatedResponse\x12.\n\tresources\x18\x01 \x03(\x0b\x32\x1b.remit.v1.DedicatedResource\x12\"\n\x07receipt\x18\x02 \x01(\x0b\x32\x11.remit.v1.Receipt\"\xa4\x02\n\x11\x44\x65\x64icatedResource\x12(\n\x08resource\x18\x01 \x01(\x0e\x32\x16.remit.v1.ResourceType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x05level\x18\x03 \x01(\x0e\x32\x17.remit.v1.ResourceLevel\x12\x17\n\x0flevel_namespace\x18\x04 \x01(\t\x12\x0c\n\x04type\x18\x05 \x01(\t\x12\x11\n\tread_only\x18\x06 \x01(\x08\x12\x10\n\x08\x66\x61llback\x18\x07 \x01(\t\x12\x17\n\x0f\x64\x65nied_services\x18\x08 \x03(\t\x12!\n\x07service\x18\t \x01(\x0e\x32\x10.remit.v1.Effect\x12\'\n\x06\x63onfig\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\"\xa1\x01\n\x11ListServedRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12(\n\x08resource\x18\x02 \x01(\x0e\x32\x16.remit.v1.ResourceType\x12\x0c\n\x04name\x18\x03 \x01(\t\x12 \n\x06origin\x18\x04 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x05 \x01(\t\x12\x10\n\x08\x61t_least\x18\x06 \x01(\t\"\x8c\x01\n\x12ListServedResponse\x12*\n\nnamespaces\x18\x01 \x03(\x0b\x32\x16.remit.v1.NamespaceSet\x12\x15\n\rserves_tenant\x18\x02 \x01(\x08\x12\x0f\n\x07tenants\x18\x03 \x03(\t\x12\"\n\x07receipt\x18\x04 \x01(\x0b\x32\x11.remit.v1.Receipt*\x83\x01\n\x0cResourceType\x12\x1d\n\x19RESOURCE_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15RESOURCE_TYPE_STORAGE\x10\x01\x12\x19\n\x15RESOURCE_TYPE_SECRETS\x10\x02\x12\x1e\n\x1aRESOURCE_TYPE_WORKER_GROUP\x10\x03*\x81\x01\n\rResourceLevel\x12\x1e\n\x1aRESOURCE_LEVEL_UNSPECIFIED\x10\x00\x12\x17\n\x13RESOURCE_LEVEL_NONE\x10\x01\x12\x19\n\x15RESOURCE_LEVEL_TENANT\x10\x02\x12\x1c\n\x18RESOURCE_LEVEL_NAMESPACE\x10\x03\x32\xb5\x01\n\x0fResourceService\x12Y\n\x10ResolveDedicated\x12!.remit.v1.ResolveDedicatedRequest\x1a\".remit.v1.ResolveDedicatedResponse\x12G\n\nListServed\x12\x1b.remit.v1.ListServedRequest\x1a\x1c.remit.v1.ListServedResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'remit.v1.resource_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESOURCETYPE']._serialized_start=972
-  _globals['_RESOURCETYPE']._serialized_end=1103
-  _globals['_RESOURCELEVEL']._serialized_start=1106
-  _globals['_RESOURCELEVEL']._serialized_end=1235
+  _globals['_RESOURCETYPE']._serialized_start=1008
+  _globals['_RESOURCETYPE']._serialized_end=1139
+  _globals['_RESOURCELEVEL']._serialized_start=1142
+  _globals['_RESOURCELEVEL']._serialized_end=1271
   _globals['_RESOLVEDEDICATEDREQUEST']._serialized_start=101
-  _globals['_RESOLVEDEDICATEDREQUEST']._serialized_end=273
-  _globals['_RESOLVEDEDICATEDRESPONSE']._serialized_start=275
-  _globals['_RESOLVEDEDICATEDRESPONSE']._serialized_end=385
-  _globals['_DEDICATEDRESOURCE']._serialized_start=388
-  _globals['_DEDICATEDRESOURCE']._serialized_end=680
-  _globals['_LISTSERVEDREQUEST']._serialized_start=683
-  _globals['_LISTSERVEDREQUEST']._serialized_end=826
-  _globals['_LISTSERVEDRESPONSE']._serialized_start=829
-  _globals['_LISTSERVEDRESPONSE']._serialized_end=969
-  _globals['_RESOURCESERVICE']._serialized_start=1238
-  _globals['_RESOURCESERVICE']._serialized_end=1419
+  _globals['_RESOLVEDEDICATEDREQUEST']._serialized_end=291
+  _globals['_RESOLVEDEDICATEDRESPONSE']._serialized_start=293
+  _globals['_RESOLVEDEDICATEDRESPONSE']._serialized_end=403
+  _globals['_DEDICATEDRESOURCE']._serialized_start=406
+  _globals['_DEDICATEDRESOURCE']._serialized_end=698
+  _globals['_LISTSERVEDREQUEST']._serialized_start=701
+  _globals['_LISTSERVEDREQUEST']._serialized_end=862
+  _globals['_LISTSERVEDRESPONSE']._serialized_start=865
+  _globals['_LISTSERVEDRESPONSE']._serialized_end=1005
+  _globals['_RESOURCESERVICE']._serialized_start=1274
+  _globals['_RESOURCESERVICE']._serialized_end=1455
 # @@protoc_insertion_point(module_scope)

@@ -73,6 +73,7 @@ class ResolveDedicatedRequest(_message.Message):
     SERVICE_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     namespace: _builtins.str
     """Empty asks about the tenant itself. In `_instance` it must be empty."""
@@ -81,6 +82,8 @@ class ResolveDedicatedRequest(_message.Message):
     the vocabulary does not declare is INVALID_ARGUMENT, because no list of denied services can contain it.
     """
     revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def resources(self) -> _containers.RepeatedScalarFieldContainer[Global___ResourceType.ValueType]:
@@ -97,10 +100,11 @@ class ResolveDedicatedRequest(_message.Message):
         service: _builtins.str = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "origin", b"origin", "resources", b"resources", "revision", b"revision", "service", b"service", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "namespace", b"namespace", "origin", b"origin", "resources", b"resources", "revision", b"revision", "service", b"service", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -204,12 +208,15 @@ class ListServedRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """A tenant, or `_instance` to list tenants."""
     resource: Global___ResourceType.ValueType
     name: _builtins.str
     """The resource's name in resources.yaml: 1 to 63 printable ASCII characters without blanks."""
     revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def origin(self) -> _decision_pb2.Origin: ...
@@ -221,10 +228,11 @@ class ListServedRequest(_message.Message):
         name: _builtins.str = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "origin", b"origin", "resource", b"resource", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "name", b"name", "origin", b"origin", "resource", b"resource", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

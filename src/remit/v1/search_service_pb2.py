@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from remit.v1 import decision_pb2 as remit_dot_v1_dot_decision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dremit/v1/search_service.proto\x12\x08remit.v1\x1a\x17remit/v1/decision.proto\"\x8d\x01\n\x12ListActionsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\r\n\x05kinds\x18\x04 \x03(\t\x12 \n\x06origin\x18\x05 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x06 \x01(\t\"_\n\x13ListActionsResponse\x12$\n\x05kinds\x18\x01 \x03(\x0b\x32\x15.remit.v1.KindActions\x12\"\n\x07receipt\x18\x02 \x01(\x0b\x32\x11.remit.v1.Receipt\",\n\x0bKindActions\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63tions\x18\x02 \x03(\t\"\x9b\x01\n\x15ListNamespacesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\r\n\x05\x61mong\x18\x05 \x03(\t\x12 \n\x06origin\x18\x06 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x07 \x01(\t\"q\n\x16ListNamespacesResponse\x12$\n\x04sets\x18\x01 \x03(\x0b\x32\x16.remit.v1.NamespaceSet\x12\r\n\x05\x61mong\x18\x02 \x03(\t\x12\"\n\x07receipt\x18\x03 \x01(\x0b\x32\x11.remit.v1.Receipt\"\xb3\x01\n\x15ListPrincipalsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\x12 \n\x06origin\x18\x07 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x08 \x01(\t\"\x96\x01\n\x16ListPrincipalsResponse\x12\x30\n\nprincipals\x18\x01 \x03(\x0b\x32\x1c.remit.v1.PermittedPrincipal\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05total\x18\x03 \x01(\r\x12\"\n\x07receipt\x18\x04 \x01(\x0b\x32\x11.remit.v1.Receipt\"i\n\x12PermittedPrincipal\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x1c\n\x04rule\x18\x02 \x01(\x0b\x32\x0e.remit.v1.Rule\x12\"\n\x05\x63hain\x18\x03 \x03(\x0b\x32\x13.remit.v1.PolicyRow\"\x88\x01\n\x11PlanFilterRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12 \n\x06origin\x18\x05 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x06 \x01(\t\"d\n\x12PlanFilterResponse\x12*\n\nnamespaces\x18\x01 \x01(\x0b\x32\x16.remit.v1.NamespaceSet\x12\"\n\x07receipt\x18\x02 \x01(\x0b\x32\x11.remit.v1.Receipt2\xce\x02\n\rSearchService\x12J\n\x0bListActions\x12\x1c.remit.v1.ListActionsRequest\x1a\x1d.remit.v1.ListActionsResponse\x12S\n\x0eListNamespaces\x12\x1f.remit.v1.ListNamespacesRequest\x1a .remit.v1.ListNamespacesResponse\x12S\n\x0eListPrincipals\x12\x1f.remit.v1.ListPrincipalsRequest\x1a .remit.v1.ListPrincipalsResponse\x12G\n\nPlanFilter\x12\x1b.remit.v1.PlanFilterRequest\x1a\x1c.remit.v1.PlanFilterResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dremit/v1/search_service.proto\x12\x08remit.v1\x1a\x17remit/v1/decision.proto\"\x9f\x01\n\x12ListActionsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\r\n\x05kinds\x18\x04 \x03(\t\x12 \n\x06origin\x18\x05 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x10\n\x08\x61t_least\x18\x07 \x01(\t\"_\n\x13ListActionsResponse\x12$\n\x05kinds\x18\x01 \x03(\x0b\x32\x15.remit.v1.KindActions\x12\"\n\x07receipt\x18\x02 \x01(\x0b\x32\x11.remit.v1.Receipt\",\n\x0bKindActions\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63tions\x18\x02 \x03(\t\"\xad\x01\n\x15ListNamespacesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\r\n\x05\x61mong\x18\x05 \x03(\t\x12 \n\x06origin\x18\x06 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x07 \x01(\t\x12\x10\n\x08\x61t_least\x18\x08 \x01(\t\"q\n\x16ListNamespacesResponse\x12$\n\x04sets\x18\x01 \x03(\x0b\x32\x16.remit.v1.NamespaceSet\x12\r\n\x05\x61mong\x18\x02 \x03(\t\x12\"\n\x07receipt\x18\x03 \x01(\x0b\x32\x11.remit.v1.Receipt\"\xc5\x01\n\x15ListPrincipalsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\x12 \n\x06origin\x18\x07 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x08 \x01(\t\x12\x10\n\x08\x61t_least\x18\t \x01(\t\"\x96\x01\n\x16ListPrincipalsResponse\x12\x30\n\nprincipals\x18\x01 \x03(\x0b\x32\x1c.remit.v1.PermittedPrincipal\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05total\x18\x03 \x01(\r\x12\"\n\x07receipt\x18\x04 \x01(\x0b\x32\x11.remit.v1.Receipt\"i\n\x12PermittedPrincipal\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x1c\n\x04rule\x18\x02 \x01(\x0b\x32\x0e.remit.v1.Rule\x12\"\n\x05\x63hain\x18\x03 \x03(\x0b\x32\x13.remit.v1.PolicyRow\"\x9a\x01\n\x11PlanFilterRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12 \n\x06origin\x18\x05 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x10\n\x08\x61t_least\x18\x07 \x01(\t\"d\n\x12PlanFilterResponse\x12*\n\nnamespaces\x18\x01 \x01(\x0b\x32\x16.remit.v1.NamespaceSet\x12\"\n\x07receipt\x18\x02 \x01(\x0b\x32\x11.remit.v1.Receipt2\xce\x02\n\rSearchService\x12J\n\x0bListActions\x12\x1c.remit.v1.ListActionsRequest\x1a\x1d.remit.v1.ListActionsResponse\x12S\n\x0eListNamespaces\x12\x1f.remit.v1.ListNamespacesRequest\x1a .remit.v1.ListNamespacesResponse\x12S\n\x0eListPrincipals\x12\x1f.remit.v1.ListPrincipalsRequest\x1a .remit.v1.ListPrincipalsResponse\x12G\n\nPlanFilter\x12\x1b.remit.v1.PlanFilterRequest\x1a\x1c.remit.v1.PlanFilterResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -23,25 +23,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'remit.v1.search_service_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LISTACTIONSREQUEST']._serialized_start=69
-  _globals['_LISTACTIONSREQUEST']._serialized_end=210
-  _globals['_LISTACTIONSRESPONSE']._serialized_start=212
-  _globals['_LISTACTIONSRESPONSE']._serialized_end=307
-  _globals['_KINDACTIONS']._serialized_start=309
-  _globals['_KINDACTIONS']._serialized_end=353
-  _globals['_LISTNAMESPACESREQUEST']._serialized_start=356
-  _globals['_LISTNAMESPACESREQUEST']._serialized_end=511
-  _globals['_LISTNAMESPACESRESPONSE']._serialized_start=513
-  _globals['_LISTNAMESPACESRESPONSE']._serialized_end=626
-  _globals['_LISTPRINCIPALSREQUEST']._serialized_start=629
-  _globals['_LISTPRINCIPALSREQUEST']._serialized_end=808
-  _globals['_LISTPRINCIPALSRESPONSE']._serialized_start=811
-  _globals['_LISTPRINCIPALSRESPONSE']._serialized_end=961
-  _globals['_PERMITTEDPRINCIPAL']._serialized_start=963
-  _globals['_PERMITTEDPRINCIPAL']._serialized_end=1068
-  _globals['_PLANFILTERREQUEST']._serialized_start=1071
-  _globals['_PLANFILTERREQUEST']._serialized_end=1207
-  _globals['_PLANFILTERRESPONSE']._serialized_start=1209
-  _globals['_PLANFILTERRESPONSE']._serialized_end=1309
-  _globals['_SEARCHSERVICE']._serialized_start=1312
-  _globals['_SEARCHSERVICE']._serialized_end=1646
+  _globals['_LISTACTIONSREQUEST']._serialized_end=228
+  _globals['_LISTACTIONSRESPONSE']._serialized_start=230
+  _globals['_LISTACTIONSRESPONSE']._serialized_end=325
+  _globals['_KINDACTIONS']._serialized_start=327
+  _globals['_KINDACTIONS']._serialized_end=371
+  _globals['_LISTNAMESPACESREQUEST']._serialized_start=374
+  _globals['_LISTNAMESPACESREQUEST']._serialized_end=547
+  _globals['_LISTNAMESPACESRESPONSE']._serialized_start=549
+  _globals['_LISTNAMESPACESRESPONSE']._serialized_end=662
+  _globals['_LISTPRINCIPALSREQUEST']._serialized_start=665
+  _globals['_LISTPRINCIPALSREQUEST']._serialized_end=862
+  _globals['_LISTPRINCIPALSRESPONSE']._serialized_start=865
+  _globals['_LISTPRINCIPALSRESPONSE']._serialized_end=1015
+  _globals['_PERMITTEDPRINCIPAL']._serialized_start=1017
+  _globals['_PERMITTEDPRINCIPAL']._serialized_end=1122
+  _globals['_PLANFILTERREQUEST']._serialized_start=1125
+  _globals['_PLANFILTERREQUEST']._serialized_end=1279
+  _globals['_PLANFILTERRESPONSE']._serialized_start=1281
+  _globals['_PLANFILTERRESPONSE']._serialized_end=1381
+  _globals['_SEARCHSERVICE']._serialized_start=1384
+  _globals['_SEARCHSERVICE']._serialized_end=1718
 # @@protoc_insertion_point(module_scope)

@@ -29,6 +29,7 @@ class ListActionsRequest(_message.Message):
     KINDS_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     principal: _builtins.str
     """`user:ID` or `service:ID`."""
@@ -37,6 +38,8 @@ class ListActionsRequest(_message.Message):
     `_instance`. In `_instance` it must be empty.
     """
     revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -53,10 +56,11 @@ class ListActionsRequest(_message.Message):
         kinds: _abc.Iterable[_builtins.str] | None = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds", "namespace", b"namespace", "origin", b"origin", "principal", b"principal", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "kinds", b"kinds", "namespace", b"namespace", "origin", b"origin", "principal", b"principal", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -124,6 +128,7 @@ class ListNamespacesRequest(_message.Message):
     AMONG_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     principal: _builtins.str
     action: _builtins.str
@@ -131,6 +136,8 @@ class ListNamespacesRequest(_message.Message):
     kind: _builtins.str
     """A kind of class `namespace`. Empty asks about any kind: where the principal may do anything at all."""
     revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def among(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -148,10 +155,11 @@ class ListNamespacesRequest(_message.Message):
         among: _abc.Iterable[_builtins.str] | None = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "among", b"among", "kind", b"kind", "origin", b"origin", "principal", b"principal", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "among", b"among", "at_least", b"at_least", "kind", b"kind", "origin", b"origin", "principal", b"principal", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -201,6 +209,7 @@ class ListPrincipalsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     action: _builtins.str
     kind: _builtins.str
@@ -211,6 +220,8 @@ class ListPrincipalsRequest(_message.Message):
     page_token: _builtins.str
     """The `next_page_token` of the previous page. All other fields must be the same."""
     revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def origin(self) -> _decision_pb2.Origin: ...
@@ -225,10 +236,11 @@ class ListPrincipalsRequest(_message.Message):
         page_token: _builtins.str = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "kind", b"kind", "namespace", b"namespace", "origin", b"origin", "page_size", b"page_size", "page_token", b"page_token", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at_least", b"at_least", "kind", b"kind", "namespace", b"namespace", "origin", b"origin", "page_size", b"page_size", "page_token", b"page_token", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -309,12 +321,15 @@ class PlanFilterRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     principal: _builtins.str
     action: _builtins.str
     kind: _builtins.str
     """A kind of class `namespace`."""
     revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def origin(self) -> _decision_pb2.Origin: ...
@@ -327,10 +342,11 @@ class PlanFilterRequest(_message.Message):
         kind: _builtins.str = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "kind", b"kind", "origin", b"origin", "principal", b"principal", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at_least", b"at_least", "kind", b"kind", "origin", b"origin", "principal", b"principal", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

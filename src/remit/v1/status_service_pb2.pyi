@@ -341,6 +341,7 @@ class TenantStatus(_message.Message):
     FILES_REVISION_FIELD_NUMBER: _builtins.int
     PINNED_BY_FIELD_NUMBER: _builtins.int
     HIDDEN_DIAGNOSTICS_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     state: Global___TenantState.ValueType
     revision: _builtins.str
@@ -355,6 +356,8 @@ class TenantStatus(_message.Message):
     """The caller who pinned the serving revision; empty if no revision is pinned."""
     hidden_diagnostics: _builtins.int
     """The number of diagnostics that the caller may not see."""
+    position: _builtins.str
+    """The position of the serving policy in the tenant's history; empty as in CheckResponse."""
     @_builtins.property
     def diagnostics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Diagnostic]:
         """The mistakes in the newest files, whether they prevented their loading or not. Only
@@ -373,10 +376,11 @@ class TenantStatus(_message.Message):
         files_revision: _builtins.str = ...,
         pinned_by: _builtins.str = ...,
         hidden_diagnostics: _builtins.int = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["diagnostics", b"diagnostics", "files_revision", b"files_revision", "hidden_diagnostics", b"hidden_diagnostics", "pinned_by", b"pinned_by", "revision", b"revision", "rows", b"rows", "since_us", b"since_us", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["diagnostics", b"diagnostics", "files_revision", b"files_revision", "hidden_diagnostics", b"hidden_diagnostics", "pinned_by", b"pinned_by", "position", b"position", "revision", b"revision", "rows", b"rows", "since_us", b"since_us", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

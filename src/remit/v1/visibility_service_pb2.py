@@ -15,25 +15,25 @@ _sym_db = _symbol_database.Default()
 from remit.v1 import decision_pb2 as remit_dot_v1_dot_decision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!remit/v1/visibility_service.proto\x12\x08remit.v1\x1a\x17remit/v1/decision.proto\"\xeb\x01\n\x13VisibleGraphRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\"\n\x05nodes\x18\x04 \x03(\x0b\x32\x13.remit.v1.GraphNode\x12\"\n\x05\x65\x64ges\x18\x05 \x03(\x0b\x32\x13.remit.v1.GraphEdge\x12%\n\x06hidden\x18\x06 \x01(\x0e\x32\x15.remit.v1.HiddenNodes\x12 \n\x06origin\x18\x07 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x08 \x01(\t\"E\n\tGraphNode\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\n\n\x02id\x18\x04 \x01(\t\"=\n\tGraphEdge\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\"\x84\x01\n\x14VisibleGraphResponse\x12\"\n\x05nodes\x18\x01 \x03(\x0b\x32\x13.remit.v1.GraphNode\x12$\n\x05\x65\x64ges\x18\x02 \x03(\x0b\x32\x15.remit.v1.VisibleEdge\x12\"\n\x07receipt\x18\x03 \x01(\x0b\x32\x11.remit.v1.Receipt\"s\n\x0bVisibleEdge\x12!\n\x04\x65\x64ge\x18\x01 \x01(\x0b\x32\x13.remit.v1.GraphEdge\x12\x1f\n\x05reach\x18\x02 \x01(\x0e\x32\x10.remit.v1.Effect\x12 \n\x06reason\x18\x03 \x01(\x0e\x32\x10.remit.v1.Reason*Y\n\x0bHiddenNodes\x12\x1c\n\x18HIDDEN_NODES_UNSPECIFIED\x10\x00\x12\x15\n\x11HIDDEN_NODES_STUB\x10\x01\x12\x15\n\x11HIDDEN_NODES_OMIT\x10\x02\x32\x62\n\x11VisibilityService\x12M\n\x0cVisibleGraph\x12\x1d.remit.v1.VisibleGraphRequest\x1a\x1e.remit.v1.VisibleGraphResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!remit/v1/visibility_service.proto\x12\x08remit.v1\x1a\x17remit/v1/decision.proto\"\xfd\x01\n\x13VisibleGraphRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\"\n\x05nodes\x18\x04 \x03(\x0b\x32\x13.remit.v1.GraphNode\x12\"\n\x05\x65\x64ges\x18\x05 \x03(\x0b\x32\x13.remit.v1.GraphEdge\x12%\n\x06hidden\x18\x06 \x01(\x0e\x32\x15.remit.v1.HiddenNodes\x12 \n\x06origin\x18\x07 \x01(\x0b\x32\x10.remit.v1.Origin\x12\x10\n\x08revision\x18\x08 \x01(\t\x12\x10\n\x08\x61t_least\x18\t \x01(\t\"E\n\tGraphNode\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\n\n\x02id\x18\x04 \x01(\t\"=\n\tGraphEdge\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\"\x84\x01\n\x14VisibleGraphResponse\x12\"\n\x05nodes\x18\x01 \x03(\x0b\x32\x13.remit.v1.GraphNode\x12$\n\x05\x65\x64ges\x18\x02 \x03(\x0b\x32\x15.remit.v1.VisibleEdge\x12\"\n\x07receipt\x18\x03 \x01(\x0b\x32\x11.remit.v1.Receipt\"s\n\x0bVisibleEdge\x12!\n\x04\x65\x64ge\x18\x01 \x01(\x0b\x32\x13.remit.v1.GraphEdge\x12\x1f\n\x05reach\x18\x02 \x01(\x0e\x32\x10.remit.v1.Effect\x12 \n\x06reason\x18\x03 \x01(\x0e\x32\x10.remit.v1.Reason*Y\n\x0bHiddenNodes\x12\x1c\n\x18HIDDEN_NODES_UNSPECIFIED\x10\x00\x12\x15\n\x11HIDDEN_NODES_STUB\x10\x01\x12\x15\n\x11HIDDEN_NODES_OMIT\x10\x02\x32\x62\n\x11VisibilityService\x12M\n\x0cVisibleGraph\x12\x1d.remit.v1.VisibleGraphRequest\x1a\x1e.remit.v1.VisibleGraphResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'remit.v1.visibility_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HIDDENNODES']._serialized_start=696
-  _globals['_HIDDENNODES']._serialized_end=785
+  _globals['_HIDDENNODES']._serialized_start=714
+  _globals['_HIDDENNODES']._serialized_end=803
   _globals['_VISIBLEGRAPHREQUEST']._serialized_start=73
-  _globals['_VISIBLEGRAPHREQUEST']._serialized_end=308
-  _globals['_GRAPHNODE']._serialized_start=310
-  _globals['_GRAPHNODE']._serialized_end=379
-  _globals['_GRAPHEDGE']._serialized_start=381
-  _globals['_GRAPHEDGE']._serialized_end=442
-  _globals['_VISIBLEGRAPHRESPONSE']._serialized_start=445
-  _globals['_VISIBLEGRAPHRESPONSE']._serialized_end=577
-  _globals['_VISIBLEEDGE']._serialized_start=579
-  _globals['_VISIBLEEDGE']._serialized_end=694
-  _globals['_VISIBILITYSERVICE']._serialized_start=787
-  _globals['_VISIBILITYSERVICE']._serialized_end=885
+  _globals['_VISIBLEGRAPHREQUEST']._serialized_end=326
+  _globals['_GRAPHNODE']._serialized_start=328
+  _globals['_GRAPHNODE']._serialized_end=397
+  _globals['_GRAPHEDGE']._serialized_start=399
+  _globals['_GRAPHEDGE']._serialized_end=460
+  _globals['_VISIBLEGRAPHRESPONSE']._serialized_start=463
+  _globals['_VISIBLEGRAPHRESPONSE']._serialized_end=595
+  _globals['_VISIBLEEDGE']._serialized_start=597
+  _globals['_VISIBLEEDGE']._serialized_end=712
+  _globals['_VISIBILITYSERVICE']._serialized_start=805
+  _globals['_VISIBILITYSERVICE']._serialized_end=903
 # @@protoc_insertion_point(module_scope)

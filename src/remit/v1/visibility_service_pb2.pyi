@@ -56,12 +56,15 @@ class VisibleGraphRequest(_message.Message):
     HIDDEN_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     principal: _builtins.str
     action: _builtins.str
     """The action that makes a node visible if it is allowed; empty means `VIEW`."""
     hidden: Global___HiddenNodes.ValueType
     revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
     """As in CheckRequest."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___GraphNode]: ...
@@ -80,10 +83,11 @@ class VisibleGraphRequest(_message.Message):
         hidden: Global___HiddenNodes.ValueType = ...,
         origin: _decision_pb2.Origin | None = ...,
         revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "edges", b"edges", "hidden", b"hidden", "nodes", b"nodes", "origin", b"origin", "principal", b"principal", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at_least", b"at_least", "edges", b"edges", "hidden", b"hidden", "nodes", b"nodes", "origin", b"origin", "principal", b"principal", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
