@@ -40,6 +40,7 @@ def check(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[messages.CheckResponse, Answer]:
     return ClientCall(
         lambda: messages.CheckRequest(
@@ -47,8 +48,9 @@ def check(
             question=_question(Asked(principal, action, kind, namespace, resource_id)),
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
+            at_least=at_least,
         ),
-        lambda response: answer_of(response.decision, response.revision),
+        lambda response: answer_of(response.decision, response.revision, response.position),
         cacheable=True,
     )
 
@@ -60,17 +62,20 @@ def batch_check(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[messages.BatchCheckResponse, list[Answer | DecisionUnavailable]]:
     asked: list[messages.Question] = []
 
     def request() -> messages.BatchCheckRequest:
         asked.extend(map(_question, questions))
         origin = decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id)
-        return messages.BatchCheckRequest(tenant=tenant, questions=asked, origin=origin, revision=revision)
+        return messages.BatchCheckRequest(
+            tenant=tenant, questions=asked, origin=origin, revision=revision, at_least=at_least
+        )
 
     return ClientCall(
         request,
-        lambda response: results_of(response.results, response.revision, len(asked)),
+        lambda response: results_of(response, len(asked)),
     )
 
 
@@ -85,6 +90,7 @@ def explain(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[messages.ExplainResponse, messages.ExplainResponse]:
     return ClientCall(
         lambda: messages.ExplainRequest(
@@ -92,6 +98,7 @@ def explain(
             question=_question(Asked(principal, action, kind, namespace, resource_id)),
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
+            at_least=at_least,
         ),
         recorded,
     )
@@ -107,6 +114,7 @@ def check_operation(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[messages.CheckOperationResponse, OperationAnswer]:
     return ClientCall(
         lambda: messages.CheckOperationRequest(
@@ -117,6 +125,7 @@ def check_operation(
             resource_id=resource_id,
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
+            at_least=at_least,
         ),
         _operation_answer,
     )
@@ -146,11 +155,13 @@ def _operation_answer(response: messages.CheckOperationResponse) -> OperationAns
     if effect is None:
         raise newer()
     parts = tuple(
-        Part(each.kind, each.action, each.namespace, answer_of(each.decision, response.revision))
+        Part(each.kind, each.action, each.namespace, answer_of(each.decision, response.revision, response.position))
         for each in response.parts
     )
     refused = [each for each in parts if not each.answer.allowed]
     if not parts or (effect is Effect.ALLOW) == bool(refused):
         raise DecisionUnavailable("INTERNAL", "the server's answer and its parts contradict one another")
     first = (refused or parts)[0].answer
-    return OperationAnswer(effect, first.reason, first.decision_id, response.revision, parts)
+    return OperationAnswer(
+        effect, first.reason, first.decision_id, response.revision, parts, position=response.position
+    )

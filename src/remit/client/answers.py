@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from remit.core.decision import Reason
@@ -16,6 +16,8 @@ class Answer:
     """UUIDv7 of the audit record."""
     revision: str
     """The revision of the tenant's policy that decided; '' for an unknown tenant."""
+    position: str = field(default="", kw_only=True)
+    """The position of that policy in the tenant's history, for `at_least`; '' from a node without a policy store."""
 
     @property
     def allowed(self) -> bool:
@@ -73,3 +75,5 @@ class Plan:
     """The revision of the tenant's policy that answered; '' for an unknown tenant."""
     reason: Reason | None = None
     """Why the set is empty, if remit decided before it looked at any row."""
+    position: str = field(default="", kw_only=True)
+    """As in Answer."""

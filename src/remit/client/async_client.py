@@ -51,8 +51,10 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> Answer:
-        """The answer, allow or deny. With `revision`, that revision decides, or there is no answer."""
+        """The answer, allow or deny. With `revision`, that revision decides, or there is no answer. With `at_least`, a
+        policy decides that knows of the write or the answer that gave this position, or there is no answer."""
         return await self._ask(
             access.check(
                 tenant,
@@ -64,6 +66,7 @@ class AsyncClient(AsyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -80,6 +83,7 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> Answer:
         """Like `check`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return await self._ask(
@@ -94,20 +98,30 @@ class AsyncClient(AsyncTransport):
                     on_behalf_of=on_behalf_of,
                     trace_id=trace_id,
                     revision=revision,
+                    at_least=at_least,
                 )
             )
         )
 
     @pending
     async def batch_check(
-        self, tenant: str, questions: Sequence[Asked], *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
+        self,
+        tenant: str,
+        questions: Sequence[Asked],
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+        at_least: str = "",
     ) -> list[Answer | DecisionUnavailable]:
         """One result for each question, in order, all by one revision. A malformed question does not fail the others:
         its result is a MalformedQuestion, returned and not raised. More questions than the server takes are asked in
         several calls, within one deadline; if the policy changes between them, there is no answer."""
 
         def call(part: Sequence[Asked], by: str) -> ClientCall[Any, list[Answer | DecisionUnavailable]]:
-            return access.batch_check(tenant, part, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=by)
+            return access.batch_check(
+                tenant, part, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=by, at_least=at_least
+            )
 
         return await self._ask_parts(BatchParts(call, questions, revision))
 
@@ -124,6 +138,7 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> access_service_pb2.ExplainResponse:
         """The answer and its reasons, as the API returns them: rule, chain, near misses, remedy, and a summary in
         words."""
@@ -138,6 +153,7 @@ class AsyncClient(AsyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -153,6 +169,7 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> OperationAnswer:
         """May every part of a compound operation of the vocabulary happen? One revision answers all parts."""
         return await self._ask(
@@ -165,6 +182,7 @@ class AsyncClient(AsyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -180,6 +198,7 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> OperationAnswer:
         """Like `check_operation`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return await self._ask(
@@ -193,6 +212,7 @@ class AsyncClient(AsyncTransport):
                     on_behalf_of=on_behalf_of,
                     trace_id=trace_id,
                     revision=revision,
+                    at_least=at_least,
                 )
             )
         )
@@ -209,6 +229,7 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> Answer:
         """May work in namespace `caller` use what namespace `owner` owns, by `relation`?"""
         return await self._ask(
@@ -221,6 +242,7 @@ class AsyncClient(AsyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -236,6 +258,7 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> Answer:
         """Like `check_reach`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return await self._ask(
@@ -249,6 +272,7 @@ class AsyncClient(AsyncTransport):
                     on_behalf_of=on_behalf_of,
                     trace_id=trace_id,
                     revision=revision,
+                    at_least=at_least,
                 )
             )
         )
@@ -262,11 +286,14 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> list[Answer | DecisionUnavailable]:
         """One result for each question, as in `batch_check`."""
 
         def call(part: Sequence[AskedReach], by: str) -> ClientCall[Any, list[Answer | DecisionUnavailable]]:
-            return reach.batch_check_reach(tenant, part, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=by)
+            return reach.batch_check_reach(
+                tenant, part, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=by, at_least=at_least
+            )
 
         return await self._ask_parts(BatchParts(call, questions, revision))
 
@@ -281,11 +308,19 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> ReachAllAnswer:
         """May `caller` use every one of these owners (1 to 10,000), and which owners refuse?"""
         return await self._ask(
             reach.check_reach_all(
-                tenant, caller, owners, relation, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+                tenant,
+                caller,
+                owners,
+                relation,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -300,12 +335,20 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> ReachAllAnswer:
         """Like `check_reach_all`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return await self._ask(
             guarded(
                 reach.check_reach_all(
-                    tenant, caller, owners, relation, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+                    tenant,
+                    caller,
+                    owners,
+                    relation,
+                    on_behalf_of=on_behalf_of,
+                    trace_id=trace_id,
+                    revision=revision,
+                    at_least=at_least,
                 )
             )
         )
@@ -322,6 +365,7 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> reach_service_pb2.ExplainReachResponse:
         """The answer and its reasons, as the API returns them: row, later rows, near misses, remedy, and a summary in
         words."""
@@ -335,6 +379,7 @@ class AsyncClient(AsyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -349,6 +394,7 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> reach_service_pb2.ListReachableResponse:
         """What `namespace` can use, and who can use what it owns, by each of `relations` (all if empty): as patterns,
         and as the matching namespaces of `among`."""
@@ -361,6 +407,7 @@ class AsyncClient(AsyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -375,6 +422,7 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> search_service_pb2.ListActionsResponse:
         """What `principal` may do in the namespace, or in the tenant itself: actions of all kinds, or of `kinds`."""
         return await self._ask(
@@ -386,6 +434,7 @@ class AsyncClient(AsyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -401,6 +450,7 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> search_service_pb2.ListNamespacesResponse:
         """Where `principal` may do `action` (any if empty) on `kind` (any if empty): as patterns, and as the matching
         namespaces of `among`, at most 10,000."""
@@ -414,6 +464,7 @@ class AsyncClient(AsyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -428,6 +479,7 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> AsyncIterator[search_service_pb2.PermittedPrincipal]:
         """Who may do `action` on `kind`, sorted by name, with the rule and the rows that lead to it. The client fetches
         pages of `page_size` (0: the server chooses) as you iterate. If the policy changes meanwhile, it raises
@@ -442,6 +494,7 @@ class AsyncClient(AsyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -456,11 +509,19 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> Plan:
         """Where `principal` may do `action` on `kind`: the namespaces to filter a query by (see remit.client.sql)."""
         return await self._ask(
             search.plan_filter(
-                tenant, principal, action, kind, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+                tenant,
+                principal,
+                action,
+                kind,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -476,6 +537,7 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> visibility_service_pb2.VisibleGraphResponse:
         """What `principal` may see of the graph: the nodes where it may do `action`. The other nodes become nameless
         stubs; with `omit` they are left out with their edges."""
@@ -489,6 +551,7 @@ class AsyncClient(AsyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -503,24 +566,46 @@ class AsyncClient(AsyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> resource_service_pb2.ResolveDedicatedResponse:
         """The `resources` (`storage`, `secrets`, `worker_group`; all if empty) that serve a namespace, or the tenant
         itself, the level that assigns each, and whether `service` may use them."""
         return await self._ask(
             dedicated.resolve_dedicated(
-                tenant, namespace, resources, service, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+                tenant,
+                namespace,
+                resources,
+                service,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+                at_least=at_least,
             )
         )
 
     @pending
     async def list_served(
-        self, tenant: str, resource: str, name: str, *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
+        self,
+        tenant: str,
+        resource: str,
+        name: str,
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+        at_least: str = "",
     ) -> resource_service_pb2.ListServedResponse:
         """The namespaces of a tenant that the named `resource` (`storage`, `secrets` or `worker_group`) serves; for the
         tenant `_instance`, the tenants."""
         return await self._ask(
             dedicated.list_served(
-                tenant, resource, name, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+                tenant,
+                resource,
+                name,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+                at_least=at_least,
             )
         )
 

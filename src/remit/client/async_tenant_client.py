@@ -43,8 +43,10 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[Answer]:
-        """The answer, allow or deny. With `revision`, that revision decides, or there is no answer."""
+        """The answer, allow or deny. With `revision`, that revision decides, or there is no answer. With `at_least`, a
+        policy decides that knows of the write or the answer that gave this position, or there is no answer."""
         return self._client.check(
             self._tenant,
             principal,
@@ -55,6 +57,7 @@ class AsyncTenantClient:
             on_behalf_of=on_behalf_of,
             trace_id=trace_id,
             revision=revision,
+            at_least=at_least,
         )
 
     def guard(
@@ -68,6 +71,7 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[Answer]:
         """Like `check`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return self._client.guard(
@@ -80,16 +84,23 @@ class AsyncTenantClient:
             on_behalf_of=on_behalf_of,
             trace_id=trace_id,
             revision=revision,
+            at_least=at_least,
         )
 
     def batch_check(
-        self, questions: Sequence[Asked], *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
+        self,
+        questions: Sequence[Asked],
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[list[Answer | DecisionUnavailable]]:
         """One result for each question, in order, all by one revision. A malformed question does not fail the others:
         its result is a MalformedQuestion, returned and not raised. More questions than the server takes are asked in
         several calls, within one deadline; if the policy changes between them, there is no answer."""
         return self._client.batch_check(
-            self._tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+            self._tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision, at_least=at_least
         )
 
     def explain(
@@ -103,6 +114,7 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[access_service_pb2.ExplainResponse]:
         """The answer and its reasons, as the API returns them: rule, chain, near misses, remedy, and a summary in
         words."""
@@ -116,6 +128,7 @@ class AsyncTenantClient:
             on_behalf_of=on_behalf_of,
             trace_id=trace_id,
             revision=revision,
+            at_least=at_least,
         )
 
     def check_operation(
@@ -128,6 +141,7 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[OperationAnswer]:
         """May every part of a compound operation of the vocabulary happen? One revision answers all parts."""
         return self._client.check_operation(
@@ -139,6 +153,7 @@ class AsyncTenantClient:
             on_behalf_of=on_behalf_of,
             trace_id=trace_id,
             revision=revision,
+            at_least=at_least,
         )
 
     def guard_operation(
@@ -151,6 +166,7 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[OperationAnswer]:
         """Like `check_operation`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return self._client.guard_operation(
@@ -162,6 +178,7 @@ class AsyncTenantClient:
             on_behalf_of=on_behalf_of,
             trace_id=trace_id,
             revision=revision,
+            at_least=at_least,
         )
 
     def check_reach(
@@ -174,6 +191,7 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[Answer]:
         """May work in namespace `caller` use what namespace `owner` owns, by `relation`?"""
         return self._client.check_reach(
@@ -185,6 +203,7 @@ class AsyncTenantClient:
             on_behalf_of=on_behalf_of,
             trace_id=trace_id,
             revision=revision,
+            at_least=at_least,
         )
 
     def guard_reach(
@@ -197,6 +216,7 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[Answer]:
         """Like `check_reach`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return self._client.guard_reach(
@@ -208,14 +228,21 @@ class AsyncTenantClient:
             on_behalf_of=on_behalf_of,
             trace_id=trace_id,
             revision=revision,
+            at_least=at_least,
         )
 
     def batch_check_reach(
-        self, questions: Sequence[AskedReach], *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
+        self,
+        questions: Sequence[AskedReach],
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[list[Answer | DecisionUnavailable]]:
         """One result for each question, as in `batch_check`."""
         return self._client.batch_check_reach(
-            self._tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+            self._tenant, questions, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision, at_least=at_least
         )
 
     def check_reach_all(
@@ -227,10 +254,18 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[ReachAllAnswer]:
         """May `caller` use every one of these owners (1 to 10,000), and which owners refuse?"""
         return self._client.check_reach_all(
-            self._tenant, caller, owners, relation, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+            self._tenant,
+            caller,
+            owners,
+            relation,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+            at_least=at_least,
         )
 
     def guard_reach_all(
@@ -242,10 +277,18 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[ReachAllAnswer]:
         """Like `check_reach_all`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return self._client.guard_reach_all(
-            self._tenant, caller, owners, relation, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+            self._tenant,
+            caller,
+            owners,
+            relation,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+            at_least=at_least,
         )
 
     def explain_reach(
@@ -258,6 +301,7 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[reach_service_pb2.ExplainReachResponse]:
         """The answer and its reasons, as the API returns them: row, later rows, near misses, remedy, and a summary in
         words."""
@@ -270,6 +314,7 @@ class AsyncTenantClient:
             on_behalf_of=on_behalf_of,
             trace_id=trace_id,
             revision=revision,
+            at_least=at_least,
         )
 
     def list_reachable(
@@ -281,6 +326,7 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[reach_service_pb2.ListReachableResponse]:
         """What `namespace` can use, and who can use what it owns, by each of `relations` (all if empty): as patterns,
         and as the matching namespaces of `among`."""
@@ -292,6 +338,7 @@ class AsyncTenantClient:
             on_behalf_of=on_behalf_of,
             trace_id=trace_id,
             revision=revision,
+            at_least=at_least,
         )
 
     def list_actions(
@@ -303,6 +350,7 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[search_service_pb2.ListActionsResponse]:
         """What `principal` may do in the namespace, or in the tenant itself: actions of all kinds, or of `kinds`."""
         return self._client.list_actions(
@@ -313,6 +361,7 @@ class AsyncTenantClient:
             on_behalf_of=on_behalf_of,
             trace_id=trace_id,
             revision=revision,
+            at_least=at_least,
         )
 
     def list_namespaces(
@@ -325,6 +374,7 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[search_service_pb2.ListNamespacesResponse]:
         """Where `principal` may do `action` (any if empty) on `kind` (any if empty): as patterns, and as the matching
         namespaces of `among`, at most 10,000."""
@@ -337,6 +387,7 @@ class AsyncTenantClient:
             on_behalf_of=on_behalf_of,
             trace_id=trace_id,
             revision=revision,
+            at_least=at_least,
         )
 
     def list_principals(
@@ -349,6 +400,7 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> AsyncIterator[search_service_pb2.PermittedPrincipal]:
         """Who may do `action` on `kind`, sorted by name, with the rule and the rows that lead to it. The client fetches
         pages of `page_size` (0: the server chooses) as you iterate. If the policy changes meanwhile, it raises
@@ -362,14 +414,30 @@ class AsyncTenantClient:
             on_behalf_of=on_behalf_of,
             trace_id=trace_id,
             revision=revision,
+            at_least=at_least,
         )
 
     def plan_filter(
-        self, principal: str, action: str, kind: str, *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
+        self,
+        principal: str,
+        action: str,
+        kind: str,
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[Plan]:
         """Where `principal` may do `action` on `kind`: the namespaces to filter a query by (see remit.client.sql)."""
         return self._client.plan_filter(
-            self._tenant, principal, action, kind, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+            self._tenant,
+            principal,
+            action,
+            kind,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+            at_least=at_least,
         )
 
     def visible_graph(
@@ -382,6 +450,7 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[visibility_service_pb2.VisibleGraphResponse]:
         """What `principal` may see of the graph: the nodes where it may do `action`. The other nodes become nameless
         stubs; with `omit` they are left out with their edges."""
@@ -394,6 +463,7 @@ class AsyncTenantClient:
             on_behalf_of=on_behalf_of,
             trace_id=trace_id,
             revision=revision,
+            at_least=at_least,
         )
 
     def resolve_dedicated(
@@ -405,20 +475,41 @@ class AsyncTenantClient:
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[resource_service_pb2.ResolveDedicatedResponse]:
         """The `resources` (`storage`, `secrets`, `worker_group`; all if empty) that serve a namespace, or the tenant
         itself, the level that assigns each, and whether `service` may use them."""
         return self._client.resolve_dedicated(
-            self._tenant, namespace, resources, service, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+            self._tenant,
+            namespace,
+            resources,
+            service,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+            at_least=at_least,
         )
 
     def list_served(
-        self, resource: str, name: str, *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
+        self,
+        resource: str,
+        name: str,
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+        at_least: str = "",
     ) -> PendingQuestion[resource_service_pb2.ListServedResponse]:
         """The namespaces of a tenant that the named `resource` (`storage`, `secrets` or `worker_group`) serves; for the
         tenant `_instance`, the tenants."""
         return self._client.list_served(
-            self._tenant, resource, name, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+            self._tenant,
+            resource,
+            name,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+            at_least=at_least,
         )
 
     def status(self) -> PendingQuestion[status_service_pb2.GetStatusResponse]:

@@ -17,6 +17,7 @@ from remit.client.batch_parts import BatchParts
 from remit.client.call import ClientCall, Item, Pages, Parameters, Result, Stream
 from remit.client.connection_probe import is_connection_failure
 from remit.client.decision_cache import DecisionCache
+from remit.client.decode import at_least_as_asked
 from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.client.links import ChannelLinks, Token
 from remit.client.retry import RetryPolicy, ended, only_open_channels, only_questions, unavailable
@@ -127,6 +128,7 @@ class AsyncTransport:
         response = cache.get(request) if cache is not None else None
         if response is None:
             response = await self._send(request, retry or RetryPolicy(self._timeout_s))
+            at_least_as_asked(request, response)
             if cache is not None:
                 cache.put(request, response)
         return call.read(response)

@@ -2,6 +2,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Any
 
+from remit.client.decode import reaches
 from remit.client.forks import FORKS, Forkable
 from remit.v1.policy_service_pb2 import WatchRevisionResponse
 
@@ -10,7 +11,8 @@ class DecisionCache(Forkable):
     """A cache of responses to single questions. It serves a response only while a watch says that the response's
     revision serves the tenant.
 
-    Without a watch it serves nothing. All fields of the two requests must be equal.
+    Without a watch it serves nothing. All fields of the two requests must be equal, except `at_least`: the response
+    must be at that position or a later one.
     """
 
     def __init__(self, size: int) -> None:
@@ -36,9 +38,11 @@ class DecisionCache(Forkable):
             if revision is None:
                 return None
             key = (request.tenant, revision, _question(request))
-            if key in self._responses:
-                self._responses.move_to_end(key)
-            return self._responses.get(key)
+            response = self._responses.get(key)
+            if response is None or (request.at_least and not reaches(response.position, request.at_least)):
+                return None
+            self._responses.move_to_end(key)
+            return response
 
     def put(self, request: Any, response: Any) -> None:
         """Keeps the response if it is of the revision that the watch reported. Another revision means that the watch is
@@ -68,4 +72,8 @@ class DecisionCache(Forkable):
 
 
 def _question(request: Any) -> bytes:
+    if request.at_least:
+        whole, request = request, type(request)()
+        request.CopyFrom(whole)
+        request.ClearField("at_least")
     return b"%s %s" % (request.DESCRIPTOR.full_name.encode(), request.SerializeToString(deterministic=True))

@@ -11,20 +11,23 @@ from remit import wire
 from remit.client.answers import Answer
 from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.core.decision import Reason
-from remit.core.errors import FieldViolation
+from remit.core.errors import FieldViolation, InvalidNameError
+from remit.core.position import parse_position
 from remit.v1 import decision_pb2
+from remit.v1.access_service_pb2 import BatchCheckResponse
+from remit.v1.reach_service_pb2 import BatchCheckReachResponse
 
 _Response = TypeVar("_Response", bound=Message)
 
 _OURS: Final = decision_pb2.DESCRIPTOR.package
 
 
-def answer_of(decision: decision_pb2.Decision, revision: str) -> Answer:
+def answer_of(decision: decision_pb2.Decision, revision: str, position: str) -> Answer:
     effect = wire.EFFECT_OF.get(decision.effect)
     reason = wire.REASON_OF.get(decision.reason)
     if effect is None or reason is None:
         raise newer()
-    return Answer(effect, reason, decision.decision_id, revision)
+    return Answer(effect, reason, decision.decision_id, revision, position=position)
 
 
 def reason_of(number: decision_pb2.Reason.ValueType) -> Reason:
@@ -35,10 +38,10 @@ def reason_of(number: decision_pb2.Reason.ValueType) -> Reason:
 
 
 def results_of(
-    results: Iterable[decision_pb2.BatchResult], revision: str, asked: int
+    response: BatchCheckResponse | BatchCheckReachResponse, asked: int
 ) -> list[Answer | DecisionUnavailable]:
     """One result for each question."""
-    found = [_result_of(each, revision) for each in results]
+    found = [_result_of(each, response.revision, response.position) for each in response.results]
     if len(found) != asked:
         raise DecisionUnavailable("INTERNAL", f"{len(found)} results for {asked} questions")
     return found
@@ -59,13 +62,34 @@ def known(response: _Response) -> _Response:
     return response
 
 
+def reaches(position: str, at_least: str) -> bool:
+    """True if an answer at this position is one that `at_least` asks for."""
+    try:
+        answered, wanted = parse_position(position), parse_position(at_least)
+    except InvalidNameError:
+        return False
+    return answered == wanted or (answered.tenant == wanted.tenant and answered.seq > wanted.seq)
+
+
+def at_least_as_asked(request: Message, response: Any) -> None:
+    """Raises DecisionUnavailable if the answer is of an older position than required: a server of an older version than
+    this client reads no `at_least`."""
+    wanted = getattr(request, "at_least", "")
+    if not wanted:
+        return
+    receipt = response.receipt if "receipt" in response.DESCRIPTOR.fields_by_name else response
+    if not reaches(receipt.position, wanted):
+        found = f"position `{receipt.position}`" if receipt.position else "no position"
+        raise DecisionUnavailable("FAILED_PRECONDITION", f"the answer has {found}, and not `{wanted}` or a later one")
+
+
 def newer() -> DecisionUnavailable:
     return DecisionUnavailable("INTERNAL", "the server's answer is of a newer API than this client")
 
 
-def _result_of(result: decision_pb2.BatchResult, revision: str) -> Answer | DecisionUnavailable:
+def _result_of(result: decision_pb2.BatchResult, revision: str, position: str) -> Answer | DecisionUnavailable:
     if result.WhichOneof("result") == "decision":
-        return answer_of(result.decision, revision)
+        return answer_of(result.decision, revision, position)
     violations = [FieldViolation(each.field, each.description) for each in result.error.field_violations]
     message = "; ".join(f"{each.field}: {each.description}" for each in violations)
     return MalformedQuestion(message, violations)

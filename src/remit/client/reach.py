@@ -21,6 +21,7 @@ def check_reach(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[messages.CheckReachResponse, Answer]:
     return ClientCall(
         lambda: messages.CheckReachRequest(
@@ -28,8 +29,9 @@ def check_reach(
             question=_question(AskedReach(caller, owner, relation, resource_id)),
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
+            at_least=at_least,
         ),
-        lambda response: answer_of(response.decision, response.revision),
+        lambda response: answer_of(response.decision, response.revision, response.position),
         cacheable=True,
     )
 
@@ -41,17 +43,20 @@ def batch_check_reach(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[messages.BatchCheckReachResponse, list[Answer | DecisionUnavailable]]:
     asked: list[messages.ReachQuestion] = []
 
     def request() -> messages.BatchCheckReachRequest:
         asked.extend(map(_question, questions))
         origin = decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id)
-        return messages.BatchCheckReachRequest(tenant=tenant, questions=asked, origin=origin, revision=revision)
+        return messages.BatchCheckReachRequest(
+            tenant=tenant, questions=asked, origin=origin, revision=revision, at_least=at_least
+        )
 
     return ClientCall(
         request,
-        lambda response: results_of(response.results, response.revision, len(asked)),
+        lambda response: results_of(response, len(asked)),
     )
 
 
@@ -64,6 +69,7 @@ def check_reach_all(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[messages.CheckReachAllResponse, ReachAllAnswer]:
     return ClientCall(
         lambda: messages.CheckReachAllRequest(
@@ -73,6 +79,7 @@ def check_reach_all(
             owners=names(owners),
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
+            at_least=at_least,
         ),
         _reach_all_answer,
     )
@@ -88,6 +95,7 @@ def explain_reach(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[messages.ExplainReachResponse, messages.ExplainReachResponse]:
     return ClientCall(
         lambda: messages.ExplainReachRequest(
@@ -95,6 +103,7 @@ def explain_reach(
             question=_question(AskedReach(caller, owner, relation, resource_id)),
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
+            at_least=at_least,
         ),
         recorded,
     )
@@ -109,6 +118,7 @@ def list_reachable(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[messages.ListReachableResponse, messages.ListReachableResponse]:
     return ClientCall(
         lambda: messages.ListReachableRequest(
@@ -118,6 +128,7 @@ def list_reachable(
             among=names(among),
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
+            at_least=at_least,
         ),
         recorded,
     )
@@ -130,8 +141,10 @@ def _question(asked: AskedReach) -> messages.ReachQuestion:
 
 
 def _reach_all_answer(response: messages.CheckReachAllResponse) -> ReachAllAnswer:
-    answer = answer_of(response.decision, response.revision)
+    answer = answer_of(response.decision, response.revision, response.position)
     refused = tuple(RefusedOwner(each.owner, reason_of(each.reason)) for each in response.refused)
     if answer.allowed and refused:
         raise DecisionUnavailable("INTERNAL", "the server's answer and the owners that refuse contradict one another")
-    return ReachAllAnswer(answer.effect, answer.reason, answer.decision_id, answer.revision, refused)
+    return ReachAllAnswer(
+        answer.effect, answer.reason, answer.decision_id, answer.revision, refused, position=answer.position
+    )

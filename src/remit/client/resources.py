@@ -22,6 +22,7 @@ def visible_graph(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[visibility_pb2.VisibleGraphResponse, visibility_pb2.VisibleGraphResponse]:
     return ClientCall(
         lambda: visibility_pb2.VisibleGraphRequest(
@@ -39,6 +40,7 @@ def visible_graph(
             hidden=visibility_pb2.HIDDEN_NODES_OMIT if omit else visibility_pb2.HIDDEN_NODES_STUB,
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
+            at_least=at_least,
         ),
         recorded,
     )
@@ -53,6 +55,7 @@ def resolve_dedicated(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[
     resources_pb2.ResolveDedicatedResponse,
     resources_pb2.ResolveDedicatedResponse,
@@ -65,6 +68,7 @@ def resolve_dedicated(
             service=service,
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
+            at_least=at_least,
         ),
         recorded,
     )
@@ -78,6 +82,7 @@ def list_served(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[resources_pb2.ListServedResponse, resources_pb2.ListServedResponse]:
     return ClientCall(
         lambda: resources_pb2.ListServedRequest(
@@ -86,6 +91,7 @@ def list_served(
             name=name,
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
+            at_least=at_least,
         ),
         recorded,
     )

@@ -21,6 +21,7 @@ def list_actions(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[messages.ListActionsResponse, messages.ListActionsResponse]:
     return ClientCall(
         lambda: messages.ListActionsRequest(
@@ -30,6 +31,7 @@ def list_actions(
             kinds=names(kinds),
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
+            at_least=at_least,
         ),
         recorded,
     )
@@ -45,6 +47,7 @@ def list_namespaces(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[messages.ListNamespacesResponse, messages.ListNamespacesResponse]:
     return ClientCall(
         lambda: messages.ListNamespacesRequest(
@@ -55,6 +58,7 @@ def list_namespaces(
             among=names(among),
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
+            at_least=at_least,
         ),
         recorded,
     )
@@ -70,6 +74,7 @@ def list_principals(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> Pages[messages.PermittedPrincipal]:
     def page(
         token: str,
@@ -84,6 +89,7 @@ def list_principals(
                 page_token=token,
                 origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
                 revision=revision,
+                at_least=at_least,
             ),
             lambda response: ResultPage(recorded(response).principals, response.next_page_token),
         )
@@ -100,6 +106,7 @@ def plan_filter(
     on_behalf_of: str = "",
     trace_id: str = "",
     revision: str = "",
+    at_least: str = "",
 ) -> ClientCall[messages.PlanFilterResponse, Plan]:
     return ClientCall(
         lambda: messages.PlanFilterRequest(
@@ -109,6 +116,7 @@ def plan_filter(
             kind=kind,
             origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
             revision=revision,
+            at_least=at_least,
         ),
         _plan,
     )
@@ -120,6 +128,5 @@ def _plan(response: messages.PlanFilterResponse) -> Plan:
         namespaces = wire.set_from(response.namespaces)
     except InvalidNameError as error:
         raise DecisionUnavailable("INTERNAL", str(error)) from error
-    return Plan(
-        namespaces, receipt.decision_id, receipt.revision, reason_of(receipt.reason) if receipt.reason else None
-    )
+    reason = reason_of(receipt.reason) if receipt.reason else None
+    return Plan(namespaces, receipt.decision_id, receipt.revision, reason, position=receipt.position)

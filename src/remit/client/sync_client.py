@@ -53,8 +53,10 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> Answer:
-        """The answer, allow or deny. With `revision`, that revision decides, or there is no answer."""
+        """The answer, allow or deny. With `revision`, that revision decides, or there is no answer. With `at_least`, a
+        policy decides that knows of the write or the answer that gave this position, or there is no answer."""
         return self._ask(
             access.check(
                 tenant,
@@ -66,6 +68,7 @@ class Client(SyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -81,6 +84,7 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> Answer:
         """Like `check`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return self._ask(
@@ -95,19 +99,29 @@ class Client(SyncTransport):
                     on_behalf_of=on_behalf_of,
                     trace_id=trace_id,
                     revision=revision,
+                    at_least=at_least,
                 )
             )
         )
 
     def batch_check(
-        self, tenant: str, questions: Sequence[Asked], *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
+        self,
+        tenant: str,
+        questions: Sequence[Asked],
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+        at_least: str = "",
     ) -> list[Answer | DecisionUnavailable]:
         """One result for each question, in order, all by one revision. A malformed question does not fail the others:
         its result is a MalformedQuestion, returned and not raised. More questions than the server takes are asked in
         several calls, within one deadline; if the policy changes between them, there is no answer."""
 
         def call(part: Sequence[Asked], by: str) -> ClientCall[Any, list[Answer | DecisionUnavailable]]:
-            return access.batch_check(tenant, part, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=by)
+            return access.batch_check(
+                tenant, part, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=by, at_least=at_least
+            )
 
         return self._ask_parts(BatchParts(call, questions, revision))
 
@@ -123,6 +137,7 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> access_service_pb2.ExplainResponse:
         """The answer and its reasons, as the API returns them: rule, chain, near misses, remedy, and a summary in
         words."""
@@ -137,6 +152,7 @@ class Client(SyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -151,6 +167,7 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> OperationAnswer:
         """May every part of a compound operation of the vocabulary happen? One revision answers all parts."""
         return self._ask(
@@ -163,6 +180,7 @@ class Client(SyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -177,6 +195,7 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> OperationAnswer:
         """Like `check_operation`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return self._ask(
@@ -190,6 +209,7 @@ class Client(SyncTransport):
                     on_behalf_of=on_behalf_of,
                     trace_id=trace_id,
                     revision=revision,
+                    at_least=at_least,
                 )
             )
         )
@@ -205,6 +225,7 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> Answer:
         """May work in namespace `caller` use what namespace `owner` owns, by `relation`?"""
         return self._ask(
@@ -217,6 +238,7 @@ class Client(SyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -231,6 +253,7 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> Answer:
         """Like `check_reach`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return self._ask(
@@ -244,6 +267,7 @@ class Client(SyncTransport):
                     on_behalf_of=on_behalf_of,
                     trace_id=trace_id,
                     revision=revision,
+                    at_least=at_least,
                 )
             )
         )
@@ -256,11 +280,14 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> list[Answer | DecisionUnavailable]:
         """One result for each question, as in `batch_check`."""
 
         def call(part: Sequence[AskedReach], by: str) -> ClientCall[Any, list[Answer | DecisionUnavailable]]:
-            return reach.batch_check_reach(tenant, part, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=by)
+            return reach.batch_check_reach(
+                tenant, part, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=by, at_least=at_least
+            )
 
         return self._ask_parts(BatchParts(call, questions, revision))
 
@@ -274,11 +301,19 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> ReachAllAnswer:
         """May `caller` use every one of these owners (1 to 10,000), and which owners refuse?"""
         return self._ask(
             reach.check_reach_all(
-                tenant, caller, owners, relation, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+                tenant,
+                caller,
+                owners,
+                relation,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -292,12 +327,20 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> ReachAllAnswer:
         """Like `check_reach_all`, but returns only if the answer is an allow. Raises AccessDenied if it is a deny."""
         return self._ask(
             guarded(
                 reach.check_reach_all(
-                    tenant, caller, owners, relation, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+                    tenant,
+                    caller,
+                    owners,
+                    relation,
+                    on_behalf_of=on_behalf_of,
+                    trace_id=trace_id,
+                    revision=revision,
+                    at_least=at_least,
                 )
             )
         )
@@ -313,6 +356,7 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> reach_service_pb2.ExplainReachResponse:
         """The answer and its reasons, as the API returns them: row, later rows, near misses, remedy, and a summary in
         words."""
@@ -326,6 +370,7 @@ class Client(SyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -339,6 +384,7 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> reach_service_pb2.ListReachableResponse:
         """What `namespace` can use, and who can use what it owns, by each of `relations` (all if empty): as patterns,
         and as the matching namespaces of `among`."""
@@ -351,6 +397,7 @@ class Client(SyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -364,6 +411,7 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> search_service_pb2.ListActionsResponse:
         """What `principal` may do in the namespace, or in the tenant itself: actions of all kinds, or of `kinds`."""
         return self._ask(
@@ -375,6 +423,7 @@ class Client(SyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -389,6 +438,7 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> search_service_pb2.ListNamespacesResponse:
         """Where `principal` may do `action` (any if empty) on `kind` (any if empty): as patterns, and as the matching
         namespaces of `among`, at most 10,000."""
@@ -402,6 +452,7 @@ class Client(SyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -416,6 +467,7 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> Iterator[search_service_pb2.PermittedPrincipal]:
         """Who may do `action` on `kind`, sorted by name, with the rule and the rows that lead to it. The client fetches
         pages of `page_size` (0: the server chooses) as you iterate. If the policy changes meanwhile, it raises
@@ -430,6 +482,7 @@ class Client(SyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -443,11 +496,19 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> Plan:
         """Where `principal` may do `action` on `kind`: the namespaces to filter a query by (see remit.client.sql)."""
         return self._ask(
             search.plan_filter(
-                tenant, principal, action, kind, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+                tenant,
+                principal,
+                action,
+                kind,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -462,6 +523,7 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> visibility_service_pb2.VisibleGraphResponse:
         """What `principal` may see of the graph: the nodes where it may do `action`. The other nodes become nameless
         stubs; with `omit` they are left out with their edges."""
@@ -475,6 +537,7 @@ class Client(SyncTransport):
                 on_behalf_of=on_behalf_of,
                 trace_id=trace_id,
                 revision=revision,
+                at_least=at_least,
             )
         )
 
@@ -488,23 +551,45 @@ class Client(SyncTransport):
         on_behalf_of: str = "",
         trace_id: str = "",
         revision: str = "",
+        at_least: str = "",
     ) -> resource_service_pb2.ResolveDedicatedResponse:
         """The `resources` (`storage`, `secrets`, `worker_group`; all if empty) that serve a namespace, or the tenant
         itself, the level that assigns each, and whether `service` may use them."""
         return self._ask(
             dedicated.resolve_dedicated(
-                tenant, namespace, resources, service, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+                tenant,
+                namespace,
+                resources,
+                service,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+                at_least=at_least,
             )
         )
 
     def list_served(
-        self, tenant: str, resource: str, name: str, *, on_behalf_of: str = "", trace_id: str = "", revision: str = ""
+        self,
+        tenant: str,
+        resource: str,
+        name: str,
+        *,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+        at_least: str = "",
     ) -> resource_service_pb2.ListServedResponse:
         """The namespaces of a tenant that the named `resource` (`storage`, `secrets` or `worker_group`) serves; for the
         tenant `_instance`, the tenants."""
         return self._ask(
             dedicated.list_served(
-                tenant, resource, name, on_behalf_of=on_behalf_of, trace_id=trace_id, revision=revision
+                tenant,
+                resource,
+                name,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+                at_least=at_least,
             )
         )
 

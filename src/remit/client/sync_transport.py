@@ -14,6 +14,7 @@ from remit.client.answers import Answer
 from remit.client.batch_parts import BatchParts
 from remit.client.call import ClientCall, Item, Pages, Result, Stream
 from remit.client.decision_cache import DecisionCache
+from remit.client.decode import at_least_as_asked
 from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.client.links import ChannelLinks, Token
 from remit.client.retry import RetryPolicy, ended, only_open_channels, only_questions, unavailable
@@ -82,6 +83,7 @@ class SyncTransport:
         response = cache.get(request) if cache is not None else None
         if response is None:
             response = self._send(request, retry or RetryPolicy(self._timeout_s))
+            at_least_as_asked(request, response)
             if cache is not None:
                 cache.put(request, response)
         return call.read(response)

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from google.protobuf.message import Message
 
 from remit import wire
+from remit.cli.common.help import WHERE
 from remit.cli.common.option_group import Command, option, option_group
 from remit.cli.common.output import Exit, err, fail
 from remit.cli.common.policies_option import POLICIES_DEFAULT, PoliciesOption
@@ -22,6 +23,16 @@ from remit.core.errors import InvalidNameError, MalformedQuestionError, RemitErr
 from remit.v1.access_service_pb2 import CheckOperationRequest
 from remit.v1.decision_pb2 import Decision, Receipt
 
+AtLeastOption = Annotated[
+    str,
+    typer.Option(
+        "--at-least",
+        metavar="POSITION",
+        help="Only a policy at this position or a later one may answer; needs --target.",
+        show_default=False,
+        rich_help_panel=WHERE,
+    ),
+]
 NO_WORDS: Final[Mapping[str, str]] = {}
 
 
@@ -44,11 +55,13 @@ class Backend(ABC):
 class RemoteBackend(Backend):
     """A running server. It hints at words in its explanations alone: not every caller may ask for those."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, at_least: str = "") -> None:
         self._client = client
+        self._at_least = at_least
 
-    def ask(self, request: Message, arguments: Mapping[str, str] = NO_WORDS) -> Any:
+    def ask(self, request: Any, arguments: Mapping[str, str] = NO_WORDS) -> Any:
         del arguments  # the server's errors name fields
+        request.at_least = self._at_least
         response = self._client.ask(request)
         return known(response) if isinstance(request, CheckOperationRequest) else recorded(response)
 
@@ -67,10 +80,14 @@ def no_answer(error: DecisionUnavailable | RemitError, otherwise: str = "") -> N
 
 
 @contextmanager
-def _backend(context: typer.Context, policies: Path, target: str | None, **connection: Any) -> Iterator[Backend]:
+def _backend(
+    context: typer.Context, policies: Path, target: str | None, at_least: str, **connection: Any
+) -> Iterator[Backend]:
     """The server if one is named, else the files. Ends the command if there is no answer."""
     try:
         if target is None or not server_asked(context, "policies"):
+            if at_least:
+                fail(Exit.USAGE, "--at-least needs a server: policy files have no positions, so add --target HOST:PORT")
             # A command that asks a server needs neither policy files nor servicers.
             from remit.cli.common.local_backend import LocalBackend  # noqa: PLC0415
 
@@ -78,7 +95,7 @@ def _backend(context: typer.Context, policies: Path, target: str | None, **conne
             yield LocalBackend(policies)
         else:
             with Connection(**connection).client(target) as client:
-                yield RemoteBackend(client)
+                yield RemoteBackend(client, at_least)
     except (DecisionUnavailable, RemitError) as error:
         no_answer(error, "\n--policies DIR asks policy files instead")
     except UnicodeEncodeError as error:
@@ -93,6 +110,7 @@ _with_options: Final = option_group(
         option("context", typer.Context),
         option("policies", PoliciesOption, POLICIES_DEFAULT),
         option("target", TargetOption),
+        option("at_least", AtLeastOption, ""),
         *connection_options(5.0),
     ),
 )

@@ -53,12 +53,14 @@ def status(
 def _print(response: messages.GetStatusResponse) -> None:
     out.print(f"node {response.node}, remit {response.version}, up since {_time(response.started_us)}")
     tenants: list[Sequence[Cell]] = []
+    positions = any(each.position for each in response.tenants)
     for each in response.tenants:
         state = messages.TenantState.Name(each.state).removeprefix("TENANT_STATE_")
         colour = _STATES.get(each.state, "red")
         rows = str(each.rows) if each.revision else ""
-        tenants.append((each.tenant, styled((state, colour)), _time(each.since_us), rows, each.revision[:12]))
-    print_table(("tenant", "state", "since", "rows", "revision"), tenants)
+        cells = (each.tenant, styled((state, colour)), _time(each.since_us), rows, each.revision[:12])
+        tenants.append((*cells, each.position) if positions else cells)
+    print_table(("tenant", "state", "since", "rows", "revision", *["position"] * positions), tenants)
     for each in response.tenants:
         if each.pinned_by:
             newest = each.files_revision[:12] or "none"
