@@ -173,15 +173,17 @@ class LivePolicies:
         snapshot = self.snapshot_as(tenant, required)
         if snapshot is not None:
             return snapshot
-        if self.wanted is not None:
-            self.wanted()
         waiter = _Waiter(lambda: self.snapshot_as(tenant, required))
         with self._changed:
             waiter.look()
             self._waiters.add(waiter)
-            try:
+        try:
+            if self.wanted is not None:
+                self.wanted()
+            with self._changed:
                 self._changed.wait_for(lambda: waiter.snapshot or waiter.error, wait_s)
-            finally:
+        finally:
+            with self._changed:
                 self._waiters.discard(waiter)
         if waiter.error is not None:
             raise waiter.error

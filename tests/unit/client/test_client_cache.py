@@ -66,3 +66,17 @@ def test_cache_drops_the_least_recently_used_answer() -> None:
     cache.get(ASKED)
     cache.put(third, OLD)
     assert [OLD, None, OLD] == [cache.get(each) for each in (ASKED, second, third)]
+
+
+def test_cached_answer_serves_only_questions_that_ask_for_its_position_or_an_older_one() -> None:
+    def at(seq: int, digest: str = "0") -> CheckRequest:
+        return CheckRequest(tenant=ASKED.tenant, question=ASKED.question, at_least=f"acme:{seq}:{digest * 16}")
+
+    cache = DecisionCache(2)
+    cache.changed(told("old"))
+    answer = CheckResponse(revision="old", position=f"acme:2:{'0' * 16}")
+    cache.put(at(2), answer)
+    assert [answer] * 3 == [cache.get(each) for each in (ASKED, at(1), at(2))]
+    assert [None] * 3 == [cache.get(each) for each in (at(3), at(2, "1"), at(0))]
+    cache.put(ASKED, OLD)
+    assert (OLD, None) == (cache.get(ASKED), cache.get(at(1)))

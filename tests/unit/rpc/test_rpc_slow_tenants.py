@@ -5,7 +5,7 @@ from typing import Final
 from remit.audit.batch import EMPTY_BATCH
 from remit.faults.promise import until
 from remit.rpc.query_servicer import MOMENT_NS, SlowTenants
-from remit.service.decision_point import OverBudgetError, PendingAnswer
+from remit.service.decision_point import MustWaitError, OverBudgetError, PendingAnswer
 from remit.v1.access_service_pb2 import CheckRequest
 
 QUICK: Final = PendingAnswer("answer", EMPTY_BATCH, {}, 1.0, MOMENT_NS // 100)
@@ -67,5 +67,13 @@ def test_slow_tenant_is_retried_and_marked_slow_again_at_once() -> None:
     assert "initech" not in slow
 
 
-def test_a_question_that_requires_a_revision_needs_a_thread() -> None:
-    assert None is SlowTenants().answer(CheckRequest(tenant="acme", revision="0" * 64), lambda: QUICK)
+def must_wait() -> PendingAnswer[str]:
+    raise MustWaitError
+
+
+def test_a_question_whose_required_policy_does_not_serve_yet_needs_a_thread() -> None:
+    """Its tenant is not slow for that."""
+    slow = SlowTenants()
+    for _ in range(3):
+        assert None is ask(slow, "acme", must_wait)
+    assert QUICK is ask(slow, "acme", lambda: QUICK)
