@@ -195,7 +195,7 @@ class Settings(BaseSettings):
         "instead.",
     )
     revision_wait_s: float = Field(
-        5.0, ge=0, description="Longest wait of a call for the `revision` it requires, in seconds."
+        5.0, ge=0, description="Longest wait of a call for the `revision` or `at_least` it requires, in seconds."
     )
     grace_s: float = Field(
         10.0, ge=0, description="When the server stops: time for calls in flight to finish, in seconds."
