@@ -51,5 +51,5 @@ def served_authzen(policies: Path, folder: Path, **settings: Any) -> Iterator[Se
     web = web_server(node, grpc_server).start()
     with httpx.Client(base_url=f"http://127.0.0.1:{web.port}", timeout=DEADLINE_S) as http:
         yield ServedAuthzen(node, grpc_server, http)
-    web.stop(1.0)
+    web.stop()
     grpc_server.stop()

@@ -184,6 +184,18 @@ def test_a_call_whose_position_is_reached_asks_no_policy_store(client: Client, s
     assert before == served.asked
 
 
+def test_a_record_is_shown_with_its_position(client: Client, served: Served) -> None:
+    decision_id = client.check(*QUESTION).decision_id
+    served.move(6)
+    shown = client.get_record(decision_id)
+    assert {"position": position(5)} == json.loads(shown.record.detail)
+    assert position(5) == shown.explanation.access.position
+    printed = remit("audit", "show", decision_id, "--target", served.target).stdout
+    assert position(5) in printed
+    listed = remit("audit", "list", "--target", served.target, "--json", "--limit", "1").stdout
+    assert position(5) in listed
+
+
 def test_another_history_is_refused_at_once(client: Client, served: Served) -> None:
     before = served.asked
     with pytest.raises(DecisionUnavailable, match="another history") as caught:

@@ -76,6 +76,11 @@ class DecisionRecord(NamedTuple):
         return str(json.loads(self.detail).get(ASKED_TENANT, ""))
 
     @property
+    def position(self) -> str:
+        """The position of the policy that decided; '' if it had none."""
+        return str(json.loads(self.detail).get(POSITION, "")) if self.detail else ""
+
+    @property
     def nameless(self) -> bool:
         """Whether this is the record of one decision whose principal was redacted."""
         return self.question in (*_ACCESS, *_REACH) and not self.principal.startswith(_NAMES)

@@ -47,15 +47,16 @@ def count_to(count: Count, by: Sequence[Grouping]) -> messages.RecordCount:
     return message
 
 
-def past_answer_to(answer: PastAnswer, decision_id: str = "") -> messages.PastAnswer:
+def past_answer_to(answer: PastAnswer, decision_id: str = "", position: str = "") -> messages.PastAnswer:
     message = messages.PastAnswer(revision=answer.revision)
     for served in answer.nodes:
         message.nodes.add(node=served.node, since_us=served.since_us)
     why = answer.why
     if isinstance(why, Explanation):
-        message.access.CopyFrom(wire.explanation_to(why, decision_id, answer.revision, summary(why)))
+        message.access.CopyFrom(wire.explanation_to(why, decision_id, answer.revision, summary(why), position))
     else:
-        message.reach.CopyFrom(wire.reach_explanation_to(why, decision_id, answer.revision, reach_summary(why)))
+        text = reach_summary(why)
+        message.reach.CopyFrom(wire.reach_explanation_to(why, decision_id, answer.revision, text, position))
     return message
 
 
@@ -69,5 +70,5 @@ def shown_to(shown: ExplainedRecord) -> messages.GetRecordResponse:
     )
     if shown.why is not None:
         answer = PastAnswer(record.revision, (), shown.why)
-        message.explanation.CopyFrom(past_answer_to(answer, format_id(record.id)))
+        message.explanation.CopyFrom(past_answer_to(answer, format_id(record.id), record.position))
     return message

@@ -104,7 +104,7 @@ def test_operation_prints_json_with_its_parts() -> None:
     done = run("operation", "acme", "user:bob", "promote_flow", "acme.finance", "--policies", str(EXAMPLE), "--json")
 
     told = json.loads(done.stdout)
-    assert {"effect", "parts", "revision"} == {*told}
+    assert {"effect", "parts", "revision", "position"} == {*told}
     assert ["PROMOTE", "VIEW"] == [part["action"] for part in told["parts"]]
 
 
