@@ -128,13 +128,8 @@ class PendingAnswer(NamedTuple, Generic[_Answer_co]):
         return PendingAnswer(answer, *self[1:])
 
 
-class _Called(NamedTuple):
-    """A call whose snapshot is known."""
-
-    fields: CallFields
-    ids: Sequence[bytes]
-    """Of its records."""
-    position: str
+_Called = tuple[CallFields, Sequence[bytes], str]
+"""The fields of a call, the ids of its records, and the position of its policy."""
 
 
 class RecordQueue(Protocol):
@@ -435,7 +430,7 @@ class DecisionPoint:
         call = CallFields(
             time_us, self.node, caller, on_behalf_of, recorded_tenant, revision, ids.pop(), trace_id, asked, detail_json
         )
-        return _Called(call, ids, position)
+        return call, ids, position
 
 
 def _checked(
