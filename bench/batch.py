@@ -77,9 +77,8 @@ def _answered(point: DecisionPoint, stages: Stages) -> RecordBatch:
 
     asked = stages.time("read the names", number, items)
     held = stages.time("decide, and make the record", number, point.batch, _TENANT, asked, _TERMS)
-    revision, results = held.answer
     answer = access.BatchCheckResponse
-    stages.time("write the answer", number, lambda: results_in(answer, revision, results).SerializeToString())
+    stages.time("write the answer", number, lambda: results_in(answer, held.answer).SerializeToString())
     return held.records
 
 

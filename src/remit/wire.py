@@ -113,7 +113,7 @@ def reach_explanation_to(
 
 
 def operation_to(
-    parts: Iterable[tuple[Question, Decision, str]], revision: str, position: str
+    parts: Iterable[tuple[Question, Decision, str]], revision: str, position: str = ""
 ) -> access.CheckOperationResponse:
     """`parts` are questions, their decisions and the decisions' ids."""
     response = access.CheckOperationResponse(revision=revision, position=position)
