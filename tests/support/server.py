@@ -60,7 +60,12 @@ class Server(ServerProcess):
     """`remit serve` over the example company unless told otherwise, by its console script."""
 
     def __init__(
-        self, folder: Path, *flags: str, policies: Path = POLICIES, launcher: Sequence[str] = (REMIT,), **options: Any
+        self,
+        folder: Path,
+        *flags: str,
+        policies: Path | None = POLICIES,
+        launcher: Sequence[str] = (REMIT,),
+        **options: Any,
     ) -> None:
         super().__init__(folder, *flags, policies=policies, launcher=launcher, **options)
 

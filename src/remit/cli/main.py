@@ -43,6 +43,9 @@ lazy.add(
         "status": "remit.cli.server.status:status",
         "rollback": "remit.cli.server.rollback:rollback",
         "shadow": "remit.cli.server.shadow:shadow",
+        "publish": "remit.cli.fleet.publish:publish",
+        "releases": "remit.cli.fleet.releases:releases",
+        "nodes": "remit.cli.fleet.nodes:nodes",
     },
     "Serve",
 )

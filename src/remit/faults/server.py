@@ -32,7 +32,7 @@ class ServerProcess:
         self,
         folder: Path,
         *flags: str,
-        policies: Path,
+        policies: Path | None,
         audit: str = "",
         node: str = "node-1",
         listen: str = "127.0.0.1:0",
@@ -40,7 +40,7 @@ class ServerProcess:
         launcher: Sequence[str] = REMIT,
         extra: Mapping[str, str] | None = None,
     ) -> None:
-        """Defines the process and does not start it.
+        """Defines the process and does not start it. Without `policies`, flags say where they come from.
 
         `audit` is by default a SQLite file in the folder. `launcher` replaces the program `remit`. `extra` is added to
         the environment.
@@ -53,7 +53,8 @@ class ServerProcess:
         self.port = 0
         self.http_port = 0
         self.metrics_port = 0
-        named = ("--policies", str(policies), "--audit", self.audit, "--listen", listen, "--http", http)
+        named = ["--policies", str(policies)] if policies is not None else []
+        named += ["--audit", self.audit, "--listen", listen, "--http", http]
         self._command = [*launcher, "serve", *named, "--metrics", "127.0.0.1:0", "--node", node, *flags]
         self._environment = environment(extra or {})
         self._heard = Condition()

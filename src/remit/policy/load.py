@@ -59,6 +59,9 @@ class Root:
         return Root(self.vocabulary, (), self.resources) if tenant == INSTANCE else self
 
 
+EMPTY_ROOT: Final = Root(EMPTY_VOCABULARY, (), {})
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedTenant:
     """One tenant's folder, loaded or refused. `snapshot` is None if it was refused. `diagnostics` say why, or which

@@ -237,7 +237,7 @@ class Server:
             return Readiness.STOPPING
         if not self._started.is_set():
             return Readiness.STARTING
-        return Readiness.READY if self._node.journal.healthy else Readiness.UNHEALTHY
+        return Readiness.READY if self._node.healthy else Readiness.UNHEALTHY
 
     def stop(self, beside: Callable[[], None] = lambda: None) -> Drained:
         """Stops the server: health turns NOT_SERVING, new calls are refused, calls in flight finish within the grace
@@ -280,7 +280,7 @@ class Server:
             self._set_health()
 
     def _set_health(self) -> None:
-        serving = self._node.journal.healthy
+        serving = self._node.healthy
         for name in ("", *self._deciding):
             self._health.tell(name, serving=serving)
         for name in (STATUS_SERVICE, POLICY_SERVICE, AUDIT_SERVICE):

@@ -51,6 +51,7 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
             audit=self._audit() if of_node else None,
             workers=self._workers() if of_node else (),
             identities_error=self._identities_error() if of_node else "",
+            policy_store=self._policy_store() if of_node else None,
         )
 
     def GetShadow(
@@ -87,6 +88,35 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
                 last_decision_id=format_id(each.last),
             )
         return response
+
+    def _policy_store(self) -> messages.PolicyStoreStatus | None:
+        journal = self._node.release_journal
+        if journal is None:
+            return None
+        current, state = journal.current(), journal.state()
+        return messages.PolicyStoreStatus(
+            release=current.seq if current is not None else 0,
+            hash=current.hash if current is not None else "",
+            age_s=journal.age_s(),
+            mode=state.mode,
+            error=state.error
+            if not state.error or self._inspected()
+            else "the policy store does not answer as it should",
+            behind=self._node.behind(),
+            nodes=[
+                messages.NodeStatus(
+                    node=each.node,
+                    version=each.version,
+                    release=each.seq,
+                    hash=each.hash,
+                    age_s=each.age_s,
+                    behind=each.behind,
+                    mode=each.mode,
+                    stopped=each.stopped,
+                )
+                for each in journal.nodes()
+            ],
+        )
 
     def _identities_error(self) -> str:
         error = self._node.identities.error

@@ -9,6 +9,9 @@ from prometheus_client.registry import Collector
 from remit.audit.journal.journal import Journal
 from remit.audit.spool.store_and_forward import StoreAndForward
 from remit.core.names import Tenant
+from remit.fleet.errors import PolicyStoreError
+from remit.fleet.journal import ReleaseJournal
+from remit.fleet.node_report import behind_of
 from remit.policy.live import LivePolicies, TenantPolicy, TenantState
 from remit.service.disk_space import AuditSpace
 from remit.service.shadow.shadow import Shadow
@@ -40,6 +43,44 @@ def watch_policies_and_audit(
     registry.register(_Watched(live, journal, space, clock_us))
     if spooling is not None:
         registry.register(_WatchedSpool(spooling))
+
+
+def watch_policy_store(registry: CollectorRegistry, journal: ReleaseJournal) -> None:
+    """Adds the release that the policy files are from, the age of the last look into the policy store, and the fleet."""
+    registry.register(_WatchedStore(journal))
+
+
+class _WatchedStore(Collector):
+    def __init__(self, journal: ReleaseJournal) -> None:
+        self._journal = journal
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return ()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        try:
+            current = self._journal.current()
+        except PolicyStoreError:
+            current = None
+        seq = current.seq if current is not None else 0
+        yield _gauge("remit_policy_release", "Number of the release that the policy files are from.", seq)
+        yield _gauge(
+            "remit_policy_age_seconds",
+            "Time since the policy store was last looked into with success. Infinite before the first time.",
+            self._journal.age_s(),
+        )
+        yield _gauge(
+            "remit_policy_store_healthy",
+            "1 unless the last look into the policy store failed.",
+            float(not self._journal.state().error),
+        )
+        live = [each for each in self._journal.nodes() if each.is_live]
+        yield _gauge("remit_fleet_nodes", "Nodes that reported to the policy store lately.", len(live))
+        yield _gauge(
+            "remit_fleet_behind",
+            "Nodes among them that do not serve the newest release that one of them has.",
+            len(behind_of(live)),
+        )
 
 
 class _WatchedCalls(Collector):

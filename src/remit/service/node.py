@@ -25,6 +25,7 @@ from remit.clock import now_us
 from remit.core.addresses import is_loopback, split_address
 from remit.core.names import CALLERS
 from remit.files import secret_problem
+from remit.fleet.errors import PolicyStoreError
 from remit.policy.live import LivePolicies
 from remit.policy.revisions.store import open_to_others
 from remit.service.caller_rights import CallerRights
@@ -37,8 +38,9 @@ from remit.service.identities.live import LiveIdentities
 from remit.service.identities.live_tokens import LiveTokens
 from remit.service.known_stores import KnownStores, place_of, refuse_gone
 from remit.service.metrics import Metrics
-from remit.service.metrics_at_scrape import watch_keys, watch_policies_and_audit, watch_shadow
+from remit.service.metrics_at_scrape import watch_keys, watch_policies_and_audit, watch_policy_store, watch_shadow
 from remit.service.otlp.exporter import Otlp
+from remit.service.policy_store import PolicyPuller, behind, is_too_old
 from remit.service.refused_calls import RefusedCalls
 from remit.service.reload.reloader import Reloader
 from remit.service.reload.tenants import Outcome
@@ -98,6 +100,8 @@ class ServerNode:
             record_policy,
             self.shadow,
         )
+        self.release_journal = settings.journal
+        """The releases of the policy store on this node; None without one."""
         self.reloader: Reloader
         self.identities: LiveIdentities
         self.tokens: LiveTokens
@@ -129,6 +133,9 @@ class ServerNode:
             failed.callback(reloader.stop)
             tokens = LiveTokens(identities)
             stop.callback(tokens.close)
+            puller = PolicyPuller.start(settings) if process.number == 0 else None
+            if puller is not None:
+                failed.callback(puller.stop)
             outcomes = reloader.load()
             _refuse_without_rights(settings, live)
             audit = _Audit.open(store, process, metrics, otlp, stop)
@@ -139,6 +146,8 @@ class ServerNode:
             watch_policies_and_audit(
                 metrics.registry, live, node.journal, node.space, spooling=node.spooling, clock_us=now_us
             )
+            if node.release_journal is not None:
+                watch_policy_store(metrics.registry, node.release_journal)
             if key is not None:
                 node.checkpointer = Checkpointer(
                     node.store, key, settings.node, settings.audit_checkpoint_s, now_us, tenants=lambda: live.tenants
@@ -150,6 +159,9 @@ class ServerNode:
             node._record_start(key, outcomes)
             stop.callback(node._record_stop)
             node._begin(stop, key)
+            if puller is not None:
+                puller.begin(node.behind)
+                stop.callback(puller.stop)
             failed.pop_all()
             node._stop = stop.pop_all()
         return node
@@ -190,7 +202,22 @@ class ServerNode:
             policies=sha256(policies.encode()).hexdigest(),
             committed=stats.committed,
             error=stats.error,
+            behind=self.behind(),
         )
+
+    def behind(self) -> tuple[str, ...]:
+        """The tenants that serve something else than the newest release on this node, and why."""
+        if self.release_journal is None:
+            return ()
+        try:
+            return behind(self.release_journal.current(), self.live)
+        except PolicyStoreError as error:
+            return (str(error),)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether decisions are recorded, and the policies are not older than `policy_max_age_s` allows."""
+        return self.journal.healthy and not is_too_old(self.settings)
 
     def stop(self) -> Drained:
         """Records the stop, drains the journal and closes the store. Call it after the last call has ended."""
@@ -324,7 +351,7 @@ def _refuse_without_rights(settings: Settings, live: LivePolicies) -> None:
         raise StartupError(f"`{CALLERS}`, which says what callers may ask, does not load:\n{texts}")
     if not is_loopback(split_address("listen", settings.listen)[0]):
         raise StartupError(
-            f"`listen` is `{settings.listen}`, which others reach, and no folder `{settings.policies / CALLERS}` says what "
+            f"`listen` is `{settings.listen}`, which others reach, and no folder `{settings.policy_directory / CALLERS}` says what "
             "each caller may ask. `remit callers init` writes this one, in which nobody is bound yet:\n\n"
             f"{starter_text()}"
         )

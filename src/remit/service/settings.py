@@ -14,12 +14,14 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from remit.audit.chain.chain import READS
+from remit.audit.chain.signing import AuditKeyError, PublicKey
 from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
 from remit.audit.retention.ages import Retention, parse_retention
 from remit.audit.schema.engines import MOST_JOINED
 from remit.core.addresses import is_loopback, split_address
 from remit.core.names import TENANT_GRAMMAR, is_tenant
 from remit.core.urls import masked
+from remit.fleet.journal import ReleaseJournal
 from remit.policy.read.limits import Limits
 from remit.service.callers import parse_auditors, parse_operators
 from remit.service.errors import StartupError
@@ -59,6 +61,33 @@ class Settings(BaseSettings):
         "none: then a restart does not fall back, and nothing can be pinned.",
     )
     revisions_kept: int = Field(10, ge=1, description="Revisions stored for each tenant; a pinned one is extra.")
+    policy_store: str = Field(
+        "",
+        description="Policy store whose releases this node serves in place of `policies`: `sqlite:///PATH` or "
+        "`postgresql+psycopg://USER@HOST/DATABASE`. `remit publish` fills it.",
+    )
+    policy_keys: str = Field(
+        "",
+        description="PEM files of public keys, separated by commas. A release must be signed by one of them. Without "
+        "keys, whoever can write to the policy store decides what serves.",
+    )
+    releases: Path = Field(
+        Path("var/releases"),
+        description="Directory of this node and its workers for the last releases of `policy_store`. It starts from them "
+        "when the store is away.",
+    )
+    policy_poll_s: float = Field(
+        1.0,
+        gt=0,
+        le=3600,
+        description="How often to look into `policy_store` without being told of news, give or take a fifth, in seconds.",
+    )
+    policy_max_age_s: float = Field(
+        0.0,
+        ge=0,
+        description="Time without a look into `policy_store` after which the health service says NOT_SERVING, in seconds; 0 "
+        "for never. Decisions go on.",
+    )
     shadow: Path | None = Field(
         None,
         description="Policy directory of a candidate. A process of its own decides every question by it too; `remit "
@@ -338,6 +367,7 @@ class Settings(BaseSettings):
             _refuse_endpoint(self.audit_otlp)
         _ = self.origins
         self._refuse_authzen()
+        self._refuse_policy_store()
         parse_operators(self.operators)
         parse_auditors(self.auditors)
         parse_hosts(self.envoy_hosts)
@@ -362,6 +392,17 @@ class Settings(BaseSettings):
                     f"`authzen_base_url` is `{masked(self.authzen_base_url)}`: expected an https URL without credentials, `?` "
                     "and `#`"
                 )
+
+    def _refuse_policy_store(self) -> None:
+        if self.policy_store and "policies" in self.model_fields_set:
+            raise ValueError(
+                "`policy_store` and `policies` both say where the policies come from: leave one of them out"
+            )
+        if self.policy_store and not self.watch:
+            raise ValueError("`watch` is off: without it a node would never serve a new release of `policy_store`")
+        for name in ("policy_keys", "policy_max_age_s"):
+            if not self.policy_store and getattr(self, name):
+                raise ValueError(f"`{name}` is about `policy_store`, which is empty: set it, or leave `{name}` out")
 
     def _refuse_half_of_tls(self) -> None:
         needed = {"tls_cert": self.tls_cert, "tls_key": self.tls_key}
@@ -443,6 +484,25 @@ class Settings(BaseSettings):
             seconds=self.policy_max_seconds,
             witness_rows=self.policy_witness_rows,
         )
+
+    @property
+    def journal(self) -> ReleaseJournal | None:
+        """Where the releases of `policy_store` are on disk; None without it."""
+        return ReleaseJournal(self.releases) if self.policy_store else None
+
+    @property
+    def policy_directory(self) -> Path:
+        """The directory that is read: `policies`, or that of the current release."""
+        journal = self.journal
+        return self.policies if journal is None else journal.policies
+
+    @property
+    def release_keys(self) -> list[PublicKey]:
+        """The keys of `policy_keys`. Raises StartupError."""
+        try:
+            return [PublicKey.read(Path(each)) for each in map(str.strip, self.policy_keys.split(",")) if each]
+        except AuditKeyError as error:
+            raise StartupError(f"setting `policy_keys`: {error}") from None
 
     @property
     def page_secret(self) -> bytes:

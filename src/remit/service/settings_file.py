@@ -14,9 +14,11 @@ CLIENT_SETTINGS: Final = frozenset({"target", "tls_server_ca", "token_file"})
 PATH_SETTINGS: Final = frozenset(
     {
         *("policies", "revisions", "shadow", "identities", "tls_cert", "tls_key", "tls_client_ca", "tls_server_ca"),
-        *("token_file", "audit_spool", "audit_key", "audit_redact_key", "authzen_page_key"),
+        *("token_file", "audit_spool", "audit_key", "audit_redact_key", "authzen_page_key", "releases"),
     }
 )
+_PATHS_SETTING: Final = "policy_keys"
+_URL_SETTINGS: Final = frozenset({"audit", "policy_store"})
 _SQLITE: Final = "sqlite:///"
 
 
@@ -42,6 +44,8 @@ def _placed(name: str, value: Any, folder: Path) -> Any:
         return value
     if name in PATH_SETTINGS:
         return str(folder / value)
-    if name == "audit" and value.startswith(_SQLITE):
+    if name == _PATHS_SETTING:
+        return ",".join(str(folder / each.strip()) for each in value.split(",") if each.strip())
+    if name in _URL_SETTINGS and value.startswith(_SQLITE):
         return f"{_SQLITE}{folder / value.removeprefix(_SQLITE)}"
     return value

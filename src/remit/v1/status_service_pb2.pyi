@@ -240,6 +240,7 @@ class GetStatusResponse(_message.Message):
     AUDIT_FIELD_NUMBER: _builtins.int
     WORKERS_FIELD_NUMBER: _builtins.int
     IDENTITIES_ERROR_FIELD_NUMBER: _builtins.int
+    POLICY_STORE_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The node's name, as in its audit records."""
     version: _builtins.str
@@ -262,6 +263,10 @@ class GetStatusResponse(_message.Message):
         without workers. The fields above describe the worker that answers.
         """
 
+    @_builtins.property
+    def policy_store(self) -> Global___PolicyStoreStatus:
+        """Where the policies come from; absent without a policy store."""
+
     def __init__(
         self,
         *,
@@ -273,14 +278,112 @@ class GetStatusResponse(_message.Message):
         audit: Global___AuditStatus | None = ...,
         workers: _abc.Iterable[Global___WorkerStatus] | None = ...,
         identities_error: _builtins.str = ...,
+        policy_store: Global___PolicyStoreStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "policy_store", b"policy_store"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "identities_error", b"identities_error", "node", b"node", "started_us", b"started_us", "tenants", b"tenants", "tree_revision", b"tree_revision", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "identities_error", b"identities_error", "node", b"node", "policy_store", b"policy_store", "started_us", b"started_us", "tenants", b"tenants", "tree_revision", b"tree_revision", "version", b"version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class PolicyStoreStatus(_message.Message):
+    """The policy store, and the fleet of nodes that serve its releases."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    BEHIND_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    release: _builtins.int
+    """The number and the hash of the release that the policy files are from."""
+    hash: _builtins.str
+    age_s: _builtins.float
+    """Time since this node last looked into the store with success, in seconds."""
+    mode: _builtins.str
+    """`listening`: the store tells of news. `polling`: the node finds it by itself."""
+    error: _builtins.str
+    """Why the last look failed; empty if it did not. The same callers see it as see `AuditStatus.error`."""
+    @_builtins.property
+    def behind(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tenants that serve something else than this release, and why."""
+
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeStatus]:
+        """The nodes as the store knew them a few seconds ago."""
+
+    def __init__(
+        self,
+        *,
+        release: _builtins.int = ...,
+        hash: _builtins.str = ...,
+        age_s: _builtins.float = ...,
+        mode: _builtins.str = ...,
+        error: _builtins.str = ...,
+        behind: _abc.Iterable[_builtins.str] | None = ...,
+        nodes: _abc.Iterable[Global___NodeStatus] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "behind", b"behind", "error", b"error", "hash", b"hash", "mode", b"mode", "nodes", b"nodes", "release", b"release"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyStoreStatus: _TypeAlias = PolicyStoreStatus  # noqa: Y015
+
+@_typing.final
+class NodeStatus(_message.Message):
+    """What a node last reported to the policy store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
+    BEHIND_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    version: _builtins.str
+    """remit's version."""
+    release: _builtins.int
+    hash: _builtins.str
+    age_s: _builtins.float
+    """Time since the report, in seconds."""
+    mode: _builtins.str
+    stopped: _builtins.bool
+    """Whether the node said that it stops."""
+    @_builtins.property
+    def behind(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tenants that serve something else than this release, and why."""
+
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        version: _builtins.str = ...,
+        release: _builtins.int = ...,
+        hash: _builtins.str = ...,
+        age_s: _builtins.float = ...,
+        behind: _abc.Iterable[_builtins.str] | None = ...,
+        mode: _builtins.str = ...,
+        stopped: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "behind", b"behind", "hash", b"hash", "mode", b"mode", "node", b"node", "release", b"release", "stopped", b"stopped", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeStatus: _TypeAlias = NodeStatus  # noqa: Y015
 
 @_typing.final
 class WorkerStatus(_message.Message):
@@ -295,6 +398,7 @@ class WorkerStatus(_message.Message):
     POLICIES_FIELD_NUMBER: _builtins.int
     COMMITTED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    BEHIND_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The worker's name, as in its audit records."""
     serving: _builtins.bool
@@ -309,6 +413,10 @@ class WorkerStatus(_message.Message):
     """Audit records committed since the worker started."""
     error: _builtins.str
     """Why the worker cannot record decisions; empty if it can. The same callers see it as see `AuditStatus.error`."""
+    @_builtins.property
+    def behind(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tenants that serve something else than the newest release on this node, and why; empty without a policy store."""
+
     def __init__(
         self,
         *,
@@ -319,10 +427,11 @@ class WorkerStatus(_message.Message):
         policies: _builtins.str = ...,
         committed: _builtins.int = ...,
         error: _builtins.str = ...,
+        behind: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "error", b"error", "node", b"node", "policies", b"policies", "restarts", b"restarts", "serving", b"serving", "started_us", b"started_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behind", b"behind", "committed", b"committed", "error", b"error", "node", b"node", "policies", b"policies", "restarts", b"restarts", "serving", b"serving", "started_us", b"started_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Pool, create_engine, event
 
 from remit.audit.errors import AuditStoreError
 from remit.audit.schema.tables import metadata
@@ -22,21 +22,29 @@ _WAL_KEPT_BYTES = 64 * 1024 * 1024
 _BEGIN = "sqlite_begin"
 _JOINED = "sqlite_joined"
 _JOINED_BUSY_S = 5.0
+AUDIT = "the audit database"
 MOST_JOINED = 11
 """SQLite attaches ten files to one, unless its build raises the limit."""
 
 
 def sqlite_engine(
-    url: URL, *, max_bytes: int | None, busy_timeout_s: float, opened: Callable[[], None] = lambda: None
+    url: URL,
+    *,
+    max_bytes: int | None,
+    busy_timeout_s: float,
+    opened: Callable[[], None] = lambda: None,
+    what: str = AUDIT,
+    pool: type[Pool] | None = None,
 ) -> Engine:
     """An engine for a SQLite file whose commits are durable.
 
     Raises AuditStoreError, at each connect, if SQLite does not grant WAL with synchronous FULL. The file must exist:
-    SQLite creates none. `opened` is called after each connect, and refuses it with an exception.
+    SQLite creates none. With NullPool as `pool`, a file that was replaced is noticed. `opened` is called after each connect, and refuses it with an exception.
     """
     assert url.database is not None
     existing = f"{Path(url.database).absolute().as_uri()}?mode=rw"
-    engine = create_engine(url, connect_args={"check_same_thread": False, "cached_statements": _STATEMENTS})
+    arguments = {"check_same_thread": False, "cached_statements": _STATEMENTS}
+    engine = create_engine(url, connect_args=arguments, poolclass=pool)
 
     @event.listens_for(engine, "do_connect")
     def connect(dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> Any:
@@ -60,7 +68,7 @@ def sqlite_engine(
         synchronous = cursor.execute("PRAGMA synchronous").fetchone()[0]
         if mode != "wal" or synchronous < _SYNCHRONOUS_FULL:
             raise AuditStoreError(
-                f"the audit database `{masked(str(url))}` reports journal_mode `{mode}` and synchronous "
+                f"{what} `{masked(str(url))}` reports journal_mode `{mode}` and synchronous "
                 f"`{synchronous}`: expected `wal` and `2` (FULL), without which a record may be lost after its answer"
             )
         if max_bytes is not None:
@@ -169,7 +177,7 @@ def writing(engine: Engine) -> Engine:
     return engine.execution_options(**{_BEGIN: "IMMEDIATE"})
 
 
-def postgresql_engine(url: URL, *, timeout_s: float, hurried: bool = False) -> Engine:
+def postgresql_engine(url: URL, *, timeout_s: float, hurried: bool = False, what: str = AUDIT) -> Engine:
     """An engine for PostgreSQL. Raises AuditStoreError, at each connect, if a commit may return before it is durable.
 
     Connecting takes at most `timeout_s`. With `hurried`, each statement and each commit takes at most that too, even if
@@ -194,14 +202,12 @@ def postgresql_engine(url: URL, *, timeout_s: float, hurried: bool = False) -> E
             found = cursor.execute(f"SHOW {setting}").fetchone()[0]
             if found == refused:
                 raise AuditStoreError(
-                    f"the audit database `{masked(str(url))}` has {setting} `{found}`: "
+                    f"{what} `{masked(str(url))}` has {setting} `{found}`: "
                     "with it a record may be lost after its answer; expected `on`"
                 )
         encoding = cursor.execute("SHOW server_encoding").fetchone()[0]
         if encoding != "UTF8":
-            raise AuditStoreError(
-                f"the audit database `{masked(str(url))}` has server_encoding `{encoding}`: expected `UTF8`"
-            )
+            raise AuditStoreError(f"{what} `{masked(str(url))}` has server_encoding `{encoding}`: expected `UTF8`")
         if hurried:
             # Slightly shorter than the client's timeout: no statement then keeps running in the server after the client
             # gives up. A client that stops in the middle of a transaction must not block other writers.

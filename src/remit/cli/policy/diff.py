@@ -1,39 +1,25 @@
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from remit.cli.common.as_json import JsonOption, form_of, print_json
 from remit.cli.common.help import OUTPUT
-from remit.cli.common.output import Exit, err, fail, out
+from remit.cli.common.output import Exit, fail
 from remit.cli.common.policies_option import POLICIES_DEFAULT, PoliciesOption
 from remit.cli.policy import diff_text
-from remit.cli.policy.diff_sources import Version, read_versions
+from remit.cli.policy.compared import Compared, FailOn, compare_tenants, is_wrong, print_compared
+from remit.cli.policy.diff_sources import read_versions
 from remit.core.errors import InvalidNameError
 from remit.core.names import Tenant, parse_tenant
-from remit.engine.decision_diagram import TooManyDiagramsError
 from remit.engine.diff import Direction, TenantDiff
-from remit.engine.diff import diff as compare
-from remit.engine.snapshot import Snapshot
 
 
 class DiffFormat(StrEnum):
     TEXT = "text"
     MARKDOWN = "markdown"
     JSON = "json"
-
-
-class FailOn(StrEnum):
-    GAIN = "gain"
-    LOSS = "loss"
-    ANY = "any"
-
-
-class _Compared(NamedTuple):
-    found: TenantDiff
-    actions: dict[Direction, diff_text.Permissions]
-    """A gain uses the words of the new vocabulary, a loss the words of the old vocabulary."""
 
 
 def diff(
@@ -64,21 +50,10 @@ def diff(
     if only is not None and only not in tenants:
         fail(Exit.USAGE, f"no tenant `{only}` in `{old}` or `{new}`")
     wanted = [each for each in tenants if only in {None, each}]
-    compared: list[_Compared] = []
-    refused = []
-    for each in wanted:
-        try:
-            one = _compared(each, before, after)
-        except TooManyDiagramsError as error:
-            err.print(f"{each}: {error}")
-            one = None
-        if one is None:
-            refused.append(each)
-        else:
-            compared.append(one)
+    compared, refused = compare_tenants(wanted, before, after)
     match form:
         case DiffFormat.TEXT:
-            _print_text(compared)
+            print_compared(compared)
         case DiffFormat.MARKDOWN:
             typer.echo("\n".join(_markdown(old, new, compared, refused)))
         case DiffFormat.JSON:
@@ -86,9 +61,7 @@ def diff(
             print_json({"old": old, "new": new, "tenants": documents, "not_compared": refused})
     if refused:
         fail(Exit.UNAVAILABLE, f"not compared: {', '.join(refused)}")
-    directions = {direction for one in compared for direction in one.found.directions}
-    wrong = directions if fail_on is FailOn.ANY else directions & {fail_on}
-    raise typer.Exit(Exit.NO if wrong else Exit.OK)
+    raise typer.Exit(Exit.NO if is_wrong(compared, fail_on) else Exit.OK)
 
 
 def _tenant(text: str | None) -> Tenant | None:
@@ -98,43 +71,7 @@ def _tenant(text: str | None) -> Tenant | None:
         fail(Exit.USAGE, str(error))
 
 
-def _compared(tenant: Tenant, before: Version, after: Version) -> _Compared | None:
-    """Compares two versions of a tenant. None if one of them does not load: its diagnostics are printed already."""
-    if all(tenant in version.tree.tenants for version in (before, after)) and (
-        before.tree.revision(tenant) == after.tree.revision(tenant)
-    ):
-        return _Compared(TenantDiff(tenant), {})
-    (old, old_is_well), (new, new_is_well) = before.snapshot(tenant), after.snapshot(tenant)
-    if not (old_is_well and new_is_well):
-        return None
-    return _Compared(compare(tenant, old, new), {Direction.GAIN: _actions(new), Direction.LOSS: _actions(old)})
-
-
-def _actions(snapshot: Snapshot | None) -> diff_text.Permissions:
-    return diff_text.actions_of(snapshot.policy.vocabulary if snapshot is not None else None)
-
-
-def _print_text(compared: Sequence[_Compared]) -> None:
-    for found, actions in compared:
-        out.print(f"{found.tenant}: {diff_text.summary(found)}")
-        for change in found.access:
-            sign, style = _sign(change.direction)
-            sentence = diff_text.access_sentence(change, actions[change.direction])
-            out.print(f"  {sign} {sentence}", style=style)
-            if names := diff_text.listed(change.principals):
-                out.print(f"    {names}")
-        for reached in found.reach:
-            sign, style = _sign(reached.direction)
-            out.print(f"  {sign} {diff_text.reach_sentence(reached)}", style=style)
-        for served in found.dedicated:
-            out.print(f"  = {diff_text.dedicated_sentence(served)}")
-
-
-def _sign(direction: Direction) -> tuple[str, str]:
-    return ("+", "green") if direction is Direction.GAIN else ("-", "red")
-
-
-def _markdown(old: str, new: str, compared: Sequence[_Compared], refused: Sequence[Tenant]) -> Iterator[str]:
+def _markdown(old: str, new: str, compared: Sequence[Compared], refused: Sequence[Tenant]) -> Iterator[str]:
     yield f"## Decisions that change from {diff_text.code(old)} to {diff_text.code(new)}"
     for tenant in refused:
         yield f"\n### {diff_text.code(tenant)}\n\n**Not compared**: see the output of the command."

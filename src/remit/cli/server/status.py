@@ -28,8 +28,8 @@ def status(
     """Show what a running server serves: each tenant's revision and state, and the audit store.
 
     If there are several workers, one answers and reports the state of all. Exits 1 if a tenant does not serve its
-    newest files, the newest identities do not load, the audit store takes no records, records wait in the spool, a
-    worker does not serve, or workers serve different policies.
+    newest files or the newest release, the newest identities do not load, the policy store fails, the audit store takes
+    no records, records wait in the spool, a worker does not serve, or workers serve different policies.
 
     Example: `remit status --target 127.0.0.1:9090`
     """
@@ -47,6 +47,7 @@ def status(
     well = well and all(each.serving and not each.error for each in response.workers)
     well = well and len({each.policies for each in response.workers}) <= 1
     well = well and not response.identities_error
+    well = well and not response.policy_store.error and not response.policy_store.behind
     raise typer.Exit(Exit.OK if well else Exit.NO)
 
 
@@ -85,6 +86,8 @@ def _print_node(response: messages.GetStatusResponse) -> None:
     if response.identities_error:
         out.print("identities: the last good version counts, and the newest does not load:", markup=False)
         out.print(response.identities_error, markup=False)
+    if response.HasField("policy_store"):
+        _print_policy_store(response.policy_store)
     if not response.HasField("audit"):
         out.print("the audit store is shown to callers with STATUS on REMIT_INSTANCE only", markup=False)
         return
@@ -104,6 +107,18 @@ def _print_node(response: messages.GetStatusResponse) -> None:
         out.print(f"audit spool {state}; {spool.records} records wait, {_size(spool.bytes)}")
     if response.workers:
         _print_workers(response)
+
+
+def _print_policy_store(store: messages.PolicyStoreStatus) -> None:
+    how = f"NO NEWS: {store.error}" if store.error else store.mode or "not looked into yet"
+    live = [each for each in store.nodes if not each.stopped]
+    same = sum((each.release, each.hash) == (store.release, store.hash) and not each.behind for each in live)
+    out.print(
+        f"policy store {how}; release {store.release} ({store.hash[:12]}), looked for {store.age_s:.1f} s ago; {same} of "
+        f"{len(live)} nodes serve it"
+    )
+    for each in store.behind:
+        out.print(each)
 
 
 def _print_workers(response: messages.GetStatusResponse) -> None:

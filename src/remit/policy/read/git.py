@@ -100,6 +100,12 @@ class Repository:
         found = _git(self.top, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", missing=b"")
         return found.decode().strip() or None
 
+    def contains(self, commit: str, ancestor: str) -> bool | None:
+        """Whether a commit has another one among its ancestors, or is the same. None if the repository does not hold both."""
+        if self.commit(commit) is None or self.commit(ancestor) is None:
+            return None
+        return _git(self.top, "merge-base", "--is-ancestor", ancestor, commit, missing=b"no") != b"no"
+
     def place(self, directory: Path) -> str:
         """The path of a directory from the top of the repository, as git names it; empty for the top itself.
 

@@ -3,6 +3,7 @@
 import json
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -41,7 +42,8 @@ class Archive:
     @classmethod
     def of(cls, tree: Tree, tenant: Tenant, kept_us: int, source: str, commit: str) -> Self:
         about = StoredRevision(tree.revision(tenant), kept_us, source, commit)
-        return cls(tenant, about, _packed(tree.root.files | tree.tenants[tenant].files, about))
+        files = {_ABOUT: json.dumps(asdict(about)).encode(), **tree.root.files, **tree.tenants[tenant].files}
+        return cls(tenant, about, pack(files))
 
 
 def read_archive(
@@ -52,7 +54,7 @@ def read_archive(
     Raises RevisionNotStoredError if the archive is damaged, or unpacks to more than `most_bytes`.
     """
     root, folder = Folder(""), Folder(tenant)
-    for file, text in _unpacked(name, content, most_bytes=most_bytes).items():
+    for file, text in unpack(name, content, most_bytes=most_bytes).items():
         if file != _ABOUT:
             (folder if "/" in file else root).files[file] = text
     if not all(file.startswith(f"{tenant}/") for file in folder.files):
@@ -66,16 +68,16 @@ def read_archive(
 def read_about(name: str, content: Path | bytes, revision: str) -> StoredRevision:
     """Raises RevisionNotStoredError if the archive is damaged."""
     try:
-        fields = json.loads(_unpacked(name, content, _ABOUT)[_ABOUT])
+        fields = json.loads(unpack(name, content, _ABOUT)[_ABOUT])
         return StoredRevision(revision, int(fields["kept_us"]), str(fields["source"]), str(fields["commit"]))
     except (ValueError, KeyError, TypeError) as error:
         raise RevisionNotStoredError(f"{name} is damaged: {error}") from None
 
 
-def _packed(files: dict[str, bytes], about: StoredRevision) -> bytes:
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """A zip of these files, by path. Equal files make equal members."""
     packed = BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr(zipfile.ZipInfo(_ABOUT, _NO_TIME), json.dumps(asdict(about)))
         for file, content in sorted(files.items()):
             member = zipfile.ZipInfo(file, _NO_TIME)
             member.compress_type = zipfile.ZIP_DEFLATED
@@ -84,7 +86,11 @@ def _packed(files: dict[str, bytes], about: StoredRevision) -> bytes:
     return packed.getvalue()
 
 
-def _unpacked(name: str, content: Path | bytes, *only: str, most_bytes: int | None = None) -> dict[str, bytes]:
+def unpack(name: str, content: Path | bytes, *only: str, most_bytes: int | None = None) -> dict[str, bytes]:
+    """The files of a zip, or `only` these. `name` is for errors.
+
+    Raises RevisionNotStoredError if the zip is damaged, or unpacks to more than `most_bytes`.
+    """
     file: Any = BytesIO(content) if isinstance(content, bytes) else content
     try:
         with zipfile.ZipFile(file) as archive:

@@ -16,6 +16,7 @@ from remit.audit.errors import JournalUnavailable
 from remit.core.diagnostics import Diagnostic
 from remit.core.names import Tenant
 from remit.engine.pacing import Pacing, unpaced
+from remit.fleet.errors import PolicyStoreError
 from remit.policy.build.build_process import BuildProcess, SlowLoadError
 from remit.policy.build.scan import (
     NO_FINGERPRINT,
@@ -89,7 +90,8 @@ class Reloader:
     ) -> None:
         self._settings = settings
         # The absolute path at the start: stored revisions belong to it.
-        self._directory = Path(settings.policies).absolute()
+        self._directory = settings.policy_directory.absolute()
+        self._journal = settings.journal
         self._revisions = (
             RevisionStore(Path(settings.revisions), settings.revisions_kept, str(self._directory))
             if settings.revisions
@@ -175,6 +177,7 @@ class Reloader:
     def _load_first(self) -> None:
         settings, swap = self._settings, self._swap
         root = self.pins.remember()
+        self._read_release()
         self._root = {} if settings.strict else root
         seen = self._seen()
         try:
@@ -189,7 +192,7 @@ class Reloader:
         else:
             self._stamp = seen if after is _After.NOTHING else None
         if not swap.tenants.files or (swap.tenants.wrong and settings.strict):
-            raise StartupError(f"policy directory `{settings.policies}` has no tenant's folder")
+            raise StartupError(f"policy directory `{settings.policy_directory}` has no tenant's folder")
         self.pins.prepare()
         for tenant, files in swap.tenants.files.items():
             if not files.known.signature:
@@ -204,6 +207,7 @@ class Reloader:
 
     def _scan(self, settle_s: float = 0) -> _After:
         """Applies the current files of all tenants except the slow ones."""
+        self._read_release()
         seen = self._seen()
         if seen is not None and seen == self._stamp:
             return _After.NOTHING
@@ -214,6 +218,18 @@ class Reloader:
         if after is _After.NOTHING:
             self._stamp = seen
         return after
+
+    def _read_release(self) -> None:
+        """Finds out which positions the revisions of the newest release have."""
+        if self._journal is None:
+            return
+        try:
+            current = self._journal.current()
+            if current is not None:
+                with self._swap.changing():
+                    self._swap.place(current)
+        except (PolicyStoreError, JournalUnavailable) as error:
+            _log.error("release not taken over", error=str(error))
 
     def _seen(self) -> Stamp:
         try:
@@ -300,7 +316,7 @@ class Reloader:
 
     def _unreadable(self, error: OSError | UnsettledError) -> str:
         reason = error.strerror if isinstance(error, OSError) else error
-        return f"policy directory `{self._settings.policies}` cannot be read: {reason}"
+        return f"policy directory `{self._settings.policy_directory}` cannot be read: {reason}"
 
     def _take(self, lane: _Lane, order: ScanRequest) -> _After:
         """Raises OSError, UnsettledError or JournalUnavailable, and ChildEndedError if no tenant's files caused it."""
@@ -348,7 +364,7 @@ class Reloader:
         swap, wrong = self._swap, result.diagnostics
         if not result.root and not swap.live.tenants:
             texts = "\n".join(map(str, wrong))
-            raise StartupError(f"the root files of `{self._settings.policies}` do not load:\n{texts}")
+            raise StartupError(f"the root files of `{self._settings.policy_directory}` do not load:\n{texts}")
         self._root = result.root or self._root
         swap.live.tree_revision = result.tree_revision
         if not wrong and not result.tenants and swap.tenants.files:

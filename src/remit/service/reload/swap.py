@@ -1,15 +1,18 @@
 """Applies changes to the tenants of a running server: to the table, the live policies, the records and the logs."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Lock
 
 import structlog
 
 from remit.audit.errors import JournalUnavailable
 from remit.core.names import Tenant
+from remit.core.position import Position
 from remit.engine.snapshot import Snapshot
+from remit.fleet.journal import CurrentRelease
 from remit.policy.build.throttle import free_gradually
 from remit.policy.live import LivePolicies, TenantPolicy
 from remit.service.errors import LoadingError
@@ -33,6 +36,9 @@ class PolicySwap:
         self._clock_us = clock_us
         self._mutex = Lock()
         """Held while a change is applied, never during a load."""
+        self._release: CurrentRelease | None = None
+        """The release that the policy files are from; None for files of no release."""
+        self._positions: Mapping[Tenant, tuple[str, Position]] = {}
         self._replaced: deque[Iterator[None]] = deque()
         """Rows of replaced policies that must be freed."""
 
@@ -75,10 +81,32 @@ class PolicySwap:
             level, event, fields = change.log
             getattr(_log, level)(event, **fields)
 
+    def place(self, release: CurrentRelease) -> None:
+        """From now on, what serves the same revision as this release has its position. Call it within `changing`.
+
+        Raises JournalUnavailable if a fork is not recorded; then nothing has changed.
+        """
+        if release == self._release:
+            return
+        if release.fork:
+            detail = {"fork": release.fork, "release": release.seq, "hash": release.hash}
+            self.record(Outcome("POLICY_FORK", "", "", detail))
+        self._release, self._positions = release, release.positions
+        for tenant, policy in self.live.tenants.items():
+            placed = self._placed(tenant, policy.snapshot)
+            if placed is not policy.snapshot:
+                self.live.put(replace(policy, snapshot=placed))
+
+    def _placed(self, tenant: Tenant, snapshot: Snapshot | None) -> Snapshot | None:
+        revision, position = self._positions.get(tenant, ("", None))
+        if snapshot is None or snapshot.revision != revision or snapshot.position == position:
+            return snapshot
+        return snapshot.at(position)
+
     def _show(self, tenant: Tenant, snapshot: Snapshot | None) -> None:
         """The swap: one assignment."""
         before, policy = self._snapshot(tenant), self._policy(tenant, snapshot)
-        if before is None or before is snapshot:
+        if before is None or (snapshot is not None and before.policy is snapshot.policy):
             self.live.put(policy)
             return
         replaced = free_gradually(before.policy)
@@ -89,6 +117,7 @@ class PolicySwap:
         self._replaced.append(replaced)
 
     def _policy(self, tenant: Tenant, snapshot: Snapshot | None) -> TenantPolicy:
+        snapshot = self._placed(tenant, snapshot)
         policy, before = self.tenants.policy(tenant, self._clock_us(), snapshot), self.live.tenants.get(tenant)
         same = before is not None and (before.state, before.revision) == (policy.state, policy.revision)
         return self.tenants.policy(tenant, before.since_us, snapshot) if before and same else policy

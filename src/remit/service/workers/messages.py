@@ -48,6 +48,8 @@ class WorkerReport:
     """Audit records on disk since the worker started."""
     error: str = ""
     """Why the worker cannot record; '' if it can."""
+    behind: tuple[str, ...] = ()
+    """Tenants that serve something else than the newest release on this node, and why."""
 
 
 @dataclass(frozen=True, slots=True)

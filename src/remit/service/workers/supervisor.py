@@ -17,6 +17,7 @@ from remit.service.errors import StartupError
 from remit.service.known_stores import refuse_gone
 from remit.service.metrics import WorkersMetrics
 from remit.service.metrics_endpoint import Readiness, serve_metrics
+from remit.service.policy_store import PolicyPuller, is_too_old
 from remit.service.settings import Settings
 from remit.service.workers.messages import Begin, MayScrape, Order, Refused, Scrape, WorkerReport, WorkerReports
 from remit.service.workers.port import PortReservation, cannot_listen, http_taken
@@ -102,6 +103,7 @@ class Supervisor:
                 pass
             except AuditStoreError as error:
                 raise StartupError(str(error)) from error
+        self._puller = PolicyPuller.start(settings)
         self._metrics = WorkersMetrics(self._scrape)
         for worker in self._workers:
             self._metrics.serving.labels(worker.name).set(0)
@@ -115,6 +117,8 @@ class Supervisor:
         """
         for thread in self._threads:
             thread.start()
+        if self._puller is not None:
+            self._puller.begin(self._behind)
         with self._changed:
             # The system may deliver a signal to any thread, but Python handles it in this one, which must wake up for
             # it.
@@ -150,6 +154,8 @@ class Supervisor:
         self._reservation.close()
         if self._http is not None:
             self._http.close()
+        if self._puller is not None:
+            self._puller.stop()
         return all(worker.drained for worker in self._workers)
 
     def _supervise(self, worker: _Worker) -> None:
@@ -232,6 +238,11 @@ class Supervisor:
     def _reports(self) -> tuple[WorkerReport, ...]:
         return tuple(worker.report for worker in self._workers)
 
+    def _behind(self) -> tuple[str, ...]:
+        reports = self._reports()
+        silent = [f"{each.node} does not serve" for each in reports if not each.serving]
+        return tuple(dict.fromkeys([*silent, *(text for each in reports for text in each.behind)]))
+
     def _scrape(self) -> dict[str, Any]:
         found = {}
         for worker in self._workers:
@@ -251,7 +262,8 @@ class Supervisor:
         serving = [report for report in self._reports() if report.serving]
         if not (self._begun and serving):
             return Readiness.STARTING
-        return Readiness.UNHEALTHY if any(report.error for report in serving) else Readiness.READY
+        unhealthy = any(report.error for report in serving) or is_too_old(self._settings)
+        return Readiness.UNHEALTHY if unhealthy else Readiness.READY
 
     def _may_scrape(self, certificate: bytes) -> bool:
         """Any worker knows the rights of callers. False while none answers."""

@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from remit.audit.errors import AuditStoreError
 from remit.core.urls import masked
 
-# Alembic runs migrations in a context that the whole process shares.
-_MIGRATING: Final = Lock()
+MIGRATING: Final = Lock()
+"""Held during a migration: Alembic runs it in a context that the whole process shares."""
 
 
 def config() -> Config:
@@ -27,7 +27,7 @@ def migrate(connection: Connection, version: str) -> None:
     made = config()
     made.attributes["connection"] = connection
     try:
-        with _MIGRATING:
+        with MIGRATING:
             command.upgrade(made, version)
     except CommandError as error:
         url = masked(str(connection.engine.url))

@@ -1,0 +1,1 @@
+"""Commands about the policy store and the nodes that serve its releases."""

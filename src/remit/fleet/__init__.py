@@ -1,0 +1,1 @@
+"""A fleet: nodes that serve the releases of one policy store."""

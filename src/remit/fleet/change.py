@@ -1,0 +1,74 @@
+"""The chain of a tenant's changes: every state that a tenant ever had, in one order. docs/reference/fleet.md specifies it."""
+
+import json
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+from remit.core.names import Tenant
+from remit.core.position import Position
+
+_TITLE: Final = "remit change 1"
+_SHOWN: Final = 16
+
+
+class ChangeKind(StrEnum):
+    RELEASE = "RELEASE"
+    """A release has other files for the tenant."""
+    REMOVED = "REMOVED"
+    """A release has the tenant no more."""
+
+
+class Head(NamedTuple):
+    """The newest change of a tenant."""
+
+    seq: int
+    """0 for a tenant without changes."""
+    hash: bytes
+
+    def position(self, tenant: Tenant) -> Position:
+        return Position(tenant, self.seq, self.hash.hex()[:_SHOWN])
+
+
+class Change(NamedTuple):
+    """One row of table `changes`, in column order."""
+
+    tenant: str
+    seq: int
+    """From 1, without gaps."""
+    hash: bytes
+    """SHA-256 over the hash before and the other fields as lines of text."""
+    time_us: int
+    kind: str
+    caller: str
+    body: str
+    """JSON, without line breaks."""
+
+    @property
+    def head(self) -> Head:
+        return Head(self.seq, self.hash)
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """What the body says."""
+        found: dict[str, Any] = json.loads(self.body)
+        return found
+
+    def follows(self, head: Head) -> bool:
+        return self == linked(head, Tenant(self.tenant), self.time_us, self.kind, self.caller, self.body)
+
+
+def genesis(tenant: Tenant) -> Head:
+    """The head of a tenant without changes."""
+    return Head(0, sha256(f"{_TITLE}\n{tenant}".encode()).digest())
+
+
+def linked(head: Head, tenant: Tenant, time_us: int, kind: str, caller: str, body: str) -> Change:  # noqa: PLR0917
+    """The change that follows `head`."""
+    seq = head.seq + 1
+    lines = "\n".join((head.hash.hex(), tenant, str(seq), str(time_us), kind, json.dumps(caller), body))
+    return Change(tenant, seq, sha256(lines.encode()).digest(), time_us, kind, caller, body)
+
+
+def body_of(**members: Any) -> str:
+    return json.dumps(members, sort_keys=True, separators=(",", ":"))

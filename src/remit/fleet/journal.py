@@ -1,0 +1,279 @@
+"""The releases on a node's disk: what its processes read as their policy directory."""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from remit.core.names import Tenant
+from remit.core.position import Position
+from remit.files import make_private, open_private, sync_folder, write_whole
+from remit.fleet.change import Head
+from remit.fleet.errors import PolicyStoreError
+from remit.fleet.node_report import KnownNode
+from remit.fleet.release import Release
+from remit.fleet.store import Known, Pulled, TenantPosition, folder_files
+from remit.policy.read.tree import Folder
+
+ROOT: Final = ""
+_ABOUT: Final = "release.json"
+_POLICIES: Final = "policies"
+_CURRENT: Final = "current"
+_RELEASES: Final = "releases"
+_CHECKED: Final = "checked"
+_STATE: Final = "store.json"
+_NODES: Final = "nodes.json"
+_WANTED: Final = "wanted"
+_LOCK: Final = ".lock"
+_KEPT: Final = 3
+_SHOWN: Final = 16
+
+Fetch = Callable[[Iterable[str]], Iterator[tuple[str, bytes]]]
+"""Returns the packed files of these digests."""
+
+
+class CurrentRelease(NamedTuple):
+    """What `release.json` says of the release that the policy files are from."""
+
+    seq: int
+    hash: str
+    tenants: Mapping[Tenant, TenantPosition]
+    fork: str = ""
+    """How the store's history differed from what this node had before; '' if it only went on."""
+
+    @property
+    def positions(self) -> dict[Tenant, tuple[str, Position]]:
+        """The revision and the position of each tenant."""
+        return {tenant: (each.revision, each.head.position(tenant)) for tenant, each in self.tenants.items()}
+
+
+class StoreState(NamedTuple):
+    """How the node gets on with the policy store, as its puller last wrote it."""
+
+    mode: str = ""
+    """`listening`, `polling`, or '' before the first contact."""
+    error: str = ""
+    """Why the last look failed; '' if it did not."""
+
+
+class ReleaseJournal:
+    """`DIR/current` leads to the newest release that was verified: `policies/` with its files, and `release.json`.
+
+    A release is written whole and synced before the link is switched, so that a process that reads through the link gets all
+    files of one release. One process writes; all processes of the node read. A node starts from it without the store.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.absolute()
+        self._current = self.directory / _CURRENT
+        self._lock: int | None = None
+
+    @property
+    def policies(self) -> Path:
+        """The policy directory."""
+        return self._current / _POLICIES
+
+    def begin(self) -> None:
+        """Makes the directory, and keeps other writers out until `end`. Raises PolicyStoreError."""
+        try:
+            make_private(self.directory / _RELEASES)
+            self._lock = open_private(self.directory / _LOCK)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.end()
+                raise PolicyStoreError(
+                    f"another server uses `releases`, which is `{self.directory}`: each node needs a directory of its own"
+                ) from None
+            wanted = self.directory / _WANTED
+            if not wanted.is_fifo():
+                wanted.unlink(missing_ok=True)
+                os.mkfifo(wanted, 0o600)
+            for left in (self.directory / _RELEASES).glob(".new-*"):
+                shutil.rmtree(left)
+        except OSError as error:
+            raise PolicyStoreError(
+                f"`releases` is `{self.directory}`, which cannot be written: {error.strerror}; name a directory of this node"
+            ) from error
+
+    def end(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def current(self) -> CurrentRelease | None:
+        """None if there is none. Raises PolicyStoreError if it is damaged."""
+        path = self._current / _ABOUT
+        try:
+            members = json.loads(path.read_bytes())
+            tenants = {
+                Tenant(name): TenantPosition(Head(int(each["seq"]), bytes.fromhex(each["hash"])), str(each["revision"]))
+                for name, each in members["tenants"].items()
+            }
+            return CurrentRelease(int(members["release"]), str(members["hash"]), tenants, str(members["fork"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PolicyStoreError(f"`{path}` is damaged: {error}") from error
+
+    def known(self) -> Known:
+        """What the node has, if its files are those of the release; else nothing, so that everything is pulled again."""
+        with suppress(PolicyStoreError):
+            current = self.current()
+            if current is not None and self._is_whole():
+                return Known(current.seq, current.hash, current.tenants)
+        return Known()
+
+    def put(self, pulled: Pulled, fetch: Fetch, most_bytes: int) -> None:
+        """Writes a release and switches to it. Files that the present release has too are not fetched.
+
+        Raises ForgedReleaseError if the fetched files are not those of the release, PolicyStoreError, and OSError; then the
+        present release stays.
+        """
+        release = pulled.release
+        about = _about(pulled)
+        name = f"{release.seq}-{release.hash[:_SHOWN]}"
+        target = self.directory / _RELEASES / name
+        if self._current.resolve() == target and self._is_whole():
+            write_whole(target / _ABOUT, about)
+            return
+        made = target.with_name(f".new-{secrets.token_hex(8)}")
+        try:
+            for folder, files in self._files(release, fetch, most_bytes):
+                _write(made / _POLICIES / folder, folder, files)
+            _write(made, ROOT, {_ABOUT: about})
+            if target.exists():
+                shutil.rmtree(target)
+            made.rename(target)
+            sync_folder(target.parent)
+            link = self.directory / f".{_CURRENT}-{secrets.token_hex(8)}"
+            link.symlink_to(Path(_RELEASES) / name)
+            link.replace(self._current)
+            sync_folder(self.directory)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+        self._prune(target)
+
+    def checked(self, state: StoreState) -> None:
+        """Notes that the store was looked at, and with which outcome. Raises OSError."""
+        if state != self.state():
+            write_whole(self.directory / _STATE, json.dumps(state._asdict()).encode())
+        if not state.error:
+            path = self.directory / _CHECKED
+            path.touch(0o600)
+            os.utime(path)
+
+    def state(self) -> StoreState:
+        try:
+            return StoreState(**json.loads((self.directory / _STATE).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return StoreState()
+
+    def note_nodes(self, nodes: Iterable[KnownNode]) -> None:
+        """Notes what the store knows of the fleet, so that every process of this node can tell it. Raises OSError."""
+        rows = [[*each[:3], sorted(each.formats), *each[4:]] for each in nodes]
+        write_whole(self.directory / _NODES, json.dumps(rows).encode())
+
+    def nodes(self) -> list[KnownNode]:
+        """The nodes as the store knew them when it was last asked."""
+        path = self.directory / _NODES
+        try:
+            rows, age_s = json.loads(path.read_bytes()), max(time.time() - path.stat().st_mtime, 0.0)
+            nodes = [KnownNode(*row)._replace(behind=tuple(row[8]), formats=frozenset(row[3])) for row in rows]
+        except (OSError, ValueError, TypeError, IndexError):
+            return []
+        return [each._replace(age_s=each.age_s + age_s) for each in nodes]
+
+    def age_s(self) -> float:
+        """Seconds since the store was last looked at with success; infinite before the first time."""
+        try:
+            return max(time.time() - (self.directory / _CHECKED).stat().st_mtime, 0.0)
+        except OSError:
+            return float("inf")
+
+    def ask_for_news(self) -> None:
+        """Wakes the process that pulls, if there is one. Any process of the node may call it."""
+        try:
+            descriptor = os.open(self.directory / _WANTED, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            return
+        try:
+            os.write(descriptor, b"\0")
+        except OSError:
+            pass  # so many asked that the pipe is full: they will be heard
+        finally:
+            os.close(descriptor)
+
+    def hear(self) -> int:
+        """A descriptor that becomes readable when a process asks for news. Raises OSError."""
+        # Open for writing too: without a writer the pipe would be readable for ever.
+        return os.open(self.directory / _WANTED, os.O_RDWR | os.O_NONBLOCK)
+
+    def _is_whole(self) -> bool:
+        try:
+            expected: object = json.loads((self._current / _ABOUT).read_bytes())["digests"]
+        except (OSError, ValueError, KeyError):
+            return False
+        digests = {name: Folder(name, files).digest for name, files in _stored(self.policies).items()}
+        return digests == expected
+
+    def _files(self, release: Release, fetch: Fetch, most_bytes: int) -> Iterator[tuple[str, dict[str, bytes]]]:
+        """The files of the release, by folder."""
+        here = _stored(self.policies)
+        wanted: dict[str, list[str]] = {}
+        for name, digest in ((ROOT, release.root), *release.tenants.items()):
+            if name in here and Folder(name, here[name]).digest == digest:
+                yield name, here[name]
+            else:
+                wanted.setdefault(digest, []).append(name)
+        for digest, packed in fetch(wanted):
+            for name in wanted[digest]:
+                yield name, folder_files(name, packed, digest, most_bytes)
+
+    def _prune(self, current: Path) -> None:
+        found = sorted(
+            (each for each in current.parent.iterdir() if each != current), key=lambda each: each.stat().st_mtime
+        )
+        for each in found[: -(_KEPT - 1)]:
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def _about(pulled: Pulled) -> bytes:
+    tenants = {
+        tenant: {"seq": each.head.seq, "hash": each.head.hash.hex(), "revision": each.revision}
+        for tenant, each in pulled.known.tenants.items()
+    }
+    digests: dict[str, str] = {ROOT: pulled.release.root} | {**pulled.release.tenants}
+    about: dict[str, Any] = {"release": pulled.known.seq, "hash": pulled.known.hash, "fork": pulled.fork}
+    return json.dumps({**about, "tenants": tenants, "digests": digests}, indent=1).encode()
+
+
+def _stored(policies: Path) -> dict[str, dict[str, bytes]]:
+    """The files below a policy directory, by folder. They are remit's own: nothing else is written there."""
+    found: dict[str, dict[str, bytes]] = {ROOT: {}}
+    for path in policies.rglob("*"):
+        name = path.relative_to(policies).as_posix()
+        folder = name.partition("/")[0] if "/" in name or path.is_dir() else ROOT
+        files = found.setdefault(folder, {})
+        if path.is_file():
+            files[name] = path.read_bytes()
+    return found
+
+
+def _write(place: Path, folder: str, files: Mapping[str, bytes]) -> None:
+    make_private(place)
+    for name, content in files.items():
+        path = place / name.removeprefix(f"{folder}/")
+        make_private(path.parent)
+        with os.fdopen(open_private(path), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    for each in (*(path for path in place.rglob("*") if path.is_dir()), place, place.parent):
+        sync_folder(each)

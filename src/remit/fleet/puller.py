@@ -1,0 +1,140 @@
+"""Brings the releases of a policy store to this node's disk."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from random import uniform
+from threading import Event, Thread
+from time import monotonic
+from typing import Final
+from uuid import uuid4
+
+import structlog
+
+from remit.audit.chain.signing import PublicKey
+from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
+from remit.fleet.hints import Hints
+from remit.fleet.journal import ReleaseJournal, StoreState
+from remit.fleet.node_report import NodeReport
+from remit.fleet.store import PolicyStore
+
+BEAT_S: Final = 5.0
+"""How often a node reports what it serves, if nothing has changed."""
+_SPREAD: Final = 0.2
+"""Share by which a poll comes earlier or later, so that the nodes of a fleet do not ask all at once."""
+
+_log = structlog.get_logger("remit")
+
+
+class Puller:
+    """The one process of a node that asks the policy store.
+
+    It looks at a hint, and every `poll_s` in any case; verifies every release, writes it to the journal, and reports what the
+    node serves. Decisions do not wait for it.
+    """
+
+    def __init__(
+        self,
+        store: PolicyStore,
+        journal: ReleaseJournal,
+        *,
+        node: str,
+        version: str,
+        keys: Sequence[PublicKey],
+        poll_s: float,
+        most_bytes: int,
+    ) -> None:
+        """`most_bytes` is the limit of a folder's files. Without `keys`, releases need no signature."""
+        self._store = store
+        self._journal = journal
+        self._node = node
+        self._version = version
+        self._keys = keys
+        self._poll_s = poll_s
+        self._most_bytes = most_bytes
+        self._instance = uuid4().hex
+        self._stopping = Event()
+        self._hints: Hints | None = None
+        self._thread: Thread | None = None
+        self._behind: Callable[[], Sequence[str]] = tuple
+        self._known = journal.known()
+        self._error = ""
+
+    def first(self) -> None:
+        """Pulls once, for a start. Without the store, what the journal holds may serve. Raises PolicyStoreError if it holds
+        nothing."""
+        try:
+            self._pull()
+            self._note("", "")
+        except (PolicyStoreError, ForgedReleaseError, OSError) as error:
+            self._note("", str(error))
+            if not self._known.seq:
+                raise PolicyStoreError(f"there is no policy to serve: {error}") from error
+            _log.warning("starts with the release on disk", release=self._known.seq, error=str(error))
+        if not self._known.seq:
+            raise PolicyStoreError(f"nothing was published to `{self._store.url}` yet: `remit publish` does it")
+
+    def begin(self, behind: Callable[[], Sequence[str]]) -> None:
+        """Follows the store until `stop`. `behind` names the tenants that do not serve the journal's release yet."""
+        self._behind = behind
+        self._hints = Hints(self._store, self._journal)
+        self._thread = Thread(target=self._follow, args=(self._hints,), name="remit-puller", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        self._stopping.set()
+        if self._hints is not None and self._thread is not None:
+            self._hints.wake()
+            self._thread.join(timeout_s)
+
+    def _follow(self, hints: Hints) -> None:
+        told, next_beat_s = None, 0.0
+        with hints:
+            while not self._stopping.is_set():
+                try:
+                    hints.listen()
+                    self._pull()
+                    report = self._report(hints.mode)
+                    if report != told or monotonic() >= next_beat_s:
+                        self._beat(report)
+                        told, next_beat_s = report, monotonic() + BEAT_S
+                    self._note(hints.mode, "")
+                except (PolicyStoreError, ForgedReleaseError, OSError) as error:
+                    self._note(hints.mode, str(error))
+                except Exception as error:  # noqa: BLE001 (a puller that ends would serve the same release for ever)
+                    _log.exception("the puller failed")
+                    self._note(hints.mode, repr(error))
+                hints.wait(self._poll_s * uniform(1 - _SPREAD, 1 + _SPREAD))
+            try:
+                self._beat(replace(self._report(hints.mode), behind=(), stopped=True))
+            except PolicyStoreError as error:
+                _log.info("the stop of this node is not told to the policy store", error=str(error))
+
+    def _pull(self) -> None:
+        """Raises PolicyStoreError, ForgedReleaseError or OSError; then the present release stays."""
+        pulled = self._store.pull(self._known, lambda signed: signed.require_signature(self._keys))
+        if pulled is None:
+            return
+        if pulled.fork:
+            _log.error("the policy store has another history", fork=pulled.fork, release=pulled.known.seq)
+        self._journal.put(pulled, self._store.folders, self._most_bytes)
+        self._known = pulled.known
+        _log.info("release pulled", release=pulled.known.seq, publisher=pulled.release.publisher)
+
+    def _report(self, mode: str) -> NodeReport:
+        known = self._known
+        return NodeReport(self._node, self._instance, self._version, known.seq, known.hash, tuple(self._behind()), mode)
+
+    def _beat(self, report: NodeReport) -> None:
+        self._store.beat(report)
+        self._journal.note_nodes(self._store.nodes())
+
+    def _note(self, mode: str, error: str) -> None:
+        if error and error != self._error:
+            _log.error("no news from the policy store", error=error)
+        if self._error and not error:
+            _log.info("the policy store answers again")
+        self._error = error
+        try:
+            self._journal.checked(StoreState(mode, error))
+        except OSError as wrong:
+            _log.error("the state of the policy store is not noted", error=str(wrong))

@@ -1,0 +1,1 @@
+"""The tables of a policy store, and their migrations."""

@@ -1,0 +1,467 @@
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+from sqlalchemy import Connection, Engine, NullPool, func, insert, make_url, select, text, update
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+
+from remit.audit.chain.signing import SigningKey
+from remit.audit.errors import AuditStoreError
+from remit.audit.schema.engines import postgresql_engine, sqlite_engine, writing
+from remit.clock import now_us
+from remit.core.names import Tenant
+from remit.core.urls import masked
+from remit.files import make_private, open_private
+from remit.fleet.change import Change, ChangeKind, Head, body_of, genesis, linked
+from remit.fleet.errors import ForgedReleaseError, PolicyStoreAwayError, PolicyStoreError, PublishRefusedError
+from remit.fleet.node_report import KnownNode, NodeReport
+from remit.fleet.release import FIRST, FORMAT, Release, SignedRelease, hash_of
+from remit.fleet.schema.migrate import require_newest, upgrade
+from remit.fleet.schema.tables import changes, folders, heads, nodes, releases
+from remit.policy.read.tree import Folder, Tree, is_policy_file
+from remit.policy.revisions.archive import RevisionNotStoredError, pack, unpack
+
+CHANNEL: Final = "remit_policy"
+"""PostgreSQL tells listeners on this channel that something may be new. The text of a notification means nothing."""
+
+_WHAT: Final = "the policy store"
+_EXPECTED: Final = "`sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`"
+# Any number works if every process that publishes uses the same.
+_POSTGRESQL_LOCK: Final = 0x72656D6974707562
+_PAGE: Final = 200
+
+
+class Draft(NamedTuple):
+    """What `publish` makes a release of."""
+
+    tree: Tree
+    publisher: str
+    message: str = ""
+    commit: str = ""
+    repeats: int = 0
+    """The earlier release whose files these are; 0 for none."""
+
+
+class TenantPosition(NamedTuple):
+    """A tenant's newest change, and the revision of its files."""
+
+    head: Head
+    revision: str
+
+
+class Known(NamedTuple):
+    """What a node has: the release, and the newest change of each of its tenants."""
+
+    seq: int = 0
+    """0 for nothing."""
+    hash: str = FIRST
+    tenants: Mapping[Tenant, TenantPosition] = {}
+
+
+class Pulled(NamedTuple):
+    """What a node should have. Every hash was computed again, and every signature was verified."""
+
+    known: Known
+    release: Release
+    fork: str = ""
+    """How the store's history differs from the node's; '' if it only went on."""
+
+
+class PolicyStore:
+    """Releases and changes in a SQLite file or a PostgreSQL database. Thread-safe.
+
+    Raises PolicyStoreError for every failure of the database, PolicyStoreAwayError if it cannot be reached. The store is
+    usable again once the cause is gone. `timeout_s` is how long PostgreSQL may take to answer, and how long SQLite waits for
+    another writer.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
+        """Opens nothing yet. Raises PolicyStoreError if the URL is neither `sqlite:///FILE` nor PostgreSQL."""
+        try:
+            parsed = make_url(url)
+            self.url = masked(str(parsed))
+            """Without its password."""
+            self.file: Path | None = None
+            """The SQLite file; None for PostgreSQL."""
+            if parsed.get_backend_name() == "sqlite":
+                if not parsed.database or parsed.database == ":memory:" or parsed.query:
+                    raise PolicyStoreError(f"{_WHAT} needs a file: expected `sqlite:///PATH`, not `{self.url}`")
+                self.file = Path(parsed.database)
+                engine = sqlite_engine(parsed, max_bytes=None, busy_timeout_s=timeout_s, what=_WHAT, pool=NullPool)
+            elif parsed.drivername == "postgresql+psycopg":
+                engine = postgresql_engine(parsed, timeout_s=timeout_s, hurried=True, what=_WHAT)
+            else:
+                raise PolicyStoreError(f"`{parsed.drivername}` is no policy store: expected {_EXPECTED}")
+        except (ArgumentError, ValueError) as error:
+            # The message omits the URL: even a malformed one may contain a password.
+            raise PolicyStoreError(f"the policy store's URL is malformed: expected {_EXPECTED}") from error
+        except ModuleNotFoundError as error:
+            raise PolicyStoreError(
+                f"a policy store in PostgreSQL needs `{error.name}`: install remit with the extra `postgres` (docs/how-to/install.md)"
+            ) from error
+        self._engine: Engine = engine
+        self._writing = writing(engine)
+
+    @property
+    def engine(self) -> Engine:
+        """For connections that listen."""
+        return self._engine
+
+    def migrate(self) -> None:
+        """Makes the tables, or brings them up to date, in one transaction. Only the owner can read a new SQLite file."""
+        with self._errors("migrate"):
+            if self.file is not None:
+                make_private(self.file.absolute().parent)
+                os.close(open_private(self.file))
+            with self._writing.begin() as connection:
+                upgrade(connection)
+
+    def open(self) -> Self:
+        """Raises PolicyStoreError if the schema is not the newest."""
+        with self._errors("open"):
+            if self.file is not None and not self.file.exists():
+                raise PolicyStoreAwayError(
+                    f"`{self.url}` does not exist: `remit publish` with `--migrate` makes a policy store"
+                )
+            with self._engine.connect() as connection:
+                require_newest(connection)
+        return self
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def newest(self) -> SignedRelease | None:
+        """None if nothing was published yet."""
+        with self._reading() as connection:
+            return _newest(connection)
+
+    def release(self, seq: int) -> SignedRelease:
+        """Raises PolicyStoreError if there is no such release, and ForgedReleaseError if its hash is wrong."""
+        with self._reading() as connection:
+            return _signed_at(connection, seq)
+
+    def releases(self, most: int) -> list[SignedRelease]:
+        """The newest ones, newest first."""
+        with self._reading() as connection:
+            return [
+                _signed(row) for row in connection.execute(select(releases).order_by(releases.c.seq.desc()).limit(most))
+            ]
+
+    def folders(self, digests: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """The packed files of these digests, one at a time."""
+        with self._reading() as connection:
+            for digest in digests:
+                found = connection.execute(
+                    select(folders.c.content).where(folders.c.digest == digest)
+                ).scalar_one_or_none()
+                if found is None:
+                    raise ForgedReleaseError(f"`{self.url}` does not hold the files `{digest}`, which a release names")
+                yield digest, found
+
+    def tree(self, release: Release, most_bytes: int) -> Tree:
+        """The files of a release. `most_bytes` is the limit of each folder.
+
+        Raises ForgedReleaseError if files are missing, damaged or not those that the release names.
+        """
+        wanted = dict(self.folders({release.root, *release.tenants.values()}))
+        root = Folder("", folder_files("", wanted[release.root], release.root, most_bytes))
+        return Tree(
+            root,
+            {
+                tenant: Folder(tenant, folder_files(tenant, wanted[digest], digest, most_bytes))
+                for tenant, digest in sorted(release.tenants.items())
+            },
+        )
+
+    def publish(self, draft: Draft, after: int, key: SigningKey | None = None) -> SignedRelease:
+        """Commits a release, with the changes of all tenants whose files differ, in one transaction.
+
+        Raises PublishRefusedError if the newest release is not `after` (0 for none), or a live node cannot read it.
+        """
+        tree = draft.tree
+        packed = {tree.root.digest: pack(tree.root.files)}
+        packed |= {folder.digest: pack(folder.files) for folder in tree.tenants.values()}
+        with self._transaction() as connection:
+            _lock(connection)
+            before = _newest(connection)
+            newest = before.release if before is not None else None
+            if (newest.seq if newest is not None else 0) != after:
+                assert newest is not None
+                raise PublishRefusedError(
+                    f"release {newest.seq} was published by {newest.publisher} after release {after}, on which this one is "
+                    "based: take its changes over, and publish again"
+                )
+            _refuse_unreadable(connection)
+            release = Release(
+                seq=after + 1,
+                previous=newest.hash if newest is not None else FIRST,
+                root=tree.root.digest,
+                tenants={tenant: folder.digest for tenant, folder in sorted(tree.tenants.items())},
+                published_us=max(_store_us(connection), newest.published_us + 1 if newest is not None else 0),
+                publisher=draft.publisher,
+                message=draft.message,
+                commit=draft.commit,
+                repeats=draft.repeats,
+            )
+            signed = SignedRelease.of(release, key)
+            stored = set(connection.execute(select(folders.c.digest).where(folders.c.digest.in_(packed))).scalars())
+            new = [{"digest": digest, "content": content} for digest, content in packed.items() if digest not in stored]
+            if new:
+                connection.execute(insert(folders), new)
+            row = {"seq": release.seq, "hash": release.hash, "format": FORMAT, "body": release.text}
+            connection.execute(insert(releases).values(**row, key_id=signed.key_id, signature=signed.signature))
+            for tenant, kind, members in _differing(newest, release, tree):
+                _append(connection, tenant, release.published_us, kind, draft.publisher, members)
+            _notify(connection)
+        return signed
+
+    def pull(self, known: Known, verify: Callable[[SignedRelease], None]) -> Pulled | None:
+        """What is newer than `known`; None if nothing is. `verify` raises ForgedReleaseError for a release that must not serve.
+
+        If the store's history is not the one of `known`, everything is read again, and `fork` says how they differ. Raises
+        ForgedReleaseError if a chain is broken.
+        """
+        with self._reading() as connection:
+            newest = connection.execute(
+                select(releases.c.seq, releases.c.hash).order_by(releases.c.seq.desc()).limit(1)
+            ).first()
+            found = {
+                Tenant(tenant): Head(seq, bytes(hash_)) for tenant, seq, hash_ in connection.execute(select(heads))
+            }
+            fork = _fork(connection, known, found)
+            if newest is None:
+                if fork:
+                    raise ForgedReleaseError(fork)
+                return None
+            if fork:
+                known = Known()
+            unchanged = all(known.tenants[name].head == head for name, head in found.items() if name in known.tenants)
+            if (
+                not fork
+                and tuple(newest) == (known.seq, known.hash)
+                and unchanged
+                and known.tenants.keys() >= found.keys()
+            ):
+                return None
+            release = _verified(connection, known, newest.seq, verify)
+            tenants = {
+                tenant: _moved(connection, tenant, head, known.tenants.get(tenant)) for tenant, head in found.items()
+            }
+        return Pulled(Known(release.seq, release.hash, tenants), release, fork)
+
+    def beat(self, report: NodeReport) -> None:
+        """Stores the report of a node."""
+        with self._transaction() as connection:
+            now = _store_us(connection)
+            fields = report.columns | {"seen_us": now, "stopped_us": now if report.stopped else 0}
+            if not connection.execute(update(nodes).where(nodes.c.node == report.node).values(**fields)).rowcount:
+                connection.execute(insert(nodes).values(node=report.node, **fields))
+
+    def nodes(self) -> list[KnownNode]:
+        """The nodes that ever reported, by name."""
+        with self._reading() as connection:
+            now = _store_us(connection)
+            return [KnownNode.of(row, now) for row in connection.execute(select(nodes).order_by(nodes.c.node))]
+
+    def forget(self, node: str) -> bool:
+        """Removes the report of a node that is gone for good. False if there is none."""
+        with self._transaction() as connection:
+            return bool(connection.execute(nodes.delete().where(nodes.c.node == node)).rowcount)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A snapshot of the whole store."""
+        with self._errors("read"), self._engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._errors("write to"), self._writing.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        where = f"{_WHAT} `{self.url}`"
+        try:
+            yield
+        except DBAPIError as error:
+            kind = PolicyStoreAwayError if isinstance(error, OperationalError) else PolicyStoreError
+            raise kind(f"cannot {doing} {where}: {error.orig}") from error
+        except OSError as error:
+            raise PolicyStoreError(f"cannot {doing} {where}: `{error.filename}`: {error.strerror}") from error
+        except (SQLAlchemyError, AuditStoreError) as error:
+            raise PolicyStoreError(f"cannot {doing} {where}: {error}") from error
+
+
+def folder_files(name: str, packed: bytes, digest: str, most_bytes: int) -> dict[str, bytes]:
+    """The files of a packed folder of a tenant, or of the root, whose name is ''. They must have this digest. Raises
+    ForgedReleaseError."""
+    try:
+        files = unpack(f"the files of `{name or 'the root'}` in a release", packed, most_bytes=most_bytes)
+    except RevisionNotStoredError as error:
+        raise ForgedReleaseError(str(error)) from error
+    for path in files:
+        if not is_policy_file(path) or (path.partition("/")[0] if "/" in path else "") != name:
+            raise ForgedReleaseError(
+                f"`{path}` is no policy file of `{name or 'the root'}`, and a release holds it there"
+            )
+    if Folder(name, files).digest != digest:
+        raise ForgedReleaseError(f"the files of `{name or 'the root'}` in a release are not those that it names")
+    return files
+
+
+def _newest(connection: Connection) -> SignedRelease | None:
+    row = connection.execute(select(releases).order_by(releases.c.seq.desc()).limit(1)).one_or_none()
+    return None if row is None else _signed(row)
+
+
+def _signed_at(connection: Connection, seq: int) -> SignedRelease:
+    row = connection.execute(select(releases).where(releases.c.seq == seq)).one_or_none()
+    if row is None:
+        raise PolicyStoreError(f"there is no release {seq} in the policy store: `remit releases` lists them")
+    return _signed(row)
+
+
+def _signed(row: Any) -> SignedRelease:
+    if hash_of(row.body) != row.hash:
+        raise ForgedReleaseError(f"release {row.seq} does not have the hash under which it is stored")
+    release = Release.parse(row.body)
+    if release.seq != row.seq:
+        raise ForgedReleaseError(f"release {release.seq} is stored as release {row.seq}")
+    return SignedRelease(release, row.key_id, bytes(row.signature))
+
+
+def _lock(connection: Connection) -> None:
+    """One publisher at a time. SQLite's write transactions come one after another anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRESQL_LOCK})
+
+
+def _notify(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"NOTIFY {CHANNEL}"))
+
+
+def _store_us(connection: Connection) -> int:
+    """The store's time, in microseconds since the Unix epoch: nodes' clocks may differ."""
+    if connection.dialect.name != "postgresql":
+        return now_us()
+    found: int = connection.execute(
+        text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
+    ).scalar_one()
+    return found
+
+
+def _refuse_unreadable(connection: Connection) -> None:
+    now = _store_us(connection)
+    live = [node for row in connection.execute(select(nodes)) if (node := KnownNode.of(row, now)).is_live]
+    old = [f"`{node.node}` (remit {node.version})" for node in live if FORMAT not in node.formats]
+    if old:
+        raise PublishRefusedError(
+            f"these nodes cannot read releases of format {FORMAT}: {', '.join(old)}; bring them up to date, or stop them"
+        )
+
+
+def _differing(
+    before: Release | None, after: Release, tree: Tree
+) -> Iterator[tuple[Tenant, ChangeKind, Mapping[str, Any]]]:
+    """The tenants whose files differ. The root's files are every tenant's."""
+    about = {"release": after.seq, "hash": after.hash}
+    old = before.tenants if before is not None else {}
+    same_root = before is not None and before.root == after.root
+    for tenant, digest in sorted(after.tenants.items()):
+        if not (same_root and old.get(tenant) == digest):
+            yield tenant, ChangeKind.RELEASE, {**about, "revision": tree.revision(tenant)}
+    for tenant in sorted(old.keys() - after.tenants.keys()):
+        yield tenant, ChangeKind.REMOVED, {**about, "revision": ""}
+
+
+def _append(  # noqa: PLR0917 (the columns of a change)
+    connection: Connection, tenant: Tenant, time_us: int, kind: str, caller: str, members: Mapping[str, Any]
+) -> Head:
+    """Adds a change to a tenant's chain. Its row in `heads` is locked until the end of the transaction."""
+    row = connection.execute(
+        select(heads.c.seq, heads.c.hash).where(heads.c.tenant == tenant).with_for_update()
+    ).one_or_none()
+    head = Head(row.seq, bytes(row.hash)) if row is not None else genesis(tenant)
+    change = linked(head, tenant, time_us, kind, caller, body_of(**members))
+    connection.execute(insert(changes).values(**change._asdict()))
+    values = {"seq": change.seq, "hash": change.hash}
+    if row is None:
+        connection.execute(insert(heads).values(tenant=tenant, **values))
+    else:
+        connection.execute(update(heads).where(heads.c.tenant == tenant).values(**values))
+    return change.head
+
+
+def _fork(connection: Connection, known: Known, found: Mapping[Tenant, Head]) -> str:
+    """How the store's history contradicts what the node has; '' if it does not."""
+    if known.seq:
+        hash_ = connection.execute(select(releases.c.hash).where(releases.c.seq == known.seq)).scalar_one_or_none()
+        if hash_ is None:
+            last = connection.execute(select(func.max(releases.c.seq))).scalar_one() or 0
+            return f"the store ends at release {last}, and this node has release {known.seq}"
+        if hash_ != known.hash:
+            return f"the store has another release {known.seq}: `{hash_[:16]}` instead of `{known.hash[:16]}`"
+    for tenant, (head, _) in known.tenants.items():
+        now = found.get(tenant, Head(0, b""))
+        if now.seq < head.seq:
+            return f"the changes of tenant `{tenant}` end at {now.seq}, and this node has {head.seq}"
+        if now.seq == head.seq and now.hash != head.hash:
+            return f"the store has another change {head.seq} of tenant `{tenant}`"
+    return ""
+
+
+def _verified(connection: Connection, known: Known, newest: int, verify: Callable[[SignedRelease], None]) -> Release:
+    """The newest release. Each release after the known one must follow the one before; without a known one, the newest is
+    verified alone."""
+    seq, previous = (known.seq, known.hash) if known.seq else (newest - 1, None)
+    signed: SignedRelease | None = None
+    while seq < newest:
+        page = select(releases).where(releases.c.seq > seq).order_by(releases.c.seq).limit(_PAGE)
+        rows = connection.execute(page).all()
+        if not rows:
+            raise ForgedReleaseError(f"release {seq + 1} is missing in the policy store")
+        for row in rows:
+            signed = _signed(row)
+            if signed.release.seq != seq + 1 or (previous is not None and signed.release.previous != previous):
+                raise ForgedReleaseError(f"release {row.seq} does not follow release {seq}")
+            verify(signed)
+            seq, previous = row.seq, row.hash
+    return signed.release if signed is not None else _signed_at(connection, newest).release
+
+
+def _moved(connection: Connection, tenant: Tenant, head: Head, known: TenantPosition | None) -> TenantPosition:
+    """Where a tenant is after the changes up to `head`, each of which must follow the one before."""
+    at, revision = known if known is not None else (genesis(tenant), "")
+    while at != head:
+        page = (
+            select(changes)
+            .where(changes.c.tenant == tenant, changes.c.seq > at.seq)
+            .order_by(changes.c.seq)
+            .limit(_PAGE)
+        )
+        rows = [Change(*row)._replace(hash=bytes(row.hash)) for row in connection.execute(page)]
+        for change in rows:
+            if not change.follows(at):
+                raise ForgedReleaseError(f"change {change.seq} of tenant `{tenant}` does not follow the one before")
+            at, revision = change.head, _revision_in(change)
+        if not rows or at.seq > head.seq:
+            raise ForgedReleaseError(f"the changes of tenant `{tenant}` do not end at its head, {head.seq}")
+    return TenantPosition(head, revision)
+
+
+def _revision_in(change: Change) -> str:
+    found: str = change.members["revision"]
+    return found

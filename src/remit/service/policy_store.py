@@ -1,0 +1,91 @@
+"""The policy store of a node: its puller, and what all processes of the node know of it."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from typing import Self
+
+from remit.core.names import CALLERS
+from remit.fleet.errors import PolicyStoreAwayError, PolicyStoreError
+from remit.fleet.journal import CurrentRelease, ReleaseJournal
+from remit.fleet.puller import Puller
+from remit.fleet.store import PolicyStore
+from remit.policy.live import LivePolicies
+from remit.service.errors import StartupError
+from remit.service.settings import Settings
+from remit.service.version import VERSION
+
+_MOST_BEHIND = 20
+
+
+class PolicyPuller:
+    """The puller of a node, with its store and its journal. The only server of a node has one, or the supervisor."""
+
+    def __init__(self, puller: Puller, journal: ReleaseJournal, grace_s: float, stop: ExitStack) -> None:
+        self._puller = puller
+        self._grace_s = grace_s
+        self._stop = stop
+        self.journal = journal
+
+    @classmethod
+    def start(cls, settings: Settings) -> Self | None:
+        """Pulls once, so that there is something to load. None without `policy_store`. Raises StartupError."""
+        journal = settings.journal
+        if journal is None:
+            return None
+        with ExitStack() as failed:
+            try:
+                store = PolicyStore(settings.policy_store)
+                failed.callback(store.close)
+                journal.begin()
+                failed.callback(journal.end)
+                _open(store)
+                puller = Puller(
+                    store,
+                    journal,
+                    node=settings.node,
+                    version=VERSION,
+                    keys=settings.release_keys,
+                    poll_s=settings.policy_poll_s,
+                    most_bytes=settings.limits.bytes,
+                )
+                puller.first()
+            except PolicyStoreError as error:
+                raise StartupError(str(error)) from error
+            return cls(puller, journal, settings.grace_s, failed.pop_all())
+
+    def begin(self, behind: Callable[[], Sequence[str]]) -> None:
+        self._puller.begin(behind)
+
+    def stop(self) -> None:
+        self._puller.stop(self._grace_s)
+        self._stop.close()
+
+
+def behind(release: CurrentRelease | None, live: LivePolicies) -> tuple[str, ...]:
+    """The tenants that do not serve what the release has for them, and what they serve instead."""
+    if release is None:
+        return ()
+    tenants, found = live.tenants, []
+    for tenant in sorted(release.tenants.keys() | tenants.keys()):
+        known = release.tenants.get(tenant)
+        revision = known.revision if known is not None else ""
+        policy = tenants.get(tenant)
+        serving = policy.revision if policy is not None else ""
+        if serving != revision and not (tenant == CALLERS and not revision):
+            state = policy.state if policy is not None else "not loaded"
+            found.append(
+                f"{tenant} serves {serving[:12] or 'nothing'} instead of {revision[:12] or 'nothing'}: {state}"
+            )
+    return tuple(found[:_MOST_BEHIND])
+
+
+def is_too_old(settings: Settings) -> bool:
+    """Whether this node has not looked into the policy store for longer than it may."""
+    journal = settings.journal
+    return journal is not None and 0 < settings.policy_max_age_s < journal.age_s()
+
+
+def _open(store: PolicyStore) -> None:
+    """Checks the schema, unless the store is away: the journal may do for a start."""
+    with suppress(PolicyStoreAwayError):
+        store.open()

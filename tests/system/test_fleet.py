@@ -1,0 +1,279 @@
+"""Server processes that serve the releases of one policy store."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, update
+from support.fleet import allows, files, publish
+from support.server import NOT_SERVING, SERVING, Health, Server, remit, until
+from support.trees import write
+
+from remit.audit.chain.signing import SigningKey
+from remit.core.names import Tenant
+from remit.fleet.journal import ReleaseJournal
+from remit.fleet.schema.tables import changes, folders, heads, releases
+from remit.fleet.store import PolicyStore
+from remit.policy.revisions.archive import pack
+
+QUESTION = "VIEW", "FLOW", "a"
+Fleet = tuple[str, PolicyStore]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fleet]:
+    with _database(request, tmp_path) as url, PolicyStore(url) as store:
+        store.migrate()
+        yield url, store.open()
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Fleet]:
+    url = f"sqlite:///{tmp_path / 'policy.db'}"
+    with PolicyStore(url) as store:
+        store.migrate()
+        yield url, store.open()
+
+
+def _database(request: pytest.FixtureRequest, folder: Path) -> AbstractContextManager[str]:
+    if request.param == "postgresql":
+        made: Callable[[], AbstractContextManager[str]] = request.getfixturevalue("new_postgresql")
+        return made()
+    return nullcontext(f"sqlite:///{folder / 'policy.db'}")
+
+
+def node(folder: Path, url: str, name: str, *flags: str) -> Server:
+    return Server(folder / name, "--policy-store", url, *flags, policies=None, node=name)
+
+
+def may(server: Server, principal: str) -> bool:
+    with server.client() as client:
+        return client.check("acme", f"user:{principal}", *QUESTION).allowed
+
+
+def soon(holds: Callable[[], bool]) -> None:
+    until(holds, "the fleet is as the test expects")
+
+
+def release_of(server: Server) -> int:
+    return int(server.metric("remit_policy_release"))
+
+
+def kinds(server: Server) -> list[str]:
+    with server.store() as store:
+        return [each.type for each in store.lifecycle()]
+
+
+def test_every_node_serves_a_new_release(fleet: Fleet, tmp_path: Path) -> None:
+    url, store = fleet
+    publish(store, 0, acme=allows("ann"), globex="")
+    with node(tmp_path, url, "one") as one, node(tmp_path, url, "two") as two:
+        for each in (one, two):
+            assert (True, False) == (may(each, "ann"), may(each, "bob"))
+
+        publish(store, 1, acme=allows("bob"), globex="")
+        for each in (one, two):
+            soon(lambda each=each: may(each, "bob"))
+            assert not may(each, "ann")
+
+        told = remit("nodes", "--policy-store", url, "--wait", "20")
+        assert 0 == told.returncode, told.stderr
+        mode = "polling" if url.startswith("sqlite") else "listening"
+        rows = [line.split("\t") for line in told.stdout.splitlines()[1:3]]
+        assert [["one", "SERVING", "2", mode], ["two", "SERVING", "2", mode]] == [
+            [row[0], row[1], row[2], row[5]] for row in rows
+        ]
+        assert "all 2 nodes serve it" in told.stdout
+        with one.client() as client:
+            status = client.status().policy_store
+        assert (2, mode, "") == (status.release, status.mode, status.error)
+        assert {"one", "two"} == {each.node for each in status.nodes}
+        soon(lambda: 2 == one.metric("remit_fleet_nodes"))
+        soon(lambda: 0 == one.metric("remit_fleet_behind"))
+        assert [two.terminate(), two.exit_code()] == [0, 0]
+        assert "STOPPED" in remit("nodes", "--policy-store", url).stdout
+
+
+def test_a_node_starts_and_serves_without_the_store(local: Fleet, tmp_path: Path) -> None:
+    url, store = local
+    publish(store, 0, acme=allows("ann"))
+    server = node(tmp_path, url, "one", "--policy-poll-s", "0.2")
+    with server:
+        assert may(server, "ann")
+        server.kill()
+        hidden = (tmp_path / "policy.db").rename(tmp_path / "away.db")
+
+        server.start()
+
+        assert may(server, "ann")
+        server.wait_for("starts with the release on disk")
+        soon(lambda: 0 == server.metric("remit_policy_store_healthy"))
+        hidden.rename(tmp_path / "policy.db")
+        publish(store, 1, acme=allows("bob"))
+        soon(lambda: may(server, "bob"))
+        soon(lambda: 1 == server.metric("remit_policy_store_healthy"))
+
+
+def test_without_store_and_without_release_a_node_does_not_start(local: Fleet, tmp_path: Path) -> None:
+    url, store = local
+    empty = node(tmp_path, url, "one").launch()
+    assert 3 == empty.exit_code()
+
+    publish(store, 0, acme="")
+    store.close()
+    (tmp_path / "policy.db").unlink()
+    gone = node(tmp_path, url, "two").launch()
+    assert 3 == gone.exit_code()
+
+
+def test_old_news_turns_health_off_and_decisions_go_on(local: Fleet, tmp_path: Path) -> None:
+    url, store = local
+    publish(store, 0, acme=allows("ann"))
+    flags = "--policy-poll-s", "0.2", "--policy-max-age-s", "1.5"
+    with node(tmp_path, url, "one", *flags) as server, server.channel() as channel:
+        health = Health(channel)
+        soon(lambda: SERVING == health.of())
+        hidden = (tmp_path / "policy.db").rename(tmp_path / "away.db")
+
+        soon(lambda: NOT_SERVING == health.of())
+        assert may(server, "ann")
+        assert 1.5 < server.metric("remit_policy_age_seconds")
+
+        hidden.rename(tmp_path / "policy.db")
+        soon(lambda: SERVING == health.of())
+
+
+def test_a_release_that_does_not_load_leaves_the_last_good_one(local: Fleet, tmp_path: Path) -> None:
+    url, store = local
+    publish(store, 0, acme=allows("ann"), globex=allows("ann", "globex"))
+    with node(tmp_path, url, "one") as server:
+        publish(store, 1, acme="nonsense", globex=allows("bob", "globex"))
+        server.wait_for("tenant refused")
+        soon(lambda: 2 == release_of(server))
+
+        assert may(server, "ann")
+        told = remit("nodes", "--policy-store", url, "--wait", "2")
+        assert 1 == told.returncode
+        assert "acme serves" in told.stdout
+        assert "STALE" in told.stdout
+        assert "1 of 1 nodes do not serve it" in told.stderr
+
+        publish(store, 2, acme=allows("bob"), globex=allows("bob", "globex"))
+        soon(lambda: may(server, "bob"))
+        assert 0 == remit("nodes", "--policy-store", url, "--wait", "20").returncode
+
+
+def test_a_release_without_the_right_signature_is_not_served(local: Fleet, tmp_path: Path) -> None:
+    url, store = local
+    key, other = SigningKey.new(tmp_path / "key"), SigningKey.new(tmp_path / "other")
+    publish(store, 0, key, acme=allows("ann"))
+    with node(tmp_path, url, "one", "--policy-keys", str(tmp_path / "key.pub")) as server:
+        for signing in (None, other):
+            publish(store, 1, signing, acme=allows("eve"))
+            server.wait_for("no news from the policy store")
+            assert not may(server, "eve")
+            with store.engine.begin() as connection:
+                connection.execute(delete(releases).where(releases.c.seq == 2))
+                connection.execute(delete(changes).where(changes.c.seq == 2))
+                first = changes.select().where(changes.c.seq == 1)
+                connection.execute(update(heads).values(seq=1, hash=connection.execute(first).one().hash))
+        with server.client() as client:
+            assert 1 == client.status().policy_store.release
+        assert may(server, "ann")
+
+        publish(store, 1, key, acme=allows("bob"))
+        soon(lambda: may(server, "bob"))
+
+
+def test_changed_files_in_the_store_are_not_served(local: Fleet, tmp_path: Path) -> None:
+    url, store = local
+    publish(store, 0, acme=allows("ann"))
+    with node(tmp_path, url, "one", "--policy-poll-s", "3600") as server:
+        forged = publish(store, 1, acme=allows("bob")).release
+        theirs = pack({"acme/bindings.csv": allows("eve").encode()})
+        with store.engine.begin() as connection:
+            digest = forged.tenants[Tenant("acme")]
+            connection.execute(update(folders).where(folders.c.digest == digest).values(content=theirs))
+        ReleaseJournal(server.folder / "var/releases").ask_for_news()
+
+        assert "are not those that it names" in server.wait_for("no news from the policy store")["error"]
+        assert (True, False) == (may(server, "ann"), may(server, "eve"))
+
+
+def test_another_history_is_told_recorded_and_taken_over(fleet: Fleet, tmp_path: Path) -> None:
+    url, store = fleet
+    publish(store, 0, acme=allows("ann"))
+    publish(store, 1, acme=allows("eve"))
+    with node(tmp_path, url, "one") as server:
+        assert may(server, "eve")
+        with store.engine.begin() as connection:
+            connection.execute(delete(releases).where(releases.c.seq == 2))
+            connection.execute(delete(changes).where(changes.c.seq == 2))
+            first = changes.select().where(changes.c.seq == 1)
+            connection.execute(update(heads).values(seq=1, hash=connection.execute(first).one().hash))
+        publish(store, 1, acme=allows("bob"))
+
+        soon(lambda: may(server, "bob"))
+
+        assert not may(server, "eve")
+        server.wait_for("the policy store has another history")
+        soon(lambda: "POLICY_FORK" in kinds(server))
+        with server.store() as audit:
+            (fork,) = audit.lifecycle(type_="POLICY_FORK")
+        assert "another release 2" in fork.detail
+
+
+def test_a_rollback_is_a_new_release(local: Fleet, tmp_path: Path) -> None:
+    url, _ = local
+    first = write(tmp_path / "first", files(acme=allows("ann")))
+    second = write(tmp_path / "second", files(acme=allows("eve")))
+    assert 0 == remit("publish", str(first), "--to", url, "--message", "the first").returncode
+    with node(tmp_path, url, "one") as server:
+        assert 0 == remit("publish", str(second), "--to", url).returncode
+        soon(lambda: may(server, "eve"))
+
+        done = remit("publish", "--again", "1", "--to", url, "--message", "eve had too much")
+
+        assert 0 == done.returncode, done.stderr
+        soon(lambda: may(server, "ann"))
+        assert not may(server, "eve")
+        listed = remit("releases", "--policy-store", url).stdout.splitlines()
+        assert listed[1].startswith("3\t")
+        assert listed[1].endswith("again release 1: eve had too much")
+
+
+def test_workers_serve_releases_that_their_supervisor_pulls(fleet: Fleet, tmp_path: Path) -> None:
+    url, store = fleet
+    publish(store, 0, acme=allows("ann"))
+    with node(tmp_path, url, "one", "--workers", "2") as server:
+        assert may(server, "ann")
+        publish(store, 1, acme=allows("bob"))
+        soon(lambda: all(may(server, "bob") for _ in range(10)))
+
+        told = remit("nodes", "--policy-store", url, "--wait", "20")
+        assert 0 == told.returncode, told.stdout + told.stderr
+        assert "the only node serves it" in told.stdout
+
+
+def test_two_servers_never_share_their_releases(local: Fleet, tmp_path: Path) -> None:
+    url, store = local
+    publish(store, 0, acme="")
+    releases_ = "--releases", str(tmp_path / "shared")
+    with node(tmp_path, url, "one", *releases_):
+        second = node(tmp_path, url, "two", *releases_).launch()
+        assert 3 == second.exit_code()
+
+
+def test_a_killed_node_goes_on_from_its_disk(local: Fleet, tmp_path: Path) -> None:
+    url, store = local
+    publish(store, 0, acme=allows("ann"))
+    server = node(tmp_path, url, "one")
+    with server:
+        for seq in range(1, 6):
+            publish(store, seq, acme=allows(f"user-{seq}"))
+            time.sleep(0.05 * seq)
+            server.kill()
+            server.start()
+            assert may(server, f"user-{seq}")

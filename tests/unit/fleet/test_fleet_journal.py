@@ -1,0 +1,226 @@
+import os
+import select
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from support.fleet import allows, files
+from support.trees import Files, tree_of
+
+from remit.core.names import Tenant
+from remit.fleet.change import genesis, linked
+from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
+from remit.fleet.journal import ReleaseJournal, StoreState
+from remit.fleet.node_report import KnownNode
+from remit.fleet.release import Release
+from remit.fleet.store import Known, Pulled, TenantPosition
+from remit.policy.read.limits import Limits
+from remit.policy.read.tree import read_tree
+from remit.policy.revisions.archive import pack
+
+MOST = 1_000_000
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[ReleaseJournal]:
+    made = ReleaseJournal(tmp_path / "releases")
+    made.begin()
+    yield made
+    made.end()
+
+
+class Store:
+    """Files by digest, and which of them were fetched."""
+
+    def __init__(self) -> None:
+        self.packed: dict[str, bytes] = {}
+        self.fetched: list[str] = []
+
+    def pulled(self, seq: int, fork: str = "", **bindings: str) -> Pulled:
+        tree = tree_of(files(**bindings))
+        self.packed |= {each.digest: pack(each.files) for each in (tree.root, *tree.tenants.values())}
+        tenants = {tenant: folder.digest for tenant, folder in tree.tenants.items()}
+        release = Release(seq, "" if seq == 1 else "0" * 64, tree.root.digest, tenants, seq, "ci")
+        heads = {
+            tenant: TenantPosition(
+                linked(genesis(tenant), tenant, seq, "RELEASE", "ci", "{}").head, tree.revision(tenant)
+            )
+            for tenant in tenants
+        }
+        return Pulled(Known(seq, release.hash, heads), release, fork)
+
+    def fetch(self, digests: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        for each in digests:
+            self.fetched.append(each)
+            yield each, self.packed[each]
+
+
+def read(journal: ReleaseJournal) -> Files:
+    tree = read_tree(journal.policies, Limits())
+    return {path: content for folder in (tree.root, *tree.tenants.values()) for path, content in folder.files.items()}
+
+
+def test_a_release_is_there_whole_after_a_restart(journal: ReleaseJournal) -> None:
+    store = Store()
+    assert Known() == journal.known()
+    assert journal.current() is None
+
+    journal.put(store.pulled(1, acme=allows("ann"), globex=""), store.fetch, MOST)
+    journal.put(store.pulled(2, acme=allows("bob")), store.fetch, MOST)
+
+    again = ReleaseJournal(journal.directory)
+    assert store.pulled(2, acme=allows("bob")).known == again.known()
+    assert files(acme=allows("bob")) == read(again)
+    current = again.current()
+    assert current is not None
+    revision, position = current.positions[Tenant("acme")]
+    assert tree_of(files(acme=allows("bob"))).revision(Tenant("acme")) == revision
+    assert ("acme", 1) == position[:2]
+
+
+def test_files_that_are_here_already_are_not_fetched(journal: ReleaseJournal) -> None:
+    store = Store()
+    journal.put(store.pulled(1, acme=allows("ann"), globex="", empty=""), store.fetch, MOST)
+    store.fetched.clear()
+
+    journal.put(store.pulled(2, acme=allows("bob"), globex="", empty=""), store.fetch, MOST)
+
+    assert [tree_of(files(acme=allows("bob"))).tenants[Tenant("acme")].digest] == store.fetched
+    assert files(acme=allows("bob"), globex="", empty="") == read(journal)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda policies: (policies / "acme/bindings.csv").write_bytes(b""),
+        lambda policies: (policies / "acme/bindings.csv").unlink(),
+        lambda policies: (policies / "acme/roles.csv").write_bytes(b"p, user:eve, acme, **, *, *, allow\n"),
+        lambda policies: (policies / "evil").mkdir(),
+        lambda policies: (policies.parent / "release.json").write_bytes(b"{}"),
+        lambda policies: (policies.parent / "release.json").write_bytes(b""),
+    ],
+)
+def test_a_damaged_release_is_pulled_again(journal: ReleaseJournal, damage: object) -> None:
+    store = Store()
+    pulled = store.pulled(1, acme=allows("ann"))
+    journal.put(pulled, store.fetch, MOST)
+    damage(journal.policies)  # type: ignore[operator]
+
+    assert Known() == journal.known()
+
+    journal.put(pulled, store.fetch, MOST)
+    assert files(acme=allows("ann")) == read(journal)
+    assert pulled.known == journal.known()
+
+
+def test_wrong_files_leave_the_release_that_was_there(journal: ReleaseJournal) -> None:
+    store = Store()
+    journal.put(store.pulled(1, acme=allows("ann")), store.fetch, MOST)
+    wrong = store.pulled(2, acme=allows("bob"))
+    digest = wrong.release.tenants[Tenant("acme")]
+    store.packed[digest] = pack({"acme/bindings.csv": b"p, user:eve, acme, **, FLOW, VIEW, allow\n"})
+
+    with pytest.raises(ForgedReleaseError, match="the files of `acme`"):
+        journal.put(wrong, store.fetch, MOST)
+    store.packed[digest] = pack({"acme/bindings.csv": b"#" * 2_000})
+    with pytest.raises(ForgedReleaseError, match="holds 2000 bytes, expected at most 1000"):
+        journal.put(wrong, store.fetch, 1_000)
+
+    assert 1 == journal.known().seq
+    assert files(acme=allows("ann")) == read(journal)
+    assert [] == [each.name for each in (journal.directory / "releases").iterdir() if each.name.startswith(".")]
+
+
+def test_files_never_leave_their_folder(journal: ReleaseJournal) -> None:
+    store = Store()
+    pulled = store.pulled(1, acme=allows("ann"))
+    from remit.policy.read.tree import Folder  # noqa: PLC0415
+
+    evil = {"acme/../../../evil": b"x"}
+    digest = Folder("acme", evil).digest
+    store.packed[digest] = pack(evil)
+    release = Release(1, "", pulled.release.root, {Tenant("acme"): digest}, 1, "ci")
+
+    with pytest.raises(ForgedReleaseError, match=r"`acme/../../../evil` is no policy file of `acme`"):
+        journal.put(pulled._replace(release=release), store.fetch, MOST)
+    assert not list(journal.directory.rglob("evil"))
+
+
+def test_a_few_releases_are_kept(journal: ReleaseJournal) -> None:
+    store = Store()
+    for seq in range(1, 8):
+        journal.put(store.pulled(seq, acme=allows(f"user-{seq}")), store.fetch, MOST)
+        time.sleep(0.01)
+
+    names = sorted(each.name.partition("-")[0] for each in (journal.directory / "releases").iterdir())
+    assert ["5", "6", "7"] == names
+    assert files(acme=allows("user-7")) == read(journal)
+
+
+def test_what_an_earlier_process_left_half_written_is_removed(journal: ReleaseJournal) -> None:
+    store = Store()
+    journal.put(store.pulled(1, acme=allows("ann")), store.fetch, MOST)
+    (journal.directory / "releases/.new-abc/policies").mkdir(parents=True)
+    journal.end()
+
+    journal.begin()
+
+    assert 1 == journal.known().seq
+    assert ["1"] == [each.name.partition("-")[0] for each in (journal.directory / "releases").iterdir()]
+
+
+def test_two_servers_never_share_a_directory(journal: ReleaseJournal) -> None:
+    other = ReleaseJournal(journal.directory)
+
+    with pytest.raises(PolicyStoreError, match="another server uses `releases`"):
+        other.begin()
+
+    journal.end()
+    other.begin()
+    other.end()
+
+
+def test_a_directory_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(PolicyStoreError, match=r"`releases` is `.*`, which cannot be written: Not a directory"):
+        ReleaseJournal(tmp_path / "file/releases").begin()
+
+
+def test_any_process_can_ask_for_news(journal: ReleaseJournal) -> None:
+    ReleaseJournal(journal.directory).ask_for_news()
+    heard = journal.hear()
+    try:
+        assert ([], [], []) == select.select([heard], [], [], 0)
+        for _ in range(100_000):
+            ReleaseJournal(journal.directory).ask_for_news()
+        assert [heard] == select.select([heard], [], [], 5)[0]
+    finally:
+        os.close(heard)
+    ReleaseJournal(journal.directory / "none").ask_for_news()
+
+
+def test_the_age_counts_from_the_last_look_that_succeeded(journal: ReleaseJournal) -> None:
+    assert float("inf") == journal.age_s()
+
+    journal.checked(StoreState("polling", "away"))
+    assert float("inf") == journal.age_s()
+    journal.checked(StoreState("listening", ""))
+    assert journal.age_s() < 5
+    os.utime(journal.directory / "checked", (time.time() - 100, time.time() - 100))
+    journal.checked(StoreState("listening", "away"))
+
+    assert 100 <= journal.age_s() < 105
+    assert StoreState("listening", "away") == ReleaseJournal(journal.directory).state()
+
+
+def test_the_fleet_as_it_was_last_known_is_there_for_all_processes(journal: ReleaseJournal) -> None:
+    node = KnownNode("n", "x", "0.1", frozenset({1}), 2.0, False, 3, "ab", ("acme serves nothing",), "polling")
+    assert [] == journal.nodes()
+
+    journal.note_nodes([node])
+
+    (found,) = ReleaseJournal(journal.directory).nodes()
+    assert 2.0 <= found.age_s < 7
+    assert node == found._replace(age_s=2.0)
