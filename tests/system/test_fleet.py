@@ -12,6 +12,7 @@ from support.server import NOT_SERVING, SERVING, Health, Server, remit, until
 from support.trees import write
 
 from remit.audit.chain.signing import SigningKey
+from remit.client import DecisionUnavailable
 from remit.core.names import Tenant
 from remit.fleet.journal import ReleaseJournal
 from remit.fleet.schema.tables import changes, folders, heads, releases
@@ -94,6 +95,40 @@ def test_every_node_serves_a_new_release(fleet: Fleet, tmp_path: Path) -> None:
         soon(lambda: 0 == one.metric("remit_fleet_behind"))
         assert [two.terminate(), two.exit_code()] == [0, 0]
         assert "STOPPED" in remit("nodes", "--policy-store", url).stdout
+
+
+def test_an_answer_that_must_know_a_release_waits_for_it(fleet: Fleet, tmp_path: Path) -> None:
+    url, store = fleet
+    publish(store, 0, acme=allows("ann"), globex="")
+    flags = "--policy-poll-s", "3600", "--policy-witness-rows", "0"
+    with node(tmp_path, url, "one", *flags) as server, server.client() as client:
+        before = client.check("acme", "user:ann", *QUESTION)
+        assert f"acme:1:{heads_in(store)['acme'][1]}" == before.position
+        with server.store() as audit:
+            assert before.position in next(iter(audit.decisions())).detail
+
+        for seq in range(1, 6):
+            publish(store, seq, acme=allows(f"user-{seq}"), globex="")
+            position = "acme:{}:{}".format(*heads_in(store)["acme"])
+            answer = client.check("acme", f"user:user-{seq}", *QUESTION, at_least=position)
+            assert (True, position) == (answer.allowed, answer.position)
+        # Nothing of globex has changed since.
+        assert "globex:1:" in client.check("globex", "user:ann", *QUESTION).position
+        # The same files again are a later position of the same revision.
+        publish(store, 6, acme=allows("ann"), globex="")
+        publish(store, 7, acme=allows("ann"), globex="", third="")
+        publish(store, 8, acme=allows("ann"), globex="")
+        last = "acme:{}:{}".format(*heads_in(store)["acme"])
+        again = client.check("acme", "user:ann", *QUESTION, at_least=last)
+        assert (before.revision, last) == (again.revision, again.position)
+        with pytest.raises(DecisionUnavailable, match="history"):
+            client.check("acme", "user:ann", *QUESTION, at_least=f"{last[:-1]}{'0' if last[-1] != '0' else '1'}")
+
+
+def heads_in(store: PolicyStore) -> dict[str, tuple[int, str]]:
+    with store.engine.connect() as connection:
+        rows = connection.execute(heads.select())
+        return {row.tenant: (row.seq, bytes(row.hash).hex()[:16]) for row in rows}
 
 
 def test_a_node_starts_and_serves_without_the_store(local: Fleet, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from remit.audit.store.store import AuditStore
 from remit.cli.common.help import commands_of
 from remit.cli.main import app
 from remit.core.names import Tenant
+from remit.fleet.node_report import NodeReport
+from remit.fleet.store import Draft, PolicyStore
 from remit.policy.load import DEFAULT_LIMITS
 from remit.policy.read.tree import read_tree
 from remit.policy.revisions.archive import Archive
@@ -52,7 +54,17 @@ _SAMPLES: Final = {
     r"(?<!-)\b[0-9a-f]{12}\b": "0123456789ab",
 }
 """What differs from run to run, and what stands for it."""
-_NUMBERS: Final = {"seconds", "bytes", "store_bytes", "free_bytes", "acknowledged", "time_us", "committed", "restarts"}
+_NUMBERS: Final = {
+    "seconds",
+    "bytes",
+    "store_bytes",
+    "free_bytes",
+    "acknowledged",
+    "time_us",
+    "committed",
+    "restarts",
+    "age_s",
+}
 
 
 COMMANDS: Final = {name: each.loaded() for name, each in commands_of(typer.main.get_command(app))}
@@ -122,6 +134,10 @@ def _recorded(folder: Path) -> None:
         store.keep_revision(acme, revision, T0, archive.content)
         loaded = happened("POLICY_LOADED", time_us=T0, revision=revision)
         store.append([allowed, denied, nobody], [loaded, read])
+    with PolicyStore(f"sqlite:///{folder / 'policy.db'}") as policies:
+        policies.migrate()
+        release = policies.publish(Draft(read_tree(folder / "small", DEFAULT_LIMITS), "ci", "the first"), 0).release
+        policies.beat(NodeReport("node-1", "", "0.1.0", release.seq, release.hash, (), "listening"))
     spool = Spool(folder / "spool.db", max_bytes=1 << 24).open()
     spool.put([decision_at(DECIDED + 3_000_000, **shop, action="VIEW", rule="roles.csv:20")])
     spool.close()

@@ -147,6 +147,7 @@ class ServerNode:
                 metrics.registry, live, node.journal, node.space, spooling=node.spooling, clock_us=now_us
             )
             if node.release_journal is not None:
+                live.wanted = node.release_journal.ask_for_news
                 watch_policy_store(metrics.registry, node.release_journal)
             if key is not None:
                 node.checkpointer = Checkpointer(

@@ -1,6 +1,6 @@
 import time
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -45,7 +45,7 @@ def nodes(
             fleet = _look(store)
     if as_json:
         seq, hash_ = (fleet.newest.seq, fleet.newest.hash) if fleet.newest is not None else (0, "")
-        rows = [each._asdict() | {"formats": sorted(each.formats), "live": each.is_live} for each in fleet.nodes]
+        rows = [_plain(each) for each in fleet.nodes]
         print_json({"newest": seq, "hash": hash_, "converged": fleet.converged, "nodes": rows})
     else:
         _print(fleet)
@@ -77,6 +77,11 @@ def _look(store: PolicyStore) -> _Fleet:
         found,
         [each for each in found if not each.stopped and not (each.is_live and each.serves(*place))],
     )
+
+
+def _plain(node: KnownNode) -> dict[str, Any]:
+    fields = node._asdict()
+    return {"release": fields.pop("seq"), **fields, "formats": sorted(node.formats), "live": node.is_live}
 
 
 def _print(fleet: _Fleet) -> None:
