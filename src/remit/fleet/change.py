@@ -5,6 +5,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
+from remit.audit.chain.chain import Head
 from remit.core.names import Tenant
 from remit.core.position import Position
 
@@ -19,18 +20,7 @@ class ChangeKind(StrEnum):
     """A release has the tenant no more."""
 
 
-class Head(NamedTuple):
-    """The newest change of a tenant."""
-
-    seq: int
-    """0 for a tenant without changes."""
-    hash: bytes
-
-    def position(self, tenant: Tenant) -> Position:
-        return Position(tenant, self.seq, self.hash.hex()[:_SHOWN])
-
-
-class Change(NamedTuple):
+class PolicyChange(NamedTuple):
     """One row of table `changes`, in column order."""
 
     tenant: str
@@ -63,11 +53,15 @@ def genesis(tenant: Tenant) -> Head:
     return Head(0, sha256(f"{_TITLE}\n{tenant}".encode()).digest())
 
 
-def linked(head: Head, tenant: Tenant, time_us: int, kind: str, caller: str, body: str) -> Change:  # noqa: PLR0917
+def linked(head: Head, tenant: Tenant, time_us: int, kind: str, caller: str, body: str) -> PolicyChange:  # noqa: PLR0917
     """The change that follows `head`."""
     seq = head.seq + 1
     lines = "\n".join((head.hash.hex(), tenant, str(seq), str(time_us), kind, json.dumps(caller), body))
-    return Change(tenant, seq, sha256(lines.encode()).digest(), time_us, kind, caller, body)
+    return PolicyChange(tenant, seq, sha256(lines.encode()).digest(), time_us, kind, caller, body)
+
+
+def position_of(tenant: Tenant, head: Head) -> Position:
+    return Position(tenant, head.seq, head.hash.hex()[:_SHOWN])
 
 
 def body_of(**members: Any) -> str:

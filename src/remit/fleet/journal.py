@@ -11,15 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from remit.audit.chain.chain import Head
 from remit.core.names import Tenant
 from remit.core.position import Position
 from remit.files import make_private, open_private, sync_folder, write_whole
-from remit.fleet.change import Head
-from remit.fleet.errors import PolicyStoreError
+from remit.fleet.change import position_of
+from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
+from remit.fleet.history import Known, Pulled, TenantPosition, folder_files
 from remit.fleet.node_report import KnownNode
 from remit.fleet.release import Release
-from remit.fleet.store import Known, Pulled, TenantPosition, folder_files
-from remit.policy.read.tree import Folder
+from remit.policy.read.tree import Folder, Tree
 
 ROOT: Final = ""
 _ABOUT: Final = "release.json"
@@ -50,7 +51,7 @@ class CurrentRelease(NamedTuple):
     @property
     def positions(self) -> dict[Tenant, tuple[str, Position]]:
         """The revision and the position of each tenant."""
-        return {tenant: (each.revision, each.head.position(tenant)) for tenant, each in self.tenants.items()}
+        return {tenant: (each.revision, position_of(tenant, each.head)) for tenant, each in self.tenants.items()}
 
 
 class StoreState(NamedTuple):
@@ -145,7 +146,9 @@ class ReleaseJournal:
             return
         made = target.with_name(f".new-{secrets.token_hex(8)}")
         try:
-            for folder, files in self._files(release, fetch, most_bytes):
+            folders = dict(self._files(release, fetch, most_bytes))
+            _require_revisions(pulled, folders)
+            for folder, files in folders.items():
                 _write(made / _POLICIES / folder, folder, files)
             _write(made, ROOT, {_ABOUT: about})
             if target.exists():
@@ -242,6 +245,19 @@ class ReleaseJournal:
         )
         for each in found[: -(_KEPT - 1)]:
             shutil.rmtree(each, ignore_errors=True)
+
+
+def _require_revisions(pulled: Pulled, folders: Mapping[str, dict[str, bytes]]) -> None:
+    """Raises ForgedReleaseError if a tenant's last change is about other files: positions are by revision."""
+    tree = Tree(
+        Folder(ROOT, folders[ROOT]), {tenant: Folder(tenant, folders[tenant]) for tenant in pulled.release.tenants}
+    )
+    for tenant, known in pulled.known.tenants.items():
+        revision = tree.revision(tenant) if tenant in tree.tenants else ""
+        if known.revision != revision:
+            raise ForgedReleaseError(
+                f"the last change of tenant `{tenant}` is not about the files of the newest release"
+            )
 
 
 def _about(pulled: Pulled) -> bytes:

@@ -4,9 +4,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from sqlalchemy import Connection, Engine, NullPool, func, insert, make_url, select, text, update
+from sqlalchemy import Connection, Engine, NullPool, insert, make_url, select, text, update
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
+from remit.audit.chain.chain import Head
 from remit.audit.chain.signing import SigningKey
 from remit.audit.errors import AuditStoreError
 from remit.audit.schema.engines import postgresql_engine, sqlite_engine, writing
@@ -14,14 +15,15 @@ from remit.clock import now_us
 from remit.core.names import Tenant
 from remit.core.urls import masked
 from remit.files import make_private, open_private
-from remit.fleet.change import Change, ChangeKind, Head, body_of, genesis, linked
+from remit.fleet.change import ChangeKind, body_of, genesis, linked
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreAwayError, PolicyStoreError, PublishRefusedError
+from remit.fleet.history import Known, Pulled, folder_files, newest_release, pulled_since, release_at, release_in
 from remit.fleet.node_report import KnownNode, NodeReport
-from remit.fleet.release import FIRST, FORMAT, Release, SignedRelease, hash_of
+from remit.fleet.release import FIRST, FORMAT, Release, SignedRelease
 from remit.fleet.schema.migrate import require_newest, upgrade
 from remit.fleet.schema.tables import changes, folders, heads, nodes, releases
-from remit.policy.read.tree import Folder, Tree, is_policy_file
-from remit.policy.revisions.archive import RevisionNotStoredError, pack, unpack
+from remit.policy.read.tree import Folder, Tree
+from remit.policy.revisions.archive import pack
 
 CHANNEL: Final = "remit_policy"
 """PostgreSQL tells listeners on this channel that something may be new. The text of a notification means nothing."""
@@ -42,31 +44,6 @@ class Draft(NamedTuple):
     commit: str = ""
     repeats: int = 0
     """The earlier release whose files these are; 0 for none."""
-
-
-class TenantPosition(NamedTuple):
-    """A tenant's newest change, and the revision of its files."""
-
-    head: Head
-    revision: str
-
-
-class Known(NamedTuple):
-    """What a node has: the release, and the newest change of each of its tenants."""
-
-    seq: int = 0
-    """0 for nothing."""
-    hash: str = FIRST
-    tenants: Mapping[Tenant, TenantPosition] = {}
-
-
-class Pulled(NamedTuple):
-    """What a node should have. Every hash was computed again, and every signature was verified."""
-
-    known: Known
-    release: Release
-    fork: str = ""
-    """How the store's history differs from the node's; '' if it only went on."""
 
 
 class PolicyStore:
@@ -141,18 +118,19 @@ class PolicyStore:
     def newest(self) -> SignedRelease | None:
         """None if nothing was published yet."""
         with self._reading() as connection:
-            return _newest(connection)
+            return newest_release(connection)
 
     def release(self, seq: int) -> SignedRelease:
         """Raises PolicyStoreError if there is no such release, and ForgedReleaseError if its hash is wrong."""
         with self._reading() as connection:
-            return _signed_at(connection, seq)
+            return release_at(connection, seq)
 
     def releases(self, most: int) -> list[SignedRelease]:
         """The newest ones, newest first."""
         with self._reading() as connection:
             return [
-                _signed(row) for row in connection.execute(select(releases).order_by(releases.c.seq.desc()).limit(most))
+                release_in(row)
+                for row in connection.execute(select(releases).order_by(releases.c.seq.desc()).limit(most))
             ]
 
     def folders(self, digests: Iterable[str]) -> Iterator[tuple[str, bytes]]:
@@ -191,7 +169,7 @@ class PolicyStore:
         packed |= {folder.digest: pack(folder.files) for folder in tree.tenants.values()}
         with self._transaction() as connection:
             _lock(connection)
-            before = _newest(connection)
+            before = newest_release(connection)
             newest = before.release if before is not None else None
             if (newest.seq if newest is not None else 0) != after:
                 assert newest is not None
@@ -230,32 +208,7 @@ class PolicyStore:
         ForgedReleaseError if a chain is broken.
         """
         with self._reading() as connection:
-            newest = connection.execute(
-                select(releases.c.seq, releases.c.hash).order_by(releases.c.seq.desc()).limit(1)
-            ).first()
-            found = {
-                Tenant(tenant): Head(seq, bytes(hash_)) for tenant, seq, hash_ in connection.execute(select(heads))
-            }
-            fork = _fork(connection, known, found)
-            if newest is None:
-                if fork:
-                    raise ForgedReleaseError(fork)
-                return None
-            if fork:
-                known = Known()
-            unchanged = all(known.tenants[name].head == head for name, head in found.items() if name in known.tenants)
-            if (
-                not fork
-                and tuple(newest) == (known.seq, known.hash)
-                and unchanged
-                and known.tenants.keys() >= found.keys()
-            ):
-                return None
-            release = _verified(connection, known, newest.seq, verify)
-            tenants = {
-                tenant: _moved(connection, tenant, head, known.tenants.get(tenant)) for tenant, head in found.items()
-            }
-        return Pulled(Known(release.seq, release.hash, tenants), release, fork)
+            return pulled_since(connection, known, verify)
 
     def beat(self, report: NodeReport) -> None:
         """Stores the report of a node."""
@@ -302,44 +255,6 @@ class PolicyStore:
             raise PolicyStoreError(f"cannot {doing} {where}: `{error.filename}`: {error.strerror}") from error
         except (SQLAlchemyError, AuditStoreError) as error:
             raise PolicyStoreError(f"cannot {doing} {where}: {error}") from error
-
-
-def folder_files(name: str, packed: bytes, digest: str, most_bytes: int) -> dict[str, bytes]:
-    """The files of a packed folder of a tenant, or of the root, whose name is ''. They must have this digest. Raises
-    ForgedReleaseError."""
-    try:
-        files = unpack(f"the files of `{name or 'the root'}` in a release", packed, most_bytes=most_bytes)
-    except RevisionNotStoredError as error:
-        raise ForgedReleaseError(str(error)) from error
-    for path in files:
-        if not is_policy_file(path) or (path.partition("/")[0] if "/" in path else "") != name:
-            raise ForgedReleaseError(
-                f"`{path}` is no policy file of `{name or 'the root'}`, and a release holds it there"
-            )
-    if Folder(name, files).digest != digest:
-        raise ForgedReleaseError(f"the files of `{name or 'the root'}` in a release are not those that it names")
-    return files
-
-
-def _newest(connection: Connection) -> SignedRelease | None:
-    row = connection.execute(select(releases).order_by(releases.c.seq.desc()).limit(1)).one_or_none()
-    return None if row is None else _signed(row)
-
-
-def _signed_at(connection: Connection, seq: int) -> SignedRelease:
-    row = connection.execute(select(releases).where(releases.c.seq == seq)).one_or_none()
-    if row is None:
-        raise PolicyStoreError(f"there is no release {seq} in the policy store: `remit releases` lists them")
-    return _signed(row)
-
-
-def _signed(row: Any) -> SignedRelease:
-    if hash_of(row.body) != row.hash:
-        raise ForgedReleaseError(f"release {row.seq} does not have the hash under which it is stored")
-    release = Release.parse(row.body)
-    if release.seq != row.seq:
-        raise ForgedReleaseError(f"release {release.seq} is stored as release {row.seq}")
-    return SignedRelease(release, row.key_id, bytes(row.signature))
 
 
 def _lock(connection: Connection) -> None:
@@ -403,65 +318,3 @@ def _append(  # noqa: PLR0917 (the columns of a change)
     else:
         connection.execute(update(heads).where(heads.c.tenant == tenant).values(**values))
     return change.head
-
-
-def _fork(connection: Connection, known: Known, found: Mapping[Tenant, Head]) -> str:
-    """How the store's history contradicts what the node has; '' if it does not."""
-    if known.seq:
-        hash_ = connection.execute(select(releases.c.hash).where(releases.c.seq == known.seq)).scalar_one_or_none()
-        if hash_ is None:
-            last = connection.execute(select(func.max(releases.c.seq))).scalar_one() or 0
-            return f"the store ends at release {last}, and this node has release {known.seq}"
-        if hash_ != known.hash:
-            return f"the store has another release {known.seq}: `{hash_[:16]}` instead of `{known.hash[:16]}`"
-    for tenant, (head, _) in known.tenants.items():
-        now = found.get(tenant, Head(0, b""))
-        if now.seq < head.seq:
-            return f"the changes of tenant `{tenant}` end at {now.seq}, and this node has {head.seq}"
-        if now.seq == head.seq and now.hash != head.hash:
-            return f"the store has another change {head.seq} of tenant `{tenant}`"
-    return ""
-
-
-def _verified(connection: Connection, known: Known, newest: int, verify: Callable[[SignedRelease], None]) -> Release:
-    """The newest release. Each release after the known one must follow the one before; without a known one, the newest is
-    verified alone."""
-    seq, previous = (known.seq, known.hash) if known.seq else (newest - 1, None)
-    signed: SignedRelease | None = None
-    while seq < newest:
-        page = select(releases).where(releases.c.seq > seq).order_by(releases.c.seq).limit(_PAGE)
-        rows = connection.execute(page).all()
-        if not rows:
-            raise ForgedReleaseError(f"release {seq + 1} is missing in the policy store")
-        for row in rows:
-            signed = _signed(row)
-            if signed.release.seq != seq + 1 or (previous is not None and signed.release.previous != previous):
-                raise ForgedReleaseError(f"release {row.seq} does not follow release {seq}")
-            verify(signed)
-            seq, previous = row.seq, row.hash
-    return signed.release if signed is not None else _signed_at(connection, newest).release
-
-
-def _moved(connection: Connection, tenant: Tenant, head: Head, known: TenantPosition | None) -> TenantPosition:
-    """Where a tenant is after the changes up to `head`, each of which must follow the one before."""
-    at, revision = known if known is not None else (genesis(tenant), "")
-    while at != head:
-        page = (
-            select(changes)
-            .where(changes.c.tenant == tenant, changes.c.seq > at.seq)
-            .order_by(changes.c.seq)
-            .limit(_PAGE)
-        )
-        rows = [Change(*row)._replace(hash=bytes(row.hash)) for row in connection.execute(page)]
-        for change in rows:
-            if not change.follows(at):
-                raise ForgedReleaseError(f"change {change.seq} of tenant `{tenant}` does not follow the one before")
-            at, revision = change.head, _revision_in(change)
-        if not rows or at.seq > head.seq:
-            raise ForgedReleaseError(f"the changes of tenant `{tenant}` do not end at its head, {head.seq}")
-    return TenantPosition(head, revision)
-
-
-def _revision_in(change: Change) -> str:
-    found: str = change.members["revision"]
-    return found

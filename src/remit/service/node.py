@@ -1,3 +1,8 @@
+"""A server process without its protocols.
+
+The module is long because the order in which components start and stop is in one place.
+"""
+
 import json
 import threading
 from collections.abc import Callable, Iterable

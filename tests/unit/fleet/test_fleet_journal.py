@@ -11,10 +11,10 @@ from support.trees import Files, tree_of
 from remit.core.names import Tenant
 from remit.fleet.change import genesis, linked
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
+from remit.fleet.history import Known, Pulled, TenantPosition
 from remit.fleet.journal import ReleaseJournal, StoreState
 from remit.fleet.node_report import KnownNode
 from remit.fleet.release import Release
-from remit.fleet.store import Known, Pulled, TenantPosition
 from remit.policy.read.limits import Limits
 from remit.policy.read.tree import read_tree
 from remit.policy.revisions.archive import pack
@@ -130,6 +130,16 @@ def test_wrong_files_leave_the_release_that_was_there(journal: ReleaseJournal) -
     assert 1 == journal.known().seq
     assert files(acme=allows("ann")) == read(journal)
     assert [] == [each.name for each in (journal.directory / "releases").iterdir() if each.name.startswith(".")]
+
+
+def test_changes_about_other_files_are_refused(journal: ReleaseJournal) -> None:
+    store = Store()
+    pulled = store.pulled(1, acme=allows("ann"))
+    of_bob = store.pulled(1, acme=allows("bob")).known.tenants
+
+    with pytest.raises(ForgedReleaseError, match="the last change of tenant `acme` is not about the files"):
+        journal.put(pulled._replace(known=pulled.known._replace(tenants=of_bob)), store.fetch, MOST)
+    assert journal.current() is None
 
 
 def test_files_never_leave_their_folder(journal: ReleaseJournal) -> None:

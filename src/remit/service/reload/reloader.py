@@ -1,4 +1,7 @@
-"""Keeps the live policies equal to the policy files: watches the files and starts loads."""
+"""Keeps the live policies equal to the policy files: watches the files and starts loads.
+
+The module is long because every way to start a load shares its locks and its process.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping

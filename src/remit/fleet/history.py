@@ -1,0 +1,163 @@
+"""What a policy store holds, read and verified: every hash is computed again."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from remit.audit.chain.chain import Head
+from remit.core.names import Tenant
+from remit.fleet.change import PolicyChange, genesis
+from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
+from remit.fleet.release import FIRST, Release, SignedRelease, hash_of
+from remit.fleet.schema.tables import changes, heads, releases
+from remit.policy.read.tree import Folder, is_policy_file
+from remit.policy.revisions.archive import RevisionNotStoredError, unpack
+
+_PAGE: Final = 200
+
+
+class TenantPosition(NamedTuple):
+    """A tenant's newest change, and the revision of its files."""
+
+    head: Head
+    revision: str
+
+
+class Known(NamedTuple):
+    """What a node has: the release, and the newest change of each of its tenants."""
+
+    seq: int = 0
+    """0 for nothing."""
+    hash: str = FIRST
+    tenants: Mapping[Tenant, TenantPosition] = {}
+
+
+class Pulled(NamedTuple):
+    """What a node should have. Every hash was computed again, and every signature was verified."""
+
+    known: Known
+    release: Release
+    fork: str = ""
+    """How the store's history differs from the node's; '' if it only went on."""
+
+
+def folder_files(name: str, packed: bytes, digest: str, most_bytes: int) -> dict[str, bytes]:
+    """The files of a packed folder of a tenant, or of the root, whose name is ''. They must have this digest. Raises
+    ForgedReleaseError."""
+    try:
+        files = unpack(f"the files of `{name or 'the root'}` in a release", packed, most_bytes=most_bytes)
+    except RevisionNotStoredError as error:
+        raise ForgedReleaseError(str(error)) from error
+    for path in files:
+        if not is_policy_file(path) or (path.partition("/")[0] if "/" in path else "") != name:
+            raise ForgedReleaseError(
+                f"`{path}` is no policy file of `{name or 'the root'}`, and a release holds it there"
+            )
+    if Folder(name, files).digest != digest:
+        raise ForgedReleaseError(f"the files of `{name or 'the root'}` in a release are not those that it names")
+    return files
+
+
+def newest_release(connection: Connection) -> SignedRelease | None:
+    row = connection.execute(select(releases).order_by(releases.c.seq.desc()).limit(1)).one_or_none()
+    return None if row is None else release_in(row)
+
+
+def release_at(connection: Connection, seq: int) -> SignedRelease:
+    row = connection.execute(select(releases).where(releases.c.seq == seq)).one_or_none()
+    if row is None:
+        raise PolicyStoreError(f"there is no release {seq} in the policy store: `remit releases` lists them")
+    return release_in(row)
+
+
+def release_in(row: Any) -> SignedRelease:
+    if hash_of(row.body) != row.hash:
+        raise ForgedReleaseError(f"release {row.seq} does not have the hash under which it is stored")
+    release = Release.parse(row.body)
+    if release.seq != row.seq:
+        raise ForgedReleaseError(f"release {release.seq} is stored as release {row.seq}")
+    return SignedRelease(release, row.key_id, bytes(row.signature))
+
+
+def pulled_since(connection: Connection, known: Known, verify: Callable[[SignedRelease], None]) -> Pulled | None:
+    """As `PolicyStore.pull`."""
+    newest = connection.execute(
+        select(releases.c.seq, releases.c.hash).order_by(releases.c.seq.desc()).limit(1)
+    ).first()
+    found = {Tenant(tenant): Head(seq, bytes(hash_)) for tenant, seq, hash_ in connection.execute(select(heads))}
+    fork = _fork(connection, known, found)
+    if newest is None:
+        if fork:
+            raise ForgedReleaseError(fork)
+        return None
+    if fork:
+        known = Known()
+    unchanged = all(known.tenants[name].head == head for name, head in found.items() if name in known.tenants)
+    if not fork and tuple(newest) == (known.seq, known.hash) and unchanged and known.tenants.keys() >= found.keys():
+        return None
+    release = _verified(connection, known, newest.seq, verify)
+    tenants = {tenant: _moved(connection, tenant, head, known.tenants.get(tenant)) for tenant, head in found.items()}
+    return Pulled(Known(release.seq, release.hash, tenants), release, fork)
+
+
+def _fork(connection: Connection, known: Known, found: Mapping[Tenant, Head]) -> str:
+    """How the store's history contradicts what the node has; '' if it does not."""
+    if known.seq:
+        hash_ = connection.execute(select(releases.c.hash).where(releases.c.seq == known.seq)).scalar_one_or_none()
+        if hash_ is None:
+            last = connection.execute(select(func.max(releases.c.seq))).scalar_one() or 0
+            return f"the store ends at release {last}, and this node has release {known.seq}"
+        if hash_ != known.hash:
+            return f"the store has another release {known.seq}: `{hash_[:16]}` instead of `{known.hash[:16]}`"
+    for tenant, (head, _) in known.tenants.items():
+        now = found.get(tenant, Head(0, b""))
+        if now.seq < head.seq:
+            return f"the changes of tenant `{tenant}` end at {now.seq}, and this node has {head.seq}"
+        if now.seq == head.seq and now.hash != head.hash:
+            return f"the store has another change {head.seq} of tenant `{tenant}`"
+    return ""
+
+
+def _verified(connection: Connection, known: Known, newest: int, verify: Callable[[SignedRelease], None]) -> Release:
+    """The newest release. Each release after the known one must follow the one before; without a known one, the newest is
+    verified alone."""
+    seq, previous = (known.seq, known.hash) if known.seq else (newest - 1, None)
+    signed: SignedRelease | None = None
+    while seq < newest:
+        page = select(releases).where(releases.c.seq > seq).order_by(releases.c.seq).limit(_PAGE)
+        rows = connection.execute(page).all()
+        if not rows:
+            raise ForgedReleaseError(f"release {seq + 1} is missing in the policy store")
+        for row in rows:
+            signed = release_in(row)
+            if signed.release.seq != seq + 1 or (previous is not None and signed.release.previous != previous):
+                raise ForgedReleaseError(f"release {row.seq} does not follow release {seq}")
+            verify(signed)
+            seq, previous = row.seq, row.hash
+    return signed.release if signed is not None else release_at(connection, newest).release
+
+
+def _moved(connection: Connection, tenant: Tenant, head: Head, known: TenantPosition | None) -> TenantPosition:
+    """Where a tenant is after the changes up to `head`, each of which must follow the one before."""
+    at, revision = known if known is not None else (genesis(tenant), "")
+    while at != head:
+        page = (
+            select(changes)
+            .where(changes.c.tenant == tenant, changes.c.seq > at.seq)
+            .order_by(changes.c.seq)
+            .limit(_PAGE)
+        )
+        rows = [PolicyChange(*row)._replace(hash=bytes(row.hash)) for row in connection.execute(page)]
+        for change in rows:
+            if not change.follows(at):
+                raise ForgedReleaseError(f"change {change.seq} of tenant `{tenant}` does not follow the one before")
+            at, revision = change.head, _revision_in(change)
+        if not rows or at.seq > head.seq:
+            raise ForgedReleaseError(f"the changes of tenant `{tenant}` do not end at its head, {head.seq}")
+    return TenantPosition(head, revision)
+
+
+def _revision_in(change: PolicyChange) -> str:
+    found: str = change.members["revision"]
+    return found
