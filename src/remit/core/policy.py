@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from remit.core.authzen import NO_MAPPING, AuthzenMapping
@@ -42,7 +42,8 @@ class Policy:
     vocabulary: Vocabulary
     rules: tuple[Rule, ...] = ()
     """Includes managed roles' rows, except in `_instance`."""
-    links: tuple[Link, ...] = ()
+    links: Sequence[Link] = ()
+    """A tuple, or another sequence that nobody changes."""
     reach: tuple[ReachRule, ...] = ()
     """In file order: the first matching row decides."""
     access: frozenset[Subject] | None = None

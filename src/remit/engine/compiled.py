@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -72,12 +72,13 @@ _ALONE: Final = {reason: (CompiledAnswer("*", False, _NO_SCOPES, last.decision),
 
 
 class CompiledAnswers:
-    """The answers of a policy's rows by principal and permission, compiled on the first question."""
+    """The answers of a policy's rows by principal and permission, compiled on the first question. Everything cached here
+    depends on the p rows alone."""
 
-    def __init__(self, graph: RoleGraph, permissions: Permissions) -> None:
-        self._graph = graph
+    def __init__(self, rules: Mapping[str, Sequence[Rule]], permissions: Permissions) -> None:
+        """`rules` are the p rows, by subject."""
         self.index: BoundedMemo[str, Index] = BoundedMemo(
-            _INDEXED // max(1, len(permissions)), lambda subject: permissions.index(graph.rules_of(subject))
+            _INDEXED // max(1, len(permissions)), lambda subject: permissions.index(rules.get(subject, ()))
         )
         """The rows of a subject, by permission."""
         self._allowing: BoundedMemo[tuple[str, int], _Allowing | None] = BoundedMemo(
@@ -87,26 +88,26 @@ class CompiledAnswers:
         # At most one entry per rule.
         self._decisions: dict[int, Decision] = {}
 
-    def answer_list(self, principal: str, permission: int) -> AnswerList:
+    def answer_list(self, graph: RoleGraph, principal: str, permission: int) -> AnswerList:
         """The answers of every row that the principal holds anywhere, in deciding order."""
         order: dict[CompiledAnswer, tuple[bool, str, int]] = {}
         bound = False
         tried = 0
         try:
-            for way in self._graph.ways(principal):
+            for way in graph.ways(principal):
                 bound = True
                 rows = self.index[way.subject][permission]
                 if not rows:
                     continue
                 tried += len(rows)
                 if isinstance(rows, dict) or len(order) + len(rows) > _WIDE or tried > _TRIED:
-                    return self._wide(principal, permission)
+                    return self._wide(graph, principal, permission)
                 for rule in rows:
                     answer = self._over(way, rule)
                     if answer is not None:
                         order[answer] = rule.order
         except TooManyPathsError:
-            return self._wide(principal, permission)
+            return self._wide(graph, principal, permission)
         answers = sorted(order, key=order.__getitem__)
         # Denies come first, so the last answer shows whether any row allows.
         allowed = bool(answers) and answers[-1].decision.allowed
@@ -121,8 +122,8 @@ class CompiledAnswers:
             decision = self._decisions[id(rule)] = Decision(rule.effect, reason, rule)
         return decision
 
-    def _wide(self, principal: str, permission: int) -> AnswerList:
-        ways = self._graph.reachable(principal)
+    def _wide(self, graph: RoleGraph, principal: str, permission: int) -> AnswerList:
+        ways = graph.reachable(principal)
         budget = _Budget(OVERLAPS_LIMIT)
         try:
             allowed = any(

@@ -14,6 +14,12 @@ class _Node:
         self.subtree: str | None = None
         self.below: dict[str, _Node] | None = None
 
+    def copy(self) -> "_Node":
+        node = _Node()
+        node.exact, node.subtree = self.exact, self.subtree
+        node.below = dict(self.below) if self.below is not None else None
+        return node
+
 
 class PatternTrie:
     """Finds the patterns that cover a namespace, in time that depends on its depth, not on the number of patterns."""
@@ -29,10 +35,30 @@ class PatternTrie:
             if node.below is None:
                 node.below = {}
             node = node.below.get(segment) or node.below.setdefault(segment, _Node())
-        if pattern.subtree:
-            node.subtree = pattern.text
-        else:
-            node.exact = pattern.text
+        _end(node, pattern)
+
+    def plus(self, patterns: Iterable[NamespacePattern]) -> "PatternTrie":
+        """A trie with more patterns, which shares with this one every node that no new pattern passes."""
+        trie = PatternTrie()
+        trie._root = self._root
+        for pattern in patterns:
+            node = trie._root = trie._root.copy()
+            for segment in pattern.segments:
+                if node.below is None:
+                    node.below = {}
+                inner = node.below.get(segment)
+                copied = node.below[segment] = inner.copy() if inner is not None else _Node()
+                node = copied
+            _end(node, pattern)
+        return trie
+
+    def __contains__(self, pattern: NamespacePattern) -> bool:
+        node: _Node | None = self._root
+        for segment in pattern.segments:
+            if node is None or node.below is None:
+                return False
+            node = node.below.get(segment)
+        return node is not None and (node.subtree if pattern.subtree else node.exact) is not None
 
     def covers(self, namespace: Namespace) -> bool:
         """True if any pattern covers `namespace`."""
@@ -100,3 +126,10 @@ class PatternTrie:
         if not below:
             covering += [node.exact for node in nodes]
         return frozenset(text for text in covering if text is not None)
+
+
+def _end(node: _Node, pattern: NamespacePattern) -> None:
+    if pattern.subtree:
+        node.subtree = pattern.text
+    else:
+        node.exact = pattern.text

@@ -1,23 +1,25 @@
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from functools import partial
 from typing import Final, Self
 
 from remit.core.decision import Decision, Reason
 from remit.core.errors import violation
 from remit.core.gateway import RouteTable
 from remit.core.names import Namespace, Principal, Word
-from remit.core.patterns import EVERYWHERE
+from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.policy import Policy
 from remit.core.position import Position
 from remit.core.question import Question, ReachQuestion
-from remit.core.rows import Effect, Rule
+from remit.core.rows import Effect, Link, Rule
 from remit.engine.compiled import AnswerList, CompiledAnswers, always
-from remit.engine.memo import BoundedMemo, by_items
+from remit.engine.memo import BoundedDict, BoundedMemo, by_items
 from remit.engine.pacing import Pacing, unpaced
 from remit.engine.pattern_trie import PatternTrie
 from remit.engine.permissions import Index, Permissions, first_of
 from remit.engine.reach import Reach
-from remit.engine.role_graph import RoleGraph
+from remit.engine.role_graph import RoleGraph, Version
 
 _NAMESPACES: Final = 131_072
 """Namespaces with cached covering patterns; one with many patterns counts several times. No cache of a snapshot holds
@@ -25,6 +27,8 @@ answers, and all are bounded, so names from requests cannot fill memory."""
 _ANSWER_LISTS: Final = 4_194_304
 """Cached answer lists of principals, empty ones included. A list takes a pointer, and some
 hundred bytes once it is filled."""
+_NEW_SCOPES: Final = 65_536
+"""Patterns that only scopes of added rows have, before a change walks all rows to find the patterns in use."""
 
 _UNKNOWN_KIND: Final = Decision(Effect.DENY, Reason.UNKNOWN_KIND)
 _UNKNOWN_ACTION: Final = Decision(Effect.DENY, Reason.UNKNOWN_ACTION)
@@ -36,21 +40,52 @@ class Snapshot:
 
     def __init__(self, policy: Policy, pacing: Pacing = unpaced) -> None:
         """`pacing` walks the rows. Beside a server that answers, pass one that pauses."""
-        self.policy = policy
         self.tenant = policy.tenant
-        self.revision = policy.revision
         self.position: Position | None = None
         """The position in the tenant's history that this policy is of; None without a policy store."""
-        self.graph = graph = RoleGraph(pacing(policy.rules), pacing(policy.links))
         self.reach = Reach(policy, pacing)
         self.routes = RouteTable(policy.routes)
-        self.admitted = _admitted(policy, pacing)
         self.permissions = permissions = Permissions(policy.vocabulary, policy.tenant)
-        self._answers = CompiledAnswers(graph, permissions)
-        patterns = {rule.namespaces for rule in pacing(policy.rules)} | {link.scope for link in pacing(policy.links)}
-        self._covering = BoundedMemo(_NAMESPACES, PatternTrie(pacing(patterns | {EVERYWHERE})).of, by_items)
-        count = len(permissions)
-        self._answer_lists = BoundedMemo(_ANSWER_LISTS // max(1, count), _unfilled(graph, self.admitted, count))
+        graph = RoleGraph(policy.rules, policy.links, pacing)
+        self._answers = CompiledAnswers(graph.rules, permissions)
+        self._lists_limit = _ANSWER_LISTS // max(1, len(permissions))
+        self._compiled: _CompiledLists = BoundedDict(self._lists_limit)
+        self._take(policy, graph, _patterns_of(policy, pacing))
+
+    def _take(self, policy: Policy, graph: RoleGraph, patterns: "_Patterns") -> None:
+        """Takes everything that depends on g rows."""
+        self.policy = policy
+        self.revision = policy.revision
+        self.graph = graph
+        self.admitted = AccessList(policy.access, graph) if policy.access is not None else None
+        self._patterns = patterns
+        self._covering = patterns.covering
+        unfilled = _unfilled(graph, self.admitted, self._compiled, len(self.permissions))
+        self._answer_lists = BoundedMemo(self._lists_limit, unfilled)
+
+    def changed(self, revision: str, added: Iterable[Link], removed: Iterable[Link]) -> Self:
+        """The snapshot of the policy without the g rows `removed` and with the g rows `added` behind the others. It has
+        no position yet. This snapshot goes on answering as before.
+
+        The cost depends on the principals that the rows touch, not on the number of rows. A row touches its member, and
+        everybody who is in that group or holds that role. The new snapshot shares with this one the answer lists of all
+        others. The first change of a row of a group or a role walks all rows, unless ListPrincipals did.
+
+        The caller makes sure that the new policy is valid, above all that it has no cycle and no chain of more than
+        CHAIN_LIMIT g rows: ask `closes_cycle` and `longest_chain` of either graph. Raises ValueError if a row to remove
+        is not there, a row to add is, or a row to add is of another tenant.
+        """
+        added = tuple(added)
+        for link in added:
+            if link.tenant != self.tenant:
+                raise ValueError(f"{link.place}: expected a row of tenant `{self.tenant}`: `{link.text}`")
+        graph = self.graph.changed(added, removed)
+        policy = replace(self.policy, revision=revision, links=graph.links)
+        snapshot = copy.copy(self)
+        snapshot.position = None
+        patterns = self._patterns.plus({link.scope for link in added}, policy)
+        snapshot._take(policy, graph, patterns)  # noqa: SLF001 (its own copy)
+        return snapshot
 
     def at(self, position: Position | None) -> Self:
         """A copy at another position that shares everything, caches included."""
@@ -73,7 +108,7 @@ class Snapshot:
         answer_lists = self._answer_lists[principal]
         answers = answer_lists[permission]
         if answers is None:
-            answers = answer_lists[permission] = self._answers.answer_list(principal, permission)
+            answers = answer_lists[permission] = self._answers.answer_list(self.graph, principal, permission)
         within = namespace + "." if namespace else ""
         for answer in answers:
             if within.startswith(answer.begins) and (answer.enough or answer.patterns <= self._covering[namespace]):
@@ -150,37 +185,82 @@ class Snapshot:
         return [self.rows(held) for held in self.graph.held(subject, covering)]
 
 
+_Covering = BoundedMemo[Namespace, frozenset[str]]
+_CompiledLists = BoundedDict[Version, list[AnswerList | None]]
+
+
 def _unfilled(
-    graph: RoleGraph, admitted: frozenset[str] | None, permissions: int
+    graph: RoleGraph, admitted: "AccessList | None", compiled: _CompiledLists, permissions: int
 ) -> Callable[[Principal], list[AnswerList | None]]:
-    """Makes the answer lists of a principal, which questions fill. Unknown principals share full lists."""
+    """Makes the answer lists of a principal, which questions fill, or takes them from an earlier snapshot. Unknown
+    principals share full lists."""
     unbound: list[AnswerList | None] = [always(Reason.NO_BINDING)] * permissions
     shut_out: list[AnswerList | None] = [always(Reason.NO_ACCESS)] * permissions
 
     def unfilled(principal: Principal) -> list[AnswerList | None]:
         if admitted is not None and principal not in admitted:
             return shut_out
-        return [None] * permissions if graph.knows(principal) else unbound
+        if not graph.knows(principal):
+            return unbound
+        version = graph.version(principal)
+        lists = compiled.get(version)
+        return lists if lists is not None else compiled.keep(version, [None] * permissions)
 
     return unfilled
 
 
+class AccessList:
+    """The subjects on the access list and the members of listed groups, whatever the scope of the membership."""
+
+    def __init__(self, listed: Collection[str], graph: RoleGraph) -> None:
+        self._listed = listed
+        self._links_of = graph.links_of
+        self._held: dict[str, bool] = {}
+
+    def __contains__(self, subject: str) -> bool:
+        return subject in self._listed or any(self._admits(link.holds) for link in self._links_of(subject))
+
+    def _admits(self, held: str) -> bool:
+        """Caches the answer for groups and roles. A name from a request gets in nowhere."""
+        admits = self._held.get(held)
+        if admits is None:
+            admits = self._held[held] = held in self
+        return admits
+
+
+class _Patterns:
+    """The patterns of a policy's rows: those of a build, and more that scopes of added rows have."""
+
+    def __init__(self, built: PatternTrie, covering: _Covering, more: PatternTrie, count: int = 0) -> None:
+        self._built = built
+        self._built_covering = covering
+        self._more = more
+        self._count = count
+        of_both = partial(_of_both, covering, more)
+        self.covering = BoundedMemo(_NAMESPACES, of_both, by_items) if count else covering
+        """The patterns that cover a namespace, and perhaps some that only removed rows had."""
+
+    def plus(self, scopes: Iterable[NamespacePattern], policy: Policy) -> "_Patterns":
+        """The patterns of the next policy, whose added rows have these scopes."""
+        new = [scope for scope in scopes if scope not in self._built and scope not in self._more]
+        if not new:
+            return self
+        count = self._count + len(new)
+        if count > _NEW_SCOPES:
+            return _patterns_of(policy, unpaced)
+        return _Patterns(self._built, self._built_covering, self._more.plus(new), count)
+
+
+def _of_both(built: _Covering, more: PatternTrie, namespace: Namespace) -> frozenset[str]:
+    found = more.of(namespace)
+    return built[namespace] | found if found else built[namespace]
+
+
+def _patterns_of(policy: Policy, pacing: Pacing) -> _Patterns:
+    patterns = {rule.namespaces for rule in pacing(policy.rules)} | {link.scope for link in pacing(policy.links)}
+    trie = PatternTrie(pacing(patterns | {EVERYWHERE}))
+    return _Patterns(trie, BoundedMemo(_NAMESPACES, trie.of, by_items), PatternTrie())
+
+
 def _allows(rule: Rule | None) -> bool:
     return rule is not None and rule.effect is Effect.ALLOW
-
-
-def _admitted(policy: Policy, pacing: Pacing) -> frozenset[str] | None:
-    """The principals on the access list and the members of listed groups, whatever the scope of the membership."""
-    if policy.access is None:
-        return None
-    members: dict[str, list[str]] = {}
-    for link in pacing(policy.links):
-        members.setdefault(link.holds, []).append(link.member)
-    admitted = set()
-    waiting: list[str] = list(policy.access)
-    while waiting:
-        subject = waiting.pop()
-        if subject not in admitted:
-            admitted.add(subject)
-            waiting += members.get(subject, ())
-    return frozenset(admitted)

@@ -216,9 +216,9 @@ def _reach_back(
         return
     reached[subject] = subject
     waiting = [subject]
-    members = snapshot.graph.members
+    members_of = snapshot.graph.members_of
     for holder in waiting:
-        for link in members.get(holder, ()):
+        for link in members_of(holder):
             member = link.member
             if member not in reached and link.scope.text in covering:
                 reached[member] = subject

@@ -70,7 +70,7 @@ class Trial:
     def changes(self, mutant: Mutant) -> bool:
         """True if this mutant changes any decision. Raises TooManyDiagramsError as `diff` does."""
         row = mutant.row
-        part = self._part(mutant, () if isinstance(row, ReachRule) else self._holders(_holder(row)))
+        part = self._part(mutant, () if isinstance(row, ReachRule) else self._graph.holders({_holder(row)}))
         found = diff(part.tenant, Snapshot(part), Snapshot(_with(mutant, part)))
         return bool(found.access or found.reach)
 
@@ -105,17 +105,6 @@ class Trial:
             onward = (self._closure(link.holds) for link in self._graph.links_of(subject))
             known = self._closures[subject] = frozenset((subject,)).union(*onward)
         return known
-
-    def _holders(self, subject: str) -> frozenset[str]:
-        """The subject and every subject that may hold it somewhere."""
-        found = {subject}
-        waiting = [subject]
-        while waiting:
-            for link in self._graph.members.get(waiting.pop(), ()):
-                if link.member not in found:
-                    found.add(link.member)
-                    waiting.append(link.member)
-        return frozenset(found)
 
 
 def _holder(row: Rule | Link) -> str:
