@@ -1,4 +1,5 @@
 from hypothesis import given
+from hypothesis import strategies as st
 from reference import covers
 from strategies import namespaces, patterns
 
@@ -78,3 +79,14 @@ def test_coverage_finds_all_that_contain(
     assert {each.text for each in (one, two) if each.overlaps(three)} <= {*overlapping}
     if len(one.text) + len(two.text) + len(three.text) <= NAMESPACE_LIMIT:
         assert sorted({each.text for each in (one, two) if each.overlaps(three)}) == overlapping
+
+
+@given(st.lists(patterns()), st.lists(patterns()), patterns(), namespaces)
+def test_a_trie_with_more_patterns_leaves_the_first_as_it_was(
+    first: list[NamespacePattern], more: list[NamespacePattern], asked: NamespacePattern, name: str
+) -> None:
+    trie = PatternTrie(first)
+    both = trie.plus(more)
+    for each, of in ((trie, first), (both, [*first, *more])):
+        assert {pattern.text for pattern in of if pattern.contains(Namespace(name))} == each.of(Namespace(name))
+        assert (asked in of) == (asked in each)
