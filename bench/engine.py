@@ -24,7 +24,8 @@ from bench.servers import CACHE, scratch
 from remit.core.names import Tenant
 from remit.core.question import Question, parse_question
 from remit.engine.snapshot import Snapshot
-from remit.policy.load import load_tree
+from remit.policy.load import DEFAULT_LIMITS, load_tree
+from remit.policy.read.limits import Limits
 
 SIZES = (1_000, 100_000, 1_000_000)
 QUESTIONS = 100_000
@@ -126,9 +127,9 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
 
 
-def load(policies: Path) -> Snapshot:
+def load(policies: Path, limits: Limits = DEFAULT_LIMITS) -> Snapshot:
     """The way the server loads a policy directory."""
-    loaded = load_tree(policies).tenants[Tenant(worlds.TENANT)]
+    loaded = load_tree(policies, limits).tenants[Tenant(worlds.TENANT)]
     if loaded.snapshot is None:
         raise ValueError(f"the made-up tenant was refused: {loaded.diagnostics[:3]}")
     return loaded.snapshot

@@ -96,7 +96,7 @@ class RoleGraph:
         the new graph has no cycle and no chain longer than CHAIN_LIMIT (`closes_cycle`, `longest_chain`). Raises
         ValueError if a row to remove is not there, or a row to add is.
 
-        A change of a row of a group or a role needs `by_holder`: the first use of it walks all rows.
+        A change of a row of a group or a role needs `by_holder`: the first use walks all rows, or `index_holders` did.
         """
         added = tuple(added)
         rows, gone = self._changed_rows(added, removed)
@@ -152,6 +152,11 @@ class RoleGraph:
     def by_holder(self) -> VersionedDict[str, Sequence[Link]]:
         """The g rows, by the subject that they lead to."""
         return _grouped(self.links, lambda link: link.holds)
+
+    def index_holders(self, pacing: Pacing = unpaced) -> None:
+        """Makes `by_holder` now."""
+        if "by_holder" not in vars(self):
+            self.by_holder = _grouped(pacing(self.links), lambda link: link.holds)
 
     def holders(self, subjects: Iterable[str], enough: float = inf) -> set[str]:
         """These subjects and every subject that may hold one of them somewhere; not all if there are more than

@@ -69,7 +69,7 @@ class Snapshot:
 
         The cost depends on the principals that the rows touch, not on the number of rows. A row touches its member, and
         everybody who is in that group or holds that role. The new snapshot shares with this one the answer lists of all
-        others. The first change of a row of a group or a role walks all rows, unless ListPrincipals did.
+        others. The first change of a row of a group or a role walks all rows, unless `expect_changes` did.
 
         The caller makes sure that the new policy is valid, above all that it has no cycle and no chain of more than
         CHAIN_LIMIT g rows: ask `closes_cycle` and `longest_chain` of either graph. Raises ValueError if a row to remove
@@ -86,6 +86,10 @@ class Snapshot:
         patterns = self._patterns.plus({link.scope for link in added}, policy)
         snapshot._take(policy, graph, patterns)  # noqa: SLF001 (its own copy)
         return snapshot
+
+    def expect_changes(self, pacing: Pacing = unpaced) -> None:
+        """Walks all rows now, so that no change has to. Beside a server that answers, pass a pacing that pauses."""
+        self.graph.index_holders(pacing)
 
     def at(self, position: Position | None) -> Self:
         """A copy at another position that shares everything, caches included."""

@@ -126,6 +126,17 @@ def test_a_row_of_a_user_walks_no_other_rows() -> None:
     assert times + 1 == links.times
 
 
+def test_no_change_walks_all_rows_of_a_graph_that_expects_changes() -> None:
+    links = _Walked(link("user:a", f"group:g{number}") for number in range(100))
+    snapshot = Snapshot(replace(snapshot_of(FILES, "acme").policy, links=links))
+    snapshot.expect_changes()
+    times = links.times
+    after = snapshot.changed("later", [link("group:g1", "role:viewer")], ())
+    assert Reason.ALLOWED_BY_RULE is view(after, "user:a")
+    after.expect_changes()
+    assert times == links.times
+
+
 def test_holders_are_everyone_below() -> None:
     graph = graph_of([*chain("user:a", "group:g", "role:r"), link("user:b", "role:r"), link("user:c", "group:h")])
     assert {"role:r", "group:g", "user:a", "user:b"} == graph.holders(["role:r"])
