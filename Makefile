@@ -116,6 +116,7 @@ bench: setup ## Measure the service and the engine beside their floors and peers
 	$(BIN)/python -m bench.search
 	$(BIN)/python -m bench.visibility
 	$(BIN)/python -m bench.diff
+	$(BIN)/python -m bench.delta
 	$(BIN)/python -m bench.service
 	$(BIN)/python -m bench.batch
 	$(BIN)/python -m bench.reload
