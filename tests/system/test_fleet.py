@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, update
+from support.database_roles import logins
 from support.fleet import allows, files, publish
 from support.server import NOT_SERVING, SERVING, Health, Server, remit, until
 from support.trees import write
@@ -95,6 +96,38 @@ def test_every_node_serves_a_new_release(fleet: Fleet, tmp_path: Path) -> None:
         soon(lambda: 0 == one.metric("remit_fleet_behind"))
         assert [two.terminate(), two.exit_code()] == [0, 0]
         assert "STOPPED" in remit("nodes", "--policy-store", url).stdout
+
+
+def test_a_node_and_a_publisher_need_no_more_than_their_rights(
+    new_postgresql: Callable[[], AbstractContextManager[str]], tmp_path: Path
+) -> None:
+    first = write(tmp_path / "first", files(acme=allows("ann")))
+    second = write(tmp_path / "second", files(acme=allows("bob")))
+    with new_postgresql() as owner:
+        with PolicyStore(owner) as store:
+            store.migrate()
+        urls = logins(owner)
+        for login in (urls.node, urls.other_node):
+            refused = remit("publish", str(first), "--to", login)
+            assert (3, True) == (refused.returncode, "permission denied" in refused.stderr), refused.stderr
+        assert 0 == remit("publish", str(first), "--to", urls.publisher).returncode
+
+        # Whoever polls every hour learns of a release by a notification alone.
+        with node(tmp_path, urls.node, urls.node_name, "--policy-poll-s", "3600") as server:
+            assert may(server, "ann")
+            soon(lambda: "listening" in remit("nodes", "--policy-store", urls.publisher).stdout)
+            assert 0 == remit("publish", str(second), "--to", urls.publisher).returncode
+            soon(lambda: may(server, "bob"))
+            soon(lambda: 0 == remit("nodes", "--policy-store", urls.publisher).returncode)
+            assert 0 == server.terminate()
+        assert "STOPPED" in remit("nodes", "--policy-store", urls.publisher).stdout
+
+        with node(tmp_path, urls.node, "another") as server:
+            told = server.wait_for("no news from the policy store")["error"]
+            assert "may not report for node `another`" in told
+            with server.client() as client:
+                assert told == client.status().policy_store.error
+            assert may(server, "bob")
 
 
 def test_an_answer_that_must_know_a_release_waits_for_it(fleet: Fleet, tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ LISTENING: Final = "listening"
 POLLING: Final = "polling"
 _AGAIN_S: Final = 30.0
 """Pause before a connection that does not listen is tried again."""
+_POOLED_AGAIN_S: Final = 600.0
+"""The same for a pooler that swallows notifications."""
+_PROBE: Final = "remit_probe"
 _PROBE_S: Final = 2.0
 
 _log = structlog.get_logger("remit")
@@ -45,11 +48,11 @@ class Hints:
     def mode(self) -> str:
         return LISTENING if self._connection is not None else POLLING
 
-    def listen(self) -> None:
-        """Makes sure that notifications arrive, if the store sends them. Call it before each look at the store: what comes
-        after it is then either seen, or told."""
+    def listen(self) -> bool:
+        """Makes sure that notifications arrive, if the store sends them. True if they do from now on: what came before must
+        be looked for."""
         if self._store.file is not None or self._connection is not None or time.monotonic() < self._next_try_s:
-            return
+            return False
         self._next_try_s = time.monotonic() + _AGAIN_S
         import psycopg  # noqa: PLC0415 (it comes with an extra)
 
@@ -58,15 +61,18 @@ class Hints:
             self._connection = raw.driver_connection
             raw.detach()
             self._connection.autocommit = True
-            self._connection.execute(f"LISTEN {CHANNEL}")
-            if not self._hears():
-                _log.warning("the policy store sends no notifications: news is found by polling", store=self._store.url)
-                self._hang_up()
+            if self._hears():
+                self._connection.execute(f"LISTEN {CHANNEL}")
+                return True
+            self._next_try_s = time.monotonic() + _POOLED_AGAIN_S
+            _log.warning("the policy store sends no notifications: news is found by polling", store=self._store.url)
         except (SQLAlchemyError, psycopg.Error, OSError):
-            self._hang_up()
+            pass
+        self._hang_up()
+        return False
 
-    def wait(self, timeout_s: float) -> None:
-        """Returns after a hint, or after `timeout_s`."""
+    def wait(self, timeout_s: float) -> bool:
+        """Returns True after a hint, or False after `timeout_s`."""
         watched = [self._asked, self._woken]
         if self._connection is not None:
             watched.append(self._connection.fileno())
@@ -75,33 +81,39 @@ class Hints:
             if descriptor in ready:
                 os.read(descriptor, 65_536)
         if self._connection is not None and self._connection.fileno() in ready:
-            self._heard(0.0)
+            self._drain()
+        return bool(ready)
 
     def wake(self) -> None:
         """Ends the wait. Any thread may call it."""
         os.write(self._wake, b"\0")
 
     def _hears(self) -> bool:
-        """Whether notifications arrive: a pooler that lends out connections for one transaction swallows them."""
-        channel = f"remit_probe_{uuid4().hex}"
-        self._connection.execute(f"LISTEN {channel}")
-        with self._store.engine.begin() as other:
-            other.execute(text(f"NOTIFY {channel}"))
-        heard = channel in self._heard(_PROBE_S)
-        if heard:
-            self._connection.execute(f"UNLISTEN {channel}")
-        return heard
+        """Whether notifications arrive: a pooler that lends out connections for one transaction swallows them.
 
-    def _heard(self, timeout_s: float) -> set[str]:
-        """The channels of the notifications that have arrived, or the first one within `timeout_s`."""
+        Raises SQLAlchemyError or psycopg.Error.
+        """
+        # One channel for all: a pooler's connections keep listening to it.
+        self._connection.execute(f"LISTEN {_PROBE}")
+        token = uuid4().hex
+        with self._store.engine.begin() as other:
+            other.execute(text("SELECT pg_notify(:channel, :token)"), {"channel": _PROBE, "token": token})
+        ends_s = time.monotonic() + _PROBE_S
+        while (left_s := ends_s - time.monotonic()) > 0:
+            if any(each.payload == token for each in self._connection.notifies(timeout=left_s, stop_after=1)):
+                self._connection.execute(f"UNLISTEN {_PROBE}")
+                return True
+        return False
+
+    def _drain(self) -> None:
+        """Takes the notifications that have arrived."""
         import psycopg  # noqa: PLC0415 (as above)
 
         try:
-            stop_after = 1 if timeout_s else None
-            return {each.channel for each in self._connection.notifies(timeout=timeout_s, stop_after=stop_after)}
+            for _ in self._connection.notifies(timeout=0.0):
+                pass
         except (psycopg.Error, OSError):
             self._hang_up()
-            return set()
 
     def _hang_up(self) -> None:
         connection, self._connection = self._connection, None

@@ -19,6 +19,10 @@ from remit.fleet.store import PolicyStore
 
 BEAT_S: Final = 5.0
 """How often a node reports what it serves, if nothing has changed."""
+_LEAST_S: Final = 0.1
+_LOADING: Final = 0.1
+"""A node that does not serve its release yet looks again after this share of the time that it has not, and not before the
+least pause."""
 _SPREAD: Final = 0.2
 """Share by which a poll comes earlier or later, so that the nodes of a fleet do not ask all at once."""
 
@@ -58,6 +62,8 @@ class Puller:
         self._behind: Callable[[], Sequence[str]] = tuple
         self._known = journal.known()
         self._error = ""
+        self._told: NodeReport | None = None
+        self._changed_s = self._next_look_s = self._next_beat_s = 0.0
 
     def first(self) -> None:
         """Pulls once, for a start. Without the store, what the journal holds may serve. Raises PolicyStoreError if it holds
@@ -87,27 +93,48 @@ class Puller:
             self._thread.join(timeout_s)
 
     def _follow(self, hints: Hints) -> None:
-        told, next_beat_s = None, 0.0
+        hinted = True
         with hints:
             while not self._stopping.is_set():
+                failed = ""
                 try:
-                    hints.listen()
-                    self._pull()
-                    report = self._report(hints.mode)
-                    if report != told or monotonic() >= next_beat_s:
-                        self._beat(report)
-                        told, next_beat_s = report, monotonic() + BEAT_S
-                    self._note(hints.mode, "")
+                    wake_s = self._step(hints, hinted=hinted)
                 except (PolicyStoreError, ForgedReleaseError, OSError) as error:
-                    self._note(hints.mode, str(error))
+                    failed = str(error)
                 except Exception as error:  # noqa: BLE001 (a puller that ends would serve the same release for ever)
                     _log.exception("the puller failed")
-                    self._note(hints.mode, repr(error))
-                hints.wait(self._poll_s * uniform(1 - _SPREAD, 1 + _SPREAD))
+                    failed = repr(error)
+                if failed:
+                    self._note(hints.mode, failed)
+                    wake_s = self._next_look_s = self._in(min(self._poll_s, BEAT_S))
+                hinted = hints.wait(max(wake_s - monotonic(), 0.0))
             try:
                 self._beat(replace(self._report(hints.mode), behind=(), stopped=True))
             except PolicyStoreError as error:
                 _log.info("the stop of this node is not told to the policy store", error=str(error))
+
+    def _step(self, hints: Hints, *, hinted: bool) -> float:
+        """Looks into the store and reports, if either is due. Returns when to come again."""
+        looks = hints.listen() or hinted or monotonic() >= self._next_look_s
+        if looks:
+            self._next_look_s = self._in(self._poll_s)
+            self._pull()
+        report = self._report(hints.mode)
+        if report != self._told:
+            self._changed_s = monotonic()
+        if report != self._told or monotonic() >= self._next_beat_s:
+            self._beat(report)
+            self._told, self._next_beat_s = report, monotonic() + BEAT_S
+        if looks:
+            self._note(hints.mode, "")
+        wake_s = min(self._next_look_s, self._next_beat_s)
+        if report.behind:
+            wake_s = min(wake_s, monotonic() + max(_LEAST_S, (monotonic() - self._changed_s) * _LOADING))
+        return wake_s
+
+    @staticmethod
+    def _in(pause_s: float) -> float:
+        return monotonic() + pause_s * uniform(1 - _SPREAD, 1 + _SPREAD)
 
     def _pull(self) -> None:
         """Raises PolicyStoreError, ForgedReleaseError or OSError; then the present release stays."""

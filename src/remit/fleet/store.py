@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from sqlalchemy import Connection, Engine, NullPool, insert, make_url, select, text, update
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from remit.audit.chain.chain import Head
 from remit.audit.chain.signing import SigningKey
@@ -32,7 +32,8 @@ _WHAT: Final = "the policy store"
 _EXPECTED: Final = "`sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`"
 # Any number works if every process that publishes uses the same.
 _POSTGRESQL_LOCK: Final = 0x72656D6974707562
-_PAGE: Final = 200
+_NOT_ALLOWED: Final = "42501"
+"""The SQLSTATE of PostgreSQL for a missing right."""
 
 
 class Draft(NamedTuple):
@@ -211,12 +212,21 @@ class PolicyStore:
             return pulled_since(connection, known, verify)
 
     def beat(self, report: NodeReport) -> None:
-        """Stores the report of a node."""
+        """Stores the report of a node. Raises PolicyStoreError if the login may not report for it."""
         with self._transaction() as connection:
             now = _store_us(connection)
             fields = report.columns | {"seen_us": now, "stopped_us": now if report.stopped else 0}
-            if not connection.execute(update(nodes).where(nodes.c.node == report.node).values(**fields)).rowcount:
-                connection.execute(insert(nodes).values(node=report.node, **fields))
+            try:
+                # A report that the login may not write counts as absent here.
+                if not connection.execute(update(nodes).where(nodes.c.node == report.node).values(**fields)).rowcount:
+                    connection.execute(insert(nodes).values(node=report.node, **fields))
+            except ProgrammingError as error:
+                if getattr(error.orig, "sqlstate", "") != _NOT_ALLOWED:
+                    raise
+                raise PolicyStoreError(
+                    f"the login of `{self.url}` may not report for node `{report.node}`: by deploy/policy-store-roles.sql it "
+                    "reports for the node of its own name, and for nodes whose names go on with a hyphen"
+                ) from error
 
     def nodes(self) -> list[KnownNode]:
         """The nodes that ever reported, by name."""
