@@ -18,6 +18,7 @@ class Logins(NamedTuple):
     """URLs of one database."""
 
     owner: str
+    """With a password that the server does not ask for."""
     node: str
     """Of a login for a node of the same name, `node_name`."""
     other_node: str
@@ -52,7 +53,8 @@ def logins(owner: str) -> Logins:
             _login(connection, parsed, role) for role in ("remit_node", "remit_node", "remit_publish")
         )
     engine.dispose()
-    return Logins(owner, node, other, publisher)
+    known = parsed.set(password=_PASSWORD).render_as_string(hide_password=False)
+    return Logins(known, node, other, publisher)
 
 
 def _login(connection: Connection, owner: URL, role: str) -> str:

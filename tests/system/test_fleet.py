@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, update
-from support.database_roles import logins
+from support.database_roles import Logins, logins
 from support.fleet import allows, files, publish
+from support.pgbouncer import pooled
 from support.server import NOT_SERVING, SERVING, Health, Server, remit, until
 from support.trees import write
 
@@ -128,6 +129,49 @@ def test_a_node_and_a_publisher_need_no_more_than_their_rights(
             with server.client() as client:
                 assert told == client.status().policy_store.error
             assert may(server, "bob")
+
+
+@pytest.mark.parametrize("prepared", ["0", "200"])
+def test_nodes_behind_a_pooler_of_transactions_poll(
+    new_postgresql: Callable[[], AbstractContextManager[str]], tmp_path: Path, prepared: str
+) -> None:
+    """PgBouncer knows prepared statements, or does not, by its setting `max_prepared_statements`."""
+    first = write(tmp_path / "first", files(acme=allows("ann")))
+    with new_postgresql() as owner:
+        with PolicyStore(owner) as store:
+            store.migrate()
+        urls = logins(owner)
+        with pooled(urls, max_prepared_statements=prepared) as through:
+            pool = Logins(*through)
+            done = remit("publish", str(first), "--to", pool.owner, "--migrate")
+            assert 0 == done.returncode, done.stderr
+            names = [f"{urls.node_name}-{number}" for number in range(2)]
+            flags = "--policy-poll-s", "0.2"
+            with (
+                node(tmp_path, pool.node, names[0], *flags) as one,
+                node(tmp_path, pool.node, names[1], *flags) as two,
+                PolicyStore(pool.publisher) as store,
+            ):
+                for seq in range(1, 11):
+                    publish(store, seq, acme=allows(f"user-{seq}"))
+                    for each in (one, two):
+                        soon(lambda each=each, seq=seq: may(each, f"user-{seq}"))
+
+                told = remit("nodes", "--policy-store", pool.publisher, "--wait", "20")
+                assert 0 == told.returncode, told.stdout + told.stderr
+                rows = [line.split("\t") for line in told.stdout.splitlines()[1:3]]
+                assert [[name, "SERVING", "11", "polling"] for name in names] == [
+                    [row[0], row[1], row[2], row[5]] for row in rows
+                ]
+                for each in (one, two):
+                    (warned,) = [line for line in each.logs if "sends no notifications" in line["event"]]
+                    assert "warning" == warned["level"]
+                    with each.client() as client:
+                        status = client.status().policy_store
+                    assert ("polling", "") == (status.mode, status.error)
+                    assert [] == [line for line in each.logs if line["event"] == "no news from the policy store"]
+                assert [0, 0] == [each.terminate() for each in (one, two)]
+            assert 2 == remit("nodes", "--policy-store", pool.publisher).stdout.count("STOPPED")
 
 
 def test_an_answer_that_must_know_a_release_waits_for_it(fleet: Fleet, tmp_path: Path) -> None:

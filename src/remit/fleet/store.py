@@ -69,7 +69,7 @@ class PolicyStore:
                 self.file = Path(parsed.database)
                 engine = sqlite_engine(parsed, max_bytes=None, busy_timeout_s=timeout_s, what=_WHAT, pool=NullPool)
             elif parsed.drivername == "postgresql+psycopg":
-                engine = postgresql_engine(parsed, timeout_s=timeout_s, hurried=True, what=_WHAT)
+                engine = postgresql_engine(parsed, timeout_s=timeout_s, hurried=True, pooled=True, what=_WHAT)
             else:
                 raise PolicyStoreError(f"`{parsed.drivername}` is no policy store: expected {_EXPECTED}")
         except (ArgumentError, ValueError) as error:

@@ -177,11 +177,14 @@ def writing(engine: Engine) -> Engine:
     return engine.execution_options(**{_BEGIN: "IMMEDIATE"})
 
 
-def postgresql_engine(url: URL, *, timeout_s: float, hurried: bool = False, what: str = AUDIT) -> Engine:
+def postgresql_engine(
+    url: URL, *, timeout_s: float, hurried: bool = False, pooled: bool = False, what: str = AUDIT
+) -> Engine:
     """An engine for PostgreSQL. Raises AuditStoreError, at each connect, if a commit may return before it is durable.
 
     Connecting takes at most `timeout_s`. With `hurried`, each statement and each commit takes at most that too, even if
-    the server's host or network is silently gone. Timeouts in the URL take precedence.
+    the server's host or network is silently gone. Timeouts in the URL take precedence. With `pooled`, the engine also works
+    behind a pooler that lends out connections for one transaction: it prepares no statements.
     """
     from remit.audit.schema.postgres_timeout import ImpatientConnection  # noqa: PLC0415 (psycopg comes with an extra)
 
@@ -193,6 +196,8 @@ def postgresql_engine(url: URL, *, timeout_s: float, hurried: bool = False, what
     def connect(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> Any:
         connection = ImpatientConnection.connect(**limits | parameters)
         connection.timeout_s = timeout_s if hurried else None
+        if pooled:
+            connection.prepare_threshold = None
         return connection
 
     @event.listens_for(engine, "connect")
