@@ -14,9 +14,9 @@ from support.trees import tree_of
 from remit.audit.chain.chain import Head
 from remit.audit.chain.signing import SigningKey
 from remit.core.names import Tenant
-from remit.fleet.change import linked
+from remit.fleet.change import linked, position_of
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreAwayError, PolicyStoreError, PublishRefusedError
-from remit.fleet.history import Known, Pulled
+from remit.fleet.history import REMEMBERED, Known, Pulled
 from remit.fleet.node_report import NodeReport
 from remit.fleet.release import Release, SignedRelease
 from remit.fleet.schema.migrate import VERSION_TABLE
@@ -267,6 +267,19 @@ def test_a_lost_tail_is_a_fork_and_is_resynced(store: PolicyStore) -> None:
     assert 1 == shorter.known.seq
     assert other.fork.startswith("the store has another release 2: ")
     assert pull(store) == other._replace(fork="")
+
+
+def test_the_last_positions_of_a_tenant_that_has_changed_are_pulled(store: PolicyStore) -> None:
+    for seq in range(REMEMBERED + 2):
+        publish(store, seq, acme=allows(f"user-{seq}"), globex="")
+    first = pull(store)
+
+    assert [*range(3, REMEMBERED + 3)] == [*first.passed[ACME]]
+    assert first.passed[ACME][REMEMBERED + 2] == position_of(ACME, first.known.tenants[ACME].head)
+    assert [1] == [*first.passed[Tenant("globex")]]
+
+    publish(store, REMEMBERED + 2, acme=allows("ann"), globex="")
+    assert {ACME} == pull(store, first.known).passed.keys()
 
 
 def test_a_tenants_changes_alone_can_fork(store: PolicyStore) -> None:

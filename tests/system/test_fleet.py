@@ -336,6 +336,14 @@ def test_another_history_is_told_recorded_and_taken_over(fleet: Fleet, tmp_path:
             (fork,) = audit.lifecycle(type_="POLICY_FORK")
         assert "another release 2" in fork.detail
 
+        publish(store, 2, acme=allows("cid"))
+        soon(lambda: may(server, "cid"))
+        server.kill()
+        server.start()
+        publish(store, 3, acme=allows("dee"))
+        soon(lambda: may(server, "dee"))
+        assert 1 == kinds(server).count("POLICY_FORK")
+
 
 def test_a_rollback_is_a_new_release(local: Fleet, tmp_path: Path) -> None:
     url, _ = local

@@ -7,7 +7,8 @@ from sqlalchemy import Connection, func, select
 
 from remit.audit.chain.chain import Head
 from remit.core.names import Tenant
-from remit.fleet.change import PolicyChange, genesis
+from remit.core.position import Position
+from remit.fleet.change import PolicyChange, genesis, position_of
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
 from remit.fleet.release import FIRST, Release, SignedRelease, hash_of
 from remit.fleet.schema.tables import changes, heads, releases
@@ -15,6 +16,8 @@ from remit.policy.read.tree import Folder, is_policy_file
 from remit.policy.revisions.archive import RevisionNotStoredError, unpack
 
 _PAGE: Final = 200
+REMEMBERED: Final = 64
+"""So many changes of a tenant a node can tell from those of another history."""
 
 
 class TenantPosition(NamedTuple):
@@ -40,6 +43,8 @@ class Pulled(NamedTuple):
     release: Release
     fork: str = ""
     """How the store's history differs from the node's; '' if it only went on."""
+    passed: Mapping[Tenant, Mapping[int, Position]] = {}
+    """The last positions of each tenant that has changed, at most REMEMBERED, by their number."""
 
 
 def folder_files(name: str, packed: bytes, digest: str, most_bytes: int) -> dict[str, bytes]:
@@ -98,7 +103,9 @@ def pulled_since(connection: Connection, known: Known, verify: Callable[[SignedR
         return None
     release = _verified(connection, known, newest.seq, verify)
     tenants = {tenant: _moved(connection, tenant, head, known.tenants.get(tenant)) for tenant, head in found.items()}
-    return Pulled(Known(release.seq, release.hash, tenants), release, fork)
+    changed = [(tenant, each.head) for tenant, each in tenants.items() if known.tenants.get(tenant) != each]
+    passed = {tenant: _passed(connection, tenant, head) for tenant, head in changed}
+    return Pulled(Known(release.seq, release.hash, tenants), release, fork, passed)
 
 
 def _fork(connection: Connection, known: Known, found: Mapping[Tenant, Head]) -> str:
@@ -156,6 +163,13 @@ def _moved(connection: Connection, tenant: Tenant, head: Head, known: TenantPosi
         if not rows or at.seq > head.seq:
             raise ForgedReleaseError(f"the changes of tenant `{tenant}` do not end at its head, {head.seq}")
     return TenantPosition(head, revision)
+
+
+def _passed(connection: Connection, tenant: Tenant, head: Head) -> dict[int, Position]:
+    rows = connection.execute(
+        select(changes.c.seq, changes.c.hash).where(changes.c.tenant == tenant, changes.c.seq > head.seq - REMEMBERED)
+    )
+    return {seq: position_of(tenant, Head(seq, bytes(hash_))) for seq, hash_ in rows}
 
 
 def _revision_in(change: PolicyChange) -> str:

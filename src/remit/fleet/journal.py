@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from remit.audit.chain.chain import Head
+from remit.core.errors import InvalidNameError
 from remit.core.names import Tenant
-from remit.core.position import Position
+from remit.core.position import Position, parse_position
 from remit.files import make_private, open_private, sync_folder, write_whole
 from remit.fleet.change import position_of
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
@@ -30,6 +31,7 @@ _RELEASES: Final = "releases"
 _CHECKED: Final = "checked"
 _STATE: Final = "store.json"
 _NODES: Final = "nodes.json"
+_FORK: Final = "fork.json"
 _WANTED: Final = "wanted"
 _LOCK: Final = ".lock"
 _KEPT: Final = 3
@@ -39,14 +41,26 @@ Fetch = Callable[[Iterable[str]], Iterator[tuple[str, bytes]]]
 """Returns the packed files of these digests."""
 
 
+class Fork(NamedTuple):
+    """The policy store had another history than this node."""
+
+    text: str
+    """How they differed."""
+    release: int
+    """What the node took over then."""
+    hash: str
+
+
 class CurrentRelease(NamedTuple):
     """What `release.json` says of the release that the policy files are from."""
 
     seq: int
     hash: str
     tenants: Mapping[Tenant, TenantPosition]
-    fork: str = ""
-    """How the store's history differed from what this node had before; '' if it only went on."""
+    fork: Fork | None = None
+    """The last one, however long ago."""
+    passed: Mapping[Tenant, Mapping[int, Position]] = {}
+    """The last positions of each tenant by their number, the present one included."""
 
     @property
     def positions(self) -> dict[Tenant, tuple[str, Position]]:
@@ -117,10 +131,15 @@ class ReleaseJournal:
                 Tenant(name): TenantPosition(Head(int(each["seq"]), bytes.fromhex(each["hash"])), str(each["revision"]))
                 for name, each in members["tenants"].items()
             }
-            return CurrentRelease(int(members["release"]), str(members["hash"]), tenants, str(members["fork"]))
+            passed = {
+                Tenant(name): {found.seq: found for found in map(parse_position, each["passed"])}
+                for name, each in members["tenants"].items()
+            }
+            fork = Fork(**members["fork"]) if members["fork"] is not None else None
+            return CurrentRelease(int(members["release"]), str(members["hash"]), tenants, fork, passed)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidNameError) as error:
             raise PolicyStoreError(f"`{path}` is damaged: {error}") from error
 
     def known(self) -> Known:
@@ -138,7 +157,7 @@ class ReleaseJournal:
         present release stays.
         """
         release = pulled.release
-        about = _about(pulled)
+        about = _about(pulled, self._before())
         name = f"{release.seq}-{release.hash[:_SHOWN]}"
         target = self.directory / _RELEASES / name
         if self._current.resolve() == target and self._is_whole():
@@ -162,6 +181,18 @@ class ReleaseJournal:
         finally:
             shutil.rmtree(made, ignore_errors=True)
         self._prune(target)
+
+    def record_fork(self, fork: Fork) -> None:
+        """Notes that the audit has a record of this fork. Any process of the node may call it. Raises OSError."""
+        if fork != self.recorded_fork():
+            write_whole(self.directory / _FORK, json.dumps(fork._asdict()).encode())
+
+    def recorded_fork(self) -> Fork | None:
+        """The last fork of which the audit has a record."""
+        try:
+            return Fork(**json.loads((self.directory / _FORK).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
 
     def checked(self, state: StoreState) -> None:
         """Notes that the store was looked at, and with which outcome. Raises OSError."""
@@ -218,6 +249,11 @@ class ReleaseJournal:
         # Open for writing too: without a writer the pipe would be readable for ever.
         return os.open(self.directory / _WANTED, os.O_RDWR | os.O_NONBLOCK)
 
+    def _before(self) -> CurrentRelease | None:
+        with suppress(PolicyStoreError):
+            return self.current()
+        return None
+
     def _is_whole(self) -> bool:
         try:
             expected: object = json.loads((self._current / _ABOUT).read_bytes())["digests"]
@@ -260,13 +296,24 @@ def _require_revisions(pulled: Pulled, folders: Mapping[str, dict[str, bytes]]) 
             )
 
 
-def _about(pulled: Pulled) -> bytes:
+def _about(pulled: Pulled, before: CurrentRelease | None) -> bytes:
+    passed = {**(before.passed if before is not None and not pulled.fork else {}), **pulled.passed}
     tenants = {
-        tenant: {"seq": each.head.seq, "hash": each.head.hash.hex(), "revision": each.revision}
+        tenant: {
+            "seq": each.head.seq,
+            "hash": each.head.hash.hex(),
+            "revision": each.revision,
+            "passed": [str(position) for position in passed.get(tenant, {}).values()],
+        }
         for tenant, each in pulled.known.tenants.items()
     }
+    # The next release may come before a process has read this one: a fork stays until there is another one.
+    fork = before.fork if before is not None else None
+    if pulled.fork:
+        fork = Fork(pulled.fork, pulled.known.seq, pulled.known.hash)
     digests: dict[str, str] = {ROOT: pulled.release.root} | {**pulled.release.tenants}
-    about: dict[str, Any] = {"release": pulled.known.seq, "hash": pulled.known.hash, "fork": pulled.fork}
+    about: dict[str, Any] = {"release": pulled.known.seq, "hash": pulled.known.hash}
+    about["fork"] = fork._asdict() if fork is not None else None
     return json.dumps({**about, "tenants": tenants, "digests": digests}, indent=1).encode()
 
 

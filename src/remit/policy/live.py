@@ -87,6 +87,8 @@ class LivePolicies:
         self.wanted: Callable[[], None] | None = None
         """Asks the policy store for its newest changes, and does not wait for them. A call that must wait for a position
         calls it. None without a policy store: then no policy has a position."""
+        self.passed: Mapping[Tenant, Mapping[int, Position]] = {}
+        """The last positions of each tenant's history in the policy store, by their number."""
 
     @property
     def tenants(self) -> Mapping[Tenant, TenantPolicy]:
@@ -153,7 +155,7 @@ class LivePolicies:
                     "this node has no policy store (setting `policy_store`), so its policies have no positions: ask "
                     "without `at_least`"
                 )
-            if snapshot is None or not _reaches(snapshot.position, required.at_least):
+            if snapshot is None or not self._reaches(snapshot.position, required.at_least):
                 return None
         if not required.revision or (snapshot is not None and snapshot.revision == required.revision):
             return snapshot
@@ -193,6 +195,21 @@ class LivePolicies:
             )
         return waiter.snapshot
 
+    def _reaches(self, position: Position | None, wanted: Position) -> bool:
+        """Raises RevisionNotCurrentError if the positions belong to two histories."""
+        if position is None or position.seq < wanted.seq:
+            return False
+        passed = self.passed.get(wanted.tenant, {})
+        if passed.get(position.seq, position) != position:
+            # Another history replaced the one that serves. What follows it is about to serve.
+            return False
+        if (position if position.seq == wanted.seq else passed.get(wanted.seq, wanted)) != wanted:
+            raise RevisionNotCurrentError(
+                f"position `{wanted}` is of another history than the one that serves, which is at `{position}`: the policy "
+                "store was replaced or lost its last changes"
+            )
+        return True
+
     def _serving(self, tenant: Tenant) -> str:
         policy = self._tenants.get(tenant)
         if policy is None or policy.snapshot is None:
@@ -220,15 +237,3 @@ class _Waiter:
                 self.snapshot = self._snapshot_now()
             except RevisionNotCurrentError as error:
                 self.error = error
-
-
-def _reaches(position: Position | None, wanted: Position) -> bool:
-    """Raises RevisionNotCurrentError if the positions belong to two histories."""
-    if position is None or position.seq < wanted.seq:
-        return False
-    if position.seq == wanted.seq and position != wanted:
-        raise RevisionNotCurrentError(
-            f"position `{wanted}` is of another history than the one that serves, which is at `{position}`: the policy "
-            "store was replaced or lost its last changes"
-        )
-    return True

@@ -9,10 +9,11 @@ from support.fleet import allows, files
 from support.trees import Files, tree_of
 
 from remit.core.names import Tenant
+from remit.core.position import Position
 from remit.fleet.change import genesis, linked
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
 from remit.fleet.history import Known, Pulled, TenantPosition
-from remit.fleet.journal import ReleaseJournal, StoreState
+from remit.fleet.journal import Fork, ReleaseJournal, StoreState
 from remit.fleet.node_report import KnownNode
 from remit.fleet.release import Release
 from remit.policy.read.limits import Limits
@@ -77,6 +78,51 @@ def test_a_release_is_there_whole_after_a_restart(journal: ReleaseJournal) -> No
     revision, position = current.positions[Tenant("acme")]
     assert tree_of(files(acme=allows("bob"))).revision(Tenant("acme")) == revision
     assert ("acme", 1) == position[:2]
+
+
+def test_a_fork_stays_until_the_next_one_and_is_noted_once_it_is_recorded(journal: ReleaseJournal) -> None:
+    def fork() -> Fork | None:
+        current = journal.current()
+        assert current is not None
+        return current.fork
+
+    store = Store()
+    journal.put(store.pulled(1, acme=allows("ann")), store.fetch, MOST)
+    assert fork() is None
+    forked = store.pulled(1, "another one", acme=allows("eve"))
+    journal.put(forked, store.fetch, MOST)
+    journal.put(store.pulled(2, acme=allows("bob")), store.fetch, MOST)
+
+    first = fork()
+    assert Fork("another one", 1, forked.release.hash) == first
+    assert journal.recorded_fork() is None
+    journal.record_fork(first)
+    assert first == ReleaseJournal(journal.directory).recorded_fork()
+
+    journal.put(store.pulled(1, "another one", acme=allows("cid")), store.fetch, MOST)
+    assert first != fork()
+
+
+def test_the_last_positions_of_each_tenant_are_of_one_history(journal: ReleaseJournal) -> None:
+    def position(seq: int, digit: str) -> Position:
+        return Position(Tenant("acme"), seq, digit * 16)
+
+    def passed() -> object:
+        current = journal.current()
+        assert current is not None
+        return current.passed
+
+    store, acme, globex = Store(), Tenant("acme"), Tenant("globex")
+    first = store.pulled(1, acme=allows("ann"), globex="")._replace(passed={acme: {1: position(1, "a")}})
+    journal.put(first, store.fetch, MOST)
+    assert {acme: {1: position(1, "a")}, globex: {}} == passed()
+
+    # Nothing of acme has changed.
+    journal.put(store.pulled(2, acme=allows("ann"), globex="#"), store.fetch, MOST)
+    assert {acme: {1: position(1, "a")}, globex: {}} == passed()
+
+    journal.put(store.pulled(1, "another one", acme=allows("eve"), globex=""), store.fetch, MOST)
+    assert {acme: {}, globex: {}} == passed()
 
 
 def test_files_that_are_here_already_are_not_fetched(journal: ReleaseJournal) -> None:

@@ -127,6 +127,24 @@ def test_a_call_that_waits_is_refused_when_another_history_reaches_its_number() 
     assert "another history" in str(caller.found())
 
 
+def test_a_lower_number_of_another_history_is_refused_at_once() -> None:
+    live = Live().serve(A.at(position(3, "a")))
+    live.passed = {ACME: {seq: position(seq, "a") for seq in (2, 3)}}
+    assert live.snapshot_at(ACME, required(position(2, "a")), WAIT_S).position == position(3, "a")
+    assert "is of another history" in refused(live, required(position(2, "b")), LONG_S)
+    # It is too old to tell.
+    assert live.snapshot_at(ACME, required(position(1, "b")), WAIT_S).position == position(3, "a")
+
+
+def test_a_policy_of_a_replaced_history_answers_no_call_that_needs_a_position() -> None:
+    live = Live().serve(A.at(position(3, "a")))
+    live.passed = {ACME: {seq: position(seq, "b") for seq in (1, 2, 3)}}
+    caller = Caller(live, required(position(2, "b")))
+    until(lambda: live.asked == 1, "the call waits")
+    live.serve(serving := B.at(position(3, "b")))
+    assert caller.found() is serving
+
+
 def test_a_node_without_a_policy_store_refuses_positions_at_once() -> None:
     live = LivePolicies()
     live.put(TenantPolicy(ACME, TenantState.SERVING, 0, A))

@@ -230,8 +230,11 @@ class Reloader:
             current = self._journal.current()
             if current is not None:
                 with self._swap.changing():
-                    self._swap.place(current)
-        except (PolicyStoreError, JournalUnavailable) as error:
+                    self._swap.place(current, self._journal.recorded_fork())
+                # Before `begin`, what happened is not recorded yet.
+                if current.fork is not None and self._threads:
+                    self._journal.record_fork(current.fork)
+        except (PolicyStoreError, JournalUnavailable, OSError) as error:
             _log.error("release not taken over", error=str(error))
 
     def _seen(self) -> Stamp:

@@ -12,7 +12,7 @@ from remit.audit.errors import JournalUnavailable
 from remit.core.names import Tenant
 from remit.core.position import Position
 from remit.engine.snapshot import Snapshot
-from remit.fleet.journal import CurrentRelease
+from remit.fleet.journal import CurrentRelease, Fork
 from remit.policy.build.throttle import free_gradually
 from remit.policy.live import LivePolicies, TenantPolicy
 from remit.service.errors import LoadingError
@@ -81,17 +81,20 @@ class PolicySwap:
             level, event, fields = change.log
             getattr(_log, level)(event, **fields)
 
-    def place(self, release: CurrentRelease) -> None:
+    def place(self, release: CurrentRelease, recorded: Fork | None = None) -> None:
         """From now on, what serves the same revision as this release has its position. Call it within `changing`.
+        `recorded` is the fork of which there is a record already.
 
         Raises JournalUnavailable if a fork is not recorded; then nothing has changed.
         """
         if release == self._release:
             return
-        if release.fork:
-            detail = {"fork": release.fork, "release": release.seq, "hash": release.hash}
+        if release.fork is not None and release.fork != recorded:
+            text, seq, hash_ = release.fork
+            detail = {"fork": text, "release": seq, "hash": hash_}
             self.record(Outcome("POLICY_FORK", "", "", detail))
         self._release, self._positions = release, release.positions
+        self.live.passed = release.passed
         for tenant, policy in self.live.tenants.items():
             placed = self._placed(tenant, policy.snapshot)
             if placed is not policy.snapshot:
