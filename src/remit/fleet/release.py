@@ -1,4 +1,4 @@
-"""Releases: what a whole fleet serves, each linked to the one before and signed. docs/reference/fleet.md has the format."""
+"""Releases: what a whole fleet serves, each linked to the one before and signed. docs/reference/releases.md has the format."""
 
 import json
 from collections.abc import Iterable, Mapping

@@ -1,6 +1,4 @@
-import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +7,18 @@ from subprocess import SubprocessError
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from remit.audit.errors import AuditStoreError
 from remit.cli.common.as_json import JsonOption, print_json
-from remit.cli.common.output import Exit, err, fail, out, styled
+from remit.cli.common.fault_runs import (
+    FAULT_COLUMNS,
+    SeedOption,
+    chosen_faults,
+    exit_code,
+    scratch_folder,
+    seeded,
+)
+from remit.cli.common.output import Exit, fail, out, styled
 from remit.cli.common.policies_option import with_policies
 from remit.cli.common.policy_files import loading, read_files
 from remit.cli.common.progress import progress
@@ -25,7 +30,6 @@ from remit.faults.postgresql import NoDatabaseError
 from remit.faults.promise import BrokenPromiseError
 from remit.faults.suite import FAULTS, Scene
 
-_COLUMNS: Final = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 _RESULTS: Final = {
     Exit.OK: styled(("nothing lost", "green")),
     Exit.NO: styled(("BROKEN", "red")),
@@ -62,9 +66,7 @@ def faults(
         ),
     ] = "",
     http: Annotated[bool, typer.Option("--http", help="Ask over HTTP instead of gRPC.")] = False,
-    seed: Annotated[
-        int | None, typer.Option(help="The seed of the random numbers, to repeat a run.", show_default=False)
-    ] = None,
+    seed: SeedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Break real servers, in a scratch folder, and prove that no acknowledged decision is lost.
@@ -75,14 +77,10 @@ def faults(
 
     Example: `remit audit faults --short --only kill`
     """
-    unknown = [name for name in only or () if name not in FAULTS]
-    if unknown:
-        fail(Exit.USAGE, f"no fault `{unknown[0]}`: expected one of {', '.join(FAULTS)}")
-    seed = secrets.randbits(32) if seed is None else seed
-    chosen = [name for name in FAULTS if not only or name in only]
-    folder = Path(tempfile.mkdtemp(prefix="remit-faults-"))
+    chosen, seed = chosen_faults(only, FAULTS), seeded(seed)
     tries: dict[str, _Tried] = {}
-    try:
+    with scratch_folder() as scratch:
+        folder = scratch.folder
         policies = _policies(directory, folder / "policies")
         if not as_json:
             out.print(f"seed {seed}")
@@ -90,20 +88,15 @@ def faults(
             tries[name] = _run(
                 name, folder, policies, rounds=rounds, short=short, postgresql=postgresql, http=http, seed=seed
             )
-    finally:
-        broken = sum(each.result is Exit.NO for each in tries.values())
-        if broken:
-            err.print(f"its files are in {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-    tried = sum(each.result is not Exit.UNAVAILABLE for each in tries.values())
+            scratch.broken += tries[name].result is Exit.NO
+    broken, tried = scratch.broken, sum(each.result is not Exit.UNAVAILABLE for each in tries.values())
     if as_json:
         print_json({"seed": seed, "faults": [_plain(name, each) for name, each in tries.items()]})
     else:
         _print(tries)
         left = f", {len(chosen) - tried} not run" if tried < len(chosen) else ""
         out.print(f"{tried - broken} of {tried} faults did no harm{left}")
-    raise typer.Exit(Exit.NO if broken else Exit.OK if tried else Exit.UNAVAILABLE)
+    raise typer.Exit(exit_code(tried, broken))
 
 
 def _plain(name: str, tried: _Tried) -> dict[str, Any]:
@@ -150,7 +143,7 @@ def _run(
         count = rounds
     began = time.monotonic()
     result, cause = Exit.OK, ""
-    with progress(*_COLUMNS) as shown:
+    with progress(*FAULT_COLUMNS) as shown:
         task = shown.add_task(name, total=count)
         scene = Scene(
             folder=folder / name,

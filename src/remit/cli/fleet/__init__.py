@@ -1,1 +1,15 @@
-"""Commands about the policy store and the nodes that serve its releases."""
+"""Commands about the policy store and the nodes that serve its releases. `remit fleet` has those that a server does not need."""
+
+import typer
+
+from remit.cli.common import lazy
+from remit.cli.common.help import PlainGroup
+from remit.cli.common.output import EXIT_CODES
+
+app = typer.Typer(
+    cls=PlainGroup,
+    rich_markup_mode=None,
+    help=f"Try a fleet of servers over one policy store.\n\n{EXIT_CODES}",
+    no_args_is_help=True,
+)
+lazy.add(app, {"faults": "remit.cli.fleet.faults:faults"})

@@ -1,0 +1,116 @@
+"""What callers of a fleet saw, and what the policy store says. Times are seconds of one monotonic clock."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from remit.core.names import Tenant
+from remit.core.position import Position
+
+
+class PublishOutcome(StrEnum):
+    ACKNOWLEDGED = "ACKNOWLEDGED"
+    REFUSED = "REFUSED"
+    """It was told that nothing was published."""
+    UNKNOWN = "UNKNOWN"
+    """It failed or died, and may have published."""
+
+
+class PublishCall(NamedTuple):
+    message: str
+    """Another one for each call: it finds the release in the log."""
+    after: int | None
+    """The release that it is based on. None: the store did not even say which one is the newest."""
+    outcome: PublishOutcome
+    began_s: float
+    ended_s: float
+
+
+class SeenAnswer(NamedTuple):
+    allowed: bool
+    revision: str
+    position: Position | None
+    """None: the answer has none."""
+
+
+class CheckCall(NamedTuple):
+    node: str
+    tenant: str
+    principal: str
+    at_least: Position | None
+    answer: SeenAnswer | None
+    """None: the call failed."""
+    began_s: float
+    ended_s: float
+    error: str = ""
+
+
+class AwayTime(NamedTuple):
+    """A time in which a node could not learn of news."""
+
+    node: str
+    began_s: float
+    ended_s: float
+    runs: bool = True
+    """Whether it could answer meanwhile."""
+
+
+class NewsTime(NamedTuple):
+    """From here on these nodes can learn of all that was acknowledged before."""
+
+    nodes: Sequence[str]
+    at_s: float
+    extra_s: float = 0.0
+    """How much longer than usual they may take, because they must notice something first."""
+
+
+class LoggedRelease(NamedTuple):
+    seq: int
+    message: str
+    root: str
+    """The digest of the root files."""
+    tenants: Mapping[Tenant, str]
+    """The digest of each tenant's files."""
+
+
+class LoggedChange(NamedTuple):
+    position: Position
+    release: int
+    revision: str
+    """Of the tenant's files; '' if it has none any more."""
+
+
+class StoreLog(NamedTuple):
+    """What a policy store holds at one time, in order."""
+
+    releases: Sequence[LoggedRelease]
+    changes: Sequence[LoggedChange]
+
+
+EMPTY_LOG: Final = StoreLog((), ())
+
+
+@dataclass(slots=True)
+class FleetHistory:
+    logs: Sequence[StoreLog] = ()
+    """At each time before the store was replaced by a standby, and at the end: the last one holds."""
+    publishes: list[PublishCall] = field(default_factory=list)
+    checks: list[CheckCall] = field(default_factory=list)
+    aways: list[AwayTime] = field(default_factory=list)
+    news: list[NewsTime] = field(default_factory=list)
+    forks: Mapping[str, int] = field(default_factory=dict)
+    """How many records POLICY_FORK each node has written."""
+    allowed: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Whom each revision allows what the calls ask, when its published files are asked in process."""
+
+    synchronous: bool = False
+    """Whether the store waited for its standby, so that nothing may be lost."""
+
+    @property
+    def last(self) -> StoreLog:
+        return self.logs[-1] if self.logs else EMPTY_LOG
+
+    def acknowledged_s(self) -> dict[str, float]:
+        """When each acknowledged publish ended, by message."""
+        return {each.message: each.ended_s for each in self.publishes if each.outcome is PublishOutcome.ACKNOWLEDGED}

@@ -1,0 +1,148 @@
+"""What users run as `remit fleet faults`, and that it would notice."""
+
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from support.fleet import allows, publish
+from support.server import ROOT, remit_process
+from support.waiting import until
+from typer.testing import CliRunner
+
+from remit.cli.fleet import faults
+from remit.cli.main import app
+from remit.faults.fleet import world
+from remit.faults.fleet.checker import PROMISES
+from remit.faults.fleet.databases import HOST, StandbyPair, url_at
+from remit.faults.fleet.history import CheckCall
+from remit.faults.fleet.proxy import FaultyProxy
+from remit.faults.fleet.suite import FLEET_FAULTS, play
+from remit.faults.fleet.world import FleetOrder, FleetWorld
+from remit.faults.postgresql import NoDatabaseError
+from remit.faults.promise import BrokenPromiseError
+from remit.fleet.hints import LISTENING, Hints
+from remit.fleet.journal import ReleaseJournal
+from remit.fleet.store import PolicyStore
+
+MUTANT = Path(__file__).parents[1] / "support" / "fleet_mutant.py"
+BOUND_S = 3.0
+
+
+def test_no_fault_breaks_a_promise() -> None:
+    """The bound is long, because the machine may be busy."""
+    done = remit_process("fleet", "faults", "--rounds", "1", "--within", "30", timeout_s=280)
+    print(done.stdout, done.stderr)
+    assert 0 == done.returncode
+    assert [*FLEET_FAULTS] == re.findall(r"^\s*([a-z-]+)\s.*\bkept$", done.stdout, re.MULTILINE)
+    assert f"{len(FLEET_FAULTS)} of {len(FLEET_FAULTS)} faults broke no promise" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("mutant", "fault", "promises"),
+    [
+        ("never_polls", "notifications", {"P4", "P5"}),
+        ("ignores_forks", "failover", {"P5", "P6"}),
+        ("orders_by_number", "failover", {"P3"}),
+        ("looked_lately", "slow", {"P3"}),
+        ("places_too_soon", "slow", {"P7"}),
+    ],
+)
+def test_a_mistake_in_a_node_is_noticed(mutant: str, fault: str, promises: set[str], tmp_path: Path) -> None:
+    order = FleetOrder(tmp_path, BOUND_S, (sys.executable, "-P", str(MUTANT), mutant))
+    with FleetWorld(order) as fleet:
+        found: set[str] = set()
+        for seed in range(5):
+            if not promises <= found:
+                fleet.rng = Random(seed)
+                found |= {each.promise for each in play(fleet, FLEET_FAULTS[fault]).violations}
+    assert promises <= found
+
+
+@pytest.fixture
+def proxy() -> Iterator[FaultyProxy]:
+    """Between tests and a PostgreSQL with an empty policy store."""
+    with StandbyPair() as database:
+        with PolicyStore(database.url) as store:
+            store.migrate()
+        with FaultyProxy(HOST, database.port) as made:
+            yield made
+
+
+def test_a_node_listens_anew_if_its_connection_hangs(proxy: FaultyProxy, tmp_path: Path) -> None:
+    """Such a connection looks like one without news."""
+    journal = ReleaseJournal(tmp_path)
+    journal.begin()
+    with (
+        PolicyStore(url_at(proxy.port)) as store,
+        PolicyStore(url_at(proxy.port)) as other,
+        Hints(store, journal) as hints,
+    ):
+        assert hints.listen()
+        publish(other, 0, acme=allows("ann"))
+        assert hints.wait(10.0)
+        hints.looked(news=True)
+        assert not hints.listen()
+
+        proxy.hang()
+        other.engine.dispose()
+        publish(other, 1, acme=allows("bob"))
+        assert not hints.wait(0.1)
+        hints.looked(news=True)
+        assert LISTENING == hints.mode
+        # The pool of the store hangs too, until its timeout.
+        store.engine.dispose()
+        until(hints.listen)
+
+        publish(other, 2, acme=allows("cid"))
+        assert hints.wait(10.0)
+        hints.looked(news=True)
+        assert not hints.listen()
+    journal.end()
+
+
+def test_a_broken_promise_and_a_fleet_that_collapses_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lie(world: FleetWorld) -> None:
+        world.history.checks.append(CheckCall("node-1", "acme", "user:ann", None, None, 0.0, 0.0, "made up"))
+
+    def collapse(_: FleetWorld) -> None:
+        raise BrokenPromiseError("the sky falls")
+
+    monkeypatch.setattr(faults, "FLEET_FAULTS", {"lie": lie, "collapse": collapse, "nothing": lambda _: None})
+    done = CliRunner().invoke(app, ["fleet", "faults", "--rounds", "2", "--within", "30"])
+    assert 1 == done.exit_code
+    assert {"lie": "1", "collapse": "0"} == dict(
+        re.findall(r"^\s*([a-z]+)\s+(\d+)\s.*BROKEN$", done.stdout, re.MULTILINE)
+    )
+    assert f"lie: P9 ({PROMISES['P9']}): node node-1 did not answer about acme: made up" in done.stdout
+    assert "collapse: the sky falls" in done.stdout
+    assert "1 of 3 faults broke no promise" in done.stdout
+    kept = Path(done.stderr.split()[-1])
+    assert "made up" in (kept / "fleet-1" / "history.txt").read_text()
+    assert "serving" in (kept / "fleet-2" / "node-3.log").read_text()
+    shutil.rmtree(kept)
+
+
+def test_nothing_is_tried_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise NoDatabaseError("`psycopg` is not installed")
+
+    monkeypatch.setattr(world, "StandbyPair", none)
+    done = CliRunner().invoke(app, ["fleet", "faults", "--only", "cut"])
+    assert 3 == done.exit_code
+    assert "cut: `psycopg` is not installed" in done.stdout
+    assert "0 of 0 faults broke no promise, 1 not run" in done.stdout
+
+
+def test_the_page_names_every_promise_and_every_fault() -> None:
+    page = (ROOT / "docs/how-to/fleet.md").read_text()
+    assert [] == [name for name in PROMISES if f"| {name} |" not in page]
+    assert [] == [name for name in FLEET_FAULTS if f"| `{name}` |" not in page]
+
+
+def test_unknown_fault_of_a_fleet_is_reported() -> None:
+    done = remit_process("fleet", "faults", "--only", "earthquake")
+    assert (2, True) == (done.returncode, "no fault `earthquake`: expected one of kill, pause" in done.stderr)

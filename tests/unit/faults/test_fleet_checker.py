@@ -1,0 +1,208 @@
+"""Histories that break each promise of a fleet, and some that look as if they did."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from remit.core.names import Tenant
+from remit.core.position import Position
+from remit.faults.fleet.checker import PROMISES, caught_up_s, violations
+from remit.faults.fleet.history import (
+    AwayTime,
+    CheckCall,
+    FleetHistory,
+    LoggedChange,
+    LoggedRelease,
+    NewsTime,
+    PublishCall,
+    PublishOutcome,
+    SeenAnswer,
+    StoreLog,
+)
+
+ACME = Tenant("acme")
+BOUND_S = 2.0
+ALLOWED = {f"rev-{seq}": frozenset({"user:ann"} if seq % 2 else {"user:bob"}) for seq in range(1, 8)}
+"""Odd revisions allow ann, even ones allow bob."""
+
+
+def position(seq: int, digit: str = "a") -> Position:
+    return Position(ACME, seq, digit * 16)
+
+
+def log(*digits: str) -> StoreLog:
+    """One release after another, whose changes of acme have these digests."""
+    numbered = [*enumerate(digits, 1)]
+    return StoreLog(
+        [LoggedRelease(seq, f"change {digit}{seq}", "root", {ACME: f"{digit}{seq}"}) for seq, digit in numbered],
+        [LoggedChange(position(seq, digit), seq, f"rev-{seq}") for seq, digit in numbered],
+    )
+
+
+def published(
+    seq: int, ended_s: float, outcome: PublishOutcome = PublishOutcome.ACKNOWLEDGED, digit: str = "a"
+) -> PublishCall:
+    return PublishCall(f"change {digit}{seq}", seq - 1, outcome, ended_s - 0.1, ended_s)
+
+
+def asked(
+    at_s: float,
+    at: Position | None,
+    principal: str = "user:ann",
+    *,
+    allowed: bool | None = None,
+    node: str = "one",
+    at_least: Position | None = None,
+    revision: str = "",
+) -> CheckCall:
+    """Answers as the files say, unless told otherwise. Without a position there is no answer."""
+    answer = None
+    if at is not None:
+        revision = revision or f"rev-{at.seq}"
+        right = principal in ALLOWED[revision]
+        answer = SeenAnswer(right if allowed is None else allowed, revision, at)
+    return CheckCall(node, ACME, principal, at_least, answer, at_s, at_s + 0.01, "" if answer else "UNAVAILABLE")
+
+
+def history(
+    *events: Any, logs: tuple[StoreLog, ...] = (log("a", "a", "a"),), forks: tuple[str, ...] = ()
+) -> FleetHistory:
+    found = FleetHistory(logs=logs, allowed=ALLOWED, forks=dict.fromkeys(forks, 1))
+    lists: dict[type, list[Any]] = {
+        PublishCall: found.publishes,
+        CheckCall: found.checks,
+        AwayTime: found.aways,
+        NewsTime: found.news,
+    }
+    for each in events:
+        lists[type(each)].append(each)
+    return found
+
+
+LOST = log("a", "a", "b", "b"), log("a", "a", "c")
+"""A failover lost changes 3 and 4, and change 3 is another one since."""
+SHARED = StoreLog(
+    [LoggedRelease(1, "change a1", "root", {ACME: "1"}), LoggedRelease(2, "change a2", "other", {ACME: "1"})],
+    [LoggedChange(position(1), 1, "rev-1"), LoggedChange(position(2), 2, "rev-2")],
+)
+"""Release 2 differs in the root files alone, which are every tenant's."""
+
+RIGHT = {
+    "nothing happens": history(),
+    "positions rise, also where calls overlap": history(
+        asked(1.0, position(1)), asked(1.005, position(2)), asked(1.007, position(1)), asked(2.0, position(3))
+    ),
+    "nodes do not wait for each other": history(asked(1.0, position(3)), asked(2.0, position(1), node="two")),
+    "a later position is as good": history(asked(1.0, position(3), at_least=position(2))),
+    "a call that needs a position may fail": history(asked(1.0, None, at_least=position(3))),
+    "an allow within the bound": history(published(2, 1.0), asked(2.9, position(1))),
+    "a deny of what was given long ago": history(published(3, 1.0), asked(9.0, position(2))),
+    "an allow of the newest release": history(published(2, 1.0), published(3, 1.1), asked(9.0, position(3))),
+    "a revoke that nobody was told of": history(published(2, 1.0, PublishOutcome.UNKNOWN), asked(9.0, position(1))),
+    "an old allow of a node that is cut off": history(
+        published(2, 1.0), AwayTime("one", 0.5, 8.0), asked(9.0, position(1))
+    ),
+    "news within the bound": history(
+        published(2, 1.0), NewsTime(["one"], 2.0), asked(2.5, position(1), "user:bob"), asked(3.9, position(2))
+    ),
+    "news that takes longer for a reason": history(
+        published(2, 1.0), NewsTime(["one"], 2.0, extra_s=5.0), AwayTime("one", 1.0, 9.0), asked(8.0, position(2))
+    ),
+    "a fork that is recorded": history(
+        asked(1.0, position(4, "b")), asked(2.0, position(3, "c")), logs=LOST, forks=("one",)
+    ),
+    "a lost release that nobody saw": history(published(3, 1.0, digit="b"), asked(2.0, position(3, "c")), logs=LOST),
+    "a release whose publisher does not know": history(published(3, 1.0, PublishOutcome.UNKNOWN)),
+    "a node that is down does not answer": history(AwayTime("one", 0.0, 2.0, runs=False), asked(1.0, None)),
+    "root files are every tenant's": history(logs=(SHARED,)),
+}
+
+WRONG = {
+    "P1": [
+        history(asked(1.0, position(3)), asked(2.0, position(2))),
+        # It goes back to the history that was lost.
+        history(asked(1.0, position(3, "c")), asked(2.0, position(3, "b")), logs=LOST, forks=("one",)),
+        history(asked(1.0, position(4, "b")), asked(2.0, position(3, "b")), logs=LOST, forks=("one",)),
+    ],
+    "P2": [
+        history(asked(1.0, position(1, "f"))),
+        history(asked(1.0, position(1))._replace(tenant="globex")),
+    ],
+    "P3": [
+        history(asked(1.0, position(1), at_least=position(2))),
+        history(asked(1.0, position(4, "b"), at_least=position(3, "c")), logs=LOST, forks=("one",)),
+        history(asked(1.0, position(3, "c"), at_least=position(3, "b")), logs=LOST),
+    ],
+    "P4": [
+        history(published(2, 1.0), asked(3.2, position(1))),
+        # It was given again later, and the answer rests on what was taken away.
+        history(published(2, 1.0), published(3, 1.1), asked(9.0, position(1))),
+        history(published(2, 1.0), AwayTime("one", 0.5, 6.0), asked(9.0, position(1))),
+        history(published(2, 1.0), AwayTime("two", 0.5, 9.0), asked(9.0, position(1))),
+    ],
+    "P5": [
+        history(published(2, 1.0), NewsTime(["one"], 2.0)),
+        history(published(2, 1.0), NewsTime(["one"], 2.0), asked(4.1, position(2))),
+        history(published(2, 1.0), NewsTime(["one", "two"], 2.0), asked(2.1, position(2))),
+    ],
+    "P6": [
+        history(published(4, 1.0)),
+        history(published(2, 1.0, PublishOutcome.REFUSED)),
+        history(published(2, 1.0)._replace(after=0)),
+        history(asked(1.0, position(3, "b")), logs=LOST),
+        history(asked(1.0, position(3, "b")), logs=LOST, forks=("two",)),
+        replace(history(published(3, 1.0, digit="b"), logs=LOST), synchronous=True),
+    ],
+    "P7": [
+        history(asked(1.0, position(1), allowed=False)),
+        history(asked(1.0, position(2), allowed=True)),
+        history(asked(1.0, position(2), revision="rev-3")),
+    ],
+    "P8": [
+        history(logs=(log("a", "a")._replace(changes=log("a").changes),)),
+        history(
+            logs=(log("a", "a")._replace(changes=[*log("a", "a").changes, LoggedChange(position(3), 2, "rev-3")]),)
+        ),
+        history(logs=(log("a", "a")._replace(releases=log("a").releases),)),
+        history(logs=(SHARED._replace(changes=SHARED.changes[:1]),)),
+    ],
+    "P9": [
+        history(asked(1.0, None)),
+        history(AwayTime("one", 0.0, 2.0), asked(1.0, None)),
+        history(AwayTime("two", 0.0, 2.0, runs=False), asked(1.0, None)),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_history_that_keeps_every_promise(name: str) -> None:
+    assert [] == violations(RIGHT[name], BOUND_S)
+
+
+@pytest.mark.parametrize(("promise", "found"), [(promise, each) for promise, those in WRONG.items() for each in those])
+def test_a_history_that_breaks_one_promise(promise: str, found: FleetHistory) -> None:
+    assert [promise] == [each.promise for each in violations(found, BOUND_S)]
+
+
+def test_every_promise_has_histories_that_break_it() -> None:
+    assert PROMISES.keys() == WRONG.keys()
+
+
+def test_a_few_violations_of_a_promise_are_shown() -> None:
+    texts = [each.text for each in violations(history(*(asked(each, None) for each in range(9))), BOUND_S)]
+    assert 4 == len(texts)
+    assert "and 6 more" == texts[-1]
+
+
+def test_how_long_news_takes_is_told_for_each_node() -> None:
+    found = history(
+        published(2, 1.0),
+        published(3, 5.0),
+        NewsTime(["one", "two"], 2.0),
+        asked(3.49, position(2)),
+        asked(4.0, position(3)),
+    )
+    one, two = caught_up_s(found)
+    assert pytest.approx(1.5) == one
+    assert two == float("inf")
