@@ -7,7 +7,7 @@ RELEASE ?= var/release
 RUNTIME := server http postgres parquet otlp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup anew demo serve test quick test-pythons lint docs proto client lock release bench queries million corruptions reloads faults hostile
+.PHONY: help setup anew demo serve test quick test-pythons lint docs proto client lock release bench queries million corruptions bindings reloads faults hostile
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -106,6 +106,9 @@ hostile: setup ## Ten million mutated messages against a real server under load,
 
 corruptions: setup ## Ten thousand random corruptions of policy files, with progress (some ten minutes)
 	$(BIN)/python tests/corruptions.py --corruptions 10000
+
+bindings: setup ## A hundred thousand random grants and revokes, judged by the naive reference too (some twenty minutes)
+	$(BIN)/python tests/bindings.py --changes 100000
 
 reloads: setup ## Ten minutes of a reload every second under load, each answer checked, with progress
 	$(BIN)/python tests/reloads.py --seconds 600

@@ -8,9 +8,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from remit.core.ages import is_age
 from remit.core.authzen import EXTERNAL_LIMIT, PRINCIPAL_TYPES
 from remit.core.gateway import ROUTES_LIMIT
-from remit.core.names import NAMESPACE_LIMIT, RESOURCE_LIMIT, SEGMENT, is_principal, is_word
+from remit.core.names import NAMESPACE_LIMIT, RESOURCE_LIMIT, SEGMENT, is_principal, is_subject, is_word
 from remit.core.policy import ResourceType
 from remit.core.rows import Effect
 from remit.core.vocabulary import KindClass
@@ -105,12 +106,35 @@ def resources() -> Json:
 
 def tenant() -> Json:
     dedicated = fields({}, {section: text() for section in ResourceType}, "The resources that serve this level.")
+
+    def opened(what: str) -> Json:
+        pattern = _grammar(is_subject).replace("user|service|group|role", what)
+        starred = text(
+            "A name, or how names begin and `*`.", pattern=pattern.replace("{1,256})$", r"{0,255}(?:\*|[^*]))$")
+        )
+        return items(starred, f"The {what}s that may be granted.")
+
+    runtime = fields(
+        {},
+        {
+            "roles": opened("role"),
+            "groups": opened("group"),
+            "scopes": items(text(maxLength=NAMESPACE_LIMIT), "Patterns: a scope of a row must lie within them."),
+            "max_ttl": text("The longest life of a row, as `30d`.", pattern=_grammar(is_age), minLength=1),
+            "suspend": text("A group with a deny, into which anybody may be put.", pattern="^group:"),
+        },
+        "Which rows may be granted at run time.",
+    ) | {
+        "anyOf": [{"required": [each]} for each in ("roles", "groups", "suspend")],
+        "dependentRequired": {"roles": ["scopes"], "groups": ["scopes"]},
+    }
     return fields(
         {},
         {
             "access": items(MEMBER, "Who may act in the tenant at all. Without the list: whoever has a binding."),
             "dedicated": dedicated,
             "namespaces": entries(NAMESPACE, fields({}, {"dedicated": dedicated})),
+            "runtime": runtime,
         },
     )
 
@@ -139,12 +163,14 @@ def gateway() -> Json:
 
 
 def tests() -> Json:
+    always = {"always": {**BOOLEAN, "description": "It must hold whatever is granted at run time."}}
     access = fields(
         {"principal": PRINCIPAL, "action": WORD, "kind": WORD, "expect": EFFECT},
-        {"namespace": NAMESPACE, "reason": choice(ACCESS_REASONS)},
+        {"namespace": NAMESPACE, "reason": choice(ACCESS_REASONS), **always},
     )
     grid = fields(
-        {"kind": WORD, "actions": items(WORD), "expect": entries(PRINCIPAL, items(EFFECT))}, {"namespace": NAMESPACE}
+        {"kind": WORD, "actions": items(WORD), "expect": entries(PRINCIPAL, items(EFFECT))},
+        {"namespace": NAMESPACE, **always},
     )
     reach = fields(
         {"caller": NAMESPACE, "owner": NAMESPACE, "relation": WORD, "expect": EFFECT},
@@ -159,7 +185,11 @@ def tests() -> Json:
             "nodes": entries(text(), items(text(), "KIND and NAMESPACE", minItems=1, maxItems=2)),
             "expect": entries(PRINCIPAL, items(text())),
         },
-        {"action": WORD, "edges": items(items(text(), "SOURCE, TARGET, RELATION, EFFECT", minItems=3, maxItems=4))},
+        {
+            "action": WORD,
+            "edges": items(items(text(), "SOURCE, TARGET, RELATION, EFFECT", minItems=3, maxItems=4)),
+            **always,
+        },
     )
     properties = {"properties": {"type": "object"}}
     request = fields(
@@ -169,11 +199,11 @@ def tests() -> Json:
             "resource": fields({"type": text(), "id": text()}, properties),
             "expect": EFFECT,
         },
-        {"context": {}, "reason": choice(ACCESS_REASONS)},
+        {"context": {}, "reason": choice(ACCESS_REASONS), **always},
     )
     through_gateway = fields(
         {"request": text("As `GET /api/flows`.", pattern=r"^[A-Z-]+ /"), "principal": PRINCIPAL, "expect": EFFECT},
-        {"reason": choice(GATEWAY_REASONS)},
+        {"reason": choice(GATEWAY_REASONS), **always},
     )
     return fields(
         {"name": text("What the file tests.")},

@@ -186,6 +186,7 @@ def test_file_with_one_thing_wrong_is_judged_alike(path: str) -> None:
 
 EXAMPLES = {
     "authzen": b"subjects: {employee: user}\nactions: {read: VIEW}\ntypes:\n  flow: {kind: FLOW, namespace: '{resource.properties.ns}'}\n",
+    "tenant": b"runtime: {roles: ['role:a*'], groups: ['group:*'], scopes: ['**'], max_ttl: 30d}\n",
     "gateway": b"routes:\n  - {method: GET, path: '/flows/{ns}', kind: FLOW, action: VIEW, namespace: '{ns}'}\n",
 }
 

@@ -147,7 +147,7 @@ def test_nothing_is_published_if_the_transaction_ends_early(
 ) -> None:
     publish(store, 0, acme="")
     before = pull(store)
-    monkeypatch.setattr("remit.fleet.store._notify", lambda _: (_ for _ in ()).throw(OSError("the publisher dies")))
+    monkeypatch.setattr("remit.fleet.store.notify", lambda _: (_ for _ in ()).throw(OSError("the publisher dies")))
 
     with pytest.raises(PolicyStoreError):
         publish(store, 1, acme=allows("ann"), globex="")

@@ -15,10 +15,10 @@ from remit.core.patterns import NamespacePattern
 from remit.core.policy import Policy
 from remit.core.question import Question, ReachQuestion
 from remit.core.rows import Effect, ReachRule
+from remit.engine.pattern_cover import covered, depths
 from remit.engine.snapshot import Snapshot
 from remit.policy.lint.finding import RuleId
 from remit.policy.lint.linter import findings_of, tenant_findings
-from remit.policy.lint.pattern_cover import covered, depths
 from remit.policy.load import load_root, read_policy
 
 # Two that patterns spell out and one that none does.

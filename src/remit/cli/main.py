@@ -46,6 +46,9 @@ lazy.add(
         "publish": "remit.cli.fleet.publish:publish",
         "releases": "remit.cli.fleet.releases:releases",
         "nodes": "remit.cli.fleet.nodes:nodes",
+        "grant": "remit.cli.fleet.grant:grant",
+        "revoke": "remit.cli.fleet.grant:revoke",
+        "bindings": "remit.cli.fleet.grant:bindings",
     },
     "Serve",
 )

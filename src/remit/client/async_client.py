@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from remit.client import access, audit, reach, search
+from remit.client import access, audit, bindings, reach, search
 from remit.client import resources as dedicated
 from remit.client.access import guarded
 from remit.client.answers import Answer, OperationAnswer, Plan, ReachAllAnswer
@@ -17,10 +17,11 @@ from remit.client.async_transport import AsyncTransport, pending
 from remit.client.batch_parts import BatchParts
 from remit.client.call import ClientCall
 from remit.client.errors import DecisionUnavailable
-from remit.client.questions import Asked, AskedReach, Graph
+from remit.client.questions import Asked, AskedReach, Binding, Graph
 from remit.v1 import (
     access_service_pb2,
     audit_service_pb2,
+    binding_service_pb2,
     reach_service_pb2,
     resource_service_pb2,
     search_service_pb2,
@@ -28,6 +29,7 @@ from remit.v1 import (
     visibility_service_pb2,
 )
 from remit.v1.audit_service_pb2 import Record, RecordFilter
+from remit.v1.binding_service_pb2 import GrantedRow
 
 
 class AsyncClient(AsyncTransport):
@@ -613,6 +615,51 @@ class AsyncClient(AsyncTransport):
     async def status(self, tenant: str = "") -> status_service_pb2.GetStatusResponse:
         """What the server serves, and its health."""
         return await self._ask(access.status(tenant))
+
+    @pending
+    async def change_bindings(
+        self,
+        tenant: str,
+        grants: Sequence[Binding] = (),
+        revokes: Sequence[Binding] = (),
+        *,
+        granter: str = "",
+        reason: str = "",
+        expected_position: str = "",
+        must_exist: Sequence[Binding] = (),
+        must_not_exist: Sequence[Binding] = (),
+        request_id: str = "",
+        dry_run: bool = False,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+    ) -> binding_service_pb2.ChangeBindingsResponse:
+        """Grants and revokes rows at run time, all or none. `granter` is the principal whose rights the change needs; ''
+        is the caller itself. The answer's `position`, given as `at_least`, makes any node answer by the change. The client
+        may send the request again when no answer comes: `request_id`, or one that it makes, keeps it from being made twice.
+        With `dry_run`, nothing changes, and `effects` says who would gain and lose what."""
+        return await self._ask(
+            bindings.change_bindings(
+                tenant,
+                grants,
+                revokes,
+                granter=granter,
+                reason=reason,
+                expected_position=expected_position,
+                must_exist=must_exist,
+                must_not_exist=must_not_exist,
+                request_id=request_id,
+                dry_run=dry_run,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+            )
+        )
+
+    def list_bindings(
+        self, tenant: str, member: str = "", holds: str = "", *, page_size: int = 0
+    ) -> AsyncIterator[GrantedRow]:
+        """The rows that were granted at run time and are in force, by member; only those of `member` or to `holds`, if they
+        are given. The client fetches pages of `page_size` (0: the server chooses) as you iterate."""
+        return self._walk(bindings.list_bindings(tenant, member, holds, page_size=page_size))
 
     def list_records(
         self, where: RecordFilter | None = None, *, oldest_first: bool = False, after: str = "", page_size: int = 0

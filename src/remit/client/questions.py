@@ -21,6 +21,17 @@ class AskedReach(NamedTuple):
     resource_id: str = ""
 
 
+class Binding(NamedTuple):
+    """A row that is granted at run time: `member` (a user, a service or a group) is in a group, or holds a role."""
+
+    member: str
+    holds: str
+    scope: str = ""
+    """A namespace pattern; empty for the whole tenant."""
+    expires_us: int = 0
+    """From when on the row counts no more, microseconds since the Unix epoch; 0 for never."""
+
+
 class Node(NamedTuple):
     """A node of a dependency graph. `uid` identifies it; `id` is returned unchanged."""
 

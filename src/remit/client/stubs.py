@@ -7,6 +7,7 @@ from google.protobuf.message_factory import GetMessageClass
 from remit.v1 import (
     access_service_pb2,
     audit_service_pb2,
+    binding_service_pb2,
     policy_service_pb2,
     reach_service_pb2,
     resource_service_pb2,
@@ -23,6 +24,7 @@ _MODULES: Final = (
     resource_service_pb2,
     status_service_pb2,
     policy_service_pb2,
+    binding_service_pb2,
     audit_service_pb2,
 )
 

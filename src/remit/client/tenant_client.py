@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 from remit.client.answers import Answer, OperationAnswer, Plan, ReachAllAnswer
 from remit.client.errors import DecisionUnavailable
-from remit.client.questions import Asked, AskedReach, Graph
+from remit.client.questions import Asked, AskedReach, Binding, Graph
 from remit.v1 import (
     access_service_pb2,
     audit_service_pb2,
+    binding_service_pb2,
     reach_service_pb2,
     resource_service_pb2,
     search_service_pb2,
     status_service_pb2,
     visibility_service_pb2,
 )
+from remit.v1.binding_service_pb2 import GrantedRow
 
 if TYPE_CHECKING:
     from remit.client.sync_client import Client
@@ -514,6 +516,45 @@ class TenantClient:
     def status(self) -> status_service_pb2.GetStatusResponse:
         """What the server serves, and its health."""
         return self._client.status(self._tenant)
+
+    def change_bindings(
+        self,
+        grants: Sequence[Binding] = (),
+        revokes: Sequence[Binding] = (),
+        *,
+        granter: str = "",
+        reason: str = "",
+        expected_position: str = "",
+        must_exist: Sequence[Binding] = (),
+        must_not_exist: Sequence[Binding] = (),
+        request_id: str = "",
+        dry_run: bool = False,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+    ) -> binding_service_pb2.ChangeBindingsResponse:
+        """Grants and revokes rows at run time, all or none. `granter` is the principal whose rights the change needs; ''
+        is the caller itself. The answer's `position`, given as `at_least`, makes any node answer by the change. The client
+        may send the request again when no answer comes: `request_id`, or one that it makes, keeps it from being made twice.
+        With `dry_run`, nothing changes, and `effects` says who would gain and lose what."""
+        return self._client.change_bindings(
+            self._tenant,
+            grants,
+            revokes,
+            granter=granter,
+            reason=reason,
+            expected_position=expected_position,
+            must_exist=must_exist,
+            must_not_exist=must_not_exist,
+            request_id=request_id,
+            dry_run=dry_run,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+        )
+
+    def list_bindings(self, member: str = "", holds: str = "", *, page_size: int = 0) -> Iterator[GrantedRow]:
+        """The rows that were granted at run time and are in force, by member; only those of `member` or to `holds`, if they
+        are given. The client fetches pages of `page_size` (0: the server chooses) as you iterate."""
+        return self._client.list_bindings(self._tenant, member, holds, page_size=page_size)
 
     def list_lifecycle(
         self,

@@ -32,6 +32,8 @@ class CallerAction(StrEnum):
     """Recorded decisions and lifecycle records."""
     PIN = "PIN"
     """Changes which revision serves."""
+    BIND = "BIND"
+    """Grants and revokes rows at run time, for whomever the caller names."""
 
     @property
     def bit(self) -> int:

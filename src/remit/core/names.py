@@ -37,7 +37,7 @@ _ID = r"[!$%&'+\-./0-9:;<=>?@A-Z^_`a-z~]{1,256}"
 is_principal: Final = re.compile(rf"(?:user|service):{_ID}").fullmatch
 is_revision: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 _RESOURCE = re.compile(rf"[!-~]{{1,{RESOURCE_LIMIT}}}").fullmatch
-_SUBJECT = re.compile(rf"(?:user|service|group|role):{_ID}").fullmatch
+is_subject: Final = re.compile(rf"(?:user|service|group|role):{_ID}").fullmatch
 
 TENANT_GRAMMAR: Final = "1 to 63 of a-z, 0-9, `_` and `-`, beginning with a letter or digit"
 NAMESPACE_GRAMMAR: Final = (
@@ -77,7 +77,7 @@ def parse_principal(text: str) -> Principal:
 
 
 def parse_subject(text: str) -> Subject:
-    if not _SUBJECT(text):
+    if not is_subject(text):
         raise invalid_name("subject", text, SUBJECT_GRAMMAR, "user", "role")
     return Subject(text)
 

@@ -5,6 +5,7 @@ from remit.core.authzen import NO_MAPPING, AuthzenMapping
 from remit.core.gateway import Route
 from remit.core.names import INSTANCE, Namespace, Subject, Tenant, Word
 from remit.core.rows import Link, ReachRule, Rule
+from remit.core.runtime import Runtime
 from remit.core.str_enum import StrEnum
 from remit.core.vocabulary import Vocabulary
 
@@ -56,6 +57,8 @@ class Policy:
     """What the names in AuthZEN requests stand for."""
     routes: tuple[Route, ...] = ()
     """The routes of the tenant's gateway, in file order. Their order never matters."""
+    runtime: Runtime | None = None
+    """Which rows may be granted at run time; None: none."""
 
     @property
     def rows(self) -> int:

@@ -72,7 +72,9 @@ class Link:
     scope: NamespacePattern
     """`**` if the row names only the tenant."""
     file: str
+    """For a row that is granted at run time: `runtime:change SEQ`."""
     line: int
+    """0 for a row that is granted at run time."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -86,7 +88,7 @@ class Link:
 
     @property
     def place(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 @dataclass(frozen=True, slots=True)

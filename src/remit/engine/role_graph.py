@@ -108,6 +108,7 @@ class RoleGraph:
             graph.by_holder = with_values(self.by_holder, _changed_holders(self, added, gone))
         if any(subject.startswith("role:") for subject in rows):
             vars(graph).pop("_roles", None)
+        vars(graph).pop("groups", None)
         number = next(_numbers)
         graph.touched += len(touched)
         if graph.touched <= _TOUCHED:
@@ -183,6 +184,12 @@ class RoleGraph:
     @cached_property
     def _roles(self) -> Sequence[Subject]:
         return sorted(Subject(name) for name in {*self.rules, *self.by_member} if name.startswith("role:"))
+
+    @cached_property
+    def groups(self) -> frozenset[Subject]:
+        """Every group that a row names."""
+        named = {*self.rules, *(link.member for link in self.links), *(link.holds for link in self.links)}
+        return frozenset(Subject(name) for name in named if name.startswith("group:"))
 
     def may_be_bound(self, role: Subject) -> bool:
         """True if every chain stays within CHAIN_LIMIT after a principal is bound to this role."""

@@ -18,6 +18,8 @@ class ChangeKind(StrEnum):
     """A release has other files for the tenant."""
     REMOVED = "REMOVED"
     """A release has the tenant no more."""
+    BINDINGS = "BINDINGS"
+    """Rows of run time were granted or revoked, or became rows of the files."""
 
 
 class PolicyChange(NamedTuple):
@@ -33,6 +35,8 @@ class PolicyChange(NamedTuple):
     caller: str
     body: str
     """JSON, without line breaks."""
+    request_id: str = ""
+    """The name that the caller gave to the request; '' for none. No other change of the tenant has it."""
 
     @property
     def head(self) -> Head:
@@ -45,7 +49,9 @@ class PolicyChange(NamedTuple):
         return found
 
     def follows(self, head: Head) -> bool:
-        return self == linked(head, Tenant(self.tenant), self.time_us, self.kind, self.caller, self.body)
+        return self == linked(
+            head, Tenant(self.tenant), self.time_us, self.kind, self.caller, self.body, self.request_id
+        )
 
 
 def genesis(tenant: Tenant) -> Head:
@@ -53,11 +59,14 @@ def genesis(tenant: Tenant) -> Head:
     return Head(0, sha256(f"{_TITLE}\n{tenant}".encode()).digest())
 
 
-def linked(head: Head, tenant: Tenant, time_us: int, kind: str, caller: str, body: str) -> PolicyChange:  # noqa: PLR0917
+def linked(  # noqa: PLR0917 (the columns of a change)
+    head: Head, tenant: Tenant, time_us: int, kind: str, caller: str, body: str, request_id: str = ""
+) -> PolicyChange:
     """The change that follows `head`."""
     seq = head.seq + 1
-    lines = "\n".join((head.hash.hex(), tenant, str(seq), str(time_us), kind, json.dumps(caller), body))
-    return PolicyChange(tenant, seq, sha256(lines.encode()).digest(), time_us, kind, caller, body)
+    named = json.dumps(caller), json.dumps(request_id)
+    lines = "\n".join((head.hash.hex(), tenant, str(seq), str(time_us), kind, *named, body))
+    return PolicyChange(tenant, seq, sha256(lines.encode()).digest(), time_us, kind, caller, body, request_id)
 
 
 def position_of(tenant: Tenant, head: Head) -> Position:

@@ -12,7 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from remit.fleet.journal import ReleaseJournal
-from remit.fleet.store import CHANNEL, PolicyStore
+from remit.fleet.store import PolicyStore
+from remit.fleet.writes import CHANNEL
 
 LISTENING: Final = "listening"
 POLLING: Final = "polling"

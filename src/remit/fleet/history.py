@@ -1,6 +1,6 @@
 """What a policy store holds, read and verified: every hash is computed again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, select
 from remit.audit.chain.chain import Head
 from remit.core.names import Tenant
 from remit.core.position import Position
-from remit.fleet.change import PolicyChange, genesis, position_of
+from remit.fleet.change import ChangeKind, PolicyChange, genesis, position_of
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
 from remit.fleet.release import FIRST, Release, SignedRelease, hash_of
 from remit.fleet.schema.tables import changes, heads, releases
@@ -36,15 +36,27 @@ class Known(NamedTuple):
     tenants: Mapping[Tenant, TenantPosition] = {}
 
 
+class PulledBindings(NamedTuple):
+    """The changes of a tenant's rows of run time that a node does not have."""
+
+    changes: Sequence[PolicyChange]
+    anew: bool
+    """They are all the changes there are: what the node has counts no more."""
+
+
 class Pulled(NamedTuple):
     """What a node should have. Every hash was computed again, and every signature was verified."""
 
     known: Known
     release: Release
+    bindings: Mapping[Tenant, PulledBindings] = {}
+    """By tenants that have any."""
     fork: str = ""
     """How the store's history differs from the node's; '' if it only went on."""
     passed: Mapping[Tenant, Mapping[int, Position]] = {}
     """The last positions of each tenant that has changed, at most REMEMBERED, by their number."""
+    is_anew: bool = False
+    """Everything was read from the beginning."""
 
 
 def folder_files(name: str, packed: bytes, digest: str, most_bytes: int) -> dict[str, bytes]:
@@ -102,10 +114,16 @@ def pulled_since(connection: Connection, known: Known, verify: Callable[[SignedR
     if not fork and tuple(newest) == (known.seq, known.hash) and unchanged and known.tenants.keys() >= found.keys():
         return None
     release = _verified(connection, known, newest.seq, verify)
-    tenants = {tenant: _moved(connection, tenant, head, known.tenants.get(tenant)) for tenant, head in found.items()}
+    moved = {tenant: _moved(connection, tenant, head, known.tenants.get(tenant)) for tenant, head in found.items()}
+    tenants = {tenant: place for tenant, (place, _) in moved.items()}
+    bindings = {
+        tenant: PulledBindings(changes, tenant not in known.tenants)
+        for tenant, (_, changes) in moved.items()
+        if changes
+    }
     changed = [(tenant, each.head) for tenant, each in tenants.items() if known.tenants.get(tenant) != each]
     passed = {tenant: _passed(connection, tenant, head) for tenant, head in changed}
-    return Pulled(Known(release.seq, release.hash, tenants), release, fork, passed)
+    return Pulled(Known(release.seq, release.hash, tenants), release, bindings, fork, passed, not known.seq)
 
 
 def _fork(connection: Connection, known: Known, found: Mapping[Tenant, Head]) -> str:
@@ -145,9 +163,13 @@ def _verified(connection: Connection, known: Known, newest: int, verify: Callabl
     return signed.release if signed is not None else release_at(connection, newest).release
 
 
-def _moved(connection: Connection, tenant: Tenant, head: Head, known: TenantPosition | None) -> TenantPosition:
-    """Where a tenant is after the changes up to `head`, each of which must follow the one before."""
+def _moved(
+    connection: Connection, tenant: Tenant, head: Head, known: TenantPosition | None
+) -> tuple[TenantPosition, Sequence[PolicyChange]]:
+    """Where a tenant is after the changes up to `head`, each of which must follow the one before, and those among them
+    that are about rows of run time."""
     at, revision = known if known is not None else (genesis(tenant), "")
+    bindings: list[PolicyChange] = []
     while at != head:
         page = (
             select(changes)
@@ -159,10 +181,14 @@ def _moved(connection: Connection, tenant: Tenant, head: Head, known: TenantPosi
         for change in rows:
             if not change.follows(at):
                 raise ForgedReleaseError(f"change {change.seq} of tenant `{tenant}` does not follow the one before")
-            at, revision = change.head, _revision_in(change)
+            at = change.head
+            if change.kind == ChangeKind.BINDINGS:
+                bindings.append(change)
+            else:
+                revision = change.members["revision"]
         if not rows or at.seq > head.seq:
             raise ForgedReleaseError(f"the changes of tenant `{tenant}` do not end at its head, {head.seq}")
-    return TenantPosition(head, revision)
+    return TenantPosition(head, revision), bindings
 
 
 def _passed(connection: Connection, tenant: Tenant, head: Head) -> dict[int, Position]:
@@ -170,8 +196,3 @@ def _passed(connection: Connection, tenant: Tenant, head: Head) -> dict[int, Pos
         select(changes.c.seq, changes.c.hash).where(changes.c.tenant == tenant, changes.c.seq > head.seq - REMEMBERED)
     )
     return {seq: position_of(tenant, Head(seq, bytes(hash_))) for seq, hash_ in rows}
-
-
-def _revision_in(change: PolicyChange) -> str:
-    found: str = change.members["revision"]
-    return found

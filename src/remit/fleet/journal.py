@@ -16,6 +16,7 @@ from remit.core.errors import InvalidNameError
 from remit.core.names import Tenant
 from remit.core.position import Position, parse_position
 from remit.files import make_private, open_private, sync_folder, write_whole
+from remit.fleet.binding_log import BindingLog, append
 from remit.fleet.change import position_of
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
 from remit.fleet.history import Known, Pulled, TenantPosition, folder_files
@@ -32,6 +33,8 @@ _CHECKED: Final = "checked"
 _STATE: Final = "store.json"
 _NODES: Final = "nodes.json"
 _FORK: Final = "fork.json"
+_BINDINGS: Final = "bindings"
+_NEWS: Final = "news"
 _WANTED: Final = "wanted"
 _LOCK: Final = ".lock"
 _KEPT: Final = 3
@@ -157,11 +160,13 @@ class ReleaseJournal:
         present release stays.
         """
         release = pulled.release
+        self._log_bindings(pulled)
         about = _about(pulled, self._before())
         name = f"{release.seq}-{release.hash[:_SHOWN]}"
         target = self.directory / _RELEASES / name
         if self._current.resolve() == target and self._is_whole():
             write_whole(target / _ABOUT, about)
+            self._tell()
             return
         made = target.with_name(f".new-{secrets.token_hex(8)}")
         try:
@@ -180,6 +185,7 @@ class ReleaseJournal:
             sync_folder(self.directory)
         finally:
             shutil.rmtree(made, ignore_errors=True)
+        self._tell()
         self._prune(target)
 
     def record_fork(self, fork: Fork) -> None:
@@ -193,6 +199,29 @@ class ReleaseJournal:
             return Fork(**json.loads((self.directory / _FORK).read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
+
+    def binding_log(self, tenant: Tenant) -> BindingLog:
+        return BindingLog(self._log_of(tenant))
+
+    @property
+    def news(self) -> Path:
+        """A file that is written after each change of what the journal holds."""
+        return self.directory / _NEWS
+
+    def _log_of(self, tenant: Tenant) -> Path:
+        return self.directory / _BINDINGS / f"{tenant}.jsonl"
+
+    def _log_bindings(self, pulled: Pulled) -> None:
+        make_private(self.directory / _BINDINGS)
+        for tenant, bindings in pulled.bindings.items():
+            append(self._log_of(tenant), bindings.changes, anew=bindings.anew)
+        for path in (self.directory / _BINDINGS).glob("*.jsonl"):
+            # Another history may have no rows where this one had some.
+            if pulled.is_anew and Tenant(path.stem) not in pulled.bindings:
+                path.unlink()
+
+    def _tell(self) -> None:
+        write_whole(self.news, b"")
 
     def checked(self, state: StoreState) -> None:
         """Notes that the store was looked at, and with which outcome. Raises OSError."""

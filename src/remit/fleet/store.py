@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -11,22 +11,29 @@ from remit.audit.chain.chain import Head
 from remit.audit.chain.signing import SigningKey
 from remit.audit.errors import AuditStoreError
 from remit.audit.schema.engines import postgresql_engine, sqlite_engine, writing
-from remit.clock import now_us
 from remit.core.names import Tenant
 from remit.core.urls import masked
 from remit.files import make_private, open_private
-from remit.fleet.change import ChangeKind, body_of, genesis, linked
+from remit.fleet.bindings import BindingChange, GrantedRow, RowKey
+from remit.fleet.change import ChangeKind, body_of
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreAwayError, PolicyStoreError, PublishRefusedError
 from remit.fleet.history import Known, Pulled, folder_files, newest_release, pulled_since, release_at, release_in
 from remit.fleet.node_report import KnownNode, NodeReport
 from remit.fleet.release import FIRST, FORMAT, Release, SignedRelease
 from remit.fleet.schema.migrate import require_newest, upgrade
-from remit.fleet.schema.tables import changes, folders, heads, nodes, releases
+from remit.fleet.schema.tables import folders, nodes, releases
+from remit.fleet.writes import (
+    TenantWrite,
+    append_change,
+    apply_change,
+    granted_rows,
+    head_of,
+    lock_head,
+    notify,
+    store_us,
+)
 from remit.policy.read.tree import Folder, Tree
 from remit.policy.revisions.archive import pack
-
-CHANNEL: Final = "remit_policy"
-"""PostgreSQL tells listeners on this channel that something may be new. The text of a notification means nothing."""
 
 _WHAT: Final = "the policy store"
 _EXPECTED: Final = "`sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`"
@@ -45,6 +52,22 @@ class Draft(NamedTuple):
     commit: str = ""
     repeats: int = 0
     """The earlier release whose files these are; 0 for none."""
+
+
+class Reviewed(NamedTuple):
+    """How the rows of run time of a tenant fit to the files of a release."""
+
+    refusals: Sequence[str] = ()
+    """Rows that would lead nowhere, or that the files open no more, and why."""
+    adopted: tuple[RowKey, ...] = ()
+    """Rows that the files have too, and that are rows of run time no more."""
+
+
+Review = Callable[[Tenant, Sequence[GrantedRow]], Reviewed]
+
+
+def _nothing_granted(tenant: Tenant, rows: Sequence[GrantedRow]) -> Reviewed:
+    return Reviewed([f"{row.member}, {row.holds} of tenant `{tenant}` is not reviewed" for row, _ in rows])
 
 
 class PolicyStore:
@@ -160,10 +183,13 @@ class PolicyStore:
             },
         )
 
-    def publish(self, draft: Draft, after: int, key: SigningKey | None = None) -> SignedRelease:
+    def publish(
+        self, draft: Draft, after: int, key: SigningKey | None = None, review: Review = _nothing_granted
+    ) -> SignedRelease:
         """Commits a release, with the changes of all tenants whose files differ, in one transaction.
 
-        Raises PublishRefusedError if the newest release is not `after` (0 for none), or a live node cannot read it.
+        `review` judges the rows of run time of each such tenant. Raises PublishRefusedError if it refuses any, if the newest
+        release is not `after` (0 for none), or if a live node cannot read the release.
         """
         tree = draft.tree
         packed = {tree.root.digest: pack(tree.root.files)}
@@ -184,7 +210,7 @@ class PolicyStore:
                 previous=newest.hash if newest is not None else FIRST,
                 root=tree.root.digest,
                 tenants={tenant: folder.digest for tenant, folder in sorted(tree.tenants.items())},
-                published_us=max(_store_us(connection), newest.published_us + 1 if newest is not None else 0),
+                published_us=max(store_us(connection), newest.published_us + 1 if newest is not None else 0),
                 publisher=draft.publisher,
                 message=draft.message,
                 commit=draft.commit,
@@ -197,9 +223,17 @@ class PolicyStore:
                 connection.execute(insert(folders), new)
             row = {"seq": release.seq, "hash": release.hash, "format": FORMAT, "body": release.text}
             connection.execute(insert(releases).values(**row, key_id=signed.key_id, signature=signed.signature))
-            for tenant, kind, members in _differing(newest, release, tree):
-                _append(connection, tenant, release.published_us, kind, draft.publisher, members)
-            _notify(connection)
+            differing = list(_differing(newest, release, tree))
+            adopted = _reviewed(connection, [tenant for tenant, *_ in differing], review)
+            for tenant, kind, members in differing:
+                append_change(connection, tenant, release.published_us, kind, draft.publisher, body_of(**members))
+            for tenant, keys in adopted.items():
+                taken = BindingChange((), keys, reason=f"release {release.seq} has these rows in its files")
+                head = append_change(
+                    connection, tenant, release.published_us, ChangeKind.BINDINGS, draft.publisher, taken.body
+                )
+                apply_change(connection, tenant, taken, head.seq)
+            notify(connection)
         return signed
 
     def pull(self, known: Known, verify: Callable[[SignedRelease], None]) -> Pulled | None:
@@ -211,10 +245,22 @@ class PolicyStore:
         with self._reading() as connection:
             return pulled_since(connection, known, verify)
 
+    def bindings(self, tenant: Tenant) -> tuple[Head, list[GrantedRow]]:
+        """The rows of run time of a tenant, expired ones too, and the change up to which they count."""
+        with self._reading() as connection:
+            return head_of(connection, tenant), granted_rows(connection, tenant)
+
+    @contextmanager
+    def changing(self, tenant: Tenant) -> Iterator[TenantWrite]:
+        """One change of a tenant's rows of run time. Nobody else changes the tenant meanwhile. Nothing is written unless
+        the block calls `commit`."""
+        with self._transaction() as connection:
+            yield TenantWrite(connection, tenant)
+
     def beat(self, report: NodeReport) -> None:
         """Stores the report of a node. Raises PolicyStoreError if the login may not report for it."""
         with self._transaction() as connection:
-            now = _store_us(connection)
+            now = store_us(connection)
             fields = report.columns | {"seen_us": now, "stopped_us": now if report.stopped else 0}
             try:
                 # A report that the login may not write counts as absent here.
@@ -231,7 +277,7 @@ class PolicyStore:
     def nodes(self) -> list[KnownNode]:
         """The nodes that ever reported, by name."""
         with self._reading() as connection:
-            now = _store_us(connection)
+            now = store_us(connection)
             return [KnownNode.of(row, now) for row in connection.execute(select(nodes).order_by(nodes.c.node))]
 
     def forget(self, node: str) -> bool:
@@ -273,23 +319,25 @@ def _lock(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRESQL_LOCK})
 
 
-def _notify(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(text(f"NOTIFY {CHANNEL}"))
-
-
-def _store_us(connection: Connection) -> int:
-    """The store's time, in microseconds since the Unix epoch: nodes' clocks may differ."""
-    if connection.dialect.name != "postgresql":
-        return now_us()
-    found: int = connection.execute(
-        text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
-    ).scalar_one()
-    return found
+def _reviewed(connection: Connection, tenants: Iterable[Tenant], review: Review) -> dict[Tenant, tuple[RowKey, ...]]:
+    """The rows that the files adopt, by tenant. Raises PublishRefusedError with all refusals."""
+    refusals: list[str] = []
+    adopted: dict[Tenant, tuple[RowKey, ...]] = {}
+    for tenant in tenants:
+        lock_head(connection, tenant)
+        rows = granted_rows(connection, tenant)
+        if rows:
+            reviewed = review(tenant, rows)
+            refusals += reviewed.refusals
+            if reviewed.adopted:
+                adopted[tenant] = reviewed.adopted
+    if refusals:
+        raise PublishRefusedError("rows of run time stand against this release:\n" + "\n".join(refusals))
+    return adopted
 
 
 def _refuse_unreadable(connection: Connection) -> None:
-    now = _store_us(connection)
+    now = store_us(connection)
     live = [node for row in connection.execute(select(nodes)) if (node := KnownNode.of(row, now)).is_live]
     old = [f"`{node.node}` (remit {node.version})" for node in live if FORMAT not in node.formats]
     if old:
@@ -310,21 +358,3 @@ def _differing(
             yield tenant, ChangeKind.RELEASE, {**about, "revision": tree.revision(tenant)}
     for tenant in sorted(old.keys() - after.tenants.keys()):
         yield tenant, ChangeKind.REMOVED, {**about, "revision": ""}
-
-
-def _append(  # noqa: PLR0917 (the columns of a change)
-    connection: Connection, tenant: Tenant, time_us: int, kind: str, caller: str, members: Mapping[str, Any]
-) -> Head:
-    """Adds a change to a tenant's chain. Its row in `heads` is locked until the end of the transaction."""
-    row = connection.execute(
-        select(heads.c.seq, heads.c.hash).where(heads.c.tenant == tenant).with_for_update()
-    ).one_or_none()
-    head = Head(row.seq, bytes(row.hash)) if row is not None else genesis(tenant)
-    change = linked(head, tenant, time_us, kind, caller, body_of(**members))
-    connection.execute(insert(changes).values(**change._asdict()))
-    values = {"seq": change.seq, "hash": change.hash}
-    if row is None:
-        connection.execute(insert(heads).values(tenant=tenant, **values))
-    else:
-        connection.execute(update(heads).where(heads.c.tenant == tenant).values(**values))
-    return change.head

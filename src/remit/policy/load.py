@@ -11,9 +11,11 @@ from remit.core.gateway import Route, RouteTable
 from remit.core.names import CALLERS, INSTANCE, Tenant
 from remit.core.policy import Policy
 from remit.core.rows import Link, ReachRule, Rule
+from remit.core.runtime import Runtime
 from remit.core.vocabulary import EMPTY_VOCABULARY, Vocabulary
 from remit.engine.differential.casbin_oracle import CasbinOracle
 from remit.engine.pacing import Pacing, unpaced
+from remit.engine.role_graph import RoleGraph
 from remit.engine.snapshot import Snapshot
 from remit.policy.read import tree as policy_tree
 from remit.policy.read.authzen import CatalogueReader, read_mapping
@@ -26,6 +28,7 @@ from remit.policy.read.manifests import (
     opened,
     read_manifest,
     read_resources,
+    read_runtime,
     read_vocabulary,
 )
 from remit.policy.read.question_cost import check_access_cost, check_reach_cost
@@ -241,6 +244,12 @@ class _Reading:
         refused = reader.refused if self._all_read else None
         check_graph(rules, links, {rule.subject for rule in root.managed}, self._refuse, refused)
         check_reach(reach, self._refuse)
+        runtime: Runtime | None = None
+        if document is not None and "runtime" in document.items:
+            _, node = document.items["runtime"]
+            graph = RoleGraph((*root.managed, *rules), links) if refused is not None and not refused else None
+            schema, access = self.schema(policy_tree.MANIFEST), manifest.access or ()
+            runtime = read_runtime(schema, node, tenant, root.vocabulary, graph=graph, access=access)
         self.check_clock()
         self.check_cost((*root.managed, *rules), links, reach)
         return Policy(
@@ -255,6 +264,7 @@ class _Reading:
             opened=opened(root.resources) if tenant == INSTANCE else {},
             authzen=authzen,
             routes=routes,
+            runtime=runtime,
         )
 
     def access_rows(self, reader: RowReader) -> tuple[tuple[Rule, ...], tuple[Link, ...]]:

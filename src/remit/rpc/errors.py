@@ -14,12 +14,17 @@ from grpc_status import rpc_status
 from remit.audit.errors import STORE_AWAY, AuditStoreError, JournalUnavailable
 from remit.core.errors import MalformedQuestionError, RemitError
 from remit.engine.inquiry import TooLargeError
+from remit.fleet.errors import PolicyStoreAwayError, PolicyStoreError
 from remit.policy.live import RevisionNotCurrentError, TenantUnavailableError
 from remit.policy.revisions.archive import RevisionNotStoredError
 from remit.process.errors import ChildEndedError
 from remit.rpc.call_context import CallContext
+from remit.service.bindings import BindingConflictError, BindingRefusedError, NoBindingsError
 from remit.service.errors import ForbiddenError, LoadingError, PinError
 from remit.service.identities.errors import CredentialRefusedError, KeysAwayError, UnverifiedTokenError
+
+POLICY_STORE_AWAY: Final = "the policy store does not answer"
+STORE_REFUSES: Final = "this node cannot change the policy store; its log says why"
 
 _log = structlog.get_logger("remit.rpc")
 
@@ -99,6 +104,11 @@ _STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     RevisionNotStoredError: grpc.StatusCode.NOT_FOUND,
     PinError: grpc.StatusCode.FAILED_PRECONDITION,
     NoShadowError: grpc.StatusCode.FAILED_PRECONDITION,
+    NoBindingsError: grpc.StatusCode.FAILED_PRECONDITION,
+    BindingRefusedError: grpc.StatusCode.PERMISSION_DENIED,
+    BindingConflictError: grpc.StatusCode.ABORTED,
+    PolicyStoreAwayError: grpc.StatusCode.UNAVAILABLE,
+    PolicyStoreError: grpc.StatusCode.FAILED_PRECONDITION,
     CredentialRefusedError: grpc.StatusCode.UNAUTHENTICATED,
     # The boundary verifies the token in a thread.
     UnverifiedTokenError: grpc.StatusCode.UNAVAILABLE,
@@ -171,4 +181,7 @@ def _public_text(error: Exception) -> str:
     if isinstance(error, AuditStoreError):
         _log.error("the audit store failed a call", error=str(error))
         return STORE_AWAY
+    if isinstance(error, PolicyStoreError):
+        _log.error("the policy store failed a call", error=str(error))
+        return STORE_REFUSES if not isinstance(error, PolicyStoreAwayError) else POLICY_STORE_AWAY
     return str(error)

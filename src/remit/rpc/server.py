@@ -20,6 +20,7 @@ from remit.rpc import health
 from remit.rpc.access import AccessServicer
 from remit.rpc.admission import SILENT_CALLS, CallClasses, Refusals
 from remit.rpc.audit import AuditServicer
+from remit.rpc.bindings import BindingServicer
 from remit.rpc.boundary import CallBoundary
 from remit.rpc.call_limits import LimitedCalls
 from remit.rpc.expiry import Expiry
@@ -47,6 +48,8 @@ from remit.v1 import (
     access_service_pb2_grpc,
     audit_service_pb2,
     audit_service_pb2_grpc,
+    binding_service_pb2,
+    binding_service_pb2_grpc,
     policy_service_pb2,
     policy_service_pb2_grpc,
     reach_service_pb2,
@@ -82,11 +85,13 @@ ASKING_SERVICES: Final = tuple(
 """The services that answer questions, and so depend on policies and audit."""
 STATUS_SERVICE: Final = status_service_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
 POLICY_SERVICE: Final = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
+BINDING_SERVICE: Final = binding_service_pb2.DESCRIPTOR.services_by_name["BindingService"].full_name
 AUDIT_SERVICE: Final = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
 _SERVICES: Final = (
     *ASKING_SERVICES,
     STATUS_SERVICE,
     POLICY_SERVICE,
+    BINDING_SERVICE,
     AUDIT_SERVICE,
     health.SERVICE,
     reflection.SERVICE_NAME,
@@ -193,6 +198,11 @@ class Server:
             streams=classes.revision_watchers,
         )
         add_to_server(
+            binding_service_pb2_grpc.add_BindingServiceServicer_to_server,
+            BindingServicer(node, call_timeout_s=settings.call_timeout_s),
+            classes.queries,
+        )
+        add_to_server(
             audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
             self._audit,
             classes.queries,
@@ -283,7 +293,7 @@ class Server:
         serving = self._node.healthy
         for name in ("", *self._deciding):
             self._health.tell(name, serving=serving)
-        for name in (STATUS_SERVICE, POLICY_SERVICE, AUDIT_SERVICE):
+        for name in (STATUS_SERVICE, POLICY_SERVICE, BINDING_SERVICE, AUDIT_SERVICE):
             self._health.tell(name, serving=True)
         spooling = self._node.spooling
         self._health.tell("audit/store", serving=serving and not (spooling is not None and spooling.status.spooling))

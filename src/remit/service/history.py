@@ -16,6 +16,7 @@ from remit.policy.read.limits import Limits
 from remit.policy.revisions.archive import RevisionNotStoredError
 from remit.policy.revisions.explainer import (
     AnyExplanation,
+    ArchivedPolicy,
     RevisionExplainer,
     most_bytes,
     snapshot_of,
@@ -120,7 +121,7 @@ class PastExplainer:
         serving = self._live.tenants.get(tenant)
         if serving is not None and serving.snapshot is not None and serving.revision == revision:
             return why(serving.snapshot, question)
-        archive = partial(stored_archive, self._store, tenant, revision, self._limits)
+        archive = partial(archived_policy, self._store, tenant, revision, self._limits)
         return self._historian.why(tenant, revision, question, archive, timeout_s)
 
     def stop(self) -> None:
@@ -138,11 +139,16 @@ def explaining_here(
         if not revision:
             return why_unknown(tenant, question)
         if revision not in loaded:
-            archive = stored_archive(store, tenant, revision, limits)
+            archive = archived_policy(store, tenant, revision, limits)
             loaded[revision] = snapshot_of(archive, tenant, revision, limits)
         return why(loaded[revision], question)
 
     return explain
+
+
+def archived_policy(store: AuditReader, tenant: Tenant, revision: str, limits: Limits) -> ArchivedPolicy:
+    """Raises RevisionNotStoredError if the store does not keep the revision, or one on which it builds."""
+    return ArchivedPolicy.read(tenant, revision, lambda wanted: stored_archive(store, tenant, wanted, limits), limits)
 
 
 def stored_archive(store: AuditReader, tenant: Tenant, revision: str, limits: Limits) -> bytes:

@@ -31,8 +31,11 @@ from remit.core.addresses import is_loopback, split_address
 from remit.core.names import CALLERS
 from remit.files import secret_problem
 from remit.fleet.errors import PolicyStoreError
+from remit.fleet.journal import ReleaseJournal
+from remit.fleet.store import PolicyStore
 from remit.policy.live import LivePolicies
 from remit.policy.revisions.store import open_to_others
+from remit.service.bindings import BindingPoint
 from remit.service.caller_rights import CallerRights
 from remit.service.callers_starter import starter_text
 from remit.service.decision_point import DecisionPoint
@@ -107,6 +110,8 @@ class ServerNode:
         )
         self.release_journal = settings.journal
         """The releases of the policy store on this node; None without one."""
+        self.bindings: BindingPoint | None = None
+        """Changes rows of run time; None without a policy store."""
         self.reloader: Reloader
         self.identities: LiveIdentities
         self.tokens: LiveTokens
@@ -153,6 +158,7 @@ class ServerNode:
             )
             if node.release_journal is not None:
                 live.wanted = node.release_journal.ask_for_news
+                node.bindings = _bindings(node, node.release_journal, stop)
                 watch_policy_store(metrics.registry, node.release_journal)
             if key is not None:
                 node.checkpointer = Checkpointer(
@@ -339,6 +345,13 @@ class _Audit(NamedTuple):
             on_records=otlp.offer if otlp is not None else None,
         )
         return cls(store, spool, records, journal)
+
+
+def _bindings(node: ServerNode, journal: ReleaseJournal, stop: ExitStack) -> BindingPoint:
+    settings = node.settings
+    store = PolicyStore(settings.policy_store, timeout_s=settings.call_timeout_s)
+    stop.callback(store.close)
+    return BindingPoint(store, journal, node.live, node.point, limits=settings.limits, wait_s=settings.revision_wait_s)
 
 
 def _shadow(settings: Settings, record_policy: RecordPolicy) -> Shadow | None:

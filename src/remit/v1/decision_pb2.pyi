@@ -179,7 +179,7 @@ Global___Decision: _TypeAlias = Decision  # noqa: Y015
 
 @_typing.final
 class PolicyRow(_message.Message):
-    """A row of a policy file: its place and its text."""
+    """A row of a policy file, or one granted at run time: its place and its text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -187,9 +187,9 @@ class PolicyRow(_message.Message):
     LINE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     file: _builtins.str
-    """Path below the policy directory, for example `acme/bindings.csv`."""
+    """Path below the policy directory, for example `acme/bindings.csv`; `runtime:change SEQ` of a row granted at run time."""
     line: _builtins.int
-    """1-based."""
+    """1-based; 0 of a row granted at run time."""
     text: _builtins.str
     """The row in canonical form: fields joined by a comma and a blank."""
     def __init__(

@@ -1,7 +1,8 @@
 import pytest
 
-from remit.audit.retention.ages import Retention, parse_age, parse_retention
+from remit.audit.retention.ages import Retention, parse_retention
 from remit.audit.retention.cutoffs import Cutoffs
+from remit.core.ages import parse_age
 
 DAY = 86_400
 

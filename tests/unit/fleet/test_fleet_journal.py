@@ -49,7 +49,7 @@ class Store:
             )
             for tenant in tenants
         }
-        return Pulled(Known(seq, release.hash, heads), release, fork)
+        return Pulled(Known(seq, release.hash, heads), release, {}, fork)
 
     def fetch(self, digests: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         for each in digests:

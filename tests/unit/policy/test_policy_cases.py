@@ -1,9 +1,15 @@
 """A tenant's own tests: what they may say, and what comes of those that fail."""
 
+from dataclasses import replace
+
 import pytest
 from support.trees import load
 
+from remit.core.names import Principal
+from remit.core.runtime import parse_runtime_row
 from remit.engine.differential.casbin_oracle import CasbinOracle
+from remit.engine.snapshot import Snapshot
+from remit.policy.testing.cases import always_failures
 
 VOCABULARY = b"""\
 kinds:
@@ -218,3 +224,44 @@ def test_casbin_must_agree_with_every_visible_case(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(CasbinOracle, "allows", lambda self, question: False)
     (diagnostic,) = told(visible())
     assert "expected Casbin's deny and remit's answer to agree, got allow" in diagnostic
+
+
+ALWAYS = """\
+name: x
+access:
+  - {principal: user:b, action: UPDATE, kind: FLOW, namespace: a, expect: deny, always: true}
+  - {principal: user:b, action: VIEW, kind: FLOW, namespace: a, expect: deny}
+grids: [{kind: FLOW, namespace: b, actions: [VIEW], expect: {user:b: [deny], user:c: [deny]}, always: true}]
+visible: [{nodes: {one: [FLOW, b]}, expect: {user:b: []}, always: true}]
+authzen:
+  - subject: {type: user, id: b}
+    action: {name: VIEW}
+    resource: {type: FLOW, id: x, properties: {namespace: b}}
+    expect: deny
+    always: true
+gateway: [{request: GET /b, principal: user:b, expect: deny, always: true}]
+reach: [{caller: a, owner: b, relation: KV, expect: deny}]
+"""
+ROUTED = {"acme/gateway.yaml": b"routes: [{method: GET, path: /b, kind: FLOW, action: VIEW, namespace: b}]\n"}
+
+
+def test_cases_marked_always_hold_or_are_told_of_rows_granted_at_run_time() -> None:
+    loaded = load({**FILES, **ROUTED, "acme/tests/x.yaml": ALWAYS.encode()}, "acme")
+    assert loaded.snapshot is not None, loaded.diagnostics
+    granted = (parse_runtime_row("user:b", "role:r").link(loaded.tenant, 7),)
+    policy = loaded.snapshot.policy
+    after = Snapshot(replace(policy, links=(*policy.links, *granted)))
+
+    # One a line of the file: user:b may VIEW in b, where each but the first case says that he may not.
+    found = always_failures(after, loaded.cases)
+    assert [5, 6, 8, 13] == sorted(each.case.line for each in found)
+    assert () == always_failures(loaded.snapshot, loaded.cases)
+    assert () == always_failures(after, loaded.cases, {Principal("user:c")})
+    assert found == always_failures(after, loaded.cases, {Principal("user:b")})
+    assert "held by    runtime:change 7  g, user:b, role:r, acme" in found[0].text
+
+
+def test_always_of_what_no_row_changes_is_unknown() -> None:
+    (found,) = told("name: x\nreach: [{caller: a, owner: b, relation: KV, expect: deny, always: true}]\n")
+
+    assert "unknown key `always` in a reach case" in found

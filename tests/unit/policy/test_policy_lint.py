@@ -454,3 +454,34 @@ def test_a_wildcard_over_callers_is_a_finding() -> None:
     assert [
         "_callers/bindings.csv:1:4 whole-tenant-wildcard: `service:a` gets every action on every kind in all of `_callers`"
     ] == told
+
+
+WAITING = f"""{READER}{WRITER}p, role:frozen, acme, **, FLOW, *, deny
+p, group:suspended, acme, **, *, *, deny
+"""
+WAITING_BINDINGS = "g, group:crew, role:writer, acme/a.**\ng, group:crew, role:frozen, acme/a.b.**\n"
+
+
+def test_roles_and_groups_that_wait_for_members_at_run_time_are_in_order() -> None:
+    """Without `runtime` each is a finding."""
+    opened = "runtime: {roles: [role:reader], groups: ['group:c*'], scopes: [a.**], suspend: group:suspended}\n"
+    idle = found(roles=WAITING, bindings=WAITING_BINDINGS)
+
+    assert [] == found(roles=WAITING, bindings=WAITING_BINDINGS, tenant=opened)
+    assert {"unused-role", "role-nobody-holds", "group-without-members"} == {each.split()[1][:-1] for each in idle}
+
+
+def test_row_out_of_the_scopes_that_are_opened_matches_nothing() -> None:
+    opened = "runtime: {groups: [group:crew], scopes: [a.**]}\n"
+    row = "p, group:crew, acme, b.**, FLOW, VIEW, allow\n"
+
+    assert ["acme/bindings.csv:1:4"] == [
+        each.split()[0] for each in found(RuleId.NEVER_MATCHING, bindings=row, tenant=opened)
+    ]
+
+
+def test_managed_role_that_a_tenant_opens_is_used() -> None:
+    opened = "runtime: {roles: ['role:v*'], scopes: ['**']}\n"
+
+    assert ["unused-role:"] == [each.split()[1] for each in found(__roles=ROOT_VIEWER)]
+    assert [] == found(__roles=ROOT_VIEWER, tenant=opened)

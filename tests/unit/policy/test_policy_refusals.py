@@ -3,9 +3,12 @@
 from itertools import pairwise
 
 import pytest
-from support.trees import load, tree_of
+from support.trees import load, snapshot_of, tree_of
 
 from remit.core.diagnostics import PolicyError
+from remit.core.names import Subject
+from remit.core.patterns import NamespacePattern
+from remit.core.runtime import Runtime
 from remit.policy.load import load_root
 
 VOCABULARY = b"""\
@@ -286,6 +289,109 @@ MANIFESTS = {
     ),
     "an empty file": ("tenant.yaml", "", ["1:1: expected a mapping at the top"]),
 }
+SUSPENDED = (
+    "p, group:suspended, acme, **, *, *, deny\ng, user:a, role:dev, acme\np, role:dev, acme, **, FLOW, VIEW, allow\n"
+)
+BINDINGS = {
+    "vocabulary.yaml": b"kinds:\n  FLOW: {class: namespace, actions: [VIEW]}\n  BINDING: {class: tenant, actions: [CREATE, DELETE]}\n",
+    "acme/bindings.csv": f"{SUSPENDED}g, group:idle, role:dev, acme\n".encode(),
+}
+RUNTIME = {
+    "nothing opened": ("{}", ["1:10: `runtime` opens nothing: expected `roles`, `groups` or `suspend`"]),
+    "a life of nothing in particular": ("{max_ttl: 30d}", ["1:10: `runtime` opens nothing"]),
+    "a list": ("[role:dev]", ["1:10: expected `runtime` as a mapping"]),
+    "an unknown key": (
+        "{role: [role:dev]}",
+        ["1:11: unknown key `role` in `runtime`", "expected `roles`", "did you mean `roles`?"],
+    ),
+    "a role without its prefix": (
+        "{roles: [dev], scopes: ['**']}",
+        [
+            "1:19: `dev` is not a role: expected `role:` with an ID, or how IDs begin and `*`; did you mean `role:dev`?",
+        ],
+    ),
+    "an unknown role": (
+        "{roles: [role:dex], scopes: ['**']}",
+        ["1:19: unknown role `role:dex`: expected one that the files name; did you mean `role:dev`?"],
+    ),
+    "an unknown group": (
+        "{groups: [group:suspendes], scopes: ['**']}",
+        ["1:20: unknown group `group:suspendes`", "did you mean `group:suspended`?"],
+    ),
+    "a group as a role": ("{roles: [group:suspended], scopes: ['**']}", ["1:19: `group:suspended` is not a role"]),
+    "a star within a name": ("{roles: ['role:*v'], scopes: ['**']}", ["1:19: `role:*v` is not a role"]),
+    "no scopes": ("{roles: [role:dev]}", ["1:10: `runtime` lacks `scopes`: expected patterns"]),
+    "a scope that is no pattern": (
+        "{roles: [role:dev], scopes: [acme.**.x]}",
+        ["1:39: `acme.**.x` is not a namespace pattern"],
+    ),
+    "a life that is no span": (
+        "{roles: [role:dev], scopes: ['**'], max_ttl: 30}",
+        ["1:55: `30` is no span of time: expected one such as `30d` or `12h`"],
+    ),
+    "a life of nothing": ("{suspend: group:suspended, max_ttl: 0d}", ["1:46: `0d` is no span of time"]),
+    "an unknown suspend group": (
+        "{suspend: group:suspende}",
+        ["1:20: unknown group `group:suspende`: expected one that a row names; did you mean `group:suspended`?"],
+    ),
+    "a suspend group that denies nothing": (
+        "{suspend: group:idle}",
+        ["1:20: `group:idle` denies nothing", "such as `p, group:idle, acme, **, *, *, deny`"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("runtime", "expected"), RUNTIME.values(), ids=RUNTIME)
+def test_runtime_is_refused(runtime: str, expected: list[str]) -> None:
+    loaded = load({**BINDINGS, "acme/tenant.yaml": f"runtime: {runtime}\n".encode()}, "acme")
+    told = "\n".join(map(str, loaded.diagnostics))
+
+    assert (loaded.snapshot, len(loaded.diagnostics)) == (None, 1), told
+    assert [part for part in expected if part not in told] == []
+    assert told.startswith("acme/tenant.yaml:")
+
+
+def test_runtime_is_read() -> None:
+    """A group that only the access list names is known; a group may deny through a role."""
+    manifest = (
+        b"access: [group:listed]\n"
+        b"runtime:\n"
+        b"  roles: [role:dev, 'role:d*', 'role:*']\n"
+        b"  groups: [group:listed, 'group:i*']\n"
+        b"  scopes: [acme.**, 'b.*']\n"
+        b"  max_ttl: 1d12h\n"
+        b"  suspend: group:out\n"
+    )
+    rows = b"p, role:none, acme, **, FLOW, *, deny\ng, group:out, role:none, acme\n"
+    files = {**BINDINGS, "acme/roles.csv": rows, "acme/tenant.yaml": manifest}
+
+    scopes = (NamespacePattern.parse("acme.**"), NamespacePattern.parse("b.*"))
+    opened = ("role:dev", "role:d*", "role:*"), ("group:listed", "group:i*")
+    assert Runtime(*opened, scopes, 129_600, Subject("group:out")) == snapshot_of(files, "acme").policy.runtime
+
+
+def test_names_under_runtime_are_not_looked_for_while_a_row_is_wrong() -> None:
+    files = {
+        **BINDINGS,
+        "acme/roles.csv": b"p, role:new, acme, **, FLOP, *, allow\n",
+        "acme/tenant.yaml": b"runtime: {roles: [role:new], scopes: ['**'], suspend: group:new}\n",
+    }
+
+    assert ["acme/roles.csv:1:24"] == [str(each).partition(": ")[0] for each in load(files, "acme").diagnostics]
+
+
+@pytest.mark.parametrize("kind", [b"", b"  BINDING: {class: tenant, actions: [CREATE]}\n"])
+def test_runtime_needs_the_words_that_say_who_may_grant(kind: bytes) -> None:
+    files = {
+        **BINDINGS,
+        "vocabulary.yaml": b"kinds:\n  FLOW: {class: namespace, actions: [VIEW]}\n" + kind,
+        "acme/tenant.yaml": b"runtime: {suspend: group:suspended}\n",
+    }
+    (told,) = load(files, "acme").diagnostics
+
+    assert str(told).startswith(
+        "acme/tenant.yaml:1:10: `runtime` needs the kind `BINDING` with the actions `CREATE` and `DELETE`"
+    )
 
 
 @pytest.mark.parametrize(

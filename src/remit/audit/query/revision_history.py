@@ -7,7 +7,9 @@ from remit.audit.chain.chain import LIFECYCLE, READS
 from remit.audit.query.filter import in_time
 from remit.audit.schema.tables import chains, lifecycle
 
-TAKES_OVER: Final = ("POLICY_LOADED", "POLICY_RESTORED", "POLICY_PINNED")
+BINDINGS_APPLIED: Final = "BINDINGS_APPLIED"
+"""Its detail names in `needs` the archived revisions on which its own builds."""
+TAKES_OVER: Final = ("POLICY_LOADED", "POLICY_RESTORED", "POLICY_PINNED", BINDINGS_APPLIED)
 REMOVED: Final = "POLICY_REMOVED"
 _ENDS: Final = ("SERVER_STARTED", "SERVER_STOPPED")
 """After these records a node serves nothing until another record says so."""

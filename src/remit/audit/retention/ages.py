@@ -1,25 +1,16 @@
 """Parses retention ages of decisions: `90d, globex=400d, initech=forever`."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from remit.audit.retention.cutoffs import Cutoffs
+from remit.core.ages import parse_age
 from remit.core.errors import InvalidNameError
 from remit.core.names import parse_tenant
 
 FOREVER: Final = "forever"
-_SECONDS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
-# Each unit once, the largest first.
-_AGE: Final = re.compile("".join(rf"(?:(?P<{unit}>\d{{1,6}}){unit})?" for unit in _SECONDS)).fullmatch
 _US_PER_S: Final = 1_000_000
-
-
-def parse_age(text: str) -> int | None:
-    """Returns seconds: `90m` is 5400, `1d12h` is 129600. Returns None if the text is no age."""
-    found = _AGE(text) if text and text.isascii() else None
-    return None if found is None else sum(int(found[unit] or 0) * _SECONDS[unit] for unit in _SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

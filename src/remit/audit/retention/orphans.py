@@ -1,12 +1,13 @@
 """Deletes what a purge leaves over: names in counts, and policy archives that no record names any more."""
 
+import json
 from collections.abc import Iterator
 from typing import Final
 
 from sqlalchemy import Connection, Engine, delete, select, tuple_
 
 from remit.audit.query.minute_index import known_tenants
-from remit.audit.query.revision_history import REMOVED, TAKES_OVER
+from remit.audit.query.revision_history import BINDINGS_APPLIED, REMOVED, TAKES_OVER
 from remit.audit.retention.cutoffs import Cutoffs
 from remit.audit.schema.tables import (
     CALLER,
@@ -65,7 +66,9 @@ def forget_revisions(reading: Engine, writing: Engine, cutoffs: Cutoffs, now_us:
         return []
     with writing.begin() as connection:
         served = _serving(connection, cutoffs, {tenant for revision, tenant, _ in stored if revision in unnamed})
-        gone = revisions.c.revision.in_(unnamed - served), revisions.c.kept_us < settled_us
+        kept = {revision for revision, *_ in stored} - (unnamed - served)
+        needed = _needed(connection, kept)
+        gone = revisions.c.revision.in_(unnamed - served - needed), revisions.c.kept_us < settled_us
         tenants = connection.execute(select(revisions.c.tenant).where(*gone)).scalars().all()
         connection.execute(delete(revisions).where(*gone))
     return list(tenants)
@@ -97,6 +100,21 @@ def _named(engine: Engine, revisions_: set[str]) -> set[str]:
         after, revision = found
         named.add(revision)
     return named
+
+
+def _needed(connection: Connection, kept: set[str]) -> set[str]:
+    """The revisions on which these build, and so on: an archive of rows of run time has not the files."""
+    statement = select(lifecycle.c.revision, lifecycle.c.detail).where(lifecycle.c.type == BINDINGS_APPLIED)
+    needs: dict[str, list[str]] = {}
+    for revision, detail in connection.execute(statement):
+        needs.setdefault(revision, []).extend(json.loads(detail).get("needs", ()))
+    found: set[str] = set()
+    waiting = [*kept]
+    while waiting:
+        more = {*needs.get(waiting.pop(), ())} - found
+        found |= more
+        waiting += more
+    return found
 
 
 def _serving(connection: Connection, cutoffs: Cutoffs, tenants: set[str]) -> set[str]:

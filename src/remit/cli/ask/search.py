@@ -130,7 +130,8 @@ def what(
 
 
 def _row(row: decision_pb2.PolicyRow) -> str:
-    return f"{row.file}:{row.line}  {row.text}"
+    place = f"{row.file}:{row.line}" if row.line else row.file
+    return f"{place}  {row.text}"
 
 
 def _all_pages(request: messages.ListPrincipalsRequest, backend: Backend) -> messages.ListPrincipalsResponse:

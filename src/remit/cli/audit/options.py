@@ -9,10 +9,10 @@ import typer
 
 from remit.audit.chain.signing import AuditKeyError, PublicKey, SigningKey
 from remit.audit.ids import parse_id
-from remit.audit.retention.ages import parse_age
 from remit.cli.common.option_group import where_option
 from remit.cli.common.parsers import from_text
 from remit.clock import now_us, utc_text
+from remit.core.ages import parse_age
 from remit.core.errors import InvalidNameError
 from remit.core.names import is_revision, parse_tenant
 

@@ -1,115 +1,21 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Final
 
-from remit.core.names import Principal, Subject, Word
-from remit.core.patterns import EVERYWHERE
-from remit.core.policy import Policy
-from remit.core.rows import Effect, Link, Rule
+from remit.core.names import Principal, Subject
 from remit.engine.decision_diagram import DiagramFactory, Piece, Region, TooManyDiagramsError
+from remit.engine.diff.access_regions import AccessRegions, Permission
 from remit.engine.diff.change import AccessChange, ChangedNamespaces, Direction
-from remit.engine.role_graph import RoleGraph
 from remit.engine.snapshot import Snapshot
 
-Permission = tuple[Word, Word]
-
 _PRINCIPALS: Final = ("user:", "service:")
-
-
-class _Granted(NamedTuple):
-    """What rows say about one subject and one permission, within the scopes of the chains."""
-
-    allowed: Region
-    denied: Region
-
-
-class _Side:
-    """One of the two policies, as regions. If the tenant does not exist in it, it allows nothing."""
-
-    def __init__(self, factory: DiagramFactory, snapshot: Snapshot | None) -> None:
-        self._factory = factory
-        self._snapshot = snapshot
-        policy = snapshot.policy if snapshot is not None else None
-        self.graph = snapshot.graph if snapshot is not None else RoleGraph((), ())
-        self.namespaced = _permissions(policy)
-        self.rules = {_stated(rule): rule for rule in policy.rules} if policy is not None else {}
-        self.links = {(link.member, link.holds, link.scope.text): link for link in policy.links} if policy else {}
-        self._named: dict[tuple[object, object], frozenset[Permission]] = {}
-        self._rows: dict[str, Mapping[Permission, Sequence[Rule]]] = {}
-        self._granted: dict[tuple[str, Permission], _Granted] = {}
-        self._held: dict[str, frozenset[Permission]] = {}
-
-    def admits(self, principal: Principal) -> bool:
-        snapshot = self._snapshot
-        return snapshot is not None and snapshot.admits(principal)
-
-    def named(self, rule: Rule) -> frozenset[Permission]:
-        known = self._named.get((rule.kinds, rule.actions))
-        if known is None:
-            known = self._named[rule.kinds, rule.actions] = frozenset(
-                permission for permission in self.namespaced if rule.names(*permission)
-            )
-        return known
-
-    def held(self, subject: str) -> frozenset[Permission]:
-        """The permissions that rows of the subject, or of a subject that it holds somewhere, name."""
-        known = self._held.get(subject)
-        if known is None:
-            onward = (self.held(link.holds) for link in self.graph.links_of(subject))
-            known = self._held[subject] = frozenset(self._rows_of(subject)).union(*onward)
-        return known
-
-    def allows(self, principal: Principal, permission: Permission) -> Region:
-        """The namespaces in which the principal has the permission."""
-        factory = self._factory
-        namespaced = self.namespaced.get(permission)
-        if namespaced is None or not self.admits(principal):
-            return factory.none
-        allowed = factory.without(*self.granted(principal, permission))
-        return factory.namespaces(allowed) if namespaced else factory.diagram(allowed.here, {}, factory.none)
-
-    def granted(self, subject: str, permission: Permission) -> _Granted:
-        known = self._granted.get((subject, permission))
-        if known is None:
-            factory = self._factory
-            rows = self._rows_of(subject).get(permission, ())
-            known = _Granted(
-                factory.union_of(rule.namespaces for rule in rows if rule.effect is Effect.ALLOW),
-                factory.union_of(rule.namespaces for rule in rows if rule.effect is Effect.DENY),
-            )
-            for link in self.graph.links_of(subject):
-                if permission in self.held(link.holds):
-                    held = self._through(link, self.granted(link.holds, permission))
-                    known = _Granted(
-                        factory.union(known.allowed, held.allowed), factory.union(known.denied, held.denied)
-                    )
-            self._granted[subject, permission] = known
-        return known
-
-    def _through(self, link: Link, granted: _Granted) -> _Granted:
-        if link.scope == EVERYWHERE:
-            return granted
-        scope = self._factory.region(link.scope)
-        return _Granted(
-            self._factory.intersection(scope, granted.allowed), self._factory.intersection(scope, granted.denied)
-        )
-
-    def _rows_of(self, subject: str) -> Mapping[Permission, Sequence[Rule]]:
-        known = self._rows.get(subject)
-        if known is None:
-            rows: defaultdict[Permission, list[Rule]] = defaultdict(list)
-            for rule in self.graph.rules_of(subject):
-                for permission in self.named(rule):
-                    rows[permission].append(rule)
-            known = self._rows[subject] = dict(rows)
-        return known
 
 
 class _Touched:
     """What changed rows can affect: which subjects, which permissions, and through which group or role."""
 
-    def __init__(self, factory: DiagramFactory, old: _Side, new: _Side) -> None:
+    def __init__(self, factory: DiagramFactory, old: AccessRegions, new: AccessRegions) -> None:
         self._factory = factory
         self._sides = (old, new)
         self._own: defaultdict[str, set[Permission]] = defaultdict(set)
@@ -175,7 +81,7 @@ class _Touched:
             known = self._holders[subject] = sum(1 for name in above if name.startswith(_PRINCIPALS))
         return known
 
-    def _ways(self, subject: str, principals: Iterable[Principal]) -> Sequence[_Side]:
+    def _ways(self, subject: str, principals: Iterable[Principal]) -> Sequence[AccessRegions]:
         """The sides on which every principal holds the subject by a row that the other side does not have."""
         return [
             side
@@ -184,7 +90,7 @@ class _Touched:
         ]
 
     def _makes(
-        self, subject: str, ways: Sequence[_Side], permission: Permission, direction: Direction, region: Region
+        self, subject: str, ways: Sequence[AccessRegions], permission: Permission, direction: Direction, region: Region
     ) -> bool:
         """True if a change of the subject's rows, or of its holders, makes the change in all of `region`."""
         if not any(permission in side.held(subject) for side in self._sides):
@@ -226,7 +132,7 @@ class _Touched:
             waiting += more
         return above
 
-    def _add_redefined(self, side: _Side, other: _Side) -> None:
+    def _add_redefined(self, side: AccessRegions, other: AccessRegions) -> None:
         """Adds rows about kinds and actions that the vocabulary gained, lost or moved."""
         redefined = {
             permission for permission, kind in side.namespaced.items() if other.namespaced.get(permission) != kind
@@ -242,18 +148,18 @@ def access_changes(factory: DiagramFactory, old: Snapshot | None, new: Snapshot 
     If only one of the two policies allows the question (a kind that moved between classes), the other counts as a deny.
     Raises TooManyDiagramsError.
     """
-    before, after = _Side(factory, old), _Side(factory, new)
+    before, after = AccessRegions(factory, old), AccessRegions(factory, new)
     touched = _Touched(factory, before, after)
     found: defaultdict[tuple[Direction, Region, Permission], list[Principal]] = defaultdict(list)
     for principal in touched.principals():
         for permission in touched.permissions(principal):
-            with _named(principal, permission):
+            with naming(principal, permission):
                 was, now = before.allows(principal, permission), after.allows(principal, permission)
             if was is not now:
                 found[Direction.GAIN, factory.without(now, was), permission].append(principal)
                 found[Direction.LOSS, factory.without(was, now), permission].append(principal)
     changes = []
-    for direction, principals, permissions, where in _grouped(factory, found):
+    for direction, principals, permissions, where in grouped(factory, found):
         through = touched.through(principals, permissions, direction, _region(factory, where))
         holders = 0 if through is None else touched.holders(through)
         changes.append(AccessChange(direction, principals, through, holders, permissions, where))
@@ -263,14 +169,15 @@ def access_changes(factory: DiagramFactory, old: Snapshot | None, new: Snapshot 
 _Group = tuple[Direction, tuple[Principal, ...], tuple[Permission, ...], ChangedNamespaces]
 
 
-def _grouped(
+def grouped(
     factory: DiagramFactory, found: Mapping[tuple[Direction, Region, Permission], Sequence[Principal]]
 ) -> Iterator[_Group]:
+    """The same changes, with the principals, permissions and regions together that change alike."""
     principals: defaultdict[tuple[Direction, Piece | None, Permission], set[Principal]] = defaultdict(set)
     pieces_of: dict[Region, tuple[Piece | None, ...]] = {}
     for (direction, region, permission), who in found.items():
         if region not in pieces_of:
-            with _named(who[0], permission):
+            with naming(who[0], permission):
                 pieces_of[region] = (*factory.pieces(region), *([None] if region.here else []))
         for piece in pieces_of[region]:
             principals[direction, piece, permission].update(who)
@@ -287,7 +194,7 @@ def _grouped(
 
 
 @contextmanager
-def _named(principal: Principal, permission: Permission) -> Iterator[None]:
+def naming(principal: Principal, permission: Permission) -> Iterator[None]:
     """Adds the principal and permission to the error."""
     try:
         yield
@@ -304,20 +211,3 @@ def _region(factory: DiagramFactory, where: ChangedNamespaces) -> Region:
 def _order(change: AccessChange) -> tuple[object, ...]:
     alone = change.through is None
     return (change.direction, alone, change.through or "", change.principals, change.permissions, str(change.where))
-
-
-def _permissions(policy: Policy | None) -> Mapping[Permission, bool]:
-    """The permissions on the tenant's side of the instance wall; True if the kind is namespaced."""
-    if policy is None:
-        return {}
-    return {
-        (kind.name, action): kind.namespaced
-        for kind in policy.vocabulary.kinds.values()
-        if kind.lives_in(policy.tenant)
-        for action in kind.actions
-    }
-
-
-def _stated(rule: Rule) -> tuple[object, ...]:
-    """The content of a row, without its place."""
-    return (rule.subject, rule.namespaces.text, rule.kinds, rule.actions, rule.effect)

@@ -44,8 +44,21 @@ changes = Table(
     _text("kind"),
     _text("caller"),
     _text("body"),
+    _text("request_id"),
 )
-"""`change.Change`."""
+"""`change.PolicyChange`."""
+
+bindings = Table(
+    "bindings",
+    metadata,
+    _text("tenant", primary_key=True),
+    _text("member", primary_key=True),
+    _text("holds", primary_key=True),
+    _text("scope", primary_key=True),
+    _integer("expires_us"),
+    _integer("seq"),
+)
+"""The rows of run time that are in force, or have expired since the tenant's last change. They follow from `changes`."""
 
 heads = Table("heads", metadata, _text("tenant", primary_key=True), _integer("seq"), _bytes("hash"))
 """The newest change of each tenant."""
@@ -63,4 +76,13 @@ nodes = Table(
 )
 """The last report of each node, by the store's clock."""
 
+_named = changes.c.request_id != ""
+Index(
+    "changes_by_request",
+    changes.c.tenant,
+    changes.c.request_id,
+    unique=True,
+    sqlite_where=_named,
+    postgresql_where=_named,
+)
 Index("releases_by_hash", releases.c.hash, unique=True)

@@ -2,9 +2,9 @@ from remit.core.names import Tenant, Word
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.policy import Policy
 from remit.core.rows import ANY, Rule
+from remit.engine.pattern_cover import namespaces_of
 from remit.engine.snapshot import Snapshot
 from remit.policy.lint.holders import Holders
-from remit.policy.lint.pattern_cover import namespaces_of
 from remit.policy.lint.sources import PolicySources
 
 Permission = tuple[Word, Word]
@@ -23,6 +23,11 @@ class LintedTenant:
     @property
     def name(self) -> Tenant:
         return self.policy.tenant
+
+    def opened(self, subject: str) -> bool:
+        """True if somebody may be given this role, or membership in this group, at run time."""
+        runtime = self.policy.runtime
+        return runtime is not None and (runtime.opens(subject) or subject == runtime.suspend)
 
     def permissions(self, rule: Rule) -> tuple[frozenset[Permission], frozenset[Permission]]:
         """The permissions that a row names: first for kinds that live in namespaces, then for the others."""

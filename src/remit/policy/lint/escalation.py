@@ -7,11 +7,11 @@ from typing import Final
 from remit.core.names import Principal, Word
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import ANY, Effect, Link, ReachRule, Rule
+from remit.engine.pattern_cover import below, covered, namespaces_of
 from remit.engine.pattern_trie import PatternTrie
 from remit.policy.lint.context import LintedTenant, Permission
 from remit.policy.lint.finding import LintFinding, RuleId
 from remit.policy.lint.holders import Grant, People
-from remit.policy.lint.pattern_cover import below, covered, namespaces_of
 
 # Permissions that change who holds what, in words of the example vocabulary. Undeclared words have no effect.
 _CLIMBING: Final = {

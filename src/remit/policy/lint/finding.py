@@ -40,6 +40,7 @@ class RuleId(StrEnum):
     CLAIMED_NAMESPACE = "claimed-namespace"
     OVERLAPPING_ROUTES = "overlapping-routes"
     ROUTE_NOBODY_MAY_USE = "route-nobody-may-use"
+    RUNTIME_OPENS_NOTHING = "runtime-opens-nothing"
     SIMILAR_NAMES = "similar-names"
     UNDECIDED = "undecided"
     BAD_SUPPRESSION = "bad-suppression"
@@ -93,6 +94,9 @@ RULES: Final = {
     ),
     RuleId.ROUTE_NOBODY_MAY_USE: LintRule(
         LintSeverity.WARNING, "No row allows anybody what this route asks, so each request is denied."
+    ),
+    RuleId.RUNTIME_OPENS_NOTHING: LintRule(
+        LintSeverity.WARNING, "This name under `runtime` matches no role or group that the files name."
     ),
     RuleId.SIMILAR_NAMES: LintRule(LintSeverity.NOTE, "This name differs from another only in case or by one letter."),
     RuleId.UNDECIDED: LintRule(

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from remit.core.names import Principal, Subject
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import Effect, Link, Rule
+from remit.core.runtime import Runtime
 from remit.engine.pattern_trie import PatternTrie
 from remit.engine.role_graph import STATES_LIMIT
 from remit.engine.snapshot import Snapshot
@@ -46,6 +47,7 @@ class Holders:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._graph = snapshot.graph
+        self._runtime = snapshot.policy.runtime or Runtime()
         self._links = snapshot.policy.links
         self._roles: dict[Subject, Sequence[tuple[str, NamespacePattern]] | None] = {}
         self._bindings: dict[tuple[int, str], Sequence[Grant]] = {}
@@ -79,6 +81,12 @@ class Holders:
         """The groups and roles that a principal belongs to or holds, and the patterns where each is held."""
         populated: set[str] = set()
         regions: defaultdict[str, _Region] = defaultdict(_Region)
+        # At run time somebody may be put there.
+        for subject in (*self._graph.groups, *self._graph.roles()):
+            scopes = self._runtime.scopes if self._runtime.opens(subject) else ()
+            for scope in (EVERYWHERE,) if subject == self._runtime.suspend else scopes:
+                populated.add(subject)
+                regions[subject].widen(scope)
         for member, links in self._members_first():
             if member.startswith(_PRINCIPALS):
                 populated.update(link.holds for link in links)

@@ -11,7 +11,7 @@ from remit.policy.lint.context import LintedTenant
 from remit.policy.lint.escalation import inherited_secrets, privilege_escalation
 from remit.policy.lint.finding import LintFinding, RuleId
 from remit.policy.lint.resources import dedicated_too_high, opened_too_widely, wants_a_namespace
-from remit.policy.lint.roles import empty_groups, idle_managed_roles, idle_roles
+from remit.policy.lint.roles import empty_groups, idle_managed_roles, idle_roles, unopened_names
 from remit.policy.lint.routes import overlapping_routes, routes_nobody_may_use
 from remit.policy.lint.rows import (
     deny_never_applies,
@@ -101,6 +101,7 @@ def _tenant_findings(tenant: LintedTenant) -> Iterator[LintFinding]:
     yield from redundant_links(tenant.policy.links, tenant.texts)
     yield from idle_roles(tenant)
     yield from empty_groups(tenant)
+    yield from unopened_names(tenant)
     yield from whole_tenant_wildcard(tenant)
     yield from future_kinds(tenant.own_rules, tenant.texts)
     yield from privilege_escalation(tenant)

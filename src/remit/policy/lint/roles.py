@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from remit.core.names import CALLERS, Subject
 from remit.core.rows import Link, Rule
+from remit.core.runtime import stands_for
 from remit.policy.lint.context import LintedTenant
 from remit.policy.lint.finding import LintFinding, RuleId
 from remit.policy.lint.rows import unmatched
@@ -18,6 +19,8 @@ def idle_roles(tenant: LintedTenant) -> Iterator[LintFinding]:
     bound = {link.holds for link in tenant.policy.links}
     managed = {rule.subject for rule in tenant.policy.rules if rule.tenant == "*"}
     for role, row in _first_rows("role:", tenant.own_rules, tenant.policy.links).items():
+        if tenant.opened(role):
+            continue
         if role not in bound:
             if tenant.name != CALLERS:
                 yield tenant.texts.at(row, 1, RuleId.UNUSED_ROLE, f"no g row binds or includes `{role}`")
@@ -76,12 +79,25 @@ def _listed_groups(tenant: LintedTenant, named: set[Subject]) -> Iterator[LintFi
             )
 
 
+def unopened_names(tenant: LintedTenant) -> Iterator[LintFinding]:
+    """Finds names under `runtime` that end with `*` and match no role or group. The loader refuses other such names."""
+    file = f"{tenant.name}/tenant.yaml"
+    graph = tenant.snapshot.graph
+    for key, known in (("roles", graph.roles()), ("groups", {*graph.groups, *(tenant.policy.access or ())})):
+        for entry in tenant.texts.items(file, "runtime", key):
+            if not any(stands_for(entry.text, name) for name in known):
+                message = f"`{entry.text}` matches no {key.removesuffix('s')} that the files name"
+                yield LintFinding(file, entry.line, entry.column, RuleId.RUNTIME_OPENS_NOTHING, message)
+
+
 def idle_managed_roles(
     managed: Sequence[Rule], tenants: Sequence[LintedTenant], texts: PolicySources
 ) -> Iterator[LintFinding]:
     """Like `idle_roles`, `never_matching` and `deny_never_applies`, but for managed roles and over all tenants."""
     bound = {link.holds for tenant in tenants for link in tenant.policy.links}
     for role, row in _first_rows("role:", managed, ()).items():
+        if any(tenant.opened(role) for tenant in tenants):
+            continue
         if role not in bound:
             yield texts.at(row, 1, RuleId.UNUSED_ROLE, f"no tenant binds or includes `{role}`")
         elif not any(tenant.holders.held(role) for tenant in tenants):

@@ -7,12 +7,12 @@ from typing import NamedTuple
 from remit.core.names import Word
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import ANY, Effect, Link, ReachRule, Rule
+from remit.engine.pattern_cover import depths, namespaces_of
 from remit.engine.pattern_trie import PatternTrie
 from remit.engine.reach import ReachIndex
 from remit.policy.lint.context import LintedTenant
 from remit.policy.lint.finding import LintFinding, RuleId
 from remit.policy.lint.holders import Grant
-from remit.policy.lint.pattern_cover import depths, namespaces_of
 from remit.policy.lint.sources import PolicySources
 
 
@@ -71,6 +71,8 @@ def _giving_nothing(tenant: LintedTenant) -> Iterator[LintFinding]:
     for link in tenant.policy.links:
         if _given_by(link) in giving or holders.undecided or not link.holds.startswith("role:"):
             continue
+        if _awaited(tenant, link.member):
+            continue
         if link.member.startswith("role:") or not holders.held(link.member) or _uncounted(tenant, link) is not None:
             continue
         rows = [rule for role, _ in holders.reached(link.holds) for rule in tenant.snapshot.graph.rules_of(role)]
@@ -128,7 +130,7 @@ def _decided_before(index: ReachIndex, part: ReachRule) -> bool:
 def deny_never_applies(tenant: LintedTenant) -> Iterator[LintFinding]:
     open_questions: defaultdict[str, list[Rule]] = defaultdict(list)
     for rule in tenant.own_rules:
-        if rule.effect is Effect.DENY:
+        if rule.effect is Effect.DENY and not _awaited(tenant, rule.subject):
             why = unmatched(tenant, rule)
             if why is not None:
                 yield tenant.texts.at(rule, 1, RuleId.DENY_NEVER_APPLIES, f"`{rule.text}` matches no question: {why}")
@@ -153,6 +155,20 @@ def deny_never_applies(tenant: LintedTenant) -> Iterator[LintFinding]:
                     RuleId.DENY_NEVER_APPLIES,
                     f"`{rule.text}` takes nothing away: nobody it applies to is allowed any of it by any row",
                 )
+
+
+def _awaited(tenant: LintedTenant, subject: str) -> bool:
+    """True if somebody may come to hold the subject at run time: then nobody knows what a deny takes away."""
+    graph = tenant.snapshot.graph
+    waiting, seen = [subject], {subject}
+    while waiting:
+        member = waiting.pop()
+        if tenant.opened(member):
+            return True
+        more = {link.member for link in graph.members_of(member)} - seen
+        seen |= more
+        waiting += more
+    return False
 
 
 def _takes_away(tenant: LintedTenant, deny: Grant, allows: Iterable[Grant]) -> bool:

@@ -1,8 +1,9 @@
 """Readers of the YAML files beside the rows: vocabulary, dedicated resources, a tenant's manifest."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from remit.core.ages import parse_age
 from remit.core.errors import InvalidNameError
 from remit.core.names import (
     INSTANCE,
@@ -11,6 +12,7 @@ from remit.core.names import (
     Subject,
     Tenant,
     Word,
+    is_subject,
     parse_action,
     parse_kind,
     parse_namespace,
@@ -21,8 +23,12 @@ from remit.core.names import (
     parse_word,
     quote,
 )
+from remit.core.patterns import NamespacePattern
 from remit.core.policy import DedicatedResource, ResourceType
+from remit.core.rows import Effect
+from remit.core.runtime import BINDING, GRANT, REVOKE, Runtime
 from remit.core.vocabulary import Kind, KindClass, Operand, Relation, Vocabulary
+from remit.engine.role_graph import RoleGraph
 from remit.policy.read import yaml
 from remit.policy.read.report import did_you_mean
 from remit.policy.read.schema import Schema
@@ -181,7 +187,7 @@ def declared_service(schema: Schema, node: Node, services: Collection[Word] | No
 
 
 def read_manifest(schema: Schema, document: Node, tenant: Tenant, resources: Resources) -> Manifest:
-    fields = schema.fields(document, "the tenant's manifest", optional=("access", "dedicated", "namespaces"))
+    fields = schema.fields(document, "the tenant's manifest", optional=("access", "dedicated", "namespaces", "runtime"))
     dedicated = {WHOLE_TENANT: _dedicated(schema, fields.get("dedicated"), tenant, resources)}
     for key, node in schema.entries(fields.get("namespaces"), "`namespaces`"):
         namespace = schema.name(key, "a namespace", parse_namespace)
@@ -224,3 +230,93 @@ def _listed(text: str) -> Subject:
     if subject.startswith("role:"):
         raise InvalidNameError(f"`{text}` on the access list: expected `user:`, `service:` or `group:`")
     return subject
+
+
+def read_runtime(
+    schema: Schema,
+    node: Node,
+    tenant: Tenant,
+    vocabulary: Vocabulary,
+    *,
+    graph: RoleGraph | None,
+    access: Collection[Subject],
+) -> Runtime:
+    """The key `runtime`. `graph` is None if some row is invalid: then no name is looked for in the rows. `access` are
+    the subjects on the access list."""
+    fields = schema.fields(node, "`runtime`", optional=("roles", "groups", "scopes", "max_ttl", "suspend"))
+    kind = vocabulary.kinds_of(tenant).get(BINDING)
+    if kind is None or not kind.actions >= {GRANT, REVOKE}:
+        schema.refuse(
+            node,
+            f"`runtime` needs the kind `{BINDING}` with the actions `{GRANT}` and `{REVOKE}` in the vocabulary, on the "
+            f"side of `{tenant}`: they say who may grant and revoke",
+        )
+    roles = _opened(schema, fields.get("roles"), "role", graph.roles() if graph else None)
+    listed = {subject for subject in access if subject.startswith("group:")}
+    groups = _opened(schema, fields.get("groups"), "group", graph.groups | listed if graph else None)
+    named = [
+        schema.name(each, "a pattern of `scopes`", NamespacePattern.parse)
+        for each in schema.items(fields.get("scopes"), "`scopes`")
+    ]
+    scopes = tuple(scope for scope in named if scope is not None)
+    if (roles or groups) and "scopes" not in fields:
+        schema.refuse(node, '`runtime` lacks `scopes`: expected patterns, or `"**"` for all of the tenant')
+    suspend = _suspend(schema, fields["suspend"], graph) if "suspend" in fields else None
+    if isinstance(node, yaml.Mapping) and node.items.keys() <= {"scopes", "max_ttl"}:
+        schema.refuse(node, "`runtime` opens nothing: expected `roles`, `groups` or `suspend`")
+    max_ttl = schema.name(fields["max_ttl"], "`max_ttl`", _life) if "max_ttl" in fields else None
+    return Runtime(roles, groups, scopes, max_ttl, suspend)
+
+
+def _opened(schema: Schema, node: Node | None, what: str, known: Collection[Subject] | None) -> tuple[str, ...]:
+    """The names of roles, or groups, with a final `*` or without; `known` are those that the rows name."""
+    names: list[str] = []
+    for each in schema.items(node, f"`{what}s`"):
+        name = schema.name(each, f"a {what}", _name_of(what, starred=True))
+        if name is None:
+            continue
+        if known is not None and not name.endswith("*") and name not in known:
+            hint = did_you_mean(name, known)
+            schema.refuse(each, f"unknown {what} `{name}`: expected one that the files name{hint}")
+        names.append(name)
+    return tuple(names)
+
+
+def _name_of(what: str, *, starred: bool = False) -> Callable[[str], str]:
+    def is_name(text: str) -> bool:
+        # An ID has no `*`: in place of the rest of an ID any character will do.
+        whole = f"{text[:-1]}x" if starred and text.endswith("*") else text
+        return text.startswith(f"{what}:") and bool(is_subject(whole))
+
+    def parse(text: str) -> str:
+        if is_name(text):
+            return text
+        more = ", or how IDs begin and `*`" if starred else ""
+        hint = f"; did you mean `{what}:{text}`?" if is_name(f"{what}:{text}") and ":" not in text else ""
+        raise InvalidNameError(f"`{quote(text)}` is not a {what}: expected `{what}:` with an ID{more}{hint}")
+
+    return parse
+
+
+def _life(text: str) -> int:
+    seconds = parse_age(text)
+    if not seconds:
+        raise InvalidNameError(f"`{quote(text)}` is no span of time: expected one such as `30d` or `12h`")
+    return seconds
+
+
+def _suspend(schema: Schema, node: Node, graph: RoleGraph | None) -> Subject | None:
+    group = schema.name(node, "`suspend`", _name_of("group"))
+    if group is None or graph is None:
+        return None
+    if group not in graph.groups:
+        schema.refuse(
+            node, f"unknown group `{group}`: expected one that a row names{did_you_mean(group, graph.groups)}"
+        )
+    elif not any(rule.effect is Effect.DENY for held in graph.held(group, None) for rule in graph.rules_of(held)):
+        schema.refuse(
+            node,
+            f"`{group}` denies nothing: expected a group with a deny, such as "
+            f"`p, {group}, {schema.file.partition('/')[0]}, **, *, *, deny`",
+        )
+    return Subject(group)

@@ -24,6 +24,14 @@ def check_access_cost(
 ) -> None:
     """Refuses rows if one question may have to read more than `limit` of them. The g rows must have no cycles. Calls
     `tick` between the steps of a long check; `tick` may raise."""
+    if check_rows_of_subjects(rules, links, limit, at, tick):
+        check_star_patterns(rules, links, limit, at)
+
+
+def check_rows_of_subjects(
+    rules: Sequence[Rule], links: Sequence[Link], limit: int, at: Refuse, tick: Callable[[], object]
+) -> bool:
+    """The part of `check_access_cost` that counts rows by subject. False if it refuses some."""
     light = len(rules) + len(links) <= limit or _rows_on_all_chains(rules, links) <= limit
     heavy = [] if light else _Access(rules, links, limit, tick).heaviest()
     if heavy:
@@ -35,7 +43,11 @@ def check_access_cost(
             1,
             f"`{subject}` has more than {limit:,} rows for one question to read{more}: {_expected(limit)}; {advice}",
         )
-        return
+    return not heavy
+
+
+def check_star_patterns(rules: Iterable[Rule], links: Iterable[Link], limit: int, at: Refuse) -> None:
+    """Refuses patterns with `*` if to find those over one namespace may take more than `limit` steps."""
     namespaces = {rule.namespaces: rule for rule in rules if "*" in rule.namespaces.segments}
     scopes = {link.scope: link for link in links if "*" in link.scope.segments}
     _check_stars({**namespaces, **scopes}, 3, limit, at)

@@ -5,18 +5,20 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from remit.core.errors import RemitError
 from remit.core.explanation import Explanation, ReachExplanation
 from remit.core.names import Tenant
 from remit.core.question import Question, ReachQuestion
+from remit.core.rows import Link
 from remit.engine.explain.access import explain, unknown_tenant
 from remit.engine.explain.reach import explain_reach, unknown_tenants_reach
 from remit.engine.snapshot import Snapshot
 from remit.policy.read.limits import Limits
 from remit.policy.revisions.archive import read_archive
 from remit.policy.revisions.load import load_revision
+from remit.policy.revisions.runtime_archive import RuntimeArchive, rows_behind
 from remit.process.channel import ChildProcess, channel_to_parent
 from remit.process.errors import ChildEndedError
 
@@ -47,13 +49,34 @@ def most_bytes(limits: Limits) -> int:
     return 2 * limits.bytes
 
 
-def snapshot_of(archive: bytes, tenant: Tenant, revision: str, limits: Limits) -> Snapshot:
+class ArchivedPolicy(NamedTuple):
+    """A revision as it is archived: files, and rows of run time beside theirs."""
+
+    files: bytes
+    """The archive of the files."""
+    files_revision: str
+    rows: tuple[Link, ...] = ()
+
+    @classmethod
+    def read(
+        cls, tenant: Tenant, revision: str, archive_of: Callable[[str], bytes], limits: Limits
+    ) -> "ArchivedPolicy":
+        """`archive_of` gives the archive of a revision. Raises RevisionNotStoredError."""
+        name = f"kept revision `{revision}` of tenant `{tenant}`"
+        content, most = archive_of(revision), most_bytes(limits)
+        archive = RuntimeArchive.read(name, content, tenant, most)
+        if archive is None:
+            return cls(content, revision)
+        return cls(archive_of(archive.files), archive.files, rows_behind(archive, tenant, archive_of, most))
+
+
+def snapshot_of(archived: ArchivedPolicy, tenant: Tenant, revision: str, limits: Limits) -> Snapshot:
     """Raises RevisionNotStoredError if the archive is damaged, is of another revision, or does not load."""
-    name = f"kept revision `{revision}` of tenant `{tenant}`"
-    tree = read_archive(name, archive, tenant, revision, most_bytes(limits))
+    name = f"kept revision `{archived.files_revision}` of tenant `{tenant}`"
+    tree = read_archive(name, archived.files, tenant, archived.files_revision, most_bytes(limits))
     snapshot = load_revision(tree, tenant, limits, tested=False).snapshot
     assert snapshot is not None
-    return snapshot
+    return snapshot.changed(revision, archived.rows, ()) if archived.rows else snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +85,7 @@ class _ExplainRequest:
     revision: str
     question: Question | ReachQuestion
     limits: Limits
-    archive: bytes = b""
+    archive: ArchivedPolicy | None = None
     """Sent after the process asked for it."""
 
 
@@ -83,7 +106,7 @@ class RevisionExplainer:
         tenant: Tenant,
         revision: str,
         question: Question | ReachQuestion,
-        archive: Callable[[], bytes],
+        archive: Callable[[], ArchivedPolicy],
         timeout_s: float,
     ) -> AnyExplanation:
         """The explanation of the revision's answer; `archive` returns its files, if the process needs them.
@@ -137,7 +160,7 @@ def _answer(asked: _ExplainRequest, held: OrderedDict[str, Snapshot]) -> object:
     snapshot = held.get(asked.revision)
     try:
         if snapshot is None:
-            if not asked.archive:
+            if asked.archive is None:
                 return _ArchiveWanted()
             snapshot = snapshot_of(asked.archive, asked.tenant, asked.revision, asked.limits)
             held[asked.revision] = snapshot

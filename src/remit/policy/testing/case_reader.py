@@ -72,7 +72,7 @@ class CaseReader:
 
     def _access(self, node: Node) -> AccessCase | None:
         required = ("principal", "action", "kind", "expect")
-        fields = self._schema.fields(node, "an access case", required, optional=("namespace", "reason"))
+        fields = self._schema.fields(node, "an access case", required, optional=("namespace", "reason", "always"))
         if any(key not in fields for key in required):
             return None
         reason = self._reason(fields.get("reason"), ACCESS_REASONS)
@@ -80,13 +80,15 @@ class CaseReader:
         question = self._question(fields["principal"], fields["action"], fields["kind"], fields.get("namespace"))
         if question is None or expect is None or not self._declared(fields, question, reason):
             return None
-        return AccessCase(self._test, self._schema.file, node.line, node.column, question, expect, reason)
+        place = (self._test, self._schema.file, node.line, node.column)
+        return AccessCase(*place, question, expect, reason, always=self._always(fields))
 
     def _grid(self, node: Node) -> Iterator[AccessCase]:
         required = ("kind", "actions", "expect")
-        fields = self._schema.fields(node, "a grid", required, optional=("namespace",))
+        fields = self._schema.fields(node, "a grid", required, optional=("namespace", "always"))
         if any(key not in fields for key in required):
             return
+        always = self._always(fields)
         actions = list(self._schema.items(fields["actions"], "`actions`"))
         for principal, row in self._schema.entries(fields["expect"], "`expect`"):
             cells = list(self._schema.items(row, f"the effects of `{quote(principal.text)}`"))
@@ -97,7 +99,8 @@ class CaseReader:
                 expect = self._expect(cell, None)
                 question = self._question(principal, action, fields["kind"], fields.get("namespace"))
                 if question and expect and self._declared({**fields, "action": action}, question, None):
-                    yield AccessCase(self._test, self._schema.file, cell.line, cell.column, question, expect)
+                    place = (self._test, self._schema.file, cell.line, cell.column)
+                    yield AccessCase(*place, question, expect, always=always)
 
     def _reach(self, node: Node) -> ReachCase | None:
         required = ("caller", "owner", "relation", "expect")
@@ -150,11 +153,12 @@ class CaseReader:
 
     def _visible(self, node: Node) -> Iterator[VisibleCase | ReachCase]:
         required = ("nodes", "expect")
-        fields = self._schema.fields(node, "a visible case", required, optional=("action", "edges"))
+        fields = self._schema.fields(node, "a visible case", required, optional=("action", "edges", "always"))
         if any(key not in fields for key in required):
             return
         action = self._schema.name(fields["action"], "`action`", parse_action) if "action" in fields else Word("VIEW")
         graph = self._graph(node, fields, action) if action is not None else None
+        always = self._always(fields)
         if action is None or graph is None:
             return
         for edge, texts in zip(graph.edges, self._schema.items(fields.get("edges"), "`edges`"), strict=True):
@@ -167,11 +171,11 @@ class CaseReader:
             ]
             if who is not None and None not in uids:
                 place = (self._test, self._schema.file, principal.line, principal.column)
-                yield VisibleCase(*place, who, action, graph, frozenset(filter(None, uids)))
+                yield VisibleCase(*place, who, action, graph, frozenset(filter(None, uids)), always=always)
 
     def _authzen(self, node: Node) -> AuthzenCase | None:
         required = ("subject", "action", "resource", "expect")
-        fields = self._schema.fields(node, "an AuthZEN case", required, optional=("context", "reason"))
+        fields = self._schema.fields(node, "an AuthZEN case", required, optional=("context", "reason", "always"))
         if any(key not in fields for key in required):
             return None
         reason = self._reason(fields.get("reason"), ACCESS_REASONS)
@@ -195,7 +199,7 @@ class CaseReader:
             return None
         place = (self._test, self._schema.file, node.line, node.column)
         shown = f"{subject_type} {subject_id} {name} {resource_type} {resource_id}"
-        return AuthzenCase(*place, question, expect, reason, shown)
+        return AuthzenCase(*place, question, expect, reason, shown, always=self._always(fields))
 
     def _entity(self, node: Node, what: str, *members: str) -> tuple[list[str], Mapping[str, object]] | None:
         """The texts of an entity's members, and its properties."""
@@ -209,7 +213,7 @@ class CaseReader:
 
     def _gateway(self, node: Node) -> GatewayCase | None:
         required = ("request", "principal", "expect")
-        fields = self._schema.fields(node, "a gateway case", required, optional=("reason",))
+        fields = self._schema.fields(node, "a gateway case", required, optional=("reason", "always"))
         if self._routes is None or any(key not in fields for key in required):
             return None
         reason = self._reason(fields.get("reason"), GATEWAY_REASONS)
@@ -230,7 +234,7 @@ class CaseReader:
             self._schema.refuse(fields["request"], f"no route matches `{quote(text)}`: {said}")
             return None
         place = (self._test, self._schema.file, node.line, node.column)
-        return GatewayCase(*place, text, principal, question, expect, reason)
+        return GatewayCase(*place, text, principal, question, expect, reason, always=self._always(fields))
 
     def _graph(self, node: Node, fields: dict[str, Node], action: Word) -> DependencyGraph | None:
         drawn = list(self._schema.entries(fields["nodes"], "`nodes`"))
@@ -307,6 +311,9 @@ class CaseReader:
             self._schema.refuse(node, f"`{text}` never has the reason {reason}")
             return None
         return Effect(text) if text is not None else None
+
+    def _always(self, fields: dict[str, Node]) -> bool:
+        return self._schema.boolean(fields.get("always"), "`always`")
 
     def _reason(self, node: Node | None, reasons: Iterable[Reason]) -> Reason | None:
         text = self._schema.choice(node, "a reason", sorted(reasons)) if node else None

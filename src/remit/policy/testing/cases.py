@@ -1,6 +1,6 @@
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from remit.core.decision import Decision, Reason
@@ -50,11 +50,18 @@ class Case(ABC):
     file: str
     line: int
     column: int
+    always: bool = field(default=False, kw_only=True)
+    """It must hold whatever rows are granted at run time."""
 
     @property
     @abstractmethod
     def asked(self) -> str:
         """The question of the case, in a few words."""
+
+    @property
+    def about(self) -> Principal | None:
+        """The principal that the case is about; None if it is about none."""
+        return None
 
     @property
     def place(self) -> str:
@@ -76,6 +83,10 @@ class DecisionCase(Case):
 @dataclass(frozen=True, slots=True)
 class AccessCase(DecisionCase):
     question: Question
+
+    @property
+    def about(self) -> Principal:
+        return self.question.principal
 
     @property
     def asked(self) -> str:
@@ -107,6 +118,10 @@ class GatewayCase(Case):
     """None if no route matches the request: then `reason` is NO_ROUTE."""
     expect: Effect
     reason: Reason | None = None
+
+    @property
+    def about(self) -> Principal:
+        return self.principal
 
     @property
     def asked(self) -> str:
@@ -156,6 +171,10 @@ class VisibleCase(Case):
     graph: DependencyGraph
     expect: frozenset[str]
     """Uids."""
+
+    @property
+    def about(self) -> Principal:
+        return self.principal
 
     @property
     def asked(self) -> str:
@@ -214,6 +233,18 @@ def run_case(case: Case, snapshot: Snapshot, witness: CasbinOracle | None) -> It
             yield from _run_visible(case, snapshot, witness)
         case GatewayCase():
             yield from _run_gateway(case, snapshot, witness)
+
+
+def always_failures(
+    snapshot: Snapshot, cases: Iterable[Case], principals: Collection[Principal] | None = None
+) -> tuple[Failure, ...]:
+    """The failures of the cases marked `always`; only of those about `principals`, if they are given."""
+    return tuple(
+        failure
+        for case in cases
+        if case.always and (principals is None or case.about in principals)
+        for failure in run_case(case, snapshot, None)
+    )
 
 
 def _run_access(case: AccessCase, snapshot: Snapshot, witness: CasbinOracle | None) -> Iterator[Failure]:

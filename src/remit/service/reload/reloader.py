@@ -33,7 +33,7 @@ from remit.policy.build.scan import (
     TenantBuilt,
 )
 from remit.policy.build.throttle import throttled
-from remit.policy.build.watch import changes
+from remit.policy.build.watch import changes, touches
 from remit.policy.lint.finding import LintSeverity
 from remit.policy.live import LivePolicies
 from remit.policy.read.tree import Stamp, UnsettledError, stamp
@@ -41,6 +41,7 @@ from remit.policy.revisions.store import RevisionStore
 from remit.process.errors import ChildEndedError
 from remit.service.errors import StartupError
 from remit.service.metrics import Metrics
+from remit.service.reload.overlays import Overlays
 from remit.service.reload.pins import Pins
 from remit.service.reload.slow import QUICK_S, SlowLoads
 from remit.service.reload.swap import PolicySwap
@@ -49,6 +50,8 @@ from remit.service.settings import Settings
 
 _AGAIN_S: Final = 1.0
 _PIN_SETTLE_S: Final = 0.05
+_LOOK_S: Final = 0.5
+"""A row of run time that was granted meanwhile may end as soon as this."""
 _FIRST_SLOW_S: Final = 5.0
 """The same limit at a start, until the first slow tenant: nothing serves yet that a large tenant would delay."""
 _SLICE_S: Final = 1.0
@@ -100,7 +103,11 @@ class Reloader:
             if settings.revisions
             else None
         )
-        self._swap = PolicySwap(live, metrics, clock_us)
+        overlays = None
+        if self._journal is not None:
+            overlays = Overlays(self._journal, clock_us, settings.policy_max_question_rows)
+        self._clock_us = clock_us
+        self._swap = PolicySwap(live, metrics, clock_us, overlays)
         self.pins = Pins(self._revisions, self._swap, clock_us, recall=self._recall, load=self._load_within)
         self._new_loader = loader
         self._loaders: set[BuildProcess] = set()
@@ -134,6 +141,8 @@ class Reloader:
         runs = [self._run_slow]
         if settings.watch:
             runs.append(partial(self._follow, self._directory, settings.settle_s, self.scan))
+        if self._journal is not None:
+            runs += [partial(self._follow_news, self._journal.news), self._end_rows]
         if self._revisions is not None and settings.workers > 1:
             runs.append(partial(self._follow, self._revisions.directory, _PIN_SETTLE_S, self.pins.take))
         self._threads = [Thread(target=run, name="remit-reload", daemon=True) for run in runs]
@@ -162,6 +171,20 @@ class Reloader:
         for _ in changes(directory, settle_s, self._settings.watch_every_s, self._stopping):
             while not self._stopping.is_set() and not take():
                 self._stopping.wait(_AGAIN_S)
+
+    def _follow_news(self, news: Path) -> None:
+        for _ in touches(news, self._stopping):
+            self._read_release()
+
+    def _end_rows(self) -> None:
+        """Ends rows of run time at their time."""
+        while True:
+            with self._swap.changing():
+                self._swap.end_rows()
+                end_us = self._swap.next_end_us()
+            wait_s = _LOOK_S if end_us is None else min(max((end_us - self._clock_us()) / 1e6, 0), _LOOK_S)
+            if self._stopping.wait(wait_s):
+                return
 
     def _run_slow(self) -> None:
         with self._loader() as loader:
@@ -234,7 +257,7 @@ class Reloader:
                 # Before `begin`, what happened is not recorded yet.
                 if current.fork is not None and self._threads:
                     self._journal.record_fork(current.fork)
-        except (PolicyStoreError, JournalUnavailable, OSError) as error:
+        except (PolicyStoreError, JournalUnavailable, OSError, ValueError) as error:
             _log.error("release not taken over", error=str(error))
 
     def _seen(self) -> Stamp:

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from threading import Lock
 
 import structlog
@@ -15,8 +14,10 @@ from remit.engine.snapshot import Snapshot
 from remit.fleet.journal import CurrentRelease, Fork
 from remit.policy.build.throttle import free_gradually
 from remit.policy.live import LivePolicies, TenantPolicy
+from remit.policy.revisions.runtime_archive import RuntimeArchive
 from remit.service.errors import LoadingError
 from remit.service.metrics import Metrics
+from remit.service.reload.overlays import OverlayRefusedError, Overlays
 from remit.service.reload.tenants import Change, Outcome, Tenants
 
 _log = structlog.get_logger("remit")
@@ -25,7 +26,10 @@ _log = structlog.get_logger("remit")
 class PolicySwap:
     """Applies one change after another. No revision serves before its record is written."""
 
-    def __init__(self, live: LivePolicies, metrics: Metrics, clock_us: Callable[[], int]) -> None:
+    def __init__(
+        self, live: LivePolicies, metrics: Metrics, clock_us: Callable[[], int], overlays: Overlays | None = None
+    ) -> None:
+        """Without `overlays`, no rows are granted at run time."""
         self.tenants = Tenants()
         """Any thread may read it. It is replaced only within `changing`."""
         self.live = live
@@ -39,6 +43,15 @@ class PolicySwap:
         self._release: CurrentRelease | None = None
         """The release that the policy files are from; None for files of no release."""
         self._positions: Mapping[Tenant, tuple[str, Position]] = {}
+        self._overlays = overlays
+        self._bases: dict[Tenant, Snapshot | None] = {}
+        """The policies of the files that serve, without rows of run time."""
+        self._told: dict[Tenant, str] = {}
+        """The revision that was last recorded as serving."""
+        self._archives: dict[Tenant, RuntimeArchive] = {}
+        """Archives of revisions with rows of run time that are not recorded yet."""
+        self._waiting: set[Tenant] = set()
+        """Tenants whose rows of run time do not serve yet."""
         self._replaced: deque[Iterator[None]] = deque()
         """Rows of replaced policies that must be freed."""
 
@@ -74,57 +87,107 @@ class PolicySwap:
         if change.tenant is None:
             self.live.put(*(self._policy(tenant, policy.snapshot) for tenant, policy in self.live.tenants.items()))
         elif change.tenant in change.after.files:
-            self._show(change.tenant, change.swap.snapshot if change.swap else self._snapshot(change.tenant))
+            if change.swap is not None:
+                self._show(change.tenant, change.swap.snapshot)
+            else:
+                self._put(change.tenant)
         else:
             self.live.remove(change.tenant)
+            self._bases.pop(change.tenant, None)
         if change.log is not None:
             level, event, fields = change.log
             getattr(_log, level)(event, **fields)
 
     def place(self, release: CurrentRelease, recorded: Fork | None = None) -> None:
-        """From now on, what serves the same revision as this release has its position. Call it within `changing`.
-        `recorded` is the fork of which there is a record already.
+        """From now on, the rows of run time are those of this release, and what serves its files has its position. Call it
+        within `changing`. `recorded` is the fork of which there is a record already.
 
-        Raises JournalUnavailable if a fork is not recorded; then nothing has changed.
+        Raises JournalUnavailable if a fork is not recorded; then nothing has changed. Raises OSError and ValueError if the
+        rows cannot be read.
         """
-        if release == self._release:
+        if release == self._release and not self._waiting:
             return
         if release.fork is not None and release.fork != recorded:
             text, seq, hash_ = release.fork
             detail = {"fork": text, "release": seq, "hash": hash_}
             self.record(Outcome("POLICY_FORK", "", "", detail))
+        changed = self._overlays.read(release) if self._overlays is not None else set()
         self._release, self._positions = release, release.positions
         self.live.passed = release.passed
         for tenant, policy in self.live.tenants.items():
-            placed = self._placed(tenant, policy.snapshot)
-            if placed is not policy.snapshot:
-                self.live.put(replace(policy, snapshot=placed))
+            if tenant in changed or tenant in self._waiting:
+                self._put(tenant)
+            elif self._placed(tenant, policy.snapshot) is not policy.snapshot:
+                self.live.put(self._policy(tenant, policy.snapshot))
+
+    def end_rows(self) -> None:
+        """Rows of run time whose end has passed count no more. Call it within `changing`."""
+        for tenant in self._overlays.ended() if self._overlays is not None else ():
+            self._put(tenant)
+
+    def next_end_us(self) -> int | None:
+        """When the next row of run time ends; None if none does. Call it within `changing`."""
+        return self._overlays.next_end_us() if self._overlays is not None else None
 
     def _placed(self, tenant: Tenant, snapshot: Snapshot | None) -> Snapshot | None:
         revision, position = self._positions.get(tenant, ("", None))
-        if snapshot is None or snapshot.revision != revision or snapshot.position == position:
+        base = self._bases.get(tenant)
+        if snapshot is None or base is None or base.revision != revision or tenant in self._waiting:
             return snapshot
-        return snapshot.at(position)
+        return snapshot if snapshot.position == position else snapshot.at(position)
 
-    def _show(self, tenant: Tenant, snapshot: Snapshot | None) -> None:
-        """The swap: one assignment."""
-        before, policy = self._snapshot(tenant), self._policy(tenant, snapshot)
-        if before is None or (snapshot is not None and before.policy is snapshot.policy):
-            self.live.put(policy)
-            return
-        replaced = free_gradually(before.policy)
-        next(replaced)
+    def _show(self, tenant: Tenant, base: Snapshot | None) -> None:
+        """The files' next policy serves, with the rows of run time over it."""
+        before, self._bases[tenant] = self._bases.get(tenant), base
+        self._told[tenant] = base.revision if base is not None else ""
+        replaced: Iterator[None] | None = None
+        if before is not None and (base is None or before.policy is not base.policy):
+            replaced = free_gradually(before.policy)
+            next(replaced)
         # Rows are freed gradually only if nothing else refers to them.
         del before
-        self.live.put(policy)
-        self._replaced.append(replaced)
+        self._put(tenant)
+        if replaced is not None:
+            self._replaced.append(replaced)
+
+    def _put(self, tenant: Tenant) -> None:
+        """The swap: one assignment. If the rows of run time do not fit, or their record is not written, what serves goes
+        on, and the next call tries again."""
+        base = self._bases.get(tenant)
+        snapshot = base
+        try:
+            if base is not None and self._overlays is not None:
+                snapshot = self._overlaid(self._overlays, tenant, base)
+            self._waiting.discard(tenant)
+        except (OverlayRefusedError, JournalUnavailable) as error:
+            self._waiting.add(tenant)
+            _log.error("rows of run time do not serve", tenant=tenant, error=str(error))
+            policy = self.live.tenants.get(tenant)
+            snapshot = policy.snapshot if policy is not None else None
+        self.live.put(self._policy(tenant, snapshot))
+
+    def _overlaid(self, overlays: Overlays, tenant: Tenant, base: Snapshot) -> Snapshot:
+        """Raises OverlayRefusedError and JournalUnavailable."""
+        overlaid = overlays.over(tenant, base)
+        snapshot = overlaid.snapshot
+        if overlaid.archive is not None:
+            self._archives[tenant] = overlaid.archive
+        if snapshot.revision != self._told[tenant]:
+            archive = self._archives.pop(tenant, None) if snapshot.revision != base.revision else None
+            needs = [each for each in (archive.files, archive.after) if each] if archive is not None else []
+            detail = {"needs": needs, "replaces": self._told[tenant], "rows": overlays.count(tenant)}
+            try:
+                content = archive.content if archive is not None else b""
+                self.record(Outcome("BINDINGS_APPLIED", tenant, snapshot.revision, detail, content))
+            except JournalUnavailable:
+                if archive is not None:
+                    self._archives[tenant] = archive
+                raise
+            self._told[tenant] = snapshot.revision
+        return snapshot
 
     def _policy(self, tenant: Tenant, snapshot: Snapshot | None) -> TenantPolicy:
         snapshot = self._placed(tenant, snapshot)
         policy, before = self.tenants.policy(tenant, self._clock_us(), snapshot), self.live.tenants.get(tenant)
         same = before is not None and (before.state, before.revision) == (policy.state, policy.revision)
         return self.tenants.policy(tenant, before.since_us, snapshot) if before and same else policy
-
-    def _snapshot(self, tenant: Tenant) -> Snapshot | None:
-        policy = self.live.tenants.get(tenant)
-        return policy.snapshot if policy is not None else None

@@ -41,7 +41,27 @@ def upgrade() -> None:
         _column("kind", _TEXT),
         _column("caller", _TEXT),
         _column("body", _TEXT),
+        _column("request_id", _TEXT),
         sa.PrimaryKeyConstraint("tenant", "seq"),
+    )
+    named = sa.text("request_id != ''")
+    op.create_index(
+        "changes_by_request",
+        "changes",
+        ["tenant", "request_id"],
+        unique=True,
+        sqlite_where=named,
+        postgresql_where=named,
+    )
+    op.create_table(
+        "bindings",
+        _column("tenant", _TEXT),
+        _column("member", _TEXT),
+        _column("holds", _TEXT),
+        _column("scope", _TEXT),
+        _column("expires_us", number),
+        _column("seq", number),
+        sa.PrimaryKeyConstraint("tenant", "member", "holds", "scope"),
     )
     op.create_table(
         "heads",
@@ -64,5 +84,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for name in ("nodes", "heads", "changes", "folders", "releases"):
+    for name in ("nodes", "heads", "bindings", "changes", "folders", "releases"):
         op.drop_table(name)

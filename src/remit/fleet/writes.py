@@ -1,0 +1,113 @@
+"""Changes of a policy store, each within a transaction of the caller."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, text, tuple_, update
+
+from remit.audit.chain.chain import Head
+from remit.clock import now_us
+from remit.core.names import Tenant
+from remit.fleet.bindings import BindingChange, GrantedRow, RowKey, columns_of, row_of
+from remit.fleet.change import ChangeKind, PolicyChange, genesis, linked
+from remit.fleet.schema.tables import bindings, changes, heads
+
+CHANNEL: Final = "remit_policy"
+"""PostgreSQL tells listeners on this channel that something may be new. The text of a notification means nothing."""
+
+
+class TenantWrite:
+    """A transaction about the rows of run time of one tenant. Nobody else changes the tenant meanwhile."""
+
+    def __init__(self, connection: Connection, tenant: Tenant) -> None:
+        lock_head(connection, tenant)
+        self._connection = connection
+        self._tenant = tenant
+        self.head = head_of(connection, tenant)
+        self.now_us = store_us(connection)
+        """The store's time."""
+
+    def rows(self, keys: Iterable[RowKey]) -> dict[RowKey, GrantedRow]:
+        """The rows with these keys, expired ones too."""
+        columns = bindings.c
+        named = tuple_(columns.member, columns.holds, columns.scope).in_([tuple(key) for key in keys])
+        return {RowKey.of(each.row): each for each in granted_rows(self._connection, self._tenant, named)}
+
+    def ending(self) -> list[GrantedRow]:
+        """The rows that end some time, expired ones too."""
+        return granted_rows(self._connection, self._tenant, bindings.c.expires_us > 0)
+
+    def made_by(self, request_id: str) -> PolicyChange | None:
+        """The change that a request with this name made."""
+        where = changes.c.tenant == self._tenant, changes.c.request_id == request_id
+        row = self._connection.execute(select(changes).where(*where)).one_or_none()
+        return None if row is None else PolicyChange(*row)._replace(hash=bytes(row.hash))
+
+    def commit(self, change: BindingChange, caller: str, request_id: str = "") -> Head:
+        """Writes the change. It is durable after the transaction."""
+        head = append_change(
+            self._connection, self._tenant, self.now_us, ChangeKind.BINDINGS, caller, change.body, request_id
+        )
+        apply_change(self._connection, self._tenant, change, head.seq)
+        notify(self._connection)
+        return head
+
+
+def append_change(  # noqa: PLR0917 (the columns of a change)
+    connection: Connection, tenant: Tenant, time_us: int, kind: str, caller: str, body: str, request_id: str = ""
+) -> Head:
+    """Adds a change to a tenant's chain, whose row in `heads` is locked until the end of the transaction."""
+    lock_head(connection, tenant)
+    change = linked(head_of(connection, tenant), tenant, time_us, kind, caller, body, request_id)
+    connection.execute(insert(changes).values(**change._asdict()))
+    values = {"seq": change.seq, "hash": change.hash}
+    if not connection.execute(update(heads).where(heads.c.tenant == tenant).values(**values)).rowcount:
+        connection.execute(insert(heads).values(tenant=tenant, **values))
+    return change.head
+
+
+def apply_change(connection: Connection, tenant: Tenant, change: BindingChange, seq: int) -> None:
+    """Brings the table `bindings` to where change `seq` brings the rows."""
+    columns = bindings.c
+    for key in (*change.revoked, *change.ended, *map(RowKey.of, change.granted)):
+        its = columns.member == key.member, columns.holds == key.holds, columns.scope == key.scope
+        connection.execute(bindings.delete().where(columns.tenant == tenant, *its))
+    if change.granted:
+        rows: list[Mapping[str, Any]] = [
+            {"tenant": tenant, **columns_of(GrantedRow(row, seq))} for row in change.granted
+        ]
+        connection.execute(insert(bindings), rows)
+
+
+def granted_rows(connection: Connection, tenant: Tenant, *where: Any) -> list[GrantedRow]:
+    """The rows of run time of a tenant, expired ones too, by member, holds and scope."""
+    columns = bindings.c
+    order = columns.member, columns.holds, columns.scope
+    wanted = select(*order, columns.expires_us, columns.seq).where(columns.tenant == tenant, *where)
+    found = connection.execute(wanted.order_by(*order))
+    return [GrantedRow(row_of(*row[:4]), row.seq) for row in found]
+
+
+def head_of(connection: Connection, tenant: Tenant) -> Head:
+    row = connection.execute(select(heads.c.seq, heads.c.hash).where(heads.c.tenant == tenant)).one_or_none()
+    return Head(row.seq, bytes(row.hash)) if row is not None else genesis(tenant)
+
+
+def lock_head(connection: Connection, tenant: Tenant) -> None:
+    """Nobody else changes the tenant until the end of the transaction. SQLite's write transactions exclude each other."""
+    connection.execute(select(heads.c.seq).where(heads.c.tenant == tenant).with_for_update())
+
+
+def notify(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"NOTIFY {CHANNEL}"))
+
+
+def store_us(connection: Connection) -> int:
+    """The store's time, in microseconds since the Unix epoch: nodes' clocks may differ."""
+    if connection.dialect.name != "postgresql":
+        return now_us()
+    found: int = connection.execute(
+        text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
+    ).scalar_one()
+    return found

@@ -1,0 +1,197 @@
+"""Rows of run time over the policies of files: each change makes the next snapshot from the last one."""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final
+
+from remit.core.errors import RemitError
+from remit.core.names import Tenant
+from remit.core.policy import Policy
+from remit.core.rows import Link
+from remit.engine.snapshot import Snapshot
+from remit.fleet.binding_log import BindingLog
+from remit.fleet.bindings import GrantedRow, RowKey, apply
+from remit.fleet.journal import CurrentRelease, ReleaseJournal
+from remit.policy.ceiling import closed, unsound
+from remit.policy.revisions.runtime_archive import RuntimeArchive
+
+_TITLE: Final = "remit effective 1"
+_SHOWN: Final = 5
+_WHOLE_EVERY: Final = 64
+"""After so many changes an archive names all rows again, not only those that changed."""
+
+
+class OverlayRefusedError(RemitError):
+    """The rows of run time do not fit to the files: what serves goes on."""
+
+
+@dataclass(slots=True)
+class _Overlay:
+    """The rows of run time of a tenant, and the snapshot that was made with them."""
+
+    log: BindingLog
+    rows: dict[RowKey, GrantedRow] = field(default_factory=dict)
+    hash: bytes = b""
+    """Of the last change that was read."""
+    stale: set[RowKey] = field(default_factory=set)
+    """Rows that `links` may not have as they are now."""
+    ends: list[tuple[int, RowKey]] = field(default_factory=list)
+    """A heap of the ends of rows that are in `links`."""
+    base: Snapshot | None = None
+    links: dict[RowKey, Link] = field(default_factory=dict)
+    """The rows that `effective` has beside those of `base`."""
+    effective: Snapshot | None = None
+    archived: str = ""
+    """The revision whose archive names the rows before the last change; '' for none."""
+    since_whole: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Overlaid:
+    """What serves: files with the rows of run time."""
+
+    snapshot: Snapshot
+    added: int
+    removed: int
+    archive: RuntimeArchive | None
+    """None if no row of run time counts, so that the files are all there is."""
+
+
+class Overlays:
+    """The rows of run time of all tenants. Call it from one thread at a time."""
+
+    def __init__(self, journal: ReleaseJournal, clock_us: Callable[[], int], question_rows: int) -> None:
+        """`question_rows` is the limit `policy_max_question_rows`."""
+        self._journal = journal
+        self._clock_us = clock_us
+        self._question_rows = question_rows
+        self._tenants: dict[Tenant, _Overlay] = {}
+
+    def read(self, release: CurrentRelease) -> set[Tenant]:
+        """Reads what is new up to the heads of the release. Returns the tenants whose rows changed."""
+        changed = set()
+        for tenant, position in release.tenants.items():
+            overlay = self._tenants.get(tenant)
+            if overlay is None:
+                overlay = self._tenants[tenant] = _Overlay(self._journal.binding_log(tenant))
+            new = overlay.log.read(position.head.seq)
+            if new.anew:
+                overlay.stale |= overlay.rows.keys()
+                overlay.rows.clear()
+                overlay.hash = b""
+            for each in new.changes:
+                overlay.stale |= {*each.change.revoked, *each.change.ended, *map(RowKey.of, each.change.granted)}
+                apply(overlay.rows, each.seq, each.change)
+                overlay.hash = each.hash
+            if new.changes or new.anew:
+                changed.add(tenant)
+        return changed
+
+    def over(self, tenant: Tenant, base: Snapshot) -> Overlaid:
+        """The policy of the files with the rows that count now. Raises OverlayRefusedError if they do not fit; then the
+        next call tries again.
+
+        The same snapshot as before if nothing has changed.
+        """
+        overlay = self._tenants.get(tenant)
+        if overlay is None:
+            return Overlaid(base, 0, 0, None)
+        now_us = self._clock_us()
+        if overlay.effective is None or overlay.base is None or overlay.base.policy is not base.policy:
+            before, links, due = base, dict[RowKey, Link](), {*overlay.rows}
+        else:
+            before, links, due = overlay.effective, overlay.links, overlay.stale | _ended(overlay.ends, now_us)
+        wanted = _wanted(overlay.rows, base.policy, due, now_us)
+        new = {key: link for key, link in wanted.items() if _place(links, key) != link.place}
+        gone = {key: link for key in due if (link := links.get(key)) is not None and _place(wanted, key) != link.place}
+        effective = before
+        if new or gone:
+            count = len(links) - len(gone) + len(new)
+            revision = _revision(base.revision, overlay.hash, count) if count else base.revision
+            effective = before.changed(revision, new.values(), gone.values())
+            self._require_fit(overlay, before, effective, new)
+        if before is base:
+            effective.expect_changes()
+        for key in gone:
+            del links[key]
+        links |= new
+        for key in new:
+            end = overlay.rows[key].row.expires_us
+            if end is not None:
+                heapq.heappush(overlay.ends, (end, key))
+        while overlay.ends and overlay.ends[0][0] <= now_us:
+            heapq.heappop(overlay.ends)
+        whole = before is base
+        overlay.base, overlay.links, overlay.effective = base, links, effective
+        overlay.stale.clear()
+        archive = _archive(overlay, base.revision, new, gone, whole=whole) if links and (new or gone) else None
+        return Overlaid(effective, len(new), len(gone), archive)
+
+    def count(self, tenant: Tenant) -> int:
+        """The rows of run time that count."""
+        return len(self._tenants[tenant].links)
+
+    def next_end_us(self) -> int | None:
+        """When the next row ends, in microseconds since the Unix epoch; None if none does."""
+        return min((overlay.ends[0][0] for overlay in self._tenants.values() if overlay.ends), default=None)
+
+    def ended(self) -> list[Tenant]:
+        """The tenants with rows whose end has passed and that still serve."""
+        now_us = self._clock_us()
+        return [tenant for tenant, each in self._tenants.items() if each.ends and each.ends[0][0] <= now_us]
+
+    def _require_fit(self, overlay: _Overlay, before: Snapshot, after: Snapshot, keys: Iterable[RowKey]) -> None:
+        granted = [overlay.rows[key].row for key in keys]
+        found = [f"{row.member}, {row.holds}: {why}" for row in granted if (why := closed(after.policy, row))]
+        in_force = [each.row for each in overlay.rows.values()]
+        found = found or [
+            f"{each.row.member}, {each.row.holds}: {each.message}"
+            for each in unsound(before, after, granted, in_force, self._question_rows)
+        ]
+        if found:
+            raise OverlayRefusedError("; ".join(found[:_SHOWN]))
+
+
+def _place(links: Mapping[RowKey, Link], key: RowKey) -> str:
+    """Two links of one key are the same if one change granted them."""
+    link = links.get(key)
+    return link.place if link is not None else ""
+
+
+def _wanted(
+    rows: Mapping[RowKey, GrantedRow], policy: Policy, keys: Iterable[RowKey], now_us: int
+) -> dict[RowKey, Link]:
+    """The g rows of these keys that count."""
+    if policy.runtime is None:
+        return {}
+    return {
+        key: granted.row.link(policy.tenant, granted.seq)
+        for key in keys
+        if (granted := rows.get(key)) is not None and granted.row.counts(now_us)
+    }
+
+
+def _ended(ends: list[tuple[int, RowKey]], now_us: int) -> set[RowKey]:
+    """The keys of the heap whose end has passed."""
+    return {key for end, key in ends if end <= now_us} if ends and ends[0][0] <= now_us else set()
+
+
+def _revision(files: str, hash_: bytes, count: int) -> str:
+    """The revision of a policy with rows of run time: of the files, the last change, and the number of rows that have not
+    ended since. Every node has the same."""
+    return sha256("\n".join((_TITLE, files, hash_.hex(), str(count))).encode()).hexdigest()
+
+
+def _archive(
+    overlay: _Overlay, files: str, new: Mapping[RowKey, Link], gone: Mapping[RowKey, Link], *, whole: bool
+) -> RuntimeArchive:
+    assert overlay.effective is not None
+    if whole or not overlay.archived or overlay.since_whole >= _WHOLE_EVERY:
+        overlay.since_whole, after = 0, ""
+        new, gone = overlay.links, {}
+    else:
+        overlay.since_whole, after = overlay.since_whole + 1, overlay.archived
+    overlay.archived = overlay.effective.revision
+    return RuntimeArchive(files, after, tuple(new.values()), tuple(gone.values()))

@@ -1,0 +1,324 @@
+"""Rows of run time through real servers: grants, gates, expiry, restarts, releases, the audit."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from support.runtime import BINDINGS, RUNTIME, files
+from support.server import Server, remit, until
+from support.trees import tree_of, write
+
+from remit.client import Binding, Client, DecisionUnavailable
+from remit.core.names import Tenant
+from remit.fleet.store import Draft, PolicyStore
+
+ALICE, BERT = "user:alice", "user:bert"
+ZOE = Binding("user:zoe", "role:viewer", "a.**")
+Fleet = tuple[str, PolicyStore]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fleet]:
+    made = (
+        request.getfixturevalue("new_postgresql")()
+        if request.param == "postgresql"
+        else nullcontext(f"sqlite:///{tmp_path / 'policy.db'}")
+    )
+    with made as url, PolicyStore(url) as store:
+        store.migrate()
+        store.publish(Draft(tree_of(files()), "ci"), 0)
+        yield url, store
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Fleet]:
+    url = f"sqlite:///{tmp_path / 'policy.db'}"
+    with PolicyStore(url) as store:
+        store.migrate()
+        store.publish(Draft(tree_of(files()), "ci"), 0)
+        yield url, store
+
+
+def node(folder: Path, url: str, name: str = "one", *flags: str) -> Server:
+    return Server(folder / name, "--policy-store", url, *flags, policies=None, node=name)
+
+
+def views(client: Client, principal: str, namespace: str = "a.x", action: str = "VIEW", **options: str) -> bool:
+    return client.check("acme", principal, action, "FLOW", namespace, **options).allowed
+
+
+def soon(holds: Callable[[], bool]) -> None:
+    until(holds, "the fleet is as the test expects")
+
+
+def now_us() -> int:
+    return int(time.time() * 1e6)
+
+
+def test_a_grant_serves_on_every_node_and_is_taken_back(fleet: Fleet, tmp_path: Path) -> None:
+    url, _ = fleet
+    flags = "--policy-poll-s", "60" if url.startswith("postgresql") else "0.2"
+    with (
+        node(tmp_path, url, "one", *flags) as one,
+        node(tmp_path, url, "two", *flags) as two,
+        one.client() as client,
+        two.client() as other,
+    ):
+        before = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x")
+        granted = client.change_bindings("acme", [ZOE], granter=ALICE, reason="holiday")
+
+        after = other.check("acme", "user:zoe", "VIEW", "FLOW", "a.x", at_least=granted.position)
+        assert (False, True) == (before.allowed, after.allowed)
+        assert before.revision != after.revision
+        assert granted.position == after.position
+        assert not views(other, "user:zoe", "b.x")
+        soon(lambda: views(client, "user:zoe"))
+        same = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x")
+        assert (after.revision, after.position) == (same.revision, same.position)
+        explained = client.explain("acme", "user:zoe", "VIEW", "FLOW", "a.x")
+        assert "runtime:change 2" in explained.summary
+        (row,) = client.list_bindings("acme")
+        assert ("user:zoe", "role:viewer", "a.**", 2) == (row.row.member, row.row.holds, row.row.scope, row.change)
+
+        again = client.change_bindings("acme", [ZOE], granter=ALICE)
+        assert (granted.position, 1) == (again.position, len(again.already))
+        revoked = client.change_bindings("acme", revokes=[ZOE], granter=BERT)
+        gone = other.check("acme", "user:zoe", "VIEW", "FLOW", "a.x", at_least=revoked.position)
+        assert (False, before.revision) == (gone.allowed, gone.revision)
+        assert [] == list(client.list_bindings("acme"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "granter", "code", "told"),
+    [
+        ([ZOE], "user:zoe", "PERMISSION_DENIED", "`user:zoe` may not CREATE BINDING: NO_BINDING"),
+        ([Binding("user:zoe", "role:viewer", "b.**")], BERT, "PERMISSION_DENIED", "would gain FLOW VIEW in `b.**`"),
+        ([Binding("user:zoe", "role:editor", "a.**")], BERT, "PERMISSION_DENIED", "would gain FLOW UPDATE in `a.**`"),
+        ([Binding("user:zoe", "role:viewer")], ALICE, "PERMISSION_DENIED", "the whole tenant is not within `scopes`"),
+        (
+            [Binding("user:zoe", "role:owner", "a.**")],
+            ALICE,
+            "PERMISSION_DENIED",
+            "`role:owner` is not opened at run time",
+        ),
+        ([ZOE._replace(expires_us=5)], ALICE, "PERMISSION_DENIED", "which is not after"),
+        ([ZOE._replace(member="role:viewer")], ALICE, "INVALID_ARGUMENT", "grants[1].member"),
+        ([ZOE, ZOE._replace(scope="a..b")], ALICE, "INVALID_ARGUMENT", "grants[2].scope"),
+        ([Binding("user:mallory", "role:editor", "b.**")], ALICE, "PERMISSION_DENIED", "always.yaml:3"),
+        ([ZOE], "nobody", "INVALID_ARGUMENT", "granter"),
+    ],
+)
+def test_what_must_not_be_granted_is_refused_and_nothing_changes(
+    local: Fleet, tmp_path: Path, rows: list[Binding], granter: str, code: str, told: str
+) -> None:
+    url, store = local
+    head, _ = store.bindings(Tenant("acme"))
+    with node(tmp_path, url) as server, server.client() as client:
+        with pytest.raises(DecisionUnavailable) as caught:
+            client.change_bindings("acme", [Binding("user:fine", "role:viewer", "a.b"), *rows], granter=granter)
+
+        assert code == caught.value.code
+        assert told in str(caught.value)
+        assert [] == list(client.list_bindings("acme"))
+    assert (head, []) == store.bindings(Tenant("acme"))
+
+
+def test_a_bypass_may_grant_what_it_does_not_hold(local: Fleet, tmp_path: Path) -> None:
+    url, _ = local
+    with node(tmp_path, url) as server, server.client() as client:
+        position = client.change_bindings("acme", [ZOE], granter="user:olga").position
+        assert views(client, "user:zoe", at_least=position)
+
+
+def test_losing_a_deny_is_a_gain(local: Fleet, tmp_path: Path) -> None:
+    url, _ = local
+    out = Binding("user:carl", "group:suspended")
+    with node(tmp_path, url) as server, server.client() as client:
+        assert views(client, "user:carl", "b.x")
+        position = client.change_bindings("acme", [out], granter=BERT).position
+        assert not views(client, "user:carl", "b.x", at_least=position)
+
+        with pytest.raises(DecisionUnavailable, match="would gain FLOW VIEW in `b"):
+            client.change_bindings("acme", revokes=[out], granter=BERT)
+        with pytest.raises(DecisionUnavailable, match="a row to it must not expire"):
+            client.change_bindings("acme", [out._replace(member="user:al", expires_us=now_us() + 10**9)], granter=ALICE)
+
+        position = client.change_bindings("acme", revokes=[out], granter=ALICE).position
+        assert views(client, "user:carl", "b.x", at_least=position)
+
+
+def test_a_row_of_the_files_is_neither_shadowed_nor_revoked(local: Fleet, tmp_path: Path) -> None:
+    url, _ = local
+    of_file = Binding("user:carl", "role:viewer", "b.**")
+    with node(tmp_path, url) as server, server.client() as client:
+        with pytest.raises(
+            DecisionUnavailable, match=r"acme/bindings\.csv:\d+ has `user:carl` in `role:viewer`"
+        ) as caught:
+            client.change_bindings("acme", revokes=[of_file], granter=ALICE)
+        assert "ABORTED" == caught.value.code
+
+        client.change_bindings("acme", [of_file], granter=ALICE)
+        position = client.change_bindings("acme", revokes=[of_file], granter=ALICE).position
+        assert views(client, "user:carl", "b.x", at_least=position)
+
+
+def test_expectations_and_repeated_requests(local: Fleet, tmp_path: Path) -> None:
+    url, _ = local
+    ann = ZOE._replace(member="user:ann")
+    with node(tmp_path, url) as server, server.client() as client:
+        first = client.change_bindings("acme", [ZOE], granter=ALICE, request_id="r-1")
+        again = client.change_bindings("acme", [ZOE], granter=ALICE, request_id="r-1")
+        assert (first.position, True, False) == (again.position, again.repeated_request, first.repeated_request)
+        for wrong, told in (
+            ({"expected_position": f"acme:1:{'0' * 16}"}, "is at position"),
+            ({"must_exist": [ann]}, "`user:ann` in `role:viewer` in `a.**` is not granted, and must be"),
+            ({"must_not_exist": [ZOE]}, "is granted by change 2, and must not be"),
+            ({"request_id": "r-1"}, "is another change"),
+        ):
+            with pytest.raises(DecisionUnavailable, match=re.escape(told)) as caught:
+                client.change_bindings("acme", [ann], granter=ALICE, **wrong)  # type: ignore[arg-type]
+            assert "ABORTED" == caught.value.code
+
+        fine = client.change_bindings(
+            "acme", [ann], granter=ALICE, expected_position=first.position, must_exist=[ZOE], must_not_exist=[ann]
+        )
+        assert views(client, "user:ann", at_least=fine.position)
+
+
+def test_a_dry_run_says_who_would_gain_and_changes_nothing(local: Fleet, tmp_path: Path) -> None:
+    url, _ = local
+    with node(tmp_path, url) as server, server.client() as client:
+        done = remit("grant", "acme", *ZOE[:3], "--by", ALICE, "--dry-run", "--target", server.target)
+
+        assert 0 == done.returncode, done.stderr
+        assert "+ user:zoe gain FLOW VIEW in a.**" in done.stdout
+        assert [] == list(client.list_bindings("acme"))
+
+
+def test_a_row_ends_by_itself_and_each_answer_replays(local: Fleet, tmp_path: Path) -> None:
+    url, _ = local
+    with node(tmp_path, url) as server, server.client() as client:
+        ends = now_us() + 3_000_000
+        position = client.change_bindings("acme", [ZOE._replace(expires_us=ends)], granter=ALICE).position
+        held = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x", at_least=position)
+        assert held.allowed
+        soon(lambda: not views(client, "user:zoe"))
+        assert now_us() >= ends
+        ended = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x")
+        assert held.revision != ended.revision
+        assert held.position == ended.position
+        assert [] == list(client.list_bindings("acme"))
+
+        for answer, effect in ((held, "allow"), (ended, "deny")):
+            past = remit(
+                *("audit", "explain", "acme", "user:zoe", "VIEW", "FLOW", "a.x", "--at", answer.revision),
+                *("--audit", server.audit, "--json"),
+            )
+            (found,) = json.loads(past.stdout)["answers"]
+            assert effect == found["effect"], past.stdout
+            shown = remit("audit", "show", answer.decision_id, "--audit", server.audit, "--json")
+            assert effect == json.loads(shown.stdout)["explanation"]["effect"]
+
+
+def test_rows_outlive_restarts_and_the_store(local: Fleet, tmp_path: Path) -> None:
+    url, _ = local
+    server = node(tmp_path, url, "one", "--policy-poll-s", "0.2")
+    with server:
+        with server.client() as client:
+            position = client.change_bindings("acme", [ZOE], granter=ALICE).position
+            before = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x", at_least=position)
+        server.kill()
+        hidden = (tmp_path / "policy.db").rename(tmp_path / "away.db")
+        server.start()
+        with server.client() as client:
+            after = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x", at_least=position)
+            assert (before.allowed, before.revision, before.position) == (after.allowed, after.revision, after.position)
+            with pytest.raises(DecisionUnavailable, match="the policy store"):
+                client.change_bindings("acme", revokes=[ZOE], granter=ALICE, request_id="later")
+            hidden.rename(tmp_path / "policy.db")
+            gone = client.change_bindings("acme", revokes=[ZOE], granter=ALICE, request_id="later").position
+            assert not views(client, "user:zoe", at_least=gone)
+
+
+def test_a_release_adopts_rows_and_is_refused_if_rows_stand_against_it(local: Fleet, tmp_path: Path) -> None:
+    url, _ = local
+    with node(tmp_path, url) as server, server.client() as client:
+        client.change_bindings("acme", [ZOE, ZOE._replace(member="user:ann")], granter=ALICE)
+        exported = remit("bindings", "acme", "--csv", "--member", "user:zoe", "--target", server.target).stdout
+        assert "g, user:zoe, role:viewer, acme/a.**\n" == exported
+
+        shut = write(tmp_path / "shut", files(runtime=RUNTIME.replace(b"role:viewer, ", b"")))
+        refused = remit("publish", str(shut), "--to", url)
+        assert 1 == refused.returncode
+        assert "acme: `user:ann` in `role:viewer` in `a.**`: `role:viewer` is not opened at run time" in refused.stderr
+
+        adopting = write(tmp_path / "adopting", files(bindings=BINDINGS + exported.encode()))
+        assert 0 == remit("publish", str(adopting), "--to", url).returncode
+        soon(lambda: "bindings.csv" in client.explain("acme", "user:zoe", "VIEW", "FLOW", "a.x").summary)
+        assert ["user:ann"] == [each.row.member for each in client.list_bindings("acme")]
+        assert views(client, "user:ann")
+        assert views(client, "user:zoe")
+
+
+def test_a_tenant_without_the_key_takes_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'policy.db'}"
+    with PolicyStore(url) as store:
+        store.migrate()
+        store.publish(Draft(tree_of(files(runtime=b"{}\n")), "ci"), 0)
+        with node(tmp_path, url) as server, server.client() as client:
+            for tenant, told in (("acme", "has no `runtime`"), ("nowhere", "there is no tenant `nowhere`")):
+                with pytest.raises(DecisionUnavailable, match=told) as caught:
+                    client.change_bindings(tenant, [ZOE], granter=ALICE)
+                assert "FAILED_PRECONDITION" == caught.value.code
+
+
+def test_a_server_of_a_directory_takes_nothing(tmp_path: Path) -> None:
+    policies = write(tmp_path / "policies", files())
+    with (
+        Server(tmp_path / "one", policies=policies) as server,
+        server.client() as client,
+        pytest.raises(DecisionUnavailable, match="this server has no policy store"),
+    ):
+        client.change_bindings("acme", [ZOE], granter=ALICE)
+
+
+def test_changes_at_once_from_two_nodes_are_all_made(fleet: Fleet, tmp_path: Path) -> None:
+    url, _ = fleet
+    rows = [ZOE._replace(member=f"user:n{number}") for number in range(12)]
+    with (
+        node(tmp_path, url, "one") as one,
+        node(tmp_path, url, "two") as two,
+        one.client() as first,
+        two.client() as second,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        clients = [first, second]
+        positions = list(
+            pool.map(
+                lambda pair: clients[pair[0] % 2].change_bindings("acme", [pair[1]], granter=ALICE).position,
+                enumerate(rows),
+            )
+        )
+        # An error is as good as no value, and a pool takes it for one.
+        assert all(positions)
+        assert len(rows) == len(set(positions))
+        last = max(positions, key=lambda each: int(each.split(":")[1]))
+        for client in clients:
+            assert all(views(client, each.member, at_least=last) for each in rows)
+        answers = [client.check("acme", "user:n1", "VIEW", "FLOW", "a.x") for client in clients]
+        assert 1 == len({(each.revision, each.position) for each in answers})
+
+
+def test_workers_serve_rows_of_run_time(local: Fleet, tmp_path: Path) -> None:
+    url, _ = local
+    with node(tmp_path, url, "one", "--workers", "2") as server:
+        with server.client() as client:
+            position = client.change_bindings("acme", [ZOE], granter=ALICE).position
+        for _ in range(8):
+            with server.client() as client:
+                assert views(client, "user:zoe", at_least=position)
