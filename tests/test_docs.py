@@ -289,6 +289,28 @@ def test_python_examples_run(page: str, shared_target: Addresses) -> None:
     assert found
 
 
+def test_rows_are_granted_as_the_page_shows(example: Path) -> None:
+    """docs/how-to/grant-at-run-time.md: its key in the files of the example company, its program and its commands."""
+    page = ROOT / "docs/how-to/grant-at-run-time.md"
+    ((_, opened),) = blocks(page, "yaml")
+    ((_, program),) = blocks(page, "python")
+    ((_, commands),) = blocks(page, "sh")
+    with (example / "policies/acme/tenant.yaml").open("a") as manifest:
+        manifest.write(f"\n{opened}")
+    store = "sqlite:///var/policy.db"
+    publish = [BIN / "remit", "publish", "policies", "--to", store, "--migrate"]
+    subprocess.run(publish, cwd=example, capture_output=True, check=True)
+    with serving(example, "--policy-store", store) as addresses:
+        names: dict[str, Any] = {}
+        exec(compile(addresses.put(program), str(page), "exec"), names)
+        assert names["answer"].allowed
+        shell = ["sh", "-e", "-c", commands]
+        where = {"REMIT_TARGET": addresses.real[DEFAULT_TARGET], "PATH": f"{BIN}:{os.environ['PATH']}"}
+        environment = {**os.environ, **where}
+        done = subprocess.run(shell, cwd=example, env=environment, capture_output=True, text=True, check=True)
+    assert "user:zoe" in done.stdout
+
+
 def test_the_settings_example_is_accepted(example: Path) -> None:
     ((_, text),) = blocks(ROOT / "docs/reference/settings.md", "toml")
     (example / "remit.toml").write_text(text + 'log_level = "loud"\n')

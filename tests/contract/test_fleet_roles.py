@@ -9,14 +9,17 @@ from sqlalchemy.exc import ProgrammingError
 from support.database_roles import Logins, logins, run_script
 from support.fleet import allows, publish
 
+from remit.core.names import Tenant
+from remit.core.runtime import parse_runtime_row
+from remit.fleet.bindings import BindingChange
 from remit.fleet.errors import PolicyStoreAwayError, PolicyStoreError
 from remit.fleet.history import Known
 from remit.fleet.node_report import NodeReport
 from remit.fleet.schema.migrate import VERSION_TABLE
-from remit.fleet.schema.tables import metadata, nodes
+from remit.fleet.schema.tables import bindings, metadata, nodes
 from remit.fleet.store import PolicyStore
 
-TABLES = [*map(str, metadata.sorted_tables), VERSION_TABLE]
+TABLES = [*(str(each) for each in metadata.sorted_tables if each is not bindings), VERSION_TABLE]
 HISTORY = "releases", "folders", "changes"
 NEVER = [
     *(f"{verb} {table}" for table in TABLES for verb in ("DELETE FROM", "TRUNCATE", "DROP TABLE")),
@@ -34,7 +37,7 @@ NEVER = [
 PUBLISHES = [
     "INSERT INTO releases VALUES (2, 'x', 1, '{}', '', '')",
     "INSERT INTO folders VALUES ('x', '')",
-    "INSERT INTO changes SELECT 'globex', seq, hash, time_us, kind, caller, body FROM changes",
+    "INSERT INTO changes SELECT 'globex', seq, hash, time_us, kind, caller, body, request_id FROM changes",
     "INSERT INTO heads VALUES ('globex', 1, '')",
     "UPDATE heads SET seq = 9",
     "SELECT * FROM heads FOR UPDATE",
@@ -140,6 +143,20 @@ def test_a_publisher_never_rewrites_history(publisher: PolicyStore) -> None:
     for statement in PUBLISHES:
         with publisher.engine.connect() as connection:
             connection.execute(text(statement))
+
+
+def test_only_a_login_that_may_bind_grants(node: PolicyStore, urls: Logins) -> None:
+    row = parse_runtime_row("user:zoe", "role:viewer")
+    with pytest.raises(PolicyStoreError, match="permission denied for table heads"), node.changing(Tenant("acme")):
+        pytest.fail("the head cannot be locked")
+    with PolicyStore(urls.granter) as granter:
+        with granter.changing(Tenant("acme")) as write:
+            write.commit(BindingChange((row,), ()), "service:admin")
+        assert [row] == [each.row for each in node.bindings(Tenant("acme"))[1]]
+        with pytest.raises(PolicyStoreError, match="permission denied for table folders"):
+            publish(granter, 1, acme=allows("eve"))
+        for statement in NEVER:
+            refused(granter, statement)
 
 
 def test_a_publisher_never_reports(publisher: PolicyStore) -> None:

@@ -11,7 +11,7 @@ from support.server import ROOT
 
 SCRIPT: Final = ROOT / "deploy" / "policy-store-roles.sql"
 _PASSWORD: Final = "a password"
-_ASKED: Final = "local all +remit_node,+remit_publish scram-sha-256\n"
+_ASKED: Final = "local all +remit_node,+remit_bind,+remit_publish scram-sha-256\n"
 
 
 class Logins(NamedTuple):
@@ -23,6 +23,7 @@ class Logins(NamedTuple):
     """Of a login for a node of the same name, `node_name`."""
     other_node: str
     publisher: str
+    granter: str
 
     @property
     def node_name(self) -> str:
@@ -49,12 +50,12 @@ def logins(owner: str) -> Logins:
     engine = create_engine(parsed, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         _ask_for_passwords(connection)
-        node, other, publisher = (
-            _login(connection, parsed, role) for role in ("remit_node", "remit_node", "remit_publish")
+        node, other, publisher, granter = (
+            _login(connection, parsed, role) for role in ("remit_node", "remit_node", "remit_publish", "remit_bind")
         )
     engine.dispose()
     known = parsed.set(password=_PASSWORD).render_as_string(hide_password=False)
-    return Logins(known, node, other, publisher)
+    return Logins(known, node, other, publisher, granter)
 
 
 def _login(connection: Connection, owner: URL, role: str) -> str:

@@ -14,9 +14,11 @@ from typing import Any, Final
 
 import pytest
 import typer
+from support import runtime
 from support.audit_records import decision_at, happened
 from support.fixture_pdp import FixturePdp, running
 from support.server import POLICIES, Server, until
+from support.trees import tree_of
 from typer.testing import CliRunner, Result
 
 from remit.audit.chain.signing import SigningKey
@@ -26,6 +28,7 @@ from remit.audit.spool.spool import Spool
 from remit.audit.store.store import AuditStore
 from remit.cli.common.help import commands_of
 from remit.cli.main import app
+from remit.client import Binding
 from remit.core.names import Tenant
 from remit.fleet.node_report import NodeReport
 from remit.fleet.store import Draft, PolicyStore
@@ -167,6 +170,20 @@ def unpinned(target: str) -> Iterator[str]:
     run(["rollback", "acme", "--unpin", "--target", target])
 
 
+@pytest.fixture
+def granting(tmp_path: Path) -> Iterator[str]:
+    """A server with a policy store, where one row was granted."""
+    url = f"sqlite:///{tmp_path / 'granting.db'}"
+    with PolicyStore(url) as store:
+        store.migrate()
+        store.publish(Draft(tree_of(runtime.files()), "ci"), 0)
+    with Server(tmp_path / "granting", "--policy-store", url, policies=None) as server:
+        with server.client() as client:
+            ann = Binding("user:ann", "role:viewer", "a.**", 4_000_000_000_000_000)
+            client.change_bindings("acme", [ann], granter="user:alice")
+        yield server.target
+
+
 @pytest.fixture(scope="module")
 def authzen() -> Iterator[str]:
     with running(FixturePdp()) as port:
@@ -223,8 +240,10 @@ def test_json_of_a_command(file: Path, copy: Path, world: Path, request: pytest.
     line = golden["command"]
     assert line.startswith(f"remit {command_of(file)} ") or line == f"remit {command_of(file)} --json"
     if "127.0.0.1:9090" in line:
-        pins = line.startswith("remit rollback")
-        line = line.replace("127.0.0.1:9090", request.getfixturevalue("unpinned" if pins else "target"))
+        server = "unpinned" if line.startswith("remit rollback") else "target"
+        if command_of(file) in {"grant", "revoke", "bindings"}:
+            server = "granting"
+        line = line.replace("127.0.0.1:9090", request.getfixturevalue(server))
     if "https://pdp.example" in line:
         line = line.replace("https://pdp.example", request.getfixturevalue("authzen"))
     for name, found in (("ID", _denied), ("REV", _revision)):

@@ -17,6 +17,7 @@ _NAMES: Final = ("user:", "service:", "namespace:")
 _ACCESS: Final = (QuestionType.CHECK, QuestionType.EXPLAIN, QuestionType.OPERATION)
 _REACH: Final = (QuestionType.REACH, QuestionType.REACH_EXPLAIN)
 
+BINDINGS_CHANGED: Final = "BINDINGS_CHANGED"
 KEY_IN_USE: Final = "KEY_IN_USE"
 """The lifecycle record of a server that signs."""
 AUDIT_READ: Final = "AUDIT_READ"

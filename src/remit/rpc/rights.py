@@ -66,7 +66,7 @@ DEMANDS: Final[Mapping[str, Demand | None]] = {
     **_demands(CallerAction.STATUS, "PolicyService/ListRevisions"),
     **_demands(CallerAction.PIN, "PolicyService/PinRevision", "PolicyService/UnpinRevision"),
     **_demands(CallerAction.BIND, "BindingService/ChangeBindings"),
-    **_demands(CallerAction.READ, "BindingService/ListBindings"),
+    **_demands(CallerAction.WHO, "BindingService/ListBindings"),
     "Authorization/Check": GatewayDemand((CallerAction.CHECK,)),
     "StatusService/GetStatus": Demand((CallerAction.STATUS,), across=True),
     "StatusService/GetShadow": Demand((CallerAction.AUDIT,), across=True),

@@ -5,11 +5,15 @@ The granter may do it, by a decision of remit; nobody gains what the granter doe
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import structlog
+
+from remit.audit.errors import JournalUnavailable
+from remit.audit.record import BINDINGS_CHANGED
 from remit.core.decision import Decision
 from remit.core.diagnostics import PolicyError
 from remit.core.errors import RemitError
@@ -34,6 +38,8 @@ from remit.policy.read.limits import Limits
 from remit.policy.read.tree import read_tree
 from remit.policy.testing.cases import Case, always_failures
 from remit.service.decision_point import CallTerms, DecisionPoint
+
+_log = structlog.get_logger("remit")
 
 ROWS_LIMIT: Final = 1_000
 """Rows of one change."""
@@ -78,6 +84,8 @@ class BindingOutcome(NamedTuple):
     """Who gains and who loses what. Of a dry run only."""
     repeated: bool = False
     """An earlier request of this name made the change."""
+    made: BindingChange | None = None
+    """What this request changed; None for nothing."""
 
 
 class BindingPoint:
@@ -90,14 +98,16 @@ class BindingPoint:
         live: LivePolicies,
         point: DecisionPoint,
         *,
+        record: Callable[[str, str, str, dict[str, Any]], None],
         limits: Limits,
         wait_s: float,
     ) -> None:
-        """`wait_s` is how long a change waits for this node to serve what others changed before."""
+        """`record` writes a lifecycle record of a type, a tenant, a revision and its detail. `wait_s` is how long a change waits for this node to serve what others changed before."""
         self._store = store
         self._journal = journal
         self._live = live
         self._point = point
+        self._record = record
         self._limits = limits
         self._wait_s = wait_s
         self._cases = _CaseCache(journal, limits)
@@ -125,8 +135,11 @@ class BindingPoint:
                     return _repeated(made, request)
                 newest = position_of(tenant, write.head)
                 snapshot = self._snapshot(tenant)
-                if snapshot.position == newest:
-                    return self._changed(write, request, snapshot, terms)
+                outcome = self._changed(write, request, snapshot, terms) if snapshot.position == newest else None
+            if outcome is not None:
+                if outcome.made is not None:
+                    self._remember(request, outcome, terms)
+                return outcome
             # The transaction is over: others may go on, and change the tenant before this one is at work again.
             left_s = until_s - time.monotonic()
             if left_s <= 0:
@@ -163,7 +176,23 @@ class BindingPoint:
             work.granted, tuple(work.removed), work.ended, granter=request.granter, reason=request.reason
         )
         head = write.commit(change, terms.origin.caller, request.request_id)
-        return BindingOutcome(position_of(tenant, head), work.already)
+        return BindingOutcome(position_of(tenant, head), work.already, made=change)
+
+    def _remember(self, request: BindingRequest, outcome: BindingOutcome, terms: CallTerms) -> None:
+        """Records a change that is durable already: the caller must not take it for one that was not made."""
+        assert outcome.made is not None
+        detail = {
+            "caller": terms.origin.caller,
+            "granter": request.granter,
+            "position": str(outcome.position),
+            "granted": [" ".join(RowKey.of(each)) for each in outcome.made.granted],
+            "revoked": [" ".join(each) for each in outcome.made.revoked],
+            "reason": request.reason,
+        }
+        try:
+            self._record(BINDINGS_CHANGED, request.tenant, "", detail)
+        except JournalUnavailable as error:
+            _log.error("a change of rows of run time is not in the audit", **detail, error=str(error))
 
     def _sound(self, work: "_Work", write: TenantWrite, before: Snapshot) -> Snapshot:
         """The next policy. Raises BindingRefusedError if the files do not open a row, or the rows do not fit together."""

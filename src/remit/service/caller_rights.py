@@ -14,7 +14,9 @@ from remit.service.errors import ForbiddenError
 from remit.service.settings import Settings
 
 _EVERYTHING: Final = sum(action.bit for action in CallerAction)
-_WITHOUT_CALLERS: Final = _EVERYTHING & ~(CallerAction.READ.bit | CallerAction.AUDIT.bit | CallerAction.PIN.bit)
+_WITHOUT_CALLERS: Final = _EVERYTHING & ~sum(
+    action.bit for action in (CallerAction.READ, CallerAction.AUDIT, CallerAction.PIN, CallerAction.BIND)
+)
 """What every caller may ask if nothing says otherwise: on loopback only."""
 _OPERATOR: Final = sum(
     action.bit for action in (CallerAction.STATUS, CallerAction.READ, CallerAction.WATCH, CallerAction.PIN)
@@ -39,7 +41,7 @@ class CallerRights:
     """What each caller may ask: the policy of the folder `_callers`, and the settings `operators` and `auditors`.
 
     - Without TLS every caller may do everything.
-    - With TLS and without `_callers`, every caller may ask everything but READ, AUDIT and PIN.
+    - With TLS and without `_callers`, every caller may ask everything but READ, AUDIT, PIN and BIND.
     - With `_callers`, its policy decides.
     - `operators` and `auditors` add rights, so that no policy can lock out who runs the server.
     """

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from remit.audit.query.aggregate import Grouping
 from remit.audit.query.filter import DecisionFilter
 from remit.audit.query.reader import AuditReader
-from remit.audit.record import AUDIT_READ, LifecycleRecord
+from remit.audit.record import AUDIT_READ, BINDINGS_CHANGED, LifecycleRecord
 from remit.core.caller_actions import ACTION_OF_QUESTION, CallerAction
 from remit.core.names import CALLERS, INSTANCE, is_principal
 from remit.core.policy import Policy
@@ -24,6 +24,7 @@ ACTIONS_OF_EVENT: Final[Mapping[str, tuple[CallerAction, ...]]] = {
     AUDIT_READ: (CallerAction.AUDIT,),
     "POLICY_PINNED": (CallerAction.PIN,),
     "POLICY_UNPINNED": (CallerAction.PIN,),
+    BINDINGS_CHANGED: (CallerAction.BIND,),
 }
 """The rights that a caller needed for what a lifecycle record tells, by the record's type."""
 ACTIONS_OF_CALL: Final[Mapping[str, tuple[CallerAction, ...]]] = {

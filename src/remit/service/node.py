@@ -351,7 +351,15 @@ def _bindings(node: ServerNode, journal: ReleaseJournal, stop: ExitStack) -> Bin
     settings = node.settings
     store = PolicyStore(settings.policy_store, timeout_s=settings.call_timeout_s)
     stop.callback(store.close)
-    return BindingPoint(store, journal, node.live, node.point, limits=settings.limits, wait_s=settings.revision_wait_s)
+    return BindingPoint(
+        store,
+        journal,
+        node.live,
+        node.point,
+        record=node.remember,
+        limits=settings.limits,
+        wait_s=settings.revision_wait_s,
+    )
 
 
 def _shadow(settings: Settings, record_policy: RecordPolicy) -> Shadow | None:

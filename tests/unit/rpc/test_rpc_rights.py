@@ -31,6 +31,7 @@ QUESTION_OF_METHOD = {
 EVENT_OF_METHOD = {
     "PolicyService/PinRevision": "POLICY_PINNED",
     "PolicyService/UnpinRevision": "POLICY_UNPINNED",
+    "BindingService/ChangeBindings": "BINDINGS_CHANGED",
     "StatusService/GetShadow": "AUDIT_READ",
     **{
         f"AuditService/{call}": "AUDIT_READ"
@@ -38,8 +39,13 @@ EVENT_OF_METHOD = {
     },
 }
 """What each method records an event as."""
-UNRECORDED = {"PolicyService/ListRevisions", "PolicyService/WatchRevision", "StatusService/GetStatus"}
-"""They need STATUS or WATCH, which no record tells of."""
+UNRECORDED = {
+    "PolicyService/ListRevisions",
+    "PolicyService/WatchRevision",
+    "StatusService/GetStatus",
+    "BindingService/ListBindings",
+}
+"""No record tells of them."""
 
 
 def test_a_recorded_question_needs_the_right_of_its_method() -> None:

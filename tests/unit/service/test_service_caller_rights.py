@@ -65,7 +65,7 @@ def test_without_tls_everybody_may_do_everything() -> None:
 
 
 def test_without_callers_everybody_may_ask_but_not_read_audit_and_pin(world: World) -> None:
-    refused = {CallerAction.READ, CallerAction.AUDIT, CallerAction.PIN}
+    refused = {CallerAction.READ, CallerAction.AUDIT, CallerAction.PIN, CallerAction.BIND}
     for tenant in ("acme", "nowhere", "_instance", ""):
         assert {*CallerAction} - refused == world.allowed(SHOP, tenant)
 

@@ -1,0 +1,207 @@
+"""Rows of run time over the policies of files: the delta serves what a rebuild would."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.runtime import BINDINGS, RUNTIME, files
+from support.trees import snapshot_of
+
+from remit.core.names import Namespace, Principal, Tenant, Word
+from remit.core.question import Question
+from remit.core.runtime import RuntimeRow, parse_runtime_row
+from remit.engine.snapshot import Snapshot
+from remit.fleet.binding_log import append
+from remit.fleet.bindings import BindingChange, GrantedRow, RowKey, apply
+from remit.fleet.change import genesis, linked
+from remit.fleet.history import TenantPosition
+from remit.fleet.journal import CurrentRelease, ReleaseJournal
+from remit.policy.revisions.archive import pack
+from remit.policy.revisions.runtime_archive import RuntimeArchive, rows_behind
+from remit.service.reload.overlays import OverlayRefusedError, Overlays
+
+ACME = Tenant("acme")
+BASES = [
+    snapshot_of(files(), "acme"),
+    snapshot_of(files(bindings=BINDINGS + b"g, user:x, role:viewer, acme\n"), "acme"),
+]
+WHO = ("user:zoe", "user:ann", "group:team", "user:carl")
+HELD = ("role:viewer", "role:editor", "group:team", "group:suspended")
+SCOPES = ("a.**", "a.b", "b.**", "b.*")
+
+
+class Node:
+    """Overlays over a log that grows, and the rows as they should be."""
+
+    def __init__(self, folder: Path) -> None:
+        self.journal = ReleaseJournal(folder)
+        (self.journal.directory / "bindings").mkdir(parents=True, exist_ok=True)
+        self.now_us = 1_000
+        self.overlays = Overlays(self.journal, lambda: self.now_us, 10_000)
+        self.head = genesis(ACME)
+        self.rows: dict[RowKey, GrantedRow] = {}
+
+    def change(self, granted: tuple[RuntimeRow, ...], revoked: tuple[RowKey, ...] = ()) -> None:
+        change = BindingChange(granted, revoked)
+        made = linked(self.head, ACME, self.now_us, "BINDINGS", "ci", change.body)
+        append(self.journal.directory / "bindings" / "acme.jsonl", [made], anew=False)
+        self.head = made.head
+        apply(self.rows, made.seq, change)
+
+    def read(self) -> set[Tenant]:
+        return self.overlays.read(CurrentRelease(1, "", {ACME: TenantPosition(self.head, "")}))
+
+    def rebuilt(self, base: Snapshot) -> Snapshot:
+        links = [each.row.link(ACME, each.seq) for each in self.rows.values() if each.row.counts(self.now_us)]
+        return Snapshot(replace(base.policy, links=(*base.policy.links, *links)))
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path)
+
+
+def row(name: str, expires_us: int | None = None, holds: str = "role:viewer", scope: str = "a.**") -> RuntimeRow:
+    return parse_runtime_row(f"user:{name}", holds, scope, expires_us)
+
+
+def views(snapshot: Snapshot, who: str, namespace: str = "a.x") -> bool:
+    return snapshot.decide(Question(Principal(who), Word("VIEW"), Word("FLOW"), Namespace(namespace))).allowed
+
+
+def test_without_rows_the_files_serve_under_their_own_revision(node: Node) -> None:
+    assert set() == node.read()
+    assert BASES[0] is node.overlays.over(ACME, BASES[0]).snapshot
+
+    node.change((row("zoe"),))
+    assert {ACME} == node.read()
+    with_row = node.overlays.over(ACME, BASES[0]).snapshot
+    assert views(with_row, "user:zoe")
+    assert with_row.revision != BASES[0].revision
+
+    node.change((), (RowKey.of(row("zoe")),))
+    node.read()
+    without = node.overlays.over(ACME, BASES[0])
+    assert (BASES[0].revision, None) == (without.snapshot.revision, without.archive)
+    assert not views(without.snapshot, "user:zoe")
+
+
+def test_a_row_counts_until_its_end_and_no_longer(node: Node) -> None:
+    node.change((row("zoe", 2_000), row("ann")))
+    node.read()
+    before = node.overlays.over(ACME, BASES[0]).snapshot
+    assert 2_000 == node.overlays.next_end_us()
+
+    node.now_us = 1_999
+    assert [] == node.overlays.ended()
+    assert before is node.overlays.over(ACME, BASES[0]).snapshot
+    node.now_us = 2_000
+    assert [ACME] == node.overlays.ended()
+    after = node.overlays.over(ACME, BASES[0]).snapshot
+
+    assert (True, False) == (views(before, "user:zoe"), views(after, "user:zoe"))
+    assert views(after, "user:ann")
+    assert before.revision != after.revision
+    assert ([], None) == (node.overlays.ended(), node.overlays.next_end_us())
+
+
+def test_every_node_has_the_same_revision_whenever_it_read(node: Node) -> None:
+    node.change((row("zoe", 2_000), row("ann", 3_000)))
+    node.read()
+    node.overlays.over(ACME, BASES[0])
+    node.now_us = 2_500
+    late = Overlays(node.journal, lambda: 2_500, 10_000)
+    late.read(CurrentRelease(1, "", {ACME: TenantPosition(node.head, "")}))
+
+    assert late.over(ACME, BASES[0]).snapshot.revision == node.overlays.over(ACME, BASES[0]).snapshot.revision
+
+
+def test_rows_that_the_files_do_not_open_serve_nowhere_and_are_tried_again(node: Node) -> None:
+    node.change((row("zoe"), row("eve", holds="role:owner")))
+    node.read()
+    for _ in range(2):
+        with pytest.raises(OverlayRefusedError, match="user:eve, role:owner: `role:owner` is not opened at run time"):
+            node.overlays.over(ACME, BASES[0])
+
+    node.change((), (RowKey.of(row("eve", holds="role:owner")),))
+    node.read()
+    assert views(node.overlays.over(ACME, BASES[0]).snapshot, "user:zoe")
+
+
+def test_files_without_the_key_have_no_rows(node: Node) -> None:
+    node.change((row("zoe"),))
+    node.read()
+    shut = snapshot_of(files(runtime=b"{}\n"), "acme")
+
+    assert shut is node.overlays.over(ACME, shut).snapshot
+
+
+rows_ = st.builds(
+    parse_runtime_row,
+    st.sampled_from(WHO),
+    st.sampled_from(HELD),
+    st.sampled_from(SCOPES),
+    st.none() | st.integers(1_001, 1_400),
+).filter(lambda each: each.member != each.holds and not (each.holds == "group:suspended" and each.expires_us))
+steps = st.one_of(
+    st.tuples(st.just("grant"), st.lists(rows_, min_size=1, max_size=3, unique_by=RowKey.of)),
+    st.tuples(st.just("revoke"), st.lists(rows_, min_size=1, max_size=2)),
+    st.tuples(st.just("pass"), st.integers(1, 200)),
+    st.tuples(st.just("files"), st.sampled_from([0, 1])),
+    st.tuples(st.just("restart"), st.none()),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(history=st.lists(steps, max_size=14))
+def test_what_serves_is_what_a_rebuild_would_serve(
+    history: list[tuple[str, object]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    node = Node(tmp_path_factory.mktemp("node"))
+    base, archives = BASES[0], dict[str, RuntimeArchive]()
+    for step, given_ in history:
+        match step, given_:
+            case "grant", list():
+                node.change(tuple(given_))
+            case "revoke", list():
+                node.change((), tuple(RowKey.of(each) for each in given_))
+            case "pass", int():
+                node.now_us += given_
+            case "files", int():
+                base = BASES[given_]
+            case "restart", _:
+                node.overlays = Overlays(node.journal, lambda: node.now_us, 10_000)
+        node.read()
+        try:
+            overlaid = node.overlays.over(ACME, base)
+        except OverlayRefusedError:
+            continue
+        rebuilt = node.rebuilt(base)
+        questions = list(_questions())
+        assert [rebuilt.decide(each) for each in questions] == [overlaid.snapshot.decide(each) for each in questions]
+        if overlaid.archive is not None:
+            archives[overlaid.snapshot.revision] = overlaid.archive
+            _require_same_rows(node, overlaid.archive, archives)
+
+
+def _questions() -> Iterator[Question]:
+    for who in ("user:zoe", "user:ann", "user:carl", "user:alice", "user:none"):
+        for action in ("VIEW", "UPDATE"):
+            for namespace in ("a.x", "a.b", "b.c", "b.c.d", "z"):
+                yield Question(Principal(who), Word(action), Word("FLOW"), Namespace(namespace))
+
+
+def _require_same_rows(node: Node, archive: RuntimeArchive, archives: dict[str, RuntimeArchive]) -> None:
+    read = RuntimeArchive.read("it", archive.content, ACME, 1_000_000)
+    assert read == archive
+    found = rows_behind(read, ACME, lambda revision: archives[revision].content, 1_000_000)
+    expected = {each.row.link(ACME, each.seq) for each in node.rows.values() if each.row.counts(node.now_us)}
+    assert expected == set(found)
+
+
+def test_an_archive_of_files_alone_has_no_rows() -> None:
+    assert RuntimeArchive.read("it", pack({"acme/roles.csv": b""}), ACME, 1_000) is None
+    assert RUNTIME
