@@ -13,12 +13,12 @@ from support.runtime import BINDINGS, RUNTIME, files
 from support.server import Server, remit, until
 from support.trees import tree_of, write
 
-from remit.client import Binding, Client, DecisionUnavailable
+from remit.client import Client, DecisionUnavailable, RuntimeBinding
 from remit.core.names import Tenant
 from remit.fleet.store import Draft, PolicyStore
 
 ALICE, BERT = "user:alice", "user:bert"
-ZOE = Binding("user:zoe", "role:viewer", "a.**")
+ZOE = RuntimeBinding("user:zoe", "role:viewer", "a.**")
 Fleet = tuple[str, PolicyStore]
 
 
@@ -97,11 +97,26 @@ def test_a_grant_serves_on_every_node_and_is_taken_back(fleet: Fleet, tmp_path: 
     ("rows", "granter", "code", "told"),
     [
         ([ZOE], "user:zoe", "PERMISSION_DENIED", "`user:zoe` may not CREATE BINDING: NO_BINDING"),
-        ([Binding("user:zoe", "role:viewer", "b.**")], BERT, "PERMISSION_DENIED", "would gain FLOW VIEW in `b.**`"),
-        ([Binding("user:zoe", "role:editor", "a.**")], BERT, "PERMISSION_DENIED", "would gain FLOW UPDATE in `a.**`"),
-        ([Binding("user:zoe", "role:viewer")], ALICE, "PERMISSION_DENIED", "the whole tenant is not within `scopes`"),
         (
-            [Binding("user:zoe", "role:owner", "a.**")],
+            [RuntimeBinding("user:zoe", "role:viewer", "b.**")],
+            BERT,
+            "PERMISSION_DENIED",
+            "would gain FLOW VIEW in `b.**`",
+        ),
+        (
+            [RuntimeBinding("user:zoe", "role:editor", "a.**")],
+            BERT,
+            "PERMISSION_DENIED",
+            "would gain FLOW UPDATE in `a.**`",
+        ),
+        (
+            [RuntimeBinding("user:zoe", "role:viewer")],
+            ALICE,
+            "PERMISSION_DENIED",
+            "the whole tenant is not within `scopes`",
+        ),
+        (
+            [RuntimeBinding("user:zoe", "role:owner", "a.**")],
             ALICE,
             "PERMISSION_DENIED",
             "`role:owner` is not opened at run time",
@@ -109,18 +124,18 @@ def test_a_grant_serves_on_every_node_and_is_taken_back(fleet: Fleet, tmp_path: 
         ([ZOE._replace(expires_us=5)], ALICE, "PERMISSION_DENIED", "which is not after"),
         ([ZOE._replace(member="role:viewer")], ALICE, "INVALID_ARGUMENT", "grants[1].member"),
         ([ZOE, ZOE._replace(scope="a..b")], ALICE, "INVALID_ARGUMENT", "grants[2].scope"),
-        ([Binding("user:mallory", "role:editor", "b.**")], ALICE, "PERMISSION_DENIED", "always.yaml:3"),
+        ([RuntimeBinding("user:mallory", "role:editor", "b.**")], ALICE, "PERMISSION_DENIED", "always.yaml:3"),
         ([ZOE], "nobody", "INVALID_ARGUMENT", "granter"),
     ],
 )
 def test_what_must_not_be_granted_is_refused_and_nothing_changes(
-    local: Fleet, tmp_path: Path, rows: list[Binding], granter: str, code: str, told: str
+    local: Fleet, tmp_path: Path, rows: list[RuntimeBinding], granter: str, code: str, told: str
 ) -> None:
     url, store = local
     head, _ = store.bindings(Tenant("acme"))
     with node(tmp_path, url) as server, server.client() as client:
         with pytest.raises(DecisionUnavailable) as caught:
-            client.change_bindings("acme", [Binding("user:fine", "role:viewer", "a.b"), *rows], granter=granter)
+            client.change_bindings("acme", [RuntimeBinding("user:fine", "role:viewer", "a.b"), *rows], granter=granter)
 
         assert code == caught.value.code
         assert told in str(caught.value)
@@ -137,7 +152,7 @@ def test_a_bypass_may_grant_what_it_does_not_hold(local: Fleet, tmp_path: Path) 
 
 def test_losing_a_deny_is_a_gain(local: Fleet, tmp_path: Path) -> None:
     url, _ = local
-    out = Binding("user:carl", "group:suspended")
+    out = RuntimeBinding("user:carl", "group:suspended")
     with node(tmp_path, url) as server, server.client() as client:
         assert views(client, "user:carl", "b.x")
         position = client.change_bindings("acme", [out], granter=BERT).position
@@ -154,7 +169,7 @@ def test_losing_a_deny_is_a_gain(local: Fleet, tmp_path: Path) -> None:
 
 def test_a_row_of_the_files_is_neither_shadowed_nor_revoked(local: Fleet, tmp_path: Path) -> None:
     url, _ = local
-    of_file = Binding("user:carl", "role:viewer", "b.**")
+    of_file = RuntimeBinding("user:carl", "role:viewer", "b.**")
     with node(tmp_path, url) as server, server.client() as client:
         with pytest.raises(
             DecisionUnavailable, match=r"acme/bindings\.csv:\d+ has `user:carl` in `role:viewer`"

@@ -28,7 +28,7 @@ from remit.audit.spool.spool import Spool
 from remit.audit.store.store import AuditStore
 from remit.cli.common.help import commands_of
 from remit.cli.main import app
-from remit.client import Binding
+from remit.client import RuntimeBinding
 from remit.core.names import Tenant
 from remit.fleet.node_report import NodeReport
 from remit.fleet.store import Draft, PolicyStore
@@ -179,7 +179,7 @@ def granting(tmp_path: Path) -> Iterator[str]:
         store.publish(Draft(tree_of(runtime.files()), "ci"), 0)
     with Server(tmp_path / "granting", "--policy-store", url, policies=None) as server:
         with server.client() as client:
-            ann = Binding("user:ann", "role:viewer", "a.**", 4_000_000_000_000_000)
+            ann = RuntimeBinding("user:ann", "role:viewer", "a.**", 4_000_000_000_000_000)
             client.change_bindings("acme", [ann], granter="user:alice")
         yield server.target
 

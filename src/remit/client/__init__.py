@@ -7,7 +7,7 @@ from remit.client.answers import Answer, OperationAnswer, Part, Plan, ReachAllAn
 from remit.client.async_client import AsyncClient
 from remit.client.async_tenant_client import AsyncTenantClient
 from remit.client.errors import AccessDenied, DecisionUnavailable, MalformedQuestion
-from remit.client.questions import Asked, AskedReach, Binding, Edge, Graph, Node
+from remit.client.questions import Asked, AskedReach, Edge, Graph, Node, RuntimeBinding
 from remit.client.sync_client import Client
 from remit.client.tenant_client import TenantClient
 from remit.client.tls import MutualTls
@@ -20,7 +20,6 @@ __all__ = [
     "AskedReach",
     "AsyncClient",
     "AsyncTenantClient",
-    "Binding",
     "Client",
     "DecisionUnavailable",
     "Edge",
@@ -34,5 +33,6 @@ __all__ = [
     "ReachAllAnswer",
     "RecordFilter",
     "RefusedOwner",
+    "RuntimeBinding",
     "TenantClient",
 ]

@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from remit.client.call import ClientCall, Pages, ResultPage
-from remit.client.questions import Binding
+from remit.client.questions import RuntimeBinding
 from remit.v1 import binding_service_pb2 as messages
 from remit.v1.decision_pb2 import Origin
 
 
 def change_bindings(
     tenant: str,
-    grants: Sequence[Binding] = (),
-    revokes: Sequence[Binding] = (),
+    grants: Sequence[RuntimeBinding] = (),
+    revokes: Sequence[RuntimeBinding] = (),
     *,
     granter: str = "",
     reason: str = "",
     expected_position: str = "",
-    must_exist: Sequence[Binding] = (),
-    must_not_exist: Sequence[Binding] = (),
+    must_exist: Sequence[RuntimeBinding] = (),
+    must_not_exist: Sequence[RuntimeBinding] = (),
     request_id: str = "",
     dry_run: bool = False,
     on_behalf_of: str = "",
@@ -56,7 +56,7 @@ def list_bindings(tenant: str, member: str = "", holds: str = "", *, page_size: 
     return page
 
 
-def _rows(rows: Sequence[Binding]) -> list[messages.RuntimeRow]:
+def _rows(rows: Sequence[RuntimeBinding]) -> list[messages.RuntimeRow]:
     return [
         messages.RuntimeRow(member=each.member, holds=each.holds, scope=each.scope, expires_us=each.expires_us)
         for each in rows

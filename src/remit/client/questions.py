@@ -21,7 +21,7 @@ class AskedReach(NamedTuple):
     resource_id: str = ""
 
 
-class Binding(NamedTuple):
+class RuntimeBinding(NamedTuple):
     """A row that is granted at run time: `member` (a user, a service or a group) is in a group, or holds a role."""
 
     member: str

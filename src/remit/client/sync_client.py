@@ -15,7 +15,7 @@ from remit.client.answers import Answer, OperationAnswer, Plan, ReachAllAnswer
 from remit.client.batch_parts import BatchParts
 from remit.client.call import ClientCall
 from remit.client.errors import DecisionUnavailable
-from remit.client.questions import Asked, AskedReach, Binding, Graph
+from remit.client.questions import Asked, AskedReach, Graph, RuntimeBinding
 from remit.client.sync_transport import SyncTransport
 from remit.client.tenant_client import TenantClient
 from remit.v1 import (
@@ -602,14 +602,14 @@ class Client(SyncTransport):
     def change_bindings(
         self,
         tenant: str,
-        grants: Sequence[Binding] = (),
-        revokes: Sequence[Binding] = (),
+        grants: Sequence[RuntimeBinding] = (),
+        revokes: Sequence[RuntimeBinding] = (),
         *,
         granter: str = "",
         reason: str = "",
         expected_position: str = "",
-        must_exist: Sequence[Binding] = (),
-        must_not_exist: Sequence[Binding] = (),
+        must_exist: Sequence[RuntimeBinding] = (),
+        must_not_exist: Sequence[RuntimeBinding] = (),
         request_id: str = "",
         dry_run: bool = False,
         on_behalf_of: str = "",

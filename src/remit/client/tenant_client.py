@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from remit.client.answers import Answer, OperationAnswer, Plan, ReachAllAnswer
 from remit.client.errors import DecisionUnavailable
-from remit.client.questions import Asked, AskedReach, Binding, Graph
+from remit.client.questions import Asked, AskedReach, Graph, RuntimeBinding
 from remit.v1 import (
     access_service_pb2,
     audit_service_pb2,
@@ -519,14 +519,14 @@ class TenantClient:
 
     def change_bindings(
         self,
-        grants: Sequence[Binding] = (),
-        revokes: Sequence[Binding] = (),
+        grants: Sequence[RuntimeBinding] = (),
+        revokes: Sequence[RuntimeBinding] = (),
         *,
         granter: str = "",
         reason: str = "",
         expected_position: str = "",
-        must_exist: Sequence[Binding] = (),
-        must_not_exist: Sequence[Binding] = (),
+        must_exist: Sequence[RuntimeBinding] = (),
+        must_not_exist: Sequence[RuntimeBinding] = (),
         request_id: str = "",
         dry_run: bool = False,
         on_behalf_of: str = "",

@@ -9,7 +9,7 @@ from remit.cli.common.help import OUTPUT
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.server_options import DEFAULT_SERVER, Connection, ServerOption, with_connection
 from remit.cli.common.table import print_table
-from remit.client import Binding, DecisionUnavailable
+from remit.client import DecisionUnavailable, RuntimeBinding
 from remit.clock import now_us, utc_text
 from remit.core.ages import parse_age
 from remit.v1 import binding_service_pb2 as messages
@@ -67,7 +67,7 @@ def grant(
 
     Example: `remit grant acme user:zoe role:viewer acme.finance.** --for 8h --by user:alice --dry-run`
     """
-    row = Binding(member, holds, scope, _end(ends, until))
+    row = RuntimeBinding(member, holds, scope, _end(ends, until))
     _change(connection, target, tenant, [row], [], by, reason, dry_run=dry_run, as_json=as_json)
 
 
@@ -91,7 +91,7 @@ def revoke(
 
     Example: `remit revoke acme user:zoe role:viewer acme.finance.** --by user:alice`
     """
-    row = Binding(member, holds, scope)
+    row = RuntimeBinding(member, holds, scope)
     _change(connection, target, tenant, [], [row], by, reason, dry_run=dry_run, as_json=as_json)
 
 
@@ -170,8 +170,8 @@ def _change(
     connection: Connection,
     target: str,
     tenant: str,
-    grants: Sequence[Binding],
-    revokes: Sequence[Binding],
+    grants: Sequence[RuntimeBinding],
+    revokes: Sequence[RuntimeBinding],
     by: str,
     reason: str,
     *,
