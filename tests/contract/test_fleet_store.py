@@ -320,7 +320,8 @@ def test_a_live_node_that_cannot_read_the_format_stops_a_release(store: PolicySt
 
 def test_nodes_are_known_by_their_last_report(store: PolicyStore) -> None:
     store.beat(NodeReport("node-1", "x", "0.1.0", 3, "ab", ("acme serves nothing",), "polling"))
-    store.beat(NodeReport("node-1", "z", "0.1.0", 4, "cd", (), "listening"))
+    assert store.beat(NodeReport("node-1", "z", "0.1.0", 4, "cd", (), "listening"))
+    assert not store.beat(NodeReport("node-1", "z", "0.1.0", 4, "cd", (), "listening"))
 
     (node,) = store.nodes()
 

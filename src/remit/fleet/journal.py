@@ -35,6 +35,7 @@ _NODES: Final = "nodes.json"
 _FORK: Final = "fork.json"
 _BINDINGS: Final = "bindings"
 _NEWS: Final = "news"
+_INSTANCE: Final = "instance"
 _WANTED: Final = "wanted"
 _LOCK: Final = ".lock"
 _KEPT: Final = 3
@@ -109,6 +110,7 @@ class ReleaseJournal:
                 raise PolicyStoreError(
                     f"another server uses `releases`, which is `{self.directory}`: each node needs a directory of its own"
                 ) from None
+            self._name()
             wanted = self.directory / _WANTED
             if not wanted.is_fifo():
                 wanted.unlink(missing_ok=True)
@@ -119,6 +121,11 @@ class ReleaseJournal:
             raise PolicyStoreError(
                 f"`releases` is `{self.directory}`, which cannot be written: {error.strerror}; name a directory of this node"
             ) from error
+
+    @property
+    def instance(self) -> str:
+        """What tells the server of this directory from all others. Raises OSError before the first `begin`."""
+        return (self.directory / _INSTANCE).read_text()
 
     def end(self) -> None:
         if self._lock is not None:
@@ -277,6 +284,12 @@ class ReleaseJournal:
         """A descriptor that becomes readable when a process asks for news. Raises OSError."""
         # Open for writing too: without a writer the pipe would be readable for ever.
         return os.open(self.directory / _WANTED, os.O_RDWR | os.O_NONBLOCK)
+
+    def _name(self) -> None:
+        with suppress(OSError):
+            if self.instance:
+                return
+        write_whole(self.directory / _INSTANCE, secrets.token_hex(16).encode())
 
     def _before(self) -> CurrentRelease | None:
         with suppress(PolicyStoreError):

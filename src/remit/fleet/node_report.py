@@ -15,7 +15,7 @@ class NodeReport:
 
     node: str
     instance: str
-    """Random; another one for each start."""
+    """Random; another one for each directory `releases`."""
     version: str
     seq: int = 0
     """The release that its policy files are from; 0 for none."""

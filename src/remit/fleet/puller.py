@@ -6,7 +6,6 @@ from random import uniform
 from threading import Event, Thread
 from time import monotonic
 from typing import Final
-from uuid import uuid4
 
 import structlog
 
@@ -55,13 +54,14 @@ class Puller:
         self._keys = keys
         self._poll_s = poll_s
         self._most_bytes = most_bytes
-        self._instance = uuid4().hex
+        self._instance = journal.instance
         self._stopping = Event()
         self._hints: Hints | None = None
         self._thread: Thread | None = None
         self._behind: Callable[[], Sequence[str]] = tuple
         self._known = journal.known()
         self._error = ""
+        self._shares_name = False
         self._told: NodeReport | None = None
         self._changed_s = self._next_look_s = self._next_beat_s = 0.0
 
@@ -153,7 +153,10 @@ class Puller:
         return NodeReport(self._node, self._instance, self._version, known.seq, known.hash, tuple(self._behind()), mode)
 
     def _beat(self, report: NodeReport) -> None:
-        self._store.beat(report)
+        shares_name = self._store.beat(report)
+        if shares_name and not self._shares_name:
+            _log.error("another server reports under the name of this node", node=self._node)
+        self._shares_name = shares_name
         self._journal.note_nodes(self._store.nodes())
 
     def _note(self, mode: str, error: str) -> None:

@@ -257,10 +257,13 @@ class PolicyStore:
         with self._transaction() as connection:
             yield TenantWrite(connection, tenant)
 
-    def beat(self, report: NodeReport) -> None:
-        """Stores the report of a node. Raises PolicyStoreError if the login may not report for it."""
+    def beat(self, report: NodeReport) -> bool:
+        """Stores the report of a node. Returns whether another server reports under its name too. Raises PolicyStoreError if
+        the login may not report for it."""
         with self._transaction() as connection:
             now = store_us(connection)
+            row = connection.execute(select(nodes).where(nodes.c.node == report.node)).one_or_none()
+            before = KnownNode.of(row, now) if row is not None else None
             fields = report.columns | {"seen_us": now, "stopped_us": now if report.stopped else 0}
             try:
                 # A report that the login may not write counts as absent here.
@@ -273,6 +276,7 @@ class PolicyStore:
                     f"the login of `{self.url}` may not report for node `{report.node}`: by deploy/policy-store-roles.sql it "
                     "reports for the node of its own name, and for nodes whose names go on with a hyphen"
                 ) from error
+        return before is not None and before.is_live and before.instance != report.instance
 
     def nodes(self) -> list[KnownNode]:
         """The nodes that ever reported, by name."""

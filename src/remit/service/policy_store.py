@@ -7,6 +7,7 @@ from typing import Self
 from remit.core.names import CALLERS
 from remit.fleet.errors import PolicyStoreAwayError, PolicyStoreError
 from remit.fleet.journal import CurrentRelease, ReleaseJournal
+from remit.fleet.node_report import LIVE_S
 from remit.fleet.puller import Puller
 from remit.fleet.store import PolicyStore
 from remit.policy.live import LivePolicies
@@ -39,6 +40,7 @@ class PolicyPuller:
                 journal.begin()
                 failed.callback(journal.end)
                 _open(store)
+                _refuse_taken_name(store, settings.node, journal.instance)
                 puller = Puller(
                     store,
                     journal,
@@ -83,6 +85,18 @@ def is_too_old(settings: Settings) -> bool:
     """Whether this node has not looked into the policy store for longer than it may."""
     journal = settings.journal
     return journal is not None and 0 < settings.policy_max_age_s < journal.age_s()
+
+
+def _refuse_taken_name(store: PolicyStore, node: str, instance: str) -> None:
+    """Raises PolicyStoreError if another server reports under the name of this node."""
+    with suppress(PolicyStoreAwayError):
+        taken = next((each for each in store.nodes() if each.node == node and each.is_live), None)
+        if taken is not None and taken.instance != instance:
+            raise PolicyStoreError(
+                f"another server with another directory `releases` runs as node `{node}`: it reported {taken.age_s:.0f} s ago; "
+                "give each its own `node`. If that one is gone for good, `remit nodes --forget` removes its report, and after "
+                f"{LIVE_S:g} s without a report it counts no more"
+            )
 
 
 def _open(store: PolicyStore) -> None:

@@ -237,6 +237,19 @@ def test_two_servers_never_share_a_directory(journal: ReleaseJournal) -> None:
     other.end()
 
 
+def test_a_directory_keeps_the_name_of_its_server(journal: ReleaseJournal, tmp_path: Path) -> None:
+    name = journal.instance
+    journal.end()
+    journal.begin()
+    assert 32 == len(name)
+    assert name == journal.instance
+
+    other = ReleaseJournal(tmp_path / "other")
+    other.begin()
+    other.end()
+    assert name != other.instance
+
+
 def test_a_directory_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
