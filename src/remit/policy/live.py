@@ -200,7 +200,7 @@ class LivePolicies:
         if position is None or position.seq < wanted.seq:
             return False
         passed = self.passed.get(wanted.tenant, {})
-        if passed.get(position.seq, position) != position:
+        if position.seq >= min(passed, default=position.seq + 1) and passed.get(position.seq) != position:
             # Another history replaced the one that serves. What follows it is about to serve.
             return False
         if (position if position.seq == wanted.seq else passed.get(wanted.seq, wanted)) != wanted:

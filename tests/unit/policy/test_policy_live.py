@@ -136,12 +136,13 @@ def test_a_lower_number_of_another_history_is_refused_at_once() -> None:
     assert live.snapshot_at(ACME, required(position(1, "b")), WAIT_S).position == position(3, "a")
 
 
-def test_a_policy_of_a_replaced_history_answers_no_call_that_needs_a_position() -> None:
+@pytest.mark.parametrize("newest", [2, 3, 4], ids=["shorter", "as long", "longer"])
+def test_a_policy_of_a_replaced_history_answers_no_call_that_needs_a_position(newest: int) -> None:
     live = Live().serve(A.at(position(3, "a")))
-    live.passed = {ACME: {seq: position(seq, "b") for seq in (1, 2, 3)}}
+    live.passed = {ACME: {seq: position(seq, "b") for seq in range(1, newest + 1)}}
     caller = Caller(live, required(position(2, "b")))
     until(lambda: live.asked == 1, "the call waits")
-    live.serve(serving := B.at(position(3, "b")))
+    live.serve(serving := B.at(position(newest, "b")))
     assert caller.found() is serving
 
 

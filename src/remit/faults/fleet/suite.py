@@ -80,6 +80,7 @@ def half_open(world: FleetWorld) -> None:
     node = world.some_node()
     with world.publishing(), world.away(node, extra_s=_GIVEN_UP_S):
         node.proxy.hang()
+        world.publish()
         world.moment(_A_WHILE_S)
     world.wait_for(node, extra_s=_GIVEN_UP_S)
 
