@@ -12,7 +12,7 @@ from remit.faults.fleet.history import (
     AwayTime,
     CheckCall,
     FleetHistory,
-    LoggedChange,
+    LoggedPosition,
     LoggedRelease,
     NewsTime,
     PublishCall,
@@ -36,7 +36,7 @@ def log(*digits: str) -> StoreLog:
     numbered = [*enumerate(digits, 1)]
     return StoreLog(
         [LoggedRelease(seq, f"change {digit}{seq}", "root", {ACME: f"{digit}{seq}"}) for seq, digit in numbered],
-        [LoggedChange(position(seq, digit), seq, f"rev-{seq}") for seq, digit in numbered],
+        [LoggedPosition(position(seq, digit), seq, f"rev-{seq}") for seq, digit in numbered],
     )
 
 
@@ -84,7 +84,7 @@ LOST = log("a", "a", "b", "b"), log("a", "a", "c")
 """A failover lost changes 3 and 4, and change 3 is another one since."""
 SHARED = StoreLog(
     [LoggedRelease(1, "change a1", "root", {ACME: "1"}), LoggedRelease(2, "change a2", "other", {ACME: "1"})],
-    [LoggedChange(position(1), 1, "rev-1"), LoggedChange(position(2), 2, "rev-2")],
+    [LoggedPosition(position(1), 1, "rev-1"), LoggedPosition(position(2), 2, "rev-2")],
 )
 """Release 2 differs in the root files alone, which are every tenant's."""
 
@@ -162,7 +162,7 @@ WRONG = {
     "P8": [
         history(logs=(log("a", "a")._replace(changes=log("a").changes),)),
         history(
-            logs=(log("a", "a")._replace(changes=[*log("a", "a").changes, LoggedChange(position(3), 2, "rev-3")]),)
+            logs=(log("a", "a")._replace(changes=[*log("a", "a").changes, LoggedPosition(position(3), 2, "rev-3")]),)
         ),
         history(logs=(log("a", "a")._replace(releases=log("a").releases),)),
         history(logs=(SHARED._replace(changes=SHARED.changes[:1]),)),

@@ -11,7 +11,7 @@ from remit.faults.fleet.history import (
     AwayTime,
     CheckCall,
     FleetHistory,
-    LoggedChange,
+    LoggedPosition,
     NewsTime,
     PublishCall,
     PublishOutcome,
@@ -68,7 +68,7 @@ class _Places:
 
     def __init__(self, logs: Sequence[StoreLog]) -> None:
         self._logs_of: dict[Position, frozenset[int]] = {}
-        self.change: dict[Position, LoggedChange] = {}
+        self.change: dict[Position, LoggedPosition] = {}
         for number, log in enumerate(logs):
             for change in log.changes:
                 self._logs_of[change.position] = self.logs_of(change.position) | {number}
@@ -280,11 +280,11 @@ def _unanswered(history: FleetHistory) -> Iterator[str]:
             yield f"node {call.node} did not answer about {call.tenant}: {call.error}"
 
 
-def _acknowledged_changes(history: FleetHistory) -> dict[str, tuple[list[LoggedChange], list[float]]]:
+def _acknowledged_changes(history: FleetHistory) -> dict[str, tuple[list[LoggedPosition], list[float]]]:
     """The acknowledged changes of each tenant in the last log, with the times of the acknowledgements."""
     at_s = history.acknowledged_s()
     when = {each.seq: at_s[each.message] for each in history.last.releases if each.message in at_s}
-    found: dict[str, tuple[list[LoggedChange], list[float]]] = defaultdict(lambda: ([], []))
+    found: dict[str, tuple[list[LoggedPosition], list[float]]] = defaultdict(lambda: ([], []))
     for change in history.last.changes:
         if change.release in when:
             changes, times = found[change.position.tenant]

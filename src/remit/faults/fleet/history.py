@@ -74,7 +74,7 @@ class LoggedRelease(NamedTuple):
     """The digest of each tenant's files."""
 
 
-class LoggedChange(NamedTuple):
+class LoggedPosition(NamedTuple):
     position: Position
     release: int
     revision: str
@@ -85,7 +85,7 @@ class StoreLog(NamedTuple):
     """What a policy store holds at one time, in order."""
 
     releases: Sequence[LoggedRelease]
-    changes: Sequence[LoggedChange]
+    changes: Sequence[LoggedPosition]
 
 
 EMPTY_LOG: Final = StoreLog((), ())

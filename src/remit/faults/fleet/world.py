@@ -25,7 +25,7 @@ from remit.faults.fleet.history import (
     AwayTime,
     CheckCall,
     FleetHistory,
-    LoggedChange,
+    LoggedPosition,
     LoggedRelease,
     NewsTime,
     PublishCall,
@@ -219,7 +219,7 @@ class FleetWorld:
             StoreLog(
                 [LoggedRelease(each.seq, each.message, each.root, each.tenants) for each in signed],
                 [
-                    LoggedChange(
+                    LoggedPosition(
                         position_of(Tenant(each.tenant), each.head), int(told["release"]), str(told["revision"])
                     )
                     for each in found
