@@ -301,7 +301,19 @@ def _lines(rows: Iterable[str]) -> bytes:
     return "".join(f"{row}\n" for row in rows).encode()
 
 
-CALLER_ACTIONS: Final = ("CHECK", "LIST", "RESOLVE", "WHO", "EXPLAIN", "READ", "STATUS", "WATCH", "AUDIT", "PIN", "BIND")
+CALLER_ACTIONS: Final = (
+    "CHECK",
+    "LIST",
+    "RESOLVE",
+    "WHO",
+    "EXPLAIN",
+    "READ",
+    "STATUS",
+    "WATCH",
+    "AUDIT",
+    "PIN",
+    "BIND",
+)
 CALLERS_VOCABULARY: Final = (
     "kinds:\n"
     f"  REMIT: {{class: namespace, actions: [{', '.join(CALLER_ACTIONS)}]}}\n"
