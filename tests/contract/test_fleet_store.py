@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, delete, event, insert, select, text, update
 from support.fleet import allows, files, publish
 from support.trees import tree_of
 
@@ -97,6 +97,24 @@ def test_who_has_everything_pulls_nothing(store: PolicyStore) -> None:
     known = pull(store).known
 
     assert store.pull(known, lambda _: pytest.fail("nothing is new")) is None
+
+
+def test_an_idle_node_asks_little(store: PolicyStore) -> None:
+    publish(store, 0, acme="", globex="")
+    known = pull(store).known
+    store.beat(NodeReport("node-1", "x", "0.1.0"))
+    asked: list[str] = []
+
+    @event.listens_for(store.engine, "before_cursor_execute")
+    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.startswith("BEGIN"):
+            asked.append(statement)
+
+    assert store.pull(known, lambda _: None) is None
+    assert 1 == len(asked)
+    store.beat(NodeReport("node-1", "x", "0.1.0"))
+    assert ["node-1"] == [each.node for each in store.nodes()]
+    assert 4 == len(asked)
 
 
 def test_who_missed_many_releases_verifies_each(store: PolicyStore) -> None:

@@ -211,6 +211,14 @@ class ReleaseJournal:
         return BindingLog(self._log_of(tenant))
 
     @property
+    def target(self) -> Path | None:
+        """Where the link leads that `policies` is below; None if there is none yet."""
+        try:
+            return self._current.readlink()
+        except OSError:
+            return None
+
+    @property
     def news(self) -> Path:
         """A file that is written after each change of what the journal holds."""
         return self.directory / _NEWS

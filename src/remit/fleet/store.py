@@ -17,7 +17,16 @@ from remit.files import make_private, open_private
 from remit.fleet.bindings import BindingChange, GrantedRow, RowKey
 from remit.fleet.change import ChangeKind, body_of
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreAwayError, PolicyStoreError, PublishRefusedError
-from remit.fleet.history import Known, Pulled, folder_files, newest_release, pulled_since, release_at, release_in
+from remit.fleet.history import (
+    Known,
+    Pulled,
+    folder_files,
+    is_newest,
+    newest_release,
+    pulled_since,
+    release_at,
+    release_in,
+)
 from remit.fleet.node_report import KnownNode, NodeReport
 from remit.fleet.release import FIRST, FORMAT, Release, SignedRelease
 from remit.fleet.schema.migrate import require_newest, upgrade
@@ -30,6 +39,7 @@ from remit.fleet.writes import (
     head_of,
     lock_head,
     notify,
+    store_clock,
     store_us,
 )
 from remit.policy.read.tree import Folder, Tree
@@ -242,6 +252,10 @@ class PolicyStore:
         If the store's history is not the one of `known`, everything is read again, and `fork` says how they differ. Raises
         ForgedReleaseError if a chain is broken.
         """
+        with self._errors("read"), self._engine.connect() as connection:
+            # A statement alone needs no transaction.
+            if is_newest(connection.execution_options(isolation_level="AUTOCOMMIT"), known):
+                return None
         with self._reading() as connection:
             return pulled_since(connection, known, verify)
 
@@ -261,9 +275,11 @@ class PolicyStore:
         """Stores the report of a node. Returns whether another server reports under its name too. Raises PolicyStoreError if
         the login may not report for it."""
         with self._transaction() as connection:
-            now = store_us(connection)
-            row = connection.execute(select(nodes).where(nodes.c.node == report.node)).one_or_none()
-            before = KnownNode.of(row, now) if row is not None else None
+            now = store_clock(connection)
+            row = connection.execute(
+                select(nodes, now.label("now_us")).where(nodes.c.node == report.node)
+            ).one_or_none()
+            before = KnownNode.of(row, row.now_us) if row is not None else None
             fields = report.columns | {"seen_us": now, "stopped_us": now if report.stopped else 0}
             try:
                 # A report that the login may not write counts as absent here.
@@ -281,8 +297,8 @@ class PolicyStore:
     def nodes(self) -> list[KnownNode]:
         """The nodes that ever reported, by name."""
         with self._reading() as connection:
-            now = store_us(connection)
-            return [KnownNode.of(row, now) for row in connection.execute(select(nodes).order_by(nodes.c.node))]
+            rows = connection.execute(select(nodes, store_clock(connection).label("now_us")).order_by(nodes.c.node))
+            return [KnownNode.of(row, row.now_us) for row in rows]
 
     def forget(self, node: str) -> bool:
         """Removes the report of a node that is gone for good. False if there is none."""

@@ -3,7 +3,18 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, text, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    insert,
+    literal,
+    literal_column,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from remit.audit.chain.chain import Head
 from remit.clock import now_us
@@ -105,9 +116,12 @@ def notify(connection: Connection) -> None:
 
 def store_us(connection: Connection) -> int:
     """The store's time, in microseconds since the Unix epoch: nodes' clocks may differ."""
-    if connection.dialect.name != "postgresql":
-        return now_us()
-    found: int = connection.execute(
-        text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
-    ).scalar_one()
+    found: int = connection.execute(select(store_clock(connection))).scalar_one()
     return found
+
+
+def store_clock(connection: Connection) -> ColumnElement[int]:
+    """The same, as a part of a statement."""
+    if connection.dialect.name != "postgresql":
+        return literal(now_us())
+    return literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)", BigInteger)

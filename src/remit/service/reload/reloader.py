@@ -20,6 +20,7 @@ from remit.core.diagnostics import Diagnostic
 from remit.core.names import Tenant
 from remit.engine.pacing import Pacing, unpaced
 from remit.fleet.errors import PolicyStoreError
+from remit.fleet.journal import ReleaseJournal
 from remit.policy.build.build_process import BuildProcess, SlowLoadError
 from remit.policy.build.scan import (
     NO_FINGERPRINT,
@@ -112,6 +113,8 @@ class Reloader:
         self._new_loader = loader
         self._loaders: set[BuildProcess] = set()
         self._stopping = Event()
+        self._switched = Event()
+        """Another release is current, or this server stops."""
         self._until_stop = ExitStack()
         self._lane = _Lane(self._until_stop.enter_context(self._loader()))
         self._threads: list[Thread] = []
@@ -140,11 +143,12 @@ class Reloader:
         settings = self._settings
         runs = [self._run_slow]
         if settings.watch:
-            runs.append(partial(self._follow, self._directory, settings.settle_s, self.scan))
+            runs.append(partial(self._follow, self._policy_changes(), self.scan))
         if self._journal is not None:
-            runs += [partial(self._follow_news, self._journal.news), self._end_rows]
+            runs += [partial(self._follow_news, self._journal), self._end_rows]
         if self._revisions is not None and settings.workers > 1:
-            runs.append(partial(self._follow, self._revisions.directory, _PIN_SETTLE_S, self.pins.take))
+            pinned = changes(self._revisions.directory, _PIN_SETTLE_S, settings.watch_every_s, self._stopping)
+            runs.append(partial(self._follow, pinned, self.pins.take))
         self._threads = [Thread(target=run, name="remit-reload", daemon=True) for run in runs]
         for thread in self._threads:
             thread.start()
@@ -152,6 +156,7 @@ class Reloader:
     def stop(self) -> None:
         """Ends the watch and the loads in progress. The live policies keep serving."""
         self._stopping.set()
+        self._switched.set()
         self._slow.wanted.set()
         for loader in list(self._loaders):
             loader.end()
@@ -167,14 +172,29 @@ class Reloader:
             after = self._scan(self._settings.settle_s)
         return after is not _After.RETRY
 
-    def _follow(self, directory: Path, settle_s: float, take: Callable[[], bool]) -> None:
-        for _ in changes(directory, settle_s, self._settings.watch_every_s, self._stopping):
+    def _policy_changes(self) -> Iterator[None]:
+        every_s = self._settings.watch_every_s
+        if self._journal is None:
+            yield from changes(self._directory, self._settings.settle_s, every_s, self._stopping)
+        self._switched.clear()
+        while not self._stopping.is_set():
+            yield
+            self._switched.wait(every_s)
+            self._switched.clear()
+
+    def _follow(self, events: Iterator[None], take: Callable[[], bool]) -> None:
+        for _ in events:
             while not self._stopping.is_set() and not take():
                 self._stopping.wait(_AGAIN_S)
 
-    def _follow_news(self, news: Path) -> None:
-        for _ in touches(news, self._stopping):
+    def _follow_news(self, journal: ReleaseJournal) -> None:
+        """Another release must be scanned. Rows of run time need no scan."""
+        release = None
+        for _ in touches(journal.news, self._stopping):
             self._read_release()
+            if (current := journal.target) != release:
+                release = current
+                self._switched.set()
 
     def _end_rows(self) -> None:
         """Ends rows of run time at their time."""
