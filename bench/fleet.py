@@ -309,6 +309,8 @@ def main() -> int:
             print(f"skipped: {error}")
             return
         with server, servers.scratch("fleet") as scratch:
+            # First: PostgreSQL tidies up after large releases.
+            reads, core = idle(server, scratch)
             taken: dict[str, list[float]] = {}
             with serving(new_database(server, "small"), Policies.small(), scratch / "small") as fleet:
                 taken["notified"] = fleet.rounds(arguments.rounds)
@@ -323,7 +325,6 @@ def main() -> int:
             for rows in _LARGE:
                 with serving(new_database(server, f"rows_{rows}"), Policies.large(rows), scratch / str(rows)) as fleet:
                     taken[f"{rows:,} rows"] = fleet.rounds(arguments.large_rounds)
-            reads, core = idle(server, scratch)
             url = new_database(server, "rates")
             cores = server_core, load_core
             pairs = rates(url, scratch / "rates", arguments.large_rounds, arguments.seconds, cores)
