@@ -128,7 +128,7 @@ def test_a_node_and_a_publisher_need_no_more_than_their_rights(
             told = server.wait_for("no news from the policy store")["error"]
             assert "may not report for node `another`" in told
             with server.client() as client:
-                assert told == client.status().policy_store.error
+                soon(lambda: told == client.status().policy_store.error)
             assert may(server, "bob")
 
 
