@@ -13,7 +13,7 @@ from remit.core.names import Tenant
 from remit.core.question import parse_question, parse_reach_question
 from remit.policy.read.limits import Limits
 from remit.policy.revisions.archive import Archive, RevisionNotStoredError, read_archive
-from remit.policy.revisions.explainer import RevisionExplainer, snapshot_of, why
+from remit.policy.revisions.explainer import ArchivedPolicy, RevisionExplainer, snapshot_of, why
 from remit.process.errors import ChildEndedError
 
 ACME = Tenant("acme")
@@ -26,6 +26,10 @@ FILES = {
 ADA_VIEWS = parse_question("user:ada", "VIEW", "FLOW", "x")
 REACHES = parse_reach_question("x", "y", "SUBFLOW")
 PATIENCE_S = 60.0
+
+
+def archived(archive: Archive) -> ArchivedPolicy:
+    return ArchivedPolicy(archive.content, archive.about.revision)
 
 
 def archive_of(number: int = 0, tenant: Tenant = ACME) -> Archive:
@@ -52,11 +56,11 @@ def test_past_revision_explains_as_when_it_served(historian: RevisionExplainer) 
     snapshot = loaded(FILES, "acme")
     archive = archive_of()
     assert snapshot.revision == archive.about.revision
-    here = snapshot_of(archive.content, ACME, snapshot.revision, Limits())
+    here = snapshot_of(archived(archive), ACME, snapshot.revision, Limits())
     for question in (ADA_VIEWS, parse_question("user:eve", "DELETE", "FLOW", "x"), REACHES):
         expected = why(snapshot, question)
         assert expected == why(here, question)
-        told = historian.why(ACME, snapshot.revision, question, lambda: archive.content, PATIENCE_S)
+        told = historian.why(ACME, snapshot.revision, question, lambda: archived(archive), PATIENCE_S)
         assert expected == told
         assert expected.decision.recorded == told.decision.recorded
 
@@ -68,9 +72,9 @@ def test_the_archive_is_asked_for_once(historian: RevisionExplainer) -> None:
     def explain(number: int) -> None:
         archive = archive_of(10 + number)
 
-        def content() -> bytes:
+        def content() -> ArchivedPolicy:
             asked.append(number)
-            return archive.content
+            return archived(archive)
 
         historian.why(ACME, archive.about.revision, ADA_VIEWS, content, PATIENCE_S)
 
@@ -84,19 +88,19 @@ def test_question_outside_the_old_vocabulary_is_malformed(historian: RevisionExp
     archive = archive_of(20)
     question = parse_question("user:ada", "VIEW", "FLOW", "")
     with pytest.raises(MalformedQuestionError) as caught:
-        historian.why(ACME, archive.about.revision, question, lambda: archive.content, PATIENCE_S)
+        historian.why(ACME, archive.about.revision, question, lambda: archived(archive), PATIENCE_S)
     assert ["namespace"] == [each.field for each in caught.value.violations]
 
 
 def test_missing_archive_does_not_end_the_explainer_process(historian: RevisionExplainer) -> None:
     archive = archive_of(30)
 
-    def missing() -> bytes:
+    def missing() -> ArchivedPolicy:
         raise RevisionNotStoredError("gone")
 
     with pytest.raises(RevisionNotStoredError, match="gone"):
         historian.why(ACME, "0" * 64, ADA_VIEWS, missing, PATIENCE_S)
-    assert historian.why(ACME, archive.about.revision, ADA_VIEWS, lambda: archive.content, PATIENCE_S)
+    assert historian.why(ACME, archive.about.revision, ADA_VIEWS, lambda: archived(archive), PATIENCE_S)
 
 
 def test_slow_explanation_is_abandoned_and_the_next_is_answered(historian: RevisionExplainer) -> None:
@@ -104,16 +108,16 @@ def test_slow_explanation_is_abandoned_and_the_next_is_answered(historian: Revis
     tree = tree_of({**FILES, "acme/bindings.csv": rows})
     large = Archive.of(tree, ACME, 7, "/policies", "")
     with pytest.raises(ChildEndedError, match="in time"):
-        historian.why(ACME, large.about.revision, ADA_VIEWS, lambda: large.content, 0.05)
+        historian.why(ACME, large.about.revision, ADA_VIEWS, lambda: archived(large), 0.05)
     archive = archive_of(40)
-    assert historian.why(ACME, archive.about.revision, ADA_VIEWS, lambda: archive.content, PATIENCE_S)
+    assert historian.why(ACME, archive.about.revision, ADA_VIEWS, lambda: archived(archive), PATIENCE_S)
 
 
 def test_stopped_explainer_refuses_questions() -> None:
     stopped = RevisionExplainer(Limits())
     stopped.stop()
     with pytest.raises(ChildEndedError, match="stopping"):
-        stopped.why(ACME, "0" * 64, ADA_VIEWS, lambda: b"", PATIENCE_S)
+        stopped.why(ACME, "0" * 64, ADA_VIEWS, lambda: ArchivedPolicy(b"", "0" * 64), PATIENCE_S)
 
 
 @pytest.mark.parametrize(
