@@ -164,8 +164,8 @@ class BindingPoint:
         if not work.granted and not work.removed:
             return BindingOutcome(newest, work.already)
         after = self._sound(work, write, before)
-        self._require_granter(request, work, before, terms)
         try:
+            self._require_granter(request, work, before, terms)
             self._require_within(request, work, before, after)
             if request.dry_run:
                 effects = diff(tenant, before, after).access

@@ -55,7 +55,7 @@ def test_output_that_nobody_reads_is_no_answer(words: tuple[str, ...]) -> None:
 
 
 WORDS = {
-    "remit re": {"reach", "reach-all", "resolve", "replay", "releases"},
+    "remit re": {"reach", "reach-all", "resolve", "replay", "releases", "revoke"},
     "remit audit ver": {"verify"},
     "remit check --tl": {"--tls-server-ca", "--tls-cert", "--tls-key"},
 }

@@ -12,8 +12,10 @@ from remit.core.authzen import UnknownResourceError
 from remit.core.diagnostics import PolicyError
 from remit.core.errors import InvalidNameError, RemitError
 from remit.core.gateway import RefusedPathError, SameRequestsError
+from remit.engine.decision_diagram import TooManyDiagramsError
 from remit.engine.differential.casbin_oracle import RegistrationError
 from remit.engine.role_graph import TooManyPathsError
+from remit.fleet.errors import ForgedReleaseError, PublishRefusedError
 from remit.policy.build.build_process import SlowLoadError
 from remit.policy.read.git import GitError
 from remit.policy.read.tree import UnsettledError
@@ -21,6 +23,7 @@ from remit.process.errors import ChannelError
 from remit.rpc.errors import status_of
 from remit.service.errors import StartupError
 from remit.service.identities.file import IdentitiesError
+from remit.service.reload.overlays import OverlayRefusedError
 from remit.service.settings_file import SettingsFileError
 
 BEHIND = "remit.rpc.server"
@@ -40,6 +43,10 @@ ELSEWHERE = {
     SlowLoadError: "the reloader loads that tenant again, by itself",
     IdentitiesError: "the file is read at the start, and by a thread of its own",
     GitError: "a revision is kept without its commit",
+    TooManyDiagramsError: "a change of rows of run time is refused for it",
+    PublishRefusedError: "no server publishes",
+    ForgedReleaseError: "the puller notes it, and what serves goes on",
+    OverlayRefusedError: "the log has it, and what serves goes on",
 }
 """Errors of what a server consists of that no call ends with, and why not."""
 
