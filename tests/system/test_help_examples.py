@@ -20,9 +20,13 @@ from remit.audit.chain.signing import SigningKey
 from remit.audit.spool.spool import Spool
 from remit.cli.common.help import commands_of
 from remit.cli.main import app
+from remit.fleet.store import Draft, PolicyStore
+from remit.policy.load import DEFAULT_LIMITS
+from remit.policy.read.tree import read_tree
 
 BIN: Final = Path(sys.executable).parent
-ASKS_THE_SERVER: Final = {"status", "rollback", "shadow", "audit follow"}
+ASKS_THE_SERVER: Final = {"status", "rollback", "shadow", "audit follow", "grant", "revoke", "bindings"}
+RUNTIME: Final = "\nruntime: {roles: [role:viewer], scopes: [acme.finance.**]}\n"
 CODES: Final = {"explain": 1, "audit explain": 1, "operation": 1, "resolve": 1}
 """What an example exits with, if not with 0."""
 ENDLESS: Final = {"serve": "serving", "audit follow": "user:nobody"}
@@ -64,9 +68,11 @@ EXAMPLES: Final = {name: each.described().example for name, each in commands_of(
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
     shutil.copytree(ROOT / "policies", folder / "policies")
+    with (folder / "policies/acme/tenant.yaml").open("a") as manifest:
+        manifest.write(RUNTIME)
     for untested in ("candidate", "served"):
         # Tests would delay the start of the server.
-        shutil.copytree(ROOT / "policies", folder / untested, ignore=shutil.ignore_patterns("tests"))
+        shutil.copytree(folder / "policies", folder / untested, ignore=shutil.ignore_patterns("tests"))
     shutil.copytree(ROOT / "docs" / "graphs", folder / "docs" / "graphs")
     for each in (ROOT / "docs" / "kestra").glob("*.json"):
         shutil.copy(each, folder)
@@ -82,7 +88,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     Spool(folder / "var" / "spool.db", max_bytes=1 << 20).open().close()
     store = f"sqlite:///{folder / 'var' / 'audit.db'}"
     flags = ("--audit", store, "--audit-key", str(folder / "audit.pem"), "--shadow", str(folder / "candidate"))
-    with Server(folder / "server", *flags, policies=folder / "served") as server:
+    policy_store = f"sqlite:///{folder / 'var' / 'policy.db'}"
+    with PolicyStore(policy_store) as policies:
+        policies.migrate()
+        policies.publish(Draft(read_tree(folder / "served", DEFAULT_LIMITS), "ci"), 0)
+    with Server(folder / "server", *flags, "--policy-store", policy_store, policies=None) as server:
         made = World(folder, server.target)
         for line in (
             "remit check acme user:carol VIEW FLOW acme.finance",
