@@ -193,6 +193,7 @@ def test_reflection_lists_the_services_and_shows_their_protos(server: Server) ->
     assert {
         *ASKING_SERVICES,
         "remit.v1.AuditService",
+        "remit.v1.BindingService",
         "remit.v1.PolicyService",
         "remit.v1.StatusService",
         "grpc.health.v1.Health",

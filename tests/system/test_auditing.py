@@ -21,7 +21,7 @@ from remit.audit.store.store import AuditStore
 from remit.client import Client, DecisionUnavailable, RecordFilter
 from remit.core.names import Tenant
 from remit.policy.read.limits import Limits
-from remit.policy.revisions.explainer import snapshot_of
+from remit.policy.revisions.explainer import ArchivedPolicy, snapshot_of
 from remit.rpc.encode_records import lifecycle_from, record_from
 from remit.v1 import audit_service_pb2 as messages
 from remit.v1 import audit_service_pb2_grpc, decision_pb2
@@ -294,7 +294,9 @@ def test_each_revision_is_in_the_store_before_it_serves(serve: Callable[..., Ser
         for revision in (first, second):
             archive = store.revision("acme", revision, 10_000_000)
             assert archive is not None
-            assert revision == snapshot_of(archive, Tenant("acme"), revision, Limits()).revision
+            assert (
+                revision == snapshot_of(ArchivedPolicy(archive, revision), Tenant("acme"), revision, Limits()).revision
+            )
 
 
 def test_a_question_is_answered_as_it_would_have_been(serve: Callable[..., Server], edited: Path) -> None:
