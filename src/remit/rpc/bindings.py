@@ -15,7 +15,8 @@ from remit.fleet.bindings import RowKey
 from remit.rpc.call_context import caller
 from remit.rpc.page_token import paged
 from remit.rpc.query_servicer import call_terms, is_trace_id
-from remit.service.bindings import ROWS_LIMIT, BindingPoint, BindingRequest, NoBindingsError
+from remit.service.bindings import ROWS_LIMIT, BindingPoint, BindingRequest
+from remit.service.errors import NoBindingsError
 from remit.service.node import ServerNode
 from remit.v1 import binding_service_pb2 as messages
 from remit.v1 import binding_service_pb2_grpc

@@ -19,8 +19,14 @@ from remit.policy.live import RevisionNotCurrentError, TenantUnavailableError
 from remit.policy.revisions.archive import RevisionNotStoredError
 from remit.process.errors import ChildEndedError
 from remit.rpc.call_context import CallContext
-from remit.service.bindings import BindingConflictError, BindingRefusedError, NoBindingsError
-from remit.service.errors import ForbiddenError, LoadingError, PinError
+from remit.service.errors import (
+    BindingConflictError,
+    BindingRefusedError,
+    ForbiddenError,
+    LoadingError,
+    NoBindingsError,
+    PinError,
+)
 from remit.service.identities.errors import CredentialRefusedError, KeysAwayError, UnverifiedTokenError
 
 POLICY_STORE_AWAY: Final = "the policy store does not answer"

@@ -16,7 +16,6 @@ from remit.audit.errors import JournalUnavailable
 from remit.audit.record import BINDINGS_CHANGED
 from remit.core.decision import Decision
 from remit.core.diagnostics import PolicyError
-from remit.core.errors import RemitError
 from remit.core.names import Principal, Tenant, Word
 from remit.core.position import Position
 from remit.core.question import Question
@@ -38,24 +37,13 @@ from remit.policy.read.limits import Limits
 from remit.policy.read.tree import read_tree
 from remit.policy.testing.cases import Case, always_failures
 from remit.service.decision_point import CallTerms, DecisionPoint
+from remit.service.errors import BindingConflictError, BindingRefusedError, NoBindingsError
 
 _log = structlog.get_logger("remit")
 
 ROWS_LIMIT: Final = 1_000
 """Rows of one change."""
 _SHOWN: Final = 5
-
-
-class NoBindingsError(RemitError):
-    """The tenant, or this node, takes no grants at run time. The message says why."""
-
-
-class BindingRefusedError(RemitError):
-    """The granter may not make this change, or the files do not open it. Nothing was changed."""
-
-
-class BindingConflictError(RemitError):
-    """The tenant is not as the request expects it. Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,18 @@ class LoadingError(RemitError):
     """Another change is being recorded just now; the call may be tried again."""
 
 
+class NoBindingsError(RemitError):
+    """The tenant, or this node, takes no grants at run time. The message says why."""
+
+
+class BindingRefusedError(RemitError):
+    """The granter may not make this change, or the files do not open it. Nothing was changed."""
+
+
+class BindingConflictError(RemitError):
+    """The tenant is not as the request expects it. Nothing was changed."""
+
+
 class ForbiddenError(RemitError):
     """The caller may not ask this. The error does not say whether the tenant exists, or in which state it is."""
 
