@@ -85,6 +85,10 @@ def test_a_grant_serves_on_every_node_and_is_taken_back(fleet: Fleet, tmp_path: 
         (row,) = client.list_bindings("acme")
         assert ("user:zoe", "role:viewer", "a.**", 2) == (row.row.member, row.row.holds, row.row.scope, row.change)
 
+        assert [[], []] == [list(each.status().policy_store.behind) for each in (client, other)]
+        told = remit("nodes", "--policy-store", url, "--wait", "20")
+        assert (0, 2) == (told.returncode, told.stdout.count("SERVING")), told.stdout
+
         again = client.change_bindings("acme", [ZOE], granter=ALICE)
         assert (granted.position, 1) == (again.position, len(again.already))
         revoked = client.change_bindings("acme", revokes=[ZOE], granter=BERT)

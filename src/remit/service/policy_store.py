@@ -5,6 +5,7 @@ from contextlib import ExitStack, suppress
 from typing import Self
 
 from remit.core.names import CALLERS
+from remit.fleet.change import position_of
 from remit.fleet.errors import PolicyStoreAwayError, PolicyStoreError
 from remit.fleet.journal import CurrentRelease, ReleaseJournal
 from remit.fleet.node_report import LIVE_S
@@ -64,20 +65,18 @@ class PolicyPuller:
 
 
 def behind(release: CurrentRelease | None, live: LivePolicies) -> tuple[str, ...]:
-    """The tenants that do not serve what the release has for them, and what they serve instead."""
+    """The tenants that are not at the position that the release has for them, and what they serve instead."""
     if release is None:
         return ()
     tenants, found = live.tenants, []
     for tenant in sorted(release.tenants.keys() | tenants.keys()):
-        known = release.tenants.get(tenant)
-        revision = known.revision if known is not None else ""
-        policy = tenants.get(tenant)
-        serving = policy.revision if policy is not None else ""
-        if serving != revision and not (tenant == CALLERS and not revision):
+        known, policy = release.tenants.get(tenant), tenants.get(tenant)
+        # A tenant that was removed has a position, and no files.
+        wanted = str(position_of(tenant, known.head)) if known is not None and known.revision else ""
+        serving = policy.position or policy.revision if policy is not None else ""
+        if serving != wanted and not (tenant == CALLERS and not wanted):
             state = policy.state if policy is not None else "not loaded"
-            found.append(
-                f"{tenant} serves {serving[:12] or 'nothing'} instead of {revision[:12] or 'nothing'}: {state}"
-            )
+            found.append(f"{tenant} serves {serving or 'nothing'} instead of {wanted or 'nothing'}: {state}")
     return tuple(found[:_MOST_BEHIND])
 
 
