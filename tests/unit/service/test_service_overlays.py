@@ -74,33 +74,33 @@ def views(snapshot: Snapshot, who: str, namespace: str = "a.x") -> bool:
 
 def test_without_rows_the_files_serve_under_their_own_revision(node: Node) -> None:
     assert set() == node.read()
-    assert BASES[0] is node.overlays.over(ACME, BASES[0]).snapshot
+    assert BASES[0] is node.overlays.over(ACME, BASES[0])
 
     node.change((row("zoe"),))
     assert {ACME} == node.read()
-    with_row = node.overlays.over(ACME, BASES[0]).snapshot
+    with_row = node.overlays.over(ACME, BASES[0])
     assert views(with_row, "user:zoe")
     assert with_row.revision != BASES[0].revision
 
     node.change((), (RowKey.of(row("zoe")),))
     node.read()
     without = node.overlays.over(ACME, BASES[0])
-    assert (BASES[0].revision, None) == (without.snapshot.revision, without.archive)
-    assert not views(without.snapshot, "user:zoe")
+    assert (BASES[0].revision, None) == (without.revision, node.overlays.archive(ACME))
+    assert not views(without, "user:zoe")
 
 
 def test_a_row_counts_until_its_end_and_no_longer(node: Node) -> None:
     node.change((row("zoe", 2_000), row("ann")))
     node.read()
-    before = node.overlays.over(ACME, BASES[0]).snapshot
+    before = node.overlays.over(ACME, BASES[0])
     assert 2_000 == node.overlays.next_end_us()
 
     node.now_us = 1_999
     assert [] == node.overlays.ended()
-    assert before is node.overlays.over(ACME, BASES[0]).snapshot
+    assert before is node.overlays.over(ACME, BASES[0])
     node.now_us = 2_000
     assert [ACME] == node.overlays.ended()
-    after = node.overlays.over(ACME, BASES[0]).snapshot
+    after = node.overlays.over(ACME, BASES[0])
 
     assert (True, False) == (views(before, "user:zoe"), views(after, "user:zoe"))
     assert views(after, "user:ann")
@@ -116,7 +116,7 @@ def test_every_node_has_the_same_revision_whenever_it_read(node: Node) -> None:
     late = Overlays(node.journal, lambda: 2_500, 10_000)
     late.read(CurrentRelease(1, "", {ACME: TenantPosition(node.head, "")}))
 
-    assert late.over(ACME, BASES[0]).snapshot.revision == node.overlays.over(ACME, BASES[0]).snapshot.revision
+    assert late.over(ACME, BASES[0]).revision == node.overlays.over(ACME, BASES[0]).revision
 
 
 def test_rows_that_the_files_do_not_open_serve_nowhere_and_are_tried_again(node: Node) -> None:
@@ -128,7 +128,7 @@ def test_rows_that_the_files_do_not_open_serve_nowhere_and_are_tried_again(node:
 
     node.change((), (RowKey.of(row("eve", holds="role:owner")),))
     node.read()
-    assert views(node.overlays.over(ACME, BASES[0]).snapshot, "user:zoe")
+    assert views(node.overlays.over(ACME, BASES[0]), "user:zoe")
 
 
 def test_files_without_the_key_have_no_rows(node: Node) -> None:
@@ -136,7 +136,7 @@ def test_files_without_the_key_have_no_rows(node: Node) -> None:
     node.read()
     shut = snapshot_of(files(runtime=b"{}\n"), "acme")
 
-    assert shut is node.overlays.over(ACME, shut).snapshot
+    assert shut is node.overlays.over(ACME, shut)
 
 
 rows_ = st.builds(
@@ -149,6 +149,7 @@ rows_ = st.builds(
 steps = st.one_of(
     st.tuples(st.just("grant"), st.lists(rows_, min_size=1, max_size=3, unique_by=RowKey.of)),
     st.tuples(st.just("revoke"), st.lists(rows_, min_size=1, max_size=2)),
+    st.tuples(st.just("clear"), st.none()),
     st.tuples(st.just("pass"), st.integers(1, 200)),
     st.tuples(st.just("files"), st.sampled_from([0, 1])),
     st.tuples(st.just("restart"), st.none()),
@@ -168,6 +169,8 @@ def test_what_serves_is_what_a_rebuild_would_serve(
                 node.change(tuple(given_))
             case "revoke", list():
                 node.change((), tuple(RowKey.of(each) for each in given_))
+            case "clear", _:
+                node.change((), tuple(node.rows))
             case "pass", int():
                 node.now_us += given_
             case "files", int():
@@ -176,15 +179,13 @@ def test_what_serves_is_what_a_rebuild_would_serve(
                 node.overlays = Overlays(node.journal, lambda: node.now_us, 10_000)
         node.read()
         try:
-            overlaid = node.overlays.over(ACME, base)
+            effective = node.overlays.over(ACME, base)
         except OverlayRefusedError:
             continue
         rebuilt = node.rebuilt(base)
         questions = list(_questions())
-        assert [rebuilt.decide(each) for each in questions] == [overlaid.snapshot.decide(each) for each in questions]
-        if overlaid.archive is not None:
-            archives[overlaid.snapshot.revision] = overlaid.archive
-            _require_same_rows(node, overlaid.archive, archives)
+        assert [rebuilt.decide(each) for each in questions] == [effective.decide(each) for each in questions]
+        _archived(node, effective, archives)
 
 
 def _questions() -> Iterator[Question]:
@@ -192,6 +193,44 @@ def _questions() -> Iterator[Question]:
         for action in ("VIEW", "UPDATE"):
             for namespace in ("a.x", "a.b", "b.c", "b.c.d", "z"):
                 yield Question(Principal(who), Word(action), Word("FLOW"), Namespace(namespace))
+
+
+def test_an_archive_names_the_rows_of_its_revision_whatever_came_before(node: Node) -> None:
+    archives: dict[str, RuntimeArchive] = {}
+
+    def after(granted: tuple[RuntimeRow, ...], revoked: tuple[RowKey, ...] = (), *, stored: bool = True) -> str | None:
+        node.change(granted, revoked)
+        node.read()
+        effective = node.overlays.over(ACME, BASES[0])
+        if stored:
+            return _archived(node, effective, archives)
+        assert node.overlays.archive(ACME) is not None
+        return None
+
+    assert not after((row("zoe"),))
+    assert after((row("ann"),))
+    # The files serve alone for a while.
+    after((), (RowKey.of(row("zoe")), RowKey.of(row("ann"))))
+    assert not after((row("bob"),))
+    # The store fails once.
+    after((row("cid"),), stored=False)
+    assert not after((row("dan"),))
+    assert after((), (RowKey.of(row("dan")),))
+    # The same revision serves again.
+    node.overlays.over(ACME, BASES[0])
+    assert node.overlays.archive(ACME) is None
+
+
+def _archived(node: Node, effective: Snapshot, archives: dict[str, RuntimeArchive]) -> str | None:
+    """Stores the archive, if there must be one. Returns on which it builds."""
+    archive = node.overlays.archive(ACME)
+    if archive is None:
+        assert effective.revision in archives or not any(each.row.counts(node.now_us) for each in node.rows.values())
+        return None
+    archives[effective.revision] = archive
+    node.overlays.stored(ACME, archive)
+    _require_same_rows(node, archive, archives)
+    return archive.after
 
 
 def _require_same_rows(node: Node, archive: RuntimeArchive, archives: dict[str, RuntimeArchive]) -> None:

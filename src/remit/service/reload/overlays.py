@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 from remit.core.errors import RemitError
 from remit.core.names import Tenant
@@ -20,11 +20,23 @@ from remit.policy.revisions.runtime_archive import RuntimeArchive
 _TITLE: Final = "remit effective 1"
 _SHOWN: Final = 5
 _WHOLE_EVERY: Final = 64
-"""After so many changes an archive names all rows again, not only those that changed."""
+"""After so many archives one names all rows again, not only those that changed."""
 
 
 class OverlayRefusedError(RemitError):
     """The rows of run time do not fit to the files: what serves goes on."""
+
+
+class _Step(NamedTuple):
+    """How the effective snapshot was made from another one."""
+
+    before: str
+    """The revision of the other one."""
+    new: Mapping[RowKey, Link]
+    gone: Mapping[RowKey, Link]
+
+
+_NO_STEP: Final = _Step("", {}, {})
 
 
 @dataclass(slots=True)
@@ -43,20 +55,11 @@ class _Overlay:
     links: dict[RowKey, Link] = field(default_factory=dict)
     """The rows that `effective` has beside those of `base`."""
     effective: Snapshot | None = None
+    last: _Step = _NO_STEP
     archived: str = ""
-    """The revision whose archive names the rows before the last change; '' for none."""
+    """The last revision whose archive is stored."""
     since_whole: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Overlaid:
-    """What serves: files with the rows of run time."""
-
-    snapshot: Snapshot
-    added: int
-    removed: int
-    archive: RuntimeArchive | None
-    """None if no row of run time counts, so that the files are all there is."""
+    """Archives since the last one that names all rows."""
 
 
 class Overlays:
@@ -89,7 +92,7 @@ class Overlays:
                 changed.add(tenant)
         return changed
 
-    def over(self, tenant: Tenant, base: Snapshot) -> Overlaid:
+    def over(self, tenant: Tenant, base: Snapshot) -> Snapshot:
         """The policy of the files with the rows that count now. Raises OverlayRefusedError if they do not fit; then the
         next call tries again.
 
@@ -97,7 +100,7 @@ class Overlays:
         """
         overlay = self._tenants.get(tenant)
         if overlay is None:
-            return Overlaid(base, 0, 0, None)
+            return base
         now_us = self._clock_us()
         if overlay.effective is None or overlay.base is None or overlay.base.policy is not base.policy:
             before, links, due = base, dict[RowKey, Link](), {*overlay.rows}
@@ -112,7 +115,8 @@ class Overlays:
             revision = _revision(base.revision, overlay.hash, count) if count else base.revision
             effective = before.changed(revision, new.values(), gone.values())
             self._require_fit(overlay, before, effective, new)
-        if before is base:
+            overlay.last = _Step(before.revision, new, gone)
+        if before is base and base.policy.runtime is not None:
             effective.expect_changes()
         for key in gone:
             del links[key]
@@ -123,11 +127,29 @@ class Overlays:
                 heapq.heappush(overlay.ends, (end, key))
         while overlay.ends and overlay.ends[0][0] <= now_us:
             heapq.heappop(overlay.ends)
-        whole = before is base
         overlay.base, overlay.links, overlay.effective = base, links, effective
         overlay.stale.clear()
-        archive = _archive(overlay, base.revision, new, gone, whole=whole) if links and (new or gone) else None
-        return Overlaid(effective, len(new), len(gone), archive)
+        return effective
+
+    def archive(self, tenant: Tenant) -> RuntimeArchive | None:
+        """What must be stored before the last snapshot of `over` may serve; None if that is stored, or if no row of run time
+        counts, so that the files are all there is."""
+        overlay = self._tenants.get(tenant)
+        if overlay is None or overlay.base is None or overlay.effective is None or not overlay.links:
+            return None
+        if overlay.effective.revision == overlay.archived:
+            return None
+        files, (before, new, gone) = overlay.base.revision, overlay.last
+        if before == overlay.archived and overlay.since_whole < _WHOLE_EVERY:
+            return RuntimeArchive(files, before, tuple(new.values()), tuple(gone.values()))
+        return RuntimeArchive(files, "", tuple(overlay.links.values()), ())
+
+    def stored(self, tenant: Tenant, archive: RuntimeArchive) -> None:
+        """The archive is stored: the next one may build on it."""
+        overlay = self._tenants[tenant]
+        assert overlay.effective is not None
+        overlay.archived = overlay.effective.revision
+        overlay.since_whole = overlay.since_whole + 1 if archive.after else 0
 
     def count(self, tenant: Tenant) -> int:
         """The rows of run time that count."""
@@ -182,16 +204,3 @@ def _revision(files: str, hash_: bytes, count: int) -> str:
     """The revision of a policy with rows of run time: of the files, the last change, and the number of rows that have not
     ended since. Every node has the same."""
     return sha256("\n".join((_TITLE, files, hash_.hex(), str(count))).encode()).hexdigest()
-
-
-def _archive(
-    overlay: _Overlay, files: str, new: Mapping[RowKey, Link], gone: Mapping[RowKey, Link], *, whole: bool
-) -> RuntimeArchive:
-    assert overlay.effective is not None
-    if whole or not overlay.archived or overlay.since_whole >= _WHOLE_EVERY:
-        overlay.since_whole, after = 0, ""
-        new, gone = overlay.links, {}
-    else:
-        overlay.since_whole, after = overlay.since_whole + 1, overlay.archived
-    overlay.archived = overlay.effective.revision
-    return RuntimeArchive(files, after, tuple(new.values()), tuple(gone.values()))

@@ -14,7 +14,6 @@ from remit.engine.snapshot import Snapshot
 from remit.fleet.journal import CurrentRelease, Fork
 from remit.policy.build.throttle import free_gradually
 from remit.policy.live import LivePolicies, TenantPolicy
-from remit.policy.revisions.runtime_archive import RuntimeArchive
 from remit.service.errors import LoadingError
 from remit.service.metrics import Metrics
 from remit.service.reload.overlays import OverlayRefusedError, Overlays
@@ -48,8 +47,6 @@ class PolicySwap:
         """The policies of the files that serve, without rows of run time."""
         self._told: dict[Tenant, str] = {}
         """The revision that was last recorded as serving."""
-        self._archives: dict[Tenant, RuntimeArchive] = {}
-        """Archives of revisions with rows of run time that are not recorded yet."""
         self._waiting: set[Tenant] = set()
         """Tenants whose rows of run time do not serve yet."""
         self._replaced: deque[Iterator[None]] = deque()
@@ -168,21 +165,15 @@ class PolicySwap:
 
     def _overlaid(self, overlays: Overlays, tenant: Tenant, base: Snapshot) -> Snapshot:
         """Raises OverlayRefusedError and JournalUnavailable."""
-        overlaid = overlays.over(tenant, base)
-        snapshot = overlaid.snapshot
-        if overlaid.archive is not None:
-            self._archives[tenant] = overlaid.archive
+        snapshot = overlays.over(tenant, base)
         if snapshot.revision != self._told[tenant]:
-            archive = self._archives.pop(tenant, None) if snapshot.revision != base.revision else None
+            archive = overlays.archive(tenant)
             needs = [each for each in (archive.files, archive.after) if each] if archive is not None else []
             detail = {"needs": needs, "replaces": self._told[tenant], "rows": overlays.count(tenant)}
-            try:
-                content = archive.content if archive is not None else b""
-                self.record(Outcome("BINDINGS_APPLIED", tenant, snapshot.revision, detail, content))
-            except JournalUnavailable:
-                if archive is not None:
-                    self._archives[tenant] = archive
-                raise
+            content = archive.content if archive is not None else b""
+            self.record(Outcome("BINDINGS_APPLIED", tenant, snapshot.revision, detail, content))
+            if archive is not None:
+                overlays.stored(tenant, archive)
             self._told[tenant] = snapshot.revision
         return snapshot
 
