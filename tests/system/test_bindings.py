@@ -264,6 +264,38 @@ def test_rows_outlive_restarts_and_the_store(local: Fleet, tmp_path: Path) -> No
             assert not views(client, "user:zoe", at_least=gone)
 
 
+def test_rows_that_were_deleted_from_disk_are_pulled_again_and_never_taken_for_none(
+    local: Fleet, tmp_path: Path
+) -> None:
+    """A row may suspend somebody: without it, more would be allowed."""
+    url, _ = local
+    suspended = RuntimeBinding("user:alice", "group:suspended")
+    server = node(tmp_path, url, "one", "--policy-poll-s", "0.2")
+    log = server.folder / "var" / "releases" / "bindings" / "acme.jsonl"
+    with server:
+        with server.client() as client:
+            first = client.change_bindings("acme", [suspended], granter=BERT).position
+            assert not views(client, ALICE, at_least=first)
+
+            log.unlink()
+            second = client.change_bindings("acme", [ZOE], granter=BERT).position
+            soon(lambda: views(client, "user:zoe"))
+            assert not views(client, ALICE)
+            assert 2 == len(log.read_text().splitlines())
+        assert 0 == server.terminate()
+        log.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
+        server.start()
+        with server.client() as client:
+            assert [False, True] == [views(client, who, at_least=second) for who in (ALICE, "user:zoe")]
+        assert 0 == server.terminate()
+
+        log.unlink()
+        (tmp_path / "policy.db").rename(tmp_path / "away.db")
+        server.launch()
+        assert 0 != server.exit_code()
+        assert "there is no policy to serve" in server.log_text()
+
+
 def test_a_release_adopts_rows_and_is_refused_if_rows_stand_against_it(local: Fleet, tmp_path: Path) -> None:
     url, _ = local
     with node(tmp_path, url) as server, server.client() as client:

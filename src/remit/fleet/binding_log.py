@@ -3,12 +3,17 @@
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from remit.audit.chain.chain import Head
 from remit.files import open_private, sync_folder, write_whole
 from remit.fleet.bindings import BindingChange
 from remit.fleet.change import PolicyChange
+
+NO_BINDINGS: Final = Head(0, b"")
+"""Of a tenant whose rows of run time never changed."""
 
 
 class LoggedChange(NamedTuple):
@@ -24,14 +29,22 @@ class NewChanges(NamedTuple):
     """They are all the changes there are: what was read before counts no more."""
 
 
-def append(path: Path, changes: Iterable[PolicyChange], *, anew: bool) -> None:
-    """Adds changes, durable on return. With `anew`, they replace all that is there. Raises OSError."""
+def append(path: Path, changes: Iterable[PolicyChange], *, after: Head | None) -> None:
+    """Adds changes, durable on return. `after` is the change before them; without it, they replace all that is there.
+
+    Raises OSError, and ValueError if the log does not go as far as `after`.
+    """
     lines = b"".join(json.dumps([each.seq, each.hash.hex(), each.body]).encode() + b"\n" for each in changes)
-    if anew or not path.exists():
+    if after is None or (after == NO_BINDINGS and not path.exists()):
         write_whole(path, lines)
         return
     with os.fdopen(open_private(path), "r+b") as file:
-        file.truncate(_whole_lines(file.read()))
+        content = file.read()
+        whole = _whole_lines(content)
+        last = content.rfind(b"\n", 0, max(whole - 1, 0)) + 1
+        if after.seq > (json.loads(content[last:whole])[0] if whole else 0):
+            raise ValueError(_ends_early(path, after))
+        file.truncate(whole)
         file.seek(0, os.SEEK_END)
         file.write(lines)
         file.flush()
@@ -44,39 +57,55 @@ def _whole_lines(content: bytes) -> int:
     return content.rfind(b"\n") + 1
 
 
+def _ends_early(path: Path, last: Head) -> str:
+    return f"`{path}` does not hold change {last.seq}: a part of it was lost"
+
+
 class BindingLog:
     """Reads the log of one tenant, each time what is new."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: tuple[int, int] | None = None
         self._offset = 0
-        self._seq = 0
+        self._last = NO_BINDINGS
 
-    def read(self, upto: int) -> NewChanges:
-        """The changes that were not read yet, up to number `upto`. Raises OSError, and ValueError if a line is wrong."""
+    def read(self, last: Head) -> NewChanges:
+        """The changes that were not read yet, up to `last`.
+
+        Raises OSError, and ValueError if `last` is not there or a line is wrong; then the next call tries the same again.
+        """
+        if last == self._last:
+            return NewChanges([], False)
+        anew = False
         try:
-            with self._path.open("rb") as file:
-                found = os.fstat(file.fileno())
-                anew = self._file is not None and self._file != (found.st_dev, found.st_ino)
-                if self._file is None or anew:
-                    self._file, self._offset, self._seq = (found.st_dev, found.st_ino), 0, 0
-                file.seek(self._offset)
-                lines = file.read().splitlines(keepends=True)
-        except FileNotFoundError:
-            anew, self._file = self._file is not None, None
-            self._offset = self._seq = 0
-            return NewChanges([], anew)
+            changes, offset = self._changes(self._offset, self._last, last)
+        except ValueError:
+            if not self._offset:
+                raise
+            # The log may have been replaced.
+            anew = True
+            changes, offset = self._changes(0, NO_BINDINGS, last)
+        self._offset, self._last = offset, last
+        return NewChanges(changes, anew)
+
+    def _changes(self, offset: int, read: Head, last: Head) -> tuple[list[LoggedChange], int]:
+        """The changes from `offset` on, which follow `read`, and where they end."""
+        lines: list[bytes] = []
+        with suppress(FileNotFoundError), self._path.open("rb") as file:
+            file.seek(offset)
+            lines = file.read().splitlines(keepends=True)
         changes: list[LoggedChange] = []
         for line in lines:
             if not line.endswith(b"\n"):
                 break
             seq, hash_, body = json.loads(line)
-            if seq > upto:
+            if seq > last.seq:
                 break
-            self._offset += len(line)
+            offset += len(line)
             # After a crash between a change and `release.json`, the change is there twice.
-            if seq > self._seq:
-                self._seq = seq
-                changes.append(LoggedChange(seq, bytes.fromhex(hash_), BindingChange.parse(body)))
-        return NewChanges(changes, anew)
+            if seq > read.seq:
+                read = Head(seq, bytes.fromhex(hash_))
+                changes.append(LoggedChange(seq, read.hash, BindingChange.parse(body)))
+        if read != last:
+            raise ValueError(_ends_early(self._path, last))
+        return changes, offset

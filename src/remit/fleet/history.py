@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select, true
 from remit.audit.chain.chain import Head
 from remit.core.names import Tenant
 from remit.core.position import Position
+from remit.fleet.binding_log import NO_BINDINGS
 from remit.fleet.change import ChangeKind, PolicyChange, genesis, position_of
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
 from remit.fleet.release import FIRST, Release, SignedRelease, hash_of
@@ -21,10 +22,12 @@ REMEMBERED: Final = 64
 
 
 class TenantPosition(NamedTuple):
-    """A tenant's newest change, and the revision of its files."""
+    """A tenant's newest change, and what serves from it on."""
 
     head: Head
     revision: str
+    bindings: Head = NO_BINDINGS
+    """The newest of its changes that is about rows of run time."""
 
 
 class Known(NamedTuple):
@@ -40,8 +43,8 @@ class PulledBindings(NamedTuple):
     """The changes of a tenant's rows of run time that a node does not have."""
 
     changes: Sequence[PolicyChange]
-    anew: bool
-    """They are all the changes there are: what the node has counts no more."""
+    after: Head | None
+    """The change before them that the node has; None if they are all there are: what the node has counts no more."""
 
 
 class Pulled(NamedTuple):
@@ -125,7 +128,7 @@ def pulled_since(connection: Connection, known: Known, verify: Callable[[SignedR
     moved = {tenant: _moved(connection, tenant, head, known.tenants.get(tenant)) for tenant, head in found.items()}
     tenants = {tenant: place for tenant, (place, _) in moved.items()}
     bindings = {
-        tenant: PulledBindings(changes, tenant not in known.tenants)
+        tenant: PulledBindings(changes, known.tenants[tenant].bindings if tenant in known.tenants else None)
         for tenant, (_, changes) in moved.items()
         if changes
     }
@@ -143,7 +146,7 @@ def _fork(connection: Connection, known: Known, found: Mapping[Tenant, Head]) ->
             return f"the store ends at release {last}, and this node has release {known.seq}"
         if hash_ != known.hash:
             return f"the store has another release {known.seq}: `{hash_[:16]}` instead of `{known.hash[:16]}`"
-    for tenant, (head, _) in known.tenants.items():
+    for tenant, (head, *_) in known.tenants.items():
         now = found.get(tenant, Head(0, b""))
         if now.seq < head.seq:
             return f"the changes of tenant `{tenant}` end at {now.seq}, and this node has {head.seq}"
@@ -176,7 +179,7 @@ def _moved(
 ) -> tuple[TenantPosition, Sequence[PolicyChange]]:
     """Where a tenant is after the changes up to `head`, each of which must follow the one before, and those among them
     that are about rows of run time."""
-    at, revision = known if known is not None else (genesis(tenant), "")
+    at, revision, last = known if known is not None else TenantPosition(genesis(tenant), "")
     bindings: list[PolicyChange] = []
     while at != head:
         page = (
@@ -192,11 +195,12 @@ def _moved(
             at = change.head
             if change.kind == ChangeKind.BINDINGS:
                 bindings.append(change)
+                last = at
             else:
                 revision = change.members["revision"]
         if not rows or at.seq > head.seq:
             raise ForgedReleaseError(f"the changes of tenant `{tenant}` do not end at its head, {head.seq}")
-    return TenantPosition(head, revision), bindings
+    return TenantPosition(head, revision, last), bindings
 
 
 def _passed(connection: Connection, tenant: Tenant, head: Head) -> dict[int, Position]:

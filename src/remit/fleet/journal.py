@@ -138,7 +138,9 @@ class ReleaseJournal:
         try:
             members = json.loads(path.read_bytes())
             tenants = {
-                Tenant(name): TenantPosition(Head(int(each["seq"]), bytes.fromhex(each["hash"])), str(each["revision"]))
+                Tenant(name): TenantPosition(
+                    _head(each["seq"], each["hash"]), str(each["revision"]), _head(*each["bindings"])
+                )
                 for name, each in members["tenants"].items()
             }
             passed = {
@@ -153,25 +155,28 @@ class ReleaseJournal:
             raise PolicyStoreError(f"`{path}` is damaged: {error}") from error
 
     def known(self) -> Known:
-        """What the node has, if its files are those of the release; else nothing, so that everything is pulled again."""
-        with suppress(PolicyStoreError):
+        """What the node has, if its files and its rows of run time are those of the release; else nothing, so that everything
+        is pulled again."""
+        with suppress(PolicyStoreError, OSError, ValueError):
             current = self.current()
             if current is not None and self._is_whole():
+                for tenant, position in current.tenants.items():
+                    self.binding_log(tenant).read(position.bindings)
                 return Known(current.seq, current.hash, current.tenants)
         return Known()
 
     def put(self, pulled: Pulled, fetch: Fetch, most_bytes: int) -> None:
         """Writes a release and switches to it. Files that the present release has too are not fetched.
 
-        Raises ForgedReleaseError if the fetched files are not those of the release, PolicyStoreError, and OSError; then the
-        present release stays.
+        Raises ForgedReleaseError if the fetched files are not those of the release, PolicyStoreError if rows of run time were
+        lost here, and OSError; then the present release stays.
         """
         release = pulled.release
-        self._log_bindings(pulled)
         about = _about(pulled, self._before())
         name = f"{release.seq}-{release.hash[:_SHOWN]}"
         target = self.directory / _RELEASES / name
         if self._current.resolve() == target and self._is_whole():
+            self._log_bindings(pulled)
             write_whole(target / _ABOUT, about)
             self._tell()
             return
@@ -179,6 +184,7 @@ class ReleaseJournal:
         try:
             folders = dict(self._files(release, fetch, most_bytes))
             _require_revisions(pulled, folders)
+            self._log_bindings(pulled)
             for folder, files in folders.items():
                 _write(made / _POLICIES / folder, folder, files)
             _write(made, ROOT, {_ABOUT: about})
@@ -229,7 +235,10 @@ class ReleaseJournal:
     def _log_bindings(self, pulled: Pulled) -> None:
         make_private(self.directory / _BINDINGS)
         for tenant, bindings in pulled.bindings.items():
-            append(self._log_of(tenant), bindings.changes, anew=bindings.anew)
+            try:
+                append(self._log_of(tenant), bindings.changes, after=bindings.after)
+            except ValueError as error:
+                raise PolicyStoreError(str(error)) from error
         for path in (self.directory / _BINDINGS).glob("*.jsonl"):
             # Another history may have no rows where this one had some.
             if pulled.is_anew and Tenant(path.stem) not in pulled.bindings:
@@ -333,6 +342,10 @@ class ReleaseJournal:
             shutil.rmtree(each, ignore_errors=True)
 
 
+def _head(seq: int, hash_: str) -> Head:
+    return Head(int(seq), bytes.fromhex(hash_))
+
+
 def _require_revisions(pulled: Pulled, folders: Mapping[str, dict[str, bytes]]) -> None:
     """Raises ForgedReleaseError if a tenant's last change is about other files: positions are by revision."""
     tree = Tree(
@@ -353,6 +366,7 @@ def _about(pulled: Pulled, before: CurrentRelease | None) -> bytes:
             "seq": each.head.seq,
             "hash": each.head.hash.hex(),
             "revision": each.revision,
+            "bindings": [each.bindings.seq, each.bindings.hash.hex()],
             "passed": [str(position) for position in passed.get(tenant, {}).values()],
         }
         for tenant, each in pulled.known.tenants.items()

@@ -137,13 +137,21 @@ class Puller:
         return monotonic() + pause_s * uniform(1 - _SPREAD, 1 + _SPREAD)
 
     def _pull(self) -> bool:
-        """Returns whether there was news. Raises PolicyStoreError, ForgedReleaseError or OSError; then the present release stays."""
+        """Returns whether there was news.
+
+        Raises PolicyStoreError, ForgedReleaseError or OSError; then the present release stays.
+        """
         pulled = self._store.pull(self._known, lambda signed: signed.require_signature(self._keys))
         if pulled is None:
             return False
         if pulled.fork:
             _log.error("the policy store has another history", fork=pulled.fork, release=pulled.known.seq)
-        self._journal.put(pulled, self._store.folders, self._most_bytes)
+        try:
+            self._journal.put(pulled, self._store.folders, self._most_bytes)
+        except Exception:
+            # A part of what is here may be lost: then everything is pulled again.
+            self._known = self._journal.known()
+            raise
         self._known = pulled.known
         _log.info("release pulled", release=pulled.known.seq, publisher=pulled.release.publisher)
         return True

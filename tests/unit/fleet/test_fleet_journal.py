@@ -1,7 +1,7 @@
 import os
 import select
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,11 @@ from support.trees import Files, tree_of
 
 from remit.core.names import Tenant
 from remit.core.position import Position
-from remit.fleet.change import genesis, linked
+from remit.core.runtime import parse_runtime_row
+from remit.fleet.bindings import BindingChange
+from remit.fleet.change import PolicyChange, genesis, linked
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
-from remit.fleet.history import Known, Pulled, TenantPosition
+from remit.fleet.history import Known, Pulled, PulledBindings, TenantPosition
 from remit.fleet.journal import Fork, ReleaseJournal, StoreState
 from remit.fleet.node_report import KnownNode
 from remit.fleet.release import Release
@@ -186,6 +188,50 @@ def test_changes_about_other_files_are_refused(journal: ReleaseJournal) -> None:
     with pytest.raises(ForgedReleaseError, match="the last change of tenant `acme` is not about the files"):
         journal.put(pulled._replace(known=pulled.known._replace(tenants=of_bob)), store.fetch, MOST)
     assert journal.current() is None
+
+
+def with_rows(pulled: Pulled, *names: str) -> Pulled:
+    """The same files, and then one change of acme's rows for each name."""
+    acme, bindings = Tenant("acme"), list[PolicyChange]()
+    place = pulled.known.tenants[acme]
+    for name in names:
+        row = parse_runtime_row(f"user:{name}", "role:viewer")
+        change = linked(place.head, acme, 5, "BINDINGS", "ci", BindingChange((row,), ()).body)
+        place = place._replace(head=change.head, bindings=change.head)
+        bindings.append(change)
+    known = pulled.known._replace(tenants={**pulled.known.tenants, acme: place})
+    return pulled._replace(known=known, bindings={acme: PulledBindings(bindings, None)})
+
+
+@pytest.mark.parametrize("damage", [lambda log: log.unlink(), lambda log: os.truncate(log, log.stat().st_size - 1)])
+def test_rows_that_were_lost_are_pulled_again(journal: ReleaseJournal, damage: Callable[[Path], None]) -> None:
+    store, acme = Store(), Tenant("acme")
+    pulled = with_rows(store.pulled(1, acme=allows("ann")), "zoe", "bob")
+    journal.put(pulled, store.fetch, MOST)
+    log, newest = journal.directory / "bindings" / "acme.jsonl", pulled.known.tenants[acme].bindings
+    whole = log.read_bytes()
+    assert pulled.known == journal.known()
+
+    damage(log)
+    assert Known() == journal.known()
+    more = PulledBindings([linked(newest, acme, 6, "BINDINGS", "ci", BindingChange((), ()).body)], newest)
+    with pytest.raises(PolicyStoreError, match=r"acme.jsonl` does not hold change 3"):
+        journal.put(pulled._replace(bindings={acme: more}), store.fetch, MOST)
+
+    journal.put(pulled, store.fetch, MOST)
+    assert (pulled.known, whole) == (journal.known(), log.read_bytes())
+
+
+def test_a_forged_release_leaves_the_rows_that_were_there(journal: ReleaseJournal) -> None:
+    store = Store()
+    pulled = with_rows(store.pulled(1, acme=allows("ann")), "zoe")
+    journal.put(pulled, store.fetch, MOST)
+    forged = with_rows(store.pulled(2, acme=allows("bob")), "eve")
+    of_cid = store.pulled(2, acme=allows("cid")).known.tenants
+
+    with pytest.raises(ForgedReleaseError, match="is not about the files"):
+        journal.put(forged._replace(known=forged.known._replace(tenants=of_cid)), store.fetch, MOST)
+    assert pulled.known == journal.known()
 
 
 def test_files_never_leave_their_folder(journal: ReleaseJournal) -> None:

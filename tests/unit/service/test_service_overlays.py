@@ -14,7 +14,7 @@ from remit.core.names import Namespace, Principal, Tenant, Word
 from remit.core.question import Question
 from remit.core.runtime import RuntimeRow, parse_runtime_row
 from remit.engine.snapshot import Snapshot
-from remit.fleet.binding_log import append
+from remit.fleet.binding_log import NO_BINDINGS, append
 from remit.fleet.bindings import BindingChange, GrantedRow, RowKey, apply
 from remit.fleet.change import genesis, linked
 from remit.fleet.history import TenantPosition
@@ -47,12 +47,21 @@ class Node:
     def change(self, granted: tuple[RuntimeRow, ...], revoked: tuple[RowKey, ...] = ()) -> None:
         change = BindingChange(granted, revoked)
         made = linked(self.head, ACME, self.now_us, "BINDINGS", "ci", change.body)
-        append(self.journal.directory / "bindings" / "acme.jsonl", [made], anew=False)
+        append(self.log, [made], after=self.head if self.head.seq else NO_BINDINGS)
         self.head = made.head
         apply(self.rows, made.seq, change)
 
     def read(self) -> set[Tenant]:
-        return self.overlays.read(CurrentRelease(1, "", {ACME: TenantPosition(self.head, "")}))
+        return self.overlays.read(self.release)
+
+    @property
+    def log(self) -> Path:
+        return self.journal.directory / "bindings" / "acme.jsonl"
+
+    @property
+    def release(self) -> CurrentRelease:
+        bindings = self.head if self.head.seq else NO_BINDINGS
+        return CurrentRelease(1, "", {ACME: TenantPosition(self.head, "", bindings)})
 
     def rebuilt(self, base: Snapshot) -> Snapshot:
         links = [each.row.link(ACME, each.seq) for each in self.rows.values() if each.row.counts(self.now_us)]
@@ -114,9 +123,26 @@ def test_every_node_has_the_same_revision_whenever_it_read(node: Node) -> None:
     node.overlays.over(ACME, BASES[0])
     node.now_us = 2_500
     late = Overlays(node.journal, lambda: 2_500, 10_000)
-    late.read(CurrentRelease(1, "", {ACME: TenantPosition(node.head, "")}))
+    late.read(node.release)
 
     assert late.over(ACME, BASES[0]).revision == node.overlays.over(ACME, BASES[0]).revision
+
+
+def test_changes_that_cancel_out_have_one_revision_whether_read_at_once_or_not(node: Node) -> None:
+    late = Overlays(node.journal, lambda: node.now_us, 10_000)
+    node.change((row("zoe"),))
+    for each in (node.overlays, late):
+        each.read(node.release)
+        before = each.over(ACME, BASES[0])
+    node.change((row("ann"),))
+    node.read()
+    node.overlays.over(ACME, BASES[0])
+    node.change((), (RowKey.of(row("ann")),))
+    node.read()
+    late.read(node.release)
+
+    after = node.overlays.over(ACME, BASES[0])
+    assert after.revision == late.over(ACME, BASES[0]).revision != before.revision
 
 
 def test_rows_that_the_files_do_not_open_serve_nowhere_and_are_tried_again(node: Node) -> None:
@@ -129,6 +155,37 @@ def test_rows_that_the_files_do_not_open_serve_nowhere_and_are_tried_again(node:
     node.change((), (RowKey.of(row("eve", holds="role:owner")),))
     node.read()
     assert views(node.overlays.over(ACME, BASES[0]), "user:zoe")
+
+
+def test_rows_that_were_lost_are_not_taken_for_none(node: Node) -> None:
+    node.change((row("zoe"),))
+    node.change((row("ann"),))
+    whole = node.log.read_bytes()
+    first, _ = whole.splitlines(keepends=True)
+    for left in (None, b"", first, whole[:-1]):
+        node.log.unlink()
+        if left is not None:
+            node.log.write_bytes(left)
+        late = Overlays(node.journal, lambda: node.now_us, 10_000)
+        with pytest.raises(ValueError, match=r"acme.jsonl` does not hold change 2"):
+            late.read(node.release)
+        with pytest.raises(OverlayRefusedError, match="rows of run time were not read"):
+            late.over(ACME, BASES[0])
+        node.log.write_bytes(whole)
+        assert {ACME} == late.read(node.release)
+        assert views(late.over(ACME, BASES[0]), "user:ann")
+
+
+def test_a_tenant_whose_rows_were_read_is_told_after_another_one_failed(node: Node) -> None:
+    globex = Tenant("globex")
+    node.read()
+    node.overlays.over(ACME, BASES[0])
+    node.change((row("zoe"),))
+    both = node.release._replace(tenants={**node.release.tenants, globex: TenantPosition(node.head, "", node.head)})
+
+    with pytest.raises(ValueError, match=r"globex.jsonl` does not hold change 1"):
+        node.overlays.read(both)
+    assert {ACME} == node.read()
 
 
 def test_files_without_the_key_have_no_rows(node: Node) -> None:
@@ -186,6 +243,9 @@ def test_what_serves_is_what_a_rebuild_would_serve(
         questions = list(_questions())
         assert [rebuilt.decide(each) for each in questions] == [effective.decide(each) for each in questions]
         _archived(node, effective, archives)
+        late = Overlays(node.journal, lambda: node.now_us, 10_000)
+        late.read(node.release)
+        assert effective.revision == late.over(ACME, base).revision
 
 
 def _questions() -> Iterator[Question]:

@@ -71,15 +71,18 @@ class Overlays:
         self._clock_us = clock_us
         self._question_rows = question_rows
         self._tenants: dict[Tenant, _Overlay] = {}
+        self._is_read = False
 
     def read(self, release: CurrentRelease) -> set[Tenant]:
-        """Reads what is new up to the heads of the release. Returns the tenants whose rows changed."""
-        changed = set()
+        """Reads what is new up to the heads of the release. Returns the tenants whose rows differ from those of `over`.
+
+        Raises OSError, and ValueError if rows were lost; then the next call goes on.
+        """
         for tenant, position in release.tenants.items():
             overlay = self._tenants.get(tenant)
             if overlay is None:
                 overlay = self._tenants[tenant] = _Overlay(self._journal.binding_log(tenant))
-            new = overlay.log.read(position.head.seq)
+            new = overlay.log.read(position.bindings)
             if new.anew:
                 overlay.stale |= overlay.rows.keys()
                 overlay.rows.clear()
@@ -88,16 +91,17 @@ class Overlays:
                 overlay.stale |= {*each.change.revoked, *each.change.ended, *map(RowKey.of, each.change.granted)}
                 apply(overlay.rows, each.seq, each.change)
                 overlay.hash = each.hash
-            if new.changes or new.anew:
-                changed.add(tenant)
-        return changed
+        self._is_read = True
+        return {tenant for tenant, overlay in self._tenants.items() if overlay.stale}
 
     def over(self, tenant: Tenant, base: Snapshot) -> Snapshot:
-        """The policy of the files with the rows that count now. Raises OverlayRefusedError if they do not fit; then the
-        next call tries again.
+        """The policy of the files with the rows that count now. Raises OverlayRefusedError if they do not fit, or were never
+        read; then the next call tries again.
 
         The same snapshot as before if nothing has changed.
         """
+        if not self._is_read:
+            raise OverlayRefusedError("rows of run time were not read: somebody may be suspended by one")
         overlay = self._tenants.get(tenant)
         if overlay is None:
             return base
@@ -109,10 +113,11 @@ class Overlays:
         wanted = _wanted(overlay.rows, base.policy, due, now_us)
         new = {key: link for key, link in wanted.items() if _place(links, key) != link.place}
         gone = {key: link for key in due if (link := links.get(key)) is not None and _place(wanted, key) != link.place}
+        count = len(links) - len(gone) + len(new)
+        revision = _revision(base.revision, overlay.hash, count) if count else base.revision
         effective = before
-        if new or gone:
-            count = len(links) - len(gone) + len(new)
-            revision = _revision(base.revision, overlay.hash, count) if count else base.revision
+        # The last change may differ although no row does: it took back what the one before it gave.
+        if revision != before.revision:
             effective = before.changed(revision, new.values(), gone.values())
             self._require_fit(overlay, before, effective, new)
             overlay.last = _Step(before.revision, new, gone)
