@@ -92,6 +92,10 @@ class ReleaseJournal:
         self.directory = directory.absolute()
         self._current = self.directory / _CURRENT
         self._lock: int | None = None
+        self._read: tuple[tuple[int, ...], CurrentRelease] | None = None
+        """The status of `release.json` when it was read, and what it said."""
+        self._whole: Path | None = None
+        """Where the link led when its files were written or verified."""
 
     @property
     def policies(self) -> Path:
@@ -133,35 +137,30 @@ class ReleaseJournal:
             self._lock = None
 
     def current(self) -> CurrentRelease | None:
-        """None if there is none. Raises PolicyStoreError if it is damaged."""
+        """None if there is none. Raises PolicyStoreError if it is damaged. The file is read only if it is another one."""
         path = self._current / _ABOUT
+        read = self._read
         try:
-            members = json.loads(path.read_bytes())
-            tenants = {
-                Tenant(name): TenantPosition(
-                    _head(each["seq"], each["hash"]), str(each["revision"]), _head(*each["bindings"])
-                )
-                for name, each in members["tenants"].items()
-            }
-            passed = {
-                Tenant(name): {found.seq: found for found in map(parse_position, each["passed"])}
-                for name, each in members["tenants"].items()
-            }
-            fork = Fork(**members["fork"]) if members["fork"] is not None else None
-            return CurrentRelease(int(members["release"]), str(members["hash"]), tenants, fork, passed)
+            status = path.stat()
+            seen = status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+            if read is None or read[0] != seen:
+                read = self._read = seen, _current_in(path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidNameError) as error:
             raise PolicyStoreError(f"`{path}` is damaged: {error}") from error
+        return read[1]
 
     def known(self) -> Known:
         """What the node has, if its files and its rows of run time are those of the release; else nothing, so that everything
         is pulled again."""
+        self._whole = None
         with suppress(PolicyStoreError, OSError, ValueError):
             current = self.current()
             if current is not None and self._is_whole():
                 for tenant, position in current.tenants.items():
                     self.binding_log(tenant).read(position.bindings)
+                self._whole = self.target
                 return Known(current.seq, current.hash, current.tenants)
         return Known()
 
@@ -173,9 +172,9 @@ class ReleaseJournal:
         """
         release = pulled.release
         about = _about(pulled, self._before())
-        name = f"{release.seq}-{release.hash[:_SHOWN]}"
-        target = self.directory / _RELEASES / name
-        if self._current.resolve() == target and self._is_whole():
+        name = Path(_RELEASES) / f"{release.seq}-{release.hash[:_SHOWN]}"
+        target = self.directory / name
+        if name == self._whole == self.target:
             self._log_bindings(pulled)
             write_whole(target / _ABOUT, about)
             self._tell()
@@ -193,9 +192,10 @@ class ReleaseJournal:
             made.rename(target)
             sync_folder(target.parent)
             link = self.directory / f".{_CURRENT}-{secrets.token_hex(8)}"
-            link.symlink_to(Path(_RELEASES) / name)
+            link.symlink_to(name)
             link.replace(self._current)
             sync_folder(self.directory)
+            self._whole = name
         finally:
             shutil.rmtree(made, ignore_errors=True)
         self._tell()
@@ -239,10 +239,11 @@ class ReleaseJournal:
                 append(self._log_of(tenant), bindings.changes, after=bindings.after)
             except ValueError as error:
                 raise PolicyStoreError(str(error)) from error
-        for path in (self.directory / _BINDINGS).glob("*.jsonl"):
+        if pulled.is_anew:
             # Another history may have no rows where this one had some.
-            if pulled.is_anew and Tenant(path.stem) not in pulled.bindings:
-                path.unlink()
+            for path in (self.directory / _BINDINGS).glob("*.jsonl"):
+                if Tenant(path.stem) not in pulled.bindings:
+                    path.unlink()
 
     def _tell(self) -> None:
         write_whole(self.news, b"")
@@ -340,6 +341,20 @@ class ReleaseJournal:
         )
         for each in found[: -(_KEPT - 1)]:
             shutil.rmtree(each, ignore_errors=True)
+
+
+def _current_in(content: bytes) -> CurrentRelease:
+    members = json.loads(content)
+    tenants = {
+        Tenant(name): TenantPosition(_head(each["seq"], each["hash"]), str(each["revision"]), _head(*each["bindings"]))
+        for name, each in members["tenants"].items()
+    }
+    passed = {
+        Tenant(name): {found.seq: found for found in map(parse_position, each["passed"])}
+        for name, each in members["tenants"].items()
+    }
+    fork = Fork(**members["fork"]) if members["fork"] is not None else None
+    return CurrentRelease(int(members["release"]), str(members["hash"]), tenants, fork, passed)
 
 
 def _head(seq: int, hash_: str) -> Head:

@@ -234,6 +234,21 @@ def test_a_forged_release_leaves_the_rows_that_were_there(journal: ReleaseJourna
     assert pulled.known == journal.known()
 
 
+def test_a_change_of_rows_alone_leaves_the_files_alone(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    journal, store = ReleaseJournal(tmp_path / "link" / "releases"), Store()
+    journal.begin()
+    pulled = store.pulled(1, acme=allows("ann"))
+    journal.put(pulled, store.fetch, MOST)
+    written = (journal.policies / "acme" / "bindings.csv").stat().st_ino
+
+    journal.put(with_rows(pulled, "zoe"), store.fetch, MOST)
+
+    assert with_rows(pulled, "zoe").known == journal.known()
+    assert written == (journal.policies / "acme" / "bindings.csv").stat().st_ino
+    journal.end()
+
+
 def test_files_never_leave_their_folder(journal: ReleaseJournal) -> None:
     store = Store()
     pulled = store.pulled(1, acme=allows("ann"))
