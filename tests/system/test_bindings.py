@@ -198,15 +198,20 @@ def test_expectations_and_repeated_requests(local: Fleet, tmp_path: Path) -> Non
             ({"must_exist": [ann]}, "`user:ann` in `role:viewer` in `a.**` is not granted, and must be"),
             ({"must_not_exist": [ZOE]}, "is granted by change 2, and must not be"),
             ({"request_id": "r-1"}, "is another change"),
+            ({"request_id": "r-1", "grants": [ZOE._replace(expires_us=now_us() + 60_000_000)]}, "is another change"),
         ):
             with pytest.raises(DecisionUnavailable, match=re.escape(told)) as caught:
-                client.change_bindings("acme", [ann], granter=ALICE, **wrong)  # type: ignore[arg-type]
+                client.change_bindings("acme", **{"grants": [ann], "granter": ALICE} | wrong)  # type: ignore[arg-type]
             assert "ABORTED" == caught.value.code
 
         fine = client.change_bindings(
             "acme", [ann], granter=ALICE, expected_position=first.position, must_exist=[ZOE], must_not_exist=[ann]
         )
         assert views(client, "user:ann", at_least=fine.position)
+        gone = client.change_bindings("acme", revokes=[ann], granter=ALICE, request_id="r-2")
+        with pytest.raises(DecisionUnavailable, match="has the request id `r-2`, and is another change"):
+            client.change_bindings("acme", revokes=[ZOE], granter=ALICE, request_id="r-2")
+        assert gone.position == client.change_bindings("acme", [], [ann], granter=ALICE, request_id="r-2").position
 
 
 def test_a_dry_run_says_who_would_gain_and_changes_nothing(local: Fleet, tmp_path: Path) -> None:

@@ -110,9 +110,7 @@ def is_newest(connection: Connection, known: Known) -> bool:
 
 
 def pulled_since(connection: Connection, known: Known, verify: Callable[[SignedRelease], None]) -> Pulled | None:
-    """As `PolicyStore.pull`."""
-    if is_newest(connection, known):
-        return None
+    """As `PolicyStore.pull`, when it was seen that there is something newer."""
     newest = connection.execute(
         select(releases.c.seq, releases.c.hash).order_by(releases.c.seq.desc()).limit(1)
     ).first()

@@ -338,8 +338,10 @@ def _links(snapshot: Snapshot, key: RowKey) -> Iterable[Link]:
 
 
 def _repeated(made: PolicyChange, request: BindingRequest) -> BindingOutcome:
+    """Rows that were as the request wants them are not in the change."""
     change = BindingChange.parse(made.body)
-    if change.granter != request.granter or {*map(RowKey.of, change.granted)} - {*map(RowKey.of, request.grants)}:
+    revoked = {*change.revoked} - {*map(RowKey.of, change.granted)}
+    if change.granter != request.granter or {*change.granted} - {*request.grants} or revoked - {*request.revokes}:
         raise BindingConflictError(
             f"change {made.seq} has the request id `{request.request_id}`, and is another change"
         )
