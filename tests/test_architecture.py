@@ -164,6 +164,13 @@ def test_large_modules_and_packages_say_why() -> None:
     assert [path for path in long + wide if "because" not in docstring(path)] == []
 
 
+def test_no_test_file_has_the_name_of_another() -> None:
+    # pytest imports each by its name alone, and refuses the second one.
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_no_class_name_occurs_twice() -> None:
     classes = Counter(
         node.name for path in MODULES for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)

@@ -23,6 +23,7 @@ from remit.rpc.rights import DEMANDS
 from remit.v1 import (
     access_service_pb2,
     audit_service_pb2,
+    binding_service_pb2,
     policy_service_pb2,
     reach_service_pb2,
     resource_service_pb2,
@@ -59,6 +60,7 @@ _MODULES: Final = (
     visibility_service_pb2,
     status_service_pb2,
     policy_service_pb2,
+    binding_service_pb2,
     audit_service_pb2,
     health_pb2,
 )
@@ -95,6 +97,7 @@ REQUESTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "ResourceService/ListServed": {"resource": "RESOURCE_TYPE_STORAGE", "name": "s3-eu"},
     "VisibilityService/VisibleGraph": {"principal": "user:bob", "action": "VIEW", "nodes": [_NODE]},
     "PolicyService/PinRevision": {"revision": "00000000"},
+    "BindingService/ChangeBindings": {"grants": [{"member": "user:bob", "holds": "role:viewer"}]},
     "AuditService/ExplainPast": {"access": _BOB, "time_us": "1"},
 }
 

@@ -9,22 +9,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from remit.audit.chain.chain import Head
 from remit.core.errors import InvalidNameError
 from remit.core.names import Tenant
-from remit.core.position import Position, parse_position
 from remit.files import make_private, open_private, sync_folder, write_whole
 from remit.fleet.binding_log import BindingLog, append
-from remit.fleet.change import position_of
+from remit.fleet.current_release import ROOT, CurrentRelease, Fork, about, parse_about
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
-from remit.fleet.history import Known, Pulled, TenantPosition, folder_files
+from remit.fleet.history import Known, Pulled, folder_files
 from remit.fleet.node_report import KnownNode
 from remit.fleet.release import Release
 from remit.policy.read.tree import Folder, Tree
 
-ROOT: Final = ""
 _ABOUT: Final = "release.json"
 _POLICIES: Final = "policies"
 _CURRENT: Final = "current"
@@ -43,33 +40,6 @@ _SHOWN: Final = 16
 
 Fetch = Callable[[Iterable[str]], Iterator[tuple[str, bytes]]]
 """Returns the packed files of these digests."""
-
-
-class Fork(NamedTuple):
-    """The policy store had another history than this node."""
-
-    text: str
-    """How they differed."""
-    release: int
-    """What the node took over then."""
-    hash: str
-
-
-class CurrentRelease(NamedTuple):
-    """What `release.json` says of the release that the policy files are from."""
-
-    seq: int
-    hash: str
-    tenants: Mapping[Tenant, TenantPosition]
-    fork: Fork | None = None
-    """The last one, however long ago."""
-    passed: Mapping[Tenant, Mapping[int, Position]] = {}
-    """The last positions of each tenant by their number, the present one included."""
-
-    @property
-    def positions(self) -> dict[Tenant, tuple[str, Position]]:
-        """The revision and the position of each tenant."""
-        return {tenant: (each.revision, position_of(tenant, each.head)) for tenant, each in self.tenants.items()}
 
 
 class StoreState(NamedTuple):
@@ -144,7 +114,7 @@ class ReleaseJournal:
             status = path.stat()
             seen = status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
             if read is None or read[0] != seen:
-                read = self._read = seen, _current_in(path.read_bytes())
+                read = self._read = seen, parse_about(path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidNameError) as error:
@@ -171,12 +141,12 @@ class ReleaseJournal:
         lost here, and OSError; then the present release stays.
         """
         release = pulled.release
-        about = _about(pulled, self._before())
+        content = about(pulled, self._before())
         name = Path(_RELEASES) / f"{release.seq}-{release.hash[:_SHOWN]}"
         target = self.directory / name
         if name == self._whole == self.target:
             self._log_bindings(pulled)
-            write_whole(target / _ABOUT, about)
+            write_whole(target / _ABOUT, content)
             self._tell()
             return
         made = target.with_name(f".new-{secrets.token_hex(8)}")
@@ -186,7 +156,7 @@ class ReleaseJournal:
             self._log_bindings(pulled)
             for folder, files in folders.items():
                 _write(made / _POLICIES / folder, folder, files)
-            _write(made, ROOT, {_ABOUT: about})
+            _write(made, ROOT, {_ABOUT: content})
             if target.exists():
                 shutil.rmtree(target)
             made.rename(target)
@@ -343,24 +313,6 @@ class ReleaseJournal:
             shutil.rmtree(each, ignore_errors=True)
 
 
-def _current_in(content: bytes) -> CurrentRelease:
-    members = json.loads(content)
-    tenants = {
-        Tenant(name): TenantPosition(_head(each["seq"], each["hash"]), str(each["revision"]), _head(*each["bindings"]))
-        for name, each in members["tenants"].items()
-    }
-    passed = {
-        Tenant(name): {found.seq: found for found in map(parse_position, each["passed"])}
-        for name, each in members["tenants"].items()
-    }
-    fork = Fork(**members["fork"]) if members["fork"] is not None else None
-    return CurrentRelease(int(members["release"]), str(members["hash"]), tenants, fork, passed)
-
-
-def _head(seq: int, hash_: str) -> Head:
-    return Head(int(seq), bytes.fromhex(hash_))
-
-
 def _require_revisions(pulled: Pulled, folders: Mapping[str, dict[str, bytes]]) -> None:
     """Raises ForgedReleaseError if a tenant's last change is about other files: positions are by revision."""
     tree = Tree(
@@ -372,28 +324,6 @@ def _require_revisions(pulled: Pulled, folders: Mapping[str, dict[str, bytes]]) 
             raise ForgedReleaseError(
                 f"the last change of tenant `{tenant}` is not about the files of the newest release"
             )
-
-
-def _about(pulled: Pulled, before: CurrentRelease | None) -> bytes:
-    passed = {**(before.passed if before is not None and not pulled.fork else {}), **pulled.passed}
-    tenants = {
-        tenant: {
-            "seq": each.head.seq,
-            "hash": each.head.hash.hex(),
-            "revision": each.revision,
-            "bindings": [each.bindings.seq, each.bindings.hash.hex()],
-            "passed": [str(position) for position in passed.get(tenant, {}).values()],
-        }
-        for tenant, each in pulled.known.tenants.items()
-    }
-    # The next release may come before a process has read this one: a fork stays until there is another one.
-    fork = before.fork if before is not None else None
-    if pulled.fork:
-        fork = Fork(pulled.fork, pulled.known.seq, pulled.known.hash)
-    digests: dict[str, str] = {ROOT: pulled.release.root} | {**pulled.release.tenants}
-    about: dict[str, Any] = {"release": pulled.known.seq, "hash": pulled.known.hash}
-    about["fork"] = fork._asdict() if fork is not None else None
-    return json.dumps({**about, "tenants": tenants, "digests": digests}, indent=1).encode()
 
 
 def _stored(policies: Path) -> dict[str, dict[str, bytes]]:

@@ -6,8 +6,9 @@ from typing import Self
 
 from remit.core.names import CALLERS
 from remit.fleet.change import position_of
+from remit.fleet.current_release import CurrentRelease
 from remit.fleet.errors import PolicyStoreAwayError, PolicyStoreError
-from remit.fleet.journal import CurrentRelease, ReleaseJournal
+from remit.fleet.journal import ReleaseJournal
 from remit.fleet.node_report import LIVE_S
 from remit.fleet.puller import Puller
 from remit.fleet.store import PolicyStore

@@ -1,4 +1,4 @@
-"""What an escalation says. That it is exact is a law: tests/laws/test_bindings.py."""
+"""What an escalation says. That it is exact is a law: tests/laws/test_runtime_bindings.py."""
 
 from collections.abc import Sequence
 from dataclasses import replace

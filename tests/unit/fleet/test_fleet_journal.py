@@ -13,9 +13,10 @@ from remit.core.position import Position
 from remit.core.runtime import parse_runtime_row
 from remit.fleet.bindings import BindingChange
 from remit.fleet.change import PolicyChange, genesis, linked
+from remit.fleet.current_release import Fork
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
 from remit.fleet.history import Known, Pulled, PulledBindings, TenantPosition
-from remit.fleet.journal import Fork, ReleaseJournal, StoreState
+from remit.fleet.journal import ReleaseJournal, StoreState
 from remit.fleet.node_report import KnownNode
 from remit.fleet.release import Release
 from remit.policy.read.limits import Limits

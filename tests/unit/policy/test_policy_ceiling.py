@@ -1,4 +1,4 @@
-"""What the ceiling says. That it refuses exactly what it must is a law: tests/laws/test_bindings.py."""
+"""What the ceiling says. That it refuses exactly what it must is a law: tests/laws/test_runtime_bindings.py."""
 
 from collections.abc import Sequence
 from dataclasses import replace

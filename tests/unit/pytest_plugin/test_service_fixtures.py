@@ -73,6 +73,7 @@ def remit_policies():
 def run(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-p", "remit.pytest_plugin.plugin", "-p", "no:cacheprovider", *options]
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    environment.pop("CI", None)  # its summary would tell each failure a second time, whole
     return subprocess.run(
         command, cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=200
     )

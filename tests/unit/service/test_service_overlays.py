@@ -17,8 +17,9 @@ from remit.engine.snapshot import Snapshot
 from remit.fleet.binding_log import NO_BINDINGS, append
 from remit.fleet.bindings import BindingChange, GrantedRow, RowKey, apply
 from remit.fleet.change import genesis, linked
+from remit.fleet.current_release import CurrentRelease
 from remit.fleet.history import TenantPosition
-from remit.fleet.journal import CurrentRelease, ReleaseJournal
+from remit.fleet.journal import ReleaseJournal
 from remit.policy.revisions.archive import pack
 from remit.policy.revisions.runtime_archive import RuntimeArchive, rows_behind
 from remit.service.reload.overlays import OverlayRefusedError, Overlays

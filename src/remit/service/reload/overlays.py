@@ -13,7 +13,8 @@ from remit.core.rows import Link
 from remit.engine.snapshot import Snapshot
 from remit.fleet.binding_log import BindingLog
 from remit.fleet.bindings import GrantedRow, RowKey, apply
-from remit.fleet.journal import CurrentRelease, ReleaseJournal
+from remit.fleet.current_release import CurrentRelease
+from remit.fleet.journal import ReleaseJournal
 from remit.policy.ceiling import closed, unsound
 from remit.policy.revisions.runtime_archive import RuntimeArchive
 

@@ -11,7 +11,7 @@ from remit.audit.errors import JournalUnavailable
 from remit.core.names import Tenant
 from remit.core.position import Position
 from remit.engine.snapshot import Snapshot
-from remit.fleet.journal import CurrentRelease, Fork
+from remit.fleet.current_release import CurrentRelease, Fork
 from remit.policy.build.throttle import free_gradually
 from remit.policy.live import LivePolicies, TenantPolicy
 from remit.service.errors import LoadingError

@@ -1,0 +1,83 @@
+"""`release.json`: what a node's disk says of the release whose files lie beside it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from remit.audit.chain.chain import Head
+from remit.core.names import Tenant
+from remit.core.position import Position, parse_position
+from remit.fleet.change import position_of
+from remit.fleet.history import Pulled, TenantPosition
+
+ROOT: Final = ""
+"""The folder of the files that are no tenant's."""
+
+
+class Fork(NamedTuple):
+    """The policy store had another history than this node."""
+
+    text: str
+    """How they differed."""
+    release: int
+    """What the node took over then."""
+    hash: str
+
+
+class CurrentRelease(NamedTuple):
+    """What `release.json` says of the release that the policy files are from."""
+
+    seq: int
+    hash: str
+    tenants: Mapping[Tenant, TenantPosition]
+    fork: Fork | None = None
+    """The last one, however long ago."""
+    passed: Mapping[Tenant, Mapping[int, Position]] = {}
+    """The last positions of each tenant by their number, the present one included."""
+
+    @property
+    def positions(self) -> dict[Tenant, tuple[str, Position]]:
+        """The revision and the position of each tenant."""
+        return {tenant: (each.revision, position_of(tenant, each.head)) for tenant, each in self.tenants.items()}
+
+
+def parse_about(content: bytes) -> CurrentRelease:
+    """Raises ValueError, KeyError, TypeError, AttributeError or InvalidNameError if it is no `release.json`."""
+    members = json.loads(content)
+    tenants = {
+        Tenant(name): TenantPosition(_head(each["seq"], each["hash"]), str(each["revision"]), _head(*each["bindings"]))
+        for name, each in members["tenants"].items()
+    }
+    passed = {
+        Tenant(name): {found.seq: found for found in map(parse_position, each["passed"])}
+        for name, each in members["tenants"].items()
+    }
+    fork = Fork(**members["fork"]) if members["fork"] is not None else None
+    return CurrentRelease(int(members["release"]), str(members["hash"]), tenants, fork, passed)
+
+
+def _head(seq: int, hash_: str) -> Head:
+    return Head(int(seq), bytes.fromhex(hash_))
+
+
+def about(pulled: Pulled, before: CurrentRelease | None) -> bytes:
+    """The content of `release.json` for a release that follows the one of `before`."""
+    passed = {**(before.passed if before is not None and not pulled.fork else {}), **pulled.passed}
+    tenants = {
+        tenant: {
+            "seq": each.head.seq,
+            "hash": each.head.hash.hex(),
+            "revision": each.revision,
+            "bindings": [each.bindings.seq, each.bindings.hash.hex()],
+            "passed": [str(position) for position in passed.get(tenant, {}).values()],
+        }
+        for tenant, each in pulled.known.tenants.items()
+    }
+    # The next release may come before a process has read this one: a fork stays until there is another one.
+    fork = before.fork if before is not None else None
+    if pulled.fork:
+        fork = Fork(pulled.fork, pulled.known.seq, pulled.known.hash)
+    digests: dict[str, str] = {ROOT: pulled.release.root} | {**pulled.release.tenants}
+    members: dict[str, Any] = {"release": pulled.known.seq, "hash": pulled.known.hash}
+    members["fork"] = fork._asdict() if fork is not None else None
+    return json.dumps({**members, "tenants": tenants, "digests": digests}, indent=1).encode()
