@@ -423,3 +423,21 @@ def test_a_killed_node_goes_on_from_its_disk(local: Fleet, tmp_path: Path) -> No
             server.kill()
             server.start()
             assert may(server, f"user-{seq}")
+
+
+def test_status_tells_a_damaged_release_file_and_decisions_go_on(local: Fleet, tmp_path: Path) -> None:
+    url, store = local
+    publish(store, 0, acme=allows("ann"))
+    with node(tmp_path, url, "one") as server, server.client() as client:
+        about = server.folder / "var" / "releases" / "current" / "release.json"
+        about.write_text("{}")
+
+        told = client.status().policy_store
+
+        assert told is not None
+        assert "release.json` is damaged" in told.error
+        assert any("release.json` is damaged" in each for each in told.behind)
+        assert may(server, "ann")
+        publish(store, 1, acme=allows("bob"))
+        soon(lambda: may(server, "bob"))
+        assert not client.status().policy_store.error

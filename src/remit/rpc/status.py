@@ -10,6 +10,7 @@ from remit.audit.ids import format_id
 from remit.core.caller_actions import CallerAction
 from remit.core.errors import named
 from remit.core.names import Tenant, parse_tenant
+from remit.fleet.errors import PolicyStoreError
 from remit.policy.live import TenantPolicy, TenantState
 from remit.rpc.call_context import caller
 from remit.rpc.errors import NoShadowError
@@ -93,15 +94,18 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
         journal = self._node.release_journal
         if journal is None:
             return None
-        current, state = journal.current(), journal.state()
+        state, current = journal.state(), None
+        error = state.error
+        try:
+            current = journal.current()
+        except PolicyStoreError as damaged:
+            error = str(damaged)
         return messages.PolicyStoreStatus(
             release=current.seq if current is not None else 0,
             hash=current.hash if current is not None else "",
             age_s=journal.age_s(),
             mode=state.mode,
-            error=state.error
-            if not state.error or self._inspected()
-            else "the policy store does not answer as it should",
+            error=error if not error or self._inspected() else "the policy store does not answer as it should",
             behind=self._node.behind(),
             nodes=[
                 messages.NodeStatus(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.fleet import allows, files
@@ -12,6 +13,7 @@ from test_cli import run
 from remit.audit.chain.signing import SigningKey
 from remit.fleet.node_report import NodeReport
 from remit.fleet.store import PolicyStore
+from remit.policy.load import LoadedTenant, load_tenant
 
 
 @pytest.fixture
@@ -234,3 +236,21 @@ def test_nodes_have_converged_or_not(url: str, tmp_path: Path) -> None:
 def _nodes(url: str) -> tuple[int, str]:
     done = run("nodes", "--policy-store", url)
     return done.exit_code, done.stderr
+
+
+def test_what_is_compared_and_reviewed_is_loaded_once(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[object] = []
+
+    def load(*arguments: Any, **options: Any) -> LoadedTenant:
+        loads.append(arguments[1])
+        return load_tenant(*arguments, **options)
+
+    monkeypatch.setattr("remit.cli.policy.diff_sources.load_tenant", load)
+    publish(directory(tmp_path / "p", acme=allows("ann")), "--to", url)
+    loads.clear()
+
+    assert 0 == publish(directory(tmp_path / "p", acme=allows("bob")), "--to", url)[0]
+    # The newest release's and the new one's.
+    assert ["acme", "acme"] == loads

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from remit.cli.common.output import Exit, err, fail
@@ -17,18 +17,22 @@ class Version:
     name: str
     tree: Tree
     root: Root
+    _loaded: dict[Tenant, Snapshot | None] = field(default_factory=dict)
 
     def snapshot(self, tenant: Tenant) -> tuple[Snapshot | None, bool]:
-        """Loads a tenant without its tests. Returns its snapshot, and whether that succeeded.
+        """Loads a tenant without its tests, once. Returns its snapshot, and whether that succeeded.
 
         (None, True): the tenant has no folder. (None, False): it does not load, and its diagnostics are printed.
         """
         if tenant not in self.tree.tenants:
             return None, True
-        loaded = load_tenant(self.tree, tenant, self.root, tested=False)
-        for each in loaded.diagnostics:
-            err.print(f"{self.name}: {each}")
-        return loaded.snapshot, loaded.snapshot is not None
+        if tenant not in self._loaded:
+            loaded = load_tenant(self.tree, tenant, self.root, tested=False)
+            for each in loaded.diagnostics:
+                err.print(f"{self.name}: {each}")
+            self._loaded[tenant] = loaded.snapshot
+        snapshot = self._loaded[tenant]
+        return snapshot, snapshot is not None
 
 
 def read_versions(old: str, new: str, policies: Path) -> tuple[Version, Version]:
