@@ -11,6 +11,9 @@ from support.trees import write
 from test_cli import run
 
 from remit.audit.chain.signing import SigningKey
+from remit.core.names import Tenant
+from remit.core.runtime import parse_runtime_row
+from remit.fleet.bindings import BindingChange
 from remit.fleet.node_report import NodeReport
 from remit.fleet.store import PolicyStore
 from remit.policy.load import LoadedTenant, load_tenant
@@ -249,8 +252,13 @@ def test_what_is_compared_and_reviewed_is_loaded_once(
 
     monkeypatch.setattr("remit.cli.policy.diff_sources.load_tenant", load)
     publish(directory(tmp_path / "p", acme=allows("ann")), "--to", url)
+    with PolicyStore(url) as store, store.open().changing(Tenant("acme")) as write:
+        write.commit(BindingChange((parse_runtime_row("user:zoe", "role:viewer", "", None),), ()), "service:admin")
     loads.clear()
 
-    assert 0 == publish(directory(tmp_path / "p", acme=allows("bob")), "--to", url)[0]
+    code, _, err = publish(directory(tmp_path / "p", acme=allows("bob")), "--to", url)
+
+    assert 1 == code
+    assert "acme: `user:zoe` in `role:viewer`" in err
     # The newest release's and the new one's.
     assert ["acme", "acme"] == loads
