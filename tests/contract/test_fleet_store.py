@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from support.trees import tree_of
 from remit.audit.chain.chain import Head
 from remit.audit.chain.signing import SigningKey
 from remit.core.names import Tenant
+from remit.core.runtime import parse_runtime_row
+from remit.fleet.bindings import BindingChange, GrantedRow
 from remit.fleet.change import linked, position_of
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreAwayError, PolicyStoreError, PublishRefusedError
 from remit.fleet.history import REMEMBERED, Known, Pulled
@@ -21,7 +23,7 @@ from remit.fleet.node_report import NodeReport
 from remit.fleet.release import Release, SignedRelease
 from remit.fleet.schema.migrate import VERSION_TABLE
 from remit.fleet.schema.tables import changes, folders, heads, metadata, nodes, releases
-from remit.fleet.store import Draft, PolicyStore
+from remit.fleet.store import Draft, PolicyStore, Reviewed
 
 ACME, GLOBEX = Tenant("acme"), Tenant("globex")
 MOST = 1_000_000
@@ -173,6 +175,22 @@ def test_nothing_is_published_if_the_transaction_ends_early(
     assert before == pull(store)
     with store.engine.connect() as connection:
         assert 2 == len(connection.execute(select(folders)).all())
+
+
+def test_a_release_is_reviewed_against_the_rows_that_are_in_force_by_the_stores_time(store: PolicyStore) -> None:
+    publish(store, 0, acme=allows("ann"))
+    with store.changing(Tenant("acme")) as write:
+        ends = [write.now_us - 1, write.now_us + 3_600_000_000]
+        rows = [parse_runtime_row(f"user:{number}", "role:viewer", "", end) for number, end in enumerate(ends)]
+        write.commit(BindingChange(tuple(rows), ()), "alice")
+    reviewed: list[str] = []
+
+    def review(_: Tenant, granted: Sequence[GrantedRow]) -> Reviewed:
+        reviewed.extend(each.row.member for each in granted)
+        return Reviewed()
+
+    store.publish(Draft(tree_of(files(acme=allows("bob"))), "ci"), 1, review=review)
+    assert ["user:1"] == reviewed
 
 
 def _forge_body(connection: Connection) -> None:

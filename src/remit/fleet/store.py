@@ -65,7 +65,7 @@ class Draft(NamedTuple):
 
 
 class Reviewed(NamedTuple):
-    """How the rows of run time of a tenant fit to the files of a release."""
+    """How the rows of run time of a tenant that are in force fit to the files of a release."""
 
     refusals: Sequence[str] = ()
     """Rows that would lead nowhere, or that the files open no more, and why."""
@@ -345,7 +345,8 @@ def _reviewed(connection: Connection, tenants: Iterable[Tenant], review: Review)
     adopted: dict[Tenant, tuple[RowKey, ...]] = {}
     for tenant in tenants:
         lock_head(connection, tenant)
-        rows = granted_rows(connection, tenant)
+        now = store_us(connection)
+        rows = [each for each in granted_rows(connection, tenant) if each.row.counts(now)]
         if rows:
             reviewed = review(tenant, rows)
             refusals += reviewed.refusals

@@ -1,6 +1,6 @@
 import getpass
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,15 +14,11 @@ from remit.cli.fleet.store_option import ToOption, opened
 from remit.cli.policy import diff_text
 from remit.cli.policy.compared import Compared, FailOn, compare_tenants, is_wrong, print_compared
 from remit.cli.policy.diff_sources import Version
-from remit.clock import now_us
 from remit.core.diagnostics import PolicyError
-from remit.core.names import Tenant
-from remit.core.runtime import RuntimeRow
-from remit.fleet.bindings import GrantedRow, RowKey
 from remit.fleet.errors import PublishRefusedError
 from remit.fleet.release import Release, SignedRelease
-from remit.fleet.store import Draft, PolicyStore, Reviewed
-from remit.policy.ceiling import closed, unsound
+from remit.fleet.review import reviewer
+from remit.fleet.store import Draft, PolicyStore
 from remit.policy.lint.finding import LintSeverity
 from remit.policy.lint.linter import tenant_findings
 from remit.policy.load import DEFAULT_LIMITS, EMPTY_ROOT, LoadedTenant, load_root, load_tenant
@@ -115,38 +111,11 @@ def publish(
             draft = Draft(after.tree, publisher or _me(), message, commit, again or 0)
             try:
                 after_seq = newest.release.seq if newest is not None else 0
-                published = store.publish(draft, after_seq, signing, _reviewer(after))
+                published = store.publish(draft, after_seq, signing, reviewer(lambda tenant: after.snapshot(tenant)[0]))
             except PublishRefusedError as error:
                 fail(Exit.NO, str(error))
     _tell(published, newest, compared, same=same, wrong=wrong, as_json=as_json)
     raise typer.Exit(Exit.NO if wrong else Exit.OK)
-
-
-def _reviewer(version: Version) -> Callable[[Tenant, Sequence[GrantedRow]], Reviewed]:
-    """Judges the rows of run time by the files of a release: which would stand against it, and which it has too."""
-
-    def review(tenant: Tenant, rows: Sequence[GrantedRow]) -> Reviewed:
-        current = [each for each in rows if each.row.counts(now_us())]
-        snapshot, _ = version.snapshot(tenant)
-        if snapshot is None:
-            return Reviewed([_refused(tenant, each.row, "the tenant is gone") for each in current])
-        files = {(link.member, link.holds, link.scope.text) for link in snapshot.policy.links}
-        adopted = {RowKey.of(each.row) for each in current if each.row.expires_us is None} & files
-        left = [each for each in current if RowKey.of(each.row) not in adopted]
-        granted = [each.row for each in left]
-        shut = [_refused(tenant, row, why) for row in granted if (why := closed(snapshot.policy, row))]
-        if shut or not left:
-            return Reviewed(shut, tuple(sorted(adopted)))
-        after = snapshot.changed("", [each.row.link(tenant, each.seq) for each in left], ())
-        found = unsound(snapshot, after, granted, granted, DEFAULT_LIMITS.question_rows)
-        return Reviewed([_refused(tenant, each.row, each.message) for each in found], tuple(sorted(adopted)))
-
-    return review
-
-
-def _refused(tenant: Tenant, row: RuntimeRow, why: str) -> str:
-    scope = f" in `{row.scope}`" if row.scope.segments else ""
-    return f"{tenant}: `{row.member}` in `{row.holds}`{scope}: {why}"
 
 
 def _key(file: Path | None) -> SigningKey | None:

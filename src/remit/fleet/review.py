@@ -1,0 +1,37 @@
+"""Judges the rows of run time by the files of a release: which would stand against it, and which it has too."""
+
+from collections.abc import Callable, Sequence
+
+from remit.core.names import Tenant
+from remit.core.runtime import RuntimeRow
+from remit.engine.snapshot import Snapshot
+from remit.fleet.bindings import GrantedRow, RowKey
+from remit.fleet.store import Review, Reviewed
+from remit.policy.ceiling import closed, unsound
+from remit.policy.load import DEFAULT_LIMITS
+
+
+def reviewer(snapshot_of: Callable[[Tenant], Snapshot | None]) -> Review:
+    """`snapshot_of` makes the policy of a tenant of the release; None if the release does not have it."""
+
+    def review(tenant: Tenant, rows: Sequence[GrantedRow]) -> Reviewed:
+        snapshot = snapshot_of(tenant)
+        if snapshot is None:
+            return Reviewed([_refused(tenant, each.row, "the tenant is gone") for each in rows])
+        files = {(link.member, link.holds, link.scope.text) for link in snapshot.policy.links}
+        adopted = {RowKey.of(each.row) for each in rows if each.row.expires_us is None} & files
+        left = [each for each in rows if RowKey.of(each.row) not in adopted]
+        granted = [each.row for each in left]
+        shut = [_refused(tenant, row, why) for row in granted if (why := closed(snapshot.policy, row))]
+        if shut or not left:
+            return Reviewed(shut, tuple(sorted(adopted)))
+        after = snapshot.changed("", [each.row.link(tenant, each.seq) for each in left], ())
+        found = unsound(snapshot, after, granted, granted, DEFAULT_LIMITS.question_rows)
+        return Reviewed([_refused(tenant, each.row, each.message) for each in found], tuple(sorted(adopted)))
+
+    return review
+
+
+def _refused(tenant: Tenant, row: RuntimeRow, why: str) -> str:
+    scope = f" in `{row.scope}`" if row.scope.segments else ""
+    return f"{tenant}: `{row.member}` in `{row.holds}`{scope}: {why}"
