@@ -96,6 +96,7 @@ REQUESTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "SearchService/PlanFilter": {"principal": "user:bob", **_WHAT},
     "ResourceService/ListServed": {"resource": "RESOURCE_TYPE_STORAGE", "name": "s3-eu"},
     "VisibilityService/VisibleGraph": {"principal": "user:bob", "action": "VIEW", "nodes": [_NODE]},
+    "PolicyService/ListNames": {"what": "NAME_TYPE_ROLE"},
     "PolicyService/PinRevision": {"revision": "00000000"},
     "BindingService/ChangeBindings": {"grants": [{"member": "user:bob", "holds": "role:viewer"}]},
     "AuditService/ExplainPast": {"access": _BOB, "time_us": "1"},

@@ -63,6 +63,8 @@ lazy.add(
         "who": "remit.cli.ask.search:who",
         "where": "remit.cli.ask.search:where",
         "what": "remit.cli.ask.search:what",
+        "names": "remit.cli.ask.names:names",
+        "vocabulary": "remit.cli.ask.names:vocabulary",
         "resolve": "remit.cli.ask.resolve:resolve",
         "served": "remit.cli.ask.resolve:served",
         "graph": "remit.cli.ask.graph:graph",

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from remit.client import access, audit, bindings, reach, search
+from remit.client import access, audit, bindings, policy, reach, search
 from remit.client import resources as dedicated
 from remit.client.access import guarded
 from remit.client.answers import Answer, OperationAnswer, Plan, ReachAllAnswer
@@ -22,6 +22,7 @@ from remit.v1 import (
     access_service_pb2,
     audit_service_pb2,
     binding_service_pb2,
+    policy_service_pb2,
     reach_service_pb2,
     resource_service_pb2,
     search_service_pb2,
@@ -30,6 +31,7 @@ from remit.v1 import (
 )
 from remit.v1.audit_service_pb2 import Record, RecordFilter
 from remit.v1.binding_service_pb2 import GrantedRow
+from remit.v1.policy_service_pb2 import UsedName
 
 
 class AsyncClient(AsyncTransport):
@@ -660,6 +662,39 @@ class AsyncClient(AsyncTransport):
         """The rows that were granted at run time and are in force, by member; only those of `member` or to `holds`, if they
         are given. The client fetches pages of `page_size` (0: the server chooses) as you iterate."""
         return self._walk(bindings.list_bindings(tenant, member, holds, page_size=page_size))
+
+    @pending
+    async def get_vocabulary(
+        self, tenant: str, *, revision: str = "", at_least: str = ""
+    ) -> policy_service_pb2.GetVocabularyResponse:
+        """The words that the tenant's policy may use: kinds with their actions, relations, operations, services."""
+        return await self._ask(policy.get_vocabulary(tenant, revision=revision, at_least=at_least))
+
+    def list_names(
+        self,
+        tenant: str,
+        what: str,
+        *,
+        prefix: str = "",
+        contains: str = "",
+        page_size: int = 0,
+        revision: str = "",
+        at_least: str = "",
+    ) -> AsyncIterator[UsedName]:
+        """The names that the tenant's policy uses, sorted, with how many rows use each. `what` is namespace, pattern,
+        group, role or principal. Only names that begin with `prefix`, and that have `contains` in them, in capitals or
+        not. The client fetches pages of `page_size` (0: the server chooses) as you iterate."""
+        return self._walk(
+            policy.list_names(
+                tenant,
+                what,
+                prefix=prefix,
+                contains=contains,
+                page_size=page_size,
+                revision=revision,
+                at_least=at_least,
+            )
+        )
 
     def list_records(
         self, where: RecordFilter | None = None, *, oldest_first: bool = False, after: str = "", page_size: int = 0

@@ -13,6 +13,7 @@ from remit.v1 import (
     access_service_pb2,
     audit_service_pb2,
     binding_service_pb2,
+    policy_service_pb2,
     reach_service_pb2,
     resource_service_pb2,
     search_service_pb2,
@@ -20,6 +21,7 @@ from remit.v1 import (
     visibility_service_pb2,
 )
 from remit.v1.binding_service_pb2 import GrantedRow
+from remit.v1.policy_service_pb2 import UsedName
 
 if TYPE_CHECKING:
     from remit.client.sync_client import Client
@@ -555,6 +557,33 @@ class TenantClient:
         """The rows that were granted at run time and are in force, by member; only those of `member` or to `holds`, if they
         are given. The client fetches pages of `page_size` (0: the server chooses) as you iterate."""
         return self._client.list_bindings(self._tenant, member, holds, page_size=page_size)
+
+    def get_vocabulary(self, *, revision: str = "", at_least: str = "") -> policy_service_pb2.GetVocabularyResponse:
+        """The words that the tenant's policy may use: kinds with their actions, relations, operations, services."""
+        return self._client.get_vocabulary(self._tenant, revision=revision, at_least=at_least)
+
+    def list_names(
+        self,
+        what: str,
+        *,
+        prefix: str = "",
+        contains: str = "",
+        page_size: int = 0,
+        revision: str = "",
+        at_least: str = "",
+    ) -> Iterator[UsedName]:
+        """The names that the tenant's policy uses, sorted, with how many rows use each. `what` is namespace, pattern,
+        group, role or principal. Only names that begin with `prefix`, and that have `contains` in them, in capitals or
+        not. The client fetches pages of `page_size` (0: the server chooses) as you iterate."""
+        return self._client.list_names(
+            self._tenant,
+            what,
+            prefix=prefix,
+            contains=contains,
+            page_size=page_size,
+            revision=revision,
+            at_least=at_least,
+        )
 
     def list_lifecycle(
         self,

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from copy import copy
 from functools import partial
 from time import monotonic, perf_counter
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import grpc
@@ -190,17 +191,18 @@ class CallBoundary:
         *,
         at_once: CallClass | None = None,
         streams: CallClass | None = None,
+        others: Mapping[str, CallClass] = MappingProxyType({}),
     ) -> None:
         """Registers the servicer's methods inside the boundary, by the generated function `add`. They are of class
-        `calls`, except methods in the servicer's `at_once`, which are of class `at_once` if it is given, and streams,
-        which are of class `streams` if it is given."""
+        `calls`, except methods in the servicer's `at_once`, which are of class `at_once` if it is given, streams, which
+        are of class `streams` if it is given, and the methods that `others` names."""
         prompt: Mapping[str, AtOnce] = getattr(servicer, AT_ONCE, {})
         found = _Handlers()
         add(servicer, found)
         for service, handlers in found.services.items():
             bounded = {}
             for name, handler in handlers.items():
-                of = streams if handler.response_streaming else at_once if name in prompt else None
+                of = streams if handler.response_streaming else at_once if name in prompt else others.get(name)
                 shown = name if service.startswith("remit.") else f"{service.rpartition('.')[2]}/{name}"
                 demand = DEMANDS[f"{service.rpartition('.')[2]}/{name}"]
                 method = _method(shown, handler, of or calls, prompt.get(name), demand)

@@ -80,6 +80,13 @@ class PageOfOldPolicyError(RemitError):
     """The policy changed since the first page, so the pages would not fit together."""
 
 
+class NoSuchTenantError(RemitError):
+    """The tenant is not configured, and the caller may know that."""
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(f"there is no tenant `{tenant}`")
+
+
 class RecordNotFoundError(RemitError):
     """There is no such record, or the caller may not know of it."""
 
@@ -105,6 +112,7 @@ _STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     ChildEndedError: grpc.StatusCode.UNAVAILABLE,
     CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     AuditStoreError: grpc.StatusCode.UNAVAILABLE,
+    NoSuchTenantError: grpc.StatusCode.NOT_FOUND,
     RecordNotFoundError: grpc.StatusCode.NOT_FOUND,
     ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,
     RevisionNotStoredError: grpc.StatusCode.NOT_FOUND,

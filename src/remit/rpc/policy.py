@@ -1,8 +1,8 @@
-"""The policy service over gRPC: revisions and pins."""
+"""The policy service over gRPC: revisions, pins, and what a policy is made of."""
 
 import re
 from collections.abc import Collection, Iterator
-from typing import Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import grpc
 
@@ -12,6 +12,7 @@ from remit.core.names import Tenant, parse_tenant
 from remit.policy.live import TenantPolicy, TenantState
 from remit.rpc.call_context import caller, still_called
 from remit.rpc.errors import StoppingError
+from remit.rpc.policy_words import PolicyWordsServicer
 from remit.rpc.status import state_to
 from remit.service.callers import Caller
 from remit.service.node import ServerNode
@@ -38,14 +39,17 @@ class _Told(NamedTuple):
 _NOT_THERE: Final = _Told("", None, 0, "")
 
 
-class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
-    """Revisions over gRPC. Watchers do not delay a stop."""
+class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceServicer):
+    """Policies over gRPC. Watchers do not delay a stop."""
 
-    def __init__(self, node: ServerNode, *, call_timeout_s: float) -> None:
+    reads: ClassVar = ("GetVocabulary", "ListNames")
+    """The calls that take as long as other queries."""
+
+    def __init__(self, node: ServerNode, **limits: Any) -> None:
+        super().__init__(node.point, **limits)
         self._rights = node.rights
         self._reloader = node.reloader
         self._live = node.live
-        self._call_timeout_s = call_timeout_s
         self._closed = False
 
     def close(self) -> None:

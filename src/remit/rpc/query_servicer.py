@@ -15,8 +15,10 @@ from remit.core.errors import FieldViolation, MalformedQuestionError, each_named
 from remit.core.names import Tenant, is_revision, parse_principal, parse_tenant
 from remit.core.position import Position, parse_position
 from remit.core.rows import Effect
+from remit.engine.snapshot import Snapshot
 from remit.policy.live import Requirement
 from remit.rpc.call_context import AtOnce, CallContext, caller
+from remit.rpc.errors import NoSuchTenantError
 from remit.rpc.traceparent import trace_id_in
 from remit.service.decision_point import (
     AskedQuestion,
@@ -65,17 +67,21 @@ class TenantRequest(Protocol):
     def tenant(self) -> str: ...
 
 
-class Request(TenantRequest, Protocol):
-    """The fields that every question has."""
-
-    @property
-    def origin(self) -> Origin: ...
+class PolicyRequest(TenantRequest, Protocol):
+    """A request that says which policy of the tenant may answer."""
 
     @property
     def revision(self) -> str: ...
 
     @property
     def at_least(self) -> str: ...
+
+
+class Request(PolicyRequest, Protocol):
+    """The fields that every question has."""
+
+    @property
+    def origin(self) -> Origin: ...
 
 
 class SlowTenants:
@@ -176,10 +182,7 @@ class QueryServicer:
             named("origin.on_behalf_of", parse_principal, origin.on_behalf_of)
         if origin.trace_id and not is_trace_id(origin.trace_id):
             raise violation("origin.trace_id", "expected at most 64 printable ASCII characters without blanks")
-        revision, at_least = request.revision, request.at_least
-        required = None
-        if revision or at_least:
-            required = _requirement(tenant, revision, at_least)
+        required = _required(tenant, request)
         return tenant, call_terms(
             context,
             self._call_timeout_s,
@@ -188,6 +191,15 @@ class QueryServicer:
             required=required,
             waits=not at_once,
         )
+
+    def _snapshot(self, request: PolicyRequest, context: grpc.ServicerContext | CallContext) -> Snapshot:
+        """The policy that a request about the policy itself asks about. Raises NoSuchTenantError."""
+        tenant = named("tenant", parse_tenant, request.tenant)
+        terms = call_terms(context, self._call_timeout_s, required=_required(tenant, request))
+        snapshot = self._point.snapshot(tenant, terms)
+        if snapshot is None:
+            raise NoSuchTenantError(tenant)
+        return snapshot
 
     def _names(self, field: str, parse: Callable[[str], _Name], texts: Sequence[str]) -> tuple[_Name, ...]:
         """The names of a repeated field. Raises MalformedQuestionError for more than the limit."""
@@ -229,8 +241,12 @@ def call_terms(
     return CallTerms(origin, required, min(context.time_remaining(), call_timeout_s), waits)
 
 
-def _requirement(tenant: Tenant, revision: str, at_least: str) -> Requirement:
-    """Raises MalformedQuestionError for a text that is none, and for a position in another tenant's history."""
+def _required(tenant: Tenant, request: PolicyRequest) -> Requirement | None:
+    """None if the policy that serves may answer. Raises MalformedQuestionError for a text that is none, and for a
+    position in another tenant's history."""
+    revision, at_least = request.revision, request.at_least
+    if not revision and not at_least:
+        return None
     if revision and not is_revision(revision):
         raise violation("revision", "expected 64 lower-case hexadecimal digits")
     position: Position | None = None

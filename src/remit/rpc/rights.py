@@ -64,6 +64,9 @@ DEMANDS: Final[Mapping[str, Demand | None]] = {
     **_demands(CallerAction.RESOLVE, "ResourceService/ResolveDedicated", "ResourceService/ListServed"),
     **_demands(CallerAction.EXPLAIN, "AccessService/Explain", "ReachService/ExplainReach"),
     **_demands(CallerAction.STATUS, "PolicyService/ListRevisions"),
+    # It spells no row: who may list what somebody may do learns the words anyway, and has to know which there are.
+    **_demands(CallerAction.LIST, "PolicyService/GetVocabulary"),
+    **_demands(CallerAction.READ, "PolicyService/ListNames"),
     **_demands(CallerAction.PIN, "PolicyService/PinRevision", "PolicyService/UnpinRevision"),
     **_demands(CallerAction.BIND, "BindingService/ChangeBindings"),
     **_demands(CallerAction.WHO, "BindingService/ListBindings"),

@@ -174,15 +174,15 @@ class Server:
                 ("grpc.so_reuseport", int(settings.workers > 1)),
             ],
         )
+        limits: dict[str, Any] = {
+            "batch_limit": settings.batch_limit,
+            "max_message_bytes": settings.max_message_bytes,
+            "call_timeout_s": settings.call_timeout_s,
+        }
         for face, add in _ASKING:
-            asking = face(
-                node.point,
-                batch_limit=settings.batch_limit,
-                max_message_bytes=settings.max_message_bytes,
-                call_timeout_s=settings.call_timeout_s,
-            )
+            asking = face(node.point, **limits)
             self.boundary.add(self._server, add, asking, classes.queries, at_once=classes.decisions)
-        self._policy = PolicyServicer(node, call_timeout_s=settings.call_timeout_s)
+        self._policy = PolicyServicer(node, **limits)
         self._audit = AuditServicer(node, call_timeout_s=settings.call_timeout_s)
         operations, reflecting = classes.operations, classes.reflection
         add_to_server = partial(self.boundary.add, self._server)
@@ -196,6 +196,7 @@ class Server:
             self._policy,
             operations,
             streams=classes.revision_watchers,
+            others=dict.fromkeys(PolicyServicer.reads, classes.queries),
         )
         add_to_server(
             binding_service_pb2_grpc.add_BindingServiceServicer_to_server,

@@ -183,7 +183,7 @@ class DecisionPoint:
 
     def check_as(self, tenant: Tenant, ask: Ask[AskedQuestion], terms: CallTerms) -> PendingAnswer[CheckAnswer]:
         """The same for a question that the policy itself spells: one snapshot gives the question and the answer."""
-        snapshot = self._snapshot(tenant, terms)
+        snapshot = self.snapshot(tenant, terms)
         question, resource_id = ask(snapshot)
         began = perf_counter_ns()
         decision = _UNKNOWN_TENANT if snapshot is None else snapshot.answer(question)
@@ -199,7 +199,7 @@ class DecisionPoint:
 
         Raises RefusedPathError too.
         """
-        snapshot = self._snapshot(tenant, terms)
+        snapshot = self.snapshot(tenant, terms)
         began = perf_counter_ns()
         table = routes if routes is not None else NO_ROUTES if snapshot is None else snapshot.routes
         route, segments = route_of(table, request)
@@ -247,7 +247,7 @@ class DecisionPoint:
         With `stop_at`, the first decision with this effect is the last, and later items are neither decided nor recorded.
         A malformed item counts as a deny.
         """
-        snapshot = self._snapshot(tenant, terms)
+        snapshot = self.snapshot(tenant, terms)
         items = ask(snapshot)
         called = self._call(tenant, snapshot, terms, question_type, records=len(items))
         return self._batch(called, snapshot, items, terms.timeout_s, within_ns=within_ns, stop_at=stop_at)
@@ -287,7 +287,7 @@ class DecisionPoint:
         terms: CallTerms,
     ) -> SeveralAnswers[tuple[Question, Decided]]:
         """Decides a compound operation. Returns each part with its decision."""
-        snapshot = self._snapshot(tenant, terms)
+        snapshot = self.snapshot(tenant, terms)
         # An unknown tenant has no known operations: one part stands for the whole operation.
         parts = [compound.whole] if snapshot is None else compound.parts(snapshot.policy)
         detail = {"operation": compound.operation, "namespace": compound.namespace}
@@ -315,7 +315,7 @@ class DecisionPoint:
         self, tenant: Tenant, ask: Ask[tuple[Inquiry[_Answer], str]], terms: CallTerms
     ) -> InquiryAnswer[_Answer]:
         """The same for a question that the policy itself spells."""
-        snapshot = self._snapshot(tenant, terms)
+        snapshot = self.snapshot(tenant, terms)
         inquiry, resource_id = ask(snapshot)
         began = perf_counter_ns()
         reason = Reason.UNKNOWN_TENANT if snapshot is None else inquiry.refusal(snapshot)
@@ -389,7 +389,9 @@ class DecisionPoint:
         if self.shadow is not None:
             self.shadow.offer(held.records)
 
-    def _snapshot(self, tenant: Tenant, terms: CallTerms) -> Snapshot | None:
+    def snapshot(self, tenant: Tenant, terms: CallTerms) -> Snapshot | None:
+        """The policy that may answer; None if no such tenant is configured. Raises TenantUnavailableError,
+        RevisionNotCurrentError, and MustWaitError as the terms say."""
         required = terms.required
         if required is None:
             return self.live.snapshot(tenant)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from remit.v1 import status_service_pb2 as _status_service_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +19,70 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _KindClass:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _KindClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KindClass.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    KIND_CLASS_UNSPECIFIED: _KindClass.ValueType  # 0
+    KIND_CLASS_NAMESPACE: _KindClass.ValueType  # 1
+    """In a namespace: a question names it."""
+    KIND_CLASS_TENANT: _KindClass.ValueType  # 2
+    """In the tenant: a question names no namespace."""
+    KIND_CLASS_INSTANCE: _KindClass.ValueType  # 3
+    """In the instance: asked in `_instance` only."""
+
+class KindClass(_KindClass, metaclass=_KindClassEnumTypeWrapper):
+    """Where the things of a kind live."""
+
+KIND_CLASS_UNSPECIFIED: KindClass.ValueType  # 0
+KIND_CLASS_NAMESPACE: KindClass.ValueType  # 1
+"""In a namespace: a question names it."""
+KIND_CLASS_TENANT: KindClass.ValueType  # 2
+"""In the tenant: a question names no namespace."""
+KIND_CLASS_INSTANCE: KindClass.ValueType  # 3
+"""In the instance: asked in `_instance` only."""
+Global___KindClass: _TypeAlias = KindClass  # noqa: Y015
+
+class _NameType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NameTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NameType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NAME_TYPE_UNSPECIFIED: _NameType.ValueType  # 0
+    NAME_TYPE_NAMESPACE: _NameType.ValueType  # 1
+    """Namespaces that rows name, alone or as the beginning of a pattern `NAMESPACE.**`; that have dedicated resources; or
+    that the catalogue names.
+    """
+    NAME_TYPE_PATTERN: _NameType.ValueType  # 2
+    """Patterns of namespaces in rows, as they are written. `**` stands for the whole tenant."""
+    NAME_TYPE_GROUP: _NameType.ValueType  # 3
+    """`group:ID`."""
+    NAME_TYPE_ROLE: _NameType.ValueType  # 4
+    """`role:ID`, managed roles among them."""
+    NAME_TYPE_PRINCIPAL: _NameType.ValueType  # 5
+    """`user:ID` and `service:ID`."""
+
+class NameType(_NameType, metaclass=_NameTypeEnumTypeWrapper):
+    """What a name is a name of."""
+
+NAME_TYPE_UNSPECIFIED: NameType.ValueType  # 0
+NAME_TYPE_NAMESPACE: NameType.ValueType  # 1
+"""Namespaces that rows name, alone or as the beginning of a pattern `NAMESPACE.**`; that have dedicated resources; or
+that the catalogue names.
+"""
+NAME_TYPE_PATTERN: NameType.ValueType  # 2
+"""Patterns of namespaces in rows, as they are written. `**` stands for the whole tenant."""
+NAME_TYPE_GROUP: NameType.ValueType  # 3
+"""`group:ID`."""
+NAME_TYPE_ROLE: NameType.ValueType  # 4
+"""`role:ID`, managed roles among them."""
+NAME_TYPE_PRINCIPAL: NameType.ValueType  # 5
+"""`user:ID` and `service:ID`."""
+Global___NameType: _TypeAlias = NameType  # noqa: Y015
 
 @_typing.final
 class WatchRevisionRequest(_message.Message):
@@ -243,3 +308,285 @@ class UnpinRevisionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnpinRevisionResponse: _TypeAlias = UnpinRevisionResponse  # noqa: Y015
+
+@_typing.final
+class GetVocabularyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
+    """As in CheckRequest."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVocabularyRequest: _TypeAlias = GetVocabularyRequest  # noqa: Y015
+
+@_typing.final
+class GetVocabularyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KINDS_FIELD_NUMBER: _builtins.int
+    RELATIONS_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    """The revision of the policy whose vocabulary this is."""
+    position: _builtins.str
+    """Empty as in CheckResponse."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedCompositeFieldContainer[Global___VocabularyKind]:
+        """The kinds that a question about this tenant may name, in the vocabulary's order."""
+
+    @_builtins.property
+    def relations(self) -> _containers.RepeatedCompositeFieldContainer[Global___VocabularyRelation]: ...
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___VocabularyOperation]: ...
+    @_builtins.property
+    def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The services to which dedicated resources may be denied."""
+
+    def __init__(
+        self,
+        *,
+        kinds: _abc.Iterable[Global___VocabularyKind] | None = ...,
+        relations: _abc.Iterable[Global___VocabularyRelation] | None = ...,
+        operations: _abc.Iterable[Global___VocabularyOperation] | None = ...,
+        services: _abc.Iterable[_builtins.str] | None = ...,
+        revision: _builtins.str = ...,
+        position: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds", "operations", b"operations", "position", b"position", "relations", b"relations", "revision", b"revision", "services", b"services"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVocabularyResponse: _TypeAlias = GetVocabularyResponse  # noqa: Y015
+
+@_typing.final
+class VocabularyKind(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    KIND_CLASS_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    kind_class: Global___KindClass.ValueType
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sorted."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        kind_class: Global___KindClass.ValueType = ...,
+        actions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "kind", b"kind", "kind_class", b"kind_class"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VocabularyKind: _TypeAlias = VocabularyKind  # noqa: Y015
+
+@_typing.final
+class VocabularyRelation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELATION_FIELD_NUMBER: _builtins.int
+    INHERITED_FIELD_NUMBER: _builtins.int
+    relation: _builtins.str
+    inherited: _builtins.bool
+    """Descendants may use what an ancestor owns, unless a row denies it."""
+    def __init__(
+        self,
+        *,
+        relation: _builtins.str = ...,
+        inherited: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inherited", b"inherited", "relation", b"relation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VocabularyRelation: _TypeAlias = VocabularyRelation  # noqa: Y015
+
+@_typing.final
+class VocabularyOperation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    operation: _builtins.str
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___VocabularyCheck]: ...
+    def __init__(
+        self,
+        *,
+        operation: _builtins.str = ...,
+        checks: _abc.Iterable[Global___VocabularyCheck] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VocabularyOperation: _TypeAlias = VocabularyOperation  # noqa: Y015
+
+@_typing.final
+class VocabularyCheck(_message.Message):
+    """One check of a compound operation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    AT_PARENT_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    action: _builtins.str
+    at_parent: _builtins.bool
+    """It is asked at the parent of the operation's namespace."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        action: _builtins.str = ...,
+        at_parent: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at_parent", b"at_parent", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VocabularyCheck: _TypeAlias = VocabularyCheck  # noqa: Y015
+
+@_typing.final
+class ListNamesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
+    CONTAINS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    what: Global___NameType.ValueType
+    prefix: _builtins.str
+    """Only names that begin so. At most 512 characters."""
+    contains: _builtins.str
+    """Only names with this text in them, in capitals or not. At most 512 characters."""
+    page_size: _builtins.int
+    """Names in a page, at most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous page. All other fields must be the same."""
+    revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
+    """As in CheckRequest."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        what: Global___NameType.ValueType = ...,
+        prefix: _builtins.str = ...,
+        contains: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "contains", b"contains", "page_size", b"page_size", "page_token", b"page_token", "prefix", b"prefix", "revision", b"revision", "tenant", b"tenant", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNamesRequest: _TypeAlias = ListNamesRequest  # noqa: Y015
+
+@_typing.final
+class ListNamesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    total: _builtins.int
+    """The number of names on all pages."""
+    revision: _builtins.str
+    """The revision of the policy that uses the names."""
+    position: _builtins.str
+    """Empty as in CheckResponse."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsedName]: ...
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[Global___UsedName] | None = ...,
+        next_page_token: _builtins.str = ...,
+        total: _builtins.int = ...,
+        revision: _builtins.str = ...,
+        position: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "next_page_token", b"next_page_token", "position", b"position", "revision", b"revision", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNamesResponse: _TypeAlias = ListNamesResponse  # noqa: Y015
+
+@_typing.final
+class UsedName(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    rows: _builtins.int
+    """The p rows and g rows that use it, those granted at run time among them."""
+    others: _builtins.int
+    """What else uses it: dedicated resources, catalogue entries, entries of the access list."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        rows: _builtins.int = ...,
+        others: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "others", b"others", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsedName: _TypeAlias = UsedName  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PolicyServiceStub:
-    """The revisions of the tenants' policies on this node: the serving ones, the stored ones, and pins by operators.
+    """The policies of the tenants on this node: their revisions, pins by operators, and what a policy is made of.
     """
 
     def __init__(self, channel):
@@ -55,10 +55,20 @@ class PolicyServiceStub:
                 request_serializer=remit_dot_v1_dot_policy__service__pb2.UnpinRevisionRequest.SerializeToString,
                 response_deserializer=remit_dot_v1_dot_policy__service__pb2.UnpinRevisionResponse.FromString,
                 _registered_method=True)
+        self.GetVocabulary = channel.unary_unary(
+                '/remit.v1.PolicyService/GetVocabulary',
+                request_serializer=remit_dot_v1_dot_policy__service__pb2.GetVocabularyRequest.SerializeToString,
+                response_deserializer=remit_dot_v1_dot_policy__service__pb2.GetVocabularyResponse.FromString,
+                _registered_method=True)
+        self.ListNames = channel.unary_unary(
+                '/remit.v1.PolicyService/ListNames',
+                request_serializer=remit_dot_v1_dot_policy__service__pb2.ListNamesRequest.SerializeToString,
+                response_deserializer=remit_dot_v1_dot_policy__service__pb2.ListNamesResponse.FromString,
+                _registered_method=True)
 
 
 class PolicyServiceServicer:
-    """The revisions of the tenants' policies on this node: the serving ones, the stored ones, and pins by operators.
+    """The policies of the tenants on this node: their revisions, pins by operators, and what a policy is made of.
     """
 
     def WatchRevision(self, request, context):
@@ -96,6 +106,23 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetVocabulary(self, request, context):
+        """Returns the words that the tenant's policy may use: kinds with their actions, relations, operations with their
+        checks, services. It leaves no record: it says nothing of who may what. NOT_FOUND if there is no such tenant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNames(self, request, context):
+        """Lists the names of one type that the tenant's policy uses, sorted, in pages, with how many rows use each. It leaves
+        no record: it says nothing of who may what. NOT_FOUND if there is no such tenant; FAILED_PRECONDITION if the policy
+        has changed since the first page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -119,6 +146,16 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     request_deserializer=remit_dot_v1_dot_policy__service__pb2.UnpinRevisionRequest.FromString,
                     response_serializer=remit_dot_v1_dot_policy__service__pb2.UnpinRevisionResponse.SerializeToString,
             ),
+            'GetVocabulary': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVocabulary,
+                    request_deserializer=remit_dot_v1_dot_policy__service__pb2.GetVocabularyRequest.FromString,
+                    response_serializer=remit_dot_v1_dot_policy__service__pb2.GetVocabularyResponse.SerializeToString,
+            ),
+            'ListNames': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNames,
+                    request_deserializer=remit_dot_v1_dot_policy__service__pb2.ListNamesRequest.FromString,
+                    response_serializer=remit_dot_v1_dot_policy__service__pb2.ListNamesResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'remit.v1.PolicyService', rpc_method_handlers)
@@ -128,7 +165,7 @@ def add_PolicyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PolicyService:
-    """The revisions of the tenants' policies on this node: the serving ones, the stored ones, and pins by operators.
+    """The policies of the tenants on this node: their revisions, pins by operators, and what a policy is made of.
     """
 
     @staticmethod
@@ -229,6 +266,60 @@ class PolicyService:
             '/remit.v1.PolicyService/UnpinRevision',
             remit_dot_v1_dot_policy__service__pb2.UnpinRevisionRequest.SerializeToString,
             remit_dot_v1_dot_policy__service__pb2.UnpinRevisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVocabulary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/remit.v1.PolicyService/GetVocabulary',
+            remit_dot_v1_dot_policy__service__pb2.GetVocabularyRequest.SerializeToString,
+            remit_dot_v1_dot_policy__service__pb2.GetVocabularyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNames(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/remit.v1.PolicyService/ListNames',
+            remit_dot_v1_dot_policy__service__pb2.ListNamesRequest.SerializeToString,
+            remit_dot_v1_dot_policy__service__pb2.ListNamesResponse.FromString,
             options,
             channel_credentials,
             insecure,

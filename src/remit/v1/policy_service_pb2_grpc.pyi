@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PolicyServiceStub:
-    """The revisions of the tenants' policies on this node: the serving ones, the stored ones, and pins by operators."""
+    """The policies of the tenants on this node: their revisions, pins by operators, and what a policy is made of."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -51,10 +51,19 @@ class PolicyServiceStub:
     """Unpins a tenant: the node serves the files again or, if they do not load, the last good revision. PERMISSION_DENIED
     as above; FAILED_PRECONDITION if the tenant is not pinned.
     """
+    GetVocabulary: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetVocabularyRequest, _policy_service_pb2.GetVocabularyResponse]
+    """Returns the words that the tenant's policy may use: kinds with their actions, relations, operations with their
+    checks, services. It leaves no record: it says nothing of who may what. NOT_FOUND if there is no such tenant.
+    """
+    ListNames: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListNamesRequest, _policy_service_pb2.ListNamesResponse]
+    """Lists the names of one type that the tenant's policy uses, sorted, in pages, with how many rows use each. It leaves
+    no record: it says nothing of who may what. NOT_FOUND if there is no such tenant; FAILED_PRECONDITION if the policy
+    has changed since the first page.
+    """
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
-    """The revisions of the tenants' policies on this node: the serving ones, the stored ones, and pins by operators."""
+    """The policies of the tenants on this node: their revisions, pins by operators, and what a policy is made of."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     WatchRevision: _aio.UnaryStreamMultiCallable[_policy_service_pb2.WatchRevisionRequest, _policy_service_pb2.WatchRevisionResponse]  # type: ignore[assignment]
@@ -75,9 +84,18 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     """Unpins a tenant: the node serves the files again or, if they do not load, the last good revision. PERMISSION_DENIED
     as above; FAILED_PRECONDITION if the tenant is not pinned.
     """
+    GetVocabulary: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetVocabularyRequest, _policy_service_pb2.GetVocabularyResponse]  # type: ignore[assignment]
+    """Returns the words that the tenant's policy may use: kinds with their actions, relations, operations with their
+    checks, services. It leaves no record: it says nothing of who may what. NOT_FOUND if there is no such tenant.
+    """
+    ListNames: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListNamesRequest, _policy_service_pb2.ListNamesResponse]  # type: ignore[assignment]
+    """Lists the names of one type that the tenant's policy uses, sorted, in pages, with how many rows use each. It leaves
+    no record: it says nothing of who may what. NOT_FOUND if there is no such tenant; FAILED_PRECONDITION if the policy
+    has changed since the first page.
+    """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The revisions of the tenants' policies on this node: the serving ones, the stored ones, and pins by operators."""
+    """The policies of the tenants on this node: their revisions, pins by operators, and what a policy is made of."""
 
     @_abc_1.abstractmethod
     def WatchRevision(
@@ -119,6 +137,27 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_policy_service_pb2.UnpinRevisionResponse, _abc.Awaitable[_policy_service_pb2.UnpinRevisionResponse]]:
         """Unpins a tenant: the node serves the files again or, if they do not load, the last good revision. PERMISSION_DENIED
         as above; FAILED_PRECONDITION if the tenant is not pinned.
+        """
+
+    @_abc_1.abstractmethod
+    def GetVocabulary(
+        self,
+        request: _policy_service_pb2.GetVocabularyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.GetVocabularyResponse, _abc.Awaitable[_policy_service_pb2.GetVocabularyResponse]]:
+        """Returns the words that the tenant's policy may use: kinds with their actions, relations, operations with their
+        checks, services. It leaves no record: it says nothing of who may what. NOT_FOUND if there is no such tenant.
+        """
+
+    @_abc_1.abstractmethod
+    def ListNames(
+        self,
+        request: _policy_service_pb2.ListNamesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ListNamesResponse, _abc.Awaitable[_policy_service_pb2.ListNamesResponse]]:
+        """Lists the names of one type that the tenant's policy uses, sorted, in pages, with how many rows use each. It leaves
+        no record: it says nothing of who may what. NOT_FOUND if there is no such tenant; FAILED_PRECONDITION if the policy
+        has changed since the first page.
         """
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

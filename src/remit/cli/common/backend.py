@@ -20,7 +20,6 @@ from remit.client import Client, DecisionUnavailable, MalformedQuestion
 from remit.client.decode import known, recorded
 from remit.core.decision import Reason
 from remit.core.errors import InvalidNameError, MalformedQuestionError, RemitError
-from remit.v1.access_service_pb2 import CheckOperationRequest
 from remit.v1.decision_pb2 import Decision, Receipt
 
 AtLeastOption = Annotated[
@@ -33,6 +32,8 @@ AtLeastOption = Annotated[
         rich_help_panel=WHERE,
     ),
 ]
+_RECEIPTS: Final = {"decision", "receipt"}
+"""The fields that name the record of an answer, if it has one record."""
 NO_WORDS: Final[Mapping[str, str]] = {}
 
 
@@ -63,7 +64,7 @@ class RemoteBackend(Backend):
         del arguments  # the server's errors name fields
         request.at_least = self._at_least
         response = self._client.ask(request)
-        return known(response) if isinstance(request, CheckOperationRequest) else recorded(response)
+        return known(response) if _RECEIPTS.isdisjoint(response.DESCRIPTOR.fields_by_name) else recorded(response)
 
 
 def no_answer(error: DecisionUnavailable | RemitError, otherwise: str = "") -> NoReturn:

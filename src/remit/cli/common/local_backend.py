@@ -30,6 +30,7 @@ _SERVICERS: Final = {
     "remit.v1.ReachService": "remit.rpc.reach:ReachServicer",
     "remit.v1.SearchService": "remit.rpc.search:SearchServicer",
     "remit.v1.ResourceService": "remit.rpc.resources:ResourceServicer",
+    "remit.v1.PolicyService": "remit.rpc.policy_words:PolicyWordsServicer",
     "remit.v1.VisibilityService": "remit.rpc.visibility:VisibilityServicer",
 }
 
