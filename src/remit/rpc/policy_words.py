@@ -7,7 +7,7 @@ import grpc
 
 from remit.core.errors import violation
 from remit.core.names import Tenant
-from remit.engine.queries.names import NameIndex, NameCategory
+from remit.engine.queries.names import NameCategory, NameIndex
 from remit.engine.snapshot import Snapshot
 from remit.rpc.page_token import paged
 from remit.rpc.query_servicer import QueryServicer
