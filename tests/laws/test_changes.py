@@ -25,6 +25,7 @@ from remit.engine.differential.casbin_oracle import CasbinOracle
 from remit.engine.differential.compare import BY_ROWS
 from remit.engine.explain.access import explain
 from remit.engine.inquiry import Inquiry
+from remit.engine.queries.matrix import MatrixOf, NamespacesAsRows, PrincipalsAsRows
 from remit.engine.queries.search import ActionsOf, NamespacesOf, PrincipalsFor
 from remit.engine.role_graph import CHAIN_LIMIT
 from remit.engine.snapshot import Snapshot
@@ -141,6 +142,8 @@ def assert_same(snapshot: Snapshot, world: World, random: Random) -> None:
             ActionsOf(who, namespace),
             NamespacesOf(who, among=tuple(Namespace(each.namespace) for each in asked)),
             PrincipalsFor(action, kind, namespace),
+            MatrixOf(PrincipalsAsRows(namespace), size=1_000),
+            MatrixOf(NamespacesAsRows(who), size=1_000),
         ):
             assert answered(inquiry, expected) == answered(inquiry, snapshot)
     for reach in reach_questions(expected, random, 5):

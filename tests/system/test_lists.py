@@ -37,6 +37,16 @@ def who(**fields: Any) -> search.ListPrincipalsRequest:
     )
 
 
+def matrix(**fields: Any) -> search.ListMatrixRequest:
+    rows = search.PrincipalRows(namespace="acme.finance")
+    return search.ListMatrixRequest(**{"tenant": "acme", "principals": rows, "kinds": ["FLOW"], **fields})
+
+
+def of_bob(**fields: Any) -> search.ListMatrixRequest:
+    rows = search.NamespaceRows(**{"principal": "user:bob", **fields})
+    return search.ListMatrixRequest(tenant="acme", namespaces=rows, kinds=["FLOW"])
+
+
 def test_pages_put_together_are_the_whole(client: Client) -> None:
     whole = client.ask(who(page_size=1_000))
     assert whole.next_page_token == ""
@@ -64,6 +74,25 @@ def test_pages_put_together_are_the_whole(client: Client) -> None:
         (search.ListNamespacesRequest(tenant="acme", principal="user:bob", kind="BLUEPRINT"), "kind"),
         (search.ListActionsRequest(tenant="acme", principal="user:bob", kinds=["FLOW", "FLOWS"]), "kinds[1]"),
         (search.PlanFilterRequest(tenant="acme", principal="user:bob", kind="FLOW"), "action"),
+        (search.ListMatrixRequest(tenant="acme"), "rows"),
+        (matrix(page_size=101), "page_size"),
+        (matrix(page_token="nonsense"), "page_token"),
+        (matrix(kinds=["FLOW", "FLOWS"]), "kinds[1]"),
+        (matrix(kinds=["USER"]), "kinds[0]"),
+        (matrix(kinds=["FLOW", "FLOW"]), "kinds[1]"),
+        (matrix(kinds=["FLOW"], actions=["VIEW", "FLY"]), "actions[1]"),
+        (matrix(tenant="_instance"), "principals.namespace"),
+        (matrix(principals=search.PrincipalRows(namespace="A")), "principals.namespace"),
+        (matrix(principals=search.PrincipalRows(principals=["user:a", "bob"])), "principals.principals[1]"),
+        (matrix(principals=search.PrincipalRows(principals=["user:a", "user:a"])), "principals.principals[1]"),
+        (matrix(principals=search.PrincipalRows(principals=["user:a"] * 10_001)), "principals.principals"),
+        (matrix(principals=search.PrincipalRows(principals=["user:a"], holding="group:b")), "principals.holding"),
+        (matrix(principals=search.PrincipalRows(holding="user:bob")), "principals.holding"),
+        (of_bob(principal=""), "namespaces.principal"),
+        (of_bob(namespaces=["a", "a..b"]), "namespaces.namespaces[1]"),
+        (of_bob(namespaces=["a"] * 10_001), "namespaces.namespaces"),
+        (of_bob(namespaces=["a"], below="b"), "namespaces.below"),
+        (of_bob(below="B"), "namespaces.below"),
         (reach.ListReachableRequest(tenant="acme", namespace="a..b"), "namespace"),
         (reach.ListReachableRequest(tenant="acme", namespace="a", relations=["KV", "FILES", "KV"]), "relations[2]"),
         (reach.ListReachableRequest(tenant="acme", namespace="a", among=["a"] * 10_001), "among"),
@@ -140,6 +169,16 @@ RECORDED = [
         {"patterns"},
     ),
     (
+        matrix(principals=search.PrincipalRows(namespace="acme.finance", holding="group:finance")),
+        ("MATRIX", "", "", "FLOW", "acme.finance"),
+        {"of", "holding", "columns", "rows", "total", "allowed"},
+    ),
+    (
+        of_bob(below="acme.data"),
+        ("MATRIX", "user:bob", "", "FLOW", ""),
+        {"of", "below", "columns", "rows", "total", "allowed"},
+    ),
+    (
         reach.ListReachableRequest(tenant="acme", namespace="acme.data"),
         ("REACHABLE", "namespace:acme.data", "", "", ""),
         {"among", "relations"},
@@ -197,6 +236,7 @@ def filter_by(**fields: Any) -> search.PlanFilterRequest:
     ("request_", "reason"),
     [
         (who(tenant="initech"), "UNKNOWN_TENANT"),
+        (matrix(tenant="initech"), "UNKNOWN_TENANT"),
         (where(kind="FLOWS"), "UNKNOWN_KIND"),
         (where(action="FLY"), "UNKNOWN_ACTION"),
         (where(kind="FLOW", action="FLY"), "UNKNOWN_ACTION"),
@@ -205,7 +245,7 @@ def filter_by(**fields: Any) -> search.PlanFilterRequest:
         (filter_by(action="FLY"), "UNKNOWN_ACTION"),
         (filter_by(tenant="_instance"), "WRONG_CLASS"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_an_empty_list_says_why(
     client: Client, since: Callable[[], list[DecisionRecord]], request_: Any, reason: str

@@ -7,7 +7,7 @@ from remit.client.answers import Answer, OperationAnswer, Part, Plan, ReachAllAn
 from remit.client.async_client import AsyncClient
 from remit.client.async_tenant_client import AsyncTenantClient
 from remit.client.errors import AccessDenied, DecisionUnavailable, MalformedQuestion
-from remit.client.questions import Asked, AskedReach, Edge, Graph, Node, RuntimeBinding
+from remit.client.questions import Asked, AskedReach, Edge, Graph, NamespaceRows, Node, PrincipalRows, RuntimeBinding
 from remit.client.sync_client import Client
 from remit.client.tenant_client import TenantClient
 from remit.client.tls import MutualTls
@@ -26,10 +26,12 @@ __all__ = [
     "Graph",
     "MalformedQuestion",
     "MutualTls",
+    "NamespaceRows",
     "Node",
     "OperationAnswer",
     "Part",
     "Plan",
+    "PrincipalRows",
     "ReachAllAnswer",
     "RecordFilter",
     "RefusedOwner",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from remit.client.answers import Answer, OperationAnswer, Plan, ReachAllAnswer
 from remit.client.async_transport import PendingQuestion
 from remit.client.errors import DecisionUnavailable
-from remit.client.questions import Asked, AskedReach, Graph, RuntimeBinding
+from remit.client.questions import Asked, AskedReach, Graph, NamespaceRows, PrincipalRows, RuntimeBinding
 from remit.v1 import (
     access_service_pb2,
     audit_service_pb2,
@@ -421,6 +421,36 @@ class AsyncTenantClient:
             at_least=at_least,
         )
 
+    def list_matrix(
+        self,
+        rows: PrincipalRows | NamespaceRows,
+        *,
+        kinds: Sequence[str] = (),
+        actions: Sequence[str] = (),
+        page_size: int = 0,
+        page_token: str = "",
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+        at_least: str = "",
+    ) -> PendingQuestion[search_service_pb2.ListMatrixResponse]:
+        """One page of a table of decisions: `rows` by the actions of `kinds`, or `actions` of them (all if empty), at most
+        60 columns. `page_size` is at most 100 rows. Pass the answer's `next_page_token` as `page_token`, with all else the
+        same, for the next page: if the policy changed meanwhile, it raises DecisionUnavailable with the code
+        FAILED_PRECONDITION."""
+        return self._client.list_matrix(
+            self._tenant,
+            rows,
+            kinds=kinds,
+            actions=actions,
+            page_size=page_size,
+            page_token=page_token,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+            revision=revision,
+            at_least=at_least,
+        )
+
     def plan_filter(
         self,
         principal: str,
@@ -553,6 +583,12 @@ class AsyncTenantClient:
             on_behalf_of=on_behalf_of,
             trace_id=trace_id,
         )
+
+    def diff_revisions(self, old: str = "", new: str = "") -> PendingQuestion[policy_service_pb2.DiffRevisionsResponse]:
+        """Who gains and who loses what where, from revision `old` to revision `new`, and by which rows. A revision is given
+        by 64 digits, or by 8 or more of the first digits of a stored one; empty is the one that serves. If the comparison
+        takes longer than the call, it raises DecisionUnavailable with the code UNAVAILABLE: ask again for its result."""
+        return self._client.diff_revisions(self._tenant, old, new)
 
     def list_bindings(self, member: str = "", holds: str = "", *, page_size: int = 0) -> AsyncIterator[GrantedRow]:
         """The rows that were granted at run time and are in force, by member; only those of `member` or to `holds`, if they

@@ -45,3 +45,12 @@ def _name_type(name: str) -> messages.NameType.ValueType:
     except ValueError:
         expected = (each.removeprefix("NAME_TYPE_").lower() for each in messages.NameType.keys()[1:])
         raise ValueError(f"what: `{name}`: expected one of {', '.join(expected)}") from None
+
+
+def diff_revisions(
+    tenant: str, old: str = "", new: str = ""
+) -> ClientCall[messages.DiffRevisionsResponse, messages.DiffRevisionsResponse]:
+    return ClientCall(
+        lambda: messages.DiffRevisionsRequest(tenant=tenant, old=old, new=new),
+        lambda response: response,
+    )

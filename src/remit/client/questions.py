@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -30,6 +30,25 @@ class RuntimeBinding(NamedTuple):
     """A namespace pattern; empty for the whole tenant."""
     expires_us: int = 0
     """From when on the row counts no more, microseconds since the Unix epoch; 0 for never."""
+
+
+class PrincipalRows(NamedTuple):
+    """The rows of a matrix: principals, in one namespace or in the tenant itself. With neither `principals` nor `holding`:
+    those for which a rule decides anything there."""
+
+    namespace: str = ""
+    principals: Sequence[str] = ()
+    holding: str = ""
+    """Who is in this group, or holds this role, whatever the scope."""
+
+
+class NamespaceRows(NamedTuple):
+    """The rows of a matrix: namespaces, for one principal. Without `namespaces`: those that the policy names, at and below
+    `below` if it is given."""
+
+    principal: str
+    namespaces: Sequence[str] = ()
+    below: str = ""
 
 
 class Node(NamedTuple):

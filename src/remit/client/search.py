@@ -7,6 +7,7 @@ from remit.client.answers import Plan
 from remit.client.call import ClientCall, Pages, ResultPage, names
 from remit.client.decode import reason_of, recorded
 from remit.client.errors import DecisionUnavailable
+from remit.client.questions import NamespaceRows, PrincipalRows
 from remit.core.errors import InvalidNameError
 from remit.v1 import decision_pb2
 from remit.v1 import search_service_pb2 as messages
@@ -120,6 +121,44 @@ def plan_filter(
         ),
         _plan,
     )
+
+
+def list_matrix(
+    tenant: str,
+    rows: PrincipalRows | NamespaceRows,
+    *,
+    kinds: Sequence[str] = (),
+    actions: Sequence[str] = (),
+    page_size: int = 0,
+    page_token: str = "",
+    on_behalf_of: str = "",
+    trace_id: str = "",
+    revision: str = "",
+    at_least: str = "",
+) -> ClientCall[messages.ListMatrixResponse, messages.ListMatrixResponse]:
+    def request() -> messages.ListMatrixRequest:
+        asked = messages.ListMatrixRequest(
+            tenant=tenant,
+            kinds=names(kinds),
+            actions=names(actions),
+            page_size=page_size,
+            page_token=page_token,
+            origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
+            revision=revision,
+            at_least=at_least,
+        )
+        match rows:
+            case PrincipalRows(namespace, principals, holding):
+                people = messages.PrincipalRows(namespace=namespace, principals=names(principals), holding=holding)
+                asked.principals.CopyFrom(people)
+            case NamespaceRows(principal, namespaces, below):
+                places = messages.NamespaceRows(principal=principal, namespaces=names(namespaces), below=below)
+                asked.namespaces.CopyFrom(places)
+            case _:
+                raise TypeError(f"expected PrincipalRows or NamespaceRows, not {rows!r}")
+        return asked
+
+    return ClientCall(request, recorded)
 
 
 def _plan(response: messages.PlanFilterResponse) -> Plan:

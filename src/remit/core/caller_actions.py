@@ -56,6 +56,7 @@ ACTION_OF_QUESTION: Final[Mapping[QuestionType, CallerAction]] = {
     QuestionType.DEDICATED: CallerAction.RESOLVE,
     QuestionType.SERVED: CallerAction.RESOLVE,
     QuestionType.PRINCIPALS: CallerAction.WHO,
+    QuestionType.MATRIX: CallerAction.WHO,
     QuestionType.EXPLAIN: CallerAction.EXPLAIN,
     QuestionType.REACH_EXPLAIN: CallerAction.EXPLAIN,
 }

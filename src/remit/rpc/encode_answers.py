@@ -11,6 +11,7 @@ from remit.core.dedicated import Dedicated, Served
 from remit.core.names import Word
 from remit.core.namespace_set import NamespaceSet
 from remit.core.rows import Effect
+from remit.engine.queries.matrix import Matrix
 from remit.engine.queries.reachable import AllReached, Reachable
 from remit.engine.queries.search import FoundNamespaces, Permitted
 from remit.engine.queries.visibility import Seen
@@ -63,6 +64,21 @@ def principals_to(surveyed: InquiryAnswer[Permitted], after: str, size: int) -> 
 def filter_to(surveyed: InquiryAnswer[NamespaceSet]) -> search.PlanFilterResponse:
     namespaces = wire.set_to(surveyed.answer) if surveyed.answer is not None else None
     return search.PlanFilterResponse(namespaces=namespaces, receipt=receipt_to(surveyed))
+
+
+def matrix_to(surveyed: InquiryAnswer[Matrix]) -> search.ListMatrixResponse:
+    """Without the token of the next page."""
+    response = search.ListMatrixResponse(receipt=receipt_to(surveyed))
+    matrix = surveyed.answer
+    if matrix is not None:
+        response.total = matrix.total
+        for kind, action in matrix.columns:
+            response.columns.add(kind=kind, action=action)
+        for name, decisions in matrix.rows:
+            add = response.rows.add(name=name).cells.add
+            for effect, reason, rule in (each.recorded for each in decisions):
+                add(effect=wire.EFFECTS[effect], reason=wire.REASONS[reason], rule=rule)
+    return response
 
 
 def reachable_to(surveyed: InquiryAnswer[tuple[Reachable, ...]]) -> reach.ListReachableResponse:

@@ -16,16 +16,18 @@ from remit.core.errors import MalformedQuestionError, RemitError
 from remit.engine.inquiry import TooLargeError
 from remit.fleet.errors import PolicyStoreAwayError, PolicyStoreError
 from remit.policy.live import RevisionNotCurrentError, TenantUnavailableError
-from remit.policy.revisions.archive import RevisionNotStoredError
+from remit.policy.revisions.archive import RevisionNotLoadableError, RevisionNotStoredError
 from remit.process.errors import ChildEndedError
 from remit.rpc.call_context import CallContext
 from remit.service.errors import (
     BindingConflictError,
     BindingRefusedError,
+    ComparingError,
     ForbiddenError,
     LoadingError,
     NoBindingsError,
     PinError,
+    TooManyComparisonsError,
 )
 from remit.service.identities.errors import CredentialRefusedError, KeysAwayError, UnverifiedTokenError
 
@@ -109,6 +111,8 @@ _STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     JournalUnavailable: grpc.StatusCode.UNAVAILABLE,
     StoppingError: grpc.StatusCode.UNAVAILABLE,
     LoadingError: grpc.StatusCode.UNAVAILABLE,
+    ComparingError: grpc.StatusCode.UNAVAILABLE,
+    TooManyComparisonsError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ChildEndedError: grpc.StatusCode.UNAVAILABLE,
     CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     AuditStoreError: grpc.StatusCode.UNAVAILABLE,
@@ -116,6 +120,7 @@ _STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     RecordNotFoundError: grpc.StatusCode.NOT_FOUND,
     ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,
     RevisionNotStoredError: grpc.StatusCode.NOT_FOUND,
+    RevisionNotLoadableError: grpc.StatusCode.FAILED_PRECONDITION,
     PinError: grpc.StatusCode.FAILED_PRECONDITION,
     NoShadowError: grpc.StatusCode.FAILED_PRECONDITION,
     NoBindingsError: grpc.StatusCode.FAILED_PRECONDITION,

@@ -11,18 +11,20 @@ from remit.rpc.errors import PageOfOldPolicyError
 
 PAGE_SIZE: Final = 100
 PAGE_LIMIT: Final = 1_000
+_DIGITS: Final = 9
 
 
-def size_of(asked: int) -> int:
+def size_of(asked: int, limit: int = PAGE_LIMIT) -> int:
     """Items in a page. Raises MalformedQuestionError for more than a page may hold."""
-    if asked > PAGE_LIMIT:
-        raise violation("page_size", f"is {asked}: expected at most {PAGE_LIMIT}")
+    if asked > limit:
+        raise violation("page_size", f"is {asked}: expected at most {limit}")
     return asked or PAGE_SIZE
 
 
-def paged(request: Any, *others: str) -> tuple[int, "PageToken"]:
-    """The page size and the page of a request. Clears the page fields, and `others`, which may differ between pages."""
-    size, token = size_of(request.page_size), request.page_token
+def paged(request: Any, *others: str, limit: int = PAGE_LIMIT) -> tuple[int, "PageToken"]:
+    """The page size, at most `limit`, and the page of a request. Clears the page fields, and `others`, which may differ
+    between pages."""
+    size, token = size_of(request.page_size, limit), request.page_token
     for field in ("page_size", "page_token", *others):
         request.ClearField(field)
     return size, PageToken(request, token)
@@ -57,6 +59,13 @@ class PageToken:
     @property
     def is_first(self) -> bool:
         return not self.after
+
+    @property
+    def number(self) -> int:
+        """The number that the page before ended with; 0 for the first page. Raises MalformedQuestionError."""
+        if self.after and not (self.after.isascii() and self.after.isdecimal()):
+            raise violation("page_token", "is not one that this service gave")
+        return int(self.after[:_DIGITS]) if self.after else 0
 
     def holds_for(self, revision: str) -> None:
         """Raises PageOfOldPolicyError if the answer has another revision than the page before."""

@@ -11,6 +11,7 @@ from remit.core.errors import named, violation
 from remit.core.names import Tenant, parse_tenant
 from remit.policy.live import TenantPolicy, TenantState
 from remit.rpc.call_context import caller, still_called
+from remit.rpc.encode_diff import diff_to
 from remit.rpc.errors import StoppingError
 from remit.rpc.policy_words import PolicyWordsServicer
 from remit.rpc.status import state_to
@@ -42,7 +43,7 @@ _NOT_THERE: Final = _Told("", None, 0, "")
 class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceServicer):
     """Policies over gRPC. Watchers do not delay a stop."""
 
-    reads: ClassVar = ("GetVocabulary", "ListNames")
+    reads: ClassVar = ("GetVocabulary", "ListNames", "DiffRevisions")
     """The calls that take as long as other queries."""
 
     def __init__(self, node: ServerNode, **limits: Any) -> None:
@@ -50,6 +51,7 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
         self._rights = node.rights
         self._reloader = node.reloader
         self._live = node.live
+        self._diffs = node.diffs
         self._closed = False
 
     def close(self) -> None:
@@ -88,8 +90,7 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
         self, request: messages.PinRevisionRequest, context: grpc.ServicerContext
     ) -> messages.PinRevisionResponse:
         tenant = named("tenant", parse_tenant, request.tenant)
-        if not _PREFIX(request.revision):
-            raise violation("revision", "expected 8 to 64 lower-case hexadecimal digits")
+        _require_digits("revision", request.revision)
         replaced = self._reloader.pins.pin(tenant, request.revision, caller.get().principal, self._time_for(context))
         return messages.PinRevisionResponse(revision=self._serving(tenant).revision, replaced=replaced)
 
@@ -101,6 +102,15 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
         told = self._serving(tenant)
         state = state_to(told.state) if told.state is not None else TENANT_STATE_UNSPECIFIED
         return messages.UnpinRevisionResponse(revision=told.revision, state=state)
+
+    def DiffRevisions(
+        self, request: messages.DiffRevisionsRequest, context: grpc.ServicerContext
+    ) -> messages.DiffRevisionsResponse:
+        tenant = named("tenant", parse_tenant, request.tenant)
+        for field in ("old", "new"):
+            if text := getattr(request, field):
+                _require_digits(field, text)
+        return diff_to(self._diffs.diff(tenant, request.old, request.new, self._time_for(context)))
 
     def _changes(self, only: Tenant | None, context: grpc.ServicerContext) -> Iterator[messages.WatchRevisionResponse]:
         told: dict[Tenant, _Told] = {}
@@ -135,6 +145,12 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
     def _time_for(self, context: grpc.ServicerContext) -> float:
         # Infinite if the caller set no deadline.
         return min(context.time_remaining(), self._call_timeout_s)
+
+
+def _require_digits(field: str, text: str) -> None:
+    """Raises MalformedQuestionError for what begins no revision."""
+    if not _PREFIX(text):
+        raise violation(field, "expected 8 to 64 lower-case hexadecimal digits")
 
 
 def _told(policy: TenantPolicy) -> _Told:

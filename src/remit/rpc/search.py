@@ -2,12 +2,20 @@
 
 import grpc
 
-from remit.core.errors import named
-from remit.core.names import optional_namespace, parse_action, parse_kind, parse_namespace, parse_principal
+from remit.core.errors import named, violation
+from remit.core.names import (
+    optional_namespace,
+    parse_action,
+    parse_kind,
+    parse_namespace,
+    parse_principal,
+    parse_subject,
+)
+from remit.engine.queries.matrix import ROWS_LIMIT, MatrixOf, MatrixRows, NamespacesAsRows, PrincipalsAsRows
 from remit.engine.queries.search import ANY_WORD, ActionsOf, FilterFor, NamespacesOf, PrincipalsFor
-from remit.rpc.encode_answers import actions_to, filter_to, namespaces_to, principals_to
+from remit.rpc.encode_answers import actions_to, filter_to, matrix_to, namespaces_to, principals_to
 from remit.rpc.page_token import paged
-from remit.rpc.query_servicer import QueryServicer
+from remit.rpc.query_servicer import QueryServicer, each_once
 from remit.v1 import search_service_pb2 as messages
 from remit.v1 import search_service_pb2_grpc
 
@@ -66,3 +74,48 @@ class SearchServicer(QueryServicer, search_service_pb2_grpc.SearchServiceService
             named("kind", parse_kind, request.kind),
         )
         return filter_to(self._point.survey(tenant, inquiry, terms))
+
+    def ListMatrix(
+        self, request: messages.ListMatrixRequest, context: grpc.ServicerContext
+    ) -> messages.ListMatrixResponse:
+        tenant, terms = self._terms(request, context)
+        rows = self._rows(request)
+        kinds = each_once("kinds", self._names("kinds", parse_kind, request.kinds))
+        actions = each_once("actions", self._names("actions", parse_action, request.actions))
+        size, page = paged(request, "origin", limit=ROWS_LIMIT)
+        first = page.number
+        surveyed = self._point.survey(tenant, MatrixOf(rows, kinds, actions, first, size), terms)
+        page.holds_for(surveyed.revision)
+        response = matrix_to(surveyed)
+        if first + len(response.rows) < response.total:
+            response.next_page_token = page.next(str(first + len(response.rows)), surveyed.revision)
+        return response
+
+    def _rows(self, request: messages.ListMatrixRequest) -> MatrixRows:
+        """Raises MalformedQuestionError."""
+        match request.WhichOneof("rows"):
+            case "principals":
+                people = request.principals
+                if people.principals and people.holding:
+                    raise violation("principals.holding", "expected none beside `principals.principals`")
+                holding = named("principals.holding", parse_subject, people.holding) if people.holding else None
+                if holding is not None and not holding.startswith(("group:", "role:")):
+                    raise violation("principals.holding", f"`{holding}` is no group and no role")
+                field = "principals.principals"
+                return PrincipalsAsRows(
+                    named("principals.namespace", optional_namespace, people.namespace),
+                    each_once(field, self._names(field, parse_principal, people.principals)),
+                    holding,
+                )
+            case "namespaces":
+                places = request.namespaces
+                if places.namespaces and places.below:
+                    raise violation("namespaces.below", "expected none beside `namespaces.namespaces`")
+                field = "namespaces.namespaces"
+                return NamespacesAsRows(
+                    named("namespaces.principal", parse_principal, places.principal),
+                    each_once(field, self._names(field, parse_namespace, places.namespaces)),
+                    named("namespaces.below", optional_namespace, places.below),
+                )
+            case _:
+                raise violation("rows", "is missing: expected `principals` or `namespaces`")

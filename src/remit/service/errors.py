@@ -15,6 +15,14 @@ class LoadingError(RemitError):
     """Another change is being recorded just now; the call may be tried again."""
 
 
+class ComparingError(RemitError):
+    """Two revisions are still being compared; the call may be tried again."""
+
+
+class TooManyComparisonsError(RemitError):
+    """Too many pairs of revisions wait to be compared."""
+
+
 class NoBindingsError(RemitError):
     """The tenant, or this node, takes no grants at run time. The message says why."""
 

@@ -53,6 +53,7 @@ from remit.service.refused_calls import RefusedCalls
 from remit.service.reload.reloader import Reloader
 from remit.service.reload.tenants import Outcome
 from remit.service.retention_job import RetentionRuns
+from remit.service.revision_diffs import RevisionDiffs
 from remit.service.sampling import RecordPolicy
 from remit.service.settings import Settings
 from remit.service.shadow.shadow import Shadow
@@ -113,6 +114,7 @@ class ServerNode:
         self.bindings: BindingPoint | None = None
         """Changes rows of run time; None without a policy store."""
         self.reloader: Reloader
+        self.diffs: RevisionDiffs
         self.identities: LiveIdentities
         self.tokens: LiveTokens
         self.checkpointer: Checkpointer | None = None
@@ -151,6 +153,7 @@ class ServerNode:
             audit = _Audit.open(store, process, metrics, otlp, stop)
             node = cls(process, live, metrics, audit, record_policy)
             node.reloader = reloader
+            node.diffs = RevisionDiffs(audit.records, live, reloader.pins, settings.limits)
             node.identities, node.tokens = identities, tokens
             watch_keys(metrics.registry, tokens.ages_s)
             watch_policies_and_audit(
@@ -243,6 +246,8 @@ class ServerNode:
         """Starts the components that run in threads, the reloader last."""
         settings = self.settings
         stop.callback(self.past.stop)
+        self.diffs.begin()
+        stop.callback(self.diffs.stop)
         self.refused_calls.begin()
         stop.callback(self.refused_calls.stop)
         if self.checkpointer is not None:

@@ -12,56 +12,72 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
+from remit.v1 import decision_pb2 as remit_dot_v1_dot_decision__pb2
+from remit.v1 import resource_service_pb2 as remit_dot_v1_dot_resource__service__pb2
 from remit.v1 import status_service_pb2 as remit_dot_v1_dot_status__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dremit/v1/policy_service.proto\x12\x08remit.v1\x1a\x1dremit/v1/status_service.proto\"&\n\x14WatchRevisionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"\x94\x01\n\x15WatchRevisionResponse\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.remit.v1.TenantState\x12\x10\n\x08since_us\x18\x04 \x01(\x03\x12\x0f\n\x07removed\x18\x05 \x01(\x08\x12\x10\n\x08position\x18\x06 \x01(\t\"&\n\x14ListRevisionsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"B\n\x15ListRevisionsResponse\x12)\n\trevisions\x18\x01 \x03(\x0b\x32\x16.remit.v1.KeptRevision\"Q\n\x0cKeptRevision\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0f\n\x07kept_us\x18\x02 \x01(\x03\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0e\n\x06\x63ommit\x18\x04 \x01(\t\"6\n\x12PinRevisionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\"9\n\x13PinRevisionResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x10\n\x08replaced\x18\x02 \x01(\t\"&\n\x14UnpinRevisionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"O\n\x15UnpinRevisionResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.remit.v1.TenantState\"J\n\x14GetVocabularyRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x10\n\x08\x61t_least\x18\x03 \x01(\t\"\xda\x01\n\x15GetVocabularyResponse\x12\'\n\x05kinds\x18\x01 \x03(\x0b\x32\x18.remit.v1.VocabularyKind\x12/\n\trelations\x18\x02 \x03(\x0b\x32\x1c.remit.v1.VocabularyRelation\x12\x31\n\noperations\x18\x03 \x03(\x0b\x32\x1d.remit.v1.VocabularyOperation\x12\x10\n\x08services\x18\x04 \x03(\t\x12\x10\n\x08revision\x18\x05 \x01(\t\x12\x10\n\x08position\x18\x06 \x01(\t\"X\n\x0eVocabularyKind\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\'\n\nkind_class\x18\x02 \x01(\x0e\x32\x13.remit.v1.KindClass\x12\x0f\n\x07\x61\x63tions\x18\x03 \x03(\t\"9\n\x12VocabularyRelation\x12\x10\n\x08relation\x18\x01 \x01(\t\x12\x11\n\tinherited\x18\x02 \x01(\x08\"S\n\x13VocabularyOperation\x12\x11\n\toperation\x18\x01 \x01(\t\x12)\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x19.remit.v1.VocabularyCheck\"B\n\x0fVocabularyCheck\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x11\n\tat_parent\x18\x03 \x01(\x08\"\xb1\x01\n\x10ListNamesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12 \n\x04what\x18\x02 \x01(\x0e\x32\x12.remit.v1.NameType\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12\x10\n\x08\x63ontains\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x10\n\x08revision\x18\x07 \x01(\t\x12\x10\n\x08\x61t_least\x18\x08 \x01(\t\"\x82\x01\n\x11ListNamesResponse\x12!\n\x05names\x18\x01 \x03(\x0b\x32\x12.remit.v1.UsedName\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05total\x18\x03 \x01(\r\x12\x10\n\x08revision\x18\x04 \x01(\t\x12\x10\n\x08position\x18\x05 \x01(\t\"6\n\x08UsedName\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x0e\n\x06others\x18\x03 \x01(\r*q\n\tKindClass\x12\x1a\n\x16KIND_CLASS_UNSPECIFIED\x10\x00\x12\x18\n\x14KIND_CLASS_NAMESPACE\x10\x01\x12\x15\n\x11KIND_CLASS_TENANT\x10\x02\x12\x17\n\x13KIND_CLASS_INSTANCE\x10\x03*\x97\x01\n\x08NameType\x12\x19\n\x15NAME_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13NAME_TYPE_NAMESPACE\x10\x01\x12\x15\n\x11NAME_TYPE_PATTERN\x10\x02\x12\x13\n\x0fNAME_TYPE_GROUP\x10\x03\x12\x12\n\x0eNAME_TYPE_ROLE\x10\x04\x12\x17\n\x13NAME_TYPE_PRINCIPAL\x10\x05\x32\xeb\x03\n\rPolicyService\x12R\n\rWatchRevision\x12\x1e.remit.v1.WatchRevisionRequest\x1a\x1f.remit.v1.WatchRevisionResponse0\x01\x12P\n\rListRevisions\x12\x1e.remit.v1.ListRevisionsRequest\x1a\x1f.remit.v1.ListRevisionsResponse\x12J\n\x0bPinRevision\x12\x1c.remit.v1.PinRevisionRequest\x1a\x1d.remit.v1.PinRevisionResponse\x12P\n\rUnpinRevision\x12\x1e.remit.v1.UnpinRevisionRequest\x1a\x1f.remit.v1.UnpinRevisionResponse\x12P\n\rGetVocabulary\x12\x1e.remit.v1.GetVocabularyRequest\x1a\x1f.remit.v1.GetVocabularyResponse\x12\x44\n\tListNames\x12\x1a.remit.v1.ListNamesRequest\x1a\x1b.remit.v1.ListNamesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dremit/v1/policy_service.proto\x12\x08remit.v1\x1a\x17remit/v1/decision.proto\x1a\x1fremit/v1/resource_service.proto\x1a\x1dremit/v1/status_service.proto\"&\n\x14WatchRevisionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"\x94\x01\n\x15WatchRevisionResponse\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.remit.v1.TenantState\x12\x10\n\x08since_us\x18\x04 \x01(\x03\x12\x0f\n\x07removed\x18\x05 \x01(\x08\x12\x10\n\x08position\x18\x06 \x01(\t\"&\n\x14ListRevisionsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"B\n\x15ListRevisionsResponse\x12)\n\trevisions\x18\x01 \x03(\x0b\x32\x16.remit.v1.KeptRevision\"Q\n\x0cKeptRevision\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0f\n\x07kept_us\x18\x02 \x01(\x03\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0e\n\x06\x63ommit\x18\x04 \x01(\t\"6\n\x12PinRevisionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\"9\n\x13PinRevisionResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x10\n\x08replaced\x18\x02 \x01(\t\"&\n\x14UnpinRevisionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"O\n\x15UnpinRevisionResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.remit.v1.TenantState\"J\n\x14GetVocabularyRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x10\n\x08\x61t_least\x18\x03 \x01(\t\"\xda\x01\n\x15GetVocabularyResponse\x12\'\n\x05kinds\x18\x01 \x03(\x0b\x32\x18.remit.v1.VocabularyKind\x12/\n\trelations\x18\x02 \x03(\x0b\x32\x1c.remit.v1.VocabularyRelation\x12\x31\n\noperations\x18\x03 \x03(\x0b\x32\x1d.remit.v1.VocabularyOperation\x12\x10\n\x08services\x18\x04 \x03(\t\x12\x10\n\x08revision\x18\x05 \x01(\t\x12\x10\n\x08position\x18\x06 \x01(\t\"X\n\x0eVocabularyKind\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\'\n\nkind_class\x18\x02 \x01(\x0e\x32\x13.remit.v1.KindClass\x12\x0f\n\x07\x61\x63tions\x18\x03 \x03(\t\"9\n\x12VocabularyRelation\x12\x10\n\x08relation\x18\x01 \x01(\t\x12\x11\n\tinherited\x18\x02 \x01(\x08\"S\n\x13VocabularyOperation\x12\x11\n\toperation\x18\x01 \x01(\t\x12)\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x19.remit.v1.VocabularyCheck\"B\n\x0fVocabularyCheck\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x11\n\tat_parent\x18\x03 \x01(\x08\"\xb1\x01\n\x10ListNamesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12 \n\x04what\x18\x02 \x01(\x0e\x32\x12.remit.v1.NameType\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12\x10\n\x08\x63ontains\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x10\n\x08revision\x18\x07 \x01(\t\x12\x10\n\x08\x61t_least\x18\x08 \x01(\t\"\x82\x01\n\x11ListNamesResponse\x12!\n\x05names\x18\x01 \x03(\x0b\x32\x12.remit.v1.UsedName\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05total\x18\x03 \x01(\r\x12\x10\n\x08revision\x18\x04 \x01(\t\x12\x10\n\x08position\x18\x05 \x01(\t\"6\n\x08UsedName\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x0e\n\x06others\x18\x03 \x01(\r\"@\n\x14\x44iffRevisionsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0b\n\x03old\x18\x02 \x01(\t\x12\x0b\n\x03new\x18\x03 \x01(\t\"\xfb\x02\n\x15\x44iffRevisionsResponse\x12\x0b\n\x03old\x18\x01 \x01(\t\x12\x0b\n\x03new\x18\x02 \x01(\t\x12%\n\x05gains\x18\x03 \x03(\x0b\x32\x16.remit.v1.AccessChange\x12&\n\x06losses\x18\x04 \x03(\x0b\x32\x16.remit.v1.AccessChange\x12*\n\x0breach_gains\x18\x05 \x03(\x0b\x32\x15.remit.v1.ReachChange\x12+\n\x0creach_losses\x18\x06 \x03(\x0b\x32\x15.remit.v1.ReachChange\x12,\n\tdedicated\x18\x07 \x03(\x0b\x32\x19.remit.v1.DedicatedChange\x12\"\n\x05\x61\x64\x64\x65\x64\x18\x08 \x03(\x0b\x32\x13.remit.v1.PolicyRow\x12$\n\x07removed\x18\t \x03(\x0b\x32\x13.remit.v1.PolicyRow\x12\x12\n\nrows_added\x18\n \x01(\r\x12\x14\n\x0crows_removed\x18\x0b \x01(\r\"\xb2\x01\n\x0c\x41\x63\x63\x65ssChange\x12\x12\n\nprincipals\x18\x01 \x03(\t\x12\x0f\n\x07through\x18\x02 \x01(\t\x12\x0f\n\x07holders\x18\x03 \x01(\r\x12)\n\x0bpermissions\x18\x04 \x03(\x0b\x32\x14.remit.v1.Permission\x12*\n\nnamespaces\x18\x05 \x03(\x0b\x32\x16.remit.v1.NamespaceSet\x12\x15\n\rtenant_itself\x18\x06 \x01(\x08\"*\n\nPermission\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\"\x96\x01\n\x0bReachChange\x12\x11\n\trelations\x18\x01 \x03(\t\x12\'\n\x07\x63\x61llers\x18\x02 \x03(\x0b\x32\x16.remit.v1.NamespaceSet\x12&\n\x06owners\x18\x03 \x03(\x0b\x32\x16.remit.v1.NamespaceSet\x12#\n\x05pairs\x18\x04 \x01(\x0e\x32\x14.remit.v1.ReachPairs\"\x9d\x01\n\x0f\x44\x65\x64icatedChange\x12(\n\x08resource\x18\x01 \x01(\x0e\x32\x16.remit.v1.ResourceType\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\x12*\n\nnamespaces\x18\x04 \x03(\x0b\x32\x16.remit.v1.NamespaceSet\x12\x15\n\rtenant_itself\x18\x05 \x01(\x08*q\n\tKindClass\x12\x1a\n\x16KIND_CLASS_UNSPECIFIED\x10\x00\x12\x18\n\x14KIND_CLASS_NAMESPACE\x10\x01\x12\x15\n\x11KIND_CLASS_TENANT\x10\x02\x12\x17\n\x13KIND_CLASS_INSTANCE\x10\x03*\x97\x01\n\x08NameType\x12\x19\n\x15NAME_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13NAME_TYPE_NAMESPACE\x10\x01\x12\x15\n\x11NAME_TYPE_PATTERN\x10\x02\x12\x13\n\x0fNAME_TYPE_GROUP\x10\x03\x12\x12\n\x0eNAME_TYPE_ROLE\x10\x04\x12\x17\n\x13NAME_TYPE_PRINCIPAL\x10\x05*\x8b\x01\n\nReachPairs\x12\x1b\n\x17REACH_PAIRS_UNSPECIFIED\x10\x00\x12\x16\n\x12REACH_PAIRS_OTHERS\x10\x01\x12\x15\n\x11REACH_PAIRS_ABOVE\x10\x02\x12\x19\n\x15REACH_PAIRS_NOT_ABOVE\x10\x03\x12\x16\n\x12REACH_PAIRS_ITSELF\x10\x04\x32\xbd\x04\n\rPolicyService\x12R\n\rWatchRevision\x12\x1e.remit.v1.WatchRevisionRequest\x1a\x1f.remit.v1.WatchRevisionResponse0\x01\x12P\n\rListRevisions\x12\x1e.remit.v1.ListRevisionsRequest\x1a\x1f.remit.v1.ListRevisionsResponse\x12J\n\x0bPinRevision\x12\x1c.remit.v1.PinRevisionRequest\x1a\x1d.remit.v1.PinRevisionResponse\x12P\n\rUnpinRevision\x12\x1e.remit.v1.UnpinRevisionRequest\x1a\x1f.remit.v1.UnpinRevisionResponse\x12P\n\rGetVocabulary\x12\x1e.remit.v1.GetVocabularyRequest\x1a\x1f.remit.v1.GetVocabularyResponse\x12\x44\n\tListNames\x12\x1a.remit.v1.ListNamesRequest\x1a\x1b.remit.v1.ListNamesResponse\x12P\n\rDiffRevisions\x12\x1e.remit.v1.DiffRevisionsRequest\x1a\x1f.remit.v1.DiffRevisionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'remit.v1.policy_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KINDCLASS']._serialized_start=1660
-  _globals['_KINDCLASS']._serialized_end=1773
-  _globals['_NAMETYPE']._serialized_start=1776
-  _globals['_NAMETYPE']._serialized_end=1927
-  _globals['_WATCHREVISIONREQUEST']._serialized_start=74
-  _globals['_WATCHREVISIONREQUEST']._serialized_end=112
-  _globals['_WATCHREVISIONRESPONSE']._serialized_start=115
-  _globals['_WATCHREVISIONRESPONSE']._serialized_end=263
-  _globals['_LISTREVISIONSREQUEST']._serialized_start=265
-  _globals['_LISTREVISIONSREQUEST']._serialized_end=303
-  _globals['_LISTREVISIONSRESPONSE']._serialized_start=305
-  _globals['_LISTREVISIONSRESPONSE']._serialized_end=371
-  _globals['_KEPTREVISION']._serialized_start=373
-  _globals['_KEPTREVISION']._serialized_end=454
-  _globals['_PINREVISIONREQUEST']._serialized_start=456
-  _globals['_PINREVISIONREQUEST']._serialized_end=510
-  _globals['_PINREVISIONRESPONSE']._serialized_start=512
-  _globals['_PINREVISIONRESPONSE']._serialized_end=569
-  _globals['_UNPINREVISIONREQUEST']._serialized_start=571
-  _globals['_UNPINREVISIONREQUEST']._serialized_end=609
-  _globals['_UNPINREVISIONRESPONSE']._serialized_start=611
-  _globals['_UNPINREVISIONRESPONSE']._serialized_end=690
-  _globals['_GETVOCABULARYREQUEST']._serialized_start=692
-  _globals['_GETVOCABULARYREQUEST']._serialized_end=766
-  _globals['_GETVOCABULARYRESPONSE']._serialized_start=769
-  _globals['_GETVOCABULARYRESPONSE']._serialized_end=987
-  _globals['_VOCABULARYKIND']._serialized_start=989
-  _globals['_VOCABULARYKIND']._serialized_end=1077
-  _globals['_VOCABULARYRELATION']._serialized_start=1079
-  _globals['_VOCABULARYRELATION']._serialized_end=1136
-  _globals['_VOCABULARYOPERATION']._serialized_start=1138
-  _globals['_VOCABULARYOPERATION']._serialized_end=1221
-  _globals['_VOCABULARYCHECK']._serialized_start=1223
-  _globals['_VOCABULARYCHECK']._serialized_end=1289
-  _globals['_LISTNAMESREQUEST']._serialized_start=1292
-  _globals['_LISTNAMESREQUEST']._serialized_end=1469
-  _globals['_LISTNAMESRESPONSE']._serialized_start=1472
-  _globals['_LISTNAMESRESPONSE']._serialized_end=1602
-  _globals['_USEDNAME']._serialized_start=1604
-  _globals['_USEDNAME']._serialized_end=1658
-  _globals['_POLICYSERVICE']._serialized_start=1930
-  _globals['_POLICYSERVICE']._serialized_end=2421
+  _globals['_KINDCLASS']._serialized_start=2704
+  _globals['_KINDCLASS']._serialized_end=2817
+  _globals['_NAMETYPE']._serialized_start=2820
+  _globals['_NAMETYPE']._serialized_end=2971
+  _globals['_REACHPAIRS']._serialized_start=2974
+  _globals['_REACHPAIRS']._serialized_end=3113
+  _globals['_WATCHREVISIONREQUEST']._serialized_start=132
+  _globals['_WATCHREVISIONREQUEST']._serialized_end=170
+  _globals['_WATCHREVISIONRESPONSE']._serialized_start=173
+  _globals['_WATCHREVISIONRESPONSE']._serialized_end=321
+  _globals['_LISTREVISIONSREQUEST']._serialized_start=323
+  _globals['_LISTREVISIONSREQUEST']._serialized_end=361
+  _globals['_LISTREVISIONSRESPONSE']._serialized_start=363
+  _globals['_LISTREVISIONSRESPONSE']._serialized_end=429
+  _globals['_KEPTREVISION']._serialized_start=431
+  _globals['_KEPTREVISION']._serialized_end=512
+  _globals['_PINREVISIONREQUEST']._serialized_start=514
+  _globals['_PINREVISIONREQUEST']._serialized_end=568
+  _globals['_PINREVISIONRESPONSE']._serialized_start=570
+  _globals['_PINREVISIONRESPONSE']._serialized_end=627
+  _globals['_UNPINREVISIONREQUEST']._serialized_start=629
+  _globals['_UNPINREVISIONREQUEST']._serialized_end=667
+  _globals['_UNPINREVISIONRESPONSE']._serialized_start=669
+  _globals['_UNPINREVISIONRESPONSE']._serialized_end=748
+  _globals['_GETVOCABULARYREQUEST']._serialized_start=750
+  _globals['_GETVOCABULARYREQUEST']._serialized_end=824
+  _globals['_GETVOCABULARYRESPONSE']._serialized_start=827
+  _globals['_GETVOCABULARYRESPONSE']._serialized_end=1045
+  _globals['_VOCABULARYKIND']._serialized_start=1047
+  _globals['_VOCABULARYKIND']._serialized_end=1135
+  _globals['_VOCABULARYRELATION']._serialized_start=1137
+  _globals['_VOCABULARYRELATION']._serialized_end=1194
+  _globals['_VOCABULARYOPERATION']._serialized_start=1196
+  _globals['_VOCABULARYOPERATION']._serialized_end=1279
+  _globals['_VOCABULARYCHECK']._serialized_start=1281
+  _globals['_VOCABULARYCHECK']._serialized_end=1347
+  _globals['_LISTNAMESREQUEST']._serialized_start=1350
+  _globals['_LISTNAMESREQUEST']._serialized_end=1527
+  _globals['_LISTNAMESRESPONSE']._serialized_start=1530
+  _globals['_LISTNAMESRESPONSE']._serialized_end=1660
+  _globals['_USEDNAME']._serialized_start=1662
+  _globals['_USEDNAME']._serialized_end=1716
+  _globals['_DIFFREVISIONSREQUEST']._serialized_start=1718
+  _globals['_DIFFREVISIONSREQUEST']._serialized_end=1782
+  _globals['_DIFFREVISIONSRESPONSE']._serialized_start=1785
+  _globals['_DIFFREVISIONSRESPONSE']._serialized_end=2164
+  _globals['_ACCESSCHANGE']._serialized_start=2167
+  _globals['_ACCESSCHANGE']._serialized_end=2345
+  _globals['_PERMISSION']._serialized_start=2347
+  _globals['_PERMISSION']._serialized_end=2389
+  _globals['_REACHCHANGE']._serialized_start=2392
+  _globals['_REACHCHANGE']._serialized_end=2542
+  _globals['_DEDICATEDCHANGE']._serialized_start=2545
+  _globals['_DEDICATEDCHANGE']._serialized_end=2702
+  _globals['_POLICYSERVICE']._serialized_start=3116
+  _globals['_POLICYSERVICE']._serialized_end=3689
 # @@protoc_insertion_point(module_scope)

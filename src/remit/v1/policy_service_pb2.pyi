@@ -8,6 +8,8 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from remit.v1 import decision_pb2 as _decision_pb2
+from remit.v1 import resource_service_pb2 as _resource_service_pb2
 from remit.v1 import status_service_pb2 as _status_service_pb2
 import builtins as _builtins
 import sys
@@ -83,6 +85,38 @@ NAME_TYPE_ROLE: NameType.ValueType  # 4
 NAME_TYPE_PRINCIPAL: NameType.ValueType  # 5
 """`user:ID` and `service:ID`."""
 Global___NameType: _TypeAlias = NameType  # noqa: Y015
+
+class _ReachPairs:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReachPairsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReachPairs.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REACH_PAIRS_UNSPECIFIED: _ReachPairs.ValueType  # 0
+    """Never sent."""
+    REACH_PAIRS_OTHERS: _ReachPairs.ValueType  # 1
+    """All in which caller and owner differ."""
+    REACH_PAIRS_ABOVE: _ReachPairs.ValueType  # 2
+    """Those in which the owner is an ancestor of the caller."""
+    REACH_PAIRS_NOT_ABOVE: _ReachPairs.ValueType  # 3
+    """Those in which the owner is no ancestor of the caller."""
+    REACH_PAIRS_ITSELF: _ReachPairs.ValueType  # 4
+    """Those in which the owner is the caller."""
+
+class ReachPairs(_ReachPairs, metaclass=_ReachPairsEnumTypeWrapper):
+    """Pairs of a caller and an owner."""
+
+REACH_PAIRS_UNSPECIFIED: ReachPairs.ValueType  # 0
+"""Never sent."""
+REACH_PAIRS_OTHERS: ReachPairs.ValueType  # 1
+"""All in which caller and owner differ."""
+REACH_PAIRS_ABOVE: ReachPairs.ValueType  # 2
+"""Those in which the owner is an ancestor of the caller."""
+REACH_PAIRS_NOT_ABOVE: ReachPairs.ValueType  # 3
+"""Those in which the owner is no ancestor of the caller."""
+REACH_PAIRS_ITSELF: ReachPairs.ValueType  # 4
+"""Those in which the owner is the caller."""
+Global___ReachPairs: _TypeAlias = ReachPairs  # noqa: Y015
 
 @_typing.final
 class WatchRevisionRequest(_message.Message):
@@ -590,3 +624,230 @@ class UsedName(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UsedName: _TypeAlias = UsedName  # noqa: Y015
+
+@_typing.final
+class DiffRevisionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    OLD_FIELD_NUMBER: _builtins.int
+    NEW_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    old: _builtins.str
+    """The earlier revision: 64 hexadecimal digits, or at least the first 8 of the revision that serves or of one that
+    ListRevisions lists. Empty means the revision that serves. A revision may have rows granted at run time.
+    """
+    new: _builtins.str
+    """The later revision, likewise."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        old: _builtins.str = ...,
+        new: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["new", b"new", "old", b"old", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffRevisionsRequest: _TypeAlias = DiffRevisionsRequest  # noqa: Y015
+
+@_typing.final
+class DiffRevisionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OLD_FIELD_NUMBER: _builtins.int
+    NEW_FIELD_NUMBER: _builtins.int
+    GAINS_FIELD_NUMBER: _builtins.int
+    LOSSES_FIELD_NUMBER: _builtins.int
+    REACH_GAINS_FIELD_NUMBER: _builtins.int
+    REACH_LOSSES_FIELD_NUMBER: _builtins.int
+    DEDICATED_FIELD_NUMBER: _builtins.int
+    ADDED_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    ROWS_ADDED_FIELD_NUMBER: _builtins.int
+    ROWS_REMOVED_FIELD_NUMBER: _builtins.int
+    old: _builtins.str
+    """64 hexadecimal digits."""
+    new: _builtins.str
+    rows_added: _builtins.int
+    rows_removed: _builtins.int
+    @_builtins.property
+    def gains(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccessChange]:
+        """Decisions that become an allow, and decisions that become a deny."""
+
+    @_builtins.property
+    def losses(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccessChange]: ...
+    @_builtins.property
+    def reach_gains(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReachChange]: ...
+    @_builtins.property
+    def reach_losses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReachChange]: ...
+    @_builtins.property
+    def dedicated(self) -> _containers.RepeatedCompositeFieldContainer[Global___DedicatedChange]: ...
+    @_builtins.property
+    def added(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.PolicyRow]:
+        """The rows that only one of the two revisions has, in the order of their files. Empty if they are more than 1,000."""
+
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.PolicyRow]: ...
+    def __init__(
+        self,
+        *,
+        old: _builtins.str = ...,
+        new: _builtins.str = ...,
+        gains: _abc.Iterable[Global___AccessChange] | None = ...,
+        losses: _abc.Iterable[Global___AccessChange] | None = ...,
+        reach_gains: _abc.Iterable[Global___ReachChange] | None = ...,
+        reach_losses: _abc.Iterable[Global___ReachChange] | None = ...,
+        dedicated: _abc.Iterable[Global___DedicatedChange] | None = ...,
+        added: _abc.Iterable[_decision_pb2.PolicyRow] | None = ...,
+        removed: _abc.Iterable[_decision_pb2.PolicyRow] | None = ...,
+        rows_added: _builtins.int = ...,
+        rows_removed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "dedicated", b"dedicated", "gains", b"gains", "losses", b"losses", "new", b"new", "old", b"old", "reach_gains", b"reach_gains", "reach_losses", b"reach_losses", "removed", b"removed", "rows_added", b"rows_added", "rows_removed", b"rows_removed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffRevisionsResponse: _TypeAlias = DiffRevisionsResponse  # noqa: Y015
+
+@_typing.final
+class AccessChange(_message.Message):
+    """All of `principals` gain, or lose, all of `permissions` everywhere in `namespaces`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRINCIPALS_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    HOLDERS_FIELD_NUMBER: _builtins.int
+    PERMISSIONS_FIELD_NUMBER: _builtins.int
+    NAMESPACES_FIELD_NUMBER: _builtins.int
+    TENANT_ITSELF_FIELD_NUMBER: _builtins.int
+    through: _builtins.str
+    """The narrowest group or role through which all of them get the change; empty if there is none."""
+    holders: _builtins.int
+    """The number of principals that hold `through` somewhere, before or after."""
+    tenant_itself: _builtins.bool
+    """The change is about the tenant itself too."""
+    @_builtins.property
+    def principals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sorted."""
+
+    @_builtins.property
+    def permissions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Permission]: ...
+    @_builtins.property
+    def namespaces(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.NamespaceSet]:
+        """The union of these sets."""
+
+    def __init__(
+        self,
+        *,
+        principals: _abc.Iterable[_builtins.str] | None = ...,
+        through: _builtins.str = ...,
+        holders: _builtins.int = ...,
+        permissions: _abc.Iterable[Global___Permission] | None = ...,
+        namespaces: _abc.Iterable[_decision_pb2.NamespaceSet] | None = ...,
+        tenant_itself: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holders", b"holders", "namespaces", b"namespaces", "permissions", b"permissions", "principals", b"principals", "tenant_itself", b"tenant_itself", "through", b"through"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccessChange: _TypeAlias = AccessChange  # noqa: Y015
+
+@_typing.final
+class Permission(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    action: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        action: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Permission: _TypeAlias = Permission  # noqa: Y015
+
+@_typing.final
+class ReachChange(_message.Message):
+    """Work in `callers` gains, or loses, the use of what `owners` own, for the pairs that `pairs` names."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELATIONS_FIELD_NUMBER: _builtins.int
+    CALLERS_FIELD_NUMBER: _builtins.int
+    OWNERS_FIELD_NUMBER: _builtins.int
+    PAIRS_FIELD_NUMBER: _builtins.int
+    pairs: Global___ReachPairs.ValueType
+    @_builtins.property
+    def relations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def callers(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.NamespaceSet]: ...
+    @_builtins.property
+    def owners(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.NamespaceSet]: ...
+    def __init__(
+        self,
+        *,
+        relations: _abc.Iterable[_builtins.str] | None = ...,
+        callers: _abc.Iterable[_decision_pb2.NamespaceSet] | None = ...,
+        owners: _abc.Iterable[_decision_pb2.NamespaceSet] | None = ...,
+        pairs: Global___ReachPairs.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callers", b"callers", "owners", b"owners", "pairs", b"pairs", "relations", b"relations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReachChange: _TypeAlias = ReachChange  # noqa: Y015
+
+@_typing.final
+class DedicatedChange(_message.Message):
+    """Another dedicated resource, or the same with other settings, serves all of `namespaces`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    NAMESPACES_FIELD_NUMBER: _builtins.int
+    TENANT_ITSELF_FIELD_NUMBER: _builtins.int
+    resource: _resource_service_pb2.ResourceType.ValueType
+    before: _builtins.str
+    """The name; empty for none."""
+    after: _builtins.str
+    tenant_itself: _builtins.bool
+    """It serves the tenant itself too."""
+    @_builtins.property
+    def namespaces(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.NamespaceSet]: ...
+    def __init__(
+        self,
+        *,
+        resource: _resource_service_pb2.ResourceType.ValueType = ...,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+        namespaces: _abc.Iterable[_decision_pb2.NamespaceSet] | None = ...,
+        tenant_itself: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "namespaces", b"namespaces", "resource", b"resource", "tenant_itself", b"tenant_itself"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DedicatedChange: _TypeAlias = DedicatedChange  # noqa: Y015

@@ -65,6 +65,11 @@ class PolicyServiceStub:
                 request_serializer=remit_dot_v1_dot_policy__service__pb2.ListNamesRequest.SerializeToString,
                 response_deserializer=remit_dot_v1_dot_policy__service__pb2.ListNamesResponse.FromString,
                 _registered_method=True)
+        self.DiffRevisions = channel.unary_unary(
+                '/remit.v1.PolicyService/DiffRevisions',
+                request_serializer=remit_dot_v1_dot_policy__service__pb2.DiffRevisionsRequest.SerializeToString,
+                response_deserializer=remit_dot_v1_dot_policy__service__pb2.DiffRevisionsResponse.FromString,
+                _registered_method=True)
 
 
 class PolicyServiceServicer:
@@ -123,6 +128,20 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DiffRevisions(self, request, context):
+        """Tells which decisions differ between two revisions of a tenant: who gains and who loses what where, and by which
+        rows. Complete: whatever it does not name is decided alike. The caller needs the rights READ and WHO about the
+        tenant. Another process compares, and decisions do not wait for it; equal calls share one comparison. Errors:
+        NOT_FOUND            the revision is neither on this node nor in the audit store
+        FAILED_PRECONDITION  this version of remit cannot load the revision
+        RESOURCE_EXHAUSTED   the answer names more than 10,000 principals and patterns, the patterns cannot be compared, or
+        8 other comparisons wait
+        UNAVAILABLE          the comparison goes on: ask again
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -155,6 +174,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.ListNames,
                     request_deserializer=remit_dot_v1_dot_policy__service__pb2.ListNamesRequest.FromString,
                     response_serializer=remit_dot_v1_dot_policy__service__pb2.ListNamesResponse.SerializeToString,
+            ),
+            'DiffRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffRevisions,
+                    request_deserializer=remit_dot_v1_dot_policy__service__pb2.DiffRevisionsRequest.FromString,
+                    response_serializer=remit_dot_v1_dot_policy__service__pb2.DiffRevisionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -320,6 +344,33 @@ class PolicyService:
             '/remit.v1.PolicyService/ListNames',
             remit_dot_v1_dot_policy__service__pb2.ListNamesRequest.SerializeToString,
             remit_dot_v1_dot_policy__service__pb2.ListNamesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/remit.v1.PolicyService/DiffRevisions',
+            remit_dot_v1_dot_policy__service__pb2.DiffRevisionsRequest.SerializeToString,
+            remit_dot_v1_dot_policy__service__pb2.DiffRevisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,16 @@ class PolicyServiceStub:
     no record: it says nothing of who may what. NOT_FOUND if there is no such tenant; FAILED_PRECONDITION if the policy
     has changed since the first page.
     """
+    DiffRevisions: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.DiffRevisionsRequest, _policy_service_pb2.DiffRevisionsResponse]
+    """Tells which decisions differ between two revisions of a tenant: who gains and who loses what where, and by which
+    rows. Complete: whatever it does not name is decided alike. The caller needs the rights READ and WHO about the
+    tenant. Another process compares, and decisions do not wait for it; equal calls share one comparison. Errors:
+      NOT_FOUND            the revision is neither on this node nor in the audit store
+      FAILED_PRECONDITION  this version of remit cannot load the revision
+      RESOURCE_EXHAUSTED   the answer names more than 10,000 principals and patterns, the patterns cannot be compared, or
+                           8 other comparisons wait
+      UNAVAILABLE          the comparison goes on: ask again
+    """
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
@@ -92,6 +102,16 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     """Lists the names of one type that the tenant's policy uses, sorted, in pages, with how many rows use each. It leaves
     no record: it says nothing of who may what. NOT_FOUND if there is no such tenant; FAILED_PRECONDITION if the policy
     has changed since the first page.
+    """
+    DiffRevisions: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.DiffRevisionsRequest, _policy_service_pb2.DiffRevisionsResponse]  # type: ignore[assignment]
+    """Tells which decisions differ between two revisions of a tenant: who gains and who loses what where, and by which
+    rows. Complete: whatever it does not name is decided alike. The caller needs the rights READ and WHO about the
+    tenant. Another process compares, and decisions do not wait for it; equal calls share one comparison. Errors:
+      NOT_FOUND            the revision is neither on this node nor in the audit store
+      FAILED_PRECONDITION  this version of remit cannot load the revision
+      RESOURCE_EXHAUSTED   the answer names more than 10,000 principals and patterns, the patterns cannot be compared, or
+                           8 other comparisons wait
+      UNAVAILABLE          the comparison goes on: ask again
     """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -158,6 +178,22 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the names of one type that the tenant's policy uses, sorted, in pages, with how many rows use each. It leaves
         no record: it says nothing of who may what. NOT_FOUND if there is no such tenant; FAILED_PRECONDITION if the policy
         has changed since the first page.
+        """
+
+    @_abc_1.abstractmethod
+    def DiffRevisions(
+        self,
+        request: _policy_service_pb2.DiffRevisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.DiffRevisionsResponse, _abc.Awaitable[_policy_service_pb2.DiffRevisionsResponse]]:
+        """Tells which decisions differ between two revisions of a tenant: who gains and who loses what where, and by which
+        rows. Complete: whatever it does not name is decided alike. The caller needs the rights READ and WHO about the
+        tenant. Another process compares, and decisions do not wait for it; equal calls share one comparison. Errors:
+          NOT_FOUND            the revision is neither on this node nor in the audit store
+          FAILED_PRECONDITION  this version of remit cannot load the revision
+          RESOURCE_EXHAUSTED   the answer names more than 10,000 principals and patterns, the patterns cannot be compared, or
+                               8 other comparisons wait
+          UNAVAILABLE          the comparison goes on: ask again
         """
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -377,3 +377,253 @@ class PlanFilterResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlanFilterResponse: _TypeAlias = PlanFilterResponse  # noqa: Y015
+
+@_typing.final
+class ListMatrixRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    PRINCIPALS_FIELD_NUMBER: _builtins.int
+    NAMESPACES_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    page_size: _builtins.int
+    """Rows in a page, at most 100; 0 means 100."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous page. All other fields must be the same."""
+    revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
+    """As in CheckRequest."""
+    @_builtins.property
+    def principals(self) -> Global___PrincipalRows:
+        """A row for each of several principals, in one namespace."""
+
+    @_builtins.property
+    def namespaces(self) -> Global___NamespaceRows:
+        """A row for each of several namespaces, for one principal."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The columns are the actions of these kinds. Empty means all kinds that fit the rows: of class `namespace`, or, in the
+        tenant itself, the others. At most 60 columns in all.
+        """
+
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these actions; empty means all."""
+
+    @_builtins.property
+    def origin(self) -> _decision_pb2.Origin: ...
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        principals: Global___PrincipalRows | None = ...,
+        namespaces: Global___NamespaceRows | None = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+        actions: _abc.Iterable[_builtins.str] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        origin: _decision_pb2.Origin | None = ...,
+        revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["namespaces", b"namespaces", "origin", b"origin", "principals", b"principals", "rows", b"rows"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "at_least", b"at_least", "kinds", b"kinds", "namespaces", b"namespaces", "origin", b"origin", "page_size", b"page_size", "page_token", b"page_token", "principals", b"principals", "revision", b"revision", "rows", b"rows", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_rows: _TypeAlias = _typing.Literal["principals", "namespaces"]  # noqa: Y015
+    _WhichOneofArgType_rows: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_rows) -> _WhichOneofReturnType_rows | None: ...
+
+Global___ListMatrixRequest: _TypeAlias = ListMatrixRequest  # noqa: Y015
+
+@_typing.final
+class PrincipalRows(_message.Message):
+    """Without `principals` and `holding`: the principals for which a rule decides at least one of the columns there, sorted.
+    Of all others, every cell would be a deny without a rule.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    PRINCIPALS_FIELD_NUMBER: _builtins.int
+    HOLDING_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """As in Question."""
+    holding: _builtins.str
+    """`group:NAME` or `role:NAME`: the principals that are in this group or hold this role, directly or by others, whatever
+    the scope. Sorted. Only without `principals`.
+    """
+    @_builtins.property
+    def principals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These principals, in this order. At most 10,000."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        principals: _abc.Iterable[_builtins.str] | None = ...,
+        holding: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holding", b"holding", "namespace", b"namespace", "principals", b"principals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrincipalRows: _TypeAlias = PrincipalRows  # noqa: Y015
+
+@_typing.final
+class NamespaceRows(_message.Message):
+    """Without `namespaces`: those that p rows, scopes of g rows and dedicated resources name, sorted. A row names `a.b` by
+    `a.b` and by `a.b.**`; a pattern with `*` in its middle names none.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    NAMESPACES_FIELD_NUMBER: _builtins.int
+    BELOW_FIELD_NUMBER: _builtins.int
+    principal: _builtins.str
+    """`user:ID` or `service:ID`."""
+    below: _builtins.str
+    """Only named namespaces at and below this one. Only without `namespaces`."""
+    @_builtins.property
+    def namespaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These namespaces, in this order. At most 10,000."""
+
+    def __init__(
+        self,
+        *,
+        principal: _builtins.str = ...,
+        namespaces: _abc.Iterable[_builtins.str] | None = ...,
+        below: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["below", b"below", "namespaces", b"namespaces", "principal", b"principal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NamespaceRows: _TypeAlias = NamespaceRows  # noqa: Y015
+
+@_typing.final
+class ListMatrixResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    total: _builtins.int
+    """The number of rows on all pages."""
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatrixColumn]:
+        """By kind in the vocabulary's order, then by action."""
+
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatrixRow]: ...
+    @_builtins.property
+    def receipt(self) -> _decision_pb2.Receipt: ...
+    def __init__(
+        self,
+        *,
+        columns: _abc.Iterable[Global___MatrixColumn] | None = ...,
+        rows: _abc.Iterable[Global___MatrixRow] | None = ...,
+        next_page_token: _builtins.str = ...,
+        total: _builtins.int = ...,
+        receipt: _decision_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "next_page_token", b"next_page_token", "receipt", b"receipt", "rows", b"rows", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMatrixResponse: _TypeAlias = ListMatrixResponse  # noqa: Y015
+
+@_typing.final
+class MatrixColumn(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    action: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        action: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatrixColumn: _TypeAlias = MatrixColumn  # noqa: Y015
+
+@_typing.final
+class MatrixRow(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The principal, or the namespace."""
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatrixCell]:
+        """One for each column, in the order of the columns."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        cells: _abc.Iterable[Global___MatrixCell] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatrixRow: _TypeAlias = MatrixRow  # noqa: Y015
+
+@_typing.final
+class MatrixCell(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EFFECT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    effect: _decision_pb2.Effect.ValueType
+    reason: _decision_pb2.Reason.ValueType
+    """DENIED_BY_RULE if a rule denies. Other denies are the lack of a rule that allows."""
+    rule: _builtins.str
+    """`FILE:LINE` of the rule that decides; empty if none does."""
+    def __init__(
+        self,
+        *,
+        effect: _decision_pb2.Effect.ValueType = ...,
+        reason: _decision_pb2.Reason.ValueType = ...,
+        rule: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "reason", b"reason", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatrixCell: _TypeAlias = MatrixCell  # noqa: Y015

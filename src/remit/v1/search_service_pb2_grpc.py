@@ -58,6 +58,11 @@ class SearchServiceStub:
                 request_serializer=remit_dot_v1_dot_search__service__pb2.PlanFilterRequest.SerializeToString,
                 response_deserializer=remit_dot_v1_dot_search__service__pb2.PlanFilterResponse.FromString,
                 _registered_method=True)
+        self.ListMatrix = channel.unary_unary(
+                '/remit.v1.SearchService/ListMatrix',
+                request_serializer=remit_dot_v1_dot_search__service__pb2.ListMatrixRequest.SerializeToString,
+                response_deserializer=remit_dot_v1_dot_search__service__pb2.ListMatrixResponse.FromString,
+                _registered_method=True)
 
 
 class SearchServiceServicer:
@@ -95,6 +100,14 @@ class SearchServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMatrix(self, request, context):
+        """Lists decisions as a table: what principals may do in one namespace, or what one principal may do in namespaces. In
+        pages of rows; each page has one record. Each cell is what Check says, by the same revision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SearchServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -117,6 +130,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.PlanFilter,
                     request_deserializer=remit_dot_v1_dot_search__service__pb2.PlanFilterRequest.FromString,
                     response_serializer=remit_dot_v1_dot_search__service__pb2.PlanFilterResponse.SerializeToString,
+            ),
+            'ListMatrix': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMatrix,
+                    request_deserializer=remit_dot_v1_dot_search__service__pb2.ListMatrixRequest.FromString,
+                    response_serializer=remit_dot_v1_dot_search__service__pb2.ListMatrixResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -231,6 +249,33 @@ class SearchService:
             '/remit.v1.SearchService/PlanFilter',
             remit_dot_v1_dot_search__service__pb2.PlanFilterRequest.SerializeToString,
             remit_dot_v1_dot_search__service__pb2.PlanFilterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMatrix(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/remit.v1.SearchService/ListMatrix',
+            remit_dot_v1_dot_search__service__pb2.ListMatrixRequest.SerializeToString,
+            remit_dot_v1_dot_search__service__pb2.ListMatrixResponse.FromString,
             options,
             channel_credentials,
             insecure,

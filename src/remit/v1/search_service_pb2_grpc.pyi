@@ -45,6 +45,10 @@ class SearchServiceStub:
     """Lists the principals that may do something, and the rows that allow it. Sorted, in pages."""
     PlanFilter: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.PlanFilterRequest, _search_service_pb2.PlanFilterResponse]
     """Returns the namespace patterns by which to filter a query for one principal, action and kind."""
+    ListMatrix: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.ListMatrixRequest, _search_service_pb2.ListMatrixResponse]
+    """Lists decisions as a table: what principals may do in one namespace, or what one principal may do in namespaces. In
+    pages of rows; each page has one record. Each cell is what Check says, by the same revision.
+    """
 
 @_typing.type_check_only
 class SearchServiceAsyncStub(SearchServiceStub):
@@ -63,6 +67,10 @@ class SearchServiceAsyncStub(SearchServiceStub):
     """Lists the principals that may do something, and the rows that allow it. Sorted, in pages."""
     PlanFilter: _aio.UnaryUnaryMultiCallable[_search_service_pb2.PlanFilterRequest, _search_service_pb2.PlanFilterResponse]  # type: ignore[assignment]
     """Returns the namespace patterns by which to filter a query for one principal, action and kind."""
+    ListMatrix: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ListMatrixRequest, _search_service_pb2.ListMatrixResponse]  # type: ignore[assignment]
+    """Lists decisions as a table: what principals may do in one namespace, or what one principal may do in namespaces. In
+    pages of rows; each page has one record. Each cell is what Check says, by the same revision.
+    """
 
 class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Check in reverse: what, where and who. Each answer is exactly the set that Check allows by the same revision. It is
@@ -102,5 +110,15 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.PlanFilterResponse, _abc.Awaitable[_search_service_pb2.PlanFilterResponse]]:
         """Returns the namespace patterns by which to filter a query for one principal, action and kind."""
+
+    @_abc_1.abstractmethod
+    def ListMatrix(
+        self,
+        request: _search_service_pb2.ListMatrixRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_search_service_pb2.ListMatrixResponse, _abc.Awaitable[_search_service_pb2.ListMatrixResponse]]:
+        """Lists decisions as a table: what principals may do in one namespace, or what one principal may do in namespaces. In
+        pages of rows; each page has one record. Each cell is what Check says, by the same revision.
+        """
 
 def add_SearchServiceServicer_to_server(servicer: SearchServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

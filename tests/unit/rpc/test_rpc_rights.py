@@ -22,6 +22,7 @@ QUESTION_OF_METHOD = {
     "SearchService/ListActions": QuestionType.ACTIONS,
     "SearchService/ListNamespaces": QuestionType.NAMESPACES,
     "SearchService/ListPrincipals": QuestionType.PRINCIPALS,
+    "SearchService/ListMatrix": QuestionType.MATRIX,
     "SearchService/PlanFilter": QuestionType.FILTER,
     "VisibilityService/VisibleGraph": QuestionType.GRAPH,
     "ResourceService/ResolveDedicated": QuestionType.DEDICATED,
@@ -42,6 +43,7 @@ EVENT_OF_METHOD = {
 UNRECORDED = {
     "PolicyService/GetVocabulary",
     "PolicyService/ListNames",
+    "PolicyService/DiffRevisions",
     "PolicyService/ListRevisions",
     "PolicyService/WatchRevision",
     "StatusService/GetStatus",

@@ -1,9 +1,10 @@
 """What changes between two policies: compares patterns, and so covers all principals, permissions, relations and
 namespaces, of which there are infinitely many."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from remit.core.names import Tenant
+from remit.core.rows import Link, ReachRule, Rule
 from remit.engine.decision_diagram import DiagramFactory
 from remit.engine.diff.access import access_changes
 from remit.engine.diff.change import (
@@ -27,6 +28,7 @@ __all__ = [
     "Pairs",
     "ReachChange",
     "TenantDiff",
+    "changed_rows",
     "diff",
 ]
 
@@ -39,19 +41,35 @@ def diff(tenant: Tenant, old: Snapshot | None, new: Snapshot | None) -> TenantDi
     """
     factory = DiagramFactory()
     before, after = (snapshot.policy if snapshot is not None else None for snapshot in (old, new))
-    rows_before, rows_after = set(_rows(old)), set(_rows(new))
+    added, removed = changed_rows(old, new)
     return TenantDiff(
         tenant,
         access_changes(factory, old, new),
         reach_changes(factory, before, after),
         dedicated_changes(factory, before, after),
-        len(rows_after - rows_before),
-        len(rows_before - rows_after),
+        len(added),
+        len(removed),
     )
 
 
-def _rows(snapshot: Snapshot | None) -> Iterator[tuple[str, ...]]:
+def changed_rows(
+    old: Snapshot | None, new: Snapshot | None
+) -> tuple[tuple[Rule | Link | ReachRule, ...], tuple[Rule | Link | ReachRule, ...]]:
+    """The rows that only `new` has, and those that only `old` has, by file and line. Equal rows count once, and a row that
+    moved is no change."""
+    before, after = ({row.fields: row for row in _rows(each)} for each in (old, new))
+    return _sorted(after, before), _sorted(before, after)
+
+
+def _sorted(
+    rows: dict[tuple[str, ...], Rule | Link | ReachRule], others: Container[tuple[str, ...]]
+) -> tuple[Rule | Link | ReachRule, ...]:
+    only = (row for fields, row in rows.items() if fields not in others)
+    return tuple(sorted(only, key=lambda row: (row.file, row.line, row.text)))
+
+
+def _rows(snapshot: Snapshot | None) -> Iterator[Rule | Link | ReachRule]:
     if snapshot is not None:
         policy = snapshot.policy
         for rows in (policy.rules, policy.links, policy.reach):
-            yield from (row.fields for row in rows)
+            yield from rows

@@ -106,6 +106,15 @@ class TenantDiff:
     rows_removed: int = 0
 
     @property
+    def names(self) -> int:
+        """How many principals and patterns the changes name."""
+        sets = [part for reached in self.reach for part in (reached.callers, reached.owners)]
+        sets += [change.where.namespaces for change in self.access]
+        sets += [change.where.namespaces for change in self.dedicated]
+        patterns = sum(1 + len(piece.excepted) for pieces in sets for piece in pieces)
+        return patterns + sum(len(change.principals) for change in self.access)
+
+    @property
     def directions(self) -> set[Direction]:
         return {change.direction for change in self.access} | {change.direction for change in self.reach}
 

@@ -191,12 +191,12 @@ class PrincipalsFor(Inquiry[Permitted]):
         denied: dict[str, str] = {}
         for subject, rule in rows.items():
             if rule.effect is Effect.DENY:
-                _reach_back(snapshot, subject, covering, denied, {})
+                reach_back(snapshot, subject, covering, denied, {})
         allowed: dict[str, str] = {}
         ways: dict[str, Link] = {}
         # Start with the lowest row: it is the deciding rule of all members that it reaches.
         for rule in sorted((each for each in rows.values() if each.effect is Effect.ALLOW), key=attrgetter("order")):
-            _reach_back(snapshot, rule.subject, covering, allowed, ways)
+            reach_back(snapshot, rule.subject, covering, allowed, ways)
         principals = sorted(
             Principal(name)
             for name in allowed
@@ -208,7 +208,7 @@ class PrincipalsFor(Inquiry[Permitted]):
         return {"principals": len(answer.principals)}
 
 
-def _reach_back(
+def reach_back(
     snapshot: Snapshot, subject: str, covering: frozenset[str], reached: dict[str, str], ways: dict[str, Link]
 ) -> None:
     """Adds every subject that holds `subject` and is not in `reached`, with the first g row on the shortest path."""

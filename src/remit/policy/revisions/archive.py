@@ -22,6 +22,10 @@ class RevisionNotStoredError(RemitError):
     """There is no such revision, or its stored files are damaged."""
 
 
+class RevisionNotLoadableError(RevisionNotStoredError):
+    """The revision is stored, and this version of remit cannot load it."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredRevision:
     revision: str

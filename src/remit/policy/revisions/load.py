@@ -3,11 +3,11 @@ from remit.core.names import Tenant
 from remit.policy.load import LoadedTenant, load_root, load_tenant
 from remit.policy.read.limits import Limits
 from remit.policy.read.tree import Tree
-from remit.policy.revisions.archive import RevisionNotStoredError
+from remit.policy.revisions.archive import RevisionNotLoadableError
 
 
 def load_revision(tree: Tree, tenant: Tenant, limits: Limits, *, tested: bool = True) -> LoadedTenant:
-    """Loads a stored revision. Raises RevisionNotStoredError if it does not load."""
+    """Loads a stored revision. Raises RevisionNotLoadableError if it does not load."""
     cause: object = ""
     try:
         # It passed its tests when it was stored, or was applied in spite of them.
@@ -18,4 +18,4 @@ def load_revision(tree: Tree, tenant: Tenant, limits: Limits, *, tested: bool = 
         if loaded.snapshot is not None:
             return loaded
         cause = "\n".join(map(str, loaded.diagnostics))
-    raise RevisionNotStoredError(f"kept revision `{tree.revision(tenant)}` of `{tenant}` does not load:\n{cause}")
+    raise RevisionNotLoadableError(f"kept revision `{tree.revision(tenant)}` of `{tenant}` does not load:\n{cause}")

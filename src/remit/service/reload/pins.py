@@ -50,6 +50,13 @@ class Pins:
         """The stored revisions of a tenant, newest first."""
         return self._store.revisions(tenant) if self._store is not None else []
 
+    def archive(self, tenant: Tenant, revision: str) -> bytes | None:
+        """The archive of a stored revision; None if it is not stored here."""
+        try:
+            return self._store.path(tenant, revision).read_bytes() if self._store is not None else None
+        except OSError:
+            return None
+
     def pin(self, tenant: Tenant, prefix: str, caller: str, timeout_s: float) -> str:
         """Serves the stored revision that begins with `prefix` until the tenant is unpinned, whatever the files say.
         Returns the revision that served before.
