@@ -93,7 +93,7 @@ REQUESTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "SearchService/ListActions": {"principal": "user:bob"},
     "SearchService/ListNamespaces": {"principal": "user:bob"},
     "SearchService/ListPrincipals": {**_WHAT, "namespace": "acme.finance"},
-    "SearchService/ListMatrix": {"principals": {}},
+    "SearchService/ListMatrix": {"principals": {}, "actions": ["VIEW"]},
     "SearchService/PlanFilter": {"principal": "user:bob", **_WHAT},
     "ResourceService/ListServed": {"resource": "RESOURCE_TYPE_STORAGE", "name": "s3-eu"},
     "VisibilityService/VisibleGraph": {"principal": "user:bob", "action": "VIEW", "nodes": [_NODE]},

@@ -14,7 +14,7 @@ from remit.engine.diff import TenantDiff
 from remit.policy.live import LivePolicies
 from remit.policy.read.limits import Limits
 from remit.policy.revisions.archive import RevisionNotStoredError
-from remit.policy.revisions.differ import ArchivedRevision, RevisionDiff, RevisionDiffer
+from remit.policy.revisions.differ import RevisionArchive, RevisionDiff, RevisionDiffer
 from remit.policy.revisions.explainer import ArchivedPolicy
 from remit.service.compute_turns import waiting
 from remit.service.errors import ComparingError, TooManyComparisonsError
@@ -94,7 +94,7 @@ class RevisionDiffs:
             found: RevisionDiff | None = None
             error: BaseException | None = None
             try:
-                old, new = (ArchivedRevision(each, self._archived(pair.tenant, each)) for each in (pair.old, pair.new))
+                old, new = (RevisionArchive(each, self._archived(pair.tenant, each)) for each in (pair.old, pair.new))
                 found = self._differ.diff(pair.tenant, old, new, self._limits, COMPARE_S)
             except Exception as raised:  # noqa: BLE001 (whoever waits raises it)
                 error = raised

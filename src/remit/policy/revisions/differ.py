@@ -23,7 +23,7 @@ _NICE: Final = 10
 AnyRow = Rule | Link | ReachRule
 
 
-class ArchivedRevision(NamedTuple):
+class RevisionArchive(NamedTuple):
     revision: str
     archive: ArchivedPolicy
 
@@ -41,8 +41,8 @@ class RevisionDiff:
 @dataclass(frozen=True, slots=True)
 class _DiffRequest:
     tenant: Tenant
-    old: ArchivedRevision
-    new: ArchivedRevision
+    old: RevisionArchive
+    new: RevisionArchive
     limits: Limits
 
 
@@ -53,7 +53,7 @@ class RevisionDiffer:
         self._child = ChildProcess("the process that compares revisions", __name__, serve.__name__)
 
     def diff(
-        self, tenant: Tenant, old: ArchivedRevision, new: ArchivedRevision, limits: Limits, timeout_s: float
+        self, tenant: Tenant, old: RevisionArchive, new: RevisionArchive, limits: Limits, timeout_s: float
     ) -> RevisionDiff:
         """Not for two threads at once. Raises RevisionNotStoredError, TooLargeError, and ChildEndedError if it takes too
         long or the process ends."""
