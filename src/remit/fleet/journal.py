@@ -147,7 +147,7 @@ class ReleaseJournal:
         if name == self._whole == self.target:
             self._log_bindings(pulled)
             write_whole(target / _ABOUT, content)
-            self._tell()
+            self.tell()
             return
         made = target.with_name(f".new-{secrets.token_hex(8)}")
         try:
@@ -168,7 +168,7 @@ class ReleaseJournal:
             self._whole = name
         finally:
             shutil.rmtree(made, ignore_errors=True)
-        self._tell()
+        self.tell()
         self._prune(target)
 
     def record_fork(self, fork: Fork) -> None:
@@ -215,7 +215,8 @@ class ReleaseJournal:
                 if Tenant(path.stem) not in pulled.bindings:
                     path.unlink()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Lets all processes of this node look into the journal. Raises OSError."""
         write_whole(self.news, b"")
 
     def checked(self, state: StoreState) -> None:

@@ -15,6 +15,8 @@ from remit.strict_json import parse_object
 FORMAT: Final = 1
 """Change this when nodes of an older version cannot read a release."""
 READABLE: Final = frozenset({FORMAT})
+DIRECTORY: Final = "directory"
+"""The origin of a release that a server made of its policy directory."""
 FIRST: Final = ""
 """What the first release of a store follows."""
 
@@ -42,6 +44,8 @@ class Release:
     """The git commit that was checked out; '' for none."""
     repeats: int = 0
     """The earlier release whose files these are, for a rollback; 0 for none."""
+    origin: str = ""
+    """DIRECTORY, or '' for `remit publish`."""
     format: int = FORMAT
 
     @property

@@ -11,8 +11,11 @@ from remit.policy.ceiling import closed, unsound
 from remit.policy.load import DEFAULT_LIMITS
 
 
-def reviewer(snapshot_of: Callable[[Tenant], Snapshot | None]) -> Review:
-    """`snapshot_of` makes the policy of a tenant of the release; None if the release does not have it."""
+def reviewer(
+    snapshot_of: Callable[[Tenant], Snapshot | None], question_rows: int = DEFAULT_LIMITS.question_rows
+) -> Review:
+    """`snapshot_of` makes the policy of a tenant of the release; None if the release does not have it. `question_rows` is
+    the limit `policy_max_question_rows`."""
 
     def review(tenant: Tenant, rows: Sequence[GrantedRow]) -> Reviewed:
         snapshot = snapshot_of(tenant)
@@ -26,7 +29,7 @@ def reviewer(snapshot_of: Callable[[Tenant], Snapshot | None]) -> Review:
         if shut or not left:
             return Reviewed(shut, tuple(sorted(adopted)))
         after = snapshot.changed("", [each.row.link(tenant, each.seq) for each in left], ())
-        found = unsound(snapshot, after, granted, granted, DEFAULT_LIMITS.question_rows)
+        found = unsound(snapshot, after, granted, granted, question_rows)
         return Reviewed([_refused(tenant, each.row, each.message) for each in found], tuple(sorted(adopted)))
 
     return review

@@ -62,6 +62,8 @@ class Draft(NamedTuple):
     commit: str = ""
     repeats: int = 0
     """The earlier release whose files these are; 0 for none."""
+    origin: str = ""
+    """DIRECTORY, or '' for `remit publish`."""
 
 
 class Reviewed(NamedTuple):
@@ -225,6 +227,7 @@ class PolicyStore:
                 message=draft.message,
                 commit=draft.commit,
                 repeats=draft.repeats,
+                origin=draft.origin,
             )
             signed = SignedRelease.of(release, key)
             stored = set(connection.execute(select(folders.c.digest).where(folders.c.digest.in_(packed))).scalars())

@@ -7,12 +7,13 @@ from typing import Self
 from remit.core.names import CALLERS
 from remit.fleet.change import position_of
 from remit.fleet.current_release import CurrentRelease
-from remit.fleet.errors import PolicyStoreAwayError, PolicyStoreError
+from remit.fleet.errors import ForgedReleaseError, PolicyStoreAwayError, PolicyStoreError
 from remit.fleet.journal import ReleaseJournal
 from remit.fleet.node_report import LIVE_S
 from remit.fleet.puller import Puller
 from remit.fleet.store import PolicyStore
 from remit.policy.live import LivePolicies
+from remit.service.directory.publisher import DirectoryPublisher
 from remit.service.errors import StartupError
 from remit.service.settings import Settings
 from remit.service.version import VERSION
@@ -21,10 +22,21 @@ _MOST_BEHIND = 20
 
 
 class PolicyPuller:
-    """The puller of a node, with its store and its journal. The only server of a node has one, or the supervisor."""
+    """The puller of a node, with its store and its journal. The only server of a node has one, or the supervisor.
 
-    def __init__(self, puller: Puller, journal: ReleaseJournal, grace_s: float, stop: ExitStack) -> None:
+    If a policy directory is the source of the store, what publishes it too.
+    """
+
+    def __init__(
+        self,
+        puller: Puller,
+        journal: ReleaseJournal,
+        publisher: DirectoryPublisher | None,
+        grace_s: float,
+        stop: ExitStack,
+    ) -> None:
         self._puller = puller
+        self._publisher = publisher
         self._grace_s = grace_s
         self._stop = stop
         self.journal = journal
@@ -41,8 +53,15 @@ class PolicyPuller:
                 failed.callback(store.close)
                 journal.begin()
                 failed.callback(journal.end)
+                if settings.publishes_directory:
+                    _make(store, journal)
                 _open(store)
                 _refuse_taken_name(store, settings.node, journal.instance)
+                publisher: DirectoryPublisher | None = None
+                if settings.publishes_directory:
+                    publisher = DirectoryPublisher(settings, store, journal)
+                    failed.callback(publisher.stop)
+                    publisher.first()
                 puller = Puller(
                     store,
                     journal,
@@ -53,14 +72,18 @@ class PolicyPuller:
                     most_bytes=settings.limits.bytes,
                 )
                 puller.first()
-            except PolicyStoreError as error:
+            except (PolicyStoreError, ForgedReleaseError, OSError) as error:
                 raise StartupError(str(error)) from error
-            return cls(puller, journal, settings.grace_s, failed.pop_all())
+            return cls(puller, journal, publisher, settings.grace_s, failed.pop_all())
 
     def begin(self, behind: Callable[[], Sequence[str]]) -> None:
         self._puller.begin(behind)
+        if self._publisher is not None:
+            self._publisher.begin()
 
     def stop(self) -> None:
+        if self._publisher is not None:
+            self._publisher.stop()
         self._puller.stop(self._grace_s)
         self._stop.close()
 
@@ -97,6 +120,18 @@ def _refuse_taken_name(store: PolicyStore, node: str, instance: str) -> None:
                 "give each its own `node`. If that one is gone for good, `remit nodes --forget` removes its report, and after "
                 f"{LIVE_S:g} s without a report it counts no more"
             )
+
+
+def _make(store: PolicyStore, journal: ReleaseJournal) -> None:
+    """Makes the store of a policy directory at the first start. Raises PolicyStoreError if it is gone."""
+    if store.file is None or store.file.exists():
+        return
+    if journal.target is not None:
+        raise PolicyStoreError(
+            f"`{store.url}` is gone, and this node served releases of it: restore it from a backup. To begin anew, without the "
+            f"rows that were granted at run time, remove `{journal.directory}`"
+        )
+    store.migrate()
 
 
 def _open(store: PolicyStore) -> None:

@@ -43,7 +43,11 @@ class Settings(BaseSettings):
 
     _page_secret: bytes = PrivateAttr(default_factory=lambda: secrets.token_bytes(_PAGE_SECRET))
 
-    policies: Path = Field(Path("policies"), description="Policy directory.")
+    policies: Path = Field(
+        Path("policies"),
+        description="Policy directory. Named beside `policy_store`, it is the source of that store: the server publishes each "
+        "good edit.",
+    )
     strict: bool = Field(
         False,
         description="At the start, serve the files or nothing: do not fall back to a stored revision.",
@@ -63,8 +67,8 @@ class Settings(BaseSettings):
     revisions_kept: int = Field(10, ge=1, description="Revisions stored for each tenant; a pinned one is extra.")
     policy_store: str = Field(
         "",
-        description="Policy store whose releases this node serves in place of `policies`: `sqlite:///PATH` or "
-        "`postgresql+psycopg://USER@HOST/DATABASE`. `remit publish` fills it.",
+        description="Policy store whose releases this node serves: `sqlite:///PATH` or "
+        "`postgresql+psycopg://USER@HOST/DATABASE`. `remit publish` fills it, or with SQLite this server from `policies`.",
     )
     policy_keys: str = Field(
         "",
@@ -394,15 +398,24 @@ class Settings(BaseSettings):
                 )
 
     def _refuse_policy_store(self) -> None:
-        if self.policy_store and "policies" in self.model_fields_set:
-            raise ValueError(
-                "`policy_store` and `policies` both say where the policies come from: leave one of them out"
-            )
+        if self.publishes_directory:
+            self._refuse_directory()
         if self.policy_store and not self.watch:
             raise ValueError("`watch` is off: without it a node would never serve a new release of `policy_store`")
         for name in ("policy_keys", "policy_max_age_s"):
             if not self.policy_store and getattr(self, name):
                 raise ValueError(f"`{name}` is about `policy_store`, which is empty: set it, or leave `{name}` out")
+
+    def _refuse_directory(self) -> None:
+        if not self.policy_store.startswith("sqlite"):
+            raise ValueError(
+                "`policies` is named beside a `policy_store` in PostgreSQL, where the directories of several nodes would undo "
+                "each other's edits: leave `policies` out and publish it with `remit publish`, or take `sqlite:///PATH`"
+            )
+        if self.policy_keys:
+            raise ValueError(
+                "`policy_keys` asks for signed releases, and a server signs none of its own `policies`: leave one of them out"
+            )
 
     def _refuse_half_of_tls(self) -> None:
         needed = {"tls_cert": self.tls_cert, "tls_key": self.tls_key}
@@ -489,6 +502,11 @@ class Settings(BaseSettings):
     def journal(self) -> ReleaseJournal | None:
         """Where the releases of `policy_store` are on disk; None without it."""
         return ReleaseJournal(self.releases) if self.policy_store else None
+
+    @property
+    def publishes_directory(self) -> bool:
+        """Whether `policies` is the source of `policy_store`."""
+        return bool(self.policy_store) and "policies" in self.model_fields_set
 
     @property
     def policy_directory(self) -> Path:

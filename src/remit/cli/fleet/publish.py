@@ -16,13 +16,13 @@ from remit.cli.policy.compared import Compared, FailOn, compare_tenants, is_wron
 from remit.cli.policy.diff_sources import Version
 from remit.core.diagnostics import PolicyError
 from remit.fleet.errors import PublishRefusedError
-from remit.fleet.release import Release, SignedRelease
+from remit.fleet.release import DIRECTORY, Release, SignedRelease
 from remit.fleet.review import reviewer
 from remit.fleet.store import Draft, PolicyStore
 from remit.policy.lint.finding import LintSeverity
 from remit.policy.lint.linter import tenant_findings
 from remit.policy.load import DEFAULT_LIMITS, EMPTY_ROOT, LoadedTenant, load_root, load_tenant
-from remit.policy.read.git import DIRTY, Checkout, GitError, Repository
+from remit.policy.read.git import DIRTY, GitError, Repository, commit_of
 from remit.policy.read.tree import Folder, Tree, read_tree
 
 _COMMIT_SHOWN = 12
@@ -87,6 +87,8 @@ def publish(
     signing = _key(key)
     with opened(to, "--to", migrate=migrate and not dry_run) as store:
         newest = store.newest()
+        if newest is not None and not dry_run:
+            _refuse_directory(store, newest.release)
         before = _version_of(store, newest)
         if directory is not None:
             after, commit = _checked(directory, lint, told=not as_json)
@@ -158,7 +160,7 @@ def _checked(directory: Path, lint: LintSeverity, *, told: bool) -> tuple[Versio
             err.note(f"{tenant}: {loaded.rows} rows, {len(loaded.cases)} test cases pass on {engines}")
     if wrong:
         fail(Exit.NO, f"nothing is published: {wrong} mistake{'s' if wrong > 1 else ''}")
-    return Version(str(directory), tree, root), _commit(directory, tree)
+    return Version(str(directory), tree, root), commit_of(directory, tree)
 
 
 def _lint(tree: Tree, loaded: LoadedTenant, severity: LintSeverity) -> Iterator[str]:
@@ -169,13 +171,15 @@ def _lint(tree: Tree, loaded: LoadedTenant, severity: LintSeverity) -> Iterator[
             yield f"{each.place}: {each.severity} {each.rule}: {each.message}"
 
 
-def _commit(directory: Path, tree: Tree) -> str:
-    """The commit of all files, with DIRTY behind it if one of them differs from it; '' without git."""
-    checkout = Checkout.of(directory)
-    if checkout is None:
-        return ""
-    names = {checkout.name_of(tree.root.files, tenant, folder.files) for tenant, folder in tree.tenants.items()}
-    return checkout.commit if names == {checkout.commit} else checkout.commit + DIRTY
+def _refuse_directory(store: PolicyStore, newest: Release) -> None:
+    """Ends the command if a running server publishes its policy directory to this store."""
+    live = {each.node for each in store.nodes() if each.is_live}
+    if newest.origin == DIRECTORY and newest.publisher in live:
+        fail(
+            Exit.NO,
+            f"release {newest.seq} is from the policy directory of server `{newest.publisher}`, which publishes each edit "
+            "by itself: edit the files there, or stop that server first",
+        )
 
 
 def _refuse_older(directory: Path, commit: str, newest: SignedRelease | None, based_on: int | None) -> None:

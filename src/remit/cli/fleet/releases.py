@@ -34,6 +34,7 @@ def releases(
                 "message": each.release.message,
                 "commit": each.release.commit,
                 "repeats": each.release.repeats,
+                "origin": each.release.origin,
                 "key_id": each.key_id,
                 "tenants": len(each.release.tenants),
             }
@@ -49,7 +50,8 @@ def releases(
     for signed in found:
         release = signed.release
         again = f"again release {release.repeats}" if release.repeats else ""
-        message = ": ".join(filter(None, (again, release.message)))
+        origin = "from its policy directory" if release.origin else ""
+        message = ": ".join(filter(None, (again, origin, release.message)))
         cells = (str(release.seq), utc_text(release.published_us), release.publisher, str(len(release.tenants)))
         rows_.append((*cells, release.commit[:_COMMIT_SHOWN], signed.key_id, message))
     print_table(names, rows_, numbers=("release", "tenants"))

@@ -183,7 +183,7 @@ def _begun(order: ScanRequest, tree: Tree) -> list[BuildStarted]:
     for tenant, folder in tree.tenants.items():
         if order.only in {None, tenant}:
             revision = tree.revision(tenant)
-            begun = BuildStarted(tenant, revision, _signature(revision, folder))
+            begun = BuildStarted(tenant, revision, signature_of(revision, folder))
             if order.known.get(tenant, NO_FINGERPRINT).signature != begun.signature:
                 found.append((order.took_s.get(tenant, 0.0), sum(map(len, folder.files.values())), begun))
     return [begun for _, _, begun in sorted(found, key=lambda each: each[:2])]
@@ -268,7 +268,7 @@ def _last_good(tree: Tree, limits: Limits) -> Root | None:
         return None
 
 
-def _signature(revision: str, folder: Folder) -> str:
+def signature_of(revision: str, folder: Folder) -> str:
     """Hash of the folder as scanned. Unlike the revision, it also covers files that could not be read."""
     wrong = "\n".join(map(str, folder.report.diagnostics))
     return hashlib.sha256(f"{revision}\n{wrong}".encode()).hexdigest()

@@ -78,6 +78,15 @@ class Checkout:
         return make(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
+def commit_of(directory: Path, tree: Tree) -> str:
+    """The commit of all files, with DIRTY behind it if one of them differs from it; '' without git."""
+    checkout = Checkout.of(directory)
+    if checkout is None:
+        return ""
+    names = {checkout.name_of(tree.root.files, tenant, folder.files) for tenant, folder in tree.tenants.items()}
+    return checkout.commit if names == {checkout.commit} else checkout.commit + DIRTY
+
+
 class _Entry(NamedTuple):
     mode: bytes
     blob: bytes

@@ -40,6 +40,7 @@ from remit.policy.live import LivePolicies
 from remit.policy.read.tree import Stamp, UnsettledError, stamp
 from remit.policy.revisions.store import RevisionStore
 from remit.process.errors import ChildEndedError
+from remit.service.directory.source_state import SourceState
 from remit.service.errors import StartupError
 from remit.service.metrics import Metrics
 from remit.service.reload.overlays import Overlays
@@ -246,6 +247,7 @@ class Reloader:
                 self._slow.add(tenant)
             if files.pin is not None or not settings.strict:
                 self.pins.restore(tenant)
+        self._read_release()
 
     def _first_scan(self) -> _After:
         within_s = QUICK_S if self._slow.wanted.is_set() else _FIRST_SLOW_S
@@ -277,8 +279,24 @@ class Reloader:
                 # Before `begin`, what happened is not recorded yet.
                 if current.fork is not None and self._threads:
                     self._journal.record_fork(current.fork)
-        except (PolicyStoreError, JournalUnavailable, OSError, ValueError) as error:
+            if self._settings.publishes_directory and self._swap.tenants.files:
+                self._take_source(SourceState.read(self._journal))
+        except (PolicyStoreError, JournalUnavailable, OSError, ValueError, KeyError, TypeError) as error:
             _log.error("release not taken over", error=str(error))
+
+    def _take_source(self, state: SourceState) -> None:
+        """Shows what is wrong with the directory from which this server makes the releases."""
+        swap = self._swap
+        with swap.changing():
+            before = swap.tenants.source.tenants
+            swap.apply(swap.tenants.source_checked(state.wrong))
+            for tenant in sorted(before.keys() | state.tenants.keys()):
+                swap.apply(swap.tenants.source_refused(tenant, state.tenants.get(tenant)))
+                files = swap.tenants.files.get(tenant)
+                if tenant not in state.tenants and files is not None and not files.known.signature:
+                    # Its folder may be gone: the next scan says so.
+                    self._stamp = None
+                    self._switched.set()
 
     def _seen(self) -> Stamp:
         try:
@@ -422,7 +440,8 @@ class Reloader:
         swap.apply(swap.tenants.root_checked(wrong, result.tree_revision))
         swap.tenants = swap.tenants.folders_listed(result.tenants)
         # While the root does not load, a missing folder may be about to appear.
-        for tenant in () if wrong else swap.tenants.files.keys() - result.tenants:
+        here = result.tenants | swap.tenants.source.tenants.keys()
+        for tenant in () if wrong else swap.tenants.files.keys() - here:
             swap.apply(swap.tenants.folder_removed(tenant))
             if tenant not in swap.tenants.files:
                 self._slow.took(tenant, 0.0)

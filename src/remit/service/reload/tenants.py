@@ -14,6 +14,7 @@ from remit.engine.snapshot import Snapshot
 from remit.policy.build.scan import NO_FINGERPRINT, Fingerprint, TenantBuilt
 from remit.policy.live import TenantPolicy, TenantState
 from remit.policy.revisions.store import Pin
+from remit.service.directory.source_state import WELL, RefusedFiles, SourceState
 
 _RECORDED: Final = 20
 """The most diagnostics in a record; the status has all."""
@@ -66,6 +67,8 @@ class Tenants:
     files: Mapping[Tenant, TenantFiles] = field(default_factory=dict)
     wrong: tuple[Diagnostic, ...] = ()
     """Errors of all of the newest files: in the root files, or of the directory itself."""
+    source: SourceState = WELL
+    """What is wrong with the directory from which the releases are made. `files` and `wrong` are about a release then."""
 
     def state(self, tenant: Tenant) -> TenantState:
         files = self.files[tenant]
@@ -73,13 +76,15 @@ class Tenants:
             return TenantState.UNAVAILABLE
         if files.pin is not None:
             return TenantState.PINNED
-        return TenantState.STALE if files.refused or self.wrong else TenantState.SERVING
+        source = self.source.wrong or tenant in self.source.tenants
+        return TenantState.STALE if files.refused or self.wrong or source else TenantState.SERVING
 
     def policy(self, tenant: Tenant, since_us: int, snapshot: Snapshot | None) -> TenantPolicy:
         files = self.files[tenant]
         pinned_by = files.pin.caller if files.pin is not None else ""
-        diagnostics = (*self.wrong, *files.diagnostics)
-        return TenantPolicy(tenant, self.state(tenant), since_us, snapshot, diagnostics, files.revision, pinned_by)
+        source = self.source.tenants.get(tenant, RefusedFiles(files.revision, ()))
+        diagnostics = (*self.wrong, *self.source.wrong, *files.diagnostics, *source.diagnostics)
+        return TenantPolicy(tenant, self.state(tenant), since_us, snapshot, diagnostics, source.revision, pinned_by)
 
     def root_checked(self, wrong: tuple[Diagnostic, ...], revision: str = "") -> Change | None:
         """The newest root files, or the directory, have these errors, or none. Returns None if nothing has changed."""
@@ -91,6 +96,33 @@ class Tenants:
             return Change(after, None, loaded, ("info", "root loads again", {"revision": revision}))
         refused = Outcome("POLICY_REFUSED", "", revision, {"diagnostics": texts[:_RECORDED]})
         return Change(after, None, refused, ("error", "root refused", {"revision": revision, "diagnostics": texts}))
+
+    def source_checked(self, wrong: tuple[Diagnostic, ...]) -> Change | None:
+        """The directory from which the releases are made has these errors, or none, as a whole."""
+        if wrong == self.source.wrong:
+            return None
+        after, texts = replace(self, source=self.source._replace(wrong=wrong)), [str(each) for each in wrong]
+        if not wrong:
+            return Change(after, log=("info", "root loads again", {}))
+        refused = Outcome("POLICY_REFUSED", "", "", {"diagnostics": texts[:_RECORDED]})
+        return Change(after, None, refused, ("error", "root refused", {"diagnostics": texts}))
+
+    def source_refused(self, tenant: Tenant, refused: RefusedFiles | None) -> Change | None:
+        """The tenant's files in the directory from which the releases are made are in no release; None if they are again."""
+        before = self.source.tenants.get(tenant)
+        if refused == before:
+            return None
+        others = {name: each for name, each in self.source.tenants.items() if name != tenant}
+        tenants = others if refused is None else {**others, tenant: refused}
+        after = replace(self, source=self.source._replace(tenants=tenants))
+        serving = self.files[tenant].serving if tenant in self.files else ""
+        if refused is None:
+            return Change(after, tenant, log=("info", "tenant loads again", {"tenant": tenant, "serving": serving}))
+        texts = [str(each) for each in refused.diagnostics]
+        detail = {"diagnostics": texts[:_RECORDED], "serving": serving}
+        fields = {"tenant": tenant, "revision": refused.revision, "serving": serving, "diagnostics": texts}
+        outcome = Outcome("POLICY_REFUSED", tenant, refused.revision, detail)
+        return Change(after.folders_listed((tenant,)), tenant, outcome, ("error", "tenant refused", fields))
 
     def folders_listed(self, tenants: Iterable[Tenant]) -> "Tenants":
         """These tenants have a folder. A new one is shown after it was loaded or refused."""
