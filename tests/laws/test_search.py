@@ -12,6 +12,7 @@ from worldly import questions, snapshots, tenants
 from remit.core.names import Namespace, Principal, Word
 from remit.core.question import Question
 from remit.engine.explain.access import explain
+from remit.engine.queries.held import HeldBy
 from remit.engine.queries.search import ActionsOf, FilterFor, NamespacesOf, PrincipalsFor
 from remit.engine.snapshot import Snapshot
 
@@ -112,3 +113,20 @@ def test_list_principals_equals_check(world: World, random: Random) -> None:
                 assert len(told.chain) == len(chain)
                 assert [who, *(link.holds for link in chain)] == [*(link.member for link in chain), rule.subject]
                 assert all(link.scope.contains(namespace) for link in chain)
+
+
+@given(worlds, randoms)
+def test_list_held_equals_what_the_principal_holds(world: World, random: Random) -> None:
+    """In each namespace: the subjects whose rows count for a principal are those that an entry leads to there."""
+    for snapshot in snapshots(world):
+        for principal, _, _, namespace in questions(snapshot, random):
+            found = HeldBy(principal).answer(snapshot)
+            there = {each.holds for each in found.chains if each.where.contains(namespace)}
+            with_rules = {each for each in there if snapshot.graph.rules_of(each)}
+            assert snapshot.held(principal, namespace) == with_rules | ({principal} if found.rules else set())
+            for each in found.chains:
+                members = [row.member for row in each.rows]
+                assert members == [principal, *(row.holds for row in each.rows[:-1])]
+            lengths = [len(each.rows) for each in found.chains]
+            assert sorted(lengths) == lengths
+            assert len({each.rows for each in found.chains}) == len(found.chains)

@@ -94,6 +94,7 @@ REQUESTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "SearchService/ListNamespaces": {"principal": "user:bob"},
     "SearchService/ListPrincipals": {**_WHAT, "namespace": "acme.finance"},
     "SearchService/ListMatrix": {"principals": {}, "actions": ["VIEW"]},
+    "SearchService/ListHeld": {"principal": "user:bob"},
     "SearchService/PlanFilter": {"principal": "user:bob", **_WHAT},
     "ResourceService/ListServed": {"resource": "RESOURCE_TYPE_STORAGE", "name": "s3-eu"},
     "VisibilityService/VisibleGraph": {"principal": "user:bob", "action": "VIEW", "nodes": [_NODE]},

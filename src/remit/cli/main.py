@@ -61,6 +61,7 @@ lazy.add(
         "reach": "remit.cli.ask.reach:reach",
         "reach-all": "remit.cli.ask.reach:reach_all",
         "who": "remit.cli.ask.search:who",
+        "held": "remit.cli.ask.search:held",
         "where": "remit.cli.ask.search:where",
         "what": "remit.cli.ask.search:what",
         "names": "remit.cli.ask.names:names",

@@ -98,6 +98,33 @@ def list_principals(
     return page
 
 
+def list_held(
+    tenant: str,
+    principal: str,
+    *,
+    page_size: int = 0,
+    on_behalf_of: str = "",
+    trace_id: str = "",
+    revision: str = "",
+    at_least: str = "",
+) -> Pages[messages.HeldEntry]:
+    def page(token: str) -> ClientCall[messages.ListHeldResponse, ResultPage[messages.HeldEntry]]:
+        return ClientCall(
+            lambda: messages.ListHeldRequest(
+                tenant=tenant,
+                principal=principal,
+                page_size=page_size,
+                page_token=token,
+                origin=decision_pb2.Origin(on_behalf_of=on_behalf_of, trace_id=trace_id),
+                revision=revision,
+                at_least=at_least,
+            ),
+            lambda response: ResultPage(recorded(response).entries, response.next_page_token),
+        )
+
+    return page
+
+
 def plan_filter(
     tenant: str,
     principal: str,

@@ -490,6 +490,32 @@ class Client(SyncTransport):
             )
         )
 
+    def list_held(
+        self,
+        tenant: str,
+        principal: str,
+        *,
+        page_size: int = 0,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+        revision: str = "",
+        at_least: str = "",
+    ) -> Iterator[search_service_pb2.HeldEntry]:
+        """All that leads from a principal: its own rows first, then the groups and roles that it holds through them,
+        each with the chain of rows, where it counts and when it ends. The client fetches pages of `page_size` (0: the
+        server chooses) as you iterate, all by one revision."""
+        return self._walk(
+            search.list_held(
+                tenant,
+                principal,
+                page_size=page_size,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+                revision=revision,
+                at_least=at_least,
+            )
+        )
+
     def list_matrix(
         self,
         tenant: str,

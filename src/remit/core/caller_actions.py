@@ -57,10 +57,12 @@ ACTION_OF_QUESTION: Final[Mapping[QuestionType, CallerAction]] = {
     QuestionType.SERVED: CallerAction.RESOLVE,
     QuestionType.PRINCIPALS: CallerAction.WHO,
     QuestionType.MATRIX: CallerAction.WHO,
+    QuestionType.HELD: CallerAction.WHO,
     QuestionType.EXPLAIN: CallerAction.EXPLAIN,
     QuestionType.REACH_EXPLAIN: CallerAction.EXPLAIN,
 }
 """The right that a recorded question needed, by its type."""
+_NEEDED_TOO: Final[Mapping[QuestionType, tuple[CallerAction, ...]]] = {QuestionType.HELD: (CallerAction.READ,)}
 
 TENANT_KIND: Final = Word("REMIT")
 """Asked in a namespace of `_callers`, which stands for the tenant of that name."""
@@ -75,6 +77,11 @@ CALLERS_VOCABULARY: Final = Vocabulary(
     }
 )
 """The vocabulary of `_callers`. It belongs to the server's version, not to `vocabulary.yaml`."""
+
+
+def actions_of(question: QuestionType) -> tuple[CallerAction, ...]:
+    """All rights that a recorded question needed."""
+    return (ACTION_OF_QUESTION[question], *_NEEDED_TOO.get(question, ()))
 
 
 def actions_in(mask: int) -> list[CallerAction]:

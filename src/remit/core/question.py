@@ -35,6 +35,7 @@ class QuestionType(StrEnum):
     NAMESPACES = "NAMESPACES"
     PRINCIPALS = "PRINCIPALS"
     MATRIX = "MATRIX"
+    HELD = "HELD"
     FILTER = "FILTER"
     GRAPH = "GRAPH"
     DEDICATED = "DEDICATED"

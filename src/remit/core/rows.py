@@ -1,6 +1,6 @@
 """The rows of a policy, as policy-language section 4 describes them. Each row knows its file and line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from remit.core.names import Subject, Tenant, Word
@@ -75,6 +75,9 @@ class Link:
     """For a row that is granted at run time: `runtime:change SEQ`."""
     line: int
     """0 for a row that is granted at run time."""
+    expires_us: int = field(default=0, compare=False)
+    """When a row that is granted at run time ends; 0 for none, and in archives. Whatever makes a snapshot keeps the row
+    out of it from then on."""
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ class RuntimeRow:
 
     def link(self, tenant: Tenant, seq: int) -> Link:
         """The g row. Change `seq` of the tenant granted it, and that is its place."""
-        return Link(self.member, self.holds, tenant, self.scope, f"runtime:change {seq}", 0)
+        return Link(self.member, self.holds, tenant, self.scope, f"runtime:change {seq}", 0, self.expires_us or 0)
 
 
 def parse_runtime_row(member: str, holds: str, scope: str = "", expires_us: int | None = None) -> RuntimeRow:

@@ -11,6 +11,7 @@ from remit.core.dedicated import Dedicated, Served
 from remit.core.names import Word
 from remit.core.namespace_set import NamespaceSet
 from remit.core.rows import Effect
+from remit.engine.queries.held import Held
 from remit.engine.queries.matrix import Matrix
 from remit.engine.queries.reachable import AllReached, Reachable
 from remit.engine.queries.search import FoundNamespaces, Permitted
@@ -58,6 +59,22 @@ def principals_to(surveyed: InquiryAnswer[Permitted], after: str, size: int) -> 
         for principal in permitted.principals[start : start + size]:
             chain = map(wire.row_to, permitted.chain(principal))
             response.principals.add(principal=principal, rule=wire.rule_to(permitted.rule(principal)), chain=chain)
+    return response
+
+
+def held_to(surveyed: InquiryAnswer[Held], start: int, size: int) -> search.ListHeldResponse:
+    """`size` entries from number `start` on, without the token of the next page."""
+    response = search.ListHeldResponse(receipt=receipt_to(surveyed))
+    held = surveyed.answer
+    if held is None:
+        return response
+    response.total, response.roles[:], response.shut_out = held.total, held.roles, not held.admitted
+    for rule in held.rules[start : start + size]:
+        response.entries.add(namespaces=rule.namespaces.text, rule=wire.rule_to(rule))
+    begin = max(0, start - len(held.rules))
+    for each in held.chains[begin : begin + size - len(response.entries)]:
+        chain = [search.HeldRow(row=wire.row_to(row), expires_us=row.expires_us) for row in each.rows]
+        response.entries.add(holds=each.holds, namespaces=each.where.text, expires_us=each.expires_us, chain=chain)
     return response
 
 

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from typing import Any, Final
 
 from remit.core.errors import violation
@@ -55,6 +56,15 @@ class PageToken:
                 raise violation(field, "is not one that this service gave")
         if asked != self._request:
             raise violation(field, "belongs to another request: all fields but the page's must be the same")
+
+    @property
+    def count(self) -> int:
+        """The items on the pages before, if `next` was given their number. Raises MalformedQuestionError."""
+        if not self.after:
+            return 0
+        if not re.fullmatch("[0-9]{1,9}", self.after):
+            raise violation("page_token", "is not one that this service gave")
+        return int(self.after)
 
     @property
     def is_first(self) -> bool:

@@ -61,6 +61,7 @@ DEMANDS: Final[Mapping[str, Demand | None]] = {
     **_demands(CallerAction.LIST, "SearchService/ListActions", "SearchService/ListNamespaces"),
     **_demands(CallerAction.LIST, "SearchService/PlanFilter", "ReachService/ListReachable"),
     **_demands(CallerAction.WHO, "SearchService/ListPrincipals", "SearchService/ListMatrix"),
+    "SearchService/ListHeld": Demand((CallerAction.WHO, CallerAction.READ)),
     **_demands(CallerAction.RESOLVE, "ResourceService/ResolveDedicated", "ResourceService/ListServed"),
     **_demands(CallerAction.EXPLAIN, "AccessService/Explain", "ReachService/ExplainReach"),
     **_demands(CallerAction.STATUS, "PolicyService/ListRevisions"),

@@ -11,9 +11,10 @@ from remit.core.names import (
     parse_principal,
     parse_subject,
 )
+from remit.engine.queries.held import HeldBy
 from remit.engine.queries.matrix import ROWS_LIMIT, MatrixOf, MatrixRows, NamespacesAsRows, PrincipalsAsRows
 from remit.engine.queries.search import ANY_WORD, ActionsOf, FilterFor, NamespacesOf, PrincipalsFor
-from remit.rpc.encode_answers import actions_to, filter_to, matrix_to, namespaces_to, principals_to
+from remit.rpc.encode_answers import actions_to, filter_to, held_to, matrix_to, namespaces_to, principals_to
 from remit.rpc.page_token import paged
 from remit.rpc.query_servicer import QueryServicer, each_once
 from remit.v1 import search_service_pb2 as messages
@@ -62,6 +63,19 @@ class SearchServicer(QueryServicer, search_service_pb2_grpc.SearchServiceService
         shown = response.principals
         if surveyed.answer is not None and shown and shown[-1].principal != surveyed.answer.principals[-1]:
             response.next_page_token = page.next(shown[-1].principal, surveyed.revision)
+        return response
+
+    def ListHeld(self, request: messages.ListHeldRequest, context: grpc.ServicerContext) -> messages.ListHeldResponse:
+        tenant, terms = self._terms(request, context)
+        inquiry = HeldBy(named("principal", parse_principal, request.principal))
+        size, page = paged(request, "origin")
+        start = page.count
+        surveyed = self._point.survey(tenant, inquiry, terms)
+        page.holds_for(surveyed.revision)
+        response = held_to(surveyed, start, size)
+        shown = start + len(response.entries)
+        if shown < response.total:
+            response.next_page_token = page.next(str(shown), surveyed.revision)
         return response
 
     def PlanFilter(

@@ -12,7 +12,7 @@ from remit.audit.query.aggregate import Grouping
 from remit.audit.query.filter import DecisionFilter
 from remit.audit.query.reader import AuditReader
 from remit.audit.record import AUDIT_READ, BINDINGS_CHANGED, LifecycleRecord
-from remit.core.caller_actions import ACTION_OF_QUESTION, CallerAction
+from remit.core.caller_actions import CallerAction, actions_of
 from remit.core.names import CALLERS, INSTANCE, is_principal
 from remit.core.policy import Policy
 from remit.core.question import QuestionType
@@ -99,8 +99,9 @@ def read_usage(store: AuditReader, tenants: Collection[str], since_us: int | Non
         return INSTANCE if tenant == CALLERS else tenant
 
     for each in store.each_callers_questions(where):
-        asked = AskedRight(each.caller, named(each.tenant), ACTION_OF_QUESTION[QuestionType(each.question)])
-        usage.add(asked, each.records, each.first_us, each.last_us)
+        for action in actions_of(QuestionType(each.question)):
+            asked = AskedRight(each.caller, named(each.tenant), action)
+            usage.add(asked, each.records, each.first_us, each.last_us)
     for type_ in ACTIONS_OF_EVENT:
         for record in _events(store, type_, since_us, until_us):
             caller, tenant, actions = _asked_in(record)

@@ -312,6 +312,161 @@ class PermittedPrincipal(_message.Message):
 Global___PermittedPrincipal: _TypeAlias = PermittedPrincipal  # noqa: Y015
 
 @_typing.final
+class ListHeldRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    principal: _builtins.str
+    """`user:ID` or `service:ID`."""
+    page_size: _builtins.int
+    """Entries in a page, at most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous page. All other fields must be the same."""
+    revision: _builtins.str
+    """As in CheckRequest."""
+    at_least: _builtins.str
+    """As in CheckRequest."""
+    @_builtins.property
+    def origin(self) -> _decision_pb2.Origin: ...
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        origin: _decision_pb2.Origin | None = ...,
+        revision: _builtins.str = ...,
+        at_least: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "origin", b"origin", "page_size", b"page_size", "page_token", b"page_token", "principal", b"principal", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeldRequest: _TypeAlias = ListHeldRequest  # noqa: Y015
+
+@_typing.final
+class ListHeldResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    SHUT_OUT_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    total: _builtins.int
+    """The number of entries on all pages."""
+    shut_out: _builtins.bool
+    """The tenant has an access list, and the principal is not on it: Check denies whatever the rows say."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldEntry]:
+        """First the p rows of the principal itself, then chains of g rows, the shortest first; equally long ones by file and
+        line. Beyond 20,000 the call fails with RESOURCE_EXHAUSTED.
+        """
+
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every role that the principal holds somewhere, sorted. The same on each page."""
+
+    @_builtins.property
+    def receipt(self) -> _decision_pb2.Receipt: ...
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___HeldEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+        total: _builtins.int = ...,
+        roles: _abc.Iterable[_builtins.str] | None = ...,
+        shut_out: _builtins.bool = ...,
+        receipt: _decision_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token", "receipt", b"receipt", "roles", b"roles", "shut_out", b"shut_out", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeldResponse: _TypeAlias = ListHeldResponse  # noqa: Y015
+
+@_typing.final
+class HeldEntry(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDS_FIELD_NUMBER: _builtins.int
+    NAMESPACES_FIELD_NUMBER: _builtins.int
+    EXPIRES_US_FIELD_NUMBER: _builtins.int
+    CHAIN_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    holds: _builtins.str
+    """The group or role that the chain leads to; empty if the entry is a p row."""
+    namespaces: _builtins.str
+    """The namespaces where it counts, as a pattern: those that all scopes of the chain cover; of a p row, its own."""
+    expires_us: _builtins.int
+    """When the first row of the chain ends, microseconds since the Unix epoch; 0 if none does."""
+    @_builtins.property
+    def chain(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldRow]:
+        """The g rows from the principal to `holds`, in order."""
+
+    @_builtins.property
+    def rule(self) -> _decision_pb2.Rule:
+        """Set if the entry is a p row whose subject is the principal itself."""
+
+    def __init__(
+        self,
+        *,
+        holds: _builtins.str = ...,
+        namespaces: _builtins.str = ...,
+        expires_us: _builtins.int = ...,
+        chain: _abc.Iterable[Global___HeldRow] | None = ...,
+        rule: _decision_pb2.Rule | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "expires_us", b"expires_us", "holds", b"holds", "namespaces", b"namespaces", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldEntry: _TypeAlias = HeldEntry  # noqa: Y015
+
+@_typing.final
+class HeldRow(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: _builtins.int
+    EXPIRES_US_FIELD_NUMBER: _builtins.int
+    expires_us: _builtins.int
+    """When the row ends, microseconds since the Unix epoch; 0 if it does not, or if it is a row of a file."""
+    @_builtins.property
+    def row(self) -> _decision_pb2.PolicyRow:
+        """Of a row that was granted at run time, `file` is `runtime:change N` and `line` is 0."""
+
+    def __init__(
+        self,
+        *,
+        row: _decision_pb2.PolicyRow | None = ...,
+        expires_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["row", b"row"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_us", b"expires_us", "row", b"row"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldRow: _TypeAlias = HeldRow  # noqa: Y015
+
+@_typing.final
 class PlanFilterRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -53,6 +53,11 @@ class SearchServiceStub:
                 request_serializer=remit_dot_v1_dot_search__service__pb2.ListPrincipalsRequest.SerializeToString,
                 response_deserializer=remit_dot_v1_dot_search__service__pb2.ListPrincipalsResponse.FromString,
                 _registered_method=True)
+        self.ListHeld = channel.unary_unary(
+                '/remit.v1.SearchService/ListHeld',
+                request_serializer=remit_dot_v1_dot_search__service__pb2.ListHeldRequest.SerializeToString,
+                response_deserializer=remit_dot_v1_dot_search__service__pb2.ListHeldResponse.FromString,
+                _registered_method=True)
         self.PlanFilter = channel.unary_unary(
                 '/remit.v1.SearchService/PlanFilter',
                 request_serializer=remit_dot_v1_dot_search__service__pb2.PlanFilterRequest.SerializeToString,
@@ -93,6 +98,14 @@ class SearchServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListHeld(self, request, context):
+        """Lists all that leads from a principal: its own rows first, then what it holds through them, each with the whole
+        chain of rows. In pages. The caller needs the rights WHO and READ.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PlanFilter(self, request, context):
         """Returns the namespace patterns by which to filter a query for one principal, action and kind.
         """
@@ -125,6 +138,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.ListPrincipals,
                     request_deserializer=remit_dot_v1_dot_search__service__pb2.ListPrincipalsRequest.FromString,
                     response_serializer=remit_dot_v1_dot_search__service__pb2.ListPrincipalsResponse.SerializeToString,
+            ),
+            'ListHeld': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHeld,
+                    request_deserializer=remit_dot_v1_dot_search__service__pb2.ListHeldRequest.FromString,
+                    response_serializer=remit_dot_v1_dot_search__service__pb2.ListHeldResponse.SerializeToString,
             ),
             'PlanFilter': grpc.unary_unary_rpc_method_handler(
                     servicer.PlanFilter,
@@ -222,6 +240,33 @@ class SearchService:
             '/remit.v1.SearchService/ListPrincipals',
             remit_dot_v1_dot_search__service__pb2.ListPrincipalsRequest.SerializeToString,
             remit_dot_v1_dot_search__service__pb2.ListPrincipalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHeld(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/remit.v1.SearchService/ListHeld',
+            remit_dot_v1_dot_search__service__pb2.ListHeldRequest.SerializeToString,
+            remit_dot_v1_dot_search__service__pb2.ListHeldResponse.FromString,
             options,
             channel_credentials,
             insecure,

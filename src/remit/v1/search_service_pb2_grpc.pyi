@@ -43,6 +43,10 @@ class SearchServiceStub:
     """Lists the namespaces in which a principal may do something: as patterns, and as matches among the given namespaces."""
     ListPrincipals: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.ListPrincipalsRequest, _search_service_pb2.ListPrincipalsResponse]
     """Lists the principals that may do something, and the rows that allow it. Sorted, in pages."""
+    ListHeld: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.ListHeldRequest, _search_service_pb2.ListHeldResponse]
+    """Lists all that leads from a principal: its own rows first, then what it holds through them, each with the whole
+    chain of rows. In pages. The caller needs the rights WHO and READ.
+    """
     PlanFilter: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.PlanFilterRequest, _search_service_pb2.PlanFilterResponse]
     """Returns the namespace patterns by which to filter a query for one principal, action and kind."""
     ListMatrix: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.ListMatrixRequest, _search_service_pb2.ListMatrixResponse]
@@ -65,6 +69,10 @@ class SearchServiceAsyncStub(SearchServiceStub):
     """Lists the namespaces in which a principal may do something: as patterns, and as matches among the given namespaces."""
     ListPrincipals: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ListPrincipalsRequest, _search_service_pb2.ListPrincipalsResponse]  # type: ignore[assignment]
     """Lists the principals that may do something, and the rows that allow it. Sorted, in pages."""
+    ListHeld: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ListHeldRequest, _search_service_pb2.ListHeldResponse]  # type: ignore[assignment]
+    """Lists all that leads from a principal: its own rows first, then what it holds through them, each with the whole
+    chain of rows. In pages. The caller needs the rights WHO and READ.
+    """
     PlanFilter: _aio.UnaryUnaryMultiCallable[_search_service_pb2.PlanFilterRequest, _search_service_pb2.PlanFilterResponse]  # type: ignore[assignment]
     """Returns the namespace patterns by which to filter a query for one principal, action and kind."""
     ListMatrix: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ListMatrixRequest, _search_service_pb2.ListMatrixResponse]  # type: ignore[assignment]
@@ -102,6 +110,16 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.ListPrincipalsResponse, _abc.Awaitable[_search_service_pb2.ListPrincipalsResponse]]:
         """Lists the principals that may do something, and the rows that allow it. Sorted, in pages."""
+
+    @_abc_1.abstractmethod
+    def ListHeld(
+        self,
+        request: _search_service_pb2.ListHeldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_search_service_pb2.ListHeldResponse, _abc.Awaitable[_search_service_pb2.ListHeldResponse]]:
+        """Lists all that leads from a principal: its own rows first, then what it holds through them, each with the whole
+        chain of rows. In pages. The caller needs the rights WHO and READ.
+        """
 
     @_abc_1.abstractmethod
     def PlanFilter(

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from remit.core.caller_actions import ACTION_OF_QUESTION, CallerAction
+from remit.core.caller_actions import ACTION_OF_QUESTION, CallerAction, actions_of
 from remit.core.question import QuestionType
 from remit.rpc.rights import DEMANDS
 from remit.service.caller_usage import ACTIONS_OF_CALL, ACTIONS_OF_EVENT
@@ -23,6 +23,7 @@ QUESTION_OF_METHOD = {
     "SearchService/ListNamespaces": QuestionType.NAMESPACES,
     "SearchService/ListPrincipals": QuestionType.PRINCIPALS,
     "SearchService/ListMatrix": QuestionType.MATRIX,
+    "SearchService/ListHeld": QuestionType.HELD,
     "SearchService/PlanFilter": QuestionType.FILTER,
     "VisibilityService/VisibleGraph": QuestionType.GRAPH,
     "ResourceService/ResolveDedicated": QuestionType.DEDICATED,
@@ -56,7 +57,7 @@ def test_a_recorded_question_needs_the_right_of_its_method() -> None:
     for method, question in QUESTION_OF_METHOD.items():
         demand = DEMANDS[method]
         assert demand is not None
-        assert (ACTION_OF_QUESTION[question],) == demand.actions
+        assert actions_of(question) == demand.actions
     assert set(QuestionType) == ACTION_OF_QUESTION.keys() == {*QUESTION_OF_METHOD.values()}
 
 

@@ -10,7 +10,7 @@ from remit.cli.ask.check import (
     PrincipalArgument,
     TenantArgument,
 )
-from remit.cli.common.as_json import JsonOption, plain, print_json
+from remit.cli.common.as_json import JsonOption, plain, print_json, time_text
 from remit.cli.common.backend import Backend, end_where_refused, with_backend
 from remit.cli.common.output import err, out
 from remit.cli.common.policy_files import NamesFile, names_in
@@ -63,6 +63,40 @@ def who(
     if response.principals:
         print_table(("principal", "rule", "held by"), rows)
     err.print(f"{response.total} may {action} {kind} in {namespace or 'the tenant itself'}")
+
+
+@with_backend
+def held(
+    tenant: TenantArgument, principal: PrincipalArgument, as_json: JsonOption = False, *, backend: Backend
+) -> None:
+    """List all that leads from somebody: bindings first, then what they lead to, where it counts and by which rows.
+
+    Example: `remit held acme user:bob`
+    """
+    request = messages.ListHeldRequest(tenant=tenant, principal=principal, page_size=_PAGE)
+    response: messages.ListHeldResponse = backend.ask(request)
+    page = response
+    while page.next_page_token:
+        request.page_token = page.next_page_token
+        page = backend.ask(request)
+        response.entries.extend(page.entries)
+    if as_json:
+        document = plain(response)
+        # All pages are in it.
+        del document["next_page_token"]
+        print_json(document)
+    end_where_refused(response.receipt, request, backend)
+    if as_json:
+        return
+    if response.shut_out:
+        err.print("the access list lets nobody in by this name: every check is denied")
+    if response.entries:
+        rows = (
+            (each.holds or "a rule", each.namespaces, time_text(each.expires_us), _rows_of(each))
+            for each in response.entries
+        )
+        print_table(("holds", "in", "ends", "by"), rows)
+    err.print(f"{response.total} entries; roles: {' '.join(response.roles) or 'none'}")
 
 
 @with_backend
@@ -127,6 +161,10 @@ def what(
         print_table(("kind", "actions"), ((each.kind, " ".join(each.actions)) for each in response.kinds))
     else:
         err.print("nothing")
+
+
+def _rows_of(entry: messages.HeldEntry) -> list[str]:
+    return [_row(each.row) for each in entry.chain] or [_row(entry.rule.row)]
 
 
 def _row(row: decision_pb2.PolicyRow) -> str:
