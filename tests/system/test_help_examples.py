@@ -25,7 +25,7 @@ from remit.policy.load import DEFAULT_LIMITS
 from remit.policy.read.tree import read_tree
 
 BIN: Final = Path(sys.executable).parent
-ASKS_THE_SERVER: Final = {"status", "rollback", "shadow", "audit follow", "grant", "revoke", "bindings"}
+ASKS_THE_SERVER: Final = {"status", "rollback", "shadow", "audit follow", "grant", "revoke", "bindings", "source"}
 RUNTIME: Final = "\nruntime: {roles: [role:viewer], scopes: [acme.finance.**]}\n"
 CODES: Final = {"explain": 1, "audit explain": 1, "operation": 1, "resolve": 1}
 """What an example exits with, if not with 0."""

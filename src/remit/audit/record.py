@@ -22,9 +22,11 @@ KEY_IN_USE: Final = "KEY_IN_USE"
 """The lifecycle record of a server that signs."""
 AUDIT_READ: Final = "AUDIT_READ"
 """The lifecycle record of a read of the audit."""
+POLICY_READ: Final = "POLICY_READ"
+"""The lifecycle record of a read of the text of a policy, or of what it says of everybody."""
 CALL_REFUSED: Final = "CALL_REFUSED"
 """The lifecycle record of calls that were refused for lack of a right."""
-BY_CALLERS: Final = (AUDIT_READ, CALL_REFUSED)
+BY_CALLERS: Final = (AUDIT_READ, POLICY_READ, CALL_REFUSED)
 """Lifecycle records that callers can cause at will. They have chains of their own, from which old ones are purged."""
 
 

@@ -65,6 +65,7 @@ lazy.add(
         "where": "remit.cli.ask.search:where",
         "what": "remit.cli.ask.search:what",
         "names": "remit.cli.ask.names:names",
+        "source": "remit.cli.ask.source:source",
         "vocabulary": "remit.cli.ask.names:vocabulary",
         "resolve": "remit.cli.ask.resolve:resolve",
         "served": "remit.cli.ask.resolve:served",

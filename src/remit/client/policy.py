@@ -4,6 +4,8 @@ from remit.client.call import ClientCall, Pages, ResultPage
 from remit.client.decode import known
 from remit.v1 import policy_service_pb2 as messages
 
+_ALL_FILES = 1_000
+
 
 def get_vocabulary(
     tenant: str, *, revision: str = "", at_least: str = ""
@@ -37,6 +39,17 @@ def list_names(
         )
 
     return page
+
+
+def get_source(
+    tenant: str, file: str = "", *, revision: str = "", first_line: int = 0, lines: int = 0
+) -> ClientCall[messages.GetSourceResponse, messages.GetSourceResponse]:
+    return ClientCall(
+        lambda: messages.GetSourceRequest(
+            tenant=tenant, revision=revision, file=file, first_line=first_line, lines=lines, page_size=_ALL_FILES
+        ),
+        known,
+    )
 
 
 def _name_type(name: str) -> messages.NameType.ValueType:

@@ -710,6 +710,13 @@ class Client(SyncTransport):
         are given. The client fetches pages of `page_size` (0: the server chooses) as you iterate."""
         return self._walk(bindings.list_bindings(tenant, member, holds, page_size=page_size))
 
+    def get_source(
+        self, tenant: str, file: str = "", *, revision: str = "", first_line: int = 0, lines: int = 0
+    ) -> policy_service_pb2.GetSourceResponse:
+        """The text of a revision: its files, at most 1,000, or lines of one of them from `first_line` on. `next_line` of
+        the answer says where to go on. '' is the revision that serves."""
+        return self._ask(policy.get_source(tenant, file, revision=revision, first_line=first_line, lines=lines))
+
     def get_vocabulary(
         self, tenant: str, *, revision: str = "", at_least: str = ""
     ) -> policy_service_pb2.GetVocabularyResponse:

@@ -617,6 +617,13 @@ class TenantClient:
         are given. The client fetches pages of `page_size` (0: the server chooses) as you iterate."""
         return self._client.list_bindings(self._tenant, member, holds, page_size=page_size)
 
+    def get_source(
+        self, file: str = "", *, revision: str = "", first_line: int = 0, lines: int = 0
+    ) -> policy_service_pb2.GetSourceResponse:
+        """The text of a revision: its files, at most 1,000, or lines of one of them from `first_line` on. `next_line` of
+        the answer says where to go on. '' is the revision that serves."""
+        return self._client.get_source(self._tenant, file, revision=revision, first_line=first_line, lines=lines)
+
     def get_vocabulary(self, *, revision: str = "", at_least: str = "") -> policy_service_pb2.GetVocabularyResponse:
         """The words that the tenant's policy may use: kinds with their actions, relations, operations, services."""
         return self._client.get_vocabulary(self._tenant, revision=revision, at_least=at_least)

@@ -89,6 +89,10 @@ class NoSuchTenantError(RemitError):
         super().__init__(f"there is no tenant `{tenant}`")
 
 
+class NoSuchFileError(RemitError):
+    """The revision has no such file."""
+
+
 class RecordNotFoundError(RemitError):
     """There is no such record, or the caller may not know of it."""
 
@@ -116,6 +120,7 @@ _STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     ChildEndedError: grpc.StatusCode.UNAVAILABLE,
     CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     AuditStoreError: grpc.StatusCode.UNAVAILABLE,
+    NoSuchFileError: grpc.StatusCode.NOT_FOUND,
     NoSuchTenantError: grpc.StatusCode.NOT_FOUND,
     RecordNotFoundError: grpc.StatusCode.NOT_FOUND,
     ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,

@@ -1,28 +1,28 @@
 """The policy service over gRPC: revisions, pins, and what a policy is made of."""
 
-import re
 from collections.abc import Collection, Iterator
 from typing import Any, ClassVar, Final, NamedTuple
 
 import grpc
 
+from remit.audit.record import POLICY_READ
 from remit.core.caller_actions import CallerAction
-from remit.core.errors import named, violation
+from remit.core.errors import named
 from remit.core.names import Tenant, parse_tenant
 from remit.policy.live import TenantPolicy, TenantState
 from remit.rpc.call_context import caller, still_called
 from remit.rpc.encode_diff import diff_to
 from remit.rpc.errors import StoppingError
+from remit.rpc.policy_source import SourceReader
 from remit.rpc.policy_words import PolicyWordsServicer
+from remit.rpc.read_limits import AuditReads
+from remit.rpc.record_filter import require_digits
 from remit.rpc.status import state_to
 from remit.service.callers import Caller
 from remit.service.node import ServerNode
 from remit.v1 import policy_service_pb2 as messages
 from remit.v1 import policy_service_pb2_grpc
 from remit.v1.status_service_pb2 import TENANT_STATE_UNSPECIFIED
-
-_PREFIX = re.compile(r"[0-9a-f]{8,64}").fullmatch
-
 
 _CREDENTIAL_EVERY_S: Final = 5.0
 """A watcher whose credential expires is ended this soon."""
@@ -43,12 +43,14 @@ _NOT_THERE: Final = _Told("", None, 0, "")
 class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceServicer):
     """Policies over gRPC. Watchers do not delay a stop."""
 
-    reads: ClassVar = ("GetVocabulary", "ListNames", "DiffRevisions")
+    reads: ClassVar = ("GetVocabulary", "ListNames", "DiffRevisions", "GetSource")
     """The calls that take as long as other queries."""
 
     def __init__(self, node: ServerNode, **limits: Any) -> None:
         super().__init__(node.point, **limits)
         self._rights = node.rights
+        self._reads = AuditReads(node, call_timeout_s=self._call_timeout_s)
+        self._source_reader = SourceReader(node, self._reads)
         self._reloader = node.reloader
         self._live = node.live
         self._diffs = node.diffs
@@ -90,7 +92,7 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
         self, request: messages.PinRevisionRequest, context: grpc.ServicerContext
     ) -> messages.PinRevisionResponse:
         tenant = named("tenant", parse_tenant, request.tenant)
-        _require_digits("revision", request.revision)
+        require_digits("revision", request.revision)
         replaced = self._reloader.pins.pin(tenant, request.revision, caller.get().principal, self._time_for(context))
         return messages.PinRevisionResponse(revision=self._serving(tenant).revision, replaced=replaced)
 
@@ -109,8 +111,15 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
         tenant = named("tenant", parse_tenant, request.tenant)
         for field in ("old", "new"):
             if text := getattr(request, field):
-                _require_digits(field, text)
-        return diff_to(self._diffs.diff(tenant, request.old, request.new, self._time_for(context)))
+                require_digits(field, text)
+        timeout_s = self._time_for(context)
+        self._reads.remember("DiffRevisions", request, tenant, timeout_s, type_=POLICY_READ)
+        return diff_to(self._diffs.diff(tenant, request.old, request.new, timeout_s))
+
+    def GetSource(
+        self, request: messages.GetSourceRequest, context: grpc.ServicerContext
+    ) -> messages.GetSourceResponse:
+        return self._source_reader.get(request, context)
 
     def _changes(self, only: Tenant | None, context: grpc.ServicerContext) -> Iterator[messages.WatchRevisionResponse]:
         told: dict[Tenant, _Told] = {}
@@ -145,12 +154,6 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
     def _time_for(self, context: grpc.ServicerContext) -> float:
         # Infinite if the caller set no deadline.
         return min(context.time_remaining(), self._call_timeout_s)
-
-
-def _require_digits(field: str, text: str) -> None:
-    """Raises MalformedQuestionError for what begins no revision."""
-    if not _PREFIX(text):
-        raise violation(field, "expected 8 to 64 lower-case hexadecimal digits")
 
 
 def _told(policy: TenantPolicy) -> _Told:

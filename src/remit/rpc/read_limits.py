@@ -1,4 +1,4 @@
-"""The common part of calls that read the audit: rights, limits, and the record of the read."""
+"""The common part of calls that read the audit or a policy: rights, limits, and the record of the read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,7 +67,9 @@ class AuditReads:
             finally:
                 self._turns.release()
 
-    def remember(self, call: str, request: Message, tenant: str, timeout_s: float, *, behind: str = "") -> None:
+    def remember(
+        self, call: str, request: Message, tenant: str, timeout_s: float, *, behind: str = "", type_: str = AUDIT_READ
+    ) -> None:
         """Records the read, if its caller has a name. Raises JournalUnavailable if the record cannot be written.
 
         Tokens are not secret and anybody can make one. So a page counts as a separate read, and so does a resumed
@@ -83,7 +85,7 @@ class AuditReads:
             detail["behind"] = _bounded(behind)
         # A reader may invent a tenant: recording it would begin a new chain.
         recorded_tenant = tenant if tenant in self._node.live.tenants else ""
-        self._node.remember(AUDIT_READ, recorded_tenant, detail=detail, timeout_s=timeout_s)
+        self._node.remember(type_, recorded_tenant, detail=detail, timeout_s=timeout_s)
 
 
 def _bounded(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Decodes audit filters from messages."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -15,6 +16,7 @@ from remit.v1 import audit_service_pb2 as messages
 
 IDS: Final = 1_000
 """Ids in a filter."""
+_is_prefix = re.compile(r"[0-9a-f]{8,64}").fullmatch
 LAST_TIME_US: Final = 253_402_300_799_999_999
 """The end of the year 9999."""
 
@@ -58,6 +60,12 @@ def revision_from(field: str, text: str) -> str:
     if text and not is_revision(text):
         raise violation(field, "expected 64 lower-case hexadecimal digits")
     return text
+
+
+def require_digits(field: str, text: str) -> None:
+    """Raises MalformedQuestionError for what begins no revision."""
+    if not _is_prefix(text):
+        raise violation(field, "expected 8 to 64 lower-case hexadecimal digits")
 
 
 def name_from(field: str, parse: Callable[[str], str], text: str) -> str | None:

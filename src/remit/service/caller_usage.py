@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from remit.audit.query.aggregate import Grouping
 from remit.audit.query.filter import DecisionFilter
 from remit.audit.query.reader import AuditReader
-from remit.audit.record import AUDIT_READ, BINDINGS_CHANGED, LifecycleRecord
+from remit.audit.record import AUDIT_READ, BINDINGS_CHANGED, POLICY_READ, LifecycleRecord
 from remit.core.caller_actions import CallerAction, actions_of
 from remit.core.names import CALLERS, INSTANCE, is_principal
 from remit.core.policy import Policy
@@ -22,15 +22,17 @@ from remit.service.callers import EVERY_TENANT
 
 ACTIONS_OF_EVENT: Final[Mapping[str, tuple[CallerAction, ...]]] = {
     AUDIT_READ: (CallerAction.AUDIT,),
+    POLICY_READ: (CallerAction.READ,),
     "POLICY_PINNED": (CallerAction.PIN,),
     "POLICY_UNPINNED": (CallerAction.PIN,),
     BINDINGS_CHANGED: (CallerAction.BIND,),
 }
 """The rights that a caller needed for what a lifecycle record tells, by the record's type."""
 ACTIONS_OF_CALL: Final[Mapping[str, tuple[CallerAction, ...]]] = {
-    "ExplainPast": (CallerAction.AUDIT, CallerAction.EXPLAIN)
+    "ExplainPast": (CallerAction.AUDIT, CallerAction.EXPLAIN),
+    "DiffRevisions": (CallerAction.READ, CallerAction.WHO),
 }
-"""The rights behind an AUDIT_READ record, by its `call`, where they are more than AUDIT."""
+"""The rights behind the record of a read, by its `call`, where they are more than its type says."""
 _GET_RECORD: Final = "GetRecord"
 _PAGE: Final = 1000
 _UNKNOWN: Final = "?"

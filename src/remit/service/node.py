@@ -44,10 +44,12 @@ from remit.service.errors import StartupError
 from remit.service.history import PastExplainer
 from remit.service.identities.live import LiveIdentities
 from remit.service.identities.live_tokens import LiveTokens
+from remit.service.kept_revisions import KeptRevisions
 from remit.service.known_stores import KnownStores, place_of, refuse_gone
 from remit.service.metrics import Metrics
 from remit.service.metrics_at_scrape import watch_keys, watch_policies_and_audit, watch_policy_store, watch_shadow
 from remit.service.otlp.exporter import Otlp
+from remit.service.policy_sources import PolicySources
 from remit.service.policy_store import PolicyPuller, behind, is_too_old
 from remit.service.refused_calls import RefusedCalls
 from remit.service.reload.reloader import Reloader
@@ -115,6 +117,7 @@ class ServerNode:
         """Changes rows of run time; None without a policy store."""
         self.reloader: Reloader
         self.diffs: RevisionDiffs
+        self.sources: PolicySources
         self.identities: LiveIdentities
         self.tokens: LiveTokens
         self.checkpointer: Checkpointer | None = None
@@ -153,7 +156,9 @@ class ServerNode:
             audit = _Audit.open(store, process, metrics, otlp, stop)
             node = cls(process, live, metrics, audit, record_policy)
             node.reloader = reloader
-            node.diffs = RevisionDiffs(audit.records, live, reloader.pins, settings.limits)
+            kept = KeptRevisions(audit.records, live, reloader.pins, settings.limits)
+            node.diffs = RevisionDiffs(kept, settings.limits)
+            node.sources = PolicySources(kept, settings.limits)
             node.identities, node.tokens = identities, tokens
             watch_keys(metrics.registry, tokens.ages_s)
             watch_policies_and_audit(

@@ -2,24 +2,17 @@
 
 from collections import OrderedDict
 from concurrent.futures import Future
-from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Final, NamedTuple
 
-from remit.audit.errors import AuditStoreError
-from remit.audit.query.reader import AuditReader
-from remit.core.names import Tenant, is_revision
+from remit.core.names import Tenant
 from remit.engine.diff import TenantDiff
-from remit.policy.live import LivePolicies
 from remit.policy.read.limits import Limits
-from remit.policy.revisions.archive import RevisionNotStoredError
 from remit.policy.revisions.differ import RevisionArchive, RevisionDiff, RevisionDiffer
-from remit.policy.revisions.explainer import ArchivedPolicy
 from remit.service.compute_turns import waiting
 from remit.service.errors import ComparingError, TooManyComparisonsError
-from remit.service.history import stored_archive
-from remit.service.reload.pins import Pins
+from remit.service.kept_revisions import KeptRevisions
 
 KEPT: Final = 16
 """Differences that are remembered."""
@@ -39,10 +32,8 @@ class RevisionDiffs:
     """Compares one pair of revisions at a time. Callers that ask for the same pair share the comparison. It goes on after
     its callers have left, so that who asks again gets its result."""
 
-    def __init__(self, store: AuditReader, live: LivePolicies, pins: Pins, limits: Limits) -> None:
-        self._store = store
-        self._live = live
-        self._pins = pins
+    def __init__(self, kept: KeptRevisions, limits: Limits) -> None:
+        self._revisions = kept
         self._limits = limits
         self._differ = RevisionDiffer()
         self._mutex = Lock()
@@ -66,9 +57,9 @@ class RevisionDiffs:
         Raises RevisionNotStoredError, TooLargeError, TooManyComparisonsError, ComparingError if it takes longer than
         `timeout_s`, ChildEndedError or AuditStoreError.
         """
-        pair = _Pair(tenant, self._revision(tenant, old), self._revision(tenant, new))
+        pair = _Pair(tenant, self._revisions.revision(tenant, old), self._revisions.revision(tenant, new))
         if pair.old == pair.new:
-            self._archived(tenant, pair.old)
+            self._revisions.archived(tenant, pair.old)
             return RevisionDiff(pair.old, pair.new, TenantDiff(tenant))
         with self._mutex:
             kept = self._kept.get(pair)
@@ -94,7 +85,9 @@ class RevisionDiffs:
             found: RevisionDiff | None = None
             error: BaseException | None = None
             try:
-                old, new = (RevisionArchive(each, self._archived(pair.tenant, each)) for each in (pair.old, pair.new))
+                old, new = (
+                    RevisionArchive(each, self._revisions.archived(pair.tenant, each)) for each in (pair.old, pair.new)
+                )
                 found = self._differ.diff(pair.tenant, old, new, self._limits, COMPARE_S)
             except Exception as raised:  # noqa: BLE001 (whoever waits raises it)
                 error = raised
@@ -108,38 +101,3 @@ class RevisionDiffs:
                 running.set_result(found)
             else:
                 running.set_exception(error)
-
-    def _revision(self, tenant: Tenant, text: str) -> str:
-        """All digits of a revision. Raises RevisionNotStoredError."""
-        if is_revision(text):
-            return text
-        serving = self._live.tenants.get(tenant)
-        serves = serving.revision if serving is not None else ""
-        if not text:
-            if not serves:
-                raise RevisionNotStoredError(f"no revision of tenant `{tenant}` serves: name the revisions to compare")
-            return serves
-        known = {each.revision for each in self._pins.revisions(tenant)} | ({serves} if serves else set())
-        found = sorted(each for each in known if each.startswith(text))
-        if len(found) != 1:
-            what = f"{len(found)} revisions" if found else "no revision"
-            shown = ", ".join(each[:12] for each in sorted(known)) or "none"
-            raise RevisionNotStoredError(
-                f"{what} of tenant `{tenant}` on this node begin{'' if found else 's'} with `{text}`: there are {shown}; "
-                "name an older one by its 64 digits"
-            )
-        return found[0]
-
-    def _archived(self, tenant: Tenant, revision: str) -> ArchivedPolicy:
-        """Raises RevisionNotStoredError and AuditStoreError."""
-        return ArchivedPolicy.read(tenant, revision, partial(self._archive, tenant), self._limits)
-
-    def _archive(self, tenant: Tenant, revision: str) -> bytes:
-        """The archive in the audit store or, if the store lacks it or is away, on this node's disk."""
-        try:
-            return stored_archive(self._store, tenant, revision, self._limits)
-        except (RevisionNotStoredError, AuditStoreError):
-            kept = self._pins.archive(tenant, revision)
-            if kept is None:
-                raise
-            return kept

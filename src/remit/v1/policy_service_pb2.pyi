@@ -851,3 +851,156 @@ class DedicatedChange(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DedicatedChange: _TypeAlias = DedicatedChange  # noqa: Y015
+
+@_typing.final
+class GetSourceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    FIRST_LINE_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    revision: _builtins.str
+    """A revision, or at least 8 of its first digits if it is on this node's disk; empty means the one that serves."""
+    file: _builtins.str
+    """The path of a file; empty asks for the list of files."""
+    first_line: _builtins.int
+    """The number of the first line to return, from 1; 0 means 1."""
+    lines: _builtins.int
+    """Lines to return, at most 1,000; 0 means 100. The answer has fewer if they are long: it holds at most 1,048,576
+    characters.
+    """
+    page_size: _builtins.int
+    """Files in a page, at most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous page. All other fields must be the same."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        revision: _builtins.str = ...,
+        file: _builtins.str = ...,
+        first_line: _builtins.int = ...,
+        lines: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "first_line", b"first_line", "lines", b"lines", "page_size", b"page_size", "page_token", b"page_token", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSourceRequest: _TypeAlias = GetSourceRequest  # noqa: Y015
+
+@_typing.final
+class GetSourceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    FILES_REVISION_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_FILES_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    TOTAL_LINES_FIELD_NUMBER: _builtins.int
+    NEXT_LINE_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    files_revision: _builtins.str
+    """The revision of the files alone; another one than `revision` if there are rows of run time."""
+    next_page_token: _builtins.str
+    """Of the list of files; empty on the last page."""
+    total_files: _builtins.int
+    """The files of the revision; 0 if the request names one."""
+    total_lines: _builtins.int
+    """The lines of the file."""
+    next_line: _builtins.int
+    """The number of the first line that did not fit; 0 if there is none."""
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___SourceFile]:
+        """Sorted by path. If the request names a file: that one, but for `runtime:change N`."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___SourceLine]: ...
+    def __init__(
+        self,
+        *,
+        revision: _builtins.str = ...,
+        files_revision: _builtins.str = ...,
+        files: _abc.Iterable[Global___SourceFile] | None = ...,
+        next_page_token: _builtins.str = ...,
+        total_files: _builtins.int = ...,
+        lines: _abc.Iterable[Global___SourceLine] | None = ...,
+        total_lines: _builtins.int = ...,
+        next_line: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "files_revision", b"files_revision", "lines", b"lines", "next_line", b"next_line", "next_page_token", b"next_page_token", "revision", b"revision", "total_files", b"total_files", "total_lines", b"total_lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSourceResponse: _TypeAlias = GetSourceResponse  # noqa: Y015
+
+@_typing.final
+class SourceFile(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Below the policy directory: `acme/bindings.csv`. Files of the root, such as `roles.csv`, apply to every tenant."""
+    size_bytes: _builtins.int
+    sha256: _builtins.str
+    """SHA-256, 64 hexadecimal digits."""
+    withheld: _builtins.bool
+    """The file says something of other tenants, and the caller may not read it: it has no size and no digest here."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+        withheld: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "sha256", b"sha256", "size_bytes", b"size_bytes", "withheld", b"withheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SourceFile: _TypeAlias = SourceFile  # noqa: Y015
+
+@_typing.final
+class SourceLine(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    CUT_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 1."""
+    text: _builtins.str
+    """At most 4,096 characters of the line."""
+    cut: _builtins.bool
+    """There is more of the line."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        text: _builtins.str = ...,
+        cut: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut", b"cut", "number", b"number", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SourceLine: _TypeAlias = SourceLine  # noqa: Y015

@@ -55,6 +55,11 @@ class PolicyServiceStub:
                 request_serializer=remit_dot_v1_dot_policy__service__pb2.UnpinRevisionRequest.SerializeToString,
                 response_deserializer=remit_dot_v1_dot_policy__service__pb2.UnpinRevisionResponse.FromString,
                 _registered_method=True)
+        self.GetSource = channel.unary_unary(
+                '/remit.v1.PolicyService/GetSource',
+                request_serializer=remit_dot_v1_dot_policy__service__pb2.GetSourceRequest.SerializeToString,
+                response_deserializer=remit_dot_v1_dot_policy__service__pb2.GetSourceResponse.FromString,
+                _registered_method=True)
         self.GetVocabulary = channel.unary_unary(
                 '/remit.v1.PolicyService/GetVocabulary',
                 request_serializer=remit_dot_v1_dot_policy__service__pb2.GetVocabularyRequest.SerializeToString,
@@ -106,6 +111,17 @@ class PolicyServiceServicer:
     def UnpinRevision(self, request, context):
         """Unpins a tenant: the node serves the files again or, if they do not load, the last good revision. PERMISSION_DENIED
         as above; FAILED_PRECONDITION if the tenant is not pinned.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSource(self, request, context):
+        """Returns the text of a revision that the server keeps: the list of its files, or lines of one of them. Rows of run
+        time stand in the file `runtime`, under the number of their change; `runtime:change N` names the rows of one change.
+        A file that says something of other tenants is withheld (PERMISSION_DENIED) from callers without the right READ on
+        the instance. Each read by a caller with a name is a lifecycle record first (`POLICY_READ`). NOT_FOUND if there is
+        no such tenant, revision or file.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,6 +180,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.UnpinRevision,
                     request_deserializer=remit_dot_v1_dot_policy__service__pb2.UnpinRevisionRequest.FromString,
                     response_serializer=remit_dot_v1_dot_policy__service__pb2.UnpinRevisionResponse.SerializeToString,
+            ),
+            'GetSource': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSource,
+                    request_deserializer=remit_dot_v1_dot_policy__service__pb2.GetSourceRequest.FromString,
+                    response_serializer=remit_dot_v1_dot_policy__service__pb2.GetSourceResponse.SerializeToString,
             ),
             'GetVocabulary': grpc.unary_unary_rpc_method_handler(
                     servicer.GetVocabulary,
@@ -290,6 +311,33 @@ class PolicyService:
             '/remit.v1.PolicyService/UnpinRevision',
             remit_dot_v1_dot_policy__service__pb2.UnpinRevisionRequest.SerializeToString,
             remit_dot_v1_dot_policy__service__pb2.UnpinRevisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/remit.v1.PolicyService/GetSource',
+            remit_dot_v1_dot_policy__service__pb2.GetSourceRequest.SerializeToString,
+            remit_dot_v1_dot_policy__service__pb2.GetSourceResponse.FromString,
             options,
             channel_credentials,
             insecure,

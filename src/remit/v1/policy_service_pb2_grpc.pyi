@@ -51,6 +51,13 @@ class PolicyServiceStub:
     """Unpins a tenant: the node serves the files again or, if they do not load, the last good revision. PERMISSION_DENIED
     as above; FAILED_PRECONDITION if the tenant is not pinned.
     """
+    GetSource: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetSourceRequest, _policy_service_pb2.GetSourceResponse]
+    """Returns the text of a revision that the server keeps: the list of its files, or lines of one of them. Rows of run
+    time stand in the file `runtime`, under the number of their change; `runtime:change N` names the rows of one change.
+    A file that says something of other tenants is withheld (PERMISSION_DENIED) from callers without the right READ on
+    the instance. Each read by a caller with a name is a lifecycle record first (`POLICY_READ`). NOT_FOUND if there is
+    no such tenant, revision or file.
+    """
     GetVocabulary: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetVocabularyRequest, _policy_service_pb2.GetVocabularyResponse]
     """Returns the words that the tenant's policy may use: kinds with their actions, relations, operations with their
     checks, services. It leaves no record: it says nothing of who may what. NOT_FOUND if there is no such tenant.
@@ -93,6 +100,13 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     UnpinRevision: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.UnpinRevisionRequest, _policy_service_pb2.UnpinRevisionResponse]  # type: ignore[assignment]
     """Unpins a tenant: the node serves the files again or, if they do not load, the last good revision. PERMISSION_DENIED
     as above; FAILED_PRECONDITION if the tenant is not pinned.
+    """
+    GetSource: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetSourceRequest, _policy_service_pb2.GetSourceResponse]  # type: ignore[assignment]
+    """Returns the text of a revision that the server keeps: the list of its files, or lines of one of them. Rows of run
+    time stand in the file `runtime`, under the number of their change; `runtime:change N` names the rows of one change.
+    A file that says something of other tenants is withheld (PERMISSION_DENIED) from callers without the right READ on
+    the instance. Each read by a caller with a name is a lifecycle record first (`POLICY_READ`). NOT_FOUND if there is
+    no such tenant, revision or file.
     """
     GetVocabulary: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetVocabularyRequest, _policy_service_pb2.GetVocabularyResponse]  # type: ignore[assignment]
     """Returns the words that the tenant's policy may use: kinds with their actions, relations, operations with their
@@ -157,6 +171,19 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_policy_service_pb2.UnpinRevisionResponse, _abc.Awaitable[_policy_service_pb2.UnpinRevisionResponse]]:
         """Unpins a tenant: the node serves the files again or, if they do not load, the last good revision. PERMISSION_DENIED
         as above; FAILED_PRECONDITION if the tenant is not pinned.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSource(
+        self,
+        request: _policy_service_pb2.GetSourceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.GetSourceResponse, _abc.Awaitable[_policy_service_pb2.GetSourceResponse]]:
+        """Returns the text of a revision that the server keeps: the list of its files, or lines of one of them. Rows of run
+        time stand in the file `runtime`, under the number of their change; `runtime:change N` names the rows of one change.
+        A file that says something of other tenants is withheld (PERMISSION_DENIED) from callers without the right READ on
+        the instance. Each read by a caller with a name is a lifecycle record first (`POLICY_READ`). NOT_FOUND if there is
+        no such tenant, revision or file.
         """
 
     @_abc_1.abstractmethod

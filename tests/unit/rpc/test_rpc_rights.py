@@ -35,6 +35,8 @@ EVENT_OF_METHOD = {
     "PolicyService/UnpinRevision": "POLICY_UNPINNED",
     "BindingService/ChangeBindings": "BINDINGS_CHANGED",
     "StatusService/GetShadow": "AUDIT_READ",
+    "PolicyService/GetSource": "POLICY_READ",
+    "PolicyService/DiffRevisions": "POLICY_READ",
     **{
         f"AuditService/{call}": "AUDIT_READ"
         for call in ("ListRecords", "FollowRecords", "CountRecords", "ListLifecycle", "ExplainPast", "GetRecord")
@@ -44,7 +46,6 @@ EVENT_OF_METHOD = {
 UNRECORDED = {
     "PolicyService/GetVocabulary",
     "PolicyService/ListNames",
-    "PolicyService/DiffRevisions",
     "PolicyService/ListRevisions",
     "PolicyService/WatchRevision",
     "StatusService/GetStatus",
