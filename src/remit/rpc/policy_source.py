@@ -15,7 +15,7 @@ from remit.rpc.page_token import PAGE_LIMIT, PAGE_SIZE, paged
 from remit.rpc.read_limits import AuditReads
 from remit.rpc.record_filter import require_digits
 from remit.service.node import ServerNode
-from remit.service.policy_sources import PolicySource, SourceFile
+from remit.service.revision_texts import PolicySource, SourceFile
 from remit.v1 import policy_service_pb2 as messages
 
 _LINE_LIMIT: Final = 4_096

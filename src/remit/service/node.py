@@ -49,13 +49,13 @@ from remit.service.known_stores import KnownStores, place_of, refuse_gone
 from remit.service.metrics import Metrics
 from remit.service.metrics_at_scrape import watch_keys, watch_policies_and_audit, watch_policy_store, watch_shadow
 from remit.service.otlp.exporter import Otlp
-from remit.service.policy_sources import PolicySources
 from remit.service.policy_store import PolicyPuller, behind, is_too_old
 from remit.service.refused_calls import RefusedCalls
 from remit.service.reload.reloader import Reloader
 from remit.service.reload.tenants import Outcome
 from remit.service.retention_job import RetentionRuns
 from remit.service.revision_diffs import RevisionDiffs
+from remit.service.revision_texts import RevisionTexts
 from remit.service.sampling import RecordPolicy
 from remit.service.settings import Settings
 from remit.service.shadow.shadow import Shadow
@@ -117,7 +117,7 @@ class ServerNode:
         """Changes rows of run time; None without a policy store."""
         self.reloader: Reloader
         self.diffs: RevisionDiffs
-        self.sources: PolicySources
+        self.sources: RevisionTexts
         self.identities: LiveIdentities
         self.tokens: LiveTokens
         self.checkpointer: Checkpointer | None = None
@@ -158,7 +158,7 @@ class ServerNode:
             node.reloader = reloader
             kept = KeptRevisions(audit.records, live, reloader.pins, settings.limits)
             node.diffs = RevisionDiffs(kept, settings.limits)
-            node.sources = PolicySources(kept, settings.limits)
+            node.sources = RevisionTexts(kept, settings.limits)
             node.identities, node.tokens = identities, tokens
             watch_keys(metrics.registry, tokens.ages_s)
             watch_policies_and_audit(

@@ -63,7 +63,7 @@ class PolicySource:
         return lines[:-1] if lines[-1] == "" else lines
 
 
-class PolicySources:
+class RevisionTexts:
     """Unpacks kept revisions for readers."""
 
     def __init__(self, kept: KeptRevisions, limits: Limits) -> None:
