@@ -741,6 +741,14 @@ class AsyncClient(AsyncTransport):
         return await self._ask(policy.get_source(tenant, file, revision=revision, first_line=first_line, lines=lines))
 
     @pending
+    async def get_tests(
+        self, tenant: str, *, revision: str = "", failed_only: bool = False
+    ) -> policy_service_pb2.GetTestsResponse:
+        """The tests of a revision's files: the first 1,000 cases, how many hold, and which rows none exercises. The server
+        runs them when it is asked. '' is the revision that serves."""
+        return await self._ask(policy.get_tests(tenant, revision=revision, failed_only=failed_only))
+
+    @pending
     async def get_vocabulary(
         self, tenant: str, *, revision: str = "", at_least: str = ""
     ) -> policy_service_pb2.GetVocabularyResponse:

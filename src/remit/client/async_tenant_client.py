@@ -625,6 +625,13 @@ class AsyncTenantClient:
         the answer says where to go on. '' is the revision that serves."""
         return self._client.get_source(self._tenant, file, revision=revision, first_line=first_line, lines=lines)
 
+    def get_tests(
+        self, *, revision: str = "", failed_only: bool = False
+    ) -> PendingQuestion[policy_service_pb2.GetTestsResponse]:
+        """The tests of a revision's files: the first 1,000 cases, how many hold, and which rows none exercises. The server
+        runs them when it is asked. '' is the revision that serves."""
+        return self._client.get_tests(self._tenant, revision=revision, failed_only=failed_only)
+
     def get_vocabulary(
         self, *, revision: str = "", at_least: str = ""
     ) -> PendingQuestion[policy_service_pb2.GetVocabularyResponse]:

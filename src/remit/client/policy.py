@@ -4,7 +4,7 @@ from remit.client.call import ClientCall, Pages, ResultPage
 from remit.client.decode import known
 from remit.v1 import policy_service_pb2 as messages
 
-_ALL_FILES = 1_000
+_FIRST_PAGE = 1_000
 
 
 def get_vocabulary(
@@ -46,7 +46,18 @@ def get_source(
 ) -> ClientCall[messages.GetSourceResponse, messages.GetSourceResponse]:
     return ClientCall(
         lambda: messages.GetSourceRequest(
-            tenant=tenant, revision=revision, file=file, first_line=first_line, lines=lines, page_size=_ALL_FILES
+            tenant=tenant, revision=revision, file=file, first_line=first_line, lines=lines, page_size=_FIRST_PAGE
+        ),
+        known,
+    )
+
+
+def get_tests(
+    tenant: str, *, revision: str = "", failed_only: bool = False
+) -> ClientCall[messages.GetTestsResponse, messages.GetTestsResponse]:
+    return ClientCall(
+        lambda: messages.GetTestsRequest(
+            tenant=tenant, revision=revision, failed_only=failed_only, page_size=_FIRST_PAGE
         ),
         known,
     )

@@ -22,12 +22,12 @@ from remit.rpc.call_context import CallContext
 from remit.service.errors import (
     BindingConflictError,
     BindingRefusedError,
-    ComparingError,
     ForbiddenError,
     LoadingError,
     NoBindingsError,
     PinError,
-    TooManyComparisonsError,
+    StillComputingError,
+    TooManyWaitingError,
 )
 from remit.service.identities.errors import CredentialRefusedError, KeysAwayError, UnverifiedTokenError
 
@@ -115,8 +115,8 @@ _STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     JournalUnavailable: grpc.StatusCode.UNAVAILABLE,
     StoppingError: grpc.StatusCode.UNAVAILABLE,
     LoadingError: grpc.StatusCode.UNAVAILABLE,
-    ComparingError: grpc.StatusCode.UNAVAILABLE,
-    TooManyComparisonsError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    StillComputingError: grpc.StatusCode.UNAVAILABLE,
+    TooManyWaitingError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ChildEndedError: grpc.StatusCode.UNAVAILABLE,
     CrowdedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     AuditStoreError: grpc.StatusCode.UNAVAILABLE,

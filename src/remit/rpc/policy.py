@@ -43,7 +43,7 @@ _NOT_THERE: Final = _Told("", None, 0, "")
 class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceServicer):
     """Policies over gRPC. Watchers do not delay a stop."""
 
-    reads: ClassVar = ("GetVocabulary", "ListNames", "DiffRevisions", "GetSource")
+    reads: ClassVar = ("GetVocabulary", "ListNames", "DiffRevisions", "GetSource", "GetTests")
     """The calls that take as long as other queries."""
 
     def __init__(self, node: ServerNode, **limits: Any) -> None:
@@ -120,6 +120,9 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
         self, request: messages.GetSourceRequest, context: grpc.ServicerContext
     ) -> messages.GetSourceResponse:
         return self._source_reader.get(request, context)
+
+    def GetTests(self, request: messages.GetTestsRequest, context: grpc.ServicerContext) -> messages.GetTestsResponse:
+        return self._source_reader.tests(request, context)
 
     def _changes(self, only: Tenant | None, context: grpc.ServicerContext) -> Iterator[messages.WatchRevisionResponse]:
         told: dict[Tenant, _Told] = {}

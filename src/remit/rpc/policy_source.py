@@ -17,12 +17,14 @@ from remit.rpc.record_filter import require_digits
 from remit.service.node import ServerNode
 from remit.service.revision_texts import PolicySource, SourceFile
 from remit.v1 import policy_service_pb2 as messages
+from remit.wire import row_to
 
 _LINE_LIMIT: Final = 4_096
 """Characters of a line that are sent."""
 _TEXT_LIMIT: Final = 1 << 20
 """Characters in one answer."""
 _PATH_LIMIT: Final = 512
+_MISSED_LIMIT: Final = 100
 
 
 class SourceReader:
@@ -30,6 +32,7 @@ class SourceReader:
 
     def __init__(self, node: ServerNode, reads: AuditReads) -> None:
         self._sources = node.sources
+        self._tests = node.tests
         self._rights = node.rights
         self._reads = reads
 
@@ -58,6 +61,38 @@ class SourceReader:
         )
         if len(left) > size:
             response.next_page_token = page.next(left[size - 1].path, source.revision)
+        return response
+
+    def tests(self, request: messages.GetTestsRequest, context: grpc.ServicerContext) -> messages.GetTestsResponse:
+        timeout_s = self._reads.time_for(context)
+        tenant = named("tenant", parse_tenant, request.tenant)
+        if request.revision:
+            require_digits("revision", request.revision)
+        size, page = paged(request)
+        start = page.count
+        self._reads.remember("GetTests", request, tenant, timeout_s, behind=page.after, type_=POLICY_READ)
+        revision, report = self._tests.report(tenant, request.revision, timeout_s)
+        page.holds_for(revision)
+        shown = [each for each in report.cases if each.failures or not request.failed_only]
+        failed = sum(bool(each.failures) for each in report.cases)
+        response = messages.GetTestsResponse(
+            revision=revision,
+            files_revision=report.files_revision,
+            cases=[
+                messages.TestedCase(
+                    file=each.file, line=each.line, test=each.test, asked=each.asked, failures=each.failures
+                )
+                for each in shown[start : start + size]
+            ],
+            passed=len(report.cases) - failed,
+            failed=failed,
+        )
+        if page.is_first:
+            for each in report.coverage:
+                missed_rows = map(row_to, each.missed[:_MISSED_LIMIT])
+                response.coverage.add(file=each.file, rows=each.rows, missed=len(each.missed), missed_rows=missed_rows)
+        if start + size < len(shown):
+            response.next_page_token = page.next(str(start + size), revision)
         return response
 
     def _text(self, source: PolicySource, request: messages.GetSourceRequest) -> messages.GetSourceResponse:

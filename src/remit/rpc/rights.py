@@ -67,7 +67,7 @@ DEMANDS: Final[Mapping[str, Demand | None]] = {
     **_demands(CallerAction.STATUS, "PolicyService/ListRevisions"),
     # It spells no row: who may list what somebody may do learns the words anyway, and has to know which there are.
     **_demands(CallerAction.LIST, "PolicyService/GetVocabulary"),
-    **_demands(CallerAction.READ, "PolicyService/ListNames", "PolicyService/GetSource"),
+    **_demands(CallerAction.READ, "PolicyService/ListNames", "PolicyService/GetSource", "PolicyService/GetTests"),
     "PolicyService/DiffRevisions": Demand((CallerAction.READ, CallerAction.WHO)),
     **_demands(CallerAction.PIN, "PolicyService/PinRevision", "PolicyService/UnpinRevision"),
     **_demands(CallerAction.BIND, "BindingService/ChangeBindings"),

@@ -15,12 +15,12 @@ class LoadingError(RemitError):
     """Another change is being recorded just now; the call may be tried again."""
 
 
-class ComparingError(RemitError):
-    """Two revisions are still being compared; the call may be tried again."""
+class StillComputingError(RemitError):
+    """The answer is still being found; the call may be tried again."""
 
 
-class TooManyComparisonsError(RemitError):
-    """Too many pairs of revisions wait to be compared."""
+class TooManyWaitingError(RemitError):
+    """Too many answers wait to be found beside the decisions."""
 
 
 class NoBindingsError(RemitError):

@@ -55,6 +55,7 @@ from remit.service.reload.reloader import Reloader
 from remit.service.reload.tenants import Outcome
 from remit.service.retention_job import RetentionRuns
 from remit.service.revision_diffs import RevisionDiffs
+from remit.service.revision_tests import RevisionTests
 from remit.service.revision_texts import RevisionTexts
 from remit.service.sampling import RecordPolicy
 from remit.service.settings import Settings
@@ -117,6 +118,7 @@ class ServerNode:
         """Changes rows of run time; None without a policy store."""
         self.reloader: Reloader
         self.diffs: RevisionDiffs
+        self.tests: RevisionTests
         self.sources: RevisionTexts
         self.identities: LiveIdentities
         self.tokens: LiveTokens
@@ -158,6 +160,7 @@ class ServerNode:
             node.reloader = reloader
             kept = KeptRevisions(audit.records, live, reloader.pins, settings.limits)
             node.diffs = RevisionDiffs(kept, settings.limits)
+            node.tests = RevisionTests(kept, settings.limits)
             node.sources = RevisionTexts(kept, settings.limits)
             node.identities, node.tokens = identities, tokens
             watch_keys(metrics.registry, tokens.ages_s)
@@ -251,6 +254,8 @@ class ServerNode:
         """Starts the components that run in threads, the reloader last."""
         settings = self.settings
         stop.callback(self.past.stop)
+        self.tests.begin()
+        stop.callback(self.tests.stop)
         self.diffs.begin()
         stop.callback(self.diffs.stop)
         self.refused_calls.begin()

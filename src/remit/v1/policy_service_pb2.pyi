@@ -1004,3 +1004,153 @@ class SourceLine(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SourceLine: _TypeAlias = SourceLine  # noqa: Y015
+
+@_typing.final
+class GetTestsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    FAILED_ONLY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    revision: _builtins.str
+    """As in GetSourceRequest."""
+    failed_only: _builtins.bool
+    """Only cases that do not hold."""
+    page_size: _builtins.int
+    """Cases in a page, at most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous page. All other fields must be the same."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        revision: _builtins.str = ...,
+        failed_only: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_only", b"failed_only", "page_size", b"page_size", "page_token", b"page_token", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTestsRequest: _TypeAlias = GetTestsRequest  # noqa: Y015
+
+@_typing.final
+class GetTestsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    FILES_REVISION_FIELD_NUMBER: _builtins.int
+    CASES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    files_revision: _builtins.str
+    """The revision of the files that were tested; another one than `revision` if there are rows of run time."""
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    passed: _builtins.int
+    """All cases that hold."""
+    failed: _builtins.int
+    """All cases that do not."""
+    @_builtins.property
+    def cases(self) -> _containers.RepeatedCompositeFieldContainer[Global___TestedCase]:
+        """By file and line."""
+
+    @_builtins.property
+    def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileCoverage]:
+        """The files of the tenant's rows. On the first page only."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.str = ...,
+        files_revision: _builtins.str = ...,
+        cases: _abc.Iterable[Global___TestedCase] | None = ...,
+        next_page_token: _builtins.str = ...,
+        passed: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        coverage: _abc.Iterable[Global___FileCoverage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cases", b"cases", "coverage", b"coverage", "failed", b"failed", "files_revision", b"files_revision", "next_page_token", b"next_page_token", "passed", b"passed", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTestsResponse: _TypeAlias = GetTestsResponse  # noqa: Y015
+
+@_typing.final
+class TestedCase(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    TEST_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    file: _builtins.str
+    line: _builtins.int
+    test: _builtins.str
+    """The name of the test that the case is in."""
+    asked: _builtins.str
+    """What it asks, in a few words."""
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it expected, what it got and why; empty if it holds."""
+
+    def __init__(
+        self,
+        *,
+        file: _builtins.str = ...,
+        line: _builtins.int = ...,
+        test: _builtins.str = ...,
+        asked: _builtins.str = ...,
+        failures: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "failures", b"failures", "file", b"file", "line", b"line", "test", b"test"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestedCase: _TypeAlias = TestedCase  # noqa: Y015
+
+@_typing.final
+class FileCoverage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    MISSED_ROWS_FIELD_NUMBER: _builtins.int
+    file: _builtins.str
+    rows: _builtins.int
+    missed: _builtins.int
+    """The rows that no case exercises."""
+    @_builtins.property
+    def missed_rows(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.PolicyRow]:
+        """The first 100 of them."""
+
+    def __init__(
+        self,
+        *,
+        file: _builtins.str = ...,
+        rows: _builtins.int = ...,
+        missed: _builtins.int = ...,
+        missed_rows: _abc.Iterable[_decision_pb2.PolicyRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "missed", b"missed", "missed_rows", b"missed_rows", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileCoverage: _TypeAlias = FileCoverage  # noqa: Y015

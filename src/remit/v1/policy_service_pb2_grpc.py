@@ -60,6 +60,11 @@ class PolicyServiceStub:
                 request_serializer=remit_dot_v1_dot_policy__service__pb2.GetSourceRequest.SerializeToString,
                 response_deserializer=remit_dot_v1_dot_policy__service__pb2.GetSourceResponse.FromString,
                 _registered_method=True)
+        self.GetTests = channel.unary_unary(
+                '/remit.v1.PolicyService/GetTests',
+                request_serializer=remit_dot_v1_dot_policy__service__pb2.GetTestsRequest.SerializeToString,
+                response_deserializer=remit_dot_v1_dot_policy__service__pb2.GetTestsResponse.FromString,
+                _registered_method=True)
         self.GetVocabulary = channel.unary_unary(
                 '/remit.v1.PolicyService/GetVocabulary',
                 request_serializer=remit_dot_v1_dot_policy__service__pb2.GetVocabularyRequest.SerializeToString,
@@ -127,6 +132,16 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTests(self, request, context):
+        """Returns the tests of a revision's files, as they are about these files alone: each case, and the rows that no case
+        exercises. The tests run when they are asked for, beside the decisions, for 120 s at most; the report is kept for a
+        while. UNAVAILABLE while they run: ask again. Each read by a caller with a name is a lifecycle record first
+        (`POLICY_READ`). NOT_FOUND if there is no such tenant or revision; RESOURCE_EXHAUSTED if 8 revisions wait.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetVocabulary(self, request, context):
         """Returns the words that the tenant's policy may use: kinds with their actions, relations, operations with their
         checks, services. It leaves no record: it says nothing of who may what. NOT_FOUND if there is no such tenant.
@@ -185,6 +200,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.GetSource,
                     request_deserializer=remit_dot_v1_dot_policy__service__pb2.GetSourceRequest.FromString,
                     response_serializer=remit_dot_v1_dot_policy__service__pb2.GetSourceResponse.SerializeToString,
+            ),
+            'GetTests': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTests,
+                    request_deserializer=remit_dot_v1_dot_policy__service__pb2.GetTestsRequest.FromString,
+                    response_serializer=remit_dot_v1_dot_policy__service__pb2.GetTestsResponse.SerializeToString,
             ),
             'GetVocabulary': grpc.unary_unary_rpc_method_handler(
                     servicer.GetVocabulary,
@@ -338,6 +358,33 @@ class PolicyService:
             '/remit.v1.PolicyService/GetSource',
             remit_dot_v1_dot_policy__service__pb2.GetSourceRequest.SerializeToString,
             remit_dot_v1_dot_policy__service__pb2.GetSourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/remit.v1.PolicyService/GetTests',
+            remit_dot_v1_dot_policy__service__pb2.GetTestsRequest.SerializeToString,
+            remit_dot_v1_dot_policy__service__pb2.GetTestsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,6 +58,12 @@ class PolicyServiceStub:
     the instance. Each read by a caller with a name is a lifecycle record first (`POLICY_READ`). NOT_FOUND if there is
     no such tenant, revision or file.
     """
+    GetTests: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetTestsRequest, _policy_service_pb2.GetTestsResponse]
+    """Returns the tests of a revision's files, as they are about these files alone: each case, and the rows that no case
+    exercises. The tests run when they are asked for, beside the decisions, for 120 s at most; the report is kept for a
+    while. UNAVAILABLE while they run: ask again. Each read by a caller with a name is a lifecycle record first
+    (`POLICY_READ`). NOT_FOUND if there is no such tenant or revision; RESOURCE_EXHAUSTED if 8 revisions wait.
+    """
     GetVocabulary: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetVocabularyRequest, _policy_service_pb2.GetVocabularyResponse]
     """Returns the words that the tenant's policy may use: kinds with their actions, relations, operations with their
     checks, services. It leaves no record: it says nothing of who may what. NOT_FOUND if there is no such tenant.
@@ -107,6 +113,12 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     A file that says something of other tenants is withheld (PERMISSION_DENIED) from callers without the right READ on
     the instance. Each read by a caller with a name is a lifecycle record first (`POLICY_READ`). NOT_FOUND if there is
     no such tenant, revision or file.
+    """
+    GetTests: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetTestsRequest, _policy_service_pb2.GetTestsResponse]  # type: ignore[assignment]
+    """Returns the tests of a revision's files, as they are about these files alone: each case, and the rows that no case
+    exercises. The tests run when they are asked for, beside the decisions, for 120 s at most; the report is kept for a
+    while. UNAVAILABLE while they run: ask again. Each read by a caller with a name is a lifecycle record first
+    (`POLICY_READ`). NOT_FOUND if there is no such tenant or revision; RESOURCE_EXHAUSTED if 8 revisions wait.
     """
     GetVocabulary: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetVocabularyRequest, _policy_service_pb2.GetVocabularyResponse]  # type: ignore[assignment]
     """Returns the words that the tenant's policy may use: kinds with their actions, relations, operations with their
@@ -184,6 +196,18 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         A file that says something of other tenants is withheld (PERMISSION_DENIED) from callers without the right READ on
         the instance. Each read by a caller with a name is a lifecycle record first (`POLICY_READ`). NOT_FOUND if there is
         no such tenant, revision or file.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTests(
+        self,
+        request: _policy_service_pb2.GetTestsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.GetTestsResponse, _abc.Awaitable[_policy_service_pb2.GetTestsResponse]]:
+        """Returns the tests of a revision's files, as they are about these files alone: each case, and the rows that no case
+        exercises. The tests run when they are asked for, beside the decisions, for 120 s at most; the report is kept for a
+        while. UNAVAILABLE while they run: ask again. Each read by a caller with a name is a lifecycle record first
+        (`POLICY_READ`). NOT_FOUND if there is no such tenant or revision; RESOURCE_EXHAUSTED if 8 revisions wait.
         """
 
     @_abc_1.abstractmethod

@@ -36,6 +36,7 @@ EVENT_OF_METHOD = {
     "BindingService/ChangeBindings": "BINDINGS_CHANGED",
     "StatusService/GetShadow": "AUDIT_READ",
     "PolicyService/GetSource": "POLICY_READ",
+    "PolicyService/GetTests": "POLICY_READ",
     "PolicyService/DiffRevisions": "POLICY_READ",
     **{
         f"AuditService/{call}": "AUDIT_READ"

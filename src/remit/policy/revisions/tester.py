@@ -1,0 +1,104 @@
+"""Runs the tests of a stored revision, in a process of its own."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from remit.core.errors import RemitError
+from remit.core.names import Tenant
+from remit.policy.read.limits import Limits
+from remit.policy.revisions.archive import read_archive
+from remit.policy.revisions.explainer import ArchivedPolicy, most_bytes
+from remit.policy.revisions.load import load_revision
+from remit.policy.testing.coverage import FileCoverage, coverage, exercised, rows_of
+from remit.process.channel import ChildProcess, channel_to_parent
+from remit.process.errors import ChildEndedError
+
+_NICE: Final = 10
+
+
+class TestedCase(NamedTuple):
+    file: str
+    line: int
+    column: int
+    test: str
+    """The name of the test that the case is in."""
+    asked: str
+    failures: tuple[str, ...]
+    """What it expected, what it got, and why; empty if it holds."""
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        return self.file, self.line, self.column
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionTestReport:
+    """What the tests of a revision's files say of these files."""
+
+    files_revision: str
+    cases: tuple[TestedCase, ...]
+    """By file and line."""
+    coverage: tuple[FileCoverage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _TestRequest:
+    tenant: Tenant
+    archived: ArchivedPolicy
+    limits: Limits
+
+
+class RevisionTester:
+    """Tests one revision at a time. Its process ends with the tests, because it holds a whole policy."""
+
+    def __init__(self) -> None:
+        self._child = ChildProcess("the process that tests revisions", __name__, serve.__name__)
+
+    def report(self, tenant: Tenant, archived: ArchivedPolicy, limits: Limits, timeout_s: float) -> RevisionTestReport:
+        """Not for two threads at once. Raises RevisionNotStoredError, and ChildEndedError if it takes too long or the
+        process ends."""
+        try:
+            with self._child.channel(timeout_s) as channel:
+                answer = channel.request(_TestRequest(tenant, archived, limits))
+        except ChildEndedError as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise ChildEndedError(f"the tests of `{tenant}` did not end within {timeout_s:g} s") from None
+            raise
+        finally:
+            self._child.close()
+        if isinstance(answer, Exception):
+            raise answer
+        found: RevisionTestReport = answer
+        return found
+
+    def stop(self) -> None:
+        """Aborts the tests in progress. Thread-safe."""
+        self._child.stop()
+
+
+def serve(descriptor: int) -> None:
+    """The process: tests until the channel closes."""
+    with channel_to_parent(descriptor, _NICE) as channel:
+        while True:
+            channel.send(_answer(channel.receive()))
+
+
+def _answer(asked: _TestRequest) -> RevisionTestReport | RemitError:
+    tenant, (files, files_revision, _), limits = asked.tenant, asked.archived, asked.limits
+    try:
+        name = f"kept revision `{files_revision}` of tenant `{tenant}`"
+        tree = read_archive(name, files, tenant, files_revision, most_bytes(limits))
+        loaded = load_revision(tree, tenant, limits)
+    except RemitError as error:
+        return error
+    assert loaded.snapshot is not None
+    failed: defaultdict[int, list[str]] = defaultdict(list)
+    for failure in loaded.failures:
+        failed[id(failure.case)].append("\n".join(failure.text.splitlines()[1:]))
+    cases = [
+        TestedCase(each.file, each.line, each.column, each.test, each.asked, tuple(failed[id(each)]))
+        for each in loaded.cases
+    ]
+    found = coverage(rows_of(loaded.snapshot.policy), {*exercised(loaded.snapshot, loaded.cases)})
+    return RevisionTestReport(files_revision, tuple(sorted(cases, key=lambda case: case.place)), tuple(found))
