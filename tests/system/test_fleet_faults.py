@@ -19,9 +19,10 @@ from remit.faults.fleet import world
 from remit.faults.fleet.checker import PROMISES
 from remit.faults.fleet.databases import HOST, StandbyPair, url_at
 from remit.faults.fleet.history import CheckCall
+from remit.faults.fleet.node import FleetOrder
 from remit.faults.fleet.proxy import FaultyProxy
 from remit.faults.fleet.suite import FLEET_FAULTS, play
-from remit.faults.fleet.world import FleetOrder, FleetWorld
+from remit.faults.fleet.world import FleetWorld
 from remit.faults.postgresql import NoDatabaseError
 from remit.faults.promise import BrokenPromiseError
 from remit.fleet.hints import LISTENING, Hints
@@ -49,6 +50,10 @@ def test_no_fault_breaks_a_promise() -> None:
         ("orders_by_number", "failover", {"P3"}),
         ("looked_lately", "slow", {"P3"}),
         ("places_too_soon", "slow", {"P7"}),
+        ("never_ends", "skew", {"P10"}),
+        ("repeats_requests", "slow", {"P8"}),
+        ("forgets_lost_rows", "rows-lost", {"P7"}),
+        ("mixes_releases", "cut", {"P7"}),
     ],
 )
 def test_a_mistake_in_a_node_is_noticed(mutant: str, fault: str, promises: set[str], tmp_path: Path) -> None:

@@ -1,16 +1,25 @@
 """Runs `remit` with a fault of the machine. Run it by its path. The first argument names the fault:
 
 slow:MS   a slow disk: each commit to SQLite takes MS milliseconds longer
-clock:S   a clock that steps: each SIGUSR1 moves the clock by S seconds
+orders    whatever the file `orders.json` in the working directory says, which each SIGUSR1 makes it read again:
+          `clock_s`        the clock is wrong by so many seconds
+          `dies_at_sync`   at the so manieth sync of a file of the journal from now on, a part of what was written is lost,
+                           and the process dies as by kill -9
 """
 
+import json
+import os
 import signal
 import sqlite3
 import sys
 import time
 from functools import partial
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from random import randint
+from typing import Any, Final
+
+JOURNAL: Final = Path("var/releases").resolve()
 
 
 class SlowConnection(sqlite3.Connection):
@@ -27,20 +36,52 @@ def slow(milliseconds: float) -> None:
     sqlite3.connect = sqlite3.dbapi2.connect = connect
 
 
-def clock(step_s: float) -> None:
-    told_ns, shift_ns = time.time_ns, 0
+class Orders:
+    """Does what the file `orders.json` in the working directory says, at the start and at each SIGUSR1."""
 
-    def step(_number: int, _frame: object) -> None:
-        nonlocal shift_ns
-        shift_ns += int(step_s * 1e9)
+    def __init__(self) -> None:
+        self._shift_ns = 0
+        self._syncs_left = 0
+        self._durable: dict[Path, int] = {}
+        """The bytes of files of the journal that a crash leaves."""
+        self._sync, self._told_ns = os.fsync, time.time_ns
+        self.read()
+        signal.signal(signal.SIGUSR1, lambda *_: self.read())
+        time.time_ns = lambda: self._told_ns() + self._shift_ns
+        time.time = lambda: time.time_ns() / 1e9
+        os.fsync = self._synced
 
-    signal.signal(signal.SIGUSR1, step)
-    time.time_ns = lambda: told_ns() + shift_ns
-    time.time = lambda: time.time_ns() / 1e9
+    def read(self) -> None:
+        orders = json.loads(Path("orders.json").read_text()) if Path("orders.json").exists() else {}
+        self._shift_ns = int(orders.get("clock_s", 0) * 1e9)
+        self._syncs_left = int(orders.get("dies_at_sync", 0))
+        self._durable = {each: each.stat().st_size for each in JOURNAL.rglob("*") if each.is_file()}
+
+    def _synced(self, fd: Any) -> None:
+        descriptor = fd if isinstance(fd, int) else fd.fileno()
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path.is_relative_to(JOURNAL):
+            if self._syncs_left == 1:
+                if path.is_file():
+                    self._tear(descriptor, self._durable.get(path, 0))
+                os.kill(os.getpid(), signal.SIGKILL)
+            self._syncs_left -= bool(self._syncs_left)
+            self._durable[path] = os.fstat(descriptor).st_size
+        self._sync(fd)
+
+    @staticmethod
+    def _tear(descriptor: int, durable: int) -> None:
+        """Any part of what was not synced may be lost."""
+        size = os.fstat(descriptor).st_size
+        if size > durable:
+            os.truncate(f"/proc/self/fd/{descriptor}", randint(durable, size))
 
 
 if __name__ == "__main__":
     ailment, _, degree = sys.argv.pop(1).partition(":")
-    {"slow": slow, "clock": clock}[ailment](float(degree))
+    if ailment == "slow":
+        slow(float(degree))
+    else:
+        Orders()
     # Import it only now: its modules bind the clock at their import.
     import_module("remit.cli").main()

@@ -13,8 +13,10 @@ import grpc
 from remit.audit.store.shards import ShardedStore
 from remit.client import Client
 from remit.faults.promise import DEADLINE_S, BrokenPromiseError
+from remit.files import write_whole
 from remit.service.settings_file import ENV_PREFIX
 
+ORDERS: Final = "orders.json"
 REMIT: Final = (sys.executable, "-c", "from remit.cli import main; main()")
 
 
@@ -103,6 +105,12 @@ class ServerProcess:
     def terminate(self) -> int:
         self.ask_to_stop()
         return self._wait()
+
+    def order(self, **orders: float) -> None:
+        """What `launcher.py` is to do to the server from now on, and to those that start later."""
+        write_whole(self.folder / ORDERS, json.dumps(orders).encode())
+        if self._process is not None and self._process.returncode is None:
+            self.signal(signal.SIGUSR1)
 
     def ask_to_stop(self) -> None:
         self.signal(signal.SIGTERM)

@@ -1,6 +1,5 @@
 """The faults: each breaks a real server, and then proves that no acknowledged decision is lost."""
 
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -130,12 +129,13 @@ def slow_disk(scene: Scene) -> None:
 
 def clock_step(scene: Scene) -> None:
     """The clock steps back one hour under load: ids still grow, and every record is found by its time."""
-    server = scene.server(launcher=(*LAUNCHER, f"clock:-{_HOUR_S}"))
+    server = scene.server(launcher=(*LAUNCHER, "orders"))
     for _ in range(scene.rounds):
+        server.order()
         with server:
             with scene.load(server) as load:
                 load.until_acknowledged(scene.some())
-                server.signal(signal.SIGUSR1)
+                server.order(clock_s=-_HOUR_S)
                 before = set(load.acknowledged)
                 load.until_acknowledged(len(before) + _A_ROUND)
                 load.stop()

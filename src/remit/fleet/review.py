@@ -21,7 +21,7 @@ def reviewer(
         snapshot = snapshot_of(tenant)
         if snapshot is None:
             return Reviewed([_refused(tenant, each.row, "the tenant is gone") for each in rows])
-        files = {(link.member, link.holds, link.scope.text) for link in snapshot.policy.links}
+        files = {RowKey(link.member, link.holds, link.scope.text) for link in snapshot.policy.links}
         adopted = {RowKey.of(each.row) for each in rows if each.row.expires_us is None} & files
         left = [each for each in rows if RowKey.of(each.row) not in adopted]
         granted = [each.row for each in left]

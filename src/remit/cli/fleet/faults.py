@@ -16,8 +16,9 @@ from remit.cli.common.output import Exit, out, styled
 from remit.cli.common.progress import progress
 from remit.cli.common.table import print_table
 from remit.faults.fleet.checker import FleetViolation
+from remit.faults.fleet.node import FleetOrder
 from remit.faults.fleet.suite import FLEET_FAULTS, FleetRound, play
-from remit.faults.fleet.world import FleetOrder, FleetWorld
+from remit.faults.fleet.world import FleetWorld
 from remit.faults.postgresql import NoDatabaseError
 from remit.faults.promise import BrokenPromiseError
 from remit.faults.suite import LAUNCHER
@@ -86,6 +87,7 @@ class _FleetTried:
     rounds: int = 0
     answers: int = 0
     published: int = 0
+    changed: int = 0
     slowest_s: float = 0.0
     """The longest that a node took once it could learn of news."""
     seconds: float = 0.0
@@ -94,6 +96,7 @@ class _FleetTried:
         self.rounds += 1
         self.answers += each.answers
         self.published += each.published
+        self.changed += each.changed
         self.slowest_s = max(self.slowest_s, *each.caught_up_s)
         self.violations += each.violations
 
@@ -123,7 +126,7 @@ class _FleetRun:
         if self._world is None:
             self._made += 1
             folder = self._folder / f"fleet-{self._made}"
-            self._world = FleetWorld(FleetOrder(folder, self._within_s, (*LAUNCHER, "clock:-600"))).__enter__()
+            self._world = FleetWorld(FleetOrder(folder, self._within_s, (*LAUNCHER, "orders"))).__enter__()
         return self._world
 
     def broken(self) -> None:
@@ -164,6 +167,7 @@ def _plain(name: str, tried: _FleetTried) -> dict[str, Any]:
         "rounds": tried.rounds,
         "answers": tried.answers,
         "published": tried.published,
+        "changed": tried.changed,
         "slowest_s": round(tried.slowest_s, 3) if isfinite(tried.slowest_s) else None,
         "seconds": round(tried.seconds, 3),
     }
@@ -175,6 +179,7 @@ def _print(tries: Mapping[str, _FleetTried]) -> None:
             name,
             str(each.rounds),
             str(each.published),
+            str(each.changed),
             str(each.answers),
             f"{each.slowest_s:.2f}" if isfinite(each.slowest_s) else "never",
             f"{each.seconds:.1f}",
@@ -182,7 +187,7 @@ def _print(tries: Mapping[str, _FleetTried]) -> None:
         )
         for name, each in tries.items()
     ]
-    print_table(("fault", "rounds", "releases", "answers", "slowest s", "seconds", "promises"), rows)
+    print_table(("fault", "rounds", "releases", "changes", "answers", "slowest s", "seconds", "promises"), rows)
     for name, each in tries.items():
         for cause in each.causes:
             out.print(f"{name}: {cause}")

@@ -7,14 +7,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
+from random import Random
 from threading import Barrier
 from typing import Final, NamedTuple
 
+from remit.clock import now_us
 from remit.core.names import Tenant
 from remit.faults.fleet.checker import FleetViolation, caught_up_s, violations
 from remit.faults.fleet.databases import HOST, url_at
-from remit.faults.fleet.history import PublishCall, PublishOutcome
+from remit.faults.fleet.history import PublishCall, WriteOutcome
 from remit.faults.fleet.proxy import FaultyProxy
+from remit.faults.fleet.tenants import TENANTS, long_request
 from remit.faults.fleet.world import FleetWorld
 from remit.faults.promise import until
 from remit.faults.server import REMIT, environment
@@ -27,7 +31,12 @@ _GIVEN_UP_S: Final = 8.0
 """How long a node takes to give up a connection that hangs: the timeout of the store, and a pause."""
 _RACES: Final = 4
 _PUBLISHERS: Final = 3
-_MOST_REQUEST_BYTES: Final = 6_000
+_MOST_REQUEST_BYTES: Final = 8_000
+_MOST_CHANGE_BYTES: Final = 30_000
+_MOST_SYNCS: Final = 12
+"""Of some releases and changes of rows."""
+_TEN_MINUTES_S: Final = 600
+_SKEW_S: Final = 2.0
 
 FleetFault = Callable[[FleetWorld], None]
 
@@ -107,8 +116,8 @@ def slow(world: FleetWorld) -> None:
 
 def notifications_lost(world: FleetWorld) -> None:
     """No notification reaches any node: they must look by themselves."""
-    # A call that asks for a position makes a node look.
-    world.token_share = 0.0
+    # A call that asks for a position makes a node look, and so may a grant.
+    world.token_share, world.granting = 0.0, world.nodes[:1]
     for each in world.nodes:
         each.proxy.loses_notifications = True
     with world.publishing():
@@ -132,11 +141,12 @@ def failover(world: FleetWorld) -> None:
         for _ in range(world.rng.randrange(1, 4)):
             world.publish_surely()
         world.wait_for(*(each for each in world.nodes if each is not unaware))
+        for each in world.nodes:
+            each.proxy.cut()
+        # No node learns of what comes after it.
         world.keep_log()
         with world.away(killed, runs=False):
             killed.server.kill()
-            for each in world.nodes:
-                each.proxy.cut()
             _fail_over(world)
             # The new history may be shorter than the lost one, as long, or longer.
             for _ in range(world.rng.randrange(4)):
@@ -209,16 +219,75 @@ def publisher_killed(world: FleetWorld) -> None:
         until(lambda: proxy.hung.is_set() or process.poll() is not None, "`remit publish` hangs or ends")
         process.kill()
         published = process.wait() == 0
-    outcome = PublishOutcome.ACKNOWLEDGED if published else PublishOutcome.UNKNOWN
+    outcome = WriteOutcome.ACKNOWLEDGED if published else WriteOutcome.UNKNOWN
     world.note_publish(PublishCall(message, after, outcome, began_s, time.monotonic()))
 
 
 def clock(world: FleetWorld) -> None:
-    """The clock of a node steps back. Needs nodes that `launcher.py` started with `clock`."""
+    """The clock of a node steps back ten minutes, and then forward to the right time."""
+    node = world.some_node()
     with world.publishing():
         world.moment(_A_WHILE_S)
-        world.some_node().server.signal(signal.SIGUSR1)
+        world.set_clock(node, -_TEN_MINUTES_S)
         world.moment(_A_WHILE_S)
+        world.set_clock(node, 0)
+        world.moment(_A_WHILE_S)
+
+
+def skew(world: FleetWorld) -> None:
+    """The clock of each node is wrong by up to two seconds, while rows end."""
+    for each in world.nodes:
+        world.set_clock(each, world.rng.uniform(-_SKEW_S, _SKEW_S))
+    with world.publishing():
+        time.sleep(2 * _A_WHILE_S)
+    for each in world.nodes:
+        world.set_clock(each, 0)
+
+
+def journal_torn(world: FleetWorld) -> None:
+    """A node dies while it writes its journal, and what it had not synced is lost. It starts again from its disk."""
+    node = world.some_node()
+    with world.publishing(), world.away(node, runs=False):
+        node.server.order(dies_at_sync=world.rng.randrange(1, _MOST_SYNCS))
+        node.server.exit_code()
+        node.server.order()
+        node.start()
+
+
+def rows_lost(world: FleetWorld) -> None:
+    """The rows of run time on a node's disk are lost or end in the middle, under a running server and before its start."""
+    node = world.some_node()
+    with world.publishing():
+        for running in (True, False):
+            world.moment(_A_WHILE_S)
+            with world.away(node, runs=running):
+                if not running:
+                    node.server.kill()
+                for log in sorted(node.server.folder.glob("var/releases/bindings/*.jsonl")):
+                    _damage(log, world.rng)
+                if not running:
+                    node.start()
+
+
+def writer_killed(world: FleetWorld) -> None:
+    """kill -9 of a node that writes a change of many rows, at a random byte that it sends. Another node gets the request
+    again."""
+    node = world.some_node()
+    tenant = world.rng.choice(TENANTS)
+    request = long_request(tenant, world.next_name(), now_us())
+    with world.publishing(), ThreadPoolExecutor(1) as threads:
+        with world.away(node, runs=False):
+            node.proxy.request_bytes = world.rng.randrange(1, _MOST_CHANGE_BYTES)
+            node.proxy.reset()
+            sent = threads.submit(world.send_to, node, request)
+            until(lambda: node.proxy.hung.is_set() or sent.done(), "a connection hangs or the change is made")
+            world.moment(_A_MOMENT_S)
+            node.server.kill()
+            node.proxy.heal()
+            node.start()
+        sent.result()
+        world.granting = [each for each in world.nodes if each is not node]
+        world.send(request, world.rng)
 
 
 FLEET_FAULTS: Final[dict[str, FleetFault]] = {
@@ -234,6 +303,10 @@ FLEET_FAULTS: Final[dict[str, FleetFault]] = {
     "sync-failover": synchronous_failover,
     "publishers": two_publishers,
     "publisher-killed": publisher_killed,
+    "writer-killed": writer_killed,
+    "journal-torn": journal_torn,
+    "rows-lost": rows_lost,
+    "skew": skew,
     "clock": clock,
 }
 
@@ -243,6 +316,8 @@ class FleetRound(NamedTuple):
 
     answers: int
     published: int
+    changed: int
+    """Requests to grant and revoke that were acknowledged."""
     caught_up_s: Sequence[float]
     """How long each node took once it could learn of news; infinite if it never did."""
     violations: Sequence[FleetViolation]
@@ -253,7 +328,8 @@ def play(world: FleetWorld, fault: FleetFault) -> FleetRound:
     history = world.play(fault)
     return FleetRound(
         sum(each.answer is not None for each in history.checks),
-        sum(each.outcome is PublishOutcome.ACKNOWLEDGED for each in history.publishes),
+        sum(each.outcome is WriteOutcome.ACKNOWLEDGED for each in history.publishes),
+        sum(each.outcome is WriteOutcome.ACKNOWLEDGED for each in history.changes),
         caught_up_s(history),
         violations(history, world.order.bound_s),
     )
@@ -271,3 +347,11 @@ def _fail_over(world: FleetWorld) -> None:
     world.store.fail_over()
     for each in (world.proxy, *(node.proxy for node in world.nodes)):
         each.lead_to(HOST, world.store.port)
+
+
+def _damage(log: Path, rng: Random) -> None:
+    content = log.read_bytes()
+    if rng.random() < 0.5:  # noqa: PLR2004 (one or the other)
+        log.unlink()
+    else:
+        log.write_bytes(content[: rng.randrange(len(content))])

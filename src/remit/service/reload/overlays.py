@@ -74,12 +74,14 @@ class Overlays:
         self._tenants: dict[Tenant, _Overlay] = {}
         self._is_read = False
 
-    def read(self, release: CurrentRelease) -> set[Tenant]:
-        """Reads what is new up to the heads of the release. Returns the tenants whose rows differ from those of `over`.
+    def read(self, release: CurrentRelease, tenants: Iterable[Tenant] | None = None) -> set[Tenant]:
+        """Reads what is new of these tenants, or of all, up to the heads of the release. Returns the tenants whose rows
+        differ from those of `over`.
 
         Raises OSError, and ValueError if rows were lost; then the next call goes on.
         """
-        for tenant, position in release.tenants.items():
+        for tenant in release.tenants if tenants is None else tenants:
+            position = release.tenants[tenant]
             overlay = self._tenants.get(tenant)
             if overlay is None:
                 overlay = self._tenants[tenant] = _Overlay(self._journal.binding_log(tenant))
@@ -94,6 +96,15 @@ class Overlays:
                 overlay.hash = each.hash
         self._is_read = True
         return {tenant for tenant, overlay in self._tenants.items() if overlay.stale}
+
+    def knows(self, tenant: Tenant) -> bool:
+        """Whether its rows were read, if maybe not the newest."""
+        return tenant in self._tenants
+
+    def is_over(self, tenant: Tenant, base: Snapshot) -> bool:
+        """Whether the last snapshot of `over` was made from this one."""
+        overlay = self._tenants.get(tenant)
+        return overlay is not None and overlay.base is not None and overlay.base.policy is base.policy
 
     def over(self, tenant: Tenant, base: Snapshot) -> Snapshot:
         """The policy of the files with the rows that count now. Raises OverlayRefusedError if they do not fit, or were never

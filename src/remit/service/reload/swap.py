@@ -22,6 +22,11 @@ from remit.service.reload.tenants import Change, Outcome, Tenants
 _log = structlog.get_logger("remit")
 
 
+class _OtherReleaseError(OverlayRefusedError):
+    """The files are from another release than the one whose rows are known: together they would be no state that the tenant
+    ever had. What serves goes on, until the files or the rows of the same release are here."""
+
+
 class PolicySwap:
     """Applies one change after another. No revision serves before its record is written."""
 
@@ -82,7 +87,8 @@ class PolicySwap:
                 self._metrics.loaded(change.outcome.tenant, refused=change.outcome.kind == "POLICY_REFUSED")
         self.tenants = change.after
         if change.tenant is None:
-            self.live.put(*(self._policy(tenant, policy.snapshot) for tenant, policy in self.live.tenants.items()))
+            for tenant in self.live.tenants:
+                self._put(tenant)
         elif change.tenant in change.after.files:
             if change.swap is not None:
                 self._show(change.tenant, change.swap.snapshot)
@@ -96,8 +102,9 @@ class PolicySwap:
             getattr(_log, level)(event, **fields)
 
     def place(self, release: CurrentRelease, recorded: Fork | None = None) -> None:
-        """From now on, the rows of run time are those of this release, and what serves its files has its position. Call it
-        within `changing`. `recorded` is the fork of which there is a record already.
+        """From now on, the rows of run time are those of this release, and what serves its files has its position. While a
+        tenant's files are loaded, its new rows wait: they were granted over those files. Call it within `changing`.
+        `recorded` is the fork of which there is a record already.
 
         Raises JournalUnavailable if a fork is not recorded; then nothing has changed. Raises OSError and ValueError if the
         rows cannot be read.
@@ -108,7 +115,10 @@ class PolicySwap:
             text, seq, hash_ = release.fork
             detail = {"fork": text, "release": seq, "hash": hash_}
             self.record(Outcome("POLICY_FORK", "", "", detail))
-        changed = self._overlays.read(release) if self._overlays is not None else set()
+        changed: set[Tenant] = set()
+        if self._overlays is not None:
+            ready = [tenant for tenant in release.tenants if self._is_ready(self._overlays, release, tenant)]
+            changed = self._overlays.read(release, ready)
         self._release, self._positions = release, release.positions
         self.live.passed = release.passed
         for tenant, policy in self.live.tenants.items():
@@ -125,6 +135,14 @@ class PolicySwap:
     def next_end_us(self) -> int | None:
         """When the next row of run time ends; None if none does. Call it within `changing`."""
         return self._overlays.next_end_us() if self._overlays is not None else None
+
+    def _is_ready(self, overlays: Overlays, release: CurrentRelease, tenant: Tenant) -> bool:
+        """Whether the tenant's files of the release were loaded or refused, or do not serve for another reason. Rows that were
+        never read do not wait: somebody may be suspended by one."""
+        files = self.tenants.files.get(tenant)
+        if self.tenants.wrong or not overlays.knows(tenant):
+            return True
+        return files is not None and (files.pin is not None or files.revision == release.tenants[tenant].revision)
 
     def _placed(self, tenant: Tenant, snapshot: Snapshot | None) -> Snapshot | None:
         revision, position = self._positions.get(tenant, ("", None))
@@ -156,15 +174,21 @@ class PolicySwap:
             if base is not None and self._overlays is not None:
                 snapshot = self._overlaid(self._overlays, tenant, base)
             self._waiting.discard(tenant)
-        except (OverlayRefusedError, JournalUnavailable) as error:
+        except (OverlayRefusedError, JournalUnavailable, OSError, ValueError) as error:
             self._waiting.add(tenant)
-            _log.error("rows of run time do not serve", tenant=tenant, error=str(error))
-            policy = self.live.tenants.get(tenant)
-            snapshot = policy.snapshot if policy is not None else None
+            if not isinstance(error, _OtherReleaseError):
+                _log.error("rows of run time do not serve", tenant=tenant, error=str(error))
+            snapshot = self._present(tenant)
         self.live.put(self._policy(tenant, snapshot))
 
     def _overlaid(self, overlays: Overlays, tenant: Tenant, base: Snapshot) -> Snapshot:
-        """Raises OverlayRefusedError and JournalUnavailable."""
+        """Raises OverlayRefusedError and JournalUnavailable, and what `Overlays.read` raises."""
+        release, present = self._release, self._present(tenant)
+        ready = release is None or tenant not in release.tenants or self._is_ready(overlays, release, tenant)
+        if ready and release is not None and tenant in release.tenants:
+            overlays.read(release, [tenant])
+        elif not ready and present is not None and not overlays.is_over(tenant, base):
+            raise _OtherReleaseError
         snapshot = overlays.over(tenant, base)
         if snapshot.revision != self._told[tenant]:
             archive = overlays.archive(tenant)
@@ -175,7 +199,15 @@ class PolicySwap:
             if archive is not None:
                 overlays.stored(tenant, archive)
             self._told[tenant] = snapshot.revision
+        if not ready and snapshot.position is None and present is not None:
+            # Only rows that have ended make the difference.
+            return snapshot.at(present.position)
         return snapshot
+
+    def _present(self, tenant: Tenant) -> Snapshot | None:
+        """What serves."""
+        policy = self.live.tenants.get(tenant)
+        return policy.snapshot if policy is not None else None
 
     def _policy(self, tenant: Tenant, snapshot: Snapshot | None) -> TenantPolicy:
         snapshot = self._placed(tenant, snapshot)
