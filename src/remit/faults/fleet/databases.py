@@ -215,9 +215,9 @@ class StandbyPair:
         return bool(behind)
 
 
-def url_at(port: int) -> str:
+def url_at(port: int, host: str = HOST) -> str:
     # The proxy reads PostgreSQL's messages, which encryption would hide.
-    return f"postgresql+psycopg://{_USER}@{HOST}:{port}/postgres?sslmode=disable&gssencmode=disable"
+    return f"postgresql+psycopg://{_USER}@{host}:{port}/postgres?sslmode=disable&gssencmode=disable"
 
 
 def _free_port() -> int:

@@ -1,7 +1,8 @@
 """One node of a fleet that is broken, and what its callers write down."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from remit.client.stubs import rpcs_over
 from remit.core.position import Position, parse_position
 from remit.faults.fleet.databases import HOST, url_at
 from remit.faults.fleet.history import ChangeCall, CheckCall, RowGrant, SeenAnswer, WriteOutcome
+from remit.faults.fleet.network import NodeNetwork
 from remit.faults.fleet.proxy import FaultyProxy
 from remit.faults.fleet.tenants import ACTION, GRANTER, KIND, RowRequest
 from remit.faults.server import REMIT, ServerProcess
@@ -45,25 +47,45 @@ class FleetNode:
     def __init__(self, order: FleetOrder, name: str, store_port: int) -> None:
         self.name = name
         self.proxy = FaultyProxy(HOST, store_port).start()
-        flags = ("--policy-witness-rows", "0", "--revision-wait-s", "1")
-        self.server = ServerProcess(
-            order.folder / name,
-            "--policy-store",
-            url_at(self.proxy.port),
-            *flags,
-            policies=None,
-            node=name,
-            launcher=order.launcher,
-        )
+        self._order = order
+        self.server = self._server(url_at(self.proxy.port))
+        self._door: FaultyProxy | None = None
+        """Where callers reach the server if it is in a network of its own."""
         self._calls: tuple[grpc.Channel, Mapping[str, Any]] | None = None
 
     def start(self) -> None:
         """Starts the server, and waits until it serves."""
         self.server.start()
+        if self._door is not None:
+            self._door.lead_to(HOST, self.server.port)
+            self.server.port = self._door.port
         if self._calls is not None:
             self._calls[0].close()
         channel = self.server.channel()
         self._calls = channel, rpcs_over(channel)
+
+    @contextmanager
+    def within(self, network: NodeNetwork) -> Iterator[None]:
+        """The server, which does not run, starts in this network over the same folder. It does not run after the block."""
+        home = self.server, self.proxy
+        with (
+            FaultyProxy(*self.proxy.target, listen=network.host) as proxy,
+            FaultyProxy(HOST, 0, new_socket=network.new_socket) as door,
+        ):
+            try:
+                self.server = self._server(url_at(proxy.port, network.host), *network.prefix)
+                self.proxy, self._door = proxy, door
+                self.start()
+                yield
+            finally:
+                self.server.__exit__()
+                self.server, self.proxy = home
+                self._door = None
+
+    def _server(self, store: str, *prefix: str) -> ServerProcess:
+        flags = ("--policy-store", store, "--policy-witness-rows", "0", "--revision-wait-s", "1")
+        launcher = (*prefix, *self._order.launcher)
+        return ServerProcess(self._order.folder / self.name, *flags, policies=None, node=self.name, launcher=launcher)
 
     def check(self, tenant: str, principal: str, at_least: Position | None = None) -> CheckCall:
         question = messages.Question(principal=principal, action=ACTION, kind=KIND, namespace="a")

@@ -1,6 +1,7 @@
 """A TCP proxy between a client and PostgreSQL that fails as networks do."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from threading import Event, Thread
@@ -15,9 +16,17 @@ _HEADER_BYTES: Final = 5
 class FaultyProxy:
     """Passes bytes on, from its own thread. Other threads break it and heal it; each change holds at its return."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        listen: str = "127.0.0.1",
+        new_socket: Callable[[], socket.socket] | None = None,
+    ) -> None:
+        """`new_socket` makes the sockets to the server, which need not be PostgreSQL then: it loses no notifications."""
         self.port = 0
-        """Where it listens, on the loopback address."""
+        """Where it listens."""
         self.is_cut = False
         """Present connections were reset, and new ones are."""
         self.delay_s = 0.0
@@ -30,7 +39,10 @@ class FaultyProxy:
         """So many bytes of the client arrive over a new connection, which then hangs."""
         self.hung = Event()
         """A connection hangs because of `request_bytes`."""
-        self._target = host, port
+        self.target = host, port
+        self.reads_messages = new_socket is None
+        self._listen_host = listen
+        self._new_socket = new_socket
         self._loop = asyncio.new_event_loop()
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -50,7 +62,7 @@ class FaultyProxy:
 
     def lead_to(self, host: str, port: int) -> None:
         """New connections go there. Resets the present ones."""
-        self._target = host, port
+        self.target = host, port
         self.reset()
 
     def cut(self) -> None:
@@ -82,7 +94,7 @@ class FaultyProxy:
         return asyncio.run_coroutine_threadsafe(work(), self._loop).result()
 
     async def _listen(self) -> asyncio.Server:
-        return await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        return await asyncio.start_server(self._connected, self._listen_host, 0)
 
     async def _end(self) -> None:
         self._server.close()
@@ -112,7 +124,7 @@ class FaultyProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.is_cut:
             return
-        server_reader, server_writer = await asyncio.open_connection(*self._target)
+        server_reader, server_writer = await self._connect()
         link = _Link(self, writer, server_writer)
         self._links.add(link)
         try:
@@ -125,6 +137,18 @@ class FaultyProxy:
         finally:
             self._links.discard(link)
             server_writer.transport.abort()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._new_socket is None:
+            return await asyncio.open_connection(*self.target)
+        made = self._new_socket()
+        made.setblocking(False)
+        try:
+            await self._loop.sock_connect(made, self.target)
+        except BaseException:
+            made.close()
+            raise
+        return await asyncio.open_connection(sock=made)
 
 
 class _Link:
@@ -158,7 +182,7 @@ class _Link:
         while data := await self._read(reader):
             if self.hangs:
                 continue
-            kept = b"".join(self._without_notifications(data))
+            kept = b"".join(self._without_notifications(data)) if self._proxy.reads_messages else data
             if self._answers_left is not None:
                 kept, self._answers_left = kept[: self._answers_left], self._answers_left - len(kept)
             self._client.write(kept)

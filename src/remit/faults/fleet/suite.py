@@ -17,6 +17,7 @@ from remit.core.names import Tenant
 from remit.faults.fleet.checker import FleetViolation, caught_up_s, violations
 from remit.faults.fleet.databases import HOST, url_at
 from remit.faults.fleet.history import PublishCall, WriteOutcome
+from remit.faults.fleet.network import node_network
 from remit.faults.fleet.proxy import FaultyProxy
 from remit.faults.fleet.tenants import TENANTS, long_request
 from remit.faults.fleet.world import FleetWorld
@@ -29,6 +30,7 @@ _A_WHILE_S: Final = 1.5
 _A_MOMENT_S: Final = 0.3
 _GIVEN_UP_S: Final = 8.0
 """How long a node takes to give up a connection that hangs: the timeout of the store, and a pause."""
+_NETWORK: Final = 7
 _RACES: Final = 4
 _PUBLISHERS: Final = 3
 _MOST_REQUEST_BYTES: Final = 8_000
@@ -92,6 +94,24 @@ def half_open(world: FleetWorld) -> None:
         world.publish()
         world.moment(_A_WHILE_S)
     world.wait_for(node, extra_s=_GIVEN_UP_S)
+
+
+def unplugged(world: FleetWorld) -> None:
+    """The cable between a node and the store is pulled for a while: packets vanish. Raises NoNetworkError."""
+    node = world.some_node()
+    with node_network(_NETWORK) as network, ExitStack() as moved:
+        with world.away(node, runs=False):
+            node.server.kill()
+            moved.enter_context(node.within(network))
+        with world.publishing():
+            with world.away(node, extra_s=_GIVEN_UP_S):
+                network.cut()
+                world.moment(2 * _A_WHILE_S)
+                network.heal()
+            world.wait_for(node, extra_s=_GIVEN_UP_S)
+        with world.away(node, runs=False):
+            moved.close()
+            node.start()
 
 
 def truncated(world: FleetWorld) -> None:
@@ -296,6 +316,7 @@ FLEET_FAULTS: Final[dict[str, FleetFault]] = {
     "database": database,
     "cut": cut,
     "half-open": half_open,
+    "unplugged": unplugged,
     "truncated": truncated,
     "slow": slow,
     "notifications": notifications_lost,
