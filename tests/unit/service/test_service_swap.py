@@ -1,0 +1,122 @@
+"""Files and rows of run time are served together as they stood together in the store's log."""
+
+from pathlib import Path
+
+import pytest
+from support.runtime import BINDINGS, files
+from support.trees import snapshot_of
+
+from remit.core.names import Namespace, Principal, Tenant, Word
+from remit.core.position import Position
+from remit.core.question import Question
+from remit.core.runtime import parse_runtime_row
+from remit.engine.snapshot import Snapshot
+from remit.fleet.binding_log import NO_BINDINGS, append
+from remit.fleet.bindings import BindingChange
+from remit.fleet.change import genesis, linked, position_of
+from remit.fleet.current_release import CurrentRelease
+from remit.fleet.history import TenantPosition
+from remit.fleet.journal import ReleaseJournal
+from remit.policy.live import LivePolicies
+from remit.policy.revisions.store import Pin
+from remit.service.metrics import Metrics
+from remit.service.reload.overlays import Overlays
+from remit.service.reload.swap import PolicySwap
+from remit.service.reload.tenants import Change, Swap, TenantFiles, Tenants
+
+ACME = Tenant("acme")
+OLD = snapshot_of(files(), "acme")
+NEW = snapshot_of(files(bindings=BINDINGS + b"g, user:x, role:viewer, acme\n"), "acme")
+
+
+class SwapNode:
+    """A node whose files and rows arrive one after the other, in any order."""
+
+    def __init__(self, folder: Path) -> None:
+        journal = ReleaseJournal(folder)
+        self.now_us = 1_000
+        self.live = LivePolicies()
+        overlays = Overlays(journal, lambda: self.now_us, 10_000)
+        self.swap = PolicySwap(self.live, Metrics(), lambda: self.now_us, overlays)
+        self._log = journal.directory / "bindings" / "acme.jsonl"
+        self._log.parent.mkdir(parents=True)
+        self._head = genesis(ACME)
+
+    def grant(self, name: str, revision: str, expires_us: int | None = None) -> Position:
+        """The journal has one more row, over files of this revision."""
+        row = parse_runtime_row(f"user:{name}", "role:viewer", "a.**", expires_us)
+        made = linked(self._head, ACME, self.now_us, "BINDINGS", "ci", BindingChange((row,), ()).body)
+        append(self._log, [made], after=self._head if self._head.seq else NO_BINDINGS)
+        self._head = made.head
+        release = CurrentRelease(1, "", {ACME: TenantPosition(self._head, revision, self._head)})
+        with self.swap.changing():
+            self.swap.place(release)
+        return position_of(ACME, self._head)
+
+    def load(self, base: Snapshot, pin: Pin | None = None) -> None:
+        found = TenantFiles(revision=base.revision, refused=False, serving=base.revision, pin=pin)
+        with self.swap.changing():
+            self.swap.apply(Change(Tenants({ACME: found}), ACME, swap=Swap(base)))
+
+    def refuse(self, revision: str) -> None:
+        found = TenantFiles(revision=revision, refused=True, serving=OLD.revision)
+        with self.swap.changing():
+            self.swap.apply(Change(Tenants({ACME: found}), ACME))
+
+    def serves(self) -> tuple[set[str], Position | None]:
+        """Who may view, and the position."""
+        snapshot = self.live.snapshot(ACME)
+        assert snapshot is not None
+        questions = {
+            name: Question(Principal(f"user:{name}"), Word("VIEW"), Word("FLOW"), Namespace("a.x"))
+            for name in ("zoe", "ann", "x")
+        }
+        return {name for name, each in questions.items() if snapshot.decide(each).allowed}, snapshot.position
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> SwapNode:
+    return SwapNode(tmp_path)
+
+
+def test_rows_wait_for_the_files_over_which_they_were_granted(node: SwapNode) -> None:
+    first = node.grant("zoe", OLD.revision)
+    node.load(OLD)
+    assert ({"zoe"}, first) == node.serves()
+
+    second = node.grant("ann", NEW.revision)
+    assert ({"zoe"}, first) == node.serves()
+    node.load(NEW)
+    assert ({"zoe", "ann", "x"}, second) == node.serves()
+
+
+def test_files_wait_for_the_rows_that_were_granted_before_them(node: SwapNode) -> None:
+    first = node.grant("zoe", OLD.revision)
+    node.load(OLD)
+
+    node.load(NEW)
+    assert ({"zoe"}, first) == node.serves()
+    second = node.grant("ann", NEW.revision)
+    assert ({"zoe", "ann", "x"}, second) == node.serves()
+
+
+def test_a_row_ends_while_files_are_loaded(node: SwapNode) -> None:
+    first = node.grant("zoe", OLD.revision, expires_us=2_000)
+    node.load(OLD)
+    node.grant("ann", NEW.revision)
+
+    node.now_us = 2_000
+    with node.swap.changing():
+        node.swap.end_rows()
+    assert (set(), first) == node.serves()
+
+
+def test_rows_do_not_wait_for_files_that_are_refused_or_pinned(node: SwapNode) -> None:
+    node.grant("zoe", OLD.revision)
+    node.load(OLD)
+    node.refuse("broken")
+    node.grant("ann", "broken")
+    assert ({"zoe", "ann"}, None) == node.serves()
+
+    node.load(NEW, Pin(NEW.revision, "alice", 0))
+    assert {"zoe", "ann", "x"} == node.serves()[0]
