@@ -25,7 +25,7 @@ WALLS = {
     "sqlalchemy": (
         "remit.audit",
         "remit.fleet",
-        "remit.faults.fleet.world",
+        "remit.faults.fleet.logs",
         "remit.client.sql",
         "remit.migrate.casbin.sql_table",
     ),

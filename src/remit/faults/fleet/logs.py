@@ -3,12 +3,15 @@
 from typing import Final
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
+from remit.audit.chain.chain import Head
 from remit.core.names import Tenant
+from remit.core.position import Position
 from remit.faults.fleet.history import LoggedPosition, LoggedRelease, LoggedRows, RowGrant, StoreLog
 from remit.fleet.change import ChangeKind, PolicyChange, position_of
 from remit.fleet.release import Release
-from remit.fleet.schema.tables import changes
+from remit.fleet.schema.tables import changes, heads
 from remit.fleet.store import PolicyStore
 
 _MOST_RELEASES: Final = 1_000_000
@@ -30,6 +33,16 @@ def read_log(store: PolicyStore) -> tuple[StoreLog, list[Release]]:
     return StoreLog(
         [LoggedRelease(each.seq, each.message, each.root, each.tenants) for each in releases], logged
     ), releases
+
+
+def read_positions(store: PolicyStore) -> dict[str, Position] | None:
+    """The newest position of each tenant; None if the store does not answer."""
+    try:
+        with store.engine.connect() as connection:
+            rows = connection.execute(select(heads.c.tenant, heads.c.seq, heads.c.hash))
+            return {tenant: position_of(Tenant(tenant), Head(seq, bytes(hash_))) for tenant, seq, hash_ in rows}
+    except SQLAlchemyError:
+        return None
 
 
 def _rows_in(change: PolicyChange) -> LoggedRows:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
-from google.protobuf.message import Message
 
 from remit.client.stubs import rpcs_over
 from remit.core.position import Position, parse_position
@@ -142,7 +141,7 @@ class FleetNode:
             self._calls[0].close()
         self.proxy.close()
 
-    def _call(self, request: Message) -> tuple[Any, str, WriteOutcome]:
+    def _call(self, request: Any) -> tuple[Any, str, WriteOutcome]:
         """The response or None, an error, and what that says of a request that writes."""
         assert self._calls is not None
         _, rpcs = self._calls

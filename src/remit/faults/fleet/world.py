@@ -8,10 +8,6 @@ from random import Random
 from threading import Event, Lock
 from typing import Final, Self
 
-from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
-
-from remit.audit.chain.chain import Head
 from remit.clock import now_us
 from remit.core.names import Tenant
 from remit.core.position import Position
@@ -27,7 +23,7 @@ from remit.faults.fleet.history import (
     StoreLog,
     WriteOutcome,
 )
-from remit.faults.fleet.logs import read_log
+from remit.faults.fleet.logs import read_log, read_positions
 from remit.faults.fleet.node import FleetNode, FleetOrder
 from remit.faults.fleet.proxy import FaultyProxy
 from remit.faults.fleet.tenants import (
@@ -42,10 +38,8 @@ from remit.faults.fleet.tenants import (
     tree_of,
 )
 from remit.faults.promise import until
-from remit.fleet.change import position_of
 from remit.fleet.errors import PolicyStoreError, PublishRefusedError
 from remit.fleet.review import reviewer
-from remit.fleet.schema.tables import heads
 from remit.fleet.store import Draft, PolicyStore
 from remit.policy.load import DEFAULT_LIMITS
 from remit.policy.read.tree import Tree
@@ -224,9 +218,8 @@ class FleetWorld:
     def note_publish(self, call: PublishCall) -> None:
         self.history.publishes.append(call)
         if call.outcome is WriteOutcome.ACKNOWLEDGED:
-            with suppress(SQLAlchemyError), self.publisher.engine.connect() as connection:
-                rows = connection.execute(select(heads.c.tenant, heads.c.seq, heads.c.hash))
-                newest = {tenant: position_of(Tenant(tenant), Head(seq, bytes(hash_))) for tenant, seq, hash_ in rows}
+            newest = read_positions(self.publisher)
+            if newest is not None:
                 with self._mutex:
                     self._newest = newest
 
