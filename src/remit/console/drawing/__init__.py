@@ -1,0 +1,1 @@
+"""Pictures that are data, as SVG whose styles stand in style.css."""

@@ -1,0 +1,48 @@
+"""Inputs of a form. What was typed stays in the form, also when it cannot be asked."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from remit.client import MalformedQuestion
+from remit.console.visit import Visit
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    name: str
+    label: str
+    value: str
+    hint: str = ""
+    error: str = ""
+    options: Sequence[str] | None = None
+    """All values that can be chosen; None for any text."""
+    list: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A field of a page, before anybody has typed."""
+
+    name: str
+    label: str
+    hint: str = ""
+    asked_as: str = ""
+    """The field of the server's request, where it has another name."""
+    options: Sequence[str] | None = None
+
+
+def fields(inputs: Iterable[Input], visit: Visit, errors: Mapping[str, str] | None = None) -> list[Field]:
+    return [
+        Field(each.name, each.label, visit.text(each.name), each.hint, (errors or {}).get(each.name, ""), each.options)
+        for each in inputs
+    ]
+
+
+def errors_of(inputs: Iterable[Input], refusal: MalformedQuestion) -> dict[str, str]:
+    """What the server says of each input. What is about none of them stands under ''."""
+    names = {each.asked_as or each.name: each.name for each in inputs}
+    found: dict[str, str] = {}
+    for violation in refusal.violations:
+        path = violation.field.rpartition(".")[2]
+        found.setdefault(names.get(path, ""), violation.description)
+    return found or {"": refusal.message}

@@ -1,0 +1,112 @@
+from typing import Final
+
+from remit.client import DecisionUnavailable, MalformedQuestion
+from remit.console.cells import link_to, tenant_link, time_text
+from remit.console.forms import Input, errors_of, fields
+from remit.console.pages.policy.grounds import Grounds, of_access, of_reach
+from remit.console.view import Page, View
+from remit.console.visit import BadInputError, Visit
+from remit.v1 import audit_service_pb2
+
+WHEN: Final = (
+    Input("at", "At", "now; or 2026-11-27T04:26, or 24h ago as 24h"),
+    Input("rev", "Revision", "the one that serves", "revision"),
+)
+_INPUTS: Final = (
+    Input("p", "Principal", "user:bob", "principal"),
+    Input("a", "Action", "UPDATE", "action"),
+    Input("k", "Kind", "FLOW", "kind"),
+    Input("ns", "Namespace", "acme.finance; empty for the tenant itself", "namespace"),
+    *WHEN,
+)
+
+
+async def show(visit: Visit) -> View:
+    """One question of the access plane, now or in the past, and why it is answered so."""
+    principal, action, kind = visit.text("p"), visit.text("a"), visit.text("k")
+    if not (principal and action and kind):
+        return view_of(visit, "Ask", _INPUTS)
+    namespace = visit.text("ns")
+    place = namespace or "the tenant itself"
+    question = f"{principal} · {action} {kind} · {place}"
+    words = [word for word in (visit.tenant, principal, action, kind, namespace) if word]
+    try:
+        at_us = visit.time_us("at")
+        if at_us:
+            past = await visit.about.explain_past(principal, action, kind, namespace, time_us=at_us)
+            command = ["audit", "explain", *words, "--at", visit.text("at")]
+            return view_of(visit, "Ask", _INPUTS, question, grounds_of(past.answers), command)
+        answer = await visit.about.explain(principal, action, kind, namespace, revision=visit.text("rev"))
+    except (MalformedQuestion, BadInputError) as refusal:
+        return view_of(visit, "Ask", _INPUTS, refusal=refusal)
+    except DecisionUnavailable as error:
+        return unanswered(visit, "Ask", _INPUTS, question, error)
+    return view_of(visit, "Ask", _INPUTS, question, [of_access(answer)], ["explain", *words])
+
+
+def grounds_of(answers: object) -> list[Grounds]:
+    """One for each revision that may have answered."""
+    found: list[Grounds] = []
+    past: audit_service_pb2.PastAnswer
+    for number, past in enumerate(answers):  # type: ignore[call-overload]
+        when = "; ".join(f"served on {each.node} since {time_text(each.since_us)}" for each in past.nodes)
+        suffix = str(number) if number else ""
+        if past.HasField("reach"):
+            found.append(of_reach(past.reach, suffix, when))
+        else:
+            found.append(of_access(past.access, suffix, when))
+    return found
+
+
+def unanswered(
+    visit: Visit, title: str, inputs: tuple[Input, ...], question: str, error: DecisionUnavailable
+) -> View:
+    """Where nothing is known of that time or revision, the page says so below what was typed."""
+    if error.code not in {"NOT_FOUND", "FAILED_PRECONDITION"} or not (visit.text("at") or visit.text("rev")):
+        raise error
+    return view_of(visit, title, inputs, question, note=error.message, status=404)
+
+
+def view_of(
+    visit: Visit,
+    title: str,
+    inputs: tuple[Input, ...],
+    question: str = "",
+    grounds: list[Grounds] | None = None,
+    command: list[str] | None = None,
+    *,
+    refusal: MalformedQuestion | BadInputError | None = None,
+    note: str = "",
+    status: int = 200,
+) -> View:
+    errors: dict[str, str] = {}
+    if isinstance(refusal, BadInputError):
+        errors = {refusal.field: refusal.message}
+    elif refusal is not None:
+        errors = errors_of(inputs, refusal)
+    found = grounds or []
+    return View(
+        f"{title} {visit.tenant}",
+        command or (),
+        [table for each in found for table in each.tables],
+        "ask.html",
+        {
+            "fields": fields(inputs, visit, errors),
+            "button": "Explain",
+            "question": question,
+            "grounds": found,
+            "note": errors.get("", note),
+            "records": tenant_link(
+                visit.tenant,
+                "decisions",
+                p=visit.text("p") or (f"namespace:{visit.text('c')}" if visit.text("c") else ""),
+                ns=visit.text("ns") or visit.text("o"),
+            ),
+            "record_of": lambda decision_id: link_to(f"{tenant_link(visit.tenant, 'decisions')}/{decision_id}"),
+            "revisions": tenant_link(visit.tenant, "revisions"),
+        },
+        status=400 if errors else status,
+    )
+
+
+PAGE: Final = Page("explain", "/t/{tenant}/explain", "Explain", show, "Ask")

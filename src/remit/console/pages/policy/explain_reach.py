@@ -1,0 +1,40 @@
+from typing import Final
+
+from remit.client import DecisionUnavailable, MalformedQuestion
+from remit.console.forms import Input
+from remit.console.pages.policy.explain import WHEN, grounds_of, unanswered, view_of
+from remit.console.pages.policy.grounds import of_reach
+from remit.console.view import Page, View
+from remit.console.visit import BadInputError, Visit
+
+_INPUTS: Final = (
+    Input("c", "Work in namespace", "acme.data", "caller"),
+    Input("o", "Uses what is owned by", "acme.finance", "owner"),
+    Input("r", "By relation", "SUBFLOW", "relation"),
+    *WHEN,
+)
+_TITLE: Final = "Ask about reach in"
+
+
+async def show(visit: Visit) -> View:
+    """One question of the reach plane, now or in the past, and why it is answered so."""
+    caller, owner, relation = visit.text("c"), visit.text("o"), visit.text("r")
+    if not (caller and owner and relation):
+        return view_of(visit, _TITLE, _INPUTS)
+    question = f"{caller} · {relation} · {owner}"
+    words = [visit.tenant, caller, owner, relation]
+    try:
+        at_us = visit.time_us("at")
+        if at_us:
+            past = await visit.about.explain_past_reach(caller, owner, relation, time_us=at_us)
+            command = ["audit", "explain-reach", *words, "--at", visit.text("at")]
+            return view_of(visit, _TITLE, _INPUTS, question, grounds_of(past.answers), command)
+        answer = await visit.about.explain_reach(caller, owner, relation, revision=visit.text("rev"))
+    except (MalformedQuestion, BadInputError) as refusal:
+        return view_of(visit, _TITLE, _INPUTS, refusal=refusal)
+    except DecisionUnavailable as error:
+        return unanswered(visit, _TITLE, _INPUTS, question, error)
+    return view_of(visit, _TITLE, _INPUTS, question, [of_reach(answer)], ["reach", *words])
+
+
+PAGE: Final = Page("explain-reach", "/t/{tenant}/explain-reach", "Explain reach", show, "Ask")

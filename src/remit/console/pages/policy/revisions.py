@@ -1,0 +1,77 @@
+from collections.abc import Iterable
+from typing import Final
+
+from remit.client import DecisionUnavailable
+from remit.console.cells import Cell, Table, code, plain, revision, state, tenant_link, time
+from remit.console.view import Page, View
+from remit.console.visit import ROWS_A_PAGE, Visit, Withheld
+from remit.v1 import audit_service_pb2
+from remit.v1 import policy_service_pb2 as messages
+
+async def show(visit: Visit) -> View:
+    """The revisions on the node's disk, and what became of each version of the files."""
+    status = await visit.about.status()
+    serving = next((each.revision for each in status.tenants), "")
+    withheld: list[Withheld] = []
+    tables = []
+    notes: list[str] = []
+    try:
+        kept = (await visit.client.ask(messages.ListRevisionsRequest(tenant=visit.tenant))).revisions
+        tables.append(_kept(visit.tenant, kept, serving))
+    except DecisionUnavailable as error:
+        if error.code != "FAILED_PRECONDITION":
+            raise
+        notes.append(error.message)
+    after = visit.text("after")
+    events = await visit.allowed(
+        visit.rows(visit.about.list_lifecycle(after=after)), "What became of the files", "AUDIT", withheld
+    )
+    if events is not None:
+        shown = events if visit.whole else events[:ROWS_A_PAGE]
+        tables.append(
+            Table(
+                "events",
+                "Events, newest first",
+                ("time", "event", "revision", "node", "detail"),
+                event_rows(shown),
+                further=tenant_link(visit.tenant, "revisions", after=shown[-1].id) if len(events) > len(shown) else "",
+            )
+        )
+    return View(
+        f"Revisions of {visit.tenant}", ("rollback", visit.tenant), tables, "notes.html", {"notes": notes}, withheld
+    )
+
+
+def _kept(tenant: str, kept: Iterable[messages.KeptRevision], serving: str) -> Table:
+    return Table(
+        "kept",
+        "Revisions on this node's disk",
+        ("revision", "loaded", "state", "commit", "read from"),
+        [
+            [
+                code(each.revision),
+                time(each.kept_us),
+                state("serving", good=True) if each.revision == serving else plain(""),
+                code(each.commit),
+                code(each.source),
+            ]
+            for each in kept
+        ],
+        "No revision is stored.",
+    )
+
+
+def event_rows(events: Iterable[audit_service_pb2.LifecycleRecord]) -> list[list[Cell]]:
+    return [
+        [
+            time(each.time_us),
+            plain(each.type),
+            revision(each.revision),
+            code(each.node),
+            code(each.detail),
+        ]
+        for each in events
+    ]
+
+
+PAGE: Final = Page("revisions", "/t/{tenant}/revisions", "Revisions", show, "Policy")

@@ -1,0 +1,42 @@
+"""Rows of policy files in tables, and answers in words."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from remit import wire
+from remit.console.cells import Cell, code
+from remit.v1 import decision_pb2
+
+RULE: Final = ("rule", "at")
+
+
+def place_of(row: decision_pb2.PolicyRow) -> str:
+    return f"{row.file}:{row.line}" if row.line else row.file
+
+
+def text_cell(row: decision_pb2.PolicyRow) -> Cell:
+    return code(row.text)
+
+
+def place_cell(row: decision_pb2.PolicyRow) -> Cell:
+    return code(place_of(row))
+
+
+def chain_cell(rows: Iterable[decision_pb2.PolicyRow]) -> Cell:
+    """The g rows from a principal to a rule's subject, each with its place."""
+    return code("; ".join(f"{each.text} ({place_of(each)})" for each in rows))
+
+
+def allowed(effect: int) -> bool:
+    return bool(effect == decision_pb2.EFFECT_ALLOW)
+
+
+def reason_text(reason: int) -> str:
+    """A reason's name and its meaning; the number of one that this version does not know."""
+    known = wire.REASON_OF.get(reason)  # type: ignore[call-overload]
+    return f"{known}: {known.meaning}" if known else f"reason {reason}"
+
+
+def reason_name(reason: int) -> str:
+    known = wire.REASON_OF.get(reason)  # type: ignore[call-overload]
+    return str(known) if known else str(reason)

@@ -1,0 +1,92 @@
+"""Makes HTML of views. Every text is escaped; links are relative, so that the console may stand below any path."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from remit.console.cells import csv_text, link_to, shown, tenant_link, time_text
+from remit.console.view import Page, View
+
+THEMES: Final = ("auto", "light", "dark")
+THEME_COOKIE: Final = "remit-theme"
+
+
+class Renderer:
+    def __init__(self, pages: Sequence[Page], target: str) -> None:
+        self._pages = pages
+        self._target = target
+        self._templates = Environment(
+            loader=PackageLoader("remit.console", "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters["shown"] = shown
+        self._templates.filters["time"] = time_text
+        self._templates.globals.update(link_to=link_to, tenant_link=tenant_link)
+
+    def page(self, request: Request, page: Page, view: View, person: str = "") -> Response:
+        wanted = request.query_params.get("csv")
+        if wanted:
+            table = view.table(wanted)
+            if table is None or view.status != 200:  # noqa: PLR2004
+                return self.message(request, "No such table", "This page has no such table.", status=404)
+            name = "-".join(filter(None, (request.path_params.get("tenant", ""), page.name, table.name)))
+            return Response(
+                csv_text(table),
+                media_type="text/csv; charset=utf-8",
+                headers={"content-disposition": f'attachment; filename="{name}.csv"'},
+            )
+        fragment = request.query_params.get("part") == "main"
+        return self._html(request, view.template, self._context(request, page, view, person, fragment), view.status)
+
+    def message(
+        self, request: Request, title: str, text: str, *, status: int, person: str = "", template: str = "message.html"
+    ) -> Response:
+        view = View(title, template=template, context={"text": text}, status=status)
+        return self._html(request, template, self._context(request, None, view, person, False), status)
+
+    def _html(self, request: Request, template: str, context: Mapping[str, Any], status: int) -> Response:
+        return HTMLResponse(self._templates.get_template(template).render(context), status)
+
+    def _context(self, request: Request, page: Page | None, view: View, person: str, fragment: bool) -> dict[str, Any]:
+        tenant = str(request.path_params.get("tenant", "")) if page is not None else ""
+        query = [(name, value) for name, value in request.query_params.multi_items() if name not in {"csv", "part"}]
+        theme = request.cookies.get(THEME_COOKIE, "auto")
+        command = [*view.command, "--target", self._target] if view.command else []
+        return {
+            "up": "../" * (request.url.path.count("/") - 1),
+            "back": request.url.path.lstrip("/") + (f"?{urlencode(query)}" if query else ""),
+            "query": query,
+            "csv": lambda name: f"?{urlencode([*query, ('csv', name)])}",
+            "page": page,
+            "view": view,
+            "tenant": tenant,
+            "person": person,
+            "theme": theme if theme in THEMES else "auto",
+            "themes": THEMES,
+            "of_node": self._grouped(of_tenant=False),
+            "of_tenant": self._grouped(of_tenant=True) if tenant else {},
+            "command": shlex.join(["remit", *command]) if command else "",
+            "layout": "fragment.html" if fragment else "base.html",
+            "tables": view.tables,
+            **view.context,
+        }
+
+    def _grouped(self, *, of_tenant: bool) -> dict[str, list[Page]]:
+        groups: dict[str, list[Page]] = {}
+        for page in self._pages:
+            if page.label and page.of_tenant == of_tenant:
+                groups.setdefault(page.group, []).append(page)
+        return groups
+
+
+def static_folder() -> str:
+    return str(files("remit.console") / "static")

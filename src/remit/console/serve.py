@@ -1,0 +1,87 @@
+"""Serves the console with uvicorn, until a signal ends it."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from remit.core.addresses import split_address
+from remit.core.pem import not_a_pair
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """PEM files: what browsers see, and its key."""
+
+    cert: Path
+    key: Path
+
+
+class ConsoleServer:
+    """Raises OSError if the address is taken, or if a PEM file cannot be read or does not fit."""
+
+    def __init__(self, listen: str, application: ASGIApp, certificate: Certificate | None = None) -> None:
+        host, port = split_address("--listen", listen)
+        self._context = _context(certificate) if certificate is not None else None
+        config = uvicorn.Config(
+            application,
+            ws="none",
+            lifespan="on",
+            interface="asgi3",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            # Anybody can send these headers.
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            workers=1,
+            ssl_context_factory=None if self._context is None else lambda *_: self._context,
+        )
+        self._server = uvicorn.Server(config)
+        self._socket = _bound(host.strip("[]"), port)
+        self.port: int = self._socket.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"{'https' if certificate is not None else 'http'}://{shown}:{self.port}/"
+
+    def run(self, begun: Callable[[], None]) -> None:
+        """Serves until SIGINT or SIGTERM. Calls `begun` as soon as the console takes requests."""
+        asyncio.run(self._serve(begun))
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+
+    async def _serve(self, begun: Callable[[], None]) -> None:
+        serving = asyncio.create_task(self._server.serve([self._socket]))
+        while not self._server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if not serving.done():
+            begun()
+        await serving
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _context(certificate: Certificate) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate.cert, certificate.key, password="")
+    except ssl.SSLError as error:
+        raise not_a_pair(certificate.cert, certificate.key, error) from None
+    return context

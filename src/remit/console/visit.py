@@ -1,0 +1,137 @@
+"""One request of a person: what stands in its URL, and the client that asks in the person's name."""
+
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from starlette.requests import Request
+
+from remit.client import AsyncClient, AsyncTenantClient, DecisionUnavailable
+
+_Answer = TypeVar("_Answer")
+
+PERSON: Final[ContextVar[str]] = ContextVar("person")
+"""The access token of whoever sent the request. Each call to the server carries it."""
+
+ROWS_A_PAGE: Final = 100
+MOST_ROWS: Final = 100_000
+"""Of one CSV."""
+_AGO: Final = re.compile(r"([0-9]{1,6})([smhd])").fullmatch
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_TOO_MANY: Final = f"the table has more than {MOST_ROWS} rows: narrow the question"
+
+
+def token_of_person() -> str:
+    """For `AsyncClient(token=...)`. Raises LookupError outside a request of somebody who is logged in."""
+    return PERSON.get()
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """What a page does not show, and the right that it takes."""
+
+    what: str
+    right: str
+
+
+class BadInputError(Exception):
+    """What stands in the URL cannot be asked. `field` is the name of the input."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+class Visit:
+    def __init__(self, request: Request, client: AsyncClient, target: str) -> None:
+        self.request = request
+        self.client = client
+        self.target = target
+        self.now_us = time.time_ns() // 1_000
+
+    @property
+    def tenant(self) -> str:
+        return str(self.request.path_params.get("tenant", ""))
+
+    @property
+    def about(self) -> AsyncTenantClient:
+        """The client, for the tenant of the page."""
+        return self.client.tenant(self.tenant)
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        return self.request.query_params
+
+    def text(self, name: str, default: str = "") -> str:
+        return self.query.get(name, default).strip()
+
+    def choice(self, name: str, known: tuple[str, ...]) -> str:
+        """One of the known words; the first if none is given."""
+        word = self.text(name) or known[0]
+        if word not in known:
+            raise BadInputError(name, f"expected one of {', '.join(each or '(empty)' for each in known)}")
+        return word
+
+    def number(self, name: str, default: int, *, least: int = 0, most: int = 1_000_000) -> int:
+        text = self.text(name) or str(default)
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and least <= int(text) <= most):
+            raise BadInputError(name, f"expected a number from {least} to {most}")
+        return int(text)
+
+    def time_us(self, name: str) -> int:
+        """A time of the query as microseconds: in UTC, or so long ago as `30m`, `24h` or `7d`. 0 if none is given."""
+        text = self.text(name)
+        if not text:
+            return 0
+        if ago := _AGO(text):
+            return self.now_us - int(ago[1]) * _SECONDS[ago[2]] * 1_000_000
+        try:
+            found = datetime.fromisoformat(text)
+            found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+            return int(found.timestamp() * 1e6)
+        except (ValueError, OverflowError):
+            raise BadInputError(
+                name, "expected a time in UTC such as 2026-11-27T04:26, or how long ago, such as 24h"
+            ) from None
+
+    @property
+    def whole(self) -> bool:
+        """Whether a table is wanted with all its rows, as CSV."""
+        return bool(self.text("csv"))
+
+    async def allowed(
+        self, asked: Awaitable[_Answer], what: str, right: str, withheld: list[Withheld]
+    ) -> _Answer | None:
+        """The answer; None if the person has no right to it, which is then noted in `withheld`."""
+        try:
+            return await asked
+        except DecisionUnavailable as error:
+            if error.code != "PERMISSION_DENIED":
+                raise
+            withheld.append(Withheld(what, right))
+            return None
+
+    async def some(self, items: AsyncIterator[_Answer], most: int = ROWS_A_PAGE) -> list[_Answer]:
+        """The first items."""
+        found: list[_Answer] = []
+        async for each in items:
+            found.append(each)
+            if len(found) == most:
+                break
+        return found
+
+    async def every(self, items: AsyncIterator[_Answer]) -> list[_Answer]:
+        """All items. Raises BadInputError if they are too many for one answer."""
+        found = await self.some(items, MOST_ROWS + 1)
+        if len(found) > MOST_ROWS:
+            raise BadInputError("csv", _TOO_MANY)
+        return found
+
+    async def rows(self, items: AsyncIterator[_Answer]) -> list[_Answer]:
+        """Those of a page and one more, which tells that there are further ones; or all, for CSV."""
+        return await (self.every(items) if self.whole else self.some(items, ROWS_A_PAGE + 1))
