@@ -25,11 +25,21 @@ from remit.policy.load import DEFAULT_LIMITS
 from remit.policy.read.tree import read_tree
 
 BIN: Final = Path(sys.executable).parent
-ASKS_THE_SERVER: Final = {"status", "rollback", "shadow", "audit follow", "grant", "revoke", "bindings", "source"}
+ASKS_THE_SERVER: Final = {
+    "status",
+    "rollback",
+    "shadow",
+    "audit follow",
+    "grant",
+    "revoke",
+    "bindings",
+    "source",
+    "console",
+}
 RUNTIME: Final = "\nruntime: {roles: [role:viewer], scopes: [acme.finance.**]}\n"
 CODES: Final = {"explain": 1, "audit explain": 1, "operation": 1, "resolve": 1}
 """What an example exits with, if not with 0."""
-ENDLESS: Final = {"serve": "serving", "audit follow": "user:nobody"}
+ENDLESS: Final = {"serve": "serving", "audit follow": "user:nobody", "console": "the console of"}
 """Commands that go on until a signal, and what they print first."""
 
 
@@ -57,6 +67,7 @@ class World:
             "REMIT_LISTEN": "127.0.0.1:0",
             "REMIT_HTTP": "",
             "REMIT_METRICS": "",
+            "REMIT_CONSOLE_LISTEN": "127.0.0.1:0",
         }
         return environment({**more, **({"REMIT_TARGET": self.target} if asks_server else {})})
 
@@ -160,7 +171,7 @@ def test_example_of_a_command_without_an_end_runs_until_it_is_stopped(name: str,
         shutil.copytree(world.folder / "served", folder / "policies")
         (folder / "var").mkdir()
     with subprocess.Popen(
-        ["bash", "-c", f"exec {EXAMPLES[name]}"],
+        ["bash", "-c", f"exec {here_and_now(EXAMPLES[name], world)}"],
         cwd=folder,
         env=asked,
         stdout=subprocess.PIPE,

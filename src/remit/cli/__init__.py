@@ -9,6 +9,7 @@ INSTALL: Final = "docs/how-to/install.md"
 """The page that says how."""
 
 
+_OF_THE_CONSOLE: Final = ("starlette", "jinja2", "authlib", "httpx")
 OLDEST_PYTHON: Final = (3, 11)
 
 
@@ -35,7 +36,8 @@ def main() -> None:
 
 
 def missing(error: ModuleNotFoundError) -> str:
-    return f"remit's command line needs `{error.name}`: install remit with the extra `server` ({INSTALL})"
+    extra = "console" if error.name in _OF_THE_CONSOLE else "server"
+    return f"remit's command line needs `{error.name}`: install remit with the extra `{extra}` ({INSTALL})"
 
 
 def too_old(version: str) -> str:

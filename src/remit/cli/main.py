@@ -41,6 +41,7 @@ lazy.add(
     {
         "serve": "remit.cli.server.serve:serve",
         "status": "remit.cli.server.status:status",
+        "console": "remit.cli.server.console:console",
         "rollback": "remit.cli.server.rollback:rollback",
         "shadow": "remit.cli.server.shadow:shadow",
         "publish": "remit.cli.fleet.publish:publish",

@@ -18,8 +18,9 @@ from remit.client import AsyncClient, DecisionUnavailable
 from remit.console.guard import LOOPBACK_HOSTS, Guard
 from remit.console.pages import PAGES
 from remit.console.render import THEME_COOKIE, THEMES, Renderer, static_folder
-from remit.console.view import Page
+from remit.console.view import WebPage
 from remit.console.visit import BadInputError, Visit
+from remit.core.names import INSTANCE, is_tenant
 
 NOT_FOUND: Final = "There is no such page, or you may not see it."
 """One text for both: what exists is told only to those who may know."""
@@ -48,7 +49,7 @@ class Console:
     """A folder of dependency graphs to show."""
 
 
-def application(console: Console, pages: Sequence[Page] = PAGES) -> Starlette:
+def application(console: Console, pages: Sequence[WebPage] = PAGES) -> Starlette:
     renderer = Renderer(pages, console.target)
 
     @asynccontextmanager
@@ -57,8 +58,10 @@ def application(console: Console, pages: Sequence[Page] = PAGES) -> Starlette:
             app.state.client = client
             yield
 
-    def endpoint(page: Page) -> Callable[[Request], Awaitable[Response]]:
+    def endpoint(page: WebPage) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
+            if not is_tenant(request.path_params.get("tenant", INSTANCE)):
+                return renderer.message(request, "Not found", NOT_FOUND, status=404)
             visit = Visit(request, request.app.state.client, console.target)
             try:
                 view = await page.show(visit)

@@ -11,14 +11,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from remit.console.cells import csv_text, link_to, shown, tenant_link, time_text
-from remit.console.view import Page, View
+from remit.console.view import WebPage, View
 
 THEMES: Final = ("auto", "light", "dark")
 THEME_COOKIE: Final = "remit-theme"
 
 
 class Renderer:
-    def __init__(self, pages: Sequence[Page], target: str) -> None:
+    def __init__(self, pages: Sequence[WebPage], target: str) -> None:
         self._pages = pages
         self._target = target
         self._templates = Environment(
@@ -32,7 +32,7 @@ class Renderer:
         self._templates.filters["time"] = time_text
         self._templates.globals.update(link_to=link_to, tenant_link=tenant_link)
 
-    def page(self, request: Request, page: Page, view: View, person: str = "") -> Response:
+    def page(self, request: Request, page: WebPage, view: View, person: str = "") -> Response:
         wanted = request.query_params.get("csv")
         if wanted:
             table = view.table(wanted)
@@ -45,18 +45,20 @@ class Renderer:
                 headers={"content-disposition": f'attachment; filename="{name}.csv"'},
             )
         fragment = request.query_params.get("part") == "main"
-        return self._html(request, view.template, self._context(request, page, view, person, fragment), view.status)
+        return self._html(view.template, self._context(request, page, view, person, fragment), view.status)
 
     def message(
         self, request: Request, title: str, text: str, *, status: int, person: str = "", template: str = "message.html"
     ) -> Response:
         view = View(title, template=template, context={"text": text}, status=status)
-        return self._html(request, template, self._context(request, None, view, person, False), status)
+        return self._html(template, self._context(request, None, view, person, False), status)
 
-    def _html(self, request: Request, template: str, context: Mapping[str, Any], status: int) -> Response:
+    def _html(self, template: str, context: Mapping[str, Any], status: int) -> Response:
         return HTMLResponse(self._templates.get_template(template).render(context), status)
 
-    def _context(self, request: Request, page: Page | None, view: View, person: str, fragment: bool) -> dict[str, Any]:
+    def _context(
+        self, request: Request, page: WebPage | None, view: View, person: str, fragment: bool
+    ) -> dict[str, Any]:
         tenant = str(request.path_params.get("tenant", "")) if page is not None else ""
         query = [(name, value) for name, value in request.query_params.multi_items() if name not in {"csv", "part"}]
         theme = request.cookies.get(THEME_COOKIE, "auto")
@@ -80,8 +82,8 @@ class Renderer:
             **view.context,
         }
 
-    def _grouped(self, *, of_tenant: bool) -> dict[str, list[Page]]:
-        groups: dict[str, list[Page]] = {}
+    def _grouped(self, *, of_tenant: bool) -> dict[str, list[WebPage]]:
+        groups: dict[str, list[WebPage]] = {}
         for page in self._pages:
             if page.label and page.of_tenant == of_tenant:
                 groups.setdefault(page.group, []).append(page)

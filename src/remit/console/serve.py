@@ -1,17 +1,23 @@
 """Serves the console with uvicorn, until a signal ends it."""
 
 import asyncio
+import signal
 import socket
 import ssl
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from remit.core.addresses import split_address
 from remit.core.pem import not_a_pair
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ class ConsoleServer:
 
     def __init__(self, listen: str, application: ASGIApp, certificate: Certificate | None = None) -> None:
         host, port = split_address("--listen", listen)
-        self._context = _context(certificate) if certificate is not None else None
+        context = _context(certificate) if certificate is not None else None
         config = uvicorn.Config(
             application,
             ws="none",
@@ -41,9 +47,9 @@ class ConsoleServer:
             server_header=False,
             timeout_graceful_shutdown=2,
             workers=1,
-            ssl_context_factory=None if self._context is None else lambda *_: self._context,
+            ssl_context_factory=None if context is None else lambda *_: context,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _SignalledServer(config)
         self._socket = _bound(host.strip("[]"), port)
         self.port: int = self._socket.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
@@ -58,11 +64,30 @@ class ConsoleServer:
 
     async def _serve(self, begun: Callable[[], None]) -> None:
         serving = asyncio.create_task(self._server.serve([self._socket]))
-        while not self._server.started and not serving.done():
+        while not self._server.started and not serving.done():  # noqa: ASYNC110 (uvicorn tells nobody)
             await asyncio.sleep(0.01)
         if not serving.done():
             begun()
         await serving
+
+
+class _SignalledServer(uvicorn.Server):
+    """Ends at a signal, and then returns: uvicorn itself would raise the signal again."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        for each in _SIGNALS if in_main_thread else ():
+            loop.add_signal_handler(each, self._end)
+        try:
+            yield
+        finally:
+            for each in _SIGNALS if in_main_thread else ():
+                loop.remove_signal_handler(each)
+
+    def _end(self) -> None:
+        self.should_exit = True
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from remit.console.cells import Table
-from remit.console.visit import Visit, Withheld
+from remit.console.visit import Visit, NotShown
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class View:
     tables: Sequence[Table] = ()
     template: str = "tables.html"
     context: Mapping[str, Any] = field(default_factory=dict)
-    withheld: Sequence[Withheld] = ()
+    withheld: Sequence[NotShown] = ()
     """What the page leaves out, because the person may not see it."""
     status: int = 200
 
@@ -27,7 +27,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class WebPage:
     name: str
     """What tests and links call it."""
     path: str

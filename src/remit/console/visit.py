@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from starlette.requests import Request
 
 from remit.client import AsyncClient, AsyncTenantClient, DecisionUnavailable
+from remit.v1.status_service_pb2 import TenantStatus
 
 _Answer = TypeVar("_Answer")
 
@@ -30,8 +31,13 @@ def token_of_person() -> str:
     return PERSON.get()
 
 
+def unknown_tenant() -> DecisionUnavailable:
+    """As of a tenant that the person may not see."""
+    return DecisionUnavailable("NOT_FOUND", "there is no such tenant")
+
+
 @dataclass(frozen=True, slots=True)
-class Withheld:
+class NotShown:
     """What a page does not show, and the right that it takes."""
 
     what: str
@@ -62,6 +68,13 @@ class Visit:
     def about(self) -> AsyncTenantClient:
         """The client, for the tenant of the page."""
         return self.client.tenant(self.tenant)
+
+    async def status(self) -> TenantStatus:
+        """The status of the page's tenant. Raises DecisionUnavailable with NOT_FOUND if there is no such tenant."""
+        found = (await self.about.status()).tenants
+        if not found:
+            raise unknown_tenant()
+        return found[0]
 
     @property
     def query(self) -> Mapping[str, str]:
@@ -105,7 +118,7 @@ class Visit:
         return bool(self.text("csv"))
 
     async def allowed(
-        self, asked: Awaitable[_Answer], what: str, right: str, withheld: list[Withheld]
+        self, asked: Awaitable[_Answer], what: str, right: str, withheld: list[NotShown]
     ) -> _Answer | None:
         """The answer; None if the person has no right to it, which is then noted in `withheld`."""
         try:
@@ -113,7 +126,7 @@ class Visit:
         except DecisionUnavailable as error:
             if error.code != "PERMISSION_DENIED":
                 raise
-            withheld.append(Withheld(what, right))
+            withheld.append(NotShown(what, right))
             return None
 
     async def some(self, items: AsyncIterator[_Answer], most: int = ROWS_A_PAGE) -> list[_Answer]:

@@ -9,12 +9,20 @@ from remit.core.errors import RemitError
 
 CONFIG_VARIABLE: Final = "REMIT_CONFIG"
 ENV_PREFIX: Final = "REMIT_"
-CLIENT_SETTINGS: Final = frozenset({"target", "tls_server_ca", "token_file"})
+CLIENT_SETTINGS: Final = frozenset({"target", "tls_server_ca", "token_file", "console_listen", "console_graphs"})
 """Settings of the commands that ask a server. They may stand in the file and in the environment of a server."""
 PATH_SETTINGS: Final = frozenset(
     {
         *("policies", "revisions", "shadow", "identities", "tls_cert", "tls_key", "tls_client_ca", "tls_server_ca"),
-        *("token_file", "audit_spool", "audit_key", "audit_redact_key", "authzen_page_key", "releases"),
+        *(
+            "token_file",
+            "console_graphs",
+            "audit_spool",
+            "audit_key",
+            "audit_redact_key",
+            "authzen_page_key",
+            "releases",
+        ),
     }
 )
 _PATHS_SETTING: Final = "policy_keys"

@@ -1,7 +1,7 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 import typer
 
@@ -11,6 +11,8 @@ from remit.cli.common.output import Exit, err, fail
 from remit.cli.common.parsers import secret_in
 from remit.client import Client, MutualTls
 from remit.core.addresses import split_address
+
+_Client = TypeVar("_Client")
 
 # `remit serve` refuses unknown variables: `CLIENT_VARIABLES` of its settings names these.
 TargetOption = Annotated[str | None, where_option("--target", "REMIT_TARGET", "HOST:PORT", "Ask this running server.")]
@@ -66,13 +68,18 @@ class Connection(NamedTuple):
 
     def client(self, target: str) -> Client:
         """A client of the server at `target`, with a certificate or a token if their files are named."""
+        client = self.of(Client, target)
+        err.note(f"asking {target}")
+        return client
+
+    def of(self, make: Callable[..., _Client], target: str) -> _Client:
+        """A client of that class."""
         # gRPC would use 443 if there is no port, and the remainder of a port that is too large.
         try:
             if not target.startswith(("http://", "https://")):
                 split_address("--target", target, least_port=1)
         except ValueError as error:
             fail(Exit.USAGE, str(error))
-        err.note(f"asking {target}")
         timeout_s, ca, cert, key, token_file = self
         if (ca is not None or cert is not None or key is not None or token_file is not None) and (
             ca is None or (cert is None) != (key is None) or (cert is None and token_file is None)
@@ -85,7 +92,7 @@ class Connection(NamedTuple):
         try:
             tls = MutualTls(ca, cert, key) if ca is not None and cert is not None and key is not None else None
             token = secret_in(token_file, "--token-file") if token_file is not None else None
-            return Client(target, timeout_s=timeout_s, tls=tls, server_ca=ca if tls is None else None, token=token)
+            return make(target, timeout_s=timeout_s, tls=tls, server_ca=ca if tls is None else None, token=token)
         except (ImportError, ValueError) as error:
             fail(Exit.USAGE, str(error))
         except OSError as error:

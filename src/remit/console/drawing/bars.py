@@ -12,7 +12,7 @@ _WIDTH: Final = 720
 
 class Bar(NamedTuple):
     start_us: int
-    count: int
+    denials: int
     usual: float
     loud: bool
     href: str
@@ -20,16 +20,16 @@ class Bar(NamedTuple):
 
 def bars(drawn: Sequence[Bar], title: str) -> Markup:
     """Bars from left to right. A table beside it has the numbers."""
-    most = max((each.count for each in drawn), default=0) or 1
+    most = max((each.denials for each in drawn), default=0) or 1
     step = _WIDTH / max(len(drawn), 1)
     picture = ET.Element(
         "svg", {"class": "bars", "viewBox": f"0 0 {_WIDTH} {_HEIGHT + 16}", "role": "img", "aria-label": title}
     )
     for place, each in enumerate(drawn):
-        height = each.count / most * _HEIGHT
+        height = each.denials / most * _HEIGHT
         group = ET.SubElement(picture, "g", {"class": "loud"} if each.loud else {})
         mark = " LOUD" if each.loud else ""
-        ET.SubElement(group, "title").text = f"{time_text(each.start_us)}: {each.count}{mark}"
+        ET.SubElement(group, "title").text = f"{time_text(each.start_us)}: {each.denials}{mark}"
         box = {"x": f"{place * step + 0.5:.1f}", "width": f"{max(step - 1, 1):.1f}"}
         ET.SubElement(group, "rect", {**box, "y": "0", "height": str(_HEIGHT), "class": "room"})
         ET.SubElement(group, "rect", {**box, "y": f"{_HEIGHT - height:.1f}", "height": f"{height:.1f}"})
@@ -39,7 +39,9 @@ def bars(drawn: Sequence[Bar], title: str) -> Markup:
             ET.SubElement(group, "line", {"x1": f"{x:.1f}", "x2": f"{x + step:.1f}", "y1": y, "y2": y})
     for place, anchor in ((0, "start"), (len(drawn) - 1, "end")):
         label = ET.SubElement(
-            picture, "text", {"x": "0" if anchor == "start" else str(_WIDTH), "y": str(_HEIGHT + 13), "text-anchor": anchor}
+            picture,
+            "text",
+            {"x": "0" if anchor == "start" else str(_WIDTH), "y": str(_HEIGHT + 13), "text-anchor": anchor},
         )
         label.text = time_text(drawn[place].start_us)
     most_label = ET.SubElement(picture, "text", {"x": "2", "y": "10"})

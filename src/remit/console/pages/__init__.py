@@ -6,9 +6,9 @@ from typing import Final
 from remit.console.pages.decisions import denials, listed, record
 from remit.console.pages.node import overview
 from remit.console.pages.policy import explain, explain_reach, revisions, search, tenant
-from remit.console.view import Page
+from remit.console.view import WebPage
 
-PAGES: Final[Sequence[Page]] = (
+PAGES: Final[Sequence[WebPage]] = (
     overview.PAGE,
     tenant.PAGE,
     *search.PAGES,

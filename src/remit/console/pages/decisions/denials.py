@@ -1,12 +1,13 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from statistics import median
 from typing import Final
 
 from remit.client import RecordFilter
 from remit.console.cells import Cell, Table, code, number, plain, tenant_link, time, time_text
 from remit.console.drawing.bars import Bar, bars
-from remit.console.view import Page, View
+from remit.console.view import WebPage, View
 from remit.console.visit import Visit
 from remit.v1 import audit_service_pb2 as messages
 
@@ -15,6 +16,11 @@ _WEEK_HOURS: Final = 7 * 24
 _HOURS: Final = ("24", "72", "168")
 _TOP: Final = 10
 _GROUPS: Final = 20_000
+_ONE: Final = frozenset({1})
+_PRINCIPALS: Final = Table(
+    "principals", "Most denied principals", ("principal", "denials"), (), "No denial.", numbers=_ONE
+)
+_CALLERS: Final = Table("callers", "Callers with most denials", ("caller", "denials"), (), "No denial.", numbers=_ONE)
 _LOUD: Final = 3
 """An hour with so many times the denials of that hour of the day is marked."""
 _ASKED_BY_PEOPLE: Final = frozenset({"EXPLAIN", "REACH_EXPLAIN", "MATRIX"})
@@ -42,17 +48,28 @@ async def show(visit: Visit) -> View:
             "By hour",
             ("hour", "denials", "usual for that hour", "note"),
             [
-                [time(each.start_us, each.href), number(each.count), number(int(each.usual)), plain("LOUD" if each.loud else "")]
+                [
+                    time(each.start_us, each.href),
+                    number(each.denials),
+                    number(int(each.usual)),
+                    plain("LOUD" if each.loud else ""),
+                ]
                 for each in reversed(drawn)
-                if each.count or visit.whole
+                if each.denials or visit.whole
             ],
             "No denial.",
             numbers=frozenset({1, 2}),
         ),
-        Table("reasons", "By reason", ("reason", "denials"), _reasons(visit.tenant, hours, reasons), "No denial.",
-              numbers=frozenset({1})),
-        _top("principals", "Most denied principals", principals, lambda each: each.principal, visit.tenant, hours, "p"),
-        _top("callers", "Callers with most denials", callers, lambda each: each.caller, visit.tenant, hours, "caller"),
+        Table(
+            "reasons",
+            "By reason",
+            ("reason", "denials"),
+            _reasons(visit.tenant, hours, reasons),
+            "No denial.",
+            numbers=_ONE,
+        ),
+        _top(visit, _PRINCIPALS, "p", ((each.principal, each) for each in principals), hours),
+        _top(visit, _CALLERS, "caller", ((each.caller, each) for each in callers), hours),
     ]
     return View(
         f"Denials in {visit.tenant}",
@@ -60,10 +77,12 @@ async def show(visit: Visit) -> View:
         tables,
         "denials.html",
         {
-            "picture": bars(drawn, f"Denials by hour, the last {hours} hours") if any(each.count for each in drawn) else "",
+            "picture": bars(drawn, f"Denials by hour, the last {hours} hours")
+            if any(each.denials for each in drawn)
+            else "",
             "hours": hours,
             "known_hours": _HOURS,
-            "total": sum(each.count for each in drawn),
+            "total": sum(each.denials for each in drawn),
             "loud": [time_text(each.start_us) for each in loud],
             "pages": {each: tenant_link(visit.tenant, "denials", hours=each) for each in _HOURS},
         },
@@ -98,18 +117,18 @@ def _reasons(tenant: str, hours: int, counts: Iterable[messages.RecordCount]) ->
 
 
 def _top(
-    name: str, caption: str, counts: Iterable[messages.RecordCount], who: object, tenant: str, hours: int, field: str
+    visit: Visit, table: Table, input_name: str, counted: Iterable[tuple[str, messages.RecordCount]], hours: int
 ) -> Table:
-    assert callable(who)
+    """The table, filled with whom the counts are of."""
+    since = f"{hours}h"
     rows = [
         [
-            code(who(each), tenant_link(tenant, "decisions", **{field: who(each)}, effect="deny", since=f"{hours}h")),
+            code(who, tenant_link(visit.tenant, "decisions", **{input_name: who}, effect="deny", since=since)),
             number(each.recorded + each.unrecorded),
         ]
-        for each in counts
+        for who, each in counted
     ]
-    return Table(name, caption, (field if field == "caller" else "principal", "denials"), rows, "No denial.",
-                 numbers=frozenset({1}))
+    return replace(table, rows=rows)
 
 
-PAGE: Final = Page("denials", "/t/{tenant}/denials", "Denials", show, "Audit")
+PAGE: Final = WebPage("denials", "/t/{tenant}/denials", "Denials", show, "Audit")

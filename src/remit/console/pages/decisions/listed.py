@@ -4,7 +4,7 @@ from remit.client import MalformedQuestion, RecordFilter
 from remit.console.cells import Table, tenant_link
 from remit.console.forms import Input, errors_of, fields
 from remit.console.pages.decisions.tables import COLUMNS, record_rows
-from remit.console.view import Page, View
+from remit.console.view import WebPage, View
 from remit.console.visit import ROWS_A_PAGE, BadInputError, Visit
 
 _EFFECTS: Final = ("", "allow", "deny")
@@ -45,7 +45,9 @@ async def show(visit: Visit) -> View:
     tables = []
     try:
         where = filter_of(visit)
-        records = await visit.rows(visit.client.list_records(where, after=visit.text("after"), page_size=ROWS_A_PAGE + 1))
+        records = await visit.rows(
+            visit.client.list_records(where, after=visit.text("after"), page_size=ROWS_A_PAGE + 1)
+        )
     except BadInputError as error:
         errors = {error.field: error.message}
     except MalformedQuestion as refusal:
@@ -77,4 +79,4 @@ def _options(visit: Visit) -> list[str]:
     ]
 
 
-PAGE: Final = Page("decisions", "/t/{tenant}/decisions", "Decisions", show, "Audit")
+PAGE: Final = WebPage("decisions", "/t/{tenant}/decisions", "Decisions", show, "Audit")

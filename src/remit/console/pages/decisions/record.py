@@ -3,7 +3,7 @@ from typing import Final
 from remit.client import DecisionUnavailable
 from remit.console.cells import Cell, code, effect, plain, tenant_link, time
 from remit.console.pages.policy.explain import grounds_of
-from remit.console.view import Page, View
+from remit.console.view import WebPage, View
 from remit.console.visit import Visit
 from remit.v1 import audit_service_pb2 as messages
 
@@ -56,7 +56,10 @@ def _facts(tenant: str, record: messages.Record) -> list[tuple[str, Cell]]:
         ("principal", code(record.principal, tenant_link(tenant, "decisions", p=record.principal))),
         ("relation" if reach else "action", code(record.action)),
         ("kind", code(record.kind)),
-        ("owner" if reach else "namespace", code(record.namespace, tenant_link(tenant, "decisions", ns=record.namespace))),
+        (
+            "owner" if reach else "namespace",
+            code(record.namespace, tenant_link(tenant, "decisions", ns=record.namespace)),
+        ),
         ("resource", code(record.resource_id)),
         ("caller", code(record.caller)),
         ("on behalf of", code(record.on_behalf_of)),
@@ -80,4 +83,4 @@ def _place(place: messages.Place) -> list[tuple[str, Cell]]:
     ]
 
 
-PAGE: Final = Page("record", "/t/{tenant}/decisions/{id}", "", show)
+PAGE: Final = WebPage("record", "/t/{tenant}/decisions/{id}", "", show)

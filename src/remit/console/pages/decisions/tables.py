@@ -6,7 +6,19 @@ from typing import Final
 from remit.console.cells import Cell, code, effect, plain, tenant_link, time
 from remit.v1 import audit_service_pb2 as messages
 
-COLUMNS: Final = ("time", "effect", "principal", "action", "kind", "namespace", "id", "reason", "rule", "caller", "question")
+COLUMNS: Final = (
+    "time",
+    "effect",
+    "principal",
+    "action",
+    "kind",
+    "namespace",
+    "id",
+    "reason",
+    "rule",
+    "caller",
+    "question",
+)
 
 
 def record_rows(tenant: str, records: Iterable[messages.Record]) -> list[list[Cell]]:

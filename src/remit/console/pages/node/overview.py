@@ -2,8 +2,8 @@ import json
 from typing import Final
 
 from remit.console.cells import Cell, Table, code, link_to, number, plain, revision, size, state, tenant_link, time
-from remit.console.view import Page, View
-from remit.console.visit import ROWS_A_PAGE, Visit, Withheld
+from remit.console.view import WebPage, View
+from remit.console.visit import ROWS_A_PAGE, Visit, NotShown
 from remit.v1 import audit_service_pb2, status_service_pb2
 from remit.v1 import status_service_pb2 as messages
 
@@ -19,7 +19,7 @@ _FIRST: Final = (
 async def show(visit: Visit) -> View:
     """What the server serves, and how it is."""
     status = await visit.client.status()
-    withheld: list[Withheld] = []
+    withheld: list[NotShown] = []
     tables = [_tenants(visit, status)]
     if status.workers:
         tables.append(_workers(status))
@@ -33,7 +33,7 @@ async def show(visit: Visit) -> View:
         if refused is not None:
             tables.append(refused_calls(refused))
     else:
-        withheld.append(Withheld("The audit store, the workers and the policy store", "STATUS across tenants"))
+        withheld.append(NotShown("The audit store, the workers and the policy store", "STATUS across tenants"))
     return View(
         "Overview",
         ("status",),
@@ -114,7 +114,7 @@ def refused_calls(records: list[audit_service_pb2.LifecycleRecord]) -> Table:
                 code(str(detail.get("caller", ""))),
                 code(str(detail.get("method", ""))),
                 code(str(detail.get("tenant", each.tenant))),
-                number(int(detail.get("count", 1))),
+                number(int(str(detail.get("count", 1)))),
                 code(each.node),
             ]
         )
@@ -181,4 +181,4 @@ def _problems(status: messages.GetStatusResponse) -> list[str]:
     return found
 
 
-PAGE: Final = Page("overview", "/", "Overview", show)
+PAGE: Final = WebPage("overview", "/", "Overview", show)

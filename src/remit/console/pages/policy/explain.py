@@ -1,15 +1,16 @@
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from remit.client import DecisionUnavailable, MalformedQuestion
 from remit.console.cells import link_to, tenant_link, time_text
 from remit.console.forms import Input, errors_of, fields
 from remit.console.pages.policy.grounds import Grounds, of_access, of_reach
-from remit.console.view import Page, View
+from remit.console.view import WebPage, View
 from remit.console.visit import BadInputError, Visit
 from remit.v1 import audit_service_pb2
 
 WHEN: Final = (
-    Input("at", "At", "now; or 2026-11-27T04:26, or 24h ago as 24h"),
+    Input("at", "At", "now, 24h, or 2026-11-27T04:26"),
     Input("rev", "Revision", "the one that serves", "revision"),
 )
 _INPUTS: Final = (
@@ -35,20 +36,19 @@ async def show(visit: Visit) -> View:
         if at_us:
             past = await visit.about.explain_past(principal, action, kind, namespace, time_us=at_us)
             command = ["audit", "explain", *words, "--at", visit.text("at")]
-            return view_of(visit, "Ask", _INPUTS, question, grounds_of(past.answers), command)
+            return view_of(visit, "Ask", _INPUTS, question, grounds_of(past.answers), command=command)
         answer = await visit.about.explain(principal, action, kind, namespace, revision=visit.text("rev"))
     except (MalformedQuestion, BadInputError) as refusal:
         return view_of(visit, "Ask", _INPUTS, refusal=refusal)
     except DecisionUnavailable as error:
         return unanswered(visit, "Ask", _INPUTS, question, error)
-    return view_of(visit, "Ask", _INPUTS, question, [of_access(answer)], ["explain", *words])
+    return view_of(visit, "Ask", _INPUTS, question, [of_access(answer)], command=["explain", *words])
 
 
-def grounds_of(answers: object) -> list[Grounds]:
+def grounds_of(answers: Iterable[audit_service_pb2.PastAnswer]) -> list[Grounds]:
     """One for each revision that may have answered."""
     found: list[Grounds] = []
-    past: audit_service_pb2.PastAnswer
-    for number, past in enumerate(answers):  # type: ignore[call-overload]
+    for number, past in enumerate(answers):
         when = "; ".join(f"served on {each.node} since {time_text(each.since_us)}" for each in past.nodes)
         suffix = str(number) if number else ""
         if past.HasField("reach"):
@@ -58,9 +58,7 @@ def grounds_of(answers: object) -> list[Grounds]:
     return found
 
 
-def unanswered(
-    visit: Visit, title: str, inputs: tuple[Input, ...], question: str, error: DecisionUnavailable
-) -> View:
+def unanswered(visit: Visit, title: str, inputs: tuple[Input, ...], question: str, error: DecisionUnavailable) -> View:
     """Where nothing is known of that time or revision, the page says so below what was typed."""
     if error.code not in {"NOT_FOUND", "FAILED_PRECONDITION"} or not (visit.text("at") or visit.text("rev")):
         raise error
@@ -72,9 +70,9 @@ def view_of(
     title: str,
     inputs: tuple[Input, ...],
     question: str = "",
-    grounds: list[Grounds] | None = None,
-    command: list[str] | None = None,
+    grounds: Sequence[Grounds] = (),
     *,
+    command: list[str] | None = None,
     refusal: MalformedQuestion | BadInputError | None = None,
     note: str = "",
     status: int = 200,
@@ -84,17 +82,16 @@ def view_of(
         errors = {refusal.field: refusal.message}
     elif refusal is not None:
         errors = errors_of(inputs, refusal)
-    found = grounds or []
     return View(
         f"{title} {visit.tenant}",
         command or (),
-        [table for each in found for table in each.tables],
+        [table for each in grounds for table in each.tables],
         "ask.html",
         {
             "fields": fields(inputs, visit, errors),
             "button": "Explain",
             "question": question,
-            "grounds": found,
+            "grounds": grounds,
             "note": errors.get("", note),
             "records": tenant_link(
                 visit.tenant,
@@ -109,4 +106,4 @@ def view_of(
     )
 
 
-PAGE: Final = Page("explain", "/t/{tenant}/explain", "Explain", show, "Ask")
+PAGE: Final = WebPage("explain", "/t/{tenant}/explain", "Explain", show, "Ask")

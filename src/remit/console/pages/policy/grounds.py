@@ -57,7 +57,7 @@ def of_access(answer: access_service_pb2.ExplainResponse, suffix: str = "", when
         )
     remedy = answer.remedy
     remedies = [("A rule", remedy.rule), ("A binding to an existing role", remedy.binding), ("Instead", remedy.instead)]
-    return _grounds(answer.decision, answer.revision, tables, remedies, answer.summary, when)
+    return _grounds(answer.decision, answer.revision, (answer.summary, when), tables, remedies)
 
 
 def of_reach(answer: reach_service_pb2.ExplainReachResponse, suffix: str = "", when: str = "") -> Grounds:
@@ -76,17 +76,17 @@ def of_reach(answer: reach_service_pb2.ExplainReachResponse, suffix: str = "", w
     remedy = answer.remedy
     where = f"A row above {remedy.above}" if remedy.above else "A row"
     remedies = [(where, remedy.rule), ("Instead", remedy.instead)]
-    return _grounds(answer.decision, answer.revision, tables, remedies, answer.summary, when)
+    return _grounds(answer.decision, answer.revision, (answer.summary, when), tables, remedies)
 
 
 def _grounds(
     decision: decision_pb2.Decision,
     revision: str,
+    told: tuple[str, str],
     tables: Sequence[Table],
     remedies: Sequence[tuple[str, str]],
-    summary: str,
-    when: str,
 ) -> Grounds:
+    """`told` is the summary, and when it was so."""
     yes = allowed(decision.effect)
     return Grounds(
         yes,
@@ -96,8 +96,7 @@ def _grounds(
         decision.decision_id,
         tables,
         [(how, row) for how, row in remedies if row],
-        summary,
-        when,
+        *told,
     )
 
 

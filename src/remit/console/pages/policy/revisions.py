@@ -3,21 +3,21 @@ from typing import Final
 
 from remit.client import DecisionUnavailable
 from remit.console.cells import Cell, Table, code, plain, revision, state, tenant_link, time
-from remit.console.view import Page, View
-from remit.console.visit import ROWS_A_PAGE, Visit, Withheld
+from remit.console.view import WebPage, View
+from remit.console.visit import ROWS_A_PAGE, Visit, NotShown
 from remit.v1 import audit_service_pb2
 from remit.v1 import policy_service_pb2 as messages
 
+
 async def show(visit: Visit) -> View:
     """The revisions on the node's disk, and what became of each version of the files."""
-    status = await visit.about.status()
-    serving = next((each.revision for each in status.tenants), "")
-    withheld: list[Withheld] = []
+    serving = (await visit.status()).revision
+    withheld: list[NotShown] = []
     tables = []
     notes: list[str] = []
     try:
         kept = (await visit.client.ask(messages.ListRevisionsRequest(tenant=visit.tenant))).revisions
-        tables.append(_kept(visit.tenant, kept, serving))
+        tables.append(_kept(kept, serving))
     except DecisionUnavailable as error:
         if error.code != "FAILED_PRECONDITION":
             raise
@@ -42,7 +42,7 @@ async def show(visit: Visit) -> View:
     )
 
 
-def _kept(tenant: str, kept: Iterable[messages.KeptRevision], serving: str) -> Table:
+def _kept(kept: Iterable[messages.KeptRevision], serving: str) -> Table:
     return Table(
         "kept",
         "Revisions on this node's disk",
@@ -74,4 +74,4 @@ def event_rows(events: Iterable[audit_service_pb2.LifecycleRecord]) -> list[list
     ]
 
 
-PAGE: Final = Page("revisions", "/t/{tenant}/revisions", "Revisions", show, "Policy")
+PAGE: Final = WebPage("revisions", "/t/{tenant}/revisions", "Revisions", show, "Policy")

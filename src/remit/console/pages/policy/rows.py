@@ -5,6 +5,7 @@ from typing import Final
 
 from remit import wire
 from remit.console.cells import Cell, code
+from remit.console.visit import unknown_tenant
 from remit.v1 import decision_pb2
 
 RULE: Final = ("rule", "at")
@@ -32,7 +33,12 @@ def allowed(effect: int) -> bool:
 
 
 def reason_text(reason: int) -> str:
-    """A reason's name and its meaning; the number of one that this version does not know."""
+    """A reason's name and its meaning; the number of one that this version does not know.
+
+    Raises DecisionUnavailable with NOT_FOUND for UNKNOWN_TENANT: the page of such a tenant does not exist.
+    """
+    if reason == decision_pb2.REASON_UNKNOWN_TENANT:
+        raise unknown_tenant()
     known = wire.REASON_OF.get(reason)  # type: ignore[call-overload]
     return f"{known}: {known.meaning}" if known else f"reason {reason}"
 

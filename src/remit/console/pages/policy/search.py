@@ -8,7 +8,7 @@ from remit.client import MalformedQuestion
 from remit.console.cells import Cell, Table, code, joined, plain, tenant_link
 from remit.console.forms import Input, errors_of, fields
 from remit.console.pages.policy.rows import chain_cell, place_cell, reason_text, text_cell
-from remit.console.view import Page, View
+from remit.console.view import WebPage, View
 from remit.console.visit import MOST_ROWS, ROWS_A_PAGE, BadInputError, Visit
 from remit.core.errors import InvalidNameError
 from remit.v1 import search_service_pb2 as messages
@@ -96,7 +96,9 @@ async def show_where(visit: Visit) -> View:
             text = joined(each.only)
         rows.append([code(text)])
     table = Table("namespaces", "Namespaces", ("namespaces",), rows, "Nowhere.", total=len(rows))
-    sentence = _sentence(answer.receipt, f"{principal} may {action or 'do anything'}{f' on {kind}' if kind else ''} in:")
+    sentence = _sentence(
+        answer.receipt, f"{principal} may {action or 'do anything'}{f' on {kind}' if kind else ''} in:"
+    )
     words = ["where", visit.tenant, principal, *((action or "*", kind or "*") if action or kind else ())]
     return _form(visit, "Where", inputs, "Where may they do this?", sentence=sentence, tables=[table], command=words)
 
@@ -177,7 +179,7 @@ def _form(
 
 
 PAGES: Final = (
-    Page("who", "/t/{tenant}/who", "Who", show_who, "Ask"),
-    Page("where", "/t/{tenant}/where", "Where", show_where, "Ask"),
-    Page("what", "/t/{tenant}/what", "What", show_what, "Ask"),
+    WebPage("who", "/t/{tenant}/who", "Who", show_who, "Ask"),
+    WebPage("where", "/t/{tenant}/where", "Where", show_where, "Ask"),
+    WebPage("what", "/t/{tenant}/what", "What", show_what, "Ask"),
 )

@@ -5,8 +5,8 @@ from remit.client import RecordFilter
 from remit.console.cells import Cell, Table, code, effect, number, plain, tenant_link, time
 from remit.console.pages.node.overview import state_cell
 from remit.console.pages.policy.revisions import event_rows
-from remit.console.view import Page, View
-from remit.console.visit import Visit, Withheld
+from remit.console.view import WebPage, View
+from remit.console.visit import Visit, NotShown
 from remit.v1 import audit_service_pb2, policy_service_pb2
 from remit.v1 import status_service_pb2 as messages
 
@@ -16,9 +16,8 @@ _EVENTS: Final = 10
 
 async def show(visit: Visit) -> View:
     """What a tenant serves, what is wrong with its files, and what was asked of late."""
-    status = await visit.about.status()
-    (found,) = status.tenants or [messages.TenantStatus(tenant=visit.tenant)]
-    withheld: list[Withheld] = []
+    found = await visit.status()
+    withheld: list[NotShown] = []
     kept = await visit.allowed(
         visit.client.ask(policy_service_pb2.ListRevisionsRequest(tenant=visit.tenant)),
         "The revisions on disk",
@@ -40,7 +39,7 @@ async def show(visit: Visit) -> View:
     if found.diagnostics:
         tables.append(_mistakes(found.diagnostics))
     if found.hidden_diagnostics:
-        withheld.append(Withheld(f"{found.hidden_diagnostics} mistakes in the files", "READ"))
+        withheld.append(NotShown(f"{found.hidden_diagnostics} mistakes in the files", "READ"))
     if counts is not None:
         tables.append(_counts(visit.tenant, counts))
         events = await visit.some(visit.about.list_lifecycle(), _EVENTS)
@@ -110,4 +109,4 @@ def _counts(tenant: str, counts: Iterable[audit_service_pb2.RecordCount]) -> Tab
     )
 
 
-PAGE: Final = Page("tenant", "/t/{tenant}", "", show)
+PAGE: Final = WebPage("tenant", "/t/{tenant}", "", show)

@@ -1,0 +1,109 @@
+"""Each page in a real browser: readable for everybody, and nothing from elsewhere."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+from conftest import need_browser
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from support.browser import Tab, started
+
+THEMES = ("light", "dark")
+WIDTHS = (1280, 320)
+Console = tuple[str, dict[str, list[str]]]
+
+FOCUSABLE = """
+return [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
+  .filter(each => each.type !== 'hidden' && each.checkVisibility()).length
+"""
+WATCH = """
+window.walked = []
+document.addEventListener('focusin', ({target: at}) => {
+  const box = at.getBoundingClientRect()
+  const x = Math.max(box.x, 0) + Math.min(box.width, innerWidth) / 2, y = box.y + Math.min(box.height / 2, 12)
+  const there = document.elementFromPoint(Math.min(x, innerWidth - 1), y)
+  walked.push({html: at.outerHTML.slice(0, 100), hidden: !(there && (at.contains(there) || there.contains(at)))})
+})
+"""
+
+
+def test_page_is_readable_for_everybody_in_both_themes_at_two_widths(
+    tab: Tab, console: Console, page_name: str
+) -> None:
+    host = tab.root.partition("//")[2]
+    for path in console[1][page_name]:
+        tab.open(path)
+        for theme, width in product(THEMES, WIDTHS):
+            tab.shape(theme=theme, width=width)
+
+            assert tab.violations() == [], (path, theme, width)
+            assert not tab.overflows(), (path, theme, width)
+        # A page about a mistake says so in its status, which the browser notes too.
+        assert [each for each in tab.complaints() if "status of 400" not in each] == [], path
+        assert tab.hosts() <= {host}, path
+
+
+def test_reload_gives_the_same_page(tab: Tab, console: Console, page_name: str) -> None:
+    for path in console[1][page_name]:
+        tab.open(path)
+        first = shape_of(tab)
+        tab.driver.refresh()
+
+        assert shape_of(tab) == first
+
+
+def shape_of(tab: Tab) -> list[str]:
+    """What stands on the page, without what a question adds by being asked."""
+    parts = tab.driver.find_elements(By.CSS_SELECTOR, "h1, h2, thead th, label, .verdict, .command, input")
+    return [each.text or (each.get_attribute("value") or "") for each in parts]
+
+
+def test_keyboard_reaches_and_leaves_everything(tab: Tab, console: Console, page_name: str) -> None:
+    for path in console[1][page_name]:
+        tab.open(path)
+        expected = tab.run(FOCUSABLE)
+        tab.run(WATCH)
+        tab.driver.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB * (expected + 1))
+        walked = tab.run("return walked")
+
+        # One key more leaves the page.
+        assert len(walked) == expected, path
+        assert [each["html"] for each in walked if each["hidden"]] == []
+
+
+@pytest.fixture(scope="module")
+def scriptless(console: Console) -> Iterator[Tab]:
+    need_browser()
+    with started(script=False) as driver:
+        yield Tab(driver, console[0])
+
+
+def test_page_without_script_says_the_same(scriptless: Tab, tab: Tab, console: Console, page_name: str) -> None:
+    for path in console[1][page_name]:
+        scriptless.open(path)
+        tab.open(path)
+
+        assert shape_of(scriptless) == [each.removesuffix("\nCopy") for each in shape_of(tab)]
+
+
+def test_form_is_asked_and_theme_is_chosen_without_script(scriptless: Tab) -> None:
+    scriptless.open("/t/acme/where")
+    scriptless.driver.find_element(By.NAME, "p").send_keys("user:bob", Keys.ENTER)
+
+    assert "/t/acme/where?p=user%3Abob" in scriptless.driver.current_url
+    assert "acme.finance.**" in scriptless.driver.find_element(By.ID, "namespaces").text
+    before = scriptless.driver.current_url
+    scriptless.driver.find_element(By.CSS_SELECTOR, "button[value=dark]").click()
+    assert before == scriptless.driver.current_url
+    assert scriptless.driver.find_element(By.TAG_NAME, "html").get_attribute("data-theme") == "dark"
+    scriptless.driver.delete_all_cookies()
+
+
+def test_command_of_a_page_is_copied(tab: Tab) -> None:
+    tab.command("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    tab.open("/t/acme/where?p=user:bob")
+    tab.driver.find_element(By.CSS_SELECTOR, ".command .copy").click()
+
+    copied = tab.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    assert copied.startswith("remit where acme user:bob --target 127.0.0.1:")
