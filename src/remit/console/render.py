@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from remit.console.cells import csv_text, link_to, shown, tenant_link, time_text
-from remit.console.view import WebPage, View
+from remit.console.view import View, WebPage
 
 THEMES: Final = ("auto", "light", "dark")
 THEME_COOKIE: Final = "remit-theme"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from remit.console.cells import Table
-from remit.console.visit import Visit, NotShown
+from remit.console.visit import NotShown, Visit
 
 
 @dataclass(frozen=True, slots=True)

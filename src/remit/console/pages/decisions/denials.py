@@ -7,7 +7,7 @@ from typing import Final
 from remit.client import RecordFilter
 from remit.console.cells import Cell, Table, code, number, plain, tenant_link, time, time_text
 from remit.console.drawing.bars import Bar, bars
-from remit.console.view import WebPage, View
+from remit.console.view import View, WebPage
 from remit.console.visit import Visit
 from remit.v1 import audit_service_pb2 as messages
 

@@ -4,7 +4,7 @@ from remit.client import MalformedQuestion, RecordFilter
 from remit.console.cells import Table, tenant_link
 from remit.console.forms import Input, errors_of, fields
 from remit.console.pages.decisions.tables import COLUMNS, record_rows
-from remit.console.view import WebPage, View
+from remit.console.view import View, WebPage
 from remit.console.visit import ROWS_A_PAGE, BadInputError, Visit
 
 _EFFECTS: Final = ("", "allow", "deny")

@@ -3,7 +3,7 @@ from typing import Final
 from remit.client import DecisionUnavailable
 from remit.console.cells import Cell, code, effect, plain, tenant_link, time
 from remit.console.pages.policy.explain import grounds_of
-from remit.console.view import WebPage, View
+from remit.console.view import View, WebPage
 from remit.console.visit import Visit
 from remit.v1 import audit_service_pb2 as messages
 

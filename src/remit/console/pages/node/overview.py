@@ -2,8 +2,8 @@ import json
 from typing import Final
 
 from remit.console.cells import Cell, Table, code, link_to, number, plain, revision, size, state, tenant_link, time
-from remit.console.view import WebPage, View
-from remit.console.visit import ROWS_A_PAGE, Visit, NotShown
+from remit.console.view import View, WebPage
+from remit.console.visit import ROWS_A_PAGE, NotShown, Visit
 from remit.v1 import audit_service_pb2, status_service_pb2
 from remit.v1 import status_service_pb2 as messages
 

@@ -5,7 +5,7 @@ from remit.client import DecisionUnavailable, MalformedQuestion
 from remit.console.cells import link_to, tenant_link, time_text
 from remit.console.forms import Input, errors_of, fields
 from remit.console.pages.policy.grounds import Grounds, of_access, of_reach
-from remit.console.view import WebPage, View
+from remit.console.view import View, WebPage
 from remit.console.visit import BadInputError, Visit
 from remit.v1 import audit_service_pb2
 

@@ -4,7 +4,7 @@ from remit.client import DecisionUnavailable, MalformedQuestion
 from remit.console.forms import Input
 from remit.console.pages.policy.explain import WHEN, grounds_of, unanswered, view_of
 from remit.console.pages.policy.grounds import of_reach
-from remit.console.view import WebPage, View
+from remit.console.view import View, WebPage
 from remit.console.visit import BadInputError, Visit
 
 _INPUTS: Final = (

@@ -3,8 +3,8 @@ from typing import Final
 
 from remit.client import DecisionUnavailable
 from remit.console.cells import Cell, Table, code, plain, revision, state, tenant_link, time
-from remit.console.view import WebPage, View
-from remit.console.visit import ROWS_A_PAGE, Visit, NotShown
+from remit.console.view import View, WebPage
+from remit.console.visit import ROWS_A_PAGE, NotShown, Visit
 from remit.v1 import audit_service_pb2
 from remit.v1 import policy_service_pb2 as messages
 

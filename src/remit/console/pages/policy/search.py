@@ -8,7 +8,7 @@ from remit.client import MalformedQuestion
 from remit.console.cells import Cell, Table, code, joined, plain, tenant_link
 from remit.console.forms import Input, errors_of, fields
 from remit.console.pages.policy.rows import chain_cell, place_cell, reason_text, text_cell
-from remit.console.view import WebPage, View
+from remit.console.view import View, WebPage
 from remit.console.visit import MOST_ROWS, ROWS_A_PAGE, BadInputError, Visit
 from remit.core.errors import InvalidNameError
 from remit.v1 import search_service_pb2 as messages

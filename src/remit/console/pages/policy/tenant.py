@@ -5,8 +5,8 @@ from remit.client import RecordFilter
 from remit.console.cells import Cell, Table, code, effect, number, plain, tenant_link, time
 from remit.console.pages.node.overview import state_cell
 from remit.console.pages.policy.revisions import event_rows
-from remit.console.view import WebPage, View
-from remit.console.visit import Visit, NotShown
+from remit.console.view import View, WebPage
+from remit.console.visit import NotShown, Visit
 from remit.v1 import audit_service_pb2, policy_service_pb2
 from remit.v1 import status_service_pb2 as messages
 
