@@ -65,6 +65,7 @@ lazy.add(
         "held": "remit.cli.ask.search:held",
         "where": "remit.cli.ask.search:where",
         "what": "remit.cli.ask.search:what",
+        "matrix": "remit.cli.ask.matrix:matrix",
         "names": "remit.cli.ask.names:names",
         "source": "remit.cli.ask.source:source",
         "vocabulary": "remit.cli.ask.names:vocabulary",

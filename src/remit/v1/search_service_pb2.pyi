@@ -638,9 +638,7 @@ Global___PrincipalRows: _TypeAlias = PrincipalRows  # noqa: Y015
 
 @_typing.final
 class NamespaceRows(_message.Message):
-    """Without `namespaces`: those that p rows, scopes of g rows and dedicated resources name, sorted. A row names `a.b` by
-    `a.b` and by `a.b.**`; a pattern with `*` in its middle names none.
-    """
+    """Without `namespaces`: those that the policy uses, as ListNames lists them, sorted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -685,7 +683,7 @@ class ListMatrixResponse(_message.Message):
     """The number of rows on all pages."""
     @_builtins.property
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatrixColumn]:
-        """By kind in the vocabulary's order, then by action."""
+        """By kind, in the order of `kinds` or else of the vocabulary, then by action."""
 
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatrixRow]: ...

@@ -52,6 +52,11 @@ def server_asked(context: typer.Context, *instead: str) -> bool:
     return context.params.get("target") is not None and target >= max(others)
 
 
+def given_here(context: typer.Context, name: str) -> bool:
+    """Whether the command line itself has the parameter, and not the environment or the settings file."""
+    return _source_of(context, name) == _SOURCES[-1]
+
+
 def _source_of(context: typer.Context, name: str) -> str:
     return getattr(context.get_parameter_source(name), "name", "DEFAULT")
 

@@ -5,12 +5,16 @@ from typing import Annotated
 import typer
 
 from remit.cli.common.as_json import JsonOption, form_of, print_json
-from remit.cli.common.help import OUTPUT
+from remit.cli.common.backend import no_answer
+from remit.cli.common.help import OUTPUT, WHERE
 from remit.cli.common.output import Exit, fail
 from remit.cli.common.policies_option import POLICIES_DEFAULT, PoliciesOption
+from remit.cli.common.server_options import Connection, given_here, with_connection
 from remit.cli.policy import diff_text
 from remit.cli.policy.compared import Compared, FailOn, compare_tenants, is_wrong, print_compared
+from remit.cli.policy.diff_server import compare_revisions
 from remit.cli.policy.diff_sources import read_versions
+from remit.client import DecisionUnavailable
 from remit.core.errors import InvalidNameError
 from remit.core.names import Tenant, parse_tenant
 from remit.engine.diff import Direction, TenantDiff
@@ -22,8 +26,17 @@ class DiffFormat(StrEnum):
     JSON = "json"
 
 
+@with_connection(60.0)
 def diff(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="A policy directory, or a git revision of one.")],
+    context: typer.Context,
+    old: Annotated[
+        str,
+        typer.Argument(
+            metavar="OLD",
+            help="A policy directory, or a git revision of one; with --target a kept revision, by 8 or more digits, or "
+            "`serving`.",
+        ),
+    ],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Another.")],
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.", show_default=False)] = None,
     policies: PoliciesOption = POLICIES_DEFAULT,
@@ -35,6 +48,18 @@ def diff(
         FailOn | None,
         typer.Option(help="Exit 1 if a principal or a reach gains, loses, or either.", show_default=False),
     ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="HOST:PORT",
+            help="Compare kept revisions of --tenant on this server. REMIT_TARGET does not count here.",
+            rich_help_panel=WHERE,
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    connection: Connection,
 ) -> None:
     """Show which decisions change from OLD to NEW: who gains what where, and who loses what where.
 
@@ -45,12 +70,35 @@ def diff(
     """
     form = form_of(form, as_json, text=DiffFormat.TEXT, json_=DiffFormat.JSON)
     only = _tenant(tenant)
+    if target is not None and given_here(context, "target"):
+        old, new, found = _of_server(connection, target, only, old, new)
+        _print(form, old, new, [found], [])
+        raise typer.Exit(Exit.NO if is_wrong([found], fail_on) else Exit.OK)
     before, after = read_versions(old, new, policies)
     tenants = sorted({*before.tree.tenants, *after.tree.tenants})
     if only is not None and only not in tenants:
         fail(Exit.USAGE, f"no tenant `{only}` in `{old}` or `{new}`")
     wanted = [each for each in tenants if only in {None, each}]
     compared, refused = compare_tenants(wanted, before, after)
+    _print(form, old, new, compared, refused)
+    if refused:
+        fail(Exit.UNAVAILABLE, f"not compared: {', '.join(refused)}")
+    raise typer.Exit(Exit.NO if is_wrong(compared, fail_on) else Exit.OK)
+
+
+def _of_server(
+    connection: Connection, target: str, tenant: Tenant | None, old: str, new: str
+) -> tuple[str, str, Compared]:
+    if tenant is None:
+        fail(Exit.USAGE, "--target needs --tenant: a server keeps revisions of each tenant")
+    try:
+        with connection.client(target) as client:
+            return compare_revisions(client, tenant, old, new)
+    except DecisionUnavailable as error:
+        no_answer(error)
+
+
+def _print(form: DiffFormat, old: str, new: str, compared: Sequence[Compared], refused: Sequence[Tenant]) -> None:
     match form:
         case DiffFormat.TEXT:
             print_compared(compared)
@@ -59,9 +107,6 @@ def diff(
         case DiffFormat.JSON:
             documents = [diff_text.as_json(one.found) for one in compared]
             print_json({"old": old, "new": new, "tenants": documents, "not_compared": refused})
-    if refused:
-        fail(Exit.UNAVAILABLE, f"not compared: {', '.join(refused)}")
-    raise typer.Exit(Exit.NO if is_wrong(compared, fail_on) else Exit.OK)
 
 
 def _tenant(text: str | None) -> Tenant | None:

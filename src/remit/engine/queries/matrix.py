@@ -1,6 +1,6 @@
 """Decisions as a table: principals in one namespace, or namespaces for one principal, by the actions of some kinds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 
@@ -9,6 +9,7 @@ from remit.core.errors import violation
 from remit.core.names import INSTANCE, WHOLE_TENANT, Namespace, Principal, Subject, Word
 from remit.core.question import Question, QuestionType
 from remit.engine.inquiry import Inquiry
+from remit.engine.queries.names import named_namespaces
 from remit.engine.queries.search import reach_back
 from remit.engine.snapshot import Snapshot
 
@@ -93,7 +94,7 @@ class PrincipalsAsRows:
 
 @dataclass(frozen=True, slots=True)
 class NamespacesAsRows:
-    """Namespaces for one principal: the given ones, else those that rows name at and below `below`."""
+    """Namespaces for one principal: the given ones, else those that the policy names at and below `below`."""
 
     principal: Principal
     given: tuple[Namespace, ...] = ()
@@ -104,7 +105,11 @@ class NamespacesAsRows:
 
     def names(self, snapshot: Snapshot, columns: Sequence[Column]) -> Sequence[str]:
         del columns
-        return self.given or sorted(set(_named(snapshot, self.below)))
+        if self.given:
+            return self.given
+        below, within = self.below, f"{self.below}."
+        named = named_namespaces(snapshot.policy)
+        return sorted(name for name in named if not below or name == below or name.startswith(within))
 
     def question(self, name: str, column: Column) -> Question:
         kind, action = column
@@ -113,16 +118,6 @@ class NamespacesAsRows:
     @property
     def detail(self) -> Mapping[str, object]:
         return {"of": "namespaces", **({"below": self.below} if self.below else {})}
-
-
-def _named(snapshot: Snapshot, below: Namespace) -> Iterator[Namespace]:
-    """The namespaces at and below `below` that a row or a dedicated resource names."""
-    policy = snapshot.policy
-    patterns = {rule.namespaces for rule in policy.rules} | {link.scope for link in policy.links}
-    literal = (Namespace(".".join(each.segments)) for each in patterns if "*" not in each.segments)
-    for name in (*literal, *policy.dedicated):
-        if name and (not below or name == below or name.startswith(f"{below}.")):
-            yield name
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,14 @@ class NameIndex:
         return NamePage(found[start : start + size], len(found), start + size >= len(found))
 
 
+def named_namespaces(policy: Policy) -> set[str]:
+    """The namespaces of a NameIndex, without counts."""
+    patterns = {rule.namespaces for rule in policy.rules} | {link.scope for link in policy.links}
+    patterns |= {pattern for row in policy.reach for pattern in (row.caller, row.owner)}
+    catalogued = (name for catalogue in policy.authzen.catalogue.values() for name in catalogue.namespaces.values())
+    return {*_named_by(*patterns), *policy.dedicated, *catalogued} - {""}
+
+
 def _matching(names: Sequence[UsedName], begin: int, prefix: str, contains: str) -> Iterator[UsedName]:
     for index in range(begin, len(names)):
         used = names[index]
