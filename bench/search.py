@@ -11,6 +11,7 @@ from bench import machine, table, worlds
 from bench.engine import load
 from bench.servers import scratch
 from remit.core.names import Namespace, Principal, Word, parse_namespace
+from remit.engine.queries.matrix import COLUMNS_LIMIT, ROWS_LIMIT, MatrixOf, NamespacesAsRows, PrincipalsAsRows
 from remit.engine.queries.search import ActionsOf, NamespacesOf, PrincipalsFor
 from remit.engine.snapshot import Snapshot
 
@@ -79,7 +80,23 @@ def measure(snapshot: Snapshot, world: worlds.World) -> list[list[str]]:
         taken,
         [len(ActionsOf(*each).answer(snapshot)) for each in zip(people, names, strict=False)],
     )
+    columns = len(worlds.KINDS) * len(worlds.ACTIONS)
+    for what, rows in (
+        ("principals", [PrincipalsAsRows(place, tuple(people_of(choose, world))) for _, _, place in places]),
+        ("namespaces", [NamespacesAsRows(each, tuple(choose.sample(names, ROWS_LIMIT))) for each in people]),
+        ("everybody in a namespace", [PrincipalsAsRows(place) for _, _, place in places]),
+    ):
+        few = tuple(map(Word, worlds.KINDS))[: COLUMNS_LIMIT // len(worlds.ACTIONS)]
+        shown = min(columns, len(few) * len(worlds.ACTIONS))
+        asked_for = [MatrixOf(each, few) for each in rows]
+        taken = [milliseconds(lambda each=each: each.answer(snapshot)) for each in asked_for]
+        cells = [len(each.answer(snapshot).rows) * shown for each in asked_for]
+        row(f"ListMatrix, a page of {what} x {shown}", 200, taken, cells)
     return found
+
+
+def people_of(choose: random.Random, world: worlds.World) -> list[Principal]:
+    return [Principal(name) for name in choose.sample(world.users, ROWS_LIMIT)]
 
 
 def main() -> int:

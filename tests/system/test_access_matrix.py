@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.http_api import JSON, PROTO, HttpApi
 from support.in_process import both_ways
-from support.server import DEADLINE_S, Server
+from support.server import DEADLINE_S, POLICIES, Server, remit
 
 from remit import wire
 from remit.audit.record import DecisionRecord
@@ -159,3 +159,49 @@ def test_rows_that_are_no_rows_are_a_malformed_question(client: Client) -> None:
         client.list_matrix("acme", "user:bob")  # type: ignore[arg-type]
     with pytest.raises(DecisionUnavailable, match="list of names"):
         client.list_matrix("acme", PrincipalRows("acme.finance", "user:bob"))
+
+
+def test_the_command_prints_words_in_a_table(server: Server) -> None:
+    words = ("matrix", "acme", "acme.finance", "--kind", "FLOW", "--action", "VIEW", "--action", "UPDATE")
+    for place in (("--policies", str(POLICIES)), ("--target", server.target)):
+        of_group = remit(*words, "--who", "group:finance", *place)
+        assert of_group.stdout.splitlines() == [
+            "principal\tUPDATE\tVIEW",
+            "user:bob\tallow\tallow",
+            "user:dan\t\tallow",
+            "user:mei\tallow\tallow",
+            "user:otto\tDENY\tDENY",
+        ]
+        given = remit(*words, "--who", "user:dan", "--who", "user:bob", *place)
+        assert given.stdout.splitlines()[1:] == ["user:dan\t\tallow", "user:bob\tallow\tallow"]
+        kinds = remit(*words, "--kind", "SECRET", "--who", "user:bob", *place)
+        assert kinds.stdout.splitlines()[0].split("\t")[1:3] == ["FLOW UPDATE", "FLOW VIEW"]
+        named = remit(*words, "--of", "user:bob", *place)
+        assert "acme.finance.ledger\tDENY\tallow" in named.stdout.splitlines()
+        assert f"{len(named.stdout.splitlines()) - 1} rows" in named.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--who", "group:finance", "--who", "user:bob"), "name principals, or one group or role"),
+        (("--who", "user:bob", "--of", "user:bob"), "name one"),
+        (("--among", "-"), "--among needs --of"),
+        (("--kind", "FLOWS"), "kinds[0]: `FLOWS`"),
+        ((), "96 columns"),
+    ],
+)
+def test_the_command_refuses_what_is_no_table(words: tuple[str, ...], text: str) -> None:
+    done = remit("matrix", "acme", "acme.finance", *words, "--policies", str(POLICIES))
+    assert (2, "") == (done.returncode, done.stdout)
+    assert text in done.stderr
+
+
+def test_the_command_takes_namespaces_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "names.txt"
+    file.write_text("acme.x\nacme.finance\n")
+    words = ("--of", "user:bob", "--kind", "FLOW", "--action", "VIEW", "--among", str(file))
+    done = remit("matrix", "acme", *words, "--policies", str(POLICIES))
+    assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == ["namespace", "acme.x", "acme.finance"]
+    both = remit("matrix", "acme", "acme.finance", *words, "--policies", str(POLICIES))
+    assert (2, True) == (both.returncode, "name one" in both.stderr)

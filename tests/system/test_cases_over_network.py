@@ -48,11 +48,20 @@ class RemoteFace(EngineFace):
         return refused
 
     def access(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]:
-        """By Check, BatchCheck and Explain, which must agree; the rule is Explain's."""
+        """By Check, BatchCheck, Explain and ListMatrix, which must agree; the rule is Explain's."""
         question = access.Question(principal=principal, action=action, kind=kind, namespace=namespace)
         check = access.CheckRequest(tenant=tenant, question=question)
         batch = access.BatchCheckRequest(tenant=tenant, questions=[question])
-        return self._explained(check, batch, access.ExplainRequest(tenant=tenant, question=question))
+        told = self._explained(check, batch, access.ExplainRequest(tenant=tenant, question=question))
+        if len(told) == len(("effect", "reason", "rule")) and not told[1].startswith(("UNKNOWN_", "WRONG_")):
+            people = search.PrincipalRows(namespace=namespace, principals=[principal])
+            matrix = search.ListMatrixRequest(tenant=tenant, principals=people, kinds=[kind], actions=[action])
+            assert told == self._told(matrix, _cell)
+            if namespace:
+                places = search.NamespaceRows(principal=principal, namespaces=[namespace])
+                matrix = search.ListMatrixRequest(tenant=tenant, namespaces=places, kinds=[kind], actions=[action])
+                assert told == self._told(matrix, _cell)
+        return told
 
     def reach(self, caller: str, owner: str, relation: str, tenant: str) -> Sequence[str]:
         """By CheckReach, BatchCheckReach and ExplainReach, which must agree; the rule is ExplainReach's."""
@@ -207,6 +216,12 @@ class RemoteCliFace(CliFace):
 
     def _place(self, tenant: str) -> Sequence[str]:
         return ("--target", self._target, "--timeout", "2")
+
+
+def _cell(response: search.ListMatrixResponse) -> Sequence[str]:
+    """Of the matrix of one cell."""
+    ((cell,),) = (row.cells for row in response.rows)
+    return [wire.EFFECT_OF[cell.effect], wire.REASON_OF[cell.reason], cell.rule]
 
 
 def _sets(sets: Iterable[decision_pb2.NamespaceSet]) -> Sequence[str]:

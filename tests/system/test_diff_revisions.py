@@ -1,5 +1,6 @@
 """Differences between kept revisions, from real servers."""
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.editing import GRANT, QUICK, append, until_status
 from support.runtime import files
-from support.server import DEADLINE_S, Server, until
+from support.server import DEADLINE_S, Server, remit, remit_process, until
 from support.trees import tree_of
 
 from remit.cli.policy import diff_text
@@ -198,3 +199,31 @@ def test_decisions_do_not_wait_for_a_comparison(server: Server, edited: Path) ->
             answered += 1
         assert comparing.result().gains
     assert answered
+
+
+def test_the_command_compares_revisions_of_a_server(server: Server, edited: Path, tmp_path: Path) -> None:
+    """And tells of them what it tells of their files."""
+    first = until_status(server, lambda each: each.revision).revision
+    old = Path(shutil.copytree(edited, tmp_path / "old"))
+    last = edit(server, edited / "acme" / "bindings.csv", lambda text: text + GRANT)
+    asked = ("diff", first[:12], "serving", "--tenant", "acme", "--target", server.target)
+    of_files = ("diff", str(old), str(edited), "--tenant", "acme")
+
+    done = remit(*asked, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (first, last) == (document["old"], document["new"])
+    assert json.loads(remit(*of_files, "--json").stdout)["tenants"] == document["tenants"]
+    assert remit(*of_files).stdout == remit(*asked).stdout
+    assert remit(*asked, "--fail-on", "gain").returncode == 1
+    assert remit(*asked, "--fail-on", "loss").returncode == 0
+    unknown = remit("diff", "00000000", "serving", "--tenant", "acme", "--target", server.target)
+    assert (3, "") == (unknown.returncode, unknown.stdout)
+    assert "no revision of tenant `acme`" in unknown.stderr
+    untold = remit("diff", first, "serving", "--target", server.target)
+    assert (2, True) == (untold.returncode, "--target needs --tenant" in untold.stderr)
+
+
+def test_a_target_of_the_environment_leaves_files_compared(edited: Path) -> None:
+    done = remit_process("diff", str(edited), str(edited), "--tenant", "acme", REMIT_TARGET="127.0.0.1:1")
+    assert (0, "acme: 0 rows added, 0 removed: no decision changes\n") == (done.returncode, done.stdout)

@@ -1,22 +1,31 @@
 """The revisions of policies that the audit store or this node's disk keeps."""
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Protocol
 
 from remit.audit.errors import AuditStoreError
 from remit.audit.query.reader import AuditReader
 from remit.core.names import Tenant, is_revision
 from remit.policy.live import LivePolicies
 from remit.policy.read.limits import Limits
-from remit.policy.revisions.archive import RevisionNotStoredError
+from remit.policy.revisions.archive import RevisionNotStoredError, StoredRevision
 from remit.policy.revisions.explainer import ArchivedPolicy
 from remit.service.history import stored_archive
-from remit.service.reload.pins import Pins
+
+
+class RevisionsOnDisk(Protocol):
+    """What this node's disk keeps."""
+
+    def revisions(self, tenant: Tenant, /) -> Sequence[StoredRevision]: ...
+
+    def archive(self, tenant: Tenant, revision: str, /) -> bytes | None: ...
 
 
 class KeptRevisions:
     """Finds revisions by their first digits, and their archives."""
 
-    def __init__(self, store: AuditReader, live: LivePolicies, pins: Pins, limits: Limits) -> None:
+    def __init__(self, store: AuditReader, live: LivePolicies, pins: RevisionsOnDisk, limits: Limits) -> None:
         self._store = store
         self._live = live
         self._pins = pins

@@ -22,10 +22,10 @@ class _Pair(NamedTuple):
 class RevisionDiffs:
     """Compares one pair of revisions at a time."""
 
-    def __init__(self, kept: KeptRevisions, limits: Limits) -> None:
+    def __init__(self, kept: KeptRevisions, limits: Limits, differ: RevisionDiffer | None = None) -> None:
         self._revisions = kept
         self._limits = limits
-        self._differ = RevisionDiffer()
+        self._differ = RevisionDiffer() if differ is None else differ
         self._answers = KeptAnswers("remit-diffs", self._compared)
 
     def begin(self) -> None:
