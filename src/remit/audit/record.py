@@ -24,6 +24,8 @@ AUDIT_READ: Final = "AUDIT_READ"
 """The lifecycle record of a read of the audit."""
 POLICY_READ: Final = "POLICY_READ"
 """The lifecycle record of a read of the text of a policy, or of what it says of everybody."""
+AUDIT_VERIFIED: Final = "AUDIT_VERIFIED"
+"""The lifecycle record of a verification of the audit."""
 CALL_REFUSED: Final = "CALL_REFUSED"
 """The lifecycle record of calls that were refused for lack of a right."""
 BY_CALLERS: Final = (AUDIT_READ, POLICY_READ, CALL_REFUSED)

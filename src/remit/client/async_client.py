@@ -837,6 +837,11 @@ class AsyncClient(AsyncTransport):
             )
         )
 
+    def list_heads(self, tenant: str = "", *, page_size: int = 0) -> AsyncIterator[audit_service_pb2.ChainHead]:
+        """The newest record of each chain, its last checkpoint, and how far the last recorded verification found it whole.
+        In pages like `list_records`."""
+        return self._walk(audit.list_heads(tenant, page_size=page_size))
+
     @pending
     async def explain_past(
         self,

@@ -82,6 +82,16 @@ def list_lifecycle(
     return page
 
 
+def list_heads(tenant: str = "", *, page_size: int = 0) -> Pages[messages.ChainHead]:
+    def page(token: str) -> ClientCall[messages.ListHeadsResponse, ResultPage[messages.ChainHead]]:
+        return ClientCall(
+            lambda: messages.ListHeadsRequest(tenant=tenant, page_size=page_size, page_token=token),
+            lambda response: ResultPage(response.heads, response.next_page_token),
+        )
+
+    return page
+
+
 def explain_past(
     tenant: str,
     principal: str,

@@ -811,6 +811,11 @@ class Client(SyncTransport):
             )
         )
 
+    def list_heads(self, tenant: str = "", *, page_size: int = 0) -> Iterator[audit_service_pb2.ChainHead]:
+        """The newest record of each chain, its last checkpoint, and how far the last recorded verification found it whole.
+        In pages like `list_records`."""
+        return self._walk(audit.list_heads(tenant, page_size=page_size))
+
     def explain_past(
         self,
         tenant: str,

@@ -679,6 +679,11 @@ class TenantClient:
             page_size=page_size,
         )
 
+    def list_heads(self, *, page_size: int = 0) -> Iterator[audit_service_pb2.ChainHead]:
+        """The newest record of each chain, its last checkpoint, and how far the last recorded verification found it whole.
+        In pages like `list_records`."""
+        return self._client.list_heads(self._tenant, page_size=page_size)
+
     def explain_past(
         self,
         principal: str,

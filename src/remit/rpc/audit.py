@@ -8,13 +8,14 @@ from typing import Final
 import grpc
 
 from remit import wire
+from remit.audit.chain.chain import ChainId
 from remit.audit.errors import NotCountedError
 from remit.audit.query.aggregate import TIMES, Grouping, whole_hours
 from remit.audit.query.recorded_names import parse_lifecycle_type, parse_recorded_node
 from remit.core.errors import MalformedQuestionError, named, violation
 from remit.core.names import parse_tenant
 from remit.core.question import Question, ReachQuestion
-from remit.rpc.encode_records import GROUPINGS, count_to, lifecycle_to, past_answer_to, record_to, shown_to
+from remit.rpc.encode_records import GROUPINGS, count_to, heads_to, lifecycle_to, past_answer_to, record_to, shown_to
 from remit.rpc.errors import RecordNotFoundError
 from remit.rpc.follow_stream import Followers
 from remit.rpc.page_token import paged
@@ -149,6 +150,22 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             response.next_page_token = page.next(last if until is None else f"{last}{_UNTIL}{until.hex()}")
         return response
 
+    def ListHeads(
+        self, request: messages.ListHeadsRequest, context: grpc.ServicerContext
+    ) -> messages.ListHeadsResponse:
+        timeout_s = self._readers.time_for(context)
+        tenant = request.tenant = self._readers.tenant("tenant", request.tenant)
+        size, page = paged(request)
+        after = None if page.is_first else _chain_from(page.after)
+        self._readers.remember("ListHeads", request, tenant, timeout_s, behind=page.after)
+        with self._readers.turn(timeout_s):
+            found = self._store.heads(tenant or None, after=after, limit=size + 1)
+            verified = self._store.last_verification(tenant)
+        response = heads_to(found[:size], verified)
+        if len(found) > size:
+            response.next_page_token = page.next(json.dumps(found[size - 1].chain))
+        return response
+
     def ExplainPast(
         self, request: messages.ExplainPastRequest, context: grpc.ServicerContext
     ) -> messages.ExplainPastResponse:
@@ -204,6 +221,17 @@ def _begin(last_hex: str, after: str) -> bytes | None:
     if last_hex:
         return _id_of_token(last_hex)
     return id_from("after", after) if after else None
+
+
+def _chain_from(text: str) -> ChainId:
+    """The last chain of the page before."""
+    try:
+        match json.loads(text):
+            case [str(table), str(tenant), str(node)]:
+                return ChainId(table, tenant, node)
+    except (ValueError, RecursionError):
+        pass
+    raise violation("page_token", "is not one that this service gave")
 
 
 def _id_of_token(text: str) -> bytes:

@@ -1,11 +1,12 @@
 """Encodes audit records, and counts and explanations of them, as messages of the API."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from remit import wire
 from remit.audit.ids import format_id, parse_id
 from remit.audit.query.aggregate import TIMES, Count, Grouping
+from remit.audit.query.heads import ChainHead, LastVerification
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.core.explanation import Explanation
 from remit.engine.explain.access import summary
@@ -33,6 +34,25 @@ def record_from(message: messages.Record) -> DecisionRecord:
 
 def lifecycle_to(record: LifecycleRecord) -> messages.LifecycleRecord:
     return messages.LifecycleRecord(**{**record._asdict(), "id": format_id(record.id)})
+
+
+def heads_to(found: Iterable[ChainHead], verified: LastVerification | None) -> messages.ListHeadsResponse:
+    response = messages.ListHeadsResponse()
+    for chain, head, checkpoint in found:
+        shown = response.heads.add(
+            table=chain.table, tenant=chain.tenant, node=chain.node, seq=head.seq, hash=head.hash.hex()
+        )
+        if checkpoint is not None:
+            shown.signed_seq, shown.signed_us, shown.key_id = checkpoint
+        if verified is not None:
+            shown.verified_seq = verified.upto.get(chain, 0)
+            shown.finding = verified.findings.get(chain, "")
+    if verified is not None:
+        response.verification.time_us = verified.time_us
+        response.verification.whole = verified.whole
+        response.verification.tenant = verified.tenant
+        response.verification.key_ids[:] = verified.keys
+    return response
 
 
 def lifecycle_from(message: messages.LifecycleRecord) -> LifecycleRecord:

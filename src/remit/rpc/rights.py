@@ -79,6 +79,7 @@ DEMANDS: Final[Mapping[str, Demand | None]] = {
     "AuditService/ListRecords": Demand((CallerAction.AUDIT,), "filter.tenant", across=True),
     "AuditService/FollowRecords": Demand((CallerAction.AUDIT,), "filter.tenant", across=True),
     "AuditService/CountRecords": Demand((CallerAction.AUDIT,), "filter.tenant", across=True),
+    "AuditService/ListHeads": Demand((CallerAction.AUDIT,), across=True),
     "AuditService/ListLifecycle": Demand((CallerAction.AUDIT,), across=True),
     "AuditService/ExplainPast": Demand((CallerAction.AUDIT, CallerAction.EXPLAIN)),
     "AuditService/GetRecord": OPEN,

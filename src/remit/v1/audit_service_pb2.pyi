@@ -823,3 +823,155 @@ class ServingNode(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServingNode: _TypeAlias = ServingNode  # noqa: Y015
+
+@_typing.final
+class ListHeadsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Only chains of this tenant. Empty: all chains, also those without a tenant."""
+    page_size: _builtins.int
+    """Chains in a page, at most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """The `next_page_token` of the previous page. All other fields must be the same."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeadsRequest: _TypeAlias = ListHeadsRequest  # noqa: Y015
+
+@_typing.final
+class ListHeadsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    VERIFICATION_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def heads(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChainHead]:
+        """By table, tenant and node."""
+
+    @_builtins.property
+    def verification(self) -> Global___AuditVerification:
+        """The last verification that left a record, of the tenant or of all; unset if there is none."""
+
+    def __init__(
+        self,
+        *,
+        heads: _abc.Iterable[Global___ChainHead] | None = ...,
+        next_page_token: _builtins.str = ...,
+        verification: Global___AuditVerification | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["verification", b"verification"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heads", b"heads", "next_page_token", b"next_page_token", "verification", b"verification"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeadsResponse: _TypeAlias = ListHeadsResponse  # noqa: Y015
+
+@_typing.final
+class ChainHead(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TABLE_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    SIGNED_SEQ_FIELD_NUMBER: _builtins.int
+    SIGNED_US_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    VERIFIED_SEQ_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
+    table: _builtins.str
+    """`decisions` or `lifecycle`."""
+    tenant: _builtins.str
+    """Empty for records without a tenant."""
+    node: _builtins.str
+    """The server whose records these are."""
+    seq: _builtins.int
+    """The number of the newest record."""
+    hash: _builtins.str
+    """Its SHA-256, 64 hexadecimal digits."""
+    signed_seq: _builtins.int
+    """The number of the last record that a checkpoint signs; 0 if there is no checkpoint."""
+    signed_us: _builtins.int
+    """When that checkpoint was made, microseconds since the Unix epoch."""
+    key_id: _builtins.str
+    """The id of its key."""
+    verified_seq: _builtins.int
+    """The last verification found every record up to this number; 0 if it did not see the chain."""
+    finding: _builtins.str
+    """What the last verification found wrong with the chain first; empty if nothing."""
+    def __init__(
+        self,
+        *,
+        table: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        node: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        hash: _builtins.str = ...,
+        signed_seq: _builtins.int = ...,
+        signed_us: _builtins.int = ...,
+        key_id: _builtins.str = ...,
+        verified_seq: _builtins.int = ...,
+        finding: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding", "hash", b"hash", "key_id", b"key_id", "node", b"node", "seq", b"seq", "signed_seq", b"signed_seq", "signed_us", b"signed_us", "table", b"table", "tenant", b"tenant", "verified_seq", b"verified_seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChainHead: _TypeAlias = ChainHead  # noqa: Y015
+
+@_typing.final
+class AuditVerification(_message.Message):
+    """A run of `remit audit verify --record`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_US_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    KEY_IDS_FIELD_NUMBER: _builtins.int
+    time_us: _builtins.int
+    """When, microseconds since the Unix epoch."""
+    whole: _builtins.bool
+    """Nothing was wrong."""
+    tenant: _builtins.str
+    """The tenant whose records were verified; empty if all were."""
+    @_builtins.property
+    def key_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The keys that had to have made the signatures; without one, no signature was checked."""
+
+    def __init__(
+        self,
+        *,
+        time_us: _builtins.int = ...,
+        whole: _builtins.bool = ...,
+        tenant: _builtins.str = ...,
+        key_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_ids", b"key_ids", "tenant", b"tenant", "time_us", b"time_us", "whole", b"whole"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditVerification: _TypeAlias = AuditVerification  # noqa: Y015

@@ -71,6 +71,11 @@ class AuditServiceStub:
                 request_serializer=remit_dot_v1_dot_audit__service__pb2.ListLifecycleRequest.SerializeToString,
                 response_deserializer=remit_dot_v1_dot_audit__service__pb2.ListLifecycleResponse.FromString,
                 _registered_method=True)
+        self.ListHeads = channel.unary_unary(
+                '/remit.v1.AuditService/ListHeads',
+                request_serializer=remit_dot_v1_dot_audit__service__pb2.ListHeadsRequest.SerializeToString,
+                response_deserializer=remit_dot_v1_dot_audit__service__pb2.ListHeadsResponse.FromString,
+                _registered_method=True)
         self.ExplainPast = channel.unary_unary(
                 '/remit.v1.AuditService/ExplainPast',
                 request_serializer=remit_dot_v1_dot_audit__service__pb2.ExplainPastRequest.SerializeToString,
@@ -131,6 +136,14 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListHeads(self, request, context):
+        """Lists the heads of the audit's chains, a page at a time: the newest record of each, its last checkpoint, and how far
+        the last `remit audit verify --record` found it whole.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainPast(self, request, context):
         """Answers a question by a policy of the past, and explains the answer. It is not recorded as a decision.
         """
@@ -165,6 +178,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.ListLifecycle,
                     request_deserializer=remit_dot_v1_dot_audit__service__pb2.ListLifecycleRequest.FromString,
                     response_serializer=remit_dot_v1_dot_audit__service__pb2.ListLifecycleResponse.SerializeToString,
+            ),
+            'ListHeads': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHeads,
+                    request_deserializer=remit_dot_v1_dot_audit__service__pb2.ListHeadsRequest.FromString,
+                    response_serializer=remit_dot_v1_dot_audit__service__pb2.ListHeadsResponse.SerializeToString,
             ),
             'ExplainPast': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainPast,
@@ -319,6 +337,33 @@ class AuditService:
             '/remit.v1.AuditService/ListLifecycle',
             remit_dot_v1_dot_audit__service__pb2.ListLifecycleRequest.SerializeToString,
             remit_dot_v1_dot_audit__service__pb2.ListLifecycleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHeads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/remit.v1.AuditService/ListHeads',
+            remit_dot_v1_dot_audit__service__pb2.ListHeadsRequest.SerializeToString,
+            remit_dot_v1_dot_audit__service__pb2.ListHeadsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,10 @@ class AuditServiceStub:
     """Lists lifecycle records: starts and stops of servers, loads and refusals of policies, acts of operators, purges,
     and reads of the audit.
     """
+    ListHeads: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListHeadsRequest, _audit_service_pb2.ListHeadsResponse]
+    """Lists the heads of the audit's chains, a page at a time: the newest record of each, its last checkpoint, and how far
+    the last `remit audit verify --record` found it whole.
+    """
     ExplainPast: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ExplainPastRequest, _audit_service_pb2.ExplainPastResponse]
     """Answers a question by a policy of the past, and explains the answer. It is not recorded as a decision."""
 
@@ -94,6 +98,10 @@ class AuditServiceAsyncStub(AuditServiceStub):
     ListLifecycle: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListLifecycleRequest, _audit_service_pb2.ListLifecycleResponse]  # type: ignore[assignment]
     """Lists lifecycle records: starts and stops of servers, loads and refusals of policies, acts of operators, purges,
     and reads of the audit.
+    """
+    ListHeads: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListHeadsRequest, _audit_service_pb2.ListHeadsResponse]  # type: ignore[assignment]
+    """Lists the heads of the audit's chains, a page at a time: the newest record of each, its last checkpoint, and how far
+    the last `remit audit verify --record` found it whole.
     """
     ExplainPast: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ExplainPastRequest, _audit_service_pb2.ExplainPastResponse]  # type: ignore[assignment]
     """Answers a question by a policy of the past, and explains the answer. It is not recorded as a decision."""
@@ -156,6 +164,16 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_audit_service_pb2.ListLifecycleResponse, _abc.Awaitable[_audit_service_pb2.ListLifecycleResponse]]:
         """Lists lifecycle records: starts and stops of servers, loads and refusals of policies, acts of operators, purges,
         and reads of the audit.
+        """
+
+    @_abc_1.abstractmethod
+    def ListHeads(
+        self,
+        request: _audit_service_pb2.ListHeadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ListHeadsResponse, _abc.Awaitable[_audit_service_pb2.ListHeadsResponse]]:
+        """Lists the heads of the audit's chains, a page at a time: the newest record of each, its last checkpoint, and how far
+        the last `remit audit verify --record` found it whole.
         """
 
     @_abc_1.abstractmethod

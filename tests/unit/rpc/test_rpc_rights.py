@@ -40,7 +40,15 @@ EVENT_OF_METHOD = {
     "PolicyService/DiffRevisions": "POLICY_READ",
     **{
         f"AuditService/{call}": "AUDIT_READ"
-        for call in ("ListRecords", "FollowRecords", "CountRecords", "ListLifecycle", "ExplainPast", "GetRecord")
+        for call in (
+            "ListRecords",
+            "FollowRecords",
+            "CountRecords",
+            "ListLifecycle",
+            "ListHeads",
+            "ExplainPast",
+            "GetRecord",
+        )
     },
 }
 """What each method records an event as."""

@@ -5,10 +5,11 @@ from contextlib import AbstractContextManager
 from sqlalchemy import ColumnElement, Connection, select
 
 from remit.audit.append.policy_archives import stored_revision
-from remit.audit.chain.chain import DECISIONS
+from remit.audit.chain.chain import DECISIONS, ChainId
 from remit.audit.query.aggregate import Count, Grouping, count_decisions
 from remit.audit.query.caller_questions import CallerQuestions, caller_questions
 from remit.audit.query.filter import DecisionFilter, in_time
+from remit.audit.query.heads import ChainHead, LastVerification, chain_heads, last_verification
 from remit.audit.query.page import RecordPage, page_of_decisions
 from remit.audit.query.revision_history import ServedRevision, serving
 from remit.audit.record import ChainPosition, DecisionRecord, LifecycleRecord
@@ -114,6 +115,16 @@ class AuditReader(ABC):
         """Which revision served a tenant at that time, on each node or on one node. The newest comes first."""
         with self.reading() as connection:
             return serving(connection, tenant, at_us, node)
+
+    def heads(self, tenant: str | None = None, *, after: ChainId | None = None, limit: int = 100) -> list[ChainHead]:
+        """Returns a page of the heads of chains. The next page comes `after` the last chain of this page."""
+        with self.reading() as connection:
+            return chain_heads(connection, tenant, after, limit)
+
+    def last_verification(self, tenant: str = "") -> LastVerification | None:
+        """The last verification of the whole store that left a record; with `tenant`, also of that tenant alone."""
+        with self.reading() as connection:
+            return last_verification(connection, tenant)
 
     def revision(self, tenant: str, revision: str, most_bytes: int) -> bytes | None:
         """The files of a tenant's revision, as a zip. None if they are not stored or are larger than `most_bytes`."""

@@ -13,7 +13,16 @@ from remit.core.errors import InvalidNameError
 from remit.core.names import is_namespace, is_principal, quote
 
 LIFECYCLE_TYPES: Final = (
-    *("SERVER_STARTED", "SERVER_STOPPED", "KEY_IN_USE", "PURGE_STARTED", "PURGED", "AUDIT_READ", "POLICY_READ"),
+    *(
+        "SERVER_STARTED",
+        "SERVER_STOPPED",
+        "KEY_IN_USE",
+        "PURGE_STARTED",
+        "PURGED",
+        "AUDIT_READ",
+        "POLICY_READ",
+        "AUDIT_VERIFIED",
+    ),
     *("CALL_REFUSED", "IDENTITIES_LOADED", "IDENTITIES_REFUSED"),
     *("POLICY_LOADED", "POLICY_REFUSED", "POLICY_REMOVED", "POLICY_RESTORED"),
     *("POLICY_PINNED", "POLICY_UNPINNED", "POLICY_CHECKED", "POLICY_FORK"),

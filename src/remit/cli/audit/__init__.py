@@ -25,6 +25,7 @@ lazy.add(
         "explain": "remit.cli.audit.explain:explain",
         "explain-reach": "remit.cli.audit.explain:explain_reach",
         "purge": "remit.cli.audit.purge:purge",
+        "heads": "remit.cli.audit.heads:heads",
         "verify": "remit.cli.audit.verify:verify",
         "checkpoint": "remit.cli.audit.checkpoint:checkpoint",
         "export": "remit.cli.audit.export:export",
