@@ -12,6 +12,8 @@ from remit.audit.chain.signing import SigningKey
 from remit.client import Client, DecisionUnavailable
 from remit.v1.audit_service_pb2 import ListHeadsRequest, ListHeadsResponse
 
+POLICY = {"vocabulary.yaml": b"kinds:\n  FLOW: {class: namespace, actions: [VIEW]}\n", "acme/roles.csv": b""}
+
 
 @pytest.fixture
 def signing(serve: Callable[..., Server], untested: Path, tmp_path: Path) -> Iterator[tuple[Server, Client]]:
@@ -81,7 +83,7 @@ def test_a_verification_that_finds_something_says_so_at_the_chain(signing: tuple
 
 @pytest.mark.parametrize("token", ["nonsense", "WzEsIDIsIDNd"])
 def test_a_wrong_token_of_heads_names_its_field(tmp_path: Path, token: str) -> None:
-    with asked(tmp_path, {"acme/roles.csv": b""}) as (_, client), pytest.raises(DecisionUnavailable) as caught:
+    with asked(tmp_path, POLICY) as (_, client), pytest.raises(DecisionUnavailable) as caught:
         client.ask(ListHeadsRequest(page_token=token))
     assert ("INVALID_ARGUMENT", "page_token") == (caught.value.code, caught.value.violations[0].field)
 
