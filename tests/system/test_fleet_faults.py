@@ -163,7 +163,7 @@ def test_a_fault_that_the_machine_does_not_allow_is_not_run(
         program.write_text("#!/bin/sh\necho 'Operation not permitted' >&2\nexit 1\n")
         program.chmod(0o700)
     monkeypatch.setenv("PATH", str(tmp_path) if not path else f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(NoNetworkError, match=re.escape(told)), node_network(9):
+    with pytest.raises(NoNetworkError, match=re.escape(told)), node_network():
         pass
 
 

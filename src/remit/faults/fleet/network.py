@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
@@ -27,14 +28,16 @@ class NoNetworkError(RemitError):
 class NodeNetwork:
     """A namespace, connected with this one by a pair of virtual Ethernet devices."""
 
-    def __init__(self, number: int) -> None:
-        """`number` is another one for each network at one time."""
+    def __init__(self) -> None:
         token = secrets.token_hex(3)
+        # Another run at the same time, or one that was killed, has other addresses.
+        block = f"{_BLOCK}.{secrets.randbelow(256)}.{4 * secrets.randbelow(64)}"
+        network = ip_network(f"{block}/30")
         self._name = f"remit-{token}"
         self._here, self._there = f"rm{token}a", f"rm{token}b"
-        self.host = f"{_BLOCK}.{number}.1"
+        self.host = str(network[1])
         """The address of this side."""
-        self._address = f"{_BLOCK}.{number}.2"
+        self._address = str(network[2])
 
     @property
     def prefix(self) -> tuple[str, ...]:
@@ -86,11 +89,11 @@ class NodeNetwork:
 
 
 @contextmanager
-def node_network(number: int) -> Iterator[NodeNetwork]:
+def node_network() -> Iterator[NodeNetwork]:
     """Raises NoNetworkError."""
     if shutil.which("ip") is None:
         raise NoNetworkError("needs network namespaces: the program `ip` (package iproute2) is not installed")
-    network = NodeNetwork(number)
+    network = NodeNetwork()
     try:
         network.make()
         yield network

@@ -78,6 +78,7 @@ class FleetNode:
                 yield
             finally:
                 self.server.__exit__()
+                (self._order.folder / f"{self.name}-moved.log").write_text(self.server.log_text() + "\n")
                 self.server, self.proxy = home
                 self._door = None
 

@@ -30,7 +30,6 @@ _A_WHILE_S: Final = 1.5
 _A_MOMENT_S: Final = 0.3
 _GIVEN_UP_S: Final = 8.0
 """How long a node takes to give up a connection that hangs: the timeout of the store, and a pause."""
-_NETWORK: Final = 7
 _RACES: Final = 4
 _PUBLISHERS: Final = 3
 _MOST_REQUEST_BYTES: Final = 8_000
@@ -99,7 +98,7 @@ def half_open(world: FleetWorld) -> None:
 def unplugged(world: FleetWorld) -> None:
     """The cable between a node and the store is pulled for a while: packets vanish. Raises NoNetworkError."""
     node = world.some_node()
-    with node_network(_NETWORK) as network, ExitStack() as moved:
+    with node_network() as network, ExitStack() as moved:
         with world.away(node, runs=False):
             node.server.kill()
             moved.enter_context(node.within(network))
