@@ -64,9 +64,14 @@ class ServerProcess:
         self._listener: Thread | None = None
 
     def start(self) -> Self:
-        """Starts the process and waits until it serves. A second start makes a new process over the same folder."""
+        """Starts the process and waits until it serves. A second start makes a new process over the same folder. A process
+        that does not serve in time is killed."""
         self.launch()
-        line = self.wait_for("serving")
+        try:
+            line = self.wait_for("serving")
+        except BrokenPromiseError:
+            self._end()
+            raise
         self.port, self.http_port, self.metrics_port = line["port"], line["http_port"], line["metrics_port"]
         return self
 
@@ -146,6 +151,9 @@ class ServerProcess:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
         if self._process is not None and self._process.returncode is None:
             self.kill()
 
