@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.editing import GRANT, QUICK, append, until_status
-from support.runtime import files
+from support.runtime import RUNTIME, files
 from support.server import DEADLINE_S, Server, remit, remit_process, until
 from support.trees import tree_of
 
@@ -18,7 +18,7 @@ from remit.client import Client, DecisionUnavailable, RuntimeBinding
 from remit.core.names import Tenant
 from remit.engine.diff import TenantDiff, diff
 from remit.engine.snapshot import Snapshot
-from remit.fleet.store import Draft, PolicyStore
+from remit.fleet.store import Draft, PolicyStore, Reviewed
 from remit.policy.load import load_tree
 from remit.v1 import policy_service_pb2 as messages
 
@@ -81,6 +81,10 @@ def as_json(answer: messages.DiffRevisionsResponse) -> dict[str, object]:
             for direction, reaches in (("gain", answer.reach_gains), ("loss", answer.reach_losses))
             for change in reaches
         ],
+        "runtime": [
+            {"direction": "gain" if each.gain else "loss", "key": each.key, "values": list(each.values)}
+            for each in answer.runtime
+        ],
         "rows_added": answer.rows_added,
         "rows_removed": answer.rows_removed,
     }
@@ -88,7 +92,7 @@ def as_json(answer: messages.DiffRevisionsResponse) -> dict[str, object]:
 
 def told(found: TenantDiff) -> dict[str, object]:
     document = diff_text.as_json(found)
-    return {name: document[name] for name in ("access", "reach", "rows_added", "rows_removed")}
+    return {name: document[name] for name in ("access", "reach", "runtime", "rows_added", "rows_removed")}
 
 
 def test_the_answer_is_what_diff_says_of_the_files(server: Server, edited: Path, tmp_path: Path) -> None:
@@ -133,6 +137,12 @@ def test_rows_of_run_time_are_part_of_a_revision(tmp_path: Path) -> None:
         assert after.allowed
         until(lambda: client.status("acme").tenants[0].revision == after.revision, "the change serves")
         answer = client.diff_revisions("acme", before)
+        with PolicyStore(url) as store:
+            narrower = files(runtime=RUNTIME.replace(b", role:editor", b""))
+            store.publish(Draft(tree_of(narrower), "ci"), 1, review=lambda *_: Reviewed())
+        until(lambda: client.status("acme").tenants[0].revision != after.revision, "the release serves")
+        (opened,) = client.diff_revisions("acme", after.revision).runtime
+        assert (False, "roles", ["role:editor"]) == (opened.gain, opened.key, list(opened.values))
     assert [["user:zoe"]] == [list(each.principals) for each in answer.gains]
     assert not answer.losses
     (row,) = answer.added

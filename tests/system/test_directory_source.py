@@ -12,6 +12,7 @@ from support.server import Server, remit, remit_process, until
 from support.trees import write
 
 from remit.client import Client, RuntimeBinding
+from remit.v1 import policy_service_pb2 as messages
 
 ALICE = "user:alice"
 ZOE = RuntimeBinding("user:zoe", "role:viewer", "a.**")
@@ -202,6 +203,31 @@ def test_the_commit_of_the_directory_stands_in_the_release(place: Place) -> None
         append(place.policies / "beta" / "bindings.csv", "p, user:nils, beta, **, FLOW, VIEW, allow\n")
         soon(lambda: 2 == len(place.releases()), server)
     assert [f"{commit}-dirty", commit] == [each["commit"] for each in place.releases()]
+
+
+def test_coverage_does_not_count_rows_that_are_granted_at_run_time(place: Place) -> None:
+    words = ("test", str(place.policies), "--tenant", "acme", "--coverage")
+    before = remit(*words)
+    assert "not exercised: acme/roles.csv:2  p, role:editor" in before.stdout
+    with place.server() as server, server.client() as client:
+        client.change_bindings("acme", [ZOE._replace(holds="role:editor")], granter=ALICE)
+        assert before.stdout == remit(*words).stdout
+
+
+def test_answers_to_a_pin_carry_the_position(place: Place) -> None:
+    with place.server() as server, server.client() as client:
+        first = statuses(server)["beta"].revision
+        append(place.policies / "beta" / "bindings.csv", "p, user:nils, beta, **, FLOW, VIEW, allow\n")
+        newest = until_status(server, lambda beta: beta.revision != first, "beta")
+        assert newest.position
+
+        # The first revision is not the one of the newest release.
+        pinned = client.ask(messages.PinRevisionRequest(tenant="beta", revision=first))
+        assert (first, newest.revision, "") == (pinned.revision, pinned.replaced, pinned.position)
+        same = client.ask(messages.PinRevisionRequest(tenant="beta", revision=newest.revision))
+        assert (newest.revision, newest.position) == (same.revision, same.position)
+        unpinned = client.ask(messages.UnpinRevisionRequest(tenant="beta"))
+        assert (newest.revision, newest.position, SERVING) == (unpinned.revision, unpinned.position, unpinned.state)
 
 
 def test_publish_is_refused_while_the_server_runs(place: Place) -> None:

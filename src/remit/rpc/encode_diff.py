@@ -5,7 +5,7 @@ from typing import Final
 
 from remit import wire
 from remit.engine.decision_diagram import Piece
-from remit.engine.diff import AccessChange, DedicatedChange, Direction, Pairs, ReachChange
+from remit.engine.diff import AccessChange, DedicatedChange, Direction, Pairs, ReachChange, RuntimeChange
 from remit.policy.revisions.differ import RevisionDiff
 from remit.v1 import decision_pb2
 from remit.v1 import policy_service_pb2 as messages
@@ -23,6 +23,7 @@ def diff_to(diff: RevisionDiff) -> messages.DiffRevisionsResponse:
         removed=map(wire.row_to, diff.removed),
         rows_added=found.rows_added,
         rows_removed=found.rows_removed,
+        runtime=map(_runtime_to, found.runtime),
     )
     for change in found.access:
         (response.gains if change.direction is Direction.GAIN else response.losses).append(_access_to(change))
@@ -60,6 +61,10 @@ def _dedicated_to(change: DedicatedChange) -> messages.DedicatedChange:
         namespaces=_sets_to(change.where.namespaces),
         tenant_itself=change.where.tenant_itself,
     )
+
+
+def _runtime_to(change: RuntimeChange) -> messages.RuntimeChange:
+    return messages.RuntimeChange(gain=change.direction is Direction.GAIN, key=change.key, values=change.values)
 
 
 def _sets_to(pieces: Iterable[Piece]) -> list[decision_pb2.NamespaceSet]:

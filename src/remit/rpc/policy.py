@@ -94,7 +94,8 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
         tenant = named("tenant", parse_tenant, request.tenant)
         require_digits("revision", request.revision)
         replaced = self._reloader.pins.pin(tenant, request.revision, caller.get().principal, self._time_for(context))
-        return messages.PinRevisionResponse(revision=self._serving(tenant).revision, replaced=replaced)
+        told = self._serving(tenant)
+        return messages.PinRevisionResponse(revision=told.revision, replaced=replaced, position=told.position)
 
     def UnpinRevision(
         self, request: messages.UnpinRevisionRequest, context: grpc.ServicerContext
@@ -103,7 +104,7 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
         self._reloader.pins.unpin(tenant, caller.get().principal, self._time_for(context))
         told = self._serving(tenant)
         state = state_to(told.state) if told.state is not None else TENANT_STATE_UNSPECIFIED
-        return messages.UnpinRevisionResponse(revision=told.revision, state=state)
+        return messages.UnpinRevisionResponse(revision=told.revision, state=state, position=told.position)
 
     def DiffRevisions(
         self, request: messages.DiffRevisionsRequest, context: grpc.ServicerContext

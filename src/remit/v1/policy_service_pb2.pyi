@@ -283,19 +283,23 @@ class PinRevisionResponse(_message.Message):
 
     REVISION_FIELD_NUMBER: _builtins.int
     REPLACED_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """The revision that serves now."""
     replaced: _builtins.str
     """The revision that served before; empty if none did."""
+    position: _builtins.str
+    """As in CheckResponse. Empty too if the pinned revision is not the one of the newest release."""
     def __init__(
         self,
         *,
         revision: _builtins.str = ...,
         replaced: _builtins.str = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["replaced", b"replaced", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "replaced", b"replaced", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -326,18 +330,22 @@ class UnpinRevisionResponse(_message.Message):
 
     REVISION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """The revision that serves now; empty if none does."""
     state: _status_service_pb2.TenantState.ValueType
+    position: _builtins.str
+    """As in CheckResponse."""
     def __init__(
         self,
         *,
         revision: _builtins.str = ...,
         state: _status_service_pb2.TenantState.ValueType = ...,
+        position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "revision", b"revision", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -669,6 +677,7 @@ class DiffRevisionsResponse(_message.Message):
     REMOVED_FIELD_NUMBER: _builtins.int
     ROWS_ADDED_FIELD_NUMBER: _builtins.int
     ROWS_REMOVED_FIELD_NUMBER: _builtins.int
+    RUNTIME_FIELD_NUMBER: _builtins.int
     old: _builtins.str
     """64 hexadecimal digits."""
     new: _builtins.str
@@ -692,6 +701,10 @@ class DiffRevisionsResponse(_message.Message):
 
     @_builtins.property
     def removed(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.PolicyRow]: ...
+    @_builtins.property
+    def runtime(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuntimeChange]:
+        """What may be granted at run time that could not be, and what no more."""
+
     def __init__(
         self,
         *,
@@ -706,14 +719,47 @@ class DiffRevisionsResponse(_message.Message):
         removed: _abc.Iterable[_decision_pb2.PolicyRow] | None = ...,
         rows_added: _builtins.int = ...,
         rows_removed: _builtins.int = ...,
+        runtime: _abc.Iterable[Global___RuntimeChange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "dedicated", b"dedicated", "gains", b"gains", "losses", b"losses", "new", b"new", "old", b"old", "reach_gains", b"reach_gains", "reach_losses", b"reach_losses", "removed", b"removed", "rows_added", b"rows_added", "rows_removed", b"rows_removed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "dedicated", b"dedicated", "gains", b"gains", "losses", b"losses", "new", b"new", "old", b"old", "reach_gains", b"reach_gains", "reach_losses", b"reach_losses", "removed", b"removed", "rows_added", b"rows_added", "rows_removed", b"rows_removed", "runtime", b"runtime"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DiffRevisionsResponse: _TypeAlias = DiffRevisionsResponse  # noqa: Y015
+
+@_typing.final
+class RuntimeChange(_message.Message):
+    """More, or less, may be granted at run time. No decision depends on it until somebody grants."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GAIN_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    gain: _builtins.bool
+    """More may be granted."""
+    key: _builtins.str
+    """Of `runtime` in tenant.yaml: `roles`, `groups`, `scopes`, `suspend` or `max_ttl`."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names or patterns that came, or went. Of `max_ttl` the new one; empty if a row need not expire."""
+
+    def __init__(
+        self,
+        *,
+        gain: _builtins.bool = ...,
+        key: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gain", b"gain", "key", b"key", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuntimeChange: _TypeAlias = RuntimeChange  # noqa: Y015
 
 @_typing.final
 class AccessChange(_message.Message):

@@ -332,3 +332,70 @@ def test_patterns_too_complex_to_compare_name_the_principal(tmp_path: Path) -> N
     assert done.exit_code == 3
     assert "acme: user:a, VIEW FLOW: it takes more than 100000 patterns to say where" in done.stderr
     assert "globex: 0 rows" in done.stdout
+
+
+BINDING = b"  BINDING: {class: tenant, actions: [CREATE, DELETE]}\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told", "summary"),
+    [
+        (
+            b"",
+            b"runtime: {roles: [role:viewer], scopes: [finance.**]}",
+            [
+                "+ role:viewer may now be granted at run time",
+                "+ rows of run time may now have scopes within finance.**",
+            ],
+            "more",
+        ),
+        (
+            b'runtime: {roles: ["role:*"], groups: [group:devs], scopes: ["**"], max_ttl: 30d}',
+            b"runtime: {roles: [role:viewer], groups: [group:devs], scopes: [finance.**, data.**], max_ttl: 36h}",
+            [
+                "- role:* may no longer be granted at run time",
+                "- rows of run time may no longer have scopes within **",
+                "- rows of run time must now end within 1d12h",
+            ],
+            "less",
+        ),
+        (
+            b"runtime: {roles: [role:viewer], scopes: [finance.**], max_ttl: 1h}",
+            b"runtime: {roles: [role:viewer], scopes: [finance.a.**, finance.**], max_ttl: 2h}",
+            ["+ rows of run time may now last up to 2h"],
+            "more",
+        ),
+        (
+            b"runtime: {roles: [role:viewer], scopes: [finance.**], max_ttl: 1h}",
+            b"runtime: {roles: [role:viewer], scopes: [finance.**], suspend: group:out}",
+            ["+ anybody may now be put into group:out at run time", "+ rows of run time may now have no end"],
+            "more",
+        ),
+    ],
+)
+def test_a_change_of_what_may_be_granted_at_run_time_is_shown_and_counts(
+    tmp_path: Path, before: bytes, after: bytes, told: list[str], summary: str
+) -> None:
+    common = OLD | {"vocabulary.yaml": OLD["vocabulary.yaml"].replace(b"relations", BINDING + b"relations")}
+    common["acme/bindings.csv"] += b"p, group:out, acme, **, *, *, deny\n"
+    old = write(tmp_path / "old", {**common, "acme/tenant.yaml": before or b"access: [group:devs]\n"})
+    new = write(
+        tmp_path / "new", {**common, "acme/tenant.yaml": after + (b"" if before else b"\naccess: [group:devs]\n")}
+    )
+
+    shown = run(old, new)
+    assert [f"acme: 0 rows added, 0 removed: {summary} may be granted at run time", *told] == [
+        each.strip() for each in shown.stdout.splitlines()
+    ]
+    fails, passes = ("gain", "loss") if summary == "more" else ("loss", "gain")
+    assert [1, 0, 1] == [run(old, new, "--fail-on", each).exit_code for each in (fails, passes, "any")]
+    document = json.loads(run(old, new, "--json").stdout)["tenants"][0]["runtime"]
+    assert len(told) == len(document)
+    assert {fails} == {each["direction"] for each in document}
+    markdown = run(old, new, "--format", "markdown").stdout
+    assert all(f"- {each[2:].replace(name, f'`{name}`')}" in markdown for each in told for name in _names(each))
+    assert [] == json.loads(run(old, old, "--json").stdout)["tenants"][0]["runtime"]
+
+
+def _names(sentence: str) -> list[str]:
+    return [word for word in sentence.split() if ":" in word or "*" in word][:1]

@@ -221,6 +221,35 @@ def test_admin_of_everything_escalates_only_by_lifting_denies() -> None:
     ] == told
 
 
+RUNTIME = """runtime:
+  roles: [role:grantee]
+  scopes: ["**"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("actions", "manifest", "told"),
+    [
+        ("CREATE|DELETE", RUNTIME, ""),
+        ("CREATE|DELETE", "", "BINDING CREATE|DELETE"),
+        ("GRANT_ANY", "", ""),
+        ("CREATE|GRANT_ANY", RUNTIME, "BINDING GRANT_ANY"),
+        ("CREATE|UPDATE", RUNTIME, "BINDING UPDATE"),
+    ],
+)
+def test_the_gates_of_run_time_hold_a_granter_who_may_not_pass_them_by(actions: str, manifest: str, told: str) -> None:
+    rows = f"p, role:grantee, acme, **, BINDING, {actions}, allow\ng, user:bob, role:grantee, acme\n"
+    vocabulary = VOCABULARY.replace("[VIEW, CREATE, DELETE]", "[VIEW, CREATE, UPDATE, DELETE, GRANT_ANY]")
+    given = {"tenant": manifest} if manifest else {}
+
+    found_ = found(RuleId.PRIVILEGE_ESCALATION, bindings=rows, _vocabulary=vocabulary, **given)
+
+    texts = [
+        f"acme/bindings.csv:2:4 privilege-escalation: `user:bob` may {told}, and so change what they hold themselves"
+    ]
+    assert (texts if told else []) == found_
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -61,7 +61,10 @@ def publish(
     ] = None,
     fail_on: Annotated[
         FailOn | None,
-        typer.Option(help="Publish nothing if a principal or a reach gains, loses, or either.", show_default=False),
+        typer.Option(
+            help="Publish nothing if a principal or a reach gains, loses, or either, or if more or less may be granted at run time.",
+            show_default=False,
+        ),
     ] = None,
     lint: Annotated[
         LintSeverity, typer.Option("--lint", help="Publish nothing if there is a finding of at least this severity.")

@@ -77,6 +77,9 @@ def print_compared(compared: Sequence[Compared]) -> None:
         for reached in found.reach:
             sign, style = _sign(reached.direction)
             out.print(f"  {sign} {diff_text.reach_sentence(reached)}", style=style)
+        for opened in found.runtime:
+            sign, style = _sign(opened.direction)
+            out.print(f"  {sign} {diff_text.runtime_sentence(opened)}", style=style)
         for served in found.dedicated:
             out.print(f"  = {diff_text.dedicated_sentence(served)}")
 

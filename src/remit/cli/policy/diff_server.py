@@ -17,6 +17,7 @@ from remit.engine.diff import (
     Direction,
     Pairs,
     ReachChange,
+    RuntimeChange,
     TenantDiff,
 )
 from remit.v1 import decision_pb2
@@ -45,6 +46,7 @@ def _diff_from(tenant: Tenant, response: messages.DiffRevisionsResponse) -> Tena
         tuple(access),
         tuple(reach),
         tuple(map(_dedicated_from, response.dedicated)),
+        tuple(map(_runtime_from, response.runtime)),
         response.rows_added,
         response.rows_removed,
     )
@@ -75,6 +77,10 @@ def _dedicated_from(change: messages.DedicatedChange) -> DedicatedChange:
     before, after = (DedicatedResource(name) if name else None for name in (change.before, change.after))
     where = ChangedNamespaces(_pieces(change.namespaces), change.tenant_itself)
     return DedicatedChange(wire.RESOURCE_TYPE_OF[change.resource], before, after, where)
+
+
+def _runtime_from(change: messages.RuntimeChange) -> RuntimeChange:
+    return RuntimeChange(Direction.GAIN if change.gain else Direction.LOSS, change.key, tuple(change.values))
 
 
 def _pieces(sets: Iterable[decision_pb2.NamespaceSet]) -> tuple[Piece, ...]:

@@ -16,6 +16,7 @@ from remit.engine.diff import (
     Direction,
     Pairs,
     ReachChange,
+    RuntimeChange,
     TenantDiff,
 )
 
@@ -72,6 +73,11 @@ def summary(found: TenantDiff) -> str:
         for direction in Direction
         if any(change.direction is direction for change in found.reach)
     ]
+    phrases += [
+        f"{'more' if direction is Direction.GAIN else 'less'} may be granted at run time"
+        for direction in Direction
+        if any(change.direction is direction for change in found.runtime)
+    ]
     phrases += ["dedicated resources change"] if found.dedicated else []
     return f"{rows}: {', '.join(phrases) or 'no decision changes'}"
 
@@ -101,6 +107,23 @@ def dedicated_sentence(change: DedicatedChange, mark: Marked = plain) -> str:
     if change.before is not None and change.after is not None and change.before.name == change.after.name:
         return f"{change.resource} of {where}: {after} with other settings"
     return f"{change.resource} of {where}: {before} before, {after} now"
+
+
+def runtime_sentence(change: RuntimeChange, mark: Marked = plain) -> str:
+    """For example `role:editor may now be granted at run time`."""
+    now = "may now" if change.direction is Direction.GAIN else "may no longer"
+    values = _joined(map(mark, change.values))
+    match change.key:
+        case "scopes":
+            return f"rows of run time {now} have scopes within {values}"
+        case "suspend":
+            return f"anybody {now} be put into {values} at run time"
+        case "max_ttl" if change.values == ("",):
+            return "rows of run time may now have no end"
+        case "max_ttl":
+            longer = "may now last up to" if change.direction is Direction.GAIN else "must now end within"
+            return f"rows of run time {longer} {values}"
+    return f"{values} {now} be granted at run time"
 
 
 def listed(principals: Sequence[str], mark: Marked = plain) -> str:
@@ -144,6 +167,10 @@ def as_json(found: TenantDiff) -> dict[str, object]:
                 **_where_json(served.where),
             }
             for served in found.dedicated
+        ],
+        "runtime": [
+            {"direction": opened.direction, "key": opened.key, "values": list(opened.values)}
+            for opened in found.runtime
         ],
     }
 

@@ -14,10 +14,12 @@ from remit.engine.diff.change import (
     Direction,
     Pairs,
     ReachChange,
+    RuntimeChange,
     TenantDiff,
 )
 from remit.engine.diff.dedicated import dedicated_changes
 from remit.engine.diff.reach import reach_changes
+from remit.engine.diff.runtime import runtime_changes
 from remit.engine.snapshot import Snapshot
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Direction",
     "Pairs",
     "ReachChange",
+    "RuntimeChange",
     "TenantDiff",
     "changed_rows",
     "diff",
@@ -47,6 +50,7 @@ def diff(tenant: Tenant, old: Snapshot | None, new: Snapshot | None) -> TenantDi
         access_changes(factory, old, new),
         reach_changes(factory, before, after),
         dedicated_changes(factory, before, after),
+        runtime_changes(*(policy.runtime if policy is not None else None for policy in (before, after))),
         len(added),
         len(removed),
     )

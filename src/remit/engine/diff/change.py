@@ -95,13 +95,26 @@ class DedicatedChange:
 
 
 @dataclass(frozen=True, slots=True)
+class RuntimeChange:
+    """More, or less, may be granted at run time. No decision depends on it until somebody grants."""
+
+    direction: Direction
+    key: str
+    """Of `runtime` in tenant.yaml."""
+    values: tuple[str, ...]
+    """The names or patterns that came, or went. Of `max_ttl` the new one; '' if a row need not expire."""
+
+
+@dataclass(frozen=True, slots=True)
 class TenantDiff:
-    """Every decision of one tenant with a different effect in two policies. A different reason alone is no change."""
+    """Every decision of one tenant with a different effect in two policies, and what else a reviewer must know. A different
+    reason alone is no change."""
 
     tenant: Tenant
     access: tuple[AccessChange, ...] = ()
     reach: tuple[ReachChange, ...] = ()
     dedicated: tuple[DedicatedChange, ...] = ()
+    runtime: tuple[RuntimeChange, ...] = ()
     rows_added: int = 0
     rows_removed: int = 0
 
@@ -116,7 +129,8 @@ class TenantDiff:
 
     @property
     def directions(self) -> set[Direction]:
-        return {change.direction for change in self.access} | {change.direction for change in self.reach}
+        changes: tuple[AccessChange | ReachChange | RuntimeChange, ...] = (*self.access, *self.reach, *self.runtime)
+        return {change.direction for change in changes}
 
 
 def _contain(pieces: Iterable[Piece], namespace: Namespace) -> bool:
