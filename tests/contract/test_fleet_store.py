@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, delete, event, insert, select, text, update
 from support.fleet import allows, files, publish
-from support.trees import tree_of
+from support.trees import snapshot_of, tree_of
 
 from remit.audit.chain.chain import Head
 from remit.audit.chain.signing import SigningKey
@@ -17,13 +17,16 @@ from remit.core.names import Tenant
 from remit.core.runtime import parse_runtime_row
 from remit.fleet.bindings import BindingChange, GrantedRow
 from remit.fleet.change import linked, position_of
+from remit.fleet.current_release import CurrentRelease
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreAwayError, PolicyStoreError, PublishRefusedError
 from remit.fleet.history import REMEMBERED, Known, Pulled
+from remit.fleet.journal import ReleaseJournal
 from remit.fleet.node_report import NodeReport
 from remit.fleet.release import Release, SignedRelease
 from remit.fleet.schema.migrate import VERSION_TABLE
 from remit.fleet.schema.tables import changes, folders, heads, metadata, nodes, releases
 from remit.fleet.store import Draft, PolicyStore, Reviewed
+from remit.policy.live import LivePolicies, Requirement, RevisionNotCurrentError, TenantPolicy, TenantState
 
 ACME, GLOBEX = Tenant("acme"), Tenant("globex")
 MOST = 1_000_000
@@ -302,20 +305,69 @@ def test_a_lost_tail_is_a_fork_and_is_resynced(store: PolicyStore) -> None:
     assert "the store ends at release 1, and this node has release 2" == shorter.fork
     assert 1 == shorter.known.seq
     assert other.fork.startswith("the store has another release 2: ")
-    assert pull(store) == other._replace(fork="")
+    assert (0, 2 + REMEMBERED) == other.doubts[ACME]
+    assert pull(store) == other._replace(fork="", doubts={})
 
 
-def test_the_last_positions_of_a_tenant_that_has_changed_are_pulled(store: PolicyStore) -> None:
-    for seq in range(REMEMBERED + 2):
+def test_the_positions_that_a_node_keeps_are_pulled(store: PolicyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remit.fleet.history.REMEMBERED", 3)
+    for seq in range(5):
         publish(store, seq, acme=allows(f"user-{seq}"), globex="")
     first = pull(store)
 
-    assert [*range(3, REMEMBERED + 3)] == [*first.passed[ACME]]
-    assert first.passed[ACME][REMEMBERED + 2] == position_of(ACME, first.known.tenants[ACME].head)
+    assert [3, 4, 5] == [*first.passed[ACME]]
+    assert first.passed[ACME][5] == position_of(ACME, first.known.tenants[ACME].head)
     assert [1] == [*first.passed[Tenant("globex")]]
 
-    publish(store, REMEMBERED + 2, acme=allows("ann"), globex="")
-    assert {ACME} == pull(store, first.known).passed.keys()
+    publish(store, 5, acme=allows("ann"), globex="")
+    assert {ACME: [6]} == {tenant: [*each] for tenant, each in pull(store, first.known).passed.items()}
+
+
+def test_a_node_tells_a_lost_change_whatever_changed_since(
+    store: PolicyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store lost the changes 4 and 5, which the node had seen, and went on with others."""
+    monkeypatch.setattr("remit.fleet.history.REMEMBERED", 3)
+    journal = ReleaseJournal(tmp_path / "journal")
+    journal.begin()
+
+    def take(known: Known) -> CurrentRelease:
+        pulled = pull(store, known)
+        journal.put(pulled, store.folders, 1_000_000)
+        current = journal.current()
+        assert current is not None
+        return current
+
+    def lose(connection: Connection) -> None:
+        connection.execute(delete(releases).where(releases.c.seq > 3))
+        connection.execute(delete(changes).where(changes.c.seq > 3))
+        last = connection.execute(select(changes).where(changes.c.tenant == "acme", changes.c.seq == 3)).one()
+        connection.execute(update(heads).where(heads.c.tenant == "acme").values(seq=3, hash=last.hash))
+
+    for seq in range(5):
+        publish(store, seq, acme=allows(f"user-{seq}"))
+    lost = take(Known()).passed[ACME]
+    change(store, lose)
+    now: CurrentRelease | None = None
+    for seq in range(3, 20):
+        publish(store, seq, acme=allows(f"other-{seq}"))
+        now = take(journal.known())
+
+    assert now is not None
+    kept = now.passed[ACME]
+    # As many before and after the last change that was seen, and the newest.
+    assert [2, 3, 4, 5, 6, 7, 8, 18, 19, 20] == [*kept]
+    assert lost[3] == kept[3]
+    assert {lost[4], lost[5]}.isdisjoint(kept.values())
+    live = LivePolicies()
+    live.wanted, live.passed = (lambda: None), now.passed
+    snapshot = snapshot_of({"vocabulary.yaml": b"kinds: {}\n", "acme/bindings.csv": b""}, "acme")
+    live.put(TenantPolicy(ACME, TenantState.SERVING, 0, snapshot.at(kept[20])))
+    for each in (lost[4], lost[5]):
+        with pytest.raises(RevisionNotCurrentError, match="is of another history"):
+            live.snapshot_as(ACME, Requirement(at_least=each))
+    assert live.snapshot_as(ACME, Requirement(at_least=kept[4])) is not None
+    journal.end()
 
 
 def test_a_tenants_changes_alone_can_fork(store: PolicyStore) -> None:

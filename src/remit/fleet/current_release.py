@@ -8,7 +8,7 @@ from remit.audit.chain.chain import Head
 from remit.core.names import Tenant
 from remit.core.position import Position, parse_position
 from remit.fleet.change import position_of
-from remit.fleet.history import Pulled, TenantPosition
+from remit.fleet.history import Pulled, TenantPosition, is_remembered
 
 ROOT: Final = ""
 """The folder of the files that are no tenant's."""
@@ -32,8 +32,10 @@ class CurrentRelease(NamedTuple):
     tenants: Mapping[Tenant, TenantPosition]
     fork: Fork | None = None
     """The last one, however long ago."""
-    passed: Mapping[Tenant, Mapping[int, Position]] = {}
-    """The last positions of each tenant by their number, the present one included."""
+    passed: Mapping[Tenant, dict[int, Position]] = {}
+    """The positions of each tenant that this node keeps, by their number, ascending, the present one included."""
+    doubts: Mapping[Tenant, tuple[int, int]] = {}
+    """The numbers of each tenant's changes, from and to, that the history before the last fork had too, or may have had."""
 
     @property
     def positions(self) -> dict[Tenant, tuple[str, Position]]:
@@ -53,7 +55,8 @@ def parse_about(content: bytes) -> CurrentRelease:
         for name, each in members["tenants"].items()
     }
     fork = Fork(**members["fork"]) if members["fork"] is not None else None
-    return CurrentRelease(int(members["release"]), str(members["hash"]), tenants, fork, passed)
+    doubts = {Tenant(name): (int(low), int(high)) for name, (low, high) in members.get("doubts", {}).items()}
+    return CurrentRelease(int(members["release"]), str(members["hash"]), tenants, fork, passed, doubts)
 
 
 def _head(seq: int, hash_: str) -> Head:
@@ -62,14 +65,26 @@ def _head(seq: int, hash_: str) -> Head:
 
 def about(pulled: Pulled, before: CurrentRelease | None) -> bytes:
     """The content of `release.json` for a release that follows the one of `before`."""
-    passed = {**(before.passed if before is not None and not pulled.fork else {}), **pulled.passed}
+    goes_on = before is not None and not (pulled.fork or pulled.is_anew)
+    doubts = pulled.doubts or (before.doubts if before is not None and not pulled.fork else {})
+    passed = {
+        tenant: {
+            seq: position
+            for seq, position in {
+                **(before.passed.get(tenant, {}) if before is not None and goes_on else {}),
+                **pulled.passed.get(tenant, {}),
+            }.items()
+            if is_remembered(seq, each.head.seq, doubts.get(tenant))
+        }
+        for tenant, each in pulled.known.tenants.items()
+    }
     tenants = {
         tenant: {
             "seq": each.head.seq,
             "hash": each.head.hash.hex(),
             "revision": each.revision,
             "bindings": [each.bindings.seq, each.bindings.hash.hex()],
-            "passed": [str(position) for position in passed.get(tenant, {}).values()],
+            "passed": [str(position) for position in passed[tenant].values()],
         }
         for tenant, each in pulled.known.tenants.items()
     }
@@ -80,4 +95,5 @@ def about(pulled: Pulled, before: CurrentRelease | None) -> bytes:
     digests: dict[str, str] = {ROOT: pulled.release.root} | {**pulled.release.tenants}
     members: dict[str, Any] = {"release": pulled.known.seq, "hash": pulled.known.hash}
     members["fork"] = fork._asdict() if fork is not None else None
-    return json.dumps({**members, "tenants": tenants, "digests": digests}, indent=1).encode()
+    members |= {"doubts": doubts, "tenants": tenants, "digests": digests}
+    return json.dumps(members, indent=1).encode()

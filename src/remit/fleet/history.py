@@ -17,8 +17,9 @@ from remit.policy.read.tree import Folder, is_policy_file
 from remit.policy.revisions.archive import RevisionNotStoredError, unpack
 
 _PAGE: Final = 200
-REMEMBERED: Final = 64
-"""So many changes of a tenant a node can tell from those of another history."""
+REMEMBERED: Final = 256
+"""So many changes of a tenant a node can tell from those of another history. After a fork, also those of so many numbers
+before and after the change that the node had, for as long as the node lives."""
 
 
 class TenantPosition(NamedTuple):
@@ -57,7 +58,10 @@ class Pulled(NamedTuple):
     fork: str = ""
     """How the store's history differs from the node's; '' if it only went on."""
     passed: Mapping[Tenant, Mapping[int, Position]] = {}
-    """The last positions of each tenant that has changed, at most REMEMBERED, by their number."""
+    """The positions of each tenant that has changed, by their number, ascending: all that are new, or if everything was read
+    from the beginning, the last REMEMBERED and those in doubt."""
+    doubts: Mapping[Tenant, tuple[int, int]] = {}
+    """After a fork: the lowest and the highest number of changes that both histories may have, and differently."""
     is_anew: bool = False
     """Everything was read from the beginning."""
 
@@ -120,19 +124,32 @@ def pulled_since(connection: Connection, known: Known, verify: Callable[[SignedR
         if fork:
             raise ForgedReleaseError(fork)
         return None
+    doubts: dict[Tenant, tuple[int, int]] = {}
     if fork:
+        doubts = {each: _doubt(place.head.seq) for each, place in known.tenants.items()}
         known = Known()
     release = _verified(connection, known, newest.seq, verify)
-    moved = {tenant: _moved(connection, tenant, head, known.tenants.get(tenant)) for tenant, head in found.items()}
-    tenants = {tenant: place for tenant, (place, _) in moved.items()}
+    moved = {
+        tenant: _moved(connection, tenant, head, known.tenants.get(tenant), doubts.get(tenant, (0, -1)))
+        for tenant, head in found.items()
+    }
+    tenants = {tenant: place for tenant, (place, *_) in moved.items()}
     bindings = {
         tenant: PulledBindings(changes, known.tenants[tenant].bindings if tenant in known.tenants else None)
-        for tenant, (_, changes) in moved.items()
+        for tenant, (_, changes, _) in moved.items()
         if changes
     }
-    changed = [(tenant, each.head) for tenant, each in tenants.items() if known.tenants.get(tenant) != each]
-    passed = {tenant: _passed(connection, tenant, head) for tenant, head in changed}
-    return Pulled(Known(release.seq, release.hash, tenants), release, bindings, fork, passed, not known.seq)
+    passed = {tenant: passed for tenant, (*_, passed) in moved.items() if passed}
+    return Pulled(Known(release.seq, release.hash, tenants), release, bindings, fork, passed, doubts, not known.seq)
+
+
+def is_remembered(seq: int, head: int, doubt: tuple[int, int] | None) -> bool:
+    """Whether a node keeps the position of change `seq` of a tenant whose newest is `head`."""
+    return seq > head - REMEMBERED or (doubt is not None and doubt[0] <= seq <= doubt[1])
+
+
+def _doubt(head: int) -> tuple[int, int]:
+    return max(head - REMEMBERED, 0), head + REMEMBERED
 
 
 def _fork(connection: Connection, known: Known, found: Mapping[Tenant, Head]) -> str:
@@ -173,12 +190,13 @@ def _verified(connection: Connection, known: Known, newest: int, verify: Callabl
 
 
 def _moved(
-    connection: Connection, tenant: Tenant, head: Head, known: TenantPosition | None
-) -> tuple[TenantPosition, Sequence[PolicyChange]]:
-    """Where a tenant is after the changes up to `head`, each of which must follow the one before, and those among them
-    that are about rows of run time."""
+    connection: Connection, tenant: Tenant, head: Head, known: TenantPosition | None, doubt: tuple[int, int]
+) -> tuple[TenantPosition, Sequence[PolicyChange], Mapping[int, Position]]:
+    """Where a tenant is after the changes up to `head`, each of which must follow the one before, those among them that are
+    about rows of run time, and the positions that a node keeps."""
     at, revision, last = known if known is not None else TenantPosition(genesis(tenant), "")
     bindings: list[PolicyChange] = []
+    passed: dict[int, Position] = {}
     while at != head:
         page = (
             select(changes)
@@ -191,6 +209,8 @@ def _moved(
             if not change.follows(at):
                 raise ForgedReleaseError(f"change {change.seq} of tenant `{tenant}` does not follow the one before")
             at = change.head
+            if is_remembered(at.seq, head.seq, doubt):
+                passed[at.seq] = position_of(tenant, at)
             if change.kind == ChangeKind.BINDINGS:
                 bindings.append(change)
                 last = at
@@ -198,11 +218,4 @@ def _moved(
                 revision = change.members["revision"]
         if not rows or at.seq > head.seq:
             raise ForgedReleaseError(f"the changes of tenant `{tenant}` do not end at its head, {head.seq}")
-    return TenantPosition(head, revision, last), bindings
-
-
-def _passed(connection: Connection, tenant: Tenant, head: Head) -> dict[int, Position]:
-    rows = connection.execute(
-        select(changes.c.seq, changes.c.hash).where(changes.c.tenant == tenant, changes.c.seq > head.seq - REMEMBERED)
-    )
-    return {seq: position_of(tenant, Head(seq, bytes(hash_))) for seq, hash_ in rows}
+    return TenantPosition(head, revision, last), bindings, passed

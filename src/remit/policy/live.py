@@ -10,7 +10,7 @@ from remit.core.names import Tenant
 from remit.core.position import Position
 from remit.engine.snapshot import Snapshot
 
-_PASSED: Final = 32
+_PASSED: Final = 256
 """Revisions of a tenant that served before the present one and are remembered."""
 
 
@@ -87,8 +87,9 @@ class LivePolicies:
         self.wanted: Callable[[], None] | None = None
         """Asks the policy store for its newest changes, and does not wait for them. A call that must wait for a position
         calls it. None without a policy store: then no policy has a position."""
-        self.passed: Mapping[Tenant, Mapping[int, Position]] = {}
-        """The last positions of each tenant's history in the policy store, by their number."""
+        self.passed: Mapping[Tenant, dict[int, Position]] = {}
+        """Positions of each tenant's history in the policy store, by their number, ascending up to the newest. There may be
+        gaps."""
 
     @property
     def tenants(self) -> Mapping[Tenant, TenantPolicy]:
@@ -200,7 +201,8 @@ class LivePolicies:
         if position is None or position.seq < wanted.seq:
             return False
         passed = self.passed.get(wanted.tenant, {})
-        if position.seq >= min(passed, default=position.seq + 1) and passed.get(position.seq) != position:
+        at = passed.get(position.seq)
+        if position != at and (at is not None or position.seq > next(reversed(passed), position.seq)):
             # Another history replaced the one that serves. What follows it is about to serve.
             return False
         if (position if position.seq == wanted.seq else passed.get(wanted.seq, wanted)) != wanted:

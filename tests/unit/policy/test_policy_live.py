@@ -136,6 +136,17 @@ def test_a_lower_number_of_another_history_is_refused_at_once() -> None:
     assert live.snapshot_at(ACME, required(position(1, "b")), WAIT_S).position == position(3, "a")
 
 
+def test_what_is_known_of_another_history_is_told_whatever_changed_since() -> None:
+    live = Live().serve(A.at(position(500, "a")))
+    live.passed = {ACME: {seq: position(seq, "a") for seq in (2, 3, 499, 500)}}
+    assert "is of another history" in refused(live, required(position(3, "b")), LONG_S)
+    # In the gap.
+    assert live.snapshot_at(ACME, required(position(4, "a")), WAIT_S).position == position(500, "a")
+    # A node that does not serve its newest change yet.
+    live.serve(B.at(position(400, "a")))
+    assert live.snapshot_at(ACME, required(position(3, "a")), WAIT_S).position == position(400, "a")
+
+
 @pytest.mark.parametrize("newest", [2, 3, 4], ids=["shorter", "as long", "longer"])
 def test_a_policy_of_a_replaced_history_answers_no_call_that_needs_a_position(newest: int) -> None:
     live = Live().serve(A.at(position(3, "a")))
@@ -206,7 +217,7 @@ def test_a_replaced_revision_of_files_is_waited_for() -> None:
 
 def test_only_the_last_replaced_revisions_are_remembered() -> None:
     live = Live().serve(A, B)
-    for _ in range(40):
+    for _ in range(130):
         live.serve(C, D)
     assert "did not become current" in refused(live, required(revision=A.revision), WAIT_S)
     assert "was replaced" in refused(live, required(revision=C.revision))
