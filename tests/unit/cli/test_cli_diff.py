@@ -383,18 +383,20 @@ def test_a_change_of_what_may_be_granted_at_run_time_is_shown_and_counts(
         tmp_path / "new", {**common, "acme/tenant.yaml": after + (b"" if before else b"\naccess: [group:devs]\n")}
     )
 
-    shown = run(old, new)
+    shown = run(old, new, "--tenant", "acme")
     assert [f"acme: 0 rows added, 0 removed: {summary} may be granted at run time", *told] == [
         each.strip() for each in shown.stdout.splitlines()
     ]
     fails, passes = ("gain", "loss") if summary == "more" else ("loss", "gain")
-    assert [1, 0, 1] == [run(old, new, "--fail-on", each).exit_code for each in (fails, passes, "any")]
-    document = json.loads(run(old, new, "--json").stdout)["tenants"][0]["runtime"]
+    assert [1, 0, 1] == [
+        run(old, new, "--tenant", "acme", "--fail-on", each).exit_code for each in (fails, passes, "any")
+    ]
+    document = json.loads(run(old, new, "--tenant", "acme", "--json").stdout)["tenants"][0]["runtime"]
     assert len(told) == len(document)
     assert {fails} == {each["direction"] for each in document}
-    markdown = run(old, new, "--format", "markdown").stdout
+    markdown = run(old, new, "--tenant", "acme", "--format", "markdown").stdout
     assert all(f"- {each[2:].replace(name, f'`{name}`')}" in markdown for each in told for name in _names(each))
-    assert [] == json.loads(run(old, old, "--json").stdout)["tenants"][0]["runtime"]
+    assert [] == json.loads(run(old, old, "--tenant", "acme", "--json").stdout)["tenants"][0]["runtime"]
 
 
 def _names(sentence: str) -> list[str]:

@@ -242,7 +242,7 @@ def test_the_gates_of_run_time_hold_a_granter_who_may_not_pass_them_by(actions: 
     vocabulary = VOCABULARY.replace("[VIEW, CREATE, DELETE]", "[VIEW, CREATE, UPDATE, DELETE, GRANT_ANY]")
     given = {"tenant": manifest} if manifest else {}
 
-    found_ = found(RuleId.PRIVILEGE_ESCALATION, bindings=rows, _vocabulary=vocabulary, **given)
+    found_ = found(RuleId.PRIVILEGE_ESCALATION, bindings=rows, __vocabulary=vocabulary, **given)
 
     texts = [
         f"acme/bindings.csv:2:4 privilege-escalation: `user:bob` may {told}, and so change what they hold themselves"
