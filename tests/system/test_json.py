@@ -42,8 +42,8 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 WRITES: Final = bool(os.environ.get("REMIT_WRITE_GOLDEN"))
 LINES: Final = {"audit follow", "audit checkpoint"}
 """The commands that print an object a line."""
-WITHOUT: Final = {"serve"}
-"""It prints nothing: its log is of JSON lines."""
+WITHOUT: Final = {"serve", "console"}
+"""They serve, and print no answer."""
 T0: Final = 1_789_995_600_000_000
 HOUR_US: Final = 3_600_000_000
 DECIDED: Final = T0 + HOUR_US
@@ -70,6 +70,7 @@ _NUMBERS: Final = {
     "answers",
     "slowest_s",
     "published",
+    "changed",
 }
 
 
