@@ -286,9 +286,10 @@ def test_rows_that_were_deleted_from_disk_are_pulled_again_and_never_taken_for_n
             second = client.change_bindings("acme", [ZOE], granter=BERT).position
             soon(lambda: views(client, "user:zoe"))
             assert not views(client, ALICE)
-            assert 2 == len(log.read_text().splitlines())
+            # The line that names the file, that of the rows before, and two changes.
+            assert 4 == len(log.read_text().splitlines())
         assert 0 == server.terminate()
-        log.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
+        log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:3]))
         server.start()
         with server.client() as client:
             assert [False, True] == [views(client, who, at_least=second) for who in (ALICE, "user:zoe")]

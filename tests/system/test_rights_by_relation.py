@@ -131,6 +131,8 @@ class Door:
             request.id = self._decisions.get(tenant, "0" * 8 + "-0000-7000-8000-" + "0" * 12)
         elif name.startswith("Health/"):
             request.service = f"tenant/{tenant}"
+        elif "start" in method.input_type.fields_by_name:
+            request.start.tenant = tenant
         elif "filter" in method.input_type.fields_by_name:
             request.filter.tenant = tenant
         else:
@@ -144,6 +146,8 @@ class Door:
                 answers.cancel()
                 if name.startswith("Health/"):
                     return Answer(health_pb2.HealthCheckResponse.ServingStatus.Name(first.status), "", ())
+            elif method.client_streaming:
+                self._channel.stream_unary(path, *codecs)(iter([request]), timeout=DEADLINE_S)
             else:
                 self._channel.unary_unary(path, *codecs)(request, timeout=DEADLINE_S)
         except grpc.RpcError as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, malformed
@@ -60,7 +61,21 @@ class RuntimeRow:
 
     def link(self, tenant: Tenant, seq: int) -> Link:
         """The g row. Change `seq` of the tenant granted it, and that is its place."""
-        return Link(self.member, self.holds, tenant, self.scope, f"runtime:change {seq}", 0, self.expires_us or 0)
+        return Link(self.member, self.holds, tenant, self.scope, _place(seq), 0, self.expires_us or 0)
+
+
+_PLACE: Final = "runtime:change "
+
+
+@lru_cache(65_536)
+def _place(seq: int) -> str:
+    """Many rows of one change share the text."""
+    return f"{_PLACE}{seq}"
+
+
+def change_of(link: Link) -> int:
+    """The change that granted a g row, which is one of run time."""
+    return int(link.file.removeprefix(_PLACE))
 
 
 def parse_runtime_row(member: str, holds: str, scope: str = "", expires_us: int | None = None) -> RuntimeRow:

@@ -17,3 +17,7 @@ class PublishRefusedError(RemitError):
 class ForgedReleaseError(RemitError):
     """A release or a change is not what its publisher wrote: its hash, its place in the chain, its signature or its files
     are wrong."""
+
+
+class HistoryLostError(RemitError):
+    """The history of a tenant does not hold a position, or holds it no more."""

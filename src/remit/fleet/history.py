@@ -17,6 +17,8 @@ from remit.policy.read.tree import Folder, is_policy_file
 from remit.policy.revisions.archive import RevisionNotStoredError, unpack
 
 _PAGE: Final = 200
+_MOST_BYTES: Final = 8 << 20
+"""Bodies of changes that are read at a time, if that is more than one."""
 REMEMBERED: Final = 256
 """So many changes of a tenant a node can tell from those of another history. After a fork, also those of so many numbers
 before and after the change that the node had, for as long as the node lives."""
@@ -198,13 +200,7 @@ def _moved(
     bindings: list[PolicyChange] = []
     passed: dict[int, Position] = {}
     while at != head:
-        page = (
-            select(changes)
-            .where(changes.c.tenant == tenant, changes.c.seq > at.seq)
-            .order_by(changes.c.seq)
-            .limit(_PAGE)
-        )
-        rows = [PolicyChange(*row)._replace(hash=bytes(row.hash)) for row in connection.execute(page)]
+        rows = next_changes(connection, tenant, at.seq)
         for change in rows:
             if not change.follows(at):
                 raise ForgedReleaseError(f"change {change.seq} of tenant `{tenant}` does not follow the one before")
@@ -219,3 +215,18 @@ def _moved(
         if not rows or at.seq > head.seq:
             raise ForgedReleaseError(f"the changes of tenant `{tenant}` do not end at its head, {head.seq}")
     return TenantPosition(head, revision, last), bindings, passed
+
+
+def next_changes(connection: Connection, tenant: Tenant, after: int) -> list[PolicyChange]:
+    """The changes after this number: as many as may be read at once, and one at least if there is one."""
+    columns = changes.c
+    later = columns.tenant == tenant, columns.seq > after
+    sizes = select(columns.seq, func.length(columns.body)).where(*later).order_by(columns.seq).limit(_PAGE)
+    until, size = after, 0
+    for seq, length in connection.execute(sizes):
+        size += length
+        if until > after and size > _MOST_BYTES:
+            break
+        until = seq
+    rows = connection.execute(select(changes).where(*later, columns.seq <= until).order_by(columns.seq))
+    return [PolicyChange(*row)._replace(hash=bytes(row.hash)) for row in rows]

@@ -7,7 +7,7 @@ from remit.core.runtime import RuntimeRow
 from remit.engine.snapshot import Snapshot
 from remit.fleet.bindings import GrantedRow, RowKey
 from remit.fleet.store import Review, Reviewed
-from remit.policy.ceiling import closed, unsound
+from remit.policy.ceiling import Ceiling, unsound
 from remit.policy.load import DEFAULT_LIMITS
 
 
@@ -24,8 +24,8 @@ def reviewer(
         files = {RowKey(link.member, link.holds, link.scope.text) for link in snapshot.policy.links}
         adopted = {RowKey.of(each.row) for each in rows if each.row.expires_us is None} & files
         left = [each for each in rows if RowKey.of(each.row) not in adopted]
-        granted = [each.row for each in left]
-        shut = [_refused(tenant, row, why) for row in granted if (why := closed(snapshot.policy, row))]
+        granted, ceiling = [each.row for each in left], Ceiling(snapshot.policy)
+        shut = [_refused(tenant, row, why) for row in granted if (why := ceiling.closed(row))]
         if shut or not left:
             return Reviewed(shut, tuple(sorted(adopted)))
         after = snapshot.changed("", [each.row.link(tenant, each.seq) for each in left], ())

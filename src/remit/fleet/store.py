@@ -153,17 +153,17 @@ class PolicyStore:
 
     def newest(self) -> SignedRelease | None:
         """None if nothing was published yet."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return newest_release(connection)
 
     def release(self, seq: int) -> SignedRelease:
         """Raises PolicyStoreError if there is no such release, and ForgedReleaseError if its hash is wrong."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return release_at(connection, seq)
 
     def releases(self, most: int) -> list[SignedRelease]:
         """The newest ones, newest first."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return [
                 release_in(row)
                 for row in connection.execute(select(releases).order_by(releases.c.seq.desc()).limit(most))
@@ -171,7 +171,7 @@ class PolicyStore:
 
     def folders(self, digests: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """The packed files of these digests, one at a time."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             for digest in digests:
                 found = connection.execute(
                     select(folders.c.content).where(folders.c.digest == digest)
@@ -259,12 +259,12 @@ class PolicyStore:
             # A statement alone needs no transaction.
             if is_newest(connection.execution_options(isolation_level="AUTOCOMMIT"), known):
                 return None
-        with self._reading() as connection:
+        with self.reading() as connection:
             return pulled_since(connection, known, verify)
 
     def bindings(self, tenant: Tenant) -> tuple[Head, list[GrantedRow]]:
         """The rows of run time of a tenant, expired ones too, and the change up to which they count."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return head_of(connection, tenant), granted_rows(connection, tenant)
 
     @contextmanager
@@ -299,7 +299,7 @@ class PolicyStore:
 
     def nodes(self) -> list[KnownNode]:
         """The nodes that ever reported, by name."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             rows = connection.execute(select(nodes, store_clock(connection).label("now_us")).order_by(nodes.c.node))
             return [KnownNode.of(row, row.now_us) for row in rows]
 
@@ -309,7 +309,7 @@ class PolicyStore:
             return bool(connection.execute(nodes.delete().where(nodes.c.node == node)).rowcount)
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
         """A snapshot of the whole store."""
         with self._errors("read"), self._engine.connect() as connection:
             if connection.dialect.name == "postgresql":

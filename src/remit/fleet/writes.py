@@ -1,12 +1,13 @@
 """Changes of a policy store, each within a transaction of the caller."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    bindparam,
     insert,
     literal,
     literal_column,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     update,
 )
 
+from remit.audit.append.bulk_insert import Copy
 from remit.audit.chain.chain import Head
 from remit.clock import now_us
 from remit.core.names import Tenant
@@ -78,24 +80,34 @@ def append_change(  # noqa: PLR0917 (the columns of a change)
 
 
 def apply_change(connection: Connection, tenant: Tenant, change: BindingChange, seq: int) -> None:
-    """Brings the table `bindings` to where change `seq` brings the rows."""
-    columns = bindings.c
-    for key in (*change.revoked, *change.ended, *map(RowKey.of, change.granted)):
-        its = columns.member == key.member, columns.holds == key.holds, columns.scope == key.scope
-        connection.execute(bindings.delete().where(columns.tenant == tenant, *its))
+    """Brings the table `bindings` to where change `seq` brings the rows. What is granted anew has been revoked or has
+    ended."""
+    keys = [{"its_member": key.member, "its_holds": key.holds, "its_scope": key.scope} for key in change.gone]
+    if keys:
+        columns = bindings.c
+        named = [each == bindparam(f"its_{each.name}") for each in (columns.member, columns.holds, columns.scope)]
+        connection.execute(bindings.delete().where(columns.tenant == tenant, *named), keys)
     if change.granted:
-        rows: list[Mapping[str, Any]] = [
-            {"tenant": tenant, **columns_of(GrantedRow(row, seq))} for row in change.granted
-        ]
+        _insert(connection, [{"tenant": tenant, **columns_of(GrantedRow(row, seq))} for row in change.granted])
+
+
+def _insert(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    if connection.dialect.name != "postgresql":
         connection.execute(insert(bindings), rows)
+        return
+    cursor = connection.connection.cursor()
+    try:
+        Copy(bindings)(cursor, [tuple(row[column.name] for column in bindings.columns) for row in rows])
+    finally:
+        cursor.close()
 
 
-def granted_rows(connection: Connection, tenant: Tenant, *where: Any) -> list[GrantedRow]:
-    """The rows of run time of a tenant, expired ones too, by member, holds and scope."""
+def granted_rows(connection: Connection, tenant: Tenant, *where: Any, most: int | None = None) -> list[GrantedRow]:
+    """The rows of run time of a tenant, expired ones too, by member, holds and scope; the first ones, if `most` is given."""
     columns = bindings.c
     order = columns.member, columns.holds, columns.scope
     wanted = select(*order, columns.expires_us, columns.seq).where(columns.tenant == tenant, *where)
-    found = connection.execute(wanted.order_by(*order))
+    found = connection.execute(wanted.order_by(*order).limit(most))
     return [GrantedRow(row_of(*row[:4]), row.seq) for row in found]
 
 

@@ -24,18 +24,33 @@ class RowRefusal:
     message: str
 
 
-def refusal(policy: Policy, row: RuntimeRow, now_us: int) -> str:
-    """Why the files do not let a row be granted now; '' if they do."""
-    if policy.runtime is not None and row.expires_us is not None and row.expires_us <= now_us:
-        return f"expires {utc_text(row.expires_us)}, which is not after {utc_text(now_us)}"
-    runtime, why = policy.runtime, closed(policy, row)
-    if why or runtime is None or row.holds == runtime.suspend:
+class Ceiling:
+    """What the files of a tenant let be granted. It remembers what it found for a group or a role and a scope."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._closed: dict[tuple[str, str], str] = {}
+
+    def refusal(self, row: RuntimeRow, now_us: int) -> str:
+        """Why the files do not let a row be granted now; '' if they do."""
+        runtime = self._policy.runtime
+        if runtime is not None and row.expires_us is not None and row.expires_us <= now_us:
+            return f"expires {utc_text(row.expires_us)}, which is not after {utc_text(now_us)}"
+        why = self.closed(row)
+        if why or runtime is None or row.holds == runtime.suspend:
+            return why
+        return _too_long(row, runtime.max_ttl_s, now_us)
+
+    def closed(self, row: RuntimeRow) -> str:
+        """Why the files do not open a row, whenever it ends; '' if they do."""
+        key = row.holds, row.scope.text
+        why = self._closed.get(key)
+        if why is None:
+            why = self._closed[key] = _closed(self._policy, row)
         return why
-    return _too_long(row, runtime.max_ttl_s, now_us)
 
 
-def closed(policy: Policy, row: RuntimeRow) -> str:
-    """Why the files do not open a row, whenever it ends; '' if they do."""
+def _closed(policy: Policy, row: RuntimeRow) -> str:
     runtime, manifest = policy.runtime, f"{policy.tenant}/tenant.yaml"
     if runtime is None:
         return f"{manifest} has no `runtime`: nothing may be granted at run time"
@@ -141,7 +156,7 @@ def _too_many_rows(after: Snapshot, granted: Sequence[RuntimeRow], limit: int) -
     def refuse(_row: Rule | Link | ReachRule, _field: int, message: str) -> None:
         messages.append(message)
 
-    for row in {row.member: row for row in granted}.values():
+    for row in _unlike(after, granted):
         around = _reached([row.member], lambda subject: (link.member for link in graph.members_of(subject)))
         around = _reached(around, lambda subject: (link.holds for link in graph.links_of(subject)))
         rules = [rule for subject in around for rule in graph.rules_of(subject)]
@@ -153,6 +168,16 @@ def _too_many_rows(after: Snapshot, granted: Sequence[RuntimeRow], limit: int) -
     if starred is not None:
         check_star_patterns(after.policy.rules, after.policy.links, limit, refuse)
         yield from (RowRefusal(starred, message) for message in messages)
+
+
+def _unlike(after: Snapshot, granted: Sequence[RuntimeRow]) -> Iterable[RuntimeRow]:
+    """A row of each member, of principals that hold the same a row of one."""
+    graph, found = after.graph, dict[object, RuntimeRow]()
+    for row in {row.member: row for row in granted}.values():
+        alike = not row.member.startswith("group:") and not graph.rules_of(row.member)
+        held = frozenset((link.holds, link.scope.text) for link in graph.links_of(row.member)) if alike else row.member
+        found.setdefault(held, row)
+    return found.values()
 
 
 def _reached(start: Iterable[str], onward: Callable[[str], Iterable[str]]) -> list[str]:
@@ -170,10 +195,11 @@ def _ending_denies(
     before: RoleGraph, after: RoleGraph, granted: Sequence[RuntimeRow], in_force: Iterable[RuntimeRow]
 ) -> Iterator[RowRefusal]:
     """Rows that expire and lead to a deny, and did not before: at their end somebody would gain what nobody granted."""
-    new = set(granted)
+    new = {row for row in granted if row.expires_us is not None}
     groups = [row.member for row in granted if row.member.startswith("group:")]
     above = {*_reached(groups, lambda subject: (link.member for link in after.members_of(subject)))}
-    for row in dict.fromkeys((*granted, *(each for each in in_force if each.holds in above))):
+    held = (each for each in in_force if each.expires_us is not None and each.holds in above)
+    for row in dict.fromkeys((*new, *held)):
         if row.expires_us is not None and _denies(after, row) and (row in new or not _denies(before, row)):
             where = f"in `{row.scope}`" if row.scope != EVERYWHERE else "in the tenant"
             own = "" if row in new else f" `{row.member}` holds it until {utc_text(row.expires_us)}."

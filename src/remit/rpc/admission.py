@@ -21,6 +21,9 @@ SILENT_CALLS: Final = 1_024
 REVISION_WATCHERS: Final = 64
 HEALTH_WATCHERS: Final = 64
 FOLLOWERS: Final = 16
+IMPORTS: Final = 1
+EXPORTS: Final = 4
+BINDING_WATCHERS: Final = 64
 REFLECTIONS: Final = 8
 QUERY_WEIGHT: Final = 10
 """Questions that a list, a graph, an explanation or a read of the audit counts as."""
@@ -230,12 +233,16 @@ class CallClasses:
         self.revision_watchers = streams("revision watchers", REVISION_WATCHERS)
         self.health_watchers = streams("health watchers", HEALTH_WATCHERS, while_stopping=True)
         self.followers = streams("followers", FOLLOWERS, weight=QUERY_WEIGHT)
+        self.imports = streams("imports", IMPORTS, weight=QUERY_WEIGHT)
+        self.exports = streams("exports", EXPORTS, weight=QUERY_WEIGHT)
+        self.binding_watchers = streams("binding watchers", BINDING_WATCHERS)
         self.reflection = streams("reflection", REFLECTIONS)
 
     @property
     def limiters(self) -> tuple[Limiter, ...]:
         classes = (self.decisions, self.queries, self.operations, self.health)
-        streams = (self.revision_watchers, self.health_watchers, self.followers, self.reflection)
+        watchers = (self.revision_watchers, self.health_watchers, self.followers, self.binding_watchers)
+        streams = (*watchers, self.imports, self.exports, self.reflection)
         return tuple(each.places for each in (*classes, *streams))
 
 

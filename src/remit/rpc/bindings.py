@@ -1,53 +1,87 @@
 """The binding service over gRPC."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from threading import Event
+from time import monotonic
 from typing import Final
 
 import grpc
 
-from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, malformed, named, violation
-from remit.core.names import parse_principal, parse_tenant
-from remit.core.position import parse_position
-from remit.core.runtime import RuntimeRow, parse_runtime_row
+from remit.audit.chain.chain import Head
+from remit.core.caller_actions import CallerAction
+from remit.core.errors import named, violation
+from remit.core.names import Subject, Tenant, parse_principal, parse_tenant
+from remit.core.runtime import RuntimeRow
 from remit.engine.diff import AccessChange
-from remit.fleet.bindings import RowKey
-from remit.rpc.call_context import caller
+from remit.fleet import binding_reads
+from remit.fleet.binding_reads import GrantAbout, PassedChange
+from remit.fleet.bindings import GrantedRow, RowKey
+from remit.fleet.change import position_of
+from remit.rpc.binding_requests import ImportUpload, position_in, require_named, rows_in
+from remit.rpc.call_context import caller, still_called
+from remit.rpc.errors import RequestsLateError, StoppingError
 from remit.rpc.page_token import paged
-from remit.rpc.query_servicer import call_terms, is_trace_id
-from remit.service.bindings import ROWS_LIMIT, BindingPoint, BindingRequest
+from remit.rpc.query_servicer import Origin, call_terms, is_trace_id
+from remit.service.bindings.imports import IMPORT_S
+from remit.service.bindings.point import ROWS_LIMIT, BindingRequest
+from remit.service.bindings.services import BindingServices
+from remit.service.decision_point import CallTerms
 from remit.service.errors import NoBindingsError
 from remit.service.node import ServerNode
 from remit.v1 import binding_service_pb2 as messages
 from remit.v1 import binding_service_pb2_grpc
 
-_REASON_LIMIT: Final = 512
-_is_request_id = re.compile(r"[!-~]{1,64}").fullmatch
+_PART: Final = 1_000
+"""Rows of a message of a watch."""
+_EXPORT_S: Final = 600.0
+"""The longest that an export takes."""
+
+
+class WatcherGoneError(Exception):
+    """The reader of a watch has left."""
 
 
 class BindingServicer(binding_service_pb2_grpc.BindingServiceServicer):
-    """Grants and revokes at run time."""
+    """Grants and revokes at run time, and what others hear of them. Watchers do not delay a stop."""
 
     def __init__(self, node: ServerNode, *, call_timeout_s: float) -> None:
         self._node = node
         self._call_timeout_s = call_timeout_s
+        self._closing = Event()
+
+    def close(self) -> None:
+        """Ends the watchers' streams with UNAVAILABLE."""
+        self._closing.set()
+        self._node.live.wake()
 
     def ChangeBindings(
         self, request: messages.ChangeBindingsRequest, context: grpc.ServicerContext
     ) -> messages.ChangeBindingsResponse:
-        origin = request.origin
-        if origin.on_behalf_of:
-            named("origin.on_behalf_of", parse_principal, origin.on_behalf_of)
-        if origin.trace_id and not is_trace_id(origin.trace_id):
-            raise violation("origin.trace_id", "expected at most 64 printable ASCII characters without blanks")
         asked = _request(request)
-        terms = call_terms(context, self._call_timeout_s, on_behalf_of=origin.on_behalf_of, trace_id=origin.trace_id)
-        outcome = self._point.change(asked, terms)
+        terms = self._terms(request.origin, context, self._call_timeout_s)
+        outcome = self._services.point.change(asked, terms)
         return messages.ChangeBindingsResponse(
             position=str(outcome.position),
             already=[_key_to(each) for each in outcome.already],
             repeated_request=outcome.repeated,
             effects=[_effect_to(each) for each in outcome.effects],
+        )
+
+    def ImportBindings(
+        self, requests: Iterator[messages.ImportBindingsRequest], context: grpc.ServicerContext
+    ) -> messages.ImportBindingsResponse:
+        until_s = monotonic() + IMPORT_S
+        upload = ImportUpload(requests, until_s)
+        services = self._services
+        request = upload.request()
+        terms = self._terms(upload.origin, context, until_s - monotonic())
+        outcome = services.imports.load(request, terms)
+        return messages.ImportBindingsResponse(
+            position=str(outcome.position),
+            granted=outcome.granted,
+            revoked=outcome.revoked,
+            already=outcome.already,
+            repeated_request=outcome.repeated,
         )
 
     def ListBindings(
@@ -56,27 +90,70 @@ class BindingServicer(binding_service_pb2_grpc.BindingServiceServicer):
         del context
         tenant = named("tenant", parse_tenant, request.tenant)
         size, page = paged(request)
-        position, rows = self._point.rows(tenant)
-        found = [
-            each
-            for each in rows
-            if request.member in {"", each.row.member}
-            and request.holds in {"", each.row.holds}
-            and _sorted_as(each.row) > page.after
-        ]
-        shown = found[:size]
+        after = _key_in(page.after) if page.after else None
+        found = binding_reads.page(
+            self._services.store, tenant, size + 1, after=after, member=request.member, holds=request.holds
+        )
+        shown = found.rows[:size]
         return messages.ListBindingsResponse(
-            rows=[messages.GrantedRow(row=_row_to(each.row), change=each.seq) for each in shown],
-            next_page_token=page.next(_sorted_as(shown[-1].row)) if len(found) > size else "",
-            position=str(position) if position is not None else "",
+            rows=[_granted_to(each) for each in shown],
+            next_page_token=page.next("\n".join(RowKey.of(shown[-1].row))) if len(found.rows) > size else "",
+            position=_position_text(tenant, found.head),
         )
 
+    def ExportBindings(
+        self, request: messages.ExportBindingsRequest, context: grpc.ServicerContext
+    ) -> Iterator[messages.ExportBindingsResponse]:
+        tenant = named("tenant", parse_tenant, request.tenant)
+        until_s = monotonic() + min(context.time_remaining(), _EXPORT_S)
+        for page in binding_reads.export(self._services.store, tenant):
+            if monotonic() > until_s:
+                # A reader that is slow holds a transaction of the store.
+                raise RequestsLateError(f"the rows were not read within {_EXPORT_S:g} s")
+            yield messages.ExportBindingsResponse(
+                position=_position_text(tenant, page.head),
+                rows=[_granted_to(each) for each in page.rows],
+                changes=[_about_to(each) for each in page.changes],
+            )
+
+    def WatchBindings(
+        self, request: messages.WatchBindingsRequest, context: grpc.ServicerContext
+    ) -> Iterator[messages.WatchBindingsResponse]:
+        tenant = named("tenant", parse_tenant, request.tenant)
+        after = position_in("after_position", request.after_position, tenant)
+        asking, still_called_ = caller.get(), still_called.get()
+
+        def go_on() -> None:
+            if self._closing.is_set():
+                raise StoppingError("the server is stopping")
+            if not context.is_active():
+                raise WatcherGoneError
+            still_called_()
+            self._node.rights.require(asking, CallerAction.WHO, tenant)
+
+        # Wake the watch when its reader leaves: it still waits for a change.
+        if not context.add_callback(self._node.live.wake):
+            return
+        try:
+            for found in self._services.watch(tenant, after, go_on):
+                for each in found:
+                    yield from _change_to(tenant, each)
+        except WatcherGoneError:
+            return
+
+    def _terms(self, origin: Origin, context: grpc.ServicerContext, timeout_s: float) -> CallTerms:
+        if origin.on_behalf_of:
+            named("origin.on_behalf_of", parse_principal, origin.on_behalf_of)
+        if origin.trace_id and not is_trace_id(origin.trace_id):
+            raise violation("origin.trace_id", "expected at most 64 printable ASCII characters without blanks")
+        return call_terms(context, timeout_s, on_behalf_of=origin.on_behalf_of, trace_id=origin.trace_id)
+
     @property
-    def _point(self) -> BindingPoint:
-        point = self._node.bindings
-        if point is None:
+    def _services(self) -> BindingServices:
+        services = self._node.bindings
+        if services is None:
             raise NoBindingsError("this server has no policy store: nothing is granted at run time")
-        return point
+        return services
 
 
 def _request(request: messages.ChangeBindingsRequest) -> BindingRequest:
@@ -87,19 +164,12 @@ def _request(request: messages.ChangeBindingsRequest) -> BindingRequest:
         raise violation("grants", f"there are {count} rows in all: expected at most {ROWS_LIMIT}")
     if not request.grants and not request.revokes:
         raise violation("grants", "is empty, and so is `revokes`: say what to change")
-    if request.request_id and not _is_request_id(request.request_id):
-        raise violation("request_id", "expected at most 64 printable ASCII characters without blanks")
-    if not request.reason.isprintable() or len(request.reason) > _REASON_LIMIT:
-        raise violation("reason", f"expected at most {_REASON_LIMIT} printable characters")
-    expected = (
-        named("expected_position", parse_position, request.expected_position) if request.expected_position else None
-    )
-    if expected is not None and expected.tenant != tenant:
-        raise violation("expected_position", f"is of tenant `{expected.tenant}`, and the request is about `{tenant}`")
+    require_named(request.request_id, request.reason)
+    expected = position_in("expected_position", request.expected_position, tenant)
     return BindingRequest(
         tenant,
         named("granter", parse_principal, request.granter or caller.get().principal),
-        grants=tuple(_rows("grants", request.grants)),
+        grants=tuple(rows_in("grants", request.grants)),
         revokes=tuple(_keys("revokes", request.revokes)),
         expected=expected,
         must_exist=tuple(_keys("must_exist", request.must_exist)),
@@ -110,32 +180,48 @@ def _request(request: messages.ChangeBindingsRequest) -> BindingRequest:
     )
 
 
-def _rows(field: str, rows: Iterable[messages.RuntimeRow]) -> list[RuntimeRow]:
-    """Raises MalformedQuestionError with every field of every row that is wrong."""
-    found: list[RuntimeRow] = []
-    violations: list[FieldViolation] = []
-    for number, row in enumerate(rows):
-        try:
-            found.append(parse_runtime_row(row.member, row.holds, row.scope, row.expires_us or None))
-        except MalformedQuestionError as error:
-            violations += [
-                FieldViolation(f"{field}[{number}].{each.field}", each.description) for each in error.violations
-            ]
-        except InvalidNameError as error:
-            violations.append(malformed(f"{field}[{number}]", error))
-        if row.expires_us < 0:
-            violations.append(FieldViolation(f"{field}[{number}].expires_us", "expected microseconds since 1970, or 0"))
-    if violations:
-        raise MalformedQuestionError(*violations)
-    return found
-
-
 def _keys(field: str, rows: Iterable[messages.RuntimeRow]) -> list[RowKey]:
-    return [RowKey.of(row) for row in _rows(field, rows)]
+    return [RowKey.of(row) for row in rows_in(field, rows)]
 
 
-def _sorted_as(row: RuntimeRow) -> str:
-    return "\n".join(RowKey.of(row))
+def _key_in(text: str) -> RowKey:
+    """The last row of a page, as a token has it. Raises MalformedQuestionError."""
+    member, _, rest = text.partition("\n")
+    holds, _, scope = rest.partition("\n")
+    if not scope:
+        raise violation("page_token", "is not one that this service gave")
+    return RowKey(Subject(member), Subject(holds), scope)
+
+
+def _position_text(tenant: Tenant, head: Head) -> str:
+    return str(position_of(tenant, head)) if head.seq else ""
+
+
+def _granted_to(granted: GrantedRow) -> messages.GrantedRow:
+    return messages.GrantedRow(row=_row_to(granted.row), change=granted.seq)
+
+
+def _about_to(about: GrantAbout) -> messages.GrantingChange:
+    return messages.GrantingChange(
+        change=about.seq, time_us=about.time_us, caller=about.caller, granter=about.granter, reason=about.reason
+    )
+
+
+def _change_to(tenant: Tenant, passed: PassedChange) -> Iterator[messages.WatchBindingsResponse]:
+    """The change in parts, the last of which has the position."""
+    change, about = passed.change, _about_to(passed.about)
+    parts = [
+        *(("granted", _row_to(row)) for row in change.granted),
+        *(("revoked", _key_to(key)) for key in change.revoked),
+        *(("ended", _key_to(key)) for key in change.ended),
+    ]
+    for begin in range(0, max(len(parts), 1), _PART):
+        part = messages.WatchBindingsResponse(change=about)
+        for field, row in parts[begin : begin + _PART]:
+            getattr(part, field).append(row)
+        if begin + _PART >= len(parts):
+            part.position = str(position_of(tenant, passed.head))
+        yield part
 
 
 def _row_to(row: RuntimeRow) -> messages.RuntimeRow:

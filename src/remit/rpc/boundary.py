@@ -109,7 +109,7 @@ class CallMethod:
         self.streams_responses = streams_responses
         self.weight = calls.weight
         # Streams have places of their own.
-        self.counts = bool(calls.weight) and not streams_responses
+        self.counts = bool(calls.weight) and not (streams_responses or streams_requests)
 
     def spoken(self, parse: Parse, serialize: Serialize) -> "CallMethod":
         """The same method for messages in another encoding."""
@@ -194,15 +194,16 @@ class CallBoundary:
         others: Mapping[str, CallClass] = MappingProxyType({}),
     ) -> None:
         """Registers the servicer's methods inside the boundary, by the generated function `add`. They are of class
-        `calls`, except methods in the servicer's `at_once`, which are of class `at_once` if it is given, streams, which
-        are of class `streams` if it is given, and the methods that `others` names."""
+        `calls`, except methods in the servicer's `at_once`, which are of class `at_once` if it is given, the methods that
+        `others` names, and other streams of responses, which are of class `streams` if it is given."""
         prompt: Mapping[str, AtOnce] = getattr(servicer, AT_ONCE, {})
         found = _Handlers()
         add(servicer, found)
         for service, handlers in found.services.items():
             bounded = {}
             for name, handler in handlers.items():
-                of = streams if handler.response_streaming else at_once if name in prompt else others.get(name)
+                of = streams if handler.response_streaming else at_once if name in prompt else None
+                of = others.get(name) or of
                 shown = name if service.startswith("remit.") else f"{service.rpartition('.')[2]}/{name}"
                 demand = DEMANDS[f"{service.rpartition('.')[2]}/{name}"]
                 method = _method(shown, handler, of or calls, prompt.get(name), demand)
@@ -227,10 +228,12 @@ class CallBoundary:
                 if method.streams_responses
                 else self._answered(method, placed=False)
             )
-            if method.streams_responses:
+            if method.streams_responses or method.streams_requests:
                 bounded.experimental_thread_pool = method.calls.threads.pool
-        if method.streams_requests:
+        if method.streams_requests and method.streams_responses:
             return grpc.stream_stream_rpc_method_handler(bounded, None, method.serialize)
+        if method.streams_requests:
+            return grpc.stream_unary_rpc_method_handler(bounded, None, method.serialize)
         if method.streams_responses:
             return grpc.unary_stream_rpc_method_handler(bounded, None, method.serialize)
         return grpc.unary_unary_rpc_method_handler(bounded, None, method.serialize)
@@ -242,7 +245,7 @@ class CallBoundary:
             with self._call(method, context, placed=placed) as hold:
                 # A request that the receiving thread could not answer is permitted already.
                 permitted = isinstance(message, PermittedRequest)
-                request = message.request if permitted else self._permitted(method, message, hold)
+                request = message.request if permitted else self._requested(method, message, hold)
                 return method.behavior(request, context)
 
         return answer
@@ -250,9 +253,7 @@ class CallBoundary:
     def _streamed(self, method: CallMethod, *, placed: bool = True) -> Behavior:
         def stream(message: Any, context: CallContext) -> Iterator[Any]:
             with self._call(method, context, placed=placed) as hold:
-                parse = partial(self._permitted, method, hold=hold)
-                request = map(parse, message) if method.streams_requests else parse(message)
-                yield from method.behavior(request, context)
+                yield from method.behavior(self._requested(method, message, hold), context)
 
         return stream
 
@@ -407,6 +408,18 @@ class CallBoundary:
             return True
         return takes_turn(turns, len(message) // _QUESTION_BYTES + 1 if method.batch else 1, call)
 
+    def _requested(self, method: CallMethod, message: Any, hold: HasPlaces) -> Any:
+        """What the method gets: the request, or the requests of a stream, the first of which says what is asked."""
+        if not method.streams_requests:
+            return self._permitted(method, message, hold)
+        if method.streams_responses:
+            return map(partial(self._permitted, method, hold=hold), message)
+        return self._uploaded(method, message, hold)
+
+    def _uploaded(self, method: CallMethod, messages: Iterator[Any], hold: HasPlaces) -> Iterator[Any]:
+        for number, message in enumerate(messages):
+            yield method.parse(message) if number else self._permitted(method, message, hold)
+
     def _permitted(self, method: CallMethod, message: Any, hold: HasPlaces) -> Any:
         """The request, if the caller may make it and the limits allow it. Raises MalformedMessageError, LimitError, and
         what `Demand.require` raises."""
@@ -471,7 +484,7 @@ class CallBoundary:
 
 def _method(name: str, handler: Handler, calls: CallClass, at_once: AtOnce | None, demand: Demand | None) -> CallMethod:
     behavior = (
-        handler.stream_stream
+        (handler.stream_stream if handler.response_streaming else handler.stream_unary)
         if handler.request_streaming
         else handler.unary_stream
         if handler.response_streaming

@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 from remit.audit.errors import STORE_AWAY, AuditStoreError, JournalUnavailable
 from remit.core.errors import MalformedQuestionError, RemitError
 from remit.engine.inquiry import TooLargeError
-from remit.fleet.errors import PolicyStoreAwayError, PolicyStoreError
+from remit.fleet.errors import HistoryLostError, PolicyStoreAwayError, PolicyStoreError
 from remit.policy.live import RevisionNotCurrentError, TenantUnavailableError
 from remit.policy.revisions.archive import RevisionNotLoadableError, RevisionNotStoredError
 from remit.process.errors import ChildEndedError
@@ -101,6 +101,10 @@ class MalformedMessageError(RemitError):
     """The bytes are not a message of this method."""
 
 
+class RequestsLateError(RemitError):
+    """The requests of a stream took too long to come."""
+
+
 class NoShadowError(RemitError):
     """The server has no candidate policy."""
 
@@ -127,10 +131,12 @@ _STATUS_OF: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     RevisionNotStoredError: grpc.StatusCode.NOT_FOUND,
     RevisionNotLoadableError: grpc.StatusCode.FAILED_PRECONDITION,
     PinError: grpc.StatusCode.FAILED_PRECONDITION,
+    RequestsLateError: grpc.StatusCode.DEADLINE_EXCEEDED,
     NoShadowError: grpc.StatusCode.FAILED_PRECONDITION,
     NoBindingsError: grpc.StatusCode.FAILED_PRECONDITION,
     BindingRefusedError: grpc.StatusCode.PERMISSION_DENIED,
     BindingConflictError: grpc.StatusCode.ABORTED,
+    HistoryLostError: grpc.StatusCode.ABORTED,
     PolicyStoreAwayError: grpc.StatusCode.UNAVAILABLE,
     PolicyStoreError: grpc.StatusCode.FAILED_PRECONDITION,
     CredentialRefusedError: grpc.StatusCode.UNAUTHENTICATED,

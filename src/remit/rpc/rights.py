@@ -71,7 +71,10 @@ DEMANDS: Final[Mapping[str, Demand | None]] = {
     "PolicyService/DiffRevisions": Demand((CallerAction.READ, CallerAction.WHO)),
     **_demands(CallerAction.PIN, "PolicyService/PinRevision", "PolicyService/UnpinRevision"),
     **_demands(CallerAction.BIND, "BindingService/ChangeBindings"),
-    **_demands(CallerAction.WHO, "BindingService/ListBindings"),
+    "BindingService/ImportBindings": Demand((CallerAction.BIND,), "start.tenant"),
+    **_demands(
+        CallerAction.WHO, "BindingService/ListBindings", "BindingService/ExportBindings", "BindingService/WatchBindings"
+    ),
     "Authorization/Check": GatewayDemand((CallerAction.CHECK,)),
     "StatusService/GetStatus": Demand((CallerAction.STATUS,), across=True),
     "StatusService/GetShadow": Demand((CallerAction.AUDIT,), across=True),

@@ -183,6 +183,7 @@ class Server:
             asking = face(node.point, **limits)
             self.boundary.add(self._server, add, asking, classes.queries, at_once=classes.decisions)
         self._policy = PolicyServicer(node, **limits)
+        self._bindings = BindingServicer(node, call_timeout_s=settings.call_timeout_s)
         self._audit = AuditServicer(node, call_timeout_s=settings.call_timeout_s)
         operations, reflecting = classes.operations, classes.reflection
         add_to_server = partial(self.boundary.add, self._server)
@@ -200,8 +201,13 @@ class Server:
         )
         add_to_server(
             binding_service_pb2_grpc.add_BindingServiceServicer_to_server,
-            BindingServicer(node, call_timeout_s=settings.call_timeout_s),
+            self._bindings,
             classes.queries,
+            others={
+                "ImportBindings": classes.imports,
+                "ExportBindings": classes.exports,
+                "WatchBindings": classes.binding_watchers,
+            },
         )
         add_to_server(
             audit_service_pb2_grpc.add_AuditServiceServicer_to_server,
@@ -260,6 +266,7 @@ class Server:
         self._health.close()
         self.boundary.refuse()
         self._policy.close()
+        self._bindings.close()
         self._audit.close()
         time.sleep(_REFUSING_S)
         ended = self._server.stop(self._node.settings.grace_s)

@@ -35,7 +35,8 @@ from remit.fleet.journal import ReleaseJournal
 from remit.fleet.store import PolicyStore
 from remit.policy.live import LivePolicies
 from remit.policy.revisions.store import open_to_others
-from remit.service.bindings import BindingPoint
+from remit.service.bindings.imports import STATEMENT_S
+from remit.service.bindings.services import BindingServices
 from remit.service.caller_rights import CallerRights
 from remit.service.callers_starter import starter_text
 from remit.service.decision_point import DecisionPoint
@@ -114,7 +115,7 @@ class ServerNode:
         )
         self.release_journal = settings.journal
         """The releases of the policy store on this node; None without one."""
-        self.bindings: BindingPoint | None = None
+        self.bindings: BindingServices | None = None
         """Changes rows of run time; None without a policy store."""
         self.reloader: Reloader
         self.diffs: RevisionDiffs
@@ -362,12 +363,16 @@ class _Audit(NamedTuple):
         return cls(store, spool, records, journal)
 
 
-def _bindings(node: ServerNode, journal: ReleaseJournal, stop: ExitStack) -> BindingPoint:
+def _bindings(node: ServerNode, journal: ReleaseJournal, stop: ExitStack) -> BindingServices:
     settings = node.settings
-    store = PolicyStore(settings.policy_store, timeout_s=settings.call_timeout_s)
-    stop.callback(store.close)
-    return BindingPoint(
+    store, patient = (
+        PolicyStore(settings.policy_store, timeout_s=timeout_s) for timeout_s in (settings.call_timeout_s, STATEMENT_S)
+    )
+    for each in (store, patient):
+        stop.callback(each.close)
+    return BindingServices.of(
         store,
+        patient,
         journal,
         node.live,
         node.point,

@@ -195,6 +195,167 @@ class BindingEffect(_message.Message):
 Global___BindingEffect: _TypeAlias = BindingEffect  # noqa: Y015
 
 @_typing.final
+class ImportBindingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start(self) -> Global___ImportStart:
+        """The first message."""
+
+    @_builtins.property
+    def rows(self) -> Global___ImportRows:
+        """The messages between."""
+
+    @_builtins.property
+    def end(self) -> Global___ImportEnd:
+        """The last message."""
+
+    def __init__(
+        self,
+        *,
+        start: Global___ImportStart | None = ...,
+        rows: Global___ImportRows | None = ...,
+        end: Global___ImportEnd | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "part", b"part", "rows", b"rows", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "part", b"part", "rows", b"rows", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["start", "rows", "end"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___ImportBindingsRequest: _TypeAlias = ImportBindingsRequest  # noqa: Y015
+
+@_typing.final
+class ImportStart(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    GRANTER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_POSITION_FIELD_NUMBER: _builtins.int
+    REPLACE_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    granter: _builtins.str
+    """The principal whose rights the import needs, as `user:ann`. Empty: the caller itself."""
+    reason: _builtins.str
+    """Why: at most 512 printable characters, kept with the change."""
+    request_id: _builtins.str
+    """A name for this import, as in ChangeBindingsRequest."""
+    expected_position: _builtins.str
+    """If set, the rows are imported only if this is the tenant's newest position."""
+    replace: _builtins.bool
+    """Revokes every row of run time that is not among those of the import."""
+    dry_run: _builtins.bool
+    """Passes all checks, and changes nothing."""
+    @_builtins.property
+    def origin(self) -> _decision_pb2.Origin: ...
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        granter: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        expected_position: _builtins.str = ...,
+        replace: _builtins.bool = ...,
+        dry_run: _builtins.bool = ...,
+        origin: _decision_pb2.Origin | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "expected_position", b"expected_position", "granter", b"granter", "origin", b"origin", "reason", b"reason", "replace", b"replace", "request_id", b"request_id", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportStart: _TypeAlias = ImportStart  # noqa: Y015
+
+@_typing.final
+class ImportRows(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuntimeRow]:
+        """At most 10,000. No row may come twice in an import."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___RuntimeRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportRows: _TypeAlias = ImportRows  # noqa: Y015
+
+@_typing.final
+class ImportEnd(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """How many rows were sent."""
+    def __init__(
+        self,
+        *,
+        rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportEnd: _TypeAlias = ImportEnd  # noqa: Y015
+
+@_typing.final
+class ImportBindingsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    GRANTED_FIELD_NUMBER: _builtins.int
+    REVOKED_FIELD_NUMBER: _builtins.int
+    ALREADY_FIELD_NUMBER: _builtins.int
+    REPEATED_REQUEST_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    """The position from which on the change serves; of the newest change, if nothing was changed."""
+    granted: _builtins.int
+    """Rows that were granted, or that have another end now."""
+    revoked: _builtins.int
+    """Rows that were revoked, by `replace`."""
+    already: _builtins.int
+    """Rows that were as the import wants them."""
+    repeated_request: _builtins.bool
+    """An earlier import with this `request_id` made the change; the counts are 0."""
+    def __init__(
+        self,
+        *,
+        position: _builtins.str = ...,
+        granted: _builtins.int = ...,
+        revoked: _builtins.int = ...,
+        already: _builtins.int = ...,
+        repeated_request: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["already", b"already", "granted", b"granted", "position", b"position", "repeated_request", b"repeated_request", "revoked", b"revoked"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportBindingsResponse: _TypeAlias = ImportBindingsResponse  # noqa: Y015
+
+@_typing.final
 class ListBindingsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -278,3 +439,156 @@ class GrantedRow(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GrantedRow: _TypeAlias = GrantedRow  # noqa: Y015
+
+@_typing.final
+class ExportBindingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportBindingsRequest: _TypeAlias = ExportBindingsRequest  # noqa: Y015
+
+@_typing.final
+class ExportBindingsResponse(_message.Message):
+    """At most 1,000 rows. There is at least one message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    """The position at which all rows of the stream are in force; empty if the tenant never changed."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___GrantedRow]: ...
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___GrantingChange]:
+        """The changes that granted these rows."""
+
+    def __init__(
+        self,
+        *,
+        position: _builtins.str = ...,
+        rows: _abc.Iterable[Global___GrantedRow] | None = ...,
+        changes: _abc.Iterable[Global___GrantingChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "position", b"position", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportBindingsResponse: _TypeAlias = ExportBindingsResponse  # noqa: Y015
+
+@_typing.final
+class GrantingChange(_message.Message):
+    """A change of a tenant's rows of run time, without its rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
+    GRANTER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    change: _builtins.int
+    """Its number, as in `runtime:change 12`."""
+    time_us: _builtins.int
+    """When it was made, microseconds since the Unix epoch."""
+    caller: _builtins.str
+    """Who asked for it; of rows that a release adopted, its publisher."""
+    granter: _builtins.str
+    """The principal whose rights it needed; empty for a release."""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        change: _builtins.int = ...,
+        time_us: _builtins.int = ...,
+        caller: _builtins.str = ...,
+        granter: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "change", b"change", "granter", b"granter", "reason", b"reason", "time_us", b"time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantingChange: _TypeAlias = GrantingChange  # noqa: Y015
+
+@_typing.final
+class WatchBindingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    AFTER_POSITION_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    after_position: _builtins.str
+    """The last position that the watcher knows; empty for the beginning of the history."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        after_position: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_position", b"after_position", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchBindingsRequest: _TypeAlias = WatchBindingsRequest  # noqa: Y015
+
+@_typing.final
+class WatchBindingsResponse(_message.Message):
+    """A change, or a part of one: a message has at most 1,000 rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: _builtins.int
+    GRANTED_FIELD_NUMBER: _builtins.int
+    REVOKED_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    """The position to watch on from. Set in the last part of the change, and empty before."""
+    @_builtins.property
+    def change(self) -> Global___GrantingChange: ...
+    @_builtins.property
+    def granted(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuntimeRow]: ...
+    @_builtins.property
+    def revoked(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuntimeRow]:
+        """A row that was granted again with another end is in both."""
+
+    @_builtins.property
+    def ended(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuntimeRow]:
+        """Rows whose end had passed before this change."""
+
+    def __init__(
+        self,
+        *,
+        change: Global___GrantingChange | None = ...,
+        granted: _abc.Iterable[Global___RuntimeRow] | None = ...,
+        revoked: _abc.Iterable[Global___RuntimeRow] | None = ...,
+        ended: _abc.Iterable[Global___RuntimeRow] | None = ...,
+        position: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "ended", b"ended", "granted", b"granted", "position", b"position", "revoked", b"revoked"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchBindingsResponse: _TypeAlias = WatchBindingsResponse  # noqa: Y015

@@ -48,10 +48,25 @@ class BindingServiceStub:
                 request_serializer=remit_dot_v1_dot_binding__service__pb2.ChangeBindingsRequest.SerializeToString,
                 response_deserializer=remit_dot_v1_dot_binding__service__pb2.ChangeBindingsResponse.FromString,
                 _registered_method=True)
+        self.ImportBindings = channel.stream_unary(
+                '/remit.v1.BindingService/ImportBindings',
+                request_serializer=remit_dot_v1_dot_binding__service__pb2.ImportBindingsRequest.SerializeToString,
+                response_deserializer=remit_dot_v1_dot_binding__service__pb2.ImportBindingsResponse.FromString,
+                _registered_method=True)
         self.ListBindings = channel.unary_unary(
                 '/remit.v1.BindingService/ListBindings',
                 request_serializer=remit_dot_v1_dot_binding__service__pb2.ListBindingsRequest.SerializeToString,
                 response_deserializer=remit_dot_v1_dot_binding__service__pb2.ListBindingsResponse.FromString,
+                _registered_method=True)
+        self.ExportBindings = channel.unary_stream(
+                '/remit.v1.BindingService/ExportBindings',
+                request_serializer=remit_dot_v1_dot_binding__service__pb2.ExportBindingsRequest.SerializeToString,
+                response_deserializer=remit_dot_v1_dot_binding__service__pb2.ExportBindingsResponse.FromString,
+                _registered_method=True)
+        self.WatchBindings = channel.unary_stream(
+                '/remit.v1.BindingService/WatchBindings',
+                request_serializer=remit_dot_v1_dot_binding__service__pb2.WatchBindingsRequest.SerializeToString,
+                response_deserializer=remit_dot_v1_dot_binding__service__pb2.WatchBindingsResponse.FromString,
                 _registered_method=True)
 
 
@@ -76,8 +91,33 @@ class BindingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportBindings(self, request_iterator, context):
+        """Grants up to 1,000,000 rows, all of them or none, as one change. The first message says whose rows and on whose rights,
+        the next ones carry the rows, and the last one says how many there were: a stream that was torn is no import. The answer
+        comes after the change is durable. A server takes one import at a time. Needs gRPC: HTTP has no stream of requests.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListBindings(self, request, context):
         """Lists the rows that are in force, by member, group or role, and scope. Rows of the files are not among them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportBindings(self, request, context):
+        """Streams all rows that are in force at one position, sorted as a list, with the changes that granted them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchBindings(self, request, context):
+        """Streams every change of the tenant's rows after a position, in order, without an end. A row whose end passes counts no
+        more from then on; the next change says that it has ended. Besides the usual statuses:
+        ABORTED  the history of the tenant does not hold the position, or holds it no more: list the rows anew
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,10 +131,25 @@ def add_BindingServiceServicer_to_server(servicer, server):
                     request_deserializer=remit_dot_v1_dot_binding__service__pb2.ChangeBindingsRequest.FromString,
                     response_serializer=remit_dot_v1_dot_binding__service__pb2.ChangeBindingsResponse.SerializeToString,
             ),
+            'ImportBindings': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportBindings,
+                    request_deserializer=remit_dot_v1_dot_binding__service__pb2.ImportBindingsRequest.FromString,
+                    response_serializer=remit_dot_v1_dot_binding__service__pb2.ImportBindingsResponse.SerializeToString,
+            ),
             'ListBindings': grpc.unary_unary_rpc_method_handler(
                     servicer.ListBindings,
                     request_deserializer=remit_dot_v1_dot_binding__service__pb2.ListBindingsRequest.FromString,
                     response_serializer=remit_dot_v1_dot_binding__service__pb2.ListBindingsResponse.SerializeToString,
+            ),
+            'ExportBindings': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportBindings,
+                    request_deserializer=remit_dot_v1_dot_binding__service__pb2.ExportBindingsRequest.FromString,
+                    response_serializer=remit_dot_v1_dot_binding__service__pb2.ExportBindingsResponse.SerializeToString,
+            ),
+            'WatchBindings': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchBindings,
+                    request_deserializer=remit_dot_v1_dot_binding__service__pb2.WatchBindingsRequest.FromString,
+                    response_serializer=remit_dot_v1_dot_binding__service__pb2.WatchBindingsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -144,6 +199,33 @@ class BindingService:
             _registered_method=True)
 
     @staticmethod
+    def ImportBindings(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/remit.v1.BindingService/ImportBindings',
+            remit_dot_v1_dot_binding__service__pb2.ImportBindingsRequest.SerializeToString,
+            remit_dot_v1_dot_binding__service__pb2.ImportBindingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListBindings(request,
             target,
             options=(),
@@ -160,6 +242,60 @@ class BindingService:
             '/remit.v1.BindingService/ListBindings',
             remit_dot_v1_dot_binding__service__pb2.ListBindingsRequest.SerializeToString,
             remit_dot_v1_dot_binding__service__pb2.ListBindingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportBindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/remit.v1.BindingService/ExportBindings',
+            remit_dot_v1_dot_binding__service__pb2.ExportBindingsRequest.SerializeToString,
+            remit_dot_v1_dot_binding__service__pb2.ExportBindingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchBindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/remit.v1.BindingService/WatchBindings',
+            remit_dot_v1_dot_binding__service__pb2.WatchBindingsRequest.SerializeToString,
+            remit_dot_v1_dot_binding__service__pb2.WatchBindingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

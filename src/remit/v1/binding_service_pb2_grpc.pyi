@@ -47,8 +47,20 @@ class BindingServiceStub:
     that requires at least the position of the answer knows of the change, on any node. Granting a row that is granted
     already with the same end, or revoking one that is not, changes nothing and is no error.
     """
+    ImportBindings: _grpc.StreamUnaryMultiCallable[_binding_service_pb2.ImportBindingsRequest, _binding_service_pb2.ImportBindingsResponse]
+    """Grants up to 1,000,000 rows, all of them or none, as one change. The first message says whose rows and on whose rights,
+    the next ones carry the rows, and the last one says how many there were: a stream that was torn is no import. The answer
+    comes after the change is durable. A server takes one import at a time. Needs gRPC: HTTP has no stream of requests.
+    """
     ListBindings: _grpc.UnaryUnaryMultiCallable[_binding_service_pb2.ListBindingsRequest, _binding_service_pb2.ListBindingsResponse]
     """Lists the rows that are in force, by member, group or role, and scope. Rows of the files are not among them."""
+    ExportBindings: _grpc.UnaryStreamMultiCallable[_binding_service_pb2.ExportBindingsRequest, _binding_service_pb2.ExportBindingsResponse]
+    """Streams all rows that are in force at one position, sorted as a list, with the changes that granted them."""
+    WatchBindings: _grpc.UnaryStreamMultiCallable[_binding_service_pb2.WatchBindingsRequest, _binding_service_pb2.WatchBindingsResponse]
+    """Streams every change of the tenant's rows after a position, in order, without an end. A row whose end passes counts no
+    more from then on; the next change says that it has ended. Besides the usual statuses:
+      ABORTED  the history of the tenant does not hold the position, or holds it no more: list the rows anew
+    """
 
 @_typing.type_check_only
 class BindingServiceAsyncStub(BindingServiceStub):
@@ -69,8 +81,20 @@ class BindingServiceAsyncStub(BindingServiceStub):
     that requires at least the position of the answer knows of the change, on any node. Granting a row that is granted
     already with the same end, or revoking one that is not, changes nothing and is no error.
     """
+    ImportBindings: _aio.StreamUnaryMultiCallable[_binding_service_pb2.ImportBindingsRequest, _binding_service_pb2.ImportBindingsResponse]  # type: ignore[assignment]
+    """Grants up to 1,000,000 rows, all of them or none, as one change. The first message says whose rows and on whose rights,
+    the next ones carry the rows, and the last one says how many there were: a stream that was torn is no import. The answer
+    comes after the change is durable. A server takes one import at a time. Needs gRPC: HTTP has no stream of requests.
+    """
     ListBindings: _aio.UnaryUnaryMultiCallable[_binding_service_pb2.ListBindingsRequest, _binding_service_pb2.ListBindingsResponse]  # type: ignore[assignment]
     """Lists the rows that are in force, by member, group or role, and scope. Rows of the files are not among them."""
+    ExportBindings: _aio.UnaryStreamMultiCallable[_binding_service_pb2.ExportBindingsRequest, _binding_service_pb2.ExportBindingsResponse]  # type: ignore[assignment]
+    """Streams all rows that are in force at one position, sorted as a list, with the changes that granted them."""
+    WatchBindings: _aio.UnaryStreamMultiCallable[_binding_service_pb2.WatchBindingsRequest, _binding_service_pb2.WatchBindingsResponse]  # type: ignore[assignment]
+    """Streams every change of the tenant's rows after a position, in order, without an end. A row whose end passes counts no
+    more from then on; the next change says that it has ended. Besides the usual statuses:
+      ABORTED  the history of the tenant does not hold the position, or holds it no more: list the rows anew
+    """
 
 class BindingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Rows that are granted at run time: who is a member of a group, and who holds a role. The tenant's files say which rows
@@ -96,11 +120,41 @@ class BindingServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ImportBindings(
+        self,
+        request_iterator: _MaybeAsyncIterator[_binding_service_pb2.ImportBindingsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_binding_service_pb2.ImportBindingsResponse, _abc.Awaitable[_binding_service_pb2.ImportBindingsResponse]]:
+        """Grants up to 1,000,000 rows, all of them or none, as one change. The first message says whose rows and on whose rights,
+        the next ones carry the rows, and the last one says how many there were: a stream that was torn is no import. The answer
+        comes after the change is durable. A server takes one import at a time. Needs gRPC: HTTP has no stream of requests.
+        """
+
+    @_abc_1.abstractmethod
     def ListBindings(
         self,
         request: _binding_service_pb2.ListBindingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_binding_service_pb2.ListBindingsResponse, _abc.Awaitable[_binding_service_pb2.ListBindingsResponse]]:
         """Lists the rows that are in force, by member, group or role, and scope. Rows of the files are not among them."""
+
+    @_abc_1.abstractmethod
+    def ExportBindings(
+        self,
+        request: _binding_service_pb2.ExportBindingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_binding_service_pb2.ExportBindingsResponse], _abc.AsyncIterator[_binding_service_pb2.ExportBindingsResponse]]:
+        """Streams all rows that are in force at one position, sorted as a list, with the changes that granted them."""
+
+    @_abc_1.abstractmethod
+    def WatchBindings(
+        self,
+        request: _binding_service_pb2.WatchBindingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_binding_service_pb2.WatchBindingsResponse], _abc.AsyncIterator[_binding_service_pb2.WatchBindingsResponse]]:
+        """Streams every change of the tenant's rows after a position, in order, without an end. A row whose end passes counts no
+        more from then on; the next change says that it has ended. Besides the usual statuses:
+          ABORTED  the history of the tenant does not hold the position, or holds it no more: list the rows anew
+        """
 
 def add_BindingServiceServicer_to_server(servicer: BindingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

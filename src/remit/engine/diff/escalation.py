@@ -1,10 +1,12 @@
 """Grants and revokes of g rows: who may make them, and who would gain by them what the granter does not hold."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
+from remit.core.errors import RemitError
 from remit.core.names import Principal, Subject, Word
 from remit.core.patterns import NamespacePattern
 from remit.core.question import Question
@@ -41,13 +43,18 @@ class Escalation:
         return f"{who} would gain {what} in {where}"
 
 
+class TooManyWaysError(RemitError):
+    """The subjects of a change hold more different things than may be compared."""
+
+
 def escalations(
-    before: Snapshot, after: Snapshot, changed: Iterable[Link], granter: Principal
+    before: Snapshot, after: Snapshot, changed: Iterable[Link], granter: Principal, most: float = inf
 ) -> tuple[Escalation, ...]:
     """All that somebody gains from `before` to `after` and the granter does not hold in `before`: exact and complete.
 
     `changed` are the g rows that only one of the two has. Neither may have a cycle; in all but g rows they must be equal.
-    Where the granter may GRANT_ANY, nobody gains too much. Raises TooManyDiagramsError, as a diff does.
+    Where the granter may GRANT_ANY, nobody gains too much. Raises TooManyDiagramsError, as a diff does, and TooManyWaysError
+    if the subjects hold more than `most` different things before and after.
     """
     factory = DiagramFactory()
     changed = tuple(changed)
@@ -59,7 +66,10 @@ def escalations(
     # A row that is removed leads on by rows that stay, or that are removed too and stand for themselves.
     changing = frozenset().union(*(new.held(link.holds) for link in changed))
     found: defaultdict[tuple[Direction, Region, Permission], list[Principal]] = defaultdict(list)
-    for alike in _alike(old, new, affected(before, after, changed)):
+    ways = _alike(old, new, affected(before, after, changed))
+    if len(ways) > most:
+        raise TooManyWaysError(f"the rows give rights in {len(ways):,} different ways")
+    for alike in ways:
         subject = alike[0]
         held = old.held(subject) | new.held(subject)
         for permission in held & changing if old.admits(subject) == new.admits(subject) else held:
@@ -114,7 +124,7 @@ def _free(factory: DiagramFactory, old: AccessRegions, granter: Principal) -> Re
     return factory.all if where.here else where
 
 
-def _alike(old: AccessRegions, new: AccessRegions, subjects: Iterable[Subject]) -> Iterable[Sequence[Subject]]:
+def _alike(old: AccessRegions, new: AccessRegions, subjects: Iterable[Subject]) -> Collection[Sequence[Subject]]:
     """The principals and groups among the subjects, together with those that hold the same before and after."""
     found: defaultdict[object, list[Subject]] = defaultdict(list)
     for subject in sorted(subjects):

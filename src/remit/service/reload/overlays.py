@@ -1,27 +1,32 @@
 """Rows of run time over the policies of files: each change makes the next snapshot from the last one."""
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, NamedTuple
 
 from remit.core.errors import RemitError
-from remit.core.names import Tenant
-from remit.core.policy import Policy
+from remit.core.names import Subject, Tenant
 from remit.core.rows import Link
+from remit.core.runtime import RuntimeRow, change_of
 from remit.engine.snapshot import Snapshot
 from remit.fleet.binding_log import BindingLog
-from remit.fleet.bindings import GrantedRow, RowKey, apply
+from remit.fleet.bindings import GrantedRow, RowKey
 from remit.fleet.current_release import CurrentRelease
 from remit.fleet.journal import ReleaseJournal
-from remit.policy.ceiling import closed, unsound
+from remit.policy.ceiling import Ceiling, unsound
 from remit.policy.revisions.runtime_archive import RuntimeArchive
 
 _TITLE: Final = "remit effective 1"
 _SHOWN: Final = 5
 _WHOLE_EVERY: Final = 64
 """After so many archives one names all rows again, not only those that changed."""
+_ROWS_A_STEP: Final = 1_000
+_MOST_STEPS: Final = 900
+"""With many rows, the one that names all comes more seldom: after as many archives as there are thousands of rows."""
+_WIDE: Final = 16
+"""A member with more g rows has an index while a change is looked at."""
 
 
 class OverlayRefusedError(RemitError):
@@ -33,34 +38,69 @@ class _Step(NamedTuple):
 
     before: str
     """The revision of the other one."""
-    new: Mapping[RowKey, Link]
-    gone: Mapping[RowKey, Link]
+    new: Sequence[Link]
+    gone: Sequence[Link]
 
 
-_NO_STEP: Final = _Step("", {}, {})
+_NO_STEP: Final = _Step("", (), ())
 
 
 @dataclass(slots=True)
 class _Overlay:
-    """The rows of run time of a tenant, and the snapshot that was made with them."""
+    """The rows of run time of a tenant, and the snapshot that was made with them. There may be a million: what the snapshot
+    holds is not held here again."""
 
     log: BindingLog
-    rows: dict[RowKey, GrantedRow] = field(default_factory=dict)
     hash: bytes = b""
     """Of the last change that was read."""
-    stale: set[RowKey] = field(default_factory=set)
-    """Rows that `links` may not have as they are now."""
+    pending: dict[RowKey, GrantedRow | None] = field(default_factory=dict)
+    """Rows that `effective` may not have as they are now. None: the row is gone."""
+    ending: dict[RowKey, GrantedRow] = field(default_factory=dict)
+    """The rows of `effective` that end some time."""
     ends: list[tuple[int, RowKey]] = field(default_factory=list)
-    """A heap of the ends of rows that are in `links`."""
+    """A heap of these ends, and of some of rows that are gone."""
     base: Snapshot | None = None
-    links: dict[RowKey, Link] = field(default_factory=dict)
-    """The rows that `effective` has beside those of `base`."""
     effective: Snapshot | None = None
+    count: int = 0
+    """The rows that `effective` has beside those of `base`."""
     last: _Step = _NO_STEP
     archived: str = ""
     """The last revision whose archive is stored."""
     since_whole: int = 0
     """Archives since the last one that names all rows."""
+
+    def links(self) -> Iterator[Link]:
+        """The rows that `effective` has beside those of `base`."""
+        links = self.effective.policy.links if self.effective is not None and self.count else ()
+        return (link for link in links if not link.line)
+
+    def onto(
+        self, base: Snapshot, now_us: int
+    ) -> tuple[Snapshot, int, dict[RowKey, GrantedRow], dict[RowKey, GrantedRow | None]]:
+        """The snapshot that the next one is made from, its rows of run time, those of them that end, and the rows that may
+        have to change."""
+        if self.effective is None or self.base is None or self.base.policy is not base.policy:
+            return base, 0, {}, {**self.serving(), **self.pending}
+        due = {key: self.ending[key] for key in _ended(self.ends, now_us) if key in self.ending}
+        return self.effective, self.count, self.ending, {**due, **self.pending}
+
+    def end_later(self, keys: Iterable[RowKey], ending: Mapping[RowKey, GrantedRow], now_us: int) -> None:
+        for key in keys:
+            end_us = ending[key].row.expires_us
+            assert end_us is not None
+            heapq.heappush(self.ends, (end_us, key))
+        while self.ends and self.ends[0][0] <= now_us:
+            heapq.heappop(self.ends)
+
+    def serving(self) -> dict[RowKey, GrantedRow]:
+        """The same as they were granted."""
+        found = {}
+        for link in self.links():
+            key = RowKey(link.member, link.holds, link.scope.text)
+            found[key] = self.ending.get(key) or GrantedRow(
+                RuntimeRow(link.member, link.holds, link.scope), change_of(link)
+            )
+        return found
 
 
 class Overlays:
@@ -87,15 +127,14 @@ class Overlays:
                 overlay = self._tenants[tenant] = _Overlay(self._journal.binding_log(tenant))
             new = overlay.log.read(position.bindings)
             if new.anew:
-                overlay.stale |= overlay.rows.keys()
-                overlay.rows.clear()
-                overlay.hash = b""
+                overlay.pending = dict.fromkeys(overlay.serving())
+            overlay.pending.update((RowKey.of(each.row), each) for each in new.rows)
             for each in new.changes:
-                overlay.stale |= {*each.change.revoked, *each.change.ended, *map(RowKey.of, each.change.granted)}
-                apply(overlay.rows, each.seq, each.change)
-                overlay.hash = each.hash
+                overlay.pending |= dict.fromkeys(each.change.gone)
+                overlay.pending.update((RowKey.of(row), GrantedRow(row, each.seq)) for row in each.change.granted)
+            overlay.hash = position.bindings.hash
         self._is_read = True
-        return {tenant for tenant, overlay in self._tenants.items() if overlay.stale}
+        return {tenant for tenant, overlay in self._tenants.items() if overlay.pending}
 
     def knows(self, tenant: Tenant) -> bool:
         """Whether its rows were read, if maybe not the newest."""
@@ -118,48 +157,48 @@ class Overlays:
         if overlay is None:
             return base
         now_us = self._clock_us()
-        if overlay.effective is None or overlay.base is None or overlay.base.policy is not base.policy:
-            before, links, due = base, dict[RowKey, Link](), {*overlay.rows}
-        else:
-            before, links, due = overlay.effective, overlay.links, overlay.stale | _ended(overlay.ends, now_us)
-        wanted = _wanted(overlay.rows, base.policy, due, now_us)
-        new = {key: link for key, link in wanted.items() if _place(links, key) != link.place}
-        gone = {key: link for key in due if (link := links.get(key)) is not None and _place(wanted, key) != link.place}
-        count = len(links) - len(gone) + len(new)
+        before, count, ending, pending = overlay.onto(base, now_us)
+        if base.policy.runtime is None:
+            # No row counts. They wait for files that open them again.
+            overlay.base, overlay.effective, overlay.count, overlay.pending = base, base, 0, pending
+            overlay.ending, overlay.ends = {}, []
+            return base
+        new, gone = _difference(before, pending, now_us)
+        count += len(new) - len(gone)
         revision = _revision(base.revision, overlay.hash, count) if count else base.revision
-        effective = before
+        effective, last = before, overlay.last
         # The last change may differ although no row does: it took back what the one before it gave.
         if revision != before.revision:
-            effective = before.changed(revision, new.values(), gone.values())
-            self._require_fit(overlay, before, effective, new)
-            overlay.last = _Step(before.revision, new, gone)
-        if before is base and base.policy.runtime is not None:
+            added = [granted.row.link(tenant, granted.seq) for granted in new.values()]
+            effective = before.changed(revision, added, gone)
+            in_force = [each.row for key, each in ending.items() if pending.get(key, each) is not None]
+            self._require_fit(before, effective, [each.row for each in new.values()], in_force)
+            last = _Step(before.revision, added, gone)
+        if before is base:
             effective.expect_changes()
-        for key in gone:
-            del links[key]
-        links |= new
-        for key in new:
-            end = overlay.rows[key].row.expires_us
-            if end is not None:
-                heapq.heappush(overlay.ends, (end, key))
-        while overlay.ends and overlay.ends[0][0] <= now_us:
-            heapq.heappop(overlay.ends)
-        overlay.base, overlay.links, overlay.effective = base, links, effective
-        overlay.stale.clear()
+            overlay.ends = []
+        for key in pending:
+            ending.pop(key, None)
+        ending |= {key: granted for key, granted in new.items() if granted.row.expires_us is not None}
+        overlay.end_later(ending.keys() & new.keys(), ending, now_us)
+        overlay.base, overlay.effective, overlay.count, overlay.last = base, effective, count, last
+        overlay.ending, overlay.pending = ending, {}
         return effective
 
     def archive(self, tenant: Tenant) -> RuntimeArchive | None:
         """What must be stored before the last snapshot of `over` may serve; None if that is stored, or if no row of run time
         counts, so that the files are all there is."""
         overlay = self._tenants.get(tenant)
-        if overlay is None or overlay.base is None or overlay.effective is None or not overlay.links:
+        if overlay is None or overlay.base is None or overlay.effective is None or not overlay.count:
             return None
         if overlay.effective.revision == overlay.archived:
             return None
         files, (before, new, gone) = overlay.base.revision, overlay.last
-        if before == overlay.archived and overlay.since_whole < _WHOLE_EVERY:
-            return RuntimeArchive(files, before, tuple(new.values()), tuple(gone.values()))
-        return RuntimeArchive(files, "", tuple(overlay.links.values()), ())
+        if before == overlay.archived and overlay.since_whole < max(
+            _WHOLE_EVERY, min(overlay.count // _ROWS_A_STEP, _MOST_STEPS)
+        ):
+            return RuntimeArchive(files, before, tuple(new), tuple(gone))
+        return RuntimeArchive(files, "", tuple(overlay.links()), ())
 
     def stored(self, tenant: Tenant, archive: RuntimeArchive) -> None:
         """The archive is stored: the next one may build on it."""
@@ -170,7 +209,7 @@ class Overlays:
 
     def count(self, tenant: Tenant) -> int:
         """The rows of run time that count."""
-        return len(self._tenants[tenant].links)
+        return self._tenants[tenant].count
 
     def next_end_us(self) -> int | None:
         """When the next row ends, in microseconds since the Unix epoch; None if none does."""
@@ -181,35 +220,62 @@ class Overlays:
         now_us = self._clock_us()
         return [tenant for tenant, each in self._tenants.items() if each.ends and each.ends[0][0] <= now_us]
 
-    def _require_fit(self, overlay: _Overlay, before: Snapshot, after: Snapshot, keys: Iterable[RowKey]) -> None:
-        granted = [overlay.rows[key].row for key in keys]
-        found = [f"{row.member}, {row.holds}: {why}" for row in granted if (why := closed(after.policy, row))]
-        in_force = [each.row for each in overlay.rows.values()]
+    def _require_fit(
+        self, before: Snapshot, after: Snapshot, granted: Sequence[RuntimeRow], in_force: Sequence[RuntimeRow]
+    ) -> None:
+        ceiling = Ceiling(after.policy)
+        found = [f"{row.member}, {row.holds}: {why}" for row in granted if (why := ceiling.closed(row))]
         found = found or [
             f"{each.row.member}, {each.row.holds}: {each.message}"
-            for each in unsound(before, after, granted, in_force, self._question_rows)
+            for each in unsound(before, after, granted, [*in_force, *granted], self._question_rows)
         ]
         if found:
             raise OverlayRefusedError("; ".join(found[:_SHOWN]))
 
 
-def _place(links: Mapping[RowKey, Link], key: RowKey) -> str:
-    """Two links of one key are the same if one change granted them."""
-    link = links.get(key)
-    return link.place if link is not None else ""
+def _difference(
+    before: Snapshot, pending: Mapping[RowKey, GrantedRow | None], now_us: int
+) -> tuple[dict[RowKey, GrantedRow], list[Link]]:
+    """The rows to add to a snapshot, and the g rows to remove."""
+    served = _RuntimeLinks(before)
+    new: dict[RowKey, GrantedRow] = {}
+    gone: list[Link] = []
+    for key, granted in pending.items():
+        link = served.get(key)
+        wanted = granted if granted is not None and granted.row.counts(now_us) else None
+        # Two rows of one key are the same if one change granted them.
+        if link is not None and (wanted is None or change_of(link) != wanted.seq):
+            gone.append(link)
+            link = None
+        if wanted is not None and link is None:
+            new[key] = wanted
+    return new, gone
 
 
-def _wanted(
-    rows: Mapping[RowKey, GrantedRow], policy: Policy, keys: Iterable[RowKey], now_us: int
-) -> dict[RowKey, Link]:
-    """The g rows of these keys that count."""
-    if policy.runtime is None:
-        return {}
-    return {
-        key: granted.row.link(policy.tenant, granted.seq)
-        for key in keys
-        if (granted := rows.get(key)) is not None and granted.row.counts(now_us)
-    }
+class _RuntimeLinks:
+    """The rows of run time of a snapshot, by key."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._graph = snapshot.graph
+        self._of_wide: dict[Subject, dict[RowKey, Link]] = {}
+
+    def get(self, key: RowKey) -> Link | None:
+        links = self._graph.links_of(key.member)
+        if len(links) < _WIDE:
+            return _found(links, key)
+        found = self._of_wide.get(key.member)
+        if found is None:
+            found = self._of_wide[key.member] = {
+                RowKey(link.member, link.holds, link.scope.text): link for link in links if not link.line
+            }
+        return found.get(key)
+
+
+def _found(links: Iterable[Link], key: RowKey) -> Link | None:
+    for link in links:
+        if not link.line and link.holds == key.holds and link.scope.text == key.scope:
+            return link
+    return None
 
 
 def _ended(ends: list[tuple[int, RowKey]], now_us: int) -> set[RowKey]:

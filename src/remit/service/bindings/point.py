@@ -1,0 +1,181 @@
+"""Grants and revokes at run time: three gates, in the transaction that writes the change.
+
+The granter may do it, by a decision of remit; nobody gains what the granter does not hold; and the tenant's tests marked
+`always` still hold.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from remit.core.names import Principal, Tenant
+from remit.core.position import Position
+from remit.core.rows import Link
+from remit.core.runtime import RuntimeRow
+from remit.engine.decision_diagram import TooManyDiagramsError
+from remit.engine.diff import AccessChange, diff
+from remit.engine.snapshot import Snapshot
+from remit.fleet.bindings import BindingChange, GrantedRow, RowKey
+from remit.fleet.change import PolicyChange, position_of
+from remit.fleet.store import PolicyStore
+from remit.fleet.writes import TenantWrite
+from remit.policy.live import LivePolicies, Requirement
+from remit.service.bindings.gates import BindingGates
+from remit.service.bindings.records import BindingRecords
+from remit.service.bindings.work import BindingWork, link_in_files, link_of, shown
+from remit.service.decision_point import CallTerms
+from remit.service.errors import BindingConflictError, BindingRefusedError
+
+ROWS_LIMIT: Final = 1_000
+"""Rows of one change."""
+
+
+@dataclass(frozen=True, slots=True)
+class BindingRequest:
+    tenant: Tenant
+    granter: Principal
+    """Whose rights the change needs."""
+    grants: tuple[RuntimeRow, ...] = ()
+    revokes: tuple[RowKey, ...] = ()
+    expected: Position | None = None
+    """Only if this is the tenant's newest position."""
+    must_exist: tuple[RowKey, ...] = ()
+    must_not_exist: tuple[RowKey, ...] = ()
+    request_id: str = ""
+    """A name that no other change of the tenant has: a repeated request is answered as the first one was."""
+    reason: str = ""
+    dry_run: bool = False
+
+
+class BindingOutcome(NamedTuple):
+    position: Position
+    """From which on the change serves; of the newest change, if nothing was changed."""
+    already: tuple[RowKey, ...] = ()
+    """Rows that were as the request wants them."""
+    effects: tuple[AccessChange, ...] = ()
+    """Who gains and who loses what. Of a dry run only."""
+    repeated: bool = False
+    """An earlier request of this name made the change."""
+    made: BindingChange | None = None
+    """What this request changed; None for nothing."""
+
+
+class BindingPoint:
+    """Changes the rows of run time of tenants."""
+
+    def __init__(
+        self, store: PolicyStore, live: LivePolicies, gates: BindingGates, records: BindingRecords, wait_s: float
+    ) -> None:
+        """`wait_s` is how long a change waits for this node to serve what others changed before."""
+        self._store = store
+        self._live = live
+        self._gates = gates
+        self._records = records
+        self._wait_s = wait_s
+
+    def change(self, request: BindingRequest, terms: CallTerms) -> BindingOutcome:
+        """Makes all of the change or nothing.
+
+        Raises NoBindingsError, BindingRefusedError, BindingConflictError, RevisionNotCurrentError if this node does not serve
+        the tenant's newest changes, PolicyStoreError, and what a decision raises.
+        """
+        tenant = request.tenant
+        until_s = time.monotonic() + min(self._wait_s, terms.timeout_s)
+        while True:
+            with self._store.changing(tenant) as write:
+                made = write.made_by(request.request_id) if request.request_id else None
+                if made is not None:
+                    return _repeated(made, request)
+                newest = position_of(tenant, write.head)
+                snapshot = self._gates.snapshot(tenant)
+                outcome = self._changed(write, request, snapshot, terms) if snapshot.position == newest else None
+            if outcome is not None:
+                if outcome.made is not None:
+                    self._records.add(
+                        terms,
+                        outcome.position,
+                        request.granter,
+                        request.reason,
+                        granted=[" ".join(RowKey.of(each)) for each in outcome.made.granted],
+                        revoked=[" ".join(each) for each in outcome.made.revoked],
+                    )
+                return outcome
+            # The transaction is over: others may go on, and change the tenant before this one is at work again.
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                raise BindingConflictError(f"others change tenant `{tenant}` all the time: try again")
+            self._live.snapshot_at(tenant, Requirement(at_least=newest), left_s)
+
+    def _changed(
+        self, write: TenantWrite, request: BindingRequest, before: Snapshot, terms: CallTerms
+    ) -> BindingOutcome:
+        tenant, newest = request.tenant, position_of(request.tenant, write.head)
+        if request.expected is not None and request.expected != newest:
+            raise BindingConflictError(f"tenant `{tenant}` is at position `{newest}`, not at `{request.expected}`")
+        work = _work_of(request, write, before)
+        if not work.granted and not work.removed:
+            return BindingOutcome(newest, tuple(work.already))
+        after = self._gates.sound(work, write.now_us, before)
+        self._gates.require(request.granter, work, before, after, terms)
+        if request.dry_run:
+            try:
+                effects = diff(tenant, before, after).access
+            except TooManyDiagramsError as error:
+                raise BindingRefusedError(f"it cannot be found out who would gain what: {error}") from error
+            return BindingOutcome(newest, tuple(work.already), effects)
+        change = work.change(request.granter, request.reason)
+        head = write.commit(change, terms.origin.caller, request.request_id)
+        return BindingOutcome(position_of(tenant, head), tuple(work.already), made=change)
+
+
+def _work_of(request: BindingRequest, write: TenantWrite, before: Snapshot) -> BindingWork:
+    """Raises BindingConflictError if a precondition does not hold, or a row to revoke is of the files."""
+    wanted = {RowKey.of(row): row for row in request.grants}
+    if wanted.keys() & set(request.revokes):
+        raise BindingConflictError("a row is granted and revoked at once: leave one of them out")
+    known = write.rows({*wanted, *request.revokes, *request.must_exist, *request.must_not_exist})
+    current = {key: each for key, each in known.items() if each.row.counts(write.now_us)}
+    _require_state(request, current)
+    already: list[RowKey] = []
+    removed: dict[RowKey, Link | None] = {}
+    for key in dict.fromkeys(request.revokes):
+        if key in current:
+            removed[key] = link_of(current[key], before)
+        elif (link := link_in_files(before, key)) is not None:
+            raise BindingConflictError(f"{link.place} has {shown(key)}: edit the file and publish it")
+        else:
+            already.append(key)
+    granted: list[RuntimeRow] = []
+    for key, row in wanted.items():
+        if key in current and current[key].row.expires_us == row.expires_us:
+            already.append(key)
+            continue
+        if key in current:
+            removed[key] = link_of(current[key], before)
+        granted.append(row)
+    ending = {RowKey.of(each.row): each for each in write.ending()}
+    ended = tuple(key for key, each in ending.items() if not each.row.counts(write.now_us))
+    added = tuple(row.link(request.tenant, write.head.seq + 1) for row in granted)
+    return BindingWork(tuple(granted), added, removed, ended, ending, tuple(already))
+
+
+def _require_state(request: BindingRequest, current: Mapping[RowKey, GrantedRow]) -> None:
+    """Raises BindingConflictError if a precondition does not hold."""
+    for key in request.must_exist:
+        if key not in current:
+            raise BindingConflictError(f"{shown(key)} is not granted, and must be")
+    for key in request.must_not_exist:
+        if key in current:
+            raise BindingConflictError(f"{shown(key)} is granted by change {current[key].seq}, and must not be")
+
+
+def _repeated(made: PolicyChange, request: BindingRequest) -> BindingOutcome:
+    """Rows that were as the request wants them are not in the change."""
+    change = BindingChange.parse(made.body)
+    revoked = {*change.revoked} - {*map(RowKey.of, change.granted)}
+    if change.granter != request.granter or {*change.granted} - {*request.grants} or revoked - {*request.revokes}:
+        raise BindingConflictError(
+            f"change {made.seq} has the request id `{request.request_id}`, and is another change"
+        )
+    return BindingOutcome(position_of(request.tenant, made.head), repeated=True)
