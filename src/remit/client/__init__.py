@@ -6,6 +6,7 @@ It has many modules because it stands alone: retries, caching, decoding and TLS 
 from remit.client.answers import Answer, OperationAnswer, Part, Plan, ReachAllAnswer, RefusedOwner
 from remit.client.async_client import AsyncClient
 from remit.client.async_tenant_client import AsyncTenantClient
+from remit.client.bindings import GrantedBinding, WatchedChange
 from remit.client.errors import AccessDenied, DecisionUnavailable, MalformedQuestion
 from remit.client.questions import Asked, AskedReach, Edge, Graph, NamespaceRows, Node, PrincipalRows, RuntimeBinding
 from remit.client.sync_client import Client
@@ -23,6 +24,7 @@ __all__ = [
     "Client",
     "DecisionUnavailable",
     "Edge",
+    "GrantedBinding",
     "Graph",
     "MalformedQuestion",
     "MutualTls",
@@ -37,4 +39,5 @@ __all__ = [
     "RefusedOwner",
     "RuntimeBinding",
     "TenantClient",
+    "WatchedChange",
 ]

@@ -14,16 +14,23 @@ from typing_extensions import Self
 
 from remit.client.answers import Answer
 from remit.client.batch_parts import BatchParts
-from remit.client.call import ClientCall, Item, Pages, Parameters, Result, Stream
+from remit.client.call import ClientCall, Item, Pages, Parameters, Result, Stream, Upload
 from remit.client.connection_probe import is_connection_failure
 from remit.client.decision_cache import DecisionCache
 from remit.client.decode import at_least_as_asked
 from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.client.links import ChannelLinks, Token
-from remit.client.retry import RetryPolicy, ended, only_open_channels, only_questions, unavailable
+from remit.client.retry import (
+    RetryPolicy,
+    kept,
+    no_uploads,
+    only_open_channels,
+    only_questions,
+    require_end,
+    unavailable,
+)
 from remit.client.revision_watch import AsyncRevisionWatch
 from remit.client.tls import MutualTls
-from remit.v1.audit_service_pb2 import Record
 
 _PRINTS_TASKS: Final = "asyncio.base_tasks"
 
@@ -177,25 +184,24 @@ class AsyncTransport:
             if not token:
                 return
 
-    async def _follow(self, stream: Stream) -> AsyncIterator[Record]:
-        cursor = ""
+    async def _follow(self, stream: Stream[Item]) -> AsyncIterator[Item]:
         retry = RetryPolicy(self._timeout_s)
         while True:
             with only_questions():
-                request = stream(cursor)
+                request = stream.request()
             metadata = self._links.metadata()
             link = self._links.enter()
             call, begun = None, False
             try:
                 with only_open_channels():
-                    call = self._links.open(link.following, request, metadata=metadata)
+                    call = self._links.open(link, request, metadata=metadata)
                 async for response in call:
-                    begun, cursor = True, response.cursor
-                    for record in response.records:
-                        yield record
+                    begun = True
+                    for item in stream.read(response):
+                        yield item
             except grpc.RpcError as error:
                 retry = RetryPolicy(self._timeout_s) if begun else retry
-                pause_s = await self._pause_s(retry, error)
+                pause_s = await self._pause_s(retry, error, again=stream.may_resume)
             except grpc.aio.UsageError as error:
                 raise DecisionUnavailable("CANCELLED", str(error)) from error
             except asyncio.CancelledError as error:
@@ -203,16 +209,46 @@ class AsyncTransport:
                     raise
                 raise DecisionUnavailable("CANCELLED", "the client was closed") from error
             else:
-                raise ended()
+                require_end(stream)
+                return
             finally:
                 if call is not None:
                     call.cancel()
                 self._links.leave(link, call)
             await asyncio.sleep(pause_s)
 
-    async def _pause_s(self, retry: RetryPolicy, error: grpc.RpcError) -> float:
-        """Seconds until the next attempt. Raises DecisionUnavailable if there is none."""
-        pause_s = retry.pause_s(error)
+    async def _upload(self, upload: Upload[Any, Result]) -> Result:
+        """The answer to a stream of requests. It is not sent again."""
+        with only_questions():
+            requests = upload.requests()
+        wrong: list[Exception] = []
+        metadata = self._links.metadata()
+        link = self._links.enter()
+        try:
+            rpc = link.uploads.get(upload.name)
+            if rpc is None:
+                raise no_uploads()
+            with only_open_channels():
+                call = rpc(kept(requests, wrong), timeout=upload.timeout_s, metadata=metadata)
+            return upload.read(await call)
+        except grpc.RpcError as error:
+            if wrong:
+                raise MalformedQuestion(str(wrong[0])) from wrong[0]
+            cause = await asyncio.to_thread(self._links.cause, error) if is_connection_failure(error) else ""
+            raise unavailable(error, cause) from error
+        except asyncio.CancelledError as error:
+            if _is_being_cancelled():
+                raise
+            # Of requests that cannot be made, grpc.aio cancels the call.
+            if wrong:
+                raise MalformedQuestion(str(wrong[0])) from wrong[0]
+            raise DecisionUnavailable("CANCELLED", "the client was closed") from error
+        finally:
+            self._links.leave(link)
+
+    async def _pause_s(self, retry: RetryPolicy, error: grpc.RpcError, *, again: bool = True) -> float:
+        """Seconds until the next attempt. Raises DecisionUnavailable if there is none, or must be none `again`."""
+        pause_s = retry.pause_s(error) if again else None
         if pause_s is None:
             cause = await asyncio.to_thread(self._links.cause, error) if is_connection_failure(error) else ""
             raise unavailable(error, cause) from error

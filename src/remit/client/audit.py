@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from remit.client.call import ClientCall, Pages, ResultPage, Stream, names
+from remit.client.call import ClientCall, Pages, ResultPage, names
 from remit.client.decode import known
 from remit.v1 import access_service_pb2, reach_service_pb2
 from remit.v1 import audit_service_pb2 as messages
@@ -26,8 +26,22 @@ def get_record(decision_id: str) -> ClientCall[messages.GetRecordResponse, messa
     return ClientCall(lambda: messages.GetRecordRequest(id=decision_id), known)
 
 
-def follow_records(where: messages.RecordFilter | None = None, *, after: str = "") -> Stream:
-    return lambda cursor: messages.FollowRecordsRequest(filter=where, after=after, cursor=cursor)
+class RecordStream:
+    """The records that a filter selects, as they are committed."""
+
+    has_end, may_resume = False, True
+
+    def __init__(self, where: messages.RecordFilter | None, after: str) -> None:
+        self._where = where
+        self._after = after
+        self._cursor = ""
+
+    def request(self) -> messages.FollowRecordsRequest:
+        return messages.FollowRecordsRequest(filter=self._where, after=self._after, cursor=self._cursor)
+
+    def read(self, response: messages.FollowRecordsResponse) -> Sequence[messages.Record]:
+        self._cursor = response.cursor
+        return response.records
 
 
 def count_records(

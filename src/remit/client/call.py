@@ -1,8 +1,8 @@
 """What the two clients share: a call as a request, and how its response is read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
@@ -36,8 +36,35 @@ class ResultPage(Generic[Item]):
 Pages = Callable[[str], ClientCall[Any, ResultPage[Item]]]
 """Makes the call for a page from the page's token, '' for the first page."""
 
-Stream = Callable[[str], Message]
-"""Makes the request that resumes a stream from its last cursor, '' for the start."""
+Item_co = TypeVar("Item_co", covariant=True)
+
+
+class Stream(Protocol[Item_co]):
+    """A stream of answers, as far as it was read."""
+
+    has_end: bool
+    """False if the server never ends it without an error."""
+
+    @property
+    def may_resume(self) -> bool:
+        """False if it must not be asked for again, because a part of it was read."""
+
+    def request(self) -> Message:
+        """The request that resumes the stream where it was read last, or starts it."""
+
+    def read(self, response: Any) -> Sequence[Item_co]:
+        """The items that an answer completes. A request from then on resumes the stream after them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload(Generic[Response, Result]):
+    """A call whose requests are a stream. `requests` raises as the request of a `ClientCall`."""
+
+    requests: Callable[[], Iterator[Message]]
+    name: str
+    """The full name of a request."""
+    read: Callable[[Response], Result]
+    timeout_s: float
 
 
 def names(texts: Sequence[str]) -> Sequence[str]:

@@ -19,7 +19,7 @@ from remit.client.connection_probe import ConnectionProbe, is_connection_failure
 from remit.client.errors import DecisionUnavailable
 from remit.client.forks import FORKS, Forkable
 from remit.client.http.target import HttpTarget
-from remit.client.stubs import following_over, rpcs_over, watching_over
+from remit.client.stubs import rpcs_over, streams_over, uploads_over
 from remit.client.target import DNS_SCHEME, channel_options
 from remit.client.tls import MutualTls, ServerTls
 
@@ -43,8 +43,8 @@ class ChannelLink:
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.rpcs = rpcs_over(channel)
-        self.following = following_over(channel)
-        self.watching = watching_over(channel)
+        self.streams = streams_over(channel)
+        self.uploads = uploads_over(channel)
         self.calls = 0
         """Calls and streams that use it now."""
 
@@ -123,8 +123,9 @@ class ChannelLinks(Forkable):
             self._calls += 1
             return self._current
 
-    def open(self, method: Callable[..., Any], request: Message, **options: Any) -> Any:
+    def open(self, link: ChannelLink, request: Message, **options: Any) -> Any:
         """Starts a stream of a link that was entered. A fork of the process ends it."""
+        method = link.streams[request.DESCRIPTOR.full_name]
         with self._mutex:
             stream = method(request, **options)
             self._calls -= 1

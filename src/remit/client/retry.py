@@ -2,13 +2,14 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from remit.client.call import Stream
 from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.core.errors import FieldViolation
 
@@ -68,9 +69,23 @@ def only_open_channels() -> Iterator[None]:
         raise DecisionUnavailable("CANCELLED", str(error)) from error
 
 
-def ended() -> DecisionUnavailable:
-    """The error for a stream that ended although it has no end."""
-    return DecisionUnavailable("INTERNAL", "the server ended the stream without an error")
+def require_end(stream: Stream[Any]) -> None:
+    """Raises DecisionUnavailable if the server ended a stream that has no end."""
+    if not stream.has_end:
+        raise DecisionUnavailable("INTERNAL", "the server ended the stream without an error")
+
+
+def no_uploads() -> DecisionUnavailable:
+    return DecisionUnavailable("UNIMPLEMENTED", "an import is a stream of requests, which needs gRPC: name HOST:PORT")
+
+
+def kept(requests: Iterator[Message], wrong: list[Exception]) -> Iterator[Message]:
+    """The requests of a stream. What makes the next one impossible is kept in `wrong`: gRPC hides it."""
+    try:
+        yield from requests
+    except Exception as error:
+        wrong.append(error)
+        raise
 
 
 def unavailable(error: grpc.RpcError, cause: str) -> DecisionUnavailable:

@@ -68,7 +68,7 @@ class RevisionWatch(Forkable):
         metadata = self._links.metadata()
         link, changes = self._links.enter(), None
         try:
-            changes = self._links.open(link.watching, WatchRevisionRequest(), timeout=WATCH_S, metadata=metadata)
+            changes = self._links.open(link, WatchRevisionRequest(), timeout=WATCH_S, metadata=metadata)
             for change in changes:
                 self._cache.changed(change)
         except grpc.RpcError as error:
@@ -117,7 +117,7 @@ class AsyncRevisionWatch(Forkable):
         metadata = self._links.metadata()
         link, changes = self._links.enter(), None
         try:
-            changes = self._links.open(link.watching, WatchRevisionRequest(), timeout=WATCH_S, metadata=metadata)
+            changes = self._links.open(link, WatchRevisionRequest(), timeout=WATCH_S, metadata=metadata)
             async for change in changes:
                 self._cache.changed(change)
         except grpc.RpcError as error:

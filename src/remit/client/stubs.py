@@ -36,41 +36,50 @@ class Method(NamedTuple):
     """The class of the response."""
 
 
-METHODS: Final[Mapping[str, Method]] = {
-    method.input_type.full_name: Method(f"/{service.full_name}/{method.name}", GetMessageClass(method.output_type))
+_METHODS: Final = [
+    (method, Method(f"/{service.full_name}/{method.name}", GetMessageClass(method.output_type)))
     for module in _MODULES
     for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
-    if not method.server_streaming
+]
+METHODS: Final[Mapping[str, Method]] = {
+    found.input_type.full_name: method
+    for found, method in _METHODS
+    if not found.server_streaming and not found.client_streaming
 }
 """By the full name of the request: each method has its own request class."""
+STREAMS: Final[Mapping[str, Method]] = {
+    found.input_type.full_name: method for found, method in _METHODS if found.server_streaming
+}
+"""Those that answer with a stream."""
+UPLOADS: Final[Mapping[str, Method]] = {
+    found.input_type.full_name: method for found, method in _METHODS if found.client_streaming
+}
+"""Those whose requests are a stream."""
 
 
 def rpcs_over(channel: grpc.Channel | grpc.aio.Channel) -> Mapping[str, Callable[..., Any]]:
     """The callable for each method, by the full name of its request; awaitable over a channel of grpc.aio."""
+    return _over(channel.unary_unary, METHODS)
+
+
+def streams_over(channel: grpc.Channel | grpc.aio.Channel) -> Mapping[str, Callable[..., Any]]:
+    """The callable that starts each stream of answers, by the full name of its request."""
+    return _over(channel.unary_stream, STREAMS)
+
+
+def uploads_over(channel: grpc.Channel | grpc.aio.Channel) -> Mapping[str, Any]:
+    """The callable for each stream of requests, by the full name of a request. A channel over HTTP has none."""
+    upload = getattr(channel, "stream_unary", None)
+    return _over(upload, UPLOADS) if upload is not None else {}
+
+
+def _over(calling: Callable[..., Any], methods: Mapping[str, Method]) -> Mapping[str, Callable[..., Any]]:
     return {
-        request: channel.unary_unary(
+        request: calling(
             method.path,
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=method.response.FromString,
         )
-        for request, method in METHODS.items()
+        for request, method in methods.items()
     }
-
-
-def watching_over(channel: grpc.Channel | grpc.aio.Channel) -> Callable[..., Any]:
-    """The callable that starts a WatchRevision."""
-    return channel.unary_stream(
-        "/remit.v1.PolicyService/WatchRevision",
-        request_serializer=policy_service_pb2.WatchRevisionRequest.SerializeToString,
-        response_deserializer=policy_service_pb2.WatchRevisionResponse.FromString,
-    )
-
-
-def following_over(channel: grpc.Channel | grpc.aio.Channel) -> Callable[..., Any]:
-    """The callable that starts a FollowRecords."""
-    return channel.unary_stream(
-        "/remit.v1.AuditService/FollowRecords",
-        request_serializer=audit_service_pb2.FollowRecordsRequest.SerializeToString,
-        response_deserializer=audit_service_pb2.FollowRecordsResponse.FromString,
-    )

@@ -3,7 +3,7 @@
 It is long because each method is written out, for readers, editors and type checkers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -13,6 +13,7 @@ from remit.client import resources as dedicated
 from remit.client.access import guarded
 from remit.client.answers import Answer, OperationAnswer, Plan, ReachAllAnswer
 from remit.client.batch_parts import BatchParts
+from remit.client.bindings import GrantedBinding, WatchedChange
 from remit.client.call import ClientCall
 from remit.client.errors import DecisionUnavailable
 from remit.client.questions import Asked, AskedReach, Graph, NamespaceRows, PrincipalRows, RuntimeBinding
@@ -703,6 +704,51 @@ class Client(SyncTransport):
         takes longer than the call, it raises DecisionUnavailable with the code UNAVAILABLE: ask again for its result."""
         return self._ask(policy.diff_revisions(tenant, old, new))
 
+    def import_bindings(
+        self,
+        tenant: str,
+        rows: Iterable[RuntimeBinding],
+        *,
+        granter: str = "",
+        reason: str = "",
+        replace: bool = False,
+        expected_position: str = "",
+        request_id: str = "",
+        dry_run: bool = False,
+        timeout_s: float = 600.0,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+    ) -> binding_service_pb2.ImportBindingsResponse:
+        """Grants up to 1,000,000 rows, all or none, as one change; with `replace`, revokes all other rows of run time. The
+        rows are read as they are sent. No row may come twice. The client does not send an import again: with a
+        `request_id` you may, and it is made once. `timeout_s` is its deadline. It needs gRPC."""
+        return self._upload(
+            bindings.import_bindings(
+                tenant,
+                rows,
+                granter=granter,
+                reason=reason,
+                replace=replace,
+                expected_position=expected_position,
+                request_id=request_id,
+                dry_run=dry_run,
+                timeout_s=timeout_s,
+                on_behalf_of=on_behalf_of,
+                trace_id=trace_id,
+            )
+        )
+
+    def export_bindings(self, tenant: str) -> Iterator[GrantedBinding]:
+        """All rows that were granted at run time and are in force at one position, by member, with who granted each, when
+        and why. A stream that breaks raises DecisionUnavailable: begin again."""
+        return self._follow(bindings.ExportStream(tenant))
+
+    def watch_bindings(self, tenant: str, after_position: str = "") -> Iterator[WatchedChange]:
+        """Every change of the tenant's rows after a position, in order, each once, without an end; '' is the beginning. If
+        the server goes away, the client resumes where the stream ended. DecisionUnavailable with the code ABORTED says that
+        the history does not hold the position any more: list the rows anew."""
+        return self._follow(bindings.BindingStream(tenant, after_position))
+
     def list_bindings(
         self, tenant: str, member: str = "", holds: str = "", *, page_size: int = 0
     ) -> Iterator[GrantedRow]:
@@ -771,7 +817,7 @@ class Client(SyncTransport):
         """The decisions that `where` selects, as they are committed, each once, without an end: from the first step of
         the iteration on, or from `since_us` or `after` on. If the server goes away, the client resumes where the stream
         ended. It raises DecisionUnavailable if the server is away for longer than the timeout of a call."""
-        return self._follow(audit.follow_records(where, after=after))
+        return self._follow(audit.RecordStream(where, after))
 
     def count_records(
         self,

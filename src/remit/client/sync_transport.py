@@ -12,15 +12,22 @@ from typing_extensions import Self
 
 from remit.client.answers import Answer
 from remit.client.batch_parts import BatchParts
-from remit.client.call import ClientCall, Item, Pages, Result, Stream
+from remit.client.call import ClientCall, Item, Pages, Result, Stream, Upload
 from remit.client.decision_cache import DecisionCache
 from remit.client.decode import at_least_as_asked
 from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.client.links import ChannelLinks, Token
-from remit.client.retry import RetryPolicy, ended, only_open_channels, only_questions, unavailable
+from remit.client.retry import (
+    RetryPolicy,
+    kept,
+    no_uploads,
+    only_open_channels,
+    only_questions,
+    require_end,
+    unavailable,
+)
 from remit.client.revision_watch import RevisionWatch
 from remit.client.tls import MutualTls
-from remit.v1.audit_service_pb2 import Record
 
 
 class SyncTransport:
@@ -121,35 +128,56 @@ class SyncTransport:
             if not token:
                 return
 
-    def _follow(self, stream: Stream) -> Iterator[Record]:
-        cursor = ""
+    def _follow(self, stream: Stream[Item]) -> Iterator[Item]:
         retry = RetryPolicy(self._timeout_s)
         while True:
             with only_questions():
-                request = stream(cursor)
+                request = stream.request()
             metadata = self._links.metadata()
             link = self._links.enter()
             call, begun = None, False
             try:
                 with only_open_channels():
-                    call = self._links.open(link.following, request, metadata=metadata)
+                    call = self._links.open(link, request, metadata=metadata)
                 for response in call:
-                    begun, cursor = True, response.cursor
-                    yield from response.records
+                    begun = True
+                    yield from stream.read(response)
             except grpc.RpcError as error:
                 retry = RetryPolicy(self._timeout_s) if begun else retry
-                pause_s = self._pause_s(retry, error)
+                pause_s = self._pause_s(retry, error, again=stream.may_resume)
             else:
-                raise ended()
+                require_end(stream)
+                return
             finally:
                 if call is not None:
                     call.cancel()
                 self._links.leave(link, call)
             time.sleep(pause_s)
 
-    def _pause_s(self, retry: RetryPolicy, error: grpc.RpcError) -> float:
-        """Seconds until the next attempt. Raises DecisionUnavailable if there is none."""
-        pause_s = retry.pause_s(error)
+    def _upload(self, upload: Upload[Any, Result]) -> Result:
+        """The answer to a stream of requests. It is not sent again."""
+        with only_questions():
+            requests = upload.requests()
+        wrong: list[Exception] = []
+        metadata = self._links.metadata()
+        link = self._links.enter()
+        try:
+            rpc = link.uploads.get(upload.name)
+            if rpc is None:
+                raise no_uploads()
+            with only_open_channels():
+                call = rpc.future(kept(requests, wrong), timeout=upload.timeout_s, metadata=metadata)
+            return upload.read(call.result())
+        except grpc.RpcError as error:
+            if wrong:
+                raise MalformedQuestion(str(wrong[0])) from wrong[0]
+            raise unavailable(error, self._links.cause(error)) from error
+        finally:
+            self._links.leave(link)
+
+    def _pause_s(self, retry: RetryPolicy, error: grpc.RpcError, *, again: bool = True) -> float:
+        """Seconds until the next attempt. Raises DecisionUnavailable if there is none, or must be none `again`."""
+        pause_s = retry.pause_s(error) if again else None
         if pause_s is None:
             raise unavailable(error, self._links.cause(error)) from error
         return pause_s

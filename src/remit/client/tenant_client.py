@@ -3,10 +3,11 @@
 It is long because each method is written out, for readers, editors and type checkers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from remit.client.answers import Answer, OperationAnswer, Plan, ReachAllAnswer
+from remit.client.bindings import GrantedBinding, WatchedChange
 from remit.client.errors import DecisionUnavailable
 from remit.client.questions import Asked, AskedReach, Graph, NamespaceRows, PrincipalRows, RuntimeBinding
 from remit.v1 import (
@@ -611,6 +612,48 @@ class TenantClient:
         by 64 digits, or by 8 or more of the first digits of a stored one; empty is the one that serves. If the comparison
         takes longer than the call, it raises DecisionUnavailable with the code UNAVAILABLE: ask again for its result."""
         return self._client.diff_revisions(self._tenant, old, new)
+
+    def import_bindings(
+        self,
+        rows: Iterable[RuntimeBinding],
+        *,
+        granter: str = "",
+        reason: str = "",
+        replace: bool = False,
+        expected_position: str = "",
+        request_id: str = "",
+        dry_run: bool = False,
+        timeout_s: float = 600.0,
+        on_behalf_of: str = "",
+        trace_id: str = "",
+    ) -> binding_service_pb2.ImportBindingsResponse:
+        """Grants up to 1,000,000 rows, all or none, as one change; with `replace`, revokes all other rows of run time. The
+        rows are read as they are sent. No row may come twice. The client does not send an import again: with a
+        `request_id` you may, and it is made once. `timeout_s` is its deadline. It needs gRPC."""
+        return self._client.import_bindings(
+            self._tenant,
+            rows,
+            granter=granter,
+            reason=reason,
+            replace=replace,
+            expected_position=expected_position,
+            request_id=request_id,
+            dry_run=dry_run,
+            timeout_s=timeout_s,
+            on_behalf_of=on_behalf_of,
+            trace_id=trace_id,
+        )
+
+    def export_bindings(self) -> Iterator[GrantedBinding]:
+        """All rows that were granted at run time and are in force at one position, by member, with who granted each, when
+        and why. A stream that breaks raises DecisionUnavailable: begin again."""
+        return self._client.export_bindings(self._tenant)
+
+    def watch_bindings(self, after_position: str = "") -> Iterator[WatchedChange]:
+        """Every change of the tenant's rows after a position, in order, each once, without an end; '' is the beginning. If
+        the server goes away, the client resumes where the stream ended. DecisionUnavailable with the code ABORTED says that
+        the history does not hold the position any more: list the rows anew."""
+        return self._client.watch_bindings(self._tenant, after_position)
 
     def list_bindings(self, member: str = "", holds: str = "", *, page_size: int = 0) -> Iterator[GrantedRow]:
         """The rows that were granted at run time and are in force, by member; only those of `member` or to `holds`, if they

@@ -34,6 +34,7 @@ EVENT_OF_METHOD = {
     "PolicyService/PinRevision": "POLICY_PINNED",
     "PolicyService/UnpinRevision": "POLICY_UNPINNED",
     "BindingService/ChangeBindings": "BINDINGS_CHANGED",
+    "BindingService/ImportBindings": "BINDINGS_CHANGED",
     "StatusService/GetShadow": "AUDIT_READ",
     "PolicyService/GetSource": "POLICY_READ",
     "PolicyService/GetTests": "POLICY_READ",
@@ -59,6 +60,8 @@ UNRECORDED = {
     "PolicyService/WatchRevision",
     "StatusService/GetStatus",
     "BindingService/ListBindings",
+    "BindingService/ExportBindings",
+    "BindingService/WatchBindings",
 }
 """No record tells of them."""
 

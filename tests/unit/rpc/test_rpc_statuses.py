@@ -13,6 +13,7 @@ from remit.core.diagnostics import PolicyError
 from remit.core.errors import InvalidNameError, RemitError
 from remit.core.gateway import RefusedPathError, SameRequestsError
 from remit.engine.decision_diagram import TooManyDiagramsError
+from remit.engine.diff.escalation import TooManyWaysError
 from remit.engine.differential.casbin_oracle import RegistrationError
 from remit.engine.role_graph import TooManyPathsError
 from remit.fleet.errors import ForgedReleaseError, PublishRefusedError
@@ -44,6 +45,7 @@ ELSEWHERE = {
     IdentitiesError: "the file is read at the start, and by a thread of its own",
     GitError: "a revision is kept without its commit",
     TooManyDiagramsError: "a change of rows of run time is refused for it",
+    TooManyWaysError: "likewise",
     PublishRefusedError: "no server publishes",
     ForgedReleaseError: "the puller notes it, and what serves goes on",
     OverlayRefusedError: "the log has it, and what serves goes on",
