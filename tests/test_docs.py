@@ -290,11 +290,12 @@ def test_python_examples_run(page: str, shared_target: Addresses) -> None:
 
 
 def test_rows_are_granted_as_the_page_shows(example: Path) -> None:
-    """docs/how-to/grant-at-run-time.md: its key in the files of the example company, its program and its commands."""
+    """docs/how-to/grant-at-run-time.md: its key in the files of the example company, its programs and its commands."""
     page = ROOT / "docs/how-to/grant-at-run-time.md"
     ((_, opened),) = blocks(page, "yaml")
-    ((_, program),) = blocks(page, "python")
-    ((_, commands),) = blocks(page, "sh")
+    programs = [text for _, text in blocks(page, "python")]
+    commands, importing, drifting = (text for _, text in blocks(page, "sh"))
+    (example / "grants.csv").write_text("g, user:zoe, role:viewer, acme/acme.finance.**\n")
     with (example / "policies/acme/tenant.yaml").open("a") as manifest:
         manifest.write(f"\n{opened}")
     store = "sqlite:///var/policy.db"
@@ -302,13 +303,24 @@ def test_rows_are_granted_as_the_page_shows(example: Path) -> None:
     subprocess.run(publish, cwd=example, capture_output=True, check=True)
     with serving(example, "--policy-store", store) as addresses:
         names: dict[str, Any] = {}
-        exec(compile(addresses.put(program), str(page), "exec"), names)
+        for program in programs:
+            exec(compile(addresses.put(program), str(page), "exec"), names)
         assert names["answer"].allowed
-        shell = ["sh", "-e", "-c", commands]
+        assert 50 == names["done"].granted == len(names["exported"])
         where = {"REMIT_TARGET": addresses.real[DEFAULT_TARGET], "PATH": f"{BIN}:{os.environ['PATH']}"}
-        environment = {**os.environ, **where}
-        done = subprocess.run(shell, cwd=example, env=environment, capture_output=True, text=True, check=True)
-    assert "user:zoe" in done.stdout
+
+        def run(text: str) -> subprocess.CompletedProcess[str]:
+            shell = ["sh", "-e", "-c", text]
+            return subprocess.run(
+                shell, cwd=example, env={**os.environ, **where}, capture_output=True, text=True, check=False
+            )
+
+        granted = run(commands)
+        assert (0, True) == (granted.returncode, "user:zoe" in granted.stdout), granted.stderr
+        imported = run(importing)
+        assert (0, True) == (imported.returncode, "1 granted" in imported.stdout), imported.stderr
+        drifted = run(drifting)
+        assert (1, 50) == (drifted.returncode, drifted.stdout.count(" unused")), drifted.stderr
 
 
 def test_the_settings_example_is_accepted(example: Path) -> None:

@@ -32,9 +32,12 @@ ASKS_THE_SERVER: Final = {
     "audit follow",
     "grant",
     "revoke",
-    "bindings",
     "source",
     "console",
+    "drift",
+    "bindings list",
+    "bindings import",
+    "bindings export",
 }
 RUNTIME: Final = "\nruntime: {roles: [role:viewer], scopes: [acme.finance.**]}\n"
 CODES: Final = {"explain": 1, "audit explain": 1, "operation": 1, "resolve": 1}
@@ -91,6 +94,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (folder / "redact.key").write_bytes(bytes(range(32)))
     (folder / "redact.key").chmod(0o600)
     (folder / "token.txt").write_text("secret")
+    (folder / "grants.csv").write_text("g, user:zoe, role:viewer, acme/acme.finance.**\n")
     (folder / "model.conf").write_text(CASBIN_MODEL)
     (folder / "policy.csv").write_text("p, admin, data1, read\ng, alice, admin\n")
     key = SigningKey.new(folder / "audit.pem")

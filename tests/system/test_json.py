@@ -117,6 +117,7 @@ def _small(folder: Path) -> None:
         "p, role:reader, acme, **, FLOW, VIEW, allow\np, role:unused, acme, **, FLOW, UPDATE, allow\n"
     )
     (tenant / "bindings.csv").write_text("g, user:ada, role:reader, acme\n")
+    (folder / "grants.csv").write_text("g, user:ben, role:viewer, acme/a.**\n")
     (tenant / "tests" / "reads.yaml").write_text(
         "name: who reads\naccess:\n"
         "  - {principal: user:ada, action: VIEW, kind: FLOW, namespace: web, expect: allow}\n"
@@ -242,7 +243,7 @@ def test_json_of_a_command(file: Path, copy: Path, world: Path, request: pytest.
     assert line.startswith(f"remit {command_of(file)} ") or line == f"remit {command_of(file)} --json"
     if "127.0.0.1:9090" in line:
         server = "unpinned" if line.startswith("remit rollback") else "target"
-        if command_of(file) in {"grant", "revoke", "bindings"}:
+        if command_of(file) in {"grant", "revoke", "drift"} or command_of(file).startswith("bindings "):
             server = "granting"
         line = line.replace("127.0.0.1:9090", request.getfixturevalue(server))
     if "https://pdp.example" in line:

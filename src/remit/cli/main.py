@@ -49,7 +49,7 @@ lazy.add(
         "nodes": "remit.cli.fleet.nodes:nodes",
         "grant": "remit.cli.fleet.grant:grant",
         "revoke": "remit.cli.fleet.grant:revoke",
-        "bindings": "remit.cli.fleet.grant:bindings",
+        "drift": "remit.cli.fleet.drift:drift",
     },
     "Serve",
 )
@@ -104,6 +104,7 @@ lazy.add(
     },
 )
 app.add_typer(imports, name="import", rich_help_panel="Work on policies")
+app.add_typer(fleet.runtime, name="bindings", rich_help_panel="Serve")
 app.add_typer(callers.app, name="callers", rich_help_panel="Work on policies")
 app.add_typer(fleet.app, name="fleet", rich_help_panel="Serve")
 app.add_typer(authzen.app, name="authzen", rich_help_panel="Serve")

@@ -174,8 +174,15 @@ def _unlike(after: Snapshot, granted: Sequence[RuntimeRow]) -> Iterable[RuntimeR
     """A row of each member, of principals that hold the same a row of one."""
     graph, found = after.graph, dict[object, RuntimeRow]()
     for row in {row.member: row for row in granted}.values():
-        alike = not row.member.startswith("group:") and not graph.rules_of(row.member)
-        held = frozenset((link.holds, link.scope.text) for link in graph.links_of(row.member)) if alike else row.member
+        held: object = row.member
+        if not row.member.startswith("group:") and not graph.rules_of(row.member):
+            links = graph.links_of(row.member)
+            # Most hold one thing: a set of one takes longer to make.
+            held = (
+                frozenset((each.holds, each.scope.text) for each in links)
+                if len(links) > 1
+                else (row.holds, row.scope.text)
+            )
         found.setdefault(held, row)
     return found.values()
 

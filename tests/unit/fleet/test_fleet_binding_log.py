@@ -122,3 +122,104 @@ def test_nothing_is_added_where_changes_were_lost(tmp_path: Path, left: int) -> 
     assert (["ann", "bob", "cy"], False) == granted(BindingLog(path), last)
     with pytest.raises(ValueError, match="does not hold change 3"):
         BindingLog(path).read(Head(3, b"another history"))
+
+
+def many(count: int, begin: int = 0) -> BindingChange:
+    """More than a body holds as they are."""
+    return BindingChange(tuple(row(f"n{number}") for number in range(begin, begin + count)), (), reason="many")
+
+
+def test_a_change_of_many_rows_is_packed_and_says_the_same() -> None:
+    change = many(2_000)._replace(revoked=(RowKey.of(row("cy")),), ended=(RowKey.of(row("di")),), granter="user:g")
+
+    assert change == BindingChange.parse(change.body)
+    assert len(change.body) < 20_000
+    for damaged in (change.body.replace("eA", "AA", 1), change.body.replace('"packed":"', '"packed":"!')):
+        with pytest.raises(ValueError, match=r"packed rows|base64|padding"):
+            BindingChange.parse(damaged)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs are written anew as if they were long."""
+    monkeypatch.setattr("remit.fleet.binding_log._COMPACT_FROM", 2_000)
+
+
+def changed(path: Path, after: PolicyChange | None, change: BindingChange) -> PolicyChange:
+    head = after.head if after is not None else genesis(ACME)
+    made = linked(head, ACME, 5, "BINDINGS", "ci", change.body)
+    append(path, [made], after=after.head if after is not None else NO_BINDINGS)
+    return made
+
+
+def rows_in(log: BindingLog, last: PolicyChange, rows: dict[RowKey, GrantedRow]) -> bool:
+    """Brings the rows to where the log brings them. Returns whether it was read anew."""
+    new = log.read(last.head)
+    if new.anew:
+        rows.clear()
+    rows.update((RowKey.of(each.row), each) for each in new.rows)
+    for each in new.changes:
+        apply(rows, each.seq, each.change)
+    return new.anew
+
+
+@pytest.mark.usefixtures("small")
+def test_a_long_log_is_written_anew_with_the_rows_in_force_and_all_readers_follow(tmp_path: Path) -> None:
+    path = tmp_path / "acme.jsonl"
+    often, seldom = BindingLog(path), BindingLog(path)
+    rows: dict[RowKey, GrantedRow] = {}
+    of_often: dict[RowKey, GrantedRow] = {}
+    of_seldom: dict[RowKey, GrantedRow] = {}
+    anew = False
+    sizes, last = [], None
+    for number in range(200):
+        name = f"n{number % 7}"
+        granted = BindingChange((row(name),), (RowKey.of(row(name)),))
+        last = changed(path, last, granted)
+        apply(rows, last.seq, granted)
+        anew |= rows_in(often, last, of_often)
+        if number % 50 == 3:
+            rows_in(seldom, last, of_seldom)
+            assert rows == of_seldom
+        assert rows == of_often
+        sizes.append(path.stat().st_size)
+
+    assert anew
+    assert max(sizes) < 5_000
+    fresh: dict[RowKey, GrantedRow] = {}
+    assert last is not None
+    rows_in(BindingLog(path), last, fresh)
+    assert rows == fresh
+
+
+@pytest.mark.usefixtures("small")
+def test_a_log_that_is_written_anew_still_goes_as_far_as_the_change_before(tmp_path: Path) -> None:
+    path = tmp_path / "acme.jsonl"
+    last = changed(path, None, many(1_500))
+    for number in range(40):
+        before, last = last, changed(path, last, many(3, begin=number))
+        rows: dict[RowKey, GrantedRow] = {}
+        # A process that has not heard of the last change, or a start after a crash.
+        rows_in(BindingLog(path), before, rows)
+        assert 1_500 == len(rows)
+    with pytest.raises(ValueError, match="does not hold change 1"):
+        BindingLog(path).read(Head(1, b"long ago"))
+
+
+@pytest.mark.usefixtures("small")
+def test_a_new_node_keeps_the_rows_and_not_their_history(tmp_path: Path) -> None:
+    path = tmp_path / "acme.jsonl"
+    made: list[PolicyChange] = []
+    head, rows = genesis(ACME), dict[RowKey, GrantedRow]()
+    for number in range(300):
+        change = BindingChange((row("ann", number + 1),), (RowKey.of(row("ann")),))
+        made.append(linked(head, ACME, 5, "BINDINGS", "ci", change.body))
+        head = made[-1].head
+        apply(rows, made[-1].seq, change)
+
+    append(path, made, after=None)
+
+    assert path.stat().st_size < 500
+    found: dict[RowKey, GrantedRow] = {}
+    rows_in(BindingLog(path), made[-1], found)
+    assert rows == found

@@ -13,3 +13,18 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 lazy.add(app, {"faults": "remit.cli.fleet.faults:faults"})
+
+runtime = typer.Typer(
+    cls=PlainGroup,
+    rich_markup_mode=None,
+    help=f"List, import and export what was granted at run time.\n\n{EXIT_CODES}",
+    no_args_is_help=True,
+)
+lazy.add(
+    runtime,
+    {
+        "list": "remit.cli.fleet.bindings:list_rows",
+        "import": "remit.cli.fleet.bindings:import_file",
+        "export": "remit.cli.fleet.bindings:export_file",
+    },
+)

@@ -1,20 +1,17 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import typer
 
 from remit.cli.audit.options import moment
 from remit.cli.common.as_json import JsonOption, plain, print_json
-from remit.cli.common.help import OUTPUT
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.server_options import DEFAULT_SERVER, Connection, ServerOption, with_connection
-from remit.cli.common.table import print_table
 from remit.client import DecisionUnavailable, RuntimeBinding
-from remit.clock import now_us, utc_text
+from remit.clock import now_us
 from remit.core.ages import parse_age
-from remit.v1 import binding_service_pb2 as messages
 
-_EXITS: Final = {
+EXITS: Final = {
     "INVALID_ARGUMENT": Exit.USAGE,
     "PERMISSION_DENIED": Exit.NO,
     "ABORTED": Exit.NO,
@@ -95,66 +92,6 @@ def revoke(
     _change(connection, target, tenant, [], [row], by, reason, dry_run=dry_run, as_json=as_json)
 
 
-@with_connection(10.0)
-def bindings(
-    tenant: TenantArgument,
-    member: Annotated[str, typer.Option(metavar="MEMBER", help="Only rows of this member.", show_default=False)] = "",
-    holds: Annotated[
-        str, typer.Option(metavar="HOLDS", help="Only rows to this group or role.", show_default=False)
-    ] = "",
-    csv: Annotated[
-        bool, typer.Option("--csv", help="Print rows of bindings.csv, for a pull request.", rich_help_panel=OUTPUT)
-    ] = False,
-    as_json: JsonOption = False,
-    target: ServerOption = DEFAULT_SERVER,
-    *,
-    connection: Connection,
-) -> None:
-    """List what was granted at run time and is in force.
-
-    A release whose files have such a row adopts it: it is then a row of the files alone. A row with an end has no place in
-    a file, so `--csv` makes a comment of it.
-
-    Example: `remit bindings acme --csv`
-    """
-    if csv and as_json:
-        fail(Exit.USAGE, "--csv and --json are two forms: name one")
-    try:
-        with connection.client(target) as client:
-            rows = list(client.list_bindings(tenant, member, holds))
-    except DecisionUnavailable as error:
-        fail(_EXITS.get(error.code, Exit.UNAVAILABLE), str(error))
-    if as_json:
-        print_json({"rows": rows})
-    elif csv:
-        for line in _csv(tenant, rows):
-            out.print(line)
-    elif not rows:
-        out.print(f"nothing is granted at run time in `{tenant}`")
-    else:
-        cells = [
-            (
-                each.row.member,
-                each.row.holds,
-                each.row.scope,
-                utc_text(each.row.expires_us) if each.row.expires_us else "",
-                str(each.change),
-            )
-            for each in rows
-        ]
-        print_table(("member", "holds", "scope", "ends", "change"), cells, numbers=("change",))
-
-
-def _csv(tenant: str, rows: Sequence[messages.GrantedRow]) -> Iterator[str]:
-    for each in rows:
-        row = each.row
-        line = f"g, {row.member}, {row.holds}, {tenant}{f'/{row.scope}' if row.scope else ''}"
-        if row.expires_us:
-            yield f"# {line}  (granted by change {each.change}, ends {utc_text(row.expires_us)})"
-        else:
-            yield line
-
-
 def _end(ends: str, until: str) -> int:
     if ends and until:
         fail(Exit.USAGE, "--for and --until both say when the row ends: name one")
@@ -182,7 +119,7 @@ def _change(
         with connection.client(target) as client:
             response = client.change_bindings(tenant, grants, revokes, granter=by, reason=reason, dry_run=dry_run)
     except DecisionUnavailable as error:
-        fail(_EXITS.get(error.code, Exit.UNAVAILABLE), str(error))
+        fail(EXITS.get(error.code, Exit.UNAVAILABLE), str(error))
     if as_json:
         print_json(plain(response))
         return
