@@ -128,6 +128,7 @@ bench: setup ## Measure the service and the engine beside their floors and peers
 	$(BIN)/python -m bench.batch
 	$(BIN)/python -m bench.reload
 	$(BIN)/python -m bench.fleet
+	$(BIN)/python -m bench.imports
 	$(BIN)/python -m bench.postgresql
 	$(BIN)/python -m bench.workers
 	$(BIN)/python -m bench.audit_verify
