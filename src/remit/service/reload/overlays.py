@@ -96,10 +96,8 @@ class _Overlay:
         """The same as they were granted."""
         found = {}
         for link in self.links():
-            key = RowKey(link.member, link.holds, link.scope.text)
-            found[key] = self.ending.get(key) or GrantedRow(
-                RuntimeRow(link.member, link.holds, link.scope), change_of(link)
-            )
+            row = RuntimeRow(link.member, link.holds, link.scope, link.expires_us or None)
+            found[RowKey.of(row)] = GrantedRow(row, change_of(link))
         return found
 
 
@@ -238,7 +236,7 @@ def _link(tenant: Tenant, granted: GrantedRow) -> Link:
     """The g row, with a name of its own. It would keep the memory alive that millions of rows took while they were read."""
     row = granted.row
     name = Subject(row.member[:1] + row.member[1:])
-    return RuntimeRow(name, row.holds, row.scope).link(tenant, granted.seq)
+    return RuntimeRow(name, row.holds, row.scope, row.expires_us).link(tenant, granted.seq)
 
 
 def _difference(
