@@ -213,7 +213,7 @@ def _end(rows: int) -> messages.ImportBindingsRequest:
 @pytest.mark.parametrize(
     ("sent", "told"),
     [
-        ([], "start"),
+        ([], "the first one of a stream says what is asked"),
         ([_some(row(1))], "start.tenant"),
         ([_start()], "end: is missing"),
         ([_start(), _some(row(1))], "end: is missing"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import copy
 from functools import partial
+from itertools import chain
 from time import monotonic, perf_counter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias, cast
@@ -417,8 +418,11 @@ class CallBoundary:
         return self._uploaded(method, message, hold)
 
     def _uploaded(self, method: CallMethod, messages: Iterator[Any], hold: HasPlaces) -> Iterator[Any]:
-        for number, message in enumerate(messages):
-            yield method.parse(message) if number else self._permitted(method, message, hold)
+        """Whoever may not make the first request learns nothing else."""
+        first = next(messages, None)
+        if first is None:
+            raise MalformedMessageError("there is no message: the first one of a stream says what is asked")
+        return chain((self._permitted(method, first, hold),), map(method.parse, messages))
 
     def _permitted(self, method: CallMethod, message: Any, hold: HasPlaces) -> Any:
         """The request, if the caller may make it and the limits allow it. Raises MalformedMessageError, LimitError, and
