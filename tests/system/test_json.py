@@ -88,6 +88,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with policies, a store, a spool, keys and what imports read."""
     folder = tmp_path_factory.mktemp("world")
     shutil.copytree(POLICIES, folder / "policies", ignore=shutil.ignore_patterns("tests"))
+    (folder / "grants.csv").write_text("g, user:ben, role:viewer, acme/a.**\n")
     shutil.copytree(folder / "policies", folder / "candidate")
     bindings = folder / "candidate" / "acme" / "bindings.csv"
     bindings.write_text(bindings.read_text() + "g, user:carol, role:deployer, acme/acme.finance\n")
@@ -117,7 +118,6 @@ def _small(folder: Path) -> None:
         "p, role:reader, acme, **, FLOW, VIEW, allow\np, role:unused, acme, **, FLOW, UPDATE, allow\n"
     )
     (tenant / "bindings.csv").write_text("g, user:ada, role:reader, acme\n")
-    (folder / "grants.csv").write_text("g, user:ben, role:viewer, acme/a.**\n")
     (tenant / "tests" / "reads.yaml").write_text(
         "name: who reads\naccess:\n"
         "  - {principal: user:ada, action: VIEW, kind: FLOW, namespace: web, expect: allow}\n"
