@@ -21,7 +21,8 @@ SILENT_CALLS: Final = 1_024
 REVISION_WATCHERS: Final = 64
 HEALTH_WATCHERS: Final = 64
 FOLLOWERS: Final = 16
-IMPORTS: Final = 1
+IMPORTS: Final = 4
+"""One of them at work: the servicer refuses the others."""
 EXPORTS: Final = 4
 BINDING_WATCHERS: Final = 64
 REFLECTIONS: Final = 8

@@ -1,7 +1,7 @@
 """The binding service over gRPC."""
 
 from collections.abc import Iterable, Iterator
-from threading import Event
+from threading import Event, Lock
 from time import monotonic
 from typing import Final
 
@@ -19,7 +19,7 @@ from remit.fleet.bindings import GrantedRow, RowKey
 from remit.fleet.change import position_of
 from remit.rpc.binding_requests import ImportUpload, position_in, require_named, rows_in
 from remit.rpc.call_context import caller, still_called
-from remit.rpc.errors import RequestsLateError, StoppingError
+from remit.rpc.errors import CrowdedError, RequestsLateError, StoppingError
 from remit.rpc.page_token import paged
 from remit.rpc.query_servicer import Origin, call_terms, is_trace_id
 from remit.service.bindings.imports import IMPORT_S
@@ -48,6 +48,7 @@ class BindingServicer(binding_service_pb2_grpc.BindingServiceServicer):
         self._node = node
         self._call_timeout_s = call_timeout_s
         self._closing = Event()
+        self._importing = Lock()
 
     def close(self) -> None:
         """Ends the watchers' streams with UNAVAILABLE."""
@@ -70,12 +71,17 @@ class BindingServicer(binding_service_pb2_grpc.BindingServiceServicer):
     def ImportBindings(
         self, requests: Iterator[messages.ImportBindingsRequest], context: grpc.ServicerContext
     ) -> messages.ImportBindingsResponse:
-        until_s = monotonic() + IMPORT_S
-        upload = ImportUpload(requests, until_s)
-        services = self._services
-        request = upload.request()
-        terms = self._terms(upload.origin, context, until_s - monotonic())
-        outcome = services.imports.load(request, terms)
+        services, until_s = self._services, monotonic() + IMPORT_S
+        # Each holds all its rows.
+        if not self._importing.acquire(blocking=False):
+            raise CrowdedError("another import is at work (imports): try again")
+        try:
+            upload = ImportUpload(requests, until_s)
+            request = upload.request()
+            terms = self._terms(upload.origin, context, until_s - monotonic())
+            outcome = services.imports.load(request, terms)
+        finally:
+            self._importing.release()
         return messages.ImportBindingsResponse(
             position=str(outcome.position),
             granted=outcome.granted,
