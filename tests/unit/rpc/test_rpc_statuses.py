@@ -25,6 +25,7 @@ from remit.rpc.errors import status_of
 from remit.service.errors import StartupError
 from remit.service.identities.file import IdentitiesError
 from remit.service.reload.overlays import OverlayRefusedError
+from remit.service.reload.swap import OtherReleaseError
 from remit.service.settings_file import SettingsFileError
 
 BEHIND = "remit.rpc.server"
@@ -46,9 +47,10 @@ ELSEWHERE = {
     GitError: "a revision is kept without its commit",
     TooManyDiagramsError: "a change of rows of run time is refused for it",
     TooManyWaysError: "likewise",
-    PublishRefusedError: "no server publishes",
+    PublishRefusedError: "the command tells it, and a server over a directory puts it into the diagnostics",
     ForgedReleaseError: "the puller notes it, and what serves goes on",
     OverlayRefusedError: "the log has it, and what serves goes on",
+    OtherReleaseError: "likewise",
 }
 """Errors of what a server consists of that no call ends with, and why not."""
 

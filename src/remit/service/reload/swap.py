@@ -22,7 +22,7 @@ from remit.service.reload.tenants import Change, Outcome, Tenants
 _log = structlog.get_logger("remit")
 
 
-class _OtherReleaseError(OverlayRefusedError):
+class OtherReleaseError(OverlayRefusedError):
     """The files are from another release than the one whose rows are known: together they would be no state that the tenant
     ever had. What serves goes on, until the files or the rows of the same release are here."""
 
@@ -176,7 +176,7 @@ class PolicySwap:
             self._waiting.discard(tenant)
         except (OverlayRefusedError, JournalUnavailable, OSError, ValueError) as error:
             self._waiting.add(tenant)
-            if not isinstance(error, _OtherReleaseError):
+            if not isinstance(error, OtherReleaseError):
                 _log.error("rows of run time do not serve", tenant=tenant, error=str(error))
             snapshot = self._present(tenant)
         self.live.put(self._policy(tenant, snapshot))
@@ -188,7 +188,7 @@ class PolicySwap:
         if ready and release is not None and tenant in release.tenants:
             overlays.read(release, [tenant])
         elif not ready and present is not None and not overlays.is_over(tenant, base):
-            raise _OtherReleaseError
+            raise OtherReleaseError
         snapshot = overlays.over(tenant, base)
         if snapshot.revision != self._told[tenant]:
             archive = overlays.archive(tenant)
