@@ -18,6 +18,7 @@ from remit.fleet.node_report import NodeReport
 from remit.fleet.schema.migrate import VERSION_TABLE
 from remit.fleet.schema.tables import bindings, metadata, nodes
 from remit.fleet.store import PolicyStore
+from remit.fleet.trust import Trust
 
 TABLES = [*(str(each) for each in metadata.sorted_tables if each is not bindings), VERSION_TABLE]
 HISTORY = "releases", "folders", "changes"
@@ -37,7 +38,7 @@ NEVER = [
 PUBLISHES = [
     "INSERT INTO releases VALUES (2, 'x', 1, '{}', '', '')",
     "INSERT INTO folders VALUES ('x', '')",
-    "INSERT INTO changes SELECT 'globex', seq, hash, time_us, kind, caller, body, request_id FROM changes",
+    "INSERT INTO changes SELECT 'globex', seq, hash, time_us, kind, caller, body, request_id, key_id, signature FROM changes",
     "INSERT INTO heads VALUES ('globex', 1, '')",
     "UPDATE heads SET seq = 9",
     "SELECT * FROM heads FOR UPDATE",
@@ -76,7 +77,7 @@ def refused(store: PolicyStore, statement: str) -> None:
 
 
 def test_a_node_pulls_and_reports(node: PolicyStore, urls: Logins) -> None:
-    pulled = node.pull(Known(), lambda _: None)
+    pulled = node.pull(Known(), Trust())
     assert pulled is not None
     assert 1 == pulled.release.seq
     assert {"acme"} == set(node.tree(pulled.release, 1_000_000).tenants)
@@ -132,7 +133,7 @@ def test_a_publisher_publishes(publisher: PolicyStore) -> None:
 
     assert [3, 2, 1] == [each.release.seq for each in publisher.releases(10)]
     assert ["another"] == [each.node for each in publisher.nodes()]
-    pulled = publisher.pull(Known(), lambda _: None)
+    pulled = publisher.pull(Known(), Trust())
     assert pulled is not None
     assert {"acme": 2, "globex": 2} == {tenant: each.head.seq for tenant, each in pulled.known.tenants.items()}
 

@@ -26,6 +26,7 @@ from remit.fleet.release import Release, SignedRelease
 from remit.fleet.schema.migrate import VERSION_TABLE
 from remit.fleet.schema.tables import changes, folders, heads, metadata, nodes, releases
 from remit.fleet.store import Draft, PolicyStore, Reviewed
+from remit.fleet.trust import Trust
 from remit.policy.live import LivePolicies, Requirement, RevisionNotCurrentError, TenantPolicy, TenantState
 
 ACME, GLOBEX = Tenant("acme"), Tenant("globex")
@@ -40,7 +41,7 @@ def store(url: str) -> Iterator[PolicyStore]:
 
 
 def pull(store: PolicyStore, known: Known = Known()) -> Pulled:  # noqa: B008 (it never changes)
-    pulled = store.pull(known, lambda _: None)
+    pulled = store.pull(known, Trust())
     assert pulled is not None
     return pulled
 
@@ -97,11 +98,11 @@ def test_a_tenant_that_a_release_lacks_is_removed_and_may_come_back(store: Polic
 
 
 def test_who_has_everything_pulls_nothing(store: PolicyStore) -> None:
-    assert store.pull(Known(), lambda _: None) is None
+    assert store.pull(Known(), Trust()) is None
     publish(store, 0, acme="")
     known = pull(store).known
 
-    assert store.pull(known, lambda _: pytest.fail("nothing is new")) is None
+    assert store.pull(known, Trust()) is None
 
 
 def test_an_idle_node_asks_little(store: PolicyStore) -> None:
@@ -115,7 +116,7 @@ def test_an_idle_node_asks_little(store: PolicyStore) -> None:
         if not statement.startswith("BEGIN"):
             asked.append(statement)
 
-    assert store.pull(known, lambda _: None) is None
+    assert store.pull(known, Trust()) is None
     assert 1 == len(asked)
     store.beat(NodeReport("node-1", "x", "0.1.0"))
     assert ["node-1"] == [each.node for each in store.nodes()]
@@ -129,8 +130,12 @@ def test_who_missed_many_releases_verifies_each(store: PolicyStore) -> None:
         known = known or pull(store).known
     seen: list[int] = []
 
+    class Noting(Trust):
+        def require_release(self, signed: SignedRelease) -> None:
+            seen.append(signed.release.seq)
+
     assert known is not None
-    pulled = store.pull(known, lambda signed: seen.append(signed.release.seq))
+    pulled = store.pull(known, Noting())
 
     assert [2, 3, 4, 5] == seen
     assert pulled is not None
@@ -242,7 +247,7 @@ def test_a_forged_history_is_refused(store: PolicyStore, forge: Callable[[Connec
     change(store, forge)
 
     with pytest.raises(ForgedReleaseError, match=told):
-        store.pull(known, lambda _: None)
+        store.pull(known, Trust())
 
 
 @pytest.mark.parametrize(
@@ -388,7 +393,7 @@ def test_an_emptied_store_serves_nothing_new(store: PolicyStore) -> None:
     change(store, lambda connection: [connection.execute(delete(each)) for each in metadata.sorted_tables])
 
     with pytest.raises(ForgedReleaseError, match="the store ends at release 0, and this node has release 1"):
-        store.pull(known, lambda _: None)
+        store.pull(known, Trust())
 
 
 def test_a_live_node_that_cannot_read_the_format_stops_a_release(store: PolicyStore) -> None:

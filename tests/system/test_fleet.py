@@ -7,22 +7,26 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, update
+from support import runtime
 from support.database_roles import Logins, logins
 from support.fleet import allows, files, publish
 from support.pgbouncer import pooled
 from support.server import NOT_SERVING, SERVING, Health, Server, remit, until
-from support.trees import write
+from support.trees import tree_of, write
 
 from remit.audit.chain.signing import SigningKey
-from remit.client import DecisionUnavailable
+from remit.client import DecisionUnavailable, RuntimeBinding
 from remit.core.names import Tenant
+from remit.core.runtime import parse_runtime_row
+from remit.fleet.bindings import BindingChange
 from remit.fleet.journal import ReleaseJournal
 from remit.fleet.node_report import NodeReport
 from remit.fleet.schema.tables import changes, folders, heads, releases
-from remit.fleet.store import PolicyStore
+from remit.fleet.store import Draft, PolicyStore
 from remit.policy.revisions.archive import pack
 
 QUESTION = "VIEW", "FLOW", "a"
+IN_A = "VIEW", "FLOW", "a.x"
 Fleet = tuple[str, PolicyStore]
 
 
@@ -298,6 +302,49 @@ def test_a_release_without_the_right_signature_is_not_served(local: Fleet, tmp_p
 
         publish(store, 1, key, acme=allows("bob"))
         soon(lambda: may(server, "bob"))
+
+
+def test_grants_without_the_right_signature_are_not_served(local: Fleet, tmp_path: Path) -> None:
+    url, store = local
+    SigningKey.new(tmp_path / "one.pem")
+    store.publish(Draft(tree_of(runtime.files()), "ci"), 0)
+    known = "--binding-keys", str(tmp_path / "one.pem.pub")
+    with (
+        node(tmp_path, url, "one", *known, "--binding-key", str(tmp_path / "one.pem")) as one,
+        node(tmp_path, url, "two", *known, "--policy-poll-s", "0.2") as two,
+        one.client() as granter,
+        two.client() as other,
+    ):
+        zoe = RuntimeBinding("user:zoe", "role:viewer", "a.**")
+        with pytest.raises(DecisionUnavailable, match="this node has no `binding_key`"):
+            other.change_bindings("acme", [zoe], granter="user:alice")
+        granted = granter.change_bindings("acme", [zoe], granter="user:alice")
+        assert other.check("acme", "user:zoe", *IN_A, at_least=granted.position).allowed
+
+        # Whoever can write to the database.
+        with store.changing(Tenant("acme")) as write:
+            write.commit(BindingChange((parse_runtime_row("user:eve", "role:viewer", "a.**"),), ()), "service:admin")
+
+        soon(lambda: "is not signed" in other.status().policy_store.error)
+        assert not other.check("acme", "user:eve", *IN_A).allowed
+        assert other.check("acme", "user:zoe", *IN_A).allowed
+        # Nobody signs on top of it.
+        with pytest.raises(DecisionUnavailable):
+            granter.change_bindings("acme", revokes=[zoe], granter="user:alice")
+
+
+def test_a_node_whose_own_grants_no_node_would_take_does_not_start(local: Fleet, tmp_path: Path) -> None:
+    url, store = local
+    publish(store, 0, acme=allows("ann"))
+    for name in ("one", "stranger"):
+        SigningKey.new(tmp_path / f"{name}.pem")
+    keys = "--binding-keys", str(tmp_path / "one.pem.pub"), "--binding-key", str(tmp_path / "stranger.pem")
+
+    server = node(tmp_path, url, "one", *keys)
+    server.launch()
+
+    assert server.exit_code()
+    assert "its public half is not in `binding_keys`" in server.log_text()
 
 
 def test_changed_files_in_the_store_are_not_served(local: Fleet, tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 import json
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from remit.audit.chain.chain import Head
+from remit.audit.chain.signing import PublicKey, SigningKey
 from remit.core.names import Tenant
 from remit.core.position import Position
 
@@ -37,6 +38,15 @@ class PolicyChange(NamedTuple):
     """JSON, without line breaks."""
     request_id: str = ""
     """The name that the caller gave to the request; '' for none. No other change of the tenant has it."""
+    key_id: str = ""
+    """'' if it is not signed."""
+    signature: bytes = b""
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        """The change of a row of the table."""
+        change = cls(*row)
+        return change._replace(hash=bytes(change.hash), signature=bytes(change.signature))
 
     @property
     def head(self) -> Head:
@@ -49,9 +59,19 @@ class PolicyChange(NamedTuple):
         return found
 
     def follows(self, head: Head) -> bool:
-        return self == linked(
-            head, Tenant(self.tenant), self.time_us, self.kind, self.caller, self.body, self.request_id
-        )
+        expected = linked(head, Tenant(self.tenant), self.time_us, self.kind, self.caller, self.body, self.request_id)
+        return self._replace(key_id="", signature=b"") == expected
+
+    def signed(self, key: SigningKey) -> Self:
+        return self._replace(key_id=key.public.id, signature=key.sign(self._statement))
+
+    def is_signed_by(self, key: PublicKey) -> bool:
+        return self.key_id == key.id and key.made(self.signature, self._statement)
+
+    @property
+    def _statement(self) -> str:
+        # The hash covers all changes of the tenant up to this one, and so does a signature under it.
+        return f"{_TITLE} signed\n{self.hash.hex()}"
 
 
 def genesis(tenant: Tenant) -> Head:

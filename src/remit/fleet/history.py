@@ -1,6 +1,6 @@
 """What a policy store holds, read and verified: every hash is computed again."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, select, true
@@ -13,6 +13,7 @@ from remit.fleet.change import ChangeKind, PolicyChange, genesis, position_of
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
 from remit.fleet.release import FIRST, Release, SignedRelease, hash_of
 from remit.fleet.schema.tables import changes, heads, releases
+from remit.fleet.trust import Trust
 from remit.policy.read.tree import Folder, is_policy_file
 from remit.policy.revisions.archive import RevisionNotStoredError, unpack
 
@@ -115,7 +116,7 @@ def is_newest(connection: Connection, known: Known) -> bool:
     return is_known and found == {tenant: place.head for tenant, place in known.tenants.items()}
 
 
-def pulled_since(connection: Connection, known: Known, verify: Callable[[SignedRelease], None]) -> Pulled | None:
+def pulled_since(connection: Connection, known: Known, trust: Trust) -> Pulled | None:
     """As `PolicyStore.pull`, when it was seen that there is something newer."""
     newest = connection.execute(
         select(releases.c.seq, releases.c.hash).order_by(releases.c.seq.desc()).limit(1)
@@ -130,7 +131,7 @@ def pulled_since(connection: Connection, known: Known, verify: Callable[[SignedR
     if fork:
         doubts = {each: _doubt(place.head.seq) for each, place in known.tenants.items()}
         known = Known()
-    release = _verified(connection, known, newest.seq, verify)
+    release = _verified(connection, known, newest.seq, trust)
     moved = {
         tenant: _moved(connection, tenant, head, known.tenants.get(tenant), doubts.get(tenant, (0, -1)))
         for tenant, head in found.items()
@@ -141,6 +142,8 @@ def pulled_since(connection: Connection, known: Known, verify: Callable[[SignedR
         for tenant, (_, changes, _) in moved.items()
         if changes
     }
+    for each in bindings.values():
+        trust.require_bindings(each.changes)
     passed = {tenant: passed for tenant, (*_, passed) in moved.items() if passed}
     return Pulled(Known(release.seq, release.hash, tenants), release, bindings, fork, passed, doubts, not known.seq)
 
@@ -172,7 +175,7 @@ def _fork(connection: Connection, known: Known, found: Mapping[Tenant, Head]) ->
     return ""
 
 
-def _verified(connection: Connection, known: Known, newest: int, verify: Callable[[SignedRelease], None]) -> Release:
+def _verified(connection: Connection, known: Known, newest: int, trust: Trust) -> Release:
     """The newest release. Each release after the known one must follow the one before; without a known one, the newest is
     verified alone."""
     seq, previous = (known.seq, known.hash) if known.seq else (newest - 1, None)
@@ -186,7 +189,7 @@ def _verified(connection: Connection, known: Known, newest: int, verify: Callabl
             signed = release_in(row)
             if signed.release.seq != seq + 1 or (previous is not None and signed.release.previous != previous):
                 raise ForgedReleaseError(f"release {row.seq} does not follow release {seq}")
-            verify(signed)
+            trust.require_release(signed)
             seq, previous = row.seq, row.hash
     return signed.release if signed is not None else release_at(connection, newest).release
 
@@ -229,4 +232,4 @@ def next_changes(connection: Connection, tenant: Tenant, after: int) -> list[Pol
             break
         until = seq
     rows = connection.execute(select(changes).where(*later, columns.seq <= until).order_by(columns.seq))
-    return [PolicyChange(*row)._replace(hash=bytes(row.hash)) for row in rows]
+    return [PolicyChange.of(row) for row in rows]

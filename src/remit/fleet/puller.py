@@ -9,12 +9,12 @@ from typing import Final
 
 import structlog
 
-from remit.audit.chain.signing import PublicKey
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
 from remit.fleet.hints import Hints
 from remit.fleet.journal import ReleaseJournal, StoreState
 from remit.fleet.node_report import NodeReport
 from remit.fleet.store import PolicyStore
+from remit.fleet.trust import Trust
 
 BEAT_S: Final = 5.0
 """How often a node reports what it serves, if nothing has changed."""
@@ -42,16 +42,16 @@ class Puller:
         *,
         node: str,
         version: str,
-        keys: Sequence[PublicKey],
+        trust: Trust,
         poll_s: float,
         most_bytes: int,
     ) -> None:
-        """`most_bytes` is the limit of a folder's files. Without `keys`, releases need no signature."""
+        """`most_bytes` is the limit of a folder's files."""
         self._store = store
         self._journal = journal
         self._node = node
         self._version = version
-        self._keys = keys
+        self._trust = trust
         self._poll_s = poll_s
         self._most_bytes = most_bytes
         self._instance = journal.instance
@@ -141,7 +141,7 @@ class Puller:
 
         Raises PolicyStoreError, ForgedReleaseError or OSError; then the present release stays.
         """
-        pulled = self._store.pull(self._known, lambda signed: signed.require_signature(self._keys))
+        pulled = self._store.pull(self._known, self._trust)
         if pulled is None:
             return False
         if pulled.fork:

@@ -31,6 +31,7 @@ from remit.fleet.node_report import KnownNode, NodeReport
 from remit.fleet.release import FIRST, FORMAT, Release, SignedRelease
 from remit.fleet.schema.migrate import require_newest, upgrade
 from remit.fleet.schema.tables import folders, nodes, releases
+from remit.fleet.trust import Trust
 from remit.fleet.writes import (
     TenantWrite,
     append_change,
@@ -90,8 +91,10 @@ class PolicyStore:
     another writer.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
-        """Opens nothing yet. Raises PolicyStoreError if the URL is neither `sqlite:///FILE` nor PostgreSQL."""
+    def __init__(self, url: str, *, timeout_s: float = 5.0, key: SigningKey | None = None) -> None:
+        """Opens nothing yet. `key` signs changes of rows of run time. Raises PolicyStoreError if the URL is neither
+        `sqlite:///FILE` nor PostgreSQL."""
+        self._key = key
         try:
             parsed = make_url(url)
             self.url = masked(str(parsed))
@@ -243,24 +246,24 @@ class PolicyStore:
             for tenant, keys in adopted.items():
                 taken = BindingChange((), keys, reason=f"release {release.seq} has these rows in its files")
                 head = append_change(
-                    connection, tenant, release.published_us, ChangeKind.BINDINGS, draft.publisher, taken.body
+                    connection, tenant, release.published_us, ChangeKind.BINDINGS, draft.publisher, taken.body, key=key
                 )
                 apply_change(connection, tenant, taken, head.seq)
             notify(connection)
         return signed
 
-    def pull(self, known: Known, verify: Callable[[SignedRelease], None]) -> Pulled | None:
-        """What is newer than `known`; None if nothing is. `verify` raises ForgedReleaseError for a release that must not serve.
+    def pull(self, known: Known, trust: Trust = Trust()) -> Pulled | None:  # noqa: B008 (it is immutable)
+        """What is newer than `known`; None if nothing is. `trust` says which signatures it must have.
 
         If the store's history is not the one of `known`, everything is read again, and `fork` says how they differ. Raises
-        ForgedReleaseError if a chain is broken.
+        ForgedReleaseError if a chain is broken or a signature is missing.
         """
         with self._errors("read"), self._engine.connect() as connection:
             # A statement alone needs no transaction.
             if is_newest(connection.execution_options(isolation_level="AUTOCOMMIT"), known):
                 return None
         with self.reading() as connection:
-            return pulled_since(connection, known, verify)
+            return pulled_since(connection, known, trust)
 
     def bindings(self, tenant: Tenant) -> tuple[Head, list[GrantedRow]]:
         """The rows of run time of a tenant, expired ones too, and the change up to which they count."""
@@ -272,7 +275,7 @@ class PolicyStore:
         """One change of a tenant's rows of run time. Nobody else changes the tenant meanwhile. Nothing is written unless
         the block calls `commit`."""
         with self._transaction() as connection:
-            yield TenantWrite(connection, tenant)
+            yield TenantWrite(connection, tenant, self._key)
 
     def beat(self, report: NodeReport) -> bool:
         """Stores the report of a node. Returns whether another server reports under its name too. Raises PolicyStoreError if

@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from remit.audit.append.bulk_insert import Copy
 from remit.audit.chain.chain import Head
+from remit.audit.chain.signing import SigningKey
 from remit.clock import now_us
 from remit.core.names import Tenant
 from remit.fleet.bindings import BindingChange, GrantedRow, RowKey, columns_of, row_of
@@ -32,10 +33,12 @@ CHANNEL: Final = "remit_policy"
 class TenantWrite:
     """A transaction about the rows of run time of one tenant. Nobody else changes the tenant meanwhile."""
 
-    def __init__(self, connection: Connection, tenant: Tenant) -> None:
+    def __init__(self, connection: Connection, tenant: Tenant, key: SigningKey | None = None) -> None:
+        """`key` signs the change."""
         lock_head(connection, tenant)
         self._connection = connection
         self._tenant = tenant
+        self._key = key
         self.head = head_of(connection, tenant)
         self.now_us = store_us(connection)
         """The store's time."""
@@ -54,12 +57,19 @@ class TenantWrite:
         """The change that a request with this name made."""
         where = changes.c.tenant == self._tenant, changes.c.request_id == request_id
         row = self._connection.execute(select(changes).where(*where)).one_or_none()
-        return None if row is None else PolicyChange(*row)._replace(hash=bytes(row.hash))
+        return None if row is None else PolicyChange.of(row)
 
     def commit(self, change: BindingChange, caller: str, request_id: str = "") -> Head:
         """Writes the change. It is durable after the transaction."""
         head = append_change(
-            self._connection, self._tenant, self.now_us, ChangeKind.BINDINGS, caller, change.body, request_id
+            self._connection,
+            self._tenant,
+            self.now_us,
+            ChangeKind.BINDINGS,
+            caller,
+            change.body,
+            request_id,
+            key=self._key,
         )
         apply_change(self._connection, self._tenant, change, head.seq)
         notify(self._connection)
@@ -67,11 +77,21 @@ class TenantWrite:
 
 
 def append_change(  # noqa: PLR0917 (the columns of a change)
-    connection: Connection, tenant: Tenant, time_us: int, kind: str, caller: str, body: str, request_id: str = ""
+    connection: Connection,
+    tenant: Tenant,
+    time_us: int,
+    kind: str,
+    caller: str,
+    body: str,
+    request_id: str = "",
+    *,
+    key: SigningKey | None = None,
 ) -> Head:
-    """Adds a change to a tenant's chain, whose row in `heads` is locked until the end of the transaction."""
+    """Adds a change to a tenant's chain, whose row in `heads` is locked until the end of the transaction. `key` signs it."""
     lock_head(connection, tenant)
     change = linked(head_of(connection, tenant), tenant, time_us, kind, caller, body, request_id)
+    if key is not None:
+        change = change.signed(key)
     connection.execute(insert(changes).values(**change._asdict()))
     values = {"seq": change.seq, "hash": change.hash}
     if not connection.execute(update(heads).where(heads.c.tenant == tenant).values(**values)).rowcount:

@@ -365,8 +365,10 @@ class _Audit(NamedTuple):
 
 def _bindings(node: ServerNode, journal: ReleaseJournal, stop: ExitStack) -> BindingServices:
     settings = node.settings
+    key = settings.signing_key
     store, patient = (
-        PolicyStore(settings.policy_store, timeout_s=timeout_s) for timeout_s in (settings.call_timeout_s, STATEMENT_S)
+        PolicyStore(settings.policy_store, timeout_s=timeout_s, key=key)
+        for timeout_s in (settings.call_timeout_s, STATEMENT_S)
     )
     for each in (store, patient):
         stop.callback(each.close)
@@ -379,6 +381,7 @@ def _bindings(node: ServerNode, journal: ReleaseJournal, stop: ExitStack) -> Bin
         record=node.remember,
         limits=settings.limits,
         wait_s=settings.revision_wait_s,
+        signs=key is not None or not settings.binding_keys,
     )
 
 

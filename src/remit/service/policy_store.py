@@ -67,7 +67,7 @@ class PolicyPuller:
                     journal,
                     node=settings.node,
                     version=VERSION,
-                    keys=settings.release_keys,
+                    trust=settings.trust,
                     poll_s=settings.policy_poll_s,
                     most_bytes=settings.limits.bytes,
                 )

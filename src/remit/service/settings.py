@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from remit.audit.chain.chain import READS
-from remit.audit.chain.signing import AuditKeyError, PublicKey
+from remit.audit.chain.signing import AuditKeyError, PublicKey, SigningKey
 from remit.audit.redaction import Redaction, RedactionKey, RedactionKeyError, hashes, parse_redaction
 from remit.audit.retention.ages import Retention, parse_retention
 from remit.audit.schema.engines import MOST_JOINED
@@ -22,6 +22,7 @@ from remit.core.addresses import is_loopback, split_address
 from remit.core.names import TENANT_GRAMMAR, is_tenant
 from remit.core.urls import masked
 from remit.fleet.journal import ReleaseJournal
+from remit.fleet.trust import Trust
 from remit.policy.read.limits import Limits
 from remit.service.callers import parse_auditors, parse_operators
 from remit.service.errors import StartupError
@@ -74,6 +75,15 @@ class Settings(BaseSettings):
         "",
         description="PEM files of public keys, separated by commas. A release must be signed by one of them. Without "
         "keys, whoever can write to the policy store decides what serves.",
+    )
+    binding_key: Path | None = Field(
+        None,
+        description="PEM file of the private key with which this node signs what is granted and revoked at run time.",
+    )
+    binding_keys: str = Field(
+        "",
+        description="PEM files of public keys, separated by commas. What was granted at run time must be signed by one of them. "
+        "Without keys, whoever can write to the policy store grants what `runtime` opens.",
     )
     releases: Path = Field(
         Path("var/releases"),
@@ -402,7 +412,7 @@ class Settings(BaseSettings):
             self._refuse_directory()
         if self.policy_store and not self.watch:
             raise ValueError("`watch` is off: without it a node would never serve a new release of `policy_store`")
-        for name in ("policy_keys", "policy_max_age_s"):
+        for name in ("policy_keys", "binding_key", "binding_keys", "policy_max_age_s"):
             if not self.policy_store and getattr(self, name):
                 raise ValueError(f"`{name}` is about `policy_store`, which is empty: set it, or leave `{name}` out")
 
@@ -412,10 +422,11 @@ class Settings(BaseSettings):
                 "`policies` is named beside a `policy_store` in PostgreSQL, where the directories of several nodes would undo "
                 "each other's edits: leave `policies` out and publish it with `remit publish`, or take `sqlite:///PATH`"
             )
-        if self.policy_keys:
-            raise ValueError(
-                "`policy_keys` asks for signed releases, and a server signs none of its own `policies`: leave one of them out"
-            )
+        for name in ("policy_keys", "binding_keys"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"`{name}` asks for signatures, and a server signs no release of its own `policies`: leave one of them out"
+                )
 
     def _refuse_half_of_tls(self) -> None:
         needed = {"tls_cert": self.tls_cert, "tls_key": self.tls_key}
@@ -515,12 +526,28 @@ class Settings(BaseSettings):
         return self.policies if journal is None else journal.policies
 
     @property
-    def release_keys(self) -> list[PublicKey]:
-        """The keys of `policy_keys`. Raises StartupError."""
+    def trust(self) -> Trust:
+        """Whose signatures `policy_keys` and `binding_keys` ask for. Raises StartupError."""
+        return Trust(*(self._public_keys(name) for name in ("policy_keys", "binding_keys")))
+
+    def _public_keys(self, name: str) -> list[PublicKey]:
         try:
-            return [PublicKey.read(Path(each)) for each in map(str.strip, self.policy_keys.split(",")) if each]
+            return [PublicKey.read(Path(each)) for each in map(str.strip, getattr(self, name).split(",")) if each]
         except AuditKeyError as error:
-            raise StartupError(f"setting `policy_keys`: {error}") from None
+            raise StartupError(f"setting `{name}`: {error}") from None
+
+    @property
+    def signing_key(self) -> SigningKey | None:
+        """The key of `binding_key`. Raises StartupError."""
+        try:
+            key = None if self.binding_key is None else SigningKey.read(self.binding_key)
+        except AuditKeyError as error:
+            raise StartupError(f"setting `binding_key`: {error}") from None
+        if key is not None and self.binding_keys and key.public not in self.trust.bindings:
+            raise StartupError(
+                "setting `binding_key`: its public half is not in `binding_keys`, so no node would take over what it signs"
+            )
+        return key
 
     @property
     def page_secret(self) -> bytes:

@@ -21,11 +21,12 @@ PATH_SETTINGS: Final = frozenset(
             "audit_key",
             "audit_redact_key",
             "authzen_page_key",
+            "binding_key",
             "releases",
         ),
     }
 )
-_PATHS_SETTING: Final = "policy_keys"
+_PATHS_SETTINGS: Final = frozenset({"policy_keys", "binding_keys"})
 _URL_SETTINGS: Final = frozenset({"audit", "policy_store"})
 _SQLITE: Final = "sqlite:///"
 
@@ -52,7 +53,7 @@ def _placed(name: str, value: Any, folder: Path) -> Any:
         return value
     if name in PATH_SETTINGS:
         return str(folder / value)
-    if name == _PATHS_SETTING:
+    if name in _PATHS_SETTINGS:
         return ",".join(str(folder / each.strip()) for each in value.split(",") if each.strip())
     if name in _URL_SETTINGS and value.startswith(_SQLITE):
         return f"{_SQLITE}{folder / value.removeprefix(_SQLITE)}"

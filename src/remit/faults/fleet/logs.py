@@ -21,7 +21,7 @@ def read_log(store: PolicyStore) -> tuple[StoreLog, list[Release]]:
     releases = [each.release for each in reversed(store.releases(_MOST_RELEASES))]
     with store.engine.connect() as connection:
         found = connection.execute(select(changes).order_by(changes.c.tenant, changes.c.seq))
-        rows = [PolicyChange(*row)._replace(hash=bytes(row.hash)) for row in found]
+        rows = [PolicyChange.of(row) for row in found]
     logged: list[LoggedPosition] = []
     for each in rows:
         position, told = position_of(Tenant(each.tenant), each.head), each.members

@@ -45,6 +45,8 @@ changes = Table(
     _text("caller"),
     _text("body"),
     _text("request_id"),
+    _text("key_id"),
+    _bytes("signature"),
 )
 """`change.PolicyChange`."""
 

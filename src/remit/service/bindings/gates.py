@@ -31,14 +31,22 @@ _MOST_SCOPES: Final = 1_000
 
 
 class BindingGates:
-    def __init__(self, journal: ReleaseJournal, live: LivePolicies, point: DecisionPoint, limits: Limits) -> None:
+    def __init__(
+        self, journal: ReleaseJournal, live: LivePolicies, point: DecisionPoint, limits: Limits, *, signs: bool = True
+    ) -> None:
+        """Unless this node `signs`, nothing passes: no node would take it over."""
         self._live = live
         self._point = point
         self._limits = limits
+        self._signs = signs
         self._cases = _CaseCache(journal, limits)
 
     def snapshot(self, tenant: Tenant) -> Snapshot:
-        """What serves. Raises NoBindingsError if the tenant takes no grants."""
+        """What serves. Raises NoBindingsError if the tenant or this node takes no grants."""
+        if not self._signs:
+            raise NoBindingsError(
+                "this node has no `binding_key`, and `binding_keys` asks for signatures: ask one that has"
+            )
         snapshot = self._live.snapshot(tenant)
         if snapshot is None:
             raise NoBindingsError(f"there is no tenant `{tenant}`")

@@ -41,9 +41,11 @@ class BindingServices(NamedTuple):
         record: Callable[[str, str, str, dict[str, Any]], None],
         limits: Limits,
         wait_s: float,
+        signs: bool,
     ) -> Self:
-        """`patient` is the same store as `store`, for imports: its statements may take long."""
-        gates, records = BindingGates(journal, live, point, limits), BindingRecords(record)
+        """`patient` is the same store as `store`, for imports: its statements may take long. Unless this node `signs`,
+        nothing is granted here."""
+        gates, records = BindingGates(journal, live, point, limits, signs=signs), BindingRecords(record)
         return cls(
             store,
             BindingPoint(store, live, gates, records, wait_s),

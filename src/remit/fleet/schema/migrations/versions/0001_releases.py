@@ -42,6 +42,8 @@ def upgrade() -> None:
         _column("caller", _TEXT),
         _column("body", _TEXT),
         _column("request_id", _TEXT),
+        _column("key_id", _TEXT),
+        _column("signature", blob),
         sa.PrimaryKeyConstraint("tenant", "seq"),
     )
     named = sa.text("request_id != ''")
