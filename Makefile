@@ -35,7 +35,8 @@ endif
 demo: setup ## Serve the example company, ask it questions, read the audit, stop
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/demo.sh
 
-serve: setup ## Serve the example company on 127.0.0.1:9090 until Ctrl-C
+serve: setup ## Serve the example company on 127.0.0.1:9090, and its console on 127.0.0.1:9095, until Ctrl-C
+	@$(BIN)/remit console --graphs docs/graphs & console=$$!; trap 'kill $$console 2>/dev/null' EXIT; \
 	$(BIN)/remit serve --log-format console
 
 # The tests start some hundred processes: each would compile the source anew where the environment forbids to keep it.

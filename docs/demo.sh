@@ -96,4 +96,4 @@ show remit check globex user:rosa VIEW FLOW shop.orders --target "$target" $shop
 show remit explain _callers service:dns/shop.acme.example CHECK REMIT globex --policies var/demo-policies
 stop
 
-printf '\nBoth servers drained their audit journal and stopped. `make serve` starts one that stays.\n'
+printf '\nBoth servers drained their audit journal and stopped. `make serve` starts one that stays, and its console\nfor browsers at http://127.0.0.1:9095/\n'

@@ -52,6 +52,7 @@ WALLS = {
         "remit.envoy",
         "remit.cli",
         "remit.client",
+        "remit.drawing",
         "remit.v1",
     ),
     "opentelemetry": ("remit.service.otlp.sender_process",),
@@ -67,8 +68,8 @@ WALLS = {
     "typer": ("remit.cli",),
     "pytest": ("remit.pytest_plugin.plugin", "remit.pytest_plugin.cases", "remit.pytest_plugin.server"),
     "rich": ("remit.cli",),
-    "pydot": ("remit.cli.ask.graph_dot",),
-    "grandalf": ("remit.cli.ask.graph_svg",),
+    "pydot": ("remit.drawing.graph_dot",),
+    "grandalf": ("remit.drawing.graph_svg",),
     "yaml": ("remit.policy.read.yaml",),
     "watchfiles": ("remit.policy.build.watch",),
     # What comes out of a pickle runs as our own code: only our own processes may write one.

@@ -161,7 +161,9 @@ def test_the_demo_answers_and_refuses_a_caller(example: Path) -> None:
     assert 2 == done.stdout.count("\nallow ALLOWED_BY_RULE\n")
     assert "\nPERMISSION_DENIED: `service:dns/shop.acme.example` may not CHECK in `globex`\n" in done.stdout
     assert "would allow  g, service:dns/shop.acme.example, role:enforcer, _callers/globex" in done.stdout
-    assert done.stdout.endswith("`make serve` starts one that stays.\n")
+    assert done.stdout.endswith(
+        "`make serve` starts one that stays, and its console\nfor browsers at http://127.0.0.1:9095/\n"
+    )
 
 
 @pytest.mark.parametrize(

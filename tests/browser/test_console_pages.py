@@ -8,6 +8,7 @@ from conftest import need_browser
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from support.browser import Tab, started
+from support.server import until
 
 THEMES = ("light", "dark")
 WIDTHS = (1280, 320)
@@ -15,7 +16,7 @@ Console = tuple[str, dict[str, list[str]]]
 
 FOCUSABLE = """
 return [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
-  .filter(each => each.type !== 'hidden' && each.checkVisibility()).length
+  .filter(each => each.type !== 'hidden' && each.tabIndex >= 0 && each.checkVisibility()).length
 """
 WATCH = """
 window.walked = []
@@ -107,3 +108,35 @@ def test_command_of_a_page_is_copied(tab: Tab) -> None:
 
     copied = tab.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
     assert copied.startswith("remit where acme user:bob --target 127.0.0.1:")
+
+
+def test_cell_of_the_matrix_is_explained_beside_it_by_the_keyboard(tab: Tab) -> None:
+    tab.complaints()
+    tab.open("/t/acme/matrix?k=FLOW&ns=acme.finance")
+    first = tab.driver.find_element(By.CSS_SELECTOR, ".matrix tbody a")
+    first.send_keys(Keys.ARROW_DOWN)
+    tab.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    tab.driver.switch_to.active_element.send_keys(Keys.ENTER)
+
+    until(lambda: "user:alice" in tab.driver.find_element(By.CSS_SELECTOR, "#beside").text, "the explanation")
+    assert "ALLOWED" in tab.driver.find_element(By.CSS_SELECTOR, "#beside .verdict").text
+    assert "/matrix?" in tab.driver.current_url
+    assert tab.violations() == []
+    tab.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not tab.driver.find_element(By.ID, "beside").is_displayed()
+    assert tab.complaints() == []
+
+
+def test_live_page_shows_what_is_decided_until_it_is_paused(tab: Tab, console: Console) -> None:
+    tab.complaints()
+
+    def first() -> str:
+        return tab.run("return document.querySelector('#feed tbody tr')?.textContent ?? ''")
+
+    tab.open("/t/acme/live")
+    tab.run("fetch('explain?p=user:seen-live&a=VIEW&k=FLOW&ns=acme.finance')")
+    until(lambda: "user:seen-live" in first(), "the decision on the page")
+    pause = tab.driver.find_element(By.ID, "pause")
+    pause.click()
+    assert (pause.get_attribute("aria-pressed"), pause.text) == ("true", "Go on")
+    assert tab.complaints() == []

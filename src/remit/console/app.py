@@ -2,10 +2,8 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -14,8 +12,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from remit.client import AsyncClient, DecisionUnavailable
-from remit.console.guard import LOOPBACK_HOSTS, Guard
+from remit.client import DecisionUnavailable
+from remit.console.feed import Feed
+from remit.console.guard import Guard
+from remit.console.options import Console
 from remit.console.pages import PAGES
 from remit.console.render import THEME_COOKIE, THEMES, Renderer, static_folder
 from remit.console.view import WebPage
@@ -36,19 +36,6 @@ _STATUSES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Console:
-    """What the application is made from."""
-
-    client: Callable[[], AsyncClient]
-    """Makes the client, within the event loop."""
-    target: str
-    """The server's address, as commands name it."""
-    hosts: frozenset[str] = LOOPBACK_HOSTS
-    graphs: Path | None = None
-    """A folder of dependency graphs to show."""
-
-
 def application(console: Console, pages: Sequence[WebPage] = PAGES) -> Starlette:
     renderer = Renderer(pages, console.target)
 
@@ -56,22 +43,11 @@ def application(console: Console, pages: Sequence[WebPage] = PAGES) -> Starlette
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with console.client() as client:
             app.state.client = client
-            yield
-
-    def endpoint(page: WebPage) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            if not is_tenant(request.path_params.get("tenant", INSTANCE)):
-                return renderer.message(request, "Not found", NOT_FOUND, status=404)
-            visit = Visit(request, request.app.state.client, console.target)
+            app.state.feed = feed = Feed(client, console.ask_again_s)
             try:
-                view = await page.show(visit)
-            except BadInputError as error:
-                return renderer.message(request, "This cannot be asked", f"{error.field}: {error.message}", status=400)
-            except DecisionUnavailable as error:
-                return _no_answer(renderer, request, error)
-            return renderer.page(request, page, view)
-
-        return answer
+                yield
+            finally:
+                await feed.close()
 
     async def unknown(request: Request, _: Exception) -> Response:
         return renderer.message(request, "Not found", NOT_FOUND, status=404)
@@ -83,7 +59,10 @@ def application(console: Console, pages: Sequence[WebPage] = PAGES) -> Starlette
 
     return Starlette(
         routes=[
-            *(Route(page.path, endpoint(page), name=page.name) for page in pages),
+            *(
+                Route(page.path, _endpoint(console, renderer, page), name=page.name, methods=_methods(page))
+                for page in pages
+            ),
             Route("/theme", choose_theme, methods=["POST"]),
             Mount("/static", StaticFiles(directory=static_folder())),
         ],
@@ -93,6 +72,27 @@ def application(console: Console, pages: Sequence[WebPage] = PAGES) -> Starlette
     )
 
 
+def _endpoint(console: Console, renderer: Renderer, page: WebPage) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        if not is_tenant(request.path_params.get("tenant", INSTANCE)):
+            return renderer.message(request, "Not found", NOT_FOUND, status=404)
+        visit = Visit(request, request.app.state.client, console)
+        try:
+            if request.method == "POST" and page.act is not None:
+                view = await page.act(visit, await form_of(request))
+            else:
+                view = await page.show(visit)
+        except BadInputError as error:
+            return renderer.message(request, "This cannot be asked", f"{error.field}: {error.message}", status=400)
+        except DecisionUnavailable as error:
+            return _no_answer(renderer, request, error)
+        if isinstance(view, str):
+            return RedirectResponse("../" * (request.url.path.count("/") - 1) + view, 303)
+        return renderer.page(request, page, view)
+
+    return answer
+
+
 def _no_answer(renderer: Renderer, request: Request, error: DecisionUnavailable) -> Response:
     if error.code in _HIDDEN:
         return renderer.message(request, "Not found", NOT_FOUND, status=404)
@@ -100,11 +100,20 @@ def _no_answer(renderer: Renderer, request: Request, error: DecisionUnavailable)
     return renderer.message(request, "The server gave no answer", f"{error.code}: {error.message}", status=status)
 
 
+def _methods(page: WebPage) -> list[str]:
+    return ["GET", "POST"] if page.act is not None else ["GET"]
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields of a posted form."""
+    return dict(parse_qsl((await request.body()).decode("utf-8", "replace"), max_num_fields=20))
+
+
 async def choose_theme(request: Request) -> Response:
     """Keeps the theme in a cookie, and goes back to the page."""
-    form = parse_qs((await request.body()).decode("utf-8", "replace"))
-    theme = (form.get("theme") or [""])[0]
-    response = RedirectResponse(back_to((form.get("back") or [""])[0]), 303)
+    form = await form_of(request)
+    theme = form.get("theme", "")
+    response = RedirectResponse(back_to(form.get("back", "")), 303)
     if theme in THEMES:
         response.set_cookie(THEME_COOKIE, theme, max_age=365 * 86_400, httponly=True, samesite="lax")
     return response

@@ -25,6 +25,8 @@ class Cell(NamedTuple):
     """Makes the cell a time; 0 for any other text."""
     code: bool = False
     """A name or a row, which may be cut into lines anywhere."""
+    whole: str = ""
+    """The text in CSV, where the page shows the begin of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Table:
     """A link to the next page."""
     numbers: frozenset[int] = field(default_factory=frozenset)
     """Columns of numbers."""
+    folded: bool = False
+    """Only shown when somebody opens it."""
 
 
 def csv_text(table: Table) -> str:
@@ -49,7 +53,7 @@ def csv_text(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(table.columns)
-    writer.writerows([_inert(each.text) for each in row] for row in table.rows)
+    writer.writerows([_inert(each.whole or each.text) for each in row] for row in table.rows)
     return out.getvalue()
 
 
@@ -110,7 +114,7 @@ def state(word: str, *, good: bool, href: str = "") -> Cell:
 
 
 def revision(text: str, href: str = "") -> Cell:
-    return Cell(text[:12], href, code=True)
+    return Cell(text[:12], href, code=True, whole=text)
 
 
 def size(count: int) -> str:

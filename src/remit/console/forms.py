@@ -31,9 +31,23 @@ class Input:
     options: Sequence[str] | None = None
 
 
-def fields(inputs: Iterable[Input], visit: Visit, errors: Mapping[str, str] | None = None) -> list[Field]:
+def fields(
+    inputs: Iterable[Input],
+    visit: Visit,
+    errors: Mapping[str, str] | None = None,
+    typed: Mapping[str, str] | None = None,
+) -> list[Field]:
+    """`typed` is what a posted form says, in place of the URL."""
+    given = typed if typed is not None else visit.query
     return [
-        Field(each.name, each.label, visit.text(each.name), each.hint, (errors or {}).get(each.name, ""), each.options)
+        Field(
+            each.name,
+            each.label,
+            given.get(each.name, "").strip(),
+            each.hint,
+            (errors or {}).get(each.name, ""),
+            each.options,
+        )
         for each in inputs
     ]
 

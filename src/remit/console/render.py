@@ -62,7 +62,7 @@ class Renderer:
         tenant = str(request.path_params.get("tenant", "")) if page is not None else ""
         query = [(name, value) for name, value in request.query_params.multi_items() if name not in {"csv", "part"}]
         theme = request.cookies.get(THEME_COOKIE, "auto")
-        command = [*view.command, "--target", self._target] if view.command else []
+        target = ["--target", self._target] if view.command and not view.of_files else []
         return {
             "up": "../" * (request.url.path.count("/") - 1),
             "back": request.url.path.lstrip("/") + (f"?{urlencode(query)}" if query else ""),
@@ -76,7 +76,7 @@ class Renderer:
             "themes": THEMES,
             "of_node": self._grouped(of_tenant=False),
             "of_tenant": self._grouped(of_tenant=True) if tenant else {},
-            "command": shlex.join(["remit", *command]) if command else "",
+            "command": shlex.join(["remit", *view.command, *target]) if view.command else "",
             "layout": "fragment.html" if fragment else "base.html",
             "tables": view.tables,
             **view.context,

@@ -18,9 +18,11 @@ class View:
     tables: Sequence[Table] = ()
     template: str = "tables.html"
     context: Mapping[str, Any] = field(default_factory=dict)
-    withheld: Sequence[NotShown] = ()
+    not_shown: Sequence[NotShown] = ()
     """What the page leaves out, because the person may not see it."""
     status: int = 200
+    of_files: bool = False
+    """The command reads policy files, where a server is not asked."""
 
     def table(self, name: str) -> Table | None:
         return next((each for each in self.tables if each.name == name), None)
@@ -37,6 +39,8 @@ class WebPage:
     show: Callable[[Visit], Awaitable[View]]
     group: str = ""
     """The heading in the navigation."""
+    act: Callable[[Visit, Mapping[str, str]], Awaitable["View | str"]] | None = None
+    """What a POST of the page's form does: shows a view, or leads to a link."""
 
     @property
     def of_tenant(self) -> bool:

@@ -6,12 +6,16 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from starlette.requests import Request
 
 from remit.client import AsyncClient, AsyncTenantClient, DecisionUnavailable
+from remit.console.options import Console
 from remit.v1.status_service_pb2 import TenantStatus
+
+if TYPE_CHECKING:
+    from remit.console.feed import Feed
 
 _Answer = TypeVar("_Answer")
 
@@ -54,15 +58,20 @@ class BadInputError(Exception):
 
 
 class Visit:
-    def __init__(self, request: Request, client: AsyncClient, target: str) -> None:
+    def __init__(self, request: Request, client: AsyncClient, console: Console) -> None:
         self.request = request
         self.client = client
-        self.target = target
+        self.console = console
         self.now_us = time.time_ns() // 1_000
 
     @property
     def tenant(self) -> str:
         return str(self.request.path_params.get("tenant", ""))
+
+    @property
+    def feed(self) -> "Feed":
+        feed: Feed = self.request.app.state.feed
+        return feed
 
     @property
     def about(self) -> AsyncTenantClient:
@@ -118,15 +127,15 @@ class Visit:
         return bool(self.text("csv"))
 
     async def allowed(
-        self, asked: Awaitable[_Answer], what: str, right: str, withheld: list[NotShown]
+        self, asked: Awaitable[_Answer], what: str, right: str, not_shown: list[NotShown]
     ) -> _Answer | None:
-        """The answer; None if the person has no right to it, which is then noted in `withheld`."""
+        """The answer; None if the person has no right to it, which is then noted in `not_shown`."""
         try:
             return await asked
         except DecisionUnavailable as error:
             if error.code != "PERMISSION_DENIED":
                 raise
-            withheld.append(NotShown(what, right))
+            not_shown.append(NotShown(what, right))
             return None
 
     async def some(self, items: AsyncIterator[_Answer], most: int = ROWS_A_PAGE) -> list[_Answer]:

@@ -19,8 +19,6 @@ from remit.audit.ids import DecisionIds, format_id
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.store.store import AuditStore
 from remit.cli.ask import operation, reach, resolve
-from remit.cli.ask.graph_dot import read_dot, write_dot
-from remit.cli.ask.graph_svg import write_svg
 from remit.cli.ask.graph_tree import trees
 from remit.cli.common import output
 from remit.cli.main import app
@@ -29,6 +27,8 @@ from remit.cli.server import status
 from remit.cli.server.replay import print_changes
 from remit.core.decision import Reason
 from remit.core.rows import Effect
+from remit.drawing.graph_dot import read_dot, write_dot
+from remit.drawing.graph_svg import write_svg
 from remit.service.shadow.replay import ReplayedChange
 from remit.v1 import (
     access_service_pb2,

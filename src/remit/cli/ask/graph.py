@@ -1,21 +1,20 @@
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from google.protobuf.json_format import ParseDict, ParseError
 
 from remit.cli.ask.check import PrincipalArgument, TenantArgument
-from remit.cli.ask.graph_dot import read_dot, write_dot
-from remit.cli.ask.graph_edges import forbidden
-from remit.cli.ask.graph_svg import EDGES_LIMIT, NODES_LIMIT, write_svg
 from remit.cli.ask.graph_tree import trees
 from remit.cli.common.as_json import JsonOption, form_of, print_json
 from remit.cli.common.backend import Backend, end_where_refused, with_backend
 from remit.cli.common.help import OUTPUT
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.table import Whole
+from remit.drawing.graph_dot import read_dot, write_dot
+from remit.drawing.graph_edges import forbidden
+from remit.drawing.graph_json import read_json
+from remit.drawing.graph_svg import EDGES_LIMIT, NODES_LIMIT, write_svg
 from remit.v1 import visibility_service_pb2 as messages
 
 
@@ -76,18 +75,11 @@ def _read(file: Path) -> messages.VisibleGraphRequest:
         return _READERS[file.suffix](file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         fail(Exit.USAGE, f"`{file}` cannot be read: {error}")
-    except (ValueError, ParseError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         fail(Exit.USAGE, f"{file}: {error}")
 
 
-def _read_json(text: str) -> messages.VisibleGraphRequest:
-    document = json.loads(text)
-    if not isinstance(document, dict) or not document.keys() <= {"nodes", "edges"}:
-        raise ValueError("expected an object with `nodes` and `edges` and nothing else")
-    return ParseDict(document, messages.VisibleGraphRequest())
-
-
-_READERS: Final = {".json": _read_json, ".dot": read_dot, ".gv": read_dot}
+_READERS: Final = {".json": read_json, ".dot": read_dot, ".gv": read_dot}
 
 
 def _print_trees(answer: messages.VisibleGraphResponse) -> None:

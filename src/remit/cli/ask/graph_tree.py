@@ -7,9 +7,9 @@ from typing import Final
 from rich.text import Text
 from rich.tree import Tree
 
-from remit.cli.ask.graph_edges import forbidden, reason_of
 from remit.cli.common.output import styled
 from remit.core.names import quote
+from remit.drawing.graph_edges import forbidden, reason_of
 from remit.v1 import visibility_service_pb2 as messages
 
 DEPTH_LIMIT: Final = 20

@@ -5,8 +5,9 @@ from remit.cli.common.option_group import where_option
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.server_options import DEFAULT_SERVER, Connection, ServerOption, with_connection
 from remit.client import AsyncClient
-from remit.console.app import Console, application
+from remit.console.app import application
 from remit.console.guard import needs_login
+from remit.console.options import Console
 from remit.console.serve import ConsoleServer
 from remit.core.addresses import split_address
 

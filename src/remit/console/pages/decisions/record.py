@@ -2,7 +2,8 @@ from typing import Final
 
 from remit.client import DecisionUnavailable
 from remit.console.cells import Cell, code, effect, plain, tenant_link, time
-from remit.console.pages.policy.explain import grounds_of
+from remit.console.pages.ask.explain import grounds_of
+from remit.console.pages.ask.rows import place_text_cell
 from remit.console.view import View, WebPage
 from remit.console.visit import Visit
 from remit.v1 import audit_service_pb2 as messages
@@ -21,7 +22,7 @@ async def show(visit: Visit) -> View:
     if record.tenant != visit.tenant:
         # The page of another tenant says nothing about this record.
         raise DecisionUnavailable("NOT_FOUND", "the record is of another tenant")
-    grounds = grounds_of([answer.explanation]) if answer.HasField("explanation") else []
+    grounds = grounds_of(visit.tenant, [answer.explanation]) if answer.HasField("explanation") else []
     return View(
         f"Decision of {visit.tenant}",
         ("audit", "show", record.id),
@@ -52,8 +53,8 @@ def _facts(tenant: str, record: messages.Record) -> list[tuple[str, Cell]]:
         ("time", time(record.time_us)),
         ("effect", effect(record.effect)),
         ("reason", plain(record.reason)),
-        ("rule", code(record.rule)),
-        ("principal", code(record.principal, tenant_link(tenant, "decisions", p=record.principal))),
+        ("rule", place_text_cell(record.rule, tenant, record.revision)),
+        ("principal", code(record.principal, _principal_link(tenant, record.principal))),
         ("relation" if reach else "action", code(record.action)),
         ("kind", code(record.kind)),
         (
@@ -72,6 +73,11 @@ def _facts(tenant: str, record: messages.Record) -> list[tuple[str, Cell]]:
         ("detail", code(record.detail)),
         ("asked again", plain("explain it by the policy of now", "again")._replace(href=again)),
     ]
+
+
+def _principal_link(tenant: str, principal: str) -> str:
+    page = "principal" if principal.startswith(("user:", "service:")) else "decisions"
+    return tenant_link(tenant, page, p=principal)
 
 
 def _place(place: messages.Place) -> list[tuple[str, Cell]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from remit.console.cells import Cell, code, effect, plain, tenant_link, time
+from remit.console.pages.ask.rows import place_text_cell
 from remit.v1 import audit_service_pb2 as messages
 
 COLUMNS: Final = (
@@ -32,7 +33,7 @@ def record_rows(tenant: str, records: Iterable[messages.Record]) -> list[list[Ce
             code(each.namespace),
             code(each.resource_id),
             plain(each.reason),
-            code(each.rule),
+            place_text_cell(each.rule, tenant, each.revision),
             code(each.caller),
             plain(each.question),
         ]

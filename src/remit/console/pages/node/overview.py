@@ -19,7 +19,7 @@ _FIRST: Final = (
 async def show(visit: Visit) -> View:
     """What the server serves, and how it is."""
     status = await visit.client.status()
-    withheld: list[NotShown] = []
+    not_shown: list[NotShown] = []
     tables = [_tenants(visit, status)]
     if status.workers:
         tables.append(_workers(status))
@@ -28,19 +28,19 @@ async def show(visit: Visit) -> View:
             visit.some(visit.client.list_lifecycle(type="CALL_REFUSED", since_us=visit.now_us - _HOUR_US)),
             "Calls that were refused in the last hour",
             "AUDIT across tenants",
-            withheld,
+            not_shown,
         )
         if refused is not None:
             tables.append(refused_calls(refused))
     else:
-        withheld.append(NotShown("The audit store, the workers and the policy store", "STATUS across tenants"))
+        not_shown.append(NotShown("The audit store, the workers and the policy store", "STATUS across tenants"))
     return View(
         "Overview",
         ("status",),
         tables,
         "overview.html",
         {"facts_of_node": _node(status), "problems": _problems(status)},
-        withheld,
+        not_shown,
     )
 
 
@@ -104,7 +104,9 @@ def _workers(status: messages.GetStatusResponse) -> Table:
     )
 
 
-def refused_calls(records: list[audit_service_pb2.LifecycleRecord]) -> Table:
+def refused_calls(
+    records: list[audit_service_pb2.LifecycleRecord], caption: str = "Calls refused in the last hour"
+) -> Table:
     rows = []
     for each in records:
         detail = detail_of(each)
@@ -114,13 +116,13 @@ def refused_calls(records: list[audit_service_pb2.LifecycleRecord]) -> Table:
                 code(str(detail.get("caller", ""))),
                 code(str(detail.get("method", ""))),
                 code(str(detail.get("tenant", each.tenant))),
-                number(int(str(detail.get("count", 1)))),
+                number(int(str(detail.get("calls", 1)))),
                 code(each.node),
             ]
         )
     return Table(
         "refused",
-        "Calls refused in the last hour",
+        caption,
         ("time", "caller", "method", "tenant asked", "times", "node"),
         rows,
         "No call was refused.",

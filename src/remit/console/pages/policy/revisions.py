@@ -8,23 +8,25 @@ from remit.console.visit import ROWS_A_PAGE, NotShown, Visit
 from remit.v1 import audit_service_pb2
 from remit.v1 import policy_service_pb2 as messages
 
+EVENTS: Final = ("time", "event", "revision", "node", "detail")
+
 
 async def show(visit: Visit) -> View:
     """The revisions on the node's disk, and what became of each version of the files."""
-    serving = (await visit.status()).revision
-    withheld: list[NotShown] = []
+    status = await visit.status()
+    not_shown: list[NotShown] = []
     tables = []
     notes: list[str] = []
     try:
         kept = (await visit.client.ask(messages.ListRevisionsRequest(tenant=visit.tenant))).revisions
-        tables.append(_kept(kept, serving))
+        tables.append(_kept(visit.tenant, kept, status.revision))
     except DecisionUnavailable as error:
         if error.code != "FAILED_PRECONDITION":
             raise
         notes.append(error.message)
     after = visit.text("after")
     events = await visit.allowed(
-        visit.rows(visit.about.list_lifecycle(after=after)), "What became of the files", "AUDIT", withheld
+        visit.rows(visit.about.list_lifecycle(after=after)), "What became of the files", "AUDIT", not_shown
     )
     if events is not None:
         shown = events if visit.whole else events[:ROWS_A_PAGE]
@@ -32,28 +34,37 @@ async def show(visit: Visit) -> View:
             Table(
                 "events",
                 "Events, newest first",
-                ("time", "event", "revision", "node", "detail"),
+                EVENTS,
                 event_rows(shown),
                 further=tenant_link(visit.tenant, "revisions", after=shown[-1].id) if len(events) > len(shown) else "",
             )
         )
     return View(
-        f"Revisions of {visit.tenant}", ("rollback", visit.tenant), tables, "notes.html", {"notes": notes}, withheld
+        f"Revisions of {visit.tenant}",
+        ("rollback", visit.tenant),
+        tables,
+        "notes.html",
+        {"notes": notes, "pinned_by": status.pinned_by, "unpin": tenant_link(visit.tenant, "pin")},
+        not_shown,
     )
 
 
-def _kept(kept: Iterable[messages.KeptRevision], serving: str) -> Table:
+def _kept(tenant: str, kept: Iterable[messages.KeptRevision], serving: str) -> Table:
     return Table(
         "kept",
         "Revisions on this node's disk",
-        ("revision", "loaded", "state", "commit", "read from"),
+        ("revision", "loaded", "state", "commit", "read from", "against what serves", "pin"),
         [
             [
-                code(each.revision),
+                revision(each.revision, tenant_link(tenant, "source", rev=each.revision)),
                 time(each.kept_us),
                 state("serving", good=True) if each.revision == serving else plain(""),
-                code(each.commit),
+                revision(each.commit),
                 code(each.source),
+                plain("" if each.revision == serving else "compare")._replace(
+                    href="" if each.revision == serving else tenant_link(tenant, "diff", old=each.revision, new=serving)
+                ),
+                plain("pin")._replace(href=tenant_link(tenant, "pin", rev=each.revision)),
             ]
             for each in kept
         ],

@@ -4,7 +4,7 @@ from typing import Final
 from remit.client import RecordFilter
 from remit.console.cells import Cell, Table, code, effect, number, plain, tenant_link, time
 from remit.console.pages.node.overview import state_cell
-from remit.console.pages.policy.revisions import event_rows
+from remit.console.pages.policy.revisions import EVENTS, event_rows
 from remit.console.view import View, WebPage
 from remit.console.visit import NotShown, Visit
 from remit.v1 import audit_service_pb2, policy_service_pb2
@@ -17,12 +17,12 @@ _EVENTS: Final = 10
 async def show(visit: Visit) -> View:
     """What a tenant serves, what is wrong with its files, and what was asked of late."""
     found = await visit.status()
-    withheld: list[NotShown] = []
+    not_shown: list[NotShown] = []
     kept = await visit.allowed(
         visit.client.ask(policy_service_pb2.ListRevisionsRequest(tenant=visit.tenant)),
         "The revisions on disk",
         "STATUS",
-        withheld,
+        not_shown,
     )
     counts = await visit.allowed(
         visit.some(
@@ -33,26 +33,24 @@ async def show(visit: Visit) -> View:
         ),
         "Decisions of the last day, and events",
         "AUDIT",
-        withheld,
+        not_shown,
     )
     tables = []
     if found.diagnostics:
         tables.append(_mistakes(found.diagnostics))
     if found.hidden_diagnostics:
-        withheld.append(NotShown(f"{found.hidden_diagnostics} mistakes in the files", "READ"))
+        not_shown.append(NotShown(f"{found.hidden_diagnostics} mistakes in the files", "READ"))
     if counts is not None:
         tables.append(_counts(visit.tenant, counts))
         events = await visit.some(visit.about.list_lifecycle(), _EVENTS)
-        tables.append(
-            Table("events", "Newest events", ("time", "event", "revision", "node", "detail"), event_rows(events))
-        )
+        tables.append(Table("events", "Newest events", EVENTS, event_rows(events)))
     return View(
         visit.tenant,
         ("status",),
         tables,
         "tenant.html",
         {"facts_of_tenant": _facts(found, kept.revisions if kept is not None else ())},
-        withheld,
+        not_shown,
     )
 
 

@@ -8,8 +8,8 @@ from grandalf.graphs import Edge, Graph, Vertex
 from grandalf.layouts import SugiyamaLayout
 from grandalf.routing import route_with_lines
 
-from remit.cli.ask.graph_edges import forbidden, reason_of
 from remit.core.names import quote
+from remit.drawing.graph_edges import forbidden, reason_of
 from remit.v1 import visibility_service_pb2 as messages
 
 NODES_LIMIT: Final = 500
@@ -22,6 +22,7 @@ _STYLE: Final = (
     ".edge text{stroke:#fff;stroke-width:3;paint-order:stroke}"
     ".stub rect{stroke:#999;stroke-dasharray:4}.stub text{fill:#999}"
     ".forbidden path{stroke:#c00;stroke-dasharray:6 3}.forbidden text{fill:#c00}"
+    "rect.ground{stroke:none}path.tip{fill:#333;stroke:none}path.tip.forbidden{fill:#c00}"
 )
 
 
@@ -46,6 +47,18 @@ class _Way:
 
 
 def write_svg(answer: messages.VisibleGraphResponse) -> str:
+    """A document of its own, with its styles."""
+    picture = draw(answer)
+    style = ET.Element("style")
+    style.text = _STYLE
+    picture.insert(1, style)
+    ET.indent(picture)
+    return ET.tostring(picture, encoding="unicode") + "\n"
+
+
+def draw(answer: messages.VisibleGraphResponse) -> ET.Element:
+    """The picture, without styles: whoever shows it has them for the classes `graph`, `ground`, `edge`, `stub`, `tip` and
+    `forbidden`."""
     boxes = {node.uid: _Box(_lines(node)) for node in answer.nodes}
     between: defaultdict[tuple[str, str], list[messages.VisibleEdge]] = defaultdict(list)
     for each in answer.edges:
@@ -58,29 +71,28 @@ def write_svg(answer: messages.VisibleGraphResponse) -> str:
         width=f"{width:.0f}",
         height=f"{height:.0f}",
         role="img",
+        attrib={"class": "graph"},
     )
     ET.SubElement(picture, "title").text = f"Dependency graph: {len(answer.nodes)} nodes, {len(answer.edges)} edges"
-    ET.SubElement(picture, "style").text = _STYLE
     definitions = ET.SubElement(picture, "defs")
-    _add_arrow(definitions, "arrow", "#333")
-    _add_arrow(definitions, _FORBIDDEN, "#c00")
+    _add_arrow(definitions, "arrow", "tip")
+    _add_arrow(definitions, _FORBIDDEN, f"tip {_FORBIDDEN}")
     # Without a background, text and lines are black on a dark page.
-    ET.SubElement(picture, "rect", width="100%", height="100%", style="stroke:none")
+    ET.SubElement(picture, "rect", {"width": "100%", "height": "100%", "class": "ground"})
     for ends, edges in between.items():
         _draw_edge(picture, paths[ends], edges)
     for node in answer.nodes:
         _draw_node(picture, boxes[node.uid], stub=not node.kind)
-    ET.indent(picture)
-    return ET.tostring(picture, encoding="unicode") + "\n"
+    return picture
 
 
-def _add_arrow(definitions: ET.Element, name: str, colour: str) -> None:
+def _add_arrow(definitions: ET.Element, name: str, classes: str) -> None:
     marker = ET.SubElement(
         definitions,
         "marker",
         {"id": name, "refX": "8", "refY": "4", "markerWidth": "8", "markerHeight": "8", "orient": "auto"},
     )
-    ET.SubElement(marker, "path", d="M0,0 L8,4 L0,8 z", style=f"fill:{colour};stroke:none")
+    ET.SubElement(marker, "path", {"d": "M0,0 L8,4 L0,8 z", "class": classes})
 
 
 def _lines(node: messages.GraphNode) -> list[str]:

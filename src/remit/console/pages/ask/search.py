@@ -7,7 +7,7 @@ from remit import wire
 from remit.client import MalformedQuestion
 from remit.console.cells import Cell, Table, code, joined, plain, tenant_link
 from remit.console.forms import Input, errors_of, fields
-from remit.console.pages.policy.rows import chain_cell, place_cell, reason_text, text_cell
+from remit.console.pages.ask.rows import chain_cell, place_cell, reason_text, text_cell
 from remit.console.view import View, WebPage
 from remit.console.visit import MOST_ROWS, ROWS_A_PAGE, BadInputError, Visit
 from remit.core.errors import InvalidNameError
@@ -48,9 +48,9 @@ async def show_who(visit: Visit) -> View:
         return _form(visit, "Who", inputs, "Who may do this?", refusal)
     rows = [
         [
-            code(each.principal, tenant_link(visit.tenant, "what", p=each.principal, ns=namespace)),
+            code(each.principal, tenant_link(visit.tenant, "principal", p=each.principal)),
             text_cell(each.rule.row),
-            place_cell(each.rule.row),
+            place_cell(each.rule.row, visit.tenant),
             chain_cell(each.chain),
             plain("why", "why")._replace(
                 href=tenant_link(visit.tenant, "explain", p=each.principal, a=action, k=kind, ns=namespace)

@@ -2,8 +2,8 @@ from typing import Final
 
 from remit.client import DecisionUnavailable, MalformedQuestion
 from remit.console.forms import Input
-from remit.console.pages.policy.explain import WHEN, grounds_of, unanswered, view_of
-from remit.console.pages.policy.grounds import of_reach
+from remit.console.pages.ask.explain import WHEN, grounds_of, unanswered, view_of
+from remit.console.pages.ask.grounds import of_reach
 from remit.console.view import View, WebPage
 from remit.console.visit import BadInputError, Visit
 
@@ -28,13 +28,13 @@ async def show(visit: Visit) -> View:
         if at_us:
             past = await visit.about.explain_past_reach(caller, owner, relation, time_us=at_us)
             command = ["audit", "explain-reach", *words, "--at", visit.text("at")]
-            return view_of(visit, _TITLE, _INPUTS, question, grounds_of(past.answers), command=command)
+            return view_of(visit, _TITLE, _INPUTS, question, grounds_of(visit.tenant, past.answers), command=command)
         answer = await visit.about.explain_reach(caller, owner, relation, revision=visit.text("rev"))
     except (MalformedQuestion, BadInputError) as refusal:
         return view_of(visit, _TITLE, _INPUTS, refusal=refusal)
     except DecisionUnavailable as error:
         return unanswered(visit, _TITLE, _INPUTS, question, error)
-    return view_of(visit, _TITLE, _INPUTS, question, [of_reach(answer)], command=["reach", *words])
+    return view_of(visit, _TITLE, _INPUTS, question, [of_reach(visit.tenant, answer)], command=["reach", *words])
 
 
 PAGE: Final = WebPage("explain-reach", "/t/{tenant}/explain-reach", "Explain reach", show, "Ask")

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pydot
 
-from remit.cli.ask.graph_edges import forbidden, reason_of
 from remit.core.names import quote
+from remit.drawing.graph_edges import forbidden, reason_of
 from remit.v1 import visibility_service_pb2 as messages
 
 _DEFAULTS: Final = {"graph", "node", "edge"}

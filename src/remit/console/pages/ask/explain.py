@@ -4,7 +4,7 @@ from typing import Final
 from remit.client import DecisionUnavailable, MalformedQuestion
 from remit.console.cells import link_to, tenant_link, time_text
 from remit.console.forms import Input, errors_of, fields
-from remit.console.pages.policy.grounds import Grounds, of_access, of_reach
+from remit.console.pages.ask.grounds import Grounds, of_access, of_reach
 from remit.console.view import View, WebPage
 from remit.console.visit import BadInputError, Visit
 from remit.v1 import audit_service_pb2
@@ -36,25 +36,25 @@ async def show(visit: Visit) -> View:
         if at_us:
             past = await visit.about.explain_past(principal, action, kind, namespace, time_us=at_us)
             command = ["audit", "explain", *words, "--at", visit.text("at")]
-            return view_of(visit, "Ask", _INPUTS, question, grounds_of(past.answers), command=command)
+            return view_of(visit, "Ask", _INPUTS, question, grounds_of(visit.tenant, past.answers), command=command)
         answer = await visit.about.explain(principal, action, kind, namespace, revision=visit.text("rev"))
     except (MalformedQuestion, BadInputError) as refusal:
         return view_of(visit, "Ask", _INPUTS, refusal=refusal)
     except DecisionUnavailable as error:
         return unanswered(visit, "Ask", _INPUTS, question, error)
-    return view_of(visit, "Ask", _INPUTS, question, [of_access(answer)], command=["explain", *words])
+    return view_of(visit, "Ask", _INPUTS, question, [of_access(visit.tenant, answer)], command=["explain", *words])
 
 
-def grounds_of(answers: Iterable[audit_service_pb2.PastAnswer]) -> list[Grounds]:
+def grounds_of(tenant: str, answers: Iterable[audit_service_pb2.PastAnswer]) -> list[Grounds]:
     """One for each revision that may have answered."""
     found: list[Grounds] = []
     for number, past in enumerate(answers):
         when = "; ".join(f"served on {each.node} since {time_text(each.since_us)}" for each in past.nodes)
         suffix = str(number) if number else ""
         if past.HasField("reach"):
-            found.append(of_reach(past.reach, suffix, when))
+            found.append(of_reach(tenant, past.reach, suffix, when))
         else:
-            found.append(of_access(past.access, suffix, when))
+            found.append(of_access(tenant, past.access, suffix, when))
     return found
 
 

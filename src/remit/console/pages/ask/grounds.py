@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from remit.console.cells import Cell, Table, code, effect, plain
-from remit.console.pages.policy.rows import allowed, place_cell, reason_name, reason_text, text_cell
+from remit.console.pages.ask.rows import allowed, place_cell, reason_name, reason_text, text_cell
 from remit.v1 import access_service_pb2, decision_pb2, reach_service_pb2
 
 _CLAUSES: Final = {
@@ -32,10 +32,10 @@ class Grounds:
     """Of an answer of the past: on which nodes."""
 
 
-def of_access(answer: access_service_pb2.ExplainResponse, suffix: str = "", when: str = "") -> Grounds:
-    steps = [_step("held by", each) for each in answer.chain]
+def of_access(tenant: str, answer: access_service_pb2.ExplainResponse, suffix: str = "", when: str = "") -> Grounds:
+    steps = [_step(tenant, answer.revision, "held by", each) for each in answer.chain]
     if answer.HasField("rule"):
-        steps.append(_step("decided by", answer.rule.row, answer.rule.effect))
+        steps.append(_step(tenant, answer.revision, "decided by", answer.rule.row, answer.rule.effect))
     tables = [_steps(steps, suffix)]
     if answer.near_misses:
         tables.append(
@@ -46,7 +46,7 @@ def of_access(answer: access_service_pb2.ExplainResponse, suffix: str = "", when
                 [
                     [
                         text_cell(each.rule),
-                        place_cell(each.rule),
+                        place_cell(each.rule, tenant, answer.revision),
                         plain(_CLAUSES.get(each.failed, ""), "clause"),
                         plain(each.detail),
                         code("; ".join(link.text for link in each.chain)),
@@ -60,9 +60,13 @@ def of_access(answer: access_service_pb2.ExplainResponse, suffix: str = "", when
     return _grounds(answer.decision, answer.revision, (answer.summary, when), tables, remedies)
 
 
-def of_reach(answer: reach_service_pb2.ExplainReachResponse, suffix: str = "", when: str = "") -> Grounds:
-    steps = [_step("decided by", answer.rule.row, answer.rule.effect)] if answer.HasField("rule") else []
-    steps += [_step("comes too late", each.row, each.effect) for each in answer.too_late]
+def of_reach(tenant: str, answer: reach_service_pb2.ExplainReachResponse, suffix: str = "", when: str = "") -> Grounds:
+    steps = (
+        [_step(tenant, answer.revision, "decided by", answer.rule.row, answer.rule.effect)]
+        if answer.HasField("rule")
+        else []
+    )
+    steps += [_step(tenant, answer.revision, "comes too late", each.row, each.effect) for each in answer.too_late]
     tables = [_steps(steps, suffix)]
     if answer.near_misses:
         tables.append(
@@ -70,7 +74,10 @@ def of_reach(answer: reach_service_pb2.ExplainReachResponse, suffix: str = "", w
                 f"misses{suffix}",
                 "Rows that nearly allow it",
                 ("row", "at", "in words"),
-                [[text_cell(each.rule), place_cell(each.rule), plain(each.detail)] for each in answer.near_misses],
+                [
+                    [text_cell(each.rule), place_cell(each.rule, tenant, answer.revision), plain(each.detail)]
+                    for each in answer.near_misses
+                ],
             )
         )
     remedy = answer.remedy
@@ -110,6 +117,6 @@ def _steps(steps: Sequence[Sequence[Cell]], suffix: str) -> Table:
     )
 
 
-def _step(word: str, row: decision_pb2.PolicyRow, outcome: int | None = None) -> list[Cell]:
+def _step(tenant: str, revision: str, word: str, row: decision_pb2.PolicyRow, outcome: int | None = None) -> list[Cell]:
     told = plain("") if outcome is None else effect("allow" if allowed(outcome) else "deny")
-    return [plain(word), text_cell(row), place_cell(row), told]
+    return [plain(word), text_cell(row), place_cell(row, tenant, revision), told]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from remit import wire
-from remit.console.cells import Cell, code
+from remit.console.cells import Cell, code, tenant_link
 from remit.console.visit import unknown_tenant
 from remit.v1 import decision_pb2
 
@@ -19,8 +19,20 @@ def text_cell(row: decision_pb2.PolicyRow) -> Cell:
     return code(row.text)
 
 
-def place_cell(row: decision_pb2.PolicyRow) -> Cell:
-    return code(place_of(row))
+def place_cell(row: decision_pb2.PolicyRow, tenant: str, revision: str = "") -> Cell:
+    """The row's place, which leads to the text of its file."""
+    return code(place_of(row), source_link(tenant, row.file, row.line, revision))
+
+
+def place_text_cell(place: str, tenant: str, revision: str = "") -> Cell:
+    """The same for a place as `acme/roles.csv:12`."""
+    file, _, line = place.rpartition(":")
+    return code(place, source_link(tenant, file, int(line), revision) if file and line.isdigit() else "")
+
+
+def source_link(tenant: str, file: str, line: int, revision: str = "") -> str:
+    link = tenant_link(tenant, "source", file=file, line=line or "", rev=revision)
+    return f"{link}#L{line}" if line else link
 
 
 def chain_cell(rows: Iterable[decision_pb2.PolicyRow]) -> Cell:

@@ -1,0 +1,90 @@
+"""Decisions as they happen: one stream a tenant from the server, however many people watch."""
+
+import asyncio
+import hashlib
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Final
+
+from remit.client import AsyncClient, DecisionUnavailable, RecordFilter
+from remit.console.visit import PERSON
+from remit.v1.audit_service_pb2 import Record
+
+_KEPT: Final = 200
+"""The newest records of a tenant."""
+_IDLE_S: Final = 60
+_MOST_VIEWERS: Final = 10_000
+
+
+class _Follower:
+    """The stream of one tenant, with the right of whoever opened it."""
+
+    def __init__(self, client: AsyncClient, tenant: str) -> None:
+        self.records: deque[Record] = deque(maxlen=_KEPT)
+        self.asked_at = time.monotonic()
+        # The task keeps the person of the request that made it.
+        self.task = asyncio.create_task(self._follow(client, tenant))
+
+    async def _follow(self, client: AsyncClient, tenant: str) -> None:
+        newest = client.list_records(RecordFilter(tenant=tenant), page_size=100)
+        first = []
+        async for record in newest:
+            first.append(record)
+            if len(first) == 100:  # noqa: PLR2004 (a page)
+                break
+        self.records.extend(reversed(first))
+        after = first[0].id if first else ""
+        where = RecordFilter(tenant=tenant)
+        async for record in client.follow_records(where, after=after):
+            self.records.append(record)
+
+
+class Feed:
+    """The followers of one console."""
+
+    def __init__(self, client: AsyncClient, ask_again_s: float) -> None:
+        self._client = client
+        self._ask_again_s = ask_again_s
+        self._followers: dict[str, _Follower] = {}
+        self._allowed_until: dict[tuple[bytes, str], float] = {}
+
+    async def newest(self, tenant: str) -> list[Record]:
+        """The newest records first. Raises DecisionUnavailable if the person of this request may not read them."""
+        await self._require(tenant)
+        follower = self._followers.get(tenant)
+        if follower is None or follower.task.done():
+            # It ended with the right of whoever opened it, or with the server: this person opens another one.
+            self._end_idle()
+            follower = self._followers[tenant] = _Follower(self._client, tenant)
+            await asyncio.wait([follower.task], timeout=0.3)
+        follower.asked_at = time.monotonic()
+        if follower.task.done() and (error := follower.task.exception()) is not None:
+            del self._followers[tenant]
+            raise error
+        return [*reversed(follower.records)]
+
+    async def close(self) -> None:
+        for each in self._followers.values():
+            each.task.cancel()
+            with suppress(asyncio.CancelledError, DecisionUnavailable):
+                await each.task
+
+    async def _require(self, tenant: str) -> None:
+        """Asks the server whether this person may read the decisions of the tenant, once in a while."""
+        person = hashlib.sha256(PERSON.get("").encode()).digest(), tenant
+        if self._allowed_until.get(person, 0) > time.monotonic():
+            return
+        self._allowed_until.pop(person, None)
+        async for _ in self._client.count_records(RecordFilter(tenant=tenant, since_us=time.time_ns() // 1_000)):
+            break
+        if len(self._allowed_until) >= _MOST_VIEWERS:
+            self._allowed_until.clear()
+        self._allowed_until[person] = time.monotonic() + self._ask_again_s
+
+    def _end_idle(self) -> None:
+        now = time.monotonic()
+        for tenant, each in [*self._followers.items()]:
+            if now - each.asked_at > _IDLE_S or each.task.done():
+                each.task.cancel()
+                del self._followers[tenant]

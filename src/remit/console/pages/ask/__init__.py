@@ -1,0 +1,1 @@
+"""Pages that ask the policy of a tenant."""

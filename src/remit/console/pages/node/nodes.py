@@ -1,0 +1,39 @@
+from typing import Final
+
+from remit.console.cells import Cell, Table, code, number, plain, revision, state
+from remit.console.view import View, WebPage
+from remit.console.visit import Visit
+
+
+async def show(visit: Visit) -> View:
+    """The fleet: what each node serves, as the policy store knows it."""
+    status = await visit.client.status()
+    if not status.HasField("policy_store"):
+        note = "This server has no policy store: it reads its own files."
+        return View("Nodes", ("status",), (), "facts.html", {"facts_shown": [], "notes": [note]})
+    store = status.policy_store
+    rows = [
+        [
+            code(each.node),
+            state("stopped" if each.stopped else each.mode or "serves", good=not each.behind),
+            number(each.release),
+            revision(each.hash),
+            plain(f"{each.age_s:.0f} s"),
+            plain(each.version),
+            plain("; ".join(each.behind)),
+        ]
+        for each in store.nodes
+    ]
+    facts: list[tuple[str, Cell]] = [
+        ("release", number(store.release)),
+        ("hash", code(store.hash)),
+        ("looked", plain(f"{store.age_s:.1f} s ago")),
+        ("news", state(store.mode or "none", good=not store.error)),
+    ]
+    notes = [*([store.error] if store.error else []), *store.behind]
+    columns = ("node", "state", "release", "hash", "reported", "remit", "behind")
+    table = Table("nodes", "Nodes", columns, rows, "No node has reported.", total=len(rows), numbers=frozenset({2}))
+    return View("Nodes", ("status",), [table], "facts.html", {"facts_shown": facts, "notes": notes})
+
+
+PAGE: Final = WebPage("nodes", "/nodes", "Nodes", show)

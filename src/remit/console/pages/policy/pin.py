@@ -1,0 +1,39 @@
+from collections.abc import Mapping
+from typing import Final
+
+from remit.console.cells import tenant_link
+from remit.console.view import View, WebPage
+from remit.console.visit import Visit
+from remit.v1 import policy_service_pb2 as messages
+
+
+async def show(visit: Visit) -> View:
+    """Asks for the tenant's name before a revision is pinned, or the tenant unpinned."""
+    return _view(visit, visit.text("rev"))
+
+
+async def act(visit: Visit, form: Mapping[str, str]) -> View | str:
+    """Pins the revision, or unpins the tenant if the form names none. The server records who did."""
+    revision, typed = form.get("rev", "").strip(), form.get("tenant", "").strip()
+    if typed != visit.tenant:
+        return _view(visit, revision, f"expected `{visit.tenant}`", typed)
+    if revision:
+        await visit.client.ask(messages.PinRevisionRequest(tenant=visit.tenant, revision=revision))
+    else:
+        await visit.client.ask(messages.UnpinRevisionRequest(tenant=visit.tenant))
+    return tenant_link(visit.tenant, "revisions")
+
+
+def _view(visit: Visit, revision: str, error: str = "", typed: str = "") -> View:
+    title = f"Pin {revision[:12]} in {visit.tenant}" if revision else f"Unpin {visit.tenant}"
+    return View(
+        title,
+        ["rollback", visit.tenant, revision or "--unpin"],
+        (),
+        "pin.html",
+        {"revision": revision, "error": error, "typed": typed, "button": "Pin" if revision else "Unpin"},
+        status=400 if error else 200,
+    )
+
+
+PAGE: Final = WebPage("pin", "/t/{tenant}/pin", "", show, act=act)

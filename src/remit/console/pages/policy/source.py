@@ -1,0 +1,86 @@
+from typing import Final
+
+from remit.console.cells import Table, code, number, plain, revision, tenant_link
+from remit.console.view import View, WebPage
+from remit.console.visit import Visit
+from remit.v1 import policy_service_pb2 as messages
+
+_BEFORE: Final = 20
+_LINES: Final = 200
+_MOST_LINES: Final = 1_000
+
+
+async def show(visit: Visit) -> View:
+    """The files of a revision, or lines of one of them with a line marked."""
+    file, wanted = visit.text("file"), visit.text("rev")
+    line = visit.number("line", 0, most=10_000_000)
+    first = visit.number("from", max(1, line - _BEFORE), least=1, most=10_000_000)
+    request = messages.GetSourceRequest(
+        tenant=visit.tenant, revision=wanted, file=file, first_line=first if file else 0, lines=_LINES if file else 0
+    )
+    answer: messages.GetSourceResponse = await visit.client.ask(request)
+    if not file:
+        return await _files(visit, request, answer)
+    lines = [*answer.lines]
+    while visit.whole and answer.next_line:
+        request.first_line, request.lines = answer.next_line, _MOST_LINES
+        answer = await visit.client.ask(request)
+        lines += answer.lines
+    table = Table(
+        "lines",
+        file,
+        ("line", "text"),
+        [[number(each.number), code(each.text + ("…" if each.cut else ""))] for each in lines],
+        "The file is empty.",
+        total=answer.total_lines,
+    )
+    last = lines[-1].number if lines else 0
+
+    def at(start: int) -> str:
+        return tenant_link(visit.tenant, "source", file=file, rev=wanted, from_=start, line=line or "")
+
+    return View(
+        f"{file} of {visit.tenant}",
+        ["source", visit.tenant, file, *(("--revision", wanted) if wanted else ()), "--from", str(first)],
+        [table],
+        "source.html",
+        {
+            "lines": lines,
+            "line": line,
+            "total": answer.total_lines,
+            "revision": answer.revision[:12],
+            "earlier": at(max(1, first - _LINES)) if first > 1 else "",
+            "later": at(last + 1) if last and last < answer.total_lines else "",
+            "files": tenant_link(visit.tenant, "source", rev=wanted),
+        },
+    )
+
+
+async def _files(visit: Visit, request: messages.GetSourceRequest, answer: messages.GetSourceResponse) -> View:
+    files = [*answer.files]
+    if not visit.whole and visit.text("after"):
+        request.page_token = visit.text("after")
+        answer = await visit.client.ask(request)
+        files = [*answer.files]
+    while visit.whole and answer.next_page_token:
+        request.page_token = answer.next_page_token
+        answer = await visit.client.ask(request)
+        files += answer.files
+    wanted = visit.text("rev")
+    further = ""
+    if answer.next_page_token:
+        further = tenant_link(visit.tenant, "source", rev=wanted, after=answer.next_page_token)
+    rows = [
+        [
+            code(each.path, "" if each.withheld else tenant_link(visit.tenant, "source", file=each.path, rev=wanted)),
+            plain("you need READ on the instance") if each.withheld else number(each.size_bytes),
+            revision(each.sha256),
+        ]
+        for each in files
+    ]
+    table = Table("files", "Files", ("file", "bytes", "SHA-256"), rows, total=answer.total_files, further=further)
+    command = ["source", visit.tenant, *(("--revision", wanted) if wanted else ())]
+    return View(f"Files of {visit.tenant} at {answer.revision[:12]}", command, [table])
+
+
+PAGE: Final = WebPage("source", "/t/{tenant}/source", "Files", show, "Policy")
