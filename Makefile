@@ -7,7 +7,7 @@ RELEASE ?= var/release
 RUNTIME := server http postgres parquet otlp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup anew demo serve test quick test-pythons lint docs proto client lock release bench queries million corruptions bindings reloads faults hostile
+.PHONY: help setup anew demo serve test quick test-pythons lint docs proto client lock release screens bench queries million corruptions bindings reloads faults hostile
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -98,6 +98,10 @@ release: setup ## The wheel, the source archive, the bill of materials and their
 	cp $(RELEASE)/source/runtime.lock $(RELEASE)
 	rm -rf $(RELEASE)/source
 	cd $(RELEASE) && sha256sum remit-* runtime.lock > SHA256SUMS
+
+screens: setup ## The pictures of the console in docs/images, from a real browser
+	tests/browser/install
+	PYTHONPATH=tests $(BIN)/python tests/browser/screens.py docs/images
 
 million: setup ## A million random questions to three engines, with progress (some minutes)
 	$(BIN)/python tests/million.py --questions 1000000

@@ -8,7 +8,7 @@ from remit.console.pages.ask.rows import place_cell, place_of
 from remit.console.pages.decisions.tables import COLUMNS, record_rows
 from remit.console.pages.policy.namespace import sets
 from remit.console.view import View, WebPage
-from remit.console.visit import ROWS_A_PAGE, NotShown, Visit
+from remit.console.visit import ROWS_A_PAGE, NotShown, Visit, unknown_tenant
 from remit.v1 import search_service_pb2 as messages
 
 _INPUTS: Final = (Input("p", "Principal", "user:bob", "principal"),)
@@ -75,6 +75,8 @@ async def show(visit: Visit) -> View:
                 further=tenant_link(visit.tenant, "decisions", p=principal, effect="deny"),
             )
         )
+    if not tables:
+        raise unknown_tenant()
     return _view(visit, tables=tables, not_shown=not_shown, sentence=sentence)
 
 
