@@ -32,7 +32,8 @@ def test_a_directory_beside_a_store_is_its_source(flags: dict[str, str], publish
     ("flags", "told"),
     [
         ({"policy_store": FLEET}, "`policies` is named beside a `policy_store` in PostgreSQL"),
-        ({"policy_store": LOCAL, "policy_keys": "key.pub"}, "`policy_keys` asks for signed releases"),
+        ({"policy_store": LOCAL, "policy_keys": "key.pub"}, "`policy_keys` asks for signatures"),
+        ({"policy_store": LOCAL, "binding_keys": "key.pub"}, "`binding_keys` asks for signatures"),
         ({"policy_store": LOCAL, "watch": "false"}, "`watch` is off"),
     ],
 )
