@@ -144,6 +144,7 @@ bench: setup ## Measure the service and the engine beside their floors and peers
 	$(BIN)/python -m bench.authzen
 	$(BIN)/python -m bench.envoy
 	$(BIN)/python -m bench.start
+	$(BIN)/python -m bench.console --records 1000000
 
 queries: setup ## Measure the queries of an auditor over ten million records (half an hour and 6 GB the first time)
 	$(BIN)/python -m bench.audit_queries

@@ -88,9 +88,22 @@ def _endpoint(console: Console, renderer: Renderer, page: WebPage) -> Callable[[
             return _no_answer(renderer, request, error)
         if isinstance(view, str):
             return RedirectResponse("../" * (request.url.path.count("/") - 1) + view, 303)
-        return renderer.page(request, page, view)
+        return renderer.page(request, page, view, await suggestions(visit) if view.suggests else {})
 
     return answer
+
+
+async def suggestions(visit: Visit) -> dict[str, list[str]]:
+    """Words of the tenant's vocabulary, for those who may read it."""
+    try:
+        found = await visit.about.get_vocabulary()
+    except DecisionUnavailable:
+        return {}
+    return {
+        "kinds": [each.kind for each in found.kinds],
+        "actions": sorted({action for each in found.kinds for action in each.actions}),
+        "relations": [each.relation for each in found.relations],
+    }
 
 
 def _no_answer(renderer: Renderer, request: Request, error: DecisionUnavailable) -> Response:

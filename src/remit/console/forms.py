@@ -29,6 +29,8 @@ class Input:
     asked_as: str = ""
     """The field of the server's request, where it has another name."""
     options: Sequence[str] | None = None
+    list: str = ""
+    """Which words of the vocabulary it takes: `kinds`, `actions` or `relations`."""
 
 
 def fields(

@@ -32,7 +32,14 @@ class Renderer:
         self._templates.filters["time"] = time_text
         self._templates.globals.update(link_to=link_to, tenant_link=tenant_link)
 
-    def page(self, request: Request, page: WebPage, view: View, person: str = "") -> Response:
+    def page(
+        self,
+        request: Request,
+        page: WebPage,
+        view: View,
+        words: Mapping[str, Sequence[str]] | None = None,
+        person: str = "",
+    ) -> Response:
         wanted = request.query_params.get("csv")
         if wanted:
             table = view.table(wanted)
@@ -45,7 +52,8 @@ class Renderer:
                 headers={"content-disposition": f'attachment; filename="{name}.csv"'},
             )
         fragment = request.query_params.get("part") == "main"
-        return self._html(view.template, self._context(request, page, view, person, fragment), view.status)
+        context = self._context(request, page, view, person, fragment)
+        return self._html(view.template, {**context, "words": words or {}}, view.status)
 
     def message(
         self, request: Request, title: str, text: str, *, status: int, person: str = "", template: str = "message.html"

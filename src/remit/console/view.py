@@ -21,6 +21,8 @@ class View:
     not_shown: Sequence[NotShown] = ()
     """What the page leaves out, because the person may not see it."""
     status: int = 200
+    suggests: bool = False
+    """The page's inputs take words of the vocabulary, which the browser then suggests."""
     of_files: bool = False
     """The command reads policy files, where a server is not asked."""
 

@@ -15,8 +15,8 @@ WHEN: Final = (
 )
 _INPUTS: Final = (
     Input("p", "Principal", "user:bob", "principal"),
-    Input("a", "Action", "UPDATE", "action"),
-    Input("k", "Kind", "FLOW", "kind"),
+    Input("a", "Action", "UPDATE", "action", list="actions"),
+    Input("k", "Kind", "FLOW", "kind", list="kinds"),
     Input("ns", "Namespace", "acme.finance; empty for the tenant itself", "namespace"),
     *WHEN,
 )
@@ -103,6 +103,7 @@ def view_of(
             "revisions": tenant_link(visit.tenant, "revisions"),
         },
         status=400 if errors else status,
+        suggests=True,
     )
 
 

@@ -10,7 +10,7 @@ from remit.console.visit import BadInputError, Visit
 _INPUTS: Final = (
     Input("c", "Work in namespace", "acme.data", "caller"),
     Input("o", "Uses what is owned by", "acme.finance", "owner"),
-    Input("r", "By relation", "SUBFLOW", "relation"),
+    Input("r", "By relation", "SUBFLOW", "relation", list="relations"),
     *WHEN,
 )
 _TITLE: Final = "Ask about reach in"

@@ -15,8 +15,8 @@ INPUTS: Final = (
     Input("ns", "Namespace", "acme.finance; empty for the tenant itself", "namespace"),
     Input("who", "Only who holds", "group:finance or role:editor", "holding"),
     Input("p", "Principal (for namespaces)", "user:bob", "principal"),
-    Input("k", "Kinds", "FLOW EXECUTION", "kinds"),
-    Input("a", "Actions", "all", "actions"),
+    Input("k", "Kinds", "FLOW EXECUTION", "kinds", list="kinds"),
+    Input("a", "Actions", "all", "actions", list="actions"),
     Input("differ", "Columns", options=("all", "only those that differ")),
     Input("rev", "Revision", "the one that serves", "revision"),
 )
@@ -87,6 +87,7 @@ def _view(
             "columns": columns,
         },
         status=400 if errors else 200,
+        suggests=True,
     )
 
 

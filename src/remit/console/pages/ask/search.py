@@ -14,8 +14,8 @@ from remit.core.errors import InvalidNameError
 from remit.v1 import search_service_pb2 as messages
 
 _PRINCIPAL: Final = Input("p", "Principal", "user:bob", "principal")
-_ACTION: Final = Input("a", "Action", "UPDATE", "action")
-_KIND: Final = Input("k", "Kind", "FLOW", "kind")
+_ACTION: Final = Input("a", "Action", "UPDATE", "action", list="actions")
+_KIND: Final = Input("k", "Kind", "FLOW", "kind", list="kinds")
 _NAMESPACE: Final = Input("ns", "Namespace", "acme.finance; empty for the tenant itself", "namespace")
 _REVISION: Final = Input("rev", "Revision", "the one that serves", "revision")
 
@@ -175,6 +175,7 @@ def _form(
             **context,
         },
         status=400 if refusal is not None else 200,
+        suggests=True,
     )
 
 

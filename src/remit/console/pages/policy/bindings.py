@@ -55,7 +55,7 @@ async def show(visit: Visit) -> View:
     options = [*(("--member", member) if member else ()), *(("--holds", holds) if holds else ())]
     return View(
         f"Rows of run time in {visit.tenant}",
-        ["bindings", visit.tenant, *options],
+        ["bindings", "list", visit.tenant, *options],
         tables,
         "form.html",
         {"fields": fields(_INPUTS, visit, errors), "button": "Show", "sentence": errors.get("", sentence)},
