@@ -46,7 +46,7 @@ def example_paths(client: Client) -> dict[str, list[str]]:
         "denials": ["/t/acme/denials"],
         "names": ["/t/acme/names", "/t/acme/names?what=role"],
         "namespace": ["/t/acme/namespace?ns=acme.finance"],
-        "source": ["/t/acme/source", "/t/acme/source?file=acme/bindings.csv&line=91"],
+        "source": ["/t/acme/source", "/t/acme/source?file=acme/bindings.csv&line=91&coverage=rows"],
         "revisions": ["/t/acme/revisions"],
         "diff": ["/t/acme/diff", f"/t/acme/diff?old={serving}&new={serving}"],
         "tests": ["/t/acme/tests"],

@@ -9,6 +9,7 @@ from html import unescape as html_text
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 from support.console import ASKED, GRAPHS, ConsoleProcess, example_paths, example_server
@@ -186,6 +187,15 @@ def test_console_starts_by_its_command_and_stops_at_a_signal(server: Server) -> 
         assert console.url.startswith("http://127.0.0.1:")
 
 
+def test_console_that_is_opened_once_prints_its_key(server: Server) -> None:
+    with ConsoleProcess(server, "--once") as console, httpx.Client(follow_redirects=True) as first:
+        root = console.url.partition("enter")[0]
+        assert httpx.get(root).status_code == 401
+        assert "Overview" in first.get(console.url).text
+        assert first.get(root).status_code == 200
+        assert httpx.get(console.url).status_code == 401
+
+
 def test_console_refuses_an_address_that_others_reach(server: Server) -> None:
     refused = remit_process("console", "--listen", "0.0.0.0:0", "--target", server.target)
 
@@ -253,6 +263,10 @@ def test_tests_say_which_row_no_case_exercises(browser: TestClient) -> None:
     coverage = table(browser, "/t/acme/tests", "coverage")
     missed = table(browser, "/t/acme/tests", "missed")
     assert sum(int(each["missed"]) for each in coverage) == len(missed)
+    html = browser.get("/t/acme/source?file=acme/bindings.csv&coverage=rows").text
+    lines = {each["at"].rpartition(":")[2] for each in missed if each["at"].startswith("acme/bindings.csv")}
+    assert lines == set(re.findall('id="L([0-9]+)" class="missed"', html))
+    assert html.count("no case</strong>") == len(lines)
 
 
 def test_reach_map_says_what_check_reach_says(browser: TestClient, client: Client) -> None:

@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from remit.client import DecisionUnavailable
+from remit.console.entrance import Entrance
 from remit.console.feed import Feed
 from remit.console.guard import Guard
 from remit.console.options import Console
@@ -66,7 +67,10 @@ def application(console: Console, pages: Sequence[WebPage] = PAGES) -> Starlette
             Route("/theme", choose_theme, methods=["POST"]),
             Mount("/static", StaticFiles(directory=static_folder())),
         ],
-        middleware=[Middleware(Guard, hosts=console.hosts)],
+        middleware=[
+            Middleware(Guard, hosts=console.hosts),
+            *([Middleware(Entrance, key=console.key)] if console.key else []),
+        ],
         exception_handlers={404: unknown, 500: broken},
         lifespan=lifespan,
     )

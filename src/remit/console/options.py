@@ -17,5 +17,7 @@ class Console:
     hosts: frozenset[str] = LOOPBACK_HOSTS
     graphs: Path | None = None
     """A folder of dependency graphs to show."""
+    key: str = ""
+    """Opens the console once, for one browser; empty if nobody needs it."""
     ask_again_s: float = 60
     """How long somebody who watches decisions is not asked again for the right to."""

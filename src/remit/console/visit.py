@@ -30,11 +30,6 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TOO_MANY: Final = f"the table has more than {MOST_ROWS} rows: narrow the question"
 
 
-def token_of_person() -> str:
-    """For `AsyncClient(token=...)`. Raises LookupError outside a request of somebody who is logged in."""
-    return PERSON.get()
-
-
 def unknown_tenant() -> DecisionUnavailable:
     """As of a tenant that the person may not see."""
     return DecisionUnavailable("NOT_FOUND", "there is no such tenant")

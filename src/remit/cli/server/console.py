@@ -1,11 +1,15 @@
+import secrets
 from pathlib import Path
 from typing import Annotated, Final
+
+import typer
 
 from remit.cli.common.option_group import where_option
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.server_options import DEFAULT_SERVER, Connection, ServerOption, with_connection
 from remit.client import AsyncClient
 from remit.console.app import application
+from remit.console.entrance import PATH
 from remit.console.guard import needs_login
 from remit.console.options import Console
 from remit.console.serve import ConsoleServer
@@ -23,6 +27,9 @@ def console(
         Path | None,
         where_option("--graphs", "REMIT_CONSOLE_GRAPHS", "DIR", "Dependency graphs to show: `.json`, `.dot` or `.gv`."),
     ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Print a URL that opens the console once, and let no other browser in.")
+    ] = False,
     target: ServerOption = DEFAULT_SERVER,
     *,
     connection: Connection,
@@ -42,8 +49,10 @@ def console(
     if needs_login(host):
         fail(Exit.USAGE, f"--listen: `{listen}`: expected a loopback address, because nobody logs in there")
     client = connection.of(AsyncClient, target)
+    made = Console(lambda: client, target, graphs=graphs, key=secrets.token_urlsafe(32) if once else "")
     try:
-        server = ConsoleServer(listen, application(Console(lambda: client, target, graphs=graphs)))
+        server = ConsoleServer(listen, application(made))
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"--listen: `{listen}`: {error.strerror or error}")
-    server.run(lambda: out.print(f"the console of {target} is at {server.url}"))
+    entry = f"{PATH[1:]}?key={made.key}" if once else ""
+    server.run(lambda: out.print(f"the console of {target} is at {server.url}{entry}"))

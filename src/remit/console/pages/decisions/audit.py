@@ -64,13 +64,19 @@ def _heads(heads: Iterable[messages.ChainHead]) -> Table:
             number(each.signed_seq),
             time(each.signed_us),
             number(each.verified_seq),
-            state(each.finding, good=False) if each.finding else plain("nothing"),
+            _finding(each),
             revision(each.hash),
         ]
         for each in heads
     ]
     columns = ("tenant", "node", "records", "newest", "signed to", "signed at", "verified to", "found wrong", "hash")
     return Table("heads", "Chains", columns, rows, "No chain.", numbers=frozenset({3, 4, 6}))
+
+
+def _finding(head: messages.ChainHead) -> Cell:
+    if head.finding:
+        return state(head.finding, good=False)
+    return plain("nothing" if head.verified_seq else "not verified")
 
 
 PAGE: Final = WebPage("audit", "/audit", "Audit", show)

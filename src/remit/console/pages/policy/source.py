@@ -35,9 +35,13 @@ async def show(visit: Visit) -> View:
         total=answer.total_lines,
     )
     last = lines[-1].number if lines else 0
+    covered = bool(visit.text("coverage"))
+    missed = await _missed(visit, file, wanted) if covered else frozenset[int]()
 
     def at(start: int) -> str:
-        return tenant_link(visit.tenant, "source", file=file, rev=wanted, from_=start, line=line or "")
+        return tenant_link(
+            visit.tenant, "source", file=file, rev=wanted, from_=start, line=line or "", coverage=visit.text("coverage")
+        )
 
     return View(
         f"{file} of {visit.tenant}",
@@ -47,6 +51,8 @@ async def show(visit: Visit) -> View:
         {
             "lines": lines,
             "line": line,
+            "missed": missed,
+            "covered": covered,
             "total": answer.total_lines,
             "revision": answer.revision[:12],
             "earlier": at(max(1, first - _LINES)) if first > 1 else "",
@@ -54,6 +60,13 @@ async def show(visit: Visit) -> View:
             "files": tenant_link(visit.tenant, "source", rev=wanted),
         },
     )
+
+
+async def _missed(visit: Visit, file: str, wanted: str) -> frozenset[int]:
+    """Lines of rows that no test case exercises: the first hundred of the file."""
+    request = messages.GetTestsRequest(tenant=visit.tenant, revision=wanted, failed_only=True, page_size=1)
+    answer: messages.GetTestsResponse = await visit.client.ask(request)
+    return frozenset(row.line for each in answer.coverage if each.file == file for row in each.missed_rows)
 
 
 async def _files(visit: Visit, request: messages.GetSourceRequest, answer: messages.GetSourceResponse) -> View:

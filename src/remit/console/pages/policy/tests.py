@@ -63,7 +63,10 @@ async def show(visit: Visit) -> View:
                 ("file", "rows", "exercised", "missed"),
                 [
                     [
-                        code(each.file, source_link(visit.tenant, each.file, 0, revision)),
+                        code(
+                            each.file,
+                            tenant_link(visit.tenant, "source", file=each.file, rev=revision, coverage="rows"),
+                        ),
                         number(each.rows),
                         number(each.rows - each.missed),
                         number(each.missed),
