@@ -319,7 +319,7 @@ def test_live_page_shows_decisions_by_one_stream(browser: TestClient, client: Cl
 
     shown()
     client.check("acme", "user:just-now", "VIEW", "FLOW", "acme.finance")
-    until(lambda: shown()[0] == "user:just-now", "the newest decision")
+    until(lambda: shown()[:1] == ["user:just-now"], "the newest decision")
     for _ in range(100):
         shown()
     assert 1 == len(browser.app.state.feed._followers)

@@ -22,11 +22,25 @@ class _Follower:
 
     def __init__(self, client: AsyncClient, tenant: str) -> None:
         self.records: deque[Record] = deque(maxlen=_KEPT)
-        self.asked_at = time.monotonic()
+        self._end: asyncio.TimerHandle | None = None
+        self._begun = asyncio.Event()
         # The task keeps the person of the request that made it.
         self.task = asyncio.create_task(self._follow(client, tenant))
 
+    def looked_at(self) -> None:
+        """Ends the stream when nobody has looked at it for a while."""
+        if self._end is not None:
+            self._end.cancel()
+        self._end = asyncio.get_running_loop().call_later(_IDLE_S, self.task.cancel)
+
+    async def begun(self) -> None:
+        """Returns when the newest records are there, or when there is no stream."""
+        waiting = asyncio.create_task(self._begun.wait())
+        await asyncio.wait([waiting, self.task], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+
     async def _follow(self, client: AsyncClient, tenant: str) -> None:
+        begin_us = time.time_ns() // 1_000
         newest = client.list_records(RecordFilter(tenant=tenant), page_size=100)
         first = []
         async for record in newest:
@@ -34,8 +48,9 @@ class _Follower:
             if len(first) == 100:  # noqa: PLR2004 (a page)
                 break
         self.records.extend(reversed(first))
+        self._begun.set()
         after = first[0].id if first else ""
-        where = RecordFilter(tenant=tenant)
+        where = RecordFilter(tenant=tenant, since_us=0 if first else begin_us)
         async for record in client.follow_records(where, after=after):
             self.records.append(record)
 
@@ -55,12 +70,10 @@ class Feed:
         follower = self._followers.get(tenant)
         if follower is None or follower.task.done():
             # It ended with the right of whoever opened it, or with the server: this person opens another one.
-            self._end_idle()
             follower = self._followers[tenant] = _Follower(self._client, tenant)
-            await asyncio.wait([follower.task], timeout=0.3)
-        follower.asked_at = time.monotonic()
-        if follower.task.done() and (error := follower.task.exception()) is not None:
-            del self._followers[tenant]
+        follower.looked_at()
+        await follower.begun()
+        if follower.task.done() and not follower.task.cancelled() and (error := follower.task.exception()):
             raise error
         return [*reversed(follower.records)]
 
@@ -81,10 +94,3 @@ class Feed:
         if len(self._allowed_until) >= _MOST_VIEWERS:
             self._allowed_until.clear()
         self._allowed_until[person] = time.monotonic() + self._ask_again_s
-
-    def _end_idle(self) -> None:
-        now = time.monotonic()
-        for tenant, each in [*self._followers.items()]:
-            if now - each.asked_at > _IDLE_S or each.task.done():
-                each.task.cancel()
-                del self._followers[tenant]
